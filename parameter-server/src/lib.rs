@@ -1,0 +1,1 @@
+//! Shards, optimizer, schedule, averaging, snapshots, coordinator.

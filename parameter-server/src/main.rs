@@ -1,0 +1,3 @@
+//! Shards, optimizer, schedule, averaging, snapshots, coordinator.
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! What a process is told before it starts: the run configuration with its recipes and flags, logs, exit codes.
+//!
+//! Absent by intent: any knowledge of networks, files of images or the wire; this crate only carries decisions.
+#![forbid(unsafe_code)]
+
+mod exit;
+mod flags;
+pub mod logs;
+mod recipe;
+mod run;
+
+pub use exit::Exit;
+pub use flags::{RunFlags, isa_name};
+pub use recipe::{recipe, recipe_names};
+pub use run::*;

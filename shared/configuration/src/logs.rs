@@ -1,0 +1,23 @@
+//! Logs: lines for people by default, JSON with a flag, always on stderr. `RUST_LOG` filters as usual.
+
+use tracing_subscriber::{EnvFilter, fmt::time::ChronoLocal};
+
+/// Flags of every long-running process.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LogFlags {
+    /// Write the log as JSON, one object a line
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Starts logging for this process; the first call wins.
+pub fn start(flags: &LogFlags) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start (tests run several roles in one process) keeps the first subscriber.
+    let _ = if flags.log_json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.with_target(false).with_timer(ChronoLocal::new("%H:%M:%S%.3f".into())).try_init()
+    };
+}

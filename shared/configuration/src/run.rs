@@ -1,0 +1,232 @@
+//! The run configuration: one type, held and snapshotted by the server, returned to every worker that joins.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what a run computes. TOML on disk, JSON on the wire; unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfiguration {
+    /// Name of the recipe that the run started from.
+    pub recipe: String,
+    /// The network.
+    pub network: Network,
+    /// How training crops are drawn.
+    pub sampling: Sampling,
+    /// How the server applies gradients.
+    pub optimisation: Optimisation,
+    /// Batch, length, seed and rhythm of the run.
+    pub run: Run,
+}
+
+/// The network: GoogLeNet, whole or reduced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Classes; left out, the data decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// Side of the square input, pixels.
+    pub input_size: usize,
+    /// Width multiplier: each channel count goes to the nearest multiple of 8, at least 8.
+    pub width: f32,
+    /// Whether the two auxiliary classifiers are there in training.
+    pub auxiliary_heads: bool,
+    /// How weights start.
+    pub initialisation: Initialisation,
+    /// Whether dropout (0.4 main, 0.7 auxiliary) is on in training.
+    pub dropout: bool,
+}
+
+/// Initial values of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialisation {
+    /// As the public BVLC model: uniform with variance 1/fan_in, biases 0.2.
+    Bvlc,
+    /// Uniform with variance 2/fan_in, biases 0.
+    He,
+}
+
+/// Random crops (paper, section 6).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// Least and largest share of the image's area.
+    pub area: [f32; 2],
+    /// Least and largest aspect ratio (width / height), drawn log-uniformly.
+    pub aspect: [f32; 2],
+    /// Whether half of the crops are mirrored.
+    pub mirror: bool,
+}
+
+/// Asynchronous momentum SGD with the paper's staircase and Polyak averaging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimisation {
+    /// Base learning rate (torch's form of momentum: the rate is outside the velocity).
+    pub learning_rate: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// L2 penalty on weights; biases have none.
+    pub weight_decay: f64,
+    /// Factor of each stair (0.96).
+    pub stair_factor: f64,
+    /// Epochs of one stair (8).
+    pub stair_epochs: f64,
+    /// Share of the run's samples over which the rate rises linearly from zero.
+    pub ramp: f64,
+    /// Upper bound of the Polyak average's decay; (1 + t) / (10 + t) below it.
+    pub average_decay: f64,
+    /// Clip of a push by its global norm, on the worker; left out, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+}
+
+/// Batch, length, seed and rhythm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Seed of initial values, order, crops and dropout masks.
+    pub seed: u64,
+    /// Images of one minibatch.
+    pub batch: usize,
+    /// Length in epochs; `images`, if given, goes first.
+    pub epochs: f64,
+    /// Length in images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+    /// Epochs between evaluations (the last one always takes place).
+    pub evaluate_epochs: f64,
+    /// Minibatches of one lease.
+    pub lease_batches: u64,
+    /// Number format of gradients and parameters on the wire.
+    pub wire: Wire,
+}
+
+/// Number format on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// 32-bit floats: exact.
+    F32,
+    /// The upper 16 bits, rounded to nearest even: half the bytes.
+    Bf16,
+}
+
+/// Minibatches of one lease must fit a worker's death: what it had is done again.
+const MOST_LEASE_BATCHES: u64 = 1024;
+
+impl RunConfiguration {
+    /// Checks ranges; the text names the key, what was found and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigurationError> {
+        let wrong = |key: &'static str, found: String, expected: &'static str| {
+            Err(ConfigurationError::Value { key, found, expected })
+        };
+        let (n, s, o, r) = (&self.network, &self.sampling, &self.optimisation, &self.run);
+        if let Some(classes) = n.classes
+            && !(2..=100_000).contains(&classes)
+        {
+            return wrong("network.classes", classes.to_string(), "2 to 100000");
+        }
+        if !(32..=2048).contains(&n.input_size) {
+            return wrong("network.input_size", n.input_size.to_string(), "32 to 2048 pixels");
+        }
+        if !(0.05..=4.0).contains(&n.width) {
+            return wrong("network.width", n.width.to_string(), "0.05 to 4");
+        }
+        let [low, high] = s.area;
+        if !(low > 0.0 && low <= high && high <= 1.0) {
+            return wrong("sampling.area", format!("[{low}, {high}]"), "0 < least <= largest <= 1");
+        }
+        let [low, high] = s.aspect;
+        if !(low > 0.0 && low <= high && high <= 10.0) {
+            return wrong("sampling.aspect", format!("[{low}, {high}]"), "0 < least <= largest <= 10");
+        }
+        if !(o.learning_rate > 0.0 && o.learning_rate <= 10.0) {
+            return wrong("optimisation.learning_rate", o.learning_rate.to_string(), "over 0, at most 10");
+        }
+        if !(0.0..1.0).contains(&o.momentum) {
+            return wrong("optimisation.momentum", o.momentum.to_string(), "0 to below 1");
+        }
+        if !(0.0..1.0).contains(&o.weight_decay) {
+            return wrong("optimisation.weight_decay", o.weight_decay.to_string(), "0 to below 1");
+        }
+        if !(o.stair_factor > 0.0 && o.stair_factor <= 1.0) {
+            return wrong("optimisation.stair_factor", o.stair_factor.to_string(), "over 0, at most 1");
+        }
+        if !(o.stair_epochs > 0.0 && o.stair_epochs.is_finite()) {
+            return wrong("optimisation.stair_epochs", o.stair_epochs.to_string(), "over 0");
+        }
+        if !(0.0..=1.0).contains(&o.ramp) {
+            return wrong("optimisation.ramp", o.ramp.to_string(), "0 to 1");
+        }
+        if !(0.0..1.0).contains(&o.average_decay) {
+            return wrong("optimisation.average_decay", o.average_decay.to_string(), "0 to below 1");
+        }
+        if let Some(norm) = o.clip_norm
+            && !(norm > 0.0 && norm.is_finite())
+        {
+            return wrong("optimisation.clip_norm", norm.to_string(), "over 0");
+        }
+        if !(1..=4096).contains(&r.batch) {
+            return wrong("run.batch", r.batch.to_string(), "1 to 4096 images");
+        }
+        if r.images.is_none() && !(r.epochs > 0.0 && r.epochs <= 1e6) {
+            return wrong("run.epochs", r.epochs.to_string(), "over 0, at most 1000000");
+        }
+        if r.images == Some(0) {
+            return wrong("run.images", "0".into(), "at least 1");
+        }
+        if !(r.evaluate_epochs > 0.0 && r.evaluate_epochs.is_finite()) {
+            return wrong("run.evaluate_epochs", r.evaluate_epochs.to_string(), "over 0");
+        }
+        if !(1..=MOST_LEASE_BATCHES).contains(&r.lease_batches) {
+            return wrong("run.lease_batches", r.lease_batches.to_string(), "1 to 1024 minibatches");
+        }
+        Ok(())
+    }
+
+    /// Samples in the whole run, for a training set of `images`.
+    pub fn total_samples(&self, images: u64) -> u64 {
+        self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
+    }
+}
+
+/// What is wrong with a configuration, a recipe name or a flag.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// A value out of its range.
+    #[error("configuration key {key}: found {found}, expected {expected}")]
+    Value {
+        /// The key, dotted.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// No such recipe.
+    #[error("recipe {found:?} is not known; expected one of {known}")]
+    Recipe {
+        /// The name given.
+        found: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The file could not be read.
+    #[error("cannot read configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be: syntax, an unknown key, a value of another type.
+    #[error("configuration file {path}: {text}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// The parser's text, with line and key.
+        text: String,
+    },
+}

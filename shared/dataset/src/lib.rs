@@ -1,0 +1,1 @@
+//! From image files, or from the drawn set, to minibatches.

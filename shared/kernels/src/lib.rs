@@ -1,0 +1,1 @@
+//! SIMD compute on slices: convolution, pooling, normalisation, dense layers, the update.

@@ -1,0 +1,1 @@
+//! GoogLeNet: layers, Inception, both auxiliary heads, forward and backward.

@@ -1,0 +1,1 @@
+//! Named tensors in one flat vector: fingerprint, blocks, initial values, checkpoints.

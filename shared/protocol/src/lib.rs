@@ -1,0 +1,1 @@
+//! The wire: generated code, domain types, client with retry, server glue.

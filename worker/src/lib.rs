@@ -1,0 +1,1 @@
+//! The replica: joins, leases, computes, pushes, evaluates.

@@ -1,0 +1,3 @@
+//! The replica: joins, leases, computes, pushes, evaluates.
+
+fn main() {}
