@@ -1,0 +1,99 @@
+//! The data set: classes, and labelled samples in a training and a validation split.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::decode::SampleError;
+use crate::index::DatasetError;
+use crate::sample::Sampling;
+
+/// Which part of the data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// What is learnt from: visited in [`epoch_order`](crate::epoch_order), cropped at random.
+    Train,
+    /// What is measured on: visited in index order, centre-cropped.
+    Validation,
+}
+
+/// What two processes compare to know that they see the same data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Training samples.
+    pub images: u64,
+    /// Validation samples.
+    pub validation: u64,
+    /// SHA-256 over the sorted class/relative paths of both splits; contents are not read.
+    pub hash: [u8; 32],
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} training and {} validation images, hash ", self.images, self.validation)?;
+        self.hash[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Labelled images: photographs in folders, or the drawn set.
+#[derive(Debug)]
+pub struct Dataset {
+    classes: Vec<String>,
+    fingerprint: Fingerprint,
+}
+
+impl Dataset {
+    /// Opens a folder with `train/` and `val/` class folders, or with plain class folders, which are then split
+    /// 80/20 by a hash of the file name (a log line says so).
+    ///
+    /// Classes are the folder names in byte order. The split and the fingerprint depend on names only.
+    pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
+        todo!("{folder:?}")
+    }
+
+    /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
+    /// made on demand for crops of about `size` pixels. Picture (split, index) is always the same.
+    pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
+        todo!("{images} {validation} {size}")
+    }
+
+    /// Names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Samples in a split.
+    pub fn len(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.fingerprint.images as usize,
+            Split::Validation => self.fingerprint.validation as usize,
+        }
+    }
+
+    /// Counts and hash of what is in the set.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Training sample `index`: a random crop, resized to `size` x `size`, perhaps mirrored; returns its label.
+    ///
+    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The crop
+    /// depends on (`seed`, `epoch`, `index`) only. Panics if `index` or the length of `out` is wrong.
+    pub fn training_sample(
+        &self,
+        index: usize,
+        epoch: u64,
+        seed: u64,
+        sampling: &Sampling,
+        size: usize,
+        out: &mut [f32],
+    ) -> Result<u32, SampleError> {
+        todo!("{index} {epoch} {seed} {sampling:?} {size} {out:?}")
+    }
+
+    /// Validation sample `index`: shorter side to round(`size` * 256 / 224), centre crop; returns its label.
+    ///
+    /// `out` is as for [`training_sample`](Self::training_sample).
+    pub fn validation_sample(&self, index: usize, size: usize, out: &mut [f32]) -> Result<u32, SampleError> {
+        todo!("{index} {size} {out:?}")
+    }
+}
