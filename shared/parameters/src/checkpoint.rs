@@ -1,0 +1,185 @@
+//! Checkpoints: named tensors with metadata in the safetensors format, readable by every tool that knows it.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ndarray::{ArrayD, IxDyn};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::json;
+
+use crate::{Layout, durable};
+
+/// Tensors by name, with strings that say what they are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The tensors, row-major.
+    pub tensors: BTreeMap<String, ArrayD<f32>>,
+    /// Names and values for whoever reads the file (step, classes, mean).
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Reads a safetensors file of f32 tensors.
+    pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let bytes = fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+        let malformed =
+            |reason: String| CheckpointError::Malformed { path: path.into(), bytes: bytes.len(), reason };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                let found = view.dtype().to_string();
+                return Err(CheckpointError::Type { path: path.into(), tensor: name.into(), found });
+            }
+            let values = view
+                .data()
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
+                .collect();
+            let tensor = ArrayD::from_shape_vec(IxDyn(view.shape()), values)
+                .map_err(|e| malformed(format!("tensor {name} {:?}: {e}", view.shape())))?;
+            tensors.insert(name.to_string(), tensor);
+        }
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok(Checkpoint { tensors, metadata })
+    }
+
+    /// Writes the file, whole or not at all. Equal checkpoints give equal bytes.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        durable::write(path, &self.to_bytes())
+            .map_err(|source| CheckpointError::Write { path: path.into(), source })
+    }
+
+    /// The file's bytes: length of the header, header (JSON, padded to 8 bytes), values.
+    ///
+    /// Written here because the safetensors crate keeps metadata in a map of random order.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut entries = serde_json::Map::new();
+        if !self.metadata.is_empty() {
+            entries.insert("__metadata__".into(), json!(self.metadata));
+        }
+        let mut end = 0;
+        for (name, tensor) in &self.tensors {
+            let start = end;
+            end += 4 * tensor.len();
+            let entry = json!({"dtype": "F32", "shape": tensor.shape(), "data_offsets": [start, end]});
+            entries.insert(name.clone(), entry);
+        }
+        let mut header = serde_json::Value::Object(entries).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut bytes = Vec::with_capacity(8 + header.len() + end);
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header);
+        for tensor in self.tensors.values() {
+            bytes.extend(tensor.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// The checkpoint of a flat vector.
+    ///
+    /// # Panics
+    /// If `values` is not as long as the layout.
+    pub fn from_flat(layout: &Layout, values: &[f32], metadata: BTreeMap<String, String>) -> Checkpoint {
+        assert_eq!(values.len(), layout.len(), "values of a checkpoint and of its layout");
+        let tensors = layout
+            .tensors()
+            .iter()
+            .enumerate()
+            .map(|(index, tensor)| {
+                let values = values[layout.range(index)].to_vec();
+                let array = ArrayD::from_shape_vec(IxDyn(&tensor.shape), values)
+                    .expect("a layout's range is as long as its tensor's shape says");
+                (tensor.name.clone(), array)
+            })
+            .collect();
+        Checkpoint { tensors, metadata }
+    }
+
+    /// The flat vector of `layout`; tensors that it does not name are left out (a model with the auxiliary heads
+    /// serves a network without them).
+    pub fn to_flat(&self, layout: &Layout) -> Result<Vec<f32>, CheckpointError> {
+        let mut values = Vec::with_capacity(layout.len());
+        for expected in layout.tensors() {
+            let tensor = self.tensors.get(&expected.name).ok_or_else(|| CheckpointError::Missing {
+                tensor: expected.to_string(),
+                tensors: self.tensors.len(),
+            })?;
+            if tensor.shape() != expected.shape {
+                return Err(CheckpointError::Shape {
+                    tensor: expected.name.clone(),
+                    expected: expected.shape.clone(),
+                    found: tensor.shape().to_vec(),
+                });
+            }
+            values.extend(tensor.iter());
+        }
+        Ok(values)
+    }
+}
+
+/// Why a checkpoint cannot be read, written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file cannot be read.
+    #[error("cannot read checkpoint {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be written; what was there before still is.
+    #[error("cannot write checkpoint {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not a safetensors file, or a part of one.
+    #[error(
+        "checkpoint {} ({bytes} bytes) is not a whole safetensors file: {reason}; get or write it again",
+        path.display()
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A tensor of another number type.
+    #[error("checkpoint {}: tensor {tensor} has type {found}; expected F32, convert the file", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor of the network is not in the checkpoint.
+    #[error("tensor {tensor} is missing among the checkpoint's {tensors}; use the network that it was trained with")]
+    Missing {
+        /// Name and shape of the tensor.
+        tensor: String,
+        /// Tensors in the checkpoint.
+        tensors: usize,
+    },
+    /// A tensor has another shape than the network's.
+    #[error("tensor {tensor}: expected shape {expected:?}, found {found:?} in the checkpoint")]
+    Shape {
+        /// Name of the tensor.
+        tensor: String,
+        /// Shape in the network.
+        expected: Vec<usize>,
+        /// Shape in the checkpoint.
+        found: Vec<usize>,
+    },
+}

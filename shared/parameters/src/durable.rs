@@ -1,0 +1,45 @@
+//! Files that are there whole or not at all, whatever stops the machine in between.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Writes `bytes` to `path`: to a temporary file in the same folder, synced, renamed over `path`, the folder synced.
+///
+/// On an error `path` is as it was before, and the temporary file is gone. The folder must be there.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected the path of a file"))?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Unique among processes and within this one, so that two writers of one path never share a temporary file.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = name.to_os_string();
+    temporary.push(format!(".{}-{number}.tmp", std::process::id()));
+    let temporary = folder.join(temporary);
+    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // The first error is the one to tell; what cannot be removed is only a leftover.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the rename itself durable. Elsewhere than on Unix a folder cannot be opened as a file.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,110 @@
+//! A short proof that two sides mean the same network.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Initialiser, Tensor};
+
+/// SHA-256 over a canonical text of a layout's tensors. Shown as its first 16 hexadecimal digits, serialised as all 64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// One line a tensor; floats by their bits, so that the text is exact.
+    pub(crate) fn of(tensors: &[Tensor]) -> Fingerprint {
+        let mut hash = Sha256::new();
+        hash.update("downpour layout 1\n");
+        for tensor in tensors {
+            let kind = match tensor.initialiser {
+                Initialiser::Constant(_) => "constant",
+                Initialiser::Uniform { .. } => "uniform",
+                Initialiser::Normal { .. } => "normal",
+            };
+            let [value, rate, decay] =
+                [tensor.initialiser.parameter(), tensor.rate_multiplier, tensor.decay_multiplier]
+                    .map(f32::to_bits);
+            // `{:?}` quotes the name and escapes line breaks: no name can imitate a neighbouring field.
+            hash.update(format!(
+                "{:?} {:?} {kind} {value:08x} {rate:08x} {decay:08x}\n",
+                tensor.name, tensor.shape
+            ));
+        }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// All 64 hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        hexadecimal(&self.0)
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal(&self.0[..8]))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(bytes: [u8; 32]) -> Fingerprint {
+        Fingerprint(bytes)
+    }
+}
+
+impl TryFrom<&[u8]> for Fingerprint {
+    type Error = FingerprintError;
+
+    fn try_from(bytes: &[u8]) -> Result<Fingerprint, FingerprintError> {
+        bytes
+            .try_into()
+            .map(Fingerprint)
+            .map_err(|_| FingerprintError { expected: "32 bytes", found: format!("{} bytes", bytes.len()) })
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> String {
+        fingerprint.to_hex()
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = FingerprintError;
+
+    fn try_from(text: String) -> Result<Fingerprint, FingerprintError> {
+        let wrong = || FingerprintError { expected: "64 hexadecimal digits", found: format!("{text:?}") };
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
+
+/// Not a fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("fingerprint: expected {expected}, found {found}")]
+pub struct FingerprintError {
+    expected: &'static str,
+    found: String,
+}

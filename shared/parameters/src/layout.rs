@@ -1,0 +1,205 @@
+//! The order of a network's tensors in the flat vector, checked once, and everything that follows from it.
+
+use std::{collections::HashMap, fmt, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Block, Fingerprint, Tensor, block};
+
+/// Most values that a layout may have (16 GiB of f32): a layout comes from the network, and its blocks are listed in memory.
+pub const MOST_VALUES: usize = 1 << 32;
+
+/// The tensors of a network, in the order in which they lie in the flat vector of parameters.
+///
+/// Serialised as the list of its tensors; reading checks them as [`Layout::new`] does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Tensor>", into = "Vec<Tensor>")]
+pub struct Layout {
+    tensors: Vec<Tensor>,
+    /// Where each tensor starts, and behind them the length of the vector.
+    starts: Vec<usize>,
+    blocks: Vec<Block>,
+    names: HashMap<String, usize>,
+}
+
+impl Layout {
+    /// Checks the tensors and places them one behind the other.
+    pub fn new(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
+        let mut names = HashMap::with_capacity(tensors.len());
+        let mut starts = vec![0];
+        let mut length = 0usize;
+        for (index, tensor) in tensors.iter().enumerate() {
+            check(index, tensor)?;
+            if let Some(first) = names.insert(tensor.name.clone(), index) {
+                return Err(LayoutError::Twice { name: tensor.name.clone(), first, second: index });
+            }
+            let values = tensor.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+            length = values
+                .and_then(|values| values.checked_add(length))
+                .filter(|&length| length <= MOST_VALUES)
+                .ok_or_else(|| LayoutError::TooLarge { tensor: tensor.to_string() })?;
+            starts.push(length);
+        }
+        let blocks = block::cut(&starts);
+        Ok(Layout { tensors, starts, blocks, names })
+    }
+
+    /// Number of values in the flat vector.
+    pub fn len(&self) -> usize {
+        self.starts[self.tensors.len()]
+    }
+
+    /// True for a layout without tensors.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The tensors in their order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Where the tensor of that number lies in the flat vector.
+    pub fn range(&self, tensor: usize) -> Range<usize> {
+        self.starts[tensor]..self.starts[tensor + 1]
+    }
+
+    /// The number of the tensor of that name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    /// The blocks in flat order: pieces of one tensor of at most [`BLOCK_VALUES`](crate::BLOCK_VALUES) values.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The numbers of the blocks that make up the tensor of that number.
+    pub fn blocks_of(&self, tensor: usize) -> Range<usize> {
+        let first = self.blocks.partition_point(|block| block.tensor < tensor);
+        let past = self.blocks.partition_point(|block| block.tensor <= tensor);
+        first..past
+    }
+
+    /// What tells this layout from every other: names, shapes, initialisers and multipliers in their order.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.tensors)
+    }
+
+    /// The first tensor in which `found` differs from `self`, the expected one.
+    pub fn first_difference(&self, found: &Layout) -> Option<Difference> {
+        let most = self.tensors.len().max(found.tensors.len());
+        (0..most).find_map(|tensor| {
+            let (expected, found) = (self.tensors.get(tensor), found.tensors.get(tensor));
+            (expected != found).then(|| Difference {
+                tensor,
+                expected: expected.cloned(),
+                found: found.cloned(),
+            })
+        })
+    }
+}
+
+/// What holds for every tensor on its own.
+fn check(index: usize, tensor: &Tensor) -> Result<(), LayoutError> {
+    let wrong = |what: &'static str, found: String, expected: &'static str| {
+        Err(LayoutError::Tensor { index, name: tensor.name.clone(), what, found, expected })
+    };
+    if tensor.name.is_empty() {
+        return wrong("name", "an empty one".into(), "at least one character");
+    }
+    if tensor.shape.is_empty() || tensor.shape.contains(&0) {
+        return wrong("shape", format!("{:?}", tensor.shape), "at least one dimension, each at least 1");
+    }
+    if !tensor.initialiser.parameter().is_finite() {
+        return wrong("initialiser", tensor.initialiser.to_string(), "a finite number");
+    }
+    for (what, value) in
+        [("rate multiplier", tensor.rate_multiplier), ("decay multiplier", tensor.decay_multiplier)]
+    {
+        if !(value.is_finite() && value >= 0.0) {
+            return wrong(what, value.to_string(), "a finite number of at least 0");
+        }
+    }
+    Ok(())
+}
+
+impl TryFrom<Vec<Tensor>> for Layout {
+    type Error = LayoutError;
+
+    fn try_from(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
+        Layout::new(tensors)
+    }
+}
+
+impl From<Layout> for Vec<Tensor> {
+    fn from(layout: Layout) -> Vec<Tensor> {
+        layout.tensors
+    }
+}
+
+/// The first tensor in which two layouts differ; its text shows both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Number of the tensor.
+    pub tensor: usize,
+    /// The tensor of the layout that was asked; none if it has fewer.
+    pub expected: Option<Tensor>,
+    /// The tensor of the other layout; none if it has fewer.
+    pub found: Option<Tensor>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Name and shape nearly always tell; where they agree, the rest must be shown.
+        let details = match (&self.expected, &self.found) {
+            (Some(expected), Some(found)) => expected.name == found.name && expected.shape == found.shape,
+            _ => false,
+        };
+        let text = |tensor: &Option<Tensor>| match tensor {
+            None => "none".to_string(),
+            Some(t) if details => format!(
+                "{t} ({}, rate multiplier {}, decay multiplier {})",
+                t.initialiser, t.rate_multiplier, t.decay_multiplier
+            ),
+            Some(t) => t.to_string(),
+        };
+        let (expected, found) = (text(&self.expected), text(&self.found));
+        write!(f, "tensor {}: expected {expected}, found {found}", self.tensor)
+    }
+}
+
+/// What is wrong with a list of tensors.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LayoutError {
+    /// Two tensors of one name.
+    #[error("tensors {first} and {second} are both named {name}; expected unique names")]
+    Twice {
+        /// The name.
+        name: String,
+        /// Number of the first of them.
+        first: usize,
+        /// Number of the second.
+        second: usize,
+    },
+    /// A tensor with an unusable property.
+    #[error("tensor {index} ({name}): {what} is {found}; expected {expected}")]
+    Tensor {
+        /// Number of the tensor.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// Which property.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// More values than a flat vector may have.
+    #[error("with tensor {tensor} the layout has over {MOST_VALUES} values; expected at most that many")]
+    TooLarge {
+        /// The tensor that goes over the limit.
+        tensor: String,
+    },
+}

@@ -1,0 +1,74 @@
+//! One tensor: what a shard must know of it to hold, fill and update it without knowing the layer behind it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a tensor's values start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialiser {
+    /// Every value the same.
+    Constant(f32),
+    /// Uniform between `-bound` and `bound`.
+    Uniform {
+        /// Largest magnitude.
+        bound: f32,
+    },
+    /// Normal with mean 0.
+    Normal {
+        /// Standard deviation.
+        deviation: f32,
+    },
+}
+
+impl Initialiser {
+    /// The number that the initialiser carries.
+    pub(crate) fn parameter(self) -> f32 {
+        match self {
+            Initialiser::Constant(value) => value,
+            Initialiser::Uniform { bound } => bound,
+            Initialiser::Normal { deviation } => deviation,
+        }
+    }
+}
+
+impl fmt::Display for Initialiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Initialiser::Constant(value) => write!(f, "constant {value}"),
+            Initialiser::Uniform { bound } => write!(f, "uniform {bound}"),
+            Initialiser::Normal { deviation } => write!(f, "normal {deviation}"),
+        }
+    }
+}
+
+/// A named tensor of f32 values, row-major.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tensor {
+    /// Unique within the layout, as `inception_3a/3x3/weights`.
+    pub name: String,
+    /// Extent of each dimension, outermost first (O x I x H x W for convolutions, O x I for dense layers).
+    pub shape: Vec<usize>,
+    /// How the values start.
+    pub initialiser: Initialiser,
+    /// Factor on the learning rate.
+    pub rate_multiplier: f32,
+    /// Factor on the weight decay (0 for biases).
+    pub decay_multiplier: f32,
+}
+
+impl Tensor {
+    /// Number of values; a layout has checked that it does not overflow.
+    pub fn values(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Name and shape, as error texts show it.
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name, self.shape)
+    }
+}
