@@ -1,3 +1,9 @@
 //! The replica: joins, leases, computes, pushes, evaluates.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    worker::cli::run(worker::cli::Cli::parse().command)
+}

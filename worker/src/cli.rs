@@ -1,0 +1,291 @@
+//! The command line: flags to options, signals to a shutdown, results to exit codes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use configuration::logs::LogFlags;
+use configuration::{Exit, RunFlags, isa_name};
+
+use crate::bench::BenchOptions;
+use crate::describe::NetworkFlags;
+use crate::fetch::FetchOptions;
+use crate::{Data, TrainOptions, bench, describe, exit_of, fetch, train};
+
+/// How long an unreachable server is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Threads of the runtime: they only move blocks; computing has its own.
+const NETWORK_THREADS: usize = 2;
+
+/// One replica of a GoogLeNet that many train together.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  worker train --coordinator 10.0.0.1:7070 --data flower_photos
+  worker describe --classes 10 --input-size 64 --width 0.25
+  worker bench --batch 16 --threads 2
+  worker fetch --coordinator 10.0.0.1:7070 --output model.safetensors
+
+Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 130 the run was interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take part in a run: lease samples, push gradients, until the run ends
+    Train(TrainFlags),
+    /// Print the network's layers, parameters and multiply-adds
+    Describe(DescribeFlags),
+    /// Measure training steps (or the forward pass) on this machine, without a server
+    Bench(BenchFlags),
+    /// Get the averaged parameters of a run and write them as a model file
+    Fetch(FetchFlags),
+}
+
+/// Flags of `worker train`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Any number of workers may join, in any order, before or after the server, and leave at any time.
+A worker takes the network and the recipe from the run; flags given here must agree with it.
+Without --data the embedded drawn set is used: the server and every worker then need no files.
+
+Examples:
+  worker train                                        a server on this machine, the drawn set
+  worker train --coordinator 10.0.0.1:7070 --data photos --threads 8 --loader-threads 2
+  DOWNPOUR_ISA=avx2 worker train                      use no wider instructions than AVX2"
+)]
+pub struct TrainFlags {
+    /// Address of the run's coordinator
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub coordinator: String,
+    /// Folder with train/ and val/ class folders, or with plain class folders [default: the drawn set]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What the run is expected to be.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Threads that compute [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Threads that decode images
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub loader_threads: u16,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
+    /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// Leave when standard input ends: set by a parent process, so that no child outlives it
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
+}
+
+/// Flags of `worker describe`.
+#[derive(Debug, Args)]
+pub struct DescribeFlags {
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// Print one JSON object: parameters, multiply_adds, layers
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `worker bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A step is forward, loss, backward and the momentum update of every tensor, all in this process.
+Images and labels are made up: time does not depend on them.
+
+Examples:
+  worker bench --batch 16 --threads 2
+  worker bench --forward-only --no-aux --input-size 224 --json"
+)]
+pub struct BenchFlags {
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// Images of one step
+    #[arg(long, value_name = "B", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+    /// Threads that compute [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Measure the forward pass alone, auxiliary heads off
+    #[arg(long)]
+    pub forward_only: bool,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
+    /// Steps to measure [default: as many as fit into --seconds, at least 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Option<u32>,
+    /// Seconds to measure for
+    #[arg(long, value_name = "S", default_value_t = 5.0, conflicts_with = "steps")]
+    pub seconds: f64,
+    /// Print one JSON object: images_per_second, gflops, peak_rss_bytes, layers
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `worker fetch`.
+#[derive(Debug, Args)]
+pub struct FetchFlags {
+    /// Address of the run's coordinator
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub coordinator: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    pub output: PathBuf,
+    /// The parameters as the newest updates left them, not their average
+    #[arg(long)]
+    pub last_iterate: bool,
+}
+
+/// Carries a command out; the error, if any, is one line on standard error.
+pub fn run(command: Command) -> ExitCode {
+    let (what, result) = match command {
+        Command::Train(flags) => ("train", run_train(flags)),
+        Command::Describe(flags) => {
+            ("describe the network", describe::run(&flags.network, flags.json).map(|()| Exit::Done))
+        }
+        Command::Bench(flags) => ("bench", run_bench(flags)),
+        Command::Fetch(flags) => ("fetch the model", run_fetch(flags)),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("failed to {what}: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
+    configuration::logs::start(&flags.log);
+    let options = TrainOptions {
+        coordinator: flags.coordinator,
+        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        flags: flags.run,
+        threads: flags.threads.map(usize::from),
+        loader_threads: flags.loader_threads.into(),
+        isa: isa_name(flags.isa),
+        output: flags.output,
+        patience: PATIENCE,
+    };
+    let end_with_stdin = flags.end_with_stdin;
+    in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })
+}
+
+fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
+    let options = BenchOptions {
+        batch: flags.batch.into(),
+        threads: flags.threads.map_or_else(cores, usize::from),
+        forward_only: flags.forward_only,
+        isa: isa_name(flags.isa),
+        steps: flags.steps,
+        seconds: flags.seconds,
+    };
+    bench::run(&flags.network, &options, flags.json)?;
+    Ok(Exit::Done)
+}
+
+fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
+    configuration::logs::start(&LogFlags::default());
+    let options = FetchOptions {
+        coordinator: flags.coordinator,
+        output: flags.output,
+        last_iterate: flags.last_iterate,
+        patience: PATIENCE,
+    };
+    in_runtime(fetch::fetch(options))?;
+    Ok(Exit::Done)
+}
+
+/// Threads that the machine runs at once.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs `work` on a runtime of its own, which does not wait for threads that still compute.
+fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
+}
+
+/// Resolves on SIGTERM, SIGINT or, if so asked, at the end of standard input.
+async fn stop_signal(end_with_stdin: bool) {
+    let stdin = stdin_end(end_with_stdin);
+    let reason = tokio::select! {
+        reason = signals() => reason,
+        () = stdin => "the parent process is gone",
+    };
+    tracing::info!("{reason}: leaving after the minibatch in hand");
+}
+
+#[cfg(unix)]
+async fn signals() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be installed");
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+#[cfg(not(unix))]
+async fn signals() -> &'static str {
+    let _ = tokio::signal::ctrl_c().await;
+    "Ctrl-C"
+}
+
+/// Resolves when standard input ends; never, if that is not asked for. A plain thread reads it, since nothing could
+/// cancel a read by the runtime.
+async fn stdin_end(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn train_takes_the_run_flags_and_its_own() {
+        let words = "worker train --coordinator h:1 --no-aux --batch 8 --threads 2 --loader-threads 3";
+        let Command::Train(flags) = Cli::parse_from(words.split(' ')).command else { panic!("not train") };
+        assert_eq!((flags.coordinator.as_str(), flags.threads, flags.loader_threads), ("h:1", Some(2), 3));
+        assert!(flags.run.no_aux && flags.run.batch == Some(8));
+    }
+}
