@@ -1,1 +1,23 @@
-//! The wire: generated code, domain types, client with retry, server glue.
+//! The wire: what server and workers say to each other, and the only crate that knows how it is said.
+//!
+//! [`messages`] are the domain's own types and [`service`] the two services as plain traits. [`serve`] puts
+//! implementations of the traits on the network; [`CoordinatorClient`] and [`ShardClient`] call them from
+//! elsewhere, with deadlines and retry. The `.proto` files at the root of the repository are the document of
+//! the wire; the types generated from them stay inside this crate.
+//!
+//! Absent by intent: what a shard does with a gradient, what a lease is good for.
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+pub mod messages;
+mod retry;
+mod server;
+pub mod service;
+
+pub use client::{CoordinatorClient, ShardClient};
+pub use error::{ClientError, ServeError};
+pub use messages::*;
+pub use retry::Patience;
+pub use server::serve;
+pub use service::{Coordinator, Shards};
