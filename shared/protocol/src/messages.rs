@@ -132,7 +132,7 @@ pub enum Kind {
     Parameters,
     /// Their Polyak average, frozen at the first fetch that names this evaluation.
     Average {
-        /// The evaluation that it is for.
+        /// The evaluation that it is for; 0 reads the average as it is now, not frozen.
         evaluation: u64,
     },
 }
@@ -203,6 +203,8 @@ pub enum Ending {
     Completed,
     /// A non-finite loss, or too many refused pushes: says which rate to try.
     Diverged(String),
+    /// The run cannot go on with what it was given (over 5 % of the images unreadable): says what and what to do.
+    Failed(String),
     /// The server is being stopped; the run can be resumed.
     Interrupted,
 }
@@ -257,14 +259,14 @@ pub struct Evaluation {
     pub last_iterate: Scores,
 }
 
-/// How far a worker got with a lease since its last report.
+/// How far a worker got with a lease; everything counts from the lease's start, so a report may come twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseProgress {
     /// Number of the lease.
     pub lease: u64,
-    /// Positions used: their push was acknowledged by every shard. Counted from the lease's start, skipped ones not included.
+    /// Positions used: their push was acknowledged by every shard. Skipped ones not included.
     pub used: u64,
-    /// Unreadable images met in this lease ("path: reason").
+    /// Unreadable images met in this lease so far ("path: reason").
     pub skipped: Vec<String>,
     /// Positions behind which nothing is outstanding: used + skipped so far.
     pub consumed: u64,
@@ -361,9 +363,9 @@ pub struct ShardStatus {
     pub staleness_sum: u64,
     /// Largest staleness of one update.
     pub staleness_max: u64,
-    /// Bytes of gradients received.
+    /// Bytes of gradients received, as f32 in memory.
     pub bytes_in: u64,
-    /// Bytes of parameters sent.
+    /// Bytes of parameters sent, as f32 in memory.
     pub bytes_out: u64,
     /// Learning rate of the newest update.
     pub learning_rate: f64,
@@ -374,7 +376,7 @@ pub struct ShardStatus {
 /// State of the whole run, for whoever watches.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RunStatus {
-    /// "waiting", "training", "evaluating", "finished", "diverged", "interrupted".
+    /// "waiting", "training", "evaluating", "finished", "diverged", "failed", "interrupted".
     pub state: String,
     /// What is being waited for, or how the run ended; empty otherwise.
     pub detail: String,
