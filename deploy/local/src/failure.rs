@@ -1,0 +1,39 @@
+//! Why the launcher ends other than well: a text for people and the exit code for scripts.
+
+use configuration::Exit;
+
+/// An end with a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the shell sees; 1 where no [`Exit`] fits.
+    pub code: u8,
+    /// What was expected, what was found, where, and what to do.
+    pub text: String,
+}
+
+impl Failure {
+    /// A flag or a configuration key is wrong.
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { code: Exit::Usage.code(), text: text.into() }
+    }
+
+    /// The data or a file cannot be used.
+    pub fn bad_input(text: impl Into<String>) -> Failure {
+        Failure { code: Exit::BadInput.code(), text: text.into() }
+    }
+
+    /// Training diverged.
+    pub fn diverged(text: impl Into<String>) -> Failure {
+        Failure { code: Exit::Diverged.code(), text: text.into() }
+    }
+
+    /// A signal stopped the run.
+    pub fn interrupted(text: impl Into<String>) -> Failure {
+        Failure { code: Exit::Interrupted.code(), text: text.into() }
+    }
+
+    /// Something broke that is neither the caller's input nor the run's numbers.
+    pub fn broken(text: impl Into<String>) -> Failure {
+        Failure { code: 1, text: text.into() }
+    }
+}

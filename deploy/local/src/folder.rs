@@ -1,0 +1,277 @@
+//! The output folder of a run: what is in it, whose it is, and that only one launcher works in it at a time.
+//!
+//! `run.json` marks a folder as ours and remembers what was asked for, how long it took and how it ended. Only names
+//! listed in [`OURS`] are ever deleted, and only in a folder with that mark.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::result::RunResult;
+
+const RECORD: &str = "run.json";
+const NEW_RECORD: &str = "run.json.new";
+const LOCK: &str = "run.lock";
+
+/// Everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder recognisable.
+const OURS: [&str; 6] = ["snapshots", "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
+
+/// What `run.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always [`Record::PROGRAM`]: the mark of a folder of ours.
+    pub program: String,
+    /// What was asked for: the run configuration and the data folder.
+    pub asked: Value,
+    /// Seconds spent so far, over all sessions.
+    pub seconds: f64,
+    /// Set once the run is finished.
+    pub result: Option<RunResult>,
+}
+
+impl Record {
+    const PROGRAM: &str = "downpour";
+
+    /// The record of a run that is about to begin.
+    pub fn new(asked: Value) -> Record {
+        Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None }
+    }
+
+    /// The first key at which `asked` differs from what this run was started with, for people.
+    pub fn first_difference(&self, asked: &Value) -> Option<String> {
+        first_difference("", &self.asked, asked)
+    }
+}
+
+fn first_difference(at: &str, held: &Value, asked: &Value) -> Option<String> {
+    if let (Value::Object(held), Value::Object(asked)) = (held, asked) {
+        let keys = held.keys().chain(asked.keys().filter(|key| !held.contains_key(*key)));
+        let null = Value::Null;
+        return keys.into_iter().find_map(|key| {
+            let name = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            first_difference(&name, held.get(key).unwrap_or(&null), asked.get(key).unwrap_or(&null))
+        });
+    }
+    let show = |value: &Value| if value.is_null() { "not set".to_string() } else { value.to_string() };
+    (held != asked).then(|| format!("{at}: the run has {}, asked for {}", show(held), show(asked)))
+}
+
+/// An output folder, locked by this process until dropped.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Folder {
+    /// Creates the folder or takes over one of ours; with `fresh`, removes what an earlier run left in it.
+    pub fn open(path: &Path, fresh: bool) -> Result<Folder, Failure> {
+        let shown = path.display();
+        let cannot = |what: &str, at: &Path, error: std::io::Error| {
+            Failure::bad_input(format!("cannot {what} {}: {error}", at.display()))
+        };
+        fs::create_dir_all(path).map_err(|error| cannot("create the output folder", path, error))?;
+        let ours = is_marked(&path.join(RECORD));
+        let mut names = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
+            .map_err(|error| cannot("list the output folder", path, error))?;
+        names.sort();
+        if let Some(foreign) = names.iter().find(|name| *name != LOCK && *name != NEW_RECORD)
+            && !ours
+        {
+            return Err(Failure::bad_input(format!(
+                "output folder {shown} holds {foreign:?} and no run of downpour (no {RECORD}); nothing was touched: \
+                 name an empty or new folder with --output"
+            )));
+        }
+        let lock = lock(path)?;
+        let folder = Folder { path: path.to_path_buf(), lock };
+        if fresh {
+            for name in OURS {
+                let path = folder.path.join(name);
+                remove(&path).map_err(|error| cannot("remove", &path, error))?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// What `run.json` says; None in a new folder.
+    pub fn record(&self) -> Result<Option<Record>, Failure> {
+        let path = self.path.join(RECORD);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Failure::bad_input(format!("cannot read {}: {error}", path.display()))),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Failure::bad_input(format!(
+                "{} is not as this version of downpour writes it ({error}); --fresh begins anew",
+                path.display()
+            ))
+        })
+    }
+
+    /// Writes `run.json`, whole or not at all.
+    pub fn write_record(&self, record: &Record) -> Result<(), Failure> {
+        let path = self.path.join(RECORD);
+        let temporary = self.path.join(NEW_RECORD);
+        let text = serde_json::to_string_pretty(record).expect("a record is plain data");
+        File::create(&temporary)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Logs of the children, one file each; made by the first of them.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Snapshots of the server.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// Training and evaluation lines, written by the coordinator.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The picture of the metrics.
+    pub fn curve(&self) -> PathBuf {
+        self.path.join("curve.svg")
+    }
+
+    /// The averaged parameters, written by the worker that evaluates last.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The lock itself ends with the file; the number in it is only for people. The file stays: to remove it
+        // would let one launcher lock the old file and another a new one.
+        let _ = self.lock.set_len(0);
+    }
+}
+
+fn is_marked(record: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Mark {
+        program: String,
+    }
+    fs::read_to_string(record)
+        .is_ok_and(|text| serde_json::from_str::<Mark>(&text).is_ok_and(|mark| mark.program == Record::PROGRAM))
+}
+
+/// The operating system holds the lock for us and drops it with the process: a killed launcher leaves none behind.
+fn lock(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join(LOCK);
+    let cannot = |error| Failure::bad_input(format!("cannot lock {}: {error}", path.display()));
+    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(Failure::bad_input(format!(
+                "output folder {} is in use by another downpour (process {}); wait for it, stop it, or name another \
+                 folder with --output",
+                folder.display(),
+                holder.trim()
+            )));
+        }
+    }
+    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(cannot)?;
+    Ok(file)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_new_folder_is_made_and_its_record_survives() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("deep/run");
+        let record = Record { seconds: 1.5, ..Record::new(json!({"a": 1})) };
+        {
+            let folder = Folder::open(&path, false).unwrap();
+            assert_eq!(folder.record().unwrap(), None);
+            folder.write_record(&record).unwrap();
+        }
+        assert_eq!(Folder::open(&path, false).unwrap().record().unwrap(), Some(record));
+    }
+
+    #[test]
+    fn fresh_removes_what_is_ours_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path(), false).unwrap();
+        folder.write_record(&Record::new(json!({}))).unwrap();
+        fs::create_dir_all(folder.snapshots().join("3")).unwrap();
+        fs::write(folder.model(), "m").unwrap();
+        fs::write(home.path().join("notes.txt"), "mine").unwrap();
+        drop(folder);
+        let folder = Folder::open(home.path(), true).unwrap();
+        assert_eq!(folder.record().unwrap(), None);
+        assert!(!folder.snapshots().exists() && !folder.model().exists());
+        assert_eq!(fs::read_to_string(home.path().join("notes.txt")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_foreign_folder_is_refused_even_with_fresh() {
+        let home = tempfile::tempdir().unwrap();
+        for (name, text) in [("thesis.tex", "x"), (RECORD, "{\"program\": \"other\"}")] {
+            fs::write(home.path().join(name), text).unwrap();
+            for fresh in [false, true] {
+                let text = Folder::open(home.path(), fresh).unwrap_err().text;
+                assert!(text.contains("nothing was touched"), "{text}");
+            }
+            assert_eq!(fs::read_to_string(home.path().join(name)).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no lock, no logs");
+    }
+
+    #[test]
+    fn a_second_launcher_is_told_who_holds_the_folder_and_a_stale_lock_is_not_one() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(LOCK), "999999999").unwrap();
+        let first = Folder::open(home.path(), false).unwrap();
+        let refused = Folder::open(home.path(), false).unwrap_err();
+        assert!(refused.text.contains(&format!("process {}", std::process::id())), "{}", refused.text);
+        drop(first);
+        Folder::open(home.path(), false).unwrap();
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_key() {
+        let record = Record::new(json!({"data": null, "run": {"batch": 32, "seed": 1}}));
+        let same = json!({"run": {"seed": 1, "batch": 32}, "data": null});
+        assert_eq!(record.first_difference(&same), None);
+        let other = json!({"data": null, "run": {"batch": 16, "seed": 1}});
+        assert_eq!(record.first_difference(&other).unwrap(), "run.batch: the run has 32, asked for 16");
+        let more = json!({"data": null, "run": {"batch": 32, "seed": 1, "images": 5}});
+        assert_eq!(record.first_difference(&more).unwrap(), "run.images: the run has not set, asked for 5");
+    }
+}

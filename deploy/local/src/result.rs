@@ -1,0 +1,118 @@
+//! What a finished run has to say: for people, and as one JSON object for scripts.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use protocol::Scores;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::Folder;
+use crate::metrics::EvaluationPoint;
+
+/// The result of a run; accuracies are shares of the validation images, of the averaged parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Share of images whose most probable class is right.
+    pub top1: f64,
+    /// Share of images whose five most probable classes hold the right one.
+    pub top5: f64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Validation images.
+    pub validation_images: u64,
+    /// The same of the last iterate.
+    pub last_iterate: Scores,
+    /// Training samples used.
+    pub samples: u64,
+    /// Seconds from start to end, over all sessions.
+    pub seconds: f64,
+    /// The averaged parameters.
+    pub model: PathBuf,
+    /// The picture of the curves.
+    pub curve: PathBuf,
+    /// Training and evaluation lines.
+    pub metrics: PathBuf,
+}
+
+impl RunResult {
+    /// The result of a run whose last evaluation was `evaluation`.
+    pub fn new(evaluation: &EvaluationPoint, samples: u64, seconds: f64, folder: &Folder) -> RunResult {
+        RunResult {
+            top1: evaluation.average.top1,
+            top5: evaluation.average.top5,
+            loss: evaluation.average.loss,
+            validation_images: evaluation.images,
+            last_iterate: evaluation.last_iterate,
+            samples,
+            seconds,
+            model: folder.model(),
+            curve: folder.curve(),
+            metrics: folder.metrics(),
+        }
+    }
+
+    /// One line of JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a result is plain data")
+    }
+}
+
+impl fmt::Display for RunResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| share * 100.0;
+        writeln!(f, "validation accuracy, averaged parameters, {} images:", self.validation_images)?;
+        writeln!(
+            f,
+            "  top-1 {:.2} %   top-5 {:.2} %   loss {:.4}   (last iterate: top-1 {:.2} %, loss {:.4})",
+            percent(self.top1),
+            percent(self.top5),
+            self.loss,
+            percent(self.last_iterate.top1),
+            self.last_iterate.loss
+        )?;
+        writeln!(f, "  {} training samples in {}", self.samples, duration(self.seconds))?;
+        writeln!(f, "model    {}", self.model.display())?;
+        writeln!(f, "curve    {}", self.curve.display())?;
+        write!(f, "metrics  {}", self.metrics.display())
+    }
+}
+
+/// Seconds as people say them: "48 s", "3 min 05 s", "2 h 07 min".
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let texts = [0.4, 59.6, 185.0, 7630.0].map(duration);
+        assert_eq!(texts, ["0 s", "1 min 00 s", "3 min 05 s", "2 h 07 min"]);
+    }
+
+    #[test]
+    fn both_forms_hold_the_numbers() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path(), false).unwrap();
+        let evaluation = EvaluationPoint {
+            samples: 900,
+            images: 600,
+            average: Scores { top1: 0.925, top5: 0.99, loss: 0.25 },
+            last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
+        };
+        let result = RunResult::new(&evaluation, 900, 75.0, &folder);
+        let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
+        assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
+        let text = result.to_string();
+        for part in ["top-1 92.50 %", "600 images", "900 training samples in 1 min 15 s", "model.safetensors"] {
+            assert!(text.contains(part), "{part} is missing from:\n{text}");
+        }
+    }
+}
