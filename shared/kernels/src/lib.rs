@@ -1,1 +1,41 @@
 //! SIMD compute on slices: convolution, pooling, normalisation, dense layers, the update.
+//!
+//! Every operation is a function or a small struct of sizes; it takes the instruction set ([`Isa`]) and the threads
+//! ([`Pool`]) as values, reads and writes slices that the caller owns, and keeps no state. Activations lie in blocks
+//! of 16 channels ([`map`]). `Isa::scalar()` runs the plain reference loops that every faster kernel is tested against.
+//!
+//! This is the only crate of the workspace with unsafe code. Operations panic, with a text, on wrong lengths: they are
+//! invariants of the caller, not input.
+
+pub mod blocked;
+mod buffer;
+pub mod conv;
+pub mod convert;
+pub mod dense;
+mod disjoint;
+pub mod dropout;
+pub mod elementwise;
+mod isa;
+pub mod lrn;
+pub mod map;
+mod pool;
+pub mod pooling;
+pub(crate) mod simd;
+pub mod softmax;
+#[cfg(test)]
+mod testing;
+pub mod update;
+
+pub use buffer::Buffer;
+pub use conv::{Convolution, Stem};
+pub use convert::{from_bf16, to_bf16};
+pub use dense::Dense;
+pub use dropout::dropout;
+pub use elementwise::{add, all_finite, relu, relu_backward, relu_backward_map, sum_of_squares};
+pub use isa::{Isa, IsaError};
+pub use lrn::Lrn;
+pub use map::{LANES, Map, MapMut, Shape, blocks};
+pub use pool::{Pool, PoolError};
+pub use pooling::{AveragePool, MaxPool};
+pub use softmax::{cross_entropy, softmax};
+pub use update::{Update, momentum_update};

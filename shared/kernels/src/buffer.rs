@@ -1,0 +1,118 @@
+//! Long-lived memory for activations, gradients and packed weights.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// One cache line and one 512-bit register.
+const LINE: usize = 64;
+/// A huge page; buffers of at least this size are aligned to it and ask for such pages.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Zeroed `f32` memory, aligned to 64 bytes; large buffers lie on huge pages where the system gives them.
+///
+/// All pages are touched when the buffer is made, so that no kernel pays for it later.
+pub struct Buffer {
+    start: NonNull<f32>,
+    len: usize,
+}
+
+// SAFETY: it owns its memory as a `Vec<f32>` does.
+unsafe impl Send for Buffer {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// `len` zeros.
+    pub fn zeroed(len: usize) -> Buffer {
+        if len == 0 {
+            return Buffer { start: NonNull::dangling(), len };
+        }
+        let layout = Buffer::layout(len);
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        if layout.align() == HUGE_PAGE {
+            advise_huge_pages(start, layout.size());
+        }
+        // SAFETY: these are the bytes just allocated.
+        unsafe { start.write_bytes(0, layout.size()) };
+        Buffer { start: start.cast(), len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let bytes = len * size_of::<f32>();
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+        Layout::from_size_align(bytes.next_multiple_of(align), align).expect("a buffer fits the address space")
+    }
+}
+
+/// Asks Linux for huge pages; a refusal changes only speed.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
+    const MADV_HUGEPAGE: i32 = 14;
+    unsafe extern "C" {
+        fn madvise(start: *mut u8, bytes: usize, advice: i32) -> i32;
+    }
+    // SAFETY: the range is whole pages of memory that we own; the advice does not change its contents.
+    unsafe { madvise(start.as_ptr(), bytes, MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages(_: NonNull<u8>, _: usize) {}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated by `zeroed` with this layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), Buffer::layout(self.len)) };
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `len` initialised values that we own; for zero, dangling and aligned.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`, borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Buffer {
+        let mut copy = Buffer::zeroed(self.len);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} values)", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_and_aligned() {
+        for len in [0, 1, 17, HUGE_PAGE / 4 - 1, HUGE_PAGE / 4 + 5] {
+            let mut buffer = Buffer::zeroed(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|value| *value == 0.0));
+            assert!(len == 0 || buffer.as_ptr() as usize % LINE == 0);
+            buffer.fill(1.0);
+            assert_eq!(buffer.clone()[..], buffer[..]);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Convolutions on blocked maps: forward, gradient by input, gradient by weights.
+//!
+//! [`Convolution`] is every convolution of the network but the first (stride 1, output as large as input), [`Stem`] the
+//! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
+
+mod reference;
+mod stem;
+
+pub use stem::Stem;
+
+use crate::isa::Isa;
+use crate::map::{LANES, Map, MapMut, blocks};
+use crate::pool::Pool;
+
+/// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
+///
+/// Weights are `[output channel][input channel][y][x]`, the bias one value per output channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    /// Channels of each segment of the input; each segment starts at a new block.
+    pub input_channels: Vec<usize>,
+    /// Channels of the output.
+    pub output_channels: usize,
+    /// Height and width of the kernel, odd.
+    pub kernel: usize,
+}
+
+/// The channels of one block: `first .. first + count` of the canonical order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channels {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
+/// The channels of each block of a map made of segments.
+fn block_channels(segments: &[usize]) -> Vec<Channels> {
+    let mut result = Vec::new();
+    let mut first = 0;
+    for &segment in segments {
+        for start in (0..segment).step_by(LANES) {
+            result.push(Channels { first: first + start, count: LANES.min(segment - start) });
+        }
+        first += segment;
+    }
+    result
+}
+
+impl Convolution {
+    /// A convolution of an input of these segments.
+    pub fn new(input_channels: Vec<usize>, output_channels: usize, kernel: usize) -> Convolution {
+        assert!(kernel % 2 == 1, "expected an odd kernel, found {kernel}");
+        Convolution { input_channels, output_channels, kernel }
+    }
+
+    fn inputs(&self) -> usize {
+        self.input_channels.iter().sum()
+    }
+
+    /// Blocks of the input map.
+    pub fn input_blocks(&self) -> usize {
+        self.input_channels.iter().map(|channels| blocks(*channels)).sum()
+    }
+
+    /// Blocks of the output map.
+    pub fn output_blocks(&self) -> usize {
+        blocks(self.output_channels)
+    }
+
+    /// Values of the weights, `O x I x K x K`.
+    pub fn weights_len(&self) -> usize {
+        self.output_channels * self.inputs() * self.kernel * self.kernel
+    }
+
+    /// Values of the packed weights, of either packing.
+    pub fn packed_len(&self) -> usize {
+        self.input_blocks() * self.output_blocks() * self.kernel * self.kernel * LANES * LANES
+    }
+
+    /// Packs weights for [`Convolution::forward`] on `isa`.
+    pub fn pack_forward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+        self.check_pack(weights, packed);
+        _ = (isa, pool);
+        packed[..weights.len()].copy_from_slice(weights);
+    }
+
+    /// Packs weights for [`Convolution::backward_input`] on `isa`.
+    pub fn pack_backward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+        self.check_pack(weights, packed);
+        _ = (isa, pool);
+        packed[..weights.len()].copy_from_slice(weights);
+    }
+
+    fn check_pack(&self, weights: &[f32], packed: &[f32]) {
+        assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+    }
+
+    /// Values of scratch memory that the three calls below need for maps of this size; contents do not matter.
+    pub fn scratch_len(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
+        _ = (isa, pool, height, width);
+        0
+    }
+
+    /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
+    /// its last block become zero.
+    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    pub fn forward(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        input: Map,
+        packed: &[f32],
+        bias: &[f32],
+        relu: bool,
+        output: MapMut,
+        scratch: &mut [f32],
+    ) {
+        self.check_maps(&input, &output.as_map());
+        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
+        _ = (isa, scratch);
+        reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
+    }
+
+    /// Writes the gradient by the input to `input_gradient`, or adds it to what is there if `accumulate`; padding lanes
+    /// become (stay) zero.
+    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    pub fn backward_input(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        output_gradient: Map,
+        packed_backward: &[f32],
+        accumulate: bool,
+        input_gradient: MapMut,
+        scratch: &mut [f32],
+    ) {
+        self.check_maps(&input_gradient.as_map(), &output_gradient);
+        assert_eq!(packed_backward.len(), self.packed_len(), "packed weights of {self:?}");
+        _ = (isa, scratch);
+        let weights = &packed_backward[..self.weights_len()];
+        reference::backward_input(self, pool, output_gradient, weights, accumulate, input_gradient);
+    }
+
+    /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
+    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    pub fn backward_weights(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        input: Map,
+        output_gradient: Map,
+        weight_gradient: &mut [f32],
+        bias_gradient: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        self.check_maps(&input, &output_gradient);
+        assert_eq!(weight_gradient.len(), self.weights_len(), "weight gradient of {self:?}");
+        assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
+        _ = (isa, scratch);
+        reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
+    }
+
+    /// What runs on `isa`, with its tile: for logs and tables.
+    pub fn kernel_name(&self, isa: Isa, height: usize, width: usize) -> String {
+        _ = (height, width);
+        let kernel = self.kernel;
+        format!("direct {kernel}x{kernel} {}", isa.name())
+    }
+
+    fn check_maps(&self, input: &Map, output: &Map) {
+        assert_eq!(input.count, self.input_blocks(), "input blocks of {self:?}");
+        assert_eq!(output.count, self.output_blocks(), "output blocks of {self:?}");
+        let size = |map: &Map| (map.shape.batch, map.shape.height, map.shape.width);
+        assert_eq!(size(input), size(output), "batch, height, width of input and output");
+    }
+}

@@ -1,0 +1,39 @@
+//! A mutable slice that the tasks of a pool write in parts that do not overlap.
+
+use std::marker::PhantomData;
+
+/// A slice lent to several tasks at once. The borrow checker sees one exclusive borrow for the whole time; that the
+/// parts handed out do not overlap is promised at each [`Disjoint::part`].
+#[derive(Clone, Copy)]
+pub(crate) struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a `&mut [T]` whose parts go to threads; parts do not overlap (promised to `part`), so `T: Send` is enough.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+// SAFETY: as above; sharing the handle gives access only through `part`.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
+    }
+
+    /// Values `start .. start + len`; panics if they are not inside the slice.
+    ///
+    /// # Safety
+    /// While the returned slice lives, no other part that overlaps it may be made or used.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(
+            start <= self.len && len <= self.len - start,
+            "part {start} + {len} is outside of {} values",
+            self.len
+        );
+        // SAFETY: inside the slice (asserted), which is borrowed mutably for 'a; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}

@@ -1,0 +1,106 @@
+//! The threads that kernels run on.
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use thiserror::Error;
+
+/// A fixed number of threads, of its own (the global pool of rayon stays untouched).
+///
+/// A pool of one thread starts none: everything runs inline on the caller.
+#[derive(Debug)]
+pub struct Pool {
+    threads: usize,
+    workers: Option<ThreadPool>,
+}
+
+/// Why a pool cannot be made.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// Zero threads were asked for.
+    #[error("expected at least 1 thread, found 0")]
+    NoThreads,
+    /// The operating system refused.
+    #[error("cannot start {threads} threads: {reason}")]
+    Start {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl Pool {
+    /// A pool of `threads` threads.
+    pub fn new(threads: usize) -> Result<Pool, PoolError> {
+        let workers = match threads {
+            0 => return Err(PoolError::NoThreads),
+            1 => None,
+            _ => Some(
+                ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|index| format!("kernels-{index}"))
+                    .build()
+                    .map_err(|reason| PoolError::Start { threads, reason })?,
+            ),
+        };
+        Ok(Pool { threads, workers })
+    }
+
+    /// How many threads run tasks.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `task(0)` .. `task(tasks - 1)`, each once, and returns when all are done.
+    ///
+    /// Each thread takes the lowest task that is left, so put the large ones first. Tasks must not call `run`.
+    pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        self.run_on_threads(tasks, |_, index| task(index));
+    }
+
+    /// As [`Pool::run`], and tells each task the thread (below [`Pool::threads`]) that it has to itself: the index of
+    /// its part of a scratch buffer.
+    pub(crate) fn run_on_threads(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
+        match &self.workers {
+            Some(workers) if tasks > 1 => {
+                let next = AtomicUsize::new(0);
+                workers.broadcast(|thread| {
+                    loop {
+                        // Relaxed: the counter hands out numbers; broadcast itself orders the memory.
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= tasks {
+                            break;
+                        }
+                        task(thread.index(), index);
+                    }
+                });
+            }
+            _ => (0..tasks).for_each(|index| task(0, index)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 3] {
+            let pool = Pool::new(threads).unwrap();
+            for tasks in [0, 1, 2, 3, 100] {
+                let runs: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run_on_threads(tasks, |thread, task| {
+                    assert!(thread < threads);
+                    runs[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(runs.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn no_threads_is_refused() {
+        assert_eq!(Pool::new(0).unwrap_err().to_string(), "expected at least 1 thread, found 0");
+    }
+}

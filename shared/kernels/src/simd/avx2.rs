@@ -1,0 +1,97 @@
+//! AVX2 and FMA: two registers of 8 floats.
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The machine must have AVX2 and FMA.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Avx2 {
+        Avx2(())
+    }
+}
+
+/// Two registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Vector(__m256, __m256);
+
+// SAFETY of every intrinsic below: the token proves that the machine has the instruction.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "stated once above for all")]
+impl Simd for Avx2 {
+    type Vector = Vector;
+
+    // 16 registers: 6 pixels x 2 halves of one block = 12 accumulators, 2 weights, 1 broadcast. Two FMAs a cycle with
+    // a latency of 4 need 8 accumulators at least, so the pixels are spread evenly over tiles, wherever they lie.
+    const PANEL: usize = 1;
+    const SCATTERED: bool = true;
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    fn pixels(_columns: usize) -> usize {
+        6
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Vector {
+        unsafe {
+            let half = _mm256_set1_ps(value);
+            Vector(half, half)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Vector {
+        unsafe { Vector(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Vector) {
+        unsafe {
+            _mm256_storeu_ps(to, value.0);
+            _mm256_storeu_ps(to.add(8), value.1);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Vector, b: Vector) -> Vector {
+        unsafe { Vector(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Vector, b: Vector) -> Vector {
+        unsafe { Vector(_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1)) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Vector, b: Vector) -> Vector {
+        unsafe { Vector(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1)) }
+    }
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        unsafe { Vector(_mm256_div_ps(a.0, b.0), _mm256_div_ps(a.1, b.1)) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Vector) -> Vector {
+        unsafe { Vector(_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) }
+    }
+    #[inline(always)]
+    fn max(self, a: Vector, b: Vector) -> Vector {
+        unsafe { Vector(_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
+        unsafe { Vector(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+    }
+    #[inline(always)]
+    fn select_greater(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+        unsafe {
+            let low = _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0);
+            let high = _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1);
+            Vector(_mm256_blendv_ps(no.0, yes.0, low), _mm256_blendv_ps(no.1, yes.1, high))
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+}

@@ -1,0 +1,147 @@
+//! One vector type per instruction set, and the way into code compiled for it.
+//!
+//! An algorithm is written once, generic over [`Simd`], as a [`Kernel`]; [`dispatch`] runs it in a function that has
+//! the instruction set switched on. That works only if everything between is inlined into that function: each
+//! method here, each `Kernel::vectors` and each generic helper that it calls carries `#[inline(always)]`. Code that is
+//! not inlined would still be right, but compiled for the baseline, and slow. For the same reason the threads are
+//! outside: `pool.run(tasks, |task| dispatch(isa, Kernel { task, .. }))`, never a pool inside a kernel.
+//!
+//! Plain loops over slices inside `Kernel::vectors` are vectorised by the compiler for that instruction set; use the
+//! methods of [`Simd`] where registers must be counted or shuffled.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod wide;
+
+use crate::isa::{Isa, Kind};
+
+/// Vectors of 16 floats (one block of channels) of one instruction set, and the tile sizes that fit its registers.
+///
+/// The implementing type is a token: it exists only where the instructions do (made in [`dispatch`] from an [`Isa`]).
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// 16 floats.
+    type Vector: Copy;
+
+    /// Output blocks of a full panel of packed weights (the columns of a register tile).
+    const PANEL: usize;
+
+    /// A tile's pixels may lie anywhere (one offset register each) instead of side by side in a row.
+    const SCATTERED: bool;
+
+    /// The most pixels (forward) of a tile whose panel has `columns` blocks. Accumulators, one vector per column for
+    /// the weights and one broadcast value must fit the registers.
+    fn pixels(columns: usize) -> usize;
+
+    /// The most rows (broadcast input values) of a tile of the weight gradient.
+    const ROWS: usize;
+
+    fn splat(self, value: f32) -> Self::Vector;
+
+    #[inline(always)]
+    fn zero(self) -> Self::Vector {
+        self.splat(0.0)
+    }
+
+    /// Loads 16 floats; any alignment of `f32`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 floats.
+    unsafe fn load(self, from: *const f32) -> Self::Vector;
+
+    /// Stores 16 floats; any alignment of `f32`.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 floats.
+    unsafe fn store(self, to: *mut f32, value: Self::Vector);
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// The larger of each lane; `b` where `a` is not a number.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// In each lane `yes` where `a > b`, else `no` (also where either is not a number).
+    fn select_greater(self, a: Self::Vector, b: Self::Vector, yes: Self::Vector, no: Self::Vector)
+    -> Self::Vector;
+
+    /// The 16 lanes added.
+    #[inline(always)]
+    fn sum(self, a: Self::Vector) -> f32 {
+        let mut lanes = [0.0; 16];
+        // SAFETY: the array has 16 floats.
+        unsafe { self.store(lanes.as_mut_ptr(), a) };
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+        lanes[0]
+    }
+
+    /// 16 floats of a slice, which must have as many.
+    #[inline(always)]
+    fn read(self, from: &[f32]) -> Self::Vector {
+        assert!(from.len() >= 16);
+        // SAFETY: length asserted.
+        unsafe { self.load(from.as_ptr()) }
+    }
+
+    /// 16 floats into a slice, which must have as many.
+    #[inline(always)]
+    fn write(self, to: &mut [f32], value: Self::Vector) {
+        assert!(to.len() >= 16);
+        // SAFETY: length asserted.
+        unsafe { self.store(to.as_mut_ptr(), value) }
+    }
+
+    /// Asks for the cache line at `from`, which need not be valid.
+    fn prefetch(self, from: *const f32);
+}
+
+/// An operation with a plain reference and a vector form.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+    /// Plain loops, obviously right.
+    fn scalar(self) -> Self::Output;
+    /// The same with vectors; implementations must be `#[inline(always)]`.
+    fn vectors<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs `kernel` on `isa`. The only place with `#[target_feature]`.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn on_avx2<K: Kernel>(simd: avx2::Avx2, kernel: K) -> K::Output {
+        kernel.vectors(simd)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn on_avx512<K: Kernel>(simd: avx512::Avx512, kernel: K) -> K::Output {
+        kernel.vectors(simd)
+    }
+
+    match isa.kind() {
+        Kind::Scalar => kernel.scalar(),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa` makes this kind only where the machine has AVX2 and FMA.
+        Kind::Avx2 => unsafe { on_avx2(avx2::Avx2::new(), kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512.
+        Kind::Avx512 => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
+        #[cfg(any(test, not(target_arch = "x86_64")))]
+        Kind::Portable => kernel.vectors(portable::Portable::<false>),
+        #[cfg(test)]
+        Kind::PortableWide => kernel.vectors(portable::Portable::<true>),
+    }
+}

@@ -1,0 +1,13 @@
+//! Tiles for 32 registers of 16 floats; a file of its own because AVX-512 and its portable twin share them.
+
+/// Three blocks: the tiles of 7 to 9 pixels serve rows of 7, 14, 28 and 56 as well as 8, 16, 32 and 64.
+pub(super) const PANEL: usize = 3;
+
+/// 8 rows x 3 columns = 24 accumulators; divides a block of 16 channels.
+pub(super) const ROWS: usize = 8;
+
+/// 9 x 3 = 27 accumulators, 3 weights, 1 broadcast = 31 registers; 14 x 2 = 28, 2 and 1 = 31.
+#[inline(always)]
+pub(super) fn pixels(columns: usize) -> usize {
+    if columns == PANEL { 9 } else { 14 }
+}
