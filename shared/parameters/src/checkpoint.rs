@@ -165,7 +165,9 @@ pub enum CheckpointError {
         found: String,
     },
     /// A tensor of the network is not in the checkpoint.
-    #[error("tensor {tensor} is missing among the checkpoint's {tensors}; use the network that it was trained with")]
+    #[error(
+        "tensor {tensor} is missing among the checkpoint's {tensors}; use the network that it was trained with"
+    )]
     Missing {
         /// Name and shape of the tensor.
         tensor: String,

@@ -48,8 +48,8 @@ fn fill(tensor: &Tensor, positions: Range<usize>, seed: u64, values: &mut [f32])
             // Box-Muller, one value from two words: half of each pair is given up so that every position can be sought.
             stream.set_word_pos(2 * positions.start as u128);
             for value in values {
-                let [radius, angle] =
-                    [stream.next_u32(), stream.next_u32()].map(|word| (f64::from(word) + 0.5) / 2f64.powi(32));
+                let [radius, angle] = [stream.next_u32(), stream.next_u32()]
+                    .map(|word| (f64::from(word) + 0.5) / 2f64.powi(32));
                 *value = (f64::from(deviation) * (-2.0 * radius.ln()).sqrt() * (TAU * angle).cos()) as f32;
             }
         }

@@ -21,3 +21,27 @@ pub fn stream(seed: u64, purpose: &str, indices: &[u64]) -> Random {
     }
     Random::from_seed(hash.finalize().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+
+    #[test]
+    fn seed_purpose_and_every_index_tell_streams_apart() {
+        let first = |seed, purpose, indices: &[u64]| stream(seed, purpose, indices).next_u64();
+        let base = first(1, "order", &[2, 3]);
+        assert_eq!(first(1, "order", &[2, 3]), base);
+        for other in [
+            first(2, "order", &[2, 3]),
+            first(1, "crop", &[2, 3]),
+            first(1, "order", &[2, 4]),
+            first(1, "order", &[3, 2]),
+            first(1, "order", &[2]),
+        ] {
+            assert_ne!(other, base);
+        }
+        assert_ne!(first(1, "a", &[0]), first(1, "a\0\0\0\0\0\0\0\0", &[]));
+    }
+}

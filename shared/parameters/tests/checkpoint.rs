@@ -1,0 +1,138 @@
+//! Checkpoints: what is written is read again, and what is broken is told.
+
+use std::{collections::BTreeMap, fs};
+
+use parameters::{
+    Initialiser, Layout, Tensor,
+    checkpoint::{Checkpoint, CheckpointError},
+    durable,
+};
+use proptest::prelude::*;
+
+fn layout(shapes: &[Vec<usize>]) -> Layout {
+    let tensor = |(index, shape): (usize, &Vec<usize>)| Tensor {
+        name: format!("layer{index}/weights"),
+        shape: shape.clone(),
+        initialiser: Initialiser::Normal { deviation: 1.0 },
+        rate_multiplier: 1.0,
+        decay_multiplier: 1.0,
+    };
+    Layout::new(shapes.iter().enumerate().map(tensor).collect()).unwrap()
+}
+
+fn checkpoint(shapes: &[Vec<usize>], seed: u64) -> (Layout, Vec<f32>, Checkpoint) {
+    let layout = layout(shapes);
+    let values = layout.initial(seed);
+    let metadata = BTreeMap::from([("step".into(), seed.to_string()), ("name".into(), "a \"b\" ü".into())]);
+    let checkpoint = Checkpoint::from_flat(&layout, &values, metadata);
+    (layout, values, checkpoint)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_written_is_read_again(
+        shapes in prop::collection::vec(prop::collection::vec(1usize..6, 1..5), 0..5),
+        seed: u64,
+    ) {
+        let (layout, values, written) = checkpoint(&shapes, seed);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        written.write(&path).unwrap();
+        let read = Checkpoint::read(&path).unwrap();
+        prop_assert_eq!(&read, &written);
+        prop_assert_eq!(read.to_flat(&layout).unwrap(), values);
+        let once = fs::read(&path).unwrap();
+        read.write(&path).unwrap();
+        prop_assert_eq!(fs::read(&path).unwrap(), once);
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_told_and_not_read() {
+    let (_, _, written) = checkpoint(&[vec![3, 2], vec![5]], 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    written.write(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    for length in 0..bytes.len() {
+        fs::write(&path, &bytes[..length]).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert!(matches!(error, CheckpointError::Malformed { .. }), "{length}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("model.safetensors") && text.contains(&format!("({length} bytes)")), "{text}");
+    }
+    let mut longer = bytes.clone();
+    longer.push(0);
+    fs::write(&path, longer).unwrap();
+    assert!(matches!(Checkpoint::read(&path), Err(CheckpointError::Malformed { .. })));
+}
+
+#[test]
+fn special_values_keep_their_bits() {
+    let layout = layout(&[vec![6]]);
+    let values = [f32::NAN, f32::INFINITY, -0.0, f32::MIN_POSITIVE / 2.0, f32::MAX, -1.5];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    Checkpoint::from_flat(&layout, &values, BTreeMap::new()).write(&path).unwrap();
+    let read = Checkpoint::read(&path).unwrap().to_flat(&layout).unwrap();
+    assert_eq!(read.map_bits(), values.to_vec().map_bits());
+}
+
+trait Bits {
+    fn map_bits(&self) -> Vec<u32>;
+}
+
+impl Bits for Vec<f32> {
+    fn map_bits(&self) -> Vec<u32> {
+        self.iter().map(|value| value.to_bits()).collect()
+    }
+}
+
+#[test]
+fn another_type_a_missing_tensor_and_another_shape_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let header = br#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    bytes.extend([0; 4]);
+    fs::write(&path, bytes).unwrap();
+    let text = Checkpoint::read(&path).unwrap_err().to_string();
+    assert!(text.ends_with("tensor a has type F16; expected F32, convert the file"), "{text}");
+
+    let (_, _, small) = checkpoint(&[vec![2, 3]], 1);
+    let text = small.to_flat(&layout(&[vec![2, 3], vec![4]])).unwrap_err().to_string();
+    assert!(text.starts_with("tensor layer1/weights [4] is missing among the checkpoint's 1;"), "{text}");
+    let text = small.to_flat(&layout(&[vec![3, 2]])).unwrap_err().to_string();
+    assert_eq!(text, "tensor layer0/weights: expected shape [3, 2], found [2, 3] in the checkpoint");
+
+    let text = Checkpoint::read(&folder.path().join("none")).unwrap_err().to_string();
+    assert!(text.starts_with("cannot read checkpoint ") && text.contains("none: "), "{text}");
+    let text = small.write(&folder.path().join("no/folder")).unwrap_err().to_string();
+    assert!(text.starts_with("cannot write checkpoint ") && text.contains("folder: "), "{text}");
+}
+
+#[test]
+fn tensors_beyond_the_layout_are_left_out() {
+    let (_, values, large) = checkpoint(&[vec![2, 3], vec![4]], 1);
+    assert_eq!(large.to_flat(&layout(&[vec![2, 3]])).unwrap(), values[..6]);
+}
+
+#[test]
+fn a_durable_write_replaces_the_file_and_leaves_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    durable::write(&path, b"one").unwrap();
+    durable::write(&path, b"two").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    // A folder in the way: the rename fails, and the temporary file is gone.
+    let taken = folder.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    durable::write(&taken, b"three").unwrap_err();
+    durable::write(std::path::Path::new("/"), b"four").unwrap_err();
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["state", "taken"]);
+}
