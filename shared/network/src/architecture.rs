@@ -1,0 +1,162 @@
+//! What may be chosen about the network, and the counts that follow from the choice.
+
+use serde::{Deserialize, Serialize};
+
+/// The network that a run trains: Table 1, whole or reduced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Architecture {
+    /// Classes of the main and of both auxiliary classifiers.
+    pub classes: usize,
+    /// Side of the square input, pixels.
+    pub input_size: usize,
+    /// Width multiplier: every channel count of Table 1, and the auxiliary heads' 128 and 1024, goes to the
+    /// nearest multiple of 8 (halves up), at least 8. Classes are not scaled.
+    pub width: f32,
+    /// Whether the two auxiliary classifiers (on 4a and 4d) are part of the network.
+    pub auxiliary_heads: bool,
+    /// How the parameters start.
+    pub initialisation: Initialisation,
+}
+
+/// Initial values of weights and biases. In both, the three classifiers start from a normal distribution with
+/// standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialisation {
+    /// As the public BVLC model: uniform with variance 1/fan_in, biases 0.2.
+    Bvlc,
+    /// Uniform with variance 2/fan_in, biases 0.
+    He,
+}
+
+/// Why an [`Architecture`] cannot be built.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ArchitectureError {
+    /// One class or none.
+    #[error("expected at least 2 classes, found {0}: check the data folder or --classes")]
+    Classes(usize),
+    /// The input is too small for five halvings, or so large that it can only be a slip.
+    #[error("expected an input side of {least} to {most} pixels, found {found}: choose another --input-size")]
+    InputSize {
+        /// The side asked for.
+        found: usize,
+        /// Least side.
+        least: usize,
+        /// Largest side.
+        most: usize,
+    },
+    /// Not a positive number, or so large that it can only be a slip.
+    #[error("expected a width multiplier above 0 and at most {most}, found {found}: choose another --width")]
+    Width {
+        /// The multiplier asked for.
+        found: f32,
+        /// Largest multiplier.
+        most: f32,
+    },
+    /// The auxiliary heads pool 5x5 windows; their map is smaller.
+    #[error(
+        "the auxiliary heads pool 5x5 windows, but at an input of {input_size} pixels their map is \
+         {map}x{map}: choose an --input-size of at least {least}, or leave the heads out with --no-aux"
+    )]
+    AuxiliaryMap {
+        /// The input side asked for.
+        input_size: usize,
+        /// Side of the map under the auxiliary heads.
+        map: usize,
+        /// Least input side whose map fits.
+        least: usize,
+    },
+}
+
+const INPUT_SIZES: std::ops::RangeInclusive<usize> = 32..=2048;
+const LARGEST_WIDTH: f32 = 8.0;
+/// Side of the auxiliary heads' pooling window.
+pub(crate) const AUXILIARY_WINDOW: usize = 5;
+
+impl Architecture {
+    /// GoogLeNet as printed: 1000 classes, 224 pixels, full width, both heads, BVLC's initial values.
+    pub fn paper() -> Architecture {
+        Architecture {
+            classes: 1000,
+            input_size: 224,
+            width: 1.0,
+            auxiliary_heads: true,
+            initialisation: Initialisation::Bvlc,
+        }
+    }
+
+    /// Whether the network can be built.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, with the flag that changes it.
+    pub fn validate(&self) -> Result<(), ArchitectureError> {
+        let (least, most) = (*INPUT_SIZES.start(), *INPUT_SIZES.end());
+        if self.classes < 2 {
+            return Err(ArchitectureError::Classes(self.classes));
+        }
+        if !INPUT_SIZES.contains(&self.input_size) {
+            return Err(ArchitectureError::InputSize { found: self.input_size, least, most });
+        }
+        if !(self.width > 0.0 && self.width <= LARGEST_WIDTH) {
+            return Err(ArchitectureError::Width { found: self.width, most: LARGEST_WIDTH });
+        }
+        let map = auxiliary_map(self.input_size);
+        if self.auxiliary_heads && map < AUXILIARY_WINDOW {
+            let least = INPUT_SIZES
+                .into_iter()
+                .find(|&size| auxiliary_map(size) >= AUXILIARY_WINDOW)
+                .expect("the largest input has a large enough map");
+            return Err(ArchitectureError::AuxiliaryMap { input_size: self.input_size, map, least });
+        }
+        Ok(())
+    }
+
+    /// A channel count of Table 1 under the width multiplier.
+    pub(crate) fn scaled(&self, count: usize) -> usize {
+        let eighths = (count as f64 * f64::from(self.width) / 8.0).round() as usize;
+        eighths.max(1) * 8
+    }
+}
+
+/// Side of the maps of 4a to 4e, which the auxiliary heads pool. The stem (7x7/2, padding 3) halves upwards; a 3x3/2
+/// pool under Caffe's ceiling rule, ceil((n - 3) / 2) + 1, halves downwards; there are three.
+fn auxiliary_map(input_size: usize) -> usize {
+    input_size.div_ceil(2) / 2 / 2 / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn width_goes_to_the_nearest_multiple_of_eight() {
+        let at = |width| Architecture { width, ..Architecture::paper() };
+        assert_eq!(at(1.0).scaled(208), 208);
+        assert_eq!(at(0.5).scaled(24), 16, "12 lies between 8 and 16: up");
+        assert_eq!(at(0.25).scaled(16), 8);
+        assert_eq!(at(0.01).scaled(1024), 8);
+        assert_eq!(at(0.75).scaled(208), 160);
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_named() {
+        let paper = Architecture::paper();
+        let text = |architecture: Architecture| architecture.validate().unwrap_err().to_string();
+        assert_eq!(paper.validate(), Ok(()));
+        assert!(text(Architecture { classes: 1, ..paper.clone() }).contains("at least 2 classes, found 1"));
+        assert!(
+            text(Architecture { input_size: 16, ..paper.clone() }).contains("32 to 2048 pixels, found 16")
+        );
+        for width in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(text(Architecture { width, ..paper.clone() }).contains("width multiplier above 0"));
+        }
+        let small = Architecture { input_size: 64, ..paper };
+        assert_eq!(
+            text(small.clone()),
+            "the auxiliary heads pool 5x5 windows, but at an input of 64 pixels their map is 4x4: choose an \
+             --input-size of at least 79, or leave the heads out with --no-aux"
+        );
+        assert_eq!(Architecture { auxiliary_heads: false, ..small }.validate(), Ok(()));
+    }
+}

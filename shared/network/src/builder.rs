@@ -1,0 +1,209 @@
+//! Puts the layers together: each call appends a layer, its tensors to the layout and its buffers to the plan.
+
+use kernels::{AveragePool, Convolution, Dense, MaxPool, Stem};
+use parameters::{Initialiser, Tensor};
+
+use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
+use crate::layers::{
+    AveragePoolLayer, ConvolutionLayer, DenseLayer, DropoutLayer, FlattenLayer, Layer, LrnLayer,
+    MaxPoolLayer, Operation, StemLayer,
+};
+use crate::network::Head;
+use crate::plan::{Feature, Plan, Rows};
+use crate::table;
+
+/// Colour channels of the images.
+pub(crate) const COLOURS: usize = 3;
+
+/// The parts of a network while it is put together.
+pub(crate) struct Builder<'a> {
+    architecture: &'a Architecture,
+    /// Whether the layers appended now belong to an auxiliary head.
+    auxiliary: bool,
+    pub layers: Vec<Layer>,
+    pub tensors: Vec<Tensor>,
+    pub heads: Vec<Head>,
+    pub plan: Plan,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(architecture: &'a Architecture) -> Builder<'a> {
+        Builder {
+            architecture,
+            auxiliary: false,
+            layers: Vec::new(),
+            tensors: Vec::new(),
+            heads: Vec::new(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// conv1: 7x7/2 with padding 3, `filters` filters.
+    pub fn stem(&mut self, name: &str, filters: usize) -> Feature {
+        let kernel =
+            Stem { input_channels: COLOURS, output_channels: filters, kernel: 7, stride: 2, padding: 3 };
+        let side = self.architecture.input_size;
+        let output_side = kernel.output_size(side);
+        let output = self.plan.feature(vec![filters], output_side, output_side);
+        let tensor = self.parameters(name, &[filters, COLOURS, 7, 7], Start::Hidden);
+        self.push(name, output.size(), StemLayer { kernel, side, output: output.clone(), tensor });
+        output
+    }
+
+    /// A convolution of odd `side` into a map of its own.
+    pub fn convolution(&mut self, name: &str, side: usize, filters: usize, input: &Feature) -> Feature {
+        let output = self.plan.feature(vec![filters], input.height, input.width);
+        self.convolution_into(name, side, input, &output);
+        output
+    }
+
+    /// A convolution into a map that is there already, such as a segment of a module's output.
+    pub fn convolution_into(&mut self, name: &str, side: usize, input: &Feature, output: &Feature) {
+        let shape = [output.channels(), input.channels(), side, side];
+        let tensor = self.parameters(name, &shape, Start::Hidden);
+        let kernel = Convolution::new(input.segments.clone(), output.channels(), side);
+        let operation = ConvolutionLayer { kernel, input: input.clone(), output: output.clone(), tensor };
+        self.push(name, output.size(), operation);
+    }
+
+    /// A 3x3 max pool.
+    pub fn max_pool(&mut self, name: &str, stride: usize, padding: usize, input: &Feature) -> Feature {
+        let kernel = MaxPool { kernel: 3, stride, padding };
+        let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
+        let output = self.plan.feature(input.segments.clone(), height, width);
+        let switches = self.plan.switches.len();
+        self.plan.switches.push(output.shape(1).len());
+        let operation = MaxPoolLayer { kernel, input: input.clone(), output: output.clone(), switches };
+        self.push(name, output.size(), operation);
+        output
+    }
+
+    /// Local response normalisation.
+    pub fn lrn(&mut self, name: &str, input: &Feature) -> Feature {
+        let output = self.plan.feature(input.segments.clone(), input.height, input.width);
+        self.push(name, output.size(), LrnLayer { input: input.clone(), output: output.clone() });
+        output
+    }
+
+    /// An Inception module (paper, Figure 2b): four branches that end side by side in one map.
+    pub fn inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
+        let [one, three_reduce, three, five_reduce, five, projection] =
+            filters.map(|count| self.architecture.scaled(count));
+        let output = self.plan.feature(vec![one, three, five, projection], input.height, input.width);
+        let named = |part: &str| format!("{name}/{part}");
+        self.convolution_into(&named("1x1"), 1, input, &output.segment(0));
+        let reduced = self.convolution(&named("3x3_reduce"), 1, three_reduce, input);
+        self.convolution_into(&named("3x3"), 3, &reduced, &output.segment(1));
+        let reduced = self.convolution(&named("5x5_reduce"), 1, five_reduce, input);
+        self.convolution_into(&named("5x5"), 5, &reduced, &output.segment(2));
+        let pooled = self.max_pool(&named("pool"), 1, 1, input);
+        self.convolution_into(&named("pool_proj"), 1, &pooled, &output.segment(3));
+        output
+    }
+
+    /// An auxiliary head on a module's output (paper, section 5): average pool 5x5/3, 1x1 convolution, hidden layer,
+    /// dropout, classifier.
+    pub fn auxiliary_head(&mut self, name: &str, input: &Feature) {
+        self.auxiliary = true;
+        let named = |part: &str| format!("{name}/{part}");
+        let [filters, units] = table::AUXILIARY.map(|count| self.architecture.scaled(count));
+        let pooled =
+            self.average_pool(&named("ave_pool"), AveragePool { kernel: AUXILIARY_WINDOW, stride: 3 }, input);
+        let reduced = self.convolution(&named("conv"), 1, filters, &pooled);
+        let row = self.flatten(&named("flatten"), &reduced);
+        let hidden = self.dense(&named("fc"), units, true, row);
+        self.dropout(&named("drop_fc"), table::DROPOUT[1], hidden);
+        let logits = self.dense(&named("classifier"), self.architecture.classes, false, hidden);
+        self.heads.push(Head { logits, weight: table::AUXILIARY_WEIGHT, auxiliary: true });
+        self.auxiliary = false;
+    }
+
+    /// The main head: global average, dropout, classifier.
+    pub fn main_head(&mut self, input: &Feature) {
+        let whole = AveragePool { kernel: input.height, stride: 1 };
+        let pooled = self.average_pool("pool5/7x7_s1", whole, input);
+        let row = self.flatten("pool5/flatten", &pooled);
+        self.dropout("pool5/drop_7x7_s1", table::DROPOUT[0], row);
+        let logits = self.dense("loss3/classifier", self.architecture.classes, false, row);
+        self.heads.push(Head { logits, weight: 1.0, auxiliary: false });
+    }
+
+    fn average_pool(&mut self, name: &str, kernel: AveragePool, input: &Feature) -> Feature {
+        let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
+        let output = self.plan.feature(input.segments.clone(), height, width);
+        self.push(
+            name,
+            output.size(),
+            AveragePoolLayer { kernel, input: input.clone(), output: output.clone() },
+        );
+        output
+    }
+
+    fn flatten(&mut self, name: &str, input: &Feature) -> Rows {
+        let output = self.plan.rows(input.channels() * input.height * input.width);
+        self.push(name, [output.width, 1, 1], FlattenLayer { input: input.clone(), output });
+        output
+    }
+
+    fn dropout(&mut self, name: &str, share: f32, rows: Rows) {
+        let head = self.heads.len() as u64;
+        self.push(name, [rows.width, 1, 1], DropoutLayer { share, head, rows });
+    }
+
+    /// A hidden layer with ReLU, or a classifier without.
+    fn dense(&mut self, name: &str, outputs: usize, relu: bool, input: Rows) -> Rows {
+        let output = self.plan.rows(outputs);
+        let start = if relu { Start::Hidden } else { Start::Classifier };
+        let tensor = self.parameters(name, &[outputs, input.width], start);
+        let kernel = Dense { inputs: input.width, outputs };
+        self.push(name, [outputs, 1, 1], DenseLayer { kernel, relu, input, output, tensor });
+        output
+    }
+
+    /// Weights O x I (x K x K) and a bias of O; returns the index of the weights.
+    fn parameters(&mut self, layer: &str, shape: &[usize], start: Start) -> usize {
+        let index = self.tensors.len();
+        let fan_in = shape[1..].iter().product::<usize>() as f64;
+        let uniform = |variance: f64| Initialiser::Uniform { bound: (3.0 * variance).sqrt() as f32 };
+        let (weights, bias) = match (start, self.architecture.initialisation) {
+            (Start::Classifier, _) => (Initialiser::Normal { deviation: 1.0 / 1024.0 }, 0.0),
+            (Start::Hidden, Initialisation::Bvlc) => (uniform(1.0 / fan_in), 0.2),
+            (Start::Hidden, Initialisation::He) => (uniform(2.0 / fan_in), 0.0),
+        };
+        self.tensors.push(Tensor {
+            name: format!("{layer}/weights"),
+            shape: shape.to_vec(),
+            initialiser: weights,
+            rate_multiplier: 1.0,
+            decay_multiplier: 1.0,
+        });
+        self.tensors.push(Tensor {
+            name: format!("{layer}/bias"),
+            shape: vec![shape[0]],
+            initialiser: Initialiser::Constant(bias),
+            rate_multiplier: 1.0,
+            decay_multiplier: 0.0,
+        });
+        index
+    }
+
+    fn push(&mut self, name: &str, output: [usize; 3], operation: impl Operation + 'static) {
+        // Each output pixel of a layer with parameters takes one multiply-add for each weight.
+        let weights = operation.tensor().map_or(0, |tensor| self.tensors[tensor].values());
+        self.layers.push(Layer {
+            name: name.to_owned(),
+            output,
+            multiply_adds: (weights * output[1] * output[2]) as u64,
+            auxiliary: self.auxiliary,
+            accumulate: false,
+            operation: Box::new(operation),
+        });
+    }
+}
+
+/// How a layer's parameters start.
+#[derive(Clone, Copy)]
+enum Start {
+    Hidden,
+    Classifier,
+}

@@ -1,0 +1,198 @@
+//! One replica's compute: forward, losses, backward.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kernels::{Isa, Pool};
+use ndarray::{Array2, ArrayView4};
+
+use crate::loss;
+pub use crate::loss::Losses;
+use crate::memory::{Memory, Step};
+use crate::network::GoogLeNet;
+
+/// A network with memory for a batch size, an instruction set and the threads to use. All memory is allocated here,
+/// once; parameters are loaded before the first step.
+///
+/// The same parameters, images, seeds, instruction set and number of threads give the same bits.
+pub struct Engine {
+    network: Arc<GoogLeNet>,
+    isa: Isa,
+    pool: Arc<Pool>,
+    batch: usize,
+    memory: Memory,
+    /// Forward and backward time of each layer in the last step.
+    times: Vec<[Duration; 2]>,
+    training: bool,
+}
+
+/// Time of one layer in the last step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerTime {
+    /// Caffe's name of the layer.
+    pub name: String,
+    /// The convolution kernel that runs it; none for other layers.
+    pub kernel: Option<String>,
+    /// Seconds of the forward pass.
+    pub forward_seconds: f64,
+    /// Seconds of the backward pass; 0 if it did not run.
+    pub backward_seconds: f64,
+}
+
+impl Engine {
+    /// For training and evaluation on minibatches of up to `batch` images.
+    pub fn new(network: Arc<GoogLeNet>, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
+        Engine::with_memory(network, batch, isa, pool, true)
+    }
+
+    /// For [`Engine::logits`] alone: without the memory of the backward pass.
+    pub fn forward_only(network: Arc<GoogLeNet>, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
+        Engine::with_memory(network, batch, isa, pool, false)
+    }
+
+    fn with_memory(
+        network: Arc<GoogLeNet>,
+        batch: usize,
+        isa: Isa,
+        pool: Arc<Pool>,
+        training: bool,
+    ) -> Engine {
+        let memory =
+            Memory::new(network.plan(), network.layout(), network.layers(), batch, training, (isa, &pool));
+        let times = vec![[Duration::ZERO; 2]; network.layers().len()];
+        Engine { network, isa, pool, batch, memory, times, training }
+    }
+
+    /// The network that this engine runs.
+    pub fn network(&self) -> &Arc<GoogLeNet> {
+        &self.network
+    }
+
+    /// Images of the largest minibatch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Copies and packs every parameter; `parameters` is the flat vector of the layout.
+    ///
+    /// # Panics
+    /// If the length is not the layout's.
+    pub fn load(&mut self, parameters: &[f32]) {
+        let network = Arc::clone(&self.network);
+        let layout = network.layout();
+        assert_eq!(parameters.len(), layout.len(), "parameters of another layout");
+        for tensor in 0..layout.tensors().len() {
+            self.load_tensor(tensor, &parameters[layout.range(tensor)]);
+        }
+    }
+
+    /// Copies and packs one tensor, by its index in the layout.
+    ///
+    /// # Panics
+    /// If the length is not the tensor's.
+    pub fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        let expected = &self.network.layout().tensors()[tensor];
+        assert_eq!(values.len(), expected.values(), "values of {}", expected.name);
+        let layers = self.network.layers();
+        match layers.iter().find(|layer| layer.operation.tensor() == Some(tensor)) {
+            Some(layer) => layer.operation.load(self.isa, &self.pool, values, &mut self.memory),
+            None => self.memory.parameters[tensor].copy_from_slice(values),
+        }
+    }
+
+    /// One minibatch forward and backward. `images` is N x 3 x S x S; `dropout` holds one seed an image, none leaves
+    /// dropout out. `gradients`, in the layout's order, receives the gradient of the mean loss.
+    ///
+    /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon as its gradient
+    /// is complete.
+    ///
+    /// # Panics
+    /// If the engine is forward-only or a length is wrong.
+    pub fn train(
+        &mut self,
+        images: ArrayView4<f32>,
+        labels: &[u32],
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut dyn FnMut(usize, &[f32]),
+    ) -> Losses {
+        assert!(self.training, "a forward-only engine cannot train");
+        let batch = self.check(&images);
+        assert_eq!(labels.len(), batch, "one label an image");
+        assert!(dropout.is_none_or(|seeds| seeds.len() == batch), "one dropout seed an image");
+        let network = Arc::clone(&self.network);
+        let layout = network.layout();
+        assert_eq!(gradients.len(), layout.len(), "gradients of another layout");
+
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: dropout };
+        for (layer, time) in network.layers().iter().zip(&mut self.times) {
+            let start = Instant::now();
+            layer.operation.forward(&step, &mut self.memory);
+            time[0] = start.elapsed();
+        }
+        let losses = loss::losses(&network, &step, labels, &mut self.memory);
+        for (layer, time) in network.layers().iter().zip(&mut self.times).rev() {
+            let mut elapsed = Duration::ZERO;
+            if let Some(tensor) = layer.operation.tensor() {
+                let start = Instant::now();
+                let (weights, bias) = (layout.range(tensor), layout.range(tensor + 1));
+                let (below, bias_gradient) = gradients[..bias.end].split_at_mut(bias.start);
+                let weight_gradient = &mut below[weights];
+                layer.operation.backward_parameters(&step, &mut self.memory, weight_gradient, bias_gradient);
+                elapsed = start.elapsed();
+                ready(tensor, weight_gradient);
+                ready(tensor + 1, bias_gradient);
+            }
+            let start = Instant::now();
+            layer.operation.backward_input(&step, &mut self.memory, layer.accumulate);
+            time[1] = elapsed + start.elapsed();
+        }
+        losses
+    }
+
+    /// The main head's logits, N x classes, without dropout. The auxiliary heads are not computed.
+    ///
+    /// # Panics
+    /// If the images do not fit the network or are more than the batch size.
+    pub fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        let batch = self.check(&images);
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: None };
+        for (layer, time) in self.network.layers().iter().zip(&mut self.times) {
+            *time = [Duration::ZERO; 2];
+            if !layer.auxiliary {
+                let start = Instant::now();
+                layer.operation.forward(&step, &mut self.memory);
+                time[0] = start.elapsed();
+            }
+        }
+        let head = self.network.heads().iter().find(|head| !head.auxiliary).expect("the main head");
+        let rows = head.logits.of(&self.memory.values[head.logits.buffer], batch);
+        Array2::from_shape_vec((batch, head.logits.width), rows.to_vec()).expect("one row an image")
+    }
+
+    /// Time of each layer in the last call of [`Engine::train`] or [`Engine::logits`].
+    pub fn profile(&self) -> Vec<LayerTime> {
+        let layers = self.network.layers().iter().zip(&self.times);
+        layers
+            .map(|(layer, time)| LayerTime {
+                name: layer.name.clone(),
+                kernel: layer.operation.kernel_name(self.isa),
+                forward_seconds: time[0].as_secs_f64(),
+                backward_seconds: time[1].as_secs_f64(),
+            })
+            .collect()
+    }
+
+    /// The number of images, if they fit.
+    fn check(&self, images: &ArrayView4<f32>) -> usize {
+        let (batch, colours, height, width) = images.dim();
+        let side = self.network.architecture().input_size;
+        assert_eq!([colours, height, width], [crate::builder::COLOURS, side, side], "size of the images");
+        assert!((1..=self.batch).contains(&batch), "1 to {} images, found {batch}", self.batch);
+        batch
+    }
+}

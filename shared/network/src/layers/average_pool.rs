@@ -1,0 +1,45 @@
+//! Average pooling by Caffe's ceiling rule; a clipped window's sum is divided by what is left of the window.
+
+use kernels::AveragePool;
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Step};
+use crate::plan::{BufferIndex, Feature};
+
+/// 5x5/3 at the foot of an auxiliary head; the whole map in front of the main classifier.
+pub(crate) struct AveragePoolLayer {
+    pub kernel: AveragePool,
+    pub input: Feature,
+    pub output: Feature,
+}
+
+impl Operation for AveragePoolLayer {
+    fn kind(&self) -> &'static str {
+        "average pool"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        self.kernel.forward(
+            step.isa,
+            step.pool,
+            self.input.map(input, step.batch),
+            self.output.map_mut(output, step.batch),
+        );
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        self.kernel.backward(
+            step.isa,
+            step.pool,
+            self.output.map(output, step.batch),
+            accumulate,
+            self.input.map_mut(input, step.batch),
+        );
+    }
+}

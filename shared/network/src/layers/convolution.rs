@@ -1,0 +1,94 @@
+//! Convolution with stride 1 that keeps the map's size, bias, ReLU; N x I x H x W -> N x O x H x W.
+//!
+//! The input may be a concatenation, the output a part of one: a module's branches write side by side into one buffer,
+//! so that concatenating costs nothing.
+
+use kernels::{Convolution, Isa, Pool, relu_backward_map};
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Needs, Step};
+use crate::plan::{BufferIndex, Feature};
+
+/// A convolution inside the network.
+pub(crate) struct ConvolutionLayer {
+    pub kernel: Convolution,
+    pub input: Feature,
+    pub output: Feature,
+    pub tensor: usize,
+}
+
+impl Operation for ConvolutionLayer {
+    fn kind(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn tensor(&self) -> Option<usize> {
+        Some(self.tensor)
+    }
+
+    fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
+        Needs {
+            packed: self.kernel.packed_len(),
+            transposed: self.kernel.packed_len(),
+            scratch: self.kernel.scratch_len(isa, pool, self.input.height, self.input.width),
+        }
+    }
+
+    fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        self.kernel.pack_forward(isa, pool, weights, &mut memory.parameters[self.tensor]);
+        let transposed = &mut memory.transposed[self.tensor];
+        if !transposed.is_empty() {
+            self.kernel.pack_backward(isa, pool, weights, transposed);
+        }
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        self.kernel.forward(
+            step.isa,
+            step.pool,
+            self.input.map(input, step.batch),
+            &memory.parameters[self.tensor],
+            &memory.parameters[self.tensor + 1],
+            true,
+            self.output.map_mut(output, step.batch),
+            &mut memory.scratch,
+        );
+    }
+
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+        let output = self.output.map(&memory.values[self.output.buffer], step.batch);
+        let gradient = &mut memory.gradients[self.output.buffer];
+        relu_backward_map(step.isa, step.pool, output, self.output.map_mut(gradient, step.batch));
+        self.kernel.backward_weights(
+            step.isa,
+            step.pool,
+            self.input.map(&memory.values[self.input.buffer], step.batch),
+            self.output.map(gradient, step.batch),
+            weights,
+            bias,
+            &mut memory.scratch,
+        );
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        self.kernel.backward_input(
+            step.isa,
+            step.pool,
+            self.output.map(output, step.batch),
+            &memory.transposed[self.tensor],
+            accumulate,
+            self.input.map_mut(input, step.batch),
+            &mut memory.scratch,
+        );
+    }
+
+    fn kernel_name(&self, isa: Isa) -> Option<String> {
+        Some(self.kernel.kernel_name(isa, self.input.height, self.input.width))
+    }
+}

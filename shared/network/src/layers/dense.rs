@@ -1,0 +1,75 @@
+//! Fully connected layer, y = x W' + b, with or without ReLU; N x I -> N x O, weights O x I.
+
+use kernels::{Dense, Isa, Pool, relu_backward};
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Needs, Step};
+use crate::plan::{BufferIndex, Rows};
+
+/// An auxiliary head's hidden layer (ReLU) or a classifier (none).
+pub(crate) struct DenseLayer {
+    pub kernel: Dense,
+    pub relu: bool,
+    pub input: Rows,
+    pub output: Rows,
+    pub tensor: usize,
+}
+
+impl Operation for DenseLayer {
+    fn kind(&self) -> &'static str {
+        "fully connected"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn tensor(&self) -> Option<usize> {
+        Some(self.tensor)
+    }
+
+    fn needs(&self, _isa: Isa, _pool: &Pool) -> Needs {
+        Needs { packed: self.kernel.inputs * self.kernel.outputs, ..Needs::default() }
+    }
+
+    fn load(&self, _isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        memory.parameters[self.tensor].copy_from_slice(weights);
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        self.kernel.forward(
+            step.isa,
+            step.pool,
+            step.batch,
+            self.input.of(input, step.batch),
+            &memory.parameters[self.tensor],
+            &memory.parameters[self.tensor + 1],
+            self.relu,
+            self.output.of_mut(output, step.batch),
+        );
+    }
+
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+        let gradient = self.output.of_mut(&mut memory.gradients[self.output.buffer], step.batch);
+        if self.relu {
+            let output = self.output.of(&memory.values[self.output.buffer], step.batch);
+            relu_backward(step.isa, step.pool, output, gradient);
+        }
+        let input = self.input.of(&memory.values[self.input.buffer], step.batch);
+        self.kernel.backward_weights(step.isa, step.pool, step.batch, input, gradient, weights, bias);
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        assert!(!accumulate, "nothing else reads a fully connected layer's input");
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        self.kernel.backward_input(
+            step.isa,
+            step.pool,
+            step.batch,
+            self.output.of(output, step.batch),
+            &memory.parameters[self.tensor],
+            self.input.of_mut(input, step.batch),
+        );
+    }
+}

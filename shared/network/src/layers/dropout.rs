@@ -1,0 +1,52 @@
+//! Inverted dropout in place: a dropped value is 0, a kept one grows by 1 / (1 - share); without seeds, nothing happens.
+//!
+//! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of keeping it.
+
+use crate::layers::Operation;
+use crate::memory::{Memory, Step};
+use crate::plan::{BufferIndex, Rows};
+
+/// Dropout in front of a classifier.
+pub(crate) struct DropoutLayer {
+    /// Share of values dropped.
+    pub share: f32,
+    /// Number of the head, which tells its masks from the other heads'.
+    pub head: u64,
+    pub rows: Rows,
+}
+
+impl DropoutLayer {
+    fn apply(&self, step: &Step, rows: &mut [f32]) {
+        let Some(seeds) = step.seeds else { return };
+        for (row, &seed) in self.rows.of_mut(rows, step.batch).chunks_exact_mut(self.rows.width).zip(seeds) {
+            kernels::dropout(step.isa, &[head_seed(seed, self.head)], self.share, row);
+        }
+    }
+}
+
+/// An image's seed for one head: the two numbers mixed, so that neighbouring seeds give unrelated masks.
+fn head_seed(seed: u64, head: u64) -> u64 {
+    let mut mixed = seed.wrapping_add((head + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for multiplier in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(multiplier);
+    }
+    mixed ^ (mixed >> 31)
+}
+
+impl Operation for DropoutLayer {
+    fn kind(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        None
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        self.apply(step, &mut memory.values[self.rows.buffer]);
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, _accumulate: bool) {
+        self.apply(step, &mut memory.gradients[self.rows.buffer]);
+    }
+}

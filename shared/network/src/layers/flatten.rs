@@ -1,0 +1,60 @@
+//! From channel blocks to rows, channel-major (C, H, W), in front of a fully connected layer; and back.
+
+use kernels::LANES;
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Step};
+use crate::plan::{BufferIndex, Feature, Rows};
+
+/// N x C x H x W -> N x C*H*W. The input is a whole buffer; the holes behind its segments are left out.
+pub(crate) struct FlattenLayer {
+    pub input: Feature,
+    pub output: Rows,
+}
+
+impl FlattenLayer {
+    /// Where each value of a row lies in the image's part of the blocked buffer.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let pixels = self.input.height * self.input.width;
+        let segments = (0..self.input.segments.len()).map(|segment| self.input.segment(segment));
+        segments.flat_map(move |segment| {
+            (0..segment.channels()).flat_map(move |channel| {
+                let block = segment.first + channel / LANES;
+                (0..pixels).map(move |pixel| (block * pixels + pixel) * LANES + channel % LANES)
+            })
+        })
+    }
+}
+
+impl Operation for FlattenLayer {
+    fn kind(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let images = input.chunks_exact(self.input.shape(1).len());
+        let rows = self.output.of_mut(output, step.batch).chunks_exact_mut(self.output.width);
+        for (image, row) in images.zip(rows) {
+            for (value, place) in row.iter_mut().zip(self.places()) {
+                *value = image[place];
+            }
+        }
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        assert!(!accumulate, "nothing else reads what is flattened");
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let images = input.chunks_exact_mut(self.input.shape(1).len());
+        let rows = self.output.of(output, step.batch).chunks_exact(self.output.width);
+        for (image, row) in images.zip(rows) {
+            for (value, place) in row.iter().zip(self.places()) {
+                image[place] = *value;
+            }
+        }
+    }
+}

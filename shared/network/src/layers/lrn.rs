@@ -1,0 +1,52 @@
+//! Local response normalisation across channels, after pool1 and before pool2 (paper, Figure 3).
+//!
+//! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta 0.75, k 1.
+
+use kernels::Lrn;
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Step};
+use crate::plan::{BufferIndex, Feature};
+
+/// The constants of the public model.
+pub(crate) const BVLC: Lrn = Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
+
+/// Normalisation of a map of one segment; N x C x H x W -> the same.
+pub(crate) struct LrnLayer {
+    pub input: Feature,
+    pub output: Feature,
+}
+
+impl Operation for LrnLayer {
+    fn kind(&self) -> &'static str {
+        "local response normalisation"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        BVLC.forward(
+            step.isa,
+            step.pool,
+            self.input.map(input, step.batch),
+            self.input.channels(),
+            self.output.map_mut(output, step.batch),
+        );
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        assert!(!accumulate, "nothing else reads the input of a normalisation");
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        BVLC.backward(
+            step.isa,
+            step.pool,
+            self.input.map(&memory.values[self.input.buffer], step.batch),
+            self.output.map(output, step.batch),
+            self.input.channels(),
+            self.input.map_mut(input, step.batch),
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! Max pooling by Caffe's ceiling rule. The position that won each window is kept for the backward pass, which sends
+//! the gradient there alone.
+
+use kernels::MaxPool;
+
+use crate::layers::{Operation, pair};
+use crate::memory::{Memory, Step};
+use crate::plan::{BufferIndex, Feature};
+
+/// 3x3/2 between the stages; 3x3/1 with padding 1 inside a module.
+pub(crate) struct MaxPoolLayer {
+    pub kernel: MaxPool,
+    pub input: Feature,
+    pub output: Feature,
+    /// Index of the winners' positions in the plan.
+    pub switches: usize,
+}
+
+impl Operation for MaxPoolLayer {
+    fn kind(&self) -> &'static str {
+        "max pool"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        Some(self.input.buffer)
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        self.kernel.forward(
+            step.isa,
+            step.pool,
+            self.input.map(input, step.batch),
+            self.output.map_mut(output, step.batch),
+            &mut memory.switches[self.switches][..self.output.shape(step.batch).len()],
+        );
+    }
+
+    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        self.kernel.backward(
+            step.isa,
+            step.pool,
+            self.output.map(output, step.batch),
+            &memory.switches[self.switches][..self.output.shape(step.batch).len()],
+            accumulate,
+            self.input.map_mut(input, step.batch),
+        );
+    }
+}

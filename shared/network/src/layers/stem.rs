@@ -1,0 +1,79 @@
+//! conv1: 7x7 convolution with stride 2 on the planar images, bias, ReLU; N x 3 x S x S -> N x 64 x S/2 x S/2
+//! (paper, Table 1). The images need no gradient.
+
+use kernels::{Isa, Pool, Stem, relu_backward_map};
+
+use crate::layers::Operation;
+use crate::memory::{Memory, Needs, Step};
+use crate::plan::{BufferIndex, Feature};
+
+/// The first convolution.
+pub(crate) struct StemLayer {
+    pub kernel: Stem,
+    /// Side of the square images.
+    pub side: usize,
+    pub output: Feature,
+    pub tensor: usize,
+}
+
+impl Operation for StemLayer {
+    fn kind(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn input(&self) -> Option<BufferIndex> {
+        None
+    }
+
+    fn tensor(&self) -> Option<usize> {
+        Some(self.tensor)
+    }
+
+    fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
+        Needs {
+            packed: self.kernel.packed_len(),
+            transposed: 0,
+            scratch: self.kernel.scratch_len(isa, pool, self.side, self.side),
+        }
+    }
+
+    fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        self.kernel.pack_forward(isa, pool, weights, &mut memory.parameters[self.tensor]);
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        self.kernel.forward(
+            step.isa,
+            step.pool,
+            step.batch,
+            step.images,
+            self.side,
+            self.side,
+            &memory.parameters[self.tensor],
+            &memory.parameters[self.tensor + 1],
+            true,
+            self.output.map_mut(&mut memory.values[self.output.buffer], step.batch),
+            &mut memory.scratch,
+        );
+    }
+
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+        let output = self.output.map(&memory.values[self.output.buffer], step.batch);
+        let gradient = &mut memory.gradients[self.output.buffer];
+        relu_backward_map(step.isa, step.pool, output, self.output.map_mut(gradient, step.batch));
+        self.kernel.backward_weights(
+            step.isa,
+            step.pool,
+            step.batch,
+            step.images,
+            self.side,
+            self.side,
+            self.output.map(gradient, step.batch),
+            weights,
+            bias,
+            &mut memory.scratch,
+        );
+    }
+
+    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _accumulate: bool) {}
+}

@@ -1,0 +1,52 @@
+//! Softmax cross-entropy of the heads: main + 0.3 aux1 + 0.3 aux2, each the mean over the minibatch.
+
+use crate::memory::{Memory, Step};
+use crate::network::GoogLeNet;
+
+/// The losses of a minibatch, each the mean over its images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// main + 0.3 auxiliary 1 + 0.3 auxiliary 2.
+    pub total: f32,
+    /// Of the main head.
+    pub main: f32,
+    /// Of the heads on 4a and on 4d; none where the network has no heads.
+    pub auxiliary: [Option<f32>; 2],
+    /// Images whose label has the largest logit of the main head.
+    pub correct: usize,
+    /// Images of the minibatch.
+    pub images: usize,
+}
+
+/// Computes the losses from the heads' logits, and leaves the gradients of the total by the logits.
+pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &mut Memory) -> Losses {
+    let mut losses = Losses { total: 0.0, main: 0.0, auxiliary: [None; 2], correct: 0, images: step.batch };
+    let mut per_image = vec![0.0; step.batch];
+    let mut total = 0.0;
+    for (head, place) in network.heads().iter().zip(0..) {
+        let classes = head.logits.width;
+        let logits = head.logits.of(&memory.values[head.logits.buffer], step.batch);
+        let gradient = head.logits.of_mut(&mut memory.gradients[head.logits.buffer], step.batch);
+        let scale = head.weight / step.batch as f32;
+        kernels::cross_entropy(step.isa, classes, logits, labels, scale, &mut per_image, gradient);
+        let mean = per_image.iter().map(|&loss| f64::from(loss)).sum::<f64>() / step.batch as f64;
+        total += f64::from(head.weight) * mean;
+        if head.auxiliary {
+            losses.auxiliary[place] = Some(mean as f32);
+        } else {
+            losses.main = mean as f32;
+            losses.correct = logits
+                .chunks_exact(classes)
+                .zip(labels)
+                .filter(|(row, label)| top(row) == **label as usize)
+                .count();
+        }
+    }
+    losses.total = total as f32;
+    losses
+}
+
+/// The first of the largest values.
+fn top(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, index| if row[index] > row[best] { index } else { best })
+}

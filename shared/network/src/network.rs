@@ -1,0 +1,211 @@
+//! GoogLeNet as data: its layers, its parameters' layout, its memory plan.
+
+use parameters::Layout;
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::{Architecture, ArchitectureError};
+use crate::builder::Builder;
+use crate::layers::Layer;
+use crate::plan::{Plan, Rows};
+use crate::table::{self, Then};
+
+/// The network: what there is to compute and to store, without any memory of its own.
+///
+/// Parameters are named as Caffe names the layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in forward order:
+/// `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last. Convolutions' weights are
+/// O x I x H x W, fully connected ones O x I.
+pub struct GoogLeNet {
+    architecture: Architecture,
+    layout: Layout,
+    layers: Vec<Layer>,
+    heads: Vec<Head>,
+    plan: Plan,
+}
+
+/// A classifier: where its logits are and what its loss counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub logits: Rows,
+    /// Factor of the loss in the total.
+    pub weight: f32,
+    pub auxiliary: bool,
+}
+
+impl GoogLeNet {
+    /// Puts the network together.
+    ///
+    /// # Errors
+    /// If the architecture cannot be built; see [`Architecture::validate`].
+    pub fn new(architecture: &Architecture) -> Result<GoogLeNet, ArchitectureError> {
+        architecture.validate()?;
+        let mut builder = Builder::new(architecture);
+        let scaled = |count| architecture.scaled(count);
+        let feature = builder.stem("conv1/7x7_s2", scaled(table::STEM));
+        let feature = builder.max_pool("pool1/3x3_s2", 2, 0, &feature);
+        let feature = builder.lrn("pool1/norm1", &feature);
+        let feature = builder.convolution("conv2/3x3_reduce", 1, scaled(table::SECOND[0]), &feature);
+        let feature = builder.convolution("conv2/3x3", 3, scaled(table::SECOND[1]), &feature);
+        let feature = builder.lrn("conv2/norm2", &feature);
+        let mut feature = builder.max_pool("pool2/3x3_s2", 2, 0, &feature);
+        for module in &table::MODULES {
+            feature = builder.inception(module.name, module.filters, &feature);
+            match module.then {
+                Then::Pool(name) => feature = builder.max_pool(name, 2, 0, &feature),
+                Then::Head(name) if architecture.auxiliary_heads => builder.auxiliary_head(name, &feature),
+                Then::Head(_) | Then::Nothing => {}
+            }
+        }
+        builder.main_head(&feature);
+
+        let Builder { mut layers, tensors, heads, plan, .. } = builder;
+        let mut written = vec![false; plan.buffers.len()];
+        for layer in layers.iter_mut().rev() {
+            if let Some(buffer) = layer.operation.input() {
+                layer.accumulate = std::mem::replace(&mut written[buffer], true);
+            }
+        }
+        let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
+        Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
+    }
+
+    /// The parameters: names, shapes, order, initial values.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What the network was built from.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Every layer with its output, parameters and multiply-adds.
+    pub fn describe(&self) -> Description {
+        let layers: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| LayerDescription {
+                name: layer.name.clone(),
+                kind: layer.operation.kind().to_owned(),
+                output: layer.output,
+                parameters: layer.operation.tensor().map_or(0, |weights| {
+                    let tensors = self.layout.tensors();
+                    (tensors[weights].values() + tensors[weights + 1].values()) as u64
+                }),
+                multiply_adds: layer.multiply_adds,
+            })
+            .collect();
+        Description {
+            parameters: layers.iter().map(|layer| layer.parameters).sum(),
+            multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
+            layers,
+        }
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The heads in layer order, the main one last.
+    pub(crate) fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+/// The size of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Multiply-adds of convolutions and fully connected layers for one image, forward; additions of biases not counted.
+    pub multiply_adds: u64,
+    /// Every layer, in forward order.
+    pub layers: Vec<LayerDescription>,
+}
+
+/// The size of a layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerDescription {
+    /// Caffe's name of the layer.
+    pub name: String,
+    /// What it computes, such as "convolution" or "max pool".
+    pub kind: String,
+    /// Channels, height and width of one image's output; height and width are 1 for rows.
+    pub output: [usize; 3],
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Multiply-adds of one image, forward.
+    pub multiply_adds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Initialisation;
+    use parameters::Initialiser;
+
+    #[test]
+    fn table_1_is_counted_right() {
+        let whole = GoogLeNet::new(&Architecture::paper()).unwrap().describe();
+        assert_eq!((whole.parameters, whole.multiply_adds), (13_378_280, 1_591_044_096));
+        let main = Architecture { auxiliary_heads: false, ..Architecture::paper() };
+        let main = GoogLeNet::new(&main).unwrap().describe();
+        assert_eq!((main.parameters, main.multiply_adds), (6_998_552, 1_582_671_872));
+        for (name, output) in [
+            ("conv1/7x7_s2", [64, 112, 112]),
+            ("conv2/norm2", [192, 56, 56]),
+            ("pool2/3x3_s2", [192, 28, 28]),
+            ("inception_3b/pool", [256, 28, 28]),
+            ("inception_4a/3x3", [208, 14, 14]),
+            ("loss1/ave_pool", [512, 4, 4]),
+            ("loss2/fc", [1024, 1, 1]),
+            ("pool4/3x3_s2", [832, 7, 7]),
+            ("pool5/7x7_s1", [1024, 1, 1]),
+        ] {
+            let layer = whole.layers.iter().find(|layer| layer.name == name).unwrap();
+            assert_eq!(layer.output, output, "{name}");
+        }
+    }
+
+    #[test]
+    fn tensors_are_named_ordered_and_started_as_documented() {
+        let network = GoogLeNet::new(&Architecture::paper()).unwrap();
+        let layout = network.layout();
+        assert_eq!(layout.tensors().len(), 128);
+        let place = |name: &str| layout.find(name).unwrap_or_else(|| panic!("no tensor {name}"));
+        assert_eq!(place("conv1/7x7_s2/weights"), 0);
+        assert_eq!(place("loss1/conv/weights"), place("inception_4a/pool_proj/bias") + 1);
+        assert_eq!(place("loss2/conv/weights"), place("inception_4d/pool_proj/bias") + 1);
+        assert_eq!(place("loss3/classifier/bias"), 127);
+        let tensor = |name| &layout.tensors()[place(name)];
+        assert_eq!(tensor("inception_4b/3x3_reduce/weights").shape, [112, 512, 1, 1]);
+        assert_eq!(tensor("loss1/fc/weights").shape, [1024, 2048]);
+        assert_eq!(tensor("conv1/7x7_s2/bias").initialiser, Initialiser::Constant(0.2));
+        let bound = (3.0f64 / 2048.0).sqrt() as f32;
+        assert_eq!(tensor("loss1/fc/weights").initialiser, Initialiser::Uniform { bound });
+        let deviation = 1.0 / 1024.0;
+        assert_eq!(tensor("loss1/classifier/weights").initialiser, Initialiser::Normal { deviation });
+        assert_eq!(tensor("loss3/classifier/bias").initialiser, Initialiser::Constant(0.0));
+
+        let he = Architecture { initialisation: Initialisation::He, ..Architecture::paper() };
+        let he = GoogLeNet::new(&he).unwrap();
+        let bound = (6.0f64 / 147.0).sqrt() as f32;
+        assert_eq!(he.layout().tensors()[0].initialiser, Initialiser::Uniform { bound });
+        assert_eq!(he.layout().tensors()[1].initialiser, Initialiser::Constant(0.0));
+    }
+
+    #[test]
+    fn the_first_writer_of_each_gradient_overwrites() {
+        let network = GoogLeNet::new(&Architecture::paper()).unwrap();
+        let accumulates =
+            |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().accumulate;
+        assert!(!accumulates("inception_3a/pool"));
+        assert!(accumulates("inception_3a/5x5_reduce"));
+        assert!(accumulates("inception_3a/1x1"));
+        assert!(accumulates("loss1/ave_pool"), "4b writes first");
+        assert!(!accumulates("pool3/3x3_s2"));
+    }
+}
