@@ -1,0 +1,29 @@
+//! Polyak averaging: the model that a run yields is a running average of its iterates.
+//!
+//! `a += (1 - d)(w - a)` with `d = min(average_decay, (1 + t) / (10 + t))`, t = updates of the block before this one:
+//! the average forgets the initial values quickly and settles to the long window of `average_decay`.
+
+use protocol::Plan;
+
+/// The share `1 - d` of the new weights in the average, at the update that follows `updates` earlier ones.
+pub fn step(plan: &Plan, updates: u64) -> f64 {
+    let t = updates as f64;
+    1.0 - plan.average_decay.min((1.0 + t) / (10.0 + t))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+
+    #[test]
+    fn warms_up_then_stays_at_the_bound() {
+        let plan = Plan { average_decay: 0.999, ..plan() };
+        for (updates, expected) in [(0, 0.9), (1, 9.0 / 11.0), (8, 0.5), (8989, 9.0 / 8999.0), (8990, 0.001)]
+        {
+            let found = step(&plan, updates);
+            assert!((found - expected).abs() < 1e-12, "{updates}: {found}, expected {expected}");
+        }
+        assert!((step(&plan, 1_000_000) - 0.001).abs() < 1e-12);
+    }
+}

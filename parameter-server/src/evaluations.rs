@@ -1,0 +1,140 @@
+//! When the average is evaluated, by whom, and what came of it.
+//!
+//! An evaluation is given to one worker while the others train; if that worker is lost it is given to another under
+//! the same number. The last one follows the last sample, and the run does not end without it.
+
+use std::collections::BTreeMap;
+
+use protocol::{Evaluation, EvaluationOrder};
+
+/// The evaluations of a run.
+#[derive(Debug)]
+pub struct Evaluations {
+    /// Positions between evaluations.
+    every: u64,
+    /// Positions of the whole run.
+    total: u64,
+    /// Consumed positions at which the next one is due.
+    due: u64,
+    next_id: u64,
+    /// Orders by number, each with the incarnation that has it; none: to be given again.
+    open: BTreeMap<u64, (EvaluationOrder, Option<u64>)>,
+    done: Vec<Evaluation>,
+    last: Option<u64>,
+}
+
+impl Evaluations {
+    /// One evaluation each `every` positions, the first after `consumed`, and one at `total`; those of an earlier life
+    /// are `done`. Numbers start at `first_id`.
+    pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
+        let every = every.max(1);
+        let due = (consumed / every + 1) * every;
+        Evaluations { every, total, due, next_id: first_id, open: BTreeMap::new(), done, last: None }
+    }
+
+    /// The evaluation that `holder` shall do now, if any.
+    pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
+        let last = consumed >= self.total;
+        if last && self.last.is_none() {
+            // What nobody works on is superseded by the last one.
+            self.open.retain(|_, (_, holder)| holder.is_some());
+            self.last = Some(self.next_id);
+            return Some(self.open(holder, samples, true));
+        }
+        if let Some((order, place)) = self.open.values_mut().find(|(_, holder)| holder.is_none()) {
+            *place = Some(holder);
+            return Some(order.clone());
+        }
+        if !last && consumed >= self.due && self.open.is_empty() {
+            self.due = (consumed / self.every + 1) * self.every;
+            return Some(self.open(holder, samples, false));
+        }
+        None
+    }
+
+    fn open(&mut self, holder: u64, samples: u64, last: bool) -> EvaluationOrder {
+        let order = EvaluationOrder { id: self.next_id, samples, last };
+        self.next_id += 1;
+        self.open.insert(order.id, (order.clone(), Some(holder)));
+        order
+    }
+
+    /// Takes back what `holder` was to evaluate.
+    pub fn take_back(&mut self, holder: u64) {
+        for (_, place) in self.open.values_mut() {
+            place.take_if(|place| *place == holder);
+        }
+    }
+
+    /// Notes a result; false if `holder` has no such order (a repeated report).
+    pub fn record(&mut self, holder: u64, evaluation: Evaluation) -> bool {
+        let held = self.open.get(&evaluation.id).is_some_and(|(_, place)| *place == Some(holder));
+        if held {
+            self.open.remove(&evaluation.id);
+            self.done.push(evaluation);
+        }
+        held
+    }
+
+    /// Whether an evaluation is out or waits to be given again.
+    pub fn under_way(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The result of the last one, which ends the run.
+    pub fn last(&self) -> Option<&Evaluation> {
+        let last = self.last?;
+        self.done.iter().rev().find(|evaluation| evaluation.id == last)
+    }
+
+    /// All results so far, oldest first.
+    pub fn done(&self) -> &[Evaluation] {
+        &self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(order: &EvaluationOrder) -> Evaluation {
+        Evaluation {
+            id: order.id,
+            samples: order.samples,
+            images: 100,
+            average: Default::default(),
+            last_iterate: Default::default(),
+        }
+    }
+
+    #[test]
+    fn due_ones_go_to_one_worker_and_again_if_it_is_lost() {
+        let mut evaluations = Evaluations::new(100, 250, 0, 1, Vec::new());
+        assert_eq!(evaluations.order(1, 99, 99), None);
+        let first = evaluations.order(1, 100, 100).unwrap();
+        assert_eq!(first, EvaluationOrder { id: 1, samples: 100, last: false });
+        assert_eq!(evaluations.order(2, 120, 120), None);
+        evaluations.take_back(1);
+        assert_eq!(evaluations.order(2, 130, 130), Some(first.clone()));
+        assert!(!evaluations.record(1, result(&first)));
+        assert!(evaluations.record(2, result(&first)));
+        assert_eq!(evaluations.order(2, 199, 199), None);
+        let second = evaluations.order(2, 230, 230).unwrap();
+        let last = evaluations.order(1, 250, 249).unwrap();
+        assert_eq!(last, EvaluationOrder { id: 3, samples: 249, last: true });
+        assert!(evaluations.record(2, result(&second)) && evaluations.last().is_none());
+        evaluations.take_back(1);
+        assert_eq!(evaluations.order(2, 250, 249), Some(last.clone()));
+        assert!(evaluations.record(2, result(&last)));
+        assert_eq!(evaluations.last().map(|evaluation| evaluation.id), Some(3));
+        assert_eq!(evaluations.order(2, 250, 249), None);
+        assert_eq!(evaluations.done().len(), 3);
+    }
+
+    #[test]
+    fn a_resumed_run_does_not_evaluate_twice_at_one_place() {
+        let mut evaluations = Evaluations::new(100, 250, 100, 1, Vec::new());
+        assert_eq!(evaluations.order(1, 100, 100), None);
+        assert!(evaluations.order(1, 200, 200).is_some());
+    }
+}

@@ -1,0 +1,102 @@
+//! The shards of one process behind one address, each under its own short lock.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard},
+};
+
+use parameters::Layout;
+use protocol::{
+    AdoptReply, AdoptRequest, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardOrder, ShardStatus,
+    Shards,
+};
+use tokio::sync::watch;
+
+use crate::{Shard, shard_file};
+
+/// Several shards with consecutive numbers.
+pub struct ShardHost {
+    first: u32,
+    shards: Vec<Mutex<Shard>>,
+    snapshots: PathBuf,
+    finish: watch::Sender<bool>,
+}
+
+impl ShardHost {
+    /// Hosts `shards`, whose numbers start at `first`; snapshots go into the folder `snapshots`.
+    pub fn new(first: u32, shards: Vec<Shard>, snapshots: PathBuf) -> ShardHost {
+        let shards = shards.into_iter().map(Mutex::new).collect();
+        ShardHost { first, shards, snapshots, finish: watch::Sender::new(false) }
+    }
+
+    /// Becomes true when the coordinator says that the run is over.
+    pub fn finished(&self) -> watch::Receiver<bool> {
+        self.finish.subscribe()
+    }
+
+    /// The layout, once a worker brought it to the first shard here.
+    pub fn layout(&self) -> Option<Layout> {
+        self.shards.first().and_then(|shard| lock(shard).layout().cloned())
+    }
+
+    fn shard(&self, number: u32) -> Result<MutexGuard<'_, Shard>, Refusal> {
+        let shard = number.checked_sub(self.first).and_then(|at| self.shards.get(at as usize));
+        shard.map(lock).ok_or_else(|| {
+            let last = self.first as usize + self.shards.len() - 1;
+            Refusal::Invalid(format!("shard {number} is not here; this process has {} to {last}", self.first))
+        })
+    }
+
+    /// Writes every shard into snapshot `id`. Each is copied between two pushes; the file is written while pushes go on.
+    fn write(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
+        let mut statuses = self.status();
+        for (shard, status) in self.shards.iter().zip(&mut statuses) {
+            let saved = lock(shard).saved().ok_or_else(|| {
+                Refusal::NotReady(format!(
+                    "shard {}: nothing to write yet, no layout was adopted",
+                    status.shard
+                ))
+            })?;
+            let hash = shard_file::write(&self.snapshots, id, saved)
+                .map_err(|error| Refusal::Internal(format!("shard {}: {error}", status.shard)))?;
+            status.snapshot_hash = Some(hash);
+        }
+        Ok(statuses)
+    }
+}
+
+impl Shards for ShardHost {
+    fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal> {
+        self.shard(request.shard)?.adopt(request.layout, request.plan)
+    }
+
+    fn push(&self, push: BlockPush) -> PushReply {
+        match self.shard(push.shard) {
+            Ok(mut shard) => shard.push(&push),
+            Err(refusal) => PushReply { block: push.block, outcome: Err(refusal), staleness: 0 },
+        }
+    }
+
+    fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+        self.shard(shard)?.fetch(block, kind)
+    }
+
+    fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+        match order {
+            ShardOrder::Snapshot { id } => self.write(id),
+            ShardOrder::Finish => {
+                self.finish.send_replace(true);
+                Ok(self.status())
+            }
+        }
+    }
+
+    fn status(&self) -> Vec<ShardStatus> {
+        self.shards.iter().map(|shard| lock(shard).status().clone()).collect()
+    }
+}
+
+/// A panic inside a shard leaves a block half updated; there is nothing better to do than to stop with it.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().expect("no push panicked in this shard")
+}

@@ -1,0 +1,54 @@
+//! The learning rate as a function of samples: the paper's staircase behind a linear ramp.
+//!
+//! It depends on the samples applied to one block and on the plan, so every shard gets it right on its own,
+//! in any order of pushes and after any restore.
+
+use protocol::Plan;
+
+/// The rate of the update that takes a block from `before` to `after` samples:
+/// `learning_rate * stair_factor^floor(before / stair_samples) * min(1, after / ramp_samples)`.
+pub fn rate(plan: &Plan, before: u64, after: u64) -> f64 {
+    let stair = before / plan.stair_samples.max(1);
+    let ramp = if after < plan.ramp_samples { after as f64 / plan.ramp_samples as f64 } else { 1.0 };
+    plan.learning_rate * plan.stair_factor.powf(stair as f64) * ramp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+
+    #[test]
+    fn ramp_and_stairs_follow_the_table() {
+        // 0.01, -4 % every 8000 samples, ramp over the first 500 of 10000 samples.
+        let plan = Plan { stair_samples: 8000, ramp_samples: 500, ..plan() };
+        struct Case {
+            before: u64,
+            after: u64,
+            expected: f64,
+        }
+        let cases = [
+            Case { before: 0, after: 32, expected: 0.01 * 32.0 / 500.0 },
+            Case { before: 32, after: 64, expected: 0.01 * 64.0 / 500.0 },
+            Case { before: 468, after: 500, expected: 0.01 },
+            Case { before: 7968, after: 8000, expected: 0.01 },
+            Case { before: 7999, after: 8031, expected: 0.01 },
+            Case { before: 8000, after: 8032, expected: 0.0096 },
+            Case { before: 16000, after: 16032, expected: 0.01 * 0.96 * 0.96 },
+            Case { before: 250_000, after: 250_032, expected: 0.01 * 0.96f64.powi(31) },
+        ];
+        for Case { before, after, expected } in cases {
+            let found = rate(&plan, before, after);
+            assert!(
+                (found / expected - 1.0).abs() < 1e-12,
+                "{before}..{after}: {found}, expected {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_ramp_starts_at_the_full_rate() {
+        let plan = Plan { ramp_samples: 0, ..plan() };
+        assert_eq!(rate(&plan, 0, 1), plan.learning_rate);
+    }
+}

@@ -1,0 +1,495 @@
+//! A shard: its blocks of parameters, and the update that every pushed gradient makes to them.
+//!
+//! Plain synchronous code without clock, network or threads: `v = momentum * v + (g + decay * w)`, `w -= rate * v`,
+//! which is the form of `torch.optim.SGD` (Caffe keeps the rate inside the velocity). Pushes come in any order and
+//! from any worker, nobody waits; a push is told from its repetition by (incarnation, step, block).
+
+use std::collections::BTreeMap;
+
+use kernels::{Isa, Update, all_finite, momentum_update};
+use parameters::{Block, Fingerprint, Layout, assign};
+use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
+
+use crate::{average, schedule};
+
+/// Evaluations whose average is kept frozen at the same time: the one under way and one that starts beside it.
+const FROZEN: usize = 2;
+
+/// One part of the parameters; empty until a worker brings the layout.
+pub struct Shard {
+    number: u32,
+    total: u32,
+    generation: u64,
+    isa: Isa,
+    held: Option<Held>,
+    status: ShardStatus,
+}
+
+/// What a shard has once a layout was adopted.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) layout: Layout,
+    pub(crate) plan: Plan,
+    /// Shard of every block of the layout.
+    owners: Vec<u32>,
+    pub(crate) blocks: BTreeMap<u32, BlockState>,
+    /// Averages as they were when an evaluation was first named, newest last.
+    frozen: Vec<Frozen>,
+}
+
+/// Everything that a shard remembers of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BlockState {
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) velocity: Vec<f32>,
+    pub(crate) average: Vec<f32>,
+    /// Updates applied since the start of the run.
+    pub(crate) counter: u64,
+    /// Samples behind them.
+    pub(crate) samples: u64,
+    /// The newest step applied of each incarnation: 16 bytes for every worker that ever pushed.
+    pub(crate) applied: BTreeMap<u64, u64>,
+}
+
+#[derive(Clone)]
+struct Frozen {
+    evaluation: u64,
+    blocks: BTreeMap<u32, (Version, Vec<f32>)>,
+}
+
+impl Shard {
+    /// Shard `number` of `total`, without a layout yet; its versions start in `generation`.
+    pub fn empty(number: u32, total: u32, generation: u64, isa: Isa) -> Shard {
+        Shard {
+            number,
+            total,
+            generation,
+            isa,
+            held: None,
+            status: ShardStatus { shard: number, ..Default::default() },
+        }
+    }
+
+    /// A shard that goes on from a file.
+    pub(crate) fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: Saved) -> Shard {
+        let owners = assign(&saved.layout, total as usize);
+        let held =
+            Held { layout: saved.layout, plan: saved.plan, owners, blocks: saved.blocks, frozen: Vec::new() };
+        let blocks = held.blocks.len() as u32;
+        let status = ShardStatus { shard: number, blocks, ..Default::default() };
+        Shard { number, total, generation, isa, held: Some(held), status }
+    }
+
+    /// What a snapshot holds of this shard; none before a layout was adopted.
+    pub(crate) fn saved(&self) -> Option<Saved> {
+        let Held { layout, plan, blocks, .. } = self.held.as_ref()?;
+        Some(Saved {
+            shard: self.number,
+            total: self.total,
+            generation: self.generation,
+            layout: layout.clone(),
+            plan: plan.clone(),
+            blocks: blocks.clone(),
+        })
+    }
+
+    /// Takes layout and plan over if there are none yet, else compares: the refusal names the first tensor or the
+    /// key of the plan that differs.
+    pub fn adopt(&mut self, layout: Layout, plan: Plan) -> Result<AdoptReply, Refusal> {
+        if let Some(held) = &self.held {
+            if let Some(difference) = held.layout.first_difference(&layout) {
+                return Err(Refusal::Mismatch(format!(
+                    "shard {}: the network is not the run's: {difference}",
+                    self.number
+                )));
+            }
+            if let Some(difference) = plan_difference(&held.plan, &plan) {
+                return Err(Refusal::Mismatch(format!("shard {}: {difference}", self.number)));
+            }
+        } else {
+            self.held = Some(Held::new(self.number, self.total, layout, plan));
+        }
+        let held = self.held.as_ref().expect("adopted above");
+        self.status.blocks = held.blocks.len() as u32;
+        Ok(AdoptReply { fingerprint: held.layout.fingerprint() })
+    }
+
+    /// Applies one gradient block, unless its identity was applied before or it is unusable.
+    pub fn push(&mut self, push: &BlockPush) -> PushReply {
+        self.status.bytes_in += 4 * push.gradient.len() as u64;
+        let (outcome, staleness) = match self.apply(push) {
+            Ok((version, staleness)) => (Ok(version), staleness),
+            Err(refusal) => {
+                // A shard that is not ready has judged nothing.
+                self.status.refused += u64::from(!matches!(refusal, Refusal::NotReady(_)));
+                (Err(refusal), 0)
+            }
+        };
+        PushReply { block: push.block, outcome, staleness }
+    }
+
+    fn apply(&mut self, push: &BlockPush) -> Result<(Version, u64), Refusal> {
+        let (number, generation, isa) = (self.number, self.generation, self.isa);
+        let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        let block = held.owned(number, push.block)?.clone();
+        let what = || {
+            format!(
+                "shard {number}: gradient of block {} ({})",
+                push.block,
+                held.layout.tensors()[block.tensor].name
+            )
+        };
+        if push.gradient.len() != block.range.len() {
+            let (found, expected) = (push.gradient.len(), block.range.len());
+            return Err(Refusal::Invalid(format!("{} has {found} values, expected {expected}", what())));
+        }
+        if push.samples == 0 {
+            return Err(Refusal::Invalid(format!("{} has 0 samples behind it, expected at least 1", what())));
+        }
+        if !all_finite(isa, &push.gradient) {
+            let position = push.gradient.iter().position(|value| !value.is_finite()).unwrap_or_default();
+            return Err(Refusal::Invalid(format!(
+                "{} of worker {} at step {} has {} at position {position}, expected finite numbers",
+                what(),
+                push.member.worker,
+                push.step,
+                push.gradient[position],
+            )));
+        }
+        let tensor = &held.layout.tensors()[block.tensor];
+        let state = held.blocks.get_mut(&push.block).expect("an owned block has a state");
+        if state.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest) {
+            self.status.repeated += 1;
+            return Ok((Version { generation, counter: state.counter }, 0));
+        }
+        let samples = state.samples + u64::from(push.samples);
+        let rate = schedule::rate(&held.plan, state.samples, samples);
+        let update = Update {
+            rate: (rate * f64::from(tensor.rate_multiplier)) as f32,
+            momentum: held.plan.momentum as f32,
+            decay: (held.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
+            average_step: average::step(&held.plan, state.counter) as f32,
+        };
+        momentum_update(
+            isa,
+            &update,
+            &push.gradient,
+            &mut state.parameters,
+            &mut state.velocity,
+            &mut state.average,
+        );
+        // A version from before a restore may be ahead of the block: then nothing came in between.
+        let staleness = state.counter.saturating_sub(push.version.counter);
+        state.counter += 1;
+        state.samples = samples;
+        state.applied.insert(push.member.incarnation, push.step);
+        self.status.updates += 1;
+        self.status.staleness_sum += staleness;
+        self.status.staleness_max = self.status.staleness_max.max(staleness);
+        self.status.learning_rate = rate;
+        Ok((Version { generation, counter: state.counter }, staleness))
+    }
+
+    /// Reads one block. The first fetch of an average that names a new evaluation freezes the whole shard's average,
+    /// so that an evaluation sees one moment of it; evaluation 0 reads the average as it is now.
+    pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+        let (number, generation) = (self.number, self.generation);
+        let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        held.owned(number, block)?;
+        let state = &held.blocks[&block];
+        let version = Version { generation, counter: state.counter };
+        let (version, values) = match kind {
+            Kind::Parameters => (version, state.parameters.clone()),
+            Kind::Average { evaluation: 0 } => (version, state.average.clone()),
+            Kind::Average { evaluation } => held.frozen(evaluation, generation).blocks[&block].clone(),
+        };
+        self.status.bytes_out += 4 * values.len() as u64;
+        Ok(BlockValues { block, version, values })
+    }
+
+    /// Counters since the process started.
+    pub fn status(&self) -> &ShardStatus {
+        &self.status
+    }
+
+    /// The layout, once adopted.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.held.as_ref().map(|held| &held.layout)
+    }
+}
+
+/// What is kept of a shard on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Saved {
+    pub(crate) shard: u32,
+    pub(crate) total: u32,
+    pub(crate) generation: u64,
+    pub(crate) layout: Layout,
+    pub(crate) plan: Plan,
+    pub(crate) blocks: BTreeMap<u32, BlockState>,
+}
+
+impl Saved {
+    /// Fingerprint of the layout.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.layout.fingerprint()
+    }
+}
+
+impl Held {
+    fn new(number: u32, total: u32, layout: Layout, plan: Plan) -> Held {
+        let owners = assign(&layout, total as usize);
+        let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
+        let blocks = own.map(|block| (block.index, BlockState::new(&layout, block, plan.seed))).collect();
+        Held { layout, plan, owners, blocks, frozen: Vec::new() }
+    }
+
+    fn owned(&self, number: u32, index: u32) -> Result<&Block, Refusal> {
+        let blocks = self.layout.blocks();
+        let block = blocks.get(index as usize).ok_or_else(|| {
+            let last = blocks.len().saturating_sub(1);
+            Refusal::Invalid(format!("shard {number}: block {index} is unknown, expected 0 to {last}"))
+        })?;
+        let owner = self.owners[index as usize];
+        if owner != number {
+            let name = &self.layout.tensors()[block.tensor].name;
+            return Err(Refusal::Invalid(format!(
+                "shard {number}: block {index} ({name}) belongs to shard {owner}"
+            )));
+        }
+        Ok(block)
+    }
+
+    fn frozen(&mut self, evaluation: u64, generation: u64) -> &Frozen {
+        if let Some(at) = self.frozen.iter().position(|frozen| frozen.evaluation == evaluation) {
+            return &self.frozen[at];
+        }
+        if self.frozen.len() == FROZEN {
+            self.frozen.remove(0);
+        }
+        let copy = |(&index, state): (&u32, &BlockState)| {
+            (index, (Version { generation, counter: state.counter }, state.average.clone()))
+        };
+        self.frozen.push(Frozen { evaluation, blocks: self.blocks.iter().map(copy).collect() });
+        self.frozen.last().expect("just pushed")
+    }
+}
+
+impl BlockState {
+    fn new(layout: &Layout, block: &Block, seed: u64) -> BlockState {
+        let parameters = layout.initial_values(block, seed);
+        BlockState {
+            velocity: vec![0.0; parameters.len()],
+            average: parameters.clone(),
+            parameters,
+            counter: 0,
+            samples: 0,
+            applied: BTreeMap::new(),
+        }
+    }
+}
+
+fn nothing_adopted(number: u32) -> Refusal {
+    Refusal::NotReady(format!("shard {number}: no layout adopted yet; a joining worker brings it"))
+}
+
+/// The first key in which two plans differ, with both values.
+fn plan_difference(run: &Plan, found: &Plan) -> Option<String> {
+    let keys = |plan: &Plan| match serde_json::to_value(plan) {
+        Ok(serde_json::Value::Object(keys)) => keys,
+        _ => unreachable!("a plan is an object"),
+    };
+    let found = keys(found);
+    keys(run).into_iter().find_map(|(key, run)| {
+        let found = &found[&key];
+        (run != *found).then(|| format!("plan key {key}: the run has {run}, the worker brings {found}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{layout, plan, push};
+
+    fn adopted() -> Shard {
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        shard
+    }
+
+    /// A gradient that differs from value to value and from step to step.
+    fn gradient(values: usize, step: u64) -> Vec<f32> {
+        (0..values).map(|i| ((i as f32 + 1.0) * 0.37 + step as f32).sin()).collect()
+    }
+
+    fn parameters(shard: &mut Shard, block: u32) -> Vec<f32> {
+        shard.fetch(block, Kind::Parameters).unwrap().values
+    }
+
+    fn refusal(shard: &mut Shard, push: &BlockPush) -> String {
+        shard.push(push).outcome.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn updates_follow_torch_sgd_and_the_average_follows_them() {
+        let plan = Plan { ramp_samples: 100, stair_samples: 200, ..plan() };
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan.clone()).unwrap();
+        // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
+        for (block, values, rate_multiplier, decay_multiplier) in [(2, 300, 2.0, 0.0), (3, 300, 1.0, 1.0)] {
+            let mut w: Vec<f64> = parameters(&mut shard, block).into_iter().map(f64::from).collect();
+            let (mut v, mut a) = (vec![0.0; values], w.clone());
+            for t in 0..12u64 {
+                let g = gradient(values, t);
+                let version = Version { generation: 1, counter: t };
+                let reply = shard.push(&push(1, t, block, version, g.clone()));
+                assert_eq!(reply.outcome, Ok(Version { generation: 1, counter: t + 1 }));
+                let before = 32 * t;
+                let ramp = f64::min(1.0, (before + 32) as f64 / 100.0);
+                let rate = 0.01 * 0.96f64.powi((before / 200) as i32) * ramp * rate_multiplier;
+                let d = f64::min(0.9999, (1.0 + t as f64) / (10.0 + t as f64));
+                for i in 0..values {
+                    v[i] = 0.9 * v[i] + (f64::from(g[i]) + 2e-4 * decay_multiplier * w[i]);
+                    w[i] -= rate * v[i];
+                    a[i] += (1.0 - d) * (w[i] - a[i]);
+                }
+            }
+            let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values;
+            for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
+                for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+                    let difference = (f64::from(found) - expected).abs();
+                    assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_repeated_push_is_acknowledged_and_not_applied() {
+        let mut shard = adopted();
+        let first = push(4, 10, 3, Version::default(), gradient(300, 0));
+        let version = shard.push(&first).outcome.unwrap();
+        let after = parameters(&mut shard, 3);
+        let older = push(4, 9, 3, Version::default(), gradient(300, 1));
+        for repeated in [&first, &older] {
+            assert_eq!(shard.push(repeated).outcome, Ok(version));
+        }
+        assert_eq!(parameters(&mut shard, 3), after);
+        assert_eq!((shard.status().updates, shard.status().repeated), (1, 2));
+        // Another block, another incarnation and a later step are other pushes.
+        shard.push(&push(4, 10, 2, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(&push(5, 10, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(&push(4, 11, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        assert_eq!(shard.status().updates, 4);
+    }
+
+    #[test]
+    fn staleness_is_what_came_in_between() {
+        let mut shard = adopted();
+        let fetched = shard.fetch(3, Kind::Parameters).unwrap().version;
+        let mut staleness =
+            |incarnation, version| shard.push(&push(incarnation, 0, 3, version, gradient(300, 0))).staleness;
+        assert_eq!([staleness(1, fetched), staleness(2, fetched), staleness(3, fetched)], [0, 1, 2]);
+        let ahead = Version { generation: 0, counter: 99 };
+        assert_eq!(staleness(4, ahead), 0);
+        let status = shard.status();
+        assert_eq!((status.staleness_sum, status.staleness_max, status.updates), (3, 2, 4));
+    }
+
+    #[test]
+    fn unusable_pushes_are_refused_by_name_and_change_nothing() {
+        let mut shard = adopted();
+        let before = parameters(&mut shard, 3);
+        let good = push(1, 5, 3, Version::default(), gradient(300, 0));
+        let mut poisoned = good.clone();
+        poisoned.gradient[17] = f32::NAN;
+        let mut infinite = good.clone();
+        infinite.gradient[0] = f32::NEG_INFINITY;
+        let cases = [
+            (
+                BlockPush { gradient: vec![0.0; 1024], ..good.clone() },
+                "shard 0: gradient of block 3 (classifier/weights) has 1024 values, expected 300",
+            ),
+            (
+                poisoned,
+                "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has NaN at position 17, \
+                 expected finite numbers",
+            ),
+            (
+                infinite,
+                "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has -inf at position 0, \
+                 expected finite numbers",
+            ),
+            (
+                BlockPush { samples: 0, ..good.clone() },
+                "shard 0: gradient of block 3 (classifier/weights) has 0 samples behind it, expected at least 1",
+            ),
+            (BlockPush { block: 4, ..good.clone() }, "shard 0: block 4 is unknown, expected 0 to 3"),
+        ];
+        for (push, text) in &cases {
+            assert_eq!(refusal(&mut shard, push), *text);
+        }
+        assert_eq!(parameters(&mut shard, 3), before);
+        assert_eq!((shard.status().refused, shard.status().updates), (5, 0));
+        // A refused push was not applied: its repetition with usable values is.
+        shard.push(&good).outcome.unwrap();
+        assert_eq!(shard.status().updates, 1);
+    }
+
+    #[test]
+    fn a_shard_serves_its_own_blocks_only() {
+        let mut shards: Vec<Shard> = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
+        let early = push(1, 0, 0, Version::default(), Vec::new());
+        let text = "shard 0: no layout adopted yet; a joining worker brings it";
+        assert_eq!(shards[0].push(&early).outcome, Err(Refusal::NotReady(text.into())));
+        for shard in &mut shards {
+            shard.adopt(layout(), plan()).unwrap();
+        }
+        assert_eq!(shards.iter().map(|shard| shard.status().blocks).sum::<u32>(), 4);
+        let owners = assign(&layout(), 2);
+        let text = shards[1 - owners[0] as usize].fetch(0, Kind::Parameters).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("shard {}: block 0 (fc/weights) belongs to shard {}", 1 - owners[0], owners[0])
+        );
+        let expected = layout().initial(plan().seed);
+        for block in layout().blocks() {
+            let found = parameters(&mut shards[owners[block.index as usize] as usize], block.index);
+            assert_eq!(found, expected[block.range.clone()]);
+        }
+    }
+
+    #[test]
+    fn another_network_or_plan_is_refused_by_its_first_difference() {
+        let mut shard = adopted();
+        assert_eq!(shard.adopt(layout(), plan()).unwrap().fingerprint, layout().fingerprint());
+        let mut tensors = layout().tensors().to_vec();
+        tensors[1].shape = vec![301];
+        let refusal = shard.adopt(Layout::new(tensors).unwrap(), plan()).unwrap_err();
+        let text =
+            "shard 0: the network is not the run's: tensor 1: expected fc/bias [300], found fc/bias [301]";
+        assert_eq!(refusal, Refusal::Mismatch(text.into()));
+        let refusal = shard.adopt(layout(), Plan { momentum: 0.5, ..plan() }).unwrap_err();
+        let text = "shard 0: plan key momentum: the run has 0.9, the worker brings 0.5";
+        assert_eq!(refusal, Refusal::Mismatch(text.into()));
+    }
+
+    #[test]
+    fn an_evaluation_sees_the_average_of_one_moment() {
+        let mut shard = adopted();
+        shard.push(&push(1, 0, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        let average = |shard: &mut Shard, evaluation, block| {
+            let fetched = shard.fetch(block, Kind::Average { evaluation }).unwrap();
+            (fetched.version.counter, fetched.values)
+        };
+        // The first fetch names block 2, and freezes block 3 as well.
+        average(&mut shard, 1, 2);
+        let (_, at_one) = average(&mut shard, 0, 3);
+        shard.push(&push(1, 1, 3, Version::default(), gradient(300, 1))).outcome.unwrap();
+        let (_, at_two) = average(&mut shard, 2, 3);
+        assert_ne!(at_one, at_two);
+        assert_eq!(average(&mut shard, 1, 3), (1, at_one));
+        shard.push(&push(1, 2, 3, Version::default(), gradient(300, 2))).outcome.unwrap();
+        assert_eq!(average(&mut shard, 2, 3), (2, at_two));
+    }
+}

@@ -1,0 +1,164 @@
+//! One shard on disk: `ID/shard-K.safetensors` with parameters, velocity and average of each block as tensors, and
+//! versions, samples, applied identities, layout and plan as metadata. Exact: what is read equals what was written.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use ndarray::{ArrayD, IxDyn};
+use parameters::{
+    assign,
+    checkpoint::{Checkpoint, CheckpointError},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::shard::{BlockState, Saved};
+
+/// Changes when the file's meaning does.
+const FORMAT: &str = "downpour shard 1";
+
+/// The part of a block's state that is not tensors.
+#[derive(Serialize, Deserialize)]
+struct Book {
+    counter: u64,
+    samples: u64,
+    applied: BTreeMap<u64, u64>,
+}
+
+/// Why a shard's file cannot be written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardFileError {
+    /// The folder or the file's hash could not be made.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be read or written as a checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The file is a checkpoint, but not of this shard.
+    #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// The file of shard `number` in snapshot `id` of the folder `snapshots`.
+pub fn path(snapshots: &Path, id: u64, number: u32) -> PathBuf {
+    snapshots.join(id.to_string()).join(format!("shard-{number}.safetensors"))
+}
+
+/// Writes a shard durably; returns the SHA-256 of the file as it lies on disk.
+pub(crate) fn write(snapshots: &Path, id: u64, saved: Saved) -> Result<String, ShardFileError> {
+    let path = path(snapshots, id, saved.shard);
+    let folder = path.parent().expect("a file in the snapshot's folder");
+    fs::create_dir_all(folder).map_err(|source| ShardFileError::Write { path: folder.into(), source })?;
+    to_checkpoint(saved).write(&path)?;
+    hash(&path).map_err(|source| ShardFileError::Write { path, source })
+}
+
+/// SHA-256 of a file, hexadecimal.
+pub(crate) fn hash(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Reads shard `number` of `total` from snapshot `id`.
+pub(crate) fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved, ShardFileError> {
+    let path = path(snapshots, id, number);
+    let Checkpoint { mut tensors, metadata } = Checkpoint::read(&path)?;
+    let wrong = |what: &str, expected: String, found: String| ShardFileError::Content {
+        path: path.clone(),
+        what: what.into(),
+        expected,
+        found,
+    };
+    let text = |key: &str| metadata.get(key).map(String::as_str).unwrap_or("nothing");
+    let expect = |key: &str, expected: String| match text(key) {
+        found if found == expected => Ok(()),
+        found => Err(wrong(key, expected, found.into())),
+    };
+    expect("format", FORMAT.into())?;
+    expect("shard", number.to_string())?;
+    expect("shards", total.to_string())?;
+    let unreadable = |key: &'static str| {
+        let wrong = &wrong;
+        move |error: serde_json::Error| wrong(key, "JSON written by this program".into(), error.to_string())
+    };
+    let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
+    let layout: parameters::Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
+    let plan = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
+    let mut books: BTreeMap<u32, Book> =
+        serde_json::from_str(text("blocks")).map_err(unreadable("blocks"))?;
+
+    let owners = assign(&layout, total as usize);
+    let mut blocks = BTreeMap::new();
+    for block in layout.blocks().iter().filter(|block| owners[block.index as usize] == number) {
+        let index = block.index;
+        let mut values = |kind: &str| {
+            let name = format!("{kind}/{index}");
+            let values =
+                tensors.remove(&name).map(|tensor| tensor.into_raw_vec_and_offset().0).unwrap_or_default();
+            if values.len() == block.range.len() {
+                Ok(values)
+            } else {
+                let count = |values: usize| format!("{values} values");
+                Err(wrong(&format!("tensor {name}"), count(block.range.len()), count(values.len())))
+            }
+        };
+        let (parameters, velocity, average) =
+            (values("parameters")?, values("velocity")?, values("average")?);
+        let missing = || wrong("blocks", format!("block {index}"), "none".into());
+        let Book { counter, samples, applied } = books.remove(&index).ok_or_else(missing)?;
+        blocks.insert(index, BlockState { parameters, velocity, average, counter, samples, applied });
+    }
+    Ok(Saved { shard: number, total, generation, layout, plan, blocks })
+}
+
+fn to_checkpoint(saved: Saved) -> Checkpoint {
+    let json =
+        |value: serde_json::Result<String>| value.expect("plain numbers, strings and lists become JSON");
+    let mut tensors = BTreeMap::new();
+    let mut books = BTreeMap::new();
+    for (index, state) in saved.blocks {
+        let BlockState { parameters, velocity, average, counter, samples, applied } = state;
+        for (kind, values) in [("parameters", parameters), ("velocity", velocity), ("average", average)] {
+            let tensor =
+                ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector is its own shape");
+            tensors.insert(format!("{kind}/{index}"), tensor);
+        }
+        books.insert(index, Book { counter, samples, applied });
+    }
+    let metadata = [
+        ("format", FORMAT.into()),
+        ("shard", saved.shard.to_string()),
+        ("shards", saved.total.to_string()),
+        ("generation", saved.generation.to_string()),
+        ("layout", json(serde_json::to_string(&saved.layout))),
+        ("plan", json(serde_json::to_string(&saved.plan))),
+        ("blocks", json(serde_json::to_string(&books))),
+    ];
+    Checkpoint { tensors, metadata: metadata.map(|(key, value)| (key.to_string(), value)).into() }
+}
