@@ -1,6 +1,20 @@
 //! `worker bench`: whole training steps on this machine, without a server.
+//!
+//! A step is what a replica and its shards do together: forward, losses, backward, the momentum update of every
+//! tensor, and packing the new values for the next step. The median over the steps is told, as scheduling only ever
+//! adds time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anyhow::Context;
+use kernels::{Buffer, Isa, Pool, Update, momentum_update};
+use ndarray::Array4;
+use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
+use serde::Serialize;
 
 use crate::describe::NetworkFlags;
+use crate::train::isa;
 
 /// Options of a measurement.
 #[derive(Clone, Debug)]
@@ -13,10 +27,58 @@ pub struct BenchOptions {
     pub forward_only: bool,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,
-    /// Steps to measure; `None`: as many as fit into `seconds`.
+    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`].
     pub steps: Option<u32>,
     /// Seconds to measure for.
     pub seconds: f64,
+}
+
+/// A median of fewer says little.
+pub const LEAST_STEPS: u32 = 3;
+/// Steps that are not counted: the first ones meet cold caches and memory not yet touched.
+const WARM_UP: u32 = 1;
+const SEED: u64 = 1;
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// Images a second: batch / median time of a step.
+    pub images_per_second: f64,
+    /// 10^9 floating-point operations a second: two for each multiply-add of direct convolution.
+    pub gflops: f64,
+    /// Largest resident memory of this process so far; `None` where the system does not tell.
+    pub peak_rss_bytes: Option<u64>,
+    /// Images of one step.
+    pub batch: usize,
+    /// Threads that computed.
+    pub threads: usize,
+    /// The instruction set.
+    pub isa: String,
+    /// Whether only the forward pass was measured.
+    pub forward_only: bool,
+    /// Side of the input in pixels.
+    pub input_size: usize,
+    /// Steps measured.
+    pub steps: usize,
+    /// Median milliseconds of the update of all tensors, packing included; 0 in the forward pass alone.
+    pub update_ms: f64,
+    /// Every layer.
+    pub layers: Vec<LayerMeasurement>,
+}
+
+/// Medians of one layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerMeasurement {
+    /// Caffe's name of the layer.
+    pub name: String,
+    /// The kernel that runs it, for convolutions.
+    pub kernel: Option<String>,
+    /// Milliseconds of the forward pass.
+    pub forward_ms: f64,
+    /// Milliseconds of the backward pass; 0 where there is none.
+    pub backward_ms: f64,
+    /// 10^9 floating-point operations a second, forward and backward together; 0 for layers without multiply-adds.
+    pub gflops: f64,
 }
 
 /// Measures and prints, as a table for people or as one JSON object.
@@ -24,6 +86,284 @@ pub struct BenchOptions {
 /// # Errors
 /// Flags that no network can be built from, an instruction set that the machine lacks.
 pub fn run(flags: &NetworkFlags, options: &BenchOptions, json: bool) -> anyhow::Result<()> {
-    let _ = (flags, options, json);
-    anyhow::bail!("not written")
+    let measurement = measure(flags, options)?;
+    if json {
+        println!("{}", serde_json::to_string(&measurement)?);
+    } else {
+        print!("{}", table(&measurement));
+    }
+    Ok(())
+}
+
+/// Measures without printing.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<Measurement> {
+    let isa = isa(options.isa.as_deref())?;
+    let mut architecture = flags.architecture();
+    architecture.auxiliary_heads &= !options.forward_only;
+    let network = Arc::new(GoogLeNet::new(&architecture)?);
+    let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
+    let mut bench = Bench::new(network.clone(), options, isa, pool);
+    for _ in 0..WARM_UP {
+        bench.step();
+    }
+    let start = Instant::now();
+    let mut steps = Vec::new();
+    let go_on = |done: usize| match options.steps {
+        Some(steps) => done < steps as usize,
+        None => done < LEAST_STEPS as usize || start.elapsed().as_secs_f64() < options.seconds,
+    };
+    while go_on(steps.len()) {
+        steps.push(bench.step());
+    }
+
+    let seconds = median(steps.iter().map(|step| step.seconds));
+    let description = network.describe();
+    let layers: Vec<_> = description
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| {
+            let times = steps.iter().map(|step| &step.layers[index]);
+            of_layer(layer, times, index == 0, options)
+        })
+        .collect();
+    let operations: u64 = description
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| operations(layer, index == 0, options))
+        .sum();
+    Ok(Measurement {
+        images_per_second: options.batch as f64 / seconds,
+        gflops: operations as f64 / seconds / 1e9,
+        peak_rss_bytes: peak_rss_bytes(),
+        batch: options.batch,
+        threads: options.threads,
+        isa: isa.name().to_owned(),
+        forward_only: options.forward_only,
+        input_size: architecture.input_size,
+        steps: steps.len(),
+        update_ms: 1e3 * median(steps.iter().map(|step| step.update_seconds)),
+        layers,
+    })
+}
+
+/// Network, made-up images and labels, and the server's half of a step.
+struct Bench {
+    engine: Engine,
+    network: Arc<GoogLeNet>,
+    isa: Isa,
+    pool: Arc<Pool>,
+    images: Array4<f32>,
+    labels: Vec<u32>,
+    seeds: Vec<u64>,
+    weights: Buffer,
+    /// Gradient, velocity and average; empty in the forward pass alone.
+    gradient: Buffer,
+    velocity: Buffer,
+    average: Buffer,
+    forward_only: bool,
+}
+
+struct StepTime {
+    seconds: f64,
+    update_seconds: f64,
+    layers: Vec<LayerTime>,
+}
+
+impl Bench {
+    fn new(network: Arc<GoogLeNet>, options: &BenchOptions, isa: Isa, pool: Arc<Pool>) -> Bench {
+        let &BenchOptions { batch, forward_only, .. } = options;
+        let engine = match forward_only {
+            true => Engine::forward_only(network.clone(), batch, isa, pool.clone()),
+            false => Engine::new(network.clone(), batch, isa, pool.clone()),
+        };
+        let (side, classes) = (network.architecture().input_size, network.architecture().classes);
+        let layout = network.layout();
+        let values = layout.len();
+        let training = |len| Buffer::zeroed(if forward_only { 0 } else { len });
+        let mut weights = Buffer::zeroed(values);
+        weights.copy_from_slice(&layout.initial(SEED));
+        let mut bench = Bench {
+            engine,
+            isa,
+            pool,
+            // Small numbers with mean zero that repeat after a prime: nothing depends on their values.
+            images: Array4::from_shape_fn((batch, 3, side, side), |(image, channel, y, x)| {
+                ((((image * 3 + channel) * side + y) * side + x) % 251) as f32 - 125.0
+            }),
+            labels: (0..batch).map(|image| (image % classes) as u32).collect(),
+            seeds: (0..batch as u64).collect(),
+            weights,
+            gradient: training(values),
+            velocity: training(values),
+            average: training(values),
+            network,
+            forward_only,
+        };
+        bench.engine.load(&bench.weights);
+        bench
+    }
+
+    fn step(&mut self) -> StepTime {
+        let start = Instant::now();
+        let mut update_seconds = 0.0;
+        if self.forward_only {
+            self.engine.logits(self.images.view());
+        } else {
+            let (images, seeds) = (self.images.view(), Some(self.seeds.as_slice()));
+            self.engine.train(images, &self.labels, seeds, &mut self.gradient, &mut |_, _| {});
+            let computed = Instant::now();
+            self.update();
+            self.engine.load(&self.weights);
+            update_seconds = computed.elapsed().as_secs_f64();
+        }
+        StepTime { seconds: start.elapsed().as_secs_f64(), update_seconds, layers: self.engine.profile() }
+    }
+
+    /// The shards' update, block by block over the threads.
+    fn update(&mut self) {
+        // So small a rate that the weights stay as they are drawn, however long the measurement.
+        let update = Update { rate: 1e-6, momentum: 0.9, decay: 2e-4, average_step: 0.01 };
+        let (mut gradient, mut weights): (&[f32], &mut [f32]) = (&self.gradient, &mut self.weights);
+        let (mut velocity, mut average): (&mut [f32], &mut [f32]) = (&mut self.velocity, &mut self.average);
+        let mut blocks = Vec::new();
+        for block in self.network.layout().blocks() {
+            let len = block.range.len();
+            blocks.push(Mutex::new((
+                gradient.split_off(..len).expect("blocks cut the whole vector"),
+                weights.split_off_mut(..len).expect("blocks cut the whole vector"),
+                velocity.split_off_mut(..len).expect("blocks cut the whole vector"),
+                average.split_off_mut(..len).expect("blocks cut the whole vector"),
+            )));
+        }
+        self.pool.run(blocks.len(), |index| {
+            let mut block = blocks[index].lock().expect("each block is taken once");
+            let (gradient, weights, velocity, average) = &mut *block;
+            momentum_update(self.isa, &update, gradient, weights, velocity, average);
+        });
+    }
+}
+
+/// Floating-point operations of a layer in one step. The first layer has no gradient by its input.
+fn operations(layer: &LayerDescription, first: bool, options: &BenchOptions) -> u64 {
+    let passes = match (options.forward_only, first) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 3,
+    };
+    2 * passes * layer.multiply_adds * options.batch as u64
+}
+
+fn of_layer<'a>(
+    layer: &LayerDescription,
+    times: impl Iterator<Item = &'a LayerTime> + Clone,
+    first: bool,
+    options: &BenchOptions,
+) -> LayerMeasurement {
+    let forward = median(times.clone().map(|time| time.forward_seconds));
+    let backward = median(times.clone().map(|time| time.backward_seconds));
+    let operations = operations(layer, first, options) as f64;
+    LayerMeasurement {
+        name: layer.name.clone(),
+        kernel: times.last().and_then(|time| time.kernel.clone()),
+        forward_ms: forward * 1e3,
+        backward_ms: backward * 1e3,
+        gflops: if operations == 0.0 { 0.0 } else { operations / (forward + backward) / 1e9 },
+    }
+}
+
+/// The middle value; the mean of the two middle ones of an even number.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+}
+
+/// VmHWM of `/proc/self/status`, where there is one.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn table(measurement: &Measurement) -> String {
+    let mut text = format!(
+        "{:<34} {:>11} {:>11} {:>9}  {}\n",
+        "layer", "forward ms", "backward ms", "GFLOP/s", "kernel"
+    );
+    for layer in &measurement.layers {
+        text += format!(
+            "{:<34} {:>11.2} {:>11.2} {:>9.1}  {}",
+            layer.name,
+            layer.forward_ms,
+            layer.backward_ms,
+            layer.gflops,
+            layer.kernel.as_deref().unwrap_or("")
+        )
+        .trim_end();
+        text.push('\n');
+    }
+    let Measurement { batch, threads, isa, steps, .. } = measurement;
+    let what = if measurement.forward_only { "forward pass" } else { "training step" };
+    text += &format!(
+        "{what} of {batch} images of {0}x{0}, {threads} threads, {isa}, median of {steps}\n\
+         {1:.2} images/s, {2:.1} GFLOP/s, update {3:.1} ms",
+        measurement.input_size, measurement.images_per_second, measurement.gflops, measurement.update_ms
+    );
+    if let Some(bytes) = measurement.peak_rss_bytes {
+        text += &format!(", peak memory {:.0} MB", bytes as f64 / 1e6);
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> (NetworkFlags, BenchOptions) {
+        let flags = NetworkFlags { classes: 10, input_size: 80, width: 0.1, no_aux: false };
+        let (steps, seconds) = (Some(2), 0.0);
+        (flags, BenchOptions { batch: 2, threads: 1, forward_only: false, isa: None, steps, seconds })
+    }
+
+    #[test]
+    fn a_training_step_counts_three_passes_but_two_of_the_first_layer() {
+        let (flags, options) = small();
+        let measured = measure(&flags, &options).unwrap();
+        let description = GoogLeNet::new(&flags.architecture()).unwrap().describe();
+        let expected =
+            2 * options.batch as u64 * (3 * description.multiply_adds - description.layers[0].multiply_adds);
+        let found = measured.gflops * 1e9 * options.batch as f64 / measured.images_per_second;
+        assert!((found / expected as f64 - 1.0).abs() < 1e-9, "expected {expected}, found {found}");
+        assert_eq!((measured.steps, measured.layers.len()), (2, description.layers.len()));
+        assert!(measured.update_ms > 0.0 && measured.layers[0].backward_ms > 0.0);
+        let text = table(&measured);
+        assert!(
+            text.contains("conv1/7x7_s2") && text.contains("training step of 2 images of 80x80"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_forward_pass_leaves_the_heads_out() {
+        let (flags, options) = small();
+        let measured = measure(&flags, &BenchOptions { forward_only: true, ..options }).unwrap();
+        assert!(
+            measured.layers.iter().all(|layer| layer.backward_ms == 0.0 && !layer.name.starts_with("loss1"))
+        );
+        assert_eq!(measured.update_ms, 0.0);
+    }
+
+    #[test]
+    fn medians_of_odd_and_even_numbers() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+    }
 }

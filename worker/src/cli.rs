@@ -11,8 +11,7 @@ use configuration::{Exit, RunFlags, isa_name};
 
 use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
-use crate::fetch::FetchOptions;
-use crate::{Data, TrainOptions, bench, describe, exit_of, fetch, train};
+use crate::{Data, FetchOptions, TrainOptions, bench, describe, exit_of, fetch, train};
 
 /// How long an unreachable server is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -209,7 +208,7 @@ fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
         last_iterate: flags.last_iterate,
         patience: PATIENCE,
     };
-    in_runtime(fetch::fetch(options))?;
+    in_runtime(fetch(options))?;
     Ok(Exit::Done)
 }
 

@@ -1,9 +1,27 @@
 //! Which exit code an error means.
 
 use configuration::{ConfigurationError, Exit};
+use kernels::IsaError;
+use network::ArchitectureError;
 
-/// What the shell is told about `error`: 2 for a flag or key that is wrong by itself, else 3.
+/// What the shell is told about `error`: 2 where a flag or configuration key is wrong by itself, else 3.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
-    let usage = error.chain().any(|cause| cause.is::<ConfigurationError>());
-    if usage { Exit::Usage } else { Exit::BadInput }
+    let wrong_by_itself = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigurationError>() || cause.is::<ArchitectureError>() || cause.is::<IsaError>()
+    };
+    if error.chain().any(wrong_by_itself) { Exit::Usage } else { Exit::BadInput }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_usage_and_the_rest_is_input() {
+        let unknown = kernels::Isa::by_name("mmx").unwrap_err();
+        assert_eq!(exit_of(&anyhow::Error::from(unknown).context("choose the instruction set")), Exit::Usage);
+        let recipe = configuration::recipe("papper").unwrap_err();
+        assert_eq!(exit_of(&recipe.into()), Exit::Usage);
+        assert_eq!(exit_of(&anyhow::anyhow!("no such folder")), Exit::BadInput);
+    }
 }

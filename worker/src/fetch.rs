@@ -1,7 +1,15 @@
 //! `worker fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation writes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Context;
+use protocol::{CoordinatorClient, Kind, Patience};
+
+use crate::model_file::{self, About};
+use crate::stop::Stop;
+use crate::store::Store;
 
 /// Options of [`fetch`].
 #[derive(Clone, Debug)]
@@ -21,6 +29,39 @@ pub struct FetchOptions {
 /// # Errors
 /// A server that stays away, a run that no worker joined yet, a file that cannot be written.
 pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
-    let _ = options;
-    anyhow::bail!("not written")
+    let patience = Patience { give_up_after: options.patience };
+    let coordinator = CoordinatorClient::connect(&options.coordinator, patience).await?;
+    let status = coordinator.status().await?;
+    let layout = status.layout.with_context(|| {
+        format!(
+            "the run at {} has no parameters yet: no worker has joined; try again later",
+            options.coordinator
+        )
+    })?;
+    let (kind, values) = if options.last_iterate {
+        (Kind::Parameters, "last iterate")
+    } else {
+        (Kind::Average { evaluation: 0 }, "average")
+    };
+    let wire = configuration::Wire::F32; // a file is worth all bits
+    let mut store =
+        Store::connect(&status.shards, Arc::new(layout), wire, options.patience).await.map_err(reason)?;
+    let parameters = store.fetch(kind).await.map_err(reason)?;
+    let about = About {
+        configuration: &status.configuration,
+        classes: &status.classes,
+        values,
+        samples: status.samples,
+        evaluation: status.evaluations.last(),
+    };
+    model_file::write(&options.output, store.layout(), &parameters, &about)
+}
+
+/// What a stop means where there is no membership to stop.
+fn reason(stop: Stop) -> anyhow::Error {
+    match stop {
+        Stop::Failed(error) => error,
+        Stop::Rejoin(text) => anyhow::anyhow!("the shards are not ready: {text}; try again later"),
+        Stop::Ended(_) | Stop::Leave => unreachable!("only a membership ends so"),
+    }
 }

@@ -1,19 +1,33 @@
 //! The replica of the parameter server's run: joins, leases samples, computes, pushes, evaluates.
 //!
-//! [`train`] is the whole worker; [`replica`] holds its loop, generic over the model and the source of samples, so
-//! that the same loop runs a small model on one simulated thread. [`describe`] and [`bench`] need no server,
-//! [`fetch`] needs nothing but one.
+//! [`train`] is the whole worker. Its loop is [`replica::run`], generic over a [`workload::Workload`], so that the
+//! same loop runs a small model on one simulated thread; the real work is [`ImageWork`]. [`describe`] and [`bench`]
+//! need no server, [`fetch`](fetch()) needs nothing but one.
 //!
 //! Absent by intent: how a network computes (`network`), how an image is decoded (`dataset`), what travels how
 //! (`protocol`), and how a gradient is applied (`parameter-server`, which only the tests of this crate import).
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod bench;
 pub mod cli;
+mod compute;
 pub mod describe;
+mod evaluate;
 mod failure;
-pub mod fetch;
+mod fetch;
+mod googlenet;
+mod leases;
+pub mod model_file;
+pub mod replica;
+mod report;
+mod scores;
+mod stop;
+mod store;
 mod train;
+pub mod workload;
 
 pub use failure::exit_of;
-pub use train::{Data, TrainOptions, train};
+pub use fetch::{FetchOptions, fetch};
+pub use googlenet::{Data, ImageWork};
+pub use train::{TrainOptions, train};

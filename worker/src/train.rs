@@ -4,27 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use configuration::{Exit, RunFlags};
+use kernels::Isa;
 
-/// What a worker trains on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// A folder of photographs.
-    Folder(PathBuf),
-    /// The set that the program draws itself.
-    Drawn {
-        /// Training images.
-        images: usize,
-        /// Validation images.
-        validation: usize,
-    },
-}
-
-impl Data {
-    /// The drawn set as every process of a run uses it where no folder is named.
-    pub const fn embedded() -> Data {
-        Data::Drawn { images: 20_000, validation: 1_000 }
-    }
-}
+use crate::actor::Place;
+use crate::cli::cores;
+use crate::googlenet::{Data, ImageWork};
+use crate::replica::{self, ReplicaOptions};
 
 /// Options of [`train`].
 #[derive(Clone, Debug)]
@@ -43,7 +28,7 @@ pub struct TrainOptions {
     pub isa: Option<String>,
     /// Folder for `model.safetensors`, should this worker do the last evaluation.
     pub output: Option<PathBuf>,
-    /// How long an unreachable server is waited for.
+    /// How long a server that is out of reach, or not ready, is waited for.
     pub patience: Duration,
 }
 
@@ -55,6 +40,26 @@ pub struct TrainOptions {
 /// # Errors
 /// Data that cannot be used, a run that refuses this worker's network or data, a server that stays away.
 pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<Exit> {
-    let _ = (options, shutdown);
-    anyhow::bail!("not written")
+    let isa = isa(options.isa.as_deref())?;
+    let threads = options.threads.unwrap_or_else(cores);
+    let work =
+        ImageWork::open(options.data, options.flags, isa, threads, options.loader_threads, options.output)?;
+    let replica = ReplicaOptions {
+        coordinator: options.coordinator,
+        name: format!("{}/{}", host(), std::process::id()),
+        patience: options.patience,
+        place: Place::Thread,
+    };
+    replica::run(&work, &replica, shutdown).await
+}
+
+/// The instruction set of that name, or the best one.
+pub(crate) fn isa(name: Option<&str>) -> anyhow::Result<Isa> {
+    Ok(name.map_or_else(|| Ok(Isa::detect()), Isa::by_name)?)
+}
+
+/// The machine's name for the server's log.
+fn host() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "worker".into() } else { name.trim().into() }
 }

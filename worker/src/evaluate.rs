@@ -1,0 +1,63 @@
+//! Evaluation: the average and the last iterate on the whole validation split.
+
+use std::sync::Arc;
+
+use dataset::{LoaderRange, Split};
+use protocol::{Evaluation, EvaluationOrder, Kind};
+
+use crate::actor::Actor;
+use crate::compute::Compute;
+use crate::scores::Tally;
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::workload::{Model, Samples};
+
+/// Scores both; returns the result and the averaged parameters.
+///
+/// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is an empty
+/// queue.
+pub async fn evaluate<M: Model, S: Samples>(
+    order: &EvaluationOrder,
+    images: u64,
+    store: &mut Store,
+    compute: &Actor<Compute<M>>,
+    samples: &Actor<S>,
+) -> Result<(Evaluation, Arc<Vec<f32>>), Stop> {
+    let average = Arc::new(store.fetch(Kind::Average { evaluation: order.id }).await?);
+    let averaged = score(images, average.clone(), compute, samples).await?;
+    let parameters = Arc::new(store.fetch(Kind::Parameters).await?);
+    let last = score(images, parameters, compute, samples).await?;
+    let evaluation = Evaluation {
+        id: order.id,
+        samples: order.samples,
+        images: averaged.images(),
+        average: averaged.scores(),
+        last_iterate: last.scores(),
+    };
+    Ok((evaluation, average))
+}
+
+async fn score<M: Model, S: Samples>(
+    images: u64,
+    parameters: Arc<Vec<f32>>,
+    compute: &Actor<Compute<M>>,
+    samples: &Actor<S>,
+) -> Result<Tally, Stop> {
+    compute.call(move |compute| compute.load(&parameters)).await?;
+    samples
+        .call(move |queue| {
+            queue.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images })
+        })
+        .await?;
+    let mut tally = Tally::default();
+    while let Some(minibatch) = samples.call(Samples::next).await? {
+        minibatch.skipped.iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));
+        if !minibatch.labels.is_empty() {
+            let (logits, labels) = compute
+                .call(move |compute| (compute.model.logits(minibatch.images.view()), minibatch.labels))
+                .await?;
+            tally.add(logits.view(), &labels);
+        }
+    }
+    Ok(tally)
+}

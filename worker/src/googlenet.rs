@@ -1,0 +1,222 @@
+//! The real work: GoogLeNet on images.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use configuration::{RunConfiguration, RunFlags};
+use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch};
+use kernels::{Isa, Pool};
+use ndarray::{Array2, ArrayView4};
+use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses};
+use parameters::Layout;
+use protocol::{DataDescription, Evaluation};
+
+use crate::model_file::{self, About, MODEL_FILE};
+use crate::workload::{Model, Samples, Workload};
+
+/// Minibatches made ahead.
+const DEPTH: usize = 2;
+/// The drawn set's fingerprint does not depend on the size that it is drawn at; before the run's is known, any will do.
+const ANY_SIZE: usize = 64;
+
+/// What a worker trains on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// A folder of photographs.
+    Folder(PathBuf),
+    /// The set that the program draws itself.
+    Drawn {
+        /// Training images.
+        images: usize,
+        /// Validation images.
+        validation: usize,
+    },
+}
+
+impl Data {
+    /// The drawn set as every process of a run uses it where no folder is named.
+    pub const fn embedded() -> Data {
+        Data::Drawn { images: 20_000, validation: 1_000 }
+    }
+
+    /// Opens it for crops of `size` pixels.
+    fn open(&self, size: usize) -> anyhow::Result<Dataset> {
+        match self {
+            Data::Folder(folder) => Ok(Dataset::open(folder)?),
+            Data::Drawn { images, validation } => Ok(Dataset::drawn(*images, *validation, size)),
+        }
+    }
+}
+
+/// GoogLeNet, images, and the machine to compute with.
+pub struct ImageWork {
+    data: Data,
+    dataset: Arc<Dataset>,
+    flags: RunFlags,
+    isa: Isa,
+    threads: usize,
+    loader_threads: usize,
+    output: Option<PathBuf>,
+}
+
+impl ImageWork {
+    /// Opens the data; `flags` are what the run is expected to be.
+    ///
+    /// # Errors
+    /// Data that cannot be used.
+    pub fn open(
+        data: Data,
+        flags: RunFlags,
+        isa: Isa,
+        threads: usize,
+        loader_threads: usize,
+        output: Option<PathBuf>,
+    ) -> anyhow::Result<ImageWork> {
+        let dataset = Arc::new(data.open(ANY_SIZE)?);
+        Ok(ImageWork { data, dataset, flags, isa, threads, loader_threads, output })
+    }
+}
+
+impl Workload for ImageWork {
+    type Model = Engine;
+    type Samples = Loader;
+
+    fn data(&self) -> DataDescription {
+        let dataset::Fingerprint { images, validation, hash } = self.dataset.fingerprint();
+        let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        DataDescription { images, validation, hash, classes: self.dataset.classes().to_vec() }
+    }
+
+    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
+        let expected = expected_network(&self.flags, configuration)?;
+        let classes = expected.classes.unwrap_or(self.dataset.classes().len());
+        ensure!(
+            classes >= self.dataset.classes().len(),
+            "the run's network has {classes} classes, the data has {}: start the run with --classes {} or more",
+            self.dataset.classes().len(),
+            self.dataset.classes().len()
+        );
+        let architecture = Architecture {
+            classes,
+            input_size: expected.input_size,
+            width: expected.width,
+            auxiliary_heads: expected.auxiliary_heads,
+            initialisation: match expected.initialisation {
+                configuration::Initialisation::Bvlc => Initialisation::Bvlc,
+                configuration::Initialisation::He => Initialisation::He,
+            },
+        };
+        let network = Arc::new(GoogLeNet::new(&architecture)?);
+        let pool = Arc::new(Pool::new(self.threads).context("start the compute threads")?);
+        let engine = Engine::new(network, configuration.run.batch, self.isa, pool);
+        let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
+        kernels.sort();
+        kernels.dedup();
+        tracing::info!(
+            isa = self.isa.name(),
+            threads = self.threads,
+            "computing with {}",
+            kernels.join(", ")
+        );
+        Ok(engine)
+    }
+
+    fn samples(&self, configuration: &RunConfiguration) -> Loader {
+        let size = configuration.network.input_size;
+        let dataset = match &self.data {
+            Data::Folder(_) => self.dataset.clone(),
+            Data::Drawn { images, validation } => Arc::new(Dataset::drawn(*images, *validation, size)),
+        };
+        let configuration::Sampling { area, aspect, mirror } = configuration.sampling;
+        let sampling = dataset::Sampling { area, aspect, mirror };
+        let (seed, batch) = (configuration.run.seed, configuration.run.batch);
+        Loader::new(
+            dataset,
+            LoaderConfig { threads: self.loader_threads, size, sampling, seed, batch, depth: DEPTH },
+        )
+    }
+
+    fn keep(
+        &self,
+        configuration: &RunConfiguration,
+        layout: &Layout,
+        average: &[f32],
+        evaluation: &Evaluation,
+    ) -> anyhow::Result<()> {
+        let Some(folder) = &self.output else { return Ok(()) };
+        let about = About {
+            configuration,
+            classes: self.dataset.classes(),
+            values: "average",
+            samples: evaluation.samples,
+            evaluation: Some(evaluation),
+        };
+        model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
+    }
+}
+
+/// The network that the flags ask for in this run. Another network than the run's is for the shards to refuse, by the
+/// first tensor; what no shard would see, and what would break the account of samples or the schedule, is refused here.
+fn expected_network(flags: &RunFlags, run: &RunConfiguration) -> anyhow::Result<configuration::Network> {
+    let mut expected = match (&flags.config, &flags.recipe) {
+        (None, None) => run.clone(),
+        _ => {
+            let mut named = flags.resolve(&run.recipe)?;
+            named.network.classes = named.network.classes.or(run.network.classes);
+            named
+        }
+    };
+    flags.override_onto(&mut expected);
+    let same = [
+        ("run.seed", run.run.seed.to_string(), expected.run.seed.to_string()),
+        ("run.batch", run.run.batch.to_string(), expected.run.batch.to_string()),
+        (
+            "optimisation.learning_rate",
+            run.optimisation.learning_rate.to_string(),
+            expected.optimisation.learning_rate.to_string(),
+        ),
+    ];
+    for (key, run, asked) in same {
+        if run != asked {
+            bail!(
+                "{key}: the run has {run}, this worker was asked for {asked}; leave the flag out, or start another run"
+            );
+        }
+    }
+    Ok(expected.network)
+}
+
+impl Model for Engine {
+    fn layout(&self) -> &Layout {
+        self.network().layout()
+    }
+
+    fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        Engine::load_tensor(self, tensor, values);
+    }
+
+    fn train(
+        &mut self,
+        minibatch: &Minibatch,
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut dyn FnMut(usize, &[f32]),
+    ) -> Losses {
+        Engine::train(self, minibatch.images.view(), &minibatch.labels, dropout, gradients, ready)
+    }
+
+    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        Engine::logits(self, images)
+    }
+}
+
+impl Samples for Loader {
+    fn request(&mut self, range: LoaderRange) {
+        Loader::request(self, range);
+    }
+
+    fn next(&mut self) -> Option<Minibatch> {
+        Loader::next(self)
+    }
+}

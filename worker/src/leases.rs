@@ -1,0 +1,94 @@
+//! The leases that a worker holds, and how far it got with each.
+
+use std::collections::VecDeque;
+
+use protocol::{Lease, LeaseProgress};
+
+/// Leases held at most: one in work, and the next, so that the loader never runs dry between them.
+const MOST: usize = 2;
+
+/// Leases in the order in which their samples are trained on.
+#[derive(Debug, Default)]
+pub struct Leases {
+    held: VecDeque<(Lease, LeaseProgress)>,
+}
+
+impl Leases {
+    /// Whether one more should be asked for.
+    pub fn wanted(&self) -> bool {
+        self.held.len() < MOST
+    }
+
+    /// How many are held.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The one in work.
+    pub fn current(&self) -> Option<&Lease> {
+        self.held.front().map(|(lease, _)| lease)
+    }
+
+    /// Takes a new one behind the others; its id must be new to this worker.
+    pub fn add(&mut self, lease: Lease) {
+        let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
+        self.held.push_back((lease, progress));
+    }
+
+    /// Counts one finished minibatch of the current lease: `used` images and the skipped ones. A lease that is done
+    /// is closed and no longer held. Returns its progress, to be reported.
+    pub fn advance(&mut self, used: u64, skipped: Vec<String>) -> LeaseProgress {
+        let (lease, progress) = self.held.front_mut().expect("a minibatch comes from a lease that is held");
+        progress.used += used;
+        progress.skipped.extend(skipped);
+        progress.consumed = progress.used + progress.skipped.len() as u64;
+        progress.closed = progress.consumed == lease.end - lease.start;
+        let progress = progress.clone();
+        if progress.closed {
+            self.held.pop_front();
+        }
+        progress
+    }
+
+    /// Closes all: what is left of them goes back.
+    pub fn give_back(&mut self) -> Vec<LeaseProgress> {
+        self.held.drain(..).map(|(_, progress)| LeaseProgress { closed: true, ..progress }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(id: u64, start: u64, end: u64) -> Lease {
+        Lease { id, epoch: 0, start, end }
+    }
+
+    #[test]
+    fn a_lease_is_closed_by_its_last_position_used_or_skipped() {
+        let mut leases = Leases::default();
+        leases.add(lease(7, 0, 5));
+        assert!(leases.wanted());
+        leases.add(lease(9, 5, 7));
+        assert!(!leases.wanted());
+        let first = leases.advance(3, vec!["a.jpg: empty".into()]);
+        assert_eq!((first.lease, first.used, first.consumed, first.closed), (7, 3, 4, false));
+        let last = leases.advance(1, Vec::new());
+        assert_eq!((last.lease, last.used, last.consumed, last.closed), (7, 4, 5, true));
+        assert_eq!(leases.current(), Some(&lease(9, 5, 7)));
+    }
+
+    #[test]
+    fn what_is_given_back_keeps_what_was_used() {
+        let mut leases = Leases::default();
+        leases.add(lease(1, 0, 8));
+        leases.add(lease(2, 8, 16));
+        leases.advance(4, Vec::new());
+        let back = leases.give_back();
+        assert_eq!(
+            back.iter().map(|p| (p.lease, p.used, p.closed)).collect::<Vec<_>>(),
+            [(1, 4, true), (2, 0, true)]
+        );
+        assert_eq!(leases.len(), 0);
+    }
+}

@@ -1,0 +1,62 @@
+//! The model file: parameters with everything that is needed to use them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use configuration::RunConfiguration;
+use parameters::Layout;
+use parameters::checkpoint::Checkpoint;
+use protocol::Evaluation;
+
+/// Name of the file in an output folder.
+pub const MODEL_FILE: &str = "model.safetensors";
+
+/// What a model file says besides its tensors.
+pub struct About<'a> {
+    /// The run that it comes from.
+    pub configuration: &'a RunConfiguration,
+    /// Class names in label order.
+    pub classes: &'a [String],
+    /// Which values: "average" or "last iterate".
+    pub values: &'static str,
+    /// Samples that the run had used.
+    pub samples: u64,
+    /// The newest evaluation; it says itself after how many samples.
+    pub evaluation: Option<&'a Evaluation>,
+}
+
+/// Writes `values` (as long as `layout`) with their description, whole or not at all.
+///
+/// Metadata are strings; lists and objects are JSON.
+///
+/// # Errors
+/// A file or its folder that cannot be written.
+pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> anyhow::Result<()> {
+    let network = &about.configuration.network;
+    let mut metadata: BTreeMap<String, String> = [
+        ("architecture", "googlenet".to_owned()),
+        ("parameters", about.values.to_owned()),
+        ("classes", serde_json::to_string(about.classes).context("write the classes")?),
+        ("input_size", network.input_size.to_string()),
+        ("width", network.width.to_string()),
+        ("auxiliary_heads", network.auxiliary_heads.to_string()),
+        ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
+        ("mean", serde_json::to_string(&dataset::MEAN).context("write the mean")?),
+        ("resize", "shorter side to round(input_size * 256 / 224), centre crop of input_size".to_owned()),
+        ("recipe", about.configuration.recipe.clone()),
+        ("samples", about.samples.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    if let Some(evaluation) = about.evaluation {
+        let text = serde_json::to_string(evaluation).context("write the scores")?;
+        metadata.insert("evaluation".into(), text);
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
+    }
+    Checkpoint::from_flat(layout, values, metadata).write(path)?;
+    tracing::info!("wrote {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! The replica's loop: join, lease, compute, push, fetch, report, until the run ends or the worker is asked to leave.
+//!
+//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, each block is
+//! fetched again once its push is acknowledged, and the next step starts when all are there. A replica therefore never
+//! computes with parameters older than its own last push. The next lease is asked for while the one before is in work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use configuration::{Exit, RunConfiguration};
+use dataset::{LoaderRange, Minibatch, Split};
+use protocol::{
+    Assignment, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease, Member,
+    PROTOCOL_VERSION, Patience,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::actor::{Actor, Place};
+use crate::compute::Compute;
+use crate::evaluate::evaluate;
+use crate::leases::Leases;
+use crate::report::{Line, Reporter, step_metrics};
+use crate::stop::{Stop, until_ready};
+use crate::store::{Step, Store};
+use crate::workload::{Model, Samples, Workload};
+
+/// How long the minibatch in hand may take once the worker was asked to leave; then it is given up.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long the last report may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Time between two lines of training metrics.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Pause before a fenced worker joins anew.
+const REJOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where a replica works, and how.
+#[derive(Clone, Debug)]
+pub struct ReplicaOptions {
+    /// Address of the coordinator, "host:port".
+    pub coordinator: String,
+    /// A name for the server's log.
+    pub name: String,
+    /// How long a server that is out of reach, or not ready, is waited for.
+    pub patience: Duration,
+    /// Where computing and loading run.
+    pub place: Place,
+}
+
+/// Works until the run ends or `shutdown` resolves; then the minibatch in hand is finished, the rest of the leases
+/// returned, all within 5 s.
+///
+/// # Errors
+/// A refusal that is final, a server that stays away, a model that cannot be built or kept.
+pub async fn run<W: Workload>(
+    workload: &W,
+    options: &ReplicaOptions,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<Exit> {
+    let (leave, leaving) = watch::channel(false);
+    let life = live(workload, options, leaving);
+    tokio::pin!(life, shutdown);
+    let stop = tokio::select! {
+        stop = &mut life => stop,
+        () = &mut shutdown => {
+            leave.send_replace(true);
+            life.await
+        }
+    };
+    match stop {
+        Stop::Failed(error) => Err(error),
+        Stop::Leave | Stop::Ended(Ending::Completed) | Stop::Rejoin(_) => Ok(Exit::Done),
+        Stop::Ended(Ending::Failed(text)) => Err(anyhow::anyhow!("the run failed: {text}")),
+        Stop::Ended(Ending::Diverged(text)) => {
+            tracing::error!("the run diverged: {text}");
+            Ok(Exit::Diverged)
+        }
+        Stop::Ended(Ending::Interrupted) => {
+            tracing::warn!("the server is being stopped; the run can be resumed");
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Membership after membership, until something other than a fence stops it.
+async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watch::Receiver<bool>) -> Stop {
+    let mut built = None;
+    loop {
+        let joined = tokio::select! {
+            biased;
+            () = asked(leaving.clone()) => return Stop::Leave,
+            joined = join(workload, options) => joined,
+        };
+        let stop = match joined {
+            Ok((client, reply)) => {
+                session(workload, options, client, reply, &mut built, leaving.clone()).await
+            }
+            Err(stop) => stop,
+        };
+        let Stop::Rejoin(reason) = stop else { return stop };
+        tracing::warn!("joining anew: {reason}");
+        tokio::time::sleep(REJOIN_PAUSE).await;
+    }
+}
+
+async fn join<W: Workload>(
+    workload: &W,
+    options: &ReplicaOptions,
+) -> Result<(CoordinatorClient, JoinReply), Stop> {
+    let patience = Patience { give_up_after: options.patience };
+    let client = CoordinatorClient::connect(&options.coordinator, patience).await?;
+    let request =
+        JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data: workload.data() };
+    let reply = until_ready(options.patience, || client.join(request.clone())).await?;
+    Ok((client, reply))
+}
+
+/// Resolves once the worker was asked to leave.
+async fn asked(mut leaving: watch::Receiver<bool>) {
+    if leaving.wait_for(|&asked| asked).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// One membership from its start to its end.
+async fn session<W: Workload>(
+    workload: &W,
+    options: &ReplicaOptions,
+    client: CoordinatorClient,
+    reply: JoinReply,
+    built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
+    leaving: watch::Receiver<bool>,
+) -> Stop {
+    let reporter = Reporter::new(client.clone(), reply.member);
+    let mut leases = Leases::default();
+    let stop = {
+        let work = async {
+            let mut replica =
+                Replica::start(workload, options, &client, &reply, &reporter, &mut leases, built).await?;
+            replica.work(leaving.clone()).await
+        };
+        let given_up = async {
+            asked(leaving.clone()).await;
+            tokio::time::sleep(GRACE).await;
+            tracing::warn!("the minibatch in hand takes too long: given up");
+        };
+        tokio::select! {
+            biased;
+            stop = reporter.beat() => stop,
+            stop = work => match stop {
+                Ok(never) => match never {},
+                Err(stop) => stop,
+            },
+            () = given_up => Stop::Leave,
+        }
+    };
+    if let Stop::Leave = stop {
+        leases.give_back().into_iter().for_each(|progress| reporter.progress(progress));
+        match tokio::time::timeout(FAREWELL, reporter.send(true)).await {
+            Ok(Ok(_)) => tracing::info!("left the run; the rest of its samples went back"),
+            Ok(Err(error)) => tracing::warn!("left without a word, the leases will expire: {error}"),
+            Err(_) => tracing::warn!("left without a word, the leases will expire: no answer"),
+        }
+    }
+    stop
+}
+
+/// A value that never is: the loop ends by its error only.
+enum Never {}
+
+/// What one membership works with.
+struct Replica<'a, W: Workload> {
+    workload: &'a W,
+    place: Place,
+    client: &'a CoordinatorClient,
+    reporter: &'a Reporter,
+    member: Member,
+    configuration: RunConfiguration,
+    store: Store,
+    compute: Arc<Actor<Compute<W::Model>>>,
+    samples: Actor<W::Samples>,
+    leases: &'a mut Leases,
+    step: u64,
+    trained: u64,
+    line: Line,
+    /// No sense in asking for work before.
+    ask_after: Instant,
+}
+
+impl<'a, W: Workload> Replica<'a, W> {
+    /// Builds the model (once for all memberships), opens the shards and loads the parameters.
+    async fn start(
+        workload: &'a W,
+        options: &ReplicaOptions,
+        client: &'a CoordinatorClient,
+        reply: &JoinReply,
+        reporter: &'a Reporter,
+        leases: &'a mut Leases,
+        built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
+    ) -> Result<Replica<'a, W>, Stop> {
+        let configuration = reply.configuration.clone();
+        let compute = match built {
+            Some(compute) => compute.clone(),
+            None => {
+                let model = workload.model(&configuration).map_err(Stop::Failed)?;
+                let compute = Compute::new(model, configuration.optimisation.clip_norm);
+                built.insert(Arc::new(Actor::start("compute", options.place, compute))).clone()
+            }
+        };
+        let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
+        let wire = configuration.run.wire;
+        let mut store = Store::connect(&reply.shards, layout, wire, options.patience).await?;
+        store.adopt(&reply.plan, options.patience).await?;
+        let Member { worker, incarnation } = reply.member;
+        tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
+        let parameters = store.fetch(Kind::Parameters).await?;
+        compute.call(move |compute| compute.load(&parameters)).await?;
+        let samples = Actor::start("samples", options.place, workload.samples(&configuration));
+        Ok(Replica {
+            workload,
+            place: options.place,
+            client,
+            reporter,
+            member: reply.member,
+            configuration,
+            store,
+            compute,
+            samples,
+            leases,
+            step: 0,
+            trained: 0,
+            line: Line::start(),
+            ask_after: Instant::now(),
+        })
+    }
+
+    async fn work(&mut self, leaving: watch::Receiver<bool>) -> Result<Never, Stop> {
+        let mut assigned = None;
+        loop {
+            match assigned.take() {
+                Some(Assignment::Train(lease)) => self.take(lease).await?,
+                Some(Assignment::Evaluate(order)) => self.evaluate(order).await?,
+                Some(Assignment::Wait { milliseconds, reason }) => {
+                    tracing::debug!("waiting: {reason}");
+                    self.ask_after = Instant::now() + Duration::from_millis(milliseconds);
+                }
+                Some(Assignment::Finished(ending)) => return Err(Stop::Ended(ending)),
+                None => {}
+            }
+            if *leaving.borrow() {
+                return Err(Stop::Leave);
+            }
+            if self.leases.current().is_none() {
+                tokio::select! {
+                    () = asked(leaving.clone()) => return Err(Stop::Leave),
+                    () = tokio::time::sleep_until(self.ask_after) => {}
+                }
+                assigned = Some(self.client.assign(self.member).await?);
+                continue;
+            }
+            let client = self.client;
+            let (member, ask) = (self.member, self.leases.wanted() && Instant::now() >= self.ask_after);
+            let ahead = async move {
+                if ask { client.assign(member).await.map(Some).map_err(Stop::from) } else { Ok(None) }
+            };
+            ((), assigned) = tokio::try_join!(self.train(), ahead)?;
+        }
+    }
+
+    async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
+        let Lease { epoch, start, end, .. } = lease;
+        self.leases.add(lease);
+        self.samples
+            .call(move |samples| samples.request(LoaderRange { split: Split::Train, epoch, start, end }))
+            .await?;
+        Ok(())
+    }
+
+    /// The next minibatch of the current lease.
+    async fn train(&mut self) -> Result<(), Stop> {
+        let start = Instant::now();
+        let epoch = self.leases.current().expect("called with a lease").epoch;
+        let minibatch = self.samples.call(Samples::next).await?;
+        let mut minibatch =
+            minibatch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
+        let skipped = std::mem::take(&mut minibatch.skipped);
+        skipped.iter().for_each(|skipped| tracing::warn!("skipped: {skipped}"));
+        let images = minibatch.labels.len() as u64;
+        if images > 0 {
+            self.step(minibatch, epoch, start).await?;
+        }
+        self.trained += images;
+        self.reporter.progress(self.leases.advance(images, skipped));
+        if self.line.due(LINE_EVERY) {
+            let status = self.store.first().status().await?;
+            let rate = status.first().map_or(0.0, |status| status.learning_rate);
+            self.line.write(self.member.worker, self.step, epoch, self.trained, rate, self.leases.len());
+        }
+        Ok(())
+    }
+
+    /// Computes and exchanges one gradient; `start` is when this worker began to wait for its images.
+    async fn step(&mut self, minibatch: Minibatch, epoch: u64, start: Instant) -> Result<(), Stop> {
+        self.step += 1;
+        let samples = minibatch.labels.len() as u32;
+        let step = Step { member: self.member, step: self.step, samples };
+        let seeds = self.configuration.network.dropout.then(|| {
+            let seed = self.configuration.run.seed;
+            minibatch.samples.iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
+        });
+        let (gradients, completed) = mpsc::unbounded_channel();
+        let training =
+            self.compute.call(move |compute| compute.train(&minibatch, seeds.as_deref(), &gradients));
+        let compute = &self.compute;
+        let exchange = self.store.exchange(step, completed, |tensor, values| {
+            // Queued behind the backward pass that is under way; the next step comes behind it.
+            drop(compute.call(move |compute| compute.model.load_tensor(tensor, &values)));
+        });
+        let ((losses, computing), exchange) =
+            tokio::try_join!(async { training.await.map_err(Stop::from) }, exchange)?;
+        if let Some(reason) = &exchange.reason {
+            tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
+        }
+        let metrics = step_metrics(&losses, &exchange, computing, start.elapsed());
+        self.reporter.step(&metrics);
+        self.line.add(&metrics, &exchange);
+        if metrics.diverged {
+            tracing::error!(step = self.step, loss = f64::from(losses.total), "the loss is not finite");
+            return match self.reporter.send(false).await? {
+                Some(ending) => Err(Stop::Ended(ending)),
+                None => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    async fn evaluate(&mut self, order: EvaluationOrder) -> Result<(), Stop> {
+        let images = self.workload.data().validation;
+        tracing::info!(evaluation = order.id, samples = order.samples, images, "evaluating");
+        let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
+        let (evaluation, average) =
+            evaluate(&order, images, &mut self.store, &self.compute, &samples).await?;
+        tracing::info!(
+            samples = evaluation.samples,
+            images = evaluation.images,
+            top1 = evaluation.average.top1,
+            top5 = evaluation.average.top5,
+            loss = evaluation.average.loss,
+            last_top1 = evaluation.last_iterate.top1,
+            last_top5 = evaluation.last_iterate.top5,
+            last_loss = evaluation.last_iterate.loss,
+            "evaluated"
+        );
+        if order.last {
+            let layout = self.store.layout();
+            self.workload.keep(&self.configuration, layout, &average, &evaluation).map_err(Stop::Failed)?;
+        }
+        self.reporter.evaluation(evaluation);
+        self.line = Line::start();
+        match self.reporter.send(false).await? {
+            Some(ending) => Err(Stop::Ended(ending)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The seed of one image's dropout masks: the same for whoever trains on it.
+fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
+    use rand::Rng;
+    parameters::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()
+}

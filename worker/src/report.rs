@@ -1,0 +1,228 @@
+//! What a worker tells: progress and metrics to the coordinator, which also show that it lives, and a line of training
+//! metrics now and then to the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use network::Losses;
+use protocol::{
+    ClientError, CoordinatorClient, Ending, Evaluation, LeaseProgress, Member, Report, StepMetrics,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::stop::Stop;
+use crate::store::Exchange;
+
+/// Longest time between two reports: far below the time of a lease (30 s).
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// Collects what is to be reported, and sends it.
+pub struct Reporter {
+    client: CoordinatorClient,
+    member: Member,
+    outbox: Mutex<Outbox>,
+    /// One report at a time, so that none overtakes another.
+    sending: tokio::sync::Mutex<()>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Outbox {
+    progress: BTreeMap<u64, LeaseProgress>,
+    metrics: StepMetrics,
+    evaluation: Option<Evaluation>,
+}
+
+impl Reporter {
+    /// Reports in the name of `member`.
+    pub fn new(client: CoordinatorClient, member: Member) -> Reporter {
+        let (outbox, sending, wake) = Default::default();
+        Reporter { client, member, outbox, sending, wake }
+    }
+
+    /// Adds the progress of a lease; a closed one is reported at once.
+    pub fn progress(&self, progress: LeaseProgress) {
+        if progress.closed {
+            self.wake.notify_one();
+        }
+        self.outbox().progress.insert(progress.lease, progress);
+    }
+
+    /// Adds a minibatch's metrics.
+    pub fn step(&self, metrics: &StepMetrics) {
+        add(&mut self.outbox().metrics, metrics);
+    }
+
+    /// Adds a finished evaluation; [`send`](Self::send) it.
+    pub fn evaluation(&self, evaluation: Evaluation) {
+        self.outbox().evaluation = Some(evaluation);
+    }
+
+    /// Sends what there is, also if that is nothing; the answer is how the run ended, if it did.
+    pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
+        let _alone = self.sending.lock().await;
+        let report = {
+            let mut outbox = self.outbox();
+            let progress: Vec<_> = outbox.progress.values().cloned().collect();
+            outbox.progress.retain(|_, progress| !progress.closed);
+            let metrics = std::mem::take(&mut outbox.metrics);
+            Report { member: self.member, progress, metrics, evaluation: outbox.evaluation.take(), leaving }
+        };
+        self.client.report(report).await
+    }
+
+    /// Reports every [`REPORT_EVERY`] and when a lease is closed, until that tells to stop.
+    pub async fn beat(&self) -> Stop {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(REPORT_EVERY) => {}
+                () = self.wake.notified() => {}
+            }
+            match self.send(false).await {
+                Ok(None) => {}
+                Ok(Some(ending)) => return Stop::Ended(ending),
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().expect("nothing panics while it holds the outbox")
+    }
+}
+
+/// The metrics of one minibatch.
+///
+/// A loss that is not finite is told by `diverged`; the sums stay numbers.
+pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, whole: Duration) -> StepMetrics {
+    let images = losses.images as f64;
+    let sum = |mean: f32| if mean.is_finite() { f64::from(mean) * images } else { 0.0 };
+    StepMetrics {
+        steps: 1,
+        images: losses.images as u64,
+        main_loss: sum(losses.main),
+        auxiliary_losses: losses.auxiliary.iter().flatten().map(|&mean| sum(mean)).collect(),
+        correct: losses.correct as u64,
+        compute_seconds: compute.as_secs_f64(),
+        wait_seconds: whole.saturating_sub(compute).as_secs_f64(),
+        refused: exchange.refused,
+        diverged: !losses.total.is_finite(),
+    }
+}
+
+fn add(sum: &mut StepMetrics, more: &StepMetrics) {
+    sum.steps += more.steps;
+    sum.images += more.images;
+    sum.main_loss += more.main_loss;
+    sum.auxiliary_losses.resize(sum.auxiliary_losses.len().max(more.auxiliary_losses.len()), 0.0);
+    sum.auxiliary_losses.iter_mut().zip(&more.auxiliary_losses).for_each(|(sum, more)| *sum += more);
+    sum.correct += more.correct;
+    sum.compute_seconds += more.compute_seconds;
+    sum.wait_seconds += more.wait_seconds;
+    sum.refused += more.refused;
+    sum.diverged |= more.diverged;
+}
+
+/// What one line of the log sums up.
+pub struct Line {
+    since: Instant,
+    metrics: StepMetrics,
+    exchange: Exchange,
+}
+
+impl Line {
+    /// Starts a line now.
+    pub fn start() -> Line {
+        Line { since: Instant::now(), metrics: StepMetrics::default(), exchange: Exchange::default() }
+    }
+
+    /// Adds a minibatch.
+    pub fn add(&mut self, metrics: &StepMetrics, exchange: &Exchange) {
+        add(&mut self.metrics, metrics);
+        let sum = &mut self.exchange;
+        sum.applied += exchange.applied;
+        sum.staleness_sum += exchange.staleness_sum;
+        sum.staleness_max = sum.staleness_max.max(exchange.staleness_max);
+        sum.bytes_in += exchange.bytes_in;
+        sum.bytes_out += exchange.bytes_out;
+    }
+
+    /// Whether the line has been collecting for long enough and has something to say.
+    pub fn due(&self, every: Duration) -> bool {
+        self.metrics.steps > 0 && self.since.elapsed() >= every
+    }
+
+    /// Writes the line and starts the next.
+    ///
+    /// `samples` are this worker's own since it joined; the rate is that of the server's newest update.
+    pub fn write(
+        &mut self,
+        worker: u32,
+        step: u64,
+        epoch: u64,
+        samples: u64,
+        learning_rate: f64,
+        leases: usize,
+    ) {
+        let Line { since, metrics, exchange } = std::mem::replace(self, Line::start());
+        let mean = |sum: f64| sum / metrics.images.max(1) as f64;
+        let auxiliary: Vec<String> =
+            metrics.auxiliary_losses.iter().map(|&sum| format!("{:.4}", mean(sum))).collect();
+        let busy = metrics.compute_seconds + metrics.wait_seconds;
+        tracing::info!(
+            worker,
+            step,
+            epoch,
+            samples,
+            loss = rounded(mean(metrics.main_loss), 4),
+            auxiliary_losses = auxiliary.join(" "),
+            top1 = rounded(mean(metrics.correct as f64), 4),
+            images_per_second = rounded(metrics.images as f64 / since.elapsed().as_secs_f64(), 1),
+            learning_rate,
+            staleness_mean = rounded(exchange.staleness_sum as f64 / exchange.applied.max(1) as f64, 2),
+            staleness_max = exchange.staleness_max,
+            bytes_in = exchange.bytes_in,
+            bytes_out = exchange.bytes_out,
+            leases,
+            refused = metrics.refused,
+            waiting = rounded(metrics.wait_seconds / busy.max(f64::MIN_POSITIVE), 3),
+            "training"
+        );
+    }
+}
+
+/// To so many places, for people; the log keeps numbers, not text.
+fn rounded(value: f64, places: i32) -> f64 {
+    let scale = 10f64.powi(places);
+    (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_told_and_keeps_out_of_the_sums() {
+        let losses =
+            Losses { total: f32::NAN, main: f32::NAN, auxiliary: [Some(2.0), None], correct: 1, images: 4 };
+        let exchange = Exchange { refused: 3, ..Exchange::default() };
+        let (compute, whole) = (Duration::from_millis(250), Duration::from_millis(750));
+        let mut sum = StepMetrics::default();
+        add(&mut sum, &step_metrics(&losses, &exchange, compute, whole));
+        add(&mut sum, &step_metrics(&Losses { total: 1.0, main: 0.5, ..losses }, &exchange, compute, whole));
+        let expected = StepMetrics {
+            steps: 2,
+            images: 8,
+            main_loss: 2.0,
+            auxiliary_losses: vec![16.0],
+            correct: 2,
+            compute_seconds: 0.5,
+            wait_seconds: 1.0,
+            refused: 6,
+            diverged: true,
+        };
+        assert_eq!(sum, expected);
+    }
+}

@@ -1,0 +1,75 @@
+//! Top-1, top-5 and loss of logits against labels.
+
+use ndarray::ArrayView2;
+use protocol::Scores;
+
+/// Sums over the images scored so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    images: u64,
+    first: u64,
+    five: u64,
+    loss: f64,
+}
+
+impl Tally {
+    /// Scores one minibatch: `logits` is N x classes, `labels` has N entries.
+    ///
+    /// The rank of the right class counts every class that is at least as probable, so that a network that says the
+    /// same for all classes, or nothing (not a number), gets nothing.
+    pub fn add(&mut self, logits: ArrayView2<f32>, labels: &[u32]) {
+        assert_eq!(logits.nrows(), labels.len(), "one label for each row of logits");
+        for (row, &label) in logits.outer_iter().zip(labels) {
+            let right = f64::from(row[label as usize]);
+            let not_behind = row.iter().filter(|&&other| !(f64::from(other) < right)).count() - 1;
+            let most = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
+            let sum: f64 = row.iter().map(|&value| (f64::from(value) - most).exp()).sum();
+            self.images += 1;
+            self.first += u64::from(not_behind == 0);
+            self.five += u64::from(not_behind < 5);
+            self.loss += sum.ln() + most - right;
+        }
+    }
+
+    /// Images scored.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
+    /// The means; zeros before the first image. A loss that is not finite is told as the largest number: what is
+    /// reported stays a number in every format.
+    pub fn scores(&self) -> Scores {
+        let images = self.images.max(1) as f64;
+        let loss = if self.loss.is_finite() { self.loss / images } else { f64::MAX };
+        Scores { top1: self.first as f64 / images, top5: self.five as f64 / images, loss }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn ranks_and_loss_of_known_logits() {
+        let mut tally = Tally::default();
+        let logits = array![[5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]];
+        tally.add(logits.view(), &[0, 2]);
+        tally.add(logits.view(), &[1, 0]);
+        let scores = tally.scores();
+        assert_eq!(tally.images(), 4);
+        // Right first: the first row's 0. Among five: that, and the second row's 2. A tie is not a hit.
+        assert_eq!((scores.top1, scores.top5), (0.25, 0.5));
+        let first = (5f64.exp() + 6.0).ln();
+        let second: f64 = (0..7).map(|v| f64::from(v).exp()).sum::<f64>().ln();
+        let expected = ((first - 5.0) + (second - 2.0) + first + second) / 4.0;
+        assert!((scores.loss - expected).abs() < 1e-12, "expected {expected}, found {}", scores.loss);
+    }
+
+    #[test]
+    fn not_a_number_is_no_hit() {
+        let mut tally = Tally::default();
+        tally.add(array![[f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN]].view(), &[0]);
+        assert_eq!(tally.scores(), Scores { top1: 0.0, top5: 0.0, loss: f64::MAX });
+    }
+}
