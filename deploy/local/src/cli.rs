@@ -38,7 +38,8 @@ pub struct Options {
     #[command(flatten, next_help_heading = "The run")]
     pub run: RunFlags,
     /// Instruction set of the kernels: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the best here]
-    #[arg(long, value_name = "I", help_heading = "Program")]
+    #[arg(long, value_name = "I", help_heading = "Program", hide_possible_values = true)]
+    #[arg(value_parser = ["scalar", "avx2", "avx512", "neon"])]
     pub isa: Option<String>,
     /// Remove what an earlier run left in the output folder, and begin anew
     #[arg(long, help_heading = "Program")]

@@ -28,13 +28,16 @@ struct Line {
 
 /// Writes the picture; the run needs at least one point.
 pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
-    let picture = picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
+    let picture =
+        picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
     std::fs::write(path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error::Error>> {
     let training = |value: fn(&crate::metrics::TrainingPoint) -> Option<f64>| {
-        smooth(metrics.training.iter().filter_map(|point| Some((point.samples as f64, value(point)?))).collect())
+        smooth(
+            metrics.training.iter().filter_map(|point| Some((point.samples as f64, value(point)?))).collect(),
+        )
     };
     let evaluations = |value: fn(&EvaluationPoint) -> f64| -> Points {
         metrics.evaluations.iter().map(|point| (point.samples as f64, value(point))).collect()
@@ -66,7 +69,14 @@ fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error:
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let (upper, lower) = root.titled(title, ("sans-serif", 18))?.split_vertically((SIZE.1 - 30) / 2);
-        panel(&upper, "loss", 0.0..samples, 0.0..highest.max(1e-6), SeriesLabelPosition::UpperRight, &losses)?;
+        panel(
+            &upper,
+            "loss",
+            0.0..samples,
+            0.0..highest.max(1e-6),
+            SeriesLabelPosition::UpperRight,
+            &losses,
+        )?;
         panel(&lower, "top-1, %", 0.0..samples, 0.0..100.0, SeriesLabelPosition::LowerRight, &accuracies)?;
         root.present()?;
     }

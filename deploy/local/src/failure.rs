@@ -22,16 +22,6 @@ impl Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }
     }
 
-    /// Training diverged.
-    pub fn diverged(text: impl Into<String>) -> Failure {
-        Failure { code: Exit::Diverged.code(), text: text.into() }
-    }
-
-    /// A signal stopped the run.
-    pub fn interrupted(text: impl Into<String>) -> Failure {
-        Failure { code: Exit::Interrupted.code(), text: text.into() }
-    }
-
     /// Something broke that is neither the caller's input nor the run's numbers.
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }

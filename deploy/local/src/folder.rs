@@ -77,7 +77,9 @@ impl Folder {
         fs::create_dir_all(path).map_err(|error| cannot("create the output folder", path, error))?;
         let ours = is_marked(&path.join(RECORD));
         let mut names = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
+            .and_then(|entries| {
+                entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+            })
             .map_err(|error| cannot("list the output folder", path, error))?;
         names.sort();
         if let Some(foreign) = names.iter().find(|name| *name != LOCK && *name != NEW_RECORD)
@@ -170,15 +172,17 @@ fn is_marked(record: &Path) -> bool {
     struct Mark {
         program: String,
     }
-    fs::read_to_string(record)
-        .is_ok_and(|text| serde_json::from_str::<Mark>(&text).is_ok_and(|mark| mark.program == Record::PROGRAM))
+    fs::read_to_string(record).is_ok_and(|text| {
+        serde_json::from_str::<Mark>(&text).is_ok_and(|mark| mark.program == Record::PROGRAM)
+    })
 }
 
 /// The operating system holds the lock for us and drops it with the process: a killed launcher leaves none behind.
 fn lock(folder: &Path) -> Result<File, Failure> {
     let path = folder.join(LOCK);
     let cannot = |error| Failure::bad_input(format!("cannot lock {}: {error}", path.display()));
-    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
+    let mut file =
+        OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::Error(error)) => return Err(cannot(error)),

@@ -84,7 +84,9 @@ mod tests {
             )
             .replace('\n', "")
         };
-        let train = |samples: u64| format!(r#"{{"kind":"train","samples":{samples},"loss":2.0,"top1":0.5,"step":1}}"#);
+        let train = |samples: u64| {
+            format!(r#"{{"kind":"train","samples":{samples},"loss":2.0,"top1":0.5,"step":1}}"#)
+        };
         let text = [
             train(100),
             train(200),

@@ -36,14 +36,14 @@ pub struct RunResult {
 
 impl RunResult {
     /// The result of a run whose last evaluation was `evaluation`.
-    pub fn new(evaluation: &EvaluationPoint, samples: u64, seconds: f64, folder: &Folder) -> RunResult {
+    pub fn new(evaluation: &EvaluationPoint, seconds: f64, folder: &Folder) -> RunResult {
         RunResult {
             top1: evaluation.average.top1,
             top5: evaluation.average.top5,
             loss: evaluation.average.loss,
             validation_images: evaluation.images,
             last_iterate: evaluation.last_iterate,
-            samples,
+            samples: evaluation.samples,
             seconds,
             model: folder.model(),
             curve: folder.curve(),
@@ -107,11 +107,12 @@ mod tests {
             average: Scores { top1: 0.925, top5: 0.99, loss: 0.25 },
             last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
         };
-        let result = RunResult::new(&evaluation, 900, 75.0, &folder);
+        let result = RunResult::new(&evaluation, 75.0, &folder);
         let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
         assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
         let text = result.to_string();
-        for part in ["top-1 92.50 %", "600 images", "900 training samples in 1 min 15 s", "model.safetensors"] {
+        for part in ["top-1 92.50 %", "600 images", "900 training samples in 1 min 15 s", "model.safetensors"]
+        {
             assert!(text.contains(part), "{part} is missing from:\n{text}");
         }
     }

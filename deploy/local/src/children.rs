@@ -1,0 +1,214 @@
+//! Child processes: this program again, in a role.
+//!
+//! A child lives in a process group of its own, so that a Ctrl-C in the terminal reaches only the launcher, and ends
+//! when its standard input does: the launcher holds that open, drops it to ask for a stop, and cannot help dropping
+//! it when it dies itself. What a child writes goes straight into its log file, which needs no launcher alive.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+/// Bytes of a log looked at for a child's last words.
+const LAST_WORDS: u64 = 16 * 1024;
+/// Lines shown of them.
+const LAST_LINES: usize = 10;
+
+/// How to start a child, again and again if need be.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// As logs and messages call it, and its log file: "worker-0".
+    pub name: String,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its command line.
+    pub arguments: Vec<String>,
+    /// Folder for its log.
+    pub logs: PathBuf,
+}
+
+impl Post {
+    /// Starts the process.
+    pub fn start(&self) -> io::Result<Child> {
+        let (log, mut file) = self.log()?;
+        let begins = file.seek(SeekFrom::End(0))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut process = command.spawn()?;
+        let stdin = process.stdin.take();
+        let first_line = process.stdout.take().map(first_line);
+        Ok(Child { process, stdin, first_line, log, begins, read: begins, started: Instant::now() })
+    }
+
+    /// Where the child's log is, opened for more.
+    fn log(&self) -> io::Result<(PathBuf, File)> {
+        std::fs::create_dir_all(&self.logs)?;
+        let path = self.logs.join(format!("{}.log", self.name));
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok((path, file))
+    }
+}
+
+/// Reads standard output to its end, so that the child never waits for us, and hands over its first line.
+fn first_line(output: impl Read + Send + 'static) -> oneshot::Receiver<String> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        if output.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let _ = send.send(line.trim().to_string());
+        }
+        let _ = io::copy(&mut output, &mut io::sink());
+    });
+    receive
+}
+
+/// A started process.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    first_line: Option<oneshot::Receiver<String>>,
+    log: PathBuf,
+    /// Where in the log this process began to write.
+    begins: u64,
+    /// How far [`Child::news`] read.
+    read: u64,
+    started: Instant,
+}
+
+impl Child {
+    /// The first line of its standard output, once.
+    pub fn first_line(&mut self) -> Option<oneshot::Receiver<String>> {
+        self.first_line.take()
+    }
+
+    /// Asks the process to end in good order.
+    pub fn ask_to_stop(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&mut self) {
+        // Already gone is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.try_wait()
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whole lines that came to its log since the last call.
+    pub fn news(&mut self) -> Vec<String> {
+        let Ok(text) = read_from(&self.log, self.read) else { return Vec::new() };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole as u64;
+        String::from_utf8_lossy(&text[..whole]).lines().map(str::to_string).collect()
+    }
+
+    /// The end of what this process logged: from its own account of its failure, if it gave one.
+    pub fn last_words(&self) -> String {
+        let length = std::fs::metadata(&self.log).map_or(0, |found| found.len());
+        let from = self.begins.max(length.saturating_sub(LAST_WORDS));
+        let text = read_from(&self.log, from).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let account = lines
+            .iter()
+            .rposition(|line| ["failed to ", "error: "].iter().any(|beginning| line.starts_with(beginning)));
+        lines[account.unwrap_or(lines.len().saturating_sub(LAST_LINES))..].join("\n")
+    }
+}
+
+fn read_from(path: &Path, position: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(position))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// "exit code 3", "signal 9 (SIGKILL)": how people say it.
+pub fn describe(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exit code {code}"),
+        None => status.to_string(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn shell(folder: &Path, script: &str) -> Post {
+        Post {
+            name: "worker-0".into(),
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            logs: folder.join("logs"),
+        }
+    }
+
+    fn wait(child: &mut Child) -> ExitStatus {
+        for _ in 0..500 {
+            if let Some(status) = child.ended().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the child is still running after five seconds");
+    }
+
+    #[test]
+    fn its_address_its_news_and_its_last_words_reach_us() {
+        let home = tempfile::tempdir().unwrap();
+        let post = shell(
+            home.path(),
+            "echo 127.0.0.1:7; echo one >&2; echo 'failed to x: y' >&2; echo z >&2; exit 3",
+        );
+        for _ in 0..2 {
+            let mut child = post.start().unwrap();
+            assert_eq!(child.first_line().unwrap().blocking_recv().unwrap(), "127.0.0.1:7");
+            assert_eq!(wait(&mut child).code(), Some(3));
+            assert_eq!(child.news(), ["one", "failed to x: y", "z"]);
+            assert_eq!(child.news(), Vec::<String>::new());
+            assert_eq!(child.last_words(), "failed to x: y\nz");
+        }
+        let log = std::fs::read_to_string(home.path().join("logs/worker-0.log")).unwrap();
+        assert_eq!(log.lines().count(), 6, "the second start appends");
+    }
+
+    #[test]
+    fn without_an_account_the_last_lines_are_its_words() {
+        let home = tempfile::tempdir().unwrap();
+        let mut child =
+            shell(home.path(), "for i in $(seq 30); do echo line $i >&2; done; exit 1").start().unwrap();
+        wait(&mut child);
+        assert!(child.last_words().starts_with("line 21\n") && child.last_words().ends_with("line 30"));
+    }
+
+    #[test]
+    fn it_ends_with_its_input_and_can_be_killed() {
+        let home = tempfile::tempdir().unwrap();
+        let mut child = shell(home.path(), "cat >/dev/null; exit 7").start().unwrap();
+        assert!(child.ended().unwrap().is_none());
+        child.ask_to_stop();
+        assert_eq!(describe(wait(&mut child)), "exit code 7");
+        let mut child = shell(home.path(), "sleep 60").start().unwrap();
+        child.kill();
+        assert!(describe(child.ended().unwrap().unwrap()).contains("signal"));
+    }
+}

@@ -1,0 +1,184 @@
+//! From a command line to a result: settles what the run is, lets sessions run until it is done, and says how it went.
+
+use std::time::Instant;
+
+use configuration::Exit;
+use protocol::RunStatus;
+use serde_json::Value;
+
+use crate::cli::Options;
+use crate::curve;
+use crate::failure::Failure;
+use crate::folder::{Folder, Record};
+use crate::interrupts::Interrupts;
+use crate::metrics::Metrics;
+use crate::posts::Posts;
+use crate::progress::Progress;
+use crate::result::RunResult;
+use crate::watch::{End, session};
+
+/// Sessions that may be lost to a dying server before we give up.
+const SERVER_LOSSES: u32 = 2;
+
+/// Trains, or prints the result of a run that is finished.
+pub async fn launch(options: &Options) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let configuration =
+        options.run.resolve(options.default_recipe()).map_err(|error| Failure::usage(error.to_string()))?;
+    let asked = asked(options, &configuration);
+    let broken = |what: &str, error: std::io::Error| Failure::broken(format!("cannot {what}: {error}"));
+    let mut interrupts = Interrupts::listen().map_err(|error| broken("listen for signals", error))?;
+
+    let folder = Folder::open(&options.output, options.fresh)?;
+    let shown = folder.path().display();
+    let known = folder.record()?;
+    let mut record = match known {
+        Some(Record { result: Some(_), .. }) => {
+            return again(&known.expect("just matched"), &asked, &folder, options);
+        }
+        Some(record) => record,
+        None => Record::new(asked.clone()),
+    };
+    let resuming = folder.snapshots().exists();
+    folder.write_record(&record)?;
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let posts = Posts {
+        program: std::env::current_exe().map_err(|error| broken("find this executable", error))?,
+        options,
+        folder: &folder,
+        threads: options.threads_per_worker(cores),
+    };
+    let mut progress = Progress::start(&options.logs);
+    progress.tell(&format!(
+        "recipe {}: {} workers with {} compute threads each, {} shards; output in {shown}",
+        configuration.recipe, options.workers, posts.threads, options.shards
+    ));
+    let (end, status) = sessions(&posts, resuming, &mut progress, &mut interrupts).await;
+    progress.end();
+
+    record.seconds += begun.elapsed().as_secs_f64();
+    let title = format!(
+        "GoogLeNet, recipe {}, {} workers, {} shards",
+        configuration.recipe, options.workers, options.shards
+    );
+    let metrics = draw(&folder, &title, &progress);
+    let done = match end {
+        End::Finished => finish(&metrics, &mut record, asked, &folder).map(|result| {
+            print(&result, options);
+            Exit::Done
+        }),
+        End::Interrupted(cut_short) => {
+            progress.tell(&stopped(status.as_ref(), cut_short, &folder));
+            Ok(Exit::Interrupted)
+        }
+        End::ServerLost(text) => Err(Failure::broken(format!(
+            "{text}\nthe run stopped; the same command goes on from its newest snapshot"
+        ))),
+        End::Failed(failure) => Err(failure),
+    };
+    folder.write_record(&record)?;
+    done
+}
+
+/// What this call wants the run to be: the whole configuration, and the data folder.
+fn asked(options: &Options, configuration: &configuration::RunConfiguration) -> Value {
+    let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
+    // Another spelling of the same folder is the same data.
+    asked["data"] = options
+        .data
+        .as_ref()
+        .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone()).display().to_string())
+        .into();
+    asked
+}
+
+/// The result of a run that is finished, if it is the one that was asked for.
+fn again(record: &Record, asked: &Value, folder: &Folder, options: &Options) -> Result<Exit, Failure> {
+    let shown = folder.path().display();
+    if let Some(difference) = record.first_difference(asked) {
+        return Err(Failure::usage(format!(
+            "the run in {shown} is finished and was another one ({difference}); --fresh begins anew there, --output \
+             names another folder"
+        )));
+    }
+    eprintln!("the run in {shown} is finished; --fresh trains it anew. Its result:");
+    print(record.result.as_ref().expect("it is finished"), options);
+    Ok(Exit::Done)
+}
+
+fn print(result: &RunResult, options: &Options) {
+    if options.json {
+        println!("{}", result.to_json());
+    } else {
+        println!("{result}");
+    }
+}
+
+/// Sessions until one ends otherwise than by a dying server.
+async fn sessions(
+    posts: &Posts<'_>,
+    resuming: bool,
+    progress: &mut Progress,
+    interrupts: &mut Interrupts,
+) -> (End, Option<RunStatus>) {
+    let mut losses = 0;
+    loop {
+        progress.begin(resuming || losses > 0);
+        match session(posts, progress, interrupts).await {
+            (End::ServerLost(text), _) if losses < SERVER_LOSSES => {
+                losses += 1;
+                progress.warn(&format!("{text}\nall are started again, from the newest snapshot"));
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Draws whatever the metrics hold; a run is not lost for want of a picture.
+fn draw(folder: &Folder, title: &str, progress: &Progress) -> Metrics {
+    let metrics = Metrics::read(&folder.metrics()).unwrap_or_else(|error| {
+        progress.warn(&format!("cannot read {}: {error}", folder.metrics().display()));
+        Metrics::default()
+    });
+    if metrics != Metrics::default()
+        && let Err(text) = curve::draw(&metrics, title, &folder.curve())
+    {
+        progress.warn(&text);
+    }
+    metrics
+}
+
+fn finish(
+    metrics: &Metrics,
+    record: &mut Record,
+    asked: Value,
+    folder: &Folder,
+) -> Result<RunResult, Failure> {
+    let missing = |what: &str, path: std::path::PathBuf| {
+        Failure::broken(format!(
+            "the run ended, but {} {what}; see the logs in {}",
+            path.display(),
+            folder.logs().display()
+        ))
+    };
+    let last = metrics.evaluations.last().ok_or_else(|| missing("holds no evaluation", folder.metrics()))?;
+    if !folder.model().is_file() {
+        return Err(missing("is not there", folder.model()));
+    }
+    let result = RunResult::new(last, record.seconds, folder);
+    record.asked = asked;
+    record.result = Some(result.clone());
+    Ok(result)
+}
+
+fn stopped(status: Option<&RunStatus>, cut_short: bool, folder: &Folder) -> String {
+    let so_far = match status {
+        Some(status) if status.total_samples > 0 => {
+            format!("at {} of {} samples", status.samples, status.total_samples)
+        }
+        _ => "before the first sample".to_string(),
+    };
+    let from = if cut_short { "from its newest snapshot" } else { "from there" };
+    format!("stopped {so_far}; the same command goes on {from} (output in {})", folder.path().display())
+}

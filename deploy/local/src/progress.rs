@@ -1,0 +1,320 @@
+//! Shows a run to whoever started it: a bar on a terminal, a line every few seconds elsewhere, always on stderr.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use configuration::logs::{self, LogFlags};
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::{Evaluation, RunStatus};
+
+use crate::result::duration;
+
+/// Time between lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The time left is judged by the pace of this long.
+const PACE_OVER: Duration = Duration::from_secs(30);
+
+/// What the status of a run looks like from outside.
+pub struct Progress {
+    surface: Surface,
+    pace: Pace,
+    /// True until the first status of a resumed run.
+    resuming: bool,
+    evaluations_told: Option<usize>,
+    waiting_told: String,
+    last_line: Option<Instant>,
+}
+
+enum Surface {
+    Bar(ProgressBar),
+    Lines,
+    /// Log lines for programs: the facts are fields.
+    Json,
+}
+
+impl Progress {
+    /// Chooses by flags and stderr. On a terminal the log of this process stays silent: it would cut through the bar.
+    pub fn start(flags: &LogFlags) -> Progress {
+        let surface = match (flags.log_json, std::io::stderr().is_terminal()) {
+            (true, _) => Surface::Json,
+            (false, true) => Surface::Bar(bar()),
+            (false, false) => Surface::Lines,
+        };
+        if !matches!(surface, Surface::Bar(_)) {
+            logs::start(flags);
+        }
+        Progress::on(surface)
+    }
+
+    fn on(surface: Surface) -> Progress {
+        Progress {
+            surface,
+            pace: Pace::default(),
+            resuming: false,
+            evaluations_told: None,
+            waiting_told: String::new(),
+            last_line: None,
+        }
+    }
+
+    /// A session begins: what came before it is not news.
+    pub fn begin(&mut self, resuming: bool) {
+        let surface = std::mem::replace(&mut self.surface, Surface::Lines);
+        *self = Progress { resuming, ..Progress::on(surface) };
+    }
+
+    /// Says something.
+    pub fn tell(&self, text: &str) {
+        match &self.surface {
+            Surface::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Surface::Lines | Surface::Json => tracing::info!("{text}"),
+        }
+    }
+
+    /// Says something that the user should look at.
+    pub fn warn(&self, text: &str) {
+        match &self.surface {
+            Surface::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+            Surface::Lines | Surface::Json => tracing::warn!("{text}"),
+        }
+    }
+
+    /// Passes on a line of a child's log.
+    pub fn pass_on(&self, child: &str, line: &str) {
+        match &self.surface {
+            Surface::Bar(bar) => bar.suspend(|| eprintln!("{child} | {line}")),
+            Surface::Lines => eprintln!("{child} | {line}"),
+            // Already an object of its own.
+            Surface::Json => eprintln!("{line}"),
+        }
+    }
+
+    /// Takes in a new status at `now`.
+    pub fn show(&mut self, status: &RunStatus, now: Instant) {
+        self.pace.note(now, status.samples);
+        if std::mem::take(&mut self.resuming) {
+            self.tell(&match status.samples {
+                0 => "no snapshot yet: starting from the beginning".to_string(),
+                samples => format!("resuming at {samples} samples"),
+            });
+        }
+        self.tell_evaluations(status);
+        if status.state == "waiting" {
+            if self.waiting_told != status.detail {
+                self.waiting_told.clone_from(&status.detail);
+                self.tell(&format!("waiting: {}", status.detail));
+            }
+            return;
+        }
+        let left = self.pace.seconds_left(status.total_samples);
+        let due = self.last_line.is_none_or(|last| now - last >= LINE_EVERY);
+        match &self.surface {
+            Surface::Bar(bar) => {
+                bar.set_length(status.total_samples);
+                bar.set_position(status.samples);
+                bar.set_message(facts(status, left));
+            }
+            Surface::Lines if due => {
+                tracing::info!(
+                    "{}/{} samples, {}",
+                    status.samples,
+                    status.total_samples,
+                    facts(status, left)
+                );
+            }
+            Surface::Json if due => log_facts(status, left),
+            Surface::Lines | Surface::Json => {}
+        }
+        if due {
+            self.last_line = Some(now);
+        }
+    }
+
+    /// Ends the display, leaving what was said.
+    pub fn end(&self) {
+        if let Surface::Bar(bar) = &self.surface {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// What was evaluated before we looked is of an earlier session.
+    fn tell_evaluations(&mut self, status: &RunStatus) {
+        let told = *self.evaluations_told.get_or_insert(status.evaluations.len());
+        for evaluation in status.evaluations.iter().skip(told) {
+            self.tell(&evaluation_text(evaluation));
+        }
+        self.evaluations_told = Some(status.evaluations.len());
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} samples  {wide_msg}")
+        .expect("the template is well formed");
+    bar.set_style(style.progress_chars("=> "));
+    bar
+}
+
+/// The facts of the newest metrics line, for people.
+fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
+    let mut parts = vec![format!("epoch {}", status.epoch + 1)];
+    if let Some(line) = &status.latest {
+        parts.extend([
+            format!("{:.0} images/s", line.images_per_second),
+            format!("loss {:.3}", line.loss),
+            format!("top-1 {:.1} %", line.top1 * 100.0),
+            format!("rate {:.3e}", line.learning_rate),
+            format!("staleness {:.1}", line.staleness_mean),
+        ]);
+    }
+    if let Some(last) = status.evaluations.last() {
+        parts.push(format!("validated {:.1} %", last.average.top1 * 100.0));
+    }
+    if status.state != "training" {
+        parts.push(status.state.clone());
+    }
+    parts.extend(seconds_left.map(|seconds| format!("{} left", duration(seconds))));
+    parts.join(", ")
+}
+
+fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
+    let line = status.latest.clone().unwrap_or_default();
+    tracing::info!(
+        state = status.state,
+        epoch = status.epoch,
+        step = line.step,
+        samples = status.samples,
+        total_samples = status.total_samples,
+        loss = line.loss,
+        top1 = line.top1,
+        images_per_second = line.images_per_second,
+        learning_rate = line.learning_rate,
+        staleness_mean = line.staleness_mean,
+        staleness_max = line.staleness_max,
+        workers = status.workers,
+        leases = status.leases,
+        seconds_left,
+        "progress"
+    );
+}
+
+fn evaluation_text(evaluation: &Evaluation) -> String {
+    format!(
+        "evaluation at {} samples: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} (last iterate: top-1 {:.2} %, loss {:.4})",
+        evaluation.samples,
+        evaluation.average.top1 * 100.0,
+        evaluation.average.top5 * 100.0,
+        evaluation.average.loss,
+        evaluation.last_iterate.top1 * 100.0,
+        evaluation.last_iterate.loss
+    )
+}
+
+/// Samples done over the last while.
+#[derive(Debug, Default)]
+struct Pace {
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl Pace {
+    fn note(&mut self, now: Instant, samples: u64) {
+        self.seen.push_back((now, samples));
+        while self.seen.len() > 2 && now - self.seen[1].0 >= PACE_OVER {
+            self.seen.pop_front();
+        }
+    }
+
+    fn seconds_left(&self, total: u64) -> Option<f64> {
+        let ((since, first), (now, last)) = (self.seen.front()?, self.seen.back()?);
+        let pace = last.checked_sub(*first)? as f64 / (*now - *since).as_secs_f64();
+        (pace > 0.0 && pace.is_finite()).then(|| total.saturating_sub(*last) as f64 / pace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Scores, TrainingLine};
+
+    fn status() -> RunStatus {
+        RunStatus {
+            state: "training".into(),
+            detail: String::new(),
+            samples: 12_800,
+            total_samples: 160_000,
+            epoch: 0,
+            workers: 2,
+            leases: 2,
+            latest: Some(TrainingLine {
+                samples: 12_800,
+                loss: 1.2345,
+                top1: 0.551,
+                images_per_second: 1890.4,
+                learning_rate: 0.0182,
+                staleness_mean: 1.02,
+                ..TrainingLine::default()
+            }),
+            evaluations: Vec::new(),
+            layout: None,
+            configuration: configuration::recipe("quick").unwrap(),
+            classes: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn facts_hold_what_a_watcher_asks_for() {
+        let mut status = status();
+        let text = facts(&status, Some(77.0));
+        assert_eq!(
+            text,
+            "epoch 1, 1890 images/s, loss 1.234, top-1 55.1 %, rate 1.820e-2, staleness 1.0, 1 min 17 s left"
+        );
+        let average = Scores { top1: 0.875, top5: 0.99, loss: 0.4 };
+        let last_iterate = Scores { top1: 0.8, top5: 0.98, loss: 0.5 };
+        status.evaluations = vec![Evaluation { id: 1, samples: 10_000, images: 1000, average, last_iterate }];
+        status.state = "evaluating".into();
+        assert!(facts(&status, None).ends_with("validated 87.5 %, evaluating"));
+        assert_eq!(
+            evaluation_text(&status.evaluations[0]),
+            "evaluation at 10000 samples: top-1 87.50 %, top-5 99.00 %, loss 0.4000 (last iterate: top-1 80.00 %, loss 0.5000)"
+        );
+    }
+
+    #[test]
+    fn the_time_left_follows_the_recent_pace() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        pace.note(start, 0);
+        assert_eq!(pace.seconds_left(1000), None);
+        for second in 1..=100 {
+            pace.note(at(second), second * 10);
+        }
+        assert_eq!(pace.seconds_left(2000), Some(100.0));
+        for second in 101..=200 {
+            pace.note(at(second), 1000 + (second - 100) * 5);
+        }
+        assert_eq!(pace.seconds_left(2000), Some(100.0));
+        pace.note(at(201), 0);
+        assert_eq!(pace.seconds_left(2000), None, "a run that went back to its snapshot has no pace yet");
+    }
+
+    #[test]
+    fn evaluations_of_an_earlier_session_are_not_news() {
+        let progress = |evaluations: Vec<Evaluation>, told| {
+            let mut progress = Progress { evaluations_told: told, ..Progress::on(Surface::Lines) };
+            progress.tell_evaluations(&RunStatus { evaluations, ..status() });
+            progress.evaluations_told
+        };
+        let evaluation = Evaluation {
+            id: 1,
+            samples: 1,
+            images: 1,
+            average: Scores::default(),
+            last_iterate: Scores::default(),
+        };
+        assert_eq!(progress(vec![evaluation.clone()], None), Some(1));
+        assert_eq!(progress(vec![evaluation.clone(), evaluation], Some(1)), Some(2));
+    }
+}
