@@ -2,10 +2,11 @@
 //! replay of a step agree on it without storing it, on every instruction set.
 
 use crate::Isa;
+use crate::simd::{Loop, dispatch};
 
 /// Zeroes each value with probability `drop` (`0 <= drop < 1`) and scales what is kept by `1 / (1 - drop)`;
 /// `rows` is `[seeds.len()][width]`. Applied to the gradient with the same seeds, it is its own backward.
-pub fn dropout(_isa: Isa, seeds: &[u64], drop: f32, rows: &mut [f32]) {
+pub fn dropout(isa: Isa, seeds: &[u64], drop: f32, rows: &mut [f32]) {
     assert!((0.0..1.0).contains(&drop), "dropout: expected a rate in 0..1, found {drop}");
     if seeds.is_empty() {
         assert!(rows.is_empty(), "dropout: expected no values for no rows, found {}", rows.len());
@@ -25,14 +26,26 @@ pub fn dropout(_isa: Isa, seeds: &[u64], drop: f32, rows: &mut [f32]) {
     let threshold = (f64::from(drop) * 2f64.powi(32)) as u32;
     let scale = 1.0 / (1.0 - drop);
     for (row, &seed) in rows.chunks_exact_mut(width).zip(seeds) {
-        apply(key(seed), threshold, scale, row);
+        dispatch(isa, Mask { key: key(seed), threshold, scale, row });
     }
 }
 
-#[inline(always)]
-fn apply(key: [u32; 2], threshold: u32, scale: f32, row: &mut [f32]) {
-    for (position, value) in row.iter_mut().enumerate() {
-        *value = if hash(key, position as u32) >= threshold { *value * scale } else { 0.0 };
+struct Mask<'a> {
+    key: [u32; 2],
+    threshold: u32,
+    scale: f32,
+    row: &'a mut [f32],
+}
+
+impl Loop for Mask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (position, value) in (0u32..).zip(self.row) {
+            let kept = hash(self.key, position) >= self.threshold;
+            *value = if kept { *value * self.scale } else { 0.0 };
+        }
     }
 }
 
@@ -57,4 +70,78 @@ fn mix(mut bits: u32) -> u32 {
     bits = (bits ^ (bits >> 16)).wrapping_mul(0x85eb_ca6b);
     bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
     bits ^ (bits >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::all_isas;
+
+    fn mask(isa: Isa, seed: u64, drop: f32, width: usize) -> Vec<bool> {
+        let mut row = vec![1.0; width];
+        dropout(isa, &[seed], drop, &mut row);
+        row.iter().map(|&value| value != 0.0).collect()
+    }
+
+    #[test]
+    fn the_mask_is_the_same_everywhere_and_for_good() {
+        // The hash's own output: a replay of an old step depends on it.
+        let expected = "110110111011001011111111000111000100010001101111";
+        for isa in all_isas() {
+            let mask = mask(isa, 7, 0.4, 48);
+            let found: String = mask.iter().map(|kept| if *kept { '1' } else { '0' }).collect();
+            assert_eq!(found, expected, "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn a_rows_mask_depends_on_its_seed_alone() {
+        for isa in all_isas() {
+            for width in [1, 15, 16, 17, 31, 100] {
+                let mut rows = vec![1.0; 3 * width];
+                dropout(isa, &[5, 6, 5], 0.5, &mut rows);
+                assert_eq!(rows[..width], rows[2 * width..], "{}", isa.name());
+                let alone = mask(isa, 6, 0.5, width);
+                assert!(
+                    rows[width..2 * width].iter().zip(alone).all(|(&value, kept)| (value != 0.0) == kept)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_is_kept_and_the_mean_too() {
+        const WIDTH: usize = 1 << 16;
+        for isa in all_isas() {
+            for drop in [0.0f32, 0.4, 0.7] {
+                // Neighbouring seeds, as sample indices would be.
+                let mut rows = vec![1.0; 4 * WIDTH];
+                dropout(isa, &[0, 1, 2, 3], drop, &mut rows);
+                let deviation = (f64::from(drop * (1.0 - drop)) / (4 * WIDTH) as f64).sqrt();
+                let dropped = rows.iter().filter(|&&value| value == 0.0).count() as f64 / (4 * WIDTH) as f64;
+                assert!((dropped - f64::from(drop)).abs() <= 4.0 * deviation, "{}: {dropped}", isa.name());
+                let kept = 1.0 / (1.0 - drop);
+                assert!(rows.iter().all(|&value| value == 0.0 || value == kept));
+            }
+        }
+    }
+
+    #[test]
+    fn neighbouring_seeds_and_positions_are_unrelated() {
+        const WIDTH: usize = 1 << 16;
+        let isa = Isa::detect();
+        let row = mask(isa, 10, 0.5, WIDTH);
+        let next_seed = mask(isa, 11, 0.5, WIDTH);
+        let next_position: Vec<bool> = row.iter().cycle().skip(1).take(WIDTH).copied().collect();
+        for other in [next_seed, next_position] {
+            let agree = row.iter().zip(&other).filter(|(a, b)| a == b).count() as f64 / WIDTH as f64;
+            assert!((agree - 0.5).abs() < 4.0 * 0.5 / (WIDTH as f64).sqrt(), "{agree}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "expected a rate in 0..1")]
+    fn dropping_everything_is_refused() {
+        dropout(Isa::detect(), &[1], 1.0, &mut [1.0]);
+    }
 }

@@ -1,54 +1,267 @@
 //! Operations that treat every value alike: ReLU and its mask, sums, and the checks on gradients.
 
-mod reference;
+use crate::disjoint::Disjoint;
+use crate::map::{Map, MapMut, Shape};
+use crate::planes::Planes;
+use crate::simd::{Loop, dispatch};
+use crate::{Isa, Pool};
+use std::ops::Range;
 
-use crate::Isa;
-use crate::Pool;
-use crate::map::{Map, MapMut};
+/// Values of one task: small enough to share out the layers of a network, large enough to forget the start.
+const CHUNK: usize = 1 << 15;
 
 /// Replaces negative values by zero; NaN stays, so that divergence shows.
-pub fn relu(_isa: Isa, _pool: &Pool, values: &mut [f32]) {
-    reference::relu(values);
+pub fn relu(isa: Isa, pool: &Pool, values: &mut [f32]) {
+    let len = values.len();
+    let values = Disjoint::new(values);
+    in_chunks(pool, len, |chunk| {
+        // SAFETY: chunks do not overlap.
+        let values = unsafe { values.part(chunk.start, chunk.len()) };
+        dispatch(isa, Relu { values });
+    });
 }
 
 /// Zeroes the gradient wherever the ReLU's output is not positive.
-pub fn relu_backward(_isa: Isa, _pool: &Pool, output: &[f32], gradient: &mut [f32]) {
+pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]) {
     check_lengths("relu backward", output.len(), gradient.len());
-    reference::relu_backward(output, gradient);
+    let gradients = Disjoint::new(gradient);
+    in_chunks(pool, output.len(), |chunk| {
+        // SAFETY: chunks do not overlap.
+        let gradient = unsafe { gradients.part(chunk.start, chunk.len()) };
+        dispatch(isa, Mask { output: &output[chunk], gradient });
+    });
 }
 
 /// [`relu_backward`] for blocks of larger buffers; both maps have the same size and number of blocks.
-pub fn relu_backward_map(_isa: Isa, _pool: &Pool, output: Map, gradient: MapMut) {
-    let of = |shape: crate::map::Shape, count| (shape.batch, count, shape.height, shape.width);
-    let (expected, found) = (of(output.shape, output.count), of(gradient.shape, gradient.count));
+pub fn relu_backward_map(isa: Isa, pool: &Pool, output: Map, gradient: MapMut) {
+    let size = |shape: Shape, count| (shape.batch, count, shape.height, shape.width);
+    let (expected, found) = (size(output.shape, output.count), size(gradient.shape, gradient.count));
     assert!(
         expected == found,
         "relu backward: expected a gradient of (batch, blocks, height, width) {expected:?}, found {found:?}"
     );
-    let mut gradient = gradient;
-    for image in 0..output.shape.batch {
-        for block in 0..output.count {
-            reference::relu_backward(output.plane(image, block), gradient.plane(image, block));
-        }
-    }
+    let gradients = Planes::new(gradient);
+    pool.run(output.shape.batch * output.count, |task| {
+        let (image, block) = (task / output.count, task % output.count);
+        // SAFETY: every task has a block of its own.
+        let gradient = unsafe { gradients.plane(image, block) };
+        dispatch(isa, Mask { output: output.plane(image, block), gradient });
+    });
 }
 
 /// `into += from`.
-pub fn add(_isa: Isa, _pool: &Pool, from: &[f32], into: &mut [f32]) {
+pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     check_lengths("addition", from.len(), into.len());
-    reference::add(from, into);
+    let sums = Disjoint::new(into);
+    in_chunks(pool, from.len(), |chunk| {
+        // SAFETY: chunks do not overlap.
+        let into = unsafe { sums.part(chunk.start, chunk.len()) };
+        dispatch(isa, Add { from: &from[chunk], into });
+    });
 }
 
 /// Whether no value is NaN or infinite.
-pub fn all_finite(_isa: Isa, values: &[f32]) -> bool {
-    reference::all_finite(values)
+pub fn all_finite(isa: Isa, values: &[f32]) -> bool {
+    dispatch(isa, AllFinite { values })
 }
 
-/// Sum of the squares, in f64.
-pub fn sum_of_squares(_isa: Isa, values: &[f32]) -> f64 {
-    reference::sum_of_squares(values)
+/// Sum of the squares, in f64; the same on every instruction set.
+pub fn sum_of_squares(isa: Isa, values: &[f32]) -> f64 {
+    dispatch(isa, SumOfSquares { values })
 }
 
 fn check_lengths(what: &str, expected: usize, found: usize) {
     assert!(expected == found, "{what}: expected slices of one length, found {expected} and {found}");
+}
+
+fn in_chunks(pool: &Pool, len: usize, run: impl Fn(Range<usize>) + Sync) {
+    pool.run(len.div_ceil(CHUNK), |task| run(task * CHUNK..len.min((task + 1) * CHUNK)));
+}
+
+struct Relu<'a> {
+    values: &'a mut [f32],
+}
+
+impl Loop for Relu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for value in self.values {
+            *value = if *value <= 0.0 { 0.0 } else { *value };
+        }
+    }
+}
+
+struct Mask<'a> {
+    output: &'a [f32],
+    gradient: &'a mut [f32],
+}
+
+impl Loop for Mask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (gradient, &output) in self.gradient.iter_mut().zip(self.output) {
+            *gradient = if output <= 0.0 { 0.0 } else { *gradient };
+        }
+    }
+}
+
+struct Add<'a> {
+    from: &'a [f32],
+    into: &'a mut [f32],
+}
+
+impl Loop for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (into, from) in self.into.iter_mut().zip(self.from) {
+            *into += from;
+        }
+    }
+}
+
+struct AllFinite<'a> {
+    values: &'a [f32],
+}
+
+impl Loop for AllFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        /// All bits of the exponent: set in infinities and NaN only.
+        const EXPONENT: u32 = 0x7f80_0000;
+        // Without an exit inside a piece, so that pieces are vectorised.
+        self.values.chunks(256).all(|piece| {
+            piece.iter().fold(true, |finite, value| finite & (value.to_bits() & EXPONENT != EXPONENT))
+        })
+    }
+}
+
+struct SumOfSquares<'a> {
+    values: &'a [f32],
+}
+
+impl Loop for SumOfSquares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        /// Sums in a fixed pattern, wide enough for any vector.
+        const SUMS: usize = 16;
+        let mut sums = [0.0; SUMS];
+        let pieces = self.values.chunks_exact(SUMS);
+        let rest: f64 = pieces.remainder().iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        for piece in pieces {
+            for (sum, &value) in sums.iter_mut().zip(piece) {
+                *sum += f64::from(value) * f64::from(value);
+            }
+        }
+        sums.iter().sum::<f64>() + rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Guarded, all_isas, random};
+    use proptest::prelude::*;
+
+    /// Values with zeros of both signs, NaN and infinities among them.
+    fn odd_values(len: usize, seed: u64) -> Vec<f32> {
+        let odd = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE];
+        let values = random(len, seed);
+        let pick = |value: f32| (value.to_bits() % 17) as usize;
+        values.into_iter().map(|value| odd.get(pick(value)).copied().unwrap_or(value)).collect()
+    }
+
+    fn same(kernel: &str, found: &[f32], expected: impl Iterator<Item = f32>) {
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let equal = *found == expected || found.is_nan() && expected.is_nan();
+            assert!(equal, "{kernel} at {i}: found {found}, expected {expected}");
+        }
+    }
+
+    fn lengths() -> impl Strategy<Value = usize> {
+        prop_oneof![prop::sample::select(vec![0, 1, 15, 16, 17, 31, 32, 33, CHUNK, CHUNK + 1]), 0..600usize]
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_those_of_the_definitions(len in lengths(), seed: u32, threads in 1..3usize) {
+            let pool = Pool::new(threads).unwrap();
+            let (a, b) = (odd_values(len, seed.into()), odd_values(len, !seed as u64));
+            for isa in all_isas() {
+                let name = isa.name();
+                let mut out = Guarded::new(len, 0.0);
+                out.values().copy_from_slice(&a);
+                relu(isa, &pool, out.values());
+                same(name, out.values(), a.iter().map(|&a| if a <= 0.0 { 0.0 } else { a }));
+
+                out.values().copy_from_slice(&b);
+                relu_backward(isa, &pool, &a, out.values());
+                let masked = a.iter().zip(&b).map(|(&a, &b)| if a <= 0.0 { 0.0 } else { b });
+                same(name, out.values(), masked);
+
+                out.values().copy_from_slice(&b);
+                add(isa, &pool, &a, out.values());
+                same(name, out.values(), a.iter().zip(&b).map(|(a, b)| a + b));
+                out.check(name);
+
+                prop_assert_eq!(all_finite(isa, &a), a.iter().all(|a| a.is_finite()), "{}", name);
+                let finite = random(len, seed.into());
+                prop_assert!(all_finite(isa, &finite));
+                let squares: f64 = finite.iter().map(|&value| f64::from(value).powi(2)).sum();
+                let found = sum_of_squares(isa, &finite);
+                prop_assert!((found - squares).abs() <= 1e-12 * squares, "{}: {} {}", name, found, squares);
+                prop_assert_eq!(found.to_bits(), sum_of_squares(Isa::scalar(), &finite).to_bits());
+            }
+        }
+
+        #[test]
+        fn masks_touch_their_own_blocks_only(
+            batch in 0..3usize, height in 0..4usize, width in 0..4usize,
+            first in 0..3usize, count in 0..3usize, behind in 0..2usize, seed: u32,
+        ) {
+            let pool = Pool::new(2).unwrap();
+            let from = Shape { batch, blocks: count + 1, height, width };
+            let to = Shape { batch, blocks: first + count + behind, height, width };
+            let (output, gradient) = (random(from.len(), seed.into()), random(to.len(), !seed as u64));
+            let mut expected = gradient.clone();
+            let mut map = MapMut::slice(&mut expected, to, first, count);
+            let output = Map::slice(&output, from, 1, count);
+            for image in 0..batch {
+                for block in 0..count {
+                    for (gradient, output) in map.plane(image, block).iter_mut().zip(output.plane(image, block)) {
+                        if *output <= 0.0 {
+                            *gradient = 0.0;
+                        }
+                    }
+                }
+            }
+            for isa in all_isas() {
+                let mut found = gradient.clone();
+                relu_backward_map(isa, &pool, output, MapMut::slice(&mut found, to, first, count));
+                same(isa.name(), &found, expected.iter().copied());
+            }
+        }
+    }
+
+    #[test]
+    fn one_bad_value_anywhere_is_found() {
+        for isa in all_isas() {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for place in [0, 15, 16, 255, 256, 299] {
+                    let mut values = vec![f32::MAX; 300];
+                    values[place] = bad;
+                    assert!(!all_finite(isa, &values), "{bad} at {place}, {}", isa.name());
+                }
+            }
+        }
+    }
 }

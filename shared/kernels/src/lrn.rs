@@ -10,6 +10,8 @@
 //! ```
 
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use crate::Isa;
 use crate::Pool;

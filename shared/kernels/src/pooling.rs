@@ -5,11 +5,16 @@
 //! padding, a last window that would start behind the map and its left padding is dropped. Windows are
 //! clipped to the map: padding never takes part in a maximum, nor in the divisor of an average.
 
+mod average;
+mod max;
 mod reference;
+#[cfg(test)]
+mod tests;
 
-use crate::Isa;
-use crate::Pool;
-use crate::map::{LANES, Map, MapMut, Shape};
+pub use average::AveragePool;
+pub use max::MaxPool;
+
+use crate::map::Shape;
 use std::ops::Range;
 
 /// The windows of one side of a map.
@@ -54,128 +59,30 @@ impl Windows {
     fn input(&self, window: usize, tap: usize) -> usize {
         window * self.stride + tap - self.padding
     }
-}
 
-/// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
-/// gradient. A NaN is greater than nothing: it only wins where it comes first in its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxPool {
-    /// Side of the window, 1..=16.
-    pub kernel: usize,
-    /// Distance between windows, 1..=kernel.
-    pub stride: usize,
-    /// Pixels by which the first window starts before the map, less than the kernel.
-    pub padding: usize,
-}
-
-impl MaxPool {
-    /// Side of the output for a side of `len` input pixels.
-    pub fn output_size(&self, len: usize) -> usize {
-        self.windows(len).count()
+    /// The windows that `pixel` lies in.
+    #[inline(always)]
+    fn over(&self, pixel: usize) -> Range<usize> {
+        let padded = pixel + self.padding;
+        let first = (padded + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+        first..self.count().min(padded / self.stride + 1)
     }
 
-    /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
-    /// blocks) the winner's position inside its window, `ky * kernel + kx`.
-    pub fn forward(&self, _isa: Isa, _pool: &Pool, input: Map, output: MapMut, indices: &mut [u8]) {
-        self.check(input.shape, input.count, output.shape, output.count, indices.len());
-        reference::max_forward(self, input, output, indices);
-    }
-
-    /// Gives each output's gradient to the pixel that `indices` names, and adds up where windows overlap.
-    /// The rest becomes zero, or with `accumulate` everything is added to what is there.
-    pub fn backward(
-        &self,
-        _isa: Isa,
-        _pool: &Pool,
-        output_gradient: Map,
-        indices: &[u8],
-        accumulate: bool,
-        input_gradient: MapMut,
-    ) {
-        self.check(
-            input_gradient.shape,
-            input_gradient.count,
-            output_gradient.shape,
-            output_gradient.count,
-            indices.len(),
-        );
-        reference::max_backward(self, output_gradient, indices, accumulate, input_gradient);
-    }
-
-    fn windows(&self, len: usize) -> Windows {
-        assert!(
-            self.kernel <= 16,
-            "max pooling: expected a kernel of at most 16, found {}: a window position is one byte",
-            self.kernel
-        );
-        Windows::new(self.kernel, self.stride, self.padding, len)
-    }
-
-    fn check(&self, from: Shape, from_count: usize, to: Shape, to_count: usize, indices: usize) {
-        check_shapes(from, from_count, to, to_count, |len| self.output_size(len));
-        let values = to.batch * to_count * to.height * to.width * LANES;
-        assert!(
-            indices == values,
-            "max pooling: expected one index for each of {values} outputs, found {indices}"
-        );
+    /// The position of `pixel` inside `window`.
+    #[inline(always)]
+    fn tap(&self, window: usize, pixel: usize) -> usize {
+        pixel + self.padding - window * self.stride
     }
 }
 
-/// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
-/// than the map, averages the pixels that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AveragePool {
-    /// Side of the window, at least 1.
-    pub kernel: usize,
-    /// Distance between windows, 1..=kernel.
-    pub stride: usize,
-}
-
-impl AveragePool {
-    /// Side of the output for a side of `len` input pixels.
-    pub fn output_size(&self, len: usize) -> usize {
-        self.windows(len).count()
-    }
-
-    /// Writes the means.
-    pub fn forward(&self, _isa: Isa, _pool: &Pool, input: Map, output: MapMut) {
-        self.check(input.shape, input.count, output.shape, output.count);
-        reference::average_forward(self, input, output);
-    }
-
-    /// Spreads each output's gradient evenly over its window; overwrites, or with `accumulate` adds to
-    /// what is there.
-    pub fn backward(
-        &self,
-        _isa: Isa,
-        _pool: &Pool,
-        output_gradient: Map,
-        accumulate: bool,
-        input_gradient: MapMut,
-    ) {
-        self.check(input_gradient.shape, input_gradient.count, output_gradient.shape, output_gradient.count);
-        reference::average_backward(self, output_gradient, accumulate, input_gradient);
-    }
-
-    fn windows(&self, len: usize) -> Windows {
-        Windows::new(self.kernel, self.stride, 0, len)
-    }
-
-    fn check(&self, from: Shape, from_count: usize, to: Shape, to_count: usize) {
-        check_shapes(from, from_count, to, to_count, |len| self.output_size(len));
-    }
-}
-
-/// Panics unless `to` is what pooling makes of `from`.
+/// Panics unless `to` is what pooling makes of `from`; both with their number of blocks.
 fn check_shapes(
-    from: Shape,
-    from_count: usize,
-    to: Shape,
-    to_count: usize,
+    (from, from_blocks): (Shape, usize),
+    (to, to_blocks): (Shape, usize),
     output_size: impl Fn(usize) -> usize,
 ) {
-    let expected = (from.batch, from_count, output_size(from.height), output_size(from.width));
-    let found = (to.batch, to_count, to.height, to.width);
+    let expected = (from.batch, from_blocks, output_size(from.height), output_size(from.width));
+    let found = (to.batch, to_blocks, to.height, to.width);
     assert!(
         expected == found,
         "pooling of {from:?}: expected an output of (batch, blocks, height, width) {expected:?}, \

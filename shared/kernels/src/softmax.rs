@@ -80,3 +80,84 @@ fn check_rows(classes: usize, logits: &[f32], out: usize) {
         logits.len()
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn formula(logits: &[f64], label: usize) -> f64 {
+        let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
+        sum.ln() + greatest - logits[label]
+    }
+
+    fn row(classes: usize, seed: usize) -> Vec<f32> {
+        (0..classes).map(|c| ((c * 7919 + seed * 31) % 97) as f32 / 8.0 - 6.0).collect()
+    }
+
+    #[test]
+    fn loss_and_gradient_are_those_of_the_formula() {
+        let isa = Isa::detect();
+        for classes in [1, 2, 15, 16, 17, 33, 1000] {
+            let rows = 3;
+            let logits: Vec<f32> = (0..rows).flat_map(|seed| row(classes, seed)).collect();
+            let labels: Vec<u32> = (0..rows).map(|row| (row * 5 % classes) as u32).collect();
+            let (mut losses, mut gradient) = (vec![0.0; rows], vec![0.0; logits.len()]);
+            cross_entropy(isa, classes, &logits, &labels, 0.5, &mut losses, &mut gradient);
+            for (n, logits) in logits.chunks(classes).enumerate() {
+                let logits: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+                let label = labels[n] as usize;
+                let expected = formula(&logits, label);
+                assert!((f64::from(losses[n]) - expected).abs() < 1e-6 * expected.max(1.0));
+                for c in 0..classes {
+                    let step = 1e-5;
+                    let (mut above, mut below) = (logits.clone(), logits.clone());
+                    above[c] += step;
+                    below[c] -= step;
+                    let slope = (formula(&above, label) - formula(&below, label)) / (2.0 * step);
+                    let found = f64::from(gradient[n * classes + c]);
+                    assert!((found - 0.5 * slope).abs() < 1e-6, "class {c} of {classes}: {found}, {slope}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn probabilities_sum_to_one_and_do_not_move_with_the_logits() {
+        for shift in [0.0, 1e4, -1e4] {
+            let logits: Vec<f32> = row(10, 1).iter().map(|logit| logit + shift).collect();
+            let mut probabilities = vec![0.0; 10];
+            softmax(Isa::detect(), 10, &logits, &mut probabilities);
+            assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            let mut unmoved = vec![0.0; 10];
+            softmax(Isa::detect(), 10, &row(10, 1), &mut unmoved);
+            for (moved, unmoved) in probabilities.iter().zip(&unmoved) {
+                assert!((moved - unmoved).abs() < 1e-3 * unmoved, "{moved} {unmoved}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_gives_a_loss_that_is_not_finite() {
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 3, 16] {
+                for label in [0, 3] {
+                    let mut logits = row(17, 0);
+                    logits[place] = poison;
+                    let (mut loss, mut gradient) = ([0.0], [0.0; 17]);
+                    cross_entropy(Isa::detect(), 17, &logits, &[label], 1.0, &mut loss, &mut gradient);
+                    assert!(!loss[0].is_finite(), "{poison} at {place}: {}", loss[0]);
+                }
+            }
+            let (mut loss, mut gradient) = ([0.0], [0.0; 4]);
+            cross_entropy(Isa::detect(), 4, &[poison; 4], &[1], 1.0, &mut loss, &mut gradient);
+            assert!(!loss[0].is_finite());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "expected a label below 4, found 4")]
+    fn a_label_outside_of_the_classes_is_refused() {
+        cross_entropy(Isa::detect(), 4, &[0.0; 4], &[4], 1.0, &mut [0.0], &mut [0.0; 4]);
+    }
+}

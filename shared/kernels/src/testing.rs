@@ -11,6 +11,13 @@ pub(crate) fn vector_isas() -> Vec<Isa> {
     isas
 }
 
+/// The scalar reference and all of [`vector_isas`].
+pub(crate) fn all_isas() -> Vec<Isa> {
+    let mut isas = vec![Isa::scalar()];
+    isas.extend(vector_isas());
+    isas
+}
+
 /// One inline pool.
 pub(crate) fn one_thread() -> Pool {
     Pool::new(1).expect("one thread starts none")

@@ -91,6 +91,33 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn select_equal(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+        unsafe {
+            let low = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0);
+            let high = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1);
+            Vector(_mm256_blendv_ps(no.0, yes.0, low), _mm256_blendv_ps(no.1, yes.1, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Vector {
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            let low = _mm256_cvtepu8_epi32(bytes);
+            let high = _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes));
+            Vector(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, value: Vector) {
+        unsafe {
+            // Packing works within 128-bit halves, so it leaves the quarters in the order 0, 2, 1, 3.
+            let words = _mm256_packs_epi32(_mm256_cvttps_epi32(value.0), _mm256_cvttps_epi32(value.1));
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let (low, high) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.cast(), _mm_packus_epi16(low, high));
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, from: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }

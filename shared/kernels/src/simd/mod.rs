@@ -71,6 +71,20 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// In each lane `yes` where `a > b`, else `no` (also where either is not a number).
     fn select_greater(self, a: Self::Vector, b: Self::Vector, yes: Self::Vector, no: Self::Vector)
     -> Self::Vector;
+    /// In each lane `yes` where `a == b`, else `no`.
+    fn select_equal(self, a: Self::Vector, b: Self::Vector, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+
+    /// Loads 16 bytes as the numbers 0 to 255.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 bytes.
+    unsafe fn load_bytes(self, from: *const u8) -> Self::Vector;
+
+    /// Stores 16 lanes, whole numbers from 0 to 255, as bytes.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 bytes.
+    unsafe fn store_bytes(self, to: *mut u8, value: Self::Vector);
 
     /// The 16 lanes added.
     #[inline(always)]
@@ -102,6 +116,22 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
+    /// 16 bytes of a slice, which must have as many, as the numbers 0 to 255.
+    #[inline(always)]
+    fn read_bytes(self, from: &[u8]) -> Self::Vector {
+        assert!(from.len() >= 16);
+        // SAFETY: length asserted.
+        unsafe { self.load_bytes(from.as_ptr()) }
+    }
+
+    /// 16 lanes, whole numbers from 0 to 255, into a slice, which must have as many bytes.
+    #[inline(always)]
+    fn write_bytes(self, to: &mut [u8], value: Self::Vector) {
+        assert!(to.len() >= 16);
+        // SAFETY: length asserted.
+        unsafe { self.store_bytes(to.as_mut_ptr(), value) }
+    }
+
     /// Asks for the cache line at `from`, which need not be valid.
     fn prefetch(self, from: *const f32);
 }
@@ -114,6 +144,27 @@ pub(crate) trait Kernel {
     fn scalar(self) -> Self::Output;
     /// The same with vectors; implementations must be `#[inline(always)]`.
     fn vectors<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A plain loop that the compiler vectorises by itself: one body for the reference and for vectors.
+pub(crate) trait Loop {
+    /// What it returns.
+    type Output;
+    /// The loop; implementations must be `#[inline(always)]`.
+    fn run(self) -> Self::Output;
+}
+
+impl<L: Loop> Kernel for L {
+    type Output = L::Output;
+
+    fn scalar(self) -> L::Output {
+        self.run()
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, _simd: S) -> L::Output {
+        self.run()
+    }
 }
 
 /// Runs `kernel` on `isa`. The only place with `#[target_feature]`.

@@ -82,5 +82,20 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         each(|lane| if a[lane] > b[lane] { yes[lane] } else { no[lane] })
     }
     #[inline(always)]
+    fn select_equal(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+        each(|lane| if a[lane] == b[lane] { yes[lane] } else { no[lane] })
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Vector {
+        // SAFETY: 16 bytes may be read (caller).
+        let bytes = unsafe { from.cast::<[u8; 16]>().read() };
+        each(|lane| f32::from(bytes[lane]))
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, value: Vector) {
+        // SAFETY: 16 bytes may be written (caller).
+        unsafe { to.cast::<[u8; 16]>().write(value.map(|value| value as u8)) }
+    }
+    #[inline(always)]
     fn prefetch(self, _from: *const f32) {}
 }

@@ -1,0 +1,120 @@
+//! Against the formula in f64, gradients by differences, and every instruction set against the reference.
+
+use super::*;
+use crate::map::Shape;
+use crate::testing::{Guarded, all_isas, assert_close, one_thread, random, vector_isas};
+use proptest::prelude::*;
+
+/// BVLC's constants.
+const BVLC: Lrn = Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
+/// Constants whose window matters at unit size.
+const STRONG: Lrn = Lrn { size: 5, alpha: 2.0, beta: 0.75, k: 1.0 };
+
+/// `y` of one pixel's channels.
+fn formula(lrn: &Lrn, x: &[f64]) -> Vec<f64> {
+    let half = lrn.size / 2;
+    (0..x.len())
+        .map(|c| {
+            let window = &x[c.saturating_sub(half)..x.len().min(c + half + 1)];
+            let squares: f64 = window.iter().map(|x| x * x).sum();
+            let scale = f64::from(lrn.k) + f64::from(lrn.alpha) / lrn.size as f64 * squares;
+            x[c] * scale.powf(-f64::from(lrn.beta))
+        })
+        .collect()
+}
+
+/// A pixel's channels, each with two decimals so that f32 and f64 start alike to 1e-7.
+fn channels_of(count: usize, seed: usize, scale: f64) -> Vec<f64> {
+    (0..count).map(|c| (((c * 7919 + seed * 104_729) % 401) as f64 / 100.0 - 2.0) * scale).collect()
+}
+
+fn one_pixel(channels: usize) -> Shape {
+    Shape { batch: 1, blocks: blocks(channels), height: 1, width: 1 }
+}
+
+fn to_blocks(x: &[f64]) -> Vec<f32> {
+    let mut values = vec![0.0; one_pixel(x.len()).len()];
+    values.iter_mut().zip(x).for_each(|(to, from)| *to = *from as f32);
+    values
+}
+
+#[test]
+fn forward_is_the_formula() {
+    let pool = one_thread();
+    for isa in all_isas() {
+        for (lrn, size) in [
+            (BVLC, 100.0),
+            (STRONG, 1.0),
+            (Lrn { size: 1, ..STRONG }, 1.0),
+            (Lrn { size: 31, ..STRONG }, 1.0),
+        ] {
+            for channels in [1, 2, 15, 16, 17, 24, 64] {
+                let x = channels_of(channels, 1, size);
+                let (shape, input) = (one_pixel(channels), to_blocks(&x));
+                let mut output = vec![9.0; shape.len()];
+                lrn.forward(
+                    isa,
+                    &pool,
+                    Map::whole(&input, shape),
+                    channels,
+                    MapMut::whole(&mut output, shape),
+                );
+                for (c, expected) in formula(&lrn, &x).into_iter().enumerate() {
+                    let error = (f64::from(output[c]) - expected).abs() / expected.abs().max(1e-3);
+                    assert!(error < 2e-6, "{lrn:?} channel {c} of {channels}, {}: {error:e}", isa.name());
+                }
+                assert!(output[channels..].iter().all(|&value| value == 0.0), "padding lanes stay zero");
+            }
+        }
+    }
+}
+
+#[test]
+fn backward_matches_differences_of_the_formula() {
+    let pool = one_thread();
+    for isa in all_isas() {
+        for (lrn, size) in [(BVLC, 100.0), (STRONG, 1.0), (Lrn { size: 3, k: 2.0, ..STRONG }, 1.0)] {
+            for channels in [1, 3, 16, 17, 40] {
+                let x = channels_of(channels, 2, size);
+                let dy = channels_of(channels, 3, 1.0);
+                let shape = one_pixel(channels);
+                let (input, output_gradient) = (to_blocks(&x), to_blocks(&dy));
+                let mut gradient = vec![9.0; shape.len()];
+                lrn.backward(
+                    isa,
+                    &pool,
+                    Map::whole(&input, shape),
+                    Map::whole(&output_gradient, shape),
+                    channels,
+                    MapMut::whole(&mut gradient, shape),
+                );
+                let loss =
+                    |x: &[f64]| -> f64 { formula(&lrn, x).iter().zip(&dy).map(|(y, dy)| y * dy).sum() };
+                for c in 0..channels {
+                    let step = 1e-5 * size;
+                    let (mut above, mut below) = (x.clone(), x.clone());
+                    above[c] += step;
+                    below[c] -= step;
+                    let expected = (loss(&above) - loss(&below)) / (2.0 * step);
+                    let error = (f64::from(gradient[c]) - expected).abs();
+                    assert!(error < 1e-5, "{lrn:?} channel {c} of {channels}, {}: {error:e}", isa.name());
+                }
+                assert!(gradient[channels..].iter().all(|&value| value == 0.0), "padding lanes stay zero");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "beta 0.75")]
+fn another_exponent_is_refused() {
+    let shape = one_pixel(16);
+    let lrn = Lrn { beta: 0.5, ..BVLC };
+    lrn.forward(
+        Isa::scalar(),
+        &Pool::new(1).unwrap(),
+        Map::whole(&[0.0; 16], shape),
+        16,
+        MapMut::whole(&mut [0.0; 16], shape),
+    );
+}

@@ -1,0 +1,144 @@
+//! Average pooling, forward and backward.
+
+use super::{Windows, check_shapes, reference};
+use crate::map::{LANES, Map, MapMut, Shape};
+use crate::planes::Planes;
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::{Isa, Pool};
+
+/// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
+/// than the map, averages the pixels that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AveragePool {
+    /// Side of the window, at least 1.
+    pub kernel: usize,
+    /// Distance between windows, 1..=kernel.
+    pub stride: usize,
+}
+
+impl AveragePool {
+    /// Side of the output for a side of `len` input pixels.
+    pub fn output_size(&self, len: usize) -> usize {
+        self.windows(len).count()
+    }
+
+    /// Writes the means.
+    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut) {
+        self.check((input.shape, input.count), (output.shape, output.count));
+        let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
+        let (batch, count) = (output.shape.batch, output.count);
+        let outputs = Planes::new(output);
+        pool.run(batch * count, |task| {
+            let (image, block) = (task / count, task % count);
+            // SAFETY: every task has a block of its own.
+            let to = unsafe { outputs.plane(image, block) };
+            dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to });
+        });
+    }
+
+    /// Spreads each output's gradient evenly over its window; overwrites, or with `accumulate` adds to
+    /// what is there.
+    pub fn backward(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        output_gradient: Map,
+        accumulate: bool,
+        input_gradient: MapMut,
+    ) {
+        let (from, to) = (output_gradient.shape, input_gradient.shape);
+        self.check((to, input_gradient.count), (from, output_gradient.count));
+        let (rows, columns) = (self.windows(to.height), self.windows(to.width));
+        let count = input_gradient.count;
+        let inputs = Planes::new(input_gradient);
+        pool.run(to.batch * count, |task| {
+            let (image, block) = (task / count, task % count);
+            let from = output_gradient.plane(image, block);
+            // SAFETY: every task has a block of its own.
+            let to = unsafe { inputs.plane(image, block) };
+            dispatch(isa, Backward { rows, columns, from, accumulate, to });
+        });
+    }
+
+    fn windows(&self, len: usize) -> Windows {
+        Windows::new(self.kernel, self.stride, 0, len)
+    }
+
+    fn check(&self, from: (Shape, usize), to: (Shape, usize)) {
+        check_shapes(from, to, |len| self.output_size(len));
+    }
+}
+
+/// One block of one image, forward.
+struct Forward<'a> {
+    rows: Windows,
+    columns: Windows,
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        reference::average_forward(self.rows, self.columns, self.from, self.to);
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Forward { rows, columns, from, to } = self;
+        let width = columns.count();
+        for y in 0..rows.count() {
+            for x in 0..width {
+                let (ys, xs) = (rows.taps(y), columns.taps(x));
+                let mut sum = simd.zero();
+                for ky in ys.clone() {
+                    let line = rows.input(y, ky) * columns.len + columns.input(x, xs.start);
+                    for pixel in from[line * LANES..][..xs.len() * LANES].chunks_exact(LANES) {
+                        sum = simd.add(sum, simd.read(pixel));
+                    }
+                }
+                let area = simd.splat((ys.len() * xs.len()) as f32);
+                simd.write(&mut to[(y * width + x) * LANES..], simd.div(sum, area));
+            }
+        }
+    }
+}
+
+/// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
+/// it is written once.
+struct Backward<'a> {
+    rows: Windows,
+    columns: Windows,
+    from: &'a [f32],
+    accumulate: bool,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.to);
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Backward { rows, columns, from, accumulate, to } = self;
+        let width = columns.count();
+        for iy in 0..rows.len {
+            for ix in 0..columns.len {
+                let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
+                let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
+                for y in rows.over(iy) {
+                    for x in columns.over(ix) {
+                        let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
+                        let gradient = simd.read(&from[(y * width + x) * LANES..]);
+                        sum = simd.mul_add(gradient, simd.splat(1.0 / area), sum);
+                    }
+                }
+                simd.write(pixel, sum);
+            }
+        }
+    }
+}

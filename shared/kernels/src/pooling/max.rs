@@ -1,0 +1,184 @@
+//! Max pooling, forward with the winners' positions and backward from them.
+
+use super::{Windows, check_shapes, reference};
+use crate::disjoint::Disjoint;
+use crate::map::{LANES, Map, MapMut, Shape};
+use crate::planes::Planes;
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::{Isa, Pool};
+
+/// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
+/// gradient. A NaN is greater than nothing: it only wins where it comes first in its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Side of the window, 1..=16.
+    pub kernel: usize,
+    /// Distance between windows, 1..=kernel.
+    pub stride: usize,
+    /// Pixels by which the first window starts before the map, less than the kernel.
+    pub padding: usize,
+}
+
+impl MaxPool {
+    /// Side of the output for a side of `len` input pixels.
+    pub fn output_size(&self, len: usize) -> usize {
+        self.windows(len).count()
+    }
+
+    /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
+    /// blocks) the winner's position inside its window, `ky * kernel + kx`.
+    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut, indices: &mut [u8]) {
+        self.check((input.shape, input.count), (output.shape, output.count), indices.len());
+        let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
+        let (batch, count, plane) = (output.shape.batch, output.count, output.shape.plane());
+        let (outputs, positions) = (Planes::new(output), Disjoint::new(indices));
+        pool.run(batch * count, |task| {
+            let (image, block) = (task / count, task % count);
+            // SAFETY: every task has a block of its own.
+            let (to, indices) = unsafe { (outputs.plane(image, block), positions.part(task * plane, plane)) };
+            dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to, indices });
+        });
+    }
+
+    /// Gives each output's gradient to the pixel that `indices` names, and adds up where windows overlap.
+    /// The rest becomes zero, or with `accumulate` everything is added to what is there.
+    pub fn backward(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        output_gradient: Map,
+        indices: &[u8],
+        accumulate: bool,
+        input_gradient: MapMut,
+    ) {
+        let (from, to) = (output_gradient.shape, input_gradient.shape);
+        self.check((to, input_gradient.count), (from, output_gradient.count), indices.len());
+        let (rows, columns) = (self.windows(to.height), self.windows(to.width));
+        let (count, plane) = (input_gradient.count, from.plane());
+        let inputs = Planes::new(input_gradient);
+        pool.run(to.batch * count, |task| {
+            let (image, block) = (task / count, task % count);
+            let from = output_gradient.plane(image, block);
+            let indices = &indices[task * plane..][..plane];
+            // SAFETY: every task has a block of its own.
+            let to = unsafe { inputs.plane(image, block) };
+            dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
+        });
+    }
+
+    fn windows(&self, len: usize) -> Windows {
+        assert!(
+            self.kernel <= 16,
+            "max pooling: expected a kernel of at most 16, found {}: a position in a window is one byte",
+            self.kernel
+        );
+        Windows::new(self.kernel, self.stride, self.padding, len)
+    }
+
+    fn check(&self, from: (Shape, usize), to: (Shape, usize), indices: usize) {
+        check_shapes(from, to, |len| self.output_size(len));
+        let values = to.0.batch * to.1 * to.0.plane();
+        assert!(
+            indices == values,
+            "max pooling: expected one index for each of {values} outputs, found {indices}"
+        );
+    }
+}
+
+/// Positions in a window as floats, to be broadcast from memory: lanes are compared as floats.
+const POSITIONS: [f32; 256] = {
+    let mut positions = [0.0; 256];
+    let mut position = 0;
+    while position < 256 {
+        positions[position] = position as f32;
+        position += 1;
+    }
+    positions
+};
+
+/// One block of one image, forward.
+struct Forward<'a> {
+    rows: Windows,
+    columns: Windows,
+    from: &'a [f32],
+    to: &'a mut [f32],
+    indices: &'a mut [u8],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        reference::max_forward(self.rows, self.columns, self.from, self.to, self.indices);
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Forward { rows, columns, from, to, indices } = self;
+        let width = columns.count();
+        for y in 0..rows.count() {
+            for x in 0..width {
+                let (ys, xs) = (rows.taps(y), columns.taps(x));
+                let corner = rows.input(y, ys.start) * columns.len + columns.input(x, xs.start);
+                let mut index = simd.splat(POSITIONS[ys.start * rows.kernel + xs.start]);
+                let mut best = simd.read(&from[corner * LANES..]);
+                for (row, ky) in ys.enumerate() {
+                    let line = &from[(corner + row * columns.len) * LANES..][..xs.len() * LANES];
+                    for (pixel, kx) in line.chunks_exact(LANES).zip(xs.clone()) {
+                        let value = simd.read(pixel);
+                        let position = simd.splat(POSITIONS[ky * rows.kernel + kx]);
+                        index = simd.select_greater(value, best, position, index);
+                        best = simd.select_greater(value, best, value, best);
+                    }
+                }
+                let place = (y * width + x) * LANES;
+                simd.write(&mut to[place..], best);
+                simd.write_bytes(&mut indices[place..], index);
+            }
+        }
+    }
+}
+
+/// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
+/// it is written once.
+struct Backward<'a> {
+    rows: Windows,
+    columns: Windows,
+    from: &'a [f32],
+    indices: &'a [u8],
+    accumulate: bool,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        reference::max_backward(rows, columns, from, indices, accumulate, to);
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        let width = columns.count();
+        for iy in 0..rows.len {
+            for ix in 0..columns.len {
+                let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
+                let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
+                let xs = columns.over(ix);
+                for y in rows.over(iy) {
+                    let position = rows.tap(y, iy) * rows.kernel;
+                    for x in xs.clone() {
+                        let place = (y * width + x) * LANES;
+                        let index = simd.read_bytes(&indices[place..]);
+                        let here = simd.splat(POSITIONS[position + columns.tap(x, ix)]);
+                        let gradient = simd.read(&from[place..]);
+                        sum = simd.add(sum, simd.select_equal(index, here, gradient, simd.zero()));
+                    }
+                }
+                simd.write(pixel, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Hand-made cases, gradients by differences, and every instruction set against the reference.
+
+use super::*;
+use crate::map::{LANES, Map, MapMut};
+use crate::testing::{Guarded, all_isas, assert_close, random, vector_isas};
+use crate::{Isa, Pool};
+use proptest::prelude::*;
+
+/// GoogLeNet's max pool between stages.
+const HALVE: MaxPool = MaxPool { kernel: 3, stride: 2, padding: 0 };
+/// GoogLeNet's max pool inside a module.
+const BRANCH: MaxPool = MaxPool { kernel: 3, stride: 1, padding: 1 };
+/// GoogLeNet's average pool in front of an auxiliary head.
+const AUXILIARY: AveragePool = AveragePool { kernel: 5, stride: 3 };
+
+fn pool() -> Pool {
+    Pool::new(2).unwrap()
+}
+
+fn of_size(side: usize) -> Shape {
+    Shape { batch: 1, blocks: 1, height: side, width: side }
+}
+
+/// The pixels along one side that a window covers.
+fn pixels(windows: Windows, window: usize) -> Range<usize> {
+    let taps = windows.taps(window);
+    windows.input(window, taps.start)..windows.input(window, taps.end)
+}
+
+#[test]
+fn googlenet_halves_down_to_seven() {
+    let sizes: Vec<usize> =
+        std::iter::successors(Some(112), |&len| (len > 7).then(|| HALVE.output_size(len))).collect();
+    assert_eq!(sizes, [112, 56, 28, 14, 7]);
+    for len in 1..40 {
+        assert_eq!(BRANCH.output_size(len), len);
+    }
+    let windows = Windows::new(3, 2, 0, 112);
+    assert_eq!(pixels(windows, 55), 110..112, "the last window hangs over the border");
+}
+
+#[test]
+fn auxiliary_windows_overlap_and_clip() {
+    let windows = Windows::new(5, 3, 0, 14);
+    let found: Vec<_> = (0..windows.count()).map(|window| pixels(windows, window)).collect();
+    assert_eq!(found, [0..5, 3..8, 6..11, 9..14]);
+    assert_eq!(AUXILIARY.output_size(4), 1, "a smaller map is one window");
+    assert_eq!(AUXILIARY.output_size(0), 0);
+    assert_eq!(AveragePool { kernel: 7, stride: 1 }.output_size(7), 1);
+}
+
+#[test]
+fn a_window_that_starts_in_the_right_padding_is_dropped() {
+    // Starts at -1, 1, 3: the third would see nothing but padding.
+    let pool = MaxPool { kernel: 2, stride: 2, padding: 1 };
+    assert_eq!(pool.output_size(3), 2);
+    // Starts at -1, 1, 3: the third sees the fourth pixel.
+    assert_eq!(pool.output_size(4), 3);
+}
+
+#[test]
+#[should_panic(expected = "so that no window is empty")]
+fn windows_with_gaps_are_refused() {
+    MaxPool { kernel: 1, stride: 2, padding: 0 }.output_size(4);
+}
+
+#[test]
+fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
+    let shape = of_size(5);
+    let to = of_size(HALVE.output_size(5));
+    for isa in all_isas() {
+        for (fill, expected) in [(3.0, 3.0), (f32::NEG_INFINITY, f32::NEG_INFINITY)] {
+            let input = vec![fill; shape.len()];
+            let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
+            HALVE.forward(
+                isa,
+                &pool(),
+                Map::whole(&input, shape),
+                MapMut::whole(&mut output, to),
+                &mut indices,
+            );
+            assert!(output.iter().all(|&value| value == expected), "{}", isa.name());
+            assert!(indices.iter().all(|&index| index == 0), "{}", isa.name());
+        }
+        let mut input = vec![1.0_f32; shape.len()];
+        input[0] = f32::NAN; // first of its window: stays
+        input[(4 * 5 + 4) * LANES] = f32::NAN; // last of its window: loses
+        let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
+        HALVE.forward(isa, &pool(), Map::whole(&input, shape), MapMut::whole(&mut output, to), &mut indices);
+        assert!(output[0].is_nan() && indices[0] == 0, "{}", isa.name());
+        assert!(output[1..].iter().all(|&value| value == 1.0), "{}", isa.name());
+    }
+}
+
+#[test]
+fn the_branch_pool_never_sees_its_padding() {
+    let shape = of_size(3);
+    let input = vec![-2.0; shape.len()];
+    for isa in all_isas() {
+        let (mut output, mut indices) = (vec![0.0; shape.len()], vec![9; shape.len()]);
+        BRANCH.forward(
+            isa,
+            &pool(),
+            Map::whole(&input, shape),
+            MapMut::whole(&mut output, shape),
+            &mut indices,
+        );
+        assert!(output.iter().all(|&value| value == -2.0), "{}", isa.name());
+        let first: Vec<u8> = indices.chunks(LANES).map(|lanes| lanes[0]).collect();
+        assert_eq!(first, [4, 3, 3, 1, 0, 0, 1, 0, 0], "{}", isa.name());
+    }
+}
+
+#[test]
+fn gradients_match_differences() {
+    // Values a whole apart and steps of a quarter: no maximum changes hands, so differences are exact.
+    let shape = Shape { batch: 1, blocks: 1, height: 6, width: 5 };
+    let input: Vec<f32> = (0..shape.len()).map(|i| ((i * 37) % shape.len()) as f32).collect();
+    let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2 }];
+    for isa in all_isas() {
+        for max in max {
+            let to = Shape { height: max.output_size(6), width: max.output_size(5), ..shape };
+            let weights: Vec<f32> = (0..to.len()).map(|i| (i % 7) as f32 - 3.0).collect();
+            let mut indices = vec![0; to.len()];
+            let mut forward = |input: &[f32]| {
+                let mut output = vec![0.0; to.len()];
+                max.forward(
+                    isa,
+                    &pool(),
+                    Map::whole(input, shape),
+                    MapMut::whole(&mut output, to),
+                    &mut indices,
+                );
+                dot(&weights, &output)
+            };
+            let expected = differences(&input, &mut forward);
+            forward(&input);
+            let mut gradient = vec![9.0; shape.len()];
+            let to_input = MapMut::whole(&mut gradient, shape);
+            max.backward(isa, &pool(), Map::whole(&weights, to), &indices, false, to_input);
+            assert_eq!(gradient, expected, "{max:?} {}", isa.name());
+        }
+        for average in [AUXILIARY, AveragePool { kernel: 2, stride: 1 }, AveragePool { kernel: 9, stride: 1 }]
+        {
+            let to = Shape { height: average.output_size(6), width: average.output_size(5), ..shape };
+            let weights: Vec<f32> = (0..to.len()).map(|i| (i % 7) as f32 - 3.0).collect();
+            let expected = differences(&input, &mut |input: &[f32]| {
+                let mut output = vec![0.0; to.len()];
+                average.forward(isa, &pool(), Map::whole(input, shape), MapMut::whole(&mut output, to));
+                dot(&weights, &output)
+            });
+            let mut gradient = vec![9.0; shape.len()];
+            let to_input = MapMut::whole(&mut gradient, shape);
+            average.backward(isa, &pool(), Map::whole(&weights, to), false, to_input);
+            for (found, expected) in gradient.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-3, "{average:?} {}: {found} {expected}", isa.name());
+            }
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+fn differences(input: &[f32], function: &mut dyn FnMut(&[f32]) -> f64) -> Vec<f32> {
+    const STEP: f32 = 0.25;
+    let mut input = input.to_vec();
+    (0..input.len())
+        .map(|i| {
+            let value = input[i];
+            input[i] = value + STEP;
+            let above = function(&input);
+            input[i] = value - STEP;
+            let below = function(&input);
+            input[i] = value;
+            ((above - below) / f64::from(2.0 * STEP)) as f32
+        })
+        .collect()
+}
+
+/// A pooling of a map that lies inside a larger buffer, into blocks of another.
+#[derive(Clone, Debug)]
+struct Sample {
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    from: Shape,
+    first: usize,
+    count: usize,
+    levels: u32,
+    seed: u32,
+    threads: usize,
+}
+
+fn samples() -> impl Strategy<Value = Sample> {
+    let window = (1..=5usize).prop_flat_map(|kernel| (Just(kernel), 1..=kernel, 0..kernel));
+    let map = (0..3usize, 0..3usize, 0..3usize, 0..2usize, 0..12usize, 0..12usize);
+    (window, map, 1..6u32, any::<u32>(), 1..3usize).prop_map(|(window, map, levels, seed, threads)| {
+        let (kernel, stride, padding) = window;
+        let (batch, first, count, behind, height, width) = map;
+        let from = Shape { batch, blocks: first + count + behind, height, width };
+        Sample { kernel, stride, padding, from, first, count, levels, seed, threads }
+    })
+}
+
+impl Sample {
+    /// Input values with many ties.
+    fn input(&self) -> Vec<f32> {
+        let levels = self.levels as f32;
+        random(self.from.len(), self.seed.into()).iter().map(|value| (value * levels).round()).collect()
+    }
+
+    fn output_shape(&self, output_size: impl Fn(usize) -> usize) -> Shape {
+        Shape {
+            blocks: self.count + 1,
+            height: output_size(self.from.height),
+            width: output_size(self.from.width),
+            ..self.from
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn max_pooling_is_that_of_the_reference(sample in samples()) {
+        let Sample { kernel, stride, padding, from, first, count, seed, threads, .. } = sample;
+        let pool = Pool::new(threads).unwrap();
+        let max = MaxPool { kernel, stride, padding };
+        let input = sample.input();
+        let to = sample.output_shape(|len| max.output_size(len));
+        let values = to.batch * count * to.plane();
+        let gradient = random(to.len(), !seed as u64);
+        let run = |isa: Isa, accumulate: bool| {
+            let mut output = Guarded::new(to.len(), 7.0);
+            let mut indices = vec![77; values];
+            let map = Map::slice(&input, from, first, count);
+            max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), &mut indices);
+            let mut back = Guarded::new(from.len(), 0.5);
+            let map = Map::slice(&gradient, to, 1, count);
+            let into = MapMut::slice(back.values(), from, first, count);
+            max.backward(isa, &pool, map, &indices, accumulate, into);
+            output.check(isa.name());
+            back.check(isa.name());
+            (output.values().to_vec(), indices, back.values().to_vec())
+        };
+        for accumulate in [false, true] {
+            let expected = run(Isa::scalar(), accumulate);
+            for isa in vector_isas() {
+                let found = run(isa, accumulate);
+                let name = format!("max pool {sample:?} {}", isa.name());
+                prop_assert_eq!(&found.0, &expected.0, "{}", name);
+                prop_assert_eq!(&found.1, &expected.1, "{}", name);
+                assert_close(&name, &found.2, &expected.2, 1e-5, 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn average_pooling_is_that_of_the_reference(sample in samples()) {
+        let Sample { kernel, stride, from, first, count, seed, threads, .. } = sample;
+        let pool = Pool::new(threads).unwrap();
+        let average = AveragePool { kernel, stride };
+        let input = random(from.len(), seed.into());
+        let to = sample.output_shape(|len| average.output_size(len));
+        let gradient = random(to.len(), !seed as u64);
+        let run = |isa: Isa, accumulate: bool| {
+            let mut output = Guarded::new(to.len(), 7.0);
+            let map = Map::slice(&input, from, first, count);
+            average.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count));
+            let mut back = Guarded::new(from.len(), 0.5);
+            let map = Map::slice(&gradient, to, 1, count);
+            average.backward(isa, &pool, map, accumulate, MapMut::slice(back.values(), from, first, count));
+            output.check(isa.name());
+            back.check(isa.name());
+            (output.values().to_vec(), back.values().to_vec())
+        };
+        for accumulate in [false, true] {
+            let expected = run(Isa::scalar(), accumulate);
+            for isa in vector_isas() {
+                let found = run(isa, accumulate);
+                let name = format!("average pool {sample:?} {}", isa.name());
+                assert_close(&name, &found.0, &expected.0, 1e-5, 0.1);
+                assert_close(&name, &found.1, &expected.1, 1e-5, 0.1);
+            }
+        }
+    }
+}
