@@ -1,5 +1,7 @@
 //! Logs: lines for people by default, JSON with a flag, always on stderr. `RUST_LOG` filters as usual.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoLocal};
 
 /// Flags of every long-running process.
@@ -18,6 +20,8 @@ pub fn start(flags: &LogFlags) {
     let _ = if flags.log_json {
         lines.json().flatten_event(true).try_init()
     } else {
+        // Colours are for eyes: a file must not hold them. On a terminal the library minds NO_COLOR.
+        let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
         lines.with_target(false).with_timer(ChronoLocal::new("%H:%M:%S%.3f".into())).try_init()
     };
 }
