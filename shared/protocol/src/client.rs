@@ -1,65 +1,100 @@
-//! Clients.
-use crate::*;
-use tokio::sync::mpsc;
+//! The clients. Both are cheap to clone; clones share one connection.
 
-/// Calls the coordinator.
+mod coordinator;
+mod fetch;
+mod push;
+mod shards;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tonic::{Response, Status, transport::Channel};
+
+pub use coordinator::CoordinatorClient;
+pub use shards::ShardClient;
+
+use crate::{
+    ClientError, Patience,
+    convert::{Answer, FieldError},
+    retry::{Attempts, Failure},
+    transport,
+};
+
+/// A connection to one server, with what is needed to call it patiently. It reconnects by itself.
 #[derive(Clone, Debug)]
-pub struct CoordinatorClient {}
-#[allow(missing_docs, unused)]
-impl CoordinatorClient {
-    pub async fn connect(address: &str, patience: Patience) -> Result<CoordinatorClient, ClientError> {
-        todo!()
-    }
-    pub async fn join(&self, request: JoinRequest) -> Result<JoinReply, ClientError> {
-        todo!()
-    }
-    pub async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
-        todo!()
-    }
-    pub async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
-        todo!()
-    }
-    pub async fn register(&self, request: RegisterRequest) -> Result<RegisterReply, ClientError> {
-        todo!()
-    }
-    pub async fn status(&self) -> Result<RunStatus, ClientError> {
-        todo!()
-    }
+struct Link {
+    address: Arc<str>,
+    channel: Channel,
+    patience: Patience,
 }
 
-/// Calls the shards of one process.
-#[derive(Clone, Debug)]
-pub struct ShardClient {}
-#[allow(missing_docs, unused)]
-impl ShardClient {
-    pub async fn connect(address: &str, patience: Patience) -> Result<ShardClient, ClientError> {
-        todo!()
+impl Link {
+    /// Connects to `address`, waiting for the server to be there.
+    async fn connect(address: &str, patience: Patience) -> Result<Link, ClientError> {
+        let endpoint = transport::endpoint(address, patience.connecting)?;
+        let mut attempts = Attempts::new(address, &patience);
+        loop {
+            match endpoint.connect().await {
+                Ok(channel) => {
+                    attempts.progress();
+                    return Ok(Link::with_channel(address, channel, patience));
+                }
+                Err(error) => {
+                    let status = Status::from_error(Box::new(error));
+                    attempts.after(Failure::of(&status, address, "connect")).await?;
+                }
+            }
+        }
     }
-    pub async fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, ClientError> {
-        todo!()
+
+    /// A link over any channel, as of a simulated network.
+    fn with_channel(address: &str, channel: Channel, patience: Patience) -> Link {
+        Link { address: address.into(), channel, patience }
     }
-    pub async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
-        todo!()
+
+    fn attempts(&self) -> Attempts<'_> {
+        Attempts::new(&self.address, &self.patience)
     }
-    pub async fn status(&self) -> Result<Vec<ShardStatus>, ClientError> {
-        todo!()
-    }
-    pub async fn push(
+
+    /// One attempt of something: its result within the deadline.
+    async fn within<T>(
         &self,
-        wire: Wire,
-        pushes: mpsc::Receiver<BlockPush>,
-        replies: mpsc::Sender<PushReply>,
-    ) -> Result<(), ClientError> {
-        todo!()
+        call: &'static str,
+        deadline: Duration,
+        attempt: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        match timeout(deadline, attempt).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Failure::of(&status, &self.address, call)),
+            Err(_) => Err(Failure::silence(deadline)),
+        }
     }
-    pub async fn fetch(
+
+    /// A call with one answer, attempted until there is one.
+    async fn call<Reply, T, Attempt>(
         &self,
-        wire: Wire,
-        shard: u32,
-        blocks: Vec<u32>,
-        kind: Kind,
-        values: mpsc::Sender<BlockValues>,
-    ) -> Result<(), ClientError> {
-        todo!()
+        call: &'static str,
+        deadline: Duration,
+        mut attempt: impl FnMut() -> Attempt,
+    ) -> Result<T, ClientError>
+    where
+        Attempt: Future<Output = Result<Response<Reply>, Status>>,
+        Answer<T>: TryFrom<Reply, Error = FieldError>,
+    {
+        let mut attempts = self.attempts();
+        loop {
+            match self.within(call, deadline, attempt()).await {
+                Ok(reply) => {
+                    attempts.progress();
+                    let answer = Answer::<T>::try_from(reply).map_err(|error| ClientError::Unusable {
+                        address: self.address.to_string(),
+                        call,
+                        reason: error.to_string(),
+                    })?;
+                    return answer.map_err(ClientError::Refused);
+                }
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
     }
 }

@@ -30,7 +30,9 @@ pub enum ClientError {
         reason: String,
     },
     /// The answer does not say what it should, or the other side does not know the call.
-    #[error("{address} answered {call} with something unusable: {reason}; check that both sides are the same version")]
+    #[error(
+        "{address} answered {call} with something unusable: {reason}; check that both sides are the same version"
+    )]
     Unusable {
         /// Where the server is.
         address: String,

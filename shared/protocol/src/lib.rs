@@ -9,11 +9,20 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod convert;
 mod error;
 pub mod messages;
 mod retry;
 mod server;
 pub mod service;
+mod transport;
+mod wire;
+
+/// Generated from `proto/downpour/v1`.
+#[allow(missing_docs, clippy::all, reason = "generated; documented in the proto files")]
+mod proto {
+    tonic::include_proto!("downpour.v1");
+}
 
 pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};

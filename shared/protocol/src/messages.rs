@@ -27,7 +27,9 @@ pub enum Refusal {
 }
 
 /// Identifies a block's state: never goes back. A shard restored from a file starts a new generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Version {
     /// Raised by every restore of the shard.
     pub generation: u64,

@@ -1,13 +1,219 @@
-//! Patience.
-use std::time::Duration;
-/// How long to wait for what.
+//! Retry, in one place: what is tried again, after which pause, for how long, and what is said meanwhile.
+
+use std::{
+    collections::hash_map::RandomState,
+    error::Error,
+    fmt::Display,
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
+
+use parameters::random;
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use crate::ClientError;
+
+/// Trouble that lasts is told again this often.
+const REMINDER: Duration = Duration::from_secs(15);
+
+/// How long to wait for what, before trying again and before giving up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// How long a server may be out of reach before the call gives up.
+    /// How long a server may be out of reach, or a stream without progress, before a call gives up (5 minutes).
     pub give_up_after: Duration,
+    /// Pause after the first failure; each further one doubles it (50 ms).
+    pub first_pause: Duration,
+    /// Longest pause (5 s).
+    pub longest_pause: Duration,
+    /// Deadline of one attempt to connect (5 s).
+    pub connecting: Duration,
+    /// Deadline of one attempt of a control call (10 s).
+    pub control: Duration,
+    /// Deadline of one attempt of an order, behind which a file is written (120 s).
+    pub order: Duration,
+    /// How long a stream may stand still while something is outstanding (60 s).
+    pub stall: Duration,
+    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not come back all at once.
+    pub jitter: u64,
 }
+
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { give_up_after: Duration::from_secs(300) }
+        Patience {
+            give_up_after: Duration::from_secs(300),
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(5),
+            connecting: Duration::from_secs(5),
+            control: Duration::from_secs(10),
+            order: Duration::from_secs(120),
+            stall: Duration::from_secs(60),
+            // The standard library's only source of randomness: the keys of its hash maps.
+            jitter: RandomState::new().build_hasher().finish(),
+        }
+    }
+}
+
+impl Patience {
+    /// The pause behind the failure of that number, from 0: between half and all of a doubling step.
+    fn pause(&self, failure: u32) -> Duration {
+        let step = self.first_pause.saturating_mul(1 << failure.min(20)).min(self.longest_pause);
+        let word = random::stream(self.jitter, "pause", &[u64::from(failure)]).next_u32();
+        step.mul_f64(0.5 + 0.5 * f64::from(word) / 2f64.powi(32))
+    }
+}
+
+/// What became of one attempt that did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Trouble on the way: another attempt may succeed.
+    Passing(String),
+    /// No attempt will.
+    Final(ClientError),
+}
+
+impl Failure {
+    /// No answer within the deadline.
+    pub(crate) fn silence(deadline: Duration) -> Failure {
+        Failure::Passing(format!("no answer within {} s", deadline.as_secs_f32()))
+    }
+
+    /// Tells passing from final by the status that a call ended with.
+    pub(crate) fn of(status: &Status, address: &str, call: &'static str) -> Failure {
+        let retryable = matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted
+        );
+        match root(status) {
+            // A status with a source was made on this side, out of a broken connection.
+            Some(reason) => Failure::Passing(reason),
+            None if retryable => Failure::Passing(status.message().to_string()),
+            None => {
+                let reason = format!("status {:?}, {}", status.code(), status.message());
+                Failure::unusable(address, call, reason)
+            }
+        }
+    }
+
+    /// The other side does not speak as it should.
+    pub(crate) fn unusable(address: &str, call: &'static str, reason: impl Display) -> Failure {
+        Failure::Final(ClientError::Unusable { address: address.into(), call, reason: reason.to_string() })
+    }
+}
+
+/// The innermost cause, which is the telling one ("connection refused").
+fn root(error: &dyn Error) -> Option<String> {
+    let mut cause = error.source()?;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Some(cause.to_string())
+}
+
+/// The attempts of one call to one server.
+pub(crate) struct Attempts<'a> {
+    address: &'a str,
+    patience: &'a Patience,
+    /// The start, or the newest progress.
+    since: Instant,
+    /// Failures since then.
+    failures: u32,
+    /// When the trouble was told last.
+    told: Option<Instant>,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn new(address: &'a str, patience: &'a Patience) -> Attempts<'a> {
+        Attempts { address, patience, since: Instant::now(), failures: 0, told: None }
+    }
+
+    /// The call moved on: patience starts anew.
+    pub(crate) fn progress(&mut self) {
+        let now = Instant::now();
+        if self.told.take().is_some() {
+            info!("{} answers again after {:.1} s", self.address, (now - self.since).as_secs_f32());
+        }
+        self.since = now;
+        self.failures = 0;
+    }
+
+    /// Waits until the next attempt is due; the error is what the call ends with if there is to be none.
+    pub(crate) async fn after(&mut self, failure: Failure) -> Result<(), ClientError> {
+        let reason = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Passing(reason) => reason,
+        };
+        let now = Instant::now();
+        let waited = now - self.since;
+        if waited >= self.patience.give_up_after {
+            let (address, seconds) = (self.address.into(), waited.as_secs());
+            return Err(ClientError::Unreachable { address, seconds, last: reason });
+        }
+        if self.told.is_none_or(|told| now - told >= REMINDER) {
+            warn!("waiting for {}: {reason}", self.address);
+            self.told = Some(now);
+        }
+        let pause = self.patience.pause(self.failures).min(self.patience.give_up_after - waited);
+        self.failures += 1;
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_differ_by_seed() {
+        let patience = Patience { jitter: 1, ..Patience::default() };
+        for (failure, step) in [(0, 50), (1, 100), (2, 200), (6, 3200), (7, 5000), (40, 5000)] {
+            let pause = patience.pause(failure).as_millis();
+            assert!((step / 2..=step).contains(&pause), "{failure}: {pause} ms");
+        }
+        assert_ne!(patience.pause(3), Patience { jitter: 2, ..patience }.pause(3));
+        assert_ne!(Patience::default().jitter, Patience::default().jitter);
+    }
+
+    #[test]
+    fn a_status_of_the_server_is_final_and_a_broken_connection_is_not() {
+        let of = |status: Status| Failure::of(&status, "here:1", "join");
+        assert!(matches!(of(Status::unavailable("stopping")), Failure::Passing(text) if text == "stopping"));
+        let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by peer");
+        assert!(
+            matches!(of(Status::from_error(Box::new(broken))), Failure::Passing(text) if text == "reset by peer")
+        );
+        let Failure::Final(error) = of(Status::unimplemented("no such call")) else {
+            panic!("expected a final failure");
+        };
+        assert_eq!(
+            error.to_string(),
+            "here:1 answered join with something unusable: status Unimplemented, no such call; check that both \
+             sides are the same version"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_and_starts_anew_with_progress() {
+        let patience = Patience { give_up_after: Duration::from_secs(20), ..Patience::default() };
+        let mut attempts = Attempts::new("here:1", &patience);
+        let start = Instant::now();
+        let mut count = 0;
+        let error = loop {
+            if let Err(error) = attempts.after(Failure::Passing("refused".into())).await {
+                break error;
+            }
+            count += 1;
+        };
+        assert_eq!(start.elapsed().as_secs(), 20);
+        assert!((9..20).contains(&count), "{count} attempts");
+        assert!(
+            error.to_string().starts_with("cannot reach here:1: tried for 20 s, last: refused; check"),
+            "{error}"
+        );
+        attempts.progress();
+        attempts.after(Failure::Passing("refused".into())).await.unwrap();
     }
 }

@@ -1,13 +1,259 @@
-//! Server glue.
-use crate::*;
-use std::{future::Future, sync::Arc};
-use tokio::net::TcpListener;
-/// Serves until `shutdown` is done.
+//! Puts implementations of the two traits on the network.
+
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    select,
+    sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
+    time::sleep,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, async_trait, transport::server::TcpIncoming};
+
+use crate::{
+    Coordinator, Refusal, ServeError, Shards,
+    convert::{
+        Answer,
+        shards::{fetch_reply, kind_of},
+    },
+    messages::*,
+    proto::{self, coordinator_server, shards_server},
+    transport::{self, MESSAGE},
+    wire,
+};
+
+/// Blocks or replies made and not yet taken by the connection. A reader that is slow holds up its own stream.
+const QUEUE: usize = 8;
+
+/// How long calls may go on after shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves what is given on `listener` until `shutdown` is done.
+///
+/// Then no connection is accepted any more, streams of blocks are ended between two blocks (whoever pushes or
+/// fetches comes back to a server that is started again), and calls that have begun are answered, within 5 s.
 pub async fn serve(
-    _listener: TcpListener,
-    _coordinator: Option<Arc<dyn Coordinator>>,
-    _shards: Option<Arc<dyn Shards>>,
-    _shutdown: impl Future<Output = ()> + Send + 'static,
+    listener: TcpListener,
+    coordinator: Option<Arc<dyn Coordinator>>,
+    shards: Option<Arc<dyn Shards>>,
+    shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    todo!()
+    let address = listener.local_addr().map_or_else(|_| "its address".into(), |address| address.to_string());
+    let (stop, stopping) = watch::channel(false);
+    let coordinator = coordinator.map(|service| {
+        coordinator_server::CoordinatorServer::new(CoordinatorService(service))
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE)
+    });
+    let shards = shards.map(|service| {
+        shards_server::ShardsServer::new(ShardsService { shards: service, stopping })
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE)
+    });
+    let (asked, was_asked) = oneshot::channel();
+    let shutdown = async {
+        shutdown.await;
+        stop.send_replace(true);
+        // Nobody listens only if serving has ended already.
+        let _ = asked.send(());
+    };
+    let serving = transport::server()
+        .add_optional_service(coordinator)
+        .add_optional_service(shards)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown);
+    let grace = async {
+        match was_asked.await {
+            Ok(()) => sleep(GRACE).await,
+            Err(_) => pending().await,
+        }
+    };
+    select! {
+        served = serving => served.map_err(|error| ServeError { address, reason: error.to_string() }),
+        () = grace => Ok(()),
+    }
+}
+
+/// The coordinator's calls are short and do not wait, so they are made where they arrive.
+struct CoordinatorService(Arc<dyn Coordinator>);
+
+#[async_trait]
+impl coordinator_server::Coordinator for CoordinatorService {
+    async fn join(&self, request: Request<proto::JoinRequest>) -> Result<Response<proto::JoinReply>, Status> {
+        let request = JoinRequest::try_from(request.into_inner());
+        let answer = request.map_err(Refusal::from).and_then(|request| self.0.join(request));
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn assign(
+        &self,
+        request: Request<proto::AssignRequest>,
+    ) -> Result<Response<proto::AssignReply>, Status> {
+        let member = Member::try_from(request.into_inner());
+        let answer = member.map_err(Refusal::from).and_then(|member| self.0.assign(member));
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn report(
+        &self,
+        request: Request<proto::ReportRequest>,
+    ) -> Result<Response<proto::ReportReply>, Status> {
+        let report = Report::try_from(request.into_inner());
+        let answer = report.map_err(Refusal::from).and_then(|report| self.0.report(report));
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn register(
+        &self,
+        request: Request<proto::RegisterRequest>,
+    ) -> Result<Response<proto::RegisterReply>, Status> {
+        Ok(Response::new(self.0.register(request.into_inner().into()).into()))
+    }
+
+    async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
+        Ok(Response::new(self.0.status().into()))
+    }
+}
+
+struct ShardsService {
+    shards: Arc<dyn Shards>,
+    stopping: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl shards_server::Shards for ShardsService {
+    type PushStream = ReceiverStream<Result<proto::PushReply, Status>>;
+    type FetchStream = ReceiverStream<Result<proto::FetchReply, Status>>;
+
+    async fn adopt(
+        &self,
+        request: Request<proto::AdoptRequest>,
+    ) -> Result<Response<proto::AdoptReply>, Status> {
+        let request = AdoptRequest::try_from(request.into_inner());
+        let shards = self.shards.clone();
+        // An empty shard draws its initial values.
+        let answer = apart(move || shards.adopt(request?)).await;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn push(
+        &self,
+        request: Request<Streaming<proto::PushRequest>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        let (replies, stream) = mpsc::channel(QUEUE);
+        tokio::spawn(answer_pushes(
+            self.shards.clone(),
+            self.stopping.clone(),
+            request.into_inner(),
+            replies,
+        ));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<proto::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let (values, stream) = mpsc::channel(QUEUE);
+        tokio::spawn(send_blocks(self.shards.clone(), self.stopping.clone(), request.into_inner(), values));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn order(
+        &self,
+        request: Request<proto::OrderRequest>,
+    ) -> Result<Response<proto::OrderReply>, Status> {
+        let order = ShardOrder::try_from(request.into_inner());
+        let shards = self.shards.clone();
+        let answer = apart(move || shards.order(order?)).await;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn status(
+        &self,
+        _: Request<proto::ShardStatusRequest>,
+    ) -> Result<Response<proto::ShardStatusReply>, Status> {
+        Ok(Response::new(self.shards.status().into()))
+    }
+}
+
+/// Does what takes long away from the threads that serve the network.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+}
+
+/// Applies the pushes of one stream, one after the other.
+async fn answer_pushes(
+    shards: Arc<dyn Shards>,
+    mut stopping: watch::Receiver<bool>,
+    mut pushes: Streaming<proto::PushRequest>,
+    replies: mpsc::Sender<Result<proto::PushReply, Status>>,
+) {
+    loop {
+        let reply = select! {
+            biased;
+            status = stopped(&mut stopping) => Err(status),
+            push = pushes.message() => match push {
+                Ok(Some(push)) => Ok(answer_push(&*shards, push).into()),
+                Ok(None) => return,
+                Err(status) => Err(status),
+            },
+        };
+        let last = reply.is_err();
+        if replies.send(reply).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+fn answer_push(shards: &dyn Shards, push: proto::PushRequest) -> PushReply {
+    let block = push.block;
+    match BlockPush::try_from(push) {
+        Ok(push) => shards.push(push),
+        Err(error) => PushReply { block, outcome: Err(error.into()), staleness: 0 },
+    }
+}
+
+/// Reads the blocks of one fetch, as fast as they are taken.
+async fn send_blocks(
+    shards: Arc<dyn Shards>,
+    mut stopping: watch::Receiver<bool>,
+    request: proto::FetchRequest,
+    values: mpsc::Sender<Result<proto::FetchReply, Status>>,
+) {
+    let kind = kind_of(request.average_of_evaluation);
+    let format = wire::format(request.wire, "FetchRequest").map_err(Refusal::from);
+    for &block in &request.blocks {
+        // A place first: a block is read when it can be sent, and not older than that.
+        let place = select! {
+            biased;
+            status = stopped(&mut stopping) => {
+                let _ = values.try_send(Err(status));
+                return;
+            }
+            place = values.reserve() => place,
+        };
+        let Ok(place) = place else { return };
+        let reply = format.clone().and_then(|wire| Ok((shards.fetch(request.shard, block, kind)?, wire)));
+        let (reply, last) = match reply {
+            Ok((block, wire)) => (fetch_reply(Ok(block), wire), false),
+            Err(refusal) => (fetch_reply(Err(refusal), Wire::F32), true),
+        };
+        place.send(Ok(reply));
+        if last {
+            return;
+        }
+    }
+}
+
+/// Comes back with what to tell a stream when the server is being stopped.
+async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
+    // The sender goes away only with the server.
+    let _ = stopping.wait_for(|&stopping| stopping).await;
+    Status::unavailable("the server is being stopped")
 }

@@ -1,0 +1,81 @@
+//! Calls to the coordinator.
+
+use tonic::transport::Channel;
+
+use super::Link;
+use crate::{
+    ClientError, Patience,
+    messages::*,
+    proto::{self, coordinator_client},
+    transport::MESSAGE,
+};
+
+/// Calls the coordinator: the methods of [`Coordinator`](crate::Coordinator), over the network.
+///
+/// Each call is attempted until it is answered or patience ends; a [`Refusal`] comes back at once.
+#[derive(Clone, Debug)]
+pub struct CoordinatorClient {
+    link: Link,
+}
+
+impl CoordinatorClient {
+    /// Connects to `address` ("host:port"), waiting for the server to be there.
+    pub async fn connect(address: &str, patience: Patience) -> Result<CoordinatorClient, ClientError> {
+        Ok(CoordinatorClient { link: Link::connect(address, patience).await? })
+    }
+
+    fn client(&self) -> coordinator_client::CoordinatorClient<Channel> {
+        coordinator_client::CoordinatorClient::new(self.link.channel.clone())
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE)
+    }
+
+    /// A worker becomes a member. [`Refusal::NotReady`]: ask again.
+    pub async fn join(&self, request: JoinRequest) -> Result<JoinReply, ClientError> {
+        let request = proto::JoinRequest::from(request);
+        let attempt = || {
+            let (mut client, request) = (self.client(), request.clone());
+            async move { client.join(request).await }
+        };
+        self.link.call("join", self.link.patience.control, attempt).await
+    }
+
+    /// A member asks what to do next.
+    pub async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
+        let request = proto::AssignRequest::from(member);
+        let attempt = || {
+            let mut client = self.client();
+            async move { client.assign(request).await }
+        };
+        self.link.call("assign", self.link.patience.control, attempt).await
+    }
+
+    /// A member reports; the answer is how the run ended, if it did.
+    pub async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
+        let request = proto::ReportRequest::from(report);
+        let attempt = || {
+            let (mut client, request) = (self.client(), request.clone());
+            async move { client.report(request).await }
+        };
+        self.link.call("report", self.link.patience.control, attempt).await
+    }
+
+    /// A shard process registers.
+    pub async fn register(&self, request: RegisterRequest) -> Result<RegisterReply, ClientError> {
+        let request = proto::RegisterRequest::from(request);
+        let attempt = || {
+            let (mut client, request) = (self.client(), request.clone());
+            async move { client.register(request).await }
+        };
+        self.link.call("register", self.link.patience.control, attempt).await
+    }
+
+    /// The state of the run.
+    pub async fn status(&self) -> Result<RunStatus, ClientError> {
+        let attempt = || {
+            let mut client = self.client();
+            async move { client.status(proto::StatusRequest {}).await }
+        };
+        self.link.call("status", self.link.patience.control, attempt).await
+    }
+}

@@ -1,0 +1,75 @@
+//! Fetching blocks: one server stream, begun again with what is missing.
+
+use tokio::{sync::mpsc, time::timeout};
+
+use super::Link;
+use crate::{
+    ClientError, Wire,
+    convert::{Answer, shards::average_of},
+    messages::*,
+    proto,
+    retry::{Attempts, Failure},
+};
+
+pub(super) async fn fetch(
+    link: &Link,
+    wire: Wire,
+    shard: u32,
+    blocks: Vec<u32>,
+    kind: Kind,
+    values: mpsc::Sender<BlockValues>,
+) -> Result<(), ClientError> {
+    // Of this, `blocks` is always what has not come yet.
+    let mut missing = proto::FetchRequest {
+        shard,
+        blocks,
+        wire: proto::Wire::from(wire).into(),
+        average_of_evaluation: average_of(kind),
+    };
+    let mut attempts = link.attempts();
+    while !missing.blocks.is_empty() {
+        match stream(link, &mut missing, &values, &mut attempts).await {
+            Ok(()) => break,
+            Err(failure) => attempts.after(failure).await?,
+        }
+    }
+    Ok(())
+}
+
+/// One stream, until it ends.
+async fn stream(
+    link: &Link,
+    missing: &mut proto::FetchRequest,
+    values: &mpsc::Sender<BlockValues>,
+    attempts: &mut Attempts<'_>,
+) -> Result<(), Failure> {
+    let mut client = link.shards();
+    let mut incoming = link.within("fetch", link.patience.control, client.fetch(missing.clone())).await?;
+    loop {
+        let reply = match timeout(link.patience.stall, incoming.message()).await {
+            Ok(Ok(Some(reply))) => reply,
+            Ok(Ok(None)) if missing.blocks.is_empty() => return Ok(()),
+            // All is there; how the stream ends no longer matters.
+            Ok(Err(_)) | Err(_) if missing.blocks.is_empty() => return Ok(()),
+            Ok(Ok(None)) => {
+                let reason = format!("the stream ended with {} blocks missing", missing.blocks.len());
+                return Err(Failure::Passing(reason));
+            }
+            Ok(Err(status)) => return Err(Failure::of(&status, &link.address, "fetch")),
+            Err(_) => return Err(Failure::silence(link.patience.stall)),
+        };
+        let answer = Answer::<BlockValues>::try_from(reply)
+            .map_err(|error| Failure::unusable(&link.address, "fetch", error))?;
+        let block = answer.map_err(|refusal| Failure::Final(ClientError::Refused(refusal)))?;
+        // Blocks come in the order asked for, so this looks at the first only.
+        let Some(place) = missing.blocks.iter().position(|&number| number == block.block) else {
+            let reason = format!("block {} was not asked for, or came twice", block.block);
+            return Err(Failure::unusable(&link.address, "fetch", reason));
+        };
+        missing.blocks.remove(place);
+        attempts.progress();
+        if values.send(block).await.is_err() {
+            return Ok(());
+        }
+    }
+}

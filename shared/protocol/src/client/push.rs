@@ -1,0 +1,133 @@
+//! Pushing gradients: one bidirectional stream, begun again with what has no reply.
+
+use std::collections::VecDeque;
+
+use tokio::{
+    select,
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Link;
+use crate::{
+    ClientError, Wire,
+    convert::shards::push_request,
+    messages::*,
+    proto,
+    retry::{Attempts, Failure},
+};
+
+/// Blocks handed to the connection and not yet taken by it.
+const QUEUE: usize = 8;
+
+/// What outlives a broken connection.
+struct Pushing {
+    wire: Wire,
+    pushes: mpsc::Receiver<BlockPush>,
+    /// False once the last push has come.
+    more: bool,
+    /// Pushes without a reply, the oldest first. They share their bytes with the copies being sent.
+    outstanding: VecDeque<proto::PushRequest>,
+    replies: mpsc::Sender<PushReply>,
+    /// Replies that the caller has not taken yet.
+    unread: VecDeque<PushReply>,
+}
+
+pub(super) async fn push(
+    link: &Link,
+    wire: Wire,
+    pushes: mpsc::Receiver<BlockPush>,
+    replies: mpsc::Sender<PushReply>,
+) -> Result<(), ClientError> {
+    let mut pushing =
+        Pushing { wire, pushes, more: true, outstanding: VecDeque::new(), replies, unread: VecDeque::new() };
+    let mut attempts = link.attempts();
+    while let Err(failure) = pushing.stream(link, &mut attempts).await {
+        attempts.after(failure).await?;
+    }
+    Ok(())
+}
+
+impl Pushing {
+    /// One stream, until all is done or it breaks.
+    async fn stream(&mut self, link: &Link, attempts: &mut Attempts<'_>) -> Result<(), Failure> {
+        let (outgoing, queue) = mpsc::channel(QUEUE);
+        let mut outgoing = Some(outgoing);
+        let mut client = link.shards();
+        let opening = client.push(ReceiverStream::new(queue));
+        let mut incoming = link.within("push", link.patience.control, opening).await?;
+        // The first so many of the outstanding ones have been sent on this stream.
+        let mut sent = 0;
+        let mut moved = Instant::now();
+        while self.more || !self.outstanding.is_empty() || !self.unread.is_empty() {
+            let all_sent = sent == self.outstanding.len();
+            if all_sent && !self.more {
+                // Tells the server that this was all.
+                outgoing = None;
+            }
+            select! {
+                push = self.pushes.recv(), if self.more && all_sent => match push {
+                    Some(push) => {
+                        if self.outstanding.is_empty() {
+                            moved = Instant::now();
+                        }
+                        self.outstanding.push_back(push_request(push, self.wire));
+                    }
+                    None => self.more = false,
+                },
+                taken = offer(outgoing.as_ref(), self.outstanding.get(sent)), if !all_sent => match taken {
+                    true => sent += 1,
+                    // The connection no longer takes anything; the other side of the stream says why.
+                    false => outgoing = None,
+                },
+                taken = offer(Some(&self.replies), self.unread.front()), if !self.unread.is_empty() => match taken {
+                    true => drop(self.unread.pop_front()),
+                    false => self.unread.clear(),
+                },
+                message = incoming.message(), if self.more || !self.outstanding.is_empty() => match message {
+                    Ok(Some(reply)) => {
+                        self.take(reply, &mut sent).map_err(|e| Failure::unusable(&link.address, "push", e))?;
+                        attempts.progress();
+                        moved = Instant::now();
+                    }
+                    Ok(None) => {
+                        let reason = format!("the stream ended with {} pushes unanswered", self.outstanding.len());
+                        return Err(Failure::Passing(reason));
+                    }
+                    Err(status) => return Err(Failure::of(&status, &link.address, "push")),
+                },
+                () = sleep_until(moved + link.patience.stall), if !self.outstanding.is_empty() => {
+                    return Err(Failure::silence(link.patience.stall));
+                }
+            }
+        }
+        drop(outgoing);
+        // Every push has its reply; the end is only waited for so that the stream closes in order, and how it ends
+        // no longer matters.
+        let _ = timeout(link.patience.control, incoming.message()).await;
+        Ok(())
+    }
+
+    /// Matches a reply with its push. The error says what is wrong with it.
+    fn take(&mut self, reply: proto::PushReply, sent: &mut usize) -> Result<(), String> {
+        let reply = PushReply::try_from(reply).map_err(|error| error.to_string())?;
+        // Replies come in the order of the pushes, so this looks at the first only.
+        let place = self.outstanding.iter().take(*sent).position(|push| push.block == reply.block);
+        let place =
+            place.ok_or_else(|| format!("block {} has no push that waits for a reply", reply.block))?;
+        self.outstanding.remove(place);
+        *sent -= 1;
+        self.unread.push_back(reply);
+        Ok(())
+    }
+}
+
+/// Puts a copy of the item into the queue: true once it is in, false if the queue takes no more. With no queue or no
+/// item it waits forever, as it does when dropped: then nothing was put in.
+async fn offer<T: Clone>(queue: Option<&mpsc::Sender<T>>, item: Option<&T>) -> bool {
+    match (queue, item) {
+        (Some(queue), Some(item)) => queue.send(item.clone()).await.is_ok(),
+        _ => std::future::pending().await,
+    }
+}

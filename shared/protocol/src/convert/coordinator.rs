@@ -1,0 +1,405 @@
+//! coordinator.proto.
+
+use configuration::RunConfiguration;
+use parameters::Layout;
+
+use super::{Answer, FieldError, required};
+use crate::{messages::*, proto};
+
+fn configuration_text(configuration: &RunConfiguration) -> String {
+    serde_json::to_string(configuration).expect("a configuration has only strings for keys")
+}
+
+fn read_configuration(text: &str, message: &'static str) -> Result<RunConfiguration, FieldError> {
+    serde_json::from_str(text)
+        .map_err(|error| FieldError::new(message, "configuration", "a run configuration as JSON", error))
+}
+
+impl From<JoinRequest> for proto::JoinRequest {
+    fn from(request: JoinRequest) -> proto::JoinRequest {
+        let DataDescription { images, validation, hash, classes } = request.data;
+        proto::JoinRequest {
+            protocol: request.protocol,
+            name: request.name,
+            data: Some(proto::Data { images, validation, hash, classes }),
+        }
+    }
+}
+
+impl TryFrom<proto::JoinRequest> for JoinRequest {
+    type Error = FieldError;
+
+    fn try_from(request: proto::JoinRequest) -> Result<JoinRequest, FieldError> {
+        let proto::Data { images, validation, hash, classes } =
+            required(request.data, "JoinRequest", "data")?;
+        let data = DataDescription { images, validation, hash, classes };
+        Ok(JoinRequest { protocol: request.protocol, name: request.name, data })
+    }
+}
+
+impl From<Answer<JoinReply>> for proto::JoinReply {
+    fn from(answer: Answer<JoinReply>) -> proto::JoinReply {
+        use proto::join_reply::Outcome;
+        let outcome = match answer {
+            Ok(reply) => Outcome::Membership(proto::Membership {
+                member: Some(reply.member.into()),
+                configuration: configuration_text(&reply.configuration),
+                plan: Some(reply.plan.into()),
+                shards: reply.shards,
+            }),
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::JoinReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::JoinReply> for Answer<JoinReply> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::JoinReply) -> Result<Answer<JoinReply>, FieldError> {
+        use proto::join_reply::Outcome;
+        Ok(match required(reply.outcome, "JoinReply", "outcome")? {
+            Outcome::Membership(membership) => Ok(JoinReply {
+                member: required(membership.member, "Membership", "member")?.into(),
+                configuration: read_configuration(&membership.configuration, "Membership")?,
+                plan: required(membership.plan, "Membership", "plan")?.into(),
+                shards: membership.shards,
+            }),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}
+
+impl From<Member> for proto::AssignRequest {
+    fn from(member: Member) -> proto::AssignRequest {
+        proto::AssignRequest { member: Some(member.into()) }
+    }
+}
+
+impl TryFrom<proto::AssignRequest> for Member {
+    type Error = FieldError;
+
+    fn try_from(request: proto::AssignRequest) -> Result<Member, FieldError> {
+        Ok(required(request.member, "AssignRequest", "member")?.into())
+    }
+}
+
+impl From<Answer<Assignment>> for proto::AssignReply {
+    fn from(answer: Answer<Assignment>) -> proto::AssignReply {
+        use proto::assign_reply::Outcome;
+        let outcome = match answer {
+            Ok(Assignment::Train(Lease { id, epoch, start, end })) => {
+                Outcome::Train(proto::Lease { id, epoch, start, end })
+            }
+            Ok(Assignment::Evaluate(EvaluationOrder { id, samples, last })) => {
+                Outcome::Evaluate(proto::EvaluationOrder { id, samples, last })
+            }
+            Ok(Assignment::Wait { milliseconds, reason }) => {
+                Outcome::Wait(proto::Wait { milliseconds, reason })
+            }
+            Ok(Assignment::Finished(ending)) => Outcome::Finished(ending.into()),
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::AssignReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::AssignReply> for Answer<Assignment> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::AssignReply) -> Result<Answer<Assignment>, FieldError> {
+        use proto::assign_reply::Outcome;
+        Ok(match required(reply.outcome, "AssignReply", "outcome")? {
+            Outcome::Train(proto::Lease { id, epoch, start, end }) => {
+                if start > end {
+                    return Err(FieldError::new("Lease", "end", format!("at least start ({start})"), end));
+                }
+                Ok(Assignment::Train(Lease { id, epoch, start, end }))
+            }
+            Outcome::Evaluate(proto::EvaluationOrder { id, samples, last }) => {
+                Ok(Assignment::Evaluate(EvaluationOrder { id, samples, last }))
+            }
+            Outcome::Wait(proto::Wait { milliseconds, reason }) => {
+                Ok(Assignment::Wait { milliseconds, reason })
+            }
+            Outcome::Finished(ending) => Ok(Assignment::Finished(ending.try_into()?)),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}
+
+impl From<Ending> for proto::Ending {
+    fn from(ending: Ending) -> proto::Ending {
+        use proto::ending::How;
+        let (how, text) = match ending {
+            Ending::Completed => (How::Completed, String::new()),
+            Ending::Diverged(text) => (How::Diverged, text),
+            Ending::Failed(text) => (How::Failed, text),
+            Ending::Interrupted => (How::Interrupted, String::new()),
+        };
+        proto::Ending { how: how.into(), text }
+    }
+}
+
+impl TryFrom<proto::Ending> for Ending {
+    type Error = FieldError;
+
+    fn try_from(ending: proto::Ending) -> Result<Ending, FieldError> {
+        use proto::ending::How;
+        match How::try_from(ending.how) {
+            Ok(How::Completed) => Ok(Ending::Completed),
+            Ok(How::Diverged) => Ok(Ending::Diverged(ending.text)),
+            Ok(How::Failed) => Ok(Ending::Failed(ending.text)),
+            Ok(How::Interrupted) => Ok(Ending::Interrupted),
+            Ok(How::Unspecified) | Err(_) => Err(FieldError::new("Ending", "how", "1 to 4", ending.how)),
+        }
+    }
+}
+
+impl From<Report> for proto::ReportRequest {
+    fn from(report: Report) -> proto::ReportRequest {
+        let progress = |p: LeaseProgress| proto::LeaseProgress {
+            lease: p.lease,
+            used: p.used,
+            skipped: p.skipped,
+            consumed: p.consumed,
+            closed: p.closed,
+        };
+        let m = report.metrics;
+        proto::ReportRequest {
+            member: Some(report.member.into()),
+            progress: report.progress.into_iter().map(progress).collect(),
+            metrics: Some(proto::Metrics {
+                steps: m.steps,
+                images: m.images,
+                main_loss: m.main_loss,
+                auxiliary_losses: m.auxiliary_losses,
+                correct: m.correct,
+                compute_seconds: m.compute_seconds,
+                wait_seconds: m.wait_seconds,
+                refused: m.refused,
+                diverged: m.diverged,
+            }),
+            evaluation: report.evaluation.map(proto::Evaluation::from),
+            leaving: report.leaving,
+        }
+    }
+}
+
+impl TryFrom<proto::ReportRequest> for Report {
+    type Error = FieldError;
+
+    fn try_from(request: proto::ReportRequest) -> Result<Report, FieldError> {
+        let progress = |p: proto::LeaseProgress| LeaseProgress {
+            lease: p.lease,
+            used: p.used,
+            skipped: p.skipped,
+            consumed: p.consumed,
+            closed: p.closed,
+        };
+        let m = required(request.metrics, "ReportRequest", "metrics")?;
+        Ok(Report {
+            member: required(request.member, "ReportRequest", "member")?.into(),
+            progress: request.progress.into_iter().map(progress).collect(),
+            metrics: StepMetrics {
+                steps: m.steps,
+                images: m.images,
+                main_loss: m.main_loss,
+                auxiliary_losses: m.auxiliary_losses,
+                correct: m.correct,
+                compute_seconds: m.compute_seconds,
+                wait_seconds: m.wait_seconds,
+                refused: m.refused,
+                diverged: m.diverged,
+            },
+            evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
+            leaving: request.leaving,
+        })
+    }
+}
+
+impl From<Evaluation> for proto::Evaluation {
+    fn from(evaluation: Evaluation) -> proto::Evaluation {
+        let scores = |Scores { top1, top5, loss }: Scores| Some(proto::Scores { top1, top5, loss });
+        proto::Evaluation {
+            id: evaluation.id,
+            samples: evaluation.samples,
+            images: evaluation.images,
+            average: scores(evaluation.average),
+            last_iterate: scores(evaluation.last_iterate),
+        }
+    }
+}
+
+impl TryFrom<proto::Evaluation> for Evaluation {
+    type Error = FieldError;
+
+    fn try_from(evaluation: proto::Evaluation) -> Result<Evaluation, FieldError> {
+        let scores = |scores, field| {
+            let proto::Scores { top1, top5, loss } = required(scores, "Evaluation", field)?;
+            Ok(Scores { top1, top5, loss })
+        };
+        Ok(Evaluation {
+            id: evaluation.id,
+            samples: evaluation.samples,
+            images: evaluation.images,
+            average: scores(evaluation.average, "average")?,
+            last_iterate: scores(evaluation.last_iterate, "last_iterate")?,
+        })
+    }
+}
+
+impl From<Answer<Option<Ending>>> for proto::ReportReply {
+    fn from(answer: Answer<Option<Ending>>) -> proto::ReportReply {
+        use proto::report_reply::Outcome;
+        let outcome = match answer {
+            Ok(None) => Outcome::Running(proto::Running {}),
+            Ok(Some(ending)) => Outcome::Ended(ending.into()),
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::ReportReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::ReportReply> for Answer<Option<Ending>> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::ReportReply) -> Result<Answer<Option<Ending>>, FieldError> {
+        use proto::report_reply::Outcome;
+        Ok(match required(reply.outcome, "ReportReply", "outcome")? {
+            Outcome::Running(proto::Running {}) => Ok(None),
+            Outcome::Ended(ending) => Ok(Some(ending.try_into()?)),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}
+
+impl From<RegisterRequest> for proto::RegisterRequest {
+    fn from(RegisterRequest { protocol, address, shards }: RegisterRequest) -> proto::RegisterRequest {
+        proto::RegisterRequest { protocol, address, shards }
+    }
+}
+
+impl From<proto::RegisterRequest> for RegisterRequest {
+    fn from(proto::RegisterRequest { protocol, address, shards }: proto::RegisterRequest) -> RegisterRequest {
+        RegisterRequest { protocol, address, shards }
+    }
+}
+
+impl From<Answer<RegisterReply>> for proto::RegisterReply {
+    fn from(answer: Answer<RegisterReply>) -> proto::RegisterReply {
+        use proto::register_reply::Outcome;
+        let outcome = match answer {
+            Ok(RegisterReply { first_shard, total_shards, restore }) => {
+                Outcome::Registration(proto::Registration { first_shard, total_shards, restore })
+            }
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::RegisterReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::RegisterReply> for Answer<RegisterReply> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::RegisterReply) -> Result<Answer<RegisterReply>, FieldError> {
+        use proto::register_reply::Outcome;
+        Ok(match required(reply.outcome, "RegisterReply", "outcome")? {
+            Outcome::Registration(proto::Registration { first_shard, total_shards, restore }) => {
+                Ok(RegisterReply { first_shard, total_shards, restore })
+            }
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}
+
+impl From<RunStatus> for proto::StatusReply {
+    fn from(status: RunStatus) -> proto::StatusReply {
+        proto::StatusReply {
+            state: status.state,
+            detail: status.detail,
+            samples: status.samples,
+            total_samples: status.total_samples,
+            epoch: status.epoch,
+            workers: status.workers,
+            leases: status.leases,
+            latest: status.latest.map(proto::TrainingLine::from),
+            evaluations: status.evaluations.into_iter().map(proto::Evaluation::from).collect(),
+            layout: status.layout.map(proto::Layout::from),
+            configuration: configuration_text(&status.configuration),
+            classes: status.classes,
+            shards: status.shards,
+        }
+    }
+}
+
+/// Whoever watches is refused nothing; the shape of an answer lets all calls be made in one way.
+impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
+    type Error = FieldError;
+
+    fn try_from(status: proto::StatusReply) -> Result<Answer<RunStatus>, FieldError> {
+        Ok(Ok(RunStatus {
+            configuration: read_configuration(&status.configuration, "StatusReply")?,
+            state: status.state,
+            detail: status.detail,
+            samples: status.samples,
+            total_samples: status.total_samples,
+            epoch: status.epoch,
+            workers: status.workers,
+            leases: status.leases,
+            latest: status.latest.map(TrainingLine::from),
+            evaluations: status
+                .evaluations
+                .into_iter()
+                .map(Evaluation::try_from)
+                .collect::<Result<_, _>>()?,
+            layout: status.layout.map(Layout::try_from).transpose()?,
+            classes: status.classes,
+            shards: status.shards,
+        }))
+    }
+}
+
+impl From<TrainingLine> for proto::TrainingLine {
+    fn from(line: TrainingLine) -> proto::TrainingLine {
+        proto::TrainingLine {
+            step: line.step,
+            epoch: line.epoch,
+            samples: line.samples,
+            loss: line.loss,
+            auxiliary_losses: line.auxiliary_losses,
+            top1: line.top1,
+            images_per_second: line.images_per_second,
+            learning_rate: line.learning_rate,
+            staleness_mean: line.staleness_mean,
+            staleness_max: line.staleness_max,
+            bytes_in: line.bytes_in,
+            bytes_out: line.bytes_out,
+            leases: line.leases,
+            workers: line.workers,
+            refused: line.refused,
+        }
+    }
+}
+
+impl From<proto::TrainingLine> for TrainingLine {
+    fn from(line: proto::TrainingLine) -> TrainingLine {
+        TrainingLine {
+            step: line.step,
+            epoch: line.epoch,
+            samples: line.samples,
+            loss: line.loss,
+            auxiliary_losses: line.auxiliary_losses,
+            top1: line.top1,
+            images_per_second: line.images_per_second,
+            learning_rate: line.learning_rate,
+            staleness_mean: line.staleness_mean,
+            staleness_max: line.staleness_max,
+            bytes_in: line.bytes_in,
+            bytes_out: line.bytes_out,
+            leases: line.leases,
+            workers: line.workers,
+            refused: line.refused,
+        }
+    }
+}

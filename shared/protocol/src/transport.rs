@@ -1,0 +1,56 @@
+//! How both sides set up HTTP/2, in one place since the two must fit each other.
+
+use std::time::Duration;
+
+use tonic::{
+    codegen::http::uri::Authority,
+    transport::{Endpoint, Server},
+};
+
+use crate::ClientError;
+
+/// Bytes of one stream that may be on the way unread: the default of 64 KiB would throttle a block to many round trips.
+const STREAM_WINDOW: u32 = 16 << 20;
+
+/// Bytes of all streams of a connection that may be on the way unread: four streams, so that a stream whose
+/// reader is slow leaves room for the others.
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// Largest HTTP/2 frame: a block in one or two instead of the default's 64.
+const FRAME: u32 = 1 << 20;
+
+/// Largest message; blocks have 1 MiB, layouts and reports far less.
+pub(crate) const MESSAGE: usize = 4 << 20;
+
+/// How often a connection asks whether the other side is still there, and how long it waits for the answer.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// The settings of a server.
+pub(crate) fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+}
+
+/// The settings of a connection to `address` ("host:port"), each attempt to connect within `connecting`.
+pub(crate) fn endpoint(address: &str, connecting: Duration) -> Result<Endpoint, ClientError> {
+    let unusable = |reason: String| ClientError::Address { address: address.into(), reason };
+    let authority: Authority = address.parse().map_err(|_| unusable("it is not a host and a port".into()))?;
+    if authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(unusable("it has no port".into()));
+    }
+    let endpoint =
+        Endpoint::from_shared(format!("http://{authority}")).map_err(|e| unusable(e.to_string()))?;
+    Ok(endpoint
+        .connect_timeout(connecting)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true))
+}
