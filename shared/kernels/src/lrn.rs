@@ -13,9 +13,18 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::Isa;
-use crate::Pool;
 use crate::map::{LANES, Map, MapMut, blocks};
+use crate::planes::Planes;
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::{Isa, Pool};
+use std::ops::Range;
+
+/// Pixels of one task.
+const PIXELS_PER_TASK: usize = 256;
+/// Pixels whose channels are gathered side by side at once, so that windows reach over the borders of
+/// blocks; with 192 channels the two lines of each are 14 KB, which leaves the first-level cache room
+/// for the maps.
+const TILE: usize = 8;
 
 /// The normalisation's constants. BVLC's GoogLeNet: size 5, alpha 1e-4, beta 0.75, k 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,22 +36,25 @@ pub struct Lrn {
     pub alpha: f32,
     /// Exponent; only 0.75, which needs nothing but square roots.
     pub beta: f32,
-    /// What the scale is for a window of zeros.
+    /// The scale of a window of zeros, above 0.
     pub k: f32,
 }
 
 impl Lrn {
     /// Normalises the first `channels` channels of the map; lanes behind them become zero.
-    pub fn forward(&self, _isa: Isa, _pool: &Pool, input: Map, channels: usize, output: MapMut) {
+    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, channels: usize, output: MapMut) {
         self.check(&input, channels, &output);
-        reference::forward(self, input, channels, output);
+        let to = Planes::new(output);
+        in_tasks(pool, &input, |image, pixels| {
+            dispatch(isa, Forward { lrn: self, channels, image, pixels, input, to });
+        });
     }
 
     /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`.
     pub fn backward(
         &self,
-        _isa: Isa,
-        _pool: &Pool,
+        isa: Isa,
+        pool: &Pool,
         input: Map,
         output_gradient: Map,
         channels: usize,
@@ -50,13 +62,16 @@ impl Lrn {
     ) {
         self.check(&input, channels, &input_gradient);
         self.check(&output_gradient, channels, &input_gradient);
-        reference::backward(self, input, output_gradient, channels, input_gradient);
+        let to = Planes::new(input_gradient);
+        in_tasks(pool, &input, |image, pixels| {
+            dispatch(isa, Backward { lrn: self, channels, image, pixels, input, output_gradient, to });
+        });
     }
 
     fn check(&self, from: &Map, channels: usize, to: &MapMut) {
         assert!(
-            self.size % 2 == 1 && self.size / 2 < LANES && self.beta == 0.75,
-            "normalisation: expected an odd size of at most 31 and beta 0.75, found {self:?}"
+            self.size % 2 == 1 && self.size / 2 < LANES && self.beta == 0.75 && self.k > 0.0,
+            "normalisation: expected an odd size of at most 31, beta 0.75 and k above 0, found {self:?}"
         );
         let expected = (from.shape.batch, blocks(channels), from.shape.height, from.shape.width);
         for (shape, count) in [(from.shape, from.count), (to.shape, to.count)] {
@@ -66,6 +81,181 @@ impl Lrn {
                 "normalisation of {channels} channels: expected maps of (batch, blocks, height, width) \
                  {expected:?}, found {found:?}"
             );
+        }
+    }
+}
+
+/// Cuts every image into tasks.
+fn in_tasks(pool: &Pool, map: &Map, run: impl Fn(usize, Range<usize>) + Sync) {
+    let pixels = map.shape.pixels();
+    let each = pixels.div_ceil(PIXELS_PER_TASK);
+    pool.run(map.shape.batch * each, |task| {
+        let start = task % each * PIXELS_PER_TASK;
+        run(task / each, start..pixels.min(start + PIXELS_PER_TASK));
+    });
+}
+
+/// The channels of one pixel.
+fn channels_of(map: &Map, channels: usize, image: usize, pixel: usize) -> Vec<f32> {
+    (0..channels).map(|c| map.plane(image, c / LANES)[pixel * LANES + c % LANES]).collect()
+}
+
+/// For each pixel of a tile one line of all its channels, with a vector of zeros before and behind: the
+/// windows of the first and the last channels reach into them.
+struct Lines {
+    values: Vec<f32>,
+    stride: usize,
+}
+
+impl Lines {
+    fn new(blocks: usize) -> Lines {
+        let stride = (blocks + 2) * LANES;
+        Lines { values: vec![0.0; TILE * stride], stride }
+    }
+
+    #[inline(always)]
+    fn start(&self, pixel: usize, block: usize) -> usize {
+        pixel * self.stride + (block + 1) * LANES
+    }
+
+    #[inline(always)]
+    fn set<S: Simd>(&mut self, simd: S, pixel: usize, block: usize, value: S::Vector) {
+        let start = self.start(pixel, block);
+        simd.write(&mut self.values[start..], value);
+    }
+
+    /// For each channel of a block the sum over its window.
+    #[inline(always)]
+    fn windows<S: Simd>(&self, simd: S, pixel: usize, block: usize, half: usize) -> S::Vector {
+        let start = self.start(pixel, block);
+        let mut sum = simd.zero();
+        for window in self.values[start - half..start + half + LANES].windows(LANES) {
+            sum = simd.add(sum, simd.read(window));
+        }
+        sum
+    }
+}
+
+/// Writes the squares of a tile's channels into lines.
+#[inline(always)]
+fn square<S: Simd>(simd: S, input: &Map, image: usize, tile: &Range<usize>, squares: &mut Lines) {
+    for block in 0..input.count {
+        let plane = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
+        for (pixel, x) in plane.chunks_exact(LANES).enumerate() {
+            let x = simd.read(x);
+            squares.set(simd, pixel, block, simd.mul(x, x));
+        }
+    }
+}
+
+/// Some pixels of one image, forward. Only this task writes them in `to`.
+struct Forward<'a> {
+    lrn: &'a Lrn,
+    channels: usize,
+    image: usize,
+    pixels: Range<usize>,
+    input: Map<'a>,
+    to: Planes<'a>,
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        let Forward { lrn, channels, image, pixels, input, to } = self;
+        for pixel in pixels {
+            let y = reference::forward(lrn, &channels_of(&input, channels, image, pixel));
+            // SAFETY: the pixels are this task's.
+            unsafe { to.set_channels(image, input.count, pixel, &y) };
+        }
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Forward { lrn, channels: _, image, pixels, input, to } = self;
+        let mut squares = Lines::new(input.count);
+        let (k, weight) = (simd.splat(lrn.k), simd.splat(lrn.alpha / lrn.size as f32));
+        for start in pixels.clone().step_by(TILE) {
+            let tile = start..pixels.end.min(start + TILE);
+            square(simd, &input, image, &tile, &mut squares);
+            for block in 0..input.count {
+                let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
+                // SAFETY: the pixels are this task's.
+                let ys = unsafe { to.pixels(image, block, tile.clone()) };
+                let pairs = xs.chunks_exact(LANES).zip(ys.chunks_exact_mut(LANES));
+                for (pixel, (x, y)) in pairs.enumerate() {
+                    let near = squares.windows(simd, pixel, block, lrn.size / 2);
+                    let root = simd.sqrt(simd.mul_add(near, weight, k));
+                    simd.write(y, simd.div(simd.read(x), simd.mul(root, simd.sqrt(root))));
+                }
+            }
+        }
+    }
+}
+
+/// Some pixels of one image, backward. Only this task writes them in `to`.
+struct Backward<'a> {
+    lrn: &'a Lrn,
+    channels: usize,
+    image: usize,
+    pixels: Range<usize>,
+    input: Map<'a>,
+    output_gradient: Map<'a>,
+    to: Planes<'a>,
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        let Backward { lrn, channels, image, pixels, input, output_gradient, to } = self;
+        for pixel in pixels {
+            let x = channels_of(&input, channels, image, pixel);
+            let dy = channels_of(&output_gradient, channels, image, pixel);
+            // SAFETY: the pixels are this task's.
+            unsafe { to.set_channels(image, input.count, pixel, &reference::backward(lrn, &x, &dy)) };
+        }
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Backward { lrn, channels: _, image, pixels, input, output_gradient, to } = self;
+        let (mut squares, mut ratios) = (Lines::new(input.count), Lines::new(input.count));
+        let weight = lrn.alpha / lrn.size as f32;
+        let factor = simd.splat(-2.0 * weight * lrn.beta);
+        let (k, weight) = (simd.splat(lrn.k), simd.splat(weight));
+        for start in pixels.clone().step_by(TILE) {
+            let tile = start..pixels.end.min(start + TILE);
+            square(simd, &input, image, &tile, &mut squares);
+            // First dx = dy s^-0.75 and the ratios dy x s^-1.75 of all blocks, then the windows over them.
+            for block in 0..input.count {
+                let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
+                let dys = &output_gradient.plane(image, block)[tile.start * LANES..tile.end * LANES];
+                // SAFETY: the pixels are this task's; the slice ends with this loop's body.
+                let dxs = unsafe { to.pixels(image, block, tile.clone()) };
+                let pairs = xs.chunks_exact(LANES).zip(dys.chunks_exact(LANES));
+                for (pixel, ((x, dy), dx)) in pairs.zip(dxs.chunks_exact_mut(LANES)).enumerate() {
+                    let near = squares.windows(simd, pixel, block, lrn.size / 2);
+                    let inverse_root = simd.div(simd.splat(1.0), simd.sqrt(simd.mul_add(near, weight, k)));
+                    let power = simd.mul(inverse_root, simd.sqrt(inverse_root));
+                    let direct = simd.mul(simd.read(dy), power);
+                    let inverse = simd.mul(inverse_root, inverse_root);
+                    let ratio = simd.mul(simd.mul(direct, simd.read(x)), inverse);
+                    ratios.set(simd, pixel, block, ratio);
+                    simd.write(dx, direct);
+                }
+            }
+            for block in 0..input.count {
+                let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
+                // SAFETY: as above.
+                let dxs = unsafe { to.pixels(image, block, tile.clone()) };
+                let pairs = xs.chunks_exact(LANES).zip(dxs.chunks_exact_mut(LANES));
+                for (pixel, (x, dx)) in pairs.enumerate() {
+                    let shared = ratios.windows(simd, pixel, block, lrn.size / 2);
+                    let own = simd.mul(factor, simd.read(x));
+                    simd.write(dx, simd.mul_add(own, shared, simd.read(dx)));
+                }
+            }
         }
     }
 }

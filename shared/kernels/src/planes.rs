@@ -28,6 +28,18 @@ impl<'a> Planes<'a> {
         unsafe { self.data.part(plane + pixels.start * LANES, pixels.len() * LANES) }
     }
 
+    /// Writes the channels of one pixel, and zeros into the lanes behind them up to block `blocks`.
+    ///
+    /// # Safety
+    /// As for [`Planes::pixels`].
+    pub(crate) unsafe fn set_channels(&self, image: usize, blocks: usize, pixel: usize, values: &[f32]) {
+        for channel in 0..blocks * LANES {
+            // SAFETY: the caller's promise.
+            let lanes = unsafe { self.pixels(image, channel / LANES, pixel..pixel + 1) };
+            lanes[channel % LANES] = values.get(channel).copied().unwrap_or(0.0);
+        }
+    }
+
     /// All pixels of a block.
     ///
     /// # Safety

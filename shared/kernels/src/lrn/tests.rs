@@ -118,3 +118,49 @@ fn another_exponent_is_refused() {
         MapMut::whole(&mut [0.0; 16], shape),
     );
 }
+
+proptest! {
+    #[test]
+    fn vectors_are_those_of_the_reference(
+        batch in 0..3usize,
+        channels in prop_oneof![1..70usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33])],
+        // Up to more pixels than a task has.
+        (height, width) in prop_oneof![(0..6usize, 0..6usize), (16..18usize, 15..18usize)],
+        (first, behind) in (0..2usize, 0..2usize),
+        size in prop::sample::select(vec![1usize, 3, 5, 5, 5, 9, 31]),
+        k in 0.5..3f32,
+        seed: u32,
+        threads in 1..3usize,
+    ) {
+        let pool = Pool::new(threads).unwrap();
+        let lrn = Lrn { size, alpha: 2.0, beta: 0.75, k };
+        let count = blocks(channels);
+        let shape = Shape { batch, blocks: first + count + behind, height, width };
+        let fill = |seed: u64| {
+            let planar = random(batch * channels * height * width, seed);
+            let mut data = vec![5.0; shape.len()];
+            crate::blocked::from_planar(&planar, channels, MapMut::slice(&mut data, shape, first, count));
+            data
+        };
+        let (input, gradient) = (fill(seed.into()), fill(!seed as u64));
+        let (input, gradient) =
+            (Map::slice(&input, shape, first, count), Map::slice(&gradient, shape, first, count));
+        let to = Shape { blocks: count + 1, ..shape };
+        let run = |isa: Isa| {
+            let (mut output, mut back) = (Guarded::new(to.len(), 7.0), Guarded::new(to.len(), 7.0));
+            lrn.forward(isa, &pool, input, channels, MapMut::slice(output.values(), to, 1, count));
+            let into = MapMut::slice(back.values(), to, 1, count);
+            lrn.backward(isa, &pool, input, gradient, channels, into);
+            output.check(isa.name());
+            back.check(isa.name());
+            (output.values().to_vec(), back.values().to_vec())
+        };
+        let expected = run(Isa::scalar());
+        for isa in vector_isas() {
+            let found = run(isa);
+            let name = format!("lrn of {channels} channels in {shape:?}, {lrn:?}, {}", isa.name());
+            assert_close(&name, &found.0, &expected.0, 1e-5, 0.01);
+            assert_close(&name, &found.1, &expected.1, 1e-5, 0.1);
+        }
+    }
+}
