@@ -12,7 +12,7 @@ use protocol::{
 };
 use tokio::sync::watch;
 
-use crate::{Shard, shard_file};
+use crate::{Shard, shard_file, snapshot};
 
 /// Several shards with consecutive numbers.
 pub struct ShardHost {
@@ -61,6 +61,7 @@ impl ShardHost {
                 .map_err(|error| Refusal::Internal(format!("shard {}: {error}", status.shard)))?;
             status.snapshot_hash = Some(hash);
         }
+        snapshot::prune(&self.snapshots).map_err(|error| Refusal::Internal(error.to_string()))?;
         Ok(statuses)
     }
 }

@@ -58,6 +58,15 @@ pub struct Progress {
     pub skipped: u64,
 }
 
+impl Progress {
+    /// Whether every position that was leased is used, skipped or to do, and every range to do has its epoch's account.
+    pub fn is_consistent(&self) -> bool {
+        let rest: u64 = self.to_do.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        let accounted = |range: &Range| self.accounts.iter().any(|account| account.epoch == range.epoch);
+        self.leased == self.used + self.skipped + rest && self.to_do.iter().all(accounted)
+    }
+}
+
 /// The book of all leases of a run.
 #[derive(Debug)]
 pub struct Leases {

@@ -6,15 +6,28 @@
 #![forbid(unsafe_code)]
 
 pub mod average;
+pub mod cli;
+pub mod coordinator;
 pub mod evaluations;
+mod follower;
 mod host;
+mod leader;
 pub mod leases;
 pub mod membership;
+pub mod metrics;
+pub mod processes;
+mod remotes;
+mod resume;
 pub mod schedule;
+mod server;
+mod serving;
 mod shard;
 pub mod shard_file;
+pub mod snapshot;
 #[cfg(test)]
 mod testing;
 
+pub use coordinator::Coordinator;
 pub use host::ShardHost;
+pub use server::{Options, Timing, run};
 pub use shard::Shard;

@@ -1,3 +1,10 @@
-//! Shards, optimizer, schedule, averaging, snapshots, coordinator.
+//! A part of the server: parses the command line and serves.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    parameter_server::cli::run(parameter_server::cli::Cli::parse().flags)
+}

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use kernels::{Isa, Update, all_finite, momentum_update};
-use parameters::{Block, Fingerprint, Layout, assign};
+use parameters::{Block, Layout, assign};
 use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
 
 use crate::{average, schedule};
@@ -227,13 +227,6 @@ pub(crate) struct Saved {
     pub(crate) layout: Layout,
     pub(crate) plan: Plan,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
-}
-
-impl Saved {
-    /// Fingerprint of the layout.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        self.layout.fingerprint()
-    }
 }
 
 impl Held {

@@ -1,0 +1,210 @@
+//! The command line: flags to options, signals to a shutdown, results to exit codes.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Parser};
+use configuration::{ConfigurationError, Exit, RunFlags, isa_name, logs, logs::LogFlags};
+use kernels::Isa;
+use tokio::net::TcpListener;
+
+use crate::{Options, Timing};
+
+/// A part of the server that holds a network's parameters and applies the gradients of many workers.
+#[derive(Debug, Parser)]
+#[command(name = "parameter-server", version)]
+#[command(after_help = "Examples:
+  parameter-server                                       one process, embedded recipe paper, on 127.0.0.1:7070
+  parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
+  parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070
+
+Started again with the same --snapshots, it goes on from the newest complete snapshot.
+
+Exit codes: 0 done, 2 wrong flag or configuration, 3 bad input, 4 diverged, 130 interrupted (can be resumed).")]
+pub struct Cli {
+    /// What to serve.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// Flags of `parameter-server`.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    /// What the run is to be.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub listen: String,
+    /// Address under which workers and other processes reach this one [default: where it listens]
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise: Option<String>,
+    /// Address of the server's first process [default: this is the first]
+    #[arg(long, value_name = "ADDRESS")]
+    pub coordinator: Option<String>,
+    /// Shards in this process, the same number in each
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// Processes that form the server (the first one's matter)
+    #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub servers: u16,
+    /// Folder for snapshots; a run found there is resumed
+    #[arg(long, value_name = "DIR", default_value = "downpour-run/snapshots")]
+    pub snapshots: PathBuf,
+    /// Removes the snapshots found there and starts anew
+    #[arg(long)]
+    pub fresh: bool,
+    /// File to append metrics to, one JSON object a line [default: none, they are in the log]
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// The recipe where neither --recipe nor --config is given: set by a parent process
+    #[arg(long, hide = true, default_value = "paper")]
+    pub default_recipe: String,
+    /// Stop when standard input ends: set by a parent process, so that no child outlives it
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
+    /// Print the address listened on as the only line on standard output: for a parent process
+    #[arg(long, hide = true)]
+    pub print_address: bool,
+}
+
+/// Serves; the error, if any, is one line on standard error.
+pub fn run(flags: Flags) -> ExitCode {
+    logs::start(&flags.log);
+    match try_run(flags) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("failed to serve: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+/// 2 for a flag or key that is wrong by itself, else 3.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let usage =
+        error.chain().any(|cause| cause.is::<ConfigurationError>() || cause.is::<kernels::IsaError>());
+    if usage { Exit::Usage } else { Exit::BadInput }
+}
+
+fn try_run(flags: Flags) -> anyhow::Result<Exit> {
+    let isa = match isa_name(flags.isa) {
+        Some(name) => Isa::by_name(&name)?,
+        None => Isa::detect(),
+    };
+    // Checked before the port is opened; a resumed run looks at the flags again.
+    flags.run.resolve(&flags.default_recipe)?;
+    let options = Options {
+        flags: flags.run,
+        default_recipe: flags.default_recipe,
+        advertise: flags.advertise,
+        coordinator: flags.coordinator,
+        shards: flags.shards.into(),
+        processes: flags.servers.into(),
+        snapshots: flags.snapshots,
+        metrics: flags.metrics,
+        fresh: flags.fresh,
+        isa,
+        timing: Timing::default(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let exit = runtime.block_on(async move {
+        let listener = listen(&flags.listen).await?;
+        if flags.print_address {
+            println!("{}", listener.local_addr().context("ask where the server listens")?);
+        }
+        crate::run(options, listener, stop_signal(flags.end_with_stdin)).await
+    });
+    // A copy of a shard that is still being written must not hold the process.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Opens the port.
+pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::AddrInUse => "address in use".into(),
+            _ => error.to_string(),
+        };
+        anyhow!("cannot listen on {address}: {reason}; choose another with --listen")
+    })
+}
+
+/// Resolves on SIGTERM, SIGINT or, if so asked, at the end of standard input. A second signal ends the process at once.
+async fn stop_signal(end_with_stdin: bool) {
+    let reason = tokio::select! {
+        reason = signals() => reason,
+        () = stdin_end(end_with_stdin) => "end of standard input",
+    };
+    tracing::info!("{reason}");
+    tokio::spawn(async {
+        signals().await;
+        std::process::exit(Exit::Interrupted.code().into());
+    });
+}
+
+#[cfg(unix)]
+async fn signals() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be installed");
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+#[cfg(not(unix))]
+async fn signals() -> &'static str {
+    // Without a handler there is nothing to wait for.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    "Ctrl-C"
+}
+
+/// Resolves when standard input ends; never, if that is not asked for. A plain thread reads it, since nothing could
+/// cancel a read by the runtime.
+async fn stdin_end(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An unreadable input is at its end, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let words =
+            "parameter-server --listen 0.0.0.0:1 --advertise h:1 --coordinator c:2 --shards 2 --batch 8";
+        let flags = Cli::parse_from(words.split(' ')).flags;
+        assert_eq!((flags.shards, flags.servers, flags.run.batch), (2, 1, Some(8)));
+        assert_eq!(flags.coordinator.as_deref(), Some("c:2"));
+    }
+
+    #[test]
+    fn errors_of_usage_are_told_from_bad_input() {
+        let wrong = RunFlags { batch: Some(0), ..RunFlags::default() }.resolve("paper").unwrap_err();
+        assert_eq!(exit_of(&anyhow::Error::from(wrong).context("start")), Exit::Usage);
+        assert_eq!(exit_of(&anyhow!("cannot listen")), Exit::BadInput);
+    }
+}

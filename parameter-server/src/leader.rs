@@ -1,0 +1,303 @@
+//! The server's first process: coordinator and shards, snapshots, metrics, and the end of the run in good order.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use configuration::Exit;
+use protocol::{Ending, Refusal, ShardOrder, Shards};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    Coordinator, ShardHost,
+    coordinator::Settings,
+    metrics::{Line, MetricsFile},
+    remotes::Remotes,
+    resume,
+    server::{Options, Timing, open_shards},
+    serving::Serving,
+    snapshot::{self, Manifest},
+};
+
+const TICK: Duration = Duration::from_millis(100);
+/// Time between two looks at the counters of other processes.
+const POLL: Duration = Duration::from_secs(1);
+/// After all workers know of the end, the time that they have to hand in what they were at.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
+/// The same when the run is broken off: the minibatch in hand is finished first.
+const LAST_MINIBATCH: Duration = Duration::from_secs(6);
+
+pub(crate) async fn run(
+    options: Options,
+    listener: TcpListener,
+    address: String,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<Exit> {
+    let folder = options.snapshots.clone();
+    let _lock = snapshot::lock(&folder, "leader")?;
+    if options.fresh {
+        snapshot::clear(&folder).context("remove the snapshots of an earlier run")?;
+    }
+    let found = snapshot::newest(&folder);
+    let configuration = match &found {
+        Some(manifest) => {
+            resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
+                .with_context(|| format!("resume from snapshot {} in {}", manifest.id, folder.display()))?
+        }
+        None => options.flags.resolve(&options.default_recipe)?,
+    };
+    if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
+        tell_result(manifest, &folder);
+        return Ok(Exit::Done);
+    }
+    let total = options.shards * options.processes;
+    if let Some(manifest) = &found {
+        let written = manifest.shards.len();
+        if written != total as usize {
+            bail!(
+                "snapshot {} in {} was written by {written} shards, this server has {total}: \
+                 give --shards and --servers that make {written}, or --fresh to start anew",
+                manifest.id,
+                folder.display()
+            );
+        }
+        let samples = manifest.run.progress.used;
+        tracing::info!(
+            "resuming from snapshot {} in {} after {samples} samples",
+            manifest.id,
+            folder.display()
+        );
+    }
+    let settings = Settings {
+        configuration,
+        processes: options.processes,
+        shards: options.shards,
+        address,
+        lease_time: options.timing.lease,
+        life: snapshot::raise(&folder, "lives", 0)?,
+    };
+    tracing::info!(
+        "{}",
+        serde_json::to_string(&settings.configuration).expect("a configuration is plain data")
+    );
+    let metrics = options
+        .metrics
+        .as_ref()
+        .map(|path| {
+            MetricsFile::open(path, found.is_some()).with_context(|| format!("open {}", path.display()))
+        })
+        .transpose()?;
+    let host = Arc::new(open_shards(&options, 0, total, found.as_ref().map(|manifest| manifest.id))?);
+    let coordinator =
+        Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.id, found.run))));
+    let leader = Leader {
+        coordinator: coordinator.clone(),
+        host: host.clone(),
+        remotes: Arc::new(Remotes::default()),
+        folder: folder.into(),
+        timing: options.timing,
+    };
+    let serving = Serving::start(listener, Some(coordinator), host);
+    leader.lead(serving, metrics, shutdown).await
+}
+
+fn tell_result(manifest: &Manifest, folder: &Path) {
+    let samples = manifest.run.progress.used;
+    let result = manifest.evaluation().map_or_else(String::new, |evaluation| {
+        let scores = evaluation.average;
+        format!(": top-1 {:.2} %, loss {:.4}", 100.0 * scores.top1, scores.loss)
+    });
+    tracing::info!(
+        "the run in {} is finished after {samples} samples{result}; --fresh starts anew",
+        folder.display()
+    );
+}
+
+/// What the leader's tasks share.
+#[derive(Clone)]
+struct Leader {
+    coordinator: Arc<Coordinator>,
+    host: Arc<ShardHost>,
+    remotes: Arc<Remotes>,
+    folder: Arc<Path>,
+    timing: Timing,
+}
+
+impl Leader {
+    async fn lead(
+        self,
+        mut serving: Serving,
+        mut metrics: Option<MetricsFile>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<Exit> {
+        let (stop, stopped) = watch::channel(false);
+        let snapshots = tokio::spawn(self.clone().take_snapshots(stopped.clone()));
+        let polling = tokio::spawn(self.clone().poll(stopped));
+
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut stopping = false;
+        let ending = loop {
+            tokio::select! {
+                _ = ticks.tick() => self.put_out(&mut metrics),
+                failure = serving.failed() => return Err(failure),
+                () = &mut shutdown, if !stopping => {
+                    tracing::info!("stopping: no more leases, waiting for the workers' minibatches in hand");
+                    stopping = true;
+                    self.coordinator.interrupt();
+                }
+            }
+            if let Some(ending) = self.coordinator.ending() {
+                break ending;
+            }
+        };
+        self.take_leave(&ending, &mut metrics).await;
+        let _ = stop.send(true);
+        snapshots.await.context("take snapshots")?;
+        polling.await.context("poll the shards")?;
+        // After divergence the last good snapshot is the one to go on from.
+        if matches!(ending, Ending::Completed | Ending::Interrupted) {
+            self.snapshot().await;
+        }
+        let others = self.coordinator.others();
+        if let Err(error) = self.remotes.order(&others, &ShardOrder::Finish).await {
+            tracing::warn!("a shard process was not told of the end: {error}");
+        }
+        serving.stop().await;
+        Ok(match ending {
+            Ending::Completed => Exit::Done,
+            Ending::Interrupted => Exit::Interrupted,
+            Ending::Diverged(text) => {
+                tracing::error!("{text}");
+                Exit::Diverged
+            }
+            Ending::Failed(text) => {
+                tracing::error!("{text}");
+                Exit::BadInput
+            }
+        })
+    }
+
+    /// Lets the coordinator notice the time, and puts its lines where they belong.
+    fn put_out(&self, metrics: &mut Option<MetricsFile>) {
+        for line in self.coordinator.tick() {
+            Line::log(&line);
+            if let Some(file) = metrics
+                && let Err(error) = file.write(&line)
+            {
+                tracing::warn!(
+                    "cannot append to the metrics file: {error}; the line above is in this log only"
+                );
+            }
+        }
+    }
+
+    /// Waits until the workers know of the end and have left, within bounds.
+    async fn take_leave(&self, ending: &Ending, metrics: &mut Option<MetricsFile>) {
+        let begun = Instant::now();
+        let grace = if *ending == Ending::Interrupted { LAST_MINIBATCH } else { LAST_REPORTS };
+        let mut told_at = None;
+        loop {
+            self.put_out(metrics);
+            let (told, gone) = self.coordinator.farewell();
+            if told && told_at.is_none() {
+                told_at = Some(Instant::now());
+            }
+            let handed_in = told_at.is_some_and(|at| at.elapsed() >= grace);
+            if gone || handed_in {
+                return;
+            }
+            if begun.elapsed() >= self.timing.farewell {
+                tracing::warn!("not every worker could be told of the end within {:?}", self.timing.farewell);
+                return;
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    async fn take_snapshots(self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = sleep(self.timing.snapshots) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+            self.snapshot().await;
+        }
+    }
+
+    async fn poll(self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = sleep(POLL) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+            for address in self.coordinator.others() {
+                tokio::select! {
+                    // An unreachable process is named by the client's log; its counters stay as they were.
+                    Ok(statuses) = self.remotes.status(&address) => self.coordinator.observe(statuses),
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    else => {}
+                }
+            }
+        }
+    }
+
+    /// Takes a snapshot; a failure is logged and costs nothing but the snapshot.
+    async fn snapshot(&self) {
+        let begun = Instant::now();
+        let id = snapshot::next_id(&self.folder);
+        match self.try_snapshot(id).await {
+            Ok(Some(samples)) => {
+                tracing::info!(
+                    "snapshot {id} after {samples} samples took {:.1} s",
+                    begun.elapsed().as_secs_f64()
+                );
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("snapshot {id} could not be taken, the one before stays valid: {error:#}");
+                if let Err(error) = snapshot::remove(&self.folder, id) {
+                    tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
+                }
+            }
+        }
+    }
+
+    /// The samples in the new snapshot; none while there is nothing to keep.
+    async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
+        // Progress first: what it counts as used is then in every shard's file.
+        let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
+        let Some(layout) = self.host.layout() else { return Ok(None) };
+        let used = run.progress.used;
+        let order = ShardOrder::Snapshot { id };
+        let host = self.host.clone();
+        let own = tokio::task::spawn_blocking({
+            let order = order.clone();
+            move || host.order(order)
+        });
+        let others = self.coordinator.others();
+        let (own, others) = tokio::join!(own, self.remotes.order(&others, &order));
+        let mut statuses = match own.context("write the shards")? {
+            // A worker is just bringing the layout to one shard after the other.
+            Err(Refusal::NotReady(_)) => return Ok(None),
+            result => result?,
+        };
+        match others {
+            Err(error) if matches!(error.refusal(), Some(Refusal::NotReady(_))) => return Ok(None),
+            result => statuses.extend(result?),
+        }
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || {
+            Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?.write(&folder)?;
+            snapshot::prune(&folder)
+        })
+        .await
+        .context("write the manifest")??;
+        self.coordinator.snapshot_taken(id, used);
+        Ok(Some(used))
+    }
+}

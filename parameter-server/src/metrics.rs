@@ -1,0 +1,315 @@
+//! What the run's numbers are, and when they become a line: sums over the workers' reports, set beside the shards'
+//! counters.
+
+use std::{io::Write, path::Path, time::Duration};
+
+use protocol::{Evaluation, Scores, ShardStatus, StepMetrics, TrainingLine};
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// A run gives about this many lines; less often than each second, more often than each half minute.
+const LINES_OF_A_RUN: u64 = 100;
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Sums since the last line.
+#[derive(Debug)]
+pub struct Meter {
+    /// Samples of the whole run.
+    total: u64,
+    since: Instant,
+    sums: StepMetrics,
+    /// Minibatches acknowledged in the whole run.
+    steps: u64,
+    traffic: Traffic,
+}
+
+/// Where the run stands when a line is drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Samples used so far.
+    pub samples: u64,
+    /// Leases out.
+    pub leases: u32,
+    /// Members.
+    pub workers: u32,
+}
+
+/// The counters of all shards together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    updates: u64,
+    staleness_sum: u64,
+    staleness_max: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    refused: u64,
+    learning_rate: f64,
+}
+
+impl Traffic {
+    /// Sums what the shards say; each number on the wire takes `bytes` of the 4 that the shards count.
+    pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>, bytes: u64) -> Traffic {
+        statuses.fold(Traffic::default(), |sum, shard| Traffic {
+            updates: sum.updates + shard.updates,
+            staleness_sum: sum.staleness_sum + shard.staleness_sum,
+            staleness_max: sum.staleness_max.max(shard.staleness_max),
+            bytes_in: sum.bytes_in + shard.bytes_in * bytes / 4,
+            bytes_out: sum.bytes_out + shard.bytes_out * bytes / 4,
+            refused: sum.refused + shard.refused,
+            learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
+        })
+    }
+}
+
+impl Meter {
+    /// Starts for a run of `total` samples that made `steps` minibatches so far.
+    pub fn new(total: u64, steps: u64, now: Instant) -> Meter {
+        Meter { total, since: now, sums: StepMetrics::default(), steps, traffic: Traffic::default() }
+    }
+
+    /// Adds what a worker reports.
+    pub fn add(&mut self, metrics: &StepMetrics) {
+        let sums = &mut self.sums;
+        sums.steps += metrics.steps;
+        sums.images += metrics.images;
+        sums.main_loss += metrics.main_loss;
+        sums.correct += metrics.correct;
+        sums.auxiliary_losses.resize(sums.auxiliary_losses.len().max(metrics.auxiliary_losses.len()), 0.0);
+        for (sum, loss) in sums.auxiliary_losses.iter_mut().zip(&metrics.auxiliary_losses) {
+            *sum += loss;
+        }
+        self.steps += metrics.steps;
+    }
+
+    /// Minibatches acknowledged in the whole run.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// A line over the time since the last one, if it is due or the run is over (`last`).
+    pub fn line(&mut self, now: Instant, place: Place, traffic: Traffic, last: bool) -> Option<TrainingLine> {
+        let elapsed = now.duration_since(self.since);
+        let enough = self.sums.images >= self.total / LINES_OF_A_RUN || elapsed >= LONGEST;
+        if self.sums.images == 0 || !(last || elapsed >= SHORTEST && enough) {
+            return None;
+        }
+        let sums = std::mem::take(&mut self.sums);
+        let before = std::mem::replace(&mut self.traffic, traffic);
+        self.since = now;
+        let images = sums.images as f64;
+        // A shard process that was restarted counts from zero again.
+        let updates = traffic.updates.saturating_sub(before.updates);
+        let staleness = traffic.staleness_sum.saturating_sub(before.staleness_sum);
+        Some(TrainingLine {
+            step: self.steps,
+            epoch: place.epoch,
+            samples: place.samples,
+            loss: sums.main_loss / images,
+            auxiliary_losses: sums.auxiliary_losses.iter().map(|loss| loss / images).collect(),
+            top1: sums.correct as f64 / images,
+            images_per_second: images / elapsed.as_secs_f64().max(1e-3),
+            learning_rate: traffic.learning_rate,
+            staleness_mean: staleness as f64 / updates.max(1) as f64,
+            staleness_max: traffic.staleness_max,
+            bytes_in: traffic.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: traffic.bytes_out.saturating_sub(before.bytes_out),
+            leases: place.leases,
+            workers: place.workers,
+            refused: traffic.refused.saturating_sub(before.refused),
+        })
+    }
+}
+
+/// A line of the metrics file; `kind` tells which.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Line {
+    /// Training since the line before.
+    Train(TrainingLine),
+    /// A finished evaluation.
+    Evaluation(EvaluationLine),
+}
+
+/// An evaluation beside the training numbers of that moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvaluationLine {
+    /// Samples used when it was ordered.
+    pub samples: u64,
+    /// Images evaluated.
+    pub images: u64,
+    /// Of the averaged parameters: `top1`, `top5`, `loss`.
+    #[serde(flatten)]
+    pub average: Scores,
+    /// Of the last iterate.
+    pub last_iterate: Scores,
+    /// Of the newest training line.
+    pub images_per_second: f64,
+    /// Of the newest training line.
+    pub learning_rate: f64,
+    /// Of the newest training line.
+    pub staleness_mean: f64,
+}
+
+impl EvaluationLine {
+    /// Sets `evaluation` beside the newest training line.
+    pub fn new(evaluation: &Evaluation, latest: Option<&TrainingLine>) -> EvaluationLine {
+        EvaluationLine {
+            samples: evaluation.samples,
+            images: evaluation.images,
+            average: evaluation.average,
+            last_iterate: evaluation.last_iterate,
+            images_per_second: latest.map_or(0.0, |line| line.images_per_second),
+            learning_rate: latest.map_or(0.0, |line| line.learning_rate),
+            staleness_mean: latest.map_or(0.0, |line| line.staleness_mean),
+        }
+    }
+}
+
+impl Line {
+    /// Writes the line to the log.
+    pub fn log(&self) {
+        // Digits beyond these say nothing and hide the others.
+        let digits = |value: f64, digits: i32| (value * 10f64.powi(digits)).round() / 10f64.powi(digits);
+        match self {
+            Line::Train(line) => {
+                let auxiliary: Vec<f64> = line.auxiliary_losses.iter().map(|loss| digits(*loss, 4)).collect();
+                tracing::info!(
+                    step = line.step,
+                    epoch = line.epoch,
+                    samples = line.samples,
+                    loss = digits(line.loss, 4),
+                    auxiliary_losses = ?auxiliary,
+                    top1 = digits(line.top1, 4),
+                    images_per_second = digits(line.images_per_second, 1),
+                    learning_rate = digits(line.learning_rate, 7),
+                    staleness_mean = digits(line.staleness_mean, 2),
+                    staleness_max = line.staleness_max,
+                    bytes_in = line.bytes_in,
+                    bytes_out = line.bytes_out,
+                    leases = line.leases,
+                    workers = line.workers,
+                    refused = line.refused,
+                    "training"
+                );
+            }
+            Line::Evaluation(line) => tracing::info!(
+                samples = line.samples,
+                images = line.images,
+                top1 = digits(line.average.top1, 4),
+                top5 = digits(line.average.top5, 4),
+                loss = digits(line.average.loss, 4),
+                last_iterate_top1 = digits(line.last_iterate.top1, 4),
+                last_iterate_loss = digits(line.last_iterate.loss, 4),
+                "evaluation of the average"
+            ),
+        }
+    }
+}
+
+/// The metrics file: one JSON object a line.
+pub struct MetricsFile(std::fs::File);
+
+impl MetricsFile {
+    /// Opens the file for appending; emptied first unless the run is resumed.
+    pub fn open(path: &Path, resumed: bool) -> std::io::Result<MetricsFile> {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        if !resumed {
+            file.set_len(0)?;
+        }
+        Ok(MetricsFile(file))
+    }
+
+    /// Appends a line, in one write.
+    pub fn write(&mut self, line: &Line) -> std::io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.0.write_all(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_means_and_differences() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut meter = Meter::new(10_000, 7, start);
+        let metrics = StepMetrics {
+            steps: 2,
+            images: 64,
+            main_loss: 128.0,
+            auxiliary_losses: vec![64.0, 32.0],
+            correct: 16,
+            ..StepMetrics::default()
+        };
+        meter.add(&metrics);
+        let place = Place { epoch: 1, samples: 64, leases: 2, workers: 3 };
+        let shards =
+            [(10, 30, 5, 800, 1600), (10, 10, 2, 400, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
+                ShardStatus {
+                    updates,
+                    staleness_sum: sum,
+                    staleness_max: max,
+                    bytes_in,
+                    bytes_out,
+                    learning_rate: 0.5,
+                    ..ShardStatus::default()
+                }
+            });
+        let traffic = Traffic::of(shards.iter(), 2);
+        assert_eq!(meter.line(at(2000), place, traffic, false), None, "too few images for a line");
+        meter.add(&metrics);
+        assert_eq!(meter.line(at(999), place, traffic, false), None, "too early for a line");
+        let line = meter.line(at(2000), place, traffic, false).unwrap();
+        let expected = TrainingLine {
+            step: 11,
+            epoch: 1,
+            samples: 64,
+            loss: 2.0,
+            auxiliary_losses: vec![1.0, 0.5],
+            top1: 0.25,
+            images_per_second: 64.0,
+            learning_rate: 0.5,
+            staleness_mean: 2.0,
+            staleness_max: 5,
+            bytes_in: 600,
+            bytes_out: 800,
+            leases: 2,
+            workers: 3,
+            refused: 0,
+        };
+        assert_eq!(line, expected);
+        meter.add(&metrics);
+        let line = meter.line(at(2100), place, traffic, true).unwrap();
+        assert_eq!((line.bytes_in, line.staleness_mean, line.images_per_second.round()), (0, 0.0, 640.0));
+        assert_eq!(meter.line(at(9000), place, traffic, true), None, "nothing was trained since");
+    }
+
+    #[test]
+    fn the_file_has_one_object_a_line_with_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let train = Line::Train(TrainingLine { samples: 5, loss: f64::NAN, ..TrainingLine::default() });
+        let scores = Scores { top1: 0.5, top5: 1.0, loss: 0.25 };
+        let evaluation =
+            Evaluation { id: 1, samples: 9, images: 100, average: scores, last_iterate: Scores::default() };
+        let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, None));
+        MetricsFile::open(&path, false).unwrap().write(&train).unwrap();
+        MetricsFile::open(&path, true).unwrap().write(&evaluation).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["kind"], lines[0]["samples"].as_u64(), lines[0]["loss"].is_null()),
+            (&"train".into(), Some(5), true)
+        );
+        assert_eq!((&lines[1]["kind"], lines[1]["top1"].as_f64()), (&"evaluation".into(), Some(0.5)));
+        MetricsFile::open(&path, false).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    }
+}

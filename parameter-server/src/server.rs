@@ -1,0 +1,111 @@
+//! One process of the server: the leader hosts the coordinator and the first shards, every other hosts shards.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use configuration::{Exit, RunFlags};
+use kernels::Isa;
+use tokio::net::TcpListener;
+
+use crate::{Shard, ShardHost, follower, leader, shard_file, snapshot};
+
+/// What a process is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the run is to be (the leader's matter).
+    pub flags: RunFlags,
+    /// The recipe where the flags name neither recipe nor file.
+    pub default_recipe: String,
+    /// Where others reach this process; none: where it listens.
+    pub advertise: Option<String>,
+    /// Address of the leader; none: this process is the leader.
+    pub coordinator: Option<String>,
+    /// Shards of each process.
+    pub shards: u32,
+    /// Processes that form the server (the leader's matter).
+    pub processes: u32,
+    /// Folder of the snapshots.
+    pub snapshots: PathBuf,
+    /// File that metrics are appended to (the leader's matter).
+    pub metrics: Option<PathBuf>,
+    /// Removes the snapshots and starts anew (the leader's matter).
+    pub fresh: bool,
+    /// Instruction set of the update.
+    pub isa: Isa,
+    /// How long things take.
+    pub timing: Timing,
+}
+
+/// The times that a server keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a worker may be silent before its leases go to others.
+    pub lease: Duration,
+    /// Time between snapshots.
+    pub snapshots: Duration,
+    /// How long workers and shard processes are waited for at the end.
+    pub farewell: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            lease: Duration::from_secs(30),
+            snapshots: Duration::from_secs(60),
+            farewell: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves on `listener` until the run ends or `shutdown` resolves; then workers are told, a last snapshot is written,
+/// and the answer says how the run ended.
+///
+/// # Errors
+/// A configuration that is wrong or not the resumed run's, a snapshot folder that cannot be used, a leader that cannot
+/// be reached.
+pub async fn run(
+    options: Options,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<Exit> {
+    let bound = listener.local_addr().context("ask where the server listens")?;
+    let address = match &options.advertise {
+        Some(address) => address.clone(),
+        None if bound.ip().is_unspecified() => bail!(
+            "listening on {bound}, which is no address that others can reach: \
+             name one with --advertise, as --advertise this-host:{}",
+            bound.port()
+        ),
+        None => bound.to_string(),
+    };
+    tracing::info!("listening on {bound}, reached at {address}; update kernel {}", options.isa.name());
+    match options.coordinator.clone() {
+        None => leader::run(options, listener, address, shutdown).await,
+        Some(coordinator) => follower::run(options, listener, address, &coordinator, shutdown).await,
+    }
+}
+
+/// The shards of this process: from snapshot `restore`, or empty. Their versions start in a generation that was never
+/// given.
+pub(crate) fn open_shards(
+    options: &Options,
+    first: u32,
+    total: u32,
+    restore: Option<u64>,
+) -> anyhow::Result<ShardHost> {
+    let folder = &options.snapshots;
+    let open = |number: u32| {
+        let saved = restore
+            .map(|id| shard_file::read(folder, id, number, total))
+            .transpose()
+            .with_context(|| format!("restore shard {number} (--fresh at the leader starts anew)"))?;
+        let least = saved.as_ref().map_or(1, |saved| saved.generation + 1);
+        let generation = snapshot::raise(folder, &format!("generation-{number}"), least)?;
+        Ok(match saved {
+            Some(saved) => Shard::restored(number, total, generation, options.isa, saved),
+            None => Shard::empty(number, total, generation, options.isa),
+        })
+    };
+    let shards = (first..first + options.shards).map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(ShardHost::new(first, shards, folder.clone()))
+}

@@ -1,0 +1,258 @@
+//! Snapshots: `ID/shard-K.safetensors` of every shard, then `ID/manifest.json`, which makes them one.
+//!
+//! A snapshot without a manifest, or whose files are not those that the manifest names by hash, is passed over for an
+//! older one. Each shard is consistent in itself; what was pushed while a snapshot was being taken may be in some
+//! shards only, and the leases behind it are done again.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use parameters::{Fingerprint, durable};
+use protocol::{Evaluation, ShardStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::{coordinator::Checkpointed, shard_file};
+
+/// Complete snapshots that are kept.
+pub const KEPT: usize = 3;
+/// Changes when the manifest's meaning does.
+const FORMAT: &str = "downpour snapshot 1";
+const MANIFEST: &str = "manifest.json";
+
+/// What makes the shards' files one snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always the same; another format is not read.
+    format: String,
+    /// Number of the snapshot, counting up.
+    pub id: u64,
+    /// Fingerprint of the network's layout.
+    pub layout: Fingerprint,
+    /// The shards' files, in the order of their numbers.
+    pub shards: Vec<ShardEntry>,
+    /// The run beside the shards.
+    pub run: Checkpointed,
+}
+
+/// A shard's file as the manifest knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// Number of the shard.
+    pub shard: u32,
+    /// SHA-256 of its file, hexadecimal.
+    pub hash: String,
+    /// Whether the file lay in the coordinator's folder; else its process, on another machine, has it.
+    pub here: bool,
+}
+
+impl Manifest {
+    /// Whether the run is complete.
+    pub fn finished(&self) -> bool {
+        self.run.finished
+    }
+
+    /// The newest evaluation; of a finished run, the last one.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.run.evaluations.last()
+    }
+
+    /// Puts together what the shards wrote into snapshot `id`.
+    pub(crate) fn new(
+        folder: &Path,
+        id: u64,
+        layout: Fingerprint,
+        mut statuses: Vec<ShardStatus>,
+        run: Checkpointed,
+    ) -> Result<Manifest, SnapshotError> {
+        statuses.sort_by_key(|status| status.shard);
+        let entry = |status: ShardStatus| {
+            let shard = status.shard;
+            let hash = status.snapshot_hash.ok_or(SnapshotError::NoHash { shard })?;
+            Ok(ShardEntry { shard, hash, here: shard_file::path(folder, id, shard).exists() })
+        };
+        let shards = statuses.into_iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(Manifest { format: FORMAT.into(), id, layout, shards, run })
+    }
+
+    /// Writes the manifest, which completes the snapshot.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
+        let path = folder.join(self.id.to_string()).join(MANIFEST);
+        let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
+        durable::write(&path, text.as_bytes()).map_err(|source| SnapshotError::Write { path, source })
+    }
+
+    /// Reads the manifest of snapshot `id` and checks that the files are those it names.
+    fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
+        let path = folder.join(id.to_string()).join(MANIFEST);
+        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => SnapshotError::Unfinished,
+            _ => SnapshotError::Read { path: path.clone(), source },
+        })?;
+        let manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|error| SnapshotError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let wrong = |reason: String| SnapshotError::Malformed { path: path.clone(), reason };
+        if manifest.format != FORMAT {
+            return Err(wrong(format!("format: expected {FORMAT:?}, found {:?}", manifest.format)));
+        }
+        if manifest.id != id || !manifest.run.progress.is_consistent() {
+            return Err(wrong("its numbers contradict each other".into()));
+        }
+        for entry in &manifest.shards {
+            let path = shard_file::path(folder, id, entry.shard);
+            match shard_file::hash(&path) {
+                Ok(found) if found == entry.hash => {}
+                Ok(found) => {
+                    return Err(SnapshotError::Hash { path, expected: entry.hash.clone(), found });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !entry.here => {}
+                Err(source) => return Err(SnapshotError::Read { path, source }),
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+/// Why a snapshot cannot be written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The snapshot has no manifest.
+    #[error("it has no manifest, so it was not finished")]
+    Unfinished,
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The manifest is not one.
+    #[error("{} is not a manifest: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A file is not the one that was written.
+    #[error("{} is damaged: expected sha-256 {expected}, found {found}", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// What the manifest says.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A shard wrote no file.
+    #[error("shard {shard} was told to write a snapshot and named no file")]
+    NoHash {
+        /// Its number.
+        shard: u32,
+    },
+    /// Another process has the folder.
+    #[error(
+        "snapshot folder {} is used by another process; stop that one, or give another --snapshots",
+        folder.display()
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// The newest usable snapshot in `folder`; those passed over are named in the log.
+pub fn newest(folder: &Path) -> Option<Manifest> {
+    ids(folder).into_iter().rev().find_map(|id| match Manifest::read(folder, id) {
+        Ok(manifest) => Some(manifest),
+        Err(error) => {
+            tracing::warn!("snapshot {id} in {} is passed over: {error}", folder.display());
+            None
+        }
+    })
+}
+
+/// A number above those of all snapshots in `folder`.
+pub(crate) fn next_id(folder: &Path) -> u64 {
+    ids(folder).last().map_or(1, |newest| newest + 1)
+}
+
+/// Removes all snapshots.
+pub(crate) fn clear(folder: &Path) -> Result<(), SnapshotError> {
+    ids(folder).into_iter().try_for_each(|id| remove(folder, id))
+}
+
+/// Removes one snapshot, whole or not.
+pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
+    let path = folder.join(id.to_string());
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Write { path, source }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what is older than the last [`KEPT`] complete snapshots. A folder without any manifest is that of a process
+/// on another machine than the coordinator: one more is kept there, since the newest may never be completed.
+pub(crate) fn prune(folder: &Path) -> Result<(), SnapshotError> {
+    let ids = ids(folder);
+    let complete: Vec<u64> =
+        ids.iter().copied().filter(|id| folder.join(id.to_string()).join(MANIFEST).exists()).collect();
+    let (kept, count) = if complete.is_empty() { (&ids, KEPT + 1) } else { (&complete, KEPT) };
+    let Some(oldest) = kept.iter().rev().nth(count - 1) else { return Ok(()) };
+    ids.iter().filter(|id| *id < oldest).try_for_each(|id| remove(folder, *id))
+}
+
+/// Numbers of all snapshots in `folder`, ascending, complete or not.
+fn ids(folder: &Path) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut ids: Vec<u64> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// A number that is higher at each call for `name`, and at least `least`; kept in `folder`, durable before it is used.
+pub(crate) fn raise(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
+    let path = folder.join(name);
+    let before = match fs::read_to_string(&path) {
+        Ok(text) => Some(text.trim().parse::<u64>().map_err(|error| SnapshotError::Malformed {
+            path: path.clone(),
+            reason: format!("expected a number, found {text:?} ({error})"),
+        })?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(SnapshotError::Read { path, source }),
+    };
+    let value = before.map_or(0, |before| before + 1).max(least);
+    durable::write(&path, format!("{value}\n").as_bytes())
+        .map_err(|source| SnapshotError::Write { path, source })?;
+    Ok(value)
+}
+
+/// Makes the folder and locks it under `name` as long as the file lives.
+pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, SnapshotError> {
+    let cannot = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| SnapshotError::Write { path, source }
+    };
+    fs::create_dir_all(folder).map_err(cannot(folder))?;
+    let path = folder.join(format!("{name}.lock"));
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(cannot(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SnapshotError::Locked { folder: folder.into() }),
+        Err(TryLockError::Error(source)) => Err(SnapshotError::Write { path, source }),
+    }
+}
