@@ -3,10 +3,25 @@
 //! `x` is `[batch][inputs]`, `w` is `[outputs][inputs]`, `y` is `[batch][outputs]`; gradients have the
 //! shape of what they belong to.
 
+mod backward;
+mod forward;
+mod matrix;
 mod reference;
+#[cfg(test)]
+mod tests;
 
-use crate::Isa;
-use crate::Pool;
+use crate::disjoint::Disjoint;
+use crate::simd::dispatch;
+use crate::{Isa, Pool};
+use backward::{InputGradient, STRIP, WeightGradient};
+use forward::Forward;
+use matrix::Shared;
+use std::ops::Range;
+
+/// Outputs of one task of the forward product.
+const FORWARD_OUTPUTS: usize = 32;
+/// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
+const BACKWARD_OUTPUTS: usize = 64;
 
 /// The size of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +37,8 @@ impl Dense {
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn forward(
         &self,
-        _isa: Isa,
-        _pool: &Pool,
+        isa: Isa,
+        pool: &Pool,
         batch: usize,
         x: &[f32],
         w: &[f32],
@@ -35,31 +50,29 @@ impl Dense {
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("bias", bias.len(), self.outputs);
         self.check("y", y.len(), batch * self.outputs);
-        reference::forward(self, batch, x, w, bias, relu, y);
+        let y = Shared::new(y, self.outputs);
+        in_tasks(pool, self.outputs, FORWARD_OUTPUTS, |outputs| {
+            dispatch(isa, Forward { dense: *self, batch, outputs, x, w, bias, relu, y });
+        });
     }
 
     /// `dx = dy w`.
-    pub fn backward_input(
-        &self,
-        _isa: Isa,
-        _pool: &Pool,
-        batch: usize,
-        dy: &[f32],
-        w: &[f32],
-        dx: &mut [f32],
-    ) {
+    pub fn backward_input(&self, isa: Isa, pool: &Pool, batch: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("dx", dx.len(), batch * self.inputs);
-        reference::backward_input(self, batch, dy, w, dx);
+        let dx = Shared::new(dx, self.inputs);
+        in_tasks(pool, self.inputs, STRIP, |columns| {
+            dispatch(isa, InputGradient { dense: *self, batch, columns, dy, w, dx });
+        });
     }
 
     /// `dw = dy^T x` and `db` = the sum of `dy` over the rows.
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn backward_weights(
         &self,
-        _isa: Isa,
-        _pool: &Pool,
+        isa: Isa,
+        pool: &Pool,
         batch: usize,
         x: &[f32],
         dy: &[f32],
@@ -70,7 +83,12 @@ impl Dense {
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("dw", dw.len(), self.outputs * self.inputs);
         self.check("db", db.len(), self.outputs);
-        reference::backward_weights(self, batch, x, dy, dw, db);
+        let (dw, biases) = (Shared::new(dw, self.inputs), Disjoint::new(db));
+        in_tasks(pool, self.outputs, BACKWARD_OUTPUTS, |outputs| {
+            // SAFETY: tasks have different outputs.
+            let db = unsafe { biases.part(outputs.start, outputs.len()) };
+            dispatch(isa, WeightGradient { dense: *self, batch, outputs, x, dy, dw, db });
+        });
     }
 
     fn check(&self, operand: &str, found: usize, expected: usize) {
@@ -81,4 +99,9 @@ impl Dense {
             self.outputs
         );
     }
+}
+
+/// Cuts `0..len` into tasks of `each`; the cut does not depend on the number of threads.
+fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(Range<usize>) + Sync) {
+    pool.run(len.div_ceil(each), |task| run(task * each..len.min((task + 1) * each)));
 }

@@ -1,0 +1,196 @@
+//! The two gradients, both as a product whose right side is packed: `dx = dy w` and `dw = dy^T x`.
+
+use super::matrix::{Panel, Shared};
+use super::{Dense, reference};
+use crate::map::LANES;
+use crate::simd::{Kernel, Simd};
+use std::ops::Range;
+
+/// Columns that are packed at once, eight cache lines of every row.
+pub(super) const STRIP: usize = 128;
+/// Rows that are packed at once: with [`STRIP`] columns 64 KB, which stay in the second-level cache, and
+/// 8 KB for a vector, which stay in the first.
+const DEPTH: usize = 128;
+/// Rows of a tile of one vector: with AVX2 12 sums, 2 loaded values, and 1 broadcast in 16 registers.
+const ROWS: usize = 6;
+
+/// `c = a b` or `c += a b` for one strip of columns.
+struct Product<'a> {
+    /// Left side, rows of `stride` values of which the columns `depth` take part.
+    a: &'a [f32],
+    stride: usize,
+    depth: Range<usize>,
+    rows: usize,
+    b: &'a Panel,
+    /// Result: rows from `first_row` on, columns `columns`, which only this task writes.
+    c: Shared<'a>,
+    first_row: usize,
+    columns: Range<usize>,
+    accumulate: bool,
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S) {
+        for vector in 0..self.columns.len().div_ceil(LANES) {
+            for row in (0..self.rows).step_by(ROWS) {
+                match self.rows - row {
+                    1 => self.tile::<S, 1>(simd, vector, row),
+                    2 => self.tile::<S, 2>(simd, vector, row),
+                    3 => self.tile::<S, 3>(simd, vector, row),
+                    4 => self.tile::<S, 4>(simd, vector, row),
+                    5 => self.tile::<S, 5>(simd, vector, row),
+                    _ => self.tile::<S, ROWS>(simd, vector, row),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize>(&self, simd: S, vector: usize, row: usize) {
+        let depth = self.depth.len();
+        let mut a: [&[f32]; R] = [&[]; R];
+        for r in 0..R {
+            a[r] = &self.a[(row + r) * self.stride..][self.depth.clone()];
+        }
+        let mut sums = [simd.zero(); R];
+        for (k, values) in self.b.vector(vector).chunks_exact(LANES).take(depth).enumerate() {
+            let values = simd.read(values);
+            for r in 0..R {
+                // SAFETY: `k` is below `depth`, the length of each of these rows.
+                let factor = unsafe { *a[r].get_unchecked(k) };
+                sums[r] = simd.mul_add(simd.splat(factor), values, sums[r]);
+            }
+        }
+        let start = self.columns.start + vector * LANES;
+        let columns = start..self.columns.end.min(start + LANES);
+        for r in 0..R {
+            // SAFETY: the columns are this task's.
+            let c = unsafe { self.c.row(self.first_row + row + r, columns.clone()) };
+            if c.len() == LANES {
+                let sum = if self.accumulate { simd.add(simd.read(c), sums[r]) } else { sums[r] };
+                simd.write(c, sum);
+            } else {
+                let mut lanes = [0.0; LANES];
+                simd.write(&mut lanes, sums[r]);
+                for (c, sum) in c.iter_mut().zip(lanes) {
+                    *c = if self.accumulate { *c + sum } else { sum };
+                }
+            }
+        }
+    }
+}
+
+/// Cuts `0..len` into pieces of [`DEPTH`]; at least one, so that a product of nothing is zero.
+fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len.max(1)).step_by(DEPTH).map(move |start| start..len.min(start + DEPTH))
+}
+
+/// Some columns of `dx`, which only this task writes.
+pub(super) struct InputGradient<'a> {
+    pub(super) dense: Dense,
+    pub(super) batch: usize,
+    pub(super) columns: Range<usize>,
+    pub(super) dy: &'a [f32],
+    pub(super) w: &'a [f32],
+    pub(super) dx: Shared<'a>,
+}
+
+impl Kernel for InputGradient<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        let Dense { outputs, .. } = self.dense;
+        for row in 0..self.batch {
+            let dy = &self.dy[row * outputs..][..outputs];
+            // SAFETY: the columns are this task's.
+            let dx = unsafe { self.dx.row(row, self.columns.clone()) };
+            for (dx, input) in dx.iter_mut().zip(self.columns.clone()) {
+                *dx = reference::input_gradient(&self.dense, dy, self.w, input);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Dense { inputs, outputs } = self.dense;
+        let mut panel = Panel::new(outputs.min(DEPTH), self.columns.len());
+        for depth in pieces(outputs) {
+            panel.pack(self.w, inputs, depth.clone(), self.columns.clone());
+            let product = Product {
+                a: self.dy,
+                stride: outputs,
+                accumulate: depth.start > 0,
+                depth,
+                rows: self.batch,
+                b: &panel,
+                c: self.dx,
+                first_row: 0,
+                columns: self.columns.clone(),
+            };
+            product.run(simd);
+        }
+    }
+}
+
+/// The rows of `dw` and the values of `db` of some outputs, which only this task writes.
+pub(super) struct WeightGradient<'a> {
+    pub(super) dense: Dense,
+    pub(super) batch: usize,
+    pub(super) outputs: Range<usize>,
+    pub(super) x: &'a [f32],
+    pub(super) dy: &'a [f32],
+    pub(super) dw: Shared<'a>,
+    pub(super) db: &'a mut [f32],
+}
+
+impl Kernel for WeightGradient<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        let Dense { inputs, outputs } = self.dense;
+        for (db, output) in self.db.iter_mut().zip(self.outputs) {
+            // SAFETY: the row is this task's.
+            let dw = unsafe { self.dw.row(output, 0..inputs) };
+            for (input, dw) in dw.iter_mut().enumerate() {
+                *dw = reference::weight_gradient(&self.dense, self.x, self.dy, output, input);
+            }
+            *db = (0..self.batch).map(|row| self.dy[row * outputs + output]).sum();
+        }
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Dense { inputs, outputs } = self.dense;
+        // Transposed, so that a tile's factors lie side by side.
+        let mut dy = vec![0.0; self.outputs.len() * self.batch];
+        for row in 0..self.batch {
+            let from = &self.dy[row * outputs..][self.outputs.clone()];
+            for (o, from) in from.iter().enumerate() {
+                dy[o * self.batch + row] = *from;
+            }
+        }
+        for (o, db) in self.db.iter_mut().enumerate() {
+            *db = dy[o * self.batch..][..self.batch].iter().sum();
+        }
+        let mut panel = Panel::new(self.batch.min(DEPTH), STRIP.min(inputs));
+        for start in (0..inputs).step_by(STRIP) {
+            let columns = start..inputs.min(start + STRIP);
+            for depth in pieces(self.batch) {
+                panel.pack(self.x, inputs, depth.clone(), columns.clone());
+                let product = Product {
+                    a: &dy,
+                    stride: self.batch,
+                    accumulate: depth.start > 0,
+                    depth,
+                    rows: self.outputs.len(),
+                    b: &panel,
+                    c: self.dw,
+                    first_row: self.outputs.start,
+                    columns: columns.clone(),
+                };
+                product.run(simd);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Row-major matrices: one that tasks write together, and columns of one packed for the vectors.
+
+use crate::disjoint::Disjoint;
+use crate::map::LANES;
+use std::ops::Range;
+
+/// A matrix of rows of `width` values, lent to several tasks, each of which takes values that no other takes.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    data: Disjoint<'a, f32>,
+    width: usize,
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(data: &'a mut [f32], width: usize) -> Shared<'a> {
+        Shared { data: Disjoint::new(data), width }
+    }
+
+    /// Columns `columns` of a row.
+    ///
+    /// # Safety
+    /// While the returned slice lives, no other that overlaps it may be made or used.
+    #[inline(always)]
+    pub(super) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.data.part(row * self.width + columns.start, columns.len()) }
+    }
+}
+
+/// Some columns of some rows of a matrix, `[vector][row][16]`, so that a product reads them in order and
+/// without the cache conflicts of rows a power of two apart; zeros behind the last column.
+pub(super) struct Panel {
+    values: Vec<f32>,
+    rows: usize,
+}
+
+impl Panel {
+    /// Room for `rows` rows of `columns` columns.
+    pub(super) fn new(rows: usize, columns: usize) -> Panel {
+        Panel { values: vec![0.0; rows * columns.next_multiple_of(LANES)], rows }
+    }
+
+    /// Fills it from a matrix of `width` columns.
+    #[inline(always)]
+    pub(super) fn pack(&mut self, matrix: &[f32], width: usize, rows: Range<usize>, columns: Range<usize>) {
+        self.rows = rows.len();
+        for (k, row) in rows.enumerate() {
+            let row = &matrix[row * width..][columns.clone()];
+            for (vector, from) in row.chunks(LANES).enumerate() {
+                let to = &mut self.values[(vector * self.rows + k) * LANES..][..LANES];
+                if let Ok(from) = <&[f32; LANES]>::try_from(from) {
+                    to.copy_from_slice(from);
+                } else {
+                    to[..from.len()].copy_from_slice(from);
+                    to[from.len()..].fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// The rows of one vector of columns, `[row][16]`.
+    #[inline(always)]
+    pub(super) fn vector(&self, vector: usize) -> &[f32] {
+        &self.values[vector * self.rows * LANES..][..self.rows * LANES]
+    }
+}

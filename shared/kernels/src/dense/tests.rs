@@ -1,0 +1,99 @@
+//! Every instruction set against the reference, and the same bits on any number of threads.
+
+use super::*;
+use crate::testing::{Guarded, assert_close, random, vector_isas};
+use proptest::prelude::*;
+
+/// A layer's operands.
+struct Case {
+    dense: Dense,
+    batch: usize,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+impl Case {
+    fn new(inputs: usize, outputs: usize, batch: usize, seed: u64) -> Case {
+        Case {
+            dense: Dense { inputs, outputs },
+            batch,
+            x: random(batch * inputs, seed),
+            w: random(inputs * outputs, seed ^ 1 << 20),
+            bias: random(outputs, seed ^ 2 << 20),
+            dy: random(batch * outputs, seed ^ 3 << 20),
+        }
+    }
+
+    /// `y`, `dx`, `dw`, `db`.
+    fn run(&self, isa: Isa, threads: usize, relu: bool) -> [Vec<f32>; 4] {
+        let Case { dense, batch, x, w, bias, dy } = self;
+        let pool = Pool::new(threads).unwrap();
+        let mut results = [dy.len(), x.len(), w.len(), bias.len()].map(|len| Guarded::new(len, f32::NAN));
+        let [y, dx, dw, db] = &mut results;
+        dense.forward(isa, &pool, *batch, x, w, bias, relu, y.values());
+        dense.backward_input(isa, &pool, *batch, dy, w, dx.values());
+        dense.backward_weights(isa, &pool, *batch, x, dy, dw.values(), db.values());
+        results.map(|mut result| {
+            result.check(isa.name());
+            result.values().to_vec()
+        })
+    }
+}
+
+/// Around a vector, a tile, a task, and a packed piece.
+fn edges() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        0..20usize,
+        prop::sample::select(vec![15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 145])
+    ]
+}
+
+proptest! {
+    #[test]
+    fn products_are_those_of_the_reference(
+        inputs in edges(), outputs in edges(), batch in prop_oneof![0..14usize, Just(130usize)],
+        relu: bool, seed: u16, threads in 1..3usize,
+    ) {
+        let case = Case::new(inputs, outputs, batch, seed.into());
+        let expected = case.run(Isa::scalar(), 1, relu);
+        for isa in vector_isas() {
+            let found = case.run(isa, threads, relu);
+            for (what, (found, expected)) in ["y", "dx", "dw", "db"].iter().zip(found.iter().zip(&expected)) {
+                let name = format!("{what} of dense {inputs} -> {outputs}, batch {batch}, {}", isa.name());
+                assert_close(&name, found, expected, 3e-5, 1.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let case = Case::new(300, 200, 7, 1);
+    for isa in vector_isas() {
+        let [one, three] = [1, 3].map(|threads| case.run(isa, threads, true));
+        assert_eq!(one, three, "{}", isa.name());
+    }
+}
+
+#[test]
+fn a_layer_by_hand() {
+    // Two rows of three inputs, two outputs.
+    let dense = Dense { inputs: 3, outputs: 2 };
+    let (x, w, bias) = ([1.0, 2.0, 3.0, -1.0, 0.0, 1.0], [1.0, 0.0, -1.0, 2.0, 1.0, 0.5], [0.5, -1.0]);
+    let dy = [1.0, 2.0, -1.0, 0.5];
+    let pool = Pool::new(1).unwrap();
+    for isa in crate::testing::all_isas() {
+        let (mut y, mut dx, mut dw, mut db) = ([9.0; 4], [9.0; 6], [9.0; 6], [9.0; 2]);
+        dense.forward(isa, &pool, 2, &x, &w, &bias, false, &mut y);
+        assert_eq!(y, [-1.5, 4.5, -1.5, -2.5], "{}", isa.name());
+        dense.forward(isa, &pool, 2, &x, &w, &bias, true, &mut y);
+        assert_eq!(y, [0.0, 4.5, 0.0, 0.0], "{}", isa.name());
+        dense.backward_input(isa, &pool, 2, &dy, &w, &mut dx);
+        assert_eq!(dx, [5.0, 2.0, 0.0, 0.0, 0.5, 1.25], "{}", isa.name());
+        dense.backward_weights(isa, &pool, 2, &x, &dy, &mut dw, &mut db);
+        assert_eq!(dw, [2.0, 2.0, 2.0, 1.5, 4.0, 6.5], "{}", isa.name());
+        assert_eq!(db, [0.0, 2.5], "{}", isa.name());
+    }
+}
