@@ -1,11 +1,16 @@
 //! The data set: classes, and labelled samples in a training and a validation split.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::decode::SampleError;
-use crate::index::DatasetError;
-use crate::sample::Sampling;
+use image::RgbImage;
+use sha2::{Digest, Sha256};
+
+use crate::decode::{self, SampleError};
+use crate::drawn::{Drawn, EDITION};
+use crate::index::{DatasetError, Entry, Index};
+use crate::random::stream;
+use crate::sample::{Crop, Sampling};
 
 /// Which part of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,21 +44,38 @@ impl fmt::Display for Fingerprint {
 pub struct Dataset {
     classes: Vec<String>,
     fingerprint: Fingerprint,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Files { folder: PathBuf, train: Vec<Entry>, validation: Vec<Entry> },
+    Drawn(Drawn),
 }
 
 impl Dataset {
-    /// Opens a folder with `train/` and `val/` class folders, or with plain class folders, which are then split
-    /// 80/20 by a hash of the file name (a log line says so).
+    /// Opens a folder with `train/` and `val/` class folders, or with plain class folders, of which about a fifth
+    /// of the images is then put aside for validation by a hash of the file name (a log line says so).
     ///
     /// Classes are the folder names in byte order. The split and the fingerprint depend on names only.
     pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        todo!("{folder:?}")
+        let index = Index::open(folder)?;
+        let fingerprint = Fingerprint {
+            images: index.train.len() as u64,
+            validation: index.validation.len() as u64,
+            hash: index.hash(),
+        };
+        let Index { folder, classes, train, validation } = index;
+        Ok(Dataset { classes, fingerprint, source: Source::Files { folder, train, validation } })
     }
 
     /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
-    /// made on demand for crops of about `size` pixels. Picture (split, index) is always the same.
+    /// made on demand for crops of `size` pixels. Picture (split, index) is always the same.
     pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
-        todo!("{images} {validation} {size}")
+        let drawn = Drawn::new(size);
+        let hash = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
+        let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
+        Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
     }
 
     /// Names of the classes; a label is an index into them.
@@ -74,6 +96,16 @@ impl Dataset {
         self.fingerprint
     }
 
+    /// Label of a sample, without reading it. Panics if `index` is not in the split.
+    pub fn label(&self, split: Split, index: usize) -> u32 {
+        assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
+        match (&self.source, split) {
+            (Source::Files { train, .. }, Split::Train) => train[index].label,
+            (Source::Files { validation, .. }, Split::Validation) => validation[index].label,
+            (Source::Drawn(_), _) => Drawn::label(index),
+        }
+    }
+
     /// Training sample `index`: a random crop, resized to `size` x `size`, perhaps mirrored; returns its label.
     ///
     /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The crop
@@ -87,13 +119,32 @@ impl Dataset {
         size: usize,
         out: &mut [f32],
     ) -> Result<u32, SampleError> {
-        todo!("{index} {epoch} {seed} {sampling:?} {size} {out:?}")
+        let label = self.label(Split::Train, index);
+        let image = self.image(Split::Train, index)?;
+        let mut random = stream(seed, "crop", &[epoch, index as u64]);
+        Crop::random(&mut random, sampling, image.width(), image.height()).write(&image, size, out);
+        Ok(label)
     }
 
     /// Validation sample `index`: shorter side to round(`size` * 256 / 224), centre crop; returns its label.
     ///
     /// `out` is as for [`training_sample`](Self::training_sample).
     pub fn validation_sample(&self, index: usize, size: usize, out: &mut [f32]) -> Result<u32, SampleError> {
-        todo!("{index} {size} {out:?}")
+        let label = self.label(Split::Validation, index);
+        let image = self.image(Split::Validation, index)?;
+        Crop::centre(image.width(), image.height(), size).write(&image, size, out);
+        Ok(label)
+    }
+
+    fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
+        match (&self.source, split) {
+            (Source::Files { folder, train, .. }, Split::Train) => {
+                decode::read(&folder.join(&train[index].path))
+            }
+            (Source::Files { folder, validation, .. }, Split::Validation) => {
+                decode::read(&folder.join(&validation[index].path))
+            }
+            (Source::Drawn(drawn), split) => Ok(drawn.picture(split, index)),
+        }
     }
 }

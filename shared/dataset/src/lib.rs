@@ -7,14 +7,16 @@
 
 mod dataset;
 mod decode;
+mod drawn;
 mod index;
+mod jpeg;
 mod loader;
 mod order;
 mod random;
 mod sample;
 
 pub use dataset::{Dataset, Fingerprint, Split};
-pub use decode::SampleError;
+pub use decode::{DecodeError, SampleError};
 pub use index::DatasetError;
 pub use loader::{Loader, LoaderConfig, LoaderRange, Minibatch};
 pub use order::epoch_order;

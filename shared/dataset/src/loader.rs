@@ -1,10 +1,18 @@
 //! Loader threads: samples decoded ahead of time, minibatches delivered in the order that was asked for.
+//!
+//! Ranges wait in a queue and are cut into minibatches, of which at most `depth` are open at once; threads take
+//! samples from the oldest open minibatch that still has some. What a thread makes goes to its place in its
+//! minibatch, so that neither content nor order depends on how many threads there are.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
 
 use ndarray::Array4;
 
 use crate::dataset::{Dataset, Split};
+use crate::order::epoch_order;
 use crate::sample::Sampling;
 
 /// What a loader does with each range.
@@ -38,7 +46,7 @@ pub struct LoaderRange {
 }
 
 /// Some images and their labels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
     /// N x 3 x size x size, R, G, B in 0..255 minus the mean.
     pub images: Array4<f32>,
@@ -53,28 +61,277 @@ pub struct Minibatch {
 }
 
 /// Decodes requested ranges on its own threads, at most [`LoaderConfig::depth`] minibatches ahead.
-pub struct Loader {}
+///
+/// Dropped, it ends its threads as soon as each is done with the sample in its hands.
+pub struct Loader {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Loader {
-    /// Starts the threads.
+    /// Starts the threads. Panics if `threads`, `batch`, `depth` or `size` is 0.
     pub fn new(dataset: Arc<Dataset>, config: LoaderConfig) -> Loader {
-        todo!("{dataset:?} {config:?}")
+        let LoaderConfig { threads, size, batch, depth, .. } = config;
+        assert!(threads.min(size).min(batch).min(depth) > 0, "a loader needs all of {config:?}");
+        let shared = Arc::new(Shared {
+            dataset,
+            config,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            ready: Condvar::new(),
+        });
+        let start = |number| {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name(format!("loader-{number}"));
+            thread.spawn(move || shared.decode_samples()).expect("the system starts a thread")
+        };
+        let threads = (0..threads).map(start).collect();
+        Loader { shared, threads }
     }
 
     /// Queues a range; never blocks. Panics if it reaches past the end of the split.
     pub fn request(&self, range: LoaderRange) {
-        todo!("{range:?}")
+        let LoaderRange { split, epoch, start, end } = range;
+        let images = self.shared.dataset.len(split);
+        assert!(start <= end && end <= images as u64, "{range:?} of {images} samples");
+        let mut state = self.shared.state();
+        let order = (split == Split::Train).then(|| state.order(images, self.shared.config.seed, epoch));
+        state.queue.push_back(Request { split, epoch, order, positions: start as usize..end as usize });
+        self.shared.work.notify_all();
     }
 
     /// The next minibatch: ranges in the order of their requests, positions in order within them, the last
     /// minibatch of a range perhaps short. Blocks until it is ready; `None` once everything requested was given.
+    ///
+    /// A minibatch of which nothing could be read has no images, and its positions all the same.
     #[allow(clippy::should_implement_trait, reason = "more can be requested after None")]
     pub fn next(&mut self) -> Option<Minibatch> {
-        todo!()
+        let mut state = self.shared.state();
+        let open = loop {
+            assert!(!state.failed, "a loader thread panicked");
+            match state.open.front() {
+                Some(open) if open.missing == 0 => break state.open.pop_front()?,
+                None if state.queue.iter().all(|request| request.positions.is_empty()) => return None,
+                _ => state = self.shared.ready.wait(state).expect(UNPOISONED),
+            }
+        };
+        self.shared.work.notify_all();
+        drop(state);
+        Some(self.shared.assemble(open))
     }
 
     /// Forgets everything requested and made.
     pub fn clear(&mut self) {
-        todo!()
+        let mut state = self.shared.state();
+        state.queue.clear();
+        state.open.clear();
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.state().stop = true;
+        self.shared.work.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; `next` tells the caller.
+            let _ = thread.join();
+        }
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds the loader's state";
+
+/// What the threads and the loader's owner share.
+struct Shared {
+    dataset: Arc<Dataset>,
+    config: LoaderConfig,
+    state: Mutex<State>,
+    /// There may be a sample to take, or it is time to stop.
+    work: Condvar,
+    /// A minibatch may be complete, or a thread has failed.
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stop: bool,
+    failed: bool,
+    queue: VecDeque<Request>,
+    open: VecDeque<Open>,
+    /// Minibatches opened so far: the identity of the next one.
+    opened: u64,
+    /// The order of the epoch that was asked for last.
+    order: Option<(u64, Arc<[u32]>)>,
+    /// Sample buffers to use again.
+    spare: Vec<Vec<f32>>,
+}
+
+/// Positions that no minibatch has taken yet.
+struct Request {
+    split: Split,
+    epoch: u64,
+    /// Sample at each position; without it, positions are samples.
+    order: Option<Arc<[u32]>>,
+    positions: Range<usize>,
+}
+
+/// A minibatch that is being made.
+struct Open {
+    identity: u64,
+    split: Split,
+    epoch: u64,
+    samples: Vec<u32>,
+    /// Samples handed to threads so far.
+    taken: usize,
+    /// Samples that have not come back yet.
+    missing: usize,
+    /// What came back, at the places of `samples`.
+    made: Vec<Option<Made>>,
+}
+
+/// A label and pixels, or why there are none.
+type Made = Result<(u32, Vec<f32>), String>;
+
+/// One sample for one thread.
+struct Job {
+    minibatch: u64,
+    place: usize,
+    split: Split,
+    epoch: u64,
+    sample: u32,
+    pixels: Vec<f32>,
+}
+
+impl State {
+    fn order(&mut self, images: usize, seed: u64, epoch: u64) -> Arc<[u32]> {
+        match &self.order {
+            Some((known, order)) if *known == epoch => Arc::clone(order),
+            _ => {
+                let order: Arc<[u32]> = epoch_order(images, seed, epoch).into();
+                self.order = Some((epoch, Arc::clone(&order)));
+                order
+            }
+        }
+    }
+
+    /// The next sample to decode, from the oldest minibatch that has one; opens a minibatch if there is room.
+    fn take(&mut self, batch: usize, depth: usize) -> Option<Job> {
+        if self.open.iter().all(|open| open.taken == open.samples.len()) {
+            if self.open.len() == depth {
+                return None;
+            }
+            self.open_next(batch)?;
+        }
+        let open = self.open.iter_mut().find(|open| open.taken < open.samples.len())?;
+        let place = open.taken;
+        open.taken += 1;
+        Some(Job {
+            minibatch: open.identity,
+            place,
+            split: open.split,
+            epoch: open.epoch,
+            sample: open.samples[place],
+            pixels: self.spare.pop().unwrap_or_default(),
+        })
+    }
+
+    fn open_next(&mut self, batch: usize) -> Option<()> {
+        while self.queue.front()?.positions.is_empty() {
+            self.queue.pop_front();
+        }
+        let request = self.queue.front_mut()?;
+        let end = request.positions.end.min(request.positions.start + batch);
+        let positions = request.positions.start..end;
+        request.positions.start = end;
+        let samples: Vec<u32> = match &request.order {
+            Some(order) => order[positions].to_vec(),
+            None => positions.map(|position| position as u32).collect(),
+        };
+        let made = samples.iter().map(|_| None).collect();
+        let (split, epoch, missing) = (request.split, request.epoch, samples.len());
+        self.open.push_back(Open { identity: self.opened, split, epoch, samples, taken: 0, missing, made });
+        self.opened += 1;
+        Some(())
+    }
+
+    /// Puts a sample in its place; its minibatch is gone if the loader was cleared meanwhile.
+    fn put(&mut self, minibatch: u64, place: usize, made: Made) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.identity == minibatch) {
+            open.made[place] = Some(made);
+            open.missing -= 1;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(UNPOISONED)
+    }
+
+    /// What a thread does until it is told to stop.
+    fn decode_samples(&self) {
+        let _alarm = Alarm(self);
+        let mut state = self.state();
+        while !state.stop {
+            let Some(job) = state.take(self.config.batch, self.config.depth) else {
+                state = self.work.wait(state).expect(UNPOISONED);
+                continue;
+            };
+            drop(state);
+            let (minibatch, place) = (job.minibatch, job.place);
+            let made = self.make(job);
+            state = self.state();
+            state.put(minibatch, place, made);
+            self.ready.notify_all();
+        }
+    }
+
+    fn make(&self, Job { split, epoch, sample, mut pixels, .. }: Job) -> Made {
+        let LoaderConfig { size, sampling, seed, .. } = &self.config;
+        pixels.resize(3 * size * size, 0.0);
+        let index = sample as usize;
+        let label = match split {
+            Split::Train => self.dataset.training_sample(index, epoch, *seed, sampling, *size, &mut pixels),
+            Split::Validation => self.dataset.validation_sample(index, *size, &mut pixels),
+        };
+        label.map(|label| (label, pixels)).map_err(|error| error.to_string())
+    }
+
+    /// Brings the samples of a complete minibatch together.
+    fn assemble(&self, open: Open) -> Minibatch {
+        let size = self.config.size;
+        let positions = open.samples.len() as u64;
+        let (mut labels, mut samples, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let mut images = Vec::with_capacity(open.samples.len() * 3 * size * size);
+        let mut spare = Vec::new();
+        for (sample, made) in open.samples.into_iter().zip(open.made) {
+            match made.expect("a complete minibatch misses no sample") {
+                Ok((label, pixels)) => {
+                    images.extend_from_slice(&pixels);
+                    labels.push(label);
+                    samples.push(sample);
+                    spare.push(pixels);
+                }
+                Err(reason) => skipped.push(reason),
+            }
+        }
+        self.state().spare.append(&mut spare);
+        let images = Array4::from_shape_vec((labels.len(), 3, size, size), images)
+            .expect("every sample has 3 x size x size values");
+        Minibatch { images, labels, samples, skipped, positions }
+    }
+}
+
+/// Tells the loader's owner of a panic, who would wait for ever otherwise.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Ok(mut state) = self.0.state.lock()
+        {
+            state.failed = true;
+            self.0.ready.notify_all();
+        }
     }
 }

@@ -1,0 +1,42 @@
+//! Colours: any, but far enough apart to be seen.
+
+use rand::RngExt;
+
+use crate::random::Random;
+
+/// R, G, B in 0..255.
+pub(super) type Colour = [f32; 3];
+
+/// Least distance of any two colours of a picture's palette; the corners of the cube are 442 apart.
+const LEAST_DISTANCE: f32 = 110.0;
+
+/// The colours that matter in a picture, alike for every class.
+pub(super) struct Palette {
+    /// The background, from one side of the picture to the other.
+    pub(super) background: [Colour; 2],
+    /// The two colours of the object's texture.
+    pub(super) object: [Colour; 2],
+}
+
+pub(super) fn palette(random: &mut Random) -> Palette {
+    loop {
+        let [base, first, second] = [any(random), any(random), any(random)];
+        let other = base.map(|value| (value + random.random_range(-60.0..60.0f32)).clamp(0.0, 255.0));
+        let apart = |a: Colour, b: Colour| distance(a, b) >= LEAST_DISTANCE;
+        if apart(first, second) && [base, other].iter().all(|&b| apart(first, b) && apart(second, b)) {
+            return Palette { background: [base, other], object: [first, second] };
+        }
+    }
+}
+
+pub(super) fn any(random: &mut Random) -> Colour {
+    [0; 3].map(|_| random.random_range(0.0..255.0f32))
+}
+
+pub(super) fn mix(a: Colour, b: Colour, share_of_b: f32) -> Colour {
+    [0, 1, 2].map(|i| a[i] + (b[i] - a[i]) * share_of_b)
+}
+
+fn distance(a: Colour, b: Colour) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+}

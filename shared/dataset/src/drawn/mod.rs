@@ -1,0 +1,107 @@
+//! The set that the program draws itself, so that it can be tried without any download.
+//!
+//! Ten classes: five outlines, each filled with one of two textures. Neither outline nor texture alone tells the
+//! class, and nothing else does: position, size, turn, proportions, colours, light, clutter and noise are drawn at
+//! random from the same distribution for every class, and all outlines have the same area.
+
+mod canvas;
+mod colour;
+mod object;
+
+use image::RgbImage;
+use rand::RngExt;
+
+use crate::dataset::Split;
+use crate::random::{Random, stream};
+use crate::sample::validation_side;
+use canvas::Canvas;
+use object::{Object, Outline, Texture};
+
+/// Changes with the pictures, so that the fingerprint does too.
+pub(crate) const EDITION: &str = "drawn-1";
+
+/// The pictures of both splits, made on demand.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    side: usize,
+}
+
+impl Drawn {
+    /// Pictures for crops of `size` pixels: with the margin that the validation crop cuts off.
+    pub(crate) fn new(size: usize) -> Drawn {
+        Drawn { side: validation_side(size) }
+    }
+
+    /// Width and height of a picture.
+    pub(crate) fn side(&self) -> usize {
+        self.side
+    }
+
+    /// Names of the classes.
+    pub(crate) fn classes() -> Vec<String> {
+        let names =
+            |texture: Texture| Outline::ALL.map(|outline| format!("{} {}", texture.name(), outline.name()));
+        Texture::ALL.into_iter().flat_map(names).collect()
+    }
+
+    /// Classes take turns, so that every run of ten pictures has each once.
+    pub(crate) fn label(index: usize) -> u32 {
+        (index % (Texture::ALL.len() * Outline::ALL.len())) as u32
+    }
+
+    /// Picture `index` of a split: always the same.
+    pub(crate) fn picture(&self, split: Split, index: usize) -> RgbImage {
+        let purpose = match split {
+            Split::Train => "drawn training picture",
+            Split::Validation => "drawn validation picture",
+        };
+        let mut random = stream(0, purpose, &[index as u64]);
+        self.draw(&mut random, Self::label(index) as usize)
+    }
+
+    fn draw(&self, random: &mut Random, label: usize) -> RgbImage {
+        let side = self.side as f32;
+        let palette = colour::palette(random);
+        let mut canvas = Canvas::new(self.side, palette.background);
+        canvas.wave(random, 14.0);
+        for _ in 0..random.random_range(4..9) {
+            canvas.blot(random);
+        }
+        for _ in 0..random.random_range(2..5) {
+            canvas.stroke(random);
+        }
+        let outline = Outline::ALL[label % Outline::ALL.len()];
+        let texture = Texture::ALL[label / Outline::ALL.len()];
+        let object = Object::random(random, outline, texture, side);
+        canvas.paint(object.bounds(), |x, y| object.at(x, y, palette.object));
+        if random.random_bool(0.3) {
+            canvas.stroke(random); // in front
+        }
+        canvas.finish(random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ten_classes_with_names_of_their_own() {
+        let names = Drawn::classes();
+        assert_eq!(names.len(), 10);
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), 10);
+        assert_eq!(names[0], "striped disc");
+        assert_eq!((0..10).map(Drawn::label).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_picture_belongs_to_its_split_and_index() {
+        let drawn = Drawn::new(32);
+        let picture = drawn.picture(Split::Train, 3);
+        assert_eq!(picture.dimensions(), (37, 37));
+        assert_eq!(picture, drawn.picture(Split::Train, 3));
+        assert_ne!(picture, drawn.picture(Split::Train, 13));
+        assert_ne!(picture, drawn.picture(Split::Validation, 3));
+    }
+}
