@@ -6,7 +6,7 @@ use protocol::{ClientError, Patience, ShardClient, ShardOrder, ShardStatus};
 use tokio::task::JoinSet;
 
 /// How long a process may be out of reach before an order fails; it is given again later.
-const PATIENCE: Patience = Patience { give_up_after: Duration::from_secs(10) };
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// Connections to other processes, made when first needed.
 #[derive(Default)]
@@ -20,7 +20,8 @@ impl Remotes {
         if let Some(client) = known {
             return Ok(client);
         }
-        let client = ShardClient::connect(address, PATIENCE).await?;
+        let patience = Patience { give_up_after: GIVE_UP_AFTER, ..Patience::default() };
+        let client = ShardClient::connect(address, patience).await?;
         self.clients.lock().expect("no panic with the map in hand").insert(address.into(), client.clone());
         Ok(client)
     }
