@@ -293,7 +293,7 @@ pub struct StepMetrics {
     pub compute_seconds: f64,
     /// Seconds of waiting for parameters, acknowledgements and images.
     pub wait_seconds: f64,
-    /// Pushes refused as unusable.
+    /// Minibatches of which a push was refused as unusable (not finite).
     pub refused: u64,
     /// True once a loss was not finite.
     pub diverged: bool,
