@@ -59,7 +59,10 @@ mod tests {
             to_planar(Map::slice(&data, shape, 1, blocks(channels)), channels, &mut back);
             assert_eq!(planar, back);
             let map = Map::slice(&data, shape, 1, blocks(channels));
-            assert!(map.data[..shape.plane()].iter().all(|value| *value == -7.0), "a neighbour's block is touched");
+            assert!(
+                map.data[..shape.plane()].iter().all(|value| *value == -7.0),
+                "a neighbour's block is touched"
+            );
             for image in 0..2 {
                 for (i, value) in map.plane(image, map.count - 1).iter().enumerate() {
                     assert_eq!(*value == 0.0, (map.count - 1) * LANES + i % LANES >= channels);

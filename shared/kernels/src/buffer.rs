@@ -44,7 +44,8 @@ impl Buffer {
     fn layout(len: usize) -> Layout {
         let bytes = len * size_of::<f32>();
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
-        Layout::from_size_align(bytes.next_multiple_of(align), align).expect("a buffer fits the address space")
+        Layout::from_size_align(bytes.next_multiple_of(align), align)
+            .expect("a buffer fits the address space")
     }
 }
 

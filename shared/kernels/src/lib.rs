@@ -18,6 +18,7 @@ pub mod elementwise;
 mod isa;
 pub mod lrn;
 pub mod map;
+pub mod peak;
 mod planes;
 mod pool;
 pub mod pooling;

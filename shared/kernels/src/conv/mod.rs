@@ -3,14 +3,23 @@
 //! [`Convolution`] is every convolution of the network but the first (stride 1, output as large as input), [`Stem`] the
 //! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
 
+mod direct;
+mod pack;
+mod padded;
 mod reference;
 mod stem;
+#[cfg(test)]
+mod tests;
+mod tile;
 
 pub use stem::Stem;
 
+use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
+use direct::{Direct, scratch_of_thread};
+use pack::{Direction, pack, panel_width};
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -78,27 +87,31 @@ impl Convolution {
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
     pub fn pack_forward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        self.check_pack(weights, packed);
-        _ = (isa, pool);
-        packed[..weights.len()].copy_from_slice(weights);
+        self.pack(Direction::Forward, isa, pool, weights, packed);
     }
 
     /// Packs weights for [`Convolution::backward_input`] on `isa`.
     pub fn pack_backward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
-        self.check_pack(weights, packed);
-        _ = (isa, pool);
-        packed[..weights.len()].copy_from_slice(weights);
+        self.pack(Direction::Backward, isa, pool, weights, packed);
     }
 
-    fn check_pack(&self, weights: &[f32], packed: &[f32]) {
+    fn pack(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        if isa == Isa::scalar() {
+            packed[..weights.len()].copy_from_slice(weights);
+        } else {
+            pack(self, direction, isa, pool, weights, packed);
+        }
     }
 
     /// Values of scratch memory that the three calls below need for maps of this size; contents do not matter.
     pub fn scratch_len(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
-        _ = (isa, pool, height, width);
-        0
+        if isa == Isa::scalar() {
+            return 0;
+        }
+        let direct = |blocks| scratch_of_thread(blocks, self.kernel, height, width);
+        direct(self.input_blocks()).max(direct(self.output_blocks())) * pool.threads()
     }
 
     /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
@@ -118,8 +131,22 @@ impl Convolution {
         self.check_maps(&input, &output.as_map());
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
-        _ = (isa, scratch);
-        reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
+        if isa == Isa::scalar() {
+            return reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
+        }
+        let direct = Direct {
+            kernel: self.kernel,
+            input,
+            packed,
+            panels: output.count.div_ceil(panel_width(isa)),
+            bias,
+            relu,
+            accumulate: false,
+            output_shape: output.shape,
+            output_blocks: output.first..output.first + output.count,
+            output: Disjoint::new(output.data),
+        };
+        direct.run(isa, pool, scratch);
     }
 
     /// Writes the gradient by the input to `input_gradient`, or adds it to what is there if `accumulate`; padding lanes
@@ -137,9 +164,23 @@ impl Convolution {
     ) {
         self.check_maps(&input_gradient.as_map(), &output_gradient);
         assert_eq!(packed_backward.len(), self.packed_len(), "packed weights of {self:?}");
-        _ = (isa, scratch);
-        let weights = &packed_backward[..self.weights_len()];
-        reference::backward_input(self, pool, output_gradient, weights, accumulate, input_gradient);
+        if isa == Isa::scalar() {
+            let weights = &packed_backward[..self.weights_len()];
+            return reference::backward_input(self, pool, output_gradient, weights, accumulate, input_gradient);
+        }
+        let direct = Direct {
+            kernel: self.kernel,
+            input: output_gradient,
+            packed: packed_backward,
+            panels: input_gradient.count.div_ceil(panel_width(isa)),
+            bias: &[],
+            relu: false,
+            accumulate,
+            output_shape: input_gradient.shape,
+            output_blocks: input_gradient.first..input_gradient.first + input_gradient.count,
+            output: Disjoint::new(input_gradient.data),
+        };
+        direct.run(isa, pool, scratch);
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.

@@ -40,7 +40,8 @@ pub(super) fn forward(
                 for (b, channels) in inputs.iter().enumerate() {
                     for c in 0..channels.count {
                         for ky in (0..kernel).filter(|ky| inside(*ky, pad, height).contains(&y)) {
-                            let row = &input.plane(image, b)[(y + ky - pad) * width * LANES..][..width * LANES];
+                            let row =
+                                &input.plane(image, b)[(y + ky - pad) * width * LANES..][..width * LANES];
                             for kx in 0..kernel {
                                 let i = channels.first + c;
                                 let w = weights[((o * conv.inputs() + i) * kernel + ky) * kernel + kx];

@@ -150,7 +150,9 @@ impl Stem {
                 for kx in 0..self.kernel {
                     let (row, column) = (y * self.stride + ky, x * self.stride + kx);
                     let padding = self.padding;
-                    if (padding..height + padding).contains(&row) && (padding..width + padding).contains(&column) {
+                    if (padding..height + padding).contains(&row)
+                        && (padding..width + padding).contains(&column)
+                    {
                         let plane = (image * self.input_channels + c) * height;
                         tap(
                             (c * self.kernel + ky) * self.kernel + kx,

@@ -28,13 +28,9 @@ impl Simd for Avx2 {
     // 16 registers: 6 pixels x 2 halves of one block = 12 accumulators, 2 weights, 1 broadcast. Two FMAs a cycle with
     // a latency of 4 need 8 accumulators at least, so the pixels are spread evenly over tiles, wherever they lie.
     const PANEL: usize = 1;
+    const PIXELS: [usize; 4] = [0, 6, 0, 0];
     const SCATTERED: bool = true;
     const ROWS: usize = 6;
-
-    #[inline(always)]
-    fn pixels(_columns: usize) -> usize {
-        6
-    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Vector {
@@ -91,20 +87,12 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn select_equal(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+    unsafe fn keep(self, bytes: *const u8, byte: u8, a: Vector) -> Vector {
         unsafe {
-            let low = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0);
-            let high = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1);
-            Vector(_mm256_blendv_ps(no.0, yes.0, low), _mm256_blendv_ps(no.1, yes.1, high))
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(self, from: *const u8) -> Vector {
-        unsafe {
-            let bytes = _mm_loadu_si128(from.cast());
-            let low = _mm256_cvtepu8_epi32(bytes);
-            let high = _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes));
-            Vector(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+            let equal = _mm_cmpeq_epi8(_mm_loadu_si128(bytes.cast()), _mm_set1_epi8(byte as i8));
+            let low = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(equal));
+            let high = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(equal)));
+            Vector(_mm256_and_ps(a.0, low), _mm256_and_ps(a.1, high))
         }
     }
     #[inline(always)]

@@ -22,13 +22,9 @@ impl Simd for Avx512 {
     type Vector = __m512;
 
     const PANEL: usize = super::wide::PANEL;
+    const PIXELS: [usize; 4] = super::wide::PIXELS;
     const SCATTERED: bool = false;
     const ROWS: usize = super::wide::ROWS;
-
-    #[inline(always)]
-    fn pixels(columns: usize) -> usize {
-        super::wide::pixels(columns)
-    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -75,12 +71,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
     }
     #[inline(always)]
-    fn select_equal(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
-        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), no, yes) }
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(self, from: *const u8) -> __m512 {
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    unsafe fn keep(self, bytes: *const u8, byte: u8, a: __m512) -> __m512 {
+        unsafe {
+            let equal = _mm_cmpeq_epi8_mask(_mm_loadu_si128(bytes.cast()), _mm_set1_epi8(byte as i8));
+            _mm512_maskz_mov_ps(equal, a)
+        }
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, value: __m512) {

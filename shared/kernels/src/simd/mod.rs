@@ -15,7 +15,6 @@ mod avx2;
 mod avx512;
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
-#[cfg(any(test, target_arch = "x86_64"))]
 mod wide;
 
 use crate::isa::{Isa, Kind};
@@ -33,12 +32,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A tile's pixels may lie anywhere (one offset register each) instead of side by side in a row.
     const SCATTERED: bool;
 
-    /// The most pixels (forward) of a tile whose panel has `columns` blocks. Accumulators, one vector per column for
-    /// the weights and one broadcast value must fit the registers.
-    fn pixels(columns: usize) -> usize;
+    /// The most pixels (forward) of a tile, by the blocks of its panel: accumulators, one vector for the weights of each
+    /// block and one broadcast value must fit the registers. Zero beyond [`Simd::PANEL`].
+    const PIXELS: [usize; 4];
 
     /// The most rows (broadcast input values) of a tile of the weight gradient.
     const ROWS: usize;
+
+    /// The length of a loop that has to be unrolled for the registers' sake.
+    #[inline(always)]
+    fn unrolled(self, count: usize) -> usize {
+        count
+    }
 
     fn splat(self, value: f32) -> Self::Vector;
 
@@ -69,16 +74,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a * b + c`, rounded once where the instruction set can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// In each lane `yes` where `a > b`, else `no` (also where either is not a number).
-    fn select_greater(self, a: Self::Vector, b: Self::Vector, yes: Self::Vector, no: Self::Vector)
-    -> Self::Vector;
-    /// In each lane `yes` where `a == b`, else `no`.
-    fn select_equal(self, a: Self::Vector, b: Self::Vector, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
-
-    /// Loads 16 bytes as the numbers 0 to 255.
+    fn select_greater(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+    /// `a` in the lanes whose byte is `byte`, else 0.
     ///
     /// # Safety
-    /// `from` must be valid for reading 16 bytes.
-    unsafe fn load_bytes(self, from: *const u8) -> Self::Vector;
+    /// `bytes` must be valid for reading 16 bytes.
+    unsafe fn keep(self, bytes: *const u8, byte: u8, a: Self::Vector) -> Self::Vector;
 
     /// Stores 16 lanes, whole numbers from 0 to 255, as bytes.
     ///
@@ -116,12 +123,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
-    /// 16 bytes of a slice, which must have as many, as the numbers 0 to 255.
+    /// `a` in the lanes whose byte is `byte`, else 0; the slice must have 16 bytes.
     #[inline(always)]
-    fn read_bytes(self, from: &[u8]) -> Self::Vector {
-        assert!(from.len() >= 16);
+    fn keep_where(self, bytes: &[u8], byte: u8, a: Self::Vector) -> Self::Vector {
+        assert!(bytes.len() >= 16);
         // SAFETY: length asserted.
-        unsafe { self.load_bytes(from.as_ptr()) }
+        unsafe { self.keep(bytes.as_ptr(), byte, a) }
     }
 
     /// 16 lanes, whole numbers from 0 to 255, into a slice, which must have as many bytes.

@@ -1,6 +1,6 @@
 //! Arrays of 16 floats and plain loops: runs everywhere, and lets the compiler vectorise for the baseline.
 
-use super::Simd;
+use super::{Simd, wide};
 
 /// `WIDE` chooses the tiles of AVX-512, so that tests can prove their logic on machines that lack it.
 #[derive(Clone, Copy)]
@@ -20,18 +20,15 @@ fn each(f: impl Fn(usize) -> f32) -> Vector {
 impl<const WIDE: bool> Simd for Portable<WIDE> {
     type Vector = Vector;
 
-    const PANEL: usize = if WIDE { 3 } else { 1 };
+    const PANEL: usize = if WIDE { wide::PANEL } else { 1 };
+    const PIXELS: [usize; 4] = if WIDE { wide::PIXELS } else { [0, 6, 0, 0] };
     const SCATTERED: bool = !WIDE;
-    const ROWS: usize = if WIDE { 8 } else { 6 };
+    const ROWS: usize = if WIDE { wide::ROWS } else { 6 };
 
+    // Unrolled tiles of all widths in arrays would take minutes to compile for the tests.
     #[inline(always)]
-    fn pixels(columns: usize) -> usize {
-        #[cfg(test)]
-        if WIDE {
-            return super::wide::pixels(columns);
-        }
-        _ = columns;
-        6
+    fn unrolled(self, count: usize) -> usize {
+        if cfg!(test) { std::hint::black_box(count) } else { count }
     }
 
     #[inline(always)]
@@ -82,14 +79,10 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         each(|lane| if a[lane] > b[lane] { yes[lane] } else { no[lane] })
     }
     #[inline(always)]
-    fn select_equal(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
-        each(|lane| if a[lane] == b[lane] { yes[lane] } else { no[lane] })
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(self, from: *const u8) -> Vector {
+    unsafe fn keep(self, bytes: *const u8, byte: u8, a: Vector) -> Vector {
         // SAFETY: 16 bytes may be read (caller).
-        let bytes = unsafe { from.cast::<[u8; 16]>().read() };
-        each(|lane| f32::from(bytes[lane]))
+        let bytes = unsafe { bytes.cast::<[u8; 16]>().read() };
+        each(|lane| if bytes[lane] == byte { a[lane] } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, value: Vector) {

@@ -1,0 +1,105 @@
+//! Packed weights: the order in which the direct kernel reads them.
+//!
+//! `[panel][input block][y][x][16 inputs][16 * columns outputs]`, where a panel is up to [`Simd::PANEL`] output blocks.
+//! One panel is read from front to back for every tile of pixels and stays in the second-level cache meanwhile. Channels
+//! that do not exist have zeros. The input gradient runs through the same kernel with inputs and outputs exchanged and
+//! the kernel turned by 180 degrees.
+
+use super::{Channels, Convolution, block_channels};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::LANES;
+use crate::pool::Pool;
+use crate::simd::{Kernel, Simd, dispatch};
+use std::ops::Range;
+
+/// Which way weights are packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forward,
+    Backward,
+}
+
+/// Output blocks of a full panel on `isa`.
+pub(super) fn panel_width(isa: Isa) -> usize {
+    struct Width;
+    impl Kernel for Width {
+        type Output = usize;
+        fn scalar(self) -> usize {
+            1
+        }
+        #[inline(always)]
+        fn vectors<S: Simd>(self, _: S) -> usize {
+            S::PANEL
+        }
+    }
+    dispatch(isa, Width)
+}
+
+/// Part `index` of `parts` nearly equal parts of `0 .. len`.
+#[inline(always)]
+pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
+    let (small, larger) = (len / parts, len % parts);
+    let start = index * small + index.min(larger);
+    start..start + small + usize::from(index < larger)
+}
+
+/// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
+pub(super) fn pack(
+    conv: &Convolution,
+    direction: Direction,
+    isa: Isa,
+    pool: &Pool,
+    weights: &[f32],
+    packed: &mut [f32],
+) {
+    let taps = conv.kernel * conv.kernel;
+    let inputs = block_channels(&conv.input_channels);
+    let outputs = block_channels(&[conv.output_channels]);
+    let (rows, columns) = match direction {
+        Direction::Forward => (&inputs, &outputs),
+        Direction::Backward => (&outputs, &inputs),
+    };
+    // The taps of one pair of channels, which lie side by side.
+    let source = |row: usize, column: usize| {
+        let (o, i) = match direction {
+            Direction::Forward => (column, row),
+            Direction::Backward => (row, column),
+        };
+        &weights[(o * conv.inputs() + i) * taps..][..taps]
+    };
+    let panels = columns.len().div_ceil(panel_width(isa));
+    let packed = Disjoint::new(packed);
+    pool.run(panels * rows.len(), |task| {
+        let (panel, row_block) = (task / rows.len(), task % rows.len());
+        let panel = part(panel, panels, columns.len());
+        let line = panel.len() * LANES;
+        let start = (panel.start * rows.len() + row_block * panel.len()) * taps * LANES * LANES;
+        // SAFETY: each task has its own panel and row block.
+        let target = unsafe { packed.part(start, taps * LANES * line) };
+        target.fill(0.0);
+        for (j, column_block) in columns[panel].iter().enumerate() {
+            let mut place = |row: usize, column: usize| {
+                let taps_of_pair = source(rows[row_block].first + row, column_block.first + column);
+                for (tap, weight) in taps_of_pair.iter().enumerate() {
+                    let tap = if direction == Direction::Forward { tap } else { taps - 1 - tap };
+                    target[(tap * LANES + row) * line + j * LANES + column] = *weight;
+                }
+            };
+            // The innermost loop walks along the source.
+            let Channels { count: row_count, .. } = rows[row_block];
+            match direction {
+                Direction::Forward => {
+                    for column in 0..column_block.count {
+                        (0..row_count).for_each(|row| place(row, column));
+                    }
+                }
+                Direction::Backward => {
+                    for row in 0..row_count {
+                        (0..column_block.count).for_each(|column| place(row, column));
+                    }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,184 @@
+//! Every kernel on every instruction set against the reference, on shapes around the edges of its tiles.
+
+use super::*;
+use crate::map::Shape;
+use crate::testing::{Guarded, assert_close, one_thread, random, vector_isas};
+use proptest::prelude::*;
+
+/// Rounding may differ by this much of a typical sum.
+const TOLERANCE: f32 = 1e-5;
+
+#[derive(Clone, Debug)]
+struct Case {
+    batch: usize,
+    segments: Vec<usize>,
+    outputs: usize,
+    kernel: usize,
+    height: usize,
+    width: usize,
+}
+
+/// Lengths around the tiles of 6, 8, 9 and 14 and small ones.
+fn length() -> impl Strategy<Value = usize> {
+    prop_oneof![0usize..=4, 5usize..=7, 8usize..=10, 13usize..=15]
+}
+
+/// Channels around one, two, three and four blocks.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1usize), 7usize..=9, 15usize..=17, 31usize..=33, 47usize..=49, 63usize..=65]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let segments =
+        prop_oneof![3 => prop::collection::vec(channels(), 1), 1 => prop::collection::vec(1usize..=24, 2..4)];
+    let kernel = prop_oneof![Just(1usize), Just(3usize), Just(5usize)];
+    (0usize..=3, segments, channels(), kernel, length(), length()).prop_map(
+        |(batch, segments, outputs, kernel, height, width)| {
+            let batch = if height * width > 60 { batch.min(1) } else { batch };
+            Case { batch, segments, outputs, kernel, height, width }
+        },
+    )
+}
+
+impl Case {
+    fn convolution(&self) -> Convolution {
+        Convolution::new(self.segments.clone(), self.outputs, self.kernel)
+    }
+
+    /// A buffer with one strange block on each side of `blocks`.
+    fn shape(&self, blocks: usize) -> Shape {
+        Shape { batch: self.batch, blocks: blocks + 2, height: self.height, width: self.width }
+    }
+
+    /// Random values in the lanes of real channels, zero in those that pad blocks, NaN in the strange blocks.
+    fn values(&self, segments: &[usize], seed: u64) -> Vec<f32> {
+        let blocks = block_channels(segments);
+        let shape = self.shape(blocks.len());
+        let mut data = random(shape.len(), seed);
+        for (index, plane) in data.chunks_exact_mut(shape.plane().max(1)).enumerate() {
+            let block = (index % shape.blocks).checked_sub(1).and_then(|block| blocks.get(block));
+            for (position, value) in plane.iter_mut().enumerate() {
+                match block {
+                    None => *value = f32::NAN,
+                    Some(channels) if position % LANES >= channels.count => *value = 0.0,
+                    Some(_) => {}
+                }
+            }
+        }
+        data
+    }
+
+    fn floor(&self, terms: usize) -> f32 {
+        (terms.max(1) as f32).sqrt() / 3.0
+    }
+}
+
+fn inner(shape: Shape, data: &[f32]) -> Map<'_> {
+    Map::slice(data, shape, 1, shape.blocks - 2)
+}
+
+fn inner_mut(shape: Shape, data: &mut [f32]) -> MapMut<'_> {
+    MapMut::slice(data, shape, 1, shape.blocks - 2)
+}
+
+/// Compares the blocks of the map and asserts that what lies around them is as it was.
+fn compare(
+    kernel: &str,
+    case: &Case,
+    shape: Shape,
+    found: &mut Guarded,
+    expected: &[f32],
+    untouched: f32,
+    floor: f32,
+) {
+    found.check(kernel);
+    for (index, (found, expected)) in found
+        .values()
+        .chunks_exact(shape.plane().max(1))
+        .zip(expected.chunks_exact(shape.plane().max(1)))
+        .enumerate()
+    {
+        let block = index % shape.blocks;
+        if block == 0 || block == shape.blocks - 1 {
+            assert!(
+                found.iter().all(|value| *value == untouched),
+                "{kernel} wrote a neighbour's block: {case:?}"
+            );
+        } else {
+            assert_close(&format!("{kernel}, block {index} of {case:?}"), found, expected, TOLERANCE, floor);
+        }
+    }
+}
+
+fn check_forward(case: &Case, relu: bool) {
+    let (conv, pool) = (case.convolution(), one_thread());
+    let input_shape = case.shape(conv.input_blocks());
+    let output_shape = case.shape(conv.output_blocks());
+    let input = case.values(&case.segments, 1);
+    let weights = random(conv.weights_len(), 2);
+    let bias = random(case.outputs, 3);
+    let run = |isa: Isa| {
+        let mut packed = Guarded::new(conv.packed_len(), 7.0);
+        conv.pack_forward(isa, &pool, &weights, packed.values());
+        packed.check("pack_forward");
+        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool, case.height, case.width), f32::NAN);
+        let mut output = Guarded::new(output_shape.len(), 5.0);
+        let (input, to) = (inner(input_shape, &input), inner_mut(output_shape, output.values()));
+        conv.forward(isa, &pool, input, packed.values(), &bias, relu, to, scratch.values());
+        scratch.check("scratch of forward");
+        output
+    };
+    let mut expected = run(Isa::scalar());
+    for isa in vector_isas() {
+        let name = format!("forward {}", conv.kernel_name(isa, case.height, case.width));
+        let floor = case.floor(conv.inputs() * case.kernel * case.kernel);
+        compare(&name, case, output_shape, &mut run(isa), expected.values(), 5.0, floor);
+    }
+}
+
+fn check_backward_input(case: &Case, accumulate: bool) {
+    let (conv, pool) = (case.convolution(), one_thread());
+    let input_shape = case.shape(conv.input_blocks());
+    let output_shape = case.shape(conv.output_blocks());
+    let output_gradient = case.values(&[case.outputs], 4);
+    let before = case.values(&case.segments, 5);
+    let weights = random(conv.weights_len(), 6);
+    let run = |isa: Isa| {
+        let mut packed = Guarded::new(conv.packed_len(), 7.0);
+        conv.pack_backward(isa, &pool, &weights, packed.values());
+        packed.check("pack_backward");
+        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool, case.height, case.width), f32::NAN);
+        let mut gradient = Guarded::new(input_shape.len(), 5.0);
+        if accumulate {
+            for (to, before) in
+                gradient.values().iter_mut().zip(&before).filter(|(_, before)| !before.is_nan())
+            {
+                *to = *before;
+            }
+        }
+        let (from, to) = (inner(output_shape, &output_gradient), inner_mut(input_shape, gradient.values()));
+        conv.backward_input(isa, &pool, from, packed.values(), accumulate, to, scratch.values());
+        scratch.check("scratch of backward_input");
+        gradient
+    };
+    let mut expected = run(Isa::scalar());
+    for isa in vector_isas() {
+        let name = format!("input gradient {}", conv.kernel_name(isa, case.height, case.width));
+        let floor = case.floor(case.outputs * case.kernel * case.kernel);
+        compare(&name, case, input_shape, &mut run(isa), expected.values(), 5.0, floor);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn forward_is_as_the_reference(case in cases(), relu: bool) {
+        check_forward(&case, relu);
+    }
+
+    #[test]
+    fn backward_input_is_as_the_reference(case in cases(), accumulate: bool) {
+        check_backward_input(&case, accumulate);
+    }
+}

@@ -1,0 +1,38 @@
+//! The two register tiles that all convolutions are made of.
+//!
+//! Both multiply broadcast values of one operand with vectors of the other and keep `ROWS x COLUMNS` sums in
+//! registers. They differ in what runs along the sum: channels and taps of one pixel ([`multiply`]), or pixels
+//! ([`outer`]). The compiler must unroll the loops over rows and columns and keep `sums` in registers; the sizes are
+//! chosen for that in the implementations of [`Simd`].
+
+use crate::simd::Simd;
+
+/// The sums of a tile.
+pub(super) type Sums<S, const ROWS: usize, const COLUMNS: usize> = [[<S as Simd>::Vector; COLUMNS]; ROWS];
+
+/// `sums[i][j] += x[i][step] * w[step][j]` for each of `STEPS` steps.
+///
+/// # Safety
+/// Each `x[i]` must be valid for reading `STEPS` floats, `w` for `STEPS * COLUMNS * 16`.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize, const STEPS: usize>(
+    simd: S,
+    sums: &mut Sums<S, ROWS, COLUMNS>,
+    x: [*const f32; ROWS],
+    w: *const f32,
+) {
+    for step in 0..simd.unrolled(STEPS) {
+        let mut columns = [simd.zero(); COLUMNS];
+        for (j, column) in columns.iter_mut().enumerate() {
+            // SAFETY: w has STEPS * COLUMNS * 16 floats (caller).
+            *column = unsafe { simd.load(w.add((step * COLUMNS + j) * 16)) };
+        }
+        for i in 0..simd.unrolled(ROWS) {
+            // SAFETY: x[i] has STEPS floats (caller).
+            let value = simd.splat(unsafe { *x[i].add(step) });
+            for j in 0..COLUMNS {
+                sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);
+            }
+        }
+    }
+}
