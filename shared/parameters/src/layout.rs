@@ -1,6 +1,6 @@
 //! The order of a network's tensors in the flat vector, checked once, and everything that follows from it.
 
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +19,13 @@ pub struct Layout {
     /// Where each tensor starts, and behind them the length of the vector.
     starts: Vec<usize>,
     blocks: Vec<Block>,
-    names: HashMap<String, usize>,
+    names: BTreeMap<String, usize>,
 }
 
 impl Layout {
     /// Checks the tensors and places them one behind the other.
     pub fn new(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
-        let mut names = HashMap::with_capacity(tensors.len());
+        let mut names = BTreeMap::new();
         let mut starts = vec![0];
         let mut length = 0usize;
         for (index, tensor) in tensors.iter().enumerate() {

@@ -116,9 +116,9 @@ fn root(error: &dyn Error) -> Option<String> {
 pub(crate) struct Attempts<'a> {
     address: &'a str,
     patience: &'a Patience,
-    /// The start, or the newest progress.
-    since: Instant,
-    /// Failures since then.
+    /// The first failure since the newest progress. Not that progress itself: a stream may be idle for long before.
+    since: Option<Instant>,
+    /// Failures since the newest progress.
     failures: u32,
     /// When the trouble was told last.
     told: Option<Instant>,
@@ -126,17 +126,16 @@ pub(crate) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub(crate) fn new(address: &'a str, patience: &'a Patience) -> Attempts<'a> {
-        Attempts { address, patience, since: Instant::now(), failures: 0, told: None }
+        Attempts { address, patience, since: None, failures: 0, told: None }
     }
 
     /// The call moved on: patience starts anew.
     pub(crate) fn progress(&mut self) {
-        let now = Instant::now();
-        if self.told.take().is_some() {
-            info!("{} answers again after {:.1} s", self.address, (now - self.since).as_secs_f32());
+        if let Some(since) = self.since.take() {
+            info!("{} answers again after {:.1} s", self.address, since.elapsed().as_secs_f32());
         }
-        self.since = now;
         self.failures = 0;
+        self.told = None;
     }
 
     /// Waits until the next attempt is due; the error is what the call ends with if there is to be none.
@@ -146,7 +145,7 @@ impl<'a> Attempts<'a> {
             Failure::Passing(reason) => reason,
         };
         let now = Instant::now();
-        let waited = now - self.since;
+        let waited = now - *self.since.get_or_insert(now);
         if waited >= self.patience.give_up_after {
             let (address, seconds) = (self.address.into(), waited.as_secs());
             return Err(ClientError::Unreachable { address, seconds, last: reason });

@@ -257,3 +257,191 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
     let _ = stopping.wait_for(|&stopping| stopping).await;
     Status::unavailable("the server is being stopped")
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tokio_stream::StreamExt;
+    use tonic::transport::Channel;
+
+    use super::*;
+    use crate::proto::{coordinator_client::CoordinatorClient, shards_client::ShardsClient};
+
+    /// Behind a server that checks what comes in, nothing of what follows may arrive.
+    struct Unreached;
+
+    impl Coordinator for Unreached {
+        fn join(&self, _: JoinRequest) -> Answer<JoinReply> {
+            unreachable!("a malformed message came through")
+        }
+        fn assign(&self, _: Member) -> Answer<Assignment> {
+            unreachable!("a malformed message came through")
+        }
+        fn report(&self, _: Report) -> Answer<Option<Ending>> {
+            unreachable!("a malformed message came through")
+        }
+        fn register(&self, _: RegisterRequest) -> Answer<RegisterReply> {
+            unreachable!("a malformed message came through")
+        }
+        fn status(&self) -> RunStatus {
+            unreachable!("a malformed message came through")
+        }
+    }
+
+    impl Shards for Unreached {
+        fn adopt(&self, _: AdoptRequest) -> Answer<AdoptReply> {
+            panic!("a shard that fails")
+        }
+        fn push(&self, _: BlockPush) -> PushReply {
+            unreachable!("a malformed message came through")
+        }
+        fn fetch(&self, _: u32, _: u32, _: Kind) -> Answer<BlockValues> {
+            unreachable!("a malformed message came through")
+        }
+        fn order(&self, _: ShardOrder) -> Answer<Vec<ShardStatus>> {
+            unreachable!("a malformed message came through")
+        }
+        fn status(&self) -> Vec<ShardStatus> {
+            unreachable!("a malformed message came through")
+        }
+    }
+
+    /// A channel that knows nothing of this crate's own checks.
+    async fn channel() -> Channel {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (coordinator, shards) = (Arc::new(Unreached), Arc::new(Unreached));
+        tokio::spawn(serve(listener, Some(coordinator), Some(shards), pending()));
+        transport::endpoint(&address, Duration::from_secs(1)).unwrap().connect().await.unwrap()
+    }
+
+    fn invalid(text: &str) -> proto::Refusal {
+        Refusal::Invalid(text.into()).into()
+    }
+
+    fn push() -> proto::PushRequest {
+        proto::PushRequest {
+            shard: 0,
+            member: Some(proto::Member::default()),
+            step: 1,
+            block: 7,
+            version: Some(proto::Version::default()),
+            samples: 1,
+            wire: proto::Wire::F32.into(),
+            gradient: vec![0; 8].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
+        let mut client = ShardsClient::new(channel().await);
+        let pushes = vec![
+            proto::PushRequest { gradient: vec![0; 7].into(), ..push() },
+            proto::PushRequest { wire: 9, ..push() },
+            proto::PushRequest { member: None, block: 8, ..push() },
+            proto::PushRequest { version: None, ..push() },
+        ];
+        let replies = client.push(tokio_stream::iter(pushes)).await.unwrap().into_inner();
+        let replies: Vec<proto::PushReply> = replies.map(Result::unwrap).collect().await;
+        let expected = [
+            (7, "PushRequest.gradient: expected a multiple of 4 bytes, found 7 bytes"),
+            (7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9"),
+            (8, "PushRequest.member: expected a value, found none"),
+            (7, "PushRequest.version: expected a value, found none"),
+        ]
+        .map(|(block, text)| {
+            let outcome = Some(proto::push_reply::Outcome::Refusal(invalid(text)));
+            proto::PushReply { block, outcome, staleness: 0 }
+        });
+        assert_eq!(replies, expected);
+    }
+
+    #[tokio::test]
+    async fn malformed_requests_are_refused_by_field() {
+        let channel = channel().await;
+        let mut client = CoordinatorClient::new(channel.clone());
+        let mut shards = ShardsClient::new(channel);
+
+        let reply = client.join(proto::JoinRequest::default()).await.unwrap().into_inner();
+        let refusal = invalid("JoinRequest.data: expected a value, found none");
+        assert_eq!(reply.outcome, Some(proto::join_reply::Outcome::Refusal(refusal)));
+
+        let reply = client.assign(proto::AssignRequest::default()).await.unwrap().into_inner();
+        let refusal = invalid("AssignRequest.member: expected a value, found none");
+        assert_eq!(reply.outcome, Some(proto::assign_reply::Outcome::Refusal(refusal)));
+
+        let evaluation = proto::Evaluation { average: Some(proto::Scores::default()), ..Default::default() };
+        let report = proto::ReportRequest {
+            member: Some(proto::Member::default()),
+            metrics: Some(proto::Metrics::default()),
+            evaluation: Some(evaluation),
+            ..Default::default()
+        };
+        let reply = client.report(report).await.unwrap().into_inner();
+        let refusal = invalid("Evaluation.last_iterate: expected a value, found none");
+        assert_eq!(reply.outcome, Some(proto::report_reply::Outcome::Refusal(refusal)));
+
+        let reply = shards.order(proto::OrderRequest::default()).await.unwrap().into_inner();
+        let refusal = invalid("OrderRequest.order: expected a value, found none");
+        assert_eq!(reply.outcome, Some(proto::order_reply::Outcome::Refusal(refusal)));
+
+        let fetch = proto::FetchRequest { blocks: vec![1, 2], wire: 5, ..Default::default() };
+        let replies: Vec<_> = shards.fetch(fetch).await.unwrap().into_inner().collect().await;
+        let refusal = invalid("FetchRequest.wire: expected 1 (f32) or 2 (bf16), found 5");
+        let [Ok(reply)] = &replies[..] else { panic!("expected one reply, found {replies:?}") };
+        assert_eq!(reply.outcome, Some(proto::fetch_reply::Outcome::Refusal(refusal)));
+    }
+
+    #[tokio::test]
+    async fn an_unusable_layout_is_refused_with_its_reason() {
+        let mut shards = ShardsClient::new(channel().await);
+        let tensor = |start| proto::Tensor {
+            name: "a".into(),
+            shape: vec![2],
+            initialiser: start,
+            rate_multiplier: 1.0,
+            decay_multiplier: 1.0,
+        };
+        let constant = Some(proto::tensor::Initialiser::Constant(0.0));
+        for (tensors, text) in [
+            (vec![tensor(None)], "Tensor.initialiser: expected a value, found none"),
+            (
+                vec![tensor(constant), tensor(constant)],
+                "Layout.tensors: expected a usable layout, found tensors 0 and 1 are both named a; expected \
+                 unique names",
+            ),
+        ] {
+            let request = proto::AdoptRequest {
+                shard: 0,
+                layout: Some(proto::Layout { tensors }),
+                plan: Some(proto::Plan::default()),
+            };
+            let reply = shards.adopt(request).await.unwrap().into_inner();
+            assert_eq!(reply.outcome, Some(proto::adopt_reply::Outcome::Refusal(invalid(text))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_panics_is_an_internal_refusal() {
+        let mut shards = ShardsClient::new(channel().await);
+        let request = proto::AdoptRequest {
+            shard: 0,
+            layout: Some(proto::Layout::default()),
+            plan: Some(proto::Plan::default()),
+        };
+        let reply = shards.adopt(request).await.unwrap().into_inner();
+        let Some(proto::adopt_reply::Outcome::Refusal(refusal)) = reply.outcome else {
+            panic!("expected a refusal, found {reply:?}");
+        };
+        assert_eq!(refusal.reason, i32::from(proto::refusal::Reason::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_is_not_taken() {
+        let mut shards = ShardsClient::new(channel().await);
+        let push = proto::PushRequest { gradient: vec![0; MESSAGE].into(), ..push() };
+        assert!(push.encoded_len() > MESSAGE);
+        let mut replies = shards.push(tokio_stream::iter([push])).await.unwrap().into_inner();
+        assert_eq!(replies.message().await.unwrap_err().code(), tonic::Code::OutOfRange);
+    }
+}

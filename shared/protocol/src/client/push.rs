@@ -57,6 +57,10 @@ impl Pushing {
         let mut client = link.shards();
         let opening = client.push(ReceiverStream::new(queue));
         let mut incoming = link.within("push", link.patience.control, opening).await?;
+        if self.outstanding.is_empty() {
+            // There is nothing else by which an idle stream could show that the server is well.
+            attempts.progress();
+        }
         // The first so many of the outstanding ones have been sent on this stream.
         let mut sent = 0;
         let mut moved = Instant::now();

@@ -1,0 +1,242 @@
+//! Every control call and every refusal comes out as it went in.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use protocol::*;
+use support::*;
+
+fn evaluation(id: u64) -> Evaluation {
+    let scores = |top1: f64| Scores { top1, top5: top1 / 3.0, loss: 0.1 + 0.2 };
+    Evaluation { id, samples: 5, images: 6, average: scores(0.7), last_iterate: scores(0.6) }
+}
+
+fn status() -> RunStatus {
+    RunStatus {
+        state: "training".into(),
+        detail: "nothing".into(),
+        samples: 1,
+        total_samples: 2,
+        epoch: 3,
+        workers: 4,
+        leases: 5,
+        latest: Some(TrainingLine {
+            step: 1,
+            epoch: 2,
+            samples: 3,
+            loss: f64::NAN,
+            auxiliary_losses: vec![0.1, f64::INFINITY],
+            top1: 0.3,
+            images_per_second: 0.7,
+            learning_rate: 0.1 + 0.2,
+            staleness_mean: 1.5,
+            staleness_max: 9,
+            bytes_in: 10,
+            bytes_out: 11,
+            leases: 12,
+            workers: 13,
+            refused: 14,
+        }),
+        evaluations: vec![evaluation(1), evaluation(2)],
+        layout: Some(layout()),
+        configuration: configuration(),
+        classes: vec!["daisy".into(), "rose".into()],
+        shards: vec!["a:1".into(), "b:2".into()],
+    }
+}
+
+/// A configuration whose floats need every digit.
+fn configuration() -> configuration::RunConfiguration {
+    let mut configuration = configuration::recipe("paper").unwrap();
+    configuration.optimisation.learning_rate = 0.1 + 0.2;
+    configuration.optimisation.clip_norm = Some(1.0 / 3.0);
+    configuration.network.width = 1.0 / 3.0;
+    configuration
+}
+
+fn script() -> Script {
+    Script {
+        join: Ok(JoinReply {
+            member: MEMBER,
+            configuration: configuration(),
+            plan: plan(),
+            shards: vec!["a:1".into(), "a:1".into()],
+        }),
+        assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4 })),
+        report: Ok(None),
+        register: Ok(RegisterReply { first_shard: 1, total_shards: 2, restore: None }),
+        status: status(),
+        asked: Mutex::default(),
+    }
+}
+
+fn join_request() -> JoinRequest {
+    let classes = vec!["daisy".into(), "rosé".into()];
+    let data = DataDescription { images: 1, validation: 2, hash: "ab".into(), classes };
+    JoinRequest { protocol: PROTOCOL_VERSION, name: "host/1".into(), data }
+}
+
+fn report() -> Report {
+    Report {
+        member: MEMBER,
+        progress: vec![
+            LeaseProgress {
+                lease: 1,
+                used: 2,
+                skipped: vec!["a.jpg: truncated".into()],
+                consumed: 3,
+                closed: true,
+            },
+            LeaseProgress::default(),
+        ],
+        metrics: StepMetrics {
+            steps: 1,
+            images: 2,
+            main_loss: f64::NAN,
+            auxiliary_losses: vec![0.1, 0.2],
+            correct: 3,
+            compute_seconds: 0.3,
+            wait_seconds: 0.4,
+            refused: 5,
+            diverged: true,
+        },
+        evaluation: Some(evaluation(7)),
+        leaving: true,
+    }
+}
+
+fn register_request() -> RegisterRequest {
+    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2 }
+}
+
+fn adopt_request() -> AdoptRequest {
+    AdoptRequest { shard: 0, layout: layout(), plan: plan() }
+}
+
+/// Compared as text, since not every message can be compared and NaN equals nothing.
+fn shown(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}")
+}
+
+#[tokio::test]
+async fn every_call_of_the_coordinator_round_trips() {
+    let script = Arc::new(script());
+    let server = Server::start(Some(script.clone()), None);
+    let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
+
+    let reply = client.join(join_request()).await.unwrap();
+    assert_eq!(shown(&reply), shown(script.join.as_ref().unwrap()));
+    assert_eq!(reply.configuration, configuration());
+    assert_eq!(client.assign(MEMBER).await.unwrap(), script.assign.clone().unwrap());
+    assert_eq!(client.report(report()).await.unwrap(), None);
+    assert_eq!(client.register(register_request()).await.unwrap(), script.register.clone().unwrap());
+    assert_eq!(shown(&client.status().await.unwrap()), shown(&status()));
+
+    let asked = script.asked.lock().unwrap().clone();
+    assert_eq!(asked, [shown(&join_request()), shown(&MEMBER), shown(&report()), shown(&register_request())]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_assignment_and_every_ending_round_trips() {
+    let endings = [
+        Ending::Completed,
+        Ending::Diverged("loss is not finite; try rate 0.01".into()),
+        Ending::Failed("100 of 1000 images are unreadable".into()),
+        Ending::Interrupted,
+    ];
+    let mut assignments = vec![
+        Assignment::Evaluate(EvaluationOrder { id: 1, samples: 2, last: true }),
+        Assignment::Wait { milliseconds: 250, reason: "leases of others".into() },
+    ];
+    assignments.extend(endings.iter().cloned().map(Assignment::Finished));
+    for assignment in assignments {
+        let report = match &assignment {
+            Assignment::Finished(ending) => Some(ending.clone()),
+            _ => None,
+        };
+        let answers = Script {
+            assign: Ok(assignment.clone()),
+            report: Ok(report.clone()),
+            register: Ok(RegisterReply { first_shard: 0, total_shards: 1, restore: Some(0) }),
+            status: RunStatus { latest: None, layout: None, ..status() },
+            ..script()
+        };
+        let server = Server::start(Some(Arc::new(answers)), None);
+        let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
+        assert_eq!(client.assign(MEMBER).await.unwrap(), assignment);
+        assert_eq!(client.report(empty_report()).await.unwrap(), report);
+        assert_eq!(client.register(register_request()).await.unwrap().restore, Some(0));
+        let status = client.status().await.unwrap();
+        assert_eq!((status.latest, status.layout), (None, None));
+    }
+}
+
+/// A report with as little in it as there can be.
+fn empty_report() -> Report {
+    Report {
+        member: MEMBER,
+        progress: Vec::new(),
+        metrics: StepMetrics::default(),
+        evaluation: None,
+        leaving: false,
+    }
+}
+
+#[tokio::test]
+async fn every_call_of_the_shards_round_trips() {
+    let shards = Arc::new(Adder::holding_zeros());
+    let server = Server::shards(&shards);
+    let client = ShardClient::connect(&server.address, patience()).await.unwrap();
+    let adopted = client.adopt(adopt_request()).await.unwrap();
+    assert_eq!(adopted.fingerprint, layout().fingerprint());
+    assert_eq!(client.status().await.unwrap(), Shards::status(&*shards));
+    for order in [ShardOrder::Snapshot { id: 0 }, ShardOrder::Snapshot { id: 9 }, ShardOrder::Finish] {
+        let answer = client.order(order.clone()).await.unwrap();
+        assert_eq!(answer, Shards::status(&*shards));
+        assert_eq!(answer[0].snapshot_hash, Some(format!("{order:?}")));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_refusal_round_trips_through_every_call() {
+    let text = String::from("tensor 3: expected a [1], found b [2]; über");
+    let refusals = [
+        Refusal::Mismatch(text.clone()),
+        Refusal::Fenced(text.clone()),
+        Refusal::NotReady(text.clone()),
+        Refusal::Invalid(text.clone()),
+        // Longer than any header may be.
+        Refusal::Internal("text ".repeat(20_000)),
+    ];
+    for refusal in refusals {
+        let answers = Script {
+            join: Err(refusal.clone()),
+            assign: Err(refusal.clone()),
+            report: Err(refusal.clone()),
+            register: Err(refusal.clone()),
+            ..script()
+        };
+        let shards = Arc::new(Adder { refusal: Some(refusal.clone()), ..Adder::holding_zeros() });
+        let server = Server::start(Some(Arc::new(answers)), Some(shards));
+        let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
+        let shards = ShardClient::connect(&server.address, patience()).await.unwrap();
+        let fetched = fetch(&shards, Wire::F32, &[0, 1], Kind::Parameters).await;
+        for (call, error) in [
+            ("join", client.join(join_request()).await.unwrap_err()),
+            ("assign", client.assign(MEMBER).await.unwrap_err()),
+            ("report", client.report(report()).await.unwrap_err()),
+            ("register", client.register(register_request()).await.unwrap_err()),
+            ("adopt", shards.adopt(adopt_request()).await.unwrap_err()),
+            ("order", shards.order(ShardOrder::Finish).await.unwrap_err()),
+            ("fetch", fetched.unwrap_err()),
+        ] {
+            assert_eq!(error.refusal(), Some(&refusal), "{call}");
+        }
+        for reply in push_all(&shards, Wire::F32, 1).await.unwrap() {
+            assert_eq!(reply.outcome, Err(refusal.clone()));
+        }
+    }
+}

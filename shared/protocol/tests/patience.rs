@@ -1,0 +1,164 @@
+//! Servers that are not there, come late, or never answer.
+
+mod support;
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use protocol::*;
+use support::*;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+/// A log that can be read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Logs this thread, and with it all of a test's runtime, until the guard is dropped.
+    fn start(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// An address at which nobody listens.
+async fn nowhere() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_waited_for_and_then_given_up() {
+    let log = Log::default();
+    let _guard = log.start();
+    let address = nowhere().await;
+    let short = Patience { give_up_after: Duration::from_millis(1200), ..patience() };
+    let start = Instant::now();
+    let error = CoordinatorClient::connect(&address, short).await.unwrap_err();
+    assert!((1200..3000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("cannot reach {address}: tried for 1 s, last: "))
+            && text.contains("refused"),
+        "{text}"
+    );
+    assert!(text.ends_with("then start again"), "{text}");
+    let log = log.text();
+    assert!(log.contains("WARN") && log.contains(&format!("waiting for {address}: ")), "{log}");
+    assert_eq!(log.lines().count(), 1, "the same is said once in a while only: {log}");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_is_found() {
+    let log = Log::default();
+    let _guard = log.start();
+    let address = nowhere().await;
+    let late = {
+        let address = address.parse().unwrap();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(300)).await;
+            Server::start_on(address, None, Some(Arc::new(Adder::holding_zeros())))
+        })
+    };
+    let client = ShardClient::connect(&address, patience()).await.unwrap();
+    assert_eq!(client.status().await.unwrap().len(), 1);
+    assert!(log.text().contains(&format!("{address} answers again after 0.")), "{}", log.text());
+    late.await.unwrap().stop().await;
+
+    // Gone, it is given up by every call, and by streams too.
+    let client = {
+        let server = Server::shards(&Arc::new(Adder::holding_zeros()));
+        let short = Patience { give_up_after: Duration::from_millis(200), ..patience() };
+        ShardClient::connect(&server.address, short).await.unwrap()
+    };
+    for error in [
+        client.status().await.unwrap_err(),
+        fetch(&client, Wire::F32, &[0], Kind::Parameters).await.unwrap_err(),
+        push_one(&client).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    }
+}
+
+async fn push_one(client: &ShardClient) -> Result<(), ClientError> {
+    let (to, pushes) = mpsc::channel(1);
+    let (replies, _from) = mpsc::channel(1);
+    to.send(block_push(1, 1)).await.unwrap();
+    drop(to);
+    client.push(Wire::F32, pushes, replies).await
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_meets_the_deadline() {
+    // Connections are taken by the system's queue, and nobody speaks on them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let deadline = Duration::from_millis(250);
+    let short = Patience {
+        give_up_after: Duration::from_millis(600),
+        control: deadline,
+        order: deadline,
+        stall: deadline,
+        ..patience()
+    };
+    let coordinator = CoordinatorClient::connect(&address, short).await.unwrap();
+    let shards = ShardClient::connect(&address, short).await.unwrap();
+    let start = Instant::now();
+    let errors = tokio::join!(
+        async { coordinator.assign(MEMBER).await.unwrap_err() },
+        async { shards.order(ShardOrder::Finish).await.unwrap_err() },
+        async { fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.unwrap_err() },
+        async { push_one(&shards).await.unwrap_err() },
+    );
+    assert!((600..3000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    for error in [errors.0, errors.1, errors.2, errors.3] {
+        let text = error.to_string();
+        assert!(text.contains("last: no answer within 0.25 s"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_told_at_once() {
+    for (address, reason) in [
+        ("nonsense", "it has no port"),
+        ("host:", "it has no port"),
+        ("host:0", "it has no port"),
+        ("", "it is not a host and a port"),
+        ("a b:1", "it is not a host and a port"),
+        ("http://host:1", "it is not a host and a port"),
+    ] {
+        let text = ShardClient::connect(address, patience()).await.unwrap_err().to_string();
+        let expected =
+            format!("address {address:?} is not usable: {reason}; expected host:port, as 127.0.0.1:7070");
+        assert_eq!(text, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_server_is_told_at_once() {
+    let server = Server::shards(&Arc::new(Adder::holding_zeros()));
+    let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
+    let start = Instant::now();
+    let text = client.assign(MEMBER).await.unwrap_err().to_string();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(text.contains("answered assign with something unusable: status Unimplemented"), "{text}");
+}
