@@ -23,7 +23,10 @@ struct Windows {
     kernel: usize,
     stride: usize,
     padding: usize,
+    /// Pixels of the side.
     len: usize,
+    /// Number of windows.
+    count: usize,
 }
 
 impl Windows {
@@ -33,17 +36,10 @@ impl Windows {
             "pooling: expected 1 <= stride <= kernel and padding < kernel, so that no window is empty, \
              found kernel {kernel}, stride {stride}, padding {padding}"
         );
-        Windows { kernel, stride, padding, len }
-    }
-
-    /// Number of windows.
-    fn count(&self) -> usize {
-        if self.len == 0 {
-            return 0;
-        }
-        let padded = self.len + 2 * self.padding;
-        let steps = padded.saturating_sub(self.kernel).div_ceil(self.stride);
-        if self.padding > 0 && steps * self.stride >= self.len + self.padding { steps } else { steps + 1 }
+        let steps = (len + 2 * padding).saturating_sub(kernel).div_ceil(stride);
+        let dropped = padding > 0 && steps * stride >= len + padding;
+        let count = if len == 0 { 0 } else { steps + usize::from(!dropped) };
+        Windows { kernel, stride, padding, len, count }
     }
 
     /// The positions inside `window` that lie on the map.
@@ -60,12 +56,15 @@ impl Windows {
         window * self.stride + tap - self.padding
     }
 
-    /// The windows that `pixel` lies in.
-    #[inline(always)]
-    fn over(&self, pixel: usize) -> Range<usize> {
-        let padded = pixel + self.padding;
-        let first = (padded + 1).saturating_sub(self.kernel).div_ceil(self.stride);
-        first..self.count().min(padded / self.stride + 1)
+    /// For every pixel the windows that it lies in.
+    fn over(&self) -> Vec<Range<usize>> {
+        (0..self.len)
+            .map(|pixel| {
+                let padded = pixel + self.padding;
+                let first = (padded + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+                first..self.count.min(padded / self.stride + 1)
+            })
+            .collect()
     }
 
     /// The position of `pixel` inside `window`.

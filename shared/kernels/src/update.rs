@@ -69,7 +69,7 @@ mod tests {
         // torch.optim.SGD([w], lr=0.1, momentum=0.9, weight_decay=0.01) from w = 1, by hand: per step the
         // gradient, then w and v; the average takes half of each new w.
         let steps = [
-            (0.5, 0.949, 0.51, 0.9745),
+            (0.5_f32, 0.949, 0.51, 0.9745),
             (-0.25, 0.927151, 0.21849, 0.9508255),
             (0.125, 0.894059749, 0.33091251, 0.9224426245),
         ];
@@ -83,8 +83,12 @@ mod tests {
                     let gradient = vec![gradient; len];
                     momentum_update(isa, &update, &gradient, &mut weights, &mut velocity, &mut average);
                     for (found, expected) in [(&weights, w), (&velocity, v), (&average, a)] {
-                        for found in found {
-                            assert!((found - expected).abs() < 2e-7, "{}: {found}, {expected}", isa.name());
+                        for &found in found {
+                            assert!(
+                                (f64::from(found) - expected).abs() < 2e-7,
+                                "{}: {found}, {expected}",
+                                isa.name()
+                            );
                         }
                     }
                 }

@@ -50,8 +50,8 @@ impl Product<'_> {
     fn tile<S: Simd, const R: usize>(&self, simd: S, vector: usize, row: usize) {
         let depth = self.depth.len();
         let mut a: [&[f32]; R] = [&[]; R];
-        for r in 0..R {
-            a[r] = &self.a[(row + r) * self.stride..][self.depth.clone()];
+        for (r, a) in a.iter_mut().enumerate() {
+            *a = &self.a[(row + r) * self.stride..][self.depth.clone()];
         }
         let mut sums = [simd.zero(); R];
         for (k, values) in self.b.vector(vector).chunks_exact(LANES).take(depth).enumerate() {
@@ -64,15 +64,14 @@ impl Product<'_> {
         }
         let start = self.columns.start + vector * LANES;
         let columns = start..self.columns.end.min(start + LANES);
-        for r in 0..R {
+        for (r, sum) in sums.into_iter().enumerate() {
             // SAFETY: the columns are this task's.
             let c = unsafe { self.c.row(self.first_row + row + r, columns.clone()) };
             if c.len() == LANES {
-                let sum = if self.accumulate { simd.add(simd.read(c), sums[r]) } else { sums[r] };
-                simd.write(c, sum);
+                simd.write(c, if self.accumulate { simd.add(simd.read(c), sum) } else { sum });
             } else {
                 let mut lanes = [0.0; LANES];
-                simd.write(&mut lanes, sums[r]);
+                simd.write(&mut lanes, sum);
                 for (c, sum) in c.iter_mut().zip(lanes) {
                     *c = if self.accumulate { *c + sum } else { sum };
                 }

@@ -69,11 +69,11 @@ impl<'a> Forward<'a> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const O: usize>(&self, simd: S, row: usize, output: usize) {
         let (mut x, mut w): ([&[f32]; R], [&[f32]; O]) = ([&[]; R], [&[]; O]);
-        for r in 0..R {
-            x[r] = self.x_row(row + r);
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.x_row(row + r);
         }
-        for o in 0..O {
-            w[o] = self.w_row(output + o);
+        for (o, w) in w.iter_mut().enumerate() {
+            *w = self.w_row(output + o);
         }
         let mut sums = [[simd.zero(); O]; R];
         let whole = self.dense.inputs / LANES * LANES;

@@ -5,6 +5,7 @@ use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool};
+use std::ops::Range;
 
 /// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
 /// than the map, averages the pixels that exist.
@@ -19,7 +20,7 @@ pub struct AveragePool {
 impl AveragePool {
     /// Side of the output for a side of `len` input pixels.
     pub fn output_size(&self, len: usize) -> usize {
-        self.windows(len).count()
+        self.windows(len).count
     }
 
     /// Writes the means.
@@ -51,12 +52,13 @@ impl AveragePool {
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let count = input_gradient.count;
         let inputs = Planes::new(input_gradient);
+        let over = (&*rows.over(), &*columns.over());
         pool.run(to.batch * count, |task| {
             let (image, block) = (task / count, task % count);
             let from = output_gradient.plane(image, block);
             // SAFETY: every task has a block of its own.
             let to = unsafe { inputs.plane(image, block) };
-            dispatch(isa, Backward { rows, columns, from, accumulate, to });
+            dispatch(isa, Backward { rows, columns, over, from, accumulate, to });
         });
     }
 
@@ -87,8 +89,8 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Forward { rows, columns, from, to } = self;
-        let width = columns.count();
-        for y in 0..rows.count() {
+        let width = columns.count;
+        for y in 0..rows.count {
             for x in 0..width {
                 let (ys, xs) = (rows.taps(y), columns.taps(x));
                 let mut sum = simd.zero();
@@ -110,6 +112,8 @@ impl Kernel for Forward<'_> {
 struct Backward<'a> {
     rows: Windows,
     columns: Windows,
+    /// The windows over each row and over each column.
+    over: (&'a [Range<usize>], &'a [Range<usize>]),
     from: &'a [f32],
     accumulate: bool,
     to: &'a mut [f32],
@@ -124,16 +128,15 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, from, accumulate, to } = self;
-        let width = columns.count();
-        for iy in 0..rows.len {
-            for ix in 0..columns.len {
+        let Backward { rows, columns, over, from, accumulate, to } = self;
+        for (iy, ys) in over.0.iter().enumerate() {
+            for (ix, xs) in over.1.iter().enumerate() {
                 let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
-                for y in rows.over(iy) {
-                    for x in columns.over(ix) {
+                for y in ys.clone() {
+                    for x in xs.clone() {
                         let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
-                        let gradient = simd.read(&from[(y * width + x) * LANES..]);
+                        let gradient = simd.read(&from[(y * columns.count + x) * LANES..]);
                         sum = simd.mul_add(gradient, simd.splat(1.0 / area), sum);
                     }
                 }

@@ -6,6 +6,7 @@ use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool};
+use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
 /// gradient. A NaN is greater than nothing: it only wins where it comes first in its window.
@@ -22,7 +23,7 @@ pub struct MaxPool {
 impl MaxPool {
     /// Side of the output for a side of `len` input pixels.
     pub fn output_size(&self, len: usize) -> usize {
-        self.windows(len).count()
+        self.windows(len).count
     }
 
     /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
@@ -56,13 +57,14 @@ impl MaxPool {
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let (count, plane) = (input_gradient.count, from.plane());
         let inputs = Planes::new(input_gradient);
+        let over = (&*rows.over(), &*columns.over());
         pool.run(to.batch * count, |task| {
             let (image, block) = (task / count, task % count);
             let from = output_gradient.plane(image, block);
             let indices = &indices[task * plane..][..plane];
             // SAFETY: every task has a block of its own.
             let to = unsafe { inputs.plane(image, block) };
-            dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
+            dispatch(isa, Backward { rows, columns, over, from, indices, accumulate, to });
         });
     }
 
@@ -115,8 +117,8 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Forward { rows, columns, from, to, indices } = self;
-        let width = columns.count();
-        for y in 0..rows.count() {
+        let width = columns.count;
+        for y in 0..rows.count {
             for x in 0..width {
                 let (ys, xs) = (rows.taps(y), columns.taps(x));
                 let corner = rows.input(y, ys.start) * columns.len + columns.input(x, xs.start);
@@ -128,7 +130,7 @@ impl Kernel for Forward<'_> {
                         let value = simd.read(pixel);
                         let position = simd.splat(POSITIONS[ky * rows.kernel + kx]);
                         index = simd.select_greater(value, best, position, index);
-                        best = simd.select_greater(value, best, value, best);
+                        best = simd.max(value, best);
                     }
                 }
                 let place = (y * width + x) * LANES;
@@ -144,6 +146,8 @@ impl Kernel for Forward<'_> {
 struct Backward<'a> {
     rows: Windows,
     columns: Windows,
+    /// The windows over each row and over each column.
+    over: (&'a [Range<usize>], &'a [Range<usize>]),
     from: &'a [f32],
     indices: &'a [u8],
     accumulate: bool,
@@ -154,27 +158,27 @@ impl Kernel for Backward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        let Backward { rows, columns, over: _, from, indices, accumulate, to } = self;
         reference::max_backward(rows, columns, from, indices, accumulate, to);
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, from, indices, accumulate, to } = self;
-        let width = columns.count();
-        for iy in 0..rows.len {
-            for ix in 0..columns.len {
+        let Backward { rows, columns, over, from, indices, accumulate, to } = self;
+        for (iy, ys) in over.0.iter().enumerate() {
+            for (ix, xs) in over.1.iter().enumerate() {
                 let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
-                let xs = columns.over(ix);
-                for y in rows.over(iy) {
-                    let position = rows.tap(y, iy) * rows.kernel;
-                    for x in xs.clone() {
-                        let place = (y * width + x) * LANES;
-                        let index = simd.read_bytes(&indices[place..]);
-                        let here = simd.splat(POSITIONS[position + columns.tap(x, ix)]);
-                        let gradient = simd.read(&from[place..]);
-                        sum = simd.add(sum, simd.select_equal(index, here, gradient, simd.zero()));
+                for y in ys.clone() {
+                    let start = (y * columns.count + xs.start) * LANES;
+                    let gradients = from[start..][..xs.len() * LANES].chunks_exact(LANES);
+                    let indices = indices[start..][..xs.len() * LANES].chunks_exact(LANES);
+                    // The next window starts a stride later, so the pixel lies a stride earlier in it.
+                    let mut position = rows.tap(y, iy) * rows.kernel + columns.tap(xs.start, ix);
+                    for (gradient, indices) in gradients.zip(indices) {
+                        let gradient = simd.read(gradient);
+                        sum = simd.add(sum, simd.keep_where(indices, position as u8, gradient));
+                        position = position.wrapping_sub(columns.stride);
                     }
                 }
                 simd.write(pixel, sum);

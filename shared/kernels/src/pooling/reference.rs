@@ -5,8 +5,8 @@ use crate::map::LANES;
 
 /// Calls `visit(y, x, lane)` for every output of a block, in order.
 fn each(rows: Windows, columns: Windows, mut visit: impl FnMut(usize, usize, usize)) {
-    for y in 0..rows.count() {
-        for x in 0..columns.count() {
+    for y in 0..rows.count {
+        for x in 0..columns.count {
             for lane in 0..LANES {
                 visit(y, x, lane);
             }
@@ -27,7 +27,7 @@ pub(super) fn max_forward(rows: Windows, columns: Windows, from: &[f32], to: &mu
             }
         }
         let (value, index) = best.expect("no window is empty");
-        let place = (y * columns.count() + x) * LANES + lane;
+        let place = (y * columns.count + x) * LANES + lane;
         to[place] = value;
         indices[place] = index as u8;
     });
@@ -45,7 +45,7 @@ pub(super) fn max_backward(
         to.fill(0.0);
     }
     each(rows, columns, |y, x, lane| {
-        let place = (y * columns.count() + x) * LANES + lane;
+        let place = (y * columns.count + x) * LANES + lane;
         let index = indices[place] as usize;
         let iy = rows.input(y, index / rows.kernel);
         let ix = columns.input(x, index % rows.kernel);
@@ -63,7 +63,7 @@ pub(super) fn average_forward(rows: Windows, columns: Windows, from: &[f32], to:
             }
         }
         let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
-        to[(y * columns.count() + x) * LANES + lane] = sum / area;
+        to[(y * columns.count + x) * LANES + lane] = sum / area;
     });
 }
 
@@ -78,7 +78,7 @@ pub(super) fn average_backward(
         to.fill(0.0);
     }
     each(rows, columns, |y, x, lane| {
-        let gradient = from[(y * columns.count() + x) * LANES + lane];
+        let gradient = from[(y * columns.count + x) * LANES + lane];
         let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
         for ky in rows.taps(y) {
             for kx in columns.taps(x) {

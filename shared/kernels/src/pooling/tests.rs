@@ -42,7 +42,7 @@ fn googlenet_halves_down_to_seven() {
 #[test]
 fn auxiliary_windows_overlap_and_clip() {
     let windows = Windows::new(5, 3, 0, 14);
-    let found: Vec<_> = (0..windows.count()).map(|window| pixels(windows, window)).collect();
+    let found: Vec<_> = (0..windows.count).map(|window| pixels(windows, window)).collect();
     assert_eq!(found, [0..5, 3..8, 6..11, 9..14]);
     assert_eq!(AUXILIARY.output_size(4), 1, "a smaller map is one window");
     assert_eq!(AUXILIARY.output_size(0), 0);
