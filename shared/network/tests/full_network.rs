@@ -28,8 +28,8 @@ struct Golden {
 fn losses_logits_and_gradients_are_those_of_float64() {
     let golden: Golden = serde_json::from_str(include_str!("golden/full.json")).unwrap();
     let network = Arc::new(GoogLeNet::new(&Architecture::paper()).unwrap());
-    let parameters = golden::parameters(&network, |layer| golden.seeds[layer]);
-    let images = golden::images(golden.image_seed, 2, 224);
+    let parameters = golden::parameters(&network, |layer| golden.seeds[layer], 128.0);
+    let images = golden::images(golden.image_seed, 2, 224, 128.0);
     let labels = golden::labels(golden.image_seed, 2, 1000);
     println!("not on this machine: {:?}", Isa::absent());
     for isa in Isa::available() {

@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 
 import reference
 
-CLASSES, SIZE, WIDTH, BATCH = 1000, 224, 1.0, 2
+CLASSES, SIZE, WIDTH, BATCH, SCALE = 1000, 224, 1.0, 2, 128
 IMAGE_SEED = 1
 MOST_SEEDS = 64
 # A closest decision so far from a draw, in rms values of the layer, needs no better seed.
@@ -67,7 +67,7 @@ def choose(images, shapes):
         index = list(shapes).index(name)
         best = (-1.0,)
         for seed in range(1, MOST_SEEDS + 1):
-            weights, bias = reference.parameters(name, index, shapes[name], seed)
+            weights, bias = reference.parameters(name, index, shapes[name], seed, SCALE)
             before = reference.apply(name, x, weights.double(), bias.double())
             best = max(best, (closest(name, before), seed, before), key=lambda tried: tried[0])
             if best[0] > ENOUGH:
@@ -84,7 +84,7 @@ def run(images, labels, shapes, seeds, dtype):
     """Statistics' names -> tensors: each loss, the main head's logits, every gradient."""
     tensors = {}
     for index, ((name, shape), seed) in enumerate(zip(shapes.items(), seeds)):
-        weights, bias = reference.parameters(name, index, shape, seed)
+        weights, bias = reference.parameters(name, index, shape, seed, SCALE)
         tensors[f"{name}/weights"] = weights.to(dtype).requires_grad_()
         tensors[f"{name}/bias"] = bias.to(dtype).requires_grad_()
     logits = reference.forward(images.to(dtype), tensors, True)
@@ -95,7 +95,7 @@ def run(images, labels, shapes, seeds, dtype):
 
 
 def main():
-    images = reference.images(IMAGE_SEED, BATCH, SIZE)
+    images = reference.images(IMAGE_SEED, BATCH, SIZE, SCALE)
     labels = reference.labels(IMAGE_SEED, BATCH, CLASSES)
     shapes = reference.layers(CLASSES, SIZE, WIDTH, True)
     with torch.no_grad():

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test that includes this module uses a part of it")]
 
 use ndarray::Array4;
-use network::GoogLeNet;
+use network::{Architecture, GoogLeNet, Initialisation};
 use serde::Deserialize;
 
 const PROJECTIONS: usize = 64;
@@ -98,14 +98,14 @@ fn uniform(bits: u64) -> f32 {
     (2 * (bits >> 40) as i64 + 1 - (1 << 24)) as f32 / (1 << 24) as f32
 }
 
-/// Pixels of about -128 to 128: patches of 32 pixels with noise on top, N x 3 x `size` x `size`.
-pub fn images(seed: u64, batch: usize, size: usize) -> Array4<f32> {
+/// Pixels between -`scale` and `scale`: patches of 32 pixels with noise on top, N x 3 x `size` x `size`.
+pub fn images(seed: u64, batch: usize, size: usize, scale: f32) -> Array4<f32> {
     let (patches, noise) = (stream(seed, IMAGE_STREAM), stream(seed, IMAGE_STREAM + 1));
     Array4::from_shape_fn((batch, 3, size, size), |(n, c, y, x)| {
         let plane = n * 3 + c;
         let patch = (plane * 1000 + y / 32) * 1000 + x / 32;
         let pixel = (plane * size + y) * size + x;
-        96.0 * uniform(patches(patch as u64)) + 32.0 * uniform(noise(pixel as u64))
+        0.75 * scale * uniform(patches(patch as u64)) + 0.25 * scale * uniform(noise(pixel as u64))
     })
 }
 
@@ -116,8 +116,8 @@ pub fn labels(seed: u64, batch: usize, classes: usize) -> Vec<u32> {
 }
 
 /// Every parameter in the layout's order; `seed(layer)` is the seed of a layer's weights and bias. Weights have variance
-/// 2 / fan_in, biases are small, classifiers 1/64 of both.
-pub fn parameters(network: &GoogLeNet, seed: impl Fn(usize) -> u64) -> Vec<f32> {
+/// 2 / fan_in and biases go up to `scale` / 32, for images of that scale; classifiers have 1/64 of both.
+pub fn parameters(network: &GoogLeNet, seed: impl Fn(usize) -> u64, scale: f32) -> Vec<f32> {
     let mut values = Vec::with_capacity(network.layout().len());
     for (index, tensor) in network.layout().tensors().iter().enumerate() {
         let shrink = if tensor.name.contains("classifier") { 1.0 / 64.0 } else { 1.0 };
@@ -125,10 +125,70 @@ pub fn parameters(network: &GoogLeNet, seed: impl Fn(usize) -> u64) -> Vec<f32> 
             let fan_in = tensor.shape[1..].iter().product::<usize>();
             (6.0 / fan_in as f64).sqrt() * shrink
         } else {
-            4.0 * shrink
+            f64::from(scale) / 32.0 * shrink
         };
         let drawn = stream(seed(index / 2), index as u64);
         values.extend((0..tensor.values() as u64).map(|position| bound as f32 * uniform(drawn(position))));
     }
     values
+}
+
+/// `sgd.json`: ten steps on the same inputs, and how to make these.
+#[derive(Debug, Deserialize)]
+pub struct TenSteps {
+    /// Seed of the initial parameters.
+    pub seed: u64,
+    /// Total loss of each step, before its update.
+    pub losses: Vec<f64>,
+    /// Every parameter after the last step.
+    pub tensors: Vec<Statistics>,
+}
+
+impl TenSteps {
+    /// Images of a minibatch.
+    pub const BATCH: usize = 4;
+    /// Learning rate.
+    pub const RATE: f32 = 0.001;
+    /// Momentum.
+    pub const MOMENTUM: f32 = 0.9;
+    /// Weight decay, on weights; biases have none.
+    pub const DECAY: f32 = 2e-4;
+    const SCALE: f32 = 1.0;
+
+    /// The golden file.
+    pub fn read() -> TenSteps {
+        serde_json::from_str(include_str!("sgd.json")).expect("sgd.json is as make_sgd.py writes it")
+    }
+
+    /// The network that takes the steps; its initialiser is not used.
+    pub fn architecture() -> Architecture {
+        Architecture {
+            classes: 8,
+            input_size: 128,
+            width: 0.25,
+            auxiliary_heads: true,
+            initialisation: Initialisation::Bvlc,
+        }
+    }
+
+    /// The parameters before the first step.
+    pub fn parameters(&self, network: &GoogLeNet) -> Vec<f32> {
+        parameters(network, |_| self.seed, Self::SCALE)
+    }
+
+    /// Images and labels of a step, counted from 1.
+    pub fn minibatch(step: u64) -> (Array4<f32>, Vec<u32>) {
+        let Architecture { classes, input_size, .. } = Self::architecture();
+        (images(step, Self::BATCH, input_size, Self::SCALE), labels(step, Self::BATCH, classes))
+    }
+
+    /// The tensor of the final parameters that is farthest from torch's, and its distance.
+    pub fn farthest(&self, network: &GoogLeNet, parameters: &[f32]) -> (&str, f64) {
+        let layout = network.layout();
+        let distances = self.tensors.iter().map(|expected| {
+            let tensor = layout.find(&expected.name).expect("a tensor of this network");
+            (expected.name.as_str(), expected.distance(&parameters[layout.range(tensor)]).largest())
+        });
+        distances.max_by(|a, b| a.1.total_cmp(&b.1)).expect("tensors")
+    }
 }

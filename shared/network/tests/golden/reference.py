@@ -51,13 +51,13 @@ def uniform(seed, stream, positions):
     return ((2 * top + 1 - 2**24) / 2**24).astype(numpy.float32)
 
 
-def images(seed, batch, size):
-    """Pixels of about -128 to 128: patches of 32 pixels with noise on top, as N x 3 x size x size float32."""
+def images(seed, batch, size, scale):
+    """Pixels between -scale and scale: patches of 32 pixels with noise on top, as N x 3 x size x size float32."""
     n, c, y, x = numpy.indices((batch, 3, size, size)).reshape(4, -1)
     patch = ((n * 3 + c) * 1000 + y // 32) * 1000 + x // 32
     pixel = numpy.arange(n.size)
-    values = numpy.float32(96) * uniform(seed, IMAGE_STREAM, patch)
-    values += numpy.float32(32) * uniform(seed, IMAGE_STREAM + 1, pixel)
+    values = numpy.float32(0.75 * scale) * uniform(seed, IMAGE_STREAM, patch)
+    values += numpy.float32(0.25 * scale) * uniform(seed, IMAGE_STREAM + 1, pixel)
     return torch.from_numpy(values.reshape(batch, 3, size, size))
 
 
@@ -97,13 +97,14 @@ def layers(classes, size, width, heads):
     return shapes
 
 
-def parameters(layer, index, shape, seed):
-    """Weights with variance 2 / fan_in and a small bias; classifiers 1/64 of that, so that no softmax saturates."""
+def parameters(layer, index, shape, seed, scale):
+    """Weights with variance 2 / fan_in and biases up to scale / 32, for images of that scale; classifiers 1/64 of both,
+    so that no softmax saturates."""
     fan_in = int(numpy.prod(shape[1:]))
     shrink = 1 / 64 if layer.endswith("classifier") else 1.0
     bound = numpy.float32(numpy.sqrt(6.0 / fan_in) * shrink)
     weights = bound * uniform(seed, 2 * index, numpy.arange(int(numpy.prod(shape))))
-    bias = numpy.float32(4.0 * shrink) * uniform(seed, 2 * index + 1, numpy.arange(shape[0]))
+    bias = numpy.float32(scale / 32 * shrink) * uniform(seed, 2 * index + 1, numpy.arange(shape[0]))
     return torch.from_numpy(weights.reshape(shape)), torch.from_numpy(bias)
 
 

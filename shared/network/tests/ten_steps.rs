@@ -1,0 +1,52 @@
+//! Ten steps of momentum SGD against `torch.optim.SGD` in float64, on a reduced network with both heads.
+//!
+//! `golden/make_sgd.py` made the golden file.
+
+mod golden;
+
+use std::sync::Arc;
+
+use golden::TenSteps;
+use kernels::{Isa, Pool, Update, momentum_update};
+use network::{Engine, GoogLeNet};
+
+#[test]
+fn ten_steps_follow_torch() {
+    let golden = TenSteps::read();
+    let network = Arc::new(GoogLeNet::new(&TenSteps::architecture()).unwrap());
+    let layout = network.layout();
+    for isa in Isa::available() {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let mut engine = Engine::new(Arc::clone(&network), TenSteps::BATCH, isa, pool);
+        let mut weights = golden.parameters(&network);
+        let mut velocity = vec![0.0; weights.len()];
+        let mut average = weights.clone();
+        let mut gradients = vec![0.0; weights.len()];
+        let mut worst: f64 = 0.0;
+        for (step, &expected) in (1..).zip(&golden.losses) {
+            engine.load(&weights);
+            let (images, labels) = TenSteps::minibatch(step);
+            let losses = engine.train(images.view(), &labels, None, &mut gradients, &mut |_, _| {});
+            let distance = (f64::from(losses.total) - expected).abs() / expected;
+            assert!(distance <= 1e-3, "{} step {step}: {} for {expected}", isa.name(), losses.total);
+            worst = worst.max(distance);
+            for (tensor, index) in layout.tensors().iter().zip(0..) {
+                let range = layout.range(index);
+                let decay = TenSteps::DECAY * tensor.decay_multiplier;
+                let update =
+                    Update { rate: TenSteps::RATE, momentum: TenSteps::MOMENTUM, decay, average_step: 0.0 };
+                momentum_update(
+                    isa,
+                    &update,
+                    &gradients[range.clone()],
+                    &mut weights[range.clone()],
+                    &mut velocity[range.clone()],
+                    &mut average[range],
+                );
+            }
+        }
+        let farthest = golden.farthest(&network, &weights);
+        assert!(farthest.1 <= 1e-4, "{}: {farthest:?}", isa.name());
+        println!("{}: losses within {worst:.1e}, tensors within {farthest:?}", isa.name());
+    }
+}
