@@ -162,3 +162,80 @@ fn to_checkpoint(saved: Saved) -> Checkpoint {
     ];
     Checkpoint { tensors, metadata: metadata.map(|(key, value)| (key.to_string(), value)).into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernels::Isa;
+    use protocol::{Kind, Version};
+
+    use super::*;
+    use crate::{
+        Shard,
+        testing::{layout, plan, push},
+    };
+
+    #[test]
+    fn a_shard_comes_back_bit_by_bit_and_in_a_new_generation() {
+        let home = tempfile::tempdir().unwrap();
+        let mut shard = Shard::empty(0, 1, 4, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        let gradient: Vec<f32> = (0..300).map(|i| (i as f32).cos()).collect();
+        for step in 0..3 {
+            shard.push(&push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
+        }
+        let saved = shard.saved().unwrap();
+        let hash_then = write(home.path(), 1, saved.clone()).unwrap();
+        let read = read(home.path(), 1, 0, 1).unwrap();
+        assert_eq!(read, saved);
+        assert_eq!(write(home.path(), 2, read.clone()).unwrap(), hash_then, "equal state gives equal bytes");
+
+        let mut restored = Shard::restored(0, 1, 5, Isa::scalar(), read);
+        let version = Version { generation: 5, counter: 3 };
+        let fetched = restored.fetch(3, Kind::Parameters).unwrap();
+        assert_eq!(
+            (fetched.version, fetched.values),
+            (version, shard.fetch(3, Kind::Parameters).unwrap().values)
+        );
+        let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
+        assert_eq!(restored.push(&repeated).outcome, Ok(version));
+        assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
+        // Both go on alike: velocity, average, counters and samples are there.
+        for shard in [&mut shard, &mut restored] {
+            shard.push(&push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
+        }
+        assert_eq!(restored.saved().unwrap().blocks, shard.saved().unwrap().blocks);
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_says_why() {
+        let home = tempfile::tempdir().unwrap();
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        write(home.path(), 1, shard.saved().unwrap()).unwrap();
+        let file = path(home.path(), 1, 0);
+        let text = read(home.path(), 1, 0, 2).unwrap_err().to_string();
+        assert_eq!(text, format!("snapshot file {}: shards: expected 2, found 1", file.display()));
+
+        let mut checkpoint = Checkpoint::read(&file).unwrap();
+        checkpoint.tensors.remove("velocity/3");
+        checkpoint.write(&file).unwrap();
+        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        let expected = format!(
+            "snapshot file {}: tensor velocity/3: expected 300 values, found 0 values",
+            file.display()
+        );
+        assert_eq!(text, expected);
+        checkpoint.metadata.remove("format");
+        checkpoint.write(&file).unwrap();
+        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("snapshot file {}: format: expected downpour shard 1, found nothing", file.display())
+        );
+
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        assert!(text.contains("is not a whole safetensors file"), "{text}");
+    }
+}

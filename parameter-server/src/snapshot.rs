@@ -256,3 +256,122 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, SnapshotError> {
         Err(TryLockError::Error(source)) => Err(SnapshotError::Write { path, source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{leases::Progress, testing::data};
+
+    /// A snapshot of one shard whose file holds `text`.
+    fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
+        let path = shard_file::path(folder, id, 0);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let hash = shard_file::hash(&path).unwrap();
+        let progress = Progress { leased: id, to_do: Vec::new(), accounts: Vec::new(), used: id, skipped: 0 };
+        let run = Checkpointed {
+            configuration: configuration::recipe("quick").unwrap(),
+            data: data(100),
+            progress,
+            steps: id,
+            unreadable: BTreeSet::new(),
+            evaluations: Vec::new(),
+            finished: false,
+            addresses: vec!["a:1".into()],
+        };
+        let status = ShardStatus { snapshot_hash: Some(hash), ..ShardStatus::default() };
+        let layout = crate::testing::layout().fingerprint();
+        let manifest = Manifest::new(folder, id, layout, vec![status], run).unwrap();
+        manifest.write(folder).unwrap();
+        manifest
+    }
+
+    fn newest_id(folder: &Path) -> Option<u64> {
+        newest(folder).map(|manifest| manifest.id)
+    }
+
+    #[test]
+    fn the_newest_whole_one_is_used() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        assert_eq!(newest_id(&folder.join("none")), None);
+        let first = snapshot(folder, 1, "one");
+        assert_eq!(newest(folder), Some(first));
+        for id in 2..=5 {
+            snapshot(folder, id, "more");
+        }
+        fs::write(shard_file::path(folder, 5, 0), "mo").unwrap();
+        assert_eq!(newest_id(folder), Some(4), "a truncated file");
+        fs::remove_file(folder.join("4").join(MANIFEST)).unwrap();
+        assert_eq!(newest_id(folder), Some(3), "no manifest");
+        fs::write(folder.join("3").join(MANIFEST), "{").unwrap();
+        assert_eq!(newest_id(folder), Some(2), "a truncated manifest");
+        fs::remove_file(shard_file::path(folder, 2, 0)).unwrap();
+        assert_eq!(newest_id(folder), Some(1), "a missing file");
+        let path = folder.join("1").join(MANIFEST);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"used\": 1", "\"used\": 2")).unwrap();
+        assert_eq!(newest_id(folder), None, "numbers that contradict each other");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        let reason = |id| Manifest::read(folder, id).unwrap_err().to_string();
+        fs::create_dir(folder.join("9")).unwrap();
+        assert_eq!(reason(9), "it has no manifest, so it was not finished");
+        let good = snapshot(folder, 1, "one");
+        let path = shard_file::path(folder, 1, 0);
+        fs::write(&path, "two").unwrap();
+        let found = shard_file::hash(&path).unwrap();
+        let expected = &good.shards[0].hash;
+        assert_eq!(
+            reason(1),
+            format!("{} is damaged: expected sha-256 {expected}, found {found}", path.display())
+        );
+    }
+
+    #[test]
+    fn the_last_three_complete_ones_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        for id in [1, 2, 4, 5] {
+            snapshot(folder, id, "x");
+        }
+        for unfinished in [3, 6] {
+            fs::create_dir(folder.join(unfinished.to_string())).unwrap();
+        }
+        prune(folder).unwrap();
+        assert_eq!((ids(folder), next_id(folder)), (vec![2, 3, 4, 5, 6], 7));
+        snapshot(folder, 6, "x");
+        prune(folder).unwrap();
+        assert_eq!(ids(folder), [4, 5, 6]);
+        clear(folder).unwrap();
+        assert_eq!((ids(folder), next_id(folder)), (vec![], 1));
+    }
+
+    #[test]
+    fn raised_numbers_never_repeat() {
+        let home = tempfile::tempdir().unwrap();
+        let raised = |least| raise(home.path(), "generation-0", least).unwrap();
+        assert_eq!([raised(1), raised(1), raised(9), raised(3)], [1, 2, 9, 10]);
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let held = lock(home.path(), "leader").unwrap();
+        let text = lock(home.path(), "leader").unwrap_err().to_string();
+        let expected = format!(
+            "snapshot folder {} is used by another process; stop that one, or give another --snapshots",
+            home.path().display()
+        );
+        assert_eq!(text, expected);
+        lock(home.path(), "shards-2").unwrap();
+        drop(held);
+        lock(home.path(), "leader").unwrap();
+    }
+}
