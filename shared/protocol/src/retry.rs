@@ -212,7 +212,9 @@ mod tests {
             error.to_string().starts_with("cannot reach here:1: tried for 20 s, last: refused; check"),
             "{error}"
         );
+        // However long a stream has been idle before it breaks: the trouble starts then.
         attempts.progress();
+        sleep(Duration::from_secs(1000)).await;
         attempts.after(Failure::Passing("refused".into())).await.unwrap();
     }
 }
