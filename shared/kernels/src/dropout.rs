@@ -75,7 +75,8 @@ fn mix(mut bits: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::all_isas;
+    use crate::testing::{Guarded, all_isas, random};
+    use proptest::prelude::*;
 
     fn mask(isa: Isa, seed: u64, drop: f32, width: usize) -> Vec<bool> {
         let mut row = vec![1.0; width];
@@ -91,6 +92,34 @@ mod tests {
             let mask = mask(isa, 7, 0.4, 48);
             let found: String = mask.iter().map(|kept| if *kept { '1' } else { '0' }).collect();
             assert_eq!(found, expected, "{}", isa.name());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_dropped_or_scaled_by_its_hash(
+            seeds in prop::collection::vec(any::<u64>(), 0..4),
+            width in 0..70usize,
+            drop in 0f32..1.0,
+            values: u32,
+        ) {
+            let rows = random(seeds.len() * width, values.into());
+            let threshold = (f64::from(drop) * 4_294_967_296.0) as u32;
+            let expected: Vec<f32> = rows
+                .iter()
+                .enumerate()
+                .map(|(i, value)| {
+                    let kept = hash(key(seeds[i / width]), (i % width) as u32) >= threshold;
+                    if kept { value * (1.0 / (1.0 - drop)) } else { 0.0 }
+                })
+                .collect();
+            for isa in all_isas() {
+                let mut found = Guarded::new(rows.len(), 0.0);
+                found.values().copy_from_slice(&rows);
+                dropout(isa, &seeds, drop, found.values());
+                found.check(isa.name());
+                prop_assert_eq!(&*found.values(), &*expected, "{}", isa.name());
+            }
         }
     }
 

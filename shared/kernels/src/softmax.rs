@@ -84,6 +84,45 @@ fn check_rows(classes: usize, logits: &[f32], out: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Guarded, all_isas, assert_close, random};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_those_of_the_formula(
+            classes in prop_oneof![1..40usize, prop::sample::select(vec![15, 16, 17, 31, 100])],
+            rows in 0..4usize,
+            spread in 0f32..60.0,
+            scale in 0.01..2f32,
+            seed: u32,
+        ) {
+            let logits: Vec<f32> =
+                random(rows * classes, seed.into()).iter().map(|value| value * spread).collect();
+            let labels: Vec<u32> = (0..rows).map(|row| (seed.rotate_left(row as u32 * 8)) % classes as u32).collect();
+            let (mut losses, mut probabilities, mut slopes) = (vec![], vec![], vec![]);
+            for (row, &label) in logits.chunks(classes).zip(&labels) {
+                let row: Vec<f64> = row.iter().map(|&logit| f64::from(logit)).collect();
+                losses.push(formula(&row, label as usize) as f32);
+                for c in 0..classes {
+                    let probability = (-formula(&row, c)).exp();
+                    let own = f64::from(u8::from(c == label as usize));
+                    probabilities.push(probability as f32);
+                    slopes.push(((probability - own) * f64::from(scale)) as f32);
+                }
+            }
+            for isa in all_isas() {
+                let name = format!("{rows} rows of {classes} classes, {}", isa.name());
+                let mut found = [rows, logits.len(), logits.len()].map(|len| Guarded::new(len, 7.0));
+                let [loss, gradient, share] = &mut found;
+                cross_entropy(isa, classes, &logits, &labels, scale, loss.values(), gradient.values());
+                softmax(isa, classes, &logits, share.values());
+                assert_close(&name, loss.values(), &losses, 1e-5, 1.0);
+                assert_close(&name, gradient.values(), &slopes, 1e-5, 1.0);
+                assert_close(&name, share.values(), &probabilities, 1e-5, 1e-6);
+                found.iter().for_each(|found| found.check(&name));
+            }
+        }
+    }
 
     fn formula(logits: &[f64], label: usize) -> f64 {
         let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

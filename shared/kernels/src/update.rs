@@ -62,7 +62,44 @@ impl Loop for Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::all_isas;
+    use crate::testing::{Guarded, all_isas, assert_close, random};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_step_is_that_of_the_formula(
+            len in prop_oneof![0..70usize, Just(1000usize)],
+            rate in 0f32..1.0, momentum in 0f32..1.0, decay in 0f32..0.1, average_step in 0f32..=1.0,
+            seed: u32,
+        ) {
+            let update = Update { rate, momentum, decay, average_step };
+            let start: Vec<Vec<f32>> = (0..4u64).map(|i| random(len, u64::from(seed) << 2 | i)).collect();
+            let mut expected: [Vec<f32>; 3] = Default::default();
+            for i in 0..len {
+                let [g, w, v, a] = [0, 1, 2, 3].map(|array| f64::from(start[array][i]));
+                let v = f64::from(momentum) * v + g + f64::from(decay) * w;
+                let w = w - f64::from(rate) * v;
+                let a = a + f64::from(average_step) * (w - a);
+                for (expected, value) in expected.iter_mut().zip([w, v, a]) {
+                    expected.push(value as f32);
+                }
+            }
+            for isa in all_isas() {
+                let mut state = [1, 2, 3].map(|array: usize| {
+                    let mut guarded = Guarded::new(len, 0.0);
+                    guarded.values().copy_from_slice(&start[array]);
+                    guarded
+                });
+                let [w, v, a] = &mut state;
+                momentum_update(isa, &update, &start[0], w.values(), v.values(), a.values());
+                for (state, expected) in state.iter_mut().zip(&expected) {
+                    let name = format!("update of {len}, {}", isa.name());
+                    state.check(&name);
+                    assert_close(&name, state.values(), expected, 1e-6, 1.0);
+                }
+            }
+        }
+    }
 
     #[test]
     fn three_steps_are_those_of_torch_optim_sgd() {
