@@ -133,3 +133,150 @@ fn decode_known(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, DecodeErr
     };
     pixels().unwrap_or_else(|error| Err(explain(error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::stream;
+    use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+    use rand::RngExt;
+
+    /// 24 x 16: three columns of colour, each lighter in the lower half.
+    fn file(name: &str) -> Vec<u8> {
+        std::fs::read(format!("{}/tests/data/{name}.jpg", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        decode(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_kind_of_jpeg_comes_out_in_its_colours() {
+        let colours =
+            [[220, 30, 40], [40, 190, 60], [30, 60, 210], [237, 142, 147], [147, 222, 157], [142, 157, 232]];
+        // Inks can be no lighter than the black of the YCCK file, 230, lets through.
+        let under_black = colours.map(|colour| colour.map(|value| value.min(230)));
+        let grey = [88, 130, 68, 171, 192, 161].map(|value| [value; 3]);
+        for (name, expected) in [
+            ("rgb", colours),
+            ("progressive", colours),
+            ("cmyk", colours),
+            ("ycck", under_black),
+            ("grey", grey),
+        ] {
+            let image = decode(&file(name)).unwrap();
+            assert_eq!(image.dimensions(), (24, 16), "{name}");
+            let places = [3, 12].into_iter().flat_map(|y| [3, 12, 20].map(|x| (x, y)));
+            for ((x, y), colour) in places.zip(expected) {
+                let found = image.get_pixel(x, y).0;
+                let near = found.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 4);
+                assert!(near, "{name} at ({x}, {y}): expected {colour:?}, found {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_png_becomes_rgb() {
+        let cases = [
+            ("grey", png(GrayImage::from_pixel(3, 2, Luma([7]))), [7, 7, 7]),
+            ("grey with alpha", png(GrayAlphaImage::from_pixel(3, 2, LumaA([7, 0]))), [7, 7, 7]),
+            ("rgb", png(RgbImage::from_pixel(3, 2, Rgb([1, 2, 3]))), [1, 2, 3]),
+            ("rgb with alpha", png(RgbaImage::from_pixel(3, 2, Rgba([1, 2, 3, 4]))), [1, 2, 3]),
+            ("grey of 16 bits", png(ImageBuffer::from_pixel(3, 2, Luma([0x8080u16]))), [128; 3]),
+            ("rgb of 16 bits", png(ImageBuffer::from_pixel(3, 2, Rgb([0u16, 0x4040, 0xFFFF]))), [0, 64, 255]),
+        ];
+        for (name, bytes, expected) in cases {
+            let image = decode(&bytes).unwrap();
+            assert_eq!(image, RgbImage::from_pixel(3, 2, Rgb(expected)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_says_what_it_is() {
+        assert_eq!(reason(b""), "expected a jpeg or png image, found an empty file");
+        assert_eq!(
+            reason(b"<!DOCTYPE html>"),
+            "expected a jpeg or png image, found a file that starts with \"<!DOCTYP\"; convert or remove it"
+        );
+        assert_eq!(
+            reason(b"GIF89a\x01\x00\x01\x00"),
+            "expected a jpeg or png image, found gif; convert or remove it"
+        );
+    }
+
+    #[test]
+    fn a_truncated_image_says_where_it_ends() {
+        for (name, bytes) in [("rgb", file("rgb")), ("progressive", file("progressive"))] {
+            let text = reason(&bytes[..400]);
+            assert_eq!(
+                text, "the image is truncated: the file ends after 400 bytes, before the image does",
+                "{name}"
+            );
+        }
+        let noise = RgbImage::from_fn(16, 16, |x, y| {
+            Rgb([(x * y * 37) as u8, (x * 91 + y * 53) as u8, (y * 17) as u8])
+        });
+        let bytes = png(noise);
+        for cut in [20, 60, bytes.len() / 2, bytes.len() - 20] {
+            let text = reason(&bytes[..cut]);
+            let expected =
+                format!("the image is truncated: the file ends after {cut} bytes, before the image does");
+            assert_eq!(text, expected);
+        }
+    }
+
+    /// The header alone decides: nothing else of these files could be decoded.
+    #[test]
+    fn an_absurdly_large_image_is_refused_from_its_header() {
+        let mut jpeg = file("rgb");
+        let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+        let mut png = png(GrayImage::new(1, 1));
+        png[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
+        let sum = crc32(&png[12..29]).to_be_bytes();
+        png[29..33].copy_from_slice(&sum);
+        for bytes in [jpeg, png] {
+            assert_eq!(
+                reason(&bytes),
+                "the header says 60000 x 60000 pixels; at most 100 megapixels are read: reduce it"
+            );
+        }
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |sum, byte| {
+            (0..8)
+                .fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()))
+        })
+    }
+
+    /// Whatever the bytes, there is an answer; damage inside the pixels may pass, damage to the header may not
+    /// give an image of another size than it says.
+    #[test]
+    fn damaged_files_are_refused_or_read_but_never_panic() {
+        let originals = [
+            file("rgb"),
+            file("cmyk"),
+            file("progressive"),
+            png(GrayImage::from_fn(9, 9, |x, y| Luma([(x * y) as u8]))),
+        ];
+        let mut refused = 0;
+        for case in 0..1024u64 {
+            let mut random = stream(9, "damage", &[case]);
+            let mut bytes = originals[case as usize % originals.len()].clone();
+            for _ in 0..random.random_range(1..6) {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] = random.random();
+            }
+            let known = format(&bytes).and_then(|format| decode_known(&bytes, format));
+            refused += usize::from(known.is_err());
+        }
+        assert!((100..1000).contains(&refused), "{refused} of 1024 damaged files were refused");
+    }
+}

@@ -237,7 +237,7 @@ fn entries(numbered: &Classes, classes: &Classes) -> Vec<Entry> {
 fn classes_of(folder: &Path, under: &Path) -> Result<Classes, DatasetError> {
     let listed = list(folder, under)?;
     if listed.folders.is_empty() {
-        return Err(DatasetError::NoClasses { folder: folder.join(under), files: listed.files.len() });
+        return Err(DatasetError::NoClasses { folder: at(folder, under), files: listed.files.len() });
     }
     let mut classes = Classes::new();
     for path in listed.folders {
@@ -248,7 +248,7 @@ fn classes_of(folder: &Path, under: &Path) -> Result<Classes, DatasetError> {
         classes.insert(class, files);
     }
     if let (1, Some(class)) = (classes.len(), classes.keys().next()) {
-        return Err(DatasetError::OneClass { folder: folder.join(under), class: class.clone() });
+        return Err(DatasetError::OneClass { folder: at(folder, under), class: class.clone() });
     }
     Ok(classes)
 }
@@ -274,7 +274,7 @@ struct Listing {
 }
 
 fn list(folder: &Path, under: &Path) -> Result<Listing, DatasetError> {
-    let at = folder.join(under);
+    let at = at(folder, under);
     let refused = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => DatasetError::Missing { folder: at.clone() },
         ErrorKind::NotADirectory => DatasetError::NotAFolder { folder: at.clone() },
@@ -301,6 +301,35 @@ fn list(folder: &Path, under: &Path) -> Result<Listing, DatasetError> {
     Ok(listing)
 }
 
+/// `folder`/`under`, without a slash at its end where `under` is empty.
+fn at(folder: &Path, under: &Path) -> PathBuf {
+    if under.as_os_str().is_empty() { folder.to_owned() } else { folder.join(under) }
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(names: &[(&str, &[&str])]) -> Classes {
+        let paths =
+            |class: &str, files: &[&str]| files.iter().map(|file| Path::new(class).join(file)).collect();
+        names.iter().map(|(class, files)| (class.to_string(), paths(class, files))).collect()
+    }
+
+    #[test]
+    fn a_file_stays_on_its_side_when_others_go() {
+        let names: Vec<String> = (0..200).map(|i| format!("{i}.jpg")).collect();
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let some: Vec<&str> = all.iter().copied().filter(|name| !name.contains('7')).collect();
+        let (train, validation) = hashed_split(classes(&[("a", &all)]));
+        let (fewer_train, fewer_validation) = hashed_split(classes(&[("a", &some)]));
+        assert!(fewer_train["a"].iter().all(|path| train["a"].contains(path)));
+        assert!(fewer_validation["a"].iter().all(|path| validation["a"].contains(path)));
+        assert_eq!(train["a"].len() + validation["a"].len(), 200);
+        assert!(!fewer_validation["a"].is_empty() && fewer_validation["a"].len() < validation["a"].len());
+    }
 }

@@ -335,3 +335,41 @@ impl Drop for Alarm<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requested(positions: &[Range<usize>]) -> State {
+        let request = |positions: &Range<usize>| Request {
+            split: Split::Validation,
+            epoch: 0,
+            order: None,
+            positions: positions.clone(),
+        };
+        State { queue: positions.iter().map(request).collect(), ..State::default() }
+    }
+
+    #[test]
+    fn at_most_depth_minibatches_are_open() {
+        let mut state = requested(&[0..6, 6..6, 6..20]);
+        let taken: Vec<u32> = std::iter::from_fn(|| state.take(4, 3)).map(|job| job.sample).collect();
+        assert_eq!(taken, (0..10).collect::<Vec<_>>(), "4 and 2 of the first range, 4 of the last");
+        for place in 0..4 {
+            state.put(0, place, Err("unread".into()));
+        }
+        assert!(state.take(4, 3).is_none(), "a complete minibatch holds its place until it is fetched");
+        state.open.pop_front();
+        assert_eq!(state.take(4, 3).map(|job| job.sample), Some(10));
+    }
+
+    #[test]
+    fn a_sample_of_a_forgotten_minibatch_is_dropped() {
+        let mut state = requested(&[0..4]);
+        let job = state.take(2, 1).unwrap();
+        state.open.clear();
+        assert_eq!(state.take(2, 1).map(|job| (job.minibatch, job.sample)), Some((1, 2)));
+        state.put(job.minibatch, job.place, Err("unread".into()));
+        assert_eq!(state.open[0].missing, 2);
+    }
+}

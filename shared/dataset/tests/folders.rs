@@ -1,0 +1,185 @@
+//! Data folders: both layouts, what they mean, and every way in which they can be wrong.
+
+use std::fs;
+use std::path::Path;
+
+use dataset::{Dataset, Split};
+use tempfile::TempDir;
+
+/// A folder with files of these paths, each holding its own path.
+fn folder(files: &[&str]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    for file in files {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    root
+}
+
+fn error(root: &Path) -> String {
+    let text = Dataset::open(root).unwrap_err().to_string();
+    let parent = root.display().to_string();
+    text.replace(&parent, "DATA")
+}
+
+fn counts(set: &Dataset) -> (usize, usize) {
+    (set.len(Split::Train), set.len(Split::Validation))
+}
+
+#[test]
+fn train_and_val_folders_are_taken_as_they_are() {
+    let root = folder(&[
+        "train/n02/a.JPEG",
+        "train/n01/b.JPEG",
+        "train/n01/more/c.JPEG",
+        "train/n01/.hidden",
+        "val/n01/d.JPEG",
+        "val/n02/e.JPEG",
+        "README.md",
+    ]);
+    let set = Dataset::open(root.path()).unwrap();
+    assert_eq!(set.classes(), ["n01", "n02"]);
+    assert_eq!(counts(&set), (3, 2));
+    assert_eq!([0, 1, 2].map(|index| set.label(Split::Train, index)), [0, 0, 1]);
+    assert_eq!([0, 1].map(|index| set.label(Split::Validation, index)), [0, 1]);
+}
+
+#[test]
+fn plain_class_folders_are_split_by_the_hash_of_the_name() {
+    let names: Vec<String> = (0..1000).map(|i| format!("{}/{i}.jpg", ["rose", "daisy"][i % 2])).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = Dataset::open(folder(&names).path()).unwrap();
+    assert_eq!(all.classes(), ["daisy", "rose"]);
+    let (train, validation) = counts(&all);
+    assert_eq!(train + validation, 1000);
+    assert!((150..250).contains(&validation), "{validation} of 1000 for validation");
+    // Part of what a trained model's accuracy means: it may not change between releases.
+    assert_eq!(validation, 197);
+}
+
+#[test]
+fn a_small_class_keeps_an_image_to_learn_from() {
+    // "4.jpg" falls on the validation side by its hash.
+    let root = folder(&["a/4.jpg", "b/0.jpg", "b/4.jpg"]);
+    let set = Dataset::open(root.path()).unwrap();
+    assert_eq!(counts(&set), (2, 1));
+    assert_eq!([0, 1].map(|index| set.label(Split::Train, index)), [0, 1]);
+    assert_eq!(set.label(Split::Validation, 0), 1);
+}
+
+#[test]
+fn the_fingerprint_follows_names_and_split() {
+    let files = ["train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg"];
+    let print = |files: &[&str]| Dataset::open(folder(files).path()).unwrap().fingerprint();
+    let base = print(&files);
+    assert_eq!((base.images, base.validation), (2, 1));
+    assert_eq!(base, print(&files), "another folder with the same files");
+    assert!(base.to_string().starts_with("2 training and 1 validation images, hash "), "{base}");
+    for other in [
+        ["train/a/1.jpg", "train/b/2.jpg", "val/a/4.jpg"],
+        ["train/a/1.jpg", "train/b/2.jpg", "val/b/3.jpg"],
+        ["train/a/1.jpg", "train/c/2.jpg", "val/a/3.jpg"],
+    ] {
+        assert_ne!(base.hash, print(&other).hash, "{other:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_folder_can_be_a_link_and_a_loop_of_links_ends() {
+    let root = folder(&["train/a/1.jpg", "val/a/2.jpg", "val/b/2.jpg", "elsewhere/3.jpg"]);
+    let at = |path: &str| root.path().join(path);
+    std::os::unix::fs::symlink(at("elsewhere"), at("train/b")).unwrap();
+    std::os::unix::fs::symlink(at("train/a"), at("train/a/loop")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("train/a/broken.jpg")).unwrap();
+    let set = Dataset::open(root.path()).unwrap();
+    assert_eq!(counts(&set), (3, 2), "1.jpg, the broken link, 3.jpg");
+    let mut out = vec![0.0; 3 * 8 * 8];
+    let error = set.training_sample(1, 0, 1, &Default::default(), 8, &mut out).unwrap_err().to_string();
+    assert!(error.contains("train/a/broken.jpg: cannot be read: "), "{error}");
+}
+
+#[test]
+fn every_wrong_folder_says_what_was_expected_and_found() {
+    const EXPECTED: &str = "expected train/ and val/ with one folder per class, or one folder per class";
+    struct Case {
+        files: &'static [&'static str],
+        /// Folders without files.
+        empty: &'static [&'static str],
+        message: String,
+    }
+    let cases = [
+        Case { files: &[], empty: &[], message: format!("data folder DATA is empty: {EXPECTED}") },
+        Case { files: &[".DS_Store"], empty: &[], message: format!("data folder DATA is empty: {EXPECTED}") },
+        Case {
+            files: &["1.jpg", "2.jpg"],
+            empty: &[],
+            message: format!(
+                "data folder DATA has no class folders, only 2 files: {EXPECTED}; put each image in the folder of its class"
+            ),
+        },
+        Case {
+            files: &["train/1.jpg", "val/a/1.jpg"],
+            empty: &[],
+            message: format!(
+                "data folder DATA/train has no class folders, only 1 files: {EXPECTED}; put each image in the folder of its class"
+            ),
+        },
+        Case {
+            files: &["roses/1.jpg"],
+            empty: &[],
+            message: "data folder DATA has the one class \"roses\": expected at least two class folders".into(),
+        },
+        Case {
+            files: &["tulips/1.jpg"],
+            empty: &["roses"],
+            message: "class \"roses\" has no images in DATA/roses: expected at least one; add images or remove the folder".into(),
+        },
+        Case {
+            files: &["train/tulips/1.jpg", "val/tulips/1.jpg", "val/roses/1.jpg"],
+            empty: &["train/roses"],
+            message:
+                "class \"roses\" has no images in DATA/train/roses: expected at least one; add images or remove the folder".into(),
+        },
+        Case {
+            files: &["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"],
+            empty: &[],
+            message: "class \"c\" is in DATA/val/c but not in train/: expected every validation class in train/; \
+                      add training images or remove it".into(),
+        },
+        Case {
+            files: &["train/a/1.jpg", "train/b/1.jpg"],
+            empty: &[],
+            message: "data folder DATA has train/ but no val/: expected both; add val/ with one folder per class, \
+                      or give DATA/train itself to have a fifth of its images put aside".into(),
+        },
+        Case {
+            files: &["train/a/1.jpg", "train/b/1.jpg"],
+            empty: &["val/a"],
+            message: "data folder DATA has 2 training images but none for validation: expected at least one; \
+                      add images, or a val/ folder".into(),
+        },
+    ];
+    for case in cases {
+        let root = folder(case.files);
+        for path in case.empty {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        assert_eq!(error(root.path()), case.message);
+    }
+    let root = folder(&["file"]);
+    assert_eq!(
+        error(&root.path().join("nowhere")),
+        format!("data folder DATA is not there: {EXPECTED}; check the path")
+    );
+    assert_eq!(error(&root.path().join("file")), format!("data folder DATA is not a folder: {EXPECTED}"));
+}
+
+#[test]
+fn a_class_missing_in_val_is_a_warning_only() {
+    let root = folder(&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"]);
+    let set = Dataset::open(root.path()).unwrap();
+    assert_eq!(set.classes(), ["a", "b"]);
+    assert_eq!(counts(&set), (2, 1));
+}

@@ -1,0 +1,107 @@
+//! Image files as they are found in the wild: an unreadable one is named with its reason, and costs only itself.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+
+use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Sampling, Split};
+use image::{ImageFormat, Rgb, RgbImage};
+use tempfile::TempDir;
+
+const SIZE: usize = 16;
+
+fn encoded(colour: [u8; 3], format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    RgbImage::from_pixel(40, 30, Rgb(colour)).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn put(root: &Path, path: &str, bytes: &[u8]) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Mean colour of validation sample `index`.
+fn colour(set: &Dataset, index: usize) -> [i32; 3] {
+    let mut out = vec![0.0; 3 * SIZE * SIZE];
+    set.validation_sample(index, SIZE, &mut out).unwrap();
+    let plane = |channel: usize| out[channel * SIZE * SIZE..][..SIZE * SIZE].iter().sum::<f32>();
+    [0, 1, 2].map(|c| (plane(c) / (SIZE * SIZE) as f32 + MEAN[c]).round() as i32)
+}
+
+#[test]
+fn content_decides_not_the_name() {
+    let root = TempDir::new().unwrap();
+    let [png, jpeg] = [ImageFormat::Png, ImageFormat::Jpeg].map(|format| encoded([200, 100, 50], format));
+    for (path, bytes) in [
+        ("train/a/x", &png),
+        ("train/b/x", &png),
+        ("val/a/1.jpg", &png),
+        ("val/a/2.png", &jpeg),
+        ("val/b/3.txt", &png),
+    ] {
+        put(root.path(), path, bytes);
+    }
+    let set = Dataset::open(root.path()).unwrap();
+    for index in 0..3 {
+        let near = colour(&set, index).iter().zip([200, 100, 50]).all(|(a, b)| (a - b).abs() <= 2);
+        assert!(near, "{index}: {:?}", colour(&set, index));
+    }
+}
+
+#[test]
+fn unreadable_files_are_skipped_and_named() {
+    let root = TempDir::new().unwrap();
+    let good = encoded([10, 20, 30], ImageFormat::Jpeg);
+    let mut huge = good.clone();
+    let frame = huge.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    huge[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
+    let files: [(&str, &[u8], Option<&str>); 6] = [
+        ("val/a/1-good.jpg", &good, None),
+        ("val/a/2-empty.jpg", b"", Some("expected a jpeg or png image, found an empty file")),
+        (
+            "val/a/3-text.jpg",
+            b"404 not found",
+            Some(
+                "expected a jpeg or png image, found a file that starts with \"404 not \"; convert or remove it",
+            ),
+        ),
+        (
+            "val/b/4-truncated.jpg",
+            &good[..good.len() - 5],
+            Some("the image is truncated: the file ends after CUT bytes, before the image does"),
+        ),
+        (
+            "val/b/5-huge.jpg",
+            &huge,
+            Some("the header says 30000 x 30000 pixels; at most 100 megapixels are read: reduce it"),
+        ),
+        ("val/b/6-good.jpg", &good, None),
+    ];
+    for (path, bytes, _) in files {
+        put(root.path(), path, bytes);
+    }
+    put(root.path(), "train/a/x.jpg", &good);
+    put(root.path(), "train/b/x.jpg", &good);
+    let expected: Vec<String> = files
+        .iter()
+        .filter_map(|(path, bytes, reason)| {
+            let reason = (*reason)?.replace("CUT", &bytes.len().to_string());
+            Some(format!("{}: {reason}", root.path().join(path).display()))
+        })
+        .collect();
+
+    let set = Arc::new(Dataset::open(root.path()).unwrap());
+    let config =
+        LoaderConfig { threads: 2, size: SIZE, sampling: Sampling::default(), seed: 1, batch: 4, depth: 2 };
+    let mut loader = Loader::new(set, config);
+    loader.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: 6 });
+    let minibatches: Vec<_> = std::iter::from_fn(|| loader.next()).collect();
+    assert_eq!(minibatches.iter().map(|m| m.positions).collect::<Vec<_>>(), [4, 2]);
+    assert_eq!(minibatches.iter().map(|m| m.samples.clone()).collect::<Vec<_>>(), [vec![0], vec![5]]);
+    assert_eq!(minibatches.iter().map(|m| m.labels.clone()).collect::<Vec<_>>(), [vec![0], vec![1]]);
+    assert_eq!(minibatches[0].images.shape(), [1, 3, SIZE, SIZE]);
+    assert_eq!(minibatches.iter().flat_map(|m| m.skipped.clone()).collect::<Vec<_>>(), expected);
+}
