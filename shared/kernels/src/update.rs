@@ -73,10 +73,11 @@ mod tests {
             seed: u32,
         ) {
             let update = Update { rate, momentum, decay, average_step };
-            let start: Vec<Vec<f32>> = (0..4u64).map(|i| random(len, u64::from(seed) << 2 | i)).collect();
+            let start = [0, 1, 2, 3].map(|array| random(len, u64::from(seed) << 2 | array));
             let mut expected: [Vec<f32>; 3] = Default::default();
-            for i in 0..len {
-                let [g, w, v, a] = [0, 1, 2, 3].map(|array| f64::from(start[array][i]));
+            let [gradient, weights, velocity, average] = &start;
+            for (((g, w), v), a) in gradient.iter().zip(weights).zip(velocity).zip(average) {
+                let [g, w, v, a] = [*g, *w, *v, *a].map(f64::from);
                 let v = f64::from(momentum) * v + g + f64::from(decay) * w;
                 let w = w - f64::from(rate) * v;
                 let a = a + f64::from(average_step) * (w - a);
