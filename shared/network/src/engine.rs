@@ -103,8 +103,8 @@ impl Engine {
     /// One minibatch forward and backward. `images` is N x 3 x S x S; `dropout` holds one seed an image, none leaves
     /// dropout out. `gradients`, in the layout's order, receives the gradient of the mean loss.
     ///
-    /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon as its gradient
-    /// is complete.
+    /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon
+    /// as its gradient is complete.
     ///
     /// # Panics
     /// If the engine is forward-only or a length is wrong.

@@ -11,9 +11,9 @@ use crate::table::{self, Then};
 
 /// The network: what there is to compute and to store, without any memory of its own.
 ///
-/// Parameters are named as Caffe names the layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in forward order:
-/// `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last. Convolutions' weights are
-/// O x I x H x W, fully connected ones O x I.
+/// Parameters are named as Caffe names the layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in
+/// forward order: `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last.
+/// Convolutions' weights are O x I x H x W, fully connected ones O x I.
 pub struct GoogLeNet {
     architecture: Architecture,
     layout: Layout,
@@ -120,7 +120,8 @@ impl GoogLeNet {
 pub struct Description {
     /// Weights and biases.
     pub parameters: u64,
-    /// Multiply-adds of convolutions and fully connected layers for one image, forward; additions of biases not counted.
+    /// Multiply-adds of convolutions and fully connected layers for one image, forward; additions of biases
+    /// not counted.
     pub multiply_adds: u64,
     /// Every layer, in forward order.
     pub layers: Vec<LayerDescription>,

@@ -1,5 +1,5 @@
-//! What an engine promises besides right numbers: the same bits again, minibatches of any size, nothing left over from the
-//! step before.
+//! What an engine promises besides right numbers: the same bits again, minibatches of any size, nothing left
+//! over from the step before.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Gradients against central differences of the loss, on small networks: without heads at a small input, with both heads
-//! and dropout, with channel counts that do not fill a block.
+//! Gradients against central differences of the loss, on small networks: without heads at a small input, with
+//! both heads and dropout, with channel counts that do not fill a block.
 
 use std::sync::Arc;
 

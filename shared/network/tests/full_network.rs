@@ -1,7 +1,7 @@
 //! The whole network at 224 x 224 against PyTorch in float64: losses, logits, every parameter's gradient.
 //!
-//! `golden/make.py` made the golden file, and chose weights under which no ReLU and no max pool decides by the last bits; so
-//! there is one tolerance everywhere.
+//! `golden/make.py` made the golden file, and chose weights under which no ReLU and no max pool decides by
+//! the last bits; so there is one tolerance everywhere.
 
 mod golden;
 

@@ -1,7 +1,7 @@
 //! Convolution with stride 1 that keeps the map's size, bias, ReLU; N x I x H x W -> N x O x H x W.
 //!
-//! The input may be a concatenation, the output a part of one: a module's branches write side by side into one buffer,
-//! so that concatenating costs nothing.
+//! The input may be a concatenation, the output a part of one: a module's branches write side by side into
+//! one buffer, so that concatenating costs nothing.
 
 use kernels::{Convolution, Isa, Pool, relu_backward_map};
 

@@ -1,6 +1,8 @@
-//! Inverted dropout in place: a dropped value is 0, a kept one grows by 1 / (1 - share); without seeds, nothing happens.
+//! Inverted dropout in place: a dropped value is 0, a kept one grows by 1 / (1 - share); without seeds,
+//! nothing happens.
 //!
-//! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of keeping it.
+//! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of
+//! keeping it.
 
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};

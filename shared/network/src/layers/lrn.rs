@@ -1,6 +1,7 @@
 //! Local response normalisation across channels, after pool1 and before pool2 (paper, Figure 3).
 //!
-//! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta 0.75, k 1.
+//! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta
+//! 0.75, k 1.
 
 use kernels::Lrn;
 

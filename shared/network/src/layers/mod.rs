@@ -1,8 +1,9 @@
 //! The layers: each a struct of sizes and of places in the plan, with its forward and backward pass side by side.
 //!
-//! A forward pass reads its input's values and writes its output's. A backward pass finds the complete gradient by its
-//! output in place. A layer that ends in a ReLU first clears that gradient where the output is zero, then takes the
-//! gradient by its parameters, then the one by its input; so its parameters can leave while the pass goes on below.
+//! A forward pass reads its input's values and writes its output's. A backward pass finds the complete
+//! gradient by its output in place. A layer that ends in a ReLU first clears that gradient where the output
+//! is zero, then takes the gradient by its parameters, then the one by its input; so its parameters can leave
+//! while the pass goes on below.
 
 mod average_pool;
 mod convolution;

@@ -115,8 +115,9 @@ pub fn labels(seed: u64, batch: usize, classes: usize) -> Vec<u32> {
     (0..batch as u64).map(|position| (drawn(position) % classes as u64) as u32).collect()
 }
 
-/// Every parameter in the layout's order; `seed(layer)` is the seed of a layer's weights and bias. Weights have variance
-/// 2 / fan_in and biases go up to `scale` / 32, for images of that scale; classifiers have 1/64 of both.
+/// Every parameter in the layout's order; `seed(layer)` is the seed of a layer's weights and bias. Weights
+/// have variance 2 / fan_in and biases go up to `scale` / 32, for images of that scale; classifiers have 1/64
+/// of both.
 pub fn parameters(network: &GoogLeNet, seed: impl Fn(usize) -> u64, scale: f32) -> Vec<f32> {
     let mut values = Vec::with_capacity(network.layout().len());
     for (index, tensor) in network.layout().tensors().iter().enumerate() {
