@@ -1,0 +1,286 @@
+//! Whatever workers do, every position of the run is credited once, and the run ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use parameter_server::{Coordinator, ShardHost, coordinator::Settings};
+use proptest::prelude::*;
+use protocol::{
+    Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,
+    LeaseProgress, Member, PROTOCOL_VERSION, Refusal, Report, StepMetrics,
+};
+use tokio::time::advance;
+
+/// What happens next; numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Event {
+    Join,
+    /// A worker asks for something to do.
+    Ask(usize),
+    /// A worker gets on with its oldest lease: uses and skips some positions, and reports (perhaps twice).
+    Work {
+        worker: usize,
+        used: u64,
+        skipped: u64,
+        close: bool,
+        twice: bool,
+    },
+    /// A worker hands in an evaluation.
+    Evaluate(usize),
+    Leave(usize),
+    /// A worker is not heard of any more, or wakes up.
+    Sleep(usize),
+    Wait {
+        seconds: u64,
+    },
+    /// The coordinator goes down and comes back from what a snapshot kept.
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let worker = 0..8usize;
+    prop_oneof![
+        2 => Just(Event::Join),
+        6 => worker.clone().prop_map(Event::Ask),
+        8 => (worker.clone(), 0..20u64, 0..2u64, any::<bool>(), any::<bool>()).prop_map(
+            |(worker, used, skipped, close, twice)| Event::Work { worker, used, skipped, close, twice }),
+        2 => worker.clone().prop_map(Event::Evaluate),
+        1 => worker.clone().prop_map(Event::Leave),
+        1 => worker.prop_map(Event::Sleep),
+        2 => (1..40u64).prop_map(|seconds| Event::Wait { seconds }),
+        1 => Just(Event::Restart),
+    ]
+}
+
+struct Model {
+    coordinator: Coordinator,
+    settings: Settings,
+    images: u64,
+    workers: Vec<Worker>,
+    /// How often each (epoch, position) was credited.
+    credited: BTreeMap<(u64, u64), u32>,
+    skipped: u64,
+}
+
+struct Worker {
+    member: Member,
+    awake: bool,
+    leases: Vec<(Lease, LeaseProgress)>,
+    evaluations: Vec<EvaluationOrder>,
+}
+
+fn host() -> Arc<ShardHost> {
+    Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()))
+}
+
+impl Model {
+    fn new(images: u64, total: u64) -> Model {
+        let mut configuration = configuration::recipe("quick").unwrap();
+        configuration.run.batch = 4;
+        configuration.run.lease_batches = 2;
+        configuration.run.images = Some(total);
+        configuration.run.evaluate_epochs = 0.7;
+        let settings = Settings {
+            configuration,
+            processes: 1,
+            shards: 1,
+            address: "a:1".into(),
+            lease_time: Duration::from_secs(30),
+            life: 0,
+        };
+        let coordinator = Coordinator::new(settings.clone(), host(), None);
+        let (workers, credited) = Default::default();
+        Model { coordinator, settings, images, workers, credited, skipped: 0 }
+    }
+
+    fn join(&mut self) {
+        let data = DataDescription {
+            images: self.images,
+            validation: 5,
+            hash: "5eed".into(),
+            classes: (0..10).map(|class| class.to_string()).collect(),
+        };
+        let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "model".into(), data };
+        let member = self.coordinator.join(request).unwrap().member;
+        self.workers.push(Worker { member, awake: true, leases: Vec::new(), evaluations: Vec::new() });
+    }
+
+    fn awake(&self, choice: usize) -> Option<usize> {
+        let awake: Vec<usize> = (0..self.workers.len()).filter(|at| self.workers[*at].awake).collect();
+        (!awake.is_empty()).then(|| awake[choice % awake.len()])
+    }
+
+    /// The ending, once the worker is told.
+    fn ask(&mut self, at: usize) -> Option<Ending> {
+        let worker = &mut self.workers[at];
+        match self.coordinator.assign(worker.member) {
+            Ok(Assignment::Train(lease)) => {
+                let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
+                worker.leases.push((lease, progress));
+            }
+            Ok(Assignment::Evaluate(order)) => worker.evaluations.push(order),
+            Ok(Assignment::Wait { .. }) => {}
+            Ok(Assignment::Finished(ending)) => return Some(ending),
+            Err(Refusal::Fenced(_)) => drop(self.workers.remove(at)),
+            Err(other) => panic!("{other}"),
+        }
+        None
+    }
+
+    fn report(&mut self, at: usize, fill: impl FnOnce(&mut Report)) -> bool {
+        let member = self.workers[at].member;
+        let mut report = Report {
+            member,
+            progress: Vec::new(),
+            metrics: StepMetrics::default(),
+            evaluation: None,
+            leaving: false,
+        };
+        fill(&mut report);
+        match self.coordinator.report(report) {
+            Ok(_) => true,
+            Err(Refusal::Fenced(_)) => {
+                self.workers.remove(at);
+                false
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn work(&mut self, at: usize, used: u64, skipped: u64, close: bool, twice: bool) {
+        let Some((lease, progress)) = self.workers[at].leases.first().cloned() else { return };
+        let left = lease.end - lease.start - progress.consumed;
+        let (used, from) = (used.min(left), lease.start + progress.consumed);
+        // The same image is unreadable in every epoch; few are, so that the run may go on.
+        let skipped = if lease.epoch == 0 && from + used == 3 { skipped.min(left - used) } else { 0 };
+        let mut progress = progress;
+        progress.used += used;
+        progress.consumed += used + skipped;
+        progress.skipped.extend((0..skipped).map(|i| format!("image {i}")));
+        progress.closed = close || progress.consumed == lease.end - lease.start;
+        for _ in 0..1 + usize::from(twice) {
+            if !self.report(at, |report| report.progress = vec![progress.clone()]) {
+                return;
+            }
+        }
+        for position in from..from + used + skipped {
+            *self.credited.entry((lease.epoch, position)).or_default() += 1;
+        }
+        self.skipped += skipped;
+        let worker = &mut self.workers[at];
+        if progress.closed {
+            worker.leases.remove(0);
+        } else {
+            worker.leases[0].1 = progress;
+        }
+    }
+
+    fn evaluate(&mut self, at: usize) {
+        let Some(order) = self.workers[at].evaluations.pop() else { return };
+        let evaluation = Evaluation {
+            id: order.id,
+            samples: order.samples,
+            images: 5,
+            average: Default::default(),
+            last_iterate: Default::default(),
+        };
+        self.report(at, |report| report.evaluation = Some(evaluation));
+    }
+
+    async fn step(&mut self, event: Event) {
+        match event {
+            Event::Join => {
+                if self.workers.len() < 8 {
+                    self.join();
+                }
+            }
+            Event::Ask(choice) => {
+                if let Some(at) = self.awake(choice) {
+                    self.ask(at);
+                }
+            }
+            Event::Work { worker, used, skipped, close, twice } => {
+                if let Some(at) = self.awake(worker) {
+                    self.work(at, used, skipped, close, twice);
+                }
+            }
+            Event::Evaluate(choice) => {
+                if let Some(at) = self.awake(choice) {
+                    self.evaluate(at);
+                }
+            }
+            Event::Leave(choice) => {
+                if let Some(at) = self.awake(choice)
+                    && self.report(at, |report| report.leaving = true)
+                {
+                    self.workers.remove(at);
+                }
+            }
+            Event::Sleep(choice) => {
+                let count = self.workers.len().max(1);
+                if let Some(worker) = self.workers.get_mut(choice % count) {
+                    worker.awake = !worker.awake;
+                }
+            }
+            Event::Wait { seconds } => {
+                advance(Duration::from_secs(seconds)).await;
+                self.coordinator.tick();
+            }
+            Event::Restart => {
+                if let Some(saved) = self.coordinator.checkpoint() {
+                    assert!(saved.progress.is_consistent(), "{:?}", saved.progress);
+                    self.settings.life += 1;
+                    self.coordinator = Coordinator::new(self.settings.clone(), host(), Some((1, saved)));
+                }
+            }
+        }
+    }
+
+    /// One faithful worker does what is left; the others are silent.
+    async fn finish(&mut self) {
+        self.workers.clear();
+        self.join();
+        for _ in 0..10_000 {
+            if let Some(ending) = self.ask(0) {
+                assert_eq!(ending, Ending::Completed);
+                return;
+            }
+            self.work(0, u64::MAX, 0, false, false);
+            self.evaluate(0);
+            advance(Duration::from_secs(1)).await;
+            self.coordinator.tick();
+        }
+        panic!("the run does not end: {:?}", self.coordinator.status());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_position_is_credited_once(
+        images in 45..70u64,
+        total in 1..200u64,
+        events in prop::collection::vec(event(), 0..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut model = Model::new(images, total);
+            for event in events {
+                model.step(event).await;
+            }
+            model.finish().await;
+            let positions: BTreeSet<(u64, u64)> = (0..total).map(|at| (at / images, at % images)).collect();
+            prop_assert_eq!(model.credited.keys().copied().collect::<BTreeSet<_>>(), positions);
+            prop_assert!(model.credited.values().all(|count| *count == 1), "{:?}", model.credited);
+            let status = model.coordinator.status();
+            prop_assert_eq!(status.samples, total - model.skipped);
+            let progress = model.coordinator.checkpoint().unwrap().progress;
+            prop_assert_eq!((progress.leased, progress.to_do.len(), progress.accounts.len()), (total, 0, 0));
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,63 @@
+//! The program itself: what it prints, and the codes that it ends with.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+fn server(home: &Path, words: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_parameter-server"))
+        .args(words)
+        .args([
+            "--snapshots",
+            home.join("snapshots").to_str().unwrap(),
+            "--print-address",
+            "--end-with-stdin",
+        ])
+        .env_remove("DOWNPOUR_ISA")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Exit code and the last line of the log of a process that ends by itself.
+fn fails(home: &Path, words: &[&str]) -> (Option<i32>, String) {
+    let output = server(home, words).wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text.lines().last().unwrap_or_default().to_string())
+}
+
+#[test]
+fn the_address_is_printed_the_port_is_held_and_the_end_of_stdin_stops_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = server(home.path(), &["--listen", "127.0.0.1:0"]);
+    let mut address = String::new();
+    BufReader::new(first.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let address = address.trim();
+    let expected =
+        format!("failed to serve: cannot listen on {address}: address in use; choose another with --listen");
+    assert_eq!(fails(home.path(), &["--listen", address]), (Some(3), expected));
+    drop(first.stdin.take());
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    let mut log = String::new();
+    first.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains(&format!("listening on {address}")), "{log}");
+}
+
+#[test]
+fn wrong_flags_and_keys_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let wrong = |words: &[&str]| fails(home.path(), words);
+    let text = "failed to serve: configuration key run.batch: found 0, expected 1 to 4096 images";
+    assert_eq!(wrong(&["--batch", "0"]), (Some(2), text.into()));
+    let text = "failed to serve: recipe \"none\" is not known; expected one of quick, paper";
+    assert_eq!(wrong(&["--recipe", "none"]), (Some(2), text.into()));
+    let (code, text) = wrong(&["--isa", "mmx"]);
+    assert!(code == Some(2) && text.contains("mmx") && text.contains("scalar"), "{text}");
+    assert_eq!(wrong(&["--shards", "0"]).0, Some(2));
+    let (code, text) = wrong(&["--listen", "0.0.0.0:0"]);
+    assert!(code == Some(3) && text.contains("name one with --advertise"), "{text}");
+}

@@ -1,0 +1,291 @@
+//! A server in the test's own process, and a worker that trains a quadratic bowl over the real wire.
+#![allow(dead_code, reason = "each test crate uses its part")]
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use configuration::{Exit, RunFlags};
+use kernels::Isa;
+use parameter_server::{Options, Timing};
+use parameters::{Initialiser, Layout, Tensor, assign};
+use protocol::{
+    AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorClient, DataDescription, Ending, Evaluation,
+    JoinReply, JoinRequest, Kind, Lease, LeaseProgress, PROTOCOL_VERSION, Patience, Refusal, Report,
+    RunStatus, Scores, ShardClient, StepMetrics, Wire,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::sleep,
+};
+
+/// Training images of the tests' data.
+pub const IMAGES: u64 = 100;
+/// Where the bowl has its lowest point, in every direction.
+pub const TARGET: f32 = 0.25;
+
+/// Four blocks in three tensors.
+pub fn layout() -> Layout {
+    let tensor = |name: &str, shape: &[usize]| Tensor {
+        name: name.into(),
+        shape: shape.into(),
+        initialiser: Initialiser::Uniform { bound: 0.5 },
+        rate_multiplier: 1.0,
+        decay_multiplier: 0.0,
+    };
+    Layout::new(vec![
+        tensor("a/weights", &[300, 1000]),
+        tensor("a/bias", &[300]),
+        tensor("b/weights", &[20, 30]),
+    ])
+    .unwrap()
+}
+
+/// The recipe `quick` for 3 epochs of [`IMAGES`] in minibatches of 10.
+pub fn flags() -> RunFlags {
+    RunFlags {
+        recipe: Some("quick".into()),
+        epochs: Some(3.0),
+        batch: Some(10),
+        learning_rate: Some(0.05),
+        ..RunFlags::default()
+    }
+}
+
+/// A leader of one process with two shards; snapshots only at the end.
+pub fn options(snapshots: &Path) -> Options {
+    Options {
+        flags: flags(),
+        default_recipe: "quick".into(),
+        advertise: None,
+        coordinator: None,
+        shards: 2,
+        processes: 1,
+        snapshots: snapshots.into(),
+        metrics: None,
+        fresh: false,
+        isa: Isa::detect(),
+        timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
+    }
+}
+
+/// A process of a server that is running.
+pub struct Process {
+    pub address: String,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<anyhow::Result<Exit>>,
+}
+
+impl Process {
+    pub async fn start(options: Options) -> Process {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move {
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let task = tokio::spawn(parameter_server::run(options, listener, shutdown));
+        Process { address, stop: Some(stop), task }
+    }
+
+    /// As a signal does.
+    pub fn stop(&mut self) {
+        let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    /// How it ended.
+    pub async fn end(self) -> anyhow::Result<Exit> {
+        let Process { task, stop: _stop, .. } = self;
+        tokio::time::timeout(Duration::from_secs(30), task).await.expect("the process ends").unwrap()
+    }
+}
+
+pub async fn coordinator(address: &str) -> CoordinatorClient {
+    CoordinatorClient::connect(address, Patience::default()).await.unwrap()
+}
+
+/// Waits until `reached` says so of the run's state.
+pub async fn until(address: &str, reached: impl Fn(&RunStatus) -> bool) -> RunStatus {
+    let client = coordinator(address).await;
+    for _ in 0..2000 {
+        let status = client.status().await.unwrap();
+        if reached(&status) {
+            return status;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the run never came so far: {:?}", client.status().await);
+}
+
+/// A member of a run.
+pub struct Worker {
+    pub client: CoordinatorClient,
+    pub joined: JoinReply,
+    layout: Layout,
+    shards: BTreeMap<String, ShardClient>,
+    step: u64,
+    /// Pause before each minibatch.
+    pub pause: Duration,
+}
+
+impl Worker {
+    /// Joins as soon as the server is complete, and brings the layout.
+    pub async fn join(address: &str, name: &str) -> Worker {
+        let client = coordinator(address).await;
+        let data = DataDescription {
+            images: IMAGES,
+            validation: 10,
+            hash: "5eed".into(),
+            classes: (0..10).map(|class| class.to_string()).collect(),
+        };
+        let request = JoinRequest { protocol: PROTOCOL_VERSION, name: name.into(), data };
+        let joined = loop {
+            match client.join(request.clone()).await {
+                Ok(joined) => break joined,
+                Err(error) if matches!(error.refusal(), Some(Refusal::NotReady(_))) => {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let mut shards = BTreeMap::new();
+        for (shard, address) in joined.shards.iter().enumerate() {
+            if !shards.contains_key(address) {
+                let connected = ShardClient::connect(address, Patience::default()).await.unwrap();
+                shards.insert(address.clone(), connected);
+            }
+            let (layout, plan) = (layout(), joined.plan.clone());
+            shards[address].adopt(AdoptRequest { shard: shard as u32, layout, plan }).await.unwrap();
+        }
+        Worker { client, joined, layout: layout(), shards, step: 0, pause: Duration::ZERO }
+    }
+
+    fn shard(&self, number: u32) -> &ShardClient {
+        &self.shards[&self.joined.shards[number as usize]]
+    }
+
+    /// All blocks, by number.
+    pub async fn fetch(&self, kind: Kind) -> Vec<BlockValues> {
+        let owners = assign(&self.layout, self.joined.shards.len());
+        let mut all = Vec::new();
+        for shard in 0..self.joined.shards.len() as u32 {
+            let blocks: Vec<u32> =
+                (0..owners.len() as u32).filter(|block| owners[*block as usize] == shard).collect();
+            let (values, mut received) = mpsc::channel(8);
+            let fetching = self.shard(shard).fetch(Wire::F32, shard, blocks, kind, values);
+            let receiving = async {
+                while let Some(block) = received.recv().await {
+                    all.push(block);
+                }
+            };
+            tokio::join!(fetching, receiving).0.unwrap();
+        }
+        all.sort_by_key(|block| block.block);
+        all
+    }
+
+    /// Fetches, computes and pushes one minibatch of `samples`.
+    async fn minibatch(&mut self, samples: u32) {
+        sleep(self.pause).await;
+        let owners = assign(&self.layout, self.joined.shards.len());
+        for fetched in self.fetch(Kind::Parameters).await {
+            let shard = owners[fetched.block as usize];
+            let push = BlockPush {
+                shard,
+                member: self.joined.member,
+                step: self.step,
+                block: fetched.block,
+                version: fetched.version,
+                samples,
+                gradient: fetched.values.iter().map(|value| value - TARGET).collect(),
+            };
+            let (pushes, to_send) = mpsc::channel(1);
+            let (replies, mut received) = mpsc::channel(1);
+            pushes.send(push).await.unwrap();
+            drop(pushes);
+            let pushing = self.shard(shard).push(Wire::F32, to_send, replies);
+            let (pushed, reply) = tokio::join!(pushing, received.recv());
+            pushed.unwrap();
+            reply.unwrap().outcome.unwrap();
+        }
+        self.step += 1;
+    }
+
+    /// Trains on a lease, reporting each minibatch; the end, if there was one on the way.
+    pub async fn train(&mut self, lease: &Lease) -> Option<Ending> {
+        let (positions, mut used) = (lease.end - lease.start, 0);
+        loop {
+            let samples = 10.min(positions - used);
+            self.minibatch(samples as u32).await;
+            used += samples;
+            let metrics = StepMetrics {
+                steps: 1,
+                images: samples,
+                main_loss: 2.0 * samples as f64,
+                ..StepMetrics::default()
+            };
+            let closed = used == positions;
+            let progress =
+                LeaseProgress { lease: lease.id, used, consumed: used, closed, skipped: Vec::new() };
+            let ending =
+                self.report(|report| (report.progress, report.metrics) = (vec![progress], metrics)).await;
+            if closed || ending.is_some() {
+                return ending;
+            }
+        }
+    }
+
+    /// Reports what `fill` puts in.
+    pub async fn report(&self, fill: impl FnOnce(&mut Report)) -> Option<Ending> {
+        let mut report = Report {
+            member: self.joined.member,
+            progress: Vec::new(),
+            metrics: StepMetrics::default(),
+            evaluation: None,
+            leaving: false,
+        };
+        fill(&mut report);
+        self.client.report(report).await.unwrap()
+    }
+
+    /// Mean square distance from the bottom.
+    pub async fn distance(&self, kind: Kind) -> f64 {
+        let square = |value: &f32| f64::from(value - TARGET).powi(2);
+        let sum: f64 = self.fetch(kind).await.iter().flat_map(|block| &block.values).map(square).sum();
+        sum / self.layout.len() as f64
+    }
+
+    /// Takes part until the end, and leaves.
+    pub async fn work(&mut self) -> Ending {
+        let ending = loop {
+            let ending = match self.client.assign(self.joined.member).await.unwrap() {
+                Assignment::Train(lease) => self.train(&lease).await,
+                Assignment::Evaluate(order) => {
+                    let average = self.distance(Kind::Average { evaluation: order.id }).await;
+                    let last_iterate = self.distance(Kind::Parameters).await;
+                    let scores = |loss| Scores { top1: 1.0 - loss, top5: 1.0, loss };
+                    let evaluation = Evaluation {
+                        id: order.id,
+                        samples: order.samples,
+                        images: 10,
+                        average: scores(average),
+                        last_iterate: scores(last_iterate),
+                    };
+                    self.report(|report| report.evaluation = Some(evaluation)).await
+                }
+                Assignment::Wait { .. } => {
+                    sleep(Duration::from_millis(10)).await;
+                    None
+                }
+                Assignment::Finished(ending) => Some(ending),
+            };
+            if let Some(ending) = ending {
+                break ending;
+            }
+        };
+        self.report(|report| report.leaving = true).await;
+        ending
+    }
+}

@@ -1,0 +1,221 @@
+//! Whole runs: server processes and workers in one test process, over real connections.
+
+mod common;
+
+use std::{fs, time::Duration};
+
+use common::{Process, Worker, flags, options, until};
+use configuration::{Exit, RunFlags};
+use parameter_server::{Options, Timing, snapshot};
+use protocol::{Assignment, Ending, Kind, LeaseProgress};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_and_two_workers_train_to_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, metrics) = (home.path().join("snapshots"), home.path().join("metrics.jsonl"));
+    let leader =
+        Process::start(Options { processes: 2, metrics: Some(metrics.clone()), ..options(&folder) }).await;
+    let address = leader.address.clone();
+    let early = tokio::spawn({
+        let address = address.clone();
+        async move { Worker::join(&address, "early").await.work().await }
+    });
+    let waiting = until(&address, |_| true).await;
+    assert_eq!(
+        (waiting.state.as_str(), waiting.detail.as_str()),
+        ("waiting", "1 of 2 server processes to register")
+    );
+    let follower = Process::start(Options { coordinator: Some(address.clone()), ..options(&folder) }).await;
+    let mut late = Worker::join(&address, "late").await;
+    let start = late.distance(Kind::Average { evaluation: 0 }).await;
+    assert_eq!(late.work().await, Ending::Completed);
+    assert_eq!(early.await.unwrap(), Ending::Completed);
+    assert_eq!(leader.end().await.unwrap(), Exit::Done);
+    assert_eq!(follower.end().await.unwrap(), Exit::Done);
+
+    let manifest = snapshot::newest(&folder).unwrap();
+    assert!(
+        manifest.finished() && manifest.shards.len() == 4 && manifest.shards.iter().all(|shard| shard.here)
+    );
+    assert_eq!(
+        (manifest.run.progress.used, manifest.run.progress.leased, manifest.run.steps),
+        (300, 300, 30)
+    );
+    let last = manifest.evaluation().unwrap();
+    assert_eq!(last.samples, 300);
+    assert!(last.last_iterate.loss < start / 2.0, "from {start} to {}", last.last_iterate.loss);
+
+    let text = fs::read_to_string(metrics).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    let (train, evaluations) = (of("train"), of("evaluation"));
+    assert_eq!(train.last().unwrap()["samples"], 300);
+    assert_eq!(train.last().unwrap()["step"], 30);
+    assert_eq!(
+        train.iter().map(|line| line["loss"].as_f64().unwrap()).sum::<f64>(),
+        2.0 * train.len() as f64
+    );
+    assert!(train.iter().map(|line| line["bytes_in"].as_u64().unwrap()).sum::<u64>() > 0);
+    for key in ["samples", "loss", "top1", "images_per_second", "learning_rate", "staleness_mean"] {
+        assert!(lines.iter().all(|line| line[key].is_number()), "{key} is missing in {text}");
+    }
+    assert_eq!(evaluations.last().unwrap()["samples"], 300);
+    assert_eq!(evaluations.last().unwrap()["last_iterate"]["loss"], last.last_iterate.loss);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_goes_on_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Process::start(options(home.path())).await;
+    let mut worker = Worker::join(&server.address, "first").await;
+    worker.pause = Duration::from_millis(5);
+    let address = server.address.clone();
+    let working = tokio::spawn(async move {
+        let ending = worker.work().await;
+        (ending, worker.fetch(Kind::Parameters).await)
+    });
+    until(&address, |status| status.samples >= 50).await;
+    server.stop();
+    let (ending, before) = working.await.unwrap();
+    assert_eq!(ending, Ending::Interrupted);
+    assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
+    let manifest = snapshot::newest(home.path()).unwrap();
+    let used = manifest.run.progress.used;
+    assert!((50..300).contains(&used) && !manifest.finished(), "{used} samples used");
+
+    let refused = |options| async { Process::start(options).await.end().await.unwrap_err() };
+    let other = RunFlags { seed: Some(99), ..flags() };
+    let text = format!("{:#}", refused(Options { flags: other, ..options(home.path()) }).await);
+    assert!(
+        text.ends_with(
+            "the snapshot is of another run: run.seed is 1 there, and 99 is asked for; \
+         give the same, or --fresh to start anew (it removes the snapshots)"
+        ),
+        "{text}"
+    );
+    let text = refused(Options { shards: 3, ..options(home.path()) }).await.to_string();
+    assert!(
+        text.contains("was written by 2 shards, this server has 3: give --shards and --servers"),
+        "{text}"
+    );
+
+    let resumed = Process::start(Options { flags: RunFlags::default(), ..options(home.path()) }).await;
+    let mut worker = Worker::join(&resumed.address, "second").await;
+    assert_eq!(until(&resumed.address, |_| true).await.samples, used);
+    let after = worker.fetch(Kind::Parameters).await;
+    for (before, after) in before.iter().zip(&after) {
+        assert!(before.values == after.values, "block {} changed over the restart", before.block);
+        assert_eq!(before.version.counter, after.version.counter);
+        assert!(after.version.generation > before.version.generation);
+    }
+    assert_eq!(worker.work().await, Ending::Completed);
+    let end = worker.fetch(Kind::Parameters).await;
+    assert!(end.iter().all(|block| block.version.counter == 30), "30 minibatches, each applied once");
+    assert_eq!(resumed.end().await.unwrap(), Exit::Done);
+
+    // Nothing is left to do, and no worker is waited for.
+    let finished = Process::start(options(home.path())).await;
+    assert_eq!(finished.end().await.unwrap(), Exit::Done);
+    let mut anew = Process::start(Options { fresh: true, ..options(home.path()) }).await;
+    assert_eq!(until(&anew.address, |_| true).await.samples, 0);
+    assert!(snapshot::newest(home.path()).is_none());
+    anew.stop();
+    assert_eq!(anew.end().await.unwrap(), Exit::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_passed_over_for_the_one_before() {
+    let home = tempfile::tempdir().unwrap();
+    let often = Timing { snapshots: Duration::from_millis(50), ..Timing::default() };
+    let mut server = Process::start(Options { timing: often, ..options(home.path()) }).await;
+    let mut worker = Worker::join(&server.address, "first").await;
+    worker.pause = Duration::from_millis(40);
+    let address = server.address.clone();
+    let working = tokio::spawn(async move { worker.work().await });
+    until(&address, |status| status.samples >= 150).await;
+    server.stop();
+    working.await.unwrap();
+    assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
+
+    let newest = snapshot::newest(home.path()).unwrap();
+    let complete = fs::read_dir(home.path()).unwrap().flatten();
+    let complete = complete.filter(|entry| entry.path().join("manifest.json").exists()).count();
+    assert_eq!(complete, snapshot::KEPT);
+    let file = parameter_server::shard_file::path(home.path(), newest.id, 1);
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let older = snapshot::newest(home.path()).unwrap();
+    assert!(older.id < newest.id && older.run.progress.used <= newest.run.progress.used);
+
+    let resumed = Process::start(options(home.path())).await;
+    let mut worker = Worker::join(&resumed.address, "second").await;
+    assert_eq!(until(&resumed.address, |_| true).await.samples, older.run.progress.used);
+    assert_eq!(worker.work().await, Ending::Completed);
+    assert_eq!(resumed.end().await.unwrap(), Exit::Done);
+    let finished = snapshot::newest(home.path()).unwrap();
+    assert!(finished.finished() && finished.id > newest.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_vanishes_does_not_hold_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let timing = Timing {
+        lease: Duration::from_millis(700),
+        farewell: Duration::from_secs(2),
+        ..options(home.path()).timing
+    };
+    let server = Process::start(Options { timing, ..options(home.path()) }).await;
+    let vanished = Worker::join(&server.address, "vanishes").await;
+    let assignment = vanished.client.assign(vanished.joined.member).await.unwrap();
+    assert!(matches!(assignment, Assignment::Train(_)), "{assignment:?}");
+    let mut worker = Worker::join(&server.address, "stays").await;
+    assert_eq!(worker.work().await, Ending::Completed);
+    assert_eq!(server.end().await.unwrap(), Exit::Done);
+    let run = snapshot::newest(home.path()).unwrap().run;
+    assert_eq!((run.progress.used, run.steps), (300, 30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn divergence_and_unreadable_data_end_with_their_own_codes() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Process::start(options(home.path())).await;
+    let worker = Worker::join(&server.address, "diverges").await;
+    let ending = worker.report(|report| report.metrics.diverged = true).await;
+    let text = "training diverged after 0 samples at learning rate 0.05: a loss is not finite; \
+                try --learning-rate 0.025 --fresh";
+    assert_eq!(ending, Some(Ending::Diverged(text.into())));
+    worker.report(|report| report.leaving = true).await;
+    assert_eq!(server.end().await.unwrap(), Exit::Diverged);
+    assert!(snapshot::newest(home.path()).is_none(), "a diverged state is not kept");
+
+    let server = Process::start(options(home.path())).await;
+    let worker = Worker::join(&server.address, "cannot read").await;
+    let Assignment::Train(lease) = worker.client.assign(worker.joined.member).await.unwrap() else {
+        panic!("expected a lease");
+    };
+    let skipped = (0..6).map(|i| format!("{i}.png: not an image")).collect();
+    let progress = LeaseProgress { lease: lease.id, used: 0, consumed: 6, closed: false, skipped };
+    let ending = worker.report(|report| report.progress = vec![progress]).await;
+    assert!(matches!(ending, Some(Ending::Failed(_))), "{ending:?}");
+    worker.report(|report| report.leaving = true).await;
+    assert_eq!(server.end().await.unwrap(), Exit::BadInput);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_too_many_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let mut leader = Process::start(options(&home.path().join("leader"))).await;
+    let coordinator = Some(leader.address.clone());
+    let follower = Process::start(Options { coordinator, ..options(&home.path().join("follower")) }).await;
+    let own = follower.address.clone();
+    let text = format!("{:#}", follower.end().await.unwrap_err());
+    let expected = format!(
+        "register with the leader: process {own} is one too many: {} are the server; \
+         raise --servers at the coordinator or stop one of them",
+        leader.address
+    );
+    assert_eq!(text, expected);
+    leader.stop();
+    assert_eq!(leader.end().await.unwrap(), Exit::Interrupted);
+}
