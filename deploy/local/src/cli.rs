@@ -7,7 +7,7 @@ use configuration::{RunFlags, logs::LogFlags};
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own
 #[derive(Debug, Parser)]
-#[command(name = "downpour", version, about, after_help = SHORT_LESSON, after_long_help = LESSON)]
+#[command(name = "downpour", version, after_help = SHORT_LESSON, after_long_help = LESSON)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct CommandLine {
     #[command(flatten)]
@@ -77,6 +77,8 @@ pub enum Command {
 /// The parts of a run, with the command lines of their own binaries.
 #[derive(Debug, Subcommand)]
 pub enum Role {
+    /// As the binary `parameter-server`
+    ParameterServer(parameter_server::cli::Flags),
     /// As the binary `worker`
     #[command(subcommand)]
     Worker(worker::cli::Command),

@@ -97,7 +97,7 @@ fn asked(options: &Options, configuration: &configuration::RunConfiguration) -> 
 fn again(record: &Record, asked: &Value, folder: &Folder, options: &Options) -> Result<Exit, Failure> {
     let shown = folder.path().display();
     if let Some(difference) = record.first_difference(asked) {
-        return Err(Failure::usage(format!(
+        return Err(Failure::bad_input(format!(
             "the run in {shown} is finished and was another one ({difference}); --fresh begins anew there, --output \
              names another folder"
         )));

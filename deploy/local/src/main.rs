@@ -24,6 +24,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let line = cli::CommandLine::parse();
     match line.command {
+        Some(cli::Command::Role(cli::Role::ParameterServer(flags))) => parameter_server::cli::run(flags),
         Some(cli::Command::Role(cli::Role::Worker(command))) => worker::cli::run(command),
         None => run(&line.options),
     }

@@ -77,3 +77,51 @@ impl Posts<'_> {
         Post { name: name.into(), program: self.program.clone(), arguments: words, logs: self.folder.logs() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, CommandLine, Role};
+    use clap::Parser;
+
+    fn role(post: &Post) -> Role {
+        let words = std::iter::once("downpour").chain(post.arguments.iter().map(String::as_str));
+        match CommandLine::try_parse_from(words).unwrap().command {
+            Some(Command::Role(role)) => role,
+            None => panic!("no role in {:?}", post.arguments),
+        }
+    }
+
+    #[test]
+    fn every_child_understands_its_words() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path(), false).unwrap();
+        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --log-json";
+        let options = CommandLine::parse_from(words.split(' ')).options;
+        let posts = Posts { program: "downpour".into(), options: &options, folder: &folder, threads: 5 };
+
+        let Role::ParameterServer(flags) = role(&posts.coordinator()) else { panic!("not a server") };
+        assert_eq!((flags.shards, flags.servers, flags.run.batch), (1, 2, Some(8)));
+        assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
+        assert_eq!((flags.snapshots, flags.metrics), (folder.snapshots(), Some(folder.metrics())));
+        assert!(flags.end_with_stdin && flags.print_address && flags.log.log_json);
+
+        let others = posts.servers("h:1");
+        assert_eq!(others.len(), 1);
+        let Role::ParameterServer(flags) = role(&others[0]) else { panic!("not a server") };
+        assert_eq!((flags.coordinator.as_deref(), flags.shards), (Some("h:1"), 1));
+
+        let workers = posts.workers("h:1");
+        assert_eq!(
+            workers.iter().map(|post| post.name.as_str()).collect::<Vec<_>>(),
+            ["worker-0", "worker-1", "worker-2"]
+        );
+        let Role::Worker(worker::cli::Command::Train(flags)) = role(&workers[2]) else {
+            panic!("not a worker")
+        };
+        assert_eq!((flags.coordinator.as_str(), flags.data), ("h:1", Some("d".into())));
+        assert_eq!((flags.threads, flags.isa.as_deref()), (Some(5), Some("avx2")));
+        assert_eq!(flags.output.as_deref(), Some(folder.path()));
+        assert!(flags.end_with_stdin && flags.log.log_json);
+    }
+}

@@ -228,7 +228,8 @@ impl Pace {
     fn seconds_left(&self, total: u64) -> Option<f64> {
         let ((since, first), (now, last)) = (self.seen.front()?, self.seen.back()?);
         let pace = last.checked_sub(*first)? as f64 / (*now - *since).as_secs_f64();
-        (pace > 0.0 && pace.is_finite()).then(|| total.saturating_sub(*last) as f64 / pace)
+        // The evaluation after the last sample has a pace of its own.
+        (*last < total && pace > 0.0 && pace.is_finite()).then(|| (total - last) as f64 / pace)
     }
 }
 
@@ -296,6 +297,7 @@ mod tests {
             pace.note(at(second), 1000 + (second - 100) * 5);
         }
         assert_eq!(pace.seconds_left(2000), Some(100.0));
+        assert_eq!(pace.seconds_left(1500), None, "all samples are used");
         pace.note(at(201), 0);
         assert_eq!(pace.seconds_left(2000), None, "a run that went back to its snapshot has no pace yet");
     }

@@ -23,8 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// For a server to say where it listens.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// For everybody to leave once the run is over, the last snapshot included.
-const LEAVE_WITHIN: Duration = Duration::from_secs(60);
+/// For the servers to finish once all workers left: the last snapshot.
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
+/// For the others to leave once the coordinator did.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// For workers to hand in what they hold when stopped; a minibatch of a large network may take longer, and is then
 /// done again by the next session.
 const WORKERS_STOP_WITHIN: Duration = Duration::from_secs(4);
@@ -87,7 +89,10 @@ pub async fn session(
         End::Finished => session.leave(interrupts, progress).await,
         _ => session.stop(interrupts).await,
     };
-    session.show(posts.options.verbose, progress);
+    // A failure tells what the children's last lines would tell.
+    if posts.options.verbose || !matches!(end, End::Failed(_)) {
+        session.show(posts.options.verbose, progress);
+    }
     let status = session.status.borrow().clone();
     let end = match end {
         End::Interrupted(_) => End::Interrupted(cut_short),
@@ -162,6 +167,8 @@ impl Session {
             Some(Exit::Done) if number == 0 => End::Finished,
             // Told to finish: the coordinator follows.
             Some(Exit::Done) => return None,
+            // Somebody else's signal.
+            Some(Exit::Interrupted) => End::Interrupted(false),
             Some(exit) => End::Failed(server.failure(exit)),
             None => End::ServerLost(server.obituary(status)),
         })
@@ -172,6 +179,8 @@ impl Session {
             if let Some(status) = worker.ended() {
                 match status.code().and_then(Exit::from_code) {
                     Some(Exit::Done) => worker.child = None,
+                    // The servers are being stopped by somebody else.
+                    Some(Exit::Interrupted) => return Some(End::Interrupted(false)),
                     Some(exit) => return Some(End::Failed(worker.failure(exit))),
                     None => worker.mourn(status, progress),
                 }
@@ -194,7 +203,7 @@ impl Session {
         }
         // After the last evaluation workers leave before the servers do.
         let since = *self.deserted.get_or_insert_with(Instant::now);
-        (since.elapsed() > LEAVE_WITHIN).then(|| {
+        (since.elapsed() > FINISH_WITHIN).then(|| {
             End::Failed(Failure::broken(
                 "all workers left before the run was over; the same command goes on with it",
             ))
@@ -217,18 +226,23 @@ impl Session {
     async fn leave(&mut self, interrupts: &mut Interrupts, progress: &Progress) -> bool {
         self.asking.abort();
         let mut everybody: Vec<&mut Member> = self.servers.iter_mut().chain(&mut self.workers).collect();
-        let gone = tokio::select! {
-            gone = all_gone(&mut everybody, LEAVE_WITHIN) => gone,
-            () = interrupts.next() => false,
+        let leaving = async {
+            if !all_gone(&mut everybody, LEAVE_WITHIN).await {
+                ask_to_stop(&mut everybody);
+                all_gone(&mut everybody, LEAVE_WITHIN).await;
+            }
         };
-        if !gone {
-            for member in everybody.iter_mut().filter_map(|member| member.ended().is_none().then_some(member))
-            {
-                progress.warn(&format!("{} did not leave after the run was over: ended", member.post.name));
+        let cut_short = tokio::select! {
+            () = leaving => false,
+            () = interrupts.next() => true,
+        };
+        for member in &mut everybody {
+            if member.child.is_some() && member.ended().is_none() {
+                progress.warn(&format!("{} did not leave after the run was over: killed", member.post.name));
             }
         }
         kill(&mut everybody);
-        !gone
+        cut_short
     }
 
     /// Stops workers, then servers: what workers hand in is in the snapshot. True if a signal cut that short.
@@ -283,7 +297,7 @@ async fn all_gone(group: &mut [&mut Member], within: Duration) -> bool {
 
 /// Asks the coordinator how the run goes, until nobody wants to know.
 async fn ask(address: String, send: watch::Sender<Option<RunStatus>>) {
-    let patience = Patience { give_up_after: Duration::from_secs(10) };
+    let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
     loop {
         match CoordinatorClient::connect(&address, patience).await {
             Ok(client) => {

@@ -1,0 +1,76 @@
+//! What a user may get wrong: each ends with its exit code and a text that says what to do, and nothing is lost.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Home, binary, run, text};
+
+#[test]
+fn a_wrong_flag_names_itself() {
+    let home = Home::new();
+    run(&mut home.downpour(&["--bacth", "3"])).expect(2).says(&["--bacth", "--batch"]);
+    run(&mut home.downpour(&["--batch", "many"])).expect(2).says(&["many", "--batch"]);
+    run(&mut home.downpour(&["--isa", "mmx"])).expect(2).says(&["mmx", "avx2"]);
+    run(&mut home.downpour(&["--batch", "0"])).expect(2).says(&["run.batch", "1 to 4096"]);
+    run(&mut home.downpour(&["--recipe", "papper"])).expect(2).says(&["papper", "quick, paper"]);
+    assert!(!home.output().exists());
+}
+
+#[test]
+fn a_wrong_configuration_key_is_named_with_its_line() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, "recipe = \"mine\"\nbacth = 3\n").unwrap();
+    run(&mut home.downpour(&["--config", text(&file)])).expect(2).says(&["my.toml", "line 2", "bacth"]);
+    let none = folder.path().join("none.toml");
+    run(&mut home.downpour(&["--config", text(&none)])).expect(2).says(&["cannot read", "none.toml"]);
+    assert!(!home.output().exists());
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_told_quickly() {
+    let folder = tempfile::tempdir().unwrap();
+    for (data, words) in
+        [(folder.path().join("no-such-folder"), "no-such-folder"), (folder.path().to_path_buf(), "class")]
+    {
+        let home = Home::new();
+        let asked = Instant::now();
+        run(&mut home.downpour(&["--data", text(&data)])).expect(3).says(&[words, text(&data)]);
+        assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn a_foreign_folder_is_not_touched() {
+    let home = Home::new();
+    std::fs::create_dir(home.output()).unwrap();
+    let thesis = home.output().join("model.safetensors");
+    std::fs::write(&thesis, "two years of work").unwrap();
+    for arguments in [&[][..], &["--fresh"]] {
+        run(&mut home.downpour(arguments)).expect(3).says(&[
+            "model.safetensors",
+            "nothing was touched",
+            "--output",
+        ]);
+    }
+    assert_eq!(std::fs::read_to_string(&thesis).unwrap(), "two years of work");
+    assert_eq!(std::fs::read_dir(home.output()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_output_path_that_is_a_file_is_refused() {
+    let home = Home::new();
+    std::fs::write(home.output(), "x").unwrap();
+    run(&mut home.downpour(&[])).expect(3).says(&["cannot create the output folder"]);
+}
+
+#[test]
+fn a_port_in_use_is_told_by_its_address() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut server = binary();
+    server.args(["role", "parameter-server", "--listen", &address, "--shards", "1"]);
+    run(&mut server).expect(3).says(&[&address, "in use"]);
+}

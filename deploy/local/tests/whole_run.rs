@@ -1,0 +1,106 @@
+//! Whole runs of the real binary: from start to finish, again, interrupted and resumed, with dying parts.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Home, Running, run, signal, text, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_run_ends_with_its_result_and_shows_it_again() {
+    let home = Home::new();
+    let ended = run(&mut home.tiny(256, &["--json"])).expect(0);
+    let result = ended.json();
+    assert_eq!(ended.stdout.lines().count(), 1, "stdout holds the result alone:\n{}", ended.stdout);
+    assert_eq!(result["samples"], 256);
+    assert_eq!(result["validation_images"], 1000);
+    for share in ["top1", "top5"] {
+        assert!((0.0..=1.0).contains(&result[share].as_f64().unwrap()), "{result}");
+    }
+    assert!(result["loss"].as_f64().unwrap() > 0.0 && result["seconds"].as_f64().unwrap() > 0.0, "{result}");
+
+    assert!(std::fs::metadata(home.output().join("model.safetensors")).unwrap().len() > 1000);
+    let training = home.metrics("train");
+    assert_eq!(training.last().unwrap()["samples"], 256);
+    for key in ["loss", "top1", "images_per_second", "learning_rate", "staleness_mean"] {
+        assert!(training.iter().all(|line| line[key].is_f64()), "{key} is missing from {training:?}");
+    }
+    assert_eq!(home.metrics("evaluation").last().unwrap()["top1"], result["top1"]);
+    let curve = std::fs::read_to_string(home.output().join("curve.svg")).unwrap();
+    assert!(
+        curve.starts_with("<svg") && curve.contains("<circle") && curve.contains("training samples used")
+    );
+    for child in ["server-0", "server-1", "worker-0", "worker-1"] {
+        assert!(!home.log(child).is_empty(), "{child} logged nothing");
+    }
+
+    let again = run(&mut home.tiny(256, &["--json"])).expect(0).says(&["is finished", "--fresh"]);
+    assert_eq!(again.json(), result);
+    let people = run(&mut home.tiny(256, &[])).expect(0);
+    assert!(people.stdout.contains("validation accuracy") && people.stdout.contains("1000 images"));
+    run(&mut home.tiny(600, &[])).expect(3).says(&["run.images: the run has 256, asked for 600", "--fresh"]);
+
+    let anew = run(&mut home.tiny(64, &["--fresh", "--json", "--workers", "1", "--shards", "1"])).expect(0);
+    assert_eq!(anew.json()["samples"], 64);
+    assert_eq!(home.metrics("evaluation").last().unwrap()["samples"], 64);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_exactly_its_samples() {
+    let home = Home::new();
+    let first = Running::start(&mut home.tiny(1200, &[]));
+    until("training to begin", PATIENCE, || {
+        home.metrics("train").iter().any(|line| line["samples"].as_u64() >= Some(200))
+    });
+
+    let other = run(&mut home.tiny(1200, &[])).expect(3);
+    other.says(&["in use by another downpour", &format!("process {}", first.pid()), "--output"]);
+
+    let asked = Instant::now();
+    signal(first.pid(), "INT");
+    let first = first.wait().expect(130).says(&["stopped at", "of 1200 samples", "the same command"]);
+    assert!(asked.elapsed() < Duration::from_secs(12), "stopping took {:?}", asked.elapsed());
+    assert!(first.stdout.is_empty(), "{}", first.stdout);
+    let before = home.metrics("train").last().unwrap()["samples"].as_u64().unwrap();
+    assert!(before < 1200);
+
+    let refused = run(&mut home.tiny(1200, &["--seed", "2"])).expect(3);
+    refused.says(&["run.seed is 1 there, and 2 is asked for", "--fresh"]);
+
+    let second = run(&mut home.tiny(1200, &["--json"])).expect(0).says(&["resuming at"]);
+    assert_eq!(second.json()["samples"], 1200);
+    let samples: Vec<u64> =
+        home.metrics("train").iter().map(|line| line["samples"].as_u64().unwrap()).collect();
+    assert_eq!(*samples.last().unwrap(), 1200);
+    assert!(samples.is_sorted(), "a clean stop loses nothing: {samples:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dying_worker_is_replaced_and_a_dead_launcher_leaves_nobody_behind() {
+    use support::processes;
+
+    let home = Home::new();
+    let output = home.output();
+    let launcher = Running::start(&mut home.tiny(100_000, &[]));
+    let of_run = |role: &str| processes(&["role", role, text(&output)]);
+    until("training to begin", PATIENCE, || !home.metrics("train").is_empty());
+    let workers = of_run("worker");
+    assert_eq!(workers.len(), 2);
+    signal(workers[0], "KILL");
+    until("another worker", PATIENCE, || {
+        let now = of_run("worker");
+        now.len() == 2 && !now.contains(&workers[0])
+    });
+
+    signal(launcher.pid(), "KILL");
+    launcher.wait().says(&["ended unexpectedly", "started again"]);
+    until("the children to end", Duration::from_secs(20), || of_run("").is_empty());
+    let resumed = Running::start(&mut home.tiny(100_000, &[]));
+    until("the lock of a dead launcher to be none", PATIENCE, || of_run("worker").len() == 2);
+    signal(resumed.pid(), "TERM");
+    resumed.wait().expect(130);
+}
