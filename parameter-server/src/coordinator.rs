@@ -11,19 +11,19 @@ use std::{
 
 use configuration::{RunConfiguration, Wire};
 use protocol::{
-    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Member, PROTOCOL_VERSION, Plan,
-    Refusal, RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, StepMetrics,
-    TrainingLine,
+    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Member, Plan, Refusal,
+    RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, StepMetrics, TrainingLine,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    ShardHost,
+    ShardHost, admission,
     evaluations::Evaluations,
     leases::{Leases, Progress},
     membership::Membership,
     metrics::{EvaluationLine, Line, Meter, Place, Traffic},
+    plan::plan,
     processes::Processes,
 };
 
@@ -231,23 +231,6 @@ impl Run {
     }
 }
 
-/// What every shard must know, from the configuration and the number of training images.
-pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
-    let optimisation = &configuration.optimisation;
-    let total_samples = configuration.total_samples(images);
-    Plan {
-        seed: configuration.run.seed,
-        learning_rate: optimisation.learning_rate,
-        stair_factor: optimisation.stair_factor,
-        stair_samples: ((optimisation.stair_epochs * images as f64).round() as u64).max(1),
-        ramp_samples: (optimisation.ramp * total_samples as f64).round() as u64,
-        momentum: optimisation.momentum,
-        weight_decay: optimisation.weight_decay,
-        average_decay: optimisation.average_decay,
-        total_samples,
-    }
-}
-
 impl State {
     /// The run, which exists once somebody could join.
     fn run(&mut self) -> &mut Run {
@@ -296,7 +279,7 @@ impl State {
     /// Takes over the first worker's data, or compares.
     fn data(&mut self, data: DataDescription, first_number: u64) -> Result<(), Refusal> {
         if let Some(run) = &self.run {
-            return compare(&run.data, &data);
+            return admission::data(&run.data, &data);
         }
         let classes = data.classes.len();
         if data.images == 0 {
@@ -400,7 +383,7 @@ impl State {
 
 impl protocol::Coordinator for Coordinator {
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal> {
-        check_protocol("worker", request.protocol)?;
+        admission::protocol_version("worker", request.protocol)?;
         let mut state = self.state();
         if !state.processes.complete() {
             return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
@@ -476,7 +459,7 @@ impl protocol::Coordinator for Coordinator {
     }
 
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal> {
-        check_protocol("shard process", request.protocol)?;
+        admission::protocol_version("shard process", request.protocol)?;
         let mut state = self.state();
         let (first_shard, again) = state.processes.register(&request.address, request.shards)?;
         let last = first_shard + request.shards - 1;
@@ -522,312 +505,5 @@ impl protocol::Coordinator for Coordinator {
     }
 }
 
-fn check_protocol(who: &str, found: u32) -> Result<(), Refusal> {
-    if found == PROTOCOL_VERSION {
-        return Ok(());
-    }
-    Err(Refusal::Mismatch(format!(
-        "protocol version: expected {PROTOCOL_VERSION}, found {found}; start the {who} from the server's release"
-    )))
-}
-
-/// The first way in which a worker's data differs from the run's.
-fn compare(run: &DataDescription, found: &DataDescription) -> Result<(), Refusal> {
-    let differs = |what: &str, expected: String, found: String| {
-        Err(Refusal::Mismatch(format!(
-            "the data is not the run's: {what}: expected {expected}, found {found}; give every worker the same data"
-        )))
-    };
-    if run.images != found.images {
-        return differs("training images", run.images.to_string(), found.images.to_string());
-    }
-    if run.validation != found.validation {
-        return differs("validation images", run.validation.to_string(), found.validation.to_string());
-    }
-    if run.classes.len() != found.classes.len() {
-        return differs("classes", run.classes.len().to_string(), found.classes.len().to_string());
-    }
-    let names = run.classes.iter().zip(&found.classes);
-    if let Some((label, (expected, found))) =
-        names.enumerate().find(|(_, (expected, found))| expected != found)
-    {
-        return differs(&format!("class {label}"), expected.clone(), found.clone());
-    }
-    if run.hash != found.hash {
-        return differs("hash of the file names", run.hash.clone(), found.hash.clone());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use protocol::{Coordinator as _, EvaluationOrder, Lease, LeaseProgress, Scores};
-    use tokio::time::advance;
-
-    use super::*;
-    use crate::testing::{data, join};
-
-    /// A run of 300 positions over 100 images in leases of 40, evaluated after each epoch.
-    fn coordinator(processes: u32) -> Coordinator {
-        let mut configuration = configuration::recipe("quick").unwrap();
-        configuration.run.batch = 10;
-        configuration.run.lease_batches = 4;
-        configuration.run.epochs = 3.0;
-        configuration.run.evaluate_epochs = 1.0;
-        let settings = Settings {
-            configuration,
-            processes,
-            shards: 2,
-            address: "a:1".into(),
-            lease_time: Duration::from_secs(30),
-            life: 0,
-        };
-        Coordinator::new(settings, Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into())), None)
-    }
-
-    fn report(member: Member) -> Report {
-        Report {
-            member,
-            progress: Vec::new(),
-            metrics: StepMetrics::default(),
-            evaluation: None,
-            leaving: false,
-        }
-    }
-
-    fn whole(member: Member, lease: &Lease) -> Report {
-        let positions = lease.end - lease.start;
-        let progress = LeaseProgress {
-            lease: lease.id,
-            used: positions,
-            consumed: positions,
-            closed: true,
-            skipped: Vec::new(),
-        };
-        Report { progress: vec![progress], ..report(member) }
-    }
-
-    fn scores(member: Member, order: &EvaluationOrder) -> Report {
-        let evaluation = Evaluation {
-            id: order.id,
-            samples: order.samples,
-            images: 100,
-            average: Scores { top1: 0.5, ..Scores::default() },
-            last_iterate: Scores::default(),
-        };
-        Report { evaluation: Some(evaluation), ..report(member) }
-    }
-
-    fn trained(coordinator: &Coordinator, member: Member) -> Lease {
-        match coordinator.assign(member).unwrap() {
-            Assignment::Train(lease) => lease,
-            other => panic!("expected a lease, found {other:?}"),
-        }
-    }
-
-    fn ordered(coordinator: &Coordinator, member: Member) -> EvaluationOrder {
-        match coordinator.assign(member).unwrap() {
-            Assignment::Evaluate(order) => order,
-            other => panic!("expected an evaluation, found {other:?}"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_worker_trains_evaluates_and_is_told_the_end() {
-        let coordinator = coordinator(1);
-        assert_eq!(coordinator.status().detail, "workers to join");
-        let member = coordinator.join(join(100)).unwrap().member;
-        let mut evaluated = Vec::new();
-        loop {
-            match coordinator.assign(member).unwrap() {
-                Assignment::Train(lease) => {
-                    assert_eq!(coordinator.report(whole(member, &lease)).unwrap(), None);
-                }
-                Assignment::Evaluate(order) => {
-                    evaluated.push((order.samples, order.last));
-                    let ending = coordinator.report(scores(member, &order)).unwrap();
-                    assert_eq!(ending, order.last.then_some(Ending::Completed));
-                }
-                Assignment::Finished(ending) => {
-                    assert_eq!(ending, Ending::Completed);
-                    break;
-                }
-                Assignment::Wait { .. } => panic!("nobody else is there to wait for"),
-            }
-        }
-        assert_eq!(evaluated, [(100, false), (200, false), (300, true)]);
-        assert_eq!(coordinator.farewell(), (true, false));
-        coordinator.report(Report { leaving: true, ..report(member) }).unwrap();
-        assert_eq!(coordinator.farewell(), (true, true));
-        let status = coordinator.status();
-        assert_eq!((status.state.as_str(), status.samples, status.evaluations.len()), ("finished", 300, 3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_worker_is_fenced_and_its_work_given_again() {
-        let coordinator = coordinator(1);
-        let (lost, other) =
-            (coordinator.join(join(100)).unwrap().member, coordinator.join(join(100)).unwrap().member);
-        for _ in 0..3 {
-            let lease = trained(&coordinator, other);
-            coordinator.report(whole(other, &lease)).unwrap();
-        }
-        let order = ordered(&coordinator, lost);
-        let lease = trained(&coordinator, lost);
-        advance(Duration::from_secs(20)).await;
-        coordinator.report(report(other)).unwrap();
-        advance(Duration::from_secs(11)).await;
-        coordinator.tick();
-        assert!(matches!(coordinator.assign(lost), Err(Refusal::Fenced(_))));
-        assert!(matches!(coordinator.report(whole(lost, &lease)), Err(Refusal::Fenced(_))));
-        assert_eq!(ordered(&coordinator, other), order);
-        let again = trained(&coordinator, other);
-        assert_eq!((again.epoch, again.start, again.end), (lease.epoch, lease.start, lease.end));
-        assert_eq!((coordinator.status().workers, coordinator.status().samples), (1, 100));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn joins_that_do_not_fit_are_refused_by_name() {
-        let coordinator = coordinator(2);
-        let refused = |request| coordinator.join(request).unwrap_err();
-        assert_eq!(
-            refused(join(100)),
-            Refusal::NotReady("waiting for 1 of 2 server processes to register".into())
-        );
-        let register = RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2 };
-        let reply = RegisterReply { first_shard: 2, total_shards: 4, restore: None };
-        assert_eq!(coordinator.register(register), Ok(reply));
-
-        let text = |request| match refused(request) {
-            Refusal::Mismatch(text) => text,
-            other => panic!("expected a mismatch, found {other:?}"),
-        };
-        assert_eq!(text(join(0)), "the data has no training images, expected at least 1");
-        let other_release = JoinRequest { protocol: PROTOCOL_VERSION + 1, ..join(100) };
-        let expected = format!(
-            "protocol version: expected {PROTOCOL_VERSION}, found {}; start the worker from the server's release",
-            PROTOCOL_VERSION + 1
-        );
-        assert_eq!(text(other_release), expected);
-
-        assert_eq!(coordinator.join(join(100)).unwrap().configuration.network.classes, Some(10));
-        let mut renamed = data(100);
-        renamed.classes[3] = "tulips".into();
-        let cases = [
-            (data(99), "training images: expected 100, found 99"),
-            (DataDescription { validation: 7, ..data(100) }, "validation images: expected 100, found 7"),
-            (DataDescription { classes: vec!["a".into()], ..data(100) }, "classes: expected 10, found 1"),
-            (renamed, "class 3: expected class 3, found tulips"),
-            (
-                DataDescription { hash: "beef".into(), ..data(100) },
-                "hash of the file names: expected 5eed, found beef",
-            ),
-        ];
-        for (data, difference) in cases {
-            let expected =
-                format!("the data is not the run's: {difference}; give every worker the same data");
-            assert_eq!(text(JoinRequest { data, ..join(100) }), expected);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn classes_that_the_configuration_names_must_be_the_datas() {
-        let mut coordinator = coordinator(1);
-        coordinator.state.get_mut().unwrap().configuration.network.classes = Some(5);
-        let text = "configuration key network.classes is 5, the data has 10 classes; \
-                    leave --classes out or give other data";
-        assert_eq!(coordinator.join(join(100)).unwrap_err(), Refusal::Mismatch(text.into()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn divergence_ends_the_run_and_names_a_rate() {
-        let metrics =
-            |steps, refused, diverged| StepMetrics { steps, refused, diverged, ..StepMetrics::default() };
-        let diverged = |reports: &[StepMetrics]| {
-            let coordinator = coordinator(1);
-            let member = coordinator.join(join(100)).unwrap().member;
-            let send = |metrics: &StepMetrics| {
-                coordinator.report(Report { metrics: metrics.clone(), ..report(member) }).unwrap()
-            };
-            reports.iter().map(send).last().flatten()
-        };
-        let expected = |reason: &str| {
-            Some(Ending::Diverged(format!(
-                "training diverged after 0 samples at learning rate 0.02: {reason}; try --learning-rate 0.01 --fresh"
-            )))
-        };
-        assert_eq!(diverged(&[metrics(5, 0, true)]), expected("a loss is not finite"));
-        let row = [metrics(19, 19, false), metrics(1, 1, false)];
-        let text = "the pushes of 20 minibatches in a row were refused as not finite";
-        assert_eq!(diverged(&row), expected(text));
-        assert_eq!(diverged(&[metrics(19, 19, false), metrics(1, 0, false), metrics(19, 19, false)]), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn too_many_unreadable_images_end_the_run() {
-        let coordinator = coordinator(1);
-        let member = coordinator.join(join(100)).unwrap().member;
-        let lease = trained(&coordinator, member);
-        let skip = |count: u64| {
-            let skipped = (0..count).map(|i| format!("rose/{i}.jpg: zero bytes")).collect();
-            let progress =
-                LeaseProgress { lease: lease.id, used: 0, consumed: count, closed: false, skipped };
-            coordinator.report(Report { progress: vec![progress], ..report(member) }).unwrap()
-        };
-        assert_eq!(skip(5), None);
-        assert_eq!(skip(5), None);
-        let text = "6 of 100 training images are unreadable, expected at most 5 %; one of them: \
-                    rose/0.jpg: zero bytes; repair or remove them, then start again with --fresh";
-        assert_eq!(skip(6), Some(Ending::Failed(text.into())));
-        assert_eq!(coordinator.status().state, "failed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_interrupted_run_takes_what_is_handed_in_and_gives_nothing_out() {
-        let coordinator = coordinator(1);
-        let member = coordinator.join(join(100)).unwrap().member;
-        let lease = trained(&coordinator, member);
-        coordinator.interrupt();
-        assert_eq!(coordinator.report(whole(member, &lease)), Ok(Some(Ending::Interrupted)));
-        assert_eq!(coordinator.assign(member), Ok(Assignment::Finished(Ending::Interrupted)));
-        assert_eq!(coordinator.checkpoint().unwrap().progress.used, 40);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_later_life_goes_on_with_numbers_of_its_own() {
-        let first = coordinator(1);
-        let member = first.join(join(100)).unwrap().member;
-        let (done, open) = (trained(&first, member), trained(&first, member));
-        first.report(whole(member, &done)).unwrap();
-        let settings = Settings { life: 1, ..first.settings.clone() };
-        let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
-        let second = Coordinator::new(settings, host, Some((3, first.checkpoint().unwrap())));
-        assert_eq!((second.status().samples, second.status().total_samples), (40, 300));
-        assert!(matches!(second.join(join(99)), Err(Refusal::Mismatch(_))));
-        let joined = second.join(join(100)).unwrap().member;
-        assert!(joined.incarnation > u64::from(u32::MAX));
-        let again = trained(&second, joined);
-        assert_eq!((again.start, again.end), (open.start, open.end));
-        assert_ne!(again.id, open.id);
-        assert!(matches!(second.assign(member), Err(Refusal::Fenced(_))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_shard_process_that_comes_back_goes_on_from_the_newest_snapshot() {
-        let coordinator = coordinator(2);
-        let register = || {
-            let request = RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2 };
-            coordinator.register(request).unwrap()
-        };
-        assert_eq!(register().restore, None);
-        let member = coordinator.join(join(100)).unwrap().member;
-        for _ in 0..2 {
-            let lease = trained(&coordinator, member);
-            coordinator.report(whole(member, &lease)).unwrap();
-        }
-        coordinator.snapshot_taken(7, 40);
-        assert_eq!((register().restore, register().first_shard), (Some(7), 2));
-        let accounts = coordinator.checkpoint().unwrap().progress.accounts;
-        assert_eq!(accounts.iter().map(|account| account.lost).sum::<u64>(), 80);
-    }
-}
+mod tests;

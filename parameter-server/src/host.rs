@@ -61,7 +61,7 @@ impl ShardHost {
                 .map_err(|error| Refusal::Internal(format!("shard {}: {error}", status.shard)))?;
             status.snapshot_hash = Some(hash);
         }
-        snapshot::prune(&self.snapshots).map_err(|error| Refusal::Internal(error.to_string()))?;
+        snapshot::prune(&self.snapshots, id);
         Ok(statuses)
     }
 }

@@ -100,6 +100,9 @@ pub(crate) async fn run(
         folder: folder.into(),
         timing: options.timing,
     };
+    if options.processes > 1 {
+        tracing::info!("waiting for {} other processes to register", options.processes - 1);
+    }
     let serving = Serving::start(listener, Some(coordinator), host);
     leader.lead(serving, metrics, shutdown).await
 }
@@ -293,7 +296,8 @@ impl Leader {
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || {
             Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?.write(&folder)?;
-            snapshot::prune(&folder)
+            snapshot::prune(&folder, id);
+            anyhow::Ok(())
         })
         .await
         .context("write the manifest")??;

@@ -5,6 +5,7 @@
 //! [`protocol`]'s two traits, which [`ShardHost`] and [`Coordinator`] implement.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod average;
 pub mod cli;
 pub mod coordinator;
@@ -15,6 +16,7 @@ mod leader;
 pub mod leases;
 pub mod membership;
 pub mod metrics;
+pub mod plan;
 pub mod processes;
 mod remotes;
 mod resume;

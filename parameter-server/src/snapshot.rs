@@ -202,15 +202,27 @@ pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
     }
 }
 
-/// Removes what is older than the last [`KEPT`] complete snapshots. A folder without any manifest is that of a process
-/// on another machine than the coordinator: one more is kept there, since the newest may never be completed.
-pub(crate) fn prune(folder: &Path) -> Result<(), SnapshotError> {
+/// Makes room once snapshot `newest` is written. What cannot be removed is only named: it harms no snapshot.
+pub(crate) fn prune(folder: &Path, newest: u64) {
+    if let Err(error) = remove_old(folder, newest) {
+        tracing::warn!("an old snapshot stays: {error}");
+    }
+}
+
+/// Removes what is older than the last [`KEPT`] complete snapshots; `newest` was written last.
+///
+/// A folder without any manifest is that of a process on another machine than the coordinator: one more is kept there,
+/// since the newest may never be completed, and those above the newest, which are of a run that was given up, are not.
+fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
     let ids = ids(folder);
     let complete: Vec<u64> =
         ids.iter().copied().filter(|id| folder.join(id.to_string()).join(MANIFEST).exists()).collect();
-    let (kept, count) = if complete.is_empty() { (&ids, KEPT + 1) } else { (&complete, KEPT) };
-    let Some(oldest) = kept.iter().rev().nth(count - 1) else { return Ok(()) };
-    ids.iter().filter(|id| *id < oldest).try_for_each(|id| remove(folder, *id))
+    let (kept, count) = match complete.len() {
+        0 => (ids.iter().copied().filter(|id| *id <= newest).collect(), KEPT + 1),
+        _ => (complete, KEPT),
+    };
+    let oldest = kept.iter().rev().nth(count - 1).copied().unwrap_or(0);
+    ids.into_iter().filter(|id| *id < oldest || *id > newest).try_for_each(|id| remove(folder, id))
 }
 
 /// Numbers of all snapshots in `folder`, ascending, complete or not.
@@ -344,13 +356,26 @@ mod tests {
         for unfinished in [3, 6] {
             fs::create_dir(folder.join(unfinished.to_string())).unwrap();
         }
-        prune(folder).unwrap();
+        prune(folder, 6);
         assert_eq!((ids(folder), next_id(folder)), (vec![2, 3, 4, 5, 6], 7));
         snapshot(folder, 6, "x");
-        prune(folder).unwrap();
+        prune(folder, 6);
         assert_eq!(ids(folder), [4, 5, 6]);
         clear(folder).unwrap();
         assert_eq!((ids(folder), next_id(folder)), (vec![], 1));
+    }
+
+    #[test]
+    fn a_folder_without_manifests_keeps_one_more_and_nothing_of_another_run() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        for id in [1, 2, 3, 4, 5, 40, 41] {
+            fs::create_dir(folder.join(id.to_string())).unwrap();
+        }
+        prune(folder, 5);
+        assert_eq!(ids(folder), [2, 3, 4, 5]);
+        prune(folder, 5);
+        assert_eq!(ids(folder), [2, 3, 4, 5]);
     }
 
     #[test]

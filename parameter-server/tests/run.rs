@@ -52,10 +52,7 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     let (train, evaluations) = (of("train"), of("evaluation"));
     assert_eq!(train.last().unwrap()["samples"], 300);
     assert_eq!(train.last().unwrap()["step"], 30);
-    assert_eq!(
-        train.iter().map(|line| line["loss"].as_f64().unwrap()).sum::<f64>(),
-        2.0 * train.len() as f64
-    );
+    assert!(train.iter().all(|line| line["loss"] == 2.0));
     assert!(train.iter().map(|line| line["bytes_in"].as_u64().unwrap()).sum::<u64>() > 0);
     for key in ["samples", "loss", "top1", "images_per_second", "learning_rate", "staleness_mean"] {
         assert!(lines.iter().all(|line| line[key].is_number()), "{key} is missing in {text}");

@@ -1,0 +1,37 @@
+//! From the configuration's epochs and shares to the samples that shards count in.
+
+use configuration::RunConfiguration;
+use protocol::Plan;
+
+/// What every shard must know, from the configuration and the number of training images.
+pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
+    let optimisation = &configuration.optimisation;
+    let total_samples = configuration.total_samples(images);
+    Plan {
+        seed: configuration.run.seed,
+        learning_rate: optimisation.learning_rate,
+        stair_factor: optimisation.stair_factor,
+        stair_samples: ((optimisation.stair_epochs * images as f64).round() as u64).max(1),
+        ramp_samples: (optimisation.ramp * total_samples as f64).round() as u64,
+        momentum: optimisation.momentum,
+        weight_decay: optimisation.weight_decay,
+        average_decay: optimisation.average_decay,
+        total_samples,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_become_samples() {
+        let mut configuration = configuration::recipe("paper").unwrap();
+        let found = plan(&configuration, 3070);
+        assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (184_200, 24_560, 9210));
+        assert_eq!((found.learning_rate, found.momentum, found.weight_decay), (0.01, 0.9, 2e-4));
+        configuration.run.images = Some(100);
+        let found = plan(&configuration, 3070);
+        assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (100, 24_560, 5));
+    }
+}
