@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_sample_of_a_forgotten_minibatch_is_dropped() {
-        let mut state = requested(&[0..4]);
+        let mut state = requested(&[0..2, 2..4]);
         let job = state.take(2, 1).unwrap();
         state.open.clear();
         assert_eq!(state.take(2, 1).map(|job| (job.minibatch, job.sample)), Some((1, 2)));

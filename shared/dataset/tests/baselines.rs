@@ -118,8 +118,8 @@ impl Classifier {
                 let largest = logits.iter().copied().fold(f32::MIN, f32::max);
                 let exponents = logits.map(|z| (z - largest).exp());
                 let sum: f32 = exponents.iter().sum();
-                for class in 0..CLASSES {
-                    let step = rate * (exponents[class] / sum - if class == label { 1.0 } else { 0.0 });
+                for (class, exponent) in exponents.into_iter().enumerate() {
+                    let step = rate * (exponent / sum - if class == label { 1.0 } else { 0.0 });
                     self.weights[class].iter_mut().zip(x).for_each(|(w, x)| *w -= step * x);
                     self.bias[class] -= step;
                 }
