@@ -207,7 +207,7 @@ unsafe fn panel_of<S: Simd, const COLUMNS: usize>(
                     }
                 };
             }
-            widths!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            widths!(1 2 3 4 5 6 7 8 9)
         }
     }
 }

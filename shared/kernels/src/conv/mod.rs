@@ -4,6 +4,7 @@
 //! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
 
 mod direct;
+mod gradient;
 mod pack;
 mod padded;
 mod reference;
@@ -58,6 +59,8 @@ impl Convolution {
     /// A convolution of an input of these segments.
     pub fn new(input_channels: Vec<usize>, output_channels: usize, kernel: usize) -> Convolution {
         assert!(kernel % 2 == 1, "expected an odd kernel, found {kernel}");
+        assert!(input_channels.iter().all(|channels| *channels > 0) && !input_channels.is_empty(), "no input channels");
+        assert!(output_channels > 0, "no output channels");
         Convolution { input_channels, output_channels, kernel }
     }
 
@@ -111,7 +114,8 @@ impl Convolution {
             return 0;
         }
         let direct = |blocks| scratch_of_thread(blocks, self.kernel, height, width);
-        direct(self.input_blocks()).max(direct(self.output_blocks())) * pool.threads()
+        let direct = direct(self.input_blocks()).max(direct(self.output_blocks())) * pool.threads();
+        direct.max(gradient::scratch_len(self, pool, height, width))
     }
 
     /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
@@ -198,8 +202,11 @@ impl Convolution {
         self.check_maps(&input, &output_gradient);
         assert_eq!(weight_gradient.len(), self.weights_len(), "weight gradient of {self:?}");
         assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
-        _ = (isa, scratch);
-        reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
+        if isa == Isa::scalar() {
+            reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
+        } else {
+            gradient::run(self, isa, pool, input, output_gradient, weight_gradient, bias_gradient, scratch);
+        }
     }
 
     /// What runs on `isa`, with its tile: for logs and tables.

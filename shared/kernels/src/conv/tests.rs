@@ -169,6 +169,40 @@ fn check_backward_input(case: &Case, accumulate: bool) {
     }
 }
 
+fn check_backward_weights(case: &Case) {
+    let (conv, pool) = (case.convolution(), one_thread());
+    let input_shape = case.shape(conv.input_blocks());
+    let output_shape = case.shape(conv.output_blocks());
+    let input = case.values(&case.segments, 7);
+    let output_gradient = case.values(&[case.outputs], 8);
+    let run = |isa: Isa| {
+        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool, case.height, case.width), f32::NAN);
+        let mut weight_gradient = Guarded::new(conv.weights_len(), 5.0);
+        let mut bias_gradient = Guarded::new(case.outputs, 5.0);
+        conv.backward_weights(
+            isa,
+            &pool,
+            inner(input_shape, &input),
+            inner(output_shape, &output_gradient),
+            weight_gradient.values(),
+            bias_gradient.values(),
+            scratch.values(),
+        );
+        scratch.check("scratch of backward_weights");
+        (weight_gradient, bias_gradient)
+    };
+    let (mut weights, mut bias) = run(Isa::scalar());
+    for isa in vector_isas() {
+        let name = format!("weight gradient {} of {case:?}", conv.kernel_name(isa, case.height, case.width));
+        let floor = case.floor(case.batch * case.height * case.width);
+        let (mut found_weights, mut found_bias) = run(isa);
+        found_weights.check(&name);
+        found_bias.check(&name);
+        assert_close(&name, found_weights.values(), weights.values(), TOLERANCE, floor);
+        assert_close(&format!("bias, {name}"), found_bias.values(), bias.values(), TOLERANCE, floor);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -180,5 +214,51 @@ proptest! {
     #[test]
     fn backward_input_is_as_the_reference(case in cases(), accumulate: bool) {
         check_backward_input(&case, accumulate);
+    }
+
+    #[test]
+    fn backward_weights_is_as_the_reference(case in cases()) {
+        check_backward_weights(&case);
+    }
+}
+
+/// Bit for bit, for any number of threads.
+#[test]
+fn results_do_not_depend_on_the_threads() {
+    for (segments, outputs, kernel, size) in
+        [(vec![24, 40], 50, 3, 13), (vec![70], 100, 1, 9), (vec![16], 33, 5, 7)]
+    {
+        let case = Case { batch: 3, segments, outputs, kernel, height: size, width: size };
+        let conv = case.convolution();
+        let (input_shape, output_shape) = (case.shape(conv.input_blocks()), case.shape(conv.output_blocks()));
+        let input = case.values(&case.segments, 1);
+        let gradient = case.values(&[outputs], 2);
+        let (weights, bias) = (random(conv.weights_len(), 3), random(outputs, 4));
+        let run = |isa, threads| {
+            let pool = Pool::new(threads).unwrap();
+            let mut packed = vec![0.0; conv.packed_len()];
+            let mut scratch = vec![0.0; conv.scratch_len(isa, &pool, size, size)];
+            let mut output = vec![0.0; output_shape.len()];
+            let mut input_gradient = vec![0.0; input_shape.len()];
+            let mut weight_gradient = vec![0.0; weights.len()];
+            let mut bias_gradient = vec![0.0; outputs];
+            let x = inner(input_shape, &input);
+            let dy = inner(output_shape, &gradient);
+            conv.pack_forward(isa, &pool, &weights, &mut packed);
+            let y = inner_mut(output_shape, &mut output);
+            conv.forward(isa, &pool, x, &packed, &bias, true, y, &mut scratch);
+            conv.pack_backward(isa, &pool, &weights, &mut packed);
+            let dx = inner_mut(input_shape, &mut input_gradient);
+            conv.backward_input(isa, &pool, dy, &packed, true, dx, &mut scratch);
+            conv.backward_weights(isa, &pool, x, dy, &mut weight_gradient, &mut bias_gradient, &mut scratch);
+            [output, input_gradient, weight_gradient, bias_gradient]
+                .map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        };
+        for isa in vector_isas() {
+            let one = run(isa, 1);
+            for threads in [2, 3, 5] {
+                assert!(run(isa, threads) == one, "{} differs on {threads} threads: {case:?}", isa.name());
+            }
+        }
     }
 }

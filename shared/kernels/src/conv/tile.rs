@@ -36,3 +36,32 @@ pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize, 
         }
     }
 }
+
+/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` pixels.
+///
+/// # Safety
+/// Each `x[i]` must be valid for reading at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for `pixels * 16` floats.
+#[inline(always)]
+pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    simd: S,
+    sums: &mut Sums<S, ROWS, COLUMNS>,
+    x: [*const f32; ROWS],
+    stride: usize,
+    y: [*const f32; COLUMNS],
+    pixels: usize,
+) {
+    for p in 0..pixels {
+        let mut columns = [simd.zero(); COLUMNS];
+        for j in 0..COLUMNS {
+            // SAFETY: y[j] has `pixels` vectors (caller).
+            columns[j] = unsafe { simd.load(y[j].add(p * 16)) };
+        }
+        for i in 0..simd.unrolled(ROWS) {
+            // SAFETY: x[i] has a value for each pixel (caller).
+            let value = simd.splat(unsafe { *x[i].add(p * stride) });
+            for j in 0..COLUMNS {
+                sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);
+            }
+        }
+    }
+}

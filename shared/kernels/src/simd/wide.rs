@@ -6,5 +6,6 @@ pub(super) const PANEL: usize = 3;
 /// 8 rows x 3 columns = 24 accumulators; divides a block of 16 channels.
 pub(super) const ROWS: usize = 8;
 
-/// 9 x 3 = 27 accumulators, 3 weights, 1 broadcast = 31 registers; 14 x 2 = 28, 2 and 1 = 31.
-pub(super) const PIXELS: [usize; 4] = [0, 14, 14, 9];
+/// 9 x 3 = 27 accumulators, 3 weights and 1 broadcast are 31 registers. Narrower panels could take more pixels, but 9 x 2
+/// already has the accumulators and the few loads that two units need.
+pub(super) const PIXELS: [usize; 4] = [0, 9, 9, 9];

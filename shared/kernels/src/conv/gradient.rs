@@ -1,0 +1,370 @@
+//! The gradient by the weights.
+//!
+//! The rows of the product are the taps and channels of an input block, its columns the output channels, and the sum
+//! runs over pixels: a tile of rows times a panel of output blocks stays in registers over a chunk of pixels that fits the
+//! first-level cache, and is then added to the task's partial sums. Chunks depend only on the size of the maps and follow
+//! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
+
+use super::pack::part;
+use super::padded::Padded;
+use super::tile::{Sums, outer};
+use super::{Channels, Convolution, block_channels};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::{LANES, Map};
+use crate::pool::Pool;
+use crate::simd::{Kernel, Simd, dispatch};
+use std::ops::Range;
+
+/// Floats of input and output gradient of a chunk, one block of each: most of a small first-level cache (32 KiB).
+const CHUNK: usize = 7 * 1024;
+
+/// Tasks that each thread should get at least, lest one waits for the other.
+const TASKS_PER_THREAD: usize = 4;
+
+/// The most input blocks of a task with a 1x1 kernel: they share the chunks of the output gradient.
+const INPUT_BLOCKS: usize = 4;
+
+/// How the work is cut.
+struct Plan {
+    /// Images and rows of a chunk; more than one image only if their rows are complete.
+    images: usize,
+    rows: usize,
+    /// One block of the padded copy of a chunk's image.
+    padded: Padded,
+    /// Input blocks that a task has at most, and how many parts they make.
+    input_blocks: usize,
+    input_groups: usize,
+    /// Parts that the output blocks are cut into.
+    output_groups: usize,
+    /// Floats of scratch of each thread: padded copy, partial sums.
+    copy: usize,
+    sums: usize,
+}
+
+impl Plan {
+    fn new(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
+        let (taps, pad) = (conv.kernel * conv.kernel, conv.kernel / 2);
+        let size = |rows: usize| ((rows + 2 * pad) * (width + 2 * pad) + rows * width) * LANES;
+        let (images, rows) = if size(height) <= CHUNK {
+            (CHUNK / size(height).max(1), height)
+        } else {
+            let most = (1..=height).rev().find(|rows| size(*rows) <= CHUNK).unwrap_or(1);
+            (1, height.div_ceil(height.div_ceil(most)))
+        };
+        let padded = Padded::new(rows, width, pad);
+        let tasks = TASKS_PER_THREAD * threads;
+        let (inputs, outputs) = (conv.input_blocks(), conv.output_blocks());
+        let input_blocks = if taps == 1 { (inputs / tasks).clamp(1, INPUT_BLOCKS) } else { 1 };
+        let input_groups = inputs.div_ceil(input_blocks);
+        let output_groups = tasks.div_ceil(input_groups).min(outputs);
+        Plan {
+            images,
+            rows,
+            padded,
+            input_blocks,
+            input_groups,
+            output_groups,
+            copy: if taps == 1 { 0 } else { images * padded.plane },
+            sums: (input_blocks * taps * LANES + 1) * outputs.div_ceil(output_groups) * LANES,
+        }
+    }
+}
+
+/// Scratch that all threads together need.
+pub(super) fn scratch_len(conv: &Convolution, pool: &Pool, height: usize, width: usize) -> usize {
+    let plan = Plan::new(conv, pool.threads(), height, width);
+    (plan.copy + plan.sums) * pool.threads()
+}
+
+/// Overwrites both gradients with the sums over all images.
+pub(super) fn run(
+    conv: &Convolution,
+    isa: Isa,
+    pool: &Pool,
+    input: Map,
+    output_gradient: Map,
+    weight_gradient: &mut [f32],
+    bias_gradient: &mut [f32],
+    scratch: &mut [f32],
+) {
+    if input.shape.batch * input.shape.pixels() == 0 {
+        weight_gradient.fill(0.0);
+        bias_gradient.fill(0.0);
+        return;
+    }
+    let plan = Plan::new(conv, pool.threads(), input.shape.height, input.shape.width);
+    let inputs = block_channels(&conv.input_channels);
+    let outputs = block_channels(&[conv.output_channels]);
+    let weight_gradient = Disjoint::new(weight_gradient);
+    let bias_gradient = Disjoint::new(bias_gradient);
+    let scratch = Disjoint::new(scratch);
+    pool.run_on_threads(plan.input_groups * plan.output_groups, |thread, task| {
+        let (group, panel) = (task / plan.output_groups, task % plan.output_groups);
+        let per_thread = plan.copy + plan.sums;
+        // SAFETY: `thread` is this thread's alone.
+        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+        let (copy, sums) = scratch.split_at_mut(plan.copy);
+        let task = Task {
+            conv,
+            plan: &plan,
+            input,
+            output_gradient,
+            inputs: &inputs,
+            outputs: &outputs,
+            input_blocks: part(group, plan.input_groups, inputs.len()),
+            output_blocks: part(panel, plan.output_groups, outputs.len()),
+            weight_gradient,
+            bias_gradient,
+            copy,
+            sums,
+        };
+        dispatch(isa, task);
+    });
+}
+
+/// Some input blocks times some output blocks, over all images.
+struct Task<'a> {
+    conv: &'a Convolution,
+    plan: &'a Plan,
+    input: Map<'a>,
+    output_gradient: Map<'a>,
+    inputs: &'a [Channels],
+    outputs: &'a [Channels],
+    input_blocks: Range<usize>,
+    output_blocks: Range<usize>,
+    weight_gradient: Disjoint<'a, f32>,
+    bias_gradient: Disjoint<'a, f32>,
+    copy: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+/// The pixels of a chunk as the tiles walk over them: lines of neighbours.
+#[derive(Clone, Copy)]
+struct Lines {
+    images: usize,
+    lines: usize,
+    pixels: usize,
+    /// Floats from one image, line to the next in the input and in the output gradient.
+    input_image: usize,
+    input_line: usize,
+    output_image: usize,
+    output_line: usize,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar convolution has no tiles")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(mut self, simd: S) {
+        self.sums.fill(0.0);
+        let (batch, height) = (self.input.shape.batch, self.input.shape.height);
+        for first in (0..batch).step_by(self.plan.images) {
+            let images = first..(first + self.plan.images).min(batch);
+            for start in (0..height).step_by(self.plan.rows) {
+                let rows = start..(start + self.plan.rows).min(height);
+                self.chunk(simd, images.clone(), rows);
+            }
+        }
+        self.unpack();
+    }
+}
+
+impl Task<'_> {
+    /// Adds a chunk's products to the partial sums.
+    #[inline(always)]
+    fn chunk<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
+        let (conv, plan) = (self.conv, self.plan);
+        let (kernel, pad, width) = (conv.kernel, conv.kernel / 2, self.input.shape.width);
+        let pixels = rows.len() * width;
+        let output = &self.output_gradient;
+        let mut lines = Lines {
+            images: images.len(),
+            lines: 1,
+            pixels,
+            input_image: self.input.shape.blocks * self.input.shape.plane(),
+            input_line: 0,
+            output_image: output.shape.blocks * output.shape.plane(),
+            output_line: 0,
+        };
+        if kernel > 1 {
+            lines.lines = rows.len();
+            lines.pixels = width;
+            lines.input_image = plan.padded.plane;
+            lines.input_line = plan.padded.row;
+            lines.output_line = width * LANES;
+        }
+        let (bias_sums, mut sums) = self.sums.split_at_mut(self.output_blocks.len() * LANES);
+        if self.input_blocks.start == 0 {
+            for (column, bias) in bias_sums.chunks_exact_mut(LANES).enumerate() {
+                let mut sum = simd.read(bias);
+                for image in images.clone() {
+                    let plane = output.plane(image, self.output_blocks.start + column);
+                    for pixel in plane[rows.start * width * LANES..][..pixels * LANES].chunks_exact(LANES) {
+                        sum = simd.add(sum, simd.read(pixel));
+                    }
+                }
+                simd.write(bias, sum);
+            }
+        }
+        for block in self.input_blocks.clone() {
+            let x = if kernel == 1 {
+                self.input.offset(images.start, block) + rows.start * width * LANES
+            } else {
+                for (image, to) in images.clone().zip(self.copy.chunks_exact_mut(plan.padded.plane)) {
+                    plan.padded.fill(&self.input, image, block, rows.clone(), pad, to);
+                }
+                0
+            };
+            let x = if kernel == 1 { &self.input.data[x..] } else { &*self.copy };
+            let channels = self.inputs[block].count;
+            let reach = (lines.images - 1) * lines.input_image
+                + (lines.lines - 1 + 2 * pad) * lines.input_line
+                + (lines.pixels + 2 * pad) * LANES;
+            assert!(reach <= x.len(), "input of a chunk");
+            let (blocks, tap_rows) = (self.output_blocks.clone(), kernel * kernel * channels);
+            let rows_of_block = Rows { channels, kernel, line: plan.padded.row };
+            for panel in blocks.clone().step_by(S::PANEL) {
+                let columns = S::PANEL.min(blocks.end - panel);
+                let (partial, rest) = sums.split_at_mut(columns * tap_rows * LANES);
+                sums = rest;
+                let y = |column: usize| {
+                    let start = output.offset(images.start, panel + column) + rows.start * width * LANES;
+                    let reach = (lines.images - 1) * lines.output_image + pixels * LANES;
+                    output.data[start..][..reach].as_ptr()
+                };
+                // SAFETY: that the lines lie inside of input and output gradient is asserted above.
+                unsafe {
+                    match columns {
+                        1 => rows_of_block.panel(simd, lines, x.as_ptr(), [y(0)], partial),
+                        2 if const { S::PANEL >= 2 } => {
+                            rows_of_block.panel(simd, lines, x.as_ptr(), [y(0), y(1)], partial)
+                        }
+                        3 if const { S::PANEL >= 3 } => {
+                            rows_of_block.panel(simd, lines, x.as_ptr(), [y(0), y(1), y(2)], partial)
+                        }
+                        other => unreachable!("a panel of {other} blocks"),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Partial sums, `[input block][output block][tap][input][16 outputs]`, to canonical order.
+    fn unpack(&self) {
+        let (conv, taps) = (self.conv, self.conv.kernel * self.conv.kernel);
+        let (bias_sums, mut sums) = self.sums.split_at(self.output_blocks.len() * LANES);
+        let outputs = &self.outputs[self.output_blocks.clone()];
+        if self.input_blocks.start == 0 {
+            for (output, sums) in outputs.iter().zip(bias_sums.chunks_exact(LANES)) {
+                // SAFETY: only the task of the first input blocks writes these output channels.
+                let gradient = unsafe { self.bias_gradient.part(output.first, output.count) };
+                gradient.copy_from_slice(&sums[..output.count]);
+            }
+        }
+        for input in &self.inputs[self.input_blocks.clone()] {
+            for output in outputs {
+                let (partial, rest) = sums.split_at(taps * input.count * LANES);
+                sums = rest;
+                for o in 0..output.count {
+                    let start = ((output.first + o) * conv.inputs() + input.first) * taps;
+                    // SAFETY: only this task has these input and output channels.
+                    let gradient = unsafe { self.weight_gradient.part(start, input.count * taps) };
+                    for (i, gradient) in gradient.chunks_exact_mut(taps).enumerate() {
+                        for (tap, gradient) in gradient.iter_mut().enumerate() {
+                            *gradient = partial[(tap * input.count + i) * LANES + o];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rows of the product for one input block: `[tap][channel]`.
+#[derive(Clone, Copy)]
+struct Rows {
+    channels: usize,
+    kernel: usize,
+    /// Floats from one row of input pixels to the next.
+    line: usize,
+}
+
+impl Rows {
+    /// All rows times one panel, added to `partial`, which is `[column][row][16]`.
+    ///
+    /// # Safety
+    /// `x` and each `y` must be valid for reading at all pixels of `lines` (of `x`, and around them).
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const COLUMNS: usize>(
+        self,
+        simd: S,
+        lines: Lines,
+        x: *const f32,
+        y: [*const f32; COLUMNS],
+        partial: &mut [f32],
+    ) {
+        let rows = self.kernel * self.kernel * self.channels;
+        assert_eq!(partial.len(), COLUMNS * rows * LANES);
+        let tiles = rows.div_ceil(S::ROWS);
+        for tile in 0..tiles {
+            let tile = part(tile, tiles, rows);
+            macro_rules! heights {
+                ($($n:literal)*) => {
+                    match tile.len() {
+                        // SAFETY: the caller's promise.
+                        $($n if const { $n <= S::ROWS } => unsafe {
+                            self.tile::<S, $n, COLUMNS>(simd, lines, x, y, tile.start, partial)
+                        })*
+                        other => unreachable!("a tile of {other} rows"),
+                    }
+                };
+            }
+            heights!(1 2 3 4 5 6 7 8)
+        }
+    }
+
+    /// Rows from `first` on times one panel.
+    ///
+    /// # Safety
+    /// As [`Rows::panel`].
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+        self,
+        simd: S,
+        lines: Lines,
+        x: *const f32,
+        y: [*const f32; COLUMNS],
+        first: usize,
+        partial: &mut [f32],
+    ) {
+        let mut offsets = [0; ROWS];
+        for (i, offset) in offsets.iter_mut().enumerate() {
+            let (tap, channel) = ((first + i) / self.channels, (first + i) % self.channels);
+            *offset = tap / self.kernel * self.line + tap % self.kernel * LANES + channel;
+        }
+        let mut sums: Sums<S, ROWS, COLUMNS> = [[simd.zero(); COLUMNS]; ROWS];
+        for image in 0..lines.images {
+            for line in 0..lines.lines {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let x = x.add(image * lines.input_image + line * lines.input_line);
+                    let y = y.map(|y| y.add(image * lines.output_image + line * lines.output_line));
+                    let x = offsets.map(|offset| x.add(offset));
+                    outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, LANES, y, lines.pixels);
+                }
+            }
+        }
+        let rows = partial.len() / COLUMNS / LANES;
+        for j in 0..COLUMNS {
+            let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
+            for (sum, to) in sums.iter().zip(partial.chunks_exact_mut(LANES)).take(simd.unrolled(ROWS)) {
+                simd.write(to, simd.add(simd.read(to), sum[j]));
+            }
+        }
+    }
+}
