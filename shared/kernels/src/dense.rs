@@ -19,7 +19,7 @@ use matrix::Shared;
 use std::ops::Range;
 
 /// Outputs of one task of the forward product.
-const FORWARD_OUTPUTS: usize = 32;
+const FORWARD_OUTPUTS: usize = 16;
 /// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
 const BACKWARD_OUTPUTS: usize = 64;
 

@@ -1,6 +1,9 @@
 //! Softmax and its cross-entropy loss, row by row, with the greatest logit subtracted first, so that no
 //! exponential overflows.
 //!
+//! The exponentials are the standard library's on every instruction set: a thousand classes take
+//! microseconds, and the results are the same everywhere.
+//!
 //! A row with a NaN or an infinite logit has a loss that is not finite; nothing panics, so the caller sees
 //! divergence as a value.
 
