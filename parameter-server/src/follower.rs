@@ -49,8 +49,9 @@ pub(crate) async fn run(
             failure = serving.failed() => return Err(failure),
             () = &mut shutdown, if !interrupted => {
                 // The leader, which is stopped at the same time, still wants a snapshot of these shards.
-                tracing::info!("stopping: waiting up to {:?} for the leader's last order", options.timing.farewell);
-                (interrupted, patience) = (true, options.timing.farewell);
+                // Before it takes that, it waits for its workers.
+                (interrupted, patience) = (true, 2 * options.timing.farewell);
+                tracing::info!("stopping: waiting up to {patience:?} for the leader's last order");
             }
             () = sleep_or_never(patience) => break,
         }

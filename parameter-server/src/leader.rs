@@ -202,7 +202,13 @@ impl Leader {
     /// Waits until the workers know of the end and have left, within bounds.
     async fn take_leave(&self, ending: &Ending, metrics: &mut Option<MetricsFile>) {
         let begun = Instant::now();
-        let grace = if *ending == Ending::Interrupted { LAST_MINIBATCH } else { LAST_REPORTS };
+        let farewell = self.timing.farewell;
+        // Whoever interrupts waits for the snapshot behind this; a worker that died lately is a member for a while
+        // and will never be told.
+        let (grace, longest) = match ending {
+            Ending::Interrupted => (LAST_MINIBATCH, farewell.min(LAST_MINIBATCH)),
+            _ => (LAST_REPORTS, farewell),
+        };
         let mut told_at = None;
         loop {
             self.put_out(metrics);
@@ -214,8 +220,8 @@ impl Leader {
             if gone || handed_in {
                 return;
             }
-            if begun.elapsed() >= self.timing.farewell {
-                tracing::warn!("not every worker could be told of the end within {:?}", self.timing.farewell);
+            if begun.elapsed() >= longest {
+                tracing::warn!("not every worker left or could be told of the end within {longest:?}");
                 return;
             }
             sleep(TICK).await;

@@ -27,11 +27,10 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
 /// For the others to leave once the coordinator did.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// For workers to hand in what they hold when stopped; a minibatch of a large network may take longer, and is then
-/// done again by the next session.
-const WORKERS_STOP_WITHIN: Duration = Duration::from_secs(4);
-/// For servers to write their snapshot.
-const SERVERS_STOP_WITHIN: Duration = Duration::from_secs(4);
+/// For workers to finish the minibatch in hand and for the coordinator to take a snapshot behind that.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// For the other servers, once the coordinator left.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 /// How often a worker may die in a row.
 const LIVES: u32 = 5;
 /// A worker that lived this long did not die of its start.
@@ -68,7 +67,7 @@ pub async fn session(
     let end = loop {
         tokio::select! {
             () = interrupts.next() => {
-                progress.tell("stopping: workers hand in what they hold, servers write a snapshot (Ctrl-C again: at once)");
+                progress.tell("stopping: workers hand in what they hold, servers write a snapshot (again: at once)");
                 break End::Interrupted(false);
             }
             _ = look.tick() => {}
@@ -245,14 +244,13 @@ impl Session {
         cut_short
     }
 
-    /// Stops workers, then servers: what workers hand in is in the snapshot. True if a signal cut that short.
+    /// Stops everybody. The coordinator waits for what the workers hand in, then has the other servers write their
+    /// part of the snapshot: they must outlive it. True if a signal cut that short.
     async fn stop(&mut self, interrupts: &mut Interrupts) -> bool {
         let (coordinator, others) = self.servers.split_first_mut().expect("there is a coordinator");
         let groups = [
-            (self.workers.iter_mut().collect(), WORKERS_STOP_WITHIN),
-            // The coordinator has the other servers write their part of the snapshot: they must outlive it.
-            (vec![coordinator], SERVERS_STOP_WITHIN),
-            (others.iter_mut().collect(), SERVERS_STOP_WITHIN / 4),
+            (self.workers.iter_mut().chain([coordinator]).collect::<Vec<_>>(), STOP_WITHIN),
+            (others.iter_mut().collect(), FOLLOW_WITHIN),
         ];
         let mut cut_short = false;
         for (mut group, within) in groups {
@@ -346,7 +344,7 @@ impl Member {
             },
             () = interrupts.next() => Some(End::Interrupted(false)),
         };
-        all_gone(&mut [self], if end.is_some() { Duration::ZERO } else { SERVERS_STOP_WITHIN }).await;
+        all_gone(&mut [self], if end.is_some() { Duration::ZERO } else { FOLLOW_WITHIN }).await;
         let ended = self.ended();
         kill(&mut [self]);
         Err(end.unwrap_or_else(|| {

@@ -1,10 +1,8 @@
 //! What a user may get wrong: each ends with its exit code and a text that says what to do, and nothing is lost.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{Home, binary, run, text};
+use crate::support::{Home, binary, run, text};
 
 #[test]
 fn a_wrong_flag_names_itself() {
