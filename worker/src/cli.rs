@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use configuration::logs::LogFlags;
 use configuration::{Exit, RunFlags, isa_name};
+use protocol::Patience;
 
 use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
 use crate::{Data, FetchOptions, TrainOptions, bench, describe, exit_of, fetch, train};
-
-/// How long an unreachable server is waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Threads of the runtime: they only move blocks; computing has its own.
 const NETWORK_THREADS: usize = 2;
@@ -181,7 +178,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         loader_threads: flags.loader_threads.into(),
         isa: isa_name(flags.isa),
         output: flags.output,
-        patience: PATIENCE,
+        patience: Patience::default(),
     };
     let end_with_stdin = flags.end_with_stdin;
     in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })
@@ -206,7 +203,7 @@ fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
         coordinator: flags.coordinator,
         output: flags.output,
         last_iterate: flags.last_iterate,
-        patience: PATIENCE,
+        patience: Patience::default(),
     };
     in_runtime(fetch(options))?;
     Ok(Exit::Done)

@@ -44,11 +44,10 @@ async fn score<M: Model, S: Samples>(
     samples: &Actor<S>,
 ) -> Result<Tally, Stop> {
     compute.call(move |compute| compute.load(&parameters)).await?;
-    samples
-        .call(move |queue| {
-            queue.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images })
-        })
-        .await?;
+    if images > 0 {
+        let whole = LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images };
+        samples.call(move |queue| queue.request(whole)).await?;
+    }
     let mut tally = Tally::default();
     while let Some(minibatch) = samples.call(Samples::next).await? {
         minibatch.skipped.iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));

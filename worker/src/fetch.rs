@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use protocol::{CoordinatorClient, Kind, Patience};
@@ -21,7 +20,7 @@ pub struct FetchOptions {
     /// The last iterate in place of the average.
     pub last_iterate: bool,
     /// How long an unreachable server is waited for.
-    pub patience: Duration,
+    pub patience: Patience,
 }
 
 /// Gets the parameters and writes the file, whole or not at all.
@@ -29,8 +28,7 @@ pub struct FetchOptions {
 /// # Errors
 /// A server that stays away, a run that no worker joined yet, a file that cannot be written.
 pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
-    let patience = Patience { give_up_after: options.patience };
-    let coordinator = CoordinatorClient::connect(&options.coordinator, patience).await?;
+    let coordinator = CoordinatorClient::connect(&options.coordinator, options.patience).await?;
     let status = coordinator.status().await?;
     let layout = status.layout.with_context(|| {
         format!(

@@ -27,7 +27,7 @@ use crate::store::{Step, Store};
 use crate::workload::{Model, Samples, Workload};
 
 /// How long the minibatch in hand may take once the worker was asked to leave; then it is given up.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_millis(2500);
 /// How long the last report may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time between two lines of training metrics.
@@ -43,7 +43,7 @@ pub struct ReplicaOptions {
     /// A name for the server's log.
     pub name: String,
     /// How long a server that is out of reach, or not ready, is waited for.
-    pub patience: Duration,
+    pub patience: Patience,
     /// Where computing and loading run.
     pub place: Place,
 }
@@ -108,11 +108,10 @@ async fn join<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
 ) -> Result<(CoordinatorClient, JoinReply), Stop> {
-    let patience = Patience { give_up_after: options.patience };
-    let client = CoordinatorClient::connect(&options.coordinator, patience).await?;
+    let client = CoordinatorClient::connect(&options.coordinator, options.patience).await?;
     let request =
         JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data: workload.data() };
-    let reply = until_ready(options.patience, || client.join(request.clone())).await?;
+    let reply = until_ready(options.patience.give_up_after, || client.join(request.clone())).await?;
     Ok((client, reply))
 }
 

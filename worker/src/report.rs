@@ -61,16 +61,25 @@ impl Reporter {
     }
 
     /// Sends what there is, also if that is nothing; the answer is how the run ended, if it did.
+    ///
+    /// Progress stays until it is acknowledged: given up half-way (the future dropped), it is sent again by the next
+    /// report, which is harmless.
     pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
         let _alone = self.sending.lock().await;
-        let report = {
+        let (progress, metrics, evaluation) = {
             let mut outbox = self.outbox();
             let progress: Vec<_> = outbox.progress.values().cloned().collect();
-            outbox.progress.retain(|_, progress| !progress.closed);
-            let metrics = std::mem::take(&mut outbox.metrics);
-            Report { member: self.member, progress, metrics, evaluation: outbox.evaluation.take(), leaving }
+            (progress, std::mem::take(&mut outbox.metrics), outbox.evaluation.clone())
         };
-        self.client.report(report).await
+        let closed: Vec<u64> =
+            progress.iter().filter(|progress| progress.closed).map(|progress| progress.lease).collect();
+        let reported = evaluation.as_ref().map(|evaluation| evaluation.id);
+        let report = Report { member: self.member, progress, metrics, evaluation, leaving };
+        let ending = self.client.report(report).await?;
+        let mut outbox = self.outbox();
+        closed.iter().for_each(|lease| drop(outbox.progress.remove(lease)));
+        outbox.evaluation.take_if(|evaluation| Some(evaluation.id) == reported);
+        Ok(ending)
     }
 
     /// Reports every [`REPORT_EVERY`] and when a lease is closed, until that tells to stop.

@@ -65,3 +65,47 @@ where
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(refusal: Refusal) -> ClientError {
+        ClientError::Refused(refusal)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_ready_is_asked_again_until_it_is() {
+        let mut calls = 0;
+        let answer = until_ready(Duration::from_secs(60), || {
+            calls += 1;
+            let ready = calls == 3;
+            async move {
+                if ready { Ok(calls) } else { Err(refused(Refusal::NotReady("shard 1 is missing".into()))) }
+            }
+        });
+        assert_eq!(answer.await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn patience_ends_and_other_refusals_are_final() {
+        let never = || async { Err::<(), _>(refused(Refusal::NotReady("shard 1 is missing".into()))) };
+        let error = until_ready(Duration::from_millis(150), never).await.unwrap_err();
+        assert!(error.to_string().contains("shard 1 is missing"), "{error}");
+        let mut calls = 0;
+        let other = || {
+            calls += 1;
+            async { Err::<(), _>(refused(Refusal::Mismatch("other data".into()))) }
+        };
+        assert!(until_ready(Duration::from_secs(60), other).await.is_err());
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn a_fence_and_a_shard_without_state_mean_joining_anew() {
+        for refusal in [Refusal::Fenced("late".into()), Refusal::NotReady("empty".into())] {
+            assert!(matches!(Stop::from(refused(refusal)), Stop::Rejoin(_)));
+        }
+        assert!(matches!(Stop::from(refused(Refusal::Mismatch("other".into()))), Stop::Failed(_)));
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use parameters::Layout;
@@ -68,14 +67,14 @@ impl Store {
         addresses: &[String],
         layout: Arc<Layout>,
         wire: Wire,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<Store, Stop> {
         let mut processes = Vec::new();
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         for address in addresses {
             if !known.contains_key(address.as_str()) {
                 known.insert(address, processes.len());
-                processes.push(ShardClient::connect(address, Patience { give_up_after: patience }).await?);
+                processes.push(ShardClient::connect(address, patience).await?);
             }
         }
         let process_of = |shard: u32| known[addresses[shard as usize].as_str()];
@@ -89,10 +88,10 @@ impl Store {
     }
 
     /// Has every shard adopt the layout, or compare it with its own.
-    pub async fn adopt(&self, plan: &Plan, patience: Duration) -> Result<(), Stop> {
+    pub async fn adopt(&self, plan: &Plan, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
             let request = AdoptRequest { shard, layout: (*self.layout).clone(), plan: plan.clone() };
-            until_ready(patience, || self.processes[process].adopt(request.clone())).await?;
+            until_ready(patience.give_up_after, || self.processes[process].adopt(request.clone())).await?;
         }
         Ok(())
     }

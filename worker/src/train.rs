@@ -1,10 +1,10 @@
 //! `worker train`: puts data, network and the replica's loop together.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use configuration::{Exit, RunFlags};
 use kernels::Isa;
+use protocol::Patience;
 
 use crate::actor::Place;
 use crate::cli::cores;
@@ -29,7 +29,7 @@ pub struct TrainOptions {
     /// Folder for `model.safetensors`, should this worker do the last evaluation.
     pub output: Option<PathBuf>,
     /// How long a server that is out of reach, or not ready, is waited for.
-    pub patience: Duration,
+    pub patience: Patience,
 }
 
 /// Takes part in a run until it ends or `shutdown` resolves.

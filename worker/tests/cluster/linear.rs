@@ -1,0 +1,161 @@
+//! A softmax regression on made-up points: the replica's loop without images, threads or a deep network.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use configuration::RunConfiguration;
+use dataset::{LoaderRange, Minibatch, Split};
+use ndarray::{Array2, Array4, ArrayView4};
+use network::Losses;
+use parameters::{Initialiser, Layout, Tensor, random};
+use protocol::{DataDescription, Evaluation};
+use rand::Rng;
+use worker::workload::{Model, Samples, Workload};
+
+pub const CLASSES: usize = 3;
+pub const INPUTS: usize = 8;
+
+/// `images` training points in three clouds.
+pub struct Linear {
+    pub images: u64,
+    /// How long a step takes at least.
+    pub pause: Duration,
+    /// The averaged parameters, once the run has ended.
+    pub kept: Mutex<Option<Vec<f32>>>,
+}
+
+impl Linear {
+    pub fn new(images: u64, pause: Duration) -> Linear {
+        Linear { images, pause, kept: Mutex::new(None) }
+    }
+}
+
+pub fn layout() -> Layout {
+    let tensor = |name: &str, shape: &[usize]| Tensor {
+        name: name.into(),
+        shape: shape.into(),
+        initialiser: Initialiser::Constant(0.0),
+        rate_multiplier: 1.0,
+        decay_multiplier: 0.0,
+    };
+    Layout::new(vec![tensor("weights", &[CLASSES, INPUTS]), tensor("bias", &[CLASSES])]).unwrap()
+}
+
+pub struct Regression {
+    layout: Layout,
+    parameters: Vec<f32>,
+    pause: Duration,
+}
+
+pub struct Points {
+    images: u64,
+    validation: u64,
+    batch: u64,
+    queue: VecDeque<LoaderRange>,
+}
+
+impl Workload for Linear {
+    type Model = Regression;
+    type Samples = Points;
+
+    fn data(&self) -> DataDescription {
+        let classes = (0..CLASSES).map(|class| format!("cloud {class}")).collect();
+        DataDescription { images: self.images, validation: 90, hash: "points".into(), classes }
+    }
+
+    fn model(&self, _: &RunConfiguration) -> anyhow::Result<Regression> {
+        let layout = layout();
+        Ok(Regression { parameters: vec![0.0; layout.len()], layout, pause: self.pause })
+    }
+
+    fn samples(&self, configuration: &RunConfiguration) -> Points {
+        let batch = configuration.run.batch as u64;
+        Points { images: self.images, validation: 90, batch, queue: VecDeque::new() }
+    }
+
+    fn keep(&self, _: &RunConfiguration, _: &Layout, average: &[f32], _: &Evaluation) -> anyhow::Result<()> {
+        *self.kept.lock().unwrap() = Some(average.to_vec());
+        Ok(())
+    }
+}
+
+impl Samples for Points {
+    fn request(&mut self, range: LoaderRange) {
+        let length = if range.split == Split::Train { self.images } else { self.validation };
+        assert!(range.start < range.end && range.end <= length, "{range:?} of {length}");
+        self.queue.push_back(range);
+    }
+
+    fn next(&mut self) -> Option<Minibatch> {
+        let range = self.queue.front_mut()?;
+        let positions = self.batch.min(range.end - range.start);
+        let samples: Vec<u32> = (range.start..range.start + positions).map(|sample| sample as u32).collect();
+        let split = range.split as u64;
+        range.start += positions;
+        if range.start == range.end {
+            self.queue.pop_front();
+        }
+        let labels: Vec<u32> = samples.iter().map(|sample| sample % CLASSES as u32).collect();
+        let mut images = Array4::zeros((samples.len(), 1, 1, INPUTS));
+        for ((mut row, &sample), &label) in images.outer_iter_mut().zip(&samples).zip(&labels) {
+            let mut noise = random::stream(1, "points", &[split, u64::from(sample)]);
+            row.iter_mut().for_each(|value| *value = noise.next_u32() as f32 / u32::MAX as f32 - 0.5);
+            row[[0, 0, label as usize]] += 1.0;
+        }
+        Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions })
+    }
+}
+
+impl Model for Regression {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        let range = self.layout.range(tensor);
+        self.parameters[range].copy_from_slice(values);
+    }
+
+    fn train(
+        &mut self,
+        minibatch: &Minibatch,
+        _: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut dyn FnMut(usize, &[f32]),
+    ) -> Losses {
+        std::thread::sleep(self.pause);
+        let logits = self.logits(minibatch.images.view());
+        let (weights, bias) = gradients.split_at_mut(CLASSES * INPUTS);
+        (weights.fill(0.0), bias.fill(0.0));
+        let images = minibatch.labels.len();
+        let (mut loss, mut correct) = (0.0, 0);
+        for ((row, image), &label) in
+            logits.outer_iter().zip(minibatch.images.outer_iter()).zip(&minibatch.labels)
+        {
+            let sum: f32 = row.iter().map(|value| value.exp()).sum();
+            loss += sum.ln() - row[label as usize];
+            correct += usize::from(row.iter().all(|&value| value <= row[label as usize]));
+            for class in 0..CLASSES {
+                let slope =
+                    (row[class].exp() / sum - f32::from(u8::from(class == label as usize))) / images as f32;
+                bias[class] += slope;
+                let row = &mut weights[class * INPUTS..][..INPUTS];
+                row.iter_mut().zip(&image).for_each(|(weight, value)| *weight += slope * value);
+            }
+        }
+        ready(1, bias);
+        ready(0, weights);
+        let main = loss / images as f32;
+        Losses { total: main, main, auxiliary: [None; 2], correct, images }
+    }
+
+    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        let (weights, bias) = self.parameters.split_at(CLASSES * INPUTS);
+        let image = |n: usize| images.index_axis(ndarray::Axis(0), n).iter().copied().collect::<Vec<f32>>();
+        Array2::from_shape_fn((images.dim().0, CLASSES), |(n, class)| {
+            let dot: f32 = image(n).iter().zip(&weights[class * INPUTS..]).map(|(x, w)| x * w).sum();
+            dot + bias[class]
+        })
+    }
+}

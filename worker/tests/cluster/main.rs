@@ -1,0 +1,10 @@
+//! Workers against a whole parameter server inside the test's own process.
+
+#[path = "../../../shared/network/tests/golden/mod.rs"]
+mod golden;
+mod linear;
+mod pushes;
+mod replica;
+mod server;
+mod sgd;
+mod train;

@@ -1,0 +1,89 @@
+//! What a shard refuses, as a worker is told of it over the wire.
+
+use crate::linear::layout;
+use crate::server::{Server, small};
+use protocol::{
+    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, JoinRequest, Kind,
+    PROTOCOL_VERSION, Patience, PushReply, Refusal, ShardClient, Wire,
+};
+use tokio::sync::mpsc;
+
+struct Case {
+    push: fn(BlockPush) -> BlockPush,
+    expected: &'static str,
+}
+
+#[tokio::test]
+async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
+    let server = Server::start(small(600), 1, 1).await;
+    let coordinator = CoordinatorClient::connect(&server.address, Patience::default()).await.unwrap();
+    let classes = vec!["a".to_string(), "b".to_string(), "c".to_string()];
+    let data = DataDescription { images: 300, validation: 90, hash: "points".into(), classes };
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data };
+    let joined = coordinator.join(request).await.unwrap();
+    let shard = ShardClient::connect(&joined.shards[0], Patience::default()).await.unwrap();
+    shard.adopt(AdoptRequest { shard: 0, layout: layout(), plan: joined.plan.clone() }).await.unwrap();
+    let before = fetch(&shard).await;
+
+    let cases = [
+        Case {
+            push: |mut push| {
+                push.gradient[5] = f32::NAN;
+                push
+            },
+            expected: "gradient of block 0 (weights) of worker 0 at step 1 has NaN at position 5, expected finite numbers",
+        },
+        Case {
+            push: |mut push| {
+                push.gradient[0] = f32::NEG_INFINITY;
+                push
+            },
+            expected: "gradient of block 0 (weights) of worker 0 at step 1 has -inf at position 0, expected finite numbers",
+        },
+        Case {
+            push: |mut push| {
+                push.gradient.truncate(7);
+                push
+            },
+            expected: "gradient of block 0 (weights) has 7 values, expected 24",
+        },
+        Case { push: |push| BlockPush { block: 9, ..push }, expected: "block 9 is unknown, expected 0 to 1" },
+    ];
+    let good = BlockPush {
+        shard: 0,
+        member: joined.member,
+        step: 1,
+        block: 0,
+        version: before.version,
+        samples: 16,
+        gradient: vec![0.5; 24],
+    };
+    let refused = cases.len() as u64;
+    for Case { push, expected } in cases {
+        let reply = send(&shard, push(good.clone())).await;
+        let Err(Refusal::Invalid(text)) = reply.outcome else {
+            panic!("expected {expected:?}, found {reply:?}")
+        };
+        assert!(text.contains(expected), "expected {expected:?} in {text:?}");
+    }
+    let status = server.shards().await;
+    assert_eq!((status[0].refused, status[0].updates), (refused, 0));
+    assert_eq!(fetch(&shard).await, before, "nothing was applied");
+    let reply = send(&shard, good).await;
+    assert_eq!(reply.outcome.unwrap().counter, 1, "a refused push does not use up its identity");
+}
+
+async fn send(shard: &ShardClient, push: BlockPush) -> PushReply {
+    let (pushes, to_push) = mpsc::channel(1);
+    let (replies, mut replied) = mpsc::channel(1);
+    pushes.send(push).await.unwrap();
+    drop(pushes);
+    shard.push(Wire::F32, to_push, replies).await.unwrap();
+    replied.recv().await.unwrap()
+}
+
+async fn fetch(shard: &ShardClient) -> BlockValues {
+    let (values, mut fetched) = mpsc::channel(1);
+    shard.fetch(Wire::F32, 0, vec![0], Kind::Parameters, values).await.unwrap();
+    fetched.recv().await.unwrap()
+}

@@ -1,0 +1,106 @@
+//! The replica's loop with a small linear model: leaving, joining late, and the account of samples.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::linear::Linear;
+use crate::server::{Server, small};
+use configuration::{Exit, RunConfiguration};
+use protocol::Patience;
+use tokio::sync::oneshot;
+use worker::actor::Place;
+use worker::replica::{self, ReplicaOptions};
+
+fn options(server: &Server, name: &str, place: Place) -> ReplicaOptions {
+    let (coordinator, patience) = (server.address.clone(), Patience::default());
+    ReplicaOptions { coordinator, name: name.into(), patience, place }
+}
+
+/// Two epochs of 300 points.
+fn two_epochs() -> RunConfiguration {
+    let mut configuration = small(600);
+    configuration.optimisation.learning_rate = 0.5;
+    configuration
+}
+
+#[tokio::test]
+async fn one_inline_replica_learns_and_is_evaluated() {
+    let server = Server::start(two_epochs(), 1, 2).await;
+    let work = Linear::new(300, Duration::ZERO);
+    let exit =
+        replica::run(&work, &options(&server, "only", Place::Inline), std::future::pending()).await.unwrap();
+    assert_eq!(exit, Exit::Done);
+    let status = server.status();
+    assert_eq!((status.state.as_str(), status.samples), ("finished", 600));
+    let evaluation = status.evaluations.last().unwrap();
+    assert_eq!((evaluation.samples, evaluation.images), (600, 90));
+    assert!(evaluation.average.top1 > 0.9 && evaluation.last_iterate.top1 > 0.9, "{evaluation:?}");
+    let kept = work.kept.lock().unwrap().take().unwrap();
+    assert!(kept.iter().any(|value| value.abs() > 0.1), "{kept:?}");
+}
+
+#[tokio::test]
+async fn two_runs_of_one_worker_end_bit_identical() {
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let server = Server::start(two_epochs(), 1, 2).await;
+        let work = Linear::new(300, Duration::ZERO);
+        let options = options(&server, "only", Place::Thread);
+        replica::run(&work, &options, std::future::pending()).await.unwrap();
+        ends.push(work.kept.lock().unwrap().take().unwrap());
+    }
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&ends[0]), bits(&ends[1]));
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_returns_its_lease_and_another_finishes_the_run() {
+    let server = Server::start(two_epochs(), 2, 1).await;
+    let work = Arc::new(Linear::new(300, Duration::from_millis(10)));
+    let (leave, leaving) = oneshot::channel::<()>();
+    let (first, second) =
+        (options(&server, "first", Place::Thread), options(&server, "second", Place::Thread));
+    let early = tokio::spawn({
+        let work = work.clone();
+        async move { replica::run(&*work, &first, async { drop(leaving.await) }).await }
+    });
+    // In the middle of a lease (32 positions), with the next one already in hand.
+    server.until(|status| status.samples >= 64 && status.leases == 2).await;
+    leave.send(()).unwrap();
+    assert_eq!(early.await.unwrap().unwrap(), Exit::Done);
+    let status = server.status();
+    assert_eq!((status.workers, status.leases), (0, 0), "{status:?}");
+    assert!(status.samples < 600, "left before the end");
+
+    let exit = replica::run(&*work, &second, std::future::pending()).await.unwrap();
+    assert_eq!(exit, Exit::Done);
+    let end = server.coordinator.checkpoint().unwrap();
+    assert_eq!((end.progress.used, end.progress.skipped, end.progress.leased), (600, 0, 600));
+    assert!(end.progress.to_do.is_empty() && end.finished);
+    // Every minibatch reached every block once: nothing was done twice, nothing was left out.
+    for shard in server.shards().await {
+        assert_eq!(shard.updates, end.steps * u64::from(shard.blocks), "{shard:?}");
+        assert_eq!((shard.repeated, shard.refused), (0, 0), "{shard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fenced_worker_joins_anew() {
+    let server = Server::start(two_epochs(), 1, 1).await;
+    let work = Arc::new(Linear::new(300, Duration::from_millis(10)));
+    let options = options(&server, "only", Place::Thread);
+    let run = tokio::spawn(async move { replica::run(&*work, &options, std::future::pending()).await });
+    server.until(|status| status.samples > 0).await;
+    // The coordinator believes that the worker left: its incarnation is fenced.
+    let member = protocol::Member { worker: 0, incarnation: 1 };
+    let farewell = protocol::Report {
+        member,
+        progress: Vec::new(),
+        metrics: protocol::StepMetrics::default(),
+        evaluation: None,
+        leaving: true,
+    };
+    protocol::Coordinator::report(&*server.coordinator, farewell).unwrap();
+    assert_eq!(run.await.unwrap().unwrap(), Exit::Done);
+    assert_eq!(server.status().samples, 600);
+}

@@ -1,0 +1,146 @@
+//! A whole parameter server inside the test's own process, on ports that the system chooses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use configuration::{RunConfiguration, recipe};
+use kernels::Isa;
+use parameter_server::coordinator::Settings;
+use parameter_server::{Coordinator, Shard, ShardHost};
+use protocol::{
+    CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus, ShardClient, ShardStatus,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Coordinator and shard processes; they end with it.
+pub struct Server {
+    /// Where workers find the coordinator.
+    pub address: String,
+    pub coordinator: Arc<Coordinator>,
+    addresses: Vec<String>,
+    tasks: Vec<JoinHandle<()>>,
+    _snapshots: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts `processes` of `shards` shards each.
+    pub async fn start(configuration: RunConfiguration, processes: u32, shards: u32) -> Server {
+        Server::start_at("127.0.0.1:0", configuration, processes, shards).await
+    }
+
+    /// The same, with the coordinator at an address.
+    pub async fn start_at(
+        address: &str,
+        configuration: RunConfiguration,
+        processes: u32,
+        shards: u32,
+    ) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let total = processes * shards;
+        let (listener, address) = bind(address).await;
+        let host = host(0, shards, total, folder.path().join("0"));
+        let settings = Settings {
+            configuration,
+            processes,
+            shards,
+            address: address.clone(),
+            lease_time: Duration::from_secs(30),
+            life: 0,
+        };
+        let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None));
+        let mut tasks = vec![serve(listener, Some(coordinator.clone()), host)];
+        let mut addresses = vec![address.clone()];
+        for process in 1..processes {
+            let (listener, own) = bind("127.0.0.1:0").await;
+            let client = CoordinatorClient::connect(&address, Patience::default()).await.unwrap();
+            let request = RegisterRequest { protocol: PROTOCOL_VERSION, address: own.clone(), shards };
+            let first = client.register(request).await.unwrap().first_shard;
+            tasks.push(serve(
+                listener,
+                None,
+                self::host(first, shards, total, folder.path().join(process.to_string())),
+            ));
+            addresses.push(own);
+        }
+        let ticking = coordinator.clone();
+        tasks.push(tokio::spawn(async move {
+            loop {
+                ticking.tick();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }));
+        Server { address, coordinator, addresses, tasks, _snapshots: folder }
+    }
+
+    pub fn status(&self) -> RunStatus {
+        protocol::Coordinator::status(&*self.coordinator)
+    }
+
+    /// What every shard says, by shard number.
+    pub async fn shards(&self) -> Vec<ShardStatus> {
+        let mut all = Vec::new();
+        for address in &self.addresses {
+            all.extend(
+                ShardClient::connect(address, Patience::default()).await.unwrap().status().await.unwrap(),
+            );
+        }
+        all
+    }
+
+    /// Waits until `reached` says so of the run's state; a minute is far more than any test here needs.
+    pub async fn until(&self, reached: impl Fn(&RunStatus) -> bool) -> RunStatus {
+        for _ in 0..6000 {
+            let status = self.status();
+            if reached(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the run never came so far: {:?}", self.status());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn bind(address: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+fn host(first: u32, shards: u32, total: u32, snapshots: PathBuf) -> Arc<ShardHost> {
+    let shards =
+        (first..first + shards).map(|number| Shard::empty(number, total, 1, Isa::detect())).collect();
+    Arc::new(ShardHost::new(first, shards, snapshots))
+}
+
+fn serve(
+    listener: TcpListener,
+    coordinator: Option<Arc<Coordinator>>,
+    host: Arc<ShardHost>,
+) -> JoinHandle<()> {
+    let coordinator = coordinator.map(|coordinator| coordinator as Arc<dyn protocol::Coordinator>);
+    tokio::spawn(async move {
+        protocol::serve(listener, coordinator, Some(host), std::future::pending()).await.unwrap();
+    })
+}
+
+/// The recipe `quick`, small enough for a test: the narrowest network on the smallest images, no ramp, no stairs.
+pub fn small(images: u64) -> RunConfiguration {
+    let mut configuration = recipe("quick").unwrap();
+    configuration.network.input_size = 32;
+    configuration.network.width = 0.05;
+    configuration.optimisation.ramp = 0.0;
+    configuration.optimisation.stair_factor = 1.0;
+    configuration.run.images = Some(images);
+    configuration.run.batch = 16;
+    configuration.run.lease_batches = 2;
+    configuration.run.evaluate_epochs = 1e6;
+    configuration
+}

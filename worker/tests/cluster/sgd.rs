@@ -1,0 +1,237 @@
+//! Ten steps of one worker through a server follow `torch.optim.SGD` in float64.
+//!
+//! The golden file, the script that made it and its reader are those of the network's own test of the same ten steps.
+
+use std::sync::{Arc, Mutex};
+
+use configuration::{Exit, RunConfiguration};
+use dataset::{LoaderRange, Minibatch, Split};
+use kernels::{Isa, Pool};
+use ndarray::{Array2, ArrayView4};
+use network::{Engine, GoogLeNet, Losses};
+use parameters::Layout;
+use parameters::checkpoint::Checkpoint;
+use protocol::{
+    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, Evaluation, JoinReply,
+    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, ShardClient, Wire,
+};
+use tokio::sync::mpsc;
+use worker::actor::Place;
+use worker::replica::{self, ReplicaOptions};
+use worker::workload::{Model, Samples, Workload};
+use worker::{FetchOptions, fetch};
+
+use crate::golden::TenSteps;
+use crate::server::{Server, small};
+
+const STEPS: u64 = 10;
+
+/// The golden file's network and minibatches; notes each step's loss.
+struct GoldenWork {
+    network: Arc<GoogLeNet>,
+    losses: Arc<Mutex<Vec<f32>>>,
+}
+
+struct Noting {
+    engine: Engine,
+    losses: Arc<Mutex<Vec<f32>>>,
+}
+
+#[derive(Default)]
+struct Minibatches {
+    step: u64,
+    requested: u64,
+}
+
+impl Workload for GoldenWork {
+    type Model = Noting;
+    type Samples = Minibatches;
+
+    fn data(&self) -> DataDescription {
+        data()
+    }
+
+    fn model(&self, _: &RunConfiguration) -> anyhow::Result<Noting> {
+        let pool = Arc::new(Pool::new(2)?);
+        let engine = Engine::new(self.network.clone(), TenSteps::BATCH, Isa::detect(), pool);
+        Ok(Noting { engine, losses: self.losses.clone() })
+    }
+
+    fn samples(&self, _: &RunConfiguration) -> Minibatches {
+        Minibatches::default()
+    }
+
+    fn keep(&self, _: &RunConfiguration, _: &Layout, _: &[f32], _: &Evaluation) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+impl Samples for Minibatches {
+    fn request(&mut self, range: LoaderRange) {
+        assert_eq!((range.split, range.epoch), (Split::Train, 0));
+        self.requested += (range.end - range.start) / TenSteps::BATCH as u64;
+    }
+
+    fn next(&mut self) -> Option<Minibatch> {
+        self.requested = self.requested.checked_sub(1)?;
+        self.step += 1;
+        let (images, labels) = TenSteps::minibatch(self.step);
+        let samples = (0..TenSteps::BATCH as u32).collect();
+        Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions: TenSteps::BATCH as u64 })
+    }
+}
+
+impl Model for Noting {
+    fn layout(&self) -> &Layout {
+        self.engine.network().layout()
+    }
+
+    fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        self.engine.load_tensor(tensor, values);
+    }
+
+    fn train(
+        &mut self,
+        minibatch: &Minibatch,
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut dyn FnMut(usize, &[f32]),
+    ) -> Losses {
+        let losses = self.engine.train(minibatch.images.view(), &minibatch.labels, dropout, gradients, ready);
+        self.losses.lock().unwrap().push(losses.total);
+        losses
+    }
+
+    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        self.engine.logits(images)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_steps_of_one_worker_follow_torch() {
+    let golden = TenSteps::read();
+    let network = Arc::new(GoogLeNet::new(&TenSteps::architecture()).unwrap());
+    let server = Server::start(configuration(), 2, 1).await;
+    start_from(&golden.parameters(&network), network.layout(), &server).await;
+
+    let losses = Arc::new(Mutex::new(Vec::new()));
+    let work = GoldenWork { network: network.clone(), losses: losses.clone() };
+    let options = ReplicaOptions {
+        coordinator: server.address.clone(),
+        name: "golden".into(),
+        patience: Patience::default(),
+        place: Place::Thread,
+    };
+    assert_eq!(replica::run(&work, &options, std::future::pending()).await.unwrap(), Exit::Done);
+
+    let losses = losses.lock().unwrap().clone();
+    assert_eq!(losses.len() as u64, STEPS);
+    let mut worst: f64 = 0.0;
+    for ((step, &found), &expected) in (1..).zip(&losses).zip(&golden.losses) {
+        let distance = (f64::from(found) - expected).abs() / expected;
+        assert!(distance <= 1e-3, "step {step}: expected {expected}, found {found}");
+        worst = worst.max(distance);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("end.safetensors");
+    let (coordinator, patience) = (server.address.clone(), Patience::default());
+    fetch(FetchOptions { coordinator, output: output.clone(), last_iterate: true, patience }).await.unwrap();
+    let end = Checkpoint::read(&output).unwrap().to_flat(network.layout()).unwrap();
+    let farthest = golden.farthest(&network, &end);
+    assert!(farthest.1 <= 1e-4, "{farthest:?}");
+    println!("losses within {worst:.1e}, tensors within {farthest:?}");
+}
+
+fn configuration() -> RunConfiguration {
+    let mut configuration = small(STEPS * TenSteps::BATCH as u64);
+    configuration.run.batch = TenSteps::BATCH;
+    configuration.optimisation.learning_rate = f64::from(TenSteps::RATE);
+    configuration.optimisation.momentum = f64::from(TenSteps::MOMENTUM);
+    configuration.optimisation.weight_decay = f64::from(TenSteps::DECAY);
+    configuration
+}
+
+fn data() -> DataDescription {
+    let classes = (0..TenSteps::architecture().classes).map(|class| class.to_string()).collect();
+    let images = STEPS * TenSteps::BATCH as u64;
+    DataDescription { images, validation: 0, hash: "golden".into(), classes }
+}
+
+/// Brings the shards' parameters, which were drawn from the run's seed, to `target`, with velocity zero: the first push
+/// moves them there, the second takes back what the first left in the velocity.
+async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
+    let coordinator = CoordinatorClient::connect(&server.address, Patience::default()).await.unwrap();
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "start".into(), data: data() };
+    let joined = coordinator.join(request).await.unwrap();
+    let owners = parameters::assign(layout, joined.shards.len());
+    let initial = layout.initial(joined.plan.seed);
+    let velocity: Vec<f32> =
+        initial.iter().zip(target).map(|(from, to)| (from - to) / TenSteps::RATE).collect();
+    for step in [1, 2] {
+        for (shard, address) in (0..).zip(&joined.shards) {
+            let client = ShardClient::connect(address, Patience::default()).await.unwrap();
+            if step == 1 {
+                let request = AdoptRequest { shard, layout: layout.clone(), plan: joined.plan.clone() };
+                client.adopt(request).await.unwrap();
+            }
+            let (pushes, to_push) = mpsc::channel(1);
+            let (replies, mut replied) = mpsc::channel::<PushReply>(1);
+            let send = async {
+                let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == shard);
+                for block in own {
+                    let decay = TenSteps::DECAY * layout.tensors()[block.tensor].decay_multiplier;
+                    let gradient = block.range.clone().map(|value| match step {
+                        1 => velocity[value] - decay * initial[value],
+                        _ => -TenSteps::MOMENTUM * velocity[value] - decay * target[value],
+                    });
+                    let gradient = gradient.collect();
+                    pushes.send(push(&joined, shard, step, block.index, gradient)).await.unwrap();
+                }
+                drop(pushes);
+            };
+            let count = async {
+                while let Some(reply) = replied.recv().await {
+                    assert!(reply.outcome.is_ok(), "{reply:?}");
+                }
+            };
+            let (pushed, (), ()) = tokio::join!(client.push(Wire::F32, to_push, replies), send, count);
+            pushed.unwrap();
+        }
+    }
+    let far = fetched(&joined, layout, &owners)
+        .await
+        .iter()
+        .zip(target)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(far < 1e-6, "the shards start {far} from the golden parameters");
+    let farewell = protocol::Report {
+        member: joined.member,
+        progress: Vec::new(),
+        metrics: protocol::StepMetrics::default(),
+        evaluation: None,
+        leaving: true,
+    };
+    coordinator.report(farewell).await.unwrap();
+}
+
+fn push(joined: &JoinReply, shard: u32, step: u64, block: u32, gradient: Vec<f32>) -> BlockPush {
+    BlockPush { shard, member: joined.member, step, block, version: Default::default(), samples: 1, gradient }
+}
+
+async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32> {
+    let mut flat = vec![0.0; layout.len()];
+    for (shard, address) in (0..).zip(&joined.shards) {
+        let client = ShardClient::connect(address, Patience::default()).await.unwrap();
+        let own = (0..owners.len() as u32).filter(|&block| owners[block as usize] == shard).collect();
+        let (values, mut received) = mpsc::channel::<BlockValues>(1);
+        let take = async {
+            while let Some(block) = received.recv().await {
+                flat[layout.blocks()[block.block as usize].range.clone()].copy_from_slice(&block.values);
+            }
+        };
+        let (done, ()) = tokio::join!(client.fetch(Wire::F32, shard, own, Kind::Parameters, values), take);
+        done.unwrap();
+    }
+    flat
+}

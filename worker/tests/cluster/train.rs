@@ -1,0 +1,178 @@
+//! `worker train` as it is: GoogLeNet, narrow and small, on the drawn set, against a server in this process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::server::{Server, small};
+use configuration::{Exit, RunFlags};
+use parameters::checkpoint::Checkpoint;
+use protocol::{Patience, RunStatus};
+use worker::{Data, FetchOptions, TrainOptions, exit_of, fetch, train};
+
+const DATA: Data = Data::Drawn { images: 480, validation: 60 };
+
+fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
+    TrainOptions {
+        coordinator: server.address.clone(),
+        data: DATA,
+        flags: RunFlags::default(),
+        threads: Some(1),
+        loader_threads: 1,
+        isa: None,
+        output: output.map(Path::to_path_buf),
+        patience: Patience::default(),
+    }
+}
+
+async fn to_its_end(options: TrainOptions) -> anyhow::Result<Exit> {
+    train(options, std::future::pending()).await
+}
+
+fn latest_loss(status: &RunStatus) -> Option<f64> {
+    status.latest.as_ref().map(|line| line.loss)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() {
+    let mut configuration = small(4 * 480);
+    configuration.optimisation.learning_rate = 0.01;
+    configuration.run.evaluate_epochs = 2.0;
+    let server = Server::start(configuration, 2, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    let workers = [(), ()].map(|()| tokio::spawn(to_its_end(options(&server, Some(&output)))));
+    for worker in workers {
+        assert_eq!(worker.await.unwrap().unwrap(), Exit::Done);
+    }
+    let status = server.status();
+    assert_eq!((status.state.as_str(), status.samples), ("finished", 1920));
+    let chance = 10f64.ln();
+    let loss = latest_loss(&status).unwrap();
+    assert!(loss < chance - 0.1, "the loss at the end is {loss}, at the start {chance}");
+    assert!(status.evaluations.len() >= 2, "one on the way and the last: {:?}", status.evaluations);
+    let last = status.evaluations.last().unwrap();
+    assert_eq!((last.images, last.samples), (60, 1920));
+    assert!(last.average.top5 >= last.average.top1 && last.average.loss.is_finite(), "{last:?}");
+
+    let model = Checkpoint::read(&output.join("model.safetensors")).unwrap();
+    let layout = status.layout.clone().unwrap();
+    assert_eq!(model.to_flat(&layout).unwrap().len(), layout.len());
+    assert_eq!(model.metadata["input_size"], "32");
+    let classes: Vec<String> = serde_json::from_str(&model.metadata["classes"]).unwrap();
+    assert_eq!(classes, status.classes);
+    assert!(model.metadata["evaluation"].contains("\"top1\""));
+
+    // From anywhere, the same: the average does not move any more.
+    let fetched = folder.path().join("fetched.safetensors");
+    let mut from = FetchOptions {
+        coordinator: server.address.clone(),
+        output: fetched.clone(),
+        last_iterate: false,
+        patience: Patience::default(),
+    };
+    fetch(from.clone()).await.unwrap();
+    let average = Checkpoint::read(&fetched).unwrap();
+    assert!(average == model, "the fetched file is the one that the last evaluation left");
+    from.last_iterate = true;
+    fetch(from).await.unwrap();
+    let last = Checkpoint::read(&fetched).unwrap();
+    assert_eq!(last.metadata["parameters"], "last iterate");
+    assert!(last.tensors != model.tensors);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
+    let server = Server::start(small(100_000), 1, 1).await;
+    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
+    server.until(|status| status.samples > 0).await;
+    let flags = RunFlags { width: Some(0.25), ..RunFlags::default() };
+    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("tensor 0: expected conv1/7x7_s2/weights [8, 3, 7, 7]"), "{text}");
+    assert!(text.contains("found conv1/7x7_s2/weights [16, 3, 7, 7]"), "{text}");
+    assert_eq!(exit_of(&error), Exit::BadInput);
+    leave.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_other_data_or_another_seed_is_refused_with_both_values() {
+    let server = Server::start(small(100_000), 1, 1).await;
+    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
+    server.until(|status| status.samples > 0).await;
+    let data = Data::Drawn { images: 470, validation: 60 };
+    let error = to_its_end(TrainOptions { data, ..options(&server, None) }).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("training images: expected 480, found 470"), "{text}");
+    assert_eq!(exit_of(&error), Exit::BadInput);
+    let flags = RunFlags { seed: Some(7), ..RunFlags::default() };
+    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("run.seed: the run has 1, this worker was asked for 7"), "{text}");
+    leave.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn divergence_ends_the_run_and_says_which_rate_to_try() {
+    let mut configuration = small(100_000);
+    configuration.optimisation.learning_rate = 10.0;
+    let server = Server::start(configuration, 1, 1).await;
+    assert_eq!(to_its_end(options(&server, None)).await.unwrap(), Exit::Diverged);
+    let status = server.status();
+    assert_eq!(status.state, "diverged");
+    assert!(status.detail.contains("at learning rate 10: "), "{}", status.detail);
+    assert!(status.detail.contains("try --learning-rate 5"), "{}", status.detail);
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_waited_for_and_then_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let coordinator = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let patience = Patience { give_up_after: Duration::from_secs(1), ..Patience::default() };
+    let options = TrainOptions {
+        coordinator: coordinator.clone(),
+        data: DATA,
+        flags: RunFlags::default(),
+        threads: Some(1),
+        loader_threads: 1,
+        isa: None,
+        output: None,
+        patience,
+    };
+    let start = std::time::Instant::now();
+    let error = to_its_end(options).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains(&format!("cannot reach {coordinator}: tried for 1 s")), "{text}");
+    assert!(text.contains("check that the server runs there"), "{text}");
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(exit_of(&error), Exit::BadInput);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_may_start_before_its_server() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
+    let early = TrainOptions {
+        coordinator: address.clone(),
+        data: DATA,
+        flags: RunFlags::default(),
+        threads: Some(1),
+        loader_threads: 1,
+        isa: None,
+        output: None,
+        patience: Patience::default(),
+    };
+    let early = tokio::spawn(train(early, async { drop(leaving.await) }));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let server = Server::start_at(&address, small(100_000), 1, 1).await;
+    server.until(|status| status.samples > 0).await;
+    leave.send(()).unwrap();
+    assert_eq!(early.await.unwrap().unwrap(), Exit::Done);
+    assert_eq!(server.status().workers, 0);
+}
