@@ -5,9 +5,9 @@
 //! than 1x1 read a zero-padded copy of it. Each output value is summed by one tile in the same order however the work
 //! is cut, so results do not depend on the number of threads.
 
+use super::band::{Band, panel};
 use super::pack::part;
 use super::padded::Padded;
-use super::tile::{Sums, multiply};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, Shape};
@@ -25,6 +25,8 @@ const TASKS_PER_THREAD: usize = 4;
 pub(super) struct Direct<'a> {
     pub(super) kernel: usize,
     pub(super) input: Map<'a>,
+    /// Channels of each input block.
+    pub(super) depths: &'a [usize],
     pub(super) packed: &'a [f32],
     /// Panels that `packed` is cut into.
     pub(super) panels: usize,
@@ -87,21 +89,6 @@ struct Task<'a> {
     scratch: &'a mut [f32],
 }
 
-/// Where a band's input lies, and where its pixels are in it.
-struct Band {
-    start: *const f32,
-    /// Floats from one block, row of the input to the next.
-    plane: usize,
-    row: usize,
-    /// Pixels of a row.
-    width: usize,
-    /// Input blocks.
-    blocks: usize,
-    kernel: usize,
-    relu: bool,
-    accumulate: bool,
-}
-
 impl Kernel for Task<'_> {
     type Output = ();
 
@@ -137,138 +124,28 @@ impl Kernel for Task<'_> {
             plane: layout.plane,
             row: layout.row,
             width,
-            blocks: input.count,
-            kernel: conv.kernel,
+            pixel: LANES,
+            taps: [conv.kernel; 2],
+            tap: [layout.row, LANES],
+            depths: conv.depths,
+            rows: LANES,
+            flat: conv.kernel == 1,
             relu: conv.relu,
             accumulate: conv.accumulate,
         };
         let per_block = input.count * conv.kernel * conv.kernel * LANES * LANES;
-        for panel in panels {
-            let columns = part(panel, conv.panels, conv.output_blocks.len());
+        for index in panels {
+            let columns = part(index, conv.panels, conv.output_blocks.len());
             let packed = &conv.packed[columns.start * per_block..][..columns.len() * per_block];
-            let mut bias = [0.0; 4 * LANES];
-            let known = conv.bias.get(columns.start * LANES..).unwrap_or(&[]);
-            let known = &known[..known.len().min(columns.len() * LANES)];
-            bias[..known.len()].copy_from_slice(known);
             let first = conv.output_blocks.start + columns.start;
             let output = |column: usize| {
                 let offset =
                     (image * shape.blocks + first + column) * shape.plane() + rows.start * width * LANES;
                 // SAFETY: this task alone writes these rows of this block.
-                unsafe { conv.output.part(offset, rows.len() * width * LANES) }.as_mut_ptr()
+                unsafe { conv.output.part(offset, rows.len() * width * LANES) }
             };
-            let (pixels, w, bias) = (rows.len() * width, packed.as_ptr(), bias.as_ptr());
-            // SAFETY: of the input, `blocks` planes of the band's rows and halo were asserted; `packed` has the
-            // panel's weights, `bias` 64 floats, and each output pointer the band's pixels.
-            unsafe {
-                match columns.len() {
-                    1 => panel_of(simd, &band, w, bias, [output(0)], pixels),
-                    2 if const { S::PANEL >= 2 } => {
-                        panel_of(simd, &band, w, bias, [output(0), output(1)], pixels)
-                    }
-                    3 if const { S::PANEL >= 3 } => {
-                        panel_of(simd, &band, w, bias, [output(0), output(1), output(2)], pixels)
-                    }
-                    other => unreachable!("a panel of {other} blocks"),
-                }
-            }
-        }
-    }
-}
-
-/// All pixels of a band times one panel.
-///
-/// # Safety
-/// As [`tile`], for all `pixels` pixels.
-#[inline(always)]
-unsafe fn panel_of<S: Simd, const COLUMNS: usize>(
-    simd: S,
-    band: &Band,
-    w: *const f32,
-    bias: *const f32,
-    output: [*mut f32; COLUMNS],
-    pixels: usize,
-) {
-    // Without padding the pixels of a band are one long row.
-    let span = if S::SCATTERED || band.kernel == 1 { pixels } else { band.width };
-    let tiles = span.div_ceil(S::PIXELS[COLUMNS]);
-    for start in (0..pixels).step_by(span) {
-        for index in 0..tiles {
-            let pixels = part(index, tiles, span);
-            let first = start + pixels.start;
-            macro_rules! widths {
-                ($($n:literal)*) => {
-                    match pixels.len() {
-                        // SAFETY: the tile's pixels are among the band's (caller).
-                        $($n if const { $n <= S::PIXELS[COLUMNS] } => unsafe {
-                            tile::<S, $n, COLUMNS>(simd, band, w, bias, output, first)
-                        })*
-                        other => unreachable!("a tile of {other} pixels"),
-                    }
-                };
-            }
-            widths!(1 2 3 4 5 6 7 8 9)
-        }
-    }
-}
-
-/// `PIXELS` pixels from `first` on times one panel.
-///
-/// # Safety
-/// `band` must describe readable memory that has these pixels and what lies around them in all its blocks, `w` the
-/// packed panel, `bias` 16 floats per column; each output must be valid for 16 floats at each of the pixels.
-#[inline(always)]
-unsafe fn tile<S: Simd, const PIXELS: usize, const COLUMNS: usize>(
-    simd: S,
-    band: &Band,
-    w: *const f32,
-    bias: *const f32,
-    output: [*mut f32; COLUMNS],
-    first: usize,
-) {
-    // Where the pixels are, from the first; constants where they lie side by side.
-    let place = |pixel: usize| pixel / band.width * band.row + pixel % band.width * LANES;
-    let mut offsets = [0; PIXELS];
-    for (i, offset) in offsets.iter_mut().enumerate() {
-        *offset = if S::SCATTERED { place(first + i) - place(first) } else { i * LANES };
-    }
-    // SAFETY: everything below stays inside of what the caller promised.
-    unsafe {
-        let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
-        for j in 0..COLUMNS {
-            let bias = simd.load(bias.add(j * LANES));
-            for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(PIXELS)) {
-                row[j] = if band.accumulate { simd.load(output[j].add((first + i) * LANES)) } else { bias };
-            }
-        }
-        let mut w = w;
-        let mut x = band.start.add(place(first));
-        for _ in 0..band.blocks {
-            if band.kernel == 1 {
-                // The next block is a plane away, which the hardware does not foresee.
-                for offset in offsets {
-                    simd.prefetch(x.wrapping_add(band.plane + offset));
-                }
-            }
-            for ky in 0..band.kernel {
-                for kx in 0..band.kernel {
-                    let x = x.add(ky * band.row + kx * LANES);
-                    multiply::<S, PIXELS, COLUMNS, LANES>(
-                        simd,
-                        &mut sums,
-                        offsets.map(|offset| x.add(offset)),
-                        w,
-                    );
-                    w = w.add(LANES * COLUMNS * LANES);
-                }
-            }
-            x = x.wrapping_add(band.plane);
-        }
-        for j in 0..COLUMNS {
-            for (i, row) in sums.iter().enumerate().take(simd.unrolled(PIXELS)) {
-                let value = if band.relu { simd.max(row[j], simd.zero()) } else { row[j] };
-                simd.store(output[j].add((first + i) * LANES), value);
-            }
+            // SAFETY: the input has all planes with the band's rows and their surroundings, as asserted.
+            unsafe { panel(simd, &band, packed, conv.bias, columns, output) }
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::pack::part;
 use super::padded::Padded;
-use super::tile::{Sums, outer};
+use super::rows::{Lines, Rows};
 use super::{Channels, Convolution, block_channels};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -32,10 +32,8 @@ struct Plan {
     rows: usize,
     /// One block of the padded copy of a chunk's image.
     padded: Padded,
-    /// Input blocks that a task has at most, and how many parts they make.
-    input_blocks: usize,
+    /// Parts that the input and the output blocks are cut into.
     input_groups: usize,
-    /// Parts that the output blocks are cut into.
     output_groups: usize,
     /// Floats of scratch of each thread: padded copy, partial sums.
     copy: usize,
@@ -62,7 +60,6 @@ impl Plan {
             images,
             rows,
             padded,
-            input_blocks,
             input_groups,
             output_groups,
             copy: if taps == 1 { 0 } else { images * padded.plane },
@@ -139,19 +136,6 @@ struct Task<'a> {
     sums: &'a mut [f32],
 }
 
-/// The pixels of a chunk as the tiles walk over them: lines of neighbours.
-#[derive(Clone, Copy)]
-struct Lines {
-    images: usize,
-    lines: usize,
-    pixels: usize,
-    /// Floats from one image, line to the next in the input and in the output gradient.
-    input_image: usize,
-    input_line: usize,
-    output_image: usize,
-    output_line: usize,
-}
-
 impl Kernel for Task<'_> {
     type Output = ();
 
@@ -188,6 +172,7 @@ impl Task<'_> {
             pixels,
             input_image: self.input.shape.blocks * self.input.shape.plane(),
             input_line: 0,
+            input_pixel: LANES,
             output_image: output.shape.blocks * output.shape.plane(),
             output_line: 0,
         };
@@ -227,29 +212,16 @@ impl Task<'_> {
                 + (lines.pixels + 2 * pad) * LANES;
             assert!(reach <= x.len(), "input of a chunk");
             let (blocks, tap_rows) = (self.output_blocks.clone(), kernel * kernel * channels);
-            let rows_of_block = Rows { channels, kernel, line: plan.padded.row };
+            let rows_of_block = Rows { kernel, inner: channels, tap: LANES, line: plan.padded.row };
             for panel in blocks.clone().step_by(S::PANEL) {
                 let columns = S::PANEL.min(blocks.end - panel);
                 let (partial, rest) = sums.split_at_mut(columns * tap_rows * LANES);
                 sums = rest;
                 let y = |column: usize| {
-                    let start = output.offset(images.start, panel + column) + rows.start * width * LANES;
-                    let reach = (lines.images - 1) * lines.output_image + pixels * LANES;
-                    output.data[start..][..reach].as_ptr()
+                    &output.data[output.offset(images.start, panel + column) + rows.start * width * LANES..]
                 };
-                // SAFETY: that the lines lie inside of input and output gradient is asserted above.
-                unsafe {
-                    match columns {
-                        1 => rows_of_block.panel(simd, lines, x.as_ptr(), [y(0)], partial),
-                        2 if const { S::PANEL >= 2 } => {
-                            rows_of_block.panel(simd, lines, x.as_ptr(), [y(0), y(1)], partial)
-                        }
-                        3 if const { S::PANEL >= 3 } => {
-                            rows_of_block.panel(simd, lines, x.as_ptr(), [y(0), y(1), y(2)], partial)
-                        }
-                        other => unreachable!("a panel of {other} blocks"),
-                    }
-                }
+                // SAFETY: that `x` has the lines and what lies around them is asserted above.
+                unsafe { rows_of_block.panel(simd, lines, x, columns, y, partial) }
             }
         }
     }
@@ -280,90 +252,6 @@ impl Task<'_> {
                         }
                     }
                 }
-            }
-        }
-    }
-}
-
-/// The rows of the product for one input block: `[tap][channel]`.
-#[derive(Clone, Copy)]
-struct Rows {
-    channels: usize,
-    kernel: usize,
-    /// Floats from one row of input pixels to the next.
-    line: usize,
-}
-
-impl Rows {
-    /// All rows times one panel, added to `partial`, which is `[column][row][16]`.
-    ///
-    /// # Safety
-    /// `x` and each `y` must be valid for reading at all pixels of `lines` (of `x`, and around them).
-    #[inline(always)]
-    unsafe fn panel<S: Simd, const COLUMNS: usize>(
-        self,
-        simd: S,
-        lines: Lines,
-        x: *const f32,
-        y: [*const f32; COLUMNS],
-        partial: &mut [f32],
-    ) {
-        let rows = self.kernel * self.kernel * self.channels;
-        assert_eq!(partial.len(), COLUMNS * rows * LANES);
-        let tiles = rows.div_ceil(S::ROWS);
-        for tile in 0..tiles {
-            let tile = part(tile, tiles, rows);
-            macro_rules! heights {
-                ($($n:literal)*) => {
-                    match tile.len() {
-                        // SAFETY: the caller's promise.
-                        $($n if const { $n <= S::ROWS } => unsafe {
-                            self.tile::<S, $n, COLUMNS>(simd, lines, x, y, tile.start, partial)
-                        })*
-                        other => unreachable!("a tile of {other} rows"),
-                    }
-                };
-            }
-            heights!(1 2 3 4 5 6 7 8)
-        }
-    }
-
-    /// Rows from `first` on times one panel.
-    ///
-    /// # Safety
-    /// As [`Rows::panel`].
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
-        self,
-        simd: S,
-        lines: Lines,
-        x: *const f32,
-        y: [*const f32; COLUMNS],
-        first: usize,
-        partial: &mut [f32],
-    ) {
-        let mut offsets = [0; ROWS];
-        for (i, offset) in offsets.iter_mut().enumerate() {
-            let (tap, channel) = ((first + i) / self.channels, (first + i) % self.channels);
-            *offset = tap / self.kernel * self.line + tap % self.kernel * LANES + channel;
-        }
-        let mut sums: Sums<S, ROWS, COLUMNS> = [[simd.zero(); COLUMNS]; ROWS];
-        for image in 0..lines.images {
-            for line in 0..lines.lines {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let x = x.add(image * lines.input_image + line * lines.input_line);
-                    let y = y.map(|y| y.add(image * lines.output_image + line * lines.output_line));
-                    let x = offsets.map(|offset| x.add(offset));
-                    outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, LANES, y, lines.pixels);
-                }
-            }
-        }
-        let rows = partial.len() / COLUMNS / LANES;
-        for j in 0..COLUMNS {
-            let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
-            for (sum, to) in sums.iter().zip(partial.chunks_exact_mut(LANES)).take(simd.unrolled(ROWS)) {
-                simd.write(to, simd.add(simd.read(to), sum[j]));
             }
         }
     }

@@ -3,11 +3,13 @@
 //! [`Convolution`] is every convolution of the network but the first (stride 1, output as large as input), [`Stem`] the
 //! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
 
+mod band;
 mod direct;
 mod gradient;
 mod pack;
 mod padded;
 mod reference;
+mod rows;
 mod stem;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,11 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
         first += segment;
     }
     result
+}
+
+/// How many channels each of those blocks has.
+fn depths(segments: &[usize]) -> Vec<usize> {
+    block_channels(segments).iter().map(|channels| channels.count).collect()
 }
 
 impl Convolution {
@@ -141,6 +148,7 @@ impl Convolution {
         let direct = Direct {
             kernel: self.kernel,
             input,
+            depths: &depths(&self.input_channels),
             packed,
             panels: output.count.div_ceil(panel_width(isa)),
             bias,
@@ -175,6 +183,7 @@ impl Convolution {
         let direct = Direct {
             kernel: self.kernel,
             input: output_gradient,
+            depths: &depths(&[self.output_channels]),
             packed: packed_backward,
             panels: input_gradient.count.div_ceil(panel_width(isa)),
             bias: &[],

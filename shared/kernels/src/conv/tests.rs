@@ -203,6 +203,94 @@ fn check_backward_weights(case: &Case) {
     }
 }
 
+#[derive(Clone, Debug)]
+struct StemCase {
+    stem: Stem,
+    batch: usize,
+    height: usize,
+    width: usize,
+}
+
+fn stem_cases() -> impl Strategy<Value = StemCase> {
+    let kernel = prop_oneof![Just(1usize), Just(2usize), Just(3usize), Just(5usize), Just(7usize)];
+    let stem = (1usize..=4, channels(), kernel, 1usize..=3, 0usize..=3).prop_map(
+        |(input_channels, output_channels, kernel, stride, padding)| Stem {
+            input_channels,
+            output_channels,
+            kernel,
+            stride,
+            padding,
+        },
+    );
+    // Outputs around the tiles with a stride of two.
+    let side = prop_oneof![0usize..=10, 11usize..=19, 26usize..=31];
+    (stem, 0usize..=2, side.clone(), side).prop_map(|(stem, batch, height, width)| StemCase {
+        stem,
+        batch,
+        height,
+        width,
+    })
+}
+
+fn check_stem(case: &StemCase, relu: bool) {
+    let StemCase { stem, batch, height, width } = case.clone();
+    let pool = one_thread();
+    let shape = Shape {
+        batch,
+        blocks: blocks(stem.output_channels) + 2,
+        height: stem.output_size(height),
+        width: stem.output_size(width),
+    };
+    let blocked = Case {
+        batch,
+        segments: vec![],
+        outputs: stem.output_channels,
+        kernel: stem.kernel,
+        height: shape.height,
+        width: shape.width,
+    };
+    let input = random(batch * stem.input_channels * height * width, 1);
+    let (weights, bias) = (random(stem.weights_len(), 2), random(stem.output_channels, 3));
+    let gradient = blocked.values(&[stem.output_channels], 4);
+    let run = |isa: Isa| {
+        let mut packed = Guarded::new(stem.packed_len(), 7.0);
+        stem.pack_forward(isa, &pool, &weights, packed.values());
+        packed.check("pack_forward of the stem");
+        let mut scratch = Guarded::new(stem.scratch_len(isa, &pool, height, width), f32::NAN);
+        let mut output = Guarded::new(shape.len(), 5.0);
+        let to = inner_mut(shape, output.values());
+        let packed = packed.values();
+        stem.forward(isa, &pool, batch, &input, height, width, packed, &bias, relu, to, scratch.values());
+        scratch.values().fill(f32::NAN);
+        let mut weight_gradient = Guarded::new(stem.weights_len(), 5.0);
+        let mut bias_gradient = Guarded::new(stem.output_channels, 5.0);
+        let (dw, db) = (weight_gradient.values(), bias_gradient.values());
+        let dy = inner(shape, &gradient);
+        stem.backward_weights(isa, &pool, batch, &input, height, width, dy, dw, db, scratch.values());
+        scratch.check("scratch of the stem");
+        weight_gradient.check("weight gradient of the stem");
+        bias_gradient.check("bias gradient of the stem");
+        (output, weight_gradient, bias_gradient)
+    };
+    let (mut output, mut weight_gradient, mut bias_gradient) = run(Isa::scalar());
+    for isa in vector_isas() {
+        let name = format!("stem {} of {case:?}", isa.name());
+        let (mut found, mut found_weights, mut found_bias) = run(isa);
+        let floor = blocked.floor(stem.weights_len() / stem.output_channels);
+        compare(&name, &blocked, shape, &mut found, output.values(), 5.0, floor);
+        let floor = blocked.floor(batch * shape.pixels());
+        let gradient = format!("weight gradient, {name}");
+        assert_close(&gradient, found_weights.values(), weight_gradient.values(), TOLERANCE, floor);
+        assert_close(
+            &format!("bias gradient, {name}"),
+            found_bias.values(),
+            bias_gradient.values(),
+            TOLERANCE,
+            floor,
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -219,6 +307,11 @@ proptest! {
     #[test]
     fn backward_weights_is_as_the_reference(case in cases()) {
         check_backward_weights(&case);
+    }
+
+    #[test]
+    fn the_stem_is_as_the_reference(case in stem_cases(), relu: bool) {
+        check_stem(&case, relu);
     }
 }
 

@@ -10,25 +10,26 @@ use crate::simd::Simd;
 /// The sums of a tile.
 pub(super) type Sums<S, const ROWS: usize, const COLUMNS: usize> = [[<S as Simd>::Vector; COLUMNS]; ROWS];
 
-/// `sums[i][j] += x[i][step] * w[step][j]` for each of `STEPS` steps.
+/// `sums[i][j] += x[i][step] * w[step][j]` for each of `steps` steps.
 ///
 /// # Safety
-/// Each `x[i]` must be valid for reading `STEPS` floats, `w` for `STEPS * COLUMNS * 16`.
+/// Each `x[i]` must be valid for reading `steps` floats, `w` for `steps * COLUMNS * 16`.
 #[inline(always)]
-pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize, const STEPS: usize>(
+pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize>(
     simd: S,
     sums: &mut Sums<S, ROWS, COLUMNS>,
     x: [*const f32; ROWS],
     w: *const f32,
+    steps: usize,
 ) {
-    for step in 0..simd.unrolled(STEPS) {
+    for step in 0..simd.unrolled(steps) {
         let mut columns = [simd.zero(); COLUMNS];
         for (j, column) in columns.iter_mut().enumerate() {
-            // SAFETY: w has STEPS * COLUMNS * 16 floats (caller).
+            // SAFETY: w has steps * COLUMNS * 16 floats (caller).
             *column = unsafe { simd.load(w.add((step * COLUMNS + j) * 16)) };
         }
         for i in 0..simd.unrolled(ROWS) {
-            // SAFETY: x[i] has STEPS floats (caller).
+            // SAFETY: x[i] has steps floats (caller).
             let value = simd.splat(unsafe { *x[i].add(step) });
             for j in 0..COLUMNS {
                 sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);

@@ -1,5 +1,10 @@
 //! The network's first convolution: a planar image of few channels, large kernel, stride.
 
+mod forward;
+mod gradient;
+mod reference;
+
+use super::pack::{panel_width, part};
 use super::reference::bias_gradient_of;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
@@ -46,14 +51,36 @@ impl Stem {
     pub fn pack_forward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
-        _ = (isa, pool);
-        packed[..weights.len()].copy_from_slice(weights);
+        _ = pool;
+        if isa == Isa::scalar() {
+            packed[..weights.len()].copy_from_slice(weights);
+            return;
+        }
+        packed.fill(0.0);
+        let (taps, count, width) = (self.taps(), blocks(self.output_channels), panel_width(isa));
+        let panels = count.div_ceil(width);
+        for panel in (0..panels).map(|panel| part(panel, panels, count)) {
+            let line = panel.len() * LANES;
+            let packed = &mut packed[panel.start * taps * LANES..][..taps * line];
+            let channels = panel.start * LANES..(panel.end * LANES).min(self.output_channels);
+            for (lane, weights) in
+                weights[channels.start * taps..channels.end * taps].chunks_exact(taps).enumerate()
+            {
+                for (tap, weight) in weights.iter().enumerate() {
+                    packed[tap * line + lane] = *weight;
+                }
+            }
+        }
     }
 
     /// Values of scratch memory that the calls below need for images of this size; contents do not matter.
     pub fn scratch_len(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
-        _ = (isa, pool, height, width);
-        0
+        if isa == Isa::scalar() {
+            return 0;
+        }
+        let (forward, gradient) =
+            (forward::scratch(self, height, width), gradient::scratch(self, isa, height, width));
+        forward.max(gradient) * pool.threads()
     }
 
     /// Writes the convolution of `batch` images plus bias, cut at zero if `relu`, to `output`; the lanes that pad its
@@ -70,31 +97,18 @@ impl Stem {
         packed: &[f32],
         bias: &[f32],
         relu: bool,
-        mut output: MapMut,
+        output: MapMut,
         scratch: &mut [f32],
     ) {
         self.check_maps(batch, input, height, width, &output.as_map());
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
-        _ = (isa, pool, scratch);
-        let weights = &packed[..self.weights_len()];
-        for image in 0..batch {
-            for o in 0..output.count * LANES {
-                let columns = output.shape.width;
-                let plane = output.plane(image, o / LANES);
-                for (pixel, value) in plane.iter_mut().skip(o % LANES).step_by(LANES).enumerate() {
-                    *value = 0.0;
-                    if o < self.output_channels {
-                        let mut sum = f64::from(bias[o]);
-                        let (y, x) = (pixel / columns, pixel % columns);
-                        self.each_tap(image, height, width, y, x, |tap, position| {
-                            sum += f64::from(weights[o * self.taps() + tap]) * f64::from(input[position]);
-                        });
-                        *value = if relu { sum.max(0.0) as f32 } else { sum as f32 };
-                    }
-                }
-            }
+        if isa == Isa::scalar() {
+            let weights = &packed[..self.weights_len()];
+            return reference::forward(self, input, height, width, weights, bias, relu, output);
         }
+        let image = Image { input, height, width };
+        forward::run(self, isa, pool, image, packed, bias, relu, output, scratch);
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -115,53 +129,12 @@ impl Stem {
         self.check_maps(batch, input, height, width, &output_gradient);
         assert_eq!(weight_gradient.len(), self.weights_len(), "weight gradient of {self:?}");
         assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
-        _ = (isa, pool, scratch);
-        let mut sums = vec![0.0f64; self.weights_len()];
-        let columns = output_gradient.shape.width;
-        for image in 0..batch {
-            for o in 0..self.output_channels {
-                let plane = output_gradient.plane(image, o / LANES);
-                for (pixel, gradient) in plane.iter().skip(o % LANES).step_by(LANES).enumerate() {
-                    let (y, x) = (pixel / columns, pixel % columns);
-                    self.each_tap(image, height, width, y, x, |tap, position| {
-                        sums[o * self.taps() + tap] += f64::from(*gradient) * f64::from(input[position]);
-                    });
-                }
-            }
+        if isa == Isa::scalar() {
+            reference::backward_weights(self, input, height, width, output_gradient, weight_gradient);
+            return bias_gradient_of(output_gradient, bias_gradient);
         }
-        for (gradient, sum) in weight_gradient.iter_mut().zip(sums) {
-            *gradient = sum as f32;
-        }
-        bias_gradient_of(output_gradient, bias_gradient);
-    }
-
-    /// The taps of the output pixel `y`, `x` that read inside the image: each tap's index, and the index of what it reads.
-    fn each_tap(
-        &self,
-        image: usize,
-        height: usize,
-        width: usize,
-        y: usize,
-        x: usize,
-        mut tap: impl FnMut(usize, usize),
-    ) {
-        for c in 0..self.input_channels {
-            for ky in 0..self.kernel {
-                for kx in 0..self.kernel {
-                    let (row, column) = (y * self.stride + ky, x * self.stride + kx);
-                    let padding = self.padding;
-                    if (padding..height + padding).contains(&row)
-                        && (padding..width + padding).contains(&column)
-                    {
-                        let plane = (image * self.input_channels + c) * height;
-                        tap(
-                            (c * self.kernel + ky) * self.kernel + kx,
-                            (plane + row - padding) * width + column - padding,
-                        );
-                    }
-                }
-            }
-        }
+        let image = Image { input, height, width };
+        gradient::run(self, isa, pool, image, output_gradient, weight_gradient, bias_gradient, scratch);
     }
 
     fn check_maps(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map) {
@@ -171,5 +144,46 @@ impl Stem {
         let expected = (batch, self.output_size(height), self.output_size(width));
         let found = (output.shape.batch, output.shape.height, output.shape.width);
         assert_eq!(found, expected, "batch, height, width of the output of {self:?}");
+    }
+}
+
+/// The planar images of a minibatch.
+#[derive(Clone, Copy)]
+struct Image<'a> {
+    input: &'a [f32],
+    height: usize,
+    width: usize,
+}
+
+/// A padded copy of what some output rows read of one channel: `rows x row` floats.
+#[derive(Clone, Copy)]
+struct Planar {
+    row: usize,
+    rows: usize,
+}
+
+impl Planar {
+    fn new(stem: &Stem, output_rows: usize, output_width: usize) -> Planar {
+        let reach = |outputs: usize| (outputs - 1) * stem.stride + stem.kernel;
+        Planar { row: reach(output_width), rows: reach(output_rows) }
+    }
+
+    fn len(&self) -> usize {
+        self.row * self.rows
+    }
+
+    /// Copies channel `plane` (counted over all images) from the input of output row `first` on.
+    fn fill(&self, stem: &Stem, image: Image, plane: usize, first: usize, to: &mut [f32]) {
+        let plane = &image.input[plane * image.height * image.width..][..image.height * image.width];
+        for (row, to) in to.chunks_exact_mut(self.row).take(self.rows).enumerate() {
+            to.fill(0.0);
+            let y = (first * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < image.height);
+            if let Some(y) = y
+                && let Some(to) = to.get_mut(stem.padding..)
+            {
+                let inside = to.len().min(image.width);
+                to[..inside].copy_from_slice(&plane[y * image.width..][..inside]);
+            }
+        }
     }
 }

@@ -1,0 +1,164 @@
+//! One panel of a forward product: a band of pixels times some output blocks, summed over taps and input channels.
+
+use super::pack::part;
+use super::tile::{Sums, multiply};
+use crate::map::LANES;
+use crate::simd::Simd;
+use std::ops::Range;
+
+/// Where a band's input lies, and how pixels, taps and channels are placed in it. Distances are in floats.
+#[derive(Clone, Copy)]
+pub(super) struct Band<'a> {
+    pub(super) start: *const f32,
+    /// From one block (of the stem: channel) to the next.
+    pub(super) plane: usize,
+    /// From the input of one row of output pixels to that of the next, and of a pixel to its neighbour's.
+    pub(super) row: usize,
+    pub(super) pixel: usize,
+    /// Output pixels of a row.
+    pub(super) width: usize,
+    /// Rows and columns of taps, and the distances between them.
+    pub(super) taps: [usize; 2],
+    pub(super) tap: [usize; 2],
+    /// For each block the values that lie side by side at a tap.
+    pub(super) depths: &'a [usize],
+    /// Rows of the packed weights for each tap: the largest depth.
+    pub(super) rows: usize,
+    /// Pixels of neighbouring rows are also neighbours in the input.
+    pub(super) flat: bool,
+    pub(super) relu: bool,
+    pub(super) accumulate: bool,
+}
+
+/// All pixels of a band times the panel of output blocks `columns`: each `output` is one block's pixels of the band.
+///
+/// `bias` is that of all output channels; those past its end have none.
+///
+/// # Safety
+/// `band` must describe readable memory that has the pixels and what lies around them in all its blocks.
+#[inline(always)]
+pub(super) unsafe fn panel<'a, S: Simd>(
+    simd: S,
+    band: &Band<'_>,
+    packed: &[f32],
+    bias: &[f32],
+    columns: Range<usize>,
+    output: impl Fn(usize) -> &'a mut [f32],
+) {
+    let mut padded_bias = [0.0; 4 * LANES];
+    let bias = bias.get(columns.start * LANES..).unwrap_or(&[]);
+    let known = bias.len().min(columns.len() * LANES);
+    padded_bias[..known].copy_from_slice(&bias[..known]);
+    let depth = band.depths.len() * band.taps[0] * band.taps[1] * band.rows;
+    assert_eq!(packed.len(), depth * columns.len() * LANES, "packed weights of a panel");
+    let pixels = output(0).len() / LANES;
+    let output = |column| {
+        let output = output(column);
+        assert_eq!(output.len(), pixels * LANES, "pixels of a block");
+        output.as_mut_ptr()
+    };
+    let (w, bias) = (packed.as_ptr(), padded_bias.as_ptr());
+    // SAFETY: the input is the caller's promise; the lengths of the others are asserted.
+    unsafe {
+        match columns.len() {
+            1 => tiles(simd, band, w, bias, [output(0)], pixels),
+            2 if const { S::PANEL >= 2 } => tiles(simd, band, w, bias, [output(0), output(1)], pixels),
+            3 if const { S::PANEL >= 3 } => {
+                tiles(simd, band, w, bias, [output(0), output(1), output(2)], pixels)
+            }
+            other => unreachable!("a panel of {other} blocks"),
+        }
+    }
+}
+
+/// All tiles of a panel.
+///
+/// # Safety
+/// As [`tile`], for all `pixels` pixels.
+#[inline(always)]
+unsafe fn tiles<S: Simd, const COLUMNS: usize>(
+    simd: S,
+    band: &Band<'_>,
+    w: *const f32,
+    bias: *const f32,
+    output: [*mut f32; COLUMNS],
+    pixels: usize,
+) {
+    let span = if S::SCATTERED || band.flat { pixels } else { band.width };
+    let tiles = span.div_ceil(S::PIXELS[COLUMNS]);
+    for start in (0..pixels).step_by(span) {
+        for index in 0..tiles {
+            let pixels = part(index, tiles, span);
+            let first = start + pixels.start;
+            macro_rules! widths {
+                ($($n:literal)*) => {
+                    match pixels.len() {
+                        // SAFETY: the tile's pixels are among the band's (caller).
+                        $($n if const { $n <= S::PIXELS[COLUMNS] } => unsafe {
+                            tile::<S, $n, COLUMNS>(simd, band, w, bias, output, first)
+                        })*
+                        other => unreachable!("a tile of {other} pixels"),
+                    }
+                };
+            }
+            widths!(1 2 3 4 5 6 7 8 9)
+        }
+    }
+}
+
+/// `PIXELS` pixels from `first` on times one panel.
+///
+/// # Safety
+/// `band` must describe readable memory that has these pixels and what lies around them in all its blocks, `w` the
+/// packed panel, `bias` 16 floats per column; each output must be valid for 16 floats at each of the pixels.
+#[inline(always)]
+unsafe fn tile<S: Simd, const PIXELS: usize, const COLUMNS: usize>(
+    simd: S,
+    band: &Band<'_>,
+    w: *const f32,
+    bias: *const f32,
+    output: [*mut f32; COLUMNS],
+    first: usize,
+) {
+    // Where the pixels are, from the first; constants where they lie side by side.
+    let place = |pixel: usize| pixel / band.width * band.row + pixel % band.width * band.pixel;
+    let mut offsets = [0; PIXELS];
+    for (i, offset) in offsets.iter_mut().enumerate() {
+        *offset = if S::SCATTERED { place(first + i) - place(first) } else { i * band.pixel };
+    }
+    // SAFETY: everything below stays inside of what the caller promised.
+    unsafe {
+        let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
+        for j in 0..COLUMNS {
+            let bias = simd.load(bias.add(j * LANES));
+            for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(PIXELS)) {
+                row[j] = if band.accumulate { simd.load(output[j].add((first + i) * LANES)) } else { bias };
+            }
+        }
+        let mut w = w;
+        let mut x = band.start.add(place(first));
+        for depth in band.depths {
+            if band.flat {
+                // The next block is a plane away, which the hardware does not foresee.
+                for offset in offsets {
+                    simd.prefetch(x.wrapping_add(band.plane + offset));
+                }
+            }
+            for ky in 0..band.taps[0] {
+                for kx in 0..band.taps[1] {
+                    let x = x.add(ky * band.tap[0] + kx * band.tap[1]);
+                    let x = offsets.map(|offset| x.add(offset));
+                    multiply::<S, PIXELS, COLUMNS>(simd, &mut sums, x, w, *depth);
+                    w = w.add(band.rows * COLUMNS * LANES);
+                }
+            }
+            x = x.wrapping_add(band.plane);
+        }
+        for j in 0..COLUMNS {
+            for (i, row) in sums.iter().enumerate().take(simd.unrolled(PIXELS)) {
+                let value = if band.relu { simd.max(row[j], simd.zero()) } else { row[j] };
+                simd.store(output[j].add((first + i) * LANES), value);
+            }
+        }
+    }
+}

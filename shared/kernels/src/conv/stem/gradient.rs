@@ -1,0 +1,146 @@
+//! The stem's gradient by the weights: taps times output channels, summed over pixels.
+//!
+//! A task has the taps of one input channel and one panel of output blocks, over all images, so sums do not depend on
+//! the number of threads.
+
+use super::{Image, Planar, Stem};
+use crate::conv::pack::{panel_width, part};
+use crate::conv::rows::{Lines, Rows};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::{LANES, Map, blocks};
+use crate::pool::Pool;
+use crate::simd::{Kernel, Simd, dispatch};
+use std::ops::Range;
+
+/// Pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
+const CHUNK_PIXELS: usize = 256;
+
+/// Scratch that each thread needs: the padded copy of a channel, and partial sums of weights and bias.
+pub(super) fn scratch(stem: &Stem, isa: Isa, height: usize, width: usize) -> usize {
+    let (rows, columns) = (stem.output_size(height), stem.output_size(width));
+    if rows * columns == 0 {
+        return 0;
+    }
+    Planar::new(stem, rows, columns).len() + sums(stem, panel_width(isa))
+}
+
+fn sums(stem: &Stem, columns: usize) -> usize {
+    (stem.kernel * stem.kernel + 1) * columns * LANES
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+pub(super) fn run(
+    stem: &Stem,
+    isa: Isa,
+    pool: &Pool,
+    image: Image,
+    output_gradient: Map,
+    weight_gradient: &mut [f32],
+    bias_gradient: &mut [f32],
+    scratch: &mut [f32],
+) {
+    if output_gradient.shape.batch * output_gradient.shape.pixels() == 0 {
+        weight_gradient.fill(0.0);
+        bias_gradient.fill(0.0);
+        return;
+    }
+    let panels = output_gradient.count.div_ceil(panel_width(isa));
+    let per_thread = self::scratch(stem, isa, image.height, image.width);
+    let scratch = Disjoint::new(scratch);
+    let weight_gradient = Disjoint::new(weight_gradient);
+    let bias_gradient = Disjoint::new(bias_gradient);
+    pool.run_on_threads(stem.input_channels * panels, |thread, task| {
+        // SAFETY: `thread` is this thread's alone.
+        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+        let (channel, panel) = (task / panels, task % panels);
+        let columns = part(panel, panels, blocks(stem.output_channels));
+        dispatch(
+            isa,
+            Task { stem, image, output_gradient, channel, columns, weight_gradient, bias_gradient, scratch },
+        );
+    });
+}
+
+/// One input channel times some output blocks.
+struct Task<'a> {
+    stem: &'a Stem,
+    image: Image<'a>,
+    output_gradient: Map<'a>,
+    channel: usize,
+    columns: Range<usize>,
+    weight_gradient: Disjoint<'a, f32>,
+    bias_gradient: Disjoint<'a, f32>,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar stem has no tiles")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Task { stem, output_gradient: output, channel, ref columns, .. } = self;
+        let (height, width) = (output.shape.height, output.shape.width);
+        let layout = Planar::new(stem, height, width);
+        let (copy, rest) = self.scratch.split_at_mut(layout.len());
+        let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
+        let partial = &mut rest[..stem.kernel * stem.kernel * columns.len() * LANES];
+        bias.fill(0.0);
+        partial.fill(0.0);
+        let rows = Rows { kernel: stem.kernel, inner: 1, tap: 1, line: layout.row };
+        let chunk = (CHUNK_PIXELS / width).max(1);
+        for image in 0..output.shape.batch {
+            layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
+            for start in (0..height).step_by(chunk) {
+                let lines = Lines {
+                    images: 1,
+                    lines: chunk.min(height - start),
+                    pixels: width,
+                    input_image: 0,
+                    input_line: stem.stride * layout.row,
+                    input_pixel: stem.stride,
+                    output_image: 0,
+                    output_line: width * LANES,
+                };
+                let x = &copy[start * stem.stride * layout.row..];
+                let y = |column: usize| {
+                    &output.plane(image, columns.start + column)[start * width * LANES..]
+                        [..lines.lines * width * LANES]
+                };
+                if channel == 0 {
+                    for (column, bias) in bias.chunks_exact_mut(LANES).enumerate() {
+                        let mut sum = simd.read(bias);
+                        for pixel in y(column).chunks_exact(LANES) {
+                            sum = simd.add(sum, simd.read(pixel));
+                        }
+                        simd.write(bias, sum);
+                    }
+                }
+                // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
+                unsafe { rows.panel(simd, lines, x, columns.len(), y, partial) }
+            }
+        }
+        let taps = rows.len();
+        for (column, partial) in partial.chunks_exact(taps * LANES).enumerate() {
+            let first = (columns.start + column) * LANES;
+            let count = LANES.min(stem.output_channels - first);
+            if channel == 0 {
+                // SAFETY: only the first channel's task writes these outputs.
+                let gradient = unsafe { self.bias_gradient.part(first, count) };
+                gradient.copy_from_slice(&bias[column * LANES..][..count]);
+            }
+            for lane in 0..count {
+                let start = ((first + lane) * stem.input_channels + channel) * taps;
+                // SAFETY: only this task has this channel and these outputs.
+                let gradient = unsafe { self.weight_gradient.part(start, taps) };
+                for (gradient, sums) in gradient.iter_mut().zip(partial.chunks_exact(LANES)) {
+                    *gradient = sums[lane];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The stem as plain loops: the measure of the vector kernels, and what `Isa::scalar()` runs.
+
+use super::Stem;
+use crate::map::{LANES, Map, MapMut};
+
+#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+pub(super) fn forward(
+    stem: &Stem,
+    input: &[f32],
+    height: usize,
+    width: usize,
+    weights: &[f32],
+    bias: &[f32],
+    relu: bool,
+    mut output: MapMut,
+) {
+    let columns = output.shape.width;
+    for image in 0..output.shape.batch {
+        for o in 0..output.count * LANES {
+            let plane = output.plane(image, o / LANES);
+            for (pixel, value) in plane.iter_mut().skip(o % LANES).step_by(LANES).enumerate() {
+                *value = 0.0;
+                if o < stem.output_channels {
+                    let mut sum = f64::from(bias[o]);
+                    each_tap(
+                        stem,
+                        [image, pixel / columns, pixel % columns],
+                        height,
+                        width,
+                        |tap, position| {
+                            sum += f64::from(weights[o * stem.taps() + tap]) * f64::from(input[position]);
+                        },
+                    );
+                    *value = if relu { sum.max(0.0) as f32 } else { sum as f32 };
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn backward_weights(
+    stem: &Stem,
+    input: &[f32],
+    height: usize,
+    width: usize,
+    output_gradient: Map,
+    weight_gradient: &mut [f32],
+) {
+    let columns = output_gradient.shape.width;
+    for (o, weight_gradient) in weight_gradient.chunks_exact_mut(stem.taps()).enumerate() {
+        let mut sums = vec![0.0f64; stem.taps()];
+        for image in 0..output_gradient.shape.batch {
+            let plane = output_gradient.plane(image, o / LANES);
+            for (pixel, gradient) in plane.iter().skip(o % LANES).step_by(LANES).enumerate() {
+                each_tap(stem, [image, pixel / columns, pixel % columns], height, width, |tap, position| {
+                    sums[tap] += f64::from(*gradient) * f64::from(input[position]);
+                });
+            }
+        }
+        for (gradient, sum) in weight_gradient.iter_mut().zip(sums) {
+            *gradient = sum as f32;
+        }
+    }
+}
+
+/// The taps of an output pixel (image, row, column) that read inside the image: each tap's index, and the index of what
+/// it reads.
+fn each_tap(
+    stem: &Stem,
+    [image, y, x]: [usize; 3],
+    height: usize,
+    width: usize,
+    mut tap: impl FnMut(usize, usize),
+) {
+    let Stem { kernel, padding, .. } = *stem;
+    for c in 0..stem.input_channels {
+        for ky in 0..kernel {
+            for kx in 0..kernel {
+                let (row, column) = (y * stem.stride + ky, x * stem.stride + kx);
+                if (padding..height + padding).contains(&row) && (padding..width + padding).contains(&column)
+                {
+                    let line = (image * stem.input_channels + c) * height + row - padding;
+                    tap((c * kernel + ky) * kernel + kx, line * width + column - padding);
+                }
+            }
+        }
+    }
+}
