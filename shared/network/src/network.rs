@@ -130,7 +130,7 @@ pub struct Description {
 /// The size of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerDescription {
-    /// Caffe's name of the layer.
+    /// Caffe's name of the layer; flattening, which Caffe does without a layer, is named after what it flattens.
     pub name: String,
     /// What it computes, such as "convolution" or "max pool".
     pub kind: String,

@@ -30,7 +30,7 @@ use crate::plan::BufferIndex;
 
 /// A layer of the network.
 pub(crate) struct Layer {
-    /// Caffe's name.
+    /// Caffe's name, where it has one.
     pub name: String,
     /// Channels, height, width of the output of one image.
     pub output: [usize; 3],

@@ -19,9 +19,9 @@ import reference
 
 CLASSES, SIZE, WIDTH, BATCH, SCALE = 1000, 224, 1.0, 2, 128
 IMAGE_SEED = 1
-MOST_SEEDS = 64
+MOST_SEEDS = 256
 # A closest decision so far from a draw, in rms values of the layer, needs no better seed.
-ENOUGH = 3e-5
+ENOUGH = 1.5e-5
 
 
 def gap(x, stride):
@@ -68,7 +68,11 @@ def choose(images, shapes):
         best = (-1.0,)
         for seed in range(1, MOST_SEEDS + 1):
             weights, bias = reference.parameters(name, index, shapes[name], seed, SCALE)
-            before = reference.apply(name, x, weights.double(), bias.double())
+            weights, bias = weights.double(), bias.double()
+            # The first image alone refuses most seeds.
+            if closest(name, reference.apply(name, x[:1], weights, bias)) <= best[0]:
+                continue
+            before = reference.apply(name, x, weights, bias)
             best = max(best, (closest(name, before), seed, before), key=lambda tried: tried[0])
             if best[0] > ENOUGH:
                 break
