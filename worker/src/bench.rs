@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::Context;
+use kernels::peak::fma_peak;
 use kernels::{Buffer, Isa, Pool, Update, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
@@ -46,6 +47,8 @@ pub struct Measurement {
     pub images_per_second: f64,
     /// 10^9 floating-point operations a second: two for each multiply-add of direct convolution.
     pub gflops: f64,
+    /// What the machine can do at most: multiply-adds on registers alone, all threads, 10^9 operations a second.
+    pub fma_peak_gflops: f64,
     /// Largest resident memory of this process so far; `None` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
     /// Images of one step.
@@ -105,6 +108,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     architecture.auxiliary_heads &= !options.forward_only;
     let network = Arc::new(GoogLeNet::new(&architecture)?);
     let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
+    let fma_peak_gflops = fma_peak(isa, &pool);
     let mut bench = Bench::new(network.clone(), options, isa, pool);
     for _ in 0..WARM_UP {
         bench.step();
@@ -139,6 +143,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     Ok(Measurement {
         images_per_second: options.batch as f64 / seconds,
         gflops: operations as f64 / seconds / 1e9,
+        fma_peak_gflops,
         peak_rss_bytes: peak_rss_bytes(),
         batch: options.batch,
         threads: options.threads,
@@ -293,29 +298,32 @@ fn peak_rss_bytes() -> Option<u64> {
 }
 
 fn table(measurement: &Measurement) -> String {
+    let percent = |gflops: f64| 100.0 * gflops / measurement.fma_peak_gflops;
     let mut text = format!(
-        "{:<34} {:>11} {:>11} {:>9}  {}\n",
-        "layer", "forward ms", "backward ms", "GFLOP/s", "kernel"
+        "{:<34} {:>11} {:>11} {:>9} {:>6}  {}\n",
+        "layer", "forward ms", "backward ms", "GFLOP/s", "% peak", "kernel"
     );
-    for layer in &measurement.layers {
-        text += format!(
-            "{:<34} {:>11.2} {:>11.2} {:>9.1}  {}",
-            layer.name,
-            layer.forward_ms,
-            layer.backward_ms,
-            layer.gflops,
-            layer.kernel.as_deref().unwrap_or("")
-        )
-        .trim_end();
+    for LayerMeasurement { name, kernel, forward_ms, backward_ms, gflops } in &measurement.layers {
+        text += &format!("{name:<34} {forward_ms:>11.2} {backward_ms:>11.2}");
+        if *gflops > 0.0 {
+            text += &format!(" {gflops:>9.1} {:>6.1}", percent(*gflops));
+        }
+        if let Some(kernel) = kernel {
+            text += &format!("  {kernel}");
+        }
         text.push('\n');
     }
-    let Measurement { batch, threads, isa, steps, .. } = measurement;
+    let Measurement { batch, threads, isa, steps, input_size, images_per_second, gflops, .. } = measurement;
     let what = if measurement.forward_only { "forward pass" } else { "training step" };
     text += &format!(
-        "{what} of {batch} images of {0}x{0}, {threads} threads, {isa}, median of {steps}\n\
-         {1:.2} images/s, {2:.1} GFLOP/s, update {3:.1} ms",
-        measurement.input_size, measurement.images_per_second, measurement.gflops, measurement.update_ms
+        "{what} of {batch} images of {input_size}x{input_size}, {threads} threads, {isa}, median of {steps}\n\
+         {images_per_second:.2} images/s, {gflops:.1} GFLOP/s, {:.1} % of the peak of {:.1}",
+        percent(*gflops),
+        measurement.fma_peak_gflops
     );
+    if measurement.update_ms > 0.0 {
+        text += &format!(", update {:.1} ms", measurement.update_ms);
+    }
     if let Some(bytes) = measurement.peak_rss_bytes {
         text += &format!(", peak memory {:.0} MB", bytes as f64 / 1e6);
     }

@@ -3,6 +3,7 @@
 #[path = "../../../shared/network/tests/golden/mod.rs"]
 mod golden;
 mod linear;
+mod process;
 mod pushes;
 mod replica;
 mod server;

@@ -1,0 +1,122 @@
+//! The program as the shell sees it: exit codes, texts, and how it leaves.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command as AsyncCommand};
+
+use crate::server::{Server, small};
+
+const WORKER: &str = env!("CARGO_BIN_EXE_worker");
+
+fn worker(words: &str) -> Output {
+    Command::new(WORKER).args(words.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn describe_prints_one_object_with_the_known_numbers() {
+    for (words, parameters, multiply_adds) in [
+        ("describe --json", 13_378_280, 1_591_044_096),
+        ("describe --json --no-aux", 6_998_552, 1_582_671_872u64),
+    ] {
+        let output = worker(words);
+        assert_eq!(output.status.code(), Some(0));
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["parameters"].as_u64(), Some(parameters));
+        assert_eq!(object["multiply_adds"].as_u64(), Some(multiply_adds));
+        assert!(object["layers"].as_array().unwrap().len() > 60);
+    }
+}
+
+#[test]
+fn bench_prints_one_object_with_its_numbers() {
+    let output =
+        worker("bench --json --batch 2 --threads 1 --width 0.05 --input-size 80 --classes 10 --steps 1");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for number in ["images_per_second", "gflops"] {
+        assert!(object[number].as_f64().unwrap() > 0.0, "{number} in {object}");
+    }
+    assert!(object["layers"].as_array().unwrap().len() > 60);
+}
+
+#[test]
+fn bad_input_is_met_with_one_line_and_its_exit_code() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().display();
+    for (words, code, expected) in [
+        ("train --batsh 3".to_string(), 2, "unexpected argument '--batsh'"),
+        ("train --threads 0".into(), 2, "0 is not in 1.."),
+        ("train --isa mmx".into(), 2, "failed to train: "),
+        ("describe --input-size 64".into(), 2, "leave the heads out with --no-aux"),
+        (
+            "train --data /does/not/exist".into(),
+            3,
+            "failed to train: data folder /does/not/exist is not there",
+        ),
+        (format!("train --data {empty}"), 3, "is empty: expected train/ and val/"),
+        ("train --coordinator nowhere".into(), 3, "expected host:port"),
+    ] {
+        let output = worker(&words);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words}: {text}");
+        assert!(text.contains(expected), "{words}: expected {expected:?} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminated_worker_leaves_in_good_order() {
+    let server = Server::start(small(1_000_000), 1, 1).await;
+    let mut child = start(&server);
+    server.until(|status| status.samples > 0).await;
+    let asked = Instant::now();
+    let id = child.id().unwrap().to_string();
+    let parent = child.stdin.take();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    left(&server, child, asked).await;
+    drop(parent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_leaves_when_its_parent_is_gone() {
+    let server = Server::start(small(1_000_000), 1, 1).await;
+    let mut child = start(&server);
+    server.until(|status| status.samples > 0).await;
+    let asked = Instant::now();
+    drop(child.stdin.take());
+    left(&server, child, asked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn divergence_is_exit_code_4() {
+    let mut configuration = small(1_000_000);
+    configuration.optimisation.learning_rate = 10.0;
+    let server = Server::start(configuration, 1, 1).await;
+    let mut child = start(&server);
+    let parent = child.stdin.take();
+    let output = child.wait_with_output().await.unwrap();
+    drop(parent);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("try --learning-rate 5"), "{text}");
+}
+
+fn start(server: &Server) -> Child {
+    AsyncCommand::new(WORKER)
+        .args(["train", "--coordinator", &server.address, "--threads", "1", "--end-with-stdin"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn left(server: &Server, child: Child, asked: Instant) {
+    let output = child.wait_with_output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "left after {:?}: {text}", asked.elapsed());
+    assert!(text.contains("left the run; the rest of its samples went back"), "{text}");
+    let status = server.status();
+    assert_eq!((status.workers, status.leases), (0, 0), "{status:?}");
+}
