@@ -8,7 +8,9 @@ pub(crate) struct Portable<const WIDE: bool>;
 
 type Vector = [f32; 16];
 
-#[inline(always)]
+// Not inlined in tests, where the tiles of all widths in arrays would take minutes to compile.
+#[cfg_attr(test, inline(never))]
+#[cfg_attr(not(test), inline(always))]
 fn each(f: impl Fn(usize) -> f32) -> Vector {
     let mut result = [0.0; 16];
     for (lane, value) in result.iter_mut().enumerate() {
@@ -25,7 +27,7 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
     const SCATTERED: bool = !WIDE;
     const ROWS: usize = if WIDE { wide::ROWS } else { 6 };
 
-    // Unrolled tiles of all widths in arrays would take minutes to compile for the tests.
+    // For the same reason.
     #[inline(always)]
     fn unrolled(self, count: usize) -> usize {
         if cfg!(test) { std::hint::black_box(count) } else { count }
