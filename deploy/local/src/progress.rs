@@ -150,7 +150,7 @@ impl Progress {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} samples  {wide_msg}")
+    let style = ProgressStyle::with_template("[{bar:30}] {human_pos}/{human_len} samples  {wide_msg}")
         .expect("the template is well formed");
     bar.set_style(style.progress_chars("=> "));
     bar

@@ -88,10 +88,7 @@ pub async fn session(
         End::Finished => session.leave(interrupts, progress).await,
         _ => session.stop(interrupts).await,
     };
-    // A failure tells what the children's last lines would tell.
-    if posts.options.verbose || !matches!(end, End::Failed(_)) {
-        session.show(posts.options.verbose, progress);
-    }
+    session.show_last(&end, posts.options.verbose, progress);
     let status = session.status.borrow().clone();
     let end = match end {
         End::Interrupted(_) => End::Interrupted(cut_short),
@@ -147,6 +144,23 @@ impl Session {
         for member in self.servers.iter_mut().chain(&mut self.workers) {
             member.pass_on(verbose, progress);
         }
+        self.show_status(progress);
+    }
+
+    /// The same when all is over: a failure tells what the last lines would tell, and of an interruption it is only
+    /// news whether the servers could save what there was.
+    fn show_last(&mut self, end: &End, verbose: bool, progress: &mut Progress) {
+        match end {
+            End::Failed(_) if !verbose => {}
+            End::Interrupted(_) if !verbose => {
+                self.servers.iter_mut().for_each(|server| server.pass_on(verbose, progress));
+                self.show_status(progress);
+            }
+            _ => self.show(verbose, progress),
+        }
+    }
+
+    fn show_status(&mut self, progress: &mut Progress) {
         if self.status.has_changed().unwrap_or(false)
             && let Some(status) = &*self.status.borrow_and_update()
         {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, binary, run, text};
+use crate::support::{Home, TINY, binary, run, text};
 
 #[test]
 fn a_wrong_flag_names_itself() {
@@ -71,4 +71,12 @@ fn a_port_in_use_is_told_by_its_address() {
     let mut server = binary();
     server.args(["role", "parameter-server", "--listen", &address, "--shards", "1"]);
     run(&mut server).expect(3).says(&[&address, "in use"]);
+}
+
+#[test]
+fn divergence_names_the_rate_to_try() {
+    let home = Home::new();
+    let ended = run(home.downpour(&TINY).args(["--images", "5000", "--learning-rate", "8"])).expect(4);
+    ended.says(&["diverged", "at learning rate 8", "try --learning-rate 4 --fresh"]);
+    assert!(home.output().join("curve.svg").exists(), "what was seen until then is drawn");
 }

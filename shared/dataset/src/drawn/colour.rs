@@ -7,7 +7,9 @@ use crate::random::Random;
 /// R, G, B in 0..255.
 pub(super) type Colour = [f32; 3];
 
-/// Least distance of any two colours of a picture's palette; the corners of the cube are 442 apart.
+/// Least distance of the texture's two colours; the corners of the cube are 442 apart.
+const LEAST_CONTRAST: f32 = 180.0;
+/// Least distance of either of them from the background.
 const LEAST_DISTANCE: f32 = 110.0;
 
 /// The colours that matter in a picture, alike for every class.
@@ -21,9 +23,9 @@ pub(super) struct Palette {
 pub(super) fn palette(random: &mut Random) -> Palette {
     loop {
         let [base, first, second] = [any(random), any(random), any(random)];
-        let other = base.map(|value| (value + random.random_range(-60.0..60.0f32)).clamp(0.0, 255.0));
-        let apart = |a: Colour, b: Colour| distance(a, b) >= LEAST_DISTANCE;
-        if apart(first, second) && [base, other].iter().all(|&b| apart(first, b) && apart(second, b)) {
+        let other = base.map(|value| (value + random.random_range(-40.0..40.0f32)).clamp(0.0, 255.0));
+        let apart = |a: Colour| [base, other].iter().all(|&b| distance(a, b) >= LEAST_DISTANCE);
+        if distance(first, second) >= LEAST_CONTRAST && apart(first) && apart(second) {
             return Palette { background: [base, other], object: [first, second] };
         }
     }

@@ -63,18 +63,18 @@ impl Drawn {
         let side = self.side as f32;
         let palette = colour::palette(random);
         let mut canvas = Canvas::new(self.side, palette.background);
-        canvas.wave(random, 14.0);
-        for _ in 0..random.random_range(4..9) {
+        canvas.wave(random, 10.0);
+        for _ in 0..random.random_range(3..7) {
             canvas.blot(random);
         }
-        for _ in 0..random.random_range(2..5) {
+        for _ in 0..random.random_range(1..4) {
             canvas.stroke(random);
         }
         let outline = Outline::ALL[label % Outline::ALL.len()];
         let texture = Texture::ALL[label / Outline::ALL.len()];
         let object = Object::random(random, outline, texture, side);
         canvas.paint(object.bounds(), |x, y| object.at(x, y, palette.object));
-        if random.random_bool(0.3) {
+        if random.random_bool(0.2) {
             canvas.stroke(random); // in front
         }
         canvas.finish(random)

@@ -13,7 +13,7 @@ use crate::random::Random;
 pub(super) enum Outline {
     Disc,
     Ring,
-    Square,
+    Bar,
     Triangle,
     Cross,
 }
@@ -27,13 +27,13 @@ pub(super) enum Texture {
 
 impl Outline {
     pub(super) const ALL: [Outline; 5] =
-        [Outline::Disc, Outline::Ring, Outline::Square, Outline::Triangle, Outline::Cross];
+        [Outline::Disc, Outline::Ring, Outline::Bar, Outline::Triangle, Outline::Cross];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Outline::Disc => "disc",
             Outline::Ring => "ring",
-            Outline::Square => "square",
+            Outline::Bar => "bar",
             Outline::Triangle => "triangle",
             Outline::Cross => "cross",
         }
@@ -48,7 +48,11 @@ impl Outline {
                 const OUTER: f32 = 1.154_700_5;
                 (u.hypot(v) - 0.75 * OUTER).abs() - 0.25 * OUTER
             }
-            Outline::Square => u.abs().max(v.abs()) - PI.sqrt() / 2.0,
+            Outline::Bar => {
+                // Three times as long as wide.
+                const HALF_WIDTH: f32 = 0.511_663_4;
+                (u.abs() - 3.0 * HALF_WIDTH).max(v.abs() - HALF_WIDTH)
+            }
             Outline::Triangle => {
                 // Equilateral: area 3 sqrt(3) times the square of the inner radius.
                 const INNER: f32 = 0.777_561_9;
@@ -70,7 +74,8 @@ impl Outline {
         match self {
             Outline::Disc => 1.0,
             Outline::Ring => 1.16,
-            Outline::Square | Outline::Cross => 1.26,
+            Outline::Bar => 1.62,
+            Outline::Cross => 1.26,
             Outline::Triangle => 1.56,
         }
     }
@@ -117,16 +122,16 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn random(random: &mut Random, outline: Outline, texture: Texture, side: f32) -> Object {
-        let scale = side * random.random_range(0.17..0.25f32);
-        let stretch = random.random_range(0.87..1.15f32);
+        let scale = side * random.random_range(0.22..0.30f32);
+        let stretch = random.random_range(0.9..1.1f32);
         Object {
             outline,
             texture,
-            centre: [0; 2].map(|_| side * random.random_range(0.38..0.62f32)),
+            centre: [0; 2].map(|_| side * random.random_range(0.42..0.58f32)),
             scale: [scale * stretch, scale / stretch],
             turn: random.random_range(0.0..TAU).sin_cos(),
             grain: random.random_range(0.0..TAU).sin_cos(),
-            period: side * random.random_range(0.09..0.125f32),
+            period: side * random.random_range(0.11..0.15f32),
             phase: [0; 2].map(|_| random.random_range(0.0..1.0f32)),
         }
     }

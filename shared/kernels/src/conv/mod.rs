@@ -66,7 +66,10 @@ impl Convolution {
     /// A convolution of an input of these segments.
     pub fn new(input_channels: Vec<usize>, output_channels: usize, kernel: usize) -> Convolution {
         assert!(kernel % 2 == 1, "expected an odd kernel, found {kernel}");
-        assert!(input_channels.iter().all(|channels| *channels > 0) && !input_channels.is_empty(), "no input channels");
+        assert!(
+            input_channels.iter().all(|channels| *channels > 0) && !input_channels.is_empty(),
+            "no input channels"
+        );
         assert!(output_channels > 0, "no output channels");
         Convolution { input_channels, output_channels, kernel }
     }
@@ -178,7 +181,14 @@ impl Convolution {
         assert_eq!(packed_backward.len(), self.packed_len(), "packed weights of {self:?}");
         if isa == Isa::scalar() {
             let weights = &packed_backward[..self.weights_len()];
-            return reference::backward_input(self, pool, output_gradient, weights, accumulate, input_gradient);
+            return reference::backward_input(
+                self,
+                pool,
+                output_gradient,
+                weights,
+                accumulate,
+                input_gradient,
+            );
         }
         let direct = Direct {
             kernel: self.kernel,
