@@ -34,6 +34,7 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once, when the program starts")]
 pub enum Command {
     /// Take part in a run: lease samples, push gradients, until the run ends
     Train(TrainFlags),

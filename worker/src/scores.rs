@@ -21,7 +21,11 @@ impl Tally {
         assert_eq!(logits.nrows(), labels.len(), "one label for each row of logits");
         for (row, &label) in logits.outer_iter().zip(labels) {
             let right = f64::from(row[label as usize]);
-            let not_behind = row.iter().filter(|&&other| !(f64::from(other) < right)).count() - 1;
+            let not_behind = row
+                .iter()
+                .filter(|&&other| f64::from(other).partial_cmp(&right) != Some(std::cmp::Ordering::Less))
+                .count()
+                - 1;
             let most = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
             let sum: f64 = row.iter().map(|&value| (f64::from(value) - most).exp()).sum();
             self.images += 1;

@@ -111,7 +111,7 @@ mod tests {
             let mut buffer = Buffer::zeroed(len);
             assert_eq!(buffer.len(), len);
             assert!(buffer.iter().all(|value| *value == 0.0));
-            assert!(len == 0 || buffer.as_ptr() as usize % LINE == 0);
+            assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
             buffer.fill(1.0);
             assert_eq!(buffer.clone()[..], buffer[..]);
         }

@@ -26,7 +26,6 @@ impl<'a, T> Disjoint<'a, T> {
     /// # Safety
     /// While the returned slice lives, no other part that overlaps it may be made or used.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(
             start <= self.len && len <= self.len - start,

@@ -44,7 +44,7 @@ pub(crate) fn assert_close(kernel: &str, found: &[f32], expected: &[f32], tolera
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let error = (found - expected).abs() / expected.abs().max(floor);
         // Written so that a NaN counts as the worst.
-        if !(error <= worst.0) {
+        if error.is_nan() || error > worst.0 {
             worst = (error, index);
         }
         if error.is_nan() {

@@ -127,7 +127,8 @@ impl Model for Regression {
         std::thread::sleep(self.pause);
         let logits = self.logits(minibatch.images.view());
         let (weights, bias) = gradients.split_at_mut(CLASSES * INPUTS);
-        (weights.fill(0.0), bias.fill(0.0));
+        weights.fill(0.0);
+        bias.fill(0.0);
         let images = minibatch.labels.len();
         let (mut loss, mut correct) = (0.0, 0);
         for ((row, image), &label) in

@@ -75,6 +75,7 @@ pub(super) fn scratch_len(conv: &Convolution, pool: &Pool, height: usize, width:
 }
 
 /// Overwrites both gradients with the sums over all images.
+#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(super) fn run(
     conv: &Convolution,
     isa: Isa,

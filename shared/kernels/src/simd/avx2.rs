@@ -55,10 +55,6 @@ impl Simd for Avx2 {
         unsafe { Vector(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
     }
     #[inline(always)]
-    fn sub(self, a: Vector, b: Vector) -> Vector {
-        unsafe { Vector(_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1)) }
-    }
-    #[inline(always)]
     fn mul(self, a: Vector, b: Vector) -> Vector {
         unsafe { Vector(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1)) }
     }

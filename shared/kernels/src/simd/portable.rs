@@ -52,10 +52,6 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         each(|lane| a[lane] + b[lane])
     }
     #[inline(always)]
-    fn sub(self, a: Vector, b: Vector) -> Vector {
-        each(|lane| a[lane] - b[lane])
-    }
-    #[inline(always)]
     fn mul(self, a: Vector, b: Vector) -> Vector {
         each(|lane| a[lane] * b[lane])
     }
