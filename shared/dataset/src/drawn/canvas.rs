@@ -105,7 +105,7 @@ impl Canvas {
 
         let mut noise = vec![0; 3 * self.pixels.len()];
         random.fill_bytes(&mut noise);
-        let depth = random.random_range(2.0..8.0f32) / 127.5;
+        let depth = random.random_range(2.0..10.0f32) / 127.5;
         let values = self.pixels.as_flattened().iter().zip(&mut noise);
         values.for_each(|(value, byte)| *byte = (value + (f32::from(*byte) - 127.5) * depth) as u8);
         let side = self.side as u32;

@@ -8,9 +8,9 @@ use crate::random::Random;
 pub(super) type Colour = [f32; 3];
 
 /// Least distance of the texture's two colours; the corners of the cube are 442 apart.
-const LEAST_CONTRAST: f32 = 200.0;
+const LEAST_CONTRAST: f32 = 180.0;
 /// Least distance of either of them from the background.
-const LEAST_DISTANCE: f32 = 130.0;
+const LEAST_DISTANCE: f32 = 110.0;
 
 /// The colours that matter in a picture, alike for every class.
 pub(super) struct Palette {

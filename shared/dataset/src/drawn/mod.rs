@@ -1,6 +1,6 @@
 //! The set that the program draws itself, so that it can be tried without any download.
 //!
-//! Ten classes: two outlines, each filled with one of five textures. Neither outline nor texture alone tells the
+//! Ten classes: five outlines, each filled with one of two textures. Neither outline nor texture alone tells the
 //! class, and nothing else does: position, size, turn, proportions, colours, light, clutter and noise are drawn at
 //! random from the same distribution for every class, and all outlines have the same area.
 
@@ -63,18 +63,18 @@ impl Drawn {
         let side = self.side as f32;
         let palette = colour::palette(random);
         let mut canvas = Canvas::new(self.side, palette.background);
-        canvas.wave(random, 8.0);
-        for _ in 0..random.random_range(2..6) {
+        canvas.wave(random, 10.0);
+        for _ in 0..random.random_range(3..7) {
             canvas.blot(random);
         }
-        for _ in 0..random.random_range(1..3) {
+        for _ in 0..random.random_range(1..4) {
             canvas.stroke(random);
         }
         let outline = Outline::ALL[label % Outline::ALL.len()];
         let texture = Texture::ALL[label / Outline::ALL.len()];
         let object = Object::random(random, outline, texture, side);
         canvas.paint(object.bounds(), |x, y| object.at(x, y, palette.object));
-        if random.random_bool(0.1) {
+        if random.random_bool(0.2) {
             canvas.stroke(random); // in front
         }
         canvas.finish(random)
@@ -91,7 +91,7 @@ mod tests {
         let names = Drawn::classes();
         assert_eq!(names.len(), 10);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 10);
-        assert_eq!(names[0], "plain disc");
+        assert_eq!(names[0], "striped disc");
         assert_eq!((0..10).map(Drawn::label).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
     }
 
