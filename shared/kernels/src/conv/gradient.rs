@@ -6,8 +6,8 @@
 //! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
 
 use super::pack::part;
-use super::padded::Padded;
-use super::rows::{Lines, Rows};
+use super::padded::Shifted;
+use super::rows::{Rows, Runs};
 use super::{Channels, Convolution, block_channels};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -16,8 +16,8 @@ use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
 
-/// Floats of input and output gradient of a chunk, one block of each: most of a small first-level cache (32 KiB).
-const CHUNK: usize = 7 * 1024;
+/// Pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
+const CHUNK: usize = 200;
 
 /// Tasks that each thread should get at least, lest one waits for the other.
 const TASKS_PER_THREAD: usize = 4;
@@ -30,8 +30,6 @@ struct Plan {
     /// Images and rows of a chunk; more than one image only if their rows are complete.
     images: usize,
     rows: usize,
-    /// One block of the padded copy of a chunk's image.
-    padded: Padded,
     /// Parts that the input and the output blocks are cut into.
     input_groups: usize,
     output_groups: usize,
@@ -42,15 +40,13 @@ struct Plan {
 
 impl Plan {
     fn new(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
-        let (taps, pad) = (conv.kernel * conv.kernel, conv.kernel / 2);
-        let size = |rows: usize| ((rows + 2 * pad) * (width + 2 * pad) + rows * width) * LANES;
-        let (images, rows) = if size(height) <= CHUNK {
-            (CHUNK / size(height).max(1), height)
+        let taps = conv.kernel * conv.kernel;
+        let (images, rows) = if height * width <= CHUNK {
+            (CHUNK / (height * width).max(1), height)
         } else {
-            let most = (1..=height).rev().find(|rows| size(*rows) <= CHUNK).unwrap_or(1);
+            let most = (CHUNK / width).max(1);
             (1, height.div_ceil(height.div_ceil(most)))
         };
-        let padded = Padded::new(rows, width, pad);
         let tasks = TASKS_PER_THREAD * threads;
         let (inputs, outputs) = (conv.input_blocks(), conv.output_blocks());
         let input_blocks = if taps == 1 { (inputs / tasks).clamp(1, INPUT_BLOCKS) } else { 1 };
@@ -59,10 +55,9 @@ impl Plan {
         Plan {
             images,
             rows,
-            padded,
             input_groups,
             output_groups,
-            copy: if taps == 1 { 0 } else { images * padded.plane },
+            copy: if taps == 1 { 0 } else { images * Shifted::new(rows, width, conv.kernel).len },
             sums: (input_blocks * taps * LANES + 1) * outputs.div_ceil(output_groups) * LANES,
         }
     }
@@ -116,6 +111,7 @@ pub(super) fn run(
             bias_gradient,
             copy,
             sums,
+            offsets: vec![0; conv.kernel * conv.kernel * LANES],
         };
         dispatch(isa, task);
     });
@@ -135,6 +131,7 @@ struct Task<'a> {
     bias_gradient: Disjoint<'a, f32>,
     copy: &'a mut [f32],
     sums: &'a mut [f32],
+    offsets: Vec<usize>,
 }
 
 impl Kernel for Task<'_> {
@@ -163,27 +160,21 @@ impl Task<'_> {
     /// Adds a chunk's products to the partial sums.
     #[inline(always)]
     fn chunk<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let (conv, plan) = (self.conv, self.plan);
-        let (kernel, pad, width) = (conv.kernel, conv.kernel / 2, self.input.shape.width);
-        let pixels = rows.len() * width;
+        let (kernel, width) = (self.conv.kernel, self.input.shape.width);
         let output = &self.output_gradient;
-        let mut lines = Lines {
-            images: images.len(),
-            lines: 1,
+        let pixels = rows.len() * width;
+        let shifted = Shifted::new(rows.len(), width, kernel);
+        let runs = Runs {
+            count: images.len(),
             pixels,
-            input_image: self.input.shape.blocks * self.input.shape.plane(),
-            input_line: 0,
+            input_run: if kernel == 1 {
+                self.input.shape.blocks * self.input.shape.plane()
+            } else {
+                shifted.len
+            },
             input_pixel: LANES,
-            output_image: output.shape.blocks * output.shape.plane(),
-            output_line: 0,
+            output_run: output.shape.blocks * output.shape.plane(),
         };
-        if kernel > 1 {
-            lines.lines = rows.len();
-            lines.pixels = width;
-            lines.input_image = plan.padded.plane;
-            lines.input_line = plan.padded.row;
-            lines.output_line = width * LANES;
-        }
         let (bias_sums, mut sums) = self.sums.split_at_mut(self.output_blocks.len() * LANES);
         if self.input_blocks.start == 0 {
             for (column, bias) in bias_sums.chunks_exact_mut(LANES).enumerate() {
@@ -199,30 +190,31 @@ impl Task<'_> {
         }
         for block in self.input_blocks.clone() {
             let x = if kernel == 1 {
-                self.input.offset(images.start, block) + rows.start * width * LANES
+                &self.input.data[self.input.offset(images.start, block) + rows.start * width * LANES..]
             } else {
-                for (image, to) in images.clone().zip(self.copy.chunks_exact_mut(plan.padded.plane)) {
-                    plan.padded.fill(&self.input, image, block, rows.clone(), pad, to);
+                for (image, to) in images.clone().zip(self.copy.chunks_exact_mut(shifted.len)) {
+                    shifted.fill(&self.input, image, block, rows.clone(), kernel, to);
                 }
-                0
+                &*self.copy
             };
-            let x = if kernel == 1 { &self.input.data[x..] } else { &*self.copy };
             let channels = self.inputs[block].count;
-            let reach = (lines.images - 1) * lines.input_image
-                + (lines.lines - 1 + 2 * pad) * lines.input_line
-                + (lines.pixels + 2 * pad) * LANES;
+            let tap = |tap: usize| tap % kernel * shifted.copy + tap / kernel * shifted.row;
+            let offsets = &mut self.offsets[..kernel * kernel * channels];
+            for (row, offset) in offsets.iter_mut().enumerate() {
+                *offset = tap(row / channels) + row % channels;
+            }
+            let reach = (runs.count - 1) * runs.input_run + tap(kernel * kernel - 1) + pixels * LANES;
             assert!(reach <= x.len(), "input of a chunk");
-            let (blocks, tap_rows) = (self.output_blocks.clone(), kernel * kernel * channels);
-            let rows_of_block = Rows { kernel, inner: channels, tap: LANES, line: plan.padded.row };
+            let blocks = self.output_blocks.clone();
             for panel in blocks.clone().step_by(S::PANEL) {
                 let columns = S::PANEL.min(blocks.end - panel);
-                let (partial, rest) = sums.split_at_mut(columns * tap_rows * LANES);
+                let (partial, rest) = sums.split_at_mut(columns * offsets.len() * LANES);
                 sums = rest;
                 let y = |column: usize| {
                     &output.data[output.offset(images.start, panel + column) + rows.start * width * LANES..]
                 };
-                // SAFETY: that `x` has the lines and what lies around them is asserted above.
-                unsafe { rows_of_block.panel(simd, lines, x, columns, y, partial) }
+                // SAFETY: that `x` has the last pixel of the last tap is asserted above.
+                unsafe { Rows(offsets).panel(simd, runs, x, columns, y, partial) }
             }
         }
     }

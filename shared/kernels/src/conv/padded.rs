@@ -48,3 +48,57 @@ impl Padded {
         }
     }
 }
+
+/// A band of one block copied once for each column of the kernel, shifted as that column reads it.
+///
+/// In each copy the values that a tap reads for neighbouring pixels are neighbours over row ends too: whole bands are
+/// one run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shifted {
+    /// Floats from one row to the next.
+    pub(super) row: usize,
+    /// Floats from one copy to the next.
+    pub(super) copy: usize,
+    /// Floats of all copies.
+    pub(super) len: usize,
+}
+
+impl Shifted {
+    pub(super) fn new(rows: usize, width: usize, kernel: usize) -> Shifted {
+        let row = width * LANES;
+        let copy = (rows + kernel - 1) * row;
+        Shifted { row, copy, len: kernel * copy }
+    }
+
+    /// Copies what the kernel reads for the output rows `rows`.
+    #[inline(always)]
+    pub(super) fn fill(
+        &self,
+        map: &Map,
+        image: usize,
+        block: usize,
+        rows: Range<usize>,
+        kernel: usize,
+        to: &mut [f32],
+    ) {
+        let plane = map.plane(image, block);
+        let pad = kernel / 2;
+        for (kx, to) in to.chunks_exact_mut(self.copy).enumerate() {
+            // The outputs for which this column of the kernel reads inside of the image.
+            let end = (map.shape.width + pad).saturating_sub(kx).min(map.shape.width);
+            let start = pad.saturating_sub(kx).min(end);
+            for (row, to) in (0..rows.len() + kernel - 1).zip(to.chunks_exact_mut(self.row)) {
+                match (rows.start + row).checked_sub(pad).filter(|y| *y < map.shape.height) {
+                    Some(y) if start < end => {
+                        to[..start * LANES].fill(0.0);
+                        let from =
+                            &plane[y * self.row + (start + kx - pad) * LANES..][..(end - start) * LANES];
+                        to[start * LANES..end * LANES].copy_from_slice(from);
+                        to[end * LANES..].fill(0.0);
+                    }
+                    _ => to.fill(0.0),
+                }
+            }
+        }
+    }
+}

@@ -5,65 +5,47 @@ use super::tile::{Sums, outer};
 use crate::map::LANES;
 use crate::simd::Simd;
 
-/// The pixels of a chunk as the tiles walk over them: lines of neighbours.
+/// The pixels of a chunk as the tiles walk over them: runs of neighbours, all of one length. Distances are in floats.
 #[derive(Clone, Copy)]
-pub(super) struct Lines {
-    pub(super) images: usize,
-    pub(super) lines: usize,
+pub(super) struct Runs {
+    pub(super) count: usize,
     pub(super) pixels: usize,
-    /// Floats from one image, line, pixel to the next in the input, and in the output gradient.
-    pub(super) input_image: usize,
-    pub(super) input_line: usize,
+    /// From one run, pixel to the next in the input.
+    pub(super) input_run: usize,
     pub(super) input_pixel: usize,
-    pub(super) output_image: usize,
-    pub(super) output_line: usize,
+    /// From one run to the next in the output gradient.
+    pub(super) output_run: usize,
 }
 
-/// The rows of the product: `[y of the tap][x of the tap][inner]`.
+/// The rows of the product: for each where its value for the first pixel lies in the input.
 #[derive(Clone, Copy)]
-pub(super) struct Rows {
-    pub(super) kernel: usize,
-    /// Values that lie side by side at each tap: the channels of a block, or one.
-    pub(super) inner: usize,
-    /// Floats from one tap to the next in a row of the kernel.
-    pub(super) tap: usize,
-    /// Floats from one row of the input to the next.
-    pub(super) line: usize,
-}
+pub(super) struct Rows<'a>(pub(super) &'a [usize]);
 
-impl Rows {
-    /// How many there are.
-    #[inline(always)]
-    pub(super) fn len(&self) -> usize {
-        self.kernel * self.kernel * self.inner
-    }
-
+impl Rows<'_> {
     /// All rows times the panel of `columns` output blocks, added to `partial`, which is `[column][row][16]`; `y` gives
     /// the gradient of an output block from the first of the pixels on.
     ///
     /// # Safety
-    /// `x` must have what the pixels of `lines` read, from its start.
+    /// `x` must have a value for each row and each pixel of `runs`.
     #[inline(always)]
     pub(super) unsafe fn panel<'a, S: Simd>(
         self,
         simd: S,
-        lines: Lines,
+        runs: Runs,
         x: &[f32],
         columns: usize,
         y: impl Fn(usize) -> &'a [f32],
         partial: &mut [f32],
     ) {
-        let reach = (lines.images - 1) * lines.output_image
-            + (lines.lines - 1) * lines.output_line
-            + lines.pixels * LANES;
+        let reach = (runs.count - 1) * runs.output_run + runs.pixels * LANES;
         let y = |column| y(column)[..reach].as_ptr();
         let x = x.as_ptr();
         // SAFETY: `x` is the caller's promise, the lengths of each `y` are checked.
         unsafe {
             match columns {
-                1 => self.tiles(simd, lines, x, [y(0)], partial),
-                2 if const { S::PANEL >= 2 } => self.tiles(simd, lines, x, [y(0), y(1)], partial),
-                3 if const { S::PANEL >= 3 } => self.tiles(simd, lines, x, [y(0), y(1), y(2)], partial),
+                1 => self.tiles(simd, runs, x, [y(0)], partial),
+                2 if const { S::PANEL >= 2 } => self.tiles(simd, runs, x, [y(0), y(1)], partial),
+                3 if const { S::PANEL >= 3 } => self.tiles(simd, runs, x, [y(0), y(1), y(2)], partial),
                 other => unreachable!("a panel of {other} blocks"),
             }
         }
@@ -72,17 +54,17 @@ impl Rows {
     /// All tiles of a panel.
     ///
     /// # Safety
-    /// `x` and each `y` must be valid for reading at all pixels of `lines` (of `x`, and around them).
+    /// `x` and each `y` must be valid for reading at all pixels of `runs` (`x` for each row).
     #[inline(always)]
     unsafe fn tiles<S: Simd, const COLUMNS: usize>(
         self,
         simd: S,
-        lines: Lines,
+        runs: Runs,
         x: *const f32,
         y: [*const f32; COLUMNS],
         partial: &mut [f32],
     ) {
-        let rows = self.len();
+        let rows = self.0.len();
         assert_eq!(partial.len(), COLUMNS * rows * LANES);
         let tiles = rows.div_ceil(S::ROWS);
         for tile in 0..tiles {
@@ -92,7 +74,7 @@ impl Rows {
                     match tile.len() {
                         // SAFETY: the caller's promise.
                         $($n if const { $n <= S::ROWS } => unsafe {
-                            self.tile::<S, $n, COLUMNS>(simd, lines, x, y, tile.start, partial)
+                            self.tile::<S, $n, COLUMNS>(simd, runs, x, y, tile.start, partial)
                         })*
                         other => unreachable!("a tile of {other} rows"),
                     }
@@ -110,30 +92,25 @@ impl Rows {
     unsafe fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         self,
         simd: S,
-        lines: Lines,
+        runs: Runs,
         x: *const f32,
         y: [*const f32; COLUMNS],
         first: usize,
         partial: &mut [f32],
     ) {
         let mut offsets = [0; ROWS];
-        for (i, offset) in offsets.iter_mut().enumerate() {
-            let (tap, inner) = ((first + i) / self.inner, (first + i) % self.inner);
-            *offset = tap / self.kernel * self.line + tap % self.kernel * self.tap + inner;
-        }
+        offsets.copy_from_slice(&self.0[first..first + ROWS]);
         let mut sums: Sums<S, ROWS, COLUMNS> = [[simd.zero(); COLUMNS]; ROWS];
-        for image in 0..lines.images {
-            for line in 0..lines.lines {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let x = x.add(image * lines.input_image + line * lines.input_line);
-                    let y = y.map(|y| y.add(image * lines.output_image + line * lines.output_line));
-                    let x = offsets.map(|offset| x.add(offset));
-                    outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, lines.input_pixel, y, lines.pixels);
-                }
+        for run in 0..runs.count {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let x = x.add(run * runs.input_run);
+                let y = y.map(|y| y.add(run * runs.output_run));
+                let x = offsets.map(|offset| x.add(offset));
+                outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, runs.input_pixel, y, runs.pixels);
             }
         }
-        let rows = partial.len() / COLUMNS / LANES;
+        let rows = self.0.len();
         for j in 0..COLUMNS {
             let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
             for (sum, to) in sums.iter().zip(partial.chunks_exact_mut(LANES)).take(simd.unrolled(ROWS)) {

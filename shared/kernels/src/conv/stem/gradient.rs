@@ -5,7 +5,7 @@
 
 use super::{Image, Planar, Stem};
 use crate::conv::pack::{panel_width, part};
-use crate::conv::rows::{Lines, Rows};
+use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
@@ -85,31 +85,30 @@ impl Kernel for Task<'_> {
     fn vectors<S: Simd>(self, simd: S) {
         let Task { stem, output_gradient: output, channel, ref columns, .. } = self;
         let (height, width) = (output.shape.height, output.shape.width);
+        let taps = stem.kernel * stem.kernel;
         let layout = Planar::new(stem, height, width);
         let (copy, rest) = self.scratch.split_at_mut(layout.len());
         let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
-        let partial = &mut rest[..stem.kernel * stem.kernel * columns.len() * LANES];
+        let partial = &mut rest[..taps * columns.len() * LANES];
         bias.fill(0.0);
         partial.fill(0.0);
-        let rows = Rows { kernel: stem.kernel, inner: 1, tap: 1, line: layout.row };
+        let offsets: Vec<usize> =
+            (0..taps).map(|tap| tap / stem.kernel * layout.row + tap % stem.kernel).collect();
         let chunk = (CHUNK_PIXELS / width).max(1);
         for image in 0..output.shape.batch {
             layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
             for start in (0..height).step_by(chunk) {
-                let lines = Lines {
-                    images: 1,
-                    lines: chunk.min(height - start),
+                let runs = Runs {
+                    count: chunk.min(height - start),
                     pixels: width,
-                    input_image: 0,
-                    input_line: stem.stride * layout.row,
+                    input_run: stem.stride * layout.row,
                     input_pixel: stem.stride,
-                    output_image: 0,
-                    output_line: width * LANES,
+                    output_run: width * LANES,
                 };
                 let x = &copy[start * stem.stride * layout.row..];
                 let y = |column: usize| {
                     &output.plane(image, columns.start + column)[start * width * LANES..]
-                        [..lines.lines * width * LANES]
+                        [..runs.count * width * LANES]
                 };
                 if channel == 0 {
                     for (column, bias) in bias.chunks_exact_mut(LANES).enumerate() {
@@ -121,10 +120,9 @@ impl Kernel for Task<'_> {
                     }
                 }
                 // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
-                unsafe { rows.panel(simd, lines, x, columns.len(), y, partial) }
+                unsafe { Rows(&offsets).panel(simd, runs, x, columns.len(), y, partial) }
             }
         }
-        let taps = rows.len();
         for (column, partial) in partial.chunks_exact(taps * LANES).enumerate() {
             let first = (columns.start + column) * LANES;
             let count = LANES.min(stem.output_channels - first);
