@@ -1,6 +1,6 @@
 //! The object of a picture: an outline filled with a texture, both as signed distances so that edges are smooth.
 
-use std::f32::consts::{PI, TAU};
+use std::f32::consts::TAU;
 
 use rand::RngExt;
 
@@ -166,6 +166,8 @@ fn rotate(x: f32, y: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::PI;
+
     use super::*;
 
     /// Area in which a condition holds, by a grid over the square of side 4 whose lines meet no edge.
