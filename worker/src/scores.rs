@@ -1,5 +1,7 @@
 //! Top-1, top-5 and loss of logits against labels.
 
+use std::cmp::Ordering;
+
 use ndarray::ArrayView2;
 use protocol::Scores;
 
@@ -23,7 +25,7 @@ impl Tally {
             let right = f64::from(row[label as usize]);
             let not_behind = row
                 .iter()
-                .filter(|&&other| f64::from(other).partial_cmp(&right) != Some(std::cmp::Ordering::Less))
+                .filter(|&&other| f64::from(other).partial_cmp(&right) != Some(Ordering::Less))
                 .count()
                 - 1;
             let most = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
