@@ -185,7 +185,7 @@ async fn divergence_ends_the_run_and_names_a_rate() {
     };
     let expected = |reason: &str| {
         Some(Ending::Diverged(format!(
-            "training diverged after 0 samples at learning rate 0.02: {reason}; try --learning-rate 0.01 --fresh"
+            "training diverged after 0 samples at learning rate 0.01: {reason}; try --learning-rate 0.005 --fresh"
         )))
     };
     assert_eq!(diverged(&[metrics(5, 0, true)]), expected("a loss is not finite"));
