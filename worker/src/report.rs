@@ -189,7 +189,7 @@ impl Line {
             auxiliary_losses = auxiliary.join(" "),
             top1 = rounded(mean(metrics.correct as f64), 4),
             images_per_second = rounded(metrics.images as f64 / since.elapsed().as_secs_f64(), 1),
-            learning_rate,
+            learning_rate = rounded(learning_rate, 7),
             staleness_mean = rounded(exchange.staleness_sum as f64 / exchange.applied.max(1) as f64, 2),
             staleness_max = exchange.staleness_max,
             bytes_in = exchange.bytes_in,
