@@ -98,6 +98,12 @@ pub(super) fn run(
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let (copy, sums) = scratch.split_at_mut(plan.copy);
+        let input_blocks = part(group, plan.input_groups, inputs.len());
+        let shifted = Shifted::new(plan.rows, input.shape.width, conv.kernel);
+        let offsets = inputs[input_blocks.clone()].iter().map(|channels| {
+            let taps = (0..conv.kernel * conv.kernel).map(|tap| shifted.tap(tap, conv.kernel));
+            taps.flat_map(|tap| (0..channels.count).map(move |channel| tap + channel)).collect()
+        });
         let task = Task {
             conv,
             plan: &plan,
@@ -105,13 +111,13 @@ pub(super) fn run(
             output_gradient,
             inputs: &inputs,
             outputs: &outputs,
-            input_blocks: part(group, plan.input_groups, inputs.len()),
+            offsets: offsets.collect(),
+            input_blocks,
             output_blocks: part(panel, plan.output_groups, outputs.len()),
             weight_gradient,
             bias_gradient,
             copy,
             sums,
-            offsets: vec![0; conv.kernel * conv.kernel * LANES],
         };
         dispatch(isa, task);
     });
@@ -131,7 +137,8 @@ struct Task<'a> {
     bias_gradient: Disjoint<'a, f32>,
     copy: &'a mut [f32],
     sums: &'a mut [f32],
-    offsets: Vec<usize>,
+    /// For each input block where the rows of the product lie in its shifted copies.
+    offsets: Vec<Vec<usize>>,
 }
 
 impl Kernel for Task<'_> {
@@ -148,8 +155,7 @@ impl Kernel for Task<'_> {
         for first in (0..batch).step_by(self.plan.images) {
             let images = first..(first + self.plan.images).min(batch);
             for start in (0..height).step_by(self.plan.rows) {
-                let rows = start..(start + self.plan.rows).min(height);
-                self.chunk(simd, images.clone(), rows);
+                self.chunk(simd, images.clone(), start..(start + self.plan.rows).min(height));
             }
         }
         self.unpack();
@@ -163,7 +169,7 @@ impl Task<'_> {
         let (kernel, width) = (self.conv.kernel, self.input.shape.width);
         let output = &self.output_gradient;
         let pixels = rows.len() * width;
-        let shifted = Shifted::new(rows.len(), width, kernel);
+        let shifted = Shifted::new(self.plan.rows, width, kernel);
         let runs = Runs {
             count: images.len(),
             pixels,
@@ -197,13 +203,9 @@ impl Task<'_> {
                 }
                 &*self.copy
             };
-            let channels = self.inputs[block].count;
-            let tap = |tap: usize| tap % kernel * shifted.copy + tap / kernel * shifted.row;
-            let offsets = &mut self.offsets[..kernel * kernel * channels];
-            for (row, offset) in offsets.iter_mut().enumerate() {
-                *offset = tap(row / channels) + row % channels;
-            }
-            let reach = (runs.count - 1) * runs.input_run + tap(kernel * kernel - 1) + pixels * LANES;
+            let offsets = &self.offsets[block - self.input_blocks.start];
+            let reach =
+                (runs.count - 1) * runs.input_run + shifted.tap(kernel * kernel - 1, kernel) + pixels * LANES;
             assert!(reach <= x.len(), "input of a chunk");
             let blocks = self.output_blocks.clone();
             for panel in blocks.clone().step_by(S::PANEL) {

@@ -22,7 +22,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
 use direct::{Direct, scratch_of_thread};
-use pack::{Direction, pack, panel_width};
+use pack::{Direction, largest_tile, pack, panel_width};
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -228,11 +228,15 @@ impl Convolution {
         }
     }
 
-    /// What runs on `isa`, with its tile: for logs and tables.
-    pub fn kernel_name(&self, isa: Isa, height: usize, width: usize) -> String {
-        _ = (height, width);
+    /// What runs on `isa`, with its largest tile (pixels x output channels): for logs and tables. The choice does not
+    /// depend on the size of the maps yet.
+    pub fn kernel_name(&self, isa: Isa, _height: usize, _width: usize) -> String {
         let kernel = self.kernel;
-        format!("direct {kernel}x{kernel} {}", isa.name())
+        if isa == Isa::scalar() {
+            return format!("reference {kernel}x{kernel} scalar");
+        }
+        let [pixels, columns] = largest_tile(isa);
+        format!("direct {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 
     fn check_maps(&self, input: &Map, output: &Map) {

@@ -20,20 +20,25 @@ pub(super) enum Direction {
     Backward,
 }
 
-/// Output blocks of a full panel on `isa`.
-pub(super) fn panel_width(isa: Isa) -> usize {
-    struct Width;
-    impl Kernel for Width {
-        type Output = usize;
-        fn scalar(self) -> usize {
-            1
+/// Pixels and output blocks of the largest tile on `isa`.
+pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
+    struct Largest;
+    impl Kernel for Largest {
+        type Output = [usize; 2];
+        fn scalar(self) -> [usize; 2] {
+            [1, 1]
         }
         #[inline(always)]
-        fn vectors<S: Simd>(self, _: S) -> usize {
-            S::PANEL
+        fn vectors<S: Simd>(self, _: S) -> [usize; 2] {
+            [S::PIXELS[S::PANEL], S::PANEL]
         }
     }
-    dispatch(isa, Width)
+    dispatch(isa, Largest)
+}
+
+/// Output blocks of a full panel on `isa`.
+pub(super) fn panel_width(isa: Isa) -> usize {
+    largest_tile(isa)[1]
 }
 
 /// Part `index` of `parts` nearly equal parts of `0 .. len`.

@@ -70,6 +70,11 @@ impl Shifted {
         Shifted { row, copy, len: kernel * copy }
     }
 
+    /// Where the values of a tap start, counted by rows of the kernel.
+    pub(super) fn tap(&self, tap: usize, kernel: usize) -> usize {
+        tap % kernel * self.copy + tap / kernel * self.row
+    }
+
     /// Copies what the kernel reads for the output rows `rows`.
     #[inline(always)]
     pub(super) fn fill(

@@ -1,0 +1,122 @@
+//! The convolutions of GoogLeNet at batch 16, beside the arithmetic peak of the machine: operations a second, where a
+//! multiply-add is two ("Gelem/s" reads as GFLOP/s).
+//!
+//! `cargo bench -p kernels --bench convolution -- 3x3` runs the lines whose name has "3x3".
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use kernels::peak::fma_peak;
+use kernels::{Buffer, Convolution, Isa, Map, MapMut, Pool, Shape, Stem};
+use std::time::Duration;
+
+const BATCH: usize = 16;
+
+/// Segments of the input, output channels, kernel, side of the maps.
+type Layer = (&'static [usize], usize, usize, usize);
+
+/// One of each kind: large and small maps, few and many channels, a concatenated input, blocks with holes.
+const LAYERS: [Layer; 10] = [
+    (&[64], 64, 1, 56),
+    (&[64], 192, 3, 56),
+    (&[192], 96, 1, 28),
+    (&[128], 192, 3, 28),
+    (&[32], 96, 5, 28),
+    (&[192, 208, 48, 64], 160, 1, 14),
+    (&[160], 320, 3, 14),
+    (&[24], 64, 5, 14),
+    (&[256, 320, 128, 128], 384, 1, 7),
+    (&[192], 384, 3, 7),
+];
+
+fn filled(len: usize) -> Buffer {
+    let mut buffer = Buffer::zeroed(len);
+    buffer.iter_mut().enumerate().for_each(|(i, value)| *value = (i * 7919 % 1009) as f32 / 500.0 - 1.0);
+    buffer
+}
+
+fn layer(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    isa: Isa,
+    pool: &Pool,
+    (inputs, outputs, kernel, side): Layer,
+) {
+    let conv = Convolution::new(inputs.to_vec(), outputs, kernel);
+    let shape = |blocks| Shape { batch: BATCH, blocks, height: side, width: side };
+    let (from, to) = (shape(conv.input_blocks()), shape(conv.output_blocks()));
+    let (mut x, mut y) = (filled(from.len()), filled(to.len()));
+    let (mut dw, mut db) = (filled(conv.weights_len()), filled(outputs));
+    let (mut forward, mut backward) = (Buffer::zeroed(conv.packed_len()), Buffer::zeroed(conv.packed_len()));
+    conv.pack_forward(isa, pool, &dw, &mut forward);
+    conv.pack_backward(isa, pool, &dw, &mut backward);
+    let bias = db.clone();
+    let mut scratch = Buffer::zeroed(conv.scratch_len(isa, pool, side, side));
+
+    let channels: usize = inputs.iter().sum();
+    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa, side, side));
+    group.throughput(Throughput::Elements((2 * BATCH * side * side * conv.weights_len()) as u64));
+    group.bench_function(format!("{name} forward"), |bencher| {
+        bencher.iter(|| {
+            let y = MapMut::whole(&mut y, to);
+            conv.forward(isa, pool, Map::whole(&x, from), &forward, &bias, true, y, &mut scratch);
+        });
+    });
+    group.bench_function(format!("{name} input gradient"), |bencher| {
+        bencher.iter(|| {
+            let x = MapMut::whole(&mut x, from);
+            conv.backward_input(isa, pool, Map::whole(&y, to), &backward, false, x, &mut scratch);
+        });
+    });
+    group.bench_function(format!("{name} weight gradient"), |bencher| {
+        bencher.iter(|| {
+            let (x, dy) = (Map::whole(&x, from), Map::whole(&y, to));
+            conv.backward_weights(isa, pool, x, dy, &mut dw, &mut db, &mut scratch);
+        });
+    });
+}
+
+fn stem(group: &mut BenchmarkGroup<'_, WallTime>, isa: Isa, pool: &Pool) {
+    const SIDE: usize = 224;
+    let stem = Stem { input_channels: 3, output_channels: 64, kernel: 7, stride: 2, padding: 3 };
+    let side = stem.output_size(SIDE);
+    let shape = Shape { batch: BATCH, blocks: 4, height: side, width: side };
+    let (x, mut y) = (filled(BATCH * 3 * SIDE * SIDE), filled(shape.len()));
+    let (mut dw, mut db) = (filled(stem.weights_len()), filled(64));
+    let (mut packed, bias) = (Buffer::zeroed(stem.packed_len()), db.clone());
+    stem.pack_forward(isa, pool, &dw, &mut packed);
+    let mut scratch = Buffer::zeroed(stem.scratch_len(isa, pool, SIDE, SIDE));
+    group.throughput(Throughput::Elements((2 * BATCH * side * side * stem.weights_len()) as u64));
+    group.bench_function("stem 7x7/2 forward", |bencher| {
+        bencher.iter(|| {
+            let y = MapMut::whole(&mut y, shape);
+            stem.forward(isa, pool, BATCH, &x, SIDE, SIDE, &packed, &bias, true, y, &mut scratch);
+        });
+    });
+    group.bench_function("stem 7x7/2 weight gradient", |bencher| {
+        bencher.iter(|| {
+            let dy = Map::whole(&y, shape);
+            stem.backward_weights(isa, pool, BATCH, &x, SIDE, SIDE, dy, &mut dw, &mut db, &mut scratch);
+        });
+    });
+}
+
+fn convolution(criterion: &mut Criterion) {
+    let isa = Isa::detect();
+    let most = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    for threads in if most == 1 { vec![1] } else { vec![1, most] } {
+        let pool = Pool::new(threads).expect("threads start");
+        println!("peak of {} on {threads} threads: {:.1} GFLOP/s", isa.name(), fma_peak(isa, &pool));
+        let mut group = criterion.benchmark_group(format!("{} on {threads} threads", isa.name()));
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(200))
+            .measurement_time(Duration::from_secs(1));
+        stem(&mut group, isa, &pool);
+        for shape in LAYERS {
+            layer(&mut group, isa, &pool, shape);
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, convolution);
+criterion_main!(benches);
