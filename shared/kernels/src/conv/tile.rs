@@ -51,6 +51,7 @@ pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
     y: [*const f32; COLUMNS],
     pixels: usize,
 ) {
+    let mut at = 0;
     for p in 0..pixels {
         let mut columns = [simd.zero(); COLUMNS];
         for j in 0..COLUMNS {
@@ -59,10 +60,11 @@ pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         }
         for i in 0..simd.unrolled(ROWS) {
             // SAFETY: x[i] has a value for each pixel (caller).
-            let value = simd.splat(unsafe { *x[i].add(p * stride) });
+            let value = simd.splat(unsafe { *x[i].add(at) });
             for j in 0..COLUMNS {
                 sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);
             }
         }
+        at += stride;
     }
 }
