@@ -184,8 +184,10 @@ async fn divergence_ends_the_run_and_names_a_rate() {
         reports.iter().map(send).last().flatten()
     };
     let expected = |reason: &str| {
+        let rate = configuration::recipe("quick").unwrap().optimisation.learning_rate;
         Some(Ending::Diverged(format!(
-            "training diverged after 0 samples at learning rate 0.01: {reason}; try --learning-rate 0.005 --fresh"
+            "training diverged after 0 samples at learning rate {rate}: {reason}; try --learning-rate {} --fresh",
+            rate / 2.0
         )))
     };
     assert_eq!(diverged(&[metrics(5, 0, true)]), expected("a loss is not finite"));
