@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn what_the_flags_name_must_be_the_same() {
-        let mut found = RunFlags { seed: Some(5), ..RunFlags::default() }.resolve("quick").unwrap();
+        let mut found =
+            RunFlags { seed: Some(5), batch: Some(32), ..RunFlags::default() }.resolve("quick").unwrap();
         found.network.classes = Some(10);
         let resumed = |flags: RunFlags| configuration(&flags, "paper", &found);
         assert_eq!(resumed(RunFlags::default()).unwrap(), found);
