@@ -3,6 +3,11 @@
 //! Plain synchronous code without clock, network or threads: `v = momentum * v + (g + decay * w)`, `w -= rate * v`,
 //! which is the form of `torch.optim.SGD` (Caffe keeps the rate inside the velocity). Pushes come in any order and
 //! from any worker, nobody waits; a push is told from its repetition by (incarnation, step, block).
+//!
+//! The rate of an update is the schedule's divided by 1 + staleness, the updates that came in between (Zhang et al.,
+//! "Staleness-aware Async-SGD for Distributed Deep Learning", 2016). N workers then move the parameters as one does
+//! with a batch N times as large, and one recipe does for any number of them; undivided, the rate that is right for
+//! one worker keeps two on the first plateau.
 
 use std::collections::BTreeMap;
 
@@ -114,11 +119,15 @@ impl Shard {
         Ok(AdoptReply { fingerprint: held.layout.fingerprint() })
     }
 
-    /// Applies one gradient block, unless its identity was applied before or it is unusable.
+    /// Applies one gradient block, unless its identity was applied before or it is unusable, and answers with the block
+    /// as it then is.
     pub fn push(&mut self, push: &BlockPush) -> PushReply {
         self.status.bytes_in += 4 * push.gradient.len() as u64;
         let (outcome, staleness) = match self.apply(push) {
-            Ok((version, staleness)) => (Ok(version), staleness),
+            Ok((block, staleness)) => {
+                self.status.bytes_out += 4 * block.values.len() as u64;
+                (Ok(block), staleness)
+            }
             Err(refusal) => {
                 // A shard that is not ready has judged nothing.
                 self.status.refused += u64::from(!matches!(refusal, Refusal::NotReady(_)));
@@ -128,7 +137,7 @@ impl Shard {
         PushReply { block: push.block, outcome, staleness }
     }
 
-    fn apply(&mut self, push: &BlockPush) -> Result<(Version, u64), Refusal> {
+    fn apply(&mut self, push: &BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
         let block = held.owned(number, push.block)?.clone();
@@ -160,12 +169,14 @@ impl Shard {
         let state = held.blocks.get_mut(&push.block).expect("an owned block has a state");
         if state.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest) {
             self.status.repeated += 1;
-            return Ok((Version { generation, counter: state.counter }, 0));
+            return Ok((state.values(push.block, generation), 0));
         }
+        // A version from before a restore may be ahead of the block: then nothing came in between.
+        let staleness = state.counter.saturating_sub(push.version.counter);
         let samples = state.samples + u64::from(push.samples);
         let rate = schedule::rate(&held.plan, state.samples, samples);
         let update = Update {
-            rate: (rate * f64::from(tensor.rate_multiplier)) as f32,
+            rate: (rate * f64::from(tensor.rate_multiplier) / (1 + staleness) as f64) as f32,
             momentum: held.plan.momentum as f32,
             decay: (held.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
             average_step: average::step(&held.plan, state.counter) as f32,
@@ -178,8 +189,6 @@ impl Shard {
             &mut state.velocity,
             &mut state.average,
         );
-        // A version from before a restore may be ahead of the block: then nothing came in between.
-        let staleness = state.counter.saturating_sub(push.version.counter);
         state.counter += 1;
         state.samples = samples;
         state.applied.insert(push.member.incarnation, push.step);
@@ -187,7 +196,7 @@ impl Shard {
         self.status.staleness_sum += staleness;
         self.status.staleness_max = self.status.staleness_max.max(staleness);
         self.status.learning_rate = rate;
-        Ok((Version { generation, counter: state.counter }, staleness))
+        Ok((state.values(push.block, generation), staleness))
     }
 
     /// Reads one block. The first fetch of an average that names a new evaluation freezes the whole shard's average,
@@ -197,14 +206,19 @@ impl Shard {
         let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
         held.owned(number, block)?;
         let state = &held.blocks[&block];
-        let version = Version { generation, counter: state.counter };
-        let (version, values) = match kind {
-            Kind::Parameters => (version, state.parameters.clone()),
-            Kind::Average { evaluation: 0 } => (version, state.average.clone()),
-            Kind::Average { evaluation } => held.frozen(evaluation, generation).blocks[&block].clone(),
+        let values = match kind {
+            Kind::Parameters => state.values(block, generation),
+            Kind::Average { evaluation: 0 } => {
+                let version = Version { generation, counter: state.counter };
+                BlockValues { block, version, values: state.average.clone() }
+            }
+            Kind::Average { evaluation } => {
+                let (version, values) = held.frozen(evaluation, generation).blocks[&block].clone();
+                BlockValues { block, version, values }
+            }
         };
-        self.status.bytes_out += 4 * values.len() as u64;
-        Ok(BlockValues { block, version, values })
+        self.status.bytes_out += 4 * values.values.len() as u64;
+        Ok(values)
     }
 
     /// Counters since the process started.
@@ -280,6 +294,12 @@ impl BlockState {
             applied: BTreeMap::new(),
         }
     }
+
+    /// The parameters as they travel.
+    fn values(&self, block: u32, generation: u64) -> BlockValues {
+        let version = Version { generation, counter: self.counter };
+        BlockValues { block, version, values: self.parameters.clone() }
+    }
 }
 
 fn nothing_adopted(number: u32) -> Refusal {
@@ -335,8 +355,9 @@ mod tests {
             for t in 0..12u64 {
                 let g = gradient(values, t);
                 let version = Version { generation: 1, counter: t };
-                let reply = shard.push(&push(1, t, block, version, g.clone()));
-                assert_eq!(reply.outcome, Ok(Version { generation: 1, counter: t + 1 }));
+                let updated = shard.push(&push(1, t, block, version, g.clone())).outcome.unwrap();
+                assert_eq!(updated.version, Version { generation: 1, counter: t + 1 });
+                assert_eq!(updated.values, parameters(&mut shard, block));
                 let before = 32 * t;
                 let ramp = f64::min(1.0, (before + 32) as f64 / 100.0);
                 let rate = 0.01 * 0.96f64.powi((before / 200) as i32) * ramp * rate_multiplier;
@@ -361,11 +382,11 @@ mod tests {
     fn a_repeated_push_is_acknowledged_and_not_applied() {
         let mut shard = adopted();
         let first = push(4, 10, 3, Version::default(), gradient(300, 0));
-        let version = shard.push(&first).outcome.unwrap();
+        let updated = shard.push(&first).outcome.unwrap();
         let after = parameters(&mut shard, 3);
         let older = push(4, 9, 3, Version::default(), gradient(300, 1));
         for repeated in [&first, &older] {
-            assert_eq!(shard.push(repeated).outcome, Ok(version));
+            assert_eq!(shard.push(repeated).outcome, Ok(updated.clone()));
         }
         assert_eq!(parameters(&mut shard, 3), after);
         assert_eq!((shard.status().updates, shard.status().repeated), (1, 2));
@@ -387,6 +408,26 @@ mod tests {
         assert_eq!(staleness(4, ahead), 0);
         let status = shard.status();
         assert_eq!((status.staleness_sum, status.staleness_max, status.updates), (3, 2, 4));
+    }
+
+    #[test]
+    fn a_stale_gradient_moves_the_parameters_less() {
+        let mut shard = adopted();
+        let [start, first, second] = [1, 2, 3].map(|incarnation| {
+            let before = parameters(&mut shard, 2);
+            // A bias has no decay, and a tenth of the gradient replaces what momentum took off: the velocity stays.
+            let g = gradient(300, 0).iter().map(|g| if incarnation == 1 { *g } else { 0.1 * g }).collect();
+            shard.push(&push(incarnation, 0, 2, Version::default(), g)).outcome.unwrap();
+            before
+                .iter()
+                .zip(parameters(&mut shard, 2))
+                .map(|(before, after)| before - after)
+                .collect::<Vec<_>>()
+        });
+        for (i, start) in start.iter().enumerate() {
+            assert!((first[i] - start / 2.0).abs() < 1e-6, "{} is not half of {start}", first[i]);
+            assert!((second[i] - start / 3.0).abs() < 1e-6, "{} is not a third of {start}", second[i]);
+        }
     }
 
     #[test]

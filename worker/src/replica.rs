@@ -1,7 +1,7 @@
 //! The replica's loop: join, lease, compute, push, fetch, report, until the run ends or the worker is asked to leave.
 //!
-//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, each block is
-//! fetched again once its push is acknowledged, and the next step starts when all are there. A replica therefore never
+//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, the reply to a
+//! push brings the block as its update left it, and the next step starts when all are there. A replica therefore never
 //! computes with parameters older than its own last push. The next lease is asked for while the one before is in work.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The shards as one store of parameters: fetch all, or push a step's gradient and fetch what comes of it.
+//! The shards as one store of parameters: fetch all, or push a step's gradient and take what comes of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,12 @@ use tokio::task::JoinSet;
 
 use crate::stop::{Stop, until_ready};
 
-/// Blocks in a channel between compute, network and model: enough to keep a connection busy, a few MB at most.
+/// Items in a channel between compute, network and model: enough to keep a connection busy, a few MB at most.
 const QUEUE: usize = 8;
+
+/// Bytes of gradients from which on blocks are sent. A message costs both sides about as much as copying this does,
+/// and half of a network's blocks are biases of a few hundred bytes.
+const GROUP: usize = 128 << 10;
 
 /// Who pushes, and what for.
 #[derive(Clone, Copy, Debug)]
@@ -131,91 +135,87 @@ impl Store {
         Ok(flat)
     }
 
-    /// Pushes each gradient block as it comes from `gradients`, and fetches each again as soon as it is
-    /// acknowledged; `fetched` receives every tensor whose values have all come.
+    /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its update
+    /// left it, and `updated` receives every tensor whose blocks have all come.
     ///
     /// From the first block on that is not finite nothing more is sent: that one is for the shard to refuse and
-    /// count, the others would only harm.
+    /// count, the others would only harm. A tensor of which not every block came stays as it was fetched last.
     pub async fn exchange(
         &mut self,
         step: Step,
-        mut gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
-        mut fetched: impl FnMut(usize, Vec<f32>),
+        gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
+        mut updated: impl FnMut(usize, Vec<f32>),
     ) -> Result<Exchange, Stop> {
-        let (values, mut received) = mpsc::channel(QUEUE);
-        let (outcomes, mut replied) = mpsc::unbounded_channel();
+        let (replies, mut replied) = mpsc::channel(QUEUE);
         let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
         let mut streams = Vec::new();
-        for (process, client) in self.processes.iter().enumerate() {
+        for client in &self.processes {
             let (pushes, to_push) = mpsc::channel(QUEUE);
-            let (replies, acknowledged) = mpsc::channel(QUEUE);
             streams.push(pushes);
-            let (pusher, wire) = (client.clone(), self.wire);
-            tasks.spawn(async move { Ok(pusher.push(wire, to_push, replies).await?) });
-            let home = self.home.iter().map(|&(at, shard)| (at == process).then_some(shard)).collect();
-            tasks.spawn(fetch_again(
-                client.clone(),
-                wire,
-                home,
-                acknowledged,
-                outcomes.clone(),
-                values.clone(),
-            ));
+            let (client, wire, replies) = (client.clone(), self.wire, replies.clone());
+            tasks.spawn(async move { Ok(client.push(wire, to_push, replies).await?) });
         }
-        drop((values, outcomes));
+        drop(replies);
 
-        let (home, versions) = (&self.home, self.versions.clone());
-        let route = async {
-            let mut usable = true;
-            while let Some((block, gradient)) = gradients.recv().await {
-                if !usable {
-                    continue;
-                }
-                usable = gradient.iter().all(|value| value.is_finite());
-                let (process, shard) = home[block as usize];
-                let Step { member, step, samples } = step;
-                let version = versions[block as usize];
-                let push = BlockPush { shard, member, step, block, version, samples, gradient };
-                if streams[process].send(push).await.is_err() {
-                    break; // that stream has failed; its task says why
-                }
-            }
-            drop(streams);
-            Ok(())
-        };
-        let bytes = |values: &[f32]| (values.len() * wire_bytes(self.wire)) as u64;
-        let mut partial: BTreeMap<usize, (Vec<f32>, usize)> = BTreeMap::new();
         let mut result = Exchange::default();
+        let mut tensors: BTreeMap<usize, Vec<BlockValues>> = BTreeMap::new();
         let mut newer = Vec::new();
         let collect = async {
-            while let Some(block) = received.recv().await {
-                let range = self.range(&block)?;
-                result.bytes_in += bytes(&block.values);
-                newer.push((block.block, block.version));
+            while let Some(reply) = replied.recv().await {
+                let Some(block) = result.count(&self.layout, self.wire, reply)? else { continue };
+                self.range(&block)?;
                 let tensor = self.layout.blocks()[block.block as usize].tensor;
-                let whole = self.layout.range(tensor);
-                if self.pieces[tensor] == 1 {
-                    fetched(tensor, block.values);
-                    continue;
-                }
-                let (values, pieces) = partial.entry(tensor).or_insert_with(|| (vec![0.0; whole.len()], 0));
-                values[range.start - whole.start..range.end - whole.start].copy_from_slice(&block.values);
-                *pieces += 1;
-                if *pieces == self.pieces[tensor] {
-                    let (values, _) = partial.remove(&tensor).expect("it was just there");
-                    fetched(tensor, values);
+                let blocks = tensors.entry(tensor).or_default();
+                blocks.push(block);
+                if blocks.len() == self.pieces[tensor] {
+                    let mut blocks = tensors.remove(&tensor).expect("it was just there");
+                    blocks.sort_unstable_by_key(|block| block.block);
+                    newer.extend(blocks.iter().map(|block| (block.block, block.version)));
+                    updated(tensor, joined(blocks));
                 }
             }
             Ok(())
         };
-        tokio::try_join!(route, collect, all(tasks))?;
+        tokio::try_join!(self.route(step, gradients, streams), collect, all(tasks))?;
         for (block, version) in newer {
             self.versions[block as usize] = version;
         }
-        while let Ok(reply) = replied.try_recv() {
-            result.count(&self.layout, self.wire, reply);
-        }
         Ok(result)
+    }
+
+    /// Hands the gradients to the streams of their processes, gathered into groups.
+    async fn route(
+        &self,
+        step: Step,
+        mut gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
+        streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
+    ) -> Result<(), Stop> {
+        let Step { member, step, samples } = step;
+        let mut groups = vec![Vec::new(); streams.len()];
+        let mut bytes = vec![0; streams.len()];
+        while let Some((block, gradient)) = gradients.recv().await {
+            let usable = gradient.iter().all(|value| value.is_finite());
+            let (process, shard) = self.home[block as usize];
+            let version = self.versions[block as usize];
+            bytes[process] += gradient.len() * wire_bytes(self.wire);
+            groups[process].push(BlockPush { shard, member, step, block, version, samples, gradient });
+            // A stream that takes nothing has failed; its task says why.
+            if bytes[process] >= GROUP && {
+                bytes[process] = 0;
+                streams[process].send(std::mem::take(&mut groups[process])).await.is_err()
+            } {
+                return Ok(());
+            }
+            if !usable {
+                break;
+            }
+        }
+        for (stream, group) in streams.iter().zip(groups) {
+            let _ = stream.send(group).await;
+        }
+        // What is not to be sent any more is let pass, so that the step ends when its gradient does.
+        while gradients.recv().await.is_some() {}
+        Ok(())
     }
 
     /// Blocks grouped by where they live.
@@ -238,52 +238,36 @@ impl Store {
 }
 
 impl Exchange {
-    fn count(&mut self, layout: &Layout, wire: Wire, reply: PushReply) {
-        let block = &layout.blocks()[reply.block as usize];
-        self.bytes_out += (block.range.len() * wire_bytes(wire)) as u64;
+    /// Counts what became of a block, and gives its values if it was updated.
+    fn count(&mut self, layout: &Layout, wire: Wire, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
+        let bytes = (layout.blocks()[reply.block as usize].range.len() * wire_bytes(wire)) as u64;
+        self.bytes_out += bytes;
         match reply.outcome {
-            Ok(_) => {
+            Ok(block) => {
                 self.applied += 1;
                 self.staleness_sum += reply.staleness;
                 self.staleness_max = self.staleness_max.max(reply.staleness);
+                self.bytes_in += bytes;
+                Ok(Some(block))
+            }
+            Err(refusal @ (Refusal::Fenced(_) | Refusal::NotReady(_))) => {
+                Err(Stop::Rejoin(refusal.to_string()))
             }
             Err(refusal) => {
                 self.refused += 1;
                 self.reason.get_or_insert_with(|| refusal.to_string());
+                Ok(None)
             }
         }
     }
 }
 
-/// Fetches acknowledged blocks of one process again. What is acknowledged while a fetch is under way makes the next
-/// one: the slower the connection, the larger the groups.
-async fn fetch_again(
-    client: ShardClient,
-    wire: Wire,
-    home: Vec<Option<u32>>,
-    mut acknowledged: mpsc::Receiver<PushReply>,
-    outcomes: mpsc::UnboundedSender<PushReply>,
-    values: mpsc::Sender<BlockValues>,
-) -> Result<(), Stop> {
-    let mut group = Vec::new();
-    while acknowledged.recv_many(&mut group, home.len()).await > 0 {
-        let mut blocks: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for reply in group.drain(..) {
-            if let Err(refusal @ (Refusal::Fenced(_) | Refusal::NotReady(_))) = reply.outcome {
-                return Err(Stop::Rejoin(refusal.to_string()));
-            }
-            let shard = home.get(reply.block as usize).copied().flatten();
-            let shard = shard
-                .with_context(|| format!("a shard acknowledged block {}, never sent to it", reply.block));
-            blocks.entry(shard.map_err(Stop::Failed)?).or_default().push(reply.block);
-            // Nobody listens only when the whole exchange has been given up.
-            let _ = outcomes.send(reply);
-        }
-        for (shard, blocks) in blocks {
-            client.fetch(wire, shard, blocks, Kind::Parameters, values.clone()).await?;
-        }
+/// The values of a tensor's blocks, which are in flat order.
+fn joined(mut blocks: Vec<BlockValues>) -> Vec<f32> {
+    match &mut blocks[..] {
+        [only] => std::mem::take(&mut only.values),
+        several => several.iter().flat_map(|block| &block.values).copied().collect(),
     }
-    Ok(())
 }
 
 /// Waits for all tasks; the first failure ends the others.

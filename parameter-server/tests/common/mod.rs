@@ -203,7 +203,7 @@ impl Worker {
             };
             let (pushes, to_send) = mpsc::channel(1);
             let (replies, mut received) = mpsc::channel(1);
-            pushes.send(push).await.unwrap();
+            pushes.send(vec![push]).await.unwrap();
             drop(pushes);
             let pushing = self.shard(shard).push(Wire::F32, to_send, replies);
             let (pushed, reply) = tokio::join!(pushing, received.recv());

@@ -68,7 +68,7 @@ mod tests {
             error::<Answer<AdoptReply>, _>(proto::AdoptReply::default()),
             error::<Answer<Vec<ShardStatus>>, _>(proto::OrderReply::default()),
             error::<Answer<BlockValues>, _>(proto::FetchReply::default()),
-            error::<PushReply, _>(proto::PushReply::default()),
+            error::<PushReply, _>(proto::BlockReply::default()),
         ];
         for text in texts {
             assert!(text.ends_with("Reply.outcome: expected a value, found none"), "{text}");

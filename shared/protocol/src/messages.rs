@@ -159,17 +159,17 @@ pub struct BlockPush {
 }
 
 /// What became of a pushed block.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PushReply {
     /// Index of the block.
     pub block: u32,
-    /// `Ok`: the block's version afterwards (also when it had been applied before). `Err`: why not.
-    pub outcome: Result<Version, Refusal>,
-    /// Updates that were applied between the fetch and this push.
+    /// `Ok`: the block behind its update (also when it had been applied before). `Err`: why not.
+    pub outcome: Result<BlockValues, Refusal>,
+    /// Updates that were applied between the state that the gradient was computed from and this push.
     pub staleness: u64,
 }
 
-/// One block as fetched.
+/// One block as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
     /// Index of the block.

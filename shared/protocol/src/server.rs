@@ -20,7 +20,7 @@ use crate::{
     Coordinator, Refusal, ServeError, Shards,
     convert::{
         Answer,
-        shards::{fetch_reply, kind_of},
+        shards::{block_pushes, block_reply, fetch_reply, kind_of},
     },
     messages::*,
     proto::{self, coordinator_server, shards_server},
@@ -199,7 +199,7 @@ async fn answer_pushes(
             biased;
             status = stopped(&mut stopping) => Err(status),
             push = pushes.message() => match push {
-                Ok(Some(push)) => Ok(answer_push(&*shards, push).into()),
+                Ok(Some(push)) => Ok(answer_push(&*shards, push)),
                 Ok(None) => return,
                 Err(status) => Err(status),
             },
@@ -211,12 +211,17 @@ async fn answer_pushes(
     }
 }
 
-fn answer_push(shards: &dyn Shards, push: proto::PushRequest) -> PushReply {
-    let block = push.block;
-    match BlockPush::try_from(push) {
-        Ok(push) => shards.push(push),
-        Err(error) => PushReply { block, outcome: Err(error.into()), staleness: 0 },
-    }
+/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the reply.
+fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushReply {
+    let wire = wire::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
+    let answer = |(block, push): (u32, Result<BlockPush, _>)| {
+        let reply = match push {
+            Ok(push) => shards.push(push),
+            Err(error) => PushReply { block, outcome: Err(Refusal::from(error)), staleness: 0 },
+        };
+        block_reply(reply, wire)
+    };
+    proto::PushReply { blocks: block_pushes(request).map(answer).collect() }
 }
 
 /// Reads the blocks of one fetch, as fast as they are taken.
@@ -319,41 +324,40 @@ mod tests {
         Refusal::Invalid(text.into()).into()
     }
 
-    fn push() -> proto::PushRequest {
-        proto::PushRequest {
-            shard: 0,
-            member: Some(proto::Member::default()),
-            step: 1,
-            block: 7,
-            version: Some(proto::Version::default()),
-            samples: 1,
-            wire: proto::Wire::F32.into(),
-            gradient: vec![0; 8].into(),
-        }
+    fn block(block: u32, bytes: usize) -> proto::GradientBlock {
+        let version = Some(proto::Version::default());
+        proto::GradientBlock { shard: 0, block, version, gradient: vec![0; bytes].into() }
+    }
+
+    fn push(blocks: Vec<proto::GradientBlock>) -> proto::PushRequest {
+        let member = Some(proto::Member::default());
+        proto::PushRequest { member, step: 1, samples: 1, wire: proto::Wire::F32.into(), blocks }
     }
 
     #[tokio::test]
     async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
         let mut client = ShardsClient::new(channel().await);
         let pushes = vec![
-            proto::PushRequest { gradient: vec![0; 7].into(), ..push() },
-            proto::PushRequest { wire: 9, ..push() },
-            proto::PushRequest { member: None, block: 8, ..push() },
-            proto::PushRequest { version: None, ..push() },
+            push(vec![block(7, 7), proto::GradientBlock { version: None, ..block(8, 8) }]),
+            proto::PushRequest { wire: 9, ..push(vec![block(7, 8)]) },
+            proto::PushRequest { member: None, ..push(vec![block(8, 8)]) },
         ];
         let replies = client.push(tokio_stream::iter(pushes)).await.unwrap().into_inner();
         let replies: Vec<proto::PushReply> = replies.map(Result::unwrap).collect().await;
+        let refused = |block, text| {
+            let refused = proto::RefusedBlock { block, refusal: Some(invalid(text)) };
+            let outcome = Some(proto::block_reply::Outcome::Refused(refused));
+            proto::BlockReply { outcome, staleness: 0 }
+        };
         let expected = [
-            (7, "PushRequest.gradient: expected a multiple of 4 bytes, found 7 bytes"),
-            (7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9"),
-            (8, "PushRequest.member: expected a value, found none"),
-            (7, "PushRequest.version: expected a value, found none"),
-        ]
-        .map(|(block, text)| {
-            let outcome = Some(proto::push_reply::Outcome::Refusal(invalid(text)));
-            proto::PushReply { block, outcome, staleness: 0 }
-        });
-        assert_eq!(replies, expected);
+            vec![
+                refused(7, "GradientBlock.gradient: expected a multiple of 4 bytes, found 7 bytes"),
+                refused(8, "GradientBlock.version: expected a value, found none"),
+            ],
+            vec![refused(7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9")],
+            vec![refused(8, "PushRequest.member: expected a value, found none")],
+        ];
+        assert_eq!(replies, expected.map(|blocks| proto::PushReply { blocks }));
     }
 
     #[tokio::test]
@@ -439,7 +443,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_over_the_limit_is_not_taken() {
         let mut shards = ShardsClient::new(channel().await);
-        let push = proto::PushRequest { gradient: vec![0; MESSAGE].into(), ..push() };
+        let push = push(vec![block(7, MESSAGE)]);
         assert!(push.encoded_len() > MESSAGE);
         let mut replies = shards.push(tokio_stream::iter([push])).await.unwrap().into_inner();
         assert_eq!(replies.message().await.unwrap_err().code(), tonic::Code::OutOfRange);

@@ -19,7 +19,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 /// Largest HTTP/2 frame: a block in one or two instead of the default's 64.
 const FRAME: u32 = 1 << 20;
 
-/// Largest message; blocks have 1 MiB, layouts and reports far less.
+/// Largest message; blocks have 1 MiB, groups of them little more, layouts and reports far less.
 pub(crate) const MESSAGE: usize = 4 << 20;
 
 /// How often a connection asks whether the other side is still there, and how long it waits for the answer.

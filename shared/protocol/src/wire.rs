@@ -33,12 +33,11 @@ pub(crate) fn encode(wire: Wire, mut values: Vec<f32>) -> Bytes {
 
 /// The values that travelled as `bytes` in `field` of `message`.
 pub(crate) fn decode(
-    wire: i32,
+    wire: Wire,
     bytes: &[u8],
     message: &'static str,
     field: &'static str,
 ) -> Result<Vec<f32>, FieldError> {
-    let wire = format(wire, message)?;
     let width = match wire {
         Wire::F32 => 4,
         Wire::Bf16 => 2,
@@ -87,8 +86,7 @@ mod tests {
     use super::*;
 
     fn there_and_back(wire: Wire, values: &[f32]) -> Vec<f32> {
-        let number = proto::Wire::from(wire) as i32;
-        decode(number, &encode(wire, values.to_vec()), "PushRequest", "gradient").unwrap()
+        decode(wire, &encode(wire, values.to_vec()), "GradientBlock", "gradient").unwrap()
     }
 
     proptest! {
@@ -120,11 +118,11 @@ mod tests {
 
     #[test]
     fn a_broken_length_and_an_unknown_format_name_the_field() {
-        let text =
-            |wire, length| decode(wire, &vec![0; length], "PushRequest", "gradient").unwrap_err().to_string();
-        assert_eq!(text(1, 7), "PushRequest.gradient: expected a multiple of 4 bytes, found 7 bytes");
-        assert_eq!(text(2, 7), "PushRequest.gradient: expected a multiple of 2 bytes, found 7 bytes");
-        assert_eq!(text(0, 8), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
-        assert_eq!(text(9, 8), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9");
+        let text = |wire| decode(wire, &[0; 7], "GradientBlock", "gradient").unwrap_err().to_string();
+        assert_eq!(text(Wire::F32), "GradientBlock.gradient: expected a multiple of 4 bytes, found 7 bytes");
+        assert_eq!(text(Wire::Bf16), "GradientBlock.gradient: expected a multiple of 2 bytes, found 7 bytes");
+        let text = |number| format(number, "PushRequest").unwrap_err().to_string();
+        assert_eq!(text(0), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
+        assert_eq!(text(9), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9");
     }
 }

@@ -101,7 +101,7 @@ async fn a_server_that_comes_late_is_found() {
 async fn push_one(client: &ShardClient) -> Result<(), ClientError> {
     let (to, pushes) = mpsc::channel(1);
     let (replies, _from) = mpsc::channel(1);
-    to.send(block_push(1, 1)).await.unwrap();
+    to.send(vec![block_push(1, 1)]).await.unwrap();
     drop(to);
     client.push(Wire::F32, pushes, replies).await
 }

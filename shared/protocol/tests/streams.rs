@@ -24,24 +24,27 @@ async fn f32_arrives_exact_and_bf16_rounded() {
         let client = ShardClient::connect(&server.address, patience()).await.unwrap();
         let replies = push_all(&client, wire, 1).await.unwrap();
         let version = Version { generation: 0, counter: 1 };
-        let expected: Vec<_> = all_blocks()
-            .iter()
-            .map(|&block| PushReply { block, outcome: Ok(version), staleness: 34 })
-            .collect();
-        assert_eq!(replies, expected);
+        let expected = |block: u32| -> Vec<f32> {
+            let pushed = block_push(block, 1).gradient;
+            match wire {
+                Wire::F32 => pushed,
+                Wire::Bf16 => pushed.iter().map(|&v| bf16::from_f32(v).to_f32()).collect(),
+            }
+        };
+        for (reply, block) in replies.into_iter().zip(all_blocks()) {
+            assert_eq!((reply.block, reply.staleness), (block, 34));
+            let values = reply.outcome.unwrap();
+            assert_eq!((values.block, values.version), (block, version));
+            assert!(values.values == expected(block), "the reply for block {block} differs over {wire:?}");
+        }
 
         // In another order than the flat one, which must be kept.
         let order: Vec<u32> = all_blocks().into_iter().rev().collect();
         let fetched = fetch(&client, wire, &order, Kind::Parameters).await.unwrap();
         assert_eq!(fetched.iter().map(|values| values.block).collect::<Vec<_>>(), order);
         for values in fetched {
-            let pushed = block_push(values.block, 1).gradient;
-            let expected: Vec<f32> = match wire {
-                Wire::F32 => pushed,
-                Wire::Bf16 => pushed.iter().map(|&v| bf16::from_f32(v).to_f32()).collect(),
-            };
             assert_eq!(values.version, version);
-            assert!(values.values == expected, "block {} differs over {wire:?}", values.block);
+            assert!(values.values == expected(values.block), "block {} differs over {wire:?}", values.block);
         }
         let average = fetch(&client, wire, &[0], Kind::Average { evaluation: 5 }).await.unwrap();
         assert_eq!(average[0].values[0], 5.0);
@@ -67,7 +70,7 @@ async fn a_block_that_is_unknown_is_refused_by_number() {
     assert_eq!(error.refusal(), Some(&Refusal::Invalid("shard 0: block 99 is unknown".into())));
     let (to, pushes) = mpsc::channel(1);
     let (replies, mut from) = mpsc::channel(1);
-    to.send(BlockPush { block: 99, ..block_push(0, 1) }).await.unwrap();
+    to.send(vec![BlockPush { block: 99, ..block_push(0, 1) }]).await.unwrap();
     drop(to);
     client.push(Wire::F32, pushes, replies).await.unwrap();
     assert_eq!(from.recv().await.unwrap().outcome, Err(Refusal::Invalid("block 99 is unknown".into())));
@@ -81,7 +84,7 @@ async fn a_reply_comes_while_the_step_goes_on() {
     let (replies, mut from) = mpsc::channel::<PushReply>(1);
     let work = async {
         for block in all_blocks() {
-            to.send(block_push(block, 1)).await.unwrap();
+            to.send(vec![block_push(block, 1)]).await.unwrap();
             // The next one is only pushed when this one has its reply.
             assert_eq!(from.recv().await.unwrap().block, block);
         }
@@ -113,7 +116,7 @@ async fn a_slow_reader_holds_up_nobody_else() {
     };
     for step in 0..4 {
         for block in all_blocks() {
-            to.send(block_push(block, step)).await.unwrap();
+            to.send(vec![block_push(block, step)]).await.unwrap();
         }
     }
     drop(to);
@@ -204,13 +207,13 @@ async fn a_shutdown_ends_open_streams_and_they_go_on_with_the_next_server() {
     let (to, pushes) = mpsc::channel(1);
     let (replies, mut from) = mpsc::channel(1);
     let pushing = tokio::spawn(async move { client.push(Wire::F32, pushes, replies).await });
-    to.send(block_push(0, 1)).await.unwrap();
+    to.send(vec![block_push(0, 1)]).await.unwrap();
     from.recv().await.unwrap().outcome.unwrap();
     // The step is not over: the stream is open and silent. That must not hold up the end.
     timeout(Duration::from_secs(2), server.stop()).await.unwrap();
     let _server = Server::start_on(address, None, Some(shards.clone()));
     for block in 1..6 {
-        to.send(block_push(block, 1)).await.unwrap();
+        to.send(vec![block_push(block, 1)]).await.unwrap();
         assert_eq!(from.recv().await.unwrap().block, block);
     }
     drop(to);

@@ -70,13 +70,13 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
     assert_eq!((status[0].refused, status[0].updates), (refused, 0));
     assert_eq!(fetch(&shard).await, before, "nothing was applied");
     let reply = send(&shard, good).await;
-    assert_eq!(reply.outcome.unwrap().counter, 1, "a refused push does not use up its identity");
+    assert_eq!(reply.outcome.unwrap().version.counter, 1, "a refused push does not use up its identity");
 }
 
 async fn send(shard: &ShardClient, push: BlockPush) -> PushReply {
     let (pushes, to_push) = mpsc::channel(1);
     let (replies, mut replied) = mpsc::channel(1);
-    pushes.send(push).await.unwrap();
+    pushes.send(vec![push]).await.unwrap();
     drop(pushes);
     shard.push(Wire::F32, to_push, replies).await.unwrap();
     replied.recv().await.unwrap()

@@ -13,7 +13,7 @@ use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, Evaluation, JoinReply,
-    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, ShardClient, Wire,
+    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use worker::actor::Place;
@@ -185,7 +185,7 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
                         _ => -TenSteps::MOMENTUM * velocity[value] - decay * target[value],
                     });
                     let gradient = gradient.collect();
-                    pushes.send(push(&joined, shard, step, block.index, gradient)).await.unwrap();
+                    pushes.send(vec![push(&joined, shard, step, block.index, gradient)]).await.unwrap();
                 }
                 drop(pushes);
             };
@@ -216,7 +216,9 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
 }
 
 fn push(joined: &JoinReply, shard: u32, step: u64, block: u32, gradient: Vec<f32>) -> BlockPush {
-    BlockPush { shard, member: joined.member, step, block, version: Default::default(), samples: 1, gradient }
+    // Nobody else pushes: nothing came in between.
+    let version = Version { generation: 0, counter: step - 1 };
+    BlockPush { shard, member: joined.member, step, block, version, samples: 1, gradient }
 }
 
 async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32> {

@@ -64,10 +64,10 @@ impl Drawn {
         let palette = colour::palette(random);
         let mut canvas = Canvas::new(self.side, palette.background);
         canvas.wave(random, 10.0);
-        for _ in 0..random.random_range(3..7) {
+        for _ in 0..random.random_range(2..6) {
             canvas.blot(random);
         }
-        for _ in 0..random.random_range(1..4) {
+        for _ in 0..random.random_range(0..3) {
             canvas.stroke(random);
         }
         let outline = Outline::ALL[label % Outline::ALL.len()];

@@ -122,16 +122,16 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn random(random: &mut Random, outline: Outline, texture: Texture, side: f32) -> Object {
-        let scale = side * random.random_range(0.22..0.30f32);
+        let scale = side * random.random_range(0.26..0.32f32);
         let stretch = random.random_range(0.9..1.1f32);
         Object {
             outline,
             texture,
-            centre: [0; 2].map(|_| side * random.random_range(0.42..0.58f32)),
+            centre: [0; 2].map(|_| side * random.random_range(0.44..0.56f32)),
             scale: [scale * stretch, scale / stretch],
             turn: random.random_range(0.0..TAU).sin_cos(),
             grain: random.random_range(0.0..TAU).sin_cos(),
-            period: side * random.random_range(0.11..0.15f32),
+            period: side * random.random_range(0.13..0.17f32),
             phase: [0; 2].map(|_| random.random_range(0.0..1.0f32)),
         }
     }

@@ -12,22 +12,22 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Link;
 use crate::{
     ClientError, Wire,
-    convert::shards::push_request,
+    convert::shards::push_requests,
     messages::*,
     proto,
     retry::{Attempts, Failure},
 };
 
-/// Blocks handed to the connection and not yet taken by it.
+/// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
 
 /// What outlives a broken connection.
 struct Pushing {
     wire: Wire,
-    pushes: mpsc::Receiver<BlockPush>,
+    pushes: mpsc::Receiver<Vec<BlockPush>>,
     /// False once the last push has come.
     more: bool,
-    /// Pushes without a reply, the oldest first. They share their bytes with the copies being sent.
+    /// Requests without a reply, the oldest first. They share their bytes with the copies being sent.
     outstanding: VecDeque<proto::PushRequest>,
     replies: mpsc::Sender<PushReply>,
     /// Replies that the caller has not taken yet.
@@ -37,7 +37,7 @@ struct Pushing {
 pub(super) async fn push(
     link: &Link,
     wire: Wire,
-    pushes: mpsc::Receiver<BlockPush>,
+    pushes: mpsc::Receiver<Vec<BlockPush>>,
     replies: mpsc::Sender<PushReply>,
 ) -> Result<(), ClientError> {
     let mut pushing =
@@ -71,12 +71,12 @@ impl Pushing {
                 outgoing = None;
             }
             select! {
-                push = self.pushes.recv(), if self.more && all_sent => match push {
-                    Some(push) => {
+                group = self.pushes.recv(), if self.more && all_sent => match group {
+                    Some(group) => {
                         if self.outstanding.is_empty() {
                             moved = Instant::now();
                         }
-                        self.outstanding.push_back(push_request(push, self.wire));
+                        self.outstanding.extend(push_requests(group, self.wire));
                     }
                     None => self.more = false,
                 },
@@ -96,8 +96,8 @@ impl Pushing {
                         moved = Instant::now();
                     }
                     Ok(None) => {
-                        let reason = format!("the stream ended with {} pushes unanswered", self.outstanding.len());
-                        return Err(Failure::Passing(reason));
+                        let blocks: usize = self.outstanding.iter().map(|request| request.blocks.len()).sum();
+                        return Err(Failure::Passing(format!("the stream ended with {blocks} pushes unanswered")));
                     }
                     Err(status) => return Err(Failure::of(&status, &link.address, "push")),
                 },
@@ -113,16 +113,22 @@ impl Pushing {
         Ok(())
     }
 
-    /// Matches a reply with its push. The error says what is wrong with it.
+    /// Matches a reply with the oldest request, whose blocks it must answer in their order. The error says what is
+    /// wrong with it.
     fn take(&mut self, reply: proto::PushReply, sent: &mut usize) -> Result<(), String> {
-        let reply = PushReply::try_from(reply).map_err(|error| error.to_string())?;
-        // Replies come in the order of the pushes, so this looks at the first only.
-        let place = self.outstanding.iter().take(*sent).position(|push| push.block == reply.block);
-        let place =
-            place.ok_or_else(|| format!("block {} has no push that waits for a reply", reply.block))?;
-        self.outstanding.remove(place);
+        let replies = reply.blocks.into_iter().map(PushReply::try_from).collect::<Result<Vec<_>, _>>();
+        let replies = replies.map_err(|error| error.to_string())?;
+        let answered: Vec<u32> = replies.iter().map(|reply| reply.block).collect();
+        let oldest = self.outstanding.front().filter(|_| *sent > 0);
+        let oldest =
+            oldest.ok_or_else(|| format!("a reply for blocks {answered:?}, but nothing waits for one"))?;
+        if !oldest.blocks.iter().map(|block| block.block).eq(answered.iter().copied()) {
+            let pushed: Vec<u32> = oldest.blocks.iter().map(|block| block.block).collect();
+            return Err(format!("a reply for blocks {answered:?}, expected one for blocks {pushed:?}"));
+        }
+        self.outstanding.pop_front();
         *sent -= 1;
-        self.unread.push_back(reply);
+        self.unread.extend(replies);
         Ok(())
     }
 }

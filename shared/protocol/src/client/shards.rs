@@ -54,7 +54,8 @@ impl ShardClient {
         self.link.call("status", self.link.patience.control, attempt).await
     }
 
-    /// Pushes what comes in `pushes`, each block as it comes, and hands each reply to `replies` as it comes.
+    /// Pushes what comes in `pushes`, each group of blocks as it comes and as one message (so it is to stay well under
+    /// 4 MiB), and hands each block's reply to `replies` as it comes.
     ///
     /// Ends when the sender of `pushes` is dropped and every block has its reply. After a broken connection what
     /// has none is sent again; a push is applied once however often it is sent. Replies may lag behind without
@@ -62,7 +63,7 @@ impl ShardClient {
     pub async fn push(
         &self,
         wire: Wire,
-        pushes: mpsc::Receiver<BlockPush>,
+        pushes: mpsc::Receiver<Vec<BlockPush>>,
         replies: mpsc::Sender<PushReply>,
     ) -> Result<(), ClientError> {
         push::push(&self.link, wire, pushes, replies).await

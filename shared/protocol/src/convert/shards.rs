@@ -64,57 +64,67 @@ impl TryFrom<proto::AdoptReply> for Answer<AdoptReply> {
     }
 }
 
-/// A push as it travels.
-pub(crate) fn push_request(push: BlockPush, wire: Wire) -> proto::PushRequest {
-    proto::PushRequest {
-        shard: push.shard,
-        member: Some(push.member.into()),
-        step: push.step,
-        block: push.block,
-        version: Some(push.version.into()),
-        samples: push.samples,
-        wire: proto::Wire::from(wire).into(),
-        gradient: wire::encode(wire, push.gradient),
+/// The pushes as they travel: a request for each run of them that belongs to one step.
+pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
+    let mut requests: Vec<proto::PushRequest> = Vec::new();
+    for BlockPush { shard, member, step, block, version, samples, gradient } in pushes {
+        let member = Some(member.into());
+        let same = requests.last().is_some_and(|r| (r.member, r.step, r.samples) == (member, step, samples));
+        if !same {
+            let wire = proto::Wire::from(wire).into();
+            requests.push(proto::PushRequest { member, step, samples, wire, blocks: Vec::new() });
+        }
+        let gradient = wire::encode(wire, gradient);
+        let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient };
+        requests.last_mut().expect("there is one for this step").blocks.push(block);
     }
+    requests
 }
 
-impl TryFrom<proto::PushRequest> for BlockPush {
-    type Error = FieldError;
-
-    fn try_from(push: proto::PushRequest) -> Result<BlockPush, FieldError> {
+/// The block pushes of a request; what is wrong with one says nothing of the others.
+pub(crate) fn block_pushes(
+    request: proto::PushRequest,
+) -> impl Iterator<Item = (u32, Result<BlockPush, FieldError>)> {
+    let proto::PushRequest { member, step, samples, wire, blocks } = request;
+    let read = move |block: proto::GradientBlock| {
+        let wire = wire::format(wire, "PushRequest")?;
         Ok(BlockPush {
-            shard: push.shard,
-            member: required(push.member, "PushRequest", "member")?.into(),
-            step: push.step,
-            block: push.block,
-            version: required(push.version, "PushRequest", "version")?.into(),
-            samples: push.samples,
-            gradient: wire::decode(push.wire, &push.gradient, "PushRequest", "gradient")?,
+            shard: block.shard,
+            member: required(member, "PushRequest", "member")?.into(),
+            step,
+            block: block.block,
+            version: required(block.version, "GradientBlock", "version")?.into(),
+            samples,
+            gradient: wire::decode(wire, &block.gradient, "GradientBlock", "gradient")?,
         })
-    }
+    };
+    blocks.into_iter().map(move |block| (block.block, read(block)))
 }
 
-impl From<PushReply> for proto::PushReply {
-    fn from(PushReply { block, outcome, staleness }: PushReply) -> proto::PushReply {
-        use proto::push_reply::Outcome;
-        let outcome = match outcome {
-            Ok(version) => Outcome::Version(version.into()),
-            Err(refusal) => Outcome::Refusal(refusal.into()),
-        };
-        proto::PushReply { block, outcome: Some(outcome), staleness }
-    }
+/// A block's reply as it travels.
+pub(crate) fn block_reply(reply: PushReply, wire: Wire) -> proto::BlockReply {
+    use proto::block_reply::Outcome;
+    let outcome = match reply.outcome {
+        Ok(block) => Outcome::Block(block_values(block, wire)),
+        Err(refusal) => {
+            Outcome::Refused(proto::RefusedBlock { block: reply.block, refusal: Some(refusal.into()) })
+        }
+    };
+    proto::BlockReply { outcome: Some(outcome), staleness: reply.staleness }
 }
 
-impl TryFrom<proto::PushReply> for PushReply {
+impl TryFrom<proto::BlockReply> for PushReply {
     type Error = FieldError;
 
-    fn try_from(reply: proto::PushReply) -> Result<PushReply, FieldError> {
-        use proto::push_reply::Outcome;
-        let outcome = match required(reply.outcome, "PushReply", "outcome")? {
-            Outcome::Version(version) => Ok(version.into()),
-            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+    fn try_from(reply: proto::BlockReply) -> Result<PushReply, FieldError> {
+        use proto::block_reply::Outcome;
+        let (block, outcome) = match required(reply.outcome, "BlockReply", "outcome")? {
+            Outcome::Block(block) => (block.block, Ok(block.try_into()?)),
+            Outcome::Refused(proto::RefusedBlock { block, refusal }) => {
+                (block, Err(required(refusal, "RefusedBlock", "refusal")?.try_into()?))
+            }
         };
-        Ok(PushReply { block: reply.block, outcome, staleness: reply.staleness })
+        Ok(PushReply { block, outcome, staleness: reply.staleness })
     }
 }
 
@@ -134,16 +144,34 @@ pub(crate) fn kind_of(average: Option<u64>) -> Kind {
     }
 }
 
+/// A block as it travels.
+fn block_values(BlockValues { block, version, values }: BlockValues, wire: Wire) -> proto::BlockValues {
+    proto::BlockValues {
+        block,
+        version: Some(version.into()),
+        wire: proto::Wire::from(wire).into(),
+        values: wire::encode(wire, values),
+    }
+}
+
+impl TryFrom<proto::BlockValues> for BlockValues {
+    type Error = FieldError;
+
+    fn try_from(block: proto::BlockValues) -> Result<BlockValues, FieldError> {
+        let wire = wire::format(block.wire, "BlockValues")?;
+        Ok(BlockValues {
+            block: block.block,
+            version: required(block.version, "BlockValues", "version")?.into(),
+            values: wire::decode(wire, &block.values, "BlockValues", "values")?,
+        })
+    }
+}
+
 /// A block, or why not, as it travels.
 pub(crate) fn fetch_reply(answer: Answer<BlockValues>, wire: Wire) -> proto::FetchReply {
     use proto::fetch_reply::Outcome;
     let outcome = match answer {
-        Ok(BlockValues { block, version, values }) => Outcome::Block(proto::BlockValues {
-            block,
-            version: Some(version.into()),
-            wire: proto::Wire::from(wire).into(),
-            values: wire::encode(wire, values),
-        }),
+        Ok(block) => Outcome::Block(block_values(block, wire)),
         Err(refusal) => Outcome::Refusal(refusal.into()),
     };
     proto::FetchReply { outcome: Some(outcome) }
@@ -155,11 +183,7 @@ impl TryFrom<proto::FetchReply> for Answer<BlockValues> {
     fn try_from(reply: proto::FetchReply) -> Result<Answer<BlockValues>, FieldError> {
         use proto::fetch_reply::Outcome;
         Ok(match required(reply.outcome, "FetchReply", "outcome")? {
-            Outcome::Block(block) => Ok(BlockValues {
-                block: block.block,
-                version: required(block.version, "BlockValues", "version")?.into(),
-                values: wire::decode(block.wire, &block.values, "BlockValues", "values")?,
-            }),
+            Outcome::Block(block) => Ok(block.try_into()?),
             Outcome::Refusal(refusal) => Err(refusal.try_into()?),
         })
     }

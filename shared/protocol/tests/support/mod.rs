@@ -177,7 +177,7 @@ impl Shards for Adder {
                 }
                 version.counter += 1;
             }
-            Ok(*version)
+            Ok(BlockValues { block: push.block, version: *version, values: values.clone() })
         });
         PushReply { block: push.block, outcome, staleness: push.version.counter + u64::from(push.samples) }
     }
@@ -284,13 +284,13 @@ pub fn block_push(block: u32, step: u64) -> BlockPush {
     BlockPush { shard: 0, member: MEMBER, step, block, version, samples: 32, gradient }
 }
 
-/// Pushes every block of [`layout`] in one step and returns the replies.
+/// Pushes every block of [`layout`] in one step, two in a message, and returns the replies.
 pub async fn push_all(client: &ShardClient, wire: Wire, step: u64) -> Result<Vec<PushReply>, ClientError> {
     let (to, pushes) = mpsc::channel(2);
     let (replies, mut from) = mpsc::channel(2);
     let feed = async move {
-        for block in 0..layout().blocks().len() as u32 {
-            to.send(block_push(block, step)).await.unwrap();
+        for block in (0..layout().blocks().len() as u32).step_by(2) {
+            to.send(vec![block_push(block, step), block_push(block + 1, step)]).await.unwrap();
         }
     };
     let drain = async move {
