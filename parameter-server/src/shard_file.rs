@@ -193,11 +193,11 @@ mod tests {
         let version = Version { generation: 5, counter: 3 };
         let fetched = restored.fetch(3, Kind::Parameters).unwrap();
         assert_eq!(
-            (fetched.version, fetched.values),
-            (version, shard.fetch(3, Kind::Parameters).unwrap().values)
+            (fetched.version, &fetched.values),
+            (version, &shard.fetch(3, Kind::Parameters).unwrap().values)
         );
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
-        assert_eq!(restored.push(&repeated).outcome, Ok(version));
+        assert_eq!(restored.push(&repeated).outcome, Ok(fetched));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
         // Both go on alike: velocity, average, counters and samples are there.
         for shard in [&mut shard, &mut restored] {
