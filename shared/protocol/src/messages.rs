@@ -163,13 +163,13 @@ pub struct BlockPush {
 pub struct PushReply {
     /// Index of the block.
     pub block: u32,
-    /// `Ok`: the block behind its update (also when it had been applied before). `Err`: why not.
+    /// `Ok`: the block to compute the next gradient from (also when this one had been applied before). `Err`: why not.
     pub outcome: Result<BlockValues, Refusal>,
     /// Updates that were applied between the state that the gradient was computed from and this push.
     pub staleness: u64,
 }
 
-/// One block as it is.
+/// One block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
     /// Index of the block.
