@@ -199,12 +199,12 @@ impl Store {
             let version = self.versions[block as usize];
             bytes[process] += gradient.len() * wire_bytes(self.wire);
             groups[process].push(BlockPush { shard, member, step, block, version, samples, gradient });
-            // A stream that takes nothing has failed; its task says why.
-            if bytes[process] >= GROUP && {
+            if bytes[process] >= GROUP {
                 bytes[process] = 0;
-                streams[process].send(std::mem::take(&mut groups[process])).await.is_err()
-            } {
-                return Ok(());
+                let group = std::mem::take(&mut groups[process]);
+                if streams[process].send(group).await.is_err() {
+                    return Ok(()); // that stream has failed; its task says why
+                }
             }
             if !usable {
                 break;
