@@ -1,9 +1,9 @@
 //! The command line: flags to options, signals to a shutdown, results to exit codes.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use configuration::{ConfigurationError, Exit, RunFlags, isa_name, logs, logs::LogFlags};
 use kernels::Isa;
 use tokio::net::TcpListener;
@@ -12,19 +12,41 @@ use crate::{Options, Timing};
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.
 #[derive(Debug, Parser)]
-#[command(name = "parameter-server", version)]
+#[command(name = "parameter-server", version, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   parameter-server                                       one process, embedded recipe paper, on 127.0.0.1:7070
   parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
   parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070
+  parameter-server health --address host-b:7071          whether that process serves
 
 Started again with the same --snapshots, it goes on from the newest complete snapshot.
 
 Exit codes: 0 done, 2 wrong flag or configuration, 3 bad input, 4 diverged, 130 interrupted (can be resumed).")]
 pub struct Cli {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// What to serve.
     #[command(flatten)]
     pub flags: Flags,
+}
+
+/// What the program does beside serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Ask a process of the server whether it serves its shards: exit code 0 if it does, else 1
+    Health(HealthFlags),
+}
+
+/// Flags of `parameter-server health`.
+#[derive(Clone, Debug, Args)]
+pub struct HealthFlags {
+    /// Address of the process
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub address: String,
+    /// Seconds within which it must have answered
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub deadline: u16,
 }
 
 /// Flags of `parameter-server`.
@@ -72,6 +94,32 @@ pub struct Flags {
     /// Print the address listened on as the only line on standard output: for a parent process
     #[arg(long, hide = true)]
     pub print_address: bool,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            None => run(self.flags),
+            Some(Command::Health(flags)) => health(&flags),
+        }
+    }
+}
+
+/// Asks for a server's health; what is wrong is one line on standard error.
+fn health(flags: &HealthFlags) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.context("start the runtime").and_then(|runtime| {
+        let deadline = Duration::from_secs(flags.deadline.into());
+        Ok(runtime.block_on(protocol::check_health(&flags.address, deadline))?)
+    });
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves; the error, if any, is one line on standard error.
@@ -199,6 +247,11 @@ mod tests {
         let flags = Cli::parse_from(words.split(' ')).flags;
         assert_eq!((flags.shards, flags.servers, flags.run.batch), (2, 1, Some(8)));
         assert_eq!(flags.coordinator.as_deref(), Some("c:2"));
+        let Some(Command::Health(flags)) = Cli::parse_from(["parameter-server", "health"]).command else {
+            panic!("not health")
+        };
+        let listen = Cli::parse_from(["parameter-server"]).flags.listen;
+        assert_eq!((flags.address, flags.deadline), (listen, 3), "asked where it listens");
     }
 
     #[test]

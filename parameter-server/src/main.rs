@@ -1,4 +1,4 @@
-//! A part of the server: parses the command line and serves.
+//! A part of the server: parses the command line and does what it says.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -6,5 +6,5 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    parameter_server::cli::run(parameter_server::cli::Cli::parse().flags)
+    parameter_server::cli::Cli::parse().run()
 }

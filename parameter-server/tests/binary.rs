@@ -30,6 +30,14 @@ fn fails(home: &Path, words: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text.lines().last().unwrap_or_default().to_string())
 }
 
+/// Exit code of `parameter-server health`, and what it says.
+fn health(address: &str) -> (Option<i32>, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_parameter-server"));
+    let output = program.args(["health", "--address", address, "--deadline", "2"]).output().unwrap();
+    assert_eq!(output.stdout, b"");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 #[test]
 fn the_address_is_printed_the_port_is_held_and_the_end_of_stdin_stops_it() {
     let home = tempfile::tempdir().unwrap();
@@ -40,8 +48,13 @@ fn the_address_is_printed_the_port_is_held_and_the_end_of_stdin_stops_it() {
     let expected =
         format!("failed to serve: cannot listen on {address}: address in use; choose another with --listen");
     assert_eq!(fails(home.path(), &["--listen", address]), (Some(3), expected));
+    assert_eq!(health(address), (Some(0), String::new()));
     drop(first.stdin.take());
     assert_eq!(first.wait().unwrap().code(), Some(130));
+    let (code, text) = health(address);
+    assert!(code == Some(1) && text.starts_with(&format!("{address} does not serve: expected")), "{text}");
+    let (code, text) = health("nowhere");
+    assert!(code == Some(1) && text.contains("it has no port"), "{text}");
     let mut log = String::new();
     first.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(log.contains(&format!("listening on {address}")), "{log}");

@@ -41,6 +41,17 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Asked for its health, the server is not there or does not serve.
+    #[error(
+        "{address} does not serve: expected status SERVING, found {found}; a server that is starting or being \
+         stopped answers so, its log says which"
+    )]
+    NotServing {
+        /// Where the server should be.
+        address: String,
+        /// Its status, or what came of asking.
+        found: String,
+    },
 }
 
 impl ClientError {

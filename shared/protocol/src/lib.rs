@@ -11,6 +11,7 @@
 mod client;
 mod convert;
 mod error;
+mod health;
 pub mod messages;
 mod retry;
 mod server;
@@ -26,6 +27,7 @@ mod proto {
 
 pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};
+pub use health::check_health;
 pub use messages::*;
 pub use retry::Patience;
 pub use server::serve;

@@ -88,12 +88,9 @@ impl Failure {
         );
         match root(status) {
             // A status with a source was made on this side, out of a broken connection.
-            Some(reason) => Failure::Passing(reason),
+            Some(cause) => Failure::Passing(cause),
             None if retryable => Failure::Passing(status.message().to_string()),
-            None => {
-                let reason = format!("status {:?}, {}", status.code(), status.message());
-                Failure::unusable(address, call, reason)
-            }
+            None => Failure::unusable(address, call, reason(status)),
         }
     }
 
@@ -101,6 +98,11 @@ impl Failure {
     pub(crate) fn unusable(address: &str, call: &'static str, reason: impl Display) -> Failure {
         Failure::Final(ClientError::Unusable { address: address.into(), call, reason: reason.to_string() })
     }
+}
+
+/// What a call that failed says to a person.
+pub(crate) fn reason(status: &Status) -> String {
+    root(status).unwrap_or_else(|| format!("status {:?}, {}", status.code(), status.message()))
 }
 
 /// The innermost cause, which is the telling one ("connection refused").

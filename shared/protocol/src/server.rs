@@ -22,6 +22,7 @@ use crate::{
         Answer,
         shards::{block_pushes, block_reply, fetch_reply, kind_of},
     },
+    health,
     messages::*,
     proto::{self, coordinator_server, shards_server},
     transport::{self, MESSAGE},
@@ -34,7 +35,8 @@ const QUEUE: usize = 8;
 /// How long calls may go on after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves what is given on `listener` until `shutdown` is done.
+/// Serves what is given on `listener` until `shutdown` is done, and the health service with it, which says that this
+/// process serves if it has shards.
 ///
 /// Then no connection is accepted any more, streams of blocks are ended between two blocks (whoever pushes or
 /// fetches comes back to a server that is started again), and calls that have begun are answered, within 5 s.
@@ -56,14 +58,17 @@ pub async fn serve(
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE)
     });
+    let (reporter, health) = health::service(shards.is_some()).await;
     let (asked, was_asked) = oneshot::channel();
     let shutdown = async {
         shutdown.await;
+        health::withdraw(reporter).await;
         stop.send_replace(true);
         // Nobody listens only if serving has ended already.
         let _ = asked.send(());
     };
     let serving = transport::server()
+        .add_service(health)
         .add_optional_service(coordinator)
         .add_optional_service(shards)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown);
