@@ -7,11 +7,13 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use configuration::logs::LogFlags;
 use configuration::{Exit, RunFlags, isa_name};
-use protocol::Patience;
+use dataset::Dataset;
+use protocol::{Patience, Scores};
+use serde_json::json;
 
 use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
-use crate::{Data, FetchOptions, TrainOptions, bench, describe, exit_of, fetch, train};
+use crate::{Data, FetchOptions, JudgeOptions, TrainOptions, bench, describe, exit_of, fetch, judge, train};
 
 /// Threads of the runtime: they only move blocks; computing has its own.
 const NETWORK_THREADS: usize = 2;
@@ -24,6 +26,8 @@ const NETWORK_THREADS: usize = 2;
   worker describe --classes 10 --input-size 64 --width 0.25
   worker bench --batch 16 --threads 2
   worker fetch --coordinator 10.0.0.1:7070 --output model.safetensors
+  worker evaluate --model model.safetensors --data flower_photos
+  worker draw --output shapes
 
 Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 130 the run was interrupted.")]
 pub struct Cli {
@@ -34,7 +38,6 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, when the program starts")]
 pub enum Command {
     /// Take part in a run: lease samples, push gradients, until the run ends
     Train(TrainFlags),
@@ -44,6 +47,10 @@ pub enum Command {
     Bench(BenchFlags),
     /// Get the averaged parameters of a run and write them as a model file
     Fetch(FetchFlags),
+    /// Score a model file on a validation split, without a server
+    Evaluate(EvaluateFlags),
+    /// Write pictures of the drawn set as image files, to look at or to train on
+    Draw(DrawFlags),
 }
 
 /// Flags of `worker train`.
@@ -150,6 +157,46 @@ pub struct FetchFlags {
     pub last_iterate: bool,
 }
 
+/// Flags of `worker evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateFlags {
+    /// The model file
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    pub model: PathBuf,
+    /// Folder as for `train`; its validation images are used [default: the drawn set]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Threads that compute [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Threads that decode images
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub loader_threads: u16,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
+    /// Print one JSON object: images, top1, top5, loss
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `worker draw`.
+#[derive(Debug, Args)]
+pub struct DrawFlags {
+    /// Folder for train/ and val/ with a folder for each of the ten classes; must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Training pictures
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..))]
+    pub images: u32,
+    /// Validation pictures
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..))]
+    pub validation: u32,
+    /// Side of the network's input that they are drawn for, in pixels
+    #[arg(long, value_name = "S", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=2048))]
+    pub input_size: u16,
+}
+
 /// Carries a command out; the error, if any, is one line on standard error.
 pub fn run(command: Command) -> ExitCode {
     let (what, result) = match command {
@@ -159,6 +206,8 @@ pub fn run(command: Command) -> ExitCode {
         }
         Command::Bench(flags) => ("bench", run_bench(flags)),
         Command::Fetch(flags) => ("fetch the model", run_fetch(flags)),
+        Command::Evaluate(flags) => ("evaluate the model", run_evaluate(flags)),
+        Command::Draw(flags) => ("draw", run_draw(&flags)),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -207,6 +256,32 @@ fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
         patience: Patience::default(),
     };
     in_runtime(fetch(options))?;
+    Ok(Exit::Done)
+}
+
+fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
+    configuration::logs::start(&LogFlags::default());
+    let options = JudgeOptions {
+        model: flags.model,
+        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        threads: flags.threads.map(usize::from),
+        loader_threads: flags.loader_threads.into(),
+        isa: isa_name(flags.isa),
+    };
+    let (images, Scores { top1, top5, loss }) = in_runtime(judge(options))?;
+    if flags.json {
+        println!("{}", json!({ "images": images, "top1": top1, "top5": top5, "loss": loss }));
+    } else {
+        let (top1, top5) = (100.0 * top1, 100.0 * top5);
+        println!("top-1 {top1:.2} %, top-5 {top5:.2} %, loss {loss:.4} on {images} validation images");
+    }
+    Ok(Exit::Done)
+}
+
+fn run_draw(flags: &DrawFlags) -> anyhow::Result<Exit> {
+    let (images, validation) = (flags.images as usize, flags.validation as usize);
+    Dataset::write_drawn(images, validation, flags.input_size.into(), &flags.output)?;
+    println!("{images} training and {validation} validation pictures in {}", flags.output.display());
     Ok(Exit::Done)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataset::{LoaderRange, Split};
 use protocol::{Evaluation, EvaluationOrder, Kind};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Gone};
 use crate::compute::Compute;
 use crate::scores::Tally;
 use crate::stop::Stop;
@@ -37,12 +37,13 @@ pub async fn evaluate<M: Model, S: Samples>(
     Ok((evaluation, average))
 }
 
-async fn score<M: Model, S: Samples>(
+/// Scores these parameters on the first `images` of the validation split; `samples` is an empty queue.
+pub async fn score<M: Model, S: Samples>(
     images: u64,
     parameters: Arc<Vec<f32>>,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<Tally, Stop> {
+) -> Result<Tally, Gone> {
     compute.call(move |compute| compute.load(&parameters)).await?;
     if images > 0 {
         let whole = LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images };

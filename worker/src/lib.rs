@@ -1,8 +1,8 @@
 //! The replica of the parameter server's run: joins, leases samples, computes, pushes, evaluates.
 //!
 //! [`train`] is the whole worker. Its loop is [`replica::run`], generic over a [`workload::Workload`], so that the
-//! same loop runs a small model on one simulated thread; the real work is [`ImageWork`]. [`describe`] and
-//! [`bench`](mod@bench) need no server, [`fetch`](fetch()) needs nothing but one.
+//! same loop runs a small model on one simulated thread; the real work is [`ImageWork`]. [`describe`],
+//! [`bench`](mod@bench) and [`judge`](judge()) need no server, [`fetch`](fetch()) needs nothing but one.
 //!
 //! Absent by intent: how a network computes (`network`), how an image is decoded (`dataset`), what travels how
 //! (`protocol`), and how a gradient is applied (`parameter-server`, which only the tests of this crate import).
@@ -17,6 +17,7 @@ mod evaluate;
 mod failure;
 mod fetch;
 mod googlenet;
+mod judge;
 mod leases;
 pub mod model_file;
 pub mod replica;
@@ -30,4 +31,5 @@ pub mod workload;
 pub use failure::exit_of;
 pub use fetch::{FetchOptions, fetch};
 pub use googlenet::{Data, ImageWork};
+pub use judge::{JudgeOptions, judge};
 pub use train::{TrainOptions, train};

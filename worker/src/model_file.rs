@@ -8,6 +8,7 @@ use configuration::RunConfiguration;
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::Evaluation;
+use serde::de::DeserializeOwned;
 
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -59,4 +60,30 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     Checkpoint::from_flat(layout, values, metadata).write(path)?;
     tracing::info!("wrote {}", path.display());
     Ok(())
+}
+
+/// What a model file says of itself: a configuration with its network, as it is used and not trained, and its classes.
+///
+/// # Errors
+/// Metadata that are missing or not what [`write()`] writes.
+pub fn describe(model: &Checkpoint, path: &Path) -> anyhow::Result<(RunConfiguration, Vec<String>)> {
+    let classes: Vec<String> = value(model, path, "classes")?;
+    let mut configuration = configuration::recipe("paper")?;
+    let network = &mut configuration.network;
+    network.classes = Some(classes.len());
+    network.input_size = value(model, path, "input_size")?;
+    network.width = value(model, path, "width")?;
+    network.auxiliary_heads = false;
+    Ok((configuration, classes))
+}
+
+fn value<T: DeserializeOwned>(model: &Checkpoint, path: &Path, key: &str) -> anyhow::Result<T> {
+    let text = model.metadata.get(key).map_or("nothing", String::as_str);
+    serde_json::from_str(text).with_context(|| {
+        format!(
+            "model file {}: metadata {key}: expected what a run writes there, found {text}; use a file that a run or \
+             `worker fetch` wrote",
+            path.display()
+        )
+    })
 }

@@ -1,6 +1,8 @@
 //! The data set: classes, and labelled samples in a training and a validation split.
 
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
@@ -37,6 +39,14 @@ impl fmt::Display for Fingerprint {
         write!(f, "{} training and {} validation images, hash ", self.images, self.validation)?;
         self.hash[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// Why the drawn set could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}; name a new folder in one that is there and has room", path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 /// Labelled images: photographs in folders, or the drawn set.
@@ -76,6 +86,32 @@ impl Dataset {
         let hash = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
         let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
         Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
+    }
+
+    /// Writes the pictures of [`drawn`](Self::drawn) as PNG files into a new `folder`, with `train/` and `val/` class
+    /// folders, as [`open`](Self::open) takes them.
+    pub fn write_drawn(
+        images: usize,
+        validation: usize,
+        size: usize,
+        folder: &Path,
+    ) -> Result<(), WriteError> {
+        let set = Dataset::drawn(images, validation, size);
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| WriteError { path, source }
+        };
+        fs::create_dir(folder).map_err(at(folder))?;
+        for (split, name) in [(Split::Train, "train"), (Split::Validation, "val")] {
+            for index in 0..set.len(split) {
+                let class = folder.join(name).join(&set.classes[set.label(split, index) as usize]);
+                fs::create_dir_all(&class).map_err(at(&class))?;
+                let file = class.join(format!("{index:06}.png"));
+                let picture = set.image(split, index).expect("a drawn picture needs no file");
+                picture.save(&file).map_err(io::Error::other).map_err(at(&file))?;
+            }
+        }
+        Ok(())
     }
 
     /// Names of the classes; a label is an index into them.

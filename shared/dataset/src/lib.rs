@@ -15,7 +15,7 @@ mod order;
 mod random;
 mod sample;
 
-pub use dataset::{Dataset, Fingerprint, Split};
+pub use dataset::{Dataset, Fingerprint, Split, WriteError};
 pub use decode::{DecodeError, SampleError};
 pub use index::DatasetError;
 pub use loader::{Loader, LoaderConfig, LoaderRange, Minibatch};

@@ -46,6 +46,28 @@ fn train_and_val_folders_are_taken_as_they_are() {
 }
 
 #[test]
+fn the_drawn_set_as_files_is_the_drawn_set() {
+    let home = TempDir::new().unwrap();
+    let root = home.path().join("drawn");
+    Dataset::write_drawn(20, 10, 32, &root).unwrap();
+    let (files, drawn) = (Dataset::open(&root).unwrap(), Dataset::drawn(20, 10, 32));
+    assert_eq!(counts(&files), (20, 10));
+    let sample = |set: &Dataset, index| {
+        let mut out = vec![0.0; 3 * 32 * 32];
+        let label = set.validation_sample(index, 32, &mut out).unwrap();
+        (set.classes()[label as usize].clone(), out)
+    };
+    // The files are sorted by class, and each class has one picture here.
+    let mut expected: Vec<_> = (0..10).map(|index| sample(&drawn, index)).collect();
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!((0..10).map(|index| sample(&files, index)).eq(expected), "pictures differ");
+
+    let text = Dataset::write_drawn(20, 10, 32, &root).unwrap_err().to_string();
+    let shown = root.display();
+    assert!(text.starts_with(&format!("cannot write {shown}: ")) && text.contains("name a new"), "{text}");
+}
+
+#[test]
 fn plain_class_folders_are_split_by_the_hash_of_the_name() {
     let names: Vec<String> = (0..1000).map(|i| format!("{}/{i}.jpg", ["rose", "daisy"][i % 2])).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

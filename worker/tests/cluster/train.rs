@@ -7,7 +7,7 @@ use crate::server::{Server, small};
 use configuration::{Exit, RunFlags, Sampling};
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunStatus};
-use worker::{Data, FetchOptions, TrainOptions, exit_of, fetch, train};
+use worker::{Data, FetchOptions, JudgeOptions, TrainOptions, exit_of, fetch, judge, train};
 
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };
 
@@ -66,6 +66,18 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     assert_eq!(classes, status.classes);
     assert!(model.metadata["evaluation"].contains("\"top1\""));
 
+    // The file alone scores what the run said.
+    let alone = JudgeOptions {
+        model: output.join("model.safetensors"),
+        data: DATA,
+        threads: Some(1),
+        loader_threads: 1,
+        isa: None,
+    };
+    let (images, scores) = judge(alone.clone()).await.unwrap();
+    assert_eq!((images, scores.top1, scores.top5), (60, last.average.top1, last.average.top5));
+    assert!((scores.loss - last.average.loss).abs() < 1e-5, "{scores:?}, in the run {last:?}");
+
     // From anywhere, the same: the average does not move any more.
     let fetched = folder.path().join("fetched.safetensors");
     let mut from = FetchOptions {
@@ -82,6 +94,19 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     let last = Checkpoint::read(&fetched).unwrap();
     assert_eq!(last.metadata["parameters"], "last iterate");
     assert!(last.tensors != model.tensors);
+
+    // Other classes are named, and a file without a description is no model.
+    let photographs = folder.path().join("photographs");
+    for class in ["train/daisy", "train/rose", "val/daisy", "val/rose"] {
+        std::fs::create_dir_all(photographs.join(class)).unwrap();
+        std::fs::write(photographs.join(class).join("a.jpg"), "never read").unwrap();
+    }
+    let other = JudgeOptions { data: Data::Folder(photographs), ..alone.clone() };
+    let text = judge(other).await.unwrap_err().to_string();
+    assert!(text.starts_with("the data has the classes [\"daisy\", \"rose\"], expected those of"), "{text}");
+    Checkpoint { metadata: [].into(), ..model }.write(&fetched).unwrap();
+    let text = judge(JudgeOptions { model: fetched, ..alone }).await.unwrap_err().to_string();
+    assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
