@@ -6,9 +6,13 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use configuration::{ConfigurationError, Exit, RunFlags, isa_name, logs, logs::LogFlags};
 use kernels::Isa;
+use protocol::Patience;
 use tokio::net::TcpListener;
 
-use crate::{Options, Timing};
+use crate::{
+    Options, Timing,
+    inspect::{self, InspectFlags},
+};
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.
 #[derive(Debug, Parser)]
@@ -18,6 +22,7 @@ use crate::{Options, Timing};
   parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
   parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070
   parameter-server health --address host-b:7071          whether that process serves
+  parameter-server inspect downpour-run/snapshots        what is in a folder of snapshots
 
 Started again with the same --snapshots, it goes on from the newest complete snapshot.
 
@@ -36,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Ask a process of the server whether it serves its shards: exit code 0 if it does, else 1
     Health(HealthFlags),
+    /// Says what is in a folder of snapshots
+    Inspect(InspectFlags),
 }
 
 /// Flags of `parameter-server health`.
@@ -102,6 +109,7 @@ impl Cli {
         match self.command {
             None => run(self.flags),
             Some(Command::Health(flags)) => health(&flags),
+            Some(Command::Inspect(flags)) => inspect::run(&flags),
         }
     }
 }
@@ -159,6 +167,7 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         metrics: flags.metrics,
         fresh: flags.fresh,
         isa,
+        way: Patience::default().into(),
         timing: Timing::default(),
     };
     let runtime =

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -91,9 +92,11 @@ struct State {
     latest: Option<TrainingLine>,
     /// Lines that nobody took yet.
     lines: Vec<Line>,
-    /// The newest snapshot, and the samples used when it was begun.
-    snapshot: Option<(u64, u64)>,
+    /// The newest snapshot.
+    snapshot: Option<u64>,
     ending: Option<Ending>,
+    /// Whether members may be told of the completion: once it is in a snapshot.
+    announced: bool,
 }
 
 struct Run {
@@ -124,9 +127,12 @@ impl Coordinator {
             lines: Vec::new(),
             snapshot: None,
             ending: None,
+            announced: false,
         };
         if let Some((id, saved)) = resumed {
-            state.snapshot = Some((id, saved.progress.used));
+            state.snapshot = Some(id);
+            state.ending = saved.finished.then_some(Ending::Completed);
+            state.announced = saved.finished;
             state.processes.remember(&saved.addresses);
             state.unreadable = saved.unreadable;
             state.configuration = saved.configuration;
@@ -166,6 +172,11 @@ impl Coordinator {
         self.state().ending.get_or_insert(Ending::Interrupted);
     }
 
+    /// Lets members know that the run is complete: from now on no restart can make it incomplete again.
+    pub fn announce(&self) {
+        self.state().announced = true;
+    }
+
     /// How the run ended, if it did.
     pub fn ending(&self) -> Option<Ending> {
         self.state().ending.clone()
@@ -177,7 +188,12 @@ impl Coordinator {
         (state.members.all_told(), state.members.is_empty())
     }
 
-    /// Addresses of the server's other processes.
+    /// Whether all processes of the server are there.
+    pub fn complete(&self) -> bool {
+        self.state().processes.complete()
+    }
+
+    /// Addresses of the server's other processes that are there.
     pub fn others(&self) -> Vec<String> {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
     }
@@ -198,9 +214,9 @@ impl Coordinator {
         })
     }
 
-    /// Notes that snapshot `id` is complete; `used` samples are in it.
-    pub fn snapshot_taken(&self, id: u64, used: u64) {
-        self.state().snapshot = Some((id, used));
+    /// Notes that snapshot `id` is complete.
+    pub fn snapshot_taken(&self, id: u64) {
+        self.state().snapshot = Some(id);
     }
 }
 
@@ -237,8 +253,30 @@ impl State {
         self.run.as_mut().expect("members have joined, so the data is known")
     }
 
+    /// Takes in what the shards of one process say. A shard whose samples fell came back from a file.
     fn observe(&mut self, statuses: Vec<ShardStatus>) {
+        let lost = statuses.iter().filter_map(|status| {
+            let before = self.statuses.get(&status.shard)?.samples;
+            Some((before.checked_sub(status.samples)?, status.shard))
+        });
+        let lost = lost.max().filter(|(samples, _)| *samples > 0);
+        if let (Some((samples, shard)), Some(run)) = (lost, &mut self.run) {
+            tracing::warn!(
+                "shard {shard} came back without the newest {samples} samples: their updates are lost"
+            );
+            run.leases.lose(samples);
+        }
         self.statuses.extend(statuses.into_iter().map(|status| (status.shard, status)));
+    }
+
+    /// The shards of a process that came back had whatever was used until now, even if they did not live to say so.
+    fn expect_loss(&mut self, shards: RangeInclusive<u32>) {
+        let had = self.run.as_ref().map_or(0, |run| run.leases.used().saturating_sub(run.leases.lost()));
+        for shard in shards {
+            let status =
+                self.statuses.entry(shard).or_insert(ShardStatus { shard, ..ShardStatus::default() });
+            status.samples = status.samples.max(had);
+        }
     }
 
     fn expire(&mut self, lease_time: Duration) {
@@ -297,6 +335,35 @@ impl State {
         tracing::info!("the run: {classes} classes, {images} training images, {total} samples in all");
         self.run = Some(run);
         Ok(())
+    }
+
+    /// How the run ended, as far as members may know.
+    fn known_ending(&self) -> Option<Ending> {
+        self.ending.clone().filter(|ending| self.announced || *ending != Ending::Completed)
+    }
+
+    /// What a member is to do next.
+    fn assign(&mut self, member: Member) -> Assignment {
+        if let Some(ending) = self.known_ending() {
+            self.members.tell(member);
+            return Assignment::Finished(ending);
+        }
+        let ended = self.ending.is_some();
+        let run = self.run();
+        if let Some(order) =
+            run.evaluations.order(member.incarnation, run.leases.consumed(), run.leases.used())
+        {
+            return Assignment::Evaluate(order);
+        }
+        if let Some(lease) = run.leases.lease(member.incarnation) {
+            return Assignment::Train(lease);
+        }
+        let reason = match run.leases.out() {
+            0 if ended => "the last snapshot".into(),
+            0 => "the last evaluation".into(),
+            out => format!("{out} leases that are still out"),
+        };
+        Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason }
     }
 
     fn note_refused(&mut self, metrics: &StepMetrics) {
@@ -369,6 +436,7 @@ impl State {
     /// Name of the state and what there is to say of it.
     fn describe(&self) -> (&'static str, String) {
         match (&self.ending, &self.run) {
+            (Some(Ending::Completed), _) if !self.announced => ("evaluating", "the last snapshot".into()),
             (Some(Ending::Completed), _) => ("finished", String::new()),
             (Some(Ending::Diverged(text)), _) => ("diverged", text.clone()),
             (Some(Ending::Failed(text)), _) => ("failed", text.clone()),
@@ -399,33 +467,24 @@ impl protocol::Coordinator for Coordinator {
         })
     }
 
-    fn assign(&self, member: Member) -> Result<Assignment, Refusal> {
+    fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal> {
         let mut state = self.state();
         state.members.hear(member, Instant::now())?;
-        if let Some(ending) = state.ending.clone() {
-            state.members.tell(member);
-            return Ok(Assignment::Finished(ending));
+        if let Some(assignment) = state.members.assigned(member, call) {
+            return Ok(assignment);
         }
-        let run = state.run();
-        if let Some(order) =
-            run.evaluations.order(member.incarnation, run.leases.consumed(), run.leases.used())
-        {
-            return Ok(Assignment::Evaluate(order));
-        }
-        if let Some(lease) = run.leases.lease(member.incarnation) {
-            return Ok(Assignment::Train(lease));
-        }
-        let reason = match run.leases.out() {
-            0 => "the last evaluation".into(),
-            out => format!("{out} leases that are still out"),
-        };
-        Ok(Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason })
+        let assignment = state.assign(member);
+        state.members.assign(member, call, assignment.clone());
+        Ok(assignment)
     }
 
-    fn report(&self, report: Report) -> Result<Option<Ending>, Refusal> {
+    fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
         let Report { member, progress, metrics, evaluation, leaving } = report;
         let mut state = self.state();
         state.members.hear(member, Instant::now())?;
+        if !state.members.reports(member, call) {
+            return Ok(state.known_ending());
+        }
         let run = state.run();
         for progress in &progress {
             run.leases
@@ -452,33 +511,37 @@ impl protocol::Coordinator for Coordinator {
         if leaving {
             state.leave(member);
         }
-        if state.ending.is_some() {
+        let ending = state.known_ending();
+        if ending.is_some() {
             state.members.tell(member);
         }
-        Ok(state.ending.clone())
+        Ok(ending)
     }
 
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal> {
         admission::protocol_version("shard process", request.protocol)?;
         let mut state = self.state();
-        let (first_shard, again) = state.processes.register(&request.address, request.shards)?;
-        let last = first_shard + request.shards - 1;
-        tracing::info!("shards {first_shard} to {last} are at {}", request.address);
-        let snapshot = state.snapshot;
-        if again && let Some(run) = &mut state.run {
-            let lost = run.leases.used() - snapshot.map_or(0, |(_, used)| used);
-            run.leases.lose(lost);
-            tracing::warn!(
-                "the process at {} came back and goes on from snapshot {:?}: shards {first_shard} to {last} \
-                 forget up to {lost} samples",
-                request.address,
-                snapshot.map(|(id, _)| id)
-            );
+        let RegisterRequest { address, shards, first_shard: holds, .. } = request;
+        let (first_shard, again) = state.processes.register(&address, shards, holds)?;
+        let last = first_shard + shards - 1;
+        match (again, holds) {
+            (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
+            (false, Some(_)) => tracing::info!("shards {first_shard} to {last} are at {address} as before"),
+            (true, None) => {
+                tracing::warn!(
+                    "the process at {address} came back: shards {first_shard} to {last} go on from its newest snapshot"
+                );
+                state.expect_loss(first_shard..=last);
+            }
+            // It only shows that it is there.
+            (true, Some(_)) => {}
         }
         Ok(RegisterReply {
             first_shard,
             total_shards: self.settings.processes * self.settings.shards,
-            restore: snapshot.map(|(id, _)| id),
+            restore: state.snapshot,
+            life: self.settings.life,
+            again,
         })
     }
 

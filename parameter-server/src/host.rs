@@ -39,6 +39,11 @@ impl ShardHost {
         self.shards.first().and_then(|shard| lock(shard).layout().cloned())
     }
 
+    /// Puts others in the place of all shards.
+    pub(crate) fn replace(&self, shards: Vec<Shard>) {
+        self.shards.iter().zip(shards).for_each(|(place, shard)| *lock(place) = shard);
+    }
+
     fn shard(&self, number: u32) -> Result<MutexGuard<'_, Shard>, Refusal> {
         let shard = number.checked_sub(self.first).and_then(|at| self.shards.get(at as usize));
         shard.map(lock).ok_or_else(|| {

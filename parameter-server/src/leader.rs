@@ -4,9 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use configuration::Exit;
-use protocol::{Ending, Refusal, ShardOrder, Shards};
+use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, apart};
 use tokio::{
-    net::TcpListener,
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -17,7 +16,7 @@ use crate::{
     metrics::{Line, MetricsFile},
     remotes::Remotes,
     resume,
-    server::{Options, Timing, open_shards},
+    server::{Options, Restore, Timing, open_shards},
     serving::Serving,
     snapshot::{self, Manifest},
 };
@@ -29,10 +28,12 @@ const POLL: Duration = Duration::from_secs(1);
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// The same when the run is broken off: the minibatch in hand is finished first.
 const LAST_MINIBATCH: Duration = Duration::from_secs(6);
+/// How often the last snapshot is tried.
+const LAST_SNAPSHOTS: usize = 6;
 
 pub(crate) async fn run(
     options: Options,
-    listener: TcpListener,
+    listener: impl Listener,
     address: String,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<Exit> {
@@ -51,7 +52,10 @@ pub(crate) async fn run(
     };
     if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
         tell_result(manifest, &folder);
-        return Ok(Exit::Done);
+        if snapshot::is_over(&folder, manifest.id) {
+            return Ok(Exit::Done);
+        }
+        tracing::info!("it was stopped before everybody was told");
     }
     let total = options.shards * options.processes;
     if let Some(manifest) = &found {
@@ -90,13 +94,14 @@ pub(crate) async fn run(
             MetricsFile::open(path, found.is_some()).with_context(|| format!("open {}", path.display()))
         })
         .transpose()?;
-    let host = Arc::new(open_shards(&options, 0, total, found.as_ref().map(|manifest| manifest.id))?);
+    let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
+    let host = Arc::new(open_shards(&options, 0, total, restore)?);
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.id, found.run))));
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
-        remotes: Arc::new(Remotes::default()),
+        remotes: Arc::new(Remotes::new(options.way)),
         folder: folder.into(),
         timing: options.timing,
     };
@@ -144,26 +149,35 @@ impl Leader {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stopping = false;
+        // Some may wait for a leader that was killed before it could tell them; they come within the farewell.
+        let absent = self.coordinator.ending().is_some();
         let ending = loop {
             tokio::select! {
-                _ = ticks.tick() => self.put_out(&mut metrics),
+                biased;
                 failure = serving.failed() => return Err(failure),
                 () = &mut shutdown, if !stopping => {
                     tracing::info!("stopping: no more leases, waiting for the workers' minibatches in hand");
                     stopping = true;
                     self.coordinator.interrupt();
                 }
+                _ = ticks.tick() => self.put_out(&mut metrics),
             }
             if let Some(ending) = self.coordinator.ending() {
                 break ending;
             }
         };
-        self.take_leave(&ending, &mut metrics).await;
         let _ = stop.send(true);
         snapshots.await.context("take snapshots")?;
         polling.await.context("poll the shards")?;
+        // A worker that knows of the completion goes, so that nobody were left to do again what a leader forgot that is
+        // killed now.
+        if ending == Ending::Completed && !absent {
+            self.last_snapshot().await;
+            self.coordinator.announce();
+        }
+        self.take_leave(&ending, absent, &mut metrics).await;
         // After divergence the last good snapshot is the one to go on from.
-        if matches!(ending, Ending::Completed | Ending::Interrupted) {
+        if ending == Ending::Interrupted {
             self.snapshot().await;
         }
         let others = self.coordinator.others();
@@ -172,7 +186,10 @@ impl Leader {
         }
         serving.stop().await;
         Ok(match ending {
-            Ending::Completed => Exit::Done,
+            Ending::Completed => {
+                snapshot::set_over(&self.folder)?;
+                Exit::Done
+            }
             Ending::Interrupted => Exit::Interrupted,
             Ending::Diverged(text) => {
                 tracing::error!("{text}");
@@ -199,8 +216,9 @@ impl Leader {
         }
     }
 
-    /// Waits until the workers know of the end and have left, within bounds.
-    async fn take_leave(&self, ending: &Ending, metrics: &mut Option<MetricsFile>) {
+    /// Waits until the workers know of the end and have left, within bounds; if they are `absent`, they are given all the
+    /// time that there is.
+    async fn take_leave(&self, ending: &Ending, absent: bool, metrics: &mut Option<MetricsFile>) {
         let begun = Instant::now();
         let farewell = self.timing.farewell;
         // Whoever interrupts waits for the snapshot behind this; a worker that died lately is a member for a while
@@ -209,6 +227,7 @@ impl Leader {
             Ending::Interrupted => (LAST_MINIBATCH, farewell.min(LAST_MINIBATCH)),
             _ => (LAST_REPORTS, farewell),
         };
+        let least = if absent { longest } else { Duration::ZERO };
         let mut told_at = None;
         loop {
             self.put_out(metrics);
@@ -217,7 +236,7 @@ impl Leader {
                 told_at = Some(Instant::now());
             }
             let handed_in = told_at.is_some_and(|at| at.elapsed() >= grace);
-            if gone || handed_in {
+            if begun.elapsed() >= least && (gone || handed_in) {
                 return;
             }
             if begun.elapsed() >= longest {
@@ -231,8 +250,9 @@ impl Leader {
     async fn take_snapshots(self, mut stopped: watch::Receiver<bool>) {
         loop {
             tokio::select! {
-                () = sleep(self.timing.snapshots) => {}
+                biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = sleep(self.timing.snapshots) => {}
             }
             self.snapshot().await;
         }
@@ -241,22 +261,36 @@ impl Leader {
     async fn poll(self, mut stopped: watch::Receiver<bool>) {
         loop {
             tokio::select! {
-                () = sleep(POLL) => {}
+                biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = sleep(POLL) => {}
             }
             for address in self.coordinator.others() {
                 tokio::select! {
-                    // An unreachable process is named by the client's log; its counters stay as they were.
-                    Ok(statuses) = self.remotes.status(&address) => self.coordinator.observe(statuses),
+                    biased;
                     _ = stopped.wait_for(|stopped| *stopped) => return,
-                    else => {}
+                    // An unreachable process is named by the client's log; its counters stay as they were.
+                    statuses = self.remotes.status(&address) => {
+                        statuses.into_iter().for_each(|statuses| self.coordinator.observe(statuses));
+                    }
                 }
             }
         }
     }
 
-    /// Takes a snapshot; a failure is logged and costs nothing but the snapshot.
-    async fn snapshot(&self) {
+    /// The snapshot of the end, for which a shard process that is just away is waited for.
+    async fn last_snapshot(&self) {
+        for _ in 0..LAST_SNAPSHOTS {
+            if self.snapshot().await {
+                return;
+            }
+            sleep(POLL).await;
+        }
+        tracing::warn!("the end of the run is in no snapshot; started again, it would go on from the newest");
+    }
+
+    /// Takes a snapshot; a failure is logged and costs nothing but the snapshot. Whether there is one now.
+    async fn snapshot(&self) -> bool {
         let begun = Instant::now();
         let id = snapshot::next_id(&self.folder);
         match self.try_snapshot(id).await {
@@ -265,26 +299,31 @@ impl Leader {
                     "snapshot {id} after {samples} samples took {:.1} s",
                     begun.elapsed().as_secs_f64()
                 );
+                true
             }
-            Ok(None) => {}
+            Ok(None) => false,
             Err(error) => {
                 tracing::warn!("snapshot {id} could not be taken, the one before stays valid: {error:#}");
                 if let Err(error) = snapshot::remove(&self.folder, id) {
                     tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
                 }
+                false
             }
         }
     }
 
     /// The samples in the new snapshot; none while there is nothing to keep.
     async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
+        if !self.coordinator.complete() {
+            return Ok(None);
+        }
         // Progress first: what it counts as used is then in every shard's file.
         let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
         let Some(layout) = self.host.layout() else { return Ok(None) };
         let used = run.progress.used;
         let order = ShardOrder::Snapshot { id };
         let host = self.host.clone();
-        let own = tokio::task::spawn_blocking({
+        let own = apart({
             let order = order.clone();
             move || host.order(order)
         });
@@ -300,14 +339,14 @@ impl Leader {
             result => statuses.extend(result?),
         }
         let folder = self.folder.clone();
-        tokio::task::spawn_blocking(move || {
+        apart(move || {
             Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?.write(&folder)?;
             snapshot::prune(&folder, id);
             anyhow::Ok(())
         })
         .await
         .context("write the manifest")??;
-        self.coordinator.snapshot_taken(id, used);
+        self.coordinator.snapshot_taken(id);
         Ok(Some(used))
     }
 }

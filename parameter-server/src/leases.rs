@@ -50,7 +50,7 @@ pub struct Progress {
     pub leased: u64,
     /// Among them, those to do again or still.
     pub to_do: Vec<Range>,
-    /// Accounts of the epochs that are begun and not complete.
+    /// Accounts of the epochs that are begun, in their order.
     pub accounts: Vec<Account>,
     /// Positions used so far.
     pub used: u64,
@@ -59,11 +59,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether every position that was leased is used, skipped or to do, and every range to do has its epoch's account.
+    /// Whether every position that was leased is used, skipped or to do, and the epochs' accounts say the same.
     pub fn is_consistent(&self) -> bool {
         let rest: u64 = self.to_do.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         let accounted = |range: &Range| self.accounts.iter().any(|account| account.epoch == range.epoch);
-        self.leased == self.used + self.skipped + rest && self.to_do.iter().all(accounted)
+        let sum = |positions: fn(&Account) -> u64| self.accounts.iter().map(positions).sum::<u64>();
+        self.leased == self.used + self.skipped + rest
+            && self.to_do.iter().all(accounted)
+            && self.used == sum(|account| account.distinct)
+            && self.skipped == sum(|account| account.skipped)
     }
 }
 
@@ -81,6 +85,7 @@ pub struct Leases {
     to_do: BTreeSet<Range>,
     out: BTreeMap<u64, Out>,
     accounts: BTreeMap<u64, Account>,
+    /// Of them, those that became complete and were not told yet.
     complete: VecDeque<Account>,
     used: u64,
     skipped: u64,
@@ -216,7 +221,7 @@ impl Leases {
         account.distinct += new.0;
         account.skipped += new.1;
         if account.complete() {
-            self.complete.extend(self.accounts.remove(&epoch));
+            self.complete.push_back(*account);
         }
         if consumed == positions || progress.closed {
             let out = self.out.remove(&progress.lease).expect("found above");
@@ -242,11 +247,17 @@ impl Leases {
         ids.len()
     }
 
-    /// Notes that a shard forgot the pushes behind `positions` used ones.
+    /// Notes that a shard forgot the pushes behind `positions` used ones, in the account of the epoch under way.
     pub fn lose(&mut self, positions: u64) {
-        if let Some(mut account) = self.accounts.first_entry() {
-            account.get_mut().lost += positions;
+        let epoch = self.epoch();
+        if let Some(account) = self.accounts.get_mut(&epoch) {
+            account.lost += positions;
         }
+    }
+
+    /// Positions whose pushes were lost with a shard, in all epochs.
+    pub fn lost(&self) -> u64 {
+        self.accounts.values().map(|account| account.lost).sum()
     }
 
     /// The epochs that became complete since the last call.
@@ -277,7 +288,8 @@ impl Leases {
     /// The oldest epoch that is not complete; the last one when all are.
     pub fn epoch(&self) -> u64 {
         let last = (self.total - 1) / self.images;
-        self.accounts.keys().next().copied().unwrap_or(self.leased / self.images).min(last)
+        let open = self.accounts.values().find(|account| !account.complete());
+        open.map_or(self.leased / self.images, |account| account.epoch).min(last)
     }
 
     /// Leases out.

@@ -12,6 +12,7 @@ pub mod coordinator;
 pub mod evaluations;
 mod follower;
 mod host;
+pub mod inspect;
 mod leader;
 pub mod leases;
 pub mod membership;

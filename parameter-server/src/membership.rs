@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{Member, Refusal};
+use protocol::{Assignment, Member, Refusal};
 use tokio::time::Instant;
 
 /// The members of a run.
@@ -21,6 +21,10 @@ struct Present {
     heard: Instant,
     /// Whether it was told how the run ended.
     told: bool,
+    /// Its newest question for work, by the call's number, and the answer.
+    assigned: Option<(u64, Assignment)>,
+    /// Number of its newest report.
+    reported: u64,
 }
 
 impl Membership {
@@ -34,7 +38,10 @@ impl Membership {
         let member = Member { worker: self.next_worker, incarnation: self.next_incarnation };
         self.next_worker += 1;
         self.next_incarnation += 1;
-        self.members.insert(member.incarnation, Present { member, name, heard: now, told: false });
+        self.members.insert(
+            member.incarnation,
+            Present { member, name, heard: now, told: false, assigned: None, reported: 0 },
+        );
         member
     }
 
@@ -51,6 +58,29 @@ impl Membership {
         })?;
         present.heard = now;
         Ok(())
+    }
+
+    /// What a member was answered to the question of that number, if it asked it before. Nobody waits for the answer
+    /// to an older one that was late on its way; it gets the same.
+    pub fn assigned(&self, member: Member, call: u64) -> Option<Assignment> {
+        let (answered, assignment) = self.members.get(&member.incarnation)?.assigned.as_ref()?;
+        (call <= *answered).then(|| assignment.clone())
+    }
+
+    /// Keeps an answer for repetitions of the question.
+    pub fn assign(&mut self, member: Member, call: u64, assignment: Assignment) {
+        if let Some(present) = self.members.get_mut(&member.incarnation) {
+            present.assigned = Some((call, assignment));
+        }
+    }
+
+    /// Whether a member's report of that number is its first; notes it.
+    pub fn reports(&mut self, member: Member, call: u64) -> bool {
+        let present = self.members.get_mut(&member.incarnation).filter(|present| call > present.reported);
+        present.is_some_and(|present| {
+            present.reported = call;
+            true
+        })
     }
 
     /// Notes that a member knows of the run's end.

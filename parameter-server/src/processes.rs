@@ -31,9 +31,15 @@ impl Processes {
         }
     }
 
-    /// Gives a process its place: its own again if it had one, else one that it held before, else the first free one.
-    /// Returns its first shard, and whether it had registered before.
-    pub fn register(&mut self, address: &str, shards: u32) -> Result<(u32, bool), Refusal> {
+    /// Gives a process its place: that of the shards that it holds (`first_shard`), if any; else its own again if it had
+    /// one, else one that it held before, else the first free one. Returns its first shard, and whether it had
+    /// registered before.
+    pub fn register(
+        &mut self,
+        address: &str,
+        shards: u32,
+        first_shard: Option<u32>,
+    ) -> Result<(u32, bool), Refusal> {
         if shards != self.shards_of_each {
             return Err(Refusal::Mismatch(format!(
                 "process {address} has {shards} shards, expected {}: give all processes the same --shards",
@@ -43,6 +49,17 @@ impl Processes {
         let held = |place: &Place| place.address.as_deref() == Some(address);
         let reserved = |place: &Place| place.address.is_none() && place.before.as_deref() == Some(address);
         let free = |place: &Place| place.address.is_none();
+        if let Some(first) = first_shard {
+            let place = self.places.get_mut((first / shards) as usize);
+            let place = place.filter(|place| place.address.as_deref().is_none_or(|holder| holder == address));
+            let place = place.ok_or_else(|| {
+                Refusal::Mismatch(format!(
+                    "process {address} holds shards from {first} on, which another one has by now, or this server \
+                     does not have; start it anew"
+                ))
+            })?;
+            return Ok((first, place.address.replace(address.into()).is_some()));
+        }
         let again = self.places.iter().position(held);
         let at = again
             .or_else(|| self.places.iter().position(reserved))
@@ -89,15 +106,15 @@ mod tests {
     fn numbers_follow_the_order_of_registration_and_stay() {
         let mut processes = Processes::new(3, 2, "a:1");
         assert_eq!(processes.missing(), "2 of 3 server processes to register");
-        assert_eq!(processes.register("b:1", 2), Ok((2, false)));
-        assert_eq!(processes.register("c:1", 2), Ok((4, false)));
-        assert_eq!(processes.register("b:1", 2), Ok((2, true)));
+        assert_eq!(processes.register("b:1", 2, None), Ok((2, false)));
+        assert_eq!(processes.register("c:1", 2, None), Ok((4, false)));
+        assert_eq!(processes.register("b:1", 2, None), Ok((2, true)));
         assert_eq!(processes.shards(), ["a:1", "a:1", "b:1", "b:1", "c:1", "c:1"]);
-        let text = processes.register("d:1", 2).unwrap_err().to_string();
+        let text = processes.register("d:1", 2, None).unwrap_err().to_string();
         let expected = "process d:1 is one too many: a:1, b:1, c:1 are the server; raise --servers at the \
                         coordinator or stop one of them";
         assert_eq!(text, expected);
-        let text = processes.register("e:1", 1).unwrap_err().to_string();
+        let text = processes.register("e:1", 1, None).unwrap_err().to_string();
         assert_eq!(text, "process e:1 has 1 shards, expected 2: give all processes the same --shards");
     }
 
@@ -105,7 +122,23 @@ mod tests {
     fn a_resumed_run_gives_processes_the_shards_whose_files_they_have() {
         let mut processes = Processes::new(3, 1, "a:1");
         processes.remember(&["a:1".into(), "b:1".into(), "c:1".into()]);
-        assert_eq!(processes.register("c:1", 1), Ok((2, false)));
-        assert_eq!(processes.register("d:1", 1), Ok((1, false)));
+        assert_eq!(processes.register("c:1", 1, None), Ok((2, false)));
+        assert_eq!(processes.register("d:1", 1, None), Ok((1, false)));
+    }
+
+    #[test]
+    fn a_process_that_holds_shards_keeps_them_or_is_refused() {
+        let mut processes = Processes::new(3, 2, "a:1");
+        assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, false)));
+        assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, true)));
+        assert_eq!(processes.register("b:1", 2, None), Ok((2, false)));
+        for first in [0, 4, 6] {
+            let text = processes.register("d:1", 2, Some(first)).unwrap_err().to_string();
+            let expected = format!(
+                "process d:1 holds shards from {first} on, which another one has by now, or this server does not \
+                 have; start it anew"
+            );
+            assert_eq!(text, expected);
+        }
     }
 }

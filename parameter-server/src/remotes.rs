@@ -2,26 +2,30 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use protocol::{ClientError, Patience, ShardClient, ShardOrder, ShardStatus};
+use protocol::{ClientError, ShardClient, ShardOrder, ShardStatus, Way};
 use tokio::task::JoinSet;
 
 /// How long a process may be out of reach before an order fails; it is given again later.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// Connections to other processes, made when first needed.
-#[derive(Default)]
 pub(crate) struct Remotes {
+    way: Way,
     clients: Mutex<BTreeMap<String, ShardClient>>,
 }
 
 impl Remotes {
+    pub(crate) fn new(mut way: Way) -> Remotes {
+        way.patience.give_up_after = GIVE_UP_AFTER;
+        Remotes { way, clients: Mutex::default() }
+    }
+
     async fn client(&self, address: &str) -> Result<ShardClient, ClientError> {
         let known = self.clients.lock().expect("no panic with the map in hand").get(address).cloned();
         if let Some(client) = known {
             return Ok(client);
         }
-        let patience = Patience { give_up_after: GIVE_UP_AFTER, ..Patience::default() };
-        let client = ShardClient::connect(address, patience).await?;
+        let client = ShardClient::connect(address, self.way.clone()).await?;
         self.clients.lock().expect("no panic with the map in hand").insert(address.into(), client.clone());
         Ok(client)
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use configuration::{Exit, RunFlags};
 use kernels::Isa;
-use tokio::net::TcpListener;
+use protocol::{Listener, Way};
 
 use crate::{Shard, ShardHost, follower, leader, shard_file, snapshot};
 
@@ -32,6 +32,8 @@ pub struct Options {
     pub fresh: bool,
     /// Instruction set of the update.
     pub isa: Isa,
+    /// The way to the server's other processes.
+    pub way: Way,
     /// How long things take.
     pub timing: Timing,
 }
@@ -65,7 +67,7 @@ impl Default for Timing {
 /// be reached.
 pub async fn run(
     options: Options,
-    listener: TcpListener,
+    listener: impl Listener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<Exit> {
     let bound = listener.local_addr().context("ask where the server listens")?;
@@ -85,20 +87,68 @@ pub async fn run(
     }
 }
 
-/// The shards of this process: from snapshot `restore`, or empty. Their versions start in a generation that was never
-/// given.
+/// Where shards begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restore {
+    /// Empty: at the start of the run.
+    Nothing,
+    /// With this snapshot.
+    Exactly(u64),
+    /// With the newest snapshot of which this process can read its files.
+    Newest,
+}
+
+/// A host of this process's shards.
 pub(crate) fn open_shards(
     options: &Options,
     first: u32,
     total: u32,
-    restore: Option<u64>,
+    restore: Restore,
 ) -> anyhow::Result<ShardHost> {
+    Ok(ShardHost::new(first, restored(options, first, total, restore)?, options.snapshots.clone()))
+}
+
+/// The shards of this process. Their versions start in a generation that was never given.
+pub(crate) fn restored(
+    options: &Options,
+    first: u32,
+    total: u32,
+    restore: Restore,
+) -> anyhow::Result<Vec<Shard>> {
     let folder = &options.snapshots;
+    let numbers = first..first + options.shards;
+    let read = |id: u64| {
+        let read = |number| {
+            shard_file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"))
+        };
+        numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
+    };
+    let newest = || {
+        snapshot::ids(folder).into_iter().rev().find_map(|id| match read(id) {
+            Ok(saved) => Some(saved),
+            Err(error) => {
+                tracing::warn!("snapshot {id} is passed over: {error:#}");
+                None
+            }
+        })
+    };
+    let saved = match restore {
+        Restore::Nothing => None,
+        Restore::Exactly(id) => Some(
+            read(id)
+                .with_context(|| format!("go on from snapshot {id} (--fresh at the leader starts anew)"))?,
+        ),
+        Restore::Newest => Some(newest().with_context(|| {
+            format!(
+                "no snapshot in {} has files of shard {first} and those behind it that can be read; put them there, or \
+                 start the run anew with --fresh at the leader",
+                folder.display()
+            )
+        })?),
+    };
+    let mut saved = saved.into_iter().flatten();
     let open = |number: u32| {
-        let saved = restore
-            .map(|id| shard_file::read(folder, id, number, total))
-            .transpose()
-            .with_context(|| format!("restore shard {number} (--fresh at the leader starts anew)"))?;
+        let saved = saved.next();
         let least = saved.as_ref().map_or(1, |saved| saved.generation + 1);
         let generation = snapshot::raise(folder, &format!("generation-{number}"), least)?;
         Ok(match saved {
@@ -106,6 +156,5 @@ pub(crate) fn open_shards(
             None => Shard::empty(number, total, generation, options.isa),
         })
     };
-    let shards = (first..first + options.shards).map(open).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(ShardHost::new(first, shards, folder.clone()))
+    numbers.clone().map(open).collect()
 }

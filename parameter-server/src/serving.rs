@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use protocol::{Coordinator, ServeError, Shards};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use protocol::{Coordinator, Listener, ServeError, Shards};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long open calls may take to end.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: impl Listener,
         coordinator: Option<Arc<dyn Coordinator>>,
         shards: Arc<dyn Shards>,
     ) -> Serving {

@@ -86,7 +86,8 @@ impl Shard {
         let held =
             Held { layout: saved.layout, plan: saved.plan, owners, blocks: saved.blocks, frozen: Vec::new() };
         let blocks = held.blocks.len() as u32;
-        let status = ShardStatus { shard: number, blocks, ..Default::default() };
+        let samples = held.blocks.values().map(|state| state.samples).max().unwrap_or(0);
+        let status = ShardStatus { shard: number, blocks, samples, ..Default::default() };
         Shard { number, total, generation, isa, held: Some(held), status }
     }
 
@@ -201,6 +202,7 @@ impl Shard {
         self.status.staleness_sum += staleness;
         self.status.staleness_max = self.status.staleness_max.max(staleness);
         self.status.learning_rate = rate;
+        self.status.samples = self.status.samples.max(samples);
         let ahead = update.rate * carried(held.plan.momentum, staleness);
         Ok((state.values(push.block, generation, ahead), staleness))
     }

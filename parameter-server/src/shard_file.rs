@@ -62,6 +62,16 @@ pub fn path(snapshots: &Path, id: u64, number: u32) -> PathBuf {
     snapshots.join(id.to_string()).join(format!("shard-{number}.safetensors"))
 }
 
+/// Numbers of the shards whose files are in snapshot `id`, ascending.
+pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(snapshots.join(id.to_string())) else { return Vec::new() };
+    let number = |name: &str| name.strip_prefix("shard-")?.strip_suffix(".safetensors")?.parse().ok();
+    let mut numbers: Vec<u32> =
+        entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 /// Writes a shard durably; returns the SHA-256 of the file as it lies on disk.
 pub(crate) fn write(snapshots: &Path, id: u64, saved: Saved) -> Result<String, ShardFileError> {
     let path = path(snapshots, id, saved.shard);

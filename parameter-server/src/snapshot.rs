@@ -21,6 +21,8 @@ pub const KEPT: usize = 3;
 /// Changes when the manifest's meaning does.
 const FORMAT: &str = "downpour snapshot 1";
 const MANIFEST: &str = "manifest.json";
+/// Names the snapshot of a run that is over.
+const OVER: &str = "over";
 
 /// What makes the shards' files one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,8 +86,8 @@ impl Manifest {
         durable::write(&path, text.as_bytes()).map_err(|source| SnapshotError::Write { path, source })
     }
 
-    /// Reads the manifest of snapshot `id` and checks that the files are those it names.
-    fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
+    /// Reads the manifest of snapshot `id`.
+    pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
         let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => SnapshotError::Unfinished,
@@ -100,18 +102,27 @@ impl Manifest {
         if manifest.id != id || !manifest.run.progress.is_consistent() {
             return Err(wrong("its numbers contradict each other".into()));
         }
-        for entry in &manifest.shards {
-            let path = shard_file::path(folder, id, entry.shard);
-            match shard_file::hash(&path) {
-                Ok(found) if found == entry.hash => {}
-                Ok(found) => {
-                    return Err(SnapshotError::Hash { path, expected: entry.hash.clone(), found });
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !entry.here => {}
-                Err(source) => return Err(SnapshotError::Read { path, source }),
-            }
-        }
         Ok(manifest)
+    }
+
+    /// The same, if the files are those that it names.
+    fn read_whole(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
+        let manifest = Manifest::read(folder, id)?;
+        manifest.shards.iter().try_for_each(|entry| entry.check(folder, id).map(drop))?;
+        Ok(manifest)
+    }
+}
+
+impl ShardEntry {
+    /// Whether the file lies in the folder; what lies there must be what was written.
+    pub(crate) fn check(&self, folder: &Path, id: u64) -> Result<bool, SnapshotError> {
+        let path = shard_file::path(folder, id, self.shard);
+        match shard_file::hash(&path) {
+            Ok(found) if found == self.hash => Ok(true),
+            Ok(found) => Err(SnapshotError::Hash { path, expected: self.hash.clone(), found }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.here => Ok(false),
+            Err(source) => Err(SnapshotError::Read { path, source }),
+        }
     }
 }
 
@@ -174,13 +185,26 @@ pub enum SnapshotError {
 
 /// The newest usable snapshot in `folder`; those passed over are named in the log.
 pub fn newest(folder: &Path) -> Option<Manifest> {
-    ids(folder).into_iter().rev().find_map(|id| match Manifest::read(folder, id) {
+    ids(folder).into_iter().rev().find_map(|id| match Manifest::read_whole(folder, id) {
         Ok(manifest) => Some(manifest),
         Err(error) => {
             tracing::warn!("snapshot {id} in {} is passed over: {error}", folder.display());
             None
         }
     })
+}
+
+/// Notes that the run of the newest snapshot is over and everybody was told.
+pub(crate) fn set_over(folder: &Path) -> Result<(), SnapshotError> {
+    let path = folder.join(OVER);
+    let newest = ids(folder).last().copied().unwrap_or_default();
+    durable::write(&path, format!("{newest}\n").as_bytes())
+        .map_err(|source| SnapshotError::Write { path, source })
+}
+
+/// Whether nobody waits any more for the run that snapshot `id` finished.
+pub(crate) fn is_over(folder: &Path, id: u64) -> bool {
+    fs::read_to_string(folder.join(OVER)).is_ok_and(|text| text.trim() == id.to_string())
 }
 
 /// A number above those of all snapshots in `folder`.
@@ -226,7 +250,7 @@ fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
 }
 
 /// Numbers of all snapshots in `folder`, ascending, complete or not.
-fn ids(folder: &Path) -> Vec<u64> {
+pub(crate) fn ids(folder: &Path) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut ids: Vec<u64> = entries
         .flatten()
@@ -270,19 +294,24 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, SnapshotError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{leases::Progress, testing::data};
+    use crate::{
+        leases::{Account, Progress},
+        testing::data,
+    };
 
     /// A snapshot of one shard whose file holds `text`.
-    fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
+    pub(crate) fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
         let path = shard_file::path(folder, id, 0);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         let hash = shard_file::hash(&path).unwrap();
-        let progress = Progress { leased: id, to_do: Vec::new(), accounts: Vec::new(), used: id, skipped: 0 };
+        let account = Account { images: 100, distinct: id, ..Account::default() };
+        let progress =
+            Progress { leased: id, to_do: Vec::new(), accounts: vec![account], used: id, skipped: 0 };
         let run = Checkpointed {
             configuration: configuration::recipe("quick").unwrap(),
             data: data(100),
@@ -332,7 +361,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path();
-        let reason = |id| Manifest::read(folder, id).unwrap_err().to_string();
+        let reason = |id| Manifest::read_whole(folder, id).unwrap_err().to_string();
         fs::create_dir(folder.join("9")).unwrap();
         assert_eq!(reason(9), "it has no manifest, so it was not finished");
         let good = snapshot(folder, 1, "one");

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use parameter_server::{Coordinator, ShardHost, coordinator::Settings};
+use parameter_server::{Coordinator, ShardHost, coordinator::Settings, leases::Account};
 use proptest::prelude::*;
 use protocol::{
     Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,
@@ -18,8 +18,8 @@ use tokio::time::advance;
 #[derive(Clone, Debug)]
 enum Event {
     Join,
-    /// A worker asks for something to do.
-    Ask(usize),
+    /// A worker asks for something to do (perhaps twice).
+    Ask(usize, bool),
     /// A worker gets on with its oldest lease: uses and skips some positions, and reports (perhaps twice).
     Work {
         worker: usize,
@@ -44,7 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
     let worker = 0..8usize;
     prop_oneof![
         2 => Just(Event::Join),
-        6 => worker.clone().prop_map(Event::Ask),
+        6 => (worker.clone(), any::<bool>()).prop_map(|(worker, twice)| Event::Ask(worker, twice)),
         8 => (worker.clone(), 0..20u64, 0..2u64, any::<bool>(), any::<bool>()).prop_map(
             |(worker, used, skipped, close, twice)| Event::Work { worker, used, skipped, close, twice }),
         2 => worker.clone().prop_map(Event::Evaluate),
@@ -70,6 +70,7 @@ struct Worker {
     awake: bool,
     leases: Vec<(Lease, LeaseProgress)>,
     evaluations: Vec<EvaluationOrder>,
+    calls: u64,
 }
 
 fn host() -> Arc<ShardHost> {
@@ -105,7 +106,13 @@ impl Model {
         };
         let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "model".into(), data };
         let member = self.coordinator.join(request).unwrap().member;
-        self.workers.push(Worker { member, awake: true, leases: Vec::new(), evaluations: Vec::new() });
+        self.workers.push(Worker {
+            member,
+            awake: true,
+            leases: Vec::new(),
+            evaluations: Vec::new(),
+            calls: 0,
+        });
     }
 
     fn awake(&self, choice: usize) -> Option<usize> {
@@ -114,9 +121,15 @@ impl Model {
     }
 
     /// The ending, once the worker is told.
-    fn ask(&mut self, at: usize) -> Option<Ending> {
+    fn ask(&mut self, at: usize, twice: bool) -> Option<Ending> {
         let worker = &mut self.workers[at];
-        match self.coordinator.assign(worker.member) {
+        worker.calls += 1;
+        let ask = || self.coordinator.assign(worker.member, worker.calls);
+        let answer = ask();
+        if twice {
+            assert_eq!(ask(), answer, "a repetition gets the same answer");
+        }
+        match answer {
             Ok(Assignment::Train(lease)) => {
                 let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
                 worker.leases.push((lease, progress));
@@ -131,7 +144,9 @@ impl Model {
     }
 
     fn report(&mut self, at: usize, fill: impl FnOnce(&mut Report)) -> bool {
-        let member = self.workers[at].member;
+        let worker = &mut self.workers[at];
+        worker.calls += 1;
+        let (member, call) = (worker.member, worker.calls);
         let mut report = Report {
             member,
             progress: Vec::new(),
@@ -140,7 +155,7 @@ impl Model {
             leaving: false,
         };
         fill(&mut report);
-        match self.coordinator.report(report) {
+        match self.coordinator.report(report, call) {
             Ok(_) => true,
             Err(Refusal::Fenced(_)) => {
                 self.workers.remove(at);
@@ -197,9 +212,9 @@ impl Model {
                     self.join();
                 }
             }
-            Event::Ask(choice) => {
+            Event::Ask(choice, twice) => {
                 if let Some(at) = self.awake(choice) {
-                    self.ask(at);
+                    self.ask(at, twice);
                 }
             }
             Event::Work { worker, used, skipped, close, twice } => {
@@ -244,12 +259,15 @@ impl Model {
         self.workers.clear();
         self.join();
         for _ in 0..10_000 {
-            if let Some(ending) = self.ask(0) {
+            if let Some(ending) = self.ask(0, false) {
                 assert_eq!(ending, Ending::Completed);
                 return;
             }
             self.work(0, u64::MAX, 0, false, false);
             self.evaluate(0);
+            if self.coordinator.ending().is_some() {
+                self.coordinator.announce();
+            }
             advance(Duration::from_secs(1)).await;
             self.coordinator.tick();
         }
@@ -279,7 +297,9 @@ proptest! {
             let status = model.coordinator.status();
             prop_assert_eq!(status.samples, total - model.skipped);
             let progress = model.coordinator.checkpoint().unwrap().progress;
-            prop_assert_eq!((progress.leased, progress.to_do.len(), progress.accounts.len()), (total, 0, 0));
+            prop_assert_eq!((progress.leased, progress.to_do.len()), (total, 0));
+            prop_assert!(progress.accounts.iter().all(Account::complete), "{:?}", progress.accounts);
+            prop_assert_eq!(progress.accounts.iter().map(|account| account.images).sum::<u64>(), total);
             Ok(())
         })?;
     }

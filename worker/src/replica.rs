@@ -12,7 +12,7 @@ use configuration::{Exit, RunConfiguration};
 use dataset::{LoaderRange, Minibatch, Split};
 use protocol::{
     Assignment, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease, Member,
-    PROTOCOL_VERSION, Patience,
+    PROTOCOL_VERSION, Way,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -42,8 +42,8 @@ pub struct ReplicaOptions {
     pub coordinator: String,
     /// A name for the server's log.
     pub name: String,
-    /// How long a server that is out of reach, or not ready, is waited for.
-    pub patience: Patience,
+    /// The way to the server; a server that is not ready is waited for as long as one that is out of reach.
+    pub way: Way,
     /// Where computing and loading run.
     pub place: Place,
 }
@@ -108,10 +108,10 @@ async fn join<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
 ) -> Result<(CoordinatorClient, JoinReply), Stop> {
-    let client = CoordinatorClient::connect(&options.coordinator, options.patience).await?;
+    let client = CoordinatorClient::connect(&options.coordinator, options.way.clone()).await?;
     let request =
         JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data: workload.data() };
-    let reply = until_ready(options.patience.give_up_after, || client.join(request.clone())).await?;
+    let reply = until_ready(options.way.patience.give_up_after, || client.join(request.clone())).await?;
     Ok((client, reply))
 }
 
@@ -209,8 +209,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         };
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let wire = configuration.run.wire;
-        let mut store = Store::connect(&reply.shards, layout, wire, options.patience).await?;
-        store.adopt(&reply.plan, options.patience).await?;
+        let mut store = Store::connect(&reply.shards, layout, wire, &options.way).await?;
+        store.adopt(&reply.plan, options.way.patience).await?;
         let Member { worker, incarnation } = reply.member;
         tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
         let parameters = store.fetch(Kind::Parameters).await?;

@@ -86,8 +86,9 @@ impl Reporter {
     pub async fn beat(&self) -> Stop {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(REPORT_EVERY) => {}
+                biased;
                 () = self.wake.notified() => {}
+                () = tokio::time::sleep(REPORT_EVERY) => {}
             }
             match self.send(false).await {
                 Ok(None) => {}

@@ -7,7 +7,7 @@ use anyhow::Context;
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Kind, Member, Patience, Plan, PushReply, Refusal, ShardClient,
-    Version, Wire,
+    Version, Way, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -71,14 +71,14 @@ impl Store {
         addresses: &[String],
         layout: Arc<Layout>,
         wire: Wire,
-        patience: Patience,
+        way: &Way,
     ) -> Result<Store, Stop> {
         let mut processes = Vec::new();
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         for address in addresses {
             if !known.contains_key(address.as_str()) {
                 known.insert(address, processes.len());
-                processes.push(ShardClient::connect(address, patience).await?);
+                processes.push(ShardClient::connect(address, way.clone()).await?);
             }
         }
         let process_of = |shard: u32| known[addresses[shard as usize].as_str()];

@@ -47,7 +47,7 @@ pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) ->
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: format!("{}/{}", host(), std::process::id()),
-        patience: options.patience,
+        way: options.patience.into(),
         place: Place::Thread,
     };
     replica::run(&work, &replica, shutdown).await

@@ -1,5 +1,7 @@
 //! The coordinator, called directly, under a clock that the tests turn.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use protocol::{Coordinator as _, EvaluationOrder, Lease, LeaseProgress, PROTOCOL_VERSION, Scores};
 use tokio::time::advance;
 
@@ -22,6 +24,12 @@ fn coordinator(processes: u32) -> Coordinator {
         life: 0,
     };
     Coordinator::new(settings, Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into())), None)
+}
+
+/// A number that no call had before.
+fn call() -> u64 {
+    static CALLS: AtomicU64 = AtomicU64::new(1);
+    CALLS.fetch_add(1, Ordering::Relaxed)
 }
 
 fn report(member: Member) -> Report {
@@ -52,14 +60,14 @@ fn scores(member: Member, order: &EvaluationOrder) -> Report {
 }
 
 fn trained(coordinator: &Coordinator, member: Member) -> Lease {
-    match coordinator.assign(member).unwrap() {
+    match coordinator.assign(member, call()).unwrap() {
         Assignment::Train(lease) => lease,
         other => panic!("expected a lease, found {other:?}"),
     }
 }
 
 fn ordered(coordinator: &Coordinator, member: Member) -> EvaluationOrder {
-    match coordinator.assign(member).unwrap() {
+    match coordinator.assign(member, call()).unwrap() {
         Assignment::Evaluate(order) => order,
         other => panic!("expected an evaluation, found {other:?}"),
     }
@@ -72,25 +80,32 @@ async fn one_worker_trains_evaluates_and_is_told_the_end() {
     let member = coordinator.join(join(100)).unwrap().member;
     let mut evaluated = Vec::new();
     loop {
-        match coordinator.assign(member).unwrap() {
+        match coordinator.assign(member, call()).unwrap() {
             Assignment::Train(lease) => {
-                assert_eq!(coordinator.report(whole(member, &lease)).unwrap(), None);
+                assert_eq!(coordinator.report(whole(member, &lease), call()).unwrap(), None);
             }
             Assignment::Evaluate(order) => {
                 evaluated.push((order.samples, order.last));
-                let ending = coordinator.report(scores(member, &order)).unwrap();
-                assert_eq!(ending, order.last.then_some(Ending::Completed));
+                assert_eq!(coordinator.report(scores(member, &order), call()).unwrap(), None);
+                assert_eq!(coordinator.ending(), order.last.then_some(Ending::Completed));
             }
             Assignment::Finished(ending) => {
                 assert_eq!(ending, Ending::Completed);
                 break;
             }
-            Assignment::Wait { .. } => panic!("nobody else is there to wait for"),
+            Assignment::Wait { reason, .. } => {
+                assert_eq!(
+                    (reason.as_str(), coordinator.ending()),
+                    ("the last snapshot", Some(Ending::Completed))
+                );
+                assert_eq!(coordinator.status().detail, "the last snapshot");
+                coordinator.announce();
+            }
         }
     }
     assert_eq!(evaluated, [(100, false), (200, false), (300, true)]);
     assert_eq!(coordinator.farewell(), (true, false));
-    coordinator.report(Report { leaving: true, ..report(member) }).unwrap();
+    coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
     assert_eq!(coordinator.farewell(), (true, true));
     let status = coordinator.status();
     assert_eq!((status.state.as_str(), status.samples, status.evaluations.len()), ("finished", 300, 3));
@@ -103,16 +118,16 @@ async fn a_lost_worker_is_fenced_and_its_work_given_again() {
         (coordinator.join(join(100)).unwrap().member, coordinator.join(join(100)).unwrap().member);
     for _ in 0..3 {
         let lease = trained(&coordinator, other);
-        coordinator.report(whole(other, &lease)).unwrap();
+        coordinator.report(whole(other, &lease), call()).unwrap();
     }
     let order = ordered(&coordinator, lost);
     let lease = trained(&coordinator, lost);
     advance(Duration::from_secs(20)).await;
-    coordinator.report(report(other)).unwrap();
+    coordinator.report(report(other), call()).unwrap();
     advance(Duration::from_secs(11)).await;
     coordinator.tick();
-    assert!(matches!(coordinator.assign(lost), Err(Refusal::Fenced(_))));
-    assert!(matches!(coordinator.report(whole(lost, &lease)), Err(Refusal::Fenced(_))));
+    assert!(matches!(coordinator.assign(lost, call()), Err(Refusal::Fenced(_))));
+    assert!(matches!(coordinator.report(whole(lost, &lease), call()), Err(Refusal::Fenced(_))));
     assert_eq!(ordered(&coordinator, other), order);
     let again = trained(&coordinator, other);
     assert_eq!((again.epoch, again.start, again.end), (lease.epoch, lease.start, lease.end));
@@ -127,8 +142,9 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         refused(join(100)),
         Refusal::NotReady("waiting for 1 of 2 server processes to register".into())
     );
-    let register = RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2 };
-    let reply = RegisterReply { first_shard: 2, total_shards: 4, restore: None };
+    let register =
+        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, first_shard: None };
+    let reply = RegisterReply { first_shard: 2, total_shards: 4, restore: None, life: 0, again: false };
     assert_eq!(coordinator.register(register), Ok(reply));
 
     let text = |request| match refused(request) {
@@ -179,7 +195,7 @@ async fn divergence_ends_the_run_and_names_a_rate() {
         let coordinator = coordinator(1);
         let member = coordinator.join(join(100)).unwrap().member;
         let send = |metrics: &StepMetrics| {
-            coordinator.report(Report { metrics: metrics.clone(), ..report(member) }).unwrap()
+            coordinator.report(Report { metrics: metrics.clone(), ..report(member) }, call()).unwrap()
         };
         reports.iter().map(send).last().flatten()
     };
@@ -205,7 +221,7 @@ async fn too_many_unreadable_images_end_the_run() {
     let skip = |count: u64| {
         let skipped = (0..count).map(|i| format!("rose/{i}.jpg: zero bytes")).collect();
         let progress = LeaseProgress { lease: lease.id, used: 0, consumed: count, closed: false, skipped };
-        coordinator.report(Report { progress: vec![progress], ..report(member) }).unwrap()
+        coordinator.report(Report { progress: vec![progress], ..report(member) }, call()).unwrap()
     };
     assert_eq!(skip(5), None);
     assert_eq!(skip(5), None);
@@ -221,8 +237,8 @@ async fn an_interrupted_run_takes_what_is_handed_in_and_gives_nothing_out() {
     let member = coordinator.join(join(100)).unwrap().member;
     let lease = trained(&coordinator, member);
     coordinator.interrupt();
-    assert_eq!(coordinator.report(whole(member, &lease)), Ok(Some(Ending::Interrupted)));
-    assert_eq!(coordinator.assign(member), Ok(Assignment::Finished(Ending::Interrupted)));
+    assert_eq!(coordinator.report(whole(member, &lease), call()), Ok(Some(Ending::Interrupted)));
+    assert_eq!(coordinator.assign(member, call()), Ok(Assignment::Finished(Ending::Interrupted)));
     assert_eq!(coordinator.checkpoint().unwrap().progress.used, 40);
 }
 
@@ -231,7 +247,7 @@ async fn a_later_life_goes_on_with_numbers_of_its_own() {
     let first = coordinator(1);
     let member = first.join(join(100)).unwrap().member;
     let (done, open) = (trained(&first, member), trained(&first, member));
-    first.report(whole(member, &done)).unwrap();
+    first.report(whole(member, &done), call()).unwrap();
     let settings = Settings { life: 1, ..first.settings.clone() };
     let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
     let second = Coordinator::new(settings, host, Some((3, first.checkpoint().unwrap())));
@@ -242,24 +258,55 @@ async fn a_later_life_goes_on_with_numbers_of_its_own() {
     let again = trained(&second, joined);
     assert_eq!((again.start, again.end), (open.start, open.end));
     assert_ne!(again.id, open.id);
-    assert!(matches!(second.assign(member), Err(Refusal::Fenced(_))));
+    assert!(matches!(second.assign(member, call()), Err(Refusal::Fenced(_))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_process_that_comes_back_goes_on_from_the_newest_snapshot() {
+async fn what_a_shard_process_lost_that_comes_back_is_counted() {
     let coordinator = coordinator(2);
-    let register = || {
-        let request = RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2 };
-        coordinator.register(request).unwrap()
+    let register = |first_shard| {
+        let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
+        let reply =
+            coordinator.register(RegisterRequest { protocol, address, shards: 2, first_shard }).unwrap();
+        assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, 0));
+        (reply.restore, reply.again)
     };
-    assert_eq!(register().restore, None);
+    assert_eq!(register(None), (None, false));
     let member = coordinator.join(join(100)).unwrap().member;
+    let lease = trained(&coordinator, member);
+    let say = |samples: [u64; 2]| {
+        let status = |(shard, samples)| ShardStatus { shard, samples, ..ShardStatus::default() };
+        coordinator.observe((2..).zip(samples).map(status).collect());
+        let accounts = coordinator.checkpoint().unwrap().progress.accounts;
+        accounts.iter().map(|account| account.lost).sum::<u64>()
+    };
+    assert_eq!(say([70, 80]), 0);
+    coordinator.snapshot_taken(7);
+    assert_eq!(register(Some(2)), (Some(7), true));
+    assert_eq!(say([80, 80]), 0);
+    assert_eq!(register(None), (Some(7), true));
+    assert_eq!(say([50, 40]), 40, "the shard that lost most");
+    assert_eq!(say([90, 90]), 40);
+    coordinator.report(whole(member, &lease), call()).unwrap();
+    register(None);
+    assert_eq!(say([70, 70]), 60, "of the 90 that they said last");
+    // 40 are used by now: what was lost before is no loss again.
+    register(None);
+    assert_eq!(say([70, 70]), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_is_answered_and_not_counted_again() {
+    let coordinator = coordinator(1);
+    let member = coordinator.join(join(100)).unwrap().member;
+    let first = coordinator.assign(member, 5).unwrap();
+    assert_eq!(coordinator.assign(member, 5).unwrap(), first);
+    assert_ne!(coordinator.assign(member, 6).unwrap(), first);
+    coordinator.assign(member, 5).unwrap();
+    assert_eq!(coordinator.status().leases, 2, "a lease for each question, also for one that comes late");
+    let done = Report { metrics: StepMetrics { steps: 3, ..StepMetrics::default() }, ..report(member) };
     for _ in 0..2 {
-        let lease = trained(&coordinator, member);
-        coordinator.report(whole(member, &lease)).unwrap();
+        assert_eq!(coordinator.report(done.clone(), 7), Ok(None));
     }
-    coordinator.snapshot_taken(7, 40);
-    assert_eq!((register().restore, register().first_shard), (Some(7), 2));
-    let accounts = coordinator.checkpoint().unwrap().progress.accounts;
-    assert_eq!(accounts.iter().map(|account| account.lost).sum::<u64>(), 80);
+    assert_eq!(coordinator.checkpoint().unwrap().steps, 3);
 }

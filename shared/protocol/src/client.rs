@@ -14,7 +14,7 @@ pub use coordinator::CoordinatorClient;
 pub use shards::ShardClient;
 
 use crate::{
-    ClientError, Patience,
+    ClientError, Patience, Way,
     convert::{Answer, FieldError},
     retry::{Attempts, Failure},
     transport,
@@ -30,14 +30,14 @@ struct Link {
 
 impl Link {
     /// Connects to `address`, waiting for the server to be there.
-    async fn connect(address: &str, patience: Patience) -> Result<Link, ClientError> {
+    async fn connect(address: &str, Way { network, patience }: Way) -> Result<Link, ClientError> {
         let endpoint = transport::endpoint(address, patience.connecting)?;
         let mut attempts = Attempts::new(address, &patience);
         loop {
-            match endpoint.connect().await {
+            match transport::connect(&endpoint, address, &network).await {
                 Ok(channel) => {
                     attempts.progress();
-                    return Ok(Link::with_channel(address, channel, patience));
+                    return Ok(Link { address: address.into(), channel, patience });
                 }
                 Err(error) => {
                     let status = Status::from_error(Box::new(error));
@@ -45,11 +45,6 @@ impl Link {
                 }
             }
         }
-    }
-
-    /// A link over any channel, as of a simulated network.
-    fn with_channel(address: &str, channel: Channel, patience: Patience) -> Link {
-        Link { address: address.into(), channel, patience }
     }
 
     fn attempts(&self) -> Attempts<'_> {

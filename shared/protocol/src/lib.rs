@@ -8,11 +8,14 @@
 //! Absent by intent: what a shard does with a gradient, what a lease is good for.
 #![forbid(unsafe_code)]
 
+mod apart;
 mod client;
 mod convert;
 mod error;
 mod health;
+mod incoming;
 pub mod messages;
+mod network;
 mod retry;
 mod server;
 pub mod service;
@@ -25,10 +28,12 @@ mod proto {
     tonic::include_proto!("downpour.v1");
 }
 
+pub use apart::apart;
 pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
 pub use messages::*;
+pub use network::{Connection, Listener, Network, Way};
 pub use retry::Patience;
 pub use server::serve;
 pub use service::{Coordinator, Shards};

@@ -4,7 +4,7 @@ use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
 /// Raised when a message changes its meaning; Join refuses any other.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What a worker or a shard process is told when it may not go on as it asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -323,6 +323,8 @@ pub struct RegisterRequest {
     pub address: String,
     /// Shards that it hosts.
     pub shards: u32,
+    /// Number of the first of the shards that it holds; none when it has just started.
+    pub first_shard: Option<u32>,
 }
 
 /// Which shards a process holds.
@@ -332,8 +334,12 @@ pub struct RegisterReply {
     pub first_shard: u32,
     /// Shards in the whole server.
     pub total_shards: u32,
-    /// Snapshot to restore from, if the run is being resumed.
+    /// The newest complete snapshot.
     pub restore: Option<u64>,
+    /// Counts the coordinator's starts.
+    pub life: u64,
+    /// Whether the address had registered in this life before.
+    pub again: bool,
 }
 
 /// The coordinator tells a shard process to write its shards into snapshot `id`, or to end.
@@ -348,7 +354,7 @@ pub enum ShardOrder {
     Finish,
 }
 
-/// What a shard says about itself (all counters since its process started).
+/// What a shard says about itself (counters since its process started, where nothing else is said).
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ShardStatus {
     /// Shard number.
@@ -373,6 +379,9 @@ pub struct ShardStatus {
     pub learning_rate: f64,
     /// Hash of the file just written, after a snapshot order (hexadecimal sha-256).
     pub snapshot_hash: Option<String>,
+    /// Samples behind that block of the shard that has most of them, since the start of the run; they only fall when
+    /// the shard comes back from a file, by what it lost.
+    pub samples: u64,
 }
 
 /// State of the whole run, for whoever watches.

@@ -7,22 +7,21 @@ use std::{
 };
 
 use tokio::{
-    net::TcpListener,
     select,
     sync::{mpsc, oneshot, watch},
-    task::spawn_blocking,
     time::sleep,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, async_trait, transport::server::TcpIncoming};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    Coordinator, Refusal, ServeError, Shards,
+    Coordinator, Listener, Refusal, ServeError, Shards, apart,
     convert::{
         Answer,
         shards::{block_pushes, block_reply, fetch_reply, kind_of},
     },
     health,
+    incoming::Incoming,
     messages::*,
     proto::{self, coordinator_server, shards_server},
     transport::{self, MESSAGE},
@@ -41,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Then no connection is accepted any more, streams of blocks are ended between two blocks (whoever pushes or
 /// fetches comes back to a server that is started again), and calls that have begun are answered, within 5 s.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     coordinator: Option<Arc<dyn Coordinator>>,
     shards: Option<Arc<dyn Shards>>,
     shutdown: impl Future<Output = ()>,
@@ -71,7 +70,7 @@ pub async fn serve(
         .add_service(health)
         .add_optional_service(coordinator)
         .add_optional_service(shards)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown);
+        .serve_with_incoming_shutdown(Incoming::new(listener), shutdown);
     let grace = async {
         match was_asked.await {
             Ok(()) => sleep(GRACE).await,
@@ -99,8 +98,8 @@ impl coordinator_server::Coordinator for CoordinatorService {
         &self,
         request: Request<proto::AssignRequest>,
     ) -> Result<Response<proto::AssignReply>, Status> {
-        let member = Member::try_from(request.into_inner());
-        let answer = member.map_err(Refusal::from).and_then(|member| self.0.assign(member));
+        let request = <(Member, u64)>::try_from(request.into_inner());
+        let answer = request.map_err(Refusal::from).and_then(|(member, call)| self.0.assign(member, call));
         Ok(Response::new(answer.into()))
     }
 
@@ -108,8 +107,8 @@ impl coordinator_server::Coordinator for CoordinatorService {
         &self,
         request: Request<proto::ReportRequest>,
     ) -> Result<Response<proto::ReportReply>, Status> {
-        let report = Report::try_from(request.into_inner());
-        let answer = report.map_err(Refusal::from).and_then(|report| self.0.report(report));
+        let request = <(Report, u64)>::try_from(request.into_inner());
+        let answer = request.map_err(Refusal::from).and_then(|(report, call)| self.0.report(report, call));
         Ok(Response::new(answer.into()))
     }
 
@@ -142,7 +141,7 @@ impl shards_server::Shards for ShardsService {
         let request = AdoptRequest::try_from(request.into_inner());
         let shards = self.shards.clone();
         // An empty shard draws its initial values.
-        let answer = apart(move || shards.adopt(request?)).await;
+        let answer = answer_apart(move || shards.adopt(request?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -175,7 +174,7 @@ impl shards_server::Shards for ShardsService {
     ) -> Result<Response<proto::OrderReply>, Status> {
         let order = ShardOrder::try_from(request.into_inner());
         let shards = self.shards.clone();
-        let answer = apart(move || shards.order(order?)).await;
+        let answer = answer_apart(move || shards.order(order?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -187,9 +186,9 @@ impl shards_server::Shards for ShardsService {
     }
 }
 
-/// Does what takes long away from the threads that serve the network.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+/// The answer to a call that takes long.
+async fn answer_apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+    apart(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
 }
 
 /// Applies the pushes of one stream, one after the other.
@@ -271,6 +270,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
 #[cfg(test)]
 mod tests {
     use prost::Message;
+    use tokio::net::TcpListener;
     use tokio_stream::StreamExt;
     use tonic::transport::Channel;
 
@@ -284,10 +284,10 @@ mod tests {
         fn join(&self, _: JoinRequest) -> Answer<JoinReply> {
             unreachable!("a malformed message came through")
         }
-        fn assign(&self, _: Member) -> Answer<Assignment> {
+        fn assign(&self, _: Member, _: u64) -> Answer<Assignment> {
             unreachable!("a malformed message came through")
         }
-        fn report(&self, _: Report) -> Answer<Option<Ending>> {
+        fn report(&self, _: Report, _: u64) -> Answer<Option<Ending>> {
             unreachable!("a malformed message came through")
         }
         fn register(&self, _: RegisterRequest) -> Answer<RegisterReply> {
@@ -430,7 +430,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_shard_that_panics_is_an_internal_refusal() {
         let mut shards = ShardsClient::new(channel().await);
         let request = proto::AdoptRequest {

@@ -7,10 +7,12 @@ use crate::messages::*;
 pub trait Coordinator: Send + Sync + 'static {
     /// A worker becomes a member. `NotReady` until all shards registered.
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal>;
-    /// A member asks what to do next.
-    fn assign(&self, member: Member) -> Result<Assignment, Refusal>;
-    /// A member reports progress; the answer is how the run ended, if it did.
-    fn report(&self, report: Report) -> Result<Option<Ending>, Refusal>;
+    /// A member asks what to do next. `call` counts up among its calls; a repetition, which has the same number, gets
+    /// the same answer.
+    fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal>;
+    /// A member reports progress; the answer is how the run ended, if it did. A repetition, which has the same number
+    /// `call`, is not counted again.
+    fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal>;
     /// A shard process registers.
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal>;
     /// The state of the run.

@@ -1,13 +1,24 @@
 //! How both sides set up HTTP/2, in one place since the two must fit each other.
 
-use std::time::Duration;
-
-use tonic::{
-    codegen::http::uri::Authority,
-    transport::{Endpoint, Server},
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use crate::ClientError;
+use hyper_util::rt::TokioIo;
+use tonic::{
+    codegen::{
+        BoxFuture, Service,
+        http::{Uri, uri::Authority},
+    },
+    transport::{Channel, Endpoint, Error, Server},
+};
+
+use crate::{
+    ClientError, Network,
+    network::{Connection, Opening},
+};
 
 /// Bytes of one stream that may be on the way unread: the default of 64 KiB would throttle a block to many round trips.
 const STREAM_WINDOW: u32 = 16 << 20;
@@ -53,4 +64,33 @@ pub(crate) fn endpoint(address: &str, connecting: Duration) -> Result<Endpoint, 
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true))
+}
+
+/// Connects, once: over TCP by what tonic has for it, which tries all addresses of a name, else as the network does.
+pub(crate) async fn connect(endpoint: &Endpoint, address: &str, network: &Network) -> Result<Channel, Error> {
+    match network.open() {
+        None => endpoint.connect().await,
+        Some(open) => {
+            let address = address.to_string();
+            endpoint.connect_with_connector(Connector(move || open(address.clone()))).await
+        }
+    }
+}
+
+/// Opens a connection each time that the channel wants one. The address of the request says nothing new.
+struct Connector<F>(F);
+
+impl<F: Fn() -> Opening> Service<Uri> for Connector<F> {
+    type Response = TokioIo<Box<dyn Connection>>;
+    type Error = io::Error;
+    type Future = BoxFuture<Self::Response, io::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let opening = (self.0)();
+        Box::pin(async move { opening.await.map(TokioIo::new) })
+    }
 }

@@ -65,7 +65,7 @@ fn script() -> Script {
         }),
         assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4 })),
         report: Ok(None),
-        register: Ok(RegisterReply { first_shard: 1, total_shards: 2, restore: None }),
+        register: Ok(RegisterReply { first_shard: 1, total_shards: 2, restore: None, life: 7, again: true }),
         status: status(),
         asked: Mutex::default(),
     }
@@ -107,7 +107,7 @@ fn report() -> Report {
 }
 
 fn register_request() -> RegisterRequest {
-    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2 }
+    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, first_shard: Some(0) }
 }
 
 fn adopt_request() -> AdoptRequest {
@@ -134,7 +134,10 @@ async fn every_call_of_the_coordinator_round_trips() {
     assert_eq!(shown(&client.status().await.unwrap()), shown(&status()));
 
     let asked = script.asked.lock().unwrap().clone();
-    assert_eq!(asked, [shown(&join_request()), shown(&MEMBER), shown(&report()), shown(&register_request())]);
+    assert_eq!(
+        asked,
+        [shown(&join_request()), shown(&(MEMBER, 1)), shown(&(report(), 2)), shown(&register_request())]
+    );
     server.stop().await;
 }
 
@@ -159,7 +162,13 @@ async fn every_assignment_and_every_ending_round_trips() {
         let answers = Script {
             assign: Ok(assignment.clone()),
             report: Ok(report.clone()),
-            register: Ok(RegisterReply { first_shard: 0, total_shards: 1, restore: Some(0) }),
+            register: Ok(RegisterReply {
+                first_shard: 0,
+                total_shards: 1,
+                restore: Some(0),
+                life: 0,
+                again: false,
+            }),
             status: RunStatus { latest: None, layout: None, ..status() },
             ..script()
         };

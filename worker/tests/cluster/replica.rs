@@ -12,8 +12,8 @@ use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 
 fn options(server: &Server, name: &str, place: Place) -> ReplicaOptions {
-    let (coordinator, patience) = (server.address.clone(), Patience::default());
-    ReplicaOptions { coordinator, name: name.into(), patience, place }
+    let (coordinator, way) = (server.address.clone(), Patience::default().into());
+    ReplicaOptions { coordinator, name: name.into(), way, place }
 }
 
 /// Two epochs of 300 points.
@@ -100,7 +100,7 @@ async fn a_fenced_worker_joins_anew() {
         evaluation: None,
         leaving: true,
     };
-    protocol::Coordinator::report(&*server.coordinator, farewell).unwrap();
+    protocol::Coordinator::report(&*server.coordinator, farewell, u64::MAX).unwrap();
     assert_eq!(run.await.unwrap().unwrap(), Exit::Done);
     assert_eq!(server.status().samples, 600);
 }

@@ -55,7 +55,12 @@ impl Server {
         for process in 1..processes {
             let (listener, own) = bind("127.0.0.1:0").await;
             let client = CoordinatorClient::connect(&address, Patience::default()).await.unwrap();
-            let request = RegisterRequest { protocol: PROTOCOL_VERSION, address: own.clone(), shards };
+            let request = RegisterRequest {
+                protocol: PROTOCOL_VERSION,
+                address: own.clone(),
+                shards,
+                first_shard: None,
+            };
             let first = client.register(request).await.unwrap().first_shard;
             tasks.push(serve(
                 listener,
@@ -68,6 +73,10 @@ impl Server {
         tasks.push(tokio::spawn(async move {
             loop {
                 ticking.tick();
+                // No snapshot is to be waited for.
+                if ticking.ending().is_some() {
+                    ticking.announce();
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }));

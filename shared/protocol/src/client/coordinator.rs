@@ -1,10 +1,15 @@
 //! Calls to the coordinator.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use tonic::transport::Channel;
 
 use super::Link;
 use crate::{
-    ClientError, Patience,
+    ClientError, Way,
     messages::*,
     proto::{self, coordinator_client},
     transport::MESSAGE,
@@ -16,18 +21,25 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct CoordinatorClient {
     link: Link,
+    /// Calls so far that are told from their repetitions by a number.
+    calls: Arc<AtomicU64>,
 }
 
 impl CoordinatorClient {
     /// Connects to `address` ("host:port"), waiting for the server to be there.
-    pub async fn connect(address: &str, patience: Patience) -> Result<CoordinatorClient, ClientError> {
-        Ok(CoordinatorClient { link: Link::connect(address, patience).await? })
+    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<CoordinatorClient, ClientError> {
+        Ok(CoordinatorClient { link: Link::connect(address, way.into()).await?, calls: Arc::default() })
     }
 
     fn client(&self) -> coordinator_client::CoordinatorClient<Channel> {
         coordinator_client::CoordinatorClient::new(self.link.channel.clone())
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE)
+    }
+
+    /// The number of the next call: all of its attempts have it.
+    fn number(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A worker becomes a member. [`Refusal::NotReady`]: ask again.
@@ -42,7 +54,7 @@ impl CoordinatorClient {
 
     /// A member asks what to do next.
     pub async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
-        let request = proto::AssignRequest::from(member);
+        let request = proto::AssignRequest::from((member, self.number()));
         let attempt = || {
             let mut client = self.client();
             async move { client.assign(request).await }
@@ -52,7 +64,7 @@ impl CoordinatorClient {
 
     /// A member reports; the answer is how the run ended, if it did.
     pub async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
-        let request = proto::ReportRequest::from(report);
+        let request = proto::ReportRequest::from((report, self.number()));
         let attempt = || {
             let (mut client, request) = (self.client(), request.clone());
             async move { client.report(request).await }

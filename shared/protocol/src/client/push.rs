@@ -70,25 +70,9 @@ impl Pushing {
                 // Tells the server that this was all.
                 outgoing = None;
             }
+            // What comes is taken first: there is no more of it than was sent.
             select! {
-                group = self.pushes.recv(), if self.more && all_sent => match group {
-                    Some(group) => {
-                        if self.outstanding.is_empty() {
-                            moved = Instant::now();
-                        }
-                        self.outstanding.extend(push_requests(group, self.wire));
-                    }
-                    None => self.more = false,
-                },
-                taken = offer(outgoing.as_ref(), self.outstanding.get(sent)), if !all_sent => match taken {
-                    true => sent += 1,
-                    // The connection no longer takes anything; the other side of the stream says why.
-                    false => outgoing = None,
-                },
-                taken = offer(Some(&self.replies), self.unread.front()), if !self.unread.is_empty() => match taken {
-                    true => drop(self.unread.pop_front()),
-                    false => self.unread.clear(),
-                },
+                biased;
                 message = incoming.message(), if self.more || !self.outstanding.is_empty() => match message {
                     Ok(Some(reply)) => {
                         self.take(reply, &mut sent).map_err(|e| Failure::unusable(&link.address, "push", e))?;
@@ -100,6 +84,24 @@ impl Pushing {
                         return Err(Failure::Passing(format!("the stream ended with {blocks} pushes unanswered")));
                     }
                     Err(status) => return Err(Failure::of(&status, &link.address, "push")),
+                },
+                taken = offer(Some(&self.replies), self.unread.front()), if !self.unread.is_empty() => match taken {
+                    true => drop(self.unread.pop_front()),
+                    false => self.unread.clear(),
+                },
+                taken = offer(outgoing.as_ref(), self.outstanding.get(sent)), if !all_sent => match taken {
+                    true => sent += 1,
+                    // The connection no longer takes anything; the other side of the stream says why.
+                    false => outgoing = None,
+                },
+                group = self.pushes.recv(), if self.more && all_sent => match group {
+                    Some(group) => {
+                        if self.outstanding.is_empty() {
+                            moved = Instant::now();
+                        }
+                        self.outstanding.extend(push_requests(group, self.wire));
+                    }
+                    None => self.more = false,
                 },
                 () = sleep_until(moved + link.patience.stall), if !self.outstanding.is_empty() => {
                     return Err(Failure::silence(link.patience.stall));

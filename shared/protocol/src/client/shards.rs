@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 
 use super::{Link, fetch, push};
 use crate::{
-    ClientError, Patience, Wire,
+    ClientError, Way, Wire,
     messages::*,
     proto::{self, shards_client},
     transport::MESSAGE,
@@ -21,8 +21,8 @@ pub struct ShardClient {
 
 impl ShardClient {
     /// Connects to `address` ("host:port"), waiting for the server to be there.
-    pub async fn connect(address: &str, patience: Patience) -> Result<ShardClient, ClientError> {
-        Ok(ShardClient { link: Link::connect(address, patience).await? })
+    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<ShardClient, ClientError> {
+        Ok(ShardClient { link: Link::connect(address, way.into()).await? })
     }
 
     /// Tells one shard the network.

@@ -70,17 +70,18 @@ impl TryFrom<proto::JoinReply> for Answer<JoinReply> {
     }
 }
 
-impl From<Member> for proto::AssignRequest {
-    fn from(member: Member) -> proto::AssignRequest {
-        proto::AssignRequest { member: Some(member.into()) }
+/// A member's call, and its number.
+impl From<(Member, u64)> for proto::AssignRequest {
+    fn from((member, call): (Member, u64)) -> proto::AssignRequest {
+        proto::AssignRequest { member: Some(member.into()), call }
     }
 }
 
-impl TryFrom<proto::AssignRequest> for Member {
+impl TryFrom<proto::AssignRequest> for (Member, u64) {
     type Error = FieldError;
 
-    fn try_from(request: proto::AssignRequest) -> Result<Member, FieldError> {
-        Ok(required(request.member, "AssignRequest", "member")?.into())
+    fn try_from(request: proto::AssignRequest) -> Result<(Member, u64), FieldError> {
+        Ok((required(request.member, "AssignRequest", "member")?.into(), request.call))
     }
 }
 
@@ -156,8 +157,9 @@ impl TryFrom<proto::Ending> for Ending {
     }
 }
 
-impl From<Report> for proto::ReportRequest {
-    fn from(report: Report) -> proto::ReportRequest {
+/// A report, and the number of the call.
+impl From<(Report, u64)> for proto::ReportRequest {
+    fn from((report, call): (Report, u64)) -> proto::ReportRequest {
         let progress = |p: LeaseProgress| proto::LeaseProgress {
             lease: p.lease,
             used: p.used,
@@ -182,14 +184,15 @@ impl From<Report> for proto::ReportRequest {
             }),
             evaluation: report.evaluation.map(proto::Evaluation::from),
             leaving: report.leaving,
+            call,
         }
     }
 }
 
-impl TryFrom<proto::ReportRequest> for Report {
+impl TryFrom<proto::ReportRequest> for (Report, u64) {
     type Error = FieldError;
 
-    fn try_from(request: proto::ReportRequest) -> Result<Report, FieldError> {
+    fn try_from(request: proto::ReportRequest) -> Result<(Report, u64), FieldError> {
         let progress = |p: proto::LeaseProgress| LeaseProgress {
             lease: p.lease,
             used: p.used,
@@ -198,7 +201,7 @@ impl TryFrom<proto::ReportRequest> for Report {
             closed: p.closed,
         };
         let m = required(request.metrics, "ReportRequest", "metrics")?;
-        Ok(Report {
+        let report = Report {
             member: required(request.member, "ReportRequest", "member")?.into(),
             progress: request.progress.into_iter().map(progress).collect(),
             metrics: StepMetrics {
@@ -214,7 +217,8 @@ impl TryFrom<proto::ReportRequest> for Report {
             },
             evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
             leaving: request.leaving,
-        })
+        };
+        Ok((report, request.call))
     }
 }
 
@@ -275,14 +279,16 @@ impl TryFrom<proto::ReportReply> for Answer<Option<Ending>> {
 }
 
 impl From<RegisterRequest> for proto::RegisterRequest {
-    fn from(RegisterRequest { protocol, address, shards }: RegisterRequest) -> proto::RegisterRequest {
-        proto::RegisterRequest { protocol, address, shards }
+    fn from(request: RegisterRequest) -> proto::RegisterRequest {
+        let RegisterRequest { protocol, address, shards, first_shard } = request;
+        proto::RegisterRequest { protocol, address, shards, first_shard }
     }
 }
 
 impl From<proto::RegisterRequest> for RegisterRequest {
-    fn from(proto::RegisterRequest { protocol, address, shards }: proto::RegisterRequest) -> RegisterRequest {
-        RegisterRequest { protocol, address, shards }
+    fn from(request: proto::RegisterRequest) -> RegisterRequest {
+        let proto::RegisterRequest { protocol, address, shards, first_shard } = request;
+        RegisterRequest { protocol, address, shards, first_shard }
     }
 }
 
@@ -290,8 +296,9 @@ impl From<Answer<RegisterReply>> for proto::RegisterReply {
     fn from(answer: Answer<RegisterReply>) -> proto::RegisterReply {
         use proto::register_reply::Outcome;
         let outcome = match answer {
-            Ok(RegisterReply { first_shard, total_shards, restore }) => {
-                Outcome::Registration(proto::Registration { first_shard, total_shards, restore })
+            Ok(RegisterReply { first_shard, total_shards, restore, life, again }) => {
+                let place = proto::Registration { first_shard, total_shards, restore, life, again };
+                Outcome::Registration(place)
             }
             Err(refusal) => Outcome::Refusal(refusal.into()),
         };
@@ -305,8 +312,9 @@ impl TryFrom<proto::RegisterReply> for Answer<RegisterReply> {
     fn try_from(reply: proto::RegisterReply) -> Result<Answer<RegisterReply>, FieldError> {
         use proto::register_reply::Outcome;
         Ok(match required(reply.outcome, "RegisterReply", "outcome")? {
-            Outcome::Registration(proto::Registration { first_shard, total_shards, restore }) => {
-                Ok(RegisterReply { first_shard, total_shards, restore })
+            Outcome::Registration(place) => {
+                let proto::Registration { first_shard, total_shards, restore, life, again } = place;
+                Ok(RegisterReply { first_shard, total_shards, restore, life, again })
             }
             Outcome::Refusal(refusal) => Err(refusal.try_into()?),
         })

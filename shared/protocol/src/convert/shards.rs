@@ -263,6 +263,7 @@ impl From<Vec<ShardStatus>> for proto::ShardStatuses {
             bytes_out: s.bytes_out,
             learning_rate: s.learning_rate,
             snapshot_hash: s.snapshot_hash,
+            samples: s.samples,
         };
         proto::ShardStatuses { shards: shards.into_iter().map(status).collect() }
     }
@@ -282,6 +283,7 @@ impl From<proto::ShardStatuses> for Vec<ShardStatus> {
             bytes_out: s.bytes_out,
             learning_rate: s.learning_rate,
             snapshot_hash: s.snapshot_hash,
+            samples: s.samples,
         };
         statuses.shards.into_iter().map(status).collect()
     }

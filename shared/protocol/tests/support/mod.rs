@@ -78,12 +78,12 @@ impl Coordinator for Script {
         self.note(request);
         self.join.clone()
     }
-    fn assign(&self, member: Member) -> Result<Assignment, Refusal> {
-        self.note(member);
+    fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal> {
+        self.note((member, call));
         self.assign.clone()
     }
-    fn report(&self, report: Report) -> Result<Option<Ending>, Refusal> {
-        self.note(report);
+    fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
+        self.note((report, call));
         self.report.clone()
     }
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal> {
@@ -143,6 +143,7 @@ impl Adder {
             bytes_out: 5,
             learning_rate: 0.1 + 0.2,
             snapshot_hash: state.orders.last().map(|order| format!("{order:?}")),
+            samples: 64,
         }
     }
 

@@ -1,0 +1,279 @@
+//! `parameter-server inspect`: what is in a folder of snapshots, and whether a run could go on from it.
+
+use std::{
+    fmt::{self, Write},
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use configuration::{Exit, RunConfiguration};
+use protocol::Evaluation;
+use serde::Serialize;
+
+use crate::{
+    leases::Account,
+    shard_file,
+    snapshot::{self, Manifest},
+};
+
+/// Flags of `parameter-server inspect`.
+#[derive(Clone, Debug, Args)]
+pub struct InspectFlags {
+    /// Folder of the snapshots
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// All snapshots of a folder.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Contents {
+    /// The snapshots, oldest first.
+    pub snapshots: Vec<Inspected>,
+}
+
+/// One snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspected {
+    /// Its number.
+    pub id: u64,
+    /// Whether a run can go on from it: manifest and files are there, and they fit.
+    pub complete: bool,
+    /// Why not.
+    pub problems: Vec<String>,
+    /// What the manifest says; none without one that can be read.
+    pub run: Option<InspectedRun>,
+    /// The shards' files.
+    pub shards: Vec<InspectedShard>,
+}
+
+/// The run beside the shards.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InspectedRun {
+    /// Whether it was complete.
+    pub finished: bool,
+    /// Samples used.
+    pub samples: u64,
+    /// Minibatches behind them.
+    pub steps: u64,
+    /// Accounts of the epochs that were begun.
+    pub epochs: Vec<Account>,
+    /// Evaluations so far.
+    pub evaluations: Vec<Evaluation>,
+    /// The whole configuration.
+    pub configuration: RunConfiguration,
+}
+
+/// A shard's file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InspectedShard {
+    /// Number of the shard.
+    pub shard: u32,
+    /// Its file.
+    pub file: PathBuf,
+    /// Size; none if it is not there.
+    pub bytes: Option<u64>,
+    /// `whole`, `damaged`, `missing`, or `elsewhere`: on its process's machine. Without a manifest, `unknown`.
+    pub state: &'static str,
+}
+
+/// Prints what is in the folder. 3 if no run can go on from it.
+pub fn run(flags: &InspectFlags) -> ExitCode {
+    match print(flags) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            eprintln!("failed to inspect: {error:#}");
+            Exit::BadInput.into()
+        }
+    }
+}
+
+fn print(flags: &InspectFlags) -> anyhow::Result<()> {
+    let contents = inspect(&flags.folder)?;
+    match flags.json {
+        true => println!("{}", serde_json::to_string_pretty(&contents)?),
+        false => print!("{contents}"),
+    }
+    if contents.newest().is_none() {
+        bail!("no run can go on from {}: no snapshot there is complete", flags.folder.display());
+    }
+    Ok(())
+}
+
+/// Looks at every snapshot in `folder`.
+///
+/// # Errors
+/// A folder that cannot be read or holds no snapshot.
+pub fn inspect(folder: &Path) -> anyhow::Result<Contents> {
+    fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let ids = snapshot::ids(folder);
+    if ids.is_empty() {
+        bail!(
+            "{} holds no snapshots; expected folders named by numbers, as the server's --snapshots has them",
+            folder.display()
+        );
+    }
+    Ok(Contents { snapshots: ids.into_iter().map(|id| one(folder, id)).collect() })
+}
+
+fn one(folder: &Path, id: u64) -> Inspected {
+    match Manifest::read(folder, id) {
+        Ok(manifest) => with_manifest(folder, manifest),
+        Err(error) => {
+            let numbers = shard_file::numbers(folder, id);
+            let shards = numbers.into_iter().map(|shard| file(folder, id, shard, "unknown")).collect();
+            Inspected { id, complete: false, problems: vec![error.to_string()], run: None, shards }
+        }
+    }
+}
+
+fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
+    let id = manifest.id;
+    let mut problems = Vec::new();
+    let check = |entry: &snapshot::ShardEntry| {
+        let state = match entry.check(folder, id) {
+            Ok(true) => "whole",
+            Ok(false) => "elsewhere",
+            Err(error) => {
+                let missing = matches!(&error, snapshot::SnapshotError::Read { source, .. }
+                    if source.kind() == io::ErrorKind::NotFound);
+                problems.push(error.to_string());
+                if missing { "missing" } else { "damaged" }
+            }
+        };
+        file(folder, id, entry.shard, state)
+    };
+    let shards = manifest.shards.iter().map(check).collect();
+    let run = manifest.run;
+    let run = InspectedRun {
+        finished: run.finished,
+        samples: run.progress.used,
+        steps: run.steps,
+        epochs: run.progress.accounts,
+        evaluations: run.evaluations,
+        configuration: run.configuration,
+    };
+    Inspected { id, complete: problems.is_empty(), problems, run: Some(run), shards }
+}
+
+fn file(folder: &Path, id: u64, shard: u32, state: &'static str) -> InspectedShard {
+    let file = shard_file::path(folder, id, shard);
+    let bytes = fs::metadata(&file).ok().map(|metadata| metadata.len());
+    InspectedShard { shard, file, bytes, state }
+}
+
+impl Contents {
+    /// The one that a run would go on from.
+    pub fn newest(&self) -> Option<&Inspected> {
+        self.snapshots.iter().rev().find(|snapshot| snapshot.complete)
+    }
+}
+
+/// For people: each snapshot with its shards, and the configuration of the newest.
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshots.iter().try_for_each(|snapshot| snapshot.fmt(f))?;
+        if let Some(Inspected { id, run: Some(run), .. }) = self.newest() {
+            let text = serde_json::to_string_pretty(&run.configuration).map_err(|_| fmt::Error)?;
+            writeln!(f, "a run goes on from snapshot {id}, with this configuration:\n{text}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.complete { "complete" } else { "not usable" };
+        write!(f, "snapshot {}: {state}", self.id)?;
+        if let Some(run) = &self.run {
+            let end = if run.finished { ", the run's end" } else { "" };
+            write!(f, ", {} samples, {} minibatches{end}", run.samples, run.steps)?;
+        }
+        f.write_char('\n')?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))?;
+        for InspectedShard { shard, file, bytes, state } in &self.shards {
+            let bytes = bytes.map_or("-".into(), |bytes| bytes.to_string());
+            writeln!(f, "  shard {shard:<4} {state:<10} {bytes:>12} bytes  {}", file.display())?;
+        }
+        let Some(run) = &self.run else { return Ok(()) };
+        for Account { epoch, images, distinct, repeated, skipped, lost } in &run.epochs {
+            writeln!(
+                f,
+                "  epoch {epoch:<4} {distinct} of {images} images used, {skipped} skipped, {repeated} repeated, \
+                 {lost} lost"
+            )?;
+        }
+        for Evaluation { samples, average, last_iterate, .. } in &run.evaluations {
+            writeln!(
+                f,
+                "  evaluation after {samples} samples: average top-1 {:.4}, top-5 {:.4}, loss {:.4}; last iterate \
+                 top-1 {:.4}, loss {:.4}",
+                average.top1, average.top5, average.loss, last_iterate.top1, last_iterate.loss
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::snapshot;
+
+    #[test]
+    fn whole_and_broken_ones_are_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        for id in 1..=5 {
+            snapshot(folder, id, "text");
+        }
+        fs::write(shard_file::path(folder, 2, 0), "tex").unwrap();
+        fs::remove_file(shard_file::path(folder, 3, 0)).unwrap();
+        fs::write(folder.join("4/manifest.json"), "{").unwrap();
+        fs::remove_file(folder.join("5/manifest.json")).unwrap();
+        let contents = inspect(folder).unwrap();
+        let states: Vec<_> = contents
+            .snapshots
+            .iter()
+            .map(|snapshot| {
+                (snapshot.id, snapshot.complete, snapshot.shards[0].state, snapshot.shards[0].bytes)
+            })
+            .collect();
+        let expected = [
+            (1, true, "whole", Some(4)),
+            (2, false, "damaged", Some(3)),
+            (3, false, "missing", None),
+            (4, false, "unknown", Some(4)),
+            (5, false, "unknown", Some(4)),
+        ];
+        assert_eq!(states, expected);
+        assert_eq!(contents.newest().map(|snapshot| snapshot.id), Some(1));
+        let text = contents.to_string();
+        for part in [
+            "snapshot 1: complete, 1 samples, 1 minibatches\n  shard 0    whole                 4 bytes",
+            "  epoch 0    1 of 100 images used, 0 skipped, 0 repeated, 0 lost\n",
+            "snapshot 2: not usable, 2 samples",
+            "2/shard-0.safetensors is damaged: expected sha-256",
+            "cannot read",
+            "4/manifest.json is not a manifest: EOF while parsing",
+            "snapshot 5: not usable\n  it has no manifest, so it was not finished",
+            "a run goes on from snapshot 1, with this configuration:",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_snapshots_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let text = format!("{:#}", inspect(home.path()).unwrap_err());
+        assert!(text.contains("holds no snapshots; expected folders named by numbers"), "{text}");
+        let text = format!("{:#}", inspect(&home.path().join("none")).unwrap_err());
+        assert!(text.contains("none: No such file"), "{text}");
+    }
+}

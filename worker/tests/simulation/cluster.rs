@@ -1,0 +1,218 @@
+//! A whole run on simulated hosts: the server's processes and the workers as they are, on one thread, under tokio's
+//! clock, with faults.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use configuration::{Exit, RunFlags};
+use kernels::Isa;
+use parameter_server::snapshot::{self, Manifest};
+use parameter_server::{Options, Timing};
+use protocol::{Patience, Way};
+use turmoil::{Builder, Sim};
+use worker::actor::Place;
+use worker::replica::{self, ReplicaOptions};
+
+use crate::faults::{Fault, Kind};
+use crate::linear::Linear;
+use crate::network::{Simulated, network};
+
+/// Training images of an epoch.
+pub const IMAGES: u64 = 160;
+/// Epochs of the run.
+pub const EPOCHS: u64 = 3;
+/// The server's processes, the leader first, then the workers.
+pub const HOSTS: [&str; 5] = ["leader", "shards", "worker-0", "worker-1", "worker-2"];
+/// Processes of the server.
+const PROCESSES: usize = 2;
+
+/// Hosts take turns of this length, so it is also the least time that a message takes.
+const TICK: Duration = Duration::from_millis(10);
+const LEAST_DELAY: Duration = Duration::from_millis(1);
+const MOST_DELAY: Duration = Duration::from_millis(60);
+/// A run that takes longer than this hangs.
+const LONGEST: Duration = Duration::from_secs(600);
+const PORT: u16 = 7070;
+
+/// What came of a run.
+pub struct Outcome {
+    /// The newest snapshot of the leader's folder.
+    pub manifest: Manifest,
+    /// When the last process had ended.
+    pub took: Duration,
+}
+
+/// How each process ended that came to an end by itself, by host.
+type Ends = Rc<RefCell<BTreeMap<&'static str, anyhow::Result<Exit>>>>;
+
+/// One run with these faults; everything that is left to chance is drawn from `seed`.
+///
+/// # Errors
+/// What the run did not do as it should.
+pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
+    let home = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut sim = Builder::new()
+        .rng_seed(seed)
+        .tick_duration(TICK)
+        .min_message_latency(LEAST_DELAY)
+        .max_message_latency(MOST_DELAY)
+        .build();
+    let ends = Ends::default();
+    for (host, name) in HOSTS.into_iter().enumerate() {
+        let way = Way { network: network(), patience: patience(seed, host) };
+        if host < PROCESSES {
+            serve(&mut sim, name, options(seed, name, home.path(), way), ends.clone());
+        } else {
+            work(&mut sim, name, way, ends.clone());
+        }
+    }
+    let took = run(&mut sim, faults, &ends)?;
+    for (name, end) in &*ends.borrow() {
+        match end {
+            Ok(Exit::Done) => {}
+            // Whoever was away when the run ended finds nobody any more.
+            Err(error) if *name != HOSTS[0] && format!("{error:#}").contains("cannot reach") => {}
+            other => return Err(format!("{name} ended with {other:?}")),
+        }
+    }
+    let manifest = snapshot::newest(&home.path().join(HOSTS[0])).ok_or("there is no snapshot at the end")?;
+    Ok(Outcome { manifest, took })
+}
+
+/// Steps until every process has ended, with the faults at their times; returns how long that took.
+fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, String> {
+    let mut now = Duration::ZERO;
+    let mut active: Vec<&Fault> = Vec::new();
+    loop {
+        let begin = faults.iter().filter(|fault| (now..now + TICK).contains(&fault.begin));
+        let (over, still): (Vec<&Fault>, Vec<&Fault>) =
+            active.into_iter().chain(begin.clone()).partition(|fault| fault.end < now + TICK);
+        active = still;
+        for fault in begin.chain(over) {
+            tracing::info!(
+                "{now:?}: {} {:?}",
+                if active.contains(&fault) { "begin of" } else { "end of" },
+                fault.kind
+            );
+            set(sim, fault.kind, &active, ends);
+        }
+        sim.step().map_err(|error| error.to_string())?;
+        now += TICK;
+        let ended = ends.borrow();
+        if HOSTS.into_iter().all(|name| ended.contains_key(name)) {
+            return Ok(now);
+        }
+        if now > LONGEST {
+            let ended: Vec<_> = ended.keys().collect();
+            return Err(format!("the run hangs: after {now:?} only {ended:?} have ended"));
+        }
+    }
+}
+
+/// Makes host or link as the active faults want it.
+fn set(sim: &mut Sim<'_>, kind: Kind, active: &[&Fault], ends: &Ends) {
+    let kinds = || active.iter().map(|fault| fault.kind);
+    match kind {
+        Kind::Killed { host } => {
+            let down = kinds().any(|other| other == kind);
+            match (down, sim.is_host_running(HOSTS[host])) {
+                (true, true) => sim.crash(HOSTS[host]),
+                // What ended by itself stays so.
+                (false, false) if !ends.borrow().contains_key(HOSTS[host]) => sim.bounce(HOSTS[host]),
+                _ => {}
+            }
+        }
+        Kind::Partitioned { a, b } | Kind::OneWay { from: a, to: b } | Kind::Held { a, b } => {
+            sim.release(HOSTS[a], HOSTS[b]);
+            for other in kinds() {
+                match other {
+                    Kind::Held { a, b } => sim.hold(HOSTS[a], HOSTS[b]),
+                    Kind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
+                    Kind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
+                    Kind::Killed { .. } | Kind::Slow { .. } | Kind::Lossy { .. } => {}
+                }
+            }
+        }
+        Kind::Slow { a, b, delay } => {
+            let (least, most) =
+                if kinds().any(|other| other == kind) { (delay, delay) } else { (LEAST_DELAY, MOST_DELAY) };
+            sim.set_link_latency(HOSTS[a], HOSTS[b], least);
+            sim.set_link_max_message_latency(HOSTS[a], HOSTS[b], most);
+        }
+        Kind::Lossy { .. } => {
+            let percent = kinds().map(|kind| if let Kind::Lossy { percent } = kind { percent } else { 0 });
+            sim.set_fail_rate(f64::from(percent.max().unwrap_or(0)) / 100.0);
+        }
+    }
+}
+
+/// A process of the server.
+fn serve(sim: &mut Sim<'_>, name: &'static str, options: Options, ends: Ends) {
+    sim.host(name, move || {
+        let (options, ends) = (options.clone(), ends.clone());
+        async move {
+            let end = parameter_server::run(options, Simulated::bind(PORT).await?, pending()).await;
+            ends.borrow_mut().insert(name, end);
+            Ok(())
+        }
+    });
+}
+
+/// A worker.
+fn work(sim: &mut Sim<'_>, name: &'static str, way: Way, ends: Ends) {
+    let coordinator = address(HOSTS[0]);
+    let options = ReplicaOptions { coordinator, name: name.into(), way, place: Place::Inline };
+    sim.host(name, move || {
+        let (options, ends) = (options.clone(), ends.clone());
+        async move {
+            let end = replica::run(&Linear::new(IMAGES, Duration::ZERO), &options, pending()).await;
+            ends.borrow_mut().insert(name, end);
+            Ok(())
+        }
+    });
+}
+
+fn address(host: &str) -> String {
+    format!("{host}:{PORT}")
+}
+
+fn options(seed: u64, name: &str, home: &Path, way: Way) -> Options {
+    let leader = name == HOSTS[0];
+    Options {
+        flags: RunFlags {
+            epochs: Some(EPOCHS as f64),
+            batch: Some(2),
+            learning_rate: Some(0.1),
+            seed: Some(seed),
+            ..RunFlags::default()
+        },
+        default_recipe: "quick".into(),
+        advertise: Some(address(name)),
+        coordinator: (!leader).then(|| address(HOSTS[0])),
+        shards: 1,
+        processes: PROCESSES as u32,
+        snapshots: home.join(name),
+        metrics: None,
+        fresh: false,
+        isa: Isa::scalar(),
+        way,
+        timing: Timing {
+            lease: Duration::from_secs(8),
+            snapshots: Duration::from_secs(2),
+            farewell: Duration::from_secs(5),
+        },
+    }
+}
+
+/// Less than in earnest, so that what nobody answers any more ends soon.
+fn patience(seed: u64, host: usize) -> Patience {
+    Patience {
+        give_up_after: Duration::from_secs(120),
+        jitter: seed.wrapping_mul(31).wrapping_add(host as u64),
+        ..Patience::default()
+    }
+}

@@ -1,0 +1,70 @@
+//! What goes wrong in a simulated run, and when: drawn from its seed.
+
+use std::time::Duration;
+
+use parameters::random::{self, Random};
+use rand::Rng;
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When it begins.
+    pub begin: Duration,
+    /// When it is over.
+    pub end: Duration,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of trouble. Hosts are counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// The process is killed at the begin and started again at the end.
+    Killed { host: usize },
+    /// Nothing gets through between two hosts, and what was on its way is lost.
+    Partitioned { a: usize, b: usize },
+    /// Nothing gets through in one direction.
+    OneWay { from: usize, to: usize },
+    /// What is sent between two hosts arrives at the end, as after a sender's patient repetitions.
+    Held { a: usize, b: usize },
+    /// Every message on the way between two hosts takes this long.
+    Slow { a: usize, b: usize, delay: Duration },
+    /// Of a hundred messages on any way, so many are lost.
+    Lossy { percent: u32 },
+}
+
+/// Faults begin before this; a run without any is over by then.
+const LAST_BEGIN: Duration = Duration::from_secs(8);
+/// Most faults of a run.
+const MOST: u64 = 6;
+
+/// The faults of the run with this seed, among `hosts` hosts.
+pub fn draw(seed: u64, hosts: usize) -> Vec<Fault> {
+    let mut random = random::stream(seed, "faults", &[]);
+    let count = 1 + random.next_u64() % MOST;
+    (0..count).map(|_| fault(&mut random, hosts)).collect()
+}
+
+fn fault(random: &mut Random, hosts: usize) -> Fault {
+    let host = below(random, hosts);
+    // Another than `host`.
+    let peer = (host + 1 + below(random, hosts - 1)) % hosts;
+    let (kind, longest) = match below(random, 8) {
+        0..=2 => (Kind::Killed { host }, 6000),
+        3 => (Kind::Partitioned { a: host, b: peer }, 12_000),
+        4 => (Kind::OneWay { from: host, to: peer }, 12_000),
+        5 => (Kind::Held { a: host, b: peer }, 12_000),
+        6 => (Kind::Slow { a: host, b: peer, delay: between(random, 100, 500) }, 10_000),
+        _ => (Kind::Lossy { percent: 1 + below(random, 5) as u32 }, 3000),
+    };
+    let begin = between(random, 0, LAST_BEGIN.as_millis() as usize);
+    Fault { begin, end: begin + between(random, 20, longest), kind }
+}
+
+fn below(random: &mut Random, bound: usize) -> usize {
+    (random.next_u64() % bound as u64) as usize
+}
+
+fn between(random: &mut Random, least: usize, most: usize) -> Duration {
+    Duration::from_millis((least + below(random, most - least)) as u64)
+}

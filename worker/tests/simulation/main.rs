@@ -1,0 +1,113 @@
+//! Whole runs on a simulated network. What happens there, and when, depends on a seed alone. One that fails is named,
+//! and runs alone, with its log, by
+//! `DOWNPOUR_SIMULATION_SEED=7 cargo test -p worker --test simulation one_run -- --nocapture`.
+
+mod cluster;
+mod faults;
+#[path = "../cluster/linear.rs"]
+mod linear;
+mod network;
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
+use configuration::logs::{self, LogFlags};
+
+const SEED: &str = "DOWNPOUR_SIMULATION_SEED";
+
+/// Runs with faults of one test run.
+const SEEDS: u64 = 200;
+/// By how much the loss at the end may be above that of a run without faults.
+const WORSE: f64 = 0.15;
+
+#[test]
+fn without_faults_every_image_is_used_once() {
+    let outcome = simulate(0, &[]).unwrap();
+    check(&outcome, f64::INFINITY).unwrap();
+    let accounts = &outcome.manifest.run.progress.accounts;
+    assert!(accounts.iter().all(|account| account.repeated + account.lost == 0), "{accounts:?}");
+}
+
+#[test]
+fn one_run_with_faults() {
+    let seed = std::env::var(SEED).map_or(0, |seed| seed.parse().expect("a seed is a number"));
+    logs::start(&LogFlags::default());
+    // The runtime numbers its tasks through the whole process, and their numbers decide in which order a process that is
+    // killed drops them: so this run comes first.
+    let outcome = simulate(seed, &faults::draw(seed, HOSTS.len())).unwrap();
+    check(&outcome, loss(&simulate(seed, &[]).unwrap())).unwrap();
+    println!("{:?} {:?}", outcome.took, outcome.manifest.run);
+}
+
+#[test]
+fn whatever_fails_the_run_ends_and_every_image_is_accounted_for() {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < SEEDS)
+                {
+                    if let Err(log) = alone(seed) {
+                        failed.lock().unwrap().push(seed);
+                        eprintln!("seed {seed} failed; the end of its log:\n{log}");
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {SEEDS} runs failed, seeds {failed:?}", failed.len());
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..5 {
+        let [first, second] = [(); 2].map(|()| alone(seed).unwrap());
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+/// The run of that seed in a process of its own: what it printed of its end, or the end of its log.
+fn alone(seed: u64) -> Result<String, String> {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program)
+        .args(["one_run_with_faults", "--exact", "--nocapture"])
+        .env(SEED, seed.to_string())
+        .output()
+        .unwrap();
+    if output.status.success() {
+        let text = String::from_utf8_lossy(&output.stdout);
+        // The harness says how long it took.
+        return Ok(text.lines().filter(|line| !line.contains("finished in")).collect::<Vec<_>>().join("\n"));
+    }
+    let log = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = log.lines().collect();
+    Err(lines[lines.len().saturating_sub(40)..].join("\n"))
+}
+
+/// What must hold at the end of every run.
+fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
+    let run = &outcome.manifest.run;
+    let progress = &run.progress;
+    if !run.finished || progress.used + progress.skipped != EPOCHS * IMAGES {
+        return Err(format!("the newest snapshot is not that of the end: {progress:?}"));
+    }
+    let accounts: Vec<(u64, u64)> =
+        progress.accounts.iter().map(|account| (account.epoch, account.distinct + account.skipped)).collect();
+    if accounts != (0..EPOCHS).map(|epoch| (epoch, IMAGES)).collect::<Vec<_>>() {
+        return Err(format!("not every image of every epoch is accounted for: {accounts:?}"));
+    }
+    let loss = loss(outcome);
+    if loss > (1.0 + WORSE) * faultless {
+        return Err(format!("loss {loss}, expected at most {} times {faultless}", 1.0 + WORSE));
+    }
+    Ok(())
+}
+
+/// Of the averaged parameters at the end.
+fn loss(outcome: &Outcome) -> f64 {
+    outcome.manifest.evaluation().expect("a finished run was evaluated").average.loss
+}
