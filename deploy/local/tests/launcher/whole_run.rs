@@ -48,28 +48,28 @@ fn a_run_ends_with_its_result_and_shows_it_again() {
 #[test]
 fn an_interrupted_run_goes_on_to_exactly_its_samples() {
     let home = Home::new();
-    let first = Running::start(&mut home.tiny(6000, &[]));
+    let first = Running::start(&mut home.tiny(30_000, &[]));
     until("the first line of metrics", PATIENCE, || !home.metrics("train").is_empty());
 
-    let other = run(&mut home.tiny(6000, &[])).expect(3);
+    let other = run(&mut home.tiny(30_000, &[])).expect(3);
     other.says(&["in use by another downpour", &format!("process {}", first.pid()), "--output"]);
 
     let asked = Instant::now();
     signal(first.pid(), "INT");
-    let first = first.wait().expect(130).says(&["stopped at", "of 6000 samples", "the same command"]);
+    let first = first.wait().expect(130).says(&["stopped at", "of 30000 samples", "the same command"]);
     assert!(asked.elapsed() < Duration::from_secs(12), "stopping took {:?}", asked.elapsed());
     assert!(first.stdout.is_empty(), "{}", first.stdout);
     let before = home.metrics("train").last().map_or(0, |line| line["samples"].as_u64().unwrap());
-    assert!(before < 6000);
+    assert!(before < 30_000);
 
-    let refused = run(&mut home.tiny(6000, &["--seed", "2"])).expect(3);
+    let refused = run(&mut home.tiny(30_000, &["--seed", "2"])).expect(3);
     refused.says(&["run.seed is 1 there, and 2 is asked for", "--fresh"]);
 
-    let second = run(&mut home.tiny(6000, &["--json"])).expect(0).says(&["resuming at"]);
-    assert_eq!(second.json()["samples"], 6000);
+    let second = run(&mut home.tiny(30_000, &["--json"])).expect(0).says(&["resuming at"]);
+    assert_eq!(second.json()["samples"], 30_000);
     let samples: Vec<u64> =
         home.metrics("train").iter().map(|line| line["samples"].as_u64().unwrap()).collect();
-    assert_eq!(*samples.last().unwrap(), 6000);
+    assert_eq!(*samples.last().unwrap(), 30_000);
     assert!(samples.is_sorted(), "a clean stop loses nothing: {samples:?}");
 }
 
