@@ -87,7 +87,9 @@ async fn a_server_that_comes_late_is_found() {
     let client = {
         let server = Server::shards(&Arc::new(Adder::holding_zeros()));
         let short = Patience { give_up_after: Duration::from_millis(200), ..patience() };
-        ShardClient::connect(&server.address, short).await.unwrap()
+        let client = ShardClient::connect(&server.address, short).await.unwrap();
+        tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
+        client
     };
     for error in [
         client.status().await.unwrap_err(),
