@@ -35,10 +35,10 @@ fn latest_loss(status: &RunStatus) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() {
     // So few images, always cropped the same, are learnt by heart in a few steps.
-    let mut configuration = small(6400);
+    let mut configuration = small(16_000);
     configuration.network.width = 0.25;
     configuration.sampling = Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false };
-    configuration.optimisation.learning_rate = 0.001;
+    configuration.optimisation.learning_rate = 0.002;
     configuration.optimisation.ramp = 0.1;
     configuration.run.evaluate_epochs = 80.0;
     let server = Server::start(configuration, 2, 1).await;
@@ -49,13 +49,13 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         assert_eq!(worker.await.unwrap().unwrap(), Exit::Done);
     }
     let status = server.status();
-    assert_eq!((status.state.as_str(), status.samples), ("finished", 6400));
+    assert_eq!((status.state.as_str(), status.samples), ("finished", 16_000));
     let chance = 10f64.ln();
     let loss = latest_loss(&status).unwrap();
     assert!(loss < chance - 0.3, "the loss at the end is {loss}, at the start {chance}");
     assert!(status.evaluations.len() >= 2, "one on the way and the last: {:?}", status.evaluations);
     let last = status.evaluations.last().unwrap();
-    assert_eq!((last.images, last.samples), (60, 6400));
+    assert_eq!((last.images, last.samples), (60, 16_000));
     assert!(last.average.top5 >= last.average.top1 && last.average.loss.is_finite(), "{last:?}");
 
     let model = Checkpoint::read(&output.join("model.safetensors")).unwrap();
