@@ -1,6 +1,5 @@
 //! Both services in memory, small enough to see through, and a server that can be killed.
-// Each test file compiles this anew and uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::{
     collections::HashSet,
