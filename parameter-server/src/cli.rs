@@ -80,6 +80,9 @@ pub struct Flags {
     /// Folder for snapshots; a run found there is resumed
     #[arg(long, value_name = "DIR", default_value = "downpour-run/snapshots")]
     pub snapshots: PathBuf,
+    /// Seconds between snapshots: what a crash costs at most (the first process's matter)
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    pub snapshot_interval: u16,
     /// Removes the snapshots found there and starts anew
     #[arg(long)]
     pub fresh: bool,
@@ -168,7 +171,10 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         fresh: flags.fresh,
         isa,
         way: Patience::default().into(),
-        timing: Timing::default(),
+        timing: Timing {
+            snapshots: Duration::from_secs(flags.snapshot_interval.into()),
+            ..Timing::default()
+        },
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;

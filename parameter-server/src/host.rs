@@ -52,8 +52,20 @@ impl ShardHost {
         })
     }
 
-    /// Writes every shard into snapshot `id`. Each is copied between two pushes; the file is written while pushes go on.
+    /// Writes every shard into snapshot `id`; if one cannot be written nothing stays of it.
     fn write(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
+        let written = self.write_each(id);
+        if written.is_ok() {
+            snapshot::prune(&self.snapshots, id);
+        } else if let Err(error) = snapshot::remove(&self.snapshots, id) {
+            // A half of a snapshot would count among those kept.
+            tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
+        }
+        written
+    }
+
+    /// Each is copied between two pushes; the file is written while pushes go on.
+    fn write_each(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let mut statuses = self.status();
         for (shard, status) in self.shards.iter().zip(&mut statuses) {
             let saved = lock(shard).saved().ok_or_else(|| {
@@ -66,7 +78,6 @@ impl ShardHost {
                 .map_err(|error| Refusal::Internal(format!("shard {}: {error}", status.shard)))?;
             status.snapshot_hash = Some(hash);
         }
-        snapshot::prune(&self.snapshots, id);
         Ok(statuses)
     }
 }

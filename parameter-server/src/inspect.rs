@@ -111,7 +111,7 @@ fn print(flags: &InspectFlags) -> anyhow::Result<()> {
 /// A folder that cannot be read or holds no snapshot.
 pub fn inspect(folder: &Path) -> anyhow::Result<Contents> {
     fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let ids = snapshot::ids(folder);
+    let ids = snapshot::ids(folder)?;
     if ids.is_empty() {
         bail!(
             "{} holds no snapshots; expected folders named by numbers, as the server's --snapshots has them",

@@ -42,7 +42,7 @@ pub(crate) async fn run(
     if options.fresh {
         snapshot::clear(&folder).context("remove the snapshots of an earlier run")?;
     }
-    let found = snapshot::newest(&folder);
+    let found = snapshot::newest(&folder)?;
     let configuration = match &found {
         Some(manifest) => {
             resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
@@ -291,8 +291,14 @@ impl Leader {
 
     /// Takes a snapshot; a failure is logged and costs nothing but the snapshot. Whether there is one now.
     async fn snapshot(&self) -> bool {
+        let id = match snapshot::next_id(&self.folder) {
+            Ok(id) => id,
+            Err(error) => {
+                tracing::warn!("a snapshot could not be taken, the one before stays valid: {error}");
+                return false;
+            }
+        };
         let begun = Instant::now();
-        let id = snapshot::next_id(&self.folder);
         match self.try_snapshot(id).await {
             Ok(Some(samples)) => {
                 tracing::info!(

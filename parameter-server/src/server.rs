@@ -124,13 +124,21 @@ pub(crate) fn restored(
         numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
     };
     let newest = || {
-        snapshot::ids(folder).into_iter().rev().find_map(|id| match read(id) {
-            Ok(saved) => Some(saved),
-            Err(error) => {
-                tracing::warn!("snapshot {id} is passed over: {error:#}");
-                None
-            }
-        })
+        snapshot::ids(folder)?
+            .into_iter()
+            .rev()
+            .find_map(|id| {
+                read(id)
+                    .inspect_err(|error| tracing::warn!("snapshot {id} is passed over: {error:#}"))
+                    .ok()
+            })
+            .with_context(|| {
+                format!(
+                    "no snapshot in {} has files of shard {first} and those behind it that can be read; put them \
+                     there, or start the run anew with --fresh at the leader",
+                    folder.display()
+                )
+            })
     };
     let saved = match restore {
         Restore::Nothing => None,
@@ -138,13 +146,7 @@ pub(crate) fn restored(
             read(id)
                 .with_context(|| format!("go on from snapshot {id} (--fresh at the leader starts anew)"))?,
         ),
-        Restore::Newest => Some(newest().with_context(|| {
-            format!(
-                "no snapshot in {} has files of shard {first} and those behind it that can be read; put them there, or \
-                 start the run anew with --fresh at the leader",
-                folder.display()
-            )
-        })?),
+        Restore::Newest => Some(newest()?),
     };
     let mut saved = saved.into_iter().flatten();
     let open = |number: u32| {

@@ -248,4 +248,23 @@ mod tests {
         let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
         assert!(text.contains("is not a whole safetensors file"), "{text}");
     }
+
+    #[test]
+    fn wherever_a_file_is_cut_it_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let mut shard = Shard::empty(0, 4, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        let mut smallest = shard.saved().unwrap();
+        smallest.blocks.retain(|_, state| state.parameters.len() < 1000);
+        write(home.path(), 1, smallest).unwrap();
+        let file = path(home.path(), 1, 0);
+        let whole = fs::read(&file).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&file, &whole[..length]).unwrap();
+            let text = read(home.path(), 1, 0, 4).unwrap_err().to_string();
+            let start =
+                format!("checkpoint {} ({length} bytes) is not a whole safetensors file: ", file.display());
+            assert!(text.starts_with(&start) && text.ends_with("; get or write it again"), "{text}");
+        }
+    }
 }

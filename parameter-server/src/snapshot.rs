@@ -166,6 +166,39 @@ pub enum SnapshotError {
         /// What the file has.
         found: String,
     },
+    /// The folder's content cannot be told.
+    #[error("cannot list the snapshots in {}: {source}", folder.display())]
+    List {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are snapshots, and the newest that was finished cannot be used, nor any before it.
+    #[error(
+        "no snapshot in {} can be used, the newest that was finished is {id}: {reason}; put its files back as they were, \
+         or --fresh to start anew (it removes the snapshots)",
+        folder.display()
+    )]
+    NoneUsable {
+        /// The folder.
+        folder: PathBuf,
+        /// Number of that snapshot.
+        id: u64,
+        /// What is wrong with it.
+        reason: Box<SnapshotError>,
+    },
+    /// A file that counts something has no number.
+    #[error(
+        "{} holds {found:?}, expected a number; write one that is higher than any it had, as 1000000",
+        path.display()
+    )]
+    Counter {
+        /// The file.
+        path: PathBuf,
+        /// Its text.
+        found: String,
+    },
     /// A shard wrote no file.
     #[error("shard {shard} was told to write a snapshot and named no file")]
     NoHash {
@@ -183,21 +216,34 @@ pub enum SnapshotError {
     },
 }
 
-/// The newest usable snapshot in `folder`; those passed over are named in the log.
-pub fn newest(folder: &Path) -> Option<Manifest> {
-    ids(folder).into_iter().rev().find_map(|id| match Manifest::read_whole(folder, id) {
-        Ok(manifest) => Some(manifest),
-        Err(error) => {
-            tracing::warn!("snapshot {id} in {} is passed over: {error}", folder.display());
-            None
+/// The newest usable snapshot in `folder`, none if none was ever finished there. Those passed over are named in the log.
+///
+/// # Errors
+/// A folder that cannot be read, or whose finished snapshots are all damaged: to start anew is for its owner to decide.
+pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
+    let mut damaged = None;
+    for id in ids(folder)?.into_iter().rev() {
+        let error = match Manifest::read_whole(folder, id) {
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(error) => error,
+        };
+        tracing::warn!("snapshot {id} in {} is passed over: {error}", folder.display());
+        if damaged.is_none() && !matches!(error, SnapshotError::Unfinished) {
+            damaged = Some((id, error));
         }
-    })
+    }
+    match damaged {
+        None => Ok(None),
+        Some((id, reason)) => {
+            Err(SnapshotError::NoneUsable { folder: folder.into(), id, reason: Box::new(reason) })
+        }
+    }
 }
 
 /// Notes that the run of the newest snapshot is over and everybody was told.
 pub(crate) fn set_over(folder: &Path) -> Result<(), SnapshotError> {
     let path = folder.join(OVER);
-    let newest = ids(folder).last().copied().unwrap_or_default();
+    let newest = ids(folder)?.last().copied().unwrap_or_default();
     durable::write(&path, format!("{newest}\n").as_bytes())
         .map_err(|source| SnapshotError::Write { path, source })
 }
@@ -208,13 +254,13 @@ pub(crate) fn is_over(folder: &Path, id: u64) -> bool {
 }
 
 /// A number above those of all snapshots in `folder`.
-pub(crate) fn next_id(folder: &Path) -> u64 {
-    ids(folder).last().map_or(1, |newest| newest + 1)
+pub(crate) fn next_id(folder: &Path) -> Result<u64, SnapshotError> {
+    Ok(ids(folder)?.last().map_or(1, |newest| newest + 1))
 }
 
 /// Removes all snapshots.
 pub(crate) fn clear(folder: &Path) -> Result<(), SnapshotError> {
-    ids(folder).into_iter().try_for_each(|id| remove(folder, id))
+    ids(folder)?.into_iter().try_for_each(|id| remove(folder, id))
 }
 
 /// Removes one snapshot, whole or not.
@@ -238,7 +284,7 @@ pub(crate) fn prune(folder: &Path, newest: u64) {
 /// A folder without any manifest is that of a process on another machine than the coordinator: one more is kept there,
 /// since the newest may never be completed, and those above the newest, which are of a run that was given up, are not.
 fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
-    let ids = ids(folder);
+    let ids = ids(folder)?;
     let complete: Vec<u64> =
         ids.iter().copied().filter(|id| folder.join(id.to_string()).join(MANIFEST).exists()).collect();
     let (kept, count) = match complete.len() {
@@ -249,25 +295,29 @@ fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
     ids.into_iter().filter(|id| *id < oldest || *id > newest).try_for_each(|id| remove(folder, id))
 }
 
-/// Numbers of all snapshots in `folder`, ascending, complete or not.
-pub(crate) fn ids(folder: &Path) -> Vec<u64> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut ids: Vec<u64> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
-        .collect();
+/// Numbers of all snapshots in `folder`, ascending, complete or not; none in a folder that is not there.
+pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
+    let cannot = |source| SnapshotError::List { folder: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(cannot)?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        ids.extend(entry.map_err(cannot)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
     ids.sort_unstable();
-    ids
+    Ok(ids)
 }
 
 /// A number that is higher at each call for `name`, and at least `least`; kept in `folder`, durable before it is used.
 pub(crate) fn raise(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
     let path = folder.join(name);
     let before = match fs::read_to_string(&path) {
-        Ok(text) => Some(text.trim().parse::<u64>().map_err(|error| SnapshotError::Malformed {
-            path: path.clone(),
-            reason: format!("expected a number, found {text:?} ({error})"),
-        })?),
+        Ok(text) => match text.trim().parse::<u64>() {
+            Ok(number) => Some(number),
+            Err(_) => return Err(SnapshotError::Counter { path, found: text }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(SnapshotError::Read { path, source }),
     };
@@ -330,7 +380,7 @@ pub(crate) mod tests {
     }
 
     fn newest_id(folder: &Path) -> Option<u64> {
-        newest(folder).map(|manifest| manifest.id)
+        newest(folder).unwrap().map(|manifest| manifest.id)
     }
 
     #[test]
@@ -339,7 +389,7 @@ pub(crate) mod tests {
         let folder = home.path();
         assert_eq!(newest_id(&folder.join("none")), None);
         let first = snapshot(folder, 1, "one");
-        assert_eq!(newest(folder), Some(first));
+        assert_eq!(newest(folder).unwrap(), Some(first));
         for id in 2..=5 {
             snapshot(folder, id, "more");
         }
@@ -354,7 +404,79 @@ pub(crate) mod tests {
         let path = folder.join("1").join(MANIFEST);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"used\": 1", "\"used\": 2")).unwrap();
-        assert_eq!(newest_id(folder), None, "numbers that contradict each other");
+        let text = newest(folder).unwrap_err().to_string();
+        let expected = format!(
+            "no snapshot in {} can be used, the newest that was finished is 5: {} is damaged: expected sha-256",
+            folder.display(),
+            shard_file::path(folder, 5, 0).display()
+        );
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(text.ends_with("or --fresh to start anew (it removes the snapshots)"), "{text}");
+    }
+
+    #[test]
+    fn what_was_never_finished_is_no_reason_to_stay_down() {
+        let home = tempfile::tempdir().unwrap();
+        snapshot(home.path(), 1, "one");
+        fs::remove_file(home.path().join("1").join(MANIFEST)).unwrap();
+        assert_eq!(newest_id(home.path()), None);
+    }
+
+    #[test]
+    fn wherever_a_file_is_cut_the_snapshot_before_is_used() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        snapshot(folder, 1, "one");
+        snapshot(folder, 2, "a shard's values");
+        for path in [shard_file::path(folder, 2, 0), folder.join("2").join(MANIFEST)] {
+            let whole = fs::read(&path).unwrap();
+            for length in 0..whole.len() {
+                fs::write(&path, &whole[..length]).unwrap();
+                assert_eq!(newest_id(folder), Some(1), "{} cut to {length} bytes", path.display());
+                let text = Manifest::read_whole(folder, 2).unwrap_err().to_string();
+                assert!(text.starts_with(path.to_str().unwrap()), "{length} bytes: {text}");
+            }
+            fs::write(&path, whole).unwrap();
+            assert_eq!(newest_id(folder), Some(2));
+        }
+    }
+
+    #[test]
+    fn the_newest_is_told_by_its_number_whatever_the_clock_said() {
+        let home = tempfile::tempdir().unwrap();
+        for id in 1..=3 {
+            let manifest = snapshot(home.path(), id, "x");
+            let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 / manifest.id);
+            for file in ["", MANIFEST, "shard-0.safetensors"] {
+                let file = File::open(home.path().join(id.to_string()).join(file)).unwrap();
+                file.set_modified(written).unwrap();
+            }
+        }
+        assert_eq!(newest_id(home.path()), Some(3));
+    }
+
+    /// A folder in a file's place cannot be read by anybody, root included.
+    #[test]
+    fn what_cannot_be_read_is_named_and_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        for id in 1..=3 {
+            snapshot(folder, id, "x");
+        }
+        let unreadable = [shard_file::path(folder, 3, 0), folder.join("2").join(MANIFEST)];
+        for path in &unreadable {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }
+        assert_eq!(newest_id(folder), Some(1));
+        for (id, path) in [(3, &unreadable[0]), (2, &unreadable[1])] {
+            let text = Manifest::read_whole(folder, id).unwrap_err().to_string();
+            assert!(text.starts_with(&format!("cannot read {}: ", path.display())), "{text}");
+        }
+        let file = folder.join("a file");
+        fs::write(&file, "").unwrap();
+        let text = newest(&file).unwrap_err().to_string();
+        assert!(text.starts_with(&format!("cannot list the snapshots in {}: ", file.display())), "{text}");
     }
 
     #[test]
@@ -386,12 +508,12 @@ pub(crate) mod tests {
             fs::create_dir(folder.join(unfinished.to_string())).unwrap();
         }
         prune(folder, 6);
-        assert_eq!((ids(folder), next_id(folder)), (vec![2, 3, 4, 5, 6], 7));
+        assert_eq!((ids(folder).unwrap(), next_id(folder).unwrap()), (vec![2, 3, 4, 5, 6], 7));
         snapshot(folder, 6, "x");
         prune(folder, 6);
-        assert_eq!(ids(folder), [4, 5, 6]);
+        assert_eq!(ids(folder).unwrap(), [4, 5, 6]);
         clear(folder).unwrap();
-        assert_eq!((ids(folder), next_id(folder)), (vec![], 1));
+        assert_eq!((ids(folder).unwrap(), next_id(folder).unwrap()), (vec![], 1));
     }
 
     #[test]
@@ -402,9 +524,9 @@ pub(crate) mod tests {
             fs::create_dir(folder.join(id.to_string())).unwrap();
         }
         prune(folder, 5);
-        assert_eq!(ids(folder), [2, 3, 4, 5]);
+        assert_eq!(ids(folder).unwrap(), [2, 3, 4, 5]);
         prune(folder, 5);
-        assert_eq!(ids(folder), [2, 3, 4, 5]);
+        assert_eq!(ids(folder).unwrap(), [2, 3, 4, 5]);
     }
 
     #[test]
@@ -412,6 +534,11 @@ pub(crate) mod tests {
         let home = tempfile::tempdir().unwrap();
         let raised = |least| raise(home.path(), "generation-0", least).unwrap();
         assert_eq!([raised(1), raised(1), raised(9), raised(3)], [1, 2, 9, 10]);
+        let path = home.path().join("generation-0");
+        fs::write(&path, "").unwrap();
+        let text = raise(home.path(), "generation-0", 1).unwrap_err().to_string();
+        let expected = "holds \"\", expected a number; write one that is higher than any it had, as 1000000";
+        assert_eq!(text, format!("{} {expected}", path.display()));
     }
 
     #[test]

@@ -2,12 +2,19 @@
 
 mod common;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use common::{Process, Worker, flags, options, until};
 use configuration::{Exit, RunFlags};
-use parameter_server::{Options, Timing, snapshot};
+use parameter_server::{
+    Options, Timing,
+    snapshot::{self, Manifest},
+};
 use protocol::{Assignment, Ending, Kind, LeaseProgress};
+
+fn newest(folder: &Path) -> Option<Manifest> {
+    snapshot::newest(folder).unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_and_two_workers_train_to_the_end() {
@@ -33,7 +40,7 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     assert_eq!(leader.end().await.unwrap(), Exit::Done);
     assert_eq!(follower.end().await.unwrap(), Exit::Done);
 
-    let manifest = snapshot::newest(&folder).unwrap();
+    let manifest = newest(&folder).unwrap();
     assert!(
         manifest.finished() && manifest.shards.len() == 4 && manifest.shards.iter().all(|shard| shard.here)
     );
@@ -77,7 +84,7 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     let (ending, before) = working.await.unwrap();
     assert_eq!(ending, Ending::Interrupted);
     assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
-    let manifest = snapshot::newest(home.path()).unwrap();
+    let manifest = newest(home.path()).unwrap();
     let used = manifest.run.progress.used;
     assert!((50..300).contains(&used) && !manifest.finished(), "{used} samples used");
 
@@ -116,7 +123,7 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     assert_eq!(finished.end().await.unwrap(), Exit::Done);
     let mut anew = Process::start(Options { fresh: true, ..options(home.path()) }).await;
     assert_eq!(until(&anew.address, |_| true).await.samples, 0);
-    assert!(snapshot::newest(home.path()).is_none());
+    assert!(newest(home.path()).is_none());
     anew.stop();
     assert_eq!(anew.end().await.unwrap(), Exit::Interrupted);
 }
@@ -135,23 +142,23 @@ async fn a_damaged_snapshot_is_passed_over_for_the_one_before() {
     working.await.unwrap();
     assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
 
-    let newest = snapshot::newest(home.path()).unwrap();
+    let last = newest(home.path()).unwrap();
     let complete = fs::read_dir(home.path()).unwrap().flatten();
     let complete = complete.filter(|entry| entry.path().join("manifest.json").exists()).count();
     assert_eq!(complete, snapshot::KEPT);
-    let file = parameter_server::shard_file::path(home.path(), newest.id, 1);
+    let file = parameter_server::shard_file::path(home.path(), last.id, 1);
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
-    let older = snapshot::newest(home.path()).unwrap();
-    assert!(older.id < newest.id && older.run.progress.used <= newest.run.progress.used);
+    let older = newest(home.path()).unwrap();
+    assert!(older.id < last.id && older.run.progress.used <= last.run.progress.used);
 
     let resumed = Process::start(options(home.path())).await;
     let mut worker = Worker::join(&resumed.address, "second").await;
     assert_eq!(until(&resumed.address, |_| true).await.samples, older.run.progress.used);
     assert_eq!(worker.work().await, Ending::Completed);
     assert_eq!(resumed.end().await.unwrap(), Exit::Done);
-    let finished = snapshot::newest(home.path()).unwrap();
-    assert!(finished.finished() && finished.id > newest.id);
+    let finished = newest(home.path()).unwrap();
+    assert!(finished.finished() && finished.id > last.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +176,7 @@ async fn a_worker_that_vanishes_does_not_hold_the_run() {
     let mut worker = Worker::join(&server.address, "stays").await;
     assert_eq!(worker.work().await, Ending::Completed);
     assert_eq!(server.end().await.unwrap(), Exit::Done);
-    let run = snapshot::newest(home.path()).unwrap().run;
+    let run = newest(home.path()).unwrap().run;
     assert_eq!((run.progress.used, run.steps), (300, 30));
 }
 
@@ -184,7 +191,7 @@ async fn divergence_and_unreadable_data_end_with_their_own_codes() {
     assert_eq!(ending, Some(Ending::Diverged(text.into())));
     worker.report(|report| report.leaving = true).await;
     assert_eq!(server.end().await.unwrap(), Exit::Diverged);
-    assert!(snapshot::newest(home.path()).is_none(), "a diverged state is not kept");
+    assert!(newest(home.path()).is_none(), "a diverged state is not kept");
 
     let server = Process::start(options(home.path())).await;
     let worker = Worker::join(&server.address, "cannot read").await;

@@ -41,6 +41,12 @@ pub fn layout() -> Layout {
     .unwrap()
 }
 
+/// A data set of ten classes.
+pub fn data() -> DataDescription {
+    let classes = (0..10).map(|class| class.to_string()).collect();
+    DataDescription { images: IMAGES, validation: 10, hash: "5eed".into(), classes }
+}
+
 /// The recipe `quick` for 3 epochs of [`IMAGES`] in minibatches of 10.
 pub fn flags() -> RunFlags {
     RunFlags {
@@ -135,13 +141,7 @@ impl Worker {
     /// Joins as soon as the server is complete, and brings the layout.
     pub async fn join(address: &str, name: &str) -> Worker {
         let client = coordinator(address).await;
-        let data = DataDescription {
-            images: IMAGES,
-            validation: 10,
-            hash: "5eed".into(),
-            classes: (0..10).map(|class| class.to_string()).collect(),
-        };
-        let request = JoinRequest { protocol: PROTOCOL_VERSION, name: name.into(), data };
+        let request = JoinRequest { protocol: PROTOCOL_VERSION, name: name.into(), data: data() };
         let joined = loop {
             match client.join(request.clone()).await {
                 Ok(joined) => break joined,

@@ -79,7 +79,8 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
             other => return Err(format!("{name} ended with {other:?}")),
         }
     }
-    let manifest = snapshot::newest(&home.path().join(HOSTS[0])).ok_or("there is no snapshot at the end")?;
+    let newest = snapshot::newest(&home.path().join(HOSTS[0])).map_err(|error| error.to_string())?;
+    let manifest = newest.ok_or("there is no snapshot at the end")?;
     Ok(Outcome { manifest, took })
 }
 

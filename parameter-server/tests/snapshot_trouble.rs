@@ -1,0 +1,254 @@
+//! Snapshots that cannot be used or written: what is said, that nothing is lost, and how it goes on.
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Process, Worker, flags, options, until};
+use configuration::{Exit, RunFlags};
+use parameter_server::{Options, shard_file, snapshot};
+use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};
+
+/// Far more than any step here takes on a machine that has other work.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program as a process, with its log.
+struct Server {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// `program` with the run of the tests, a snapshot every second.
+    fn start(mut program: Command, snapshots: &Path) -> Server {
+        program.args([
+            "--recipe",
+            "quick",
+            "--epochs",
+            "1000000",
+            "--batch",
+            "10",
+            "--learning-rate",
+            "0.001",
+        ]);
+        program.args(["--listen", "127.0.0.1:0", "--shards", "2", "--snapshot-interval", "1"]);
+        program.arg("--snapshots").arg(snapshots).args(["--print-address", "--end-with-stdin"]);
+        program
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove("DOWNPOUR_ISA");
+        let mut child = program.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (reader, lines) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
+        thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                let mut log = lines.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Server { child, address: address.trim().into(), log }
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until what is logged behind the first `from` bytes has all the texts in one line; how long the log is then.
+    async fn says(&self, from: usize, texts: &[&str]) -> usize {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if log[from..].lines().any(|line| texts.iter().all(|text| line.contains(text))) {
+                return log.len();
+            }
+            assert!(begun.elapsed() < PATIENCE, "{texts:?} is missing in {}", &log[from..]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks for the end; the exit code.
+    fn stop(mut self) -> Option<i32> {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_parameter-server"))
+}
+
+/// A run that was interrupted after some minibatches, and so has one snapshot.
+async fn interrupted(folder: &Path) {
+    let mut server = Process::start(options(folder)).await;
+    let mut worker = Worker::join(&server.address, "worker").await;
+    worker.pause = Duration::from_millis(5);
+    let address = server.address.clone();
+    let working = tokio::spawn(async move { worker.work().await });
+    until(&address, |status| status.samples >= 20).await;
+    server.stop();
+    assert_eq!(working.await.unwrap(), Ending::Interrupted);
+    assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
+}
+
+async fn refused(options: Options) -> String {
+    format!("{:#}", Process::start(options).await.end().await.unwrap_err())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_usable_snapshot_nothing_is_begun_or_removed() {
+    let home = tempfile::tempdir().unwrap();
+    interrupted(home.path()).await;
+    let file = shard_file::path(home.path(), 1, 1);
+    let whole = fs::read(&file).unwrap();
+    for length in [0, 7, 8, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..length]).unwrap();
+        let text = refused(options(home.path())).await;
+        let start = format!(
+            "no snapshot in {} can be used, the newest that was finished is 1: {} is damaged: expected sha-256 ",
+            home.path().display(),
+            file.display()
+        );
+        assert!(text.starts_with(&start) && text.contains(", found "), "{text}");
+        let end = "; put its files back as they were, or --fresh to start anew (it removes the snapshots)";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(fs::read(&file).unwrap(), whole[..length], "it was left alone");
+    }
+    fs::write(&file, &whole).unwrap();
+    let mut resumed = Process::start(options(home.path())).await;
+    assert!(until(&resumed.address, |_| true).await.samples >= 20);
+    resumed.stop();
+    assert_eq!(resumed.end().await.unwrap(), Exit::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_network_or_shard_count_is_refused_and_kept() {
+    let home = tempfile::tempdir().unwrap();
+    interrupted(home.path()).await;
+    let manifest = fs::read(home.path().join("1/manifest.json")).unwrap();
+    let wider = RunFlags { width: Some(0.75), ..flags() };
+    let text = refused(Options { flags: wider, ..options(home.path()) }).await;
+    let start = format!(
+        "resume from snapshot 1 in {}: the snapshot is of another run: network.width is ",
+        home.path().display()
+    );
+    assert!(
+        text.starts_with(&start) && text.contains(" there, and 0.75 is asked for; give the same"),
+        "{text}"
+    );
+    for (shards, processes, total) in [(1, 1, 1), (2, 2, 4)] {
+        let text = refused(Options { shards, processes, ..options(home.path()) }).await;
+        let expected = format!(
+            "snapshot 1 in {} was written by 2 shards, this server has {total}: give --shards and --servers that make \
+             2, or --fresh to start anew",
+            home.path().display()
+        );
+        assert_eq!(text, expected);
+    }
+    assert_eq!(fs::read(home.path().join("1/manifest.json")).unwrap(), manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_protocol_version_is_refused_over_the_wire() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Process::start(options(home.path())).await;
+    let client = CoordinatorClient::connect(&server.address, Patience::default()).await.unwrap();
+    let protocol = PROTOCOL_VERSION + 1;
+    let expected = |who: &str| {
+        format!(
+            "protocol version: expected {PROTOCOL_VERSION}, found {protocol}; start the {who} from the server's release"
+        )
+    };
+    let request = JoinRequest { protocol, name: "newer".into(), data: common::data() };
+    let text = client.join(request).await.unwrap_err().to_string();
+    assert!(text.contains(&expected("worker")), "{text}");
+    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, first_shard: None };
+    let text = client.register(request).await.unwrap_err().to_string();
+    assert!(text.contains(&expected("shard process")), "{text}");
+    server.stop();
+    assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_in_use_is_refused_and_a_killed_process_leaves_it_free() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = Server::start(program(), home.path());
+    first.says(0, &["listening on"]).await;
+    // It listens before it has the folder; whoever asks is answered by a server that has it.
+    until(&first.address, |_| true).await;
+    let mut second = Server::start(program(), home.path());
+    assert_eq!(second.child.wait().unwrap().code(), Some(3));
+    let text = format!(
+        "failed to serve: snapshot folder {} is used by another process; stop that one, or give another --snapshots",
+        home.path().display()
+    );
+    second.says(0, &[&text]).await;
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let third = Server::start(program(), home.path());
+    until(&third.address, |_| true).await;
+    assert_eq!(third.stop(), Some(130));
+}
+
+/// A limit on the size of files stands in for a full disk: a write fails in the middle, as it does there, and needs neither
+/// a user's rights nor a file system of its own.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_the_snapshot_and_not_the_run() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("a_full_disk_costs_the_snapshot_and_not_the_run: skipped: no prlimit (util-linux) here");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    // A write beyond the limit is to fail, not to end the process by its signal.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_parameter-server")]);
+    let server = Server::start(shell, home.path());
+    let limit = |bytes: &str| {
+        let process = server.child.id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status();
+        assert!(status.unwrap().success());
+    };
+    let mut worker = Worker::join(&server.address, "worker").await;
+    worker.pause = Duration::from_millis(50);
+    let working = tokio::spawn(async move { worker.work().await });
+    let before = server.says(0, &["snapshot ", " after ", " samples took"]).await;
+
+    limit("100000");
+    let full = server
+        .says(
+            before,
+            &["WARN", "could not be taken, the one before stays valid", "shard-0.safetensors", "too large"],
+        )
+        .await;
+    let samples = until(&server.address, |_| true).await.samples;
+    until(&server.address, |status| status.samples > samples + 20).await;
+    let kept = snapshot::newest(home.path()).unwrap().expect("the one before");
+
+    limit("unlimited");
+    // Had anything of those that failed been left, this one would have a higher number.
+    server.says(full, &[&format!("snapshot {} after ", kept.id + 1)]).await;
+    let next = snapshot::newest(home.path()).unwrap().expect("a new one");
+    assert!(next.run.progress.used > kept.run.progress.used);
+    assert_eq!(server.stop(), Some(130));
+    assert_eq!(working.await.unwrap(), Ending::Interrupted);
+}
