@@ -2,5 +2,6 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod clock;
 mod support;
 mod whole_run;
