@@ -7,13 +7,15 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use configuration::logs::LogFlags;
 use configuration::{Exit, RunFlags, isa_name};
-use dataset::Dataset;
-use protocol::{Patience, Scores};
-use serde_json::json;
+use dataset::{Crops, Dataset};
+use protocol::Patience;
 
 use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
-use crate::{Data, FetchOptions, JudgeOptions, TrainOptions, bench, describe, exit_of, fetch, judge, train};
+use crate::model_file::MODEL_FILE;
+use crate::{
+    Combine, Data, FetchOptions, JudgeOptions, TrainOptions, bench, describe, exit_of, fetch, judge, train,
+};
 
 /// Threads of the runtime: they only move blocks; computing has its own.
 const NETWORK_THREADS: usize = 2;
@@ -47,7 +49,7 @@ pub enum Command {
     Bench(BenchFlags),
     /// Get the averaged parameters of a run and write them as a model file
     Fetch(FetchFlags),
-    /// Score a model file on a validation split, without a server
+    /// Score model files on images, by one crop or many, alone and together, without a server
     Evaluate(EvaluateFlags),
     /// Write pictures of the drawn set as image files, to look at or to train on
     Draw(DrawFlags),
@@ -159,13 +161,39 @@ pub struct FetchFlags {
 
 /// Flags of `worker evaluate`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves, of which every image is then
+used. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored.
+
+The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
+40 classes), evaluation.json, and predictions/, from which the same command goes on after an interruption.
+
+Examples:
+  worker evaluate --model model.safetensors --data flower_photos
+  worker evaluate --model a.safetensors --model b.safetensors --data photos --crops 1,10,144"
+)]
 pub struct EvaluateFlags {
-    /// The model file
-    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
-    pub model: PathBuf,
-    /// Folder as for `train`; its validation images are used [default: the drawn set]
+    /// A model file; given several times, the models are scored together as well [default: model.safetensors]
+    #[arg(long = "model", value_name = "FILE")]
+    pub models: Vec<PathBuf>,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The images [default: the drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Of class folders without train/ and val/, only the fifth of the images that training puts aside
+    #[arg(long, requires = "data")]
+    pub held_out: bool,
+    /// Crops of each image, 1, 10 or 144; several, with commas, make a table
+    #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
+    pub crops: Vec<Crops>,
+    /// How the probabilities of an image's crops become one; models are averaged
+    #[arg(long, value_name = "HOW", value_enum, default_value = "mean")]
+    pub combine: Combine,
+    /// Folder for predictions and pictures
+    #[arg(long, value_name = "DIR", default_value = "evaluation")]
+    pub output: PathBuf,
     /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -175,7 +203,7 @@ pub struct EvaluateFlags {
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
-    /// Print one JSON object: images, top1, top5, loss
+    /// Print one JSON object: images, top1, top5, loss, rows, members, unscored
     #[arg(long)]
     pub json: bool,
 }
@@ -261,19 +289,24 @@ fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
 
 fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
     configuration::logs::start(&LogFlags::default());
+    let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };
     let options = JudgeOptions {
-        model: flags.model,
+        models,
+        labels: flags.labels,
         data: flags.data.map_or(Data::embedded(), Data::Folder),
+        held_out: flags.held_out,
+        crops: flags.crops,
+        combine: flags.combine,
+        output: flags.output,
         threads: flags.threads.map(usize::from),
         loader_threads: flags.loader_threads.into(),
         isa: isa_name(flags.isa),
     };
-    let (images, Scores { top1, top5, loss }) = in_runtime(judge(options))?;
+    let verdict = judge(&options)?;
     if flags.json {
-        println!("{}", json!({ "images": images, "top1": top1, "top5": top5, "loss": loss }));
+        println!("{}", serde_json::to_string(&verdict)?);
     } else {
-        let (top1, top5) = (100.0 * top1, 100.0 * top5);
-        println!("top-1 {top1:.2} %, top-5 {top5:.2} %, loss {loss:.4} on {images} validation images");
+        println!("{}", verdict.text());
     }
     Ok(Exit::Done)
 }

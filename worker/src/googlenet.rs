@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use configuration::{RunConfiguration, RunFlags};
-use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch};
+use dataset::{
+    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
+    Sampling,
+};
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
 use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses};
@@ -45,6 +48,15 @@ impl Data {
         match self {
             Data::Folder(folder) => Ok(Dataset::open(folder)?),
             Data::Drawn { images, validation } => Ok(Dataset::drawn(*images, *validation, size)),
+        }
+    }
+
+    /// Opens what is only measured on: all images of a folder of class folders, or, `held_out`, those of them that
+    /// training puts aside.
+    pub(crate) fn open_validation(&self, size: usize, held_out: bool) -> anyhow::Result<Dataset> {
+        match self {
+            Data::Folder(folder) if !held_out => Ok(Dataset::open_validation(folder)?),
+            _ => self.open(size),
         }
     }
 }
@@ -97,17 +109,7 @@ impl Workload for ImageWork {
             self.dataset.classes().len(),
             self.dataset.classes().len()
         );
-        let architecture = Architecture {
-            classes,
-            input_size: expected.input_size,
-            width: expected.width,
-            auxiliary_heads: expected.auxiliary_heads,
-            initialisation: match expected.initialisation {
-                configuration::Initialisation::Bvlc => Initialisation::Bvlc,
-                configuration::Initialisation::He => Initialisation::He,
-            },
-        };
-        let network = Arc::new(GoogLeNet::new(&architecture)?);
+        let network = Arc::new(GoogLeNet::new(&architecture(&expected, classes))?);
         let pool = Arc::new(Pool::new(self.threads).context("start the compute threads")?);
         let engine = Engine::new(network, configuration.run.batch, self.isa, pool);
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
@@ -128,13 +130,17 @@ impl Workload for ImageWork {
             Data::Folder(_) => self.dataset.clone(),
             Data::Drawn { images, validation } => Arc::new(Dataset::drawn(*images, *validation, size)),
         };
-        let configuration::Sampling { area, aspect, mirror } = configuration.sampling;
-        let sampling = dataset::Sampling { area, aspect, mirror };
-        let (seed, batch) = (configuration.run.seed, configuration.run.batch);
-        Loader::new(
-            dataset,
-            LoaderConfig { threads: self.loader_threads, size, sampling, seed, batch, depth: DEPTH },
-        )
+        let config = LoaderConfig {
+            threads: self.loader_threads,
+            size,
+            sampling: sampling(&configuration.sampling),
+            preprocessing: Preprocessing::default(),
+            crops: Crops::One,
+            seed: configuration.run.seed,
+            batch: configuration.run.batch,
+            depth: DEPTH,
+        };
+        Loader::new(dataset, config)
     }
 
     fn keep(
@@ -153,6 +159,39 @@ impl Workload for ImageWork {
             evaluation: Some(evaluation),
         };
         model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
+    }
+}
+
+/// The network of a configuration, for so many classes.
+pub(crate) fn architecture(network: &configuration::Network, classes: usize) -> Architecture {
+    Architecture {
+        classes,
+        input_size: network.input_size,
+        width: network.width,
+        auxiliary_heads: network.auxiliary_heads,
+        initialisation: match network.initialisation {
+            configuration::Initialisation::Bvlc => Initialisation::Bvlc,
+            configuration::Initialisation::He => Initialisation::He,
+        },
+    }
+}
+
+/// What the data set makes of a configuration.
+fn sampling(configuration: &configuration::Sampling) -> Sampling {
+    let interpolation = |by: &configuration::Interpolation| match by {
+        configuration::Interpolation::Bilinear => Interpolation::Bilinear,
+        configuration::Interpolation::Area => Interpolation::Area,
+        configuration::Interpolation::Nearest => Interpolation::Nearest,
+        configuration::Interpolation::Cubic => Interpolation::Cubic,
+    };
+    let &configuration::Sampling { area, aspect, mirror, .. } = configuration;
+    let &configuration::Sampling { brightness, contrast, saturation, lighting, .. } = configuration;
+    Sampling {
+        area,
+        aspect,
+        mirror,
+        interpolations: configuration.interpolation.iter().map(interpolation).collect(),
+        photometric: Photometric { brightness, contrast, saturation, lighting },
     }
 }
 

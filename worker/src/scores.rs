@@ -2,8 +2,43 @@
 
 use std::cmp::Ordering;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2};
 use protocol::Scores;
+
+/// What became of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Classes, the right one not counted, that are at least as probable: a network that says the same for all classes,
+    /// or nothing (not a number), gets nothing.
+    pub not_behind: usize,
+    /// Cross-entropy.
+    pub loss: f64,
+}
+
+impl Outcome {
+    /// The outcome of an image of class `label` with these logits.
+    pub fn of(logits: ArrayView1<f32>, label: u32) -> Outcome {
+        let right = f64::from(logits[label as usize]);
+        let not_behind = logits
+            .iter()
+            .filter(|&&other| f64::from(other).partial_cmp(&right) != Some(Ordering::Less))
+            .count()
+            - 1;
+        let most = logits.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
+        let sum: f64 = logits.iter().map(|&value| (f64::from(value) - most).exp()).sum();
+        Outcome { not_behind, loss: sum.ln() + most - right }
+    }
+
+    /// Whether the right class is the most probable one.
+    pub fn first(&self) -> bool {
+        self.not_behind == 0
+    }
+
+    /// Whether the right class is among the five most probable.
+    pub fn among_five(&self) -> bool {
+        self.not_behind < 5
+    }
+}
 
 /// Sums over the images scored so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,25 +51,19 @@ pub struct Tally {
 
 impl Tally {
     /// Scores one minibatch: `logits` is N x classes, `labels` has N entries.
-    ///
-    /// The rank of the right class counts every class that is at least as probable, so that a network that says the
-    /// same for all classes, or nothing (not a number), gets nothing.
     pub fn add(&mut self, logits: ArrayView2<f32>, labels: &[u32]) {
         assert_eq!(logits.nrows(), labels.len(), "one label for each row of logits");
         for (row, &label) in logits.outer_iter().zip(labels) {
-            let right = f64::from(row[label as usize]);
-            let not_behind = row
-                .iter()
-                .filter(|&&other| f64::from(other).partial_cmp(&right) != Some(Ordering::Less))
-                .count()
-                - 1;
-            let most = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
-            let sum: f64 = row.iter().map(|&value| (f64::from(value) - most).exp()).sum();
-            self.images += 1;
-            self.first += u64::from(not_behind == 0);
-            self.five += u64::from(not_behind < 5);
-            self.loss += sum.ln() + most - right;
+            self.count(&Outcome::of(row, label));
         }
+    }
+
+    /// Counts one image.
+    pub fn count(&mut self, outcome: &Outcome) {
+        self.images += 1;
+        self.first += u64::from(outcome.first());
+        self.five += u64::from(outcome.among_five());
+        self.loss += outcome.loss;
     }
 
     /// Images scored.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Everything that decides what a run computes. TOML on disk, JSON on the wire; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunConfiguration {
     /// Name of the recipe that the run started from.
@@ -20,6 +21,7 @@ pub struct RunConfiguration {
 
 /// The network: GoogLeNet, whole or reduced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// Classes; left out, the data decides.
@@ -39,6 +41,7 @@ pub struct Network {
 
 /// Initial values of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Initialisation {
     /// As the public BVLC model: uniform with variance 1/fan_in, biases 0.2.
@@ -47,20 +50,49 @@ pub enum Initialisation {
     He,
 }
 
-/// Random crops (paper, section 6).
+/// How training samples are made of images (paper, section 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
-    /// Least and largest share of the image's area.
+    /// Least and largest share of the image's area, drawn uniformly. Some of the paper's models saw mainly smaller
+    /// relative crops (such as [0.08, 0.5]), others mainly larger ones ([0.5, 1.0]).
     pub area: [f32; 2],
     /// Least and largest aspect ratio (width / height), drawn log-uniformly.
     pub aspect: [f32; 2],
     /// Whether half of the crops are mirrored.
     pub mirror: bool,
+    /// Interpolations of the resize, equally probable: "bilinear", "area", "nearest", "cubic".
+    pub interpolation: Vec<Interpolation>,
+    /// Brightness changes by a factor in 1 +- this; 0 is off (Howard 2013: 0.5). Brightness, contrast and saturation
+    /// come in random order.
+    pub brightness: f32,
+    /// Contrast changes by a factor in 1 +- this; 0 is off (0.5).
+    pub contrast: f32,
+    /// Saturation changes by a factor in 1 +- this; 0 is off (0.5).
+    pub saturation: f32,
+    /// Standard deviation of the random lighting along the principal components of colour; 0 is off (AlexNet: 0.1).
+    pub lighting: f32,
+}
+
+/// How a crop is resized to the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Linear between pixels, over all of them where the crop shrinks.
+    Bilinear,
+    /// The mean of the area that a pixel covers.
+    Area,
+    /// The nearest pixel.
+    Nearest,
+    /// Catmull-Rom's cubic, over all pixels where the crop shrinks.
+    Cubic,
 }
 
 /// Asynchronous momentum SGD with the paper's staircase and Polyak averaging.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Optimisation {
     /// Base learning rate (torch's form of momentum: the rate is outside the velocity).
@@ -84,6 +116,7 @@ pub struct Optimisation {
 
 /// Batch, length, seed and rhythm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Seed of initial values, order, crops and dropout masks.
@@ -105,6 +138,7 @@ pub struct Run {
 
 /// Number format on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Wire {
     /// 32-bit floats: exact.
@@ -141,6 +175,21 @@ impl RunConfiguration {
         let [low, high] = s.aspect;
         if !(low > 0.0 && low <= high && high <= 10.0) {
             return wrong("sampling.aspect", format!("[{low}, {high}]"), "0 < least <= largest <= 10");
+        }
+        let twice = |(at, by)| s.interpolation[..at].contains(by);
+        if s.interpolation.is_empty() || s.interpolation.iter().enumerate().any(twice) {
+            let found = format!("{:?}", s.interpolation).to_lowercase();
+            return wrong("sampling.interpolation", found, "at least one, none twice");
+        }
+        for (key, strength) in [
+            ("sampling.brightness", s.brightness),
+            ("sampling.contrast", s.contrast),
+            ("sampling.saturation", s.saturation),
+            ("sampling.lighting", s.lighting),
+        ] {
+            if !(0.0..=1.0).contains(&strength) {
+                return wrong(key, strength.to_string(), "0 (off) to 1");
+            }
         }
         if !(o.learning_rate > 0.0 && o.learning_rate <= 10.0) {
             return wrong("optimisation.learning_rate", o.learning_rate.to_string(), "over 0, at most 10");

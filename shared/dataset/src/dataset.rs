@@ -11,15 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::decode::{self, SampleError};
 use crate::drawn::{Drawn, EDITION};
 use crate::index::{DatasetError, Entry, Index};
-use crate::random::stream;
-use crate::sample::{Crop, Sampling};
+use crate::sampling::{Preprocessing, Sampling};
+use crate::views::Crops;
 
 /// Which part of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
     /// What is learnt from: visited in [`epoch_order`](crate::epoch_order), cropped at random.
     Train,
-    /// What is measured on: visited in index order, centre-cropped.
+    /// What is measured on: visited in index order, each image in one or more views.
     Validation,
 }
 
@@ -69,14 +69,23 @@ impl Dataset {
     ///
     /// Classes are the folder names in byte order. The split and the fingerprint depend on names only.
     pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        let index = Index::open(folder)?;
+        Ok(Dataset::of_files(Index::open(folder)?))
+    }
+
+    /// Opens a folder to measure on: the class folders of `val/` where it has one, else its own, all of their images.
+    /// The training split is empty, and one class is enough.
+    pub fn open_validation(folder: &Path) -> Result<Dataset, DatasetError> {
+        Ok(Dataset::of_files(Index::open_validation(folder)?))
+    }
+
+    fn of_files(index: Index) -> Dataset {
         let fingerprint = Fingerprint {
             images: index.train.len() as u64,
             validation: index.validation.len() as u64,
             hash: index.hash(),
         };
         let Index { folder, classes, train, validation } = index;
-        Ok(Dataset { classes, fingerprint, source: Source::Files { folder, train, validation } })
+        Dataset { classes, fingerprint, source: Source::Files { folder, train, validation } }
     }
 
     /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
@@ -142,9 +151,20 @@ impl Dataset {
         }
     }
 
-    /// Training sample `index`: a random crop, resized to `size` x `size`, perhaps mirrored; returns its label.
+    /// What a sample is called: the path of its file under the data folder, or its number in the drawn set.
+    pub fn name(&self, split: Split, index: usize) -> String {
+        match (&self.source, split) {
+            (Source::Files { train, .. }, Split::Train) => train[index].path.display().to_string(),
+            (Source::Files { validation, .. }, Split::Validation) => {
+                validation[index].path.display().to_string()
+            }
+            (Source::Drawn(_), _) => format!("drawn/{index}"),
+        }
+    }
+
+    /// Training sample `index`, as `sampling` makes it; returns its label.
     ///
-    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The crop
+    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The sample
     /// depends on (`seed`, `epoch`, `index`) only. Panics if `index` or the length of `out` is wrong.
     pub fn training_sample(
         &self,
@@ -157,18 +177,25 @@ impl Dataset {
     ) -> Result<u32, SampleError> {
         let label = self.label(Split::Train, index);
         let image = self.image(Split::Train, index)?;
-        let mut random = stream(seed, "crop", &[epoch, index as u64]);
-        Crop::random(&mut random, sampling, image.width(), image.height()).write(&image, size, out);
+        sampling.write(&image, (seed, epoch, index as u64), size, out);
         Ok(label)
     }
 
-    /// Validation sample `index`: shorter side to round(`size` * 256 / 224), centre crop; returns its label.
+    /// Validation sample `index`: its views one after the other; returns its label.
     ///
-    /// `out` is as for [`training_sample`](Self::training_sample).
-    pub fn validation_sample(&self, index: usize, size: usize, out: &mut [f32]) -> Result<u32, SampleError> {
+    /// `out` receives `crops.count()` times what it does in [`training_sample`](Self::training_sample), minus the
+    /// mean of `preprocessing`.
+    pub fn validation_sample(
+        &self,
+        index: usize,
+        crops: Crops,
+        preprocessing: &Preprocessing,
+        size: usize,
+        out: &mut [f32],
+    ) -> Result<u32, SampleError> {
         let label = self.label(Split::Validation, index);
         let image = self.image(Split::Validation, index)?;
-        Crop::centre(image.width(), image.height(), size).write(&image, size, out);
+        preprocessing.write(&image, crops, size, out);
         Ok(label)
     }
 

@@ -145,7 +145,7 @@ impl Index {
             }
             given_split(folder)?
         } else {
-            hashed_split(classes_of(folder, Path::new(""))?)
+            hashed_split(several(folder, Path::new(""), classes_of(folder, Path::new(""))?)?)
         };
         let index = Index {
             folder: folder.to_owned(),
@@ -160,6 +160,24 @@ impl Index {
             tracing::warn!(class, "the class has no validation images: nothing will be measured on it");
         }
         Ok(index)
+    }
+
+    /// Lists what is only measured on: every file in the class folders of `val/`, where it is there, or else in those
+    /// of the folder itself. One class is enough.
+    pub(crate) fn open_validation(folder: &Path) -> Result<Index, DatasetError> {
+        let listed = list(folder, Path::new(""))?.folders;
+        let under = match (listed.contains(Path::new("train")), listed.contains(Path::new("val"))) {
+            (_, true) => "val",
+            (true, false) => return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() }),
+            (false, false) => "",
+        };
+        let classes = classes_of(folder, Path::new(under))?;
+        Ok(Index {
+            folder: folder.to_owned(),
+            classes: classes.keys().cloned().collect(),
+            train: Vec::new(),
+            validation: entries(&classes, &classes),
+        })
     }
 
     /// SHA-256 over the sorted class/relative paths of both splits.
@@ -182,7 +200,8 @@ impl Index {
 
 /// `train/` and `val/` as they are.
 fn given_split(folder: &Path) -> Result<(Classes, Classes), DatasetError> {
-    let train = classes_of(folder, Path::new("train"))?;
+    let under = Path::new("train");
+    let train = several(folder, under, classes_of(folder, under)?)?;
     let mut validation = Classes::new();
     for path in list(folder, Path::new("val"))?.folders {
         let (class, files) = (name(&path), files_under(folder, &path)?);
@@ -247,10 +266,15 @@ fn classes_of(folder: &Path, under: &Path) -> Result<Classes, DatasetError> {
         }
         classes.insert(class, files);
     }
-    if let (1, Some(class)) = (classes.len(), classes.keys().next()) {
-        return Err(DatasetError::OneClass { folder: at(folder, under), class: class.clone() });
-    }
     Ok(classes)
+}
+
+/// The classes, if there is more than one to be told apart.
+fn several(folder: &Path, under: &Path, classes: Classes) -> Result<Classes, DatasetError> {
+    match (classes.len(), classes.keys().next()) {
+        (1, Some(class)) => Err(DatasetError::OneClass { folder: at(folder, under), class: class.clone() }),
+        _ => Ok(classes),
+    }
 }
 
 /// All files of a class folder and of the folders in it, sorted.

@@ -5,6 +5,7 @@
 //! threads of its own. Every random choice depends on (seed, purpose, epoch, sample) only, never on a thread.
 #![forbid(unsafe_code)]
 
+mod crop;
 mod dataset;
 mod decode;
 mod drawn;
@@ -12,12 +13,17 @@ mod index;
 mod jpeg;
 mod loader;
 mod order;
+mod photometric;
 mod random;
-mod sample;
+mod sampling;
+mod views;
 
+pub use crop::Interpolation;
 pub use dataset::{Dataset, Fingerprint, Split, WriteError};
 pub use decode::{DecodeError, SampleError};
 pub use index::DatasetError;
 pub use loader::{Loader, LoaderConfig, LoaderRange, Minibatch};
 pub use order::epoch_order;
-pub use sample::{MEAN, Sampling};
+pub use photometric::Photometric;
+pub use sampling::{MEAN, Preprocessing, Sampling};
+pub use views::{Crops, CropsError, Resize, View, views};

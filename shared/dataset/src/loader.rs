@@ -13,7 +13,8 @@ use ndarray::Array4;
 
 use crate::dataset::{Dataset, Split};
 use crate::order::epoch_order;
-use crate::sample::Sampling;
+use crate::sampling::{Preprocessing, Sampling};
+use crate::views::Crops;
 
 /// What a loader does with each range.
 #[derive(Clone, Debug)]
@@ -22,8 +23,12 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Side of the network's input, pixels.
     pub size: usize,
-    /// How training crops are drawn.
+    /// How training samples are drawn.
     pub sampling: Sampling,
+    /// How validation images are prepared.
+    pub preprocessing: Preprocessing,
+    /// Views of each validation image.
+    pub crops: Crops,
     /// The run's seed: order, crops and mirrors come from it.
     pub seed: u64,
     /// Epoch positions of one minibatch.
@@ -48,7 +53,7 @@ pub struct LoaderRange {
 /// Some images and their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
-    /// N x 3 x size x size, R, G, B in 0..255 minus the mean.
+    /// N x 3 x size x size, R, G, B in 0..255 minus the mean; for validation, N times the views of an image.
     pub images: Array4<f32>,
     /// N labels.
     pub labels: Vec<u32>,
@@ -287,14 +292,21 @@ impl Shared {
     }
 
     fn make(&self, Job { split, epoch, sample, mut pixels, .. }: Job) -> Made {
-        let LoaderConfig { size, sampling, seed, .. } = &self.config;
-        pixels.resize(3 * size * size, 0.0);
+        let LoaderConfig { size, sampling, preprocessing, crops, seed, .. } = &self.config;
         let index = sample as usize;
+        pixels.resize(self.views(split) * 3 * size * size, 0.0);
         let label = match split {
             Split::Train => self.dataset.training_sample(index, epoch, *seed, sampling, *size, &mut pixels),
-            Split::Validation => self.dataset.validation_sample(index, *size, &mut pixels),
+            Split::Validation => {
+                self.dataset.validation_sample(index, *crops, preprocessing, *size, &mut pixels)
+            }
         };
         label.map(|label| (label, pixels)).map_err(|error| error.to_string())
+    }
+
+    /// Inputs that a sample of this split becomes.
+    fn views(&self, split: Split) -> usize {
+        if split == Split::Train { 1 } else { self.config.crops.count() }
     }
 
     /// Brings the samples of a complete minibatch together.
@@ -302,7 +314,8 @@ impl Shared {
         let size = self.config.size;
         let positions = open.samples.len() as u64;
         let (mut labels, mut samples, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        let mut images = Vec::with_capacity(open.samples.len() * 3 * size * size);
+        let values = self.views(open.split) * 3 * size * size;
+        let mut images = Vec::with_capacity(open.samples.len() * values);
         let mut spare = Vec::new();
         for (sample, made) in open.samples.into_iter().zip(open.made) {
             match made.expect("a complete minibatch misses no sample") {
@@ -316,8 +329,8 @@ impl Shared {
             }
         }
         self.state().spare.append(&mut spare);
-        let images = Array4::from_shape_vec((labels.len(), 3, size, size), images)
-            .expect("every sample has 3 x size x size values");
+        let images = Array4::from_shape_vec((images.len() / (3 * size * size), 3, size, size), images)
+            .expect("every view has 3 x size x size values");
         Minibatch { images, labels, samples, skipped, positions }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dataset::{Dataset, MEAN, Split};
+use dataset::{Crops, Dataset, MEAN, Preprocessing, Sampling, Split};
 
 const SIZE: usize = 64;
 const TRAINING: usize = 4000;
@@ -55,10 +55,13 @@ fn samples(set: &Dataset, split: Split, features: Features) -> Samples {
         // Training pictures too without random crops: the classifier's task is as easy as can be.
         let label = match split {
             Split::Train => {
-                let whole = dataset::Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false };
+                let whole =
+                    Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false, ..Sampling::default() };
                 set.training_sample(index, 0, 1, &whole, SIZE, &mut picture)
             }
-            Split::Validation => set.validation_sample(index, SIZE, &mut picture),
+            Split::Validation => {
+                set.validation_sample(index, Crops::One, &Preprocessing::default(), SIZE, &mut picture)
+            }
         };
         samples.labels.push(label.expect("a drawing can be read") as usize);
         samples.features.push(features(&picture));

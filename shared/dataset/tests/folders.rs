@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use dataset::{Dataset, Split};
+use dataset::{Crops, Dataset, Preprocessing, Split};
 use tempfile::TempDir;
 
 /// A folder with files of these paths, each holding its own path.
@@ -46,6 +46,24 @@ fn train_and_val_folders_are_taken_as_they_are() {
 }
 
 #[test]
+fn what_is_measured_on_needs_no_training_images() {
+    let both = folder(&["train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "val/b/4.jpg", "val/b/deep/5.jpg"]);
+    let set = Dataset::open_validation(both.path()).unwrap();
+    assert_eq!(counts(&set), (0, 3));
+    let names: Vec<_> = (0..3).map(|index| set.name(Split::Validation, index)).collect();
+    assert_eq!(names, ["val/a/3.jpg", "val/b/4.jpg", "val/b/deep/5.jpg"]);
+    // The class folders alone give the same classes and images; one of them is enough.
+    let alone = Dataset::open_validation(&both.path().join("val")).unwrap();
+    assert_eq!((counts(&alone), alone.classes()), (counts(&set), set.classes()));
+    assert_eq!(alone.fingerprint(), set.fingerprint());
+    let one = Dataset::open_validation(folder(&["daisy/1.jpg", "daisy/2.jpg"]).path()).unwrap();
+    assert_eq!((one.classes(), counts(&one)), (&["daisy".to_owned()][..], (0, 2)));
+    let training = folder(&["train/a/1.jpg", "train/b/2.jpg"]);
+    let text = Dataset::open_validation(training.path()).unwrap_err().to_string();
+    assert!(text.contains("has train/ but no val/"), "{text}");
+}
+
+#[test]
 fn the_drawn_set_as_files_is_the_drawn_set() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("drawn");
@@ -54,7 +72,8 @@ fn the_drawn_set_as_files_is_the_drawn_set() {
     assert_eq!(counts(&files), (20, 10));
     let sample = |set: &Dataset, index| {
         let mut out = vec![0.0; 3 * 32 * 32];
-        let label = set.validation_sample(index, 32, &mut out).unwrap();
+        let label =
+            set.validation_sample(index, Crops::One, &Preprocessing::default(), 32, &mut out).unwrap();
         (set.classes()[label as usize].clone(), out)
     };
     // The files are sorted by class, and each class has one picture here.

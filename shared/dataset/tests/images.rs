@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
-use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Sampling, Split};
+use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Sampling, Split};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -26,7 +26,7 @@ fn put(root: &Path, path: &str, bytes: &[u8]) {
 /// Mean colour of validation sample `index`.
 fn colour(set: &Dataset, index: usize) -> [i32; 3] {
     let mut out = vec![0.0; 3 * SIZE * SIZE];
-    set.validation_sample(index, SIZE, &mut out).unwrap();
+    set.validation_sample(index, Crops::One, &Preprocessing::default(), SIZE, &mut out).unwrap();
     let plane = |channel: usize| out[channel * SIZE * SIZE..][..SIZE * SIZE].iter().sum::<f32>();
     [0, 1, 2].map(|c| (plane(c) / (SIZE * SIZE) as f32 + MEAN[c]).round() as i32)
 }
@@ -94,8 +94,16 @@ fn unreadable_files_are_skipped_and_named() {
         .collect();
 
     let set = Arc::new(Dataset::open(root.path()).unwrap());
-    let config =
-        LoaderConfig { threads: 2, size: SIZE, sampling: Sampling::default(), seed: 1, batch: 4, depth: 2 };
+    let config = LoaderConfig {
+        threads: 2,
+        size: SIZE,
+        sampling: Sampling::default(),
+        preprocessing: Preprocessing::default(),
+        crops: Crops::One,
+        seed: 1,
+        batch: 4,
+        depth: 2,
+    };
     let mut loader = Loader::new(set, config);
     loader.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: 6 });
     let minibatches: Vec<_> = std::iter::from_fn(|| loader.next()).collect();

@@ -3,15 +3,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Sampling, Split, epoch_order};
+use dataset::{
+    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
+    Sampling, Split, epoch_order,
+};
 
 const SIZE: usize = 32;
 
 fn loader(threads: usize) -> Loader {
+    loader_of(threads, Sampling::default())
+}
+
+fn loader_of(threads: usize, sampling: Sampling) -> Loader {
     let set = Arc::new(Dataset::drawn(500, 100, SIZE));
     Loader::new(
         set,
-        LoaderConfig { threads, size: SIZE, sampling: Sampling::default(), seed: 7, batch: 16, depth: 3 },
+        LoaderConfig {
+            threads,
+            size: SIZE,
+            sampling,
+            preprocessing: Preprocessing::default(),
+            crops: Crops::One,
+            seed: 7,
+            batch: 16,
+            depth: 3,
+        },
     )
 }
 
@@ -25,8 +41,18 @@ fn drain(loader: &mut Loader) -> Vec<Minibatch> {
 
 #[test]
 fn one_thread_and_eight_make_the_same_minibatches() {
+    let everything = Sampling {
+        interpolations: vec![
+            Interpolation::Bilinear,
+            Interpolation::Area,
+            Interpolation::Nearest,
+            Interpolation::Cubic,
+        ],
+        photometric: Photometric { brightness: 0.5, contrast: 0.5, saturation: 0.5, lighting: 0.1 },
+        ..Sampling::default()
+    };
     let made = [1, 8].map(|threads| {
-        let mut loader = loader(threads);
+        let mut loader = loader_of(threads, everything.clone());
         loader.request(train(0, 100, 200));
         loader.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: 40 });
         loader.request(train(1, 0, 50));

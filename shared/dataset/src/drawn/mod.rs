@@ -13,7 +13,7 @@ use rand::RngExt;
 
 use crate::dataset::Split;
 use crate::random::{Random, stream};
-use crate::sample::validation_side;
+use crate::views::first_scale;
 use canvas::Canvas;
 use object::{Object, Outline, Texture};
 
@@ -29,7 +29,7 @@ pub(crate) struct Drawn {
 impl Drawn {
     /// Pictures for crops of `size` pixels: with the margin that the validation crop cuts off.
     pub(crate) fn new(size: usize) -> Drawn {
-        Drawn { side: validation_side(size) }
+        Drawn { side: first_scale(size) }
     }
 
     /// Width and height of a picture.

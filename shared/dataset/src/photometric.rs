@@ -1,0 +1,193 @@
+//! Photometric distortions of training samples: brightness, contrast and saturation in random order (Howard 2013,
+//! section 2), then the random lighting of AlexNet (Krizhevsky et al. 2012, section 4.1).
+
+use std::f64::consts::TAU;
+
+use rand::RngExt;
+
+use crate::random::Random;
+
+/// Which distortions a training sample undergoes, and how strongly. A strength of 0 is off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Photometric {
+    /// The image is mixed with black by a factor in 1 +- this.
+    pub brightness: f32,
+    /// The image is mixed with its mean grey by a factor in 1 +- this.
+    pub contrast: f32,
+    /// Each pixel is mixed with its own grey by a factor in 1 +- this.
+    pub saturation: f32,
+    /// Standard deviation of the three coefficients of the random lighting (published: 0.1).
+    pub lighting: f32,
+}
+
+/// The three that are mixtures with something grey.
+#[derive(Clone, Copy)]
+enum Mixture {
+    Brightness,
+    Contrast,
+    Saturation,
+}
+
+/// Share of R, G and B in the grey of a pixel.
+const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+/// Principal components of ILSVRC's colours: a row each for R, G and B, a column for each component.
+const COMPONENTS: [[f32; 3]; 3] =
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]];
+/// Their published scales hold for pixels in 0..1; those here are in 0..255.
+const SCALES: [f32; 3] = [0.2175 * 255.0, 0.0188 * 255.0, 0.0045 * 255.0];
+
+impl Photometric {
+    /// No distortion.
+    pub const OFF: Photometric =
+        Photometric { brightness: 0.0, contrast: 0.0, saturation: 0.0, lighting: 0.0 };
+
+    /// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which comes
+    /// last, may leave it.
+    pub(crate) fn distort(&self, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
+        let mut order = [
+            (Mixture::Brightness, self.brightness),
+            (Mixture::Contrast, self.contrast),
+            (Mixture::Saturation, self.saturation),
+        ];
+        for last in (1..order.len()).rev() {
+            order.swap(last, mixing.random_range(0..=last));
+        }
+        for (mixture, strength) in order {
+            // Drawn even where it is off: the others stay as they are.
+            let factor = 1.0 + strength * (2.0 * mixing.random::<f32>() - 1.0);
+            if strength > 0.0 {
+                mix(mixture, factor, planes);
+            }
+        }
+        if self.lighting > 0.0 {
+            let shifts = shifts([0; 3].map(|_| self.lighting * normal(lighting)));
+            for (plane, shift) in channels(planes).into_iter().zip(shifts) {
+                plane.iter_mut().for_each(|value| *value += shift);
+            }
+        }
+    }
+}
+
+/// Grey + factor * (image - grey), clipped.
+fn mix(mixture: Mixture, factor: f32, planes: &mut [f32]) {
+    let [red, green, blue] = channels(planes);
+    let blend = |grey: f32, value: &mut f32| *value = (grey + factor * (*value - grey)).clamp(0.0, 255.0);
+    let luma = |red: f32, green: f32, blue: f32| LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue;
+    if matches!(mixture, Mixture::Saturation) {
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            let grey = luma(*red, *green, *blue);
+            [red, green, blue].into_iter().for_each(|value| blend(grey, value));
+        }
+    } else {
+        let mean =
+            |plane: &[f32]| plane.iter().map(|&value| f64::from(value)).sum::<f64>() / plane.len() as f64;
+        let grey = match mixture {
+            Mixture::Contrast => luma(mean(red) as f32, mean(green) as f32, mean(blue) as f32),
+            _ => 0.0,
+        };
+        [red, green, blue].into_iter().flatten().for_each(|value| blend(grey, value));
+    }
+}
+
+/// What lighting with these coefficients adds to R, G and B.
+fn shifts(coefficients: [f32; 3]) -> [f32; 3] {
+    COMPONENTS.map(|row| (0..3).map(|i| row[i] * coefficients[i] * SCALES[i]).sum())
+}
+
+fn channels(planes: &mut [f32]) -> [&mut [f32]; 3] {
+    let pixels = planes.len() / 3;
+    let (red, rest) = planes.split_at_mut(pixels);
+    let (green, blue) = rest.split_at_mut(pixels);
+    [red, green, blue]
+}
+
+/// A value of the standard normal distribution (Box and Muller).
+fn normal(random: &mut Random) -> f32 {
+    let (u, v) = (1.0 - random.random::<f64>(), random.random::<f64>());
+    ((-2.0 * u.ln()).sqrt() * (TAU * v).cos()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::stream;
+
+    /// Two pixels: (100, 150, 200) and (50, 50, 50); greys 140.75 and 50, their mean 95.375.
+    const PIXELS: [f32; 6] = [100.0, 50.0, 150.0, 50.0, 200.0, 50.0];
+
+    fn mixed(mixture: Mixture, factor: f32) -> [f32; 6] {
+        let mut planes = PIXELS;
+        mix(mixture, factor, &mut planes);
+        planes
+    }
+
+    fn close(found: [f32; 6], expected: [f32; 6]) {
+        let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
+        assert!(near, "expected {expected:?}, found {found:?}");
+    }
+
+    #[test]
+    fn mixtures_of_known_pixels() {
+        close(mixed(Mixture::Brightness, 0.5), [50.0, 25.0, 75.0, 25.0, 100.0, 25.0]);
+        close(mixed(Mixture::Brightness, 1.5), [150.0, 75.0, 225.0, 75.0, 255.0, 75.0]);
+        close(mixed(Mixture::Contrast, 0.0), [95.375; 6]);
+        close(mixed(Mixture::Contrast, 0.5), [97.6875, 72.6875, 122.6875, 72.6875, 147.6875, 72.6875]);
+        close(mixed(Mixture::Saturation, 0.0), [140.75, 50.0, 140.75, 50.0, 140.75, 50.0]);
+        close(mixed(Mixture::Saturation, 1.5), [79.625, 50.0, 154.625, 50.0, 229.625, 50.0]);
+        for mixture in [Mixture::Brightness, Mixture::Contrast, Mixture::Saturation] {
+            close(mixed(mixture, 1.0), PIXELS);
+        }
+    }
+
+    /// 0.1 along the first component moves R, G and B by some 3 levels of 255, all the same way: 0.5675 * 5.546 = 3.15.
+    #[test]
+    fn lighting_is_on_the_scale_of_255_levels() {
+        let [red, green, blue] = shifts([0.1, 0.0, 0.0]);
+        assert!((red + 3.1475).abs() < 1e-3 && (green + 3.2212).abs() < 1e-3 && (blue + 3.2367).abs() < 1e-3);
+        let [red, green, blue] = shifts([0.0, 1.0, 0.0]);
+        assert!((red - 3.4478).abs() < 1e-3 && (green + 0.0216).abs() < 1e-3 && (blue + 3.3309).abs() < 1e-3);
+    }
+
+    #[test]
+    fn lighting_coefficients_are_normal() {
+        let mut random = stream(4, "lighting", &[]);
+        let drawn: Vec<f64> = (0..20_000).map(|_| f64::from(normal(&mut random))).collect();
+        let mean = drawn.iter().sum::<f64>() / 20_000.0;
+        let variance = drawn.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 20_000.0;
+        let within = drawn.iter().filter(|v| v.abs() < 1.0).count() as f64 / 20_000.0;
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04, "mean {mean}, variance {variance}");
+        assert!((within - 0.6827).abs() < 0.014, "{within} within one standard deviation");
+    }
+
+    /// Brightness alone cannot tell an order; all three together can: their order varies, their strength stays bounded.
+    #[test]
+    fn order_and_factors_vary_within_their_bounds() {
+        let all = Photometric { brightness: 0.5, contrast: 0.5, saturation: 0.5, lighting: 0.0 };
+        let bright = Photometric { brightness: 0.5, ..Photometric::OFF };
+        let mut factors = Vec::new();
+        let mut ends = std::collections::BTreeSet::new();
+        for index in 0..2000 {
+            let (mut mixing, mut lighting) = (stream(1, "a", &[index]), stream(1, "b", &[index]));
+            let mut planes = [100.0, 100.0, 100.0];
+            bright.distort(&mut mixing, &mut lighting, &mut planes);
+            factors.push(planes[0] / 100.0);
+            let (mut mixing, mut lighting) = (stream(1, "a", &[index]), stream(1, "b", &[index]));
+            let mut planes = PIXELS;
+            all.distort(&mut mixing, &mut lighting, &mut planes);
+            assert!(planes.iter().all(|v| (0.0..=255.0).contains(v)));
+            ends.insert(planes.map(|v| v as u8));
+        }
+        let (least, most) = factors.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        assert!((0.5..0.51).contains(&least) && (1.49..=1.5).contains(&most), "{least} to {most}");
+        let mean = factors.iter().sum::<f32>() / 2000.0;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert!(ends.len() > 1900, "{} different samples of 2000", ends.len());
+    }
+
+    #[test]
+    fn off_is_off() {
+        let mut planes = PIXELS;
+        Photometric::OFF.distort(&mut stream(1, "a", &[]), &mut stream(1, "b", &[]), &mut planes);
+        assert_eq!(planes, PIXELS);
+    }
+}

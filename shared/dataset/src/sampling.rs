@@ -1,0 +1,155 @@
+//! How training samples are made of images (paper, section 6), and how a network wants its images when it is used.
+
+use image::RgbImage;
+use rand::RngExt;
+
+use crate::crop::{Crop, Interpolation};
+use crate::photometric::Photometric;
+use crate::random::stream;
+use crate::views::{Crops, Resize, views};
+
+/// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled) where nothing else is said.
+pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
+
+/// How training samples are drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Least and largest share of the image's area, drawn uniformly.
+    pub area: [f32; 2],
+    /// Least and largest aspect ratio (width / height), drawn log-uniformly among those that fit.
+    pub aspect: [f32; 2],
+    /// Whether half of the crops are mirrored left to right.
+    pub mirror: bool,
+    /// The interpolations of the resize, equally probable; at least one.
+    pub interpolations: Vec<Interpolation>,
+    /// What is done to colours.
+    pub photometric: Photometric,
+}
+
+impl Default for Sampling {
+    /// Area 8 to 100 %, aspect 3/4 to 4/3, mirrored: the paper's prescription; bilinear, colours as they are.
+    fn default() -> Self {
+        Sampling {
+            area: [0.08, 1.0],
+            aspect: [3.0 / 4.0, 4.0 / 3.0],
+            mirror: true,
+            interpolations: vec![Interpolation::Bilinear],
+            photometric: Photometric::OFF,
+        }
+    }
+}
+
+impl Sampling {
+    /// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus [`MEAN`],
+    /// in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others as they were.
+    pub(crate) fn write(
+        &self,
+        image: &RgbImage,
+        (seed, epoch, index): (u64, u64, u64),
+        size: usize,
+        out: &mut [f32],
+    ) {
+        let stream = |purpose| stream(seed, purpose, &[epoch, index]);
+        let crop = Crop::random(&mut stream("crop"), self, image.width(), image.height());
+        crop.write(image, self.interpolation(seed, epoch, index), size, out);
+        self.photometric.distort(&mut stream("photometric"), &mut stream("lighting"), out);
+        subtract(MEAN, out);
+    }
+
+    fn interpolation(&self, seed: u64, epoch: u64, index: u64) -> Interpolation {
+        let mut random = stream(seed, "interpolation", &[epoch, index]);
+        self.interpolations[random.random_range(0..self.interpolations.len())]
+    }
+}
+
+/// How a network wants its images when it is used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preprocessing {
+    /// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
+    pub mean: [f32; 3],
+    /// How an image gets to the scale that it is cropped at.
+    pub resize: Resize,
+}
+
+impl Default for Preprocessing {
+    /// As the networks trained here want it.
+    fn default() -> Self {
+        Preprocessing { mean: MEAN, resize: Resize::ShorterSide }
+    }
+}
+
+impl Preprocessing {
+    /// Writes the views of an image one after the other: planar R, G, B in 0..255 minus the mean, bilinear.
+    pub(crate) fn write(&self, image: &RgbImage, crops: Crops, size: usize, out: &mut [f32]) {
+        let (width, height) = image.dimensions();
+        let views = views(crops, self.resize, width, height, size as u32);
+        assert_eq!(out.len(), views.len() * 3 * size * size, "a view has 3 x size x size values");
+        for (view, out) in views.iter().zip(out.chunks_exact_mut(3 * size * size)) {
+            Crop::of_view(view, width, height).write(image, Interpolation::Bilinear, size, out);
+            subtract(self.mean, out);
+        }
+    }
+}
+
+fn subtract(mean: [f32; 3], planes: &mut [f32]) {
+    let pixels = planes.len() / 3;
+    for (plane, mean) in planes.chunks_exact_mut(pixels).zip(mean) {
+        plane.iter_mut().for_each(|value| *value -= mean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn each_of_four_interpolations_comes_a_quarter_of_the_time() {
+        let all =
+            [Interpolation::Bilinear, Interpolation::Area, Interpolation::Nearest, Interpolation::Cubic];
+        let sampling = Sampling { interpolations: all.to_vec(), ..Sampling::default() };
+        for (seed, epoch) in [(1, 0), (2, 7)] {
+            let drawn: Vec<_> = (0..4000).map(|index| sampling.interpolation(seed, epoch, index)).collect();
+            for by in all {
+                // Expected 1000, standard deviation 27.
+                let times = drawn.iter().filter(|&&found| found == by).count();
+                assert!((880..1120).contains(&times), "{by:?}: {times} of 4000");
+            }
+        }
+        let one = Sampling::default();
+        assert!((0..100).all(|index| one.interpolation(1, 0, index) == Interpolation::Bilinear));
+    }
+
+    #[test]
+    fn switching_one_choice_leaves_the_others() {
+        let image = RgbImage::from_fn(90, 70, |x, y| Rgb([(2 * x) as u8, (3 * y) as u8, (x + y) as u8]));
+        let made = |sampling: &Sampling| {
+            let mut out = vec![0.0; 3 * 16 * 16];
+            sampling.write(&image, (3, 4, 5), 16, &mut out);
+            out
+        };
+        let plain = Sampling::default();
+        let lit = Sampling {
+            photometric: Photometric { lighting: 0.1, ..Photometric::OFF },
+            ..Sampling::default()
+        };
+        // Lighting adds the same colour to every pixel: the crop beneath it is the same.
+        let (plain, lit) = (made(&plain), made(&lit));
+        for (plain, lit) in plain.chunks_exact(256).zip(lit.chunks_exact(256)) {
+            let added = lit[0] - plain[0];
+            assert!(added != 0.0 && plain.iter().zip(lit).all(|(a, b)| (b - a - added).abs() < 1e-3));
+        }
+    }
+
+    #[test]
+    fn every_view_has_its_networks_mean_subtracted() {
+        let image = RgbImage::from_pixel(40, 30, Rgb([100, 110, 120]));
+        let preprocessing = Preprocessing { mean: [1.0, 2.0, 3.0], resize: Resize::Square };
+        let mut out = vec![0.0; 10 * 3 * 32 * 32];
+        preprocessing.write(&image, Crops::Ten, 32, &mut out);
+        for view in out.chunks_exact(3 * 32 * 32) {
+            let planes = view.chunks_exact(32 * 32);
+            assert!(planes.zip([99.0, 108.0, 117.0]).all(|(plane, v)| plane.iter().all(|&x| x == v)));
+        }
+    }
+}

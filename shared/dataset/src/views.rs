@@ -1,0 +1,274 @@
+//! The views of a test image that are classified (paper, section 7).
+//!
+//! The image is resized to one or four scales, squares are taken from it along its longer side, and from each square
+//! its corners, its centre and the square itself, each as it is and mirrored. The paper does not say what one and ten
+//! crops are taken from: here it is the middle square of the first scale, 256 / 224 of the input.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Shorter side of the resized image at an input of 224, for each scale.
+const SCALES: [u32; 4] = [256, 288, 320, 352];
+
+/// How many crops of each test image are classified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Crops {
+    /// The centre of the middle square at the first scale.
+    One,
+    /// Four corners and the centre of that square, each mirrored too.
+    Ten,
+    /// Four scales, three squares, six crops, two mirrors.
+    All,
+}
+
+/// A number of crops that is not offered.
+#[derive(Debug, thiserror::Error)]
+#[error("expected 1, 10 or 144 crops, found {0}")]
+pub struct CropsError(String);
+
+impl Crops {
+    /// Views of one image.
+    pub fn count(self) -> usize {
+        match self {
+            Crops::One => 1,
+            Crops::Ten => 10,
+            Crops::All => 144,
+        }
+    }
+}
+
+impl fmt::Display for Crops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.count().fmt(f)
+    }
+}
+
+impl FromStr for Crops {
+    type Err = CropsError;
+
+    fn from_str(text: &str) -> Result<Crops, CropsError> {
+        match text {
+            "1" => Ok(Crops::One),
+            "10" => Ok(Crops::Ten),
+            "144" => Ok(Crops::All),
+            _ => Err(CropsError(text.into())),
+        }
+    }
+}
+
+/// How an image gets to a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// Its shorter side becomes the scale; the aspect ratio stays.
+    ShorterSide,
+    /// Both sides become the scale, as the public BVLC models had their images.
+    Square,
+}
+
+/// A square of the resized image that becomes one input of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Width and height of the resized image.
+    pub resized: [u32; 2],
+    /// First column of the square.
+    pub left: u32,
+    /// First row of the square.
+    pub top: u32,
+    /// Side of the square; where it is not the input's, the square is resized once more.
+    pub side: u32,
+    /// Whether it is mirrored left to right.
+    pub mirror: bool,
+}
+
+/// Shorter side of the images that single crops of `size` are taken from.
+pub(crate) fn first_scale(size: usize) -> usize {
+    scaled(SCALES[0], size as u32) as usize
+}
+
+/// A scale for inputs of `size`.
+fn scaled(scale: u32, size: u32) -> u32 {
+    (f64::from(size) * f64::from(scale) / 224.0).round() as u32
+}
+
+/// Width and height of an image of `width` x `height` at the scale `short`.
+fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
+    let ratio = f64::from(short) / f64::from(width.min(height));
+    match resize {
+        Resize::Square => [short; 2],
+        Resize::ShorterSide => [width, height].map(|side| (f64::from(side) * ratio).round() as u32),
+    }
+}
+
+/// Every view of an image of `width` x `height` pixels for inputs of `size`, each followed by its mirror where mirrors
+/// are taken. A square image has the same square three times.
+pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -> Vec<View> {
+    let scales = if crops == Crops::All { &SCALES[..] } else { &SCALES[..1] };
+    let mut views = Vec::with_capacity(crops.count());
+    for &scale in scales {
+        let resized @ [w, h] = resized(resize, [width, height], scaled(scale, size));
+        let (short, spare) = (w.min(h), w.abs_diff(h));
+        let squares = if crops == Crops::All { vec![0, spare / 2, spare] } else { vec![spare / 2] };
+        for square in squares {
+            let [x, y] = if w >= h { [square, 0] } else { [0, square] };
+            let far = short - size;
+            let corners = [[0, 0], [far, 0], [0, far], [far, far], [far / 2, far / 2]];
+            let mut add = |[left, top]: [u32; 2], side| {
+                let view = View { resized, left: x + left, top: y + top, side, mirror: false };
+                views.push(view);
+                if crops != Crops::One {
+                    views.push(View { mirror: true, ..view });
+                }
+            };
+            match crops {
+                Crops::One => add(corners[4], size),
+                Crops::Ten | Crops::All => corners.into_iter().for_each(|corner| add(corner, size)),
+            }
+            if crops == Crops::All {
+                add([0, 0], short);
+            }
+        }
+    }
+    views
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The crops of one square, by hand: its offset, then the corners and the centre, then the whole.
+    fn of_square(resized: [u32; 2], [x, y]: [u32; 2], far: u32, side: u32) -> Vec<View> {
+        let corners =
+            [[x, y], [x + far, y], [x, y + far], [x + far, y + far], [x + far / 2, y + far / 2], [x, y]];
+        let sides = [224, 224, 224, 224, 224, side];
+        let both = |(at, side): ([u32; 2], u32)| {
+            [false, true].map(|mirror| View { resized, left: at[0], top: at[1], side, mirror })
+        };
+        corners.into_iter().zip(sides).flat_map(both).collect()
+    }
+
+    struct Case {
+        name: &'static str,
+        image: [u32; 2],
+        /// Resized width and height, offsets of the three squares, distance of the far corners, side of the square.
+        scales: [Scale; 4],
+    }
+
+    type Scale = ([u32; 2], [[u32; 2]; 3], u32, u32);
+
+    /// 500 x 375 is 4:3, the shape of most ILSVRC photographs: the shorter side 375 goes to 256, 288, 320 and 352, the
+    /// longer to 4/3 of it: 341.3, 384, 426.7 and 469.3.
+    const TABLE: [Case; 3] = [
+        Case {
+            name: "landscape: left, centre, right",
+            image: [500, 375],
+            scales: [
+                ([341, 256], [[0, 0], [42, 0], [85, 0]], 32, 256),
+                ([384, 288], [[0, 0], [48, 0], [96, 0]], 64, 288),
+                ([427, 320], [[0, 0], [53, 0], [107, 0]], 96, 320),
+                ([469, 352], [[0, 0], [58, 0], [117, 0]], 128, 352),
+            ],
+        },
+        Case {
+            name: "portrait: top, centre, bottom",
+            image: [375, 500],
+            scales: [
+                ([256, 341], [[0, 0], [0, 42], [0, 85]], 32, 256),
+                ([288, 384], [[0, 0], [0, 48], [0, 96]], 64, 288),
+                ([320, 427], [[0, 0], [0, 53], [0, 107]], 96, 320),
+                ([352, 469], [[0, 0], [0, 58], [0, 117]], 128, 352),
+            ],
+        },
+        Case {
+            name: "square: three times the same",
+            image: [400, 400],
+            scales: [
+                ([256, 256], [[0, 0]; 3], 32, 256),
+                ([288, 288], [[0, 0]; 3], 64, 288),
+                ([320, 320], [[0, 0]; 3], 96, 320),
+                ([352, 352], [[0, 0]; 3], 128, 352),
+            ],
+        },
+    ];
+
+    #[test]
+    fn the_144_crops_are_those_of_the_table() {
+        for Case { name, image: [width, height], scales } in TABLE {
+            let expected: Vec<View> = scales
+                .into_iter()
+                .flat_map(|(resized, squares, far, side)| {
+                    squares.into_iter().flat_map(move |square| of_square(resized, square, far, side))
+                })
+                .collect();
+            let found = views(Crops::All, Resize::ShorterSide, width, height, 224);
+            assert_eq!(found.len(), 144, "{name}");
+            for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found, expected, "{name}: crop {number}");
+            }
+        }
+    }
+
+    /// Written out in full once, for the landscape image's right square at the second scale.
+    #[test]
+    fn twelve_crops_of_one_square_in_full() {
+        let all = views(Crops::All, Resize::ShorterSide, 500, 375, 224);
+        let found: Vec<_> = all[5 * 12..6 * 12].iter().map(|v| (v.left, v.top, v.side, v.mirror)).collect();
+        let expected = [
+            (96, 0, 224, false),
+            (96, 0, 224, true),
+            (160, 0, 224, false),
+            (160, 0, 224, true),
+            (96, 64, 224, false),
+            (96, 64, 224, true),
+            (160, 64, 224, false),
+            (160, 64, 224, true),
+            (128, 32, 224, false),
+            (128, 32, 224, true),
+            (96, 0, 288, false),
+            (96, 0, 288, true),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn one_and_ten_crops_are_of_the_middle_square() {
+        let one = views(Crops::One, Resize::ShorterSide, 512, 256, 224);
+        let view = View { resized: [512, 256], left: 144, top: 16, side: 224, mirror: false };
+        assert_eq!(one, [view]);
+        let ten = views(Crops::Ten, Resize::ShorterSide, 512, 256, 224);
+        let places: Vec<_> = ten.iter().step_by(2).map(|v| (v.left, v.top)).collect();
+        assert_eq!(places, [(128, 0), (160, 0), (128, 32), (160, 32), (144, 16)]);
+        assert!(ten.iter().skip(1).step_by(2).all(|view| view.mirror));
+    }
+
+    #[test]
+    fn scales_follow_the_input_and_squashed_images_have_one_square() {
+        // 64 * 256 / 224 = 73.1, 64 * 288 / 224 = 82.3, 91.4, 100.6.
+        let small = views(Crops::All, Resize::Square, 500, 375, 64);
+        let sides: Vec<_> = small.iter().step_by(36).map(|v| v.resized).collect();
+        assert_eq!(sides, [[73; 2], [82; 2], [91; 2], [101; 2]]);
+        assert!(small.iter().all(|v| v.left + v.side <= v.resized[0] && v.top + v.side <= v.resized[1]));
+    }
+
+    #[test]
+    fn every_view_lies_in_its_image_however_odd() {
+        for (width, height) in [(1, 1), (60_000, 1), (1, 999), (3, 7), (257, 256)] {
+            for view in views(Crops::All, Resize::ShorterSide, width, height, 32) {
+                let [w, h] = view.resized;
+                assert!(
+                    view.left + view.side <= w && view.top + view.side <= h,
+                    "{width}x{height}: {view:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_crops_have_names() {
+        for crops in [Crops::One, Crops::Ten, Crops::All] {
+            assert_eq!(crops.to_string().parse::<Crops>().unwrap(), crops);
+            assert_eq!(views(crops, Resize::ShorterSide, 40, 30, 32).len(), crops.count());
+        }
+        let text = "9".parse::<Crops>().unwrap_err().to_string();
+        assert_eq!(text, "expected 1, 10 or 144 crops, found 9");
+    }
+}
