@@ -7,7 +7,7 @@ use crate::{ConfigurationError, RunConfiguration, recipe::parse, recipe::recipe}
 /// What a run is to be; anything left out comes from the configuration file or the recipe.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct RunFlags {
-    /// Start from a named recipe: quick or paper [default: quick without --data, paper with it]
+    /// Start from a named recipe: quick, paper or bvlc [default: quick without --data, paper with it]
     #[arg(long, value_name = "R", conflicts_with = "config")]
     pub recipe: Option<String>,
     /// Read the whole configuration from a TOML file

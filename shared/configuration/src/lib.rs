@@ -7,6 +7,8 @@ mod exit;
 mod flags;
 pub mod logs;
 mod recipe;
+#[cfg(test)]
+mod reference;
 mod run;
 
 pub use exit::Exit;

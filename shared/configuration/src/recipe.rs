@@ -2,8 +2,11 @@
 
 use crate::{ConfigurationError, RunConfiguration};
 
-const RECIPES: [(&str, &str); 2] =
-    [("quick", include_str!("../recipes/quick.toml")), ("paper", include_str!("../recipes/paper.toml"))];
+const RECIPES: [(&str, &str); 3] = [
+    ("quick", include_str!("../recipes/quick.toml")),
+    ("paper", include_str!("../recipes/paper.toml")),
+    ("bvlc", include_str!("../recipes/bvlc.toml")),
+];
 
 /// The names that [`recipe`] knows.
 pub fn recipe_names() -> impl Iterator<Item = &'static str> {
@@ -12,11 +15,16 @@ pub fn recipe_names() -> impl Iterator<Item = &'static str> {
 
 /// The recipe of that name.
 pub fn recipe(name: &str) -> Result<RunConfiguration, ConfigurationError> {
-    let (name, text) = RECIPES.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+    parse(text(name)?, name)
+}
+
+/// The text of the recipe of that name.
+pub(crate) fn text(name: &str) -> Result<&'static str, ConfigurationError> {
+    let found = RECIPES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    found.ok_or_else(|| {
         let known = recipe_names().collect::<Vec<_>>().join(", ");
         ConfigurationError::Recipe { found: name.into(), known }
-    })?;
-    parse(text, name)
+    })
 }
 
 /// Reads a whole configuration from TOML text; `path` is for the message.
@@ -38,9 +46,48 @@ mod tests {
         }
     }
 
+    /// A recipe in which one piece of text is another.
+    fn changed(from: &str, to: &str) -> String {
+        let text = text("paper").unwrap();
+        assert!(text.contains(from), "{from}");
+        let changed = parse(&text.replace(from, to), "mine.toml").and_then(|found| found.validate());
+        changed.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn unknown_missing_and_contradictory_keys_are_named() {
+        for (from, to, expected) in [
+            ("mirror = true", "miror = true", "unknown field `miror`"),
+            ("mirror = true", "mirror = true\nmirror = false", "duplicate key"),
+            ("momentum = 0.9\n", "", "missing field `momentum`"),
+            ("seed = 1", "seed = -1", "invalid value: integer `-1`"),
+            (
+                "[0.08, 1.0]",
+                "[0.5, 0.25]",
+                "configuration key sampling.area: found [0.5, 0.25], expected 0 < least <= largest <= 1",
+            ),
+            (
+                "\"area\", \"nearest\"",
+                "\"area\", \"area\"",
+                "configuration key sampling.interpolation: found [bilinear, area, area, cubic], expected at least one, \
+                 none twice",
+            ),
+            ("\"area\", \"nearest\"", "\"lanczos\"", "unknown variant `lanczos`, expected one of `bilinear`"),
+            (
+                "lighting = 0.1",
+                "lighting = 10.0",
+                "configuration key sampling.lighting: found 10, expected 0 (off) to 1",
+            ),
+        ] {
+            let text = changed(from, to);
+            assert!(text.contains(expected), "{to:?}: expected {expected:?} in {text}");
+            assert!(text.starts_with("configuration key ") || text.contains("mine.toml: "), "{text}");
+        }
+    }
+
     #[test]
     fn an_unknown_recipe_names_the_known_ones() {
         let text = recipe("papper").unwrap_err().to_string();
-        assert_eq!(text, "recipe \"papper\" is not known; expected one of quick, paper");
+        assert_eq!(text, "recipe \"papper\" is not known; expected one of quick, paper, bvlc");
     }
 }
