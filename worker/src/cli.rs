@@ -14,7 +14,8 @@ use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
 use crate::model_file::MODEL_FILE;
 use crate::{
-    Combine, Data, FetchOptions, JudgeOptions, TrainOptions, bench, describe, exit_of, fetch, judge, train,
+    Combine, Data, FetchOptions, JudgeOptions, SamplesOptions, TrainOptions, bench, describe, exit_of, fetch,
+    judge, samples, train,
 };
 
 /// Threads of the runtime: they only move blocks; computing has its own.
@@ -29,6 +30,7 @@ const NETWORK_THREADS: usize = 2;
   worker bench --batch 16 --threads 2
   worker fetch --coordinator 10.0.0.1:7070 --output model.safetensors
   worker evaluate --model model.safetensors --data flower_photos
+  worker samples --data flower_photos --output sheet.png
   worker draw --output shapes
 
 Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 130 the run was interrupted.")]
@@ -51,6 +53,8 @@ pub enum Command {
     Fetch(FetchFlags),
     /// Score model files on images, by one crop or many, alone and together, without a server
     Evaluate(EvaluateFlags),
+    /// Write a contact sheet of the training samples that a configuration makes
+    Samples(SamplesFlags),
     /// Write pictures of the drawn set as image files, to look at or to train on
     Draw(DrawFlags),
 }
@@ -208,6 +212,29 @@ pub struct EvaluateFlags {
     pub json: bool,
 }
 
+/// Flags of `worker samples`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  worker samples --data photos
+  worker samples --data photos --config mine.toml --sample-seed 2 --output sheet.png")]
+pub struct SamplesFlags {
+    /// Folder of images as for `train` [default: the drawn set]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Images, a row each
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rows: u16,
+    /// Epochs, a column each
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub columns: u16,
+    /// The PNG file to write
+    #[arg(long, value_name = "FILE", default_value = "samples.png")]
+    pub output: PathBuf,
+}
+
 /// Flags of `worker draw`.
 #[derive(Debug, Args)]
 pub struct DrawFlags {
@@ -235,6 +262,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Bench(flags) => ("bench", run_bench(flags)),
         Command::Fetch(flags) => ("fetch the model", run_fetch(flags)),
         Command::Evaluate(flags) => ("evaluate the model", run_evaluate(flags)),
+        Command::Samples(flags) => ("draw samples", run_samples(flags)),
         Command::Draw(flags) => ("draw", run_draw(&flags)),
     };
     match result {
@@ -308,6 +336,18 @@ fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
     } else {
         println!("{}", verdict.text());
     }
+    Ok(Exit::Done)
+}
+
+fn run_samples(flags: SamplesFlags) -> anyhow::Result<Exit> {
+    let options = SamplesOptions {
+        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        flags: flags.run,
+        images: flags.rows.into(),
+        epochs: flags.columns.into(),
+        output: flags.output,
+    };
+    println!("{}", samples(&options)?);
     Ok(Exit::Done)
 }
 

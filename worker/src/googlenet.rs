@@ -44,7 +44,7 @@ impl Data {
     }
 
     /// Opens it for crops of `size` pixels.
-    fn open(&self, size: usize) -> anyhow::Result<Dataset> {
+    pub(crate) fn open(&self, size: usize) -> anyhow::Result<Dataset> {
         match self {
             Data::Folder(folder) => Ok(Dataset::open(folder)?),
             Data::Drawn { images, validation } => Ok(Dataset::drawn(*images, *validation, size)),
@@ -136,7 +136,7 @@ impl Workload for ImageWork {
             sampling: sampling(&configuration.sampling),
             preprocessing: Preprocessing::default(),
             crops: Crops::One,
-            seed: configuration.run.seed,
+            seed: configuration.run.sample_seed(),
             batch: configuration.run.batch,
             depth: DEPTH,
         };
@@ -177,7 +177,7 @@ pub(crate) fn architecture(network: &configuration::Network, classes: usize) -> 
 }
 
 /// What the data set makes of a configuration.
-fn sampling(configuration: &configuration::Sampling) -> Sampling {
+pub(crate) fn sampling(configuration: &configuration::Sampling) -> Sampling {
     let interpolation = |by: &configuration::Interpolation| match by {
         configuration::Interpolation::Bilinear => Interpolation::Bilinear,
         configuration::Interpolation::Area => Interpolation::Area,
@@ -209,6 +209,7 @@ fn expected_network(flags: &RunFlags, run: &RunConfiguration) -> anyhow::Result<
     flags.override_onto(&mut expected);
     let same = [
         ("run.seed", run.run.seed.to_string(), expected.run.seed.to_string()),
+        ("run.sample_seed", run.run.sample_seed().to_string(), expected.run.sample_seed().to_string()),
         ("run.batch", run.run.batch.to_string(), expected.run.batch.to_string()),
         (
             "optimisation.learning_rate",

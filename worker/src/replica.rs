@@ -305,7 +305,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let samples = minibatch.labels.len() as u32;
         let step = Step { member: self.member, step: self.step, samples };
         let seeds = self.configuration.network.dropout.then(|| {
-            let seed = self.configuration.run.seed;
+            let seed = self.configuration.run.sample_seed();
             minibatch.samples.iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
         });
         let (gradients, completed) = mpsc::unbounded_channel();

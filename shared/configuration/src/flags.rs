@@ -37,9 +37,12 @@ pub struct RunFlags {
     /// Base learning rate
     #[arg(long, value_name = "L")]
     pub learning_rate: Option<f64>,
-    /// Seed of initial values, order, crops and dropout masks
+    /// Seed of initial values, order, samples and dropout masks
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
+    /// Seed of order, samples and dropout masks alone [default: --seed]
+    #[arg(long, value_name = "S")]
+    pub sample_seed: Option<u64>,
 }
 
 impl RunFlags {
@@ -84,6 +87,9 @@ impl RunFlags {
         }
         set(&self.learning_rate, &mut configuration.optimisation.learning_rate);
         set(&self.seed, &mut configuration.run.seed);
+        if self.sample_seed.is_some() {
+            configuration.run.sample_seed = self.sample_seed;
+        }
     }
 
     /// The same flags as words for a child process's command line.
@@ -104,6 +110,7 @@ impl RunFlags {
         word("classes", self.classes.map(|v| v.to_string()));
         word("learning-rate", self.learning_rate.map(|v| v.to_string()));
         word("seed", self.seed.map(|v| v.to_string()));
+        word("sample-seed", self.sample_seed.map(|v| v.to_string()));
         if self.no_aux {
             words.push("--no-aux".into());
         }
@@ -140,6 +147,7 @@ mod tests {
             classes: Some(7),
             learning_rate: Some(0.003),
             seed: Some(9),
+            sample_seed: Some(10),
             ..RunFlags::default()
         };
         let parsed = Words::parse_from(std::iter::once("program".into()).chain(flags.to_words())).flags;

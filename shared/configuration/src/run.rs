@@ -119,8 +119,12 @@ pub struct Optimisation {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Seed of initial values, order, crops and dropout masks.
+    /// Seed of the initial values, and of everything that `sample_seed` is not given for.
     pub seed: u64,
+    /// Seed of the order, the samples and the dropout masks; left out, `seed`. Runs that differ in this alone begin with
+    /// the same parameters, as the members of the paper's ensemble did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_seed: Option<u64>,
     /// Images of one minibatch.
     pub batch: usize,
     /// Length in epochs; `images`, if given, goes first.
@@ -134,6 +138,13 @@ pub struct Run {
     pub lease_batches: u64,
     /// Number format of gradients and parameters on the wire.
     pub wire: Wire,
+}
+
+impl Run {
+    /// The seed of the order, the samples and the dropout masks.
+    pub fn sample_seed(&self) -> u64 {
+        self.sample_seed.unwrap_or(self.seed)
+    }
 }
 
 /// Number format on the wire.

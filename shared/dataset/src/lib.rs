@@ -16,6 +16,7 @@ mod order;
 mod photometric;
 mod random;
 mod sampling;
+mod sheet;
 mod views;
 
 pub use crop::Interpolation;
@@ -26,4 +27,5 @@ pub use loader::{Loader, LoaderConfig, LoaderRange, Minibatch};
 pub use order::epoch_order;
 pub use photometric::Photometric;
 pub use sampling::{MEAN, Preprocessing, Sampling};
+pub use sheet::Sheet;
 pub use views::{Crops, CropsError, Resize, View, views};

@@ -29,6 +29,18 @@ fn describe_prints_one_object_with_the_known_numbers() {
 }
 
 #[test]
+fn samples_writes_a_sheet_and_names_its_rows() {
+    let home = tempfile::tempdir().unwrap();
+    let sheet = home.path().join("sheet.png");
+    let output =
+        worker(&format!("samples --rows 2 --columns 3 --input-size 32 --output {}", sheet.display()));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.starts_with("drawn/0\ndrawn/10000\n") && text.contains("samples a second"), "{text}");
+    assert!(std::fs::read(sheet).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
 fn bench_prints_one_object_with_its_numbers() {
     let output =
         worker("bench --json --batch 2 --threads 1 --width 0.05 --input-size 80 --classes 10 --steps 1");

@@ -1,0 +1,86 @@
+//! A contact sheet: what a way of sampling makes of a few images, to look at.
+
+use std::io::Cursor;
+use std::time::{Duration, Instant};
+
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::dataset::{Dataset, Split};
+use crate::decode::SampleError;
+use crate::sampling::{MEAN, Sampling};
+
+/// White pixels between samples.
+const GAP: u32 = 4;
+
+/// A contact sheet and how long its samples took.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    /// The picture as the bytes of a PNG file.
+    pub png: Vec<u8>,
+    /// What its rows show: names of the images, from the top.
+    pub images: Vec<String>,
+    /// Time that reading and sampling took on this thread, without the writing of the sheet.
+    pub elapsed: Duration,
+}
+
+impl Dataset {
+    /// Draws training samples: a row for each of `images` images from all over the split, a column for each of `epochs`
+    /// epochs, exactly as a run with this seed sees them at inputs of `size` pixels. The mean is added back; what
+    /// lighting moves out of 0..255 is clipped.
+    ///
+    /// # Errors
+    /// The first image that cannot be read.
+    pub fn contact_sheet(
+        &self,
+        images: usize,
+        epochs: u64,
+        seed: u64,
+        sampling: &Sampling,
+        size: usize,
+    ) -> Result<Sheet, SampleError> {
+        let images = images.min(self.len(Split::Train));
+        let step = size as u32 + GAP;
+        let mut sheet =
+            RgbImage::from_pixel(GAP + epochs as u32 * step, GAP + images as u32 * step, Rgb([255; 3]));
+        let mut sample = vec![0.0; 3 * size * size];
+        let (mut names, mut elapsed) = (Vec::new(), Duration::ZERO);
+        for row in 0..images {
+            let index = row * self.len(Split::Train) / images;
+            for epoch in 0..epochs {
+                let start = Instant::now();
+                self.training_sample(index, epoch, seed, sampling, size, &mut sample)?;
+                elapsed += start.elapsed();
+                let (left, top) = (GAP + epoch as u32 * step, GAP + row as u32 * step);
+                for pixel in 0..size * size {
+                    let value = |channel: usize| sample[channel * size * size + pixel] + MEAN[channel];
+                    let colour = Rgb([0, 1, 2].map(|channel| value(channel).round().clamp(0.0, 255.0) as u8));
+                    sheet.put_pixel(left + (pixel % size) as u32, top + (pixel / size) as u32, colour);
+                }
+            }
+            names.push(self.name(Split::Train, index));
+        }
+        let mut png = Cursor::new(Vec::new());
+        sheet.write_to(&mut png, ImageFormat::Png).expect("memory takes what is written");
+        Ok(Sheet { png: png.into_inner(), images: names, elapsed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sheet_shows_the_samples_of_a_run() {
+        let (size, set) = (32, Dataset::drawn(30, 10, 32));
+        let sheet = set.contact_sheet(3, 2, 5, &Sampling::default(), size).unwrap();
+        assert_eq!(sheet.images, ["drawn/0", "drawn/10", "drawn/20"]);
+        let picture = image::load_from_memory(&sheet.png).unwrap().into_rgb8();
+        assert_eq!(picture.dimensions(), (4 + 2 * 36, 4 + 3 * 36));
+        // The second row's second sample, at its lower right corner.
+        let mut sample = vec![0.0; 3 * size * size];
+        set.training_sample(10, 1, 5, &Sampling::default(), size, &mut sample).unwrap();
+        let corner = [0, 1, 2].map(|channel| (sample[(channel + 1) * size * size - 1] + MEAN[channel]) as u8);
+        assert_eq!(picture.get_pixel(4 + 36 + 31, 4 + 36 + 31).0, corner);
+        assert_eq!(picture.get_pixel(3, 3).0, [255; 3]);
+    }
+}

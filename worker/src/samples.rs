@@ -1,0 +1,47 @@
+//! `worker samples`: a contact sheet of what a configuration makes of a few training images.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use configuration::RunFlags;
+use parameters::durable;
+
+use crate::googlenet::{Data, sampling};
+
+/// Options of [`samples`].
+#[derive(Clone, Debug)]
+pub struct SamplesOptions {
+    /// Where the images are.
+    pub data: Data,
+    /// The configuration whose sampling is shown.
+    pub flags: RunFlags,
+    /// Images, a row each.
+    pub images: usize,
+    /// Epochs, a column each.
+    pub epochs: u64,
+    /// The PNG file.
+    pub output: PathBuf,
+}
+
+/// Writes the sheet; returns what to tell.
+///
+/// # Errors
+/// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
+pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
+    let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
+    let configuration = options.flags.resolve(recipe)?;
+    let size = configuration.network.input_size;
+    let data = options.data.open(size)?;
+    let (seed, sampling) = (configuration.run.sample_seed(), sampling(&configuration.sampling));
+    let sheet = data.contact_sheet(options.images, options.epochs, seed, &sampling, size)?;
+    durable::write(&options.output, &sheet.png)
+        .with_context(|| format!("write {}", options.output.display()))?;
+    let made = sheet.images.len() as f64 * options.epochs as f64;
+    Ok(format!(
+        "{}\n{}: these images by row, {} epochs by column; {:.0} samples a second at {size} pixels on one thread",
+        sheet.images.join("\n"),
+        options.output.display(),
+        options.epochs,
+        made / sheet.elapsed.as_secs_f64(),
+    ))
+}
