@@ -43,7 +43,8 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
         if let Some(whole) = labels.iter().position(|label| plain(label) == plain(folder)) {
             return Ok(Some(whole as u32));
         }
-        match names.get(&plain(folder)).map(Vec::as_slice) {
+        let name = split(folder).0.unwrap_or(folder);
+        match names.get(&plain(name)).map(Vec::as_slice) {
             None | Some([]) => Ok(None),
             Some([label]) => Ok(Some(*label)),
             Some([first, second, ..]) => bail!(

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::ilsvrc;
+
 /// Every fifth file, by the hash of its name, is for validation where the folder does not say.
 const VALIDATION_SHARE: u64 = 5;
 
@@ -84,6 +86,44 @@ pub enum DatasetError {
         /// Its name.
         class: String,
     },
+    /// Validation images without class folders, and nothing that says their classes.
+    #[error(
+        "{} has no class folders, only {files} files: expected one folder per class, or ILSVRC's \
+         ILSVRC2012_validation_ground_truth.txt and meta.mat in {} or in its devkit/data or ILSVRC2012_devkit_t12/data",
+        folder.join("val").display(),
+        folder.display()
+    )]
+    FlatValidation {
+        /// The data folder.
+        folder: PathBuf,
+        /// Files found in its `val/`.
+        files: usize,
+    },
+    /// ILSVRC's ground truth is of another number of images.
+    #[error(
+        "ground truth {} has {lines} lines for the {images} images in {}: expected one line an image, in the order of \
+         their names; check that both are whole",
+        path.display(),
+        folder.display()
+    )]
+    GroundTruth {
+        /// The file.
+        path: PathBuf,
+        /// Lines in it.
+        lines: usize,
+        /// Images in the folder.
+        images: usize,
+        /// The folder of the images.
+        folder: PathBuf,
+    },
+    /// A file of ILSVRC's development kit that cannot be used.
+    #[error("development kit file {}: {reason}", path.display())]
+    Devkit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `train/` without `val/`.
     #[error(
         "data folder {} has train/ but no val/: expected both; add val/ with one folder per class, \
@@ -149,7 +189,7 @@ impl Index {
         };
         let index = Index {
             folder: folder.to_owned(),
-            classes: train.keys().cloned().collect(),
+            classes: names_of(folder, &train)?,
             train: entries(&train, &train),
             validation: entries(&train, &validation),
         };
@@ -171,10 +211,13 @@ impl Index {
             (true, false) => return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() }),
             (false, false) => "",
         };
-        let classes = classes_of(folder, Path::new(under))?;
+        let classes = match flat(folder)? {
+            Some(images) if under == "val" => ilsvrc::by_class(folder, images)?,
+            _ => classes_of(folder, Path::new(under))?,
+        };
         Ok(Index {
             folder: folder.to_owned(),
-            classes: classes.keys().cloned().collect(),
+            classes: names_of(folder, &classes)?,
             train: Vec::new(),
             validation: entries(&classes, &classes),
         })
@@ -202,15 +245,40 @@ impl Index {
 fn given_split(folder: &Path) -> Result<(Classes, Classes), DatasetError> {
     let under = Path::new("train");
     let train = several(folder, under, classes_of(folder, under)?)?;
-    let mut validation = Classes::new();
-    for path in list(folder, Path::new("val"))?.folders {
-        let (class, files) = (name(&path), files_under(folder, &path)?);
-        if !train.contains_key(&class) && !files.is_empty() {
-            return Err(DatasetError::ValidationOnly { folder: folder.join(path), class });
+    let validation = match flat(folder)? {
+        Some(images) => ilsvrc::by_class(folder, images)?,
+        None => {
+            let folders = list(folder, Path::new("val"))?.folders.into_iter();
+            folders.map(|path| Ok((name(&path), files_under(folder, &path)?))).collect::<Result<_, _>>()?
         }
-        validation.insert(class, files);
+    };
+    let only = |(class, files): &(&String, &Vec<PathBuf>)| !train.contains_key(*class) && !files.is_empty();
+    if let Some((class, _)) = validation.iter().find(only) {
+        let (flat, own) = (folder.join("val"), folder.join("val").join(class));
+        let folder = if own.is_dir() { own } else { flat };
+        return Err(DatasetError::ValidationOnly { folder, class: class.clone() });
     }
     Ok((train, validation))
+}
+
+/// The files of `val/`, if it is there and has files and no folders.
+fn flat(folder: &Path) -> Result<Option<Vec<PathBuf>>, DatasetError> {
+    if !folder.join("val").is_dir() {
+        return Ok(None);
+    }
+    let Listing { folders, mut files } = list(folder, Path::new("val"))?;
+    files.sort();
+    Ok((folders.is_empty() && !files.is_empty()).then_some(files))
+}
+
+/// What the classes are called: the names of their folders, with the synset's words where the data folder lists them.
+fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetError> {
+    let words = ilsvrc::words(folder)?;
+    let name = |class: &String| match words.get(class) {
+        Some(words) => format!("{class} {words}"),
+        None => class.clone(),
+    };
+    Ok(classes.keys().map(name).collect())
 }
 
 /// A fifth of the files put aside by the hash of their names, so that a file stays on its side when others come.

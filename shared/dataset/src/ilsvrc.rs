@@ -1,0 +1,195 @@
+//! ILSVRC-2012 as it is handed out: a flat folder of validation images, whose classes stand in a file of its development
+//! kit as numbers, and the kit's list of synsets, which says what WNID and words belong to a number.
+//!
+//! The kit numbers its synsets from 1 in an order of its own (ILSVRC2012_ID). Labels here are those of all other data
+//! sets: the places of the WNIDs in byte order.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::index::DatasetError;
+use crate::mat::{self, Field};
+
+const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
+const SYNSETS: &str = "meta.mat";
+/// Caffe's list: a WNID and its words on each line.
+const WORDS: &str = "synset_words.txt";
+/// Where the kit may lie under the data folder.
+const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
+
+/// A file of the kit in a data folder.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| path.is_file())
+}
+
+fn wrong(path: &Path, reason: impl Into<String>) -> DatasetError {
+    DatasetError::Devkit { path: path.to_owned(), reason: reason.into() }
+}
+
+/// WNID and words by ILSVRC2012_ID.
+fn synsets(path: &Path) -> Result<BTreeMap<u32, (String, String)>, DatasetError> {
+    let bytes = fs::read(path).map_err(|error| wrong(path, error.to_string()))?;
+    let structures = mat::structures(&bytes, "synsets").map_err(|reason| wrong(path, reason))?;
+    let synset =
+        |fields: &BTreeMap<String, Field>| match ["ILSVRC2012_ID", "WNID", "words"].map(|f| fields.get(f)) {
+            [Some(Field::Number(id)), Some(Field::Text(wnid)), Some(Field::Text(words))] => {
+                Some((*id as u32, (wnid.clone(), words.clone())))
+            }
+            _ => None,
+        };
+    structures
+        .iter()
+        .map(|fields| {
+            synset(fields).ok_or_else(|| wrong(path, "a synset has no ILSVRC2012_ID, WNID or words"))
+        })
+        .collect()
+}
+
+/// The words of each WNID, where the data folder holds a list of them.
+pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetError> {
+    if let Some(path) = find(folder, SYNSETS) {
+        return Ok(synsets(&path)?.into_values().collect());
+    }
+    let Some(path) = find(folder, WORDS) else { return Ok(BTreeMap::new()) };
+    let text = fs::read_to_string(&path).map_err(|error| wrong(&path, error.to_string()))?;
+    let pair =
+        |line: &str| line.split_once(' ').map(|(wnid, words)| (wnid.to_owned(), words.trim().to_owned()));
+    Ok(text.lines().filter_map(pair).collect())
+}
+
+/// Puts flat validation images, sorted, under the WNIDs that the kit says.
+pub(crate) fn by_class(
+    folder: &Path,
+    images: Vec<PathBuf>,
+) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+    let flat = || DatasetError::FlatValidation { folder: folder.to_owned(), files: images.len() };
+    let truth = find(folder, TRUTH).ok_or_else(flat)?;
+    let list = find(folder, SYNSETS).ok_or_else(flat)?;
+    let synsets = synsets(&list)?;
+    let text = fs::read_to_string(&truth).map_err(|error| wrong(&truth, error.to_string()))?;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() != images.len() {
+        return Err(DatasetError::GroundTruth {
+            path: truth,
+            lines: lines.len(),
+            images: images.len(),
+            folder: folder.join("val"),
+        });
+    }
+    let mut classes = BTreeMap::<String, Vec<PathBuf>>::new();
+    for (number, (line, image)) in lines.iter().zip(images).enumerate() {
+        let id = line.trim().parse().ok();
+        let (wnid, _) = id.and_then(|id: u32| synsets.get(&id)).ok_or_else(|| {
+            let reason = format!(
+                "line {}: expected an ILSVRC2012_ID that {} lists, found \"{line}\"",
+                number + 1,
+                list.display()
+            );
+            wrong(&truth, reason)
+        })?;
+        classes.entry(wnid.clone()).or_default().push(image);
+    }
+    Ok(classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Dataset, Split};
+    use tempfile::TempDir;
+
+    /// Two classes whose order by number is not that by WNID, and five flat validation images.
+    fn data() -> TempDir {
+        let home = TempDir::new().unwrap();
+        let put = |path: &str, bytes: &[u8]| {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        put("train/n02100735/n02100735_7.JPEG", b"");
+        put("train/n02119789/n02119789_1.JPEG", b"");
+        for number in 1..=5 {
+            put(&format!("val/ILSVRC2012_val_0000000{number}.JPEG"), b"");
+        }
+        let list = [
+            (1, "n02119789", "kit fox, Vulpes macrotis"),
+            (2, "n02100735", "English setter"),
+            (3, "n00000001", "more"),
+        ];
+        put("ILSVRC2012_devkit_t12/data/meta.mat", &mat::tests::synsets(&list));
+        put(&format!("ILSVRC2012_devkit_t12/data/{TRUTH}"), b"1\n2\n2\n1\n1\n");
+        home
+    }
+
+    fn refused(home: &TempDir) -> String {
+        let text = Dataset::open(home.path()).unwrap_err().to_string();
+        text.replace(&home.path().display().to_string(), "DATA")
+    }
+
+    #[test]
+    fn flat_validation_images_get_the_labels_of_sorted_wnids() {
+        let home = data();
+        let set = Dataset::open(home.path()).unwrap();
+        assert_eq!(set.classes(), ["n02100735 English setter", "n02119789 kit fox, Vulpes macrotis"]);
+        let found: Vec<_> = (0..5)
+            .map(|index| (set.name(Split::Validation, index), set.label(Split::Validation, index)))
+            .collect();
+        let expected = [(2, 0), (3, 0), (1, 1), (4, 1), (5, 1)]
+            .map(|(number, label)| (format!("val/ILSVRC2012_val_0000000{number}.JPEG"), label));
+        assert_eq!(found, expected);
+        // To measure on them needs no training images.
+        fs::remove_dir_all(home.path().join("train")).unwrap();
+        let alone = Dataset::open_validation(home.path()).unwrap();
+        assert_eq!((alone.classes(), alone.len(Split::Validation)), (set.classes(), 5));
+    }
+
+    #[test]
+    fn caffes_list_gives_words_too() {
+        let home = TempDir::new().unwrap();
+        for class in ["n01", "n02"] {
+            fs::create_dir_all(home.path().join("train").join(class)).unwrap();
+            fs::create_dir_all(home.path().join("val").join(class)).unwrap();
+            fs::write(home.path().join("train").join(class).join("a.jpg"), "").unwrap();
+            fs::write(home.path().join("val").join(class).join("b.jpg"), "").unwrap();
+        }
+        fs::write(home.path().join(WORDS), "n01 tench, Tinca tinca\n").unwrap();
+        assert_eq!(Dataset::open(home.path()).unwrap().classes(), ["n01 tench, Tinca tinca", "n02"]);
+    }
+
+    #[test]
+    fn a_ground_truth_that_does_not_match_is_refused() {
+        let home = data();
+        let truth = home.path().join("ILSVRC2012_devkit_t12/data").join(TRUTH);
+        fs::write(&truth, "1\n2\n2\n1\n").unwrap();
+        assert_eq!(
+            refused(&home),
+            "ground truth DATA/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt has 4 lines for the 5 \
+             images in DATA/val: expected one line an image, in the order of their names; check that both are whole"
+        );
+        fs::write(&truth, "1\n2\n9\n1\n1\n").unwrap();
+        assert_eq!(
+            refused(&home),
+            "development kit file DATA/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt: line 3: expected \
+             an ILSVRC2012_ID that DATA/ILSVRC2012_devkit_t12/data/meta.mat lists, found \"9\""
+        );
+        fs::write(&truth, "1\n2\n3\n1\n1\n").unwrap();
+        assert!(
+            refused(&home).starts_with("class \"n00000001\" is in DATA/val but not in train/"),
+            "{}",
+            refused(&home)
+        );
+        fs::write(truth.with_file_name(SYNSETS), "nothing").unwrap();
+        assert_eq!(
+            refused(&home),
+            "development kit file DATA/ILSVRC2012_devkit_t12/data/meta.mat: the file is shorter than its header"
+        );
+        fs::remove_file(&truth).unwrap();
+        assert_eq!(
+            refused(&home),
+            "DATA/val has no class folders, only 5 files: expected one folder per class, or ILSVRC's \
+             ILSVRC2012_validation_ground_truth.txt and meta.mat in DATA or in its devkit/data or \
+             ILSVRC2012_devkit_t12/data"
+        );
+    }
+}
