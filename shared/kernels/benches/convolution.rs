@@ -40,7 +40,7 @@ fn layer(
     pool: &Pool,
     (inputs, outputs, kernel, side): Layer,
 ) {
-    let conv = Convolution::new(inputs.to_vec(), outputs, kernel);
+    let conv = Convolution::new(inputs.to_vec(), outputs, kernel, [side; 2]);
     let shape = |blocks| Shape { batch: BATCH, blocks, height: side, width: side };
     let (from, to) = (shape(conv.input_blocks()), shape(conv.output_blocks()));
     let (mut x, mut y) = (filled(from.len()), filled(to.len()));
@@ -49,10 +49,10 @@ fn layer(
     conv.pack_forward(isa, pool, &dw, &mut forward);
     conv.pack_backward(isa, pool, &dw, &mut backward);
     let bias = db.clone();
-    let mut scratch = Buffer::zeroed(conv.scratch_len(isa, pool, side, side));
+    let mut scratch = Buffer::zeroed(conv.scratch_len(isa, pool));
 
     let channels: usize = inputs.iter().sum();
-    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa, side, side));
+    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa));
     group.throughput(Throughput::Elements((2 * BATCH * side * side * conv.weights_len()) as u64));
     group.bench_function(format!("{name} forward"), |bencher| {
         bencher.iter(|| {

@@ -27,12 +27,21 @@ impl<'a, T> Disjoint<'a, T> {
     /// While the returned slice lives, no other part that overlaps it may be made or used.
     #[inline(always)]
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        let start = self.pointer(start, len);
+        // SAFETY: inside the slice, which is borrowed mutably for 'a; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// Where values `start .. start + len` are, for tasks whose values lie in each other's ranges; panics if they are not
+    /// inside the slice.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, start: usize, len: usize) -> *mut T {
         assert!(
             start <= self.len && len <= self.len - start,
             "part {start} + {len} is outside of {} values",
             self.len
         );
-        // SAFETY: inside the slice (asserted), which is borrowed mutably for 'a; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+        // SAFETY: inside the slice (asserted).
+        unsafe { self.start.add(start) }
     }
 }

@@ -61,7 +61,8 @@ impl<'a> Builder<'a> {
     pub fn convolution_into(&mut self, name: &str, side: usize, input: &Feature, output: &Feature) {
         let shape = [output.channels(), input.channels(), side, side];
         let tensor = self.parameters(name, &shape, Start::Hidden);
-        let kernel = Convolution::new(input.segments.clone(), output.channels(), side);
+        let kernel =
+            Convolution::new(input.segments.clone(), output.channels(), side, [input.height, input.width]);
         let operation = ConvolutionLayer { kernel, input: input.clone(), output: output.clone(), tensor };
         self.push(name, output.size(), operation);
     }

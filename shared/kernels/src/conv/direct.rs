@@ -8,9 +8,10 @@
 use super::band::{Band, panel};
 use super::pack::part;
 use super::padded::Padded;
+use super::pass::Pass;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, Shape};
+use crate::map::{LANES, Shape};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
@@ -20,26 +21,6 @@ const BAND: usize = 48 * 1024;
 
 /// Tasks that each thread should get at least, lest one waits for the other.
 const TASKS_PER_THREAD: usize = 4;
-
-/// One convolution with stride 1 over packed weights.
-pub(super) struct Direct<'a> {
-    pub(super) kernel: usize,
-    pub(super) input: Map<'a>,
-    /// Channels of each input block.
-    pub(super) depths: &'a [usize],
-    pub(super) packed: &'a [f32],
-    /// Panels that `packed` is cut into.
-    pub(super) panels: usize,
-    /// Added to every output channel; channels past its end get nothing.
-    pub(super) bias: &'a [f32],
-    pub(super) relu: bool,
-    /// Adds to the output.
-    pub(super) accumulate: bool,
-    pub(super) output: Disjoint<'a, f32>,
-    pub(super) output_shape: Shape,
-    /// First block and number of blocks in the output.
-    pub(super) output_blocks: Range<usize>,
-}
 
 /// Rows of a band: as many as keep its input within [`BAND`].
 fn band_rows(blocks: usize, kernel: usize, height: usize, width: usize) -> usize {
@@ -58,31 +39,30 @@ pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, wid
     blocks * Padded::new(band_rows(blocks, kernel, height, width), width, kernel / 2).plane
 }
 
-impl Direct<'_> {
-    pub(super) fn run(&self, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-        let Shape { batch, height, width, .. } = self.input.shape;
-        if batch * height * width == 0 {
-            return;
-        }
-        let rows = band_rows(self.input.count, self.kernel, height, width);
-        let bands = height.div_ceil(rows);
-        let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(self.panels);
-        let per_thread = scratch_of_thread(self.input.count, self.kernel, height, width);
-        let scratch = Disjoint::new(scratch);
-        pool.run_on_threads(batch * bands * groups, |thread, task| {
-            let (image, band, group) = (task / groups / bands, task / groups % bands, task % groups);
-            let rows = part(band, bands, height);
-            let panels = part(group, groups, self.panels);
-            // SAFETY: `thread` is this thread's alone.
-            let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-            dispatch(isa, Task { conv: self, image, rows, panels, scratch });
-        });
+/// Runs a pass; `scratch` is [`scratch_of_thread`] for each thread.
+pub(super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+    let Shape { batch, height, width, .. } = pass.input.shape;
+    if batch * height * width == 0 {
+        return;
     }
+    let rows = band_rows(pass.input.count, pass.kernel, height, width);
+    let bands = height.div_ceil(rows);
+    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(pass.panels);
+    let per_thread = scratch_of_thread(pass.input.count, pass.kernel, height, width);
+    let scratch = Disjoint::new(scratch);
+    pool.run_on_threads(batch * bands * groups, |thread, task| {
+        let (image, band, group) = (task / groups / bands, task / groups % bands, task % groups);
+        let rows = part(band, bands, height);
+        let panels = part(group, groups, pass.panels);
+        // SAFETY: `thread` is this thread's alone.
+        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+        dispatch(isa, Task { pass, image, rows, panels, scratch });
+    });
 }
 
 /// A band of an image times some panels.
 struct Task<'a> {
-    conv: &'a Direct<'a>,
+    pass: &'a Pass<'a>,
     image: usize,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -98,10 +78,10 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { conv, image, rows, panels, scratch } = self;
-        let (input, shape, width) = (&conv.input, conv.output_shape, conv.input.shape.width);
-        let pad = conv.kernel / 2;
-        let (source, layout) = if conv.kernel == 1 {
+        let Task { pass, image, rows, panels, scratch } = self;
+        let (input, shape, width) = (&pass.input, pass.output_shape, pass.input.shape.width);
+        let pad = pass.kernel / 2;
+        let (source, layout) = if pass.kernel == 1 {
             let layout = Padded { row: width * LANES, plane: input.shape.plane() };
             let start = input.offset(image, 0) + rows.start * layout.row;
             (&input.data[start..], layout)
@@ -125,27 +105,27 @@ impl Kernel for Task<'_> {
             row: layout.row,
             width,
             pixel: LANES,
-            taps: [conv.kernel; 2],
+            taps: [pass.kernel; 2],
             tap: [layout.row, LANES],
-            depths: conv.depths,
+            depths: pass.depths,
             rows: LANES,
-            flat: conv.kernel == 1,
-            relu: conv.relu,
-            accumulate: conv.accumulate,
+            flat: pass.kernel == 1,
+            relu: pass.relu,
+            accumulate: pass.accumulate,
         };
-        let per_block = input.count * conv.kernel * conv.kernel * LANES * LANES;
+        let per_block = input.count * pass.kernel * pass.kernel * LANES * LANES;
         for index in panels {
-            let columns = part(index, conv.panels, conv.output_blocks.len());
-            let packed = &conv.packed[columns.start * per_block..][..columns.len() * per_block];
-            let first = conv.output_blocks.start + columns.start;
+            let columns = part(index, pass.panels, pass.output_blocks.len());
+            let packed = &pass.packed[columns.start * per_block..][..columns.len() * per_block];
+            let first = pass.output_blocks.start + columns.start;
             let output = |column: usize| {
                 let offset =
                     (image * shape.blocks + first + column) * shape.plane() + rows.start * width * LANES;
                 // SAFETY: this task alone writes these rows of this block.
-                unsafe { conv.output.part(offset, rows.len() * width * LANES) }
+                unsafe { pass.output.part(offset, rows.len() * width * LANES) }
             };
             // SAFETY: the input has all planes with the band's rows and their surroundings, as asserted.
-            unsafe { panel(simd, &band, packed, conv.bias, columns, output) }
+            unsafe { panel(simd, &band, packed, pass.bias, columns, output) }
         }
     }
 }

@@ -8,12 +8,14 @@ mod direct;
 mod gradient;
 mod pack;
 mod padded;
+mod pass;
 mod reference;
 mod rows;
 mod stem;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod winograd;
 
 pub use stem::Stem;
 
@@ -21,8 +23,8 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
-use direct::{Direct, scratch_of_thread};
-use pack::{Direction, largest_tile, pack, panel_width};
+use pack::{Direction, Sides, largest_tile, panel_width};
+use pass::Pass;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -35,6 +37,34 @@ pub struct Convolution {
     pub output_channels: usize,
     /// Height and width of the kernel, odd.
     pub kernel: usize,
+    /// Height and width of the maps.
+    pub size: [usize; 2],
+    /// How it is computed.
+    pub algorithm: Algorithm,
+}
+
+/// How a convolution is computed on vectors; the scalar reference is always direct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// One multiplication for each tap.
+    Direct,
+    /// Minimal filtering: F(4x4, 3x3) or F(2x2, 5x5).
+    Winograd,
+}
+
+/// Minimal filtering must save this share of the multiplications at least, or its transforms cost more.
+const SAVED: f64 = 1.5;
+
+impl Algorithm {
+    /// The faster one for a kernel on maps of this size: which is fastest where was measured, see the crate's README.
+    fn fastest(kernel: usize, [height, width]: [usize; 2]) -> Algorithm {
+        if !matches!(kernel, 3 | 5) {
+            return Algorithm::Direct;
+        }
+        let direct = kernel * kernel * height * width;
+        let filtered = winograd::multiplications(kernel, height, width);
+        if direct as f64 >= SAVED * filtered as f64 { Algorithm::Winograd } else { Algorithm::Direct }
+    }
 }
 
 /// The channels of one block: `first .. first + count` of the canonical order.
@@ -63,15 +93,26 @@ fn depths(segments: &[usize]) -> Vec<usize> {
 }
 
 impl Convolution {
-    /// A convolution of an input of these segments.
-    pub fn new(input_channels: Vec<usize>, output_channels: usize, kernel: usize) -> Convolution {
+    /// A convolution of an input of these segments, on maps of this height and width.
+    pub fn new(
+        input_channels: Vec<usize>,
+        output_channels: usize,
+        kernel: usize,
+        size: [usize; 2],
+    ) -> Convolution {
         assert!(kernel % 2 == 1, "expected an odd kernel, found {kernel}");
         assert!(
             input_channels.iter().all(|channels| *channels > 0) && !input_channels.is_empty(),
             "no input channels"
         );
         assert!(output_channels > 0, "no output channels");
-        Convolution { input_channels, output_channels, kernel }
+        let algorithm = Algorithm::fastest(kernel, size);
+        Convolution { input_channels, output_channels, kernel, size, algorithm }
+    }
+
+    /// The same, computed that way.
+    pub fn with(self, algorithm: Algorithm) -> Convolution {
+        Convolution { algorithm, ..self }
     }
 
     fn inputs(&self) -> usize {
@@ -95,7 +136,11 @@ impl Convolution {
 
     /// Values of the packed weights, of either packing.
     pub fn packed_len(&self) -> usize {
-        self.input_blocks() * self.output_blocks() * self.kernel * self.kernel * LANES * LANES
+        let products = match self.algorithm {
+            Algorithm::Direct => self.kernel * self.kernel,
+            Algorithm::Winograd => winograd::PRODUCTS,
+        };
+        self.input_blocks() * self.output_blocks() * products * LANES * LANES
     }
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
@@ -113,19 +158,30 @@ impl Convolution {
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
         if isa == Isa::scalar() {
             packed[..weights.len()].copy_from_slice(weights);
-        } else {
-            pack(self, direction, isa, pool, weights, packed);
+            return;
+        }
+        let sides = Sides::new(self, direction, weights);
+        match self.algorithm {
+            Algorithm::Direct => pack::pack(&sides, isa, pool, packed),
+            Algorithm::Winograd => winograd::pack(&sides, isa, pool, packed),
         }
     }
 
-    /// Values of scratch memory that the three calls below need for maps of this size; contents do not matter.
-    pub fn scratch_len(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
+    /// Values of scratch memory that the three calls below need; contents do not matter.
+    pub fn scratch_len(&self, isa: Isa, pool: &Pool) -> usize {
         if isa == Isa::scalar() {
             return 0;
         }
-        let direct = |blocks| scratch_of_thread(blocks, self.kernel, height, width);
-        let direct = direct(self.input_blocks()).max(direct(self.output_blocks())) * pool.threads();
-        direct.max(gradient::scratch_len(self, pool, height, width))
+        let [height, width] = self.size;
+        let blocks = self.input_blocks().max(self.output_blocks());
+        let direct = gradient::scratch_len(self, pool, height, width);
+        let (pass, gradient) = match self.algorithm {
+            Algorithm::Direct => (direct::scratch_of_thread(blocks, self.kernel, height, width), direct),
+            Algorithm::Winograd => {
+                (winograd::scratch_of_thread(isa, blocks), direct.max(winograd::gradient_scratch_len(self)))
+            }
+        };
+        gradient.max(pass * pool.threads())
     }
 
     /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
@@ -148,7 +204,7 @@ impl Convolution {
         if isa == Isa::scalar() {
             return reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
         }
-        let direct = Direct {
+        let pass = Pass {
             kernel: self.kernel,
             input,
             depths: &depths(&self.input_channels),
@@ -161,7 +217,7 @@ impl Convolution {
             output_blocks: output.first..output.first + output.count,
             output: Disjoint::new(output.data),
         };
-        direct.run(isa, pool, scratch);
+        self.run(&pass, isa, pool, scratch);
     }
 
     /// Writes the gradient by the input to `input_gradient`, or adds it to what is there if `accumulate`; padding lanes
@@ -190,7 +246,7 @@ impl Convolution {
                 input_gradient,
             );
         }
-        let direct = Direct {
+        let pass = Pass {
             kernel: self.kernel,
             input: output_gradient,
             depths: &depths(&[self.output_channels]),
@@ -203,7 +259,7 @@ impl Convolution {
             output_blocks: input_gradient.first..input_gradient.first + input_gradient.count,
             output: Disjoint::new(input_gradient.data),
         };
-        direct.run(isa, pool, scratch);
+        self.run(&pass, isa, pool, scratch);
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -223,20 +279,37 @@ impl Convolution {
         assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
         if isa == Isa::scalar() {
             reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
-        } else {
-            gradient::run(self, isa, pool, input, output_gradient, weight_gradient, bias_gradient, scratch);
+            return;
+        }
+        let [height, width] = self.size;
+        let filtered = self.algorithm == Algorithm::Winograd
+            && winograd::gradient_pays(self.kernel, height, width, input.shape.batch);
+        let run = if filtered { winograd::gradient } else { gradient::run };
+        run(self, isa, pool, input, output_gradient, weight_gradient, bias_gradient, scratch);
+    }
+
+    fn run(&self, pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+        match self.algorithm {
+            Algorithm::Direct => direct::run(pass, isa, pool, scratch),
+            Algorithm::Winograd => winograd::run(pass, isa, pool, scratch),
         }
     }
 
-    /// What runs on `isa`, with its largest tile (pixels x output channels): for logs and tables. The choice does not
-    /// depend on the size of the maps yet.
-    pub fn kernel_name(&self, isa: Isa, _height: usize, _width: usize) -> String {
+    /// What runs on `isa`, with its largest tile (pixels x output channels): for logs and tables.
+    pub fn kernel_name(&self, isa: Isa) -> String {
         let kernel = self.kernel;
         if isa == Isa::scalar() {
             return format!("reference {kernel}x{kernel} scalar");
         }
+        let algorithm = match self.algorithm {
+            Algorithm::Direct => "direct".to_owned(),
+            Algorithm::Winograd => {
+                let side = winograd::outputs_of(kernel);
+                format!("F({side}x{side})")
+            }
+        };
         let [pixels, columns] = largest_tile(isa);
-        format!("direct {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
+        format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 
     fn check_maps(&self, input: &Map, output: &Map) {
@@ -244,5 +317,6 @@ impl Convolution {
         assert_eq!(output.count, self.output_blocks(), "output blocks of {self:?}");
         let size = |map: &Map| (map.shape.batch, map.shape.height, map.shape.width);
         assert_eq!(size(input), size(output), "batch, height, width of input and output");
+        assert_eq!([input.shape.height, input.shape.width], self.size, "height and width of {self:?}");
     }
 }

@@ -20,6 +20,39 @@ pub(super) enum Direction {
     Backward,
 }
 
+/// Canonical weights as a matrix of blocks of channels: a pass goes from the rows to the columns.
+pub(super) struct Sides<'a> {
+    pub(super) kernel: usize,
+    pub(super) direction: Direction,
+    pub(super) rows: Vec<Channels>,
+    pub(super) columns: Vec<Channels>,
+    inputs: usize,
+    weights: &'a [f32],
+}
+
+impl<'a> Sides<'a> {
+    pub(super) fn new(conv: &Convolution, direction: Direction, weights: &'a [f32]) -> Sides<'a> {
+        let inputs = block_channels(&conv.input_channels);
+        let outputs = block_channels(&[conv.output_channels]);
+        let (rows, columns) = match direction {
+            Direction::Forward => (inputs, outputs),
+            Direction::Backward => (outputs, inputs),
+        };
+        Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.inputs(), weights }
+    }
+
+    /// The taps of a pair of channels, which lie side by side; backward they are read from the last to the first.
+    #[inline(always)]
+    pub(super) fn taps(&self, row: usize, column: usize) -> &'a [f32] {
+        let (o, i) = match self.direction {
+            Direction::Forward => (column, row),
+            Direction::Backward => (row, column),
+        };
+        let taps = self.kernel * self.kernel;
+        &self.weights[(o * self.inputs + i) * taps..][..taps]
+    }
+}
+
 /// Pixels and output blocks of the largest tile on `isa`.
 pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
     struct Largest;
@@ -50,29 +83,9 @@ pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
 }
 
 /// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
-pub(super) fn pack(
-    conv: &Convolution,
-    direction: Direction,
-    isa: Isa,
-    pool: &Pool,
-    weights: &[f32],
-    packed: &mut [f32],
-) {
-    let taps = conv.kernel * conv.kernel;
-    let inputs = block_channels(&conv.input_channels);
-    let outputs = block_channels(&[conv.output_channels]);
-    let (rows, columns) = match direction {
-        Direction::Forward => (&inputs, &outputs),
-        Direction::Backward => (&outputs, &inputs),
-    };
-    // The taps of one pair of channels, which lie side by side.
-    let source = |row: usize, column: usize| {
-        let (o, i) = match direction {
-            Direction::Forward => (column, row),
-            Direction::Backward => (row, column),
-        };
-        &weights[(o * conv.inputs() + i) * taps..][..taps]
-    };
+pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
+    let Sides { direction, rows, columns, .. } = sides;
+    let taps = sides.kernel * sides.kernel;
     let panels = columns.len().div_ceil(panel_width(isa));
     let packed = Disjoint::new(packed);
     pool.run(panels * rows.len(), |task| {
@@ -85,9 +98,9 @@ pub(super) fn pack(
         target.fill(0.0);
         for (j, column_block) in columns[panel].iter().enumerate() {
             let mut place = |row: usize, column: usize| {
-                let taps_of_pair = source(rows[row_block].first + row, column_block.first + column);
+                let taps_of_pair = sides.taps(rows[row_block].first + row, column_block.first + column);
                 for (tap, weight) in taps_of_pair.iter().enumerate() {
-                    let tap = if direction == Direction::Forward { tap } else { taps - 1 - tap };
+                    let tap = if *direction == Direction::Forward { tap } else { taps - 1 - tap };
                     target[(tap * LANES + row) * line + j * LANES + column] = *weight;
                 }
             };

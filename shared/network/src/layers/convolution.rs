@@ -34,7 +34,7 @@ impl Operation for ConvolutionLayer {
         Needs {
             packed: self.kernel.packed_len(),
             transposed: self.kernel.packed_len(),
-            scratch: self.kernel.scratch_len(isa, pool, self.input.height, self.input.width),
+            scratch: self.kernel.scratch_len(isa, pool),
         }
     }
 
@@ -89,6 +89,6 @@ impl Operation for ConvolutionLayer {
     }
 
     fn kernel_name(&self, isa: Isa) -> Option<String> {
-        Some(self.kernel.kernel_name(isa, self.input.height, self.input.width))
+        Some(self.kernel.kernel_name(isa))
     }
 }

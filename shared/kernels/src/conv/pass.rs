@@ -1,0 +1,26 @@
+//! One pass of a convolution over packed weights, forward or by the input: what the kernels are given.
+
+use crate::disjoint::Disjoint;
+use crate::map::{Map, Shape};
+use std::ops::Range;
+
+/// Input, weights and output of a convolution with stride 1. The gradient by the input is such a pass as well: from the
+/// gradient by the output, over weights packed backward.
+pub(super) struct Pass<'a> {
+    pub(super) kernel: usize,
+    pub(super) input: Map<'a>,
+    /// Channels of each input block.
+    pub(super) depths: &'a [usize],
+    pub(super) packed: &'a [f32],
+    /// Panels that `packed` is cut into.
+    pub(super) panels: usize,
+    /// Added to every output channel; channels past its end get nothing.
+    pub(super) bias: &'a [f32],
+    pub(super) relu: bool,
+    /// Adds to the output.
+    pub(super) accumulate: bool,
+    pub(super) output: Disjoint<'a, f32>,
+    pub(super) output_shape: Shape,
+    /// First block and number of blocks in the output.
+    pub(super) output_blocks: Range<usize>,
+}
