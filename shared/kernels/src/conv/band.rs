@@ -61,15 +61,17 @@ pub(super) unsafe fn panel<'a, S: Simd>(
     macro_rules! widths {
         ($flat:literal) => {
             // SAFETY: the input is the caller's promise; the lengths of the others are asserted.
-            match columns.len() {
-                1 => unsafe { tiles::<S, $flat, 1>(simd, band, w, bias, [output(0)], pixels) },
-                2 if const { S::PANEL >= 2 } => unsafe {
-                    tiles::<S, $flat, 2>(simd, band, w, bias, [output(0), output(1)], pixels)
-                },
-                3 if const { S::PANEL >= 3 } => unsafe {
-                    tiles::<S, $flat, 3>(simd, band, w, bias, [output(0), output(1), output(2)], pixels)
-                },
-                other => unreachable!("a panel of {other} blocks"),
+            unsafe {
+                match columns.len() {
+                    1 => tiles::<S, $flat, 1>(simd, band, w, bias, [output(0)], pixels),
+                    2 if const { S::PANEL >= 2 } => {
+                        tiles::<S, $flat, 2>(simd, band, w, bias, [output(0), output(1)], pixels)
+                    }
+                    3 if const { S::PANEL >= 3 } => {
+                        tiles::<S, $flat, 3>(simd, band, w, bias, [output(0), output(1), output(2)], pixels)
+                    }
+                    other => unreachable!("a panel of {other} blocks"),
+                }
             }
         };
     }

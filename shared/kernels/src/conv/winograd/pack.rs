@@ -1,6 +1,7 @@
 //! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, where rows and columns are the inputs and
 //! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
 
+use super::super::Channels;
 use super::super::pack::{Direction, Sides, panel_width, part};
 use super::by_kernel;
 use super::transform::{POINTS, SIDE, Weights, square};
@@ -51,18 +52,22 @@ fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
     let start = |point: usize| {
         (POINTS * panel.start * rows + (point * rows + row_block) * panel.len()) * LANES * LANES
     };
-    for point in 0..POINTS {
-        // SAFETY: each task has its own panel and row block.
-        unsafe { packed.part(start(point), LANES * line) }.fill(0.0);
+    let whole = |channels: &Channels| channels.count == LANES;
+    if !whole(&sides.rows[row_block]) || !sides.columns[panel.clone()].iter().all(whole) {
+        for point in 0..POINTS {
+            // SAFETY: each task has its own panel and row block.
+            unsafe { packed.part(start(point), LANES * line) }.fill(0.0);
+        }
     }
     let mut taps = [[[0.0; LANES]; R]; R];
     for (j, columns) in sides.columns[panel.clone()].iter().enumerate() {
         for row in 0..sides.rows[row_block].count {
-            for column in 0..columns.count {
-                let pair = sides.taps(sides.rows[row_block].first + row, columns.first + column);
+            let channels = columns.first..columns.first + columns.count;
+            for (lane, column) in channels.enumerate() {
+                let pair = sides.taps(sides.rows[row_block].first + row, column);
                 for (tap, weight) in pair.iter().enumerate() {
                     let tap = if sides.direction == Direction::Forward { tap } else { R * R - 1 - tap };
-                    taps[tap / R][tap % R][column] = *weight;
+                    taps[tap / R][tap % R][lane] = *weight;
                 }
             }
             for lines in taps.iter_mut().flatten() {
@@ -73,7 +78,7 @@ fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
                 |y, x| simd.read(&taps[y][x]),
                 |y, x, value| {
                     let start = start(y * SIDE + x) + row * line + j * LANES;
-                    // SAFETY: as above.
+                    // SAFETY: each task has its own panel and row block.
                     simd.write(unsafe { packed.part(start, LANES) }, value);
                 },
             );
