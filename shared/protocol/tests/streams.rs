@@ -133,6 +133,34 @@ async fn a_slow_reader_holds_up_nobody_else() {
     timeout(Duration::from_secs(5), fetching).await.unwrap().unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn a_reader_that_stops_costs_the_server_a_bounded_amount_of_memory() {
+    let shards = Arc::new(Adder::holding_zeros());
+    let server = Server::shards(&shards);
+    let client = ShardClient::connect(&server.address, patience()).await.unwrap();
+    let many: Vec<u32> = all_blocks().repeat(40);
+    let (values, mut stopped) = mpsc::channel(1);
+    let asked = many.len();
+    let fetching =
+        tokio::spawn(async move { client.fetch(Wire::F32, 0, many, Kind::Parameters, values).await });
+    stopped.recv().await.unwrap();
+    let read = || shards.state.lock().unwrap().fetched;
+    let mut before = 0;
+    while read() != before {
+        before = read();
+        sleep(Duration::from_millis(300)).await;
+    }
+    // The window of the stream, and the blocks queued before the connection and inside of it.
+    assert!(read() <= 32 << 20, "{} bytes were read for a reader that has stopped", read());
+    let mut rest = 1;
+    while rest < asked && stopped.recv().await.is_some() {
+        rest += 1;
+    }
+    assert_eq!(rest, asked);
+    fetching.await.unwrap().unwrap();
+    assert!(read() > 100 << 20);
+}
+
 /// The step's gradients, each exactly `steps` times in the shard.
 fn assert_applied(shards: &Adder, steps: usize) {
     let state = shards.state.lock().unwrap();

@@ -113,6 +113,8 @@ pub struct State {
     /// Pushes that came, repeated ones included.
     pub came: usize,
     pub orders: Vec<ShardOrder>,
+    /// Bytes of the blocks that were fetched.
+    pub fetched: usize,
 }
 
 impl Adder {
@@ -184,7 +186,8 @@ impl Shards for Adder {
 
     fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         self.refuse()?;
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.fetched += 4 * state.blocks.get(block as usize).map_or(0, |(_, values)| values.len());
         let held = state.blocks.get(block as usize).filter(|_| shard == 0);
         let (version, values) =
             held.ok_or_else(|| Refusal::Invalid(format!("shard {shard}: block {block} is unknown")))?;
