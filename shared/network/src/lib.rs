@@ -16,6 +16,7 @@ mod loss;
 mod memory;
 mod network;
 mod plan;
+mod sharing;
 mod table;
 
 pub use architecture::{Architecture, ArchitectureError, Initialisation};

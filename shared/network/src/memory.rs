@@ -3,8 +3,10 @@
 use kernels::{Buffer, Isa, Pool};
 use parameters::Layout;
 
+use std::ops::{Index, IndexMut};
+
 use crate::layers::Layer;
-use crate::plan::Plan;
+use crate::plan::{BufferIndex, Plan};
 
 /// What a step works with, besides memory.
 pub(crate) struct Step<'a> {
@@ -20,10 +22,10 @@ pub(crate) struct Step<'a> {
 
 /// Activations, their gradients, packed parameters and scratch.
 pub(crate) struct Memory {
-    /// Activations, by index in the plan.
-    pub values: Vec<Buffer>,
-    /// Gradients by the activations; empty buffers where only forward runs.
-    pub gradients: Vec<Buffer>,
+    /// Activations. Where only forward runs they share memory; the backward pass needs them all.
+    pub values: Buffers,
+    /// Gradients by the activations, which share memory; empty buffers where only forward runs.
+    pub gradients: Buffers,
     /// Which value of its window each max pool took.
     pub switches: Vec<Vec<u8>>,
     /// Each tensor as its layer's forward pass reads it.
@@ -32,6 +34,45 @@ pub(crate) struct Memory {
     pub transposed: Vec<Buffer>,
     /// Scratch of the layers, of the most demanding one's size.
     pub scratch: Buffer,
+}
+
+/// Buffers by their index in the plan, each in a memory that it may share with others and that may be longer than it.
+pub(crate) struct Buffers {
+    memories: Vec<Buffer>,
+    memory: Vec<usize>,
+}
+
+impl Buffers {
+    fn apart(plan: &Plan, images: usize) -> Buffers {
+        let memories = plan.buffers.iter().map(|&length| Buffer::zeroed(length * images)).collect();
+        Buffers { memories, memory: (0..plan.buffers.len()).collect() }
+    }
+
+    fn shared(plan: &Plan, images: usize) -> Buffers {
+        let memories = plan.sharing.memories.iter().map(|&length| Buffer::zeroed(length * images)).collect();
+        Buffers { memories, memory: plan.sharing.memory.clone() }
+    }
+
+    /// A layer's input and output (or the other way round): one buffer to read and another to write.
+    pub fn pair(&mut self, read: BufferIndex, write: BufferIndex) -> (&[f32], &mut [f32]) {
+        let memories = [self.memory[read], self.memory[write]];
+        let [read, write] = self.memories.get_disjoint_mut(memories).expect("input and output lie apart");
+        (read, write)
+    }
+}
+
+impl Index<BufferIndex> for Buffers {
+    type Output = [f32];
+
+    fn index(&self, buffer: BufferIndex) -> &[f32] {
+        &self.memories[self.memory[buffer]]
+    }
+}
+
+impl IndexMut<BufferIndex> for Buffers {
+    fn index_mut(&mut self, buffer: BufferIndex) -> &mut [f32] {
+        &mut self.memories[self.memory[buffer]]
+    }
 }
 
 /// f32 values that a layer needs besides its activations.
@@ -66,10 +107,13 @@ impl Memory {
             scratch = scratch.max(needs.scratch);
         }
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
-        let images = if training { batch } else { 0 };
+        let (values, gradients) = match training {
+            true => (Buffers::apart(plan, batch), Buffers::shared(plan, batch)),
+            false => (Buffers::shared(plan, batch), Buffers::shared(plan, 0)),
+        };
         Memory {
-            values: zeroed(plan.buffers.iter().map(|&length| length * batch).collect()),
-            gradients: zeroed(plan.buffers.iter().map(|&length| length * images).collect()),
+            values,
+            gradients,
             switches: plan.switches.iter().map(|&length| vec![0; length * batch]).collect(),
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),

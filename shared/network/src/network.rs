@@ -1,5 +1,7 @@
 //! GoogLeNet as data: its layers, its parameters' layout, its memory plan.
 
+use std::ops::RangeInclusive;
+
 use parameters::Layout;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use crate::architecture::{Architecture, ArchitectureError};
 use crate::builder::Builder;
 use crate::layers::Layer;
 use crate::plan::{Plan, Rows};
+use crate::sharing::Sharing;
 use crate::table::{self, Then};
 
 /// The network: what there is to compute and to store, without any memory of its own.
@@ -29,6 +32,25 @@ pub(crate) struct Head {
     /// Factor of the loss in the total.
     pub weight: f32,
     pub auxiliary: bool,
+}
+
+/// For each buffer the layers from its first writer to its last reader; the losses read the logits after all layers.
+fn lives(buffers: usize, layers: &[Layer], heads: &[Head]) -> Vec<RangeInclusive<usize>> {
+    let mut lives = vec![layers.len()..=0; buffers];
+    let mut needed = |buffer: usize, layer: usize| {
+        let life: &RangeInclusive<usize> = &lives[buffer];
+        lives[buffer] = layer.min(*life.start())..=layer.max(*life.end());
+    };
+    for (index, layer) in layers.iter().enumerate() {
+        needed(layer.operation.output(), index);
+        if let Some(buffer) = layer.operation.input() {
+            needed(buffer, index);
+        }
+    }
+    for head in heads {
+        needed(head.logits.buffer, layers.len());
+    }
+    lives
 }
 
 impl GoogLeNet {
@@ -57,13 +79,14 @@ impl GoogLeNet {
         }
         builder.main_head(&feature);
 
-        let Builder { mut layers, tensors, heads, plan, .. } = builder;
+        let Builder { mut layers, tensors, heads, mut plan, .. } = builder;
         let mut written = vec![false; plan.buffers.len()];
         for layer in layers.iter_mut().rev() {
             if let Some(buffer) = layer.operation.input() {
                 layer.accumulate = std::mem::replace(&mut written[buffer], true);
             }
         }
+        plan.sharing = Sharing::new(&plan.buffers, &lives(plan.buffers.len(), &layers, &heads));
         let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }

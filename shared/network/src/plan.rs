@@ -4,6 +4,8 @@
 
 use kernels::{Map, MapMut, Shape, blocks};
 
+use crate::sharing::Sharing;
+
 /// Index of a buffer in the plan.
 pub(crate) type BufferIndex = usize;
 
@@ -12,6 +14,8 @@ pub(crate) type BufferIndex = usize;
 pub(crate) struct Plan {
     /// f32 values that one image takes in each buffer.
     pub buffers: Vec<usize>,
+    /// Which buffers may lie in the same memory.
+    pub sharing: Sharing,
     /// Values of one image that each max pool puts out; it keeps a byte for each.
     pub switches: Vec<usize>,
 }

@@ -2,7 +2,7 @@
 
 use kernels::AveragePool;
 
-use crate::layers::{Operation, pair};
+use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -22,8 +22,12 @@ impl Operation for AveragePoolLayer {
         Some(self.input.buffer)
     }
 
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
+    }
+
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -33,7 +37,7 @@ impl Operation for AveragePoolLayer {
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
-        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward(
             step.isa,
             step.pool,

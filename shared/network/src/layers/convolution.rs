@@ -5,7 +5,7 @@
 
 use kernels::{Convolution, Isa, Pool, relu_backward_map};
 
-use crate::layers::{Operation, pair};
+use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -24,6 +24,10 @@ impl Operation for ConvolutionLayer {
 
     fn input(&self) -> Option<BufferIndex> {
         Some(self.input.buffer)
+    }
+
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
     }
 
     fn tensor(&self) -> Option<usize> {
@@ -47,7 +51,7 @@ impl Operation for ConvolutionLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -76,7 +80,7 @@ impl Operation for ConvolutionLayer {
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
-        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward_input(
             step.isa,
             step.pool,

@@ -2,7 +2,7 @@
 
 use kernels::{Dense, Isa, Pool, relu_backward};
 
-use crate::layers::{Operation, pair};
+use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Rows};
 
@@ -24,6 +24,10 @@ impl Operation for DenseLayer {
         Some(self.input.buffer)
     }
 
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
+    }
+
     fn tensor(&self) -> Option<usize> {
         Some(self.tensor)
     }
@@ -37,7 +41,7 @@ impl Operation for DenseLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -62,7 +66,7 @@ impl Operation for DenseLayer {
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
         assert!(!accumulate, "nothing else reads a fully connected layer's input");
-        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward_input(
             step.isa,
             step.pool,

@@ -44,6 +44,10 @@ impl Operation for DropoutLayer {
         None
     }
 
+    fn output(&self) -> BufferIndex {
+        self.rows.buffer
+    }
+
     fn forward(&self, step: &Step, memory: &mut Memory) {
         self.apply(step, &mut memory.values[self.rows.buffer]);
     }

@@ -2,7 +2,7 @@
 
 use kernels::LANES;
 
-use crate::layers::{Operation, pair};
+use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature, Rows};
 
@@ -35,8 +35,12 @@ impl Operation for FlattenLayer {
         Some(self.input.buffer)
     }
 
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
+    }
+
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
         let images = input.chunks_exact(self.input.shape(1).len());
         let rows = self.output.of_mut(output, step.batch).chunks_exact_mut(self.output.width);
         for (image, row) in images.zip(rows) {
@@ -48,10 +52,11 @@ impl Operation for FlattenLayer {
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
         assert!(!accumulate, "nothing else reads what is flattened");
-        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         let images = input.chunks_exact_mut(self.input.shape(1).len());
         let rows = self.output.of(output, step.batch).chunks_exact(self.output.width);
         for (image, row) in images.zip(rows) {
+            image.fill(0.0);
             for (value, place) in row.iter().zip(self.places()) {
                 image[place] = *value;
             }

@@ -5,7 +5,7 @@
 
 use kernels::Lrn;
 
-use crate::layers::{Operation, pair};
+use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -27,8 +27,12 @@ impl Operation for LrnLayer {
         Some(self.input.buffer)
     }
 
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
+    }
+
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = pair(&mut memory.values, self.input.buffer, self.output.buffer);
+        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
         BVLC.forward(
             step.isa,
             step.pool,
@@ -40,7 +44,7 @@ impl Operation for LrnLayer {
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
         assert!(!accumulate, "nothing else reads the input of a normalisation");
-        let (output, input) = pair(&mut memory.gradients, self.output.buffer, self.input.buffer);
+        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         BVLC.backward(
             step.isa,
             step.pool,

@@ -51,6 +51,9 @@ pub(crate) trait Operation: Send + Sync {
     /// The buffer whose gradient `backward_input` writes; none where there is no such gradient, or it is in place.
     fn input(&self) -> Option<BufferIndex>;
 
+    /// The buffer that `forward` writes.
+    fn output(&self) -> BufferIndex;
+
     /// Index of the weights in the layout; the bias follows them. None for a layer without parameters.
     fn tensor(&self) -> Option<usize> {
         None
@@ -84,10 +87,4 @@ pub(crate) trait Operation: Send + Sync {
     fn kernel_name(&self, _isa: Isa) -> Option<String> {
         None
     }
-}
-
-/// One buffer to read and another to write.
-fn pair<T>(buffers: &mut [T], read: BufferIndex, write: BufferIndex) -> (&T, &mut T) {
-    let [read, write] = buffers.get_disjoint_mut([read, write]).expect("a layer's input and output differ");
-    (read, write)
 }

@@ -25,6 +25,10 @@ impl Operation for StemLayer {
         None
     }
 
+    fn output(&self) -> BufferIndex {
+        self.output.buffer
+    }
+
     fn tensor(&self) -> Option<usize> {
         Some(self.tensor)
     }
