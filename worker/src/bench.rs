@@ -336,7 +336,8 @@ mod tests {
     use super::*;
 
     fn small() -> (NetworkFlags, BenchOptions) {
-        let flags = NetworkFlags { classes: 10, input_size: 80, width: 0.1, no_aux: false };
+        let variant = crate::describe::NetworkVariant::Table;
+        let flags = NetworkFlags { classes: 10, input_size: 80, width: 0.1, no_aux: false, variant };
         let (steps, seconds) = (Some(2), 0.0);
         (flags, BenchOptions { batch: 2, threads: 1, forward_only: false, isa: None, steps, seconds })
     }

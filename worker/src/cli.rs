@@ -110,6 +110,9 @@ pub struct DescribeFlags {
     /// Print one JSON object: parameters, multiply_adds, layers
     #[arg(long)]
     pub json: bool,
+    /// Print the modules with dimension reduction beside those without (paper, Figure 2)
+    #[arg(long, conflicts_with = "json")]
+    pub modules: bool,
 }
 
 /// Flags of `worker bench`.
@@ -257,7 +260,12 @@ pub fn run(command: Command) -> ExitCode {
     let (what, result) = match command {
         Command::Train(flags) => ("train", run_train(flags)),
         Command::Describe(flags) => {
-            ("describe the network", describe::run(&flags.network, flags.json).map(|()| Exit::Done))
+            let done = if flags.modules {
+                describe::modules(&flags.network)
+            } else {
+                describe::run(&flags.network, flags.json)
+            };
+            ("describe the network", done.map(|()| Exit::Done))
         }
         Command::Bench(flags) => ("bench", run_bench(flags)),
         Command::Fetch(flags) => ("fetch the model", run_fetch(flags)),

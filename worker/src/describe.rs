@@ -1,7 +1,9 @@
 //! `worker describe`: what the network is made of and what one image costs.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use network::{Architecture, Description, GoogLeNet};
+use network::{Architecture, Description, GoogLeNet, Variant};
 
 /// The flags that decide a network where no run does.
 #[derive(Clone, Debug, Args)]
@@ -18,6 +20,20 @@ pub struct NetworkFlags {
     /// Leave out the two auxiliary classifiers
     #[arg(long)]
     pub no_aux: bool,
+    /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension reduction
+    #[arg(long, value_name = "V", value_enum, default_value_t = NetworkVariant::Table)]
+    pub variant: NetworkVariant,
+}
+
+/// The networks that `--variant` names.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum NetworkVariant {
+    /// Table 1 by its filter counts
+    Table,
+    /// Separable stem, 204 filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a
+    Operations,
+    /// Modules of Figure 2a
+    Naive,
 }
 
 impl NetworkFlags {
@@ -28,6 +44,11 @@ impl NetworkFlags {
             input_size: self.input_size,
             width: self.width,
             auxiliary_heads: !self.no_aux,
+            variant: match self.variant {
+                NetworkVariant::Table => Variant::Table,
+                NetworkVariant::Operations => Variant::Operations,
+                NetworkVariant::Naive => Variant::Naive,
+            },
             ..Architecture::paper()
         }
     }
@@ -45,6 +66,73 @@ pub fn run(flags: &NetworkFlags, json: bool) -> anyhow::Result<()> {
         print!("{}", table(&description));
     }
     Ok(())
+}
+
+/// Prints the modules with dimension reduction beside those without (paper, Figure 2b and 2a), each network fed by its own
+/// modules below.
+///
+/// # Errors
+/// Flags that no network can be built from.
+pub fn modules(flags: &NetworkFlags) -> anyhow::Result<()> {
+    print!("{}", compared(flags)?);
+    Ok(())
+}
+
+fn compared(flags: &NetworkFlags) -> anyhow::Result<String> {
+    let describe = |variant| {
+        let architecture = Architecture { variant, auxiliary_heads: false, ..flags.architecture() };
+        Ok::<_, anyhow::Error>(cost_of_modules(&GoogLeNet::new(&architecture)?.describe()))
+    };
+    let (reduced, naive) = (describe(Variant::Table)?, describe(Variant::Naive)?);
+    let mut text = format!(
+        "{:<14} {:>31} {:>31} {:>7}\n{:<14} {:>9} {:>21} {:>9} {:>21} {:>7}\n",
+        "",
+        "with reduction (Figure 2b)",
+        "naive (Figure 2a)",
+        "",
+        "module",
+        "channels",
+        "multiply-adds",
+        "channels",
+        "multiply-adds",
+        "ratio"
+    );
+    for ((name, reduced), (_, naive)) in reduced.iter().zip(&naive) {
+        text += &format!(
+            "{name:<14} {:>9} {:>21} {:>9} {:>21} {:>7.1}\n",
+            reduced.channels,
+            grouped(reduced.multiply_adds),
+            naive.channels,
+            grouped(naive.multiply_adds),
+            naive.multiply_adds as f64 / reduced.multiply_adds as f64
+        );
+    }
+    Ok(text)
+}
+
+/// A module's output channels and multiply-adds.
+#[derive(Default)]
+struct ModuleCost {
+    channels: usize,
+    multiply_adds: u64,
+}
+
+fn cost_of_modules(description: &Description) -> BTreeMap<String, ModuleCost> {
+    let mut modules = BTreeMap::<String, ModuleCost>::new();
+    for layer in &description.layers {
+        if let Some((module, part)) = layer.name.split_once('/').filter(|(m, _)| m.starts_with("inception_"))
+        {
+            let cost = modules.entry(module.to_owned()).or_default();
+            cost.multiply_adds += layer.multiply_adds;
+            // What ends up side by side: the reductions do not, and a pool only where nothing projects it.
+            let ends = !part.ends_with("_reduce") && part != "pool";
+            cost.channels += if ends { layer.output[0] } else { 0 };
+            if part == "pool" && !description.layers.iter().any(|l| l.name == format!("{module}/pool_proj")) {
+                cost.channels += layer.output[0];
+            }
+        }
+    }
+    modules
 }
 
 fn table(description: &Description) -> String {
@@ -93,13 +181,25 @@ mod tests {
 
     #[test]
     fn the_paper_network_has_the_known_size() {
-        let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: false };
+        let variant = NetworkVariant::Table;
+        let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: false, variant };
         let whole = GoogLeNet::new(&flags.architecture()).unwrap().describe();
         assert_eq!((whole.parameters, whole.multiply_adds), (13_378_280, 1_591_044_096));
         let main = NetworkFlags { no_aux: true, ..flags };
         let main = GoogLeNet::new(&main.architecture()).unwrap().describe();
         assert_eq!((main.parameters, main.multiply_adds), (6_998_552, 1_582_671_872));
         assert!(table(&main).lines().last().unwrap().contains("6,998,552"));
+    }
+
+    #[test]
+    fn reductions_are_cheaper_in_every_module_and_more_so_higher_up() {
+        let variant = NetworkVariant::Table;
+        let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: true, variant };
+        let text = compared(&flags).unwrap();
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let found: Vec<String> = row("inception_3a").split_whitespace().map(str::to_owned).collect();
+        assert_eq!(found, ["inception_3a", "256", "128,049,152", "416", "303,464,448", "2.4"]);
+        assert!(row("inception_5b").contains(" 1024 ") && text.lines().count() == 2 + 9, "{text}");
     }
 
     #[test]

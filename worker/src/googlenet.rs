@@ -11,7 +11,7 @@ use dataset::{
 };
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
-use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses};
+use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Variant};
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation};
 
@@ -172,6 +172,11 @@ pub(crate) fn architecture(network: &configuration::Network, classes: usize) -> 
         initialisation: match network.initialisation {
             configuration::Initialisation::Bvlc => Initialisation::Bvlc,
             configuration::Initialisation::He => Initialisation::He,
+        },
+        variant: match network.variant {
+            configuration::Variant::Table => Variant::Table,
+            configuration::Variant::Operations => Variant::Operations,
+            configuration::Variant::Naive => Variant::Naive,
         },
     }
 }

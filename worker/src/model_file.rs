@@ -41,6 +41,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
         ("classes", serde_json::to_string(about.classes).context("write the classes")?),
         ("input_size", network.input_size.to_string()),
         ("width", network.width.to_string()),
+        ("variant", serde_json::to_string(&network.variant).context("write the variant")?),
         ("auxiliary_heads", network.auxiliary_heads.to_string()),
         ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
         ("mean", serde_json::to_string(&dataset::MEAN).context("write the mean")?),
@@ -74,6 +75,9 @@ pub fn describe(model: &Checkpoint, path: &Path) -> anyhow::Result<(RunConfigura
     network.input_size = value(model, path, "input_size")?;
     network.width = value(model, path, "width")?;
     network.auxiliary_heads = false;
+    if model.metadata.contains_key("variant") {
+        network.variant = value(model, path, "variant")?;
+    }
     Ok((configuration, classes))
 }
 

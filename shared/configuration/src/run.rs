@@ -37,6 +37,23 @@ pub struct Network {
     pub initialisation: Initialisation,
     /// Whether dropout (0.4 main, 0.7 auxiliary) is on in training.
     pub dropout: bool,
+    /// Which of the paper's networks; left out, "table".
+    #[serde(default)]
+    pub variant: Variant,
+}
+
+/// Which of the paper's networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// Table 1 by its filter counts, as every public GoogLeNet.
+    #[default]
+    Table,
+    /// The network of Table 1's printed operations: separable stem, 204 filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a.
+    Operations,
+    /// Modules without dimension reduction (Figure 2a).
+    Naive,
 }
 
 /// Initial values of the weights.

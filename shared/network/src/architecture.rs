@@ -17,6 +17,23 @@ pub struct Architecture {
     pub auxiliary_heads: bool,
     /// How the parameters start.
     pub initialisation: Initialisation,
+    /// Which of the paper's networks.
+    #[serde(default)]
+    pub variant: Variant,
+}
+
+/// Which of the paper's networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// Table 1 by its filter counts, as every public GoogLeNet.
+    #[default]
+    Table,
+    /// The network of Table 1's printed operations, 1,500,878,720 at full width: a separable stem of depth multiplier 8, 204
+    /// filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a.
+    Operations,
+    /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 on the whole input, and the pooled input itself.
+    Naive,
 }
 
 /// Initial values of weights and biases. In both, the three classifiers start from a normal distribution with
@@ -83,6 +100,7 @@ impl Architecture {
             width: 1.0,
             auxiliary_heads: true,
             initialisation: Initialisation::Bvlc,
+            variant: Variant::Table,
         }
     }
 
@@ -112,8 +130,11 @@ impl Architecture {
         Ok(())
     }
 
-    /// A channel count of Table 1 under the width multiplier.
+    /// A channel count under the width multiplier; as it is at full width, where 204 may not become 208.
     pub(crate) fn scaled(&self, count: usize) -> usize {
+        if self.width == 1.0 {
+            return count;
+        }
         let eighths = (count as f64 * f64::from(self.width) / 8.0).round() as usize;
         eighths.max(1) * 8
     }

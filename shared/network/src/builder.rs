@@ -5,8 +5,8 @@ use parameters::{Initialiser, Tensor};
 
 use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
 use crate::layers::{
-    AveragePoolLayer, ConvolutionLayer, DenseLayer, DropoutLayer, FlattenLayer, Layer, LrnLayer,
-    MaxPoolLayer, Operation, StemLayer,
+    AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer, Layer,
+    LrnLayer, MaxPoolLayer, Operation, StemLayer,
 };
 use crate::network::Head;
 use crate::plan::{Feature, Plan, Rows};
@@ -46,8 +46,30 @@ impl<'a> Builder<'a> {
         let output_side = kernel.output_size(side);
         let output = self.plan.feature(vec![filters], output_side, output_side);
         let tensor = self.parameters(name, &[filters, COLOURS, 7, 7], Start::Hidden);
-        self.push(name, output.size(), StemLayer { kernel, side, output: output.clone(), tensor });
+        let operation = StemLayer { kernel, side, output: output.clone(), tensor };
+        self.push(name, output.size(), operation);
         output
+    }
+
+    /// The separable conv1 behind Table 1's printed operations: 7x7/2 filters of single colours, eight of each, without
+    /// ReLU, then `filters` filters of 1x1.
+    pub fn separable_stem(&mut self, name: &str, filters: usize) -> Feature {
+        let filters_by_colour = COLOURS * table::STEM_MULTIPLIER;
+        let kernel = Stem {
+            input_channels: COLOURS,
+            output_channels: filters_by_colour,
+            kernel: 7,
+            stride: 2,
+            padding: 3,
+        };
+        let side = self.architecture.input_size;
+        let output_side = kernel.output_size(side);
+        let output = self.plan.feature(vec![filters_by_colour], output_side, output_side);
+        let depthwise = format!("{name}/depthwise");
+        let tensor = self.parameters(&depthwise, &[filters_by_colour, 1, 7, 7], Start::Linear);
+        let operation = DepthwiseStemLayer { kernel, side, output: output.clone(), tensor };
+        self.push(&depthwise, output.size(), operation);
+        self.convolution(&format!("{name}/pointwise"), 1, filters, &output)
     }
 
     /// A convolution of odd `side` into a map of its own.
@@ -72,11 +94,16 @@ impl<'a> Builder<'a> {
         let kernel = MaxPool { kernel: 3, stride, padding };
         let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
         let output = self.plan.feature(input.segments.clone(), height, width);
+        self.max_pool_into(name, kernel, input, &output);
+        output
+    }
+
+    /// A max pool into a map that is there already.
+    fn max_pool_into(&mut self, name: &str, kernel: MaxPool, input: &Feature, output: &Feature) {
         let switches = self.plan.switches.len();
-        self.plan.switches.push(output.shape(1).len());
+        self.plan.switches.push(output.values(1));
         let operation = MaxPoolLayer { kernel, input: input.clone(), output: output.clone(), switches };
         self.push(name, output.size(), operation);
-        output
     }
 
     /// Local response normalisation.
@@ -99,6 +126,21 @@ impl<'a> Builder<'a> {
         self.convolution_into(&named("5x5"), 5, &reduced, &output.segment(2));
         let pooled = self.max_pool(&named("pool"), 1, 1, input);
         self.convolution_into(&named("pool_proj"), 1, &pooled, &output.segment(3));
+        output
+    }
+
+    /// An Inception module without dimension reduction (paper, Figure 2a): the three convolutions and the pool see the whole
+    /// input, and the pool's output is as deep as the input.
+    pub fn naive_inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
+        let [one, _, three, _, five, _] = filters.map(|count| self.architecture.scaled(count));
+        let segments = [&[one, three, five], &input.segments[..]].concat();
+        let output = self.plan.feature(segments, input.height, input.width);
+        let named = |part: &str| format!("{name}/{part}");
+        self.convolution_into(&named("1x1"), 1, input, &output.segment(0));
+        self.convolution_into(&named("3x3"), 3, input, &output.segment(1));
+        self.convolution_into(&named("5x5"), 5, input, &output.segment(2));
+        let kernel = MaxPool { kernel: 3, stride: 1, padding: 1 };
+        self.max_pool_into(&named("pool"), kernel, input, &output.segments_from(3));
         output
     }
 
@@ -168,6 +210,7 @@ impl<'a> Builder<'a> {
         let uniform = |variance: f64| Initialiser::Uniform { bound: (3.0 * variance).sqrt() as f32 };
         let (weights, bias) = match (start, self.architecture.initialisation) {
             (Start::Classifier, _) => (Initialiser::Normal { deviation: 1.0 / 1024.0 }, 0.0),
+            (Start::Linear, _) => (uniform(1.0 / fan_in), 0.0),
             (Start::Hidden, Initialisation::Bvlc) => (uniform(1.0 / fan_in), 0.2),
             (Start::Hidden, Initialisation::He) => (uniform(2.0 / fan_in), 0.0),
         };
@@ -206,5 +249,7 @@ impl<'a> Builder<'a> {
 #[derive(Clone, Copy)]
 enum Start {
     Hidden,
+    /// No ReLU follows.
+    Linear,
     Classifier,
 }

@@ -19,7 +19,7 @@ mod plan;
 mod sharing;
 mod table;
 
-pub use architecture::{Architecture, ArchitectureError, Initialisation};
+pub use architecture::{Architecture, ArchitectureError, Initialisation, Variant};
 pub use engine::{Engine, LayerTime};
 pub use loss::Losses;
 pub use network::{Description, GoogLeNet, LayerDescription};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use parameters::Layout;
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Architecture, ArchitectureError};
+use crate::architecture::{Architecture, ArchitectureError, Variant};
 use crate::builder::Builder;
 use crate::layers::Layer;
 use crate::plan::{Plan, Rows};
@@ -62,7 +62,10 @@ impl GoogLeNet {
         architecture.validate()?;
         let mut builder = Builder::new(architecture);
         let scaled = |count| architecture.scaled(count);
-        let feature = builder.stem("conv1/7x7_s2", scaled(table::STEM));
+        let feature = match architecture.variant {
+            Variant::Operations => builder.separable_stem("conv1/7x7_s2", scaled(table::STEM)),
+            Variant::Table | Variant::Naive => builder.stem("conv1/7x7_s2", scaled(table::STEM)),
+        };
         let feature = builder.max_pool("pool1/3x3_s2", 2, 0, &feature);
         let feature = builder.lrn("pool1/norm1", &feature);
         let feature = builder.convolution("conv2/3x3_reduce", 1, scaled(table::SECOND[0]), &feature);
@@ -70,7 +73,11 @@ impl GoogLeNet {
         let feature = builder.lrn("conv2/norm2", &feature);
         let mut feature = builder.max_pool("pool2/3x3_s2", 2, 0, &feature);
         for module in &table::MODULES {
-            feature = builder.inception(module.name, module.filters, &feature);
+            feature = match architecture.variant {
+                Variant::Table => builder.inception(module.name, module.filters, &feature),
+                Variant::Operations => builder.inception(module.name, module.counted(), &feature),
+                Variant::Naive => builder.naive_inception(module.name, module.filters, &feature),
+            };
             match module.then {
                 Then::Pool(name) => feature = builder.max_pool(name, 2, 0, &feature),
                 Then::Head(name) if architecture.auxiliary_heads => builder.auxiliary_head(name, &feature),
@@ -192,6 +199,40 @@ mod tests {
             let layer = whole.layers.iter().find(|layer| layer.name == name).unwrap();
             assert_eq!(layer.output, output, "{name}");
         }
+    }
+
+    /// The sum behind the paper's 1.5 billion, and three of its rows: 34M, 73M and 54M.
+    #[test]
+    fn the_printed_operations_are_those_of_the_separable_stem() {
+        let printed =
+            Architecture { auxiliary_heads: false, variant: Variant::Operations, ..Architecture::paper() };
+        let printed = GoogLeNet::new(&printed).unwrap().describe();
+        assert_eq!(printed.multiply_adds, 1_500_878_720);
+        let of = |part: &str| {
+            let layers = printed.layers.iter().filter(|layer| layer.name.starts_with(part));
+            layers.map(|layer| layer.multiply_adds).sum::<u64>()
+        };
+        assert_eq!(
+            (of("conv1"), of("inception_4a") / 100_000, of("inception_5a") / 100_000),
+            (34_019_328, 729, 542)
+        );
+        let output = printed.layers.iter().find(|layer| layer.name == "inception_4b/pool").unwrap().output;
+        assert_eq!(output, [508, 14, 14]);
+    }
+
+    /// Figure 2's argument: without the reductions the pooled inputs pile up, and a few stages later nobody can pay.
+    #[test]
+    fn naive_modules_grow_from_stage_to_stage() {
+        let naive = Architecture { auxiliary_heads: false, variant: Variant::Naive, ..Architecture::paper() };
+        let naive = GoogLeNet::new(&naive).unwrap().describe();
+        let output = |name: &str| naive.layers.iter().find(|layer| layer.name == name).unwrap().output;
+        // 192 in: 64 + 128 + 32 + 192, then 128 + 192 + 96 + 416.
+        assert_eq!(output("inception_3b/pool"), [416, 28, 28]);
+        assert_eq!(output("pool3/3x3_s2"), [832, 14, 14]);
+        let found = naive.layers.iter().filter(|layer| layer.name.starts_with("inception_3a"));
+        // 28 x 28 x 192 x (64 + 9 x 128 + 25 x 32).
+        assert_eq!(found.map(|layer| layer.multiply_adds).sum::<u64>(), 303_464_448);
+        assert!(naive.multiply_adds > 4 * 1_582_671_872, "{}", naive.multiply_adds);
     }
 
     #[test]

@@ -59,8 +59,13 @@ impl Feature {
 
     /// The segment as a feature of its own in the same buffer.
     pub fn segment(&self, segment: usize) -> Feature {
+        Feature { segments: vec![self.segments[segment]], ..self.segments_from(segment) }
+    }
+
+    /// The segments from one on as a feature of its own in the same buffer.
+    pub fn segments_from(&self, segment: usize) -> Feature {
         let before: usize = self.segments[..segment].iter().map(|&channels| blocks(channels)).sum();
-        Feature { first: self.first + before, segments: vec![self.segments[segment]], ..self.clone() }
+        Feature { first: self.first + before, segments: self.segments[segment..].to_vec(), ..self.clone() }
     }
 
     /// Channels, height, width.
@@ -71,6 +76,11 @@ impl Feature {
     /// The whole buffer's shape for a minibatch.
     pub fn shape(&self, batch: usize) -> Shape {
         Shape { batch, blocks: self.buffer_blocks, height: self.height, width: self.width }
+    }
+
+    /// Values of the feature itself for a minibatch, without the rest of its buffer.
+    pub fn values(&self, batch: usize) -> usize {
+        Shape { blocks: self.count(), ..self.shape(batch) }.len()
     }
 
     fn count(&self) -> usize {

@@ -2,6 +2,8 @@
 
 /// Filters of the 7x7/2 stem.
 pub(crate) const STEM: usize = 64;
+/// Filters that the separable stem's first part makes of each colour.
+pub(crate) const STEM_MULTIPLIER: usize = 8;
 /// Filters of the second convolution: 1x1 reduction, then 3x3.
 pub(crate) const SECOND: [usize; 2] = [64, 192];
 /// Filters of an auxiliary head's 1x1 convolution, and units of its hidden layer.
@@ -41,3 +43,16 @@ pub(crate) const MODULES: [Module; 9] = [
     Module { name: "inception_5a", filters: [256, 160, 320, 32, 128, 128], then: Then::Nothing },
     Module { name: "inception_5b", filters: [384, 192, 384, 48, 128, 128], then: Then::Nothing },
 ];
+
+impl Module {
+    /// The filters behind Table 1's printed operations: those of 4a and 5a differ from the printed counts.
+    pub fn counted(&self) -> [usize; 6] {
+        let mut filters = self.filters;
+        match self.name {
+            "inception_4a" => filters[2] = 204,
+            "inception_5a" => filters[3] = 48,
+            _ => {}
+        }
+        filters
+    }
+}

@@ -16,6 +16,7 @@ fn network() -> Arc<GoogLeNet> {
         width: 0.1,
         auxiliary_heads: true,
         initialisation: Initialisation::He,
+        ..Architecture::paper()
     };
     Arc::new(GoogLeNet::new(&architecture).unwrap())
 }

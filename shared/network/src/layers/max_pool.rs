@@ -36,7 +36,7 @@ impl Operation for MaxPoolLayer {
             step.pool,
             self.input.map(input, step.batch),
             self.output.map_mut(output, step.batch),
-            &mut memory.switches[self.switches][..self.output.shape(step.batch).len()],
+            &mut memory.switches[self.switches][..self.output.values(step.batch)],
         );
     }
 
@@ -46,7 +46,7 @@ impl Operation for MaxPoolLayer {
             step.isa,
             step.pool,
             self.output.map(output, step.batch),
-            &memory.switches[self.switches][..self.output.shape(step.batch).len()],
+            &memory.switches[self.switches][..self.output.values(step.batch)],
             accumulate,
             self.input.map_mut(input, step.batch),
         );

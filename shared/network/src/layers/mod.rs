@@ -8,6 +8,7 @@
 mod average_pool;
 mod convolution;
 mod dense;
+mod depthwise_stem;
 mod dropout;
 mod flatten;
 mod lrn;
@@ -17,6 +18,7 @@ mod stem;
 pub(crate) use average_pool::AveragePoolLayer;
 pub(crate) use convolution::ConvolutionLayer;
 pub(crate) use dense::DenseLayer;
+pub(crate) use depthwise_stem::DepthwiseStemLayer;
 pub(crate) use dropout::DropoutLayer;
 pub(crate) use flatten::FlattenLayer;
 pub(crate) use lrn::LrnLayer;

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test that includes this module uses a part of it")]
 
 use ndarray::Array4;
-use network::{Architecture, GoogLeNet, Initialisation};
+use network::{Architecture, GoogLeNet};
 use serde::Deserialize;
 
 const PROJECTIONS: usize = 64;
@@ -168,7 +168,7 @@ impl TenSteps {
             input_size: 128,
             width: 0.25,
             auxiliary_heads: true,
-            initialisation: Initialisation::Bvlc,
+            ..Architecture::paper()
         }
     }
 
