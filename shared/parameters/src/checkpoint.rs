@@ -25,10 +25,15 @@ impl Checkpoint {
     /// Reads a safetensors file of f32 tensors.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let bytes = fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+        Checkpoint::parse(&bytes, path)
+    }
+
+    /// The same of the file's bytes; `path` is for the message.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
         let malformed =
             |reason: String| CheckpointError::Malformed { path: path.into(), bytes: bytes.len(), reason };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| malformed(e.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             if view.dtype() != Dtype::F32 {

@@ -1,0 +1,238 @@
+//! Caffe models: a NetParameter with the weights of every layer, as `caffe train` writes it.
+//!
+//! A file has its layers in one of two messages: V1LayerParameter until 2014, LayerParameter since. Both say name, type
+//! and blobs; other fields and layers without blobs are passed over. Blob 0 of a layer is its weights, blob 1 its bias.
+//! Weights are for correlation, as here, and a fully connected layer sees channels before rows, as here too. Two things
+//! differ: older blobs have exactly four dimensions (a bias is 1 x 1 x 1 x O, fully connected weights are 1 x 1 x O x I),
+//! and Caffe's images are blue, green, red where ours are red, green, blue; so the first layer's inputs change places.
+//!
+//! Field numbers: src/caffe/proto/caffe.proto of BVLC/caffe.
+
+use ndarray::{ArrayD, Axis, IxDyn};
+use parameters::checkpoint::Checkpoint;
+
+use crate::wire::{Reader, Value, WireError};
+
+/// Messages and their fields.
+mod field {
+    pub const NET_V1_LAYER: u64 = 2;
+    pub const NET_LAYER: u64 = 100;
+    pub const BLOB_DATA: u64 = 5;
+    pub const BLOB_SHAPE: u64 = 7;
+    /// num, channels, height, width.
+    pub const BLOB_EXTENTS: std::ops::RangeInclusive<u64> = 1..=4;
+    pub const SHAPE_DIM: u64 = 1;
+}
+
+/// Where the two layer messages have what is read of them.
+struct LayerFields {
+    name: u64,
+    kind: u64,
+    blobs: u64,
+}
+
+const V1_LAYER: LayerFields = LayerFields { name: 4, kind: 5, blobs: 6 };
+const LAYER: LayerFields = LayerFields { name: 1, kind: 2, blobs: 7 };
+
+/// V1LayerParameter.LayerType.
+const V1_CONVOLUTION: u64 = 4;
+const V1_INNER_PRODUCT: u64 = 14;
+
+/// What can be wrong with a Caffe model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaffeError {
+    /// Not a protocol buffer, or a part of one.
+    #[error("not a whole protocol buffer, {0}")]
+    Wire(#[from] WireError),
+    /// A protocol buffer of something else.
+    #[error("no layer with weights is in it")]
+    NoLayers,
+    /// A layer whose parameters mean something that is not known here.
+    #[error(
+        "layer {layer} is of type {found} and has {blobs} blobs; expected convolutions and inner products, each with \
+         weights and a bias"
+    )]
+    Layer {
+        /// Name of the layer.
+        layer: String,
+        /// Its type.
+        found: String,
+        /// Its number of blobs.
+        blobs: usize,
+    },
+    /// Two layers of one name.
+    #[error("two layers are named {layer}")]
+    Twice {
+        /// The name.
+        layer: String,
+    },
+    /// A blob that contradicts itself or its layer.
+    #[error("layer {layer}, blob {blob}: {what}")]
+    Blob {
+        /// Name of the layer.
+        layer: String,
+        /// 0: weights, 1: bias.
+        blob: usize,
+        /// Expected and found.
+        what: String,
+    },
+}
+
+/// Reads the weights of a Caffe model: tensors `LAYER/weights` and `LAYER/bias`, convolutions as O x I x H x W, fully
+/// connected layers as O x I, for red, green, blue.
+///
+/// # Errors
+/// Bytes that are no such model, or only a part of one.
+pub fn parse(bytes: &[u8]) -> Result<Checkpoint, CaffeError> {
+    let mut net = Reader::new(bytes);
+    let mut checkpoint = Checkpoint::default();
+    let mut first = true;
+    while let Some((number, value)) = net.field()? {
+        let layer = match (number, value) {
+            (field::NET_V1_LAYER, Value::Bytes(message)) => Layer::read(message, &V1_LAYER)?,
+            (field::NET_LAYER, Value::Bytes(message)) => Layer::read(message, &LAYER)?,
+            _ => continue,
+        };
+        if layer.blobs.is_empty() {
+            continue;
+        }
+        let name = layer.name.clone();
+        let (mut weights, bias) = layer.tensors()?;
+        if std::mem::take(&mut first) && weights.ndim() == 4 && weights.shape()[1] == 3 {
+            weights.invert_axis(Axis(1));
+            weights = weights.as_standard_layout().into_owned();
+        }
+        if checkpoint.tensors.insert(format!("{name}/weights"), weights).is_some() {
+            return Err(CaffeError::Twice { layer: name });
+        }
+        checkpoint.tensors.insert(format!("{name}/bias"), bias);
+    }
+    if checkpoint.tensors.is_empty() { Err(CaffeError::NoLayers) } else { Ok(checkpoint) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LayerKind {
+    Convolution,
+    InnerProduct,
+}
+
+struct Layer {
+    name: String,
+    kind: Option<LayerKind>,
+    /// The type as the file says it.
+    said: String,
+    blobs: Vec<Blob>,
+}
+
+impl Layer {
+    fn read(mut message: Reader, fields: &LayerFields) -> Result<Layer, WireError> {
+        let mut layer = Layer { name: String::new(), kind: None, said: "nothing".into(), blobs: Vec::new() };
+        while let Some((number, value)) = message.field()? {
+            match value {
+                Value::Bytes(text) if number == fields.name => layer.name = text.text()?.into(),
+                Value::Bytes(text) if number == fields.kind => {
+                    layer.said = text.text()?.into();
+                    layer.kind = match layer.said.as_str() {
+                        "Convolution" => Some(LayerKind::Convolution),
+                        "InnerProduct" => Some(LayerKind::InnerProduct),
+                        _ => None,
+                    };
+                }
+                Value::Varint(kind) if number == fields.kind => {
+                    layer.said = kind.to_string();
+                    layer.kind = match kind {
+                        V1_CONVOLUTION => Some(LayerKind::Convolution),
+                        V1_INNER_PRODUCT => Some(LayerKind::InnerProduct),
+                        _ => None,
+                    };
+                }
+                Value::Bytes(blob) if number == fields.blobs => layer.blobs.push(Blob::read(blob)?),
+                _ => {}
+            }
+        }
+        Ok(layer)
+    }
+
+    /// Weights and bias in the shapes that they have here.
+    fn tensors(self) -> Result<(ArrayD<f32>, ArrayD<f32>), CaffeError> {
+        let Layer { name, kind, said, blobs } = self;
+        let count = blobs.len();
+        let (Some(kind), Ok([weights, bias])) = (kind, <[Blob; 2]>::try_from(blobs)) else {
+            return Err(CaffeError::Layer { layer: name, found: said, blobs: count });
+        };
+        let wrong = |blob: usize, what: String| CaffeError::Blob { layer: name.clone(), blob, what };
+        let dimensions = if kind == LayerKind::Convolution { 4 } else { 2 };
+        let weights = weights.into_array(dimensions).map_err(|what| wrong(0, what))?;
+        let bias = bias.into_array(1).map_err(|what| wrong(1, what))?;
+        if bias.len() != weights.shape()[0] {
+            let (found, outputs) = (bias.len(), weights.shape()[0]);
+            return Err(wrong(1, format!("expected a value for each of {outputs} outputs, found {found}")));
+        }
+        Ok((weights, bias))
+    }
+}
+
+struct Blob {
+    shape: Vec<u64>,
+    data: Vec<f32>,
+}
+
+impl Blob {
+    fn read(mut message: Reader) -> Result<Blob, WireError> {
+        let (mut legacy, mut shape, mut data) = ([1; 4], None, Vec::new());
+        while let Some((number, value)) = message.field()? {
+            match (number, value) {
+                (field::BLOB_DATA, Value::Fixed32(bytes)) => data.push(f32::from_le_bytes(bytes)),
+                (field::BLOB_DATA, Value::Bytes(packed)) => {
+                    let (values, rest) = packed.bytes().as_chunks::<4>();
+                    if !rest.is_empty() {
+                        return Err(packed.error("packed floats do not fill a multiple of 4 bytes"));
+                    }
+                    data.extend(values.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+                }
+                (field::BLOB_SHAPE, Value::Bytes(message)) => shape = Some(read_shape(message)?),
+                (number, Value::Varint(extent)) if field::BLOB_EXTENTS.contains(&number) => {
+                    legacy[number as usize - 1] = extent;
+                }
+                _ => {}
+            }
+        }
+        Ok(Blob { shape: shape.unwrap_or_else(|| legacy.into()), data })
+    }
+
+    /// The values in an array of so many dimensions: leading extents of 1 are what older blobs are filled up with.
+    fn into_array(self, dimensions: usize) -> Result<ArrayD<f32>, String> {
+        let Blob { shape, data } = self;
+        let fill = shape.len().saturating_sub(dimensions);
+        let (filled, kept) = shape.split_at(fill);
+        if kept.len() != dimensions || filled.iter().any(|&extent| extent != 1) {
+            return Err(format!("expected {dimensions} dimensions, found shape {shape:?}"));
+        }
+        let kept: Option<Vec<usize>> = kept.iter().map(|&extent| extent.try_into().ok()).collect();
+        let values =
+            kept.as_ref().and_then(|kept| kept.iter().try_fold(1usize, |all, &n| all.checked_mul(n)));
+        match kept {
+            Some(kept) if values == Some(data.len()) => {
+                Ok(ArrayD::from_shape_vec(IxDyn(&kept), data).expect("as many values as the shape says"))
+            }
+            _ => Err(format!("its shape is {shape:?}, which {} values do not fill", data.len())),
+        }
+    }
+}
+
+/// The extents of a BlobShape, packed or not.
+fn read_shape(mut message: Reader) -> Result<Vec<u64>, WireError> {
+    let mut shape = Vec::new();
+    while let Some((number, value)) = message.field()? {
+        match (number, value) {
+            (field::SHAPE_DIM, Value::Varint(extent)) => shape.push(extent),
+            (field::SHAPE_DIM, Value::Bytes(mut packed)) => {
+                while !packed.bytes().is_empty() {
+                    shape.push(packed.varint()?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(shape)
+}

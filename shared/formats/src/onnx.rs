@@ -1,0 +1,189 @@
+//! ONNX: a network as a graph of operators with its tensors inside, for runtimes that know nothing of this program.
+//!
+//! Operator set 17 (IR version 8). A [`Graph`] grows layer by layer; every layer is named, and so is its output. What
+//! GoogLeNet needs maps onto ONNX without loss: pools round up (`ceil_mode`), LRN divides alpha by the size as Caffe
+//! does, and dropout, which does nothing outside of training, is left out.
+//!
+//! Field numbers: onnx/onnx.proto of onnx/onnx.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use ndarray::ArrayViewD;
+use parameters::durable;
+
+use crate::wire::Message;
+
+/// Version of the operator set.
+pub const OPERATOR_SET: i64 = 17;
+/// Version of the file format that goes with it.
+const IR_VERSION: i64 = 8;
+/// Name of the graph's input: N x 3 x S x S.
+pub const INPUT: &str = "images";
+/// Name of the graph's output: N x classes.
+pub const OUTPUT: &str = "probabilities";
+/// Symbol of the extent that is free.
+const BATCH: &str = "N";
+
+/// TensorProto.DataType.FLOAT.
+const FLOAT: i64 = 1;
+/// AttributeProto.AttributeType.
+const ATTRIBUTE_FLOAT: i64 = 1;
+const ATTRIBUTE_INTEGER: i64 = 2;
+const ATTRIBUTE_INTEGERS: i64 = 7;
+
+/// The value of an operator's attribute.
+enum Attribute {
+    Float(f32),
+    Integer(i64),
+    Integers(Vec<i64>),
+}
+
+/// A network that is being written down. Layers are given in forward order, by the names of their inputs.
+pub struct Graph {
+    message: Message,
+    side: usize,
+}
+
+impl Graph {
+    /// An empty graph for images of `side` x `side` pixels.
+    pub fn new(name: &str, side: usize) -> Graph {
+        let mut message = Message::default();
+        message.bytes(2, name);
+        Graph { message, side }
+    }
+
+    /// A tensor of parameters.
+    pub fn tensor(&mut self, name: &str, values: ArrayViewD<f32>) {
+        let mut tensor = Message::default();
+        for &extent in values.shape() {
+            tensor.integer(1, extent as i64);
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        tensor.integer(2, FLOAT).bytes(8, name).bytes(9, bytes);
+        self.message.message(5, &tensor);
+    }
+
+    /// A convolution with bias and ReLU; its tensors are `NAME/weights` and `NAME/bias`.
+    pub fn convolution(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
+        let linear = format!("{name}/linear");
+        let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
+        self.node("Conv", &linear, &inputs, window(kernel, stride, padding));
+        self.node("Relu", name, &[&linear], vec![]);
+    }
+
+    /// A max pool whose number of windows is rounded up.
+    pub fn max_pool(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
+        let mut attributes = window(kernel, stride, padding);
+        attributes.push(("ceil_mode", Attribute::Integer(1)));
+        self.node("MaxPool", name, &[input], attributes);
+    }
+
+    /// The mean of every channel.
+    pub fn global_average(&mut self, name: &str, input: &str) {
+        self.node("GlobalAveragePool", name, &[input], vec![]);
+    }
+
+    /// Local response normalisation over `size` channels.
+    pub fn lrn(&mut self, name: &str, input: &str, size: usize, [alpha, beta, k]: [f32; 3]) {
+        let attributes = vec![
+            ("size", Attribute::Integer(size as i64)),
+            ("alpha", Attribute::Float(alpha)),
+            ("beta", Attribute::Float(beta)),
+            ("bias", Attribute::Float(k)),
+        ];
+        self.node("LRN", name, &[input], attributes);
+    }
+
+    /// Maps side by side.
+    pub fn concat(&mut self, name: &str, inputs: &[&str]) {
+        self.node("Concat", name, inputs, vec![("axis", Attribute::Integer(1))]);
+    }
+
+    /// Maps to rows.
+    pub fn flatten(&mut self, name: &str, input: &str) {
+        self.node("Flatten", name, &[input], vec![("axis", Attribute::Integer(1))]);
+    }
+
+    /// A fully connected layer; its tensors are `NAME/weights` (O x I) and `NAME/bias`.
+    pub fn dense(&mut self, name: &str, input: &str) {
+        let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
+        self.node("Gemm", name, &inputs, vec![("transB", Attribute::Integer(1))]);
+    }
+
+    /// The end: `logits` of so many `classes` become the probabilities that the graph puts out.
+    pub fn softmax(&mut self, logits: &str, classes: usize) {
+        self.node("Softmax", OUTPUT, &[logits], vec![("axis", Attribute::Integer(1))]);
+        let images = value(INPUT, &[3, self.side, self.side]);
+        self.message.message(11, &images).message(12, &value(OUTPUT, &[classes]));
+    }
+
+    /// Writes the model with its metadata, whole or not at all.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(self, path: &Path, metadata: &BTreeMap<String, String>) -> io::Result<()> {
+        let mut operators = Message::default();
+        operators.bytes(1, "").integer(2, OPERATOR_SET);
+        let mut model = Message::default();
+        model.integer(1, IR_VERSION).bytes(2, "downpour").message(7, &self.message).message(8, &operators);
+        for (key, value) in metadata {
+            let mut entry = Message::default();
+            entry.bytes(1, key).bytes(2, value);
+            model.message(14, &entry);
+        }
+        durable::write(path, &model.into_bytes())
+    }
+
+    /// An operator with one output, which has its name.
+    fn node(&mut self, operator: &str, name: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>) {
+        let mut node = Message::default();
+        for input in inputs {
+            node.bytes(1, input);
+        }
+        node.bytes(2, name).bytes(3, name).bytes(4, operator);
+        for (name, value) in attributes {
+            let mut attribute = Message::default();
+            attribute.bytes(1, name);
+            match value {
+                Attribute::Float(value) => attribute.float(2, value).integer(20, ATTRIBUTE_FLOAT),
+                Attribute::Integer(value) => attribute.integer(3, value).integer(20, ATTRIBUTE_INTEGER),
+                Attribute::Integers(values) => {
+                    values.into_iter().for_each(|value| {
+                        attribute.integer(8, value);
+                    });
+                    attribute.integer(20, ATTRIBUTE_INTEGERS)
+                }
+            };
+            node.message(5, &attribute);
+        }
+        self.message.message(1, &node);
+    }
+}
+
+/// The attributes of a square window: the same padding on every side.
+fn window(kernel: usize, stride: usize, padding: usize) -> Vec<(&'static str, Attribute)> {
+    let all = |value: usize, times| Attribute::Integers(vec![value as i64; times]);
+    vec![("kernel_shape", all(kernel, 2)), ("strides", all(stride, 2)), ("pads", all(padding, 4))]
+}
+
+/// An input or output of floats: the batch, then `extents`.
+fn value(name: &str, extents: &[usize]) -> Message {
+    let mut shape = Message::default();
+    let mut dimension = Message::default();
+    dimension.bytes(2, BATCH);
+    shape.message(1, &dimension);
+    for &extent in extents {
+        let mut dimension = Message::default();
+        dimension.integer(1, extent as i64);
+        shape.message(1, &dimension);
+    }
+    let mut tensor = Message::default();
+    let mut kind = Message::default();
+    let mut value = Message::default();
+    tensor.integer(1, FLOAT).message(2, &shape);
+    kind.message(1, &tensor);
+    value.bytes(1, name).message(2, &kind);
+    value
+}
