@@ -23,7 +23,7 @@ pub(super) enum Direction {
 /// Canonical weights as a matrix of blocks of channels: a pass goes from the rows to the columns.
 pub(super) struct Sides<'a> {
     pub(super) kernel: usize,
-    pub(super) direction: Direction,
+    direction: Direction,
     pub(super) rows: Vec<Channels>,
     pub(super) columns: Vec<Channels>,
     inputs: usize,
@@ -41,15 +41,20 @@ impl<'a> Sides<'a> {
         Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.inputs(), weights }
     }
 
-    /// The taps of a pair of channels, which lie side by side; backward they are read from the last to the first.
+    /// One row's weights of a tap for a block of columns; lanes without a channel are zero. Backward the kernel is turned.
     #[inline(always)]
-    pub(super) fn taps(&self, row: usize, column: usize) -> &'a [f32] {
-        let (o, i) = match self.direction {
-            Direction::Forward => (column, row),
-            Direction::Backward => (row, column),
-        };
+    pub(super) fn lanes(&self, row: usize, columns: Channels, tap: usize) -> [f32; LANES] {
         let taps = self.kernel * self.kernel;
-        &self.weights[(o * self.inputs + i) * taps..][..taps]
+        let (first, next, tap) = match self.direction {
+            Direction::Forward => (columns.first * self.inputs + row, self.inputs, tap),
+            Direction::Backward => (row * self.inputs + columns.first, 1, taps - 1 - tap),
+        };
+        let from = &self.weights[first * taps + tap..];
+        let mut lanes = [0.0; LANES];
+        for (lane, value) in lanes.iter_mut().enumerate().take(columns.count) {
+            *value = from[lane * next * taps];
+        }
+        lanes
     }
 }
 
@@ -84,7 +89,7 @@ pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
 
 /// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
 pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
-    let Sides { direction, rows, columns, .. } = sides;
+    let Sides { rows, columns, .. } = sides;
     let taps = sides.kernel * sides.kernel;
     let panels = columns.len().div_ceil(panel_width(isa));
     let packed = Disjoint::new(packed);
@@ -95,26 +100,13 @@ pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32])
         let start = (panel.start * rows.len() + row_block * panel.len()) * taps * LANES * LANES;
         // SAFETY: each task has its own panel and row block.
         let target = unsafe { packed.part(start, taps * LANES * line) };
-        target.fill(0.0);
-        for (j, column_block) in columns[panel].iter().enumerate() {
-            let mut place = |row: usize, column: usize| {
-                let taps_of_pair = sides.taps(rows[row_block].first + row, column_block.first + column);
-                for (tap, weight) in taps_of_pair.iter().enumerate() {
-                    let tap = if *direction == Direction::Forward { tap } else { taps - 1 - tap };
-                    target[(tap * LANES + row) * line + j * LANES + column] = *weight;
-                }
-            };
-            // The innermost loop walks along the source.
-            let Channels { count: row_count, .. } = rows[row_block];
-            match direction {
-                Direction::Forward => {
-                    for column in 0..column_block.count {
-                        (0..row_count).for_each(|row| place(row, column));
-                    }
-                }
-                Direction::Backward => {
-                    for row in 0..row_count {
-                        (0..column_block.count).for_each(|column| place(row, column));
+        for (tap, target) in target.chunks_exact_mut(LANES * line).enumerate() {
+            for (row, target) in target.chunks_exact_mut(line).enumerate() {
+                for (columns, target) in columns[panel.clone()].iter().zip(target.chunks_exact_mut(LANES)) {
+                    if row < rows[row_block].count {
+                        target.copy_from_slice(&sides.lanes(rows[row_block].first + row, *columns, tap));
+                    } else {
+                        target.fill(0.0);
                     }
                 }
             }

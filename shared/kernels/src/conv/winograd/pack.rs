@@ -1,8 +1,7 @@
 //! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, where rows and columns are the inputs and
 //! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
 
-use super::super::Channels;
-use super::super::pack::{Direction, Sides, panel_width, part};
+use super::super::pack::{Sides, panel_width, part};
 use super::by_kernel;
 use super::transform::{POINTS, SIDE, Weights, square};
 use crate::disjoint::Disjoint;
@@ -52,26 +51,17 @@ fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
     let start = |point: usize| {
         (POINTS * panel.start * rows + (point * rows + row_block) * panel.len()) * LANES * LANES
     };
-    let whole = |channels: &Channels| channels.count == LANES;
-    if !whole(&sides.rows[row_block]) || !sides.columns[panel.clone()].iter().all(whole) {
+    if sides.rows[row_block].count < LANES {
         for point in 0..POINTS {
             // SAFETY: each task has its own panel and row block.
             unsafe { packed.part(start(point), LANES * line) }.fill(0.0);
         }
     }
-    let mut taps = [[[0.0; LANES]; R]; R];
     for (j, columns) in sides.columns[panel.clone()].iter().enumerate() {
         for row in 0..sides.rows[row_block].count {
-            let channels = columns.first..columns.first + columns.count;
-            for (lane, column) in channels.enumerate() {
-                let pair = sides.taps(sides.rows[row_block].first + row, column);
-                for (tap, weight) in pair.iter().enumerate() {
-                    let tap = if sides.direction == Direction::Forward { tap } else { R * R - 1 - tap };
-                    taps[tap / R][tap % R][lane] = *weight;
-                }
-            }
-            for lines in taps.iter_mut().flatten() {
-                lines[columns.count..].fill(0.0);
+            let mut taps = [[[0.0; LANES]; R]; R];
+            for (tap, lanes) in taps.iter_mut().flatten().enumerate() {
+                *lanes = sides.lanes(sides.rows[row_block].first + row, *columns, tap);
             }
             square::<_, Weights, R, SIDE>(
                 simd,
