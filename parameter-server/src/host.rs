@@ -89,7 +89,7 @@ impl Shards for ShardHost {
 
     fn push(&self, push: BlockPush) -> PushReply {
         match self.shard(push.shard) {
-            Ok(mut shard) => shard.push(&push),
+            Ok(mut shard) => shard.push(push),
             Err(refusal) => PushReply { block: push.block, outcome: Err(refusal), staleness: 0 },
         }
     }

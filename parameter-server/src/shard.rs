@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::{Isa, Update, all_finite, momentum_update};
+use kernels::{Isa, State, Update, all_finite, momentum_update_ahead};
 use parameters::{Block, Layout, assign};
 use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
 
@@ -126,9 +126,10 @@ impl Shard {
     }
 
     /// Applies one gradient block, unless its identity was applied before or it is unusable, and answers with the block
-    /// to compute the next gradient from.
-    pub fn push(&mut self, push: &BlockPush) -> PushReply {
+    /// to compute the next gradient from, in the gradient's own memory.
+    pub fn push(&mut self, push: BlockPush) -> PushReply {
         self.status.bytes_in += 4 * push.gradient.len() as u64;
+        let block = push.block;
         let (outcome, staleness) = match self.apply(push) {
             Ok((block, staleness)) => {
                 self.status.bytes_out += 4 * block.values.len() as u64;
@@ -140,10 +141,10 @@ impl Shard {
                 (Err(refusal), 0)
             }
         };
-        PushReply { block: push.block, outcome, staleness }
+        PushReply { block, outcome, staleness }
     }
 
-    fn apply(&mut self, push: &BlockPush) -> Result<(BlockValues, u64), Refusal> {
+    fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
         let block = held.owned(number, push.block)?.clone();
@@ -175,7 +176,7 @@ impl Shard {
         let state = held.blocks.get_mut(&push.block).expect("an owned block has a state");
         if state.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest) {
             self.status.repeated += 1;
-            return Ok((state.values(push.block, generation, 0.0), 0));
+            return Ok((state.values(push.block, generation), 0));
         }
         // A version from before a restore may be ahead of the block: then nothing came in between.
         let staleness = state.counter.saturating_sub(push.version.counter);
@@ -187,14 +188,10 @@ impl Shard {
             decay: (held.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
             average_step: average::step(&held.plan, state.counter) as f32,
         };
-        momentum_update(
-            isa,
-            &update,
-            &push.gradient,
-            &mut state.parameters,
-            &mut state.velocity,
-            &mut state.average,
-        );
+        let BlockState { parameters, velocity, average, .. } = state;
+        let block = State { weights: parameters, velocity, average };
+        let ahead = update.rate * carried(held.plan.momentum, staleness);
+        momentum_update_ahead(isa, &update, ahead, &mut push.gradient, block);
         state.counter += 1;
         state.samples = samples;
         state.applied.insert(push.member.incarnation, push.step);
@@ -203,8 +200,8 @@ impl Shard {
         self.status.staleness_max = self.status.staleness_max.max(staleness);
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
-        let ahead = update.rate * carried(held.plan.momentum, staleness);
-        Ok((state.values(push.block, generation, ahead), staleness))
+        let version = Version { generation, counter: state.counter };
+        Ok((BlockValues { block: push.block, version, values: push.gradient }, staleness))
     }
 
     /// Reads one block. The first fetch of an average that names a new evaluation freezes the whole shard's average,
@@ -215,7 +212,7 @@ impl Shard {
         held.owned(number, block)?;
         let state = &held.blocks[&block];
         let values = match kind {
-            Kind::Parameters => state.values(block, generation, 0.0),
+            Kind::Parameters => state.values(block, generation),
             Kind::Average { evaluation: 0 } => {
                 let version = Version { generation, counter: state.counter };
                 BlockValues { block, version, values: state.average.clone() }
@@ -303,15 +300,10 @@ impl BlockState {
         }
     }
 
-    /// The parameters as they travel, carried on by `ahead` times the velocity.
-    fn values(&self, block: u32, generation: u64, ahead: f32) -> BlockValues {
+    /// The parameters as they travel.
+    fn values(&self, block: u32, generation: u64) -> BlockValues {
         let version = Version { generation, counter: self.counter };
-        let values = if ahead == 0.0 {
-            self.parameters.clone()
-        } else {
-            self.parameters.iter().zip(&self.velocity).map(|(w, v)| w - ahead * v).collect()
-        };
-        BlockValues { block, version, values }
+        BlockValues { block, version, values: self.parameters.clone() }
     }
 }
 
@@ -360,7 +352,7 @@ mod tests {
     }
 
     fn refusal(shard: &mut Shard, push: &BlockPush) -> String {
-        shard.push(push).outcome.unwrap_err().to_string()
+        shard.push(push.clone()).outcome.unwrap_err().to_string()
     }
 
     #[test]
@@ -375,7 +367,7 @@ mod tests {
             for t in 0..12u64 {
                 let g = gradient(values, t);
                 let version = Version { generation: 1, counter: t };
-                let updated = shard.push(&push(1, t, block, version, g.clone())).outcome.unwrap();
+                let updated = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
                 assert_eq!(updated.version, Version { generation: 1, counter: t + 1 });
                 assert_eq!(updated.values, parameters(&mut shard, block));
                 let before = 32 * t;
@@ -402,18 +394,18 @@ mod tests {
     fn a_repeated_push_is_acknowledged_and_not_applied() {
         let mut shard = adopted();
         let first = push(4, 10, 3, Version::default(), gradient(300, 0));
-        let updated = shard.push(&first).outcome.unwrap();
+        let updated = shard.push(first.clone()).outcome.unwrap();
         let after = parameters(&mut shard, 3);
         let older = push(4, 9, 3, Version::default(), gradient(300, 1));
         for repeated in [&first, &older] {
-            assert_eq!(shard.push(repeated).outcome, Ok(updated.clone()));
+            assert_eq!(shard.push(repeated.clone()).outcome, Ok(updated.clone()));
         }
         assert_eq!(parameters(&mut shard, 3), after);
         assert_eq!((shard.status().updates, shard.status().repeated), (1, 2));
         // Another block, another incarnation and a later step are other pushes.
-        shard.push(&push(4, 10, 2, Version::default(), gradient(300, 0))).outcome.unwrap();
-        shard.push(&push(5, 10, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
-        shard.push(&push(4, 11, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(push(4, 10, 2, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(push(5, 10, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(push(4, 11, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
         assert_eq!(shard.status().updates, 4);
     }
 
@@ -422,7 +414,7 @@ mod tests {
         let mut shard = adopted();
         let fetched = shard.fetch(3, Kind::Parameters).unwrap().version;
         let mut staleness =
-            |incarnation, version| shard.push(&push(incarnation, 0, 3, version, gradient(300, 0))).staleness;
+            |incarnation, version| shard.push(push(incarnation, 0, 3, version, gradient(300, 0))).staleness;
         assert_eq!([staleness(1, fetched), staleness(2, fetched), staleness(3, fetched)], [0, 1, 2]);
         let ahead = Version { generation: 0, counter: 99 };
         assert_eq!(staleness(4, ahead), 0);
@@ -439,7 +431,7 @@ mod tests {
             let g = gradient(300, 0);
             let next = g.iter().map(|g| if staleness == 0 { *g } else { 0.1 * g }).collect();
             let answer =
-                shard.push(&push(1 + staleness, 0, 2, Version::default(), next)).outcome.unwrap().values;
+                shard.push(push(1 + staleness, 0, 2, Version::default(), next)).outcome.unwrap().values;
             let after = parameters(&mut shard, 2);
             for i in 0..300 {
                 let moved = 2.0 * 0.01 * g[i] / (1 + staleness) as f32; // a bias has rate multiplier 2
@@ -486,7 +478,7 @@ mod tests {
         assert_eq!(parameters(&mut shard, 3), before);
         assert_eq!((shard.status().refused, shard.status().updates), (5, 0));
         // A refused push was not applied: its repetition with usable values is.
-        shard.push(&good).outcome.unwrap();
+        shard.push(good).outcome.unwrap();
         assert_eq!(shard.status().updates, 1);
     }
 
@@ -495,7 +487,7 @@ mod tests {
         let mut shards: Vec<Shard> = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
         let early = push(1, 0, 0, Version::default(), Vec::new());
         let text = "shard 0: no layout adopted yet; a joining worker brings it";
-        assert_eq!(shards[0].push(&early).outcome, Err(Refusal::NotReady(text.into())));
+        assert_eq!(shards[0].push(early).outcome, Err(Refusal::NotReady(text.into())));
         for shard in &mut shards {
             shard.adopt(layout(), plan()).unwrap();
         }
@@ -531,7 +523,7 @@ mod tests {
     #[test]
     fn an_evaluation_sees_the_average_of_one_moment() {
         let mut shard = adopted();
-        shard.push(&push(1, 0, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+        shard.push(push(1, 0, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
         let average = |shard: &mut Shard, evaluation, block| {
             let fetched = shard.fetch(block, Kind::Average { evaluation }).unwrap();
             (fetched.version.counter, fetched.values)
@@ -539,11 +531,11 @@ mod tests {
         // The first fetch names block 2, and freezes block 3 as well.
         average(&mut shard, 1, 2);
         let (_, at_one) = average(&mut shard, 0, 3);
-        shard.push(&push(1, 1, 3, Version::default(), gradient(300, 1))).outcome.unwrap();
+        shard.push(push(1, 1, 3, Version::default(), gradient(300, 1))).outcome.unwrap();
         let (_, at_two) = average(&mut shard, 2, 3);
         assert_ne!(at_one, at_two);
         assert_eq!(average(&mut shard, 1, 3), (1, at_one));
-        shard.push(&push(1, 2, 3, Version::default(), gradient(300, 2))).outcome.unwrap();
+        shard.push(push(1, 2, 3, Version::default(), gradient(300, 2))).outcome.unwrap();
         assert_eq!(average(&mut shard, 2, 3), (2, at_two));
     }
 }

@@ -191,7 +191,7 @@ mod tests {
         shard.adopt(layout(), plan()).unwrap();
         let gradient: Vec<f32> = (0..300).map(|i| (i as f32).cos()).collect();
         for step in 0..3 {
-            shard.push(&push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
+            shard.push(push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }
         let saved = shard.saved().unwrap();
         let hash_then = write(home.path(), 1, saved.clone()).unwrap();
@@ -207,11 +207,11 @@ mod tests {
             (version, &shard.fetch(3, Kind::Parameters).unwrap().values)
         );
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
-        assert_eq!(restored.push(&repeated).outcome, Ok(fetched));
+        assert_eq!(restored.push(repeated).outcome, Ok(fetched));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
         // Both go on alike: velocity, average, counters and samples are there.
         for shard in [&mut shard, &mut restored] {
-            shard.push(&push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
+            shard.push(push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }
         assert_eq!(restored.saved().unwrap().blocks, shard.saved().unwrap().blocks);
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use kernels::peak::fma_peak;
-use kernels::{Buffer, Isa, Pool, Update, momentum_update};
+use kernels::{Buffer, Isa, Pool, State, Update, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
 use serde::Serialize;
@@ -248,7 +248,7 @@ impl Bench {
         self.pool.run(blocks.len(), |index| {
             let mut block = blocks[index].lock().expect("each block is taken once");
             let (gradient, weights, velocity, average) = &mut *block;
-            momentum_update(self.isa, &update, gradient, weights, velocity, average);
+            momentum_update(self.isa, &update, gradient, State { weights, velocity, average });
         });
     }
 }

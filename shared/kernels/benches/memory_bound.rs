@@ -3,8 +3,8 @@
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
-    AveragePool, Buffer, Dense, Isa, Lrn, Map, MapMut, MaxPool, Pool, Shape, Update, blocks, cross_entropy,
-    dropout, from_bf16, momentum_update, to_bf16,
+    AveragePool, Buffer, Dense, Isa, Lrn, Map, MapMut, MaxPool, Pool, Shape, State, Update, blocks,
+    cross_entropy, dropout, from_bf16, momentum_update_ahead, peak::triad, to_bf16,
 };
 use std::time::Duration;
 
@@ -93,11 +93,13 @@ fn memory_bound(criterion: &mut Criterion) {
     });
 
     const VALUES: usize = 4 << 20;
-    let (gradient, mut w) = (filled(VALUES), filled(VALUES));
+    let (mut gradient, mut w) = (filled(VALUES), filled(VALUES));
     let (mut v, mut average) = (filled(VALUES), filled(VALUES));
     let update = Update { rate: 0.01, momentum: 0.9, decay: 2e-4, average_step: 1e-4 };
-    measure(&mut group, "momentum update, one thread", 28 * VALUES, || {
-        momentum_update(isa, &update, &gradient, &mut w, &mut v, &mut average);
+    measure(&mut group, "triad, one thread", 12 * VALUES, || triad(isa, 0.5, &gradient, &w, &mut v));
+    measure(&mut group, "momentum update ahead, one thread", 32 * VALUES, || {
+        let state = State { weights: &mut w, velocity: &mut v, average: &mut average };
+        momentum_update_ahead(isa, &update, 0.01, &mut gradient, state);
     });
     let mut narrow = vec![half::bf16::ZERO; VALUES];
     measure(&mut group, "to bf16, one thread", 6 * VALUES, || to_bf16(isa, &gradient, &mut narrow));

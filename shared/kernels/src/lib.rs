@@ -40,4 +40,4 @@ pub use map::{LANES, Map, MapMut, Shape, blocks};
 pub use pool::{Pool, PoolError};
 pub use pooling::{AveragePool, MaxPool};
 pub use softmax::{cross_entropy, softmax};
-pub use update::{Update, momentum_update};
+pub use update::{State, Update, momentum_update, momentum_update_ahead};

@@ -1,8 +1,9 @@
-//! The fastest that the machine can multiply and add: what the kernels are measured against.
+//! The fastest that the machine can multiply and add, and the plainest loop over memory: what the kernels are measured
+//! against.
 
 use crate::isa::Isa;
 use crate::pool::Pool;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Loop, Simd, dispatch};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -23,6 +24,31 @@ pub fn fma_peak(isa: Isa, pool: &Pool) -> f64 {
         operations as f64 / start.elapsed().as_secs_f64() / 1e9
     };
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// `a = b + factor * c`, the triad of McCalpin's STREAM: two arrays read and one written, 12 bytes for each value.
+pub fn triad(isa: Isa, factor: f32, b: &[f32], c: &[f32], a: &mut [f32]) {
+    let lengths = [b.len(), c.len()];
+    assert!(lengths == [a.len(); 2], "triad: expected slices of {} values, found {lengths:?}", a.len());
+    dispatch(isa, Triad { factor, b, c, a });
+}
+
+struct Triad<'a> {
+    factor: f32,
+    b: &'a [f32],
+    c: &'a [f32],
+    a: &'a mut [f32],
+}
+
+impl Loop for Triad<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((a, b), c) in self.a.iter_mut().zip(self.b).zip(self.c) {
+            *a = b + self.factor * c;
+        }
+    }
 }
 
 struct Chains;
@@ -60,6 +86,15 @@ impl Kernel for Chains {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_triad_is_its_formula() {
+        for isa in Isa::available() {
+            let mut a = [0.0; 37];
+            triad(isa, 0.5, &[3.0; 37], &[4.0; 37], &mut a);
+            assert!(a == [5.0; 37], "{}: {a:?}", isa.name());
+        }
+    }
 
     #[test]
     fn every_instruction_set_has_a_peak() {

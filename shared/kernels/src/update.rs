@@ -17,31 +17,53 @@ pub struct Update {
     pub average_step: f32,
 }
 
+/// The state of one block, slices of one length.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// The weights.
+    pub weights: &'a mut [f32],
+    /// Their velocity.
+    pub velocity: &'a mut [f32],
+    /// Their running average.
+    pub average: &'a mut [f32],
+}
+
 /// For each value, in this order: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`,
 /// `a += average_step * (w - a)`.
-pub fn momentum_update(
-    isa: Isa,
-    update: &Update,
-    gradient: &[f32],
-    weights: &mut [f32],
-    velocity: &mut [f32],
-    average: &mut [f32],
-) {
-    let lengths = [weights.len(), velocity.len(), average.len()];
-    assert!(
-        lengths == [gradient.len(); 3],
-        "update: expected weights, velocity and average of {} values, found {lengths:?}",
-        gradient.len()
-    );
-    dispatch(isa, Step { update: *update, gradient, weights, velocity, average });
+pub fn momentum_update(isa: Isa, update: &Update, gradient: &[f32], state: State) {
+    state.check(gradient.len());
+    dispatch(isa, Step { update: *update, gradient, state });
+}
+
+/// The same; where the gradient was is then `w - ahead * v`, the weights as momentum alone would carry them on.
+pub fn momentum_update_ahead(isa: Isa, update: &Update, ahead: f32, gradient: &mut [f32], state: State) {
+    state.check(gradient.len());
+    dispatch(isa, StepAhead { update: *update, ahead, gradient, state });
+}
+
+impl State<'_> {
+    fn check(&self, expected: usize) {
+        let lengths = [self.weights.len(), self.velocity.len(), self.average.len()];
+        assert!(
+            lengths == [expected; 3],
+            "update: expected weights, velocity and average of {expected} values, found {lengths:?}"
+        );
+    }
+}
+
+impl Update {
+    #[inline(always)]
+    fn step(&self, g: f32, w: &mut f32, v: &mut f32, a: &mut f32) {
+        *v = self.momentum * *v + (g + self.decay * *w);
+        *w -= self.rate * *v;
+        *a += self.average_step * (*w - *a);
+    }
 }
 
 struct Step<'a> {
     update: Update,
     gradient: &'a [f32],
-    weights: &'a mut [f32],
-    velocity: &'a mut [f32],
-    average: &'a mut [f32],
+    state: State<'a>,
 }
 
 impl Loop for Step<'_> {
@@ -49,12 +71,29 @@ impl Loop for Step<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Update { rate, momentum, decay, average_step } = self.update;
-        let state = self.weights.iter_mut().zip(self.velocity).zip(self.average);
-        for (((w, v), a), g) in state.zip(self.gradient) {
-            *v = momentum * *v + (g + decay * *w);
-            *w -= rate * *v;
-            *a += average_step * (*w - *a);
+        let State { weights, velocity, average } = self.state;
+        for (((w, v), a), g) in weights.iter_mut().zip(velocity).zip(average).zip(self.gradient) {
+            self.update.step(*g, w, v, a);
+        }
+    }
+}
+
+struct StepAhead<'a> {
+    update: Update,
+    ahead: f32,
+    gradient: &'a mut [f32],
+    state: State<'a>,
+}
+
+impl Loop for StepAhead<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let State { weights, velocity, average } = self.state;
+        for (((w, v), a), g) in weights.iter_mut().zip(velocity).zip(average).zip(self.gradient) {
+            self.update.step(*g, w, v, a);
+            *g = *w - self.ahead * *v;
         }
     }
 }
@@ -70,33 +109,42 @@ mod tests {
         fn a_step_is_that_of_the_formula(
             len in prop_oneof![0..70usize, Just(1000usize)],
             rate in 0f32..1.0, momentum in 0f32..1.0, decay in 0f32..0.1, average_step in 0f32..=1.0,
+            ahead in 0f32..10.0,
             seed: u32,
         ) {
             let update = Update { rate, momentum, decay, average_step };
             let start = [0, 1, 2, 3].map(|array| random(len, u64::from(seed) << 2 | array));
-            let mut expected: [Vec<f32>; 3] = Default::default();
+            let mut expected: [Vec<f32>; 4] = Default::default();
             let [gradient, weights, velocity, average] = &start;
             for (((g, w), v), a) in gradient.iter().zip(weights).zip(velocity).zip(average) {
                 let [g, w, v, a] = [*g, *w, *v, *a].map(f64::from);
                 let v = f64::from(momentum) * v + g + f64::from(decay) * w;
                 let w = w - f64::from(rate) * v;
                 let a = a + f64::from(average_step) * (w - a);
-                for (expected, value) in expected.iter_mut().zip([w, v, a]) {
+                for (expected, value) in expected.iter_mut().zip([w, v, a, w - f64::from(ahead) * v]) {
                     expected.push(value as f32);
                 }
             }
             for isa in all_isas() {
-                let mut state = [1, 2, 3].map(|array: usize| {
-                    let mut guarded = Guarded::new(len, 0.0);
-                    guarded.values().copy_from_slice(&start[array]);
-                    guarded
-                });
-                let [w, v, a] = &mut state;
-                momentum_update(isa, &update, &start[0], w.values(), v.values(), a.values());
-                for (state, expected) in state.iter_mut().zip(&expected) {
-                    let name = format!("update of {len}, {}", isa.name());
-                    state.check(&name);
-                    assert_close(&name, state.values(), expected, 1e-6, 1.0);
+                for carry in [false, true] {
+                    let mut arrays = [1, 2, 3, 0].map(|array: usize| {
+                        let mut guarded = Guarded::new(len, 0.0);
+                        guarded.values().copy_from_slice(&start[array]);
+                        guarded
+                    });
+                    let [w, v, a, g] = &mut arrays;
+                    let state = State { weights: w.values(), velocity: v.values(), average: a.values() };
+                    if carry {
+                        momentum_update_ahead(isa, &update, ahead, g.values(), state);
+                    } else {
+                        momentum_update(isa, &update, g.values(), state);
+                    }
+                    let written = if carry { 4 } else { 3 };
+                    for (array, expected) in arrays.iter_mut().zip(&expected).take(written) {
+                        let name = format!("update of {len}, {}", isa.name());
+                        array.check(&name);
+                        assert_close(&name, array.values(), expected, 1e-5, 1.0);
+                    }
                 }
             }
         }
@@ -119,7 +167,9 @@ mod tests {
                 let mut average = vec![1.0; len];
                 for (gradient, w, v, a) in steps {
                     let gradient = vec![gradient; len];
-                    momentum_update(isa, &update, &gradient, &mut weights, &mut velocity, &mut average);
+                    let state =
+                        State { weights: &mut weights, velocity: &mut velocity, average: &mut average };
+                    momentum_update(isa, &update, &gradient, state);
                     for (found, expected) in [(&weights, w), (&velocity, v), (&average, a)] {
                         for &found in found {
                             assert!(

@@ -7,7 +7,7 @@ mod golden;
 use std::sync::Arc;
 
 use golden::TenSteps;
-use kernels::{Isa, Pool, Update, momentum_update};
+use kernels::{Isa, Pool, State, Update, momentum_update};
 use network::{Engine, GoogLeNet};
 
 #[test]
@@ -35,14 +35,12 @@ fn ten_steps_follow_torch() {
                 let decay = TenSteps::DECAY * tensor.decay_multiplier;
                 let update =
                     Update { rate: TenSteps::RATE, momentum: TenSteps::MOMENTUM, decay, average_step: 0.0 };
-                momentum_update(
-                    isa,
-                    &update,
-                    &gradients[range.clone()],
-                    &mut weights[range.clone()],
-                    &mut velocity[range.clone()],
-                    &mut average[range],
-                );
+                let state = State {
+                    weights: &mut weights[range.clone()],
+                    velocity: &mut velocity[range.clone()],
+                    average: &mut average[range.clone()],
+                };
+                momentum_update(isa, &update, &gradients[range], state);
             }
         }
         let farthest = golden.farthest(&network, &weights);
