@@ -136,6 +136,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 /// Serves; the error, if any, is one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
     logs::start(&flags.log);
+    kernels::memory::keep_freed();
     match try_run(flags) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -284,6 +284,7 @@ pub fn run(command: Command) -> ExitCode {
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     configuration::logs::start(&flags.log);
+    kernels::memory::keep_freed();
     let options = TrainOptions {
         coordinator: flags.coordinator,
         data: flags.data.map_or(Data::embedded(), Data::Folder),

@@ -25,8 +25,8 @@ pub mod replica;
 mod report;
 mod samples;
 mod scores;
-mod stop;
-mod store;
+pub mod stop;
+pub mod store;
 mod train;
 pub mod workload;
 

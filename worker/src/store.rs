@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
+use kernels::{Isa, all_finite};
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Kind, Member, Patience, Plan, PushReply, Refusal, ShardClient,
@@ -191,10 +192,11 @@ impl Store {
         streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
     ) -> Result<(), Stop> {
         let Step { member, step, samples } = step;
+        let isa = Isa::detect();
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
         while let Some((block, gradient)) = gradients.recv().await {
-            let usable = gradient.iter().all(|value| value.is_finite());
+            let usable = all_finite(isa, &gradient);
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += gradient.len() * wire_bytes(self.wire);
@@ -266,7 +268,7 @@ impl Exchange {
 fn joined(mut blocks: Vec<BlockValues>) -> Vec<f32> {
     match &mut blocks[..] {
         [only] => std::mem::take(&mut only.values),
-        several => several.iter().flat_map(|block| &block.values).copied().collect(),
+        several => several.iter().map(|block| &block.values[..]).collect::<Vec<_>>().concat(),
     }
 }
 

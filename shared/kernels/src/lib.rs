@@ -18,6 +18,7 @@ pub mod elementwise;
 mod isa;
 pub mod lrn;
 pub mod map;
+pub mod memory;
 pub mod peak;
 mod planes;
 mod pool;

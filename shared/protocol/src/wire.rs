@@ -48,10 +48,8 @@ pub(crate) fn decode(
     }
     Ok(match wire {
         Wire::F32 => {
-            let mut values = vec![0.0; bytes.len() / 4];
-            bytemuck::cast_slice_mut(&mut values).copy_from_slice(bytes);
-            swap_on_big_endian(&mut values);
-            values
+            let value = |four: &[u8]| f32::from_le_bytes(four.try_into().expect("four bytes"));
+            bytes.chunks_exact(4).map(value).collect()
         }
         Wire::Bf16 => {
             bytes.chunks_exact(2).map(|pair| bf16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()

@@ -1,0 +1,245 @@
+//! What the parameter server costs, beside what the machine can do at best, in alternating pairs:
+//!
+//! - the update of the whole model by a shard, beside STREAM's triad, in bytes that must at least be moved a second;
+//! - the whole model fetched, and a whole gradient exchanged for the updated model, beside plain TCP moving the same bytes.
+//!
+//! `cargo bench --package worker --bench exchange`
+
+use std::{
+    hint::black_box,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use kernels::{Buffer, Isa, peak::triad};
+use network::{Architecture, GoogLeNet};
+use parameter_server::{Shard, ShardHost};
+use parameters::Layout;
+use protocol::{BlockPush, Kind, Member, Patience, Plan, ShardClient, Version, Way, Wire};
+use tokio::{runtime::Runtime, sync::mpsc};
+use worker::store::{Step, Store};
+
+const PAIRS: usize = 9;
+const MEMBER: Member = Member { worker: 1, incarnation: 1 };
+/// Bytes of one call of plain TCP.
+const CHUNK: usize = 1 << 20;
+
+fn main() {
+    kernels::memory::keep_freed();
+    let isa = Isa::detect();
+    let network = GoogLeNet::new(&Architecture::paper()).expect("the paper's network");
+    let layout = Arc::new(network.layout().clone());
+    println!(
+        "{} values in {} blocks, {}; medians of {PAIRS} pairs",
+        layout.len(),
+        layout.blocks().len(),
+        isa.name()
+    );
+    update(isa, &layout);
+    let (runtime, mut store, mut plain) = connect(isa, layout.clone());
+    fetch(&runtime, store.first(), &mut plain, &layout);
+    exchange(&runtime, &mut store, &mut plain, &layout);
+}
+
+/// Reads gradient, weights, velocity and average, writes the last three and the reply: 32 bytes a value.
+fn update(isa: Isa, layout: &Layout) {
+    let mut shard = Shard::empty(0, 1, 1, isa);
+    shard.adopt(layout.clone(), plan()).expect("an empty shard adopts");
+    let mut gradients: Vec<Vec<f32>> =
+        layout.blocks().iter().map(|block| vec![1e-4; block.range.len()]).collect();
+    let mut step = 0;
+    let update = || {
+        step += 1;
+        for (block, place) in layout.blocks().iter().zip(&mut gradients) {
+            let (index, version) = (block.index, Version { generation: 1, counter: step });
+            let gradient = std::mem::take(place);
+            let push =
+                BlockPush { shard: 0, member: MEMBER, step, block: index, version, samples: 16, gradient };
+            // The reply is as good a gradient as any.
+            *place = shard.push(push).outcome.expect("a sound push").values;
+        }
+    };
+    let [b, c] = [1.0, 2.0].map(|value| filled(layout.len(), value));
+    let mut a = filled(layout.len(), 0.0);
+    let triad = || triad(isa, 0.5, &b, &c, black_box(&mut a));
+    let rate = |bytes: usize| (bytes * layout.len()) as f64 / 1e9;
+    compare("update beside the triad", ("update", rate(32), update), ("triad", rate(12), triad));
+}
+
+fn filled(len: usize, value: f32) -> Buffer {
+    let mut buffer = Buffer::zeroed(len);
+    buffer.fill(value);
+    buffer
+}
+
+fn fetch(runtime: &Runtime, client: &ShardClient, plain: &mut Plain, layout: &Layout) {
+    let gigabytes = (4 * layout.len()) as f64 / 1e9;
+    let mut model = filled(layout.len(), 0.0);
+    let ours = || {
+        let (values, mut received) = mpsc::channel(8);
+        let blocks = (0..layout.blocks().len() as u32).collect();
+        let fetching = client.fetch(Wire::F32, 0, blocks, Kind::Parameters, values);
+        let taking = async {
+            while let Some(block) = received.recv().await {
+                model[layout.blocks()[block.block as usize].range.clone()].copy_from_slice(&block.values);
+            }
+        };
+        runtime.block_on(async { tokio::join!(fetching, taking) }).0.expect("a fetch");
+    };
+    let theirs = || plain.fetch();
+    compare("fetch beside plain TCP", ("fetch", gigabytes, ours), ("TCP", gigabytes, theirs));
+}
+
+fn exchange(runtime: &Runtime, store: &mut Store, plain: &mut Plain, layout: &Layout) {
+    let gigabytes = (8 * layout.len()) as f64 / 1e9;
+    let (gradient, mut model) = (filled(layout.len(), 1e-4), filled(layout.len(), 0.0));
+    let mut step = 0;
+    let ours = || {
+        step += 1;
+        let (blocks, gradients) = mpsc::unbounded_channel();
+        let exchange =
+            store.exchange(Step { member: MEMBER, step, samples: 16 }, gradients, |tensor, values| {
+                model[layout.range(tensor)].copy_from_slice(&values)
+            });
+        let exchanged = thread::scope(|scope| {
+            // As backward does it, from the top.
+            scope.spawn(|| {
+                for block in layout.blocks().iter().rev() {
+                    let _ = blocks.send((block.index, gradient[block.range.clone()].to_vec()));
+                }
+                drop(blocks);
+            });
+            runtime.block_on(exchange).expect("an exchange")
+        });
+        assert_eq!(exchanged.applied as usize, layout.blocks().len());
+    };
+    let theirs = || {
+        plain.push();
+        plain.fetch();
+    };
+    compare(
+        "gradient out, updated model back, beside plain TCP there and back",
+        ("exchange", gigabytes, ours),
+        ("TCP", gigabytes, theirs),
+    );
+}
+
+/// Times two things in turn, each after one run that is not counted.
+fn compare(what: &str, ours: (&str, f64, impl FnMut()), theirs: (&str, f64, impl FnMut())) {
+    let seconds = |run: &mut dyn FnMut()| {
+        let begun = Instant::now();
+        run();
+        begun.elapsed().as_secs_f64()
+    };
+    let (mut our, mut their) = (ours.2, theirs.2);
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    for pair in 0..=PAIRS {
+        let rate = ours.1 / seconds(&mut our);
+        let beside = theirs.1 / seconds(&mut their);
+        if pair > 0 {
+            for (rates, rate) in rates.iter_mut().zip([rate, beside, rate / beside]) {
+                rates.push(rate);
+            }
+        }
+    }
+    let [our, their, ratio] = rates.map(|mut rates| {
+        rates.sort_unstable_by(f64::total_cmp);
+        rates[PAIRS / 2]
+    });
+    println!("{what}: {} {our:.2} GB/s, {} {their:.2} GB/s, ratio {ratio:.2}", ours.0, theirs.0);
+}
+
+fn plan() -> Plan {
+    Plan {
+        seed: 1,
+        learning_rate: 1e-4,
+        stair_factor: 1.0,
+        stair_samples: 1000,
+        ramp_samples: 0,
+        momentum: 0.9,
+        weight_decay: 2e-4,
+        average_decay: 0.9999,
+        total_samples: 1_000_000,
+    }
+}
+
+/// A server of one shard on threads of its own, a worker's connection to it, and plain TCP beside them.
+fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address").to_string();
+    thread::spawn(move || {
+        let host = ShardHost::new(0, vec![Shard::empty(0, 1, 1, isa)], "nowhere".into());
+        Runtime::new().expect("a runtime").block_on(async {
+            listener.set_nonblocking(true).expect("a listener for tokio");
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
+            protocol::serve(listener, None, Some(Arc::new(host)), std::future::pending())
+                .await
+                .expect("it serves");
+        });
+    });
+    let runtime = Runtime::new().expect("a runtime");
+    let values = layout.len();
+    let store = runtime.block_on(async {
+        let way = Way::from(Patience::default());
+        let store = Store::connect(&[address], layout, Wire::F32, &way).await.expect("connected");
+        store.adopt(&plan(), way.patience).await.expect("adopted");
+        store
+    });
+    (runtime, store, Plain::connect(4 * values))
+}
+
+/// The same bytes over TCP and nothing else.
+struct Plain {
+    stream: TcpStream,
+    memory: Vec<u8>,
+}
+
+const FETCH: u8 = 1;
+const PUSH: u8 = 2;
+
+impl Plain {
+    fn connect(bytes: usize) -> Plain {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the client");
+            stream.set_nodelay(true).expect("a socket");
+            let mut memory = vec![1; bytes];
+            let mut call = [0];
+            while stream.read_exact(&mut call).is_ok() {
+                match call[0] {
+                    FETCH => send(&mut stream, &memory),
+                    _ => {
+                        receive(&mut stream, &mut memory);
+                        stream.write_all(&call).expect("an acknowledgement");
+                    }
+                }
+            }
+        });
+        let stream = TcpStream::connect(address).expect("the server");
+        stream.set_nodelay(true).expect("a socket");
+        Plain { stream, memory: vec![1; bytes] }
+    }
+
+    fn fetch(&mut self) {
+        self.stream.write_all(&[FETCH]).expect("a request");
+        receive(&mut self.stream, &mut self.memory);
+    }
+
+    fn push(&mut self) {
+        self.stream.write_all(&[PUSH]).expect("a request");
+        send(&mut self.stream, &self.memory);
+        self.stream.read_exact(&mut [0]).expect("an acknowledgement");
+    }
+}
+
+fn send(stream: &mut TcpStream, bytes: &[u8]) {
+    bytes.chunks(CHUNK).for_each(|chunk| stream.write_all(chunk).expect("sent"));
+}
+
+fn receive(stream: &mut TcpStream, bytes: &mut [u8]) {
+    bytes.chunks_mut(CHUNK).for_each(|chunk| stream.read_exact(chunk).expect("received"));
+}
