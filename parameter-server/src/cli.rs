@@ -83,6 +83,10 @@ pub struct Flags {
     /// Seconds between snapshots: what a crash costs at most (the first process's matter)
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
     pub snapshot_interval: u16,
+    /// Seconds that a worker may be silent before its samples go to others; it reports at least every 2 (the first
+    /// process's matter)
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
+    pub lease_time: u16,
     /// Removes the snapshots found there and starts anew
     #[arg(long)]
     pub fresh: bool,
@@ -173,6 +177,7 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         isa,
         way: Patience::default().into(),
         timing: Timing {
+            lease: Duration::from_secs(flags.lease_time.into()),
             snapshots: Duration::from_secs(flags.snapshot_interval.into()),
             ..Timing::default()
         },
