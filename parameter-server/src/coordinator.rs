@@ -34,6 +34,8 @@ const MOST_REFUSED: u64 = 20;
 const MOST_UNREADABLE: f64 = 0.05;
 /// Pause of a worker for which there is nothing to do now.
 const PAUSE_MILLISECONDS: u64 = 200;
+/// Pause of a lone worker that a snapshot keeps from working.
+const SNAPSHOT_PAUSE_MILLISECONDS: u64 = 20;
 
 /// What a coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -94,6 +96,8 @@ struct State {
     lines: Vec<Line>,
     /// The newest snapshot.
     snapshot: Option<u64>,
+    /// Whether a snapshot is due or being taken.
+    settling: bool,
     ending: Option<Ending>,
     /// Whether members may be told of the completion: once it is in a snapshot.
     announced: bool,
@@ -126,6 +130,7 @@ impl Coordinator {
             latest: None,
             lines: Vec::new(),
             snapshot: None,
+            settling: false,
             ending: None,
             announced: false,
         };
@@ -212,6 +217,20 @@ impl Coordinator {
             finished: state.ending == Some(Ending::Completed),
             addresses: state.processes.addresses().map(str::to_string).collect(),
         })
+    }
+
+    /// Prepares a snapshot; whether it may be taken now. A lone worker gets no more leases, and once it has handed in
+    /// those that it has, no push is under way: what is kept then is one moment of the run, from which it goes on bit by
+    /// bit. Several workers are not waited for.
+    pub fn settle(&self) -> bool {
+        let mut state = self.state();
+        state.settling = true;
+        state.members.len() > 1 || state.run.as_ref().is_none_or(|run| run.leases.out() == 0)
+    }
+
+    /// The snapshot is taken or given up: the leases go on.
+    pub fn go_on(&self) {
+        self.state().settling = false;
     }
 
     /// Notes that snapshot `id` is complete.
@@ -349,11 +368,16 @@ impl State {
             return Assignment::Finished(ending);
         }
         let ended = self.ending.is_some();
+        let held_back = self.settling && self.members.len() == 1;
         let run = self.run();
         if let Some(order) =
             run.evaluations.order(member.incarnation, run.leases.consumed(), run.leases.used())
         {
             return Assignment::Evaluate(order);
+        }
+        if held_back {
+            let reason = "a snapshot".into();
+            return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
         }
         if let Some(lease) = run.leases.lease(member.incarnation) {
             return Assignment::Train(lease);
@@ -481,7 +505,11 @@ impl protocol::Coordinator for Coordinator {
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
         let Report { member, progress, metrics, evaluation, leaving } = report;
         let mut state = self.state();
-        state.members.hear(member, Instant::now())?;
+        match state.members.hear(member, Instant::now()) {
+            // The repetition of a last report, or the last one of somebody who is out already: gone is gone.
+            Err(_) if leaving => return Ok(state.known_ending()),
+            heard => heard?,
+        }
         if !state.members.reports(member, call) {
             return Ok(state.known_ending());
         }

@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_secs(1);
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// The same when the run is broken off: the minibatch in hand is finished first.
 const LAST_MINIBATCH: Duration = Duration::from_secs(6);
+/// How long a snapshot waits for the leases of a lone worker, and how often it looks.
+const LONGEST_SETTLING: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_millis(10);
 /// How often the last snapshot is tried.
 const LAST_SNAPSHOTS: usize = 6;
 
@@ -252,9 +255,26 @@ impl Leader {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
-                () = sleep(self.timing.snapshots) => {}
+                () = self.due() => {}
             }
             self.snapshot().await;
+            self.coordinator.go_on();
+        }
+    }
+
+    /// Waits until it is time for a snapshot, and for its moment.
+    async fn due(&self) {
+        sleep(self.timing.snapshots).await;
+        let begun = Instant::now();
+        while !self.coordinator.settle() {
+            if begun.elapsed() >= LONGEST_SETTLING {
+                tracing::warn!(
+                    "the only worker did not hand in its leases within {LONGEST_SETTLING:?}: the snapshot is taken while \
+                     it works on them, and a run that goes on from there does them again"
+                );
+                return;
+            }
+            sleep(LOOK).await;
         }
     }
 

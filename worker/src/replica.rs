@@ -134,19 +134,32 @@ async fn session<W: Workload>(
     let reporter = Reporter::new(client.clone(), reply.member);
     let mut leases = Leases::default();
     let stop = {
+        // Whether the minibatch in hand is the last one.
+        let (last, is_last) = watch::channel(false);
         let work = async {
             let mut replica =
                 Replica::start(workload, options, &client, &reply, &reporter, &mut leases, built).await?;
-            replica.work(leaving.clone()).await
+            replica.work(is_last.clone()).await
+        };
+        let beat = async {
+            loop {
+                match reporter.beat().await {
+                    Stop::Ended(Ending::Interrupted) => last.send_replace(true),
+                    stop => return stop,
+                };
+            }
         };
         let given_up = async {
-            asked(leaving.clone()).await;
+            tokio::select! {
+                () = asked(leaving.clone()) => drop(last.send_replace(true)),
+                () = asked(is_last.clone()) => {}
+            }
             tokio::time::sleep(GRACE).await;
             tracing::warn!("the minibatch in hand takes too long: given up");
         };
         tokio::select! {
             biased;
-            stop = reporter.beat() => stop,
+            stop = beat => stop,
             stop = work => match stop {
                 Ok(never) => match never {},
                 Err(stop) => stop,
@@ -154,7 +167,12 @@ async fn session<W: Workload>(
             () = given_up => Stop::Leave,
         }
     };
-    if let Stop::Leave = stop {
+    let stop = match stop {
+        // Nobody asked this worker but the server.
+        Stop::Leave if !*leaving.borrow() => Stop::Ended(Ending::Interrupted),
+        stop => stop,
+    };
+    if let Stop::Leave | Stop::Rejoin(_) | Stop::Ended(Ending::Interrupted) = stop {
         leases.give_back().into_iter().for_each(|progress| reporter.progress(progress));
         match tokio::time::timeout(FAREWELL, reporter.send(true)).await {
             Ok(Ok(_)) => tracing::info!("left the run; the rest of its samples went back"),

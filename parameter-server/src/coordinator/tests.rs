@@ -310,3 +310,34 @@ async fn a_repeated_call_is_answered_and_not_counted_again() {
     }
     assert_eq!(coordinator.checkpoint().unwrap().steps, 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_last_report_may_be_repeated() {
+    let coordinator = coordinator(1);
+    let member = coordinator.join(join(100)).unwrap().member;
+    trained(&coordinator, member);
+    let last = Report { leaving: true, ..report(member) };
+    for _ in 0..2 {
+        assert_eq!(coordinator.report(last.clone(), 7), Ok(None));
+    }
+    assert_eq!((coordinator.status().workers, coordinator.status().leases), (0, 0));
+    assert!(matches!(coordinator.report(report(member), 8), Err(Refusal::Fenced(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
+    let coordinator = coordinator(1);
+    let member = coordinator.join(join(100)).unwrap().member;
+    let lease = trained(&coordinator, member);
+    assert!(!coordinator.settle());
+    let wait = Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason: "a snapshot".into() };
+    assert_eq!(coordinator.assign(member, call()), Ok(wait));
+    coordinator.report(whole(member, &lease), call()).unwrap();
+    assert!(coordinator.settle());
+    coordinator.go_on();
+    trained(&coordinator, member);
+    // With another one there, nobody is waited for.
+    let other = coordinator.join(join(100)).unwrap().member;
+    assert!(coordinator.settle());
+    trained(&coordinator, other);
+}
