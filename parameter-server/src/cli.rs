@@ -21,6 +21,8 @@ use crate::{
   parameter-server                                       one process, embedded recipe paper, on 127.0.0.1:7070
   parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
   parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070
+  parameter-server --recipe fine-tune --init-from model.safetensors
+                                                         from a trained model; every process needs the file and the flag
   parameter-server health --address host-b:7071          whether that process serves
   parameter-server inspect downpour-run/snapshots        what is in a folder of snapshots
 

@@ -12,6 +12,7 @@ use protocol::{ClientError, CoordinatorClient, Listener, PROTOCOL_VERSION, Regis
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    WarmStart,
     server::{Options, Restore, open_shards, restored},
     serving::Serving,
     snapshot,
@@ -41,7 +42,9 @@ pub(crate) async fn run(
         Some(id) => Restore::Exactly(id),
     };
     tracing::info!("shards {first} to {} of {total}, restored: {restore:?}", first + options.shards - 1);
-    let host = Arc::new(open_shards(&options, first, total, restore)?);
+    let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
+    let at_start = if restore == Restore::Nothing { warm()? } else { None };
+    let host = Arc::new(open_shards(&options, first, total, restore, at_start)?);
     let mut finished = host.finished();
     let mut serving = Serving::start(listener, None, host.clone());
 
@@ -63,7 +66,7 @@ pub(crate) async fn run(
                 let place = place.context("register with the leader again")?;
                 if place.life != life && place.restore.is_none() {
                     tracing::warn!("the leader begins the run anew, and so do these shards");
-                    host.replace(restored(&options, first, total, Restore::Nothing)?);
+                    host.replace(restored(&options, first, total, Restore::Nothing, warm()?)?);
                 }
                 life = place.life;
             }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use configuration::Exit;
 use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, apart};
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    Coordinator, ShardHost,
+    Coordinator, ShardHost, WarmStart,
     coordinator::Settings,
     metrics::{Line, MetricsFile},
     remotes::Remotes,
@@ -46,7 +46,7 @@ pub(crate) async fn run(
         snapshot::clear(&folder).context("remove the snapshots of an earlier run")?;
     }
     let found = snapshot::newest(&folder)?;
-    let configuration = match &found {
+    let mut configuration = match &found {
         Some(manifest) => {
             resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
                 .with_context(|| format!("resume from snapshot {} in {}", manifest.id, folder.display()))?
@@ -59,6 +59,20 @@ pub(crate) async fn run(
             return Ok(Exit::Done);
         }
         tracing::info!("it was stopped before everybody was told");
+    }
+    let warm = match &configuration.run.init_from {
+        // What a run that goes on started from is in its snapshot.
+        Some(file) if found.is_none() => Some(WarmStart::read(file.as_ref())?),
+        _ => None,
+    };
+    if let Some(warm) = &warm {
+        let found = warm.sha256();
+        let expected = configuration.run.init_sha256.get_or_insert_with(|| found.into());
+        ensure!(
+            expected == found,
+            "configuration key run.init_sha256: expected {expected}, found {found} of the file run.init_from; give that \
+             file, or leave the key out"
+        );
     }
     let total = options.shards * options.processes;
     if let Some(manifest) = &found {
@@ -98,7 +112,7 @@ pub(crate) async fn run(
         })
         .transpose()?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
-    let host = Arc::new(open_shards(&options, 0, total, restore)?);
+    let host = Arc::new(open_shards(&options, 0, total, restore, warm)?);
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.id, found.run))));
     let leader = Leader {

@@ -29,8 +29,10 @@ pub mod shard_file;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+mod warm_start;
 
 pub use coordinator::Coordinator;
 pub use host::ShardHost;
 pub use server::{Options, Timing, run};
 pub use shard::Shard;
+pub use warm_start::WarmStart;

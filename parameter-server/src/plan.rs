@@ -17,6 +17,8 @@ pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
         weight_decay: optimisation.weight_decay,
         average_decay: optimisation.average_decay,
         total_samples,
+        init_sha256: configuration.run.init_sha256.clone(),
+        init_except: configuration.run.init_except.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn configuration(
     if flags.recipe.is_some() || flags.config.is_some() {
         asked = flags.resolve(default_recipe)?;
         asked.network.classes = asked.network.classes.or(found.network.classes);
+        asked.run.init_sha256 = asked.run.init_sha256.or_else(|| found.run.init_sha256.clone());
     } else {
         flags.override_onto(&mut asked);
         asked.validate()?;

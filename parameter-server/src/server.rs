@@ -1,13 +1,13 @@
 //! One process of the server: the leader hosts the coordinator and the first shards, every other hosts shards.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use protocol::{Listener, Way};
 
-use crate::{Shard, ShardHost, follower, leader, shard_file, snapshot};
+use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};
 
 /// What a process is told at its start.
 #[derive(Clone, Debug)]
@@ -98,14 +98,16 @@ pub(crate) enum Restore {
     Newest,
 }
 
-/// A host of this process's shards.
+/// A host of this process's shards; `warm` is what those start from that are not restored.
 pub(crate) fn open_shards(
     options: &Options,
     first: u32,
     total: u32,
     restore: Restore,
+    warm: Option<Arc<WarmStart>>,
 ) -> anyhow::Result<ShardHost> {
-    Ok(ShardHost::new(first, restored(options, first, total, restore)?, options.snapshots.clone()))
+    let shards = restored(options, first, total, restore, warm)?;
+    Ok(ShardHost::new(first, shards, options.snapshots.clone()))
 }
 
 /// The shards of this process. Their versions start in a generation that was never given.
@@ -114,6 +116,7 @@ pub(crate) fn restored(
     first: u32,
     total: u32,
     restore: Restore,
+    warm: Option<Arc<WarmStart>>,
 ) -> anyhow::Result<Vec<Shard>> {
     let folder = &options.snapshots;
     let numbers = first..first + options.shards;
@@ -155,7 +158,7 @@ pub(crate) fn restored(
         let generation = snapshot::raise(folder, &format!("generation-{number}"), least)?;
         Ok(match saved {
             Some(saved) => Shard::restored(number, total, generation, options.isa, saved),
-            None => Shard::empty(number, total, generation, options.isa),
+            None => Shard::empty(number, total, generation, options.isa).starting_from(warm.clone()),
         })
     };
     numbers.clone().map(open).collect()

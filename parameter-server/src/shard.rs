@@ -14,13 +14,13 @@
 //!   gradient comes back, if as many updates come in between as did this time (Hakimi et al., "Taming Momentum in a
 //!   Distributed Asynchronous Environment", 2019, with a velocity for each worker; here all share the block's).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kernels::{Isa, State, Update, all_finite, momentum_update_ahead};
 use parameters::{Block, Layout, assign};
 use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
 
-use crate::{average, schedule};
+use crate::{WarmStart, average, schedule, warm_start};
 
 /// Evaluations whose average is kept frozen at the same time: the one under way and one that starts beside it.
 const FROZEN: usize = 2;
@@ -31,6 +31,8 @@ pub struct Shard {
     total: u32,
     generation: u64,
     isa: Isa,
+    /// What an adopted layout's tensors start from; let go of once one is.
+    warm: Option<Arc<WarmStart>>,
     held: Option<Held>,
     status: ShardStatus,
 }
@@ -75,9 +77,15 @@ impl Shard {
             total,
             generation,
             isa,
+            warm: None,
             held: None,
             status: ShardStatus { shard: number, ..Default::default() },
         }
+    }
+
+    /// The same with tensors that start from a model file, where it has them.
+    pub fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
+        Shard { warm, ..self }
     }
 
     /// A shard that goes on from a file.
@@ -88,7 +96,7 @@ impl Shard {
         let blocks = held.blocks.len() as u32;
         let samples = held.blocks.values().map(|state| state.samples).max().unwrap_or(0);
         let status = ShardStatus { shard: number, blocks, samples, ..Default::default() };
-        Shard { number, total, generation, isa, held: Some(held), status }
+        Shard { number, total, generation, isa, warm: None, held: Some(held), status }
     }
 
     /// What a snapshot holds of this shard; none before a layout was adopted.
@@ -118,7 +126,14 @@ impl Shard {
                 return Err(Refusal::Mismatch(format!("shard {}: {difference}", self.number)));
             }
         } else {
-            self.held = Some(Held::new(self.number, self.total, layout, plan));
+            let warm = self.warm.as_deref();
+            warm_start::check(warm, &plan, &layout)
+                .map_err(|text| Refusal::Mismatch(format!("shard {}: {text}", self.number)))?;
+            if let Some(warm) = warm.filter(|_| self.number == 0) {
+                warm.account(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
+            }
+            self.held = Some(Held::new(self.number, self.total, layout, plan, warm));
+            self.warm = None;
         }
         let held = self.held.as_ref().expect("adopted above");
         self.status.blocks = held.blocks.len() as u32;
@@ -249,10 +264,18 @@ pub(crate) struct Saved {
 }
 
 impl Held {
-    fn new(number: u32, total: u32, layout: Layout, plan: Plan) -> Held {
+    fn new(number: u32, total: u32, layout: Layout, plan: Plan, warm: Option<&WarmStart>) -> Held {
         let owners = assign(&layout, total as usize);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
-        let blocks = own.map(|block| (block.index, BlockState::new(&layout, block, plan.seed))).collect();
+        let start = |block: &Block| {
+            let tensor = &layout.tensors()[block.tensor];
+            let first = layout.range(block.tensor).start;
+            match warm.and_then(|warm| warm.values(&plan, tensor)) {
+                Some(values) => values[block.range.start - first..block.range.end - first].to_vec(),
+                None => layout.initial_values(block, plan.seed),
+            }
+        };
+        let blocks = own.map(|block| (block.index, BlockState::new(start(block)))).collect();
         Held { layout, plan, owners, blocks, frozen: Vec::new() }
     }
 
@@ -288,8 +311,7 @@ impl Held {
 }
 
 impl BlockState {
-    fn new(layout: &Layout, block: &Block, seed: u64) -> BlockState {
-        let parameters = layout.initial_values(block, seed);
+    fn new(parameters: Vec<f32>) -> BlockState {
         BlockState {
             velocity: vec![0.0; parameters.len()],
             average: parameters.clone(),

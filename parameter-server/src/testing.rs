@@ -15,6 +15,8 @@ pub fn plan() -> Plan {
         weight_decay: 2e-4,
         average_decay: 0.9999,
         total_samples: 10_000,
+        init_sha256: None,
+        init_except: Vec::new(),
     }
 }
 

@@ -66,7 +66,7 @@ fn wrong_flags_and_keys_are_named() {
     let wrong = |words: &[&str]| fails(home.path(), words);
     let text = "failed to serve: configuration key run.batch: found 0, expected 1 to 4096 images";
     assert_eq!(wrong(&["--batch", "0"]), (Some(2), text.into()));
-    let text = "failed to serve: recipe \"none\" is not known; expected one of quick, paper";
+    let text = "failed to serve: recipe \"none\" is not known; expected one of quick, paper, bvlc, fine-tune";
     assert_eq!(wrong(&["--recipe", "none"]), (Some(2), text.into()));
     let (code, text) = wrong(&["--isa", "mmx"]);
     assert!(code == Some(2) && text.contains("mmx") && text.contains("scalar"), "{text}");

@@ -109,7 +109,12 @@ impl Workload for ImageWork {
             self.dataset.classes().len(),
             self.dataset.classes().len()
         );
-        let network = Arc::new(GoogLeNet::new(&architecture(&expected, classes))?);
+        let mut network = GoogLeNet::new(&architecture(&expected, classes))?;
+        let multipliers = &configuration.optimisation.rate_multipliers;
+        network
+            .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
+            .context("configuration key optimisation.rate_multipliers")?;
+        let network = Arc::new(network);
         let pool = Arc::new(Pool::new(self.threads).context("start the compute threads")?);
         let engine = Engine::new(network, configuration.run.batch, self.isa, pool);
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();

@@ -48,6 +48,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
         options,
         folder: &folder,
         threads: options.threads_per_worker(cores),
+        init_from: configuration.run.init_from.as_ref(),
     };
     let mut progress = Progress::start(&options.logs);
     progress.tell(&format!(

@@ -17,6 +17,8 @@ pub struct Posts<'a> {
     pub folder: &'a Folder,
     /// Compute threads of each worker.
     pub threads: usize,
+    /// Model file that the run starts from.
+    pub init_from: Option<&'a String>,
 }
 
 impl Posts<'_> {
@@ -36,6 +38,9 @@ impl Posts<'_> {
             .map(|number| {
                 let mut words = self.server_words();
                 words.extend(["--coordinator".into(), coordinator.into()]);
+                if let Some(file) = self.init_from {
+                    words.extend(["--init-from".into(), file.clone()]);
+                }
                 self.post(&format!("server-{number}"), words)
             })
             .collect()
@@ -98,7 +103,13 @@ mod tests {
         let folder = Folder::open(home.path(), false).unwrap();
         let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --log-json";
         let options = CommandLine::parse_from(words.split(' ')).options;
-        let posts = Posts { program: "downpour".into(), options: &options, folder: &folder, threads: 5 };
+        let posts = Posts {
+            program: "downpour".into(),
+            options: &options,
+            folder: &folder,
+            threads: 5,
+            init_from: None,
+        };
 
         let Role::ParameterServer(flags) = role(&posts.coordinator()) else { panic!("not a server") };
         assert_eq!((flags.shards, flags.servers, flags.run.batch), (1, 2, Some(8)));

@@ -7,7 +7,7 @@ use crate::{ConfigurationError, RunConfiguration, recipe::parse, recipe::recipe}
 /// What a run is to be; anything left out comes from the configuration file or the recipe.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct RunFlags {
-    /// Start from a named recipe: quick, paper or bvlc [default: quick without --data, paper with it]
+    /// Start from a named recipe: quick, paper, bvlc or fine-tune [default: quick without --data, paper with it]
     #[arg(long, value_name = "R", conflicts_with = "config")]
     pub recipe: Option<String>,
     /// Read the whole configuration from a TOML file
@@ -37,6 +37,9 @@ pub struct RunFlags {
     /// Base learning rate
     #[arg(long, value_name = "L")]
     pub learning_rate: Option<f64>,
+    /// Model file to start from, a caffe model or one of a run: the tensors that fit the network are taken
+    #[arg(long, value_name = "FILE")]
+    pub init_from: Option<String>,
     /// Seed of initial values, order, samples and dropout masks
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
@@ -90,6 +93,9 @@ impl RunFlags {
         if self.sample_seed.is_some() {
             configuration.run.sample_seed = self.sample_seed;
         }
+        if self.init_from.is_some() {
+            configuration.run.init_from = self.init_from.clone();
+        }
     }
 
     /// The same flags as words for a child process's command line.
@@ -109,6 +115,7 @@ impl RunFlags {
         word("width", self.width.map(|v| v.to_string()));
         word("classes", self.classes.map(|v| v.to_string()));
         word("learning-rate", self.learning_rate.map(|v| v.to_string()));
+        word("init-from", self.init_from.clone());
         word("seed", self.seed.map(|v| v.to_string()));
         word("sample-seed", self.sample_seed.map(|v| v.to_string()));
         if self.no_aux {
@@ -146,6 +153,7 @@ mod tests {
             no_aux: true,
             classes: Some(7),
             learning_rate: Some(0.003),
+            init_from: Some("model.safetensors".into()),
             seed: Some(9),
             sample_seed: Some(10),
             ..RunFlags::default()

@@ -2,10 +2,11 @@
 
 use crate::{ConfigurationError, RunConfiguration};
 
-const RECIPES: [(&str, &str); 3] = [
+const RECIPES: [(&str, &str); 4] = [
     ("quick", include_str!("../recipes/quick.toml")),
     ("paper", include_str!("../recipes/paper.toml")),
     ("bvlc", include_str!("../recipes/bvlc.toml")),
+    ("fine-tune", include_str!("../recipes/fine-tune.toml")),
 ];
 
 /// The names that [`recipe`] knows.
@@ -40,7 +41,16 @@ mod tests {
     #[test]
     fn every_recipe_is_valid_and_named_as_its_file() {
         for name in recipe_names() {
-            let configuration = recipe(name).unwrap();
+            let mut configuration = recipe(name).unwrap();
+            // What to start from is the user's to say.
+            if !configuration.run.init_except.is_empty() {
+                let text = configuration.validate().unwrap_err().to_string();
+                assert!(
+                    text.starts_with("configuration key run.init_from: found nothing, expected"),
+                    "{text}"
+                );
+                configuration.run.init_from = Some("model.safetensors".into());
+            }
             configuration.validate().unwrap();
             assert_eq!(configuration.recipe, name);
         }
@@ -88,6 +98,6 @@ mod tests {
     #[test]
     fn an_unknown_recipe_names_the_known_ones() {
         let text = recipe("papper").unwrap_err().to_string();
-        assert_eq!(text, "recipe \"papper\" is not known; expected one of quick, paper, bvlc");
+        assert_eq!(text, "recipe \"papper\" is not known; expected one of quick, paper, bvlc, fine-tune");
     }
 }

@@ -1,5 +1,7 @@
 //! The run configuration: one type, held and snapshotted by the server, returned to every worker that joins.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything that decides what a run computes. TOML on disk, JSON on the wire; unknown keys are refused.
@@ -129,6 +131,10 @@ pub struct Optimisation {
     /// Clip of a push by its global norm, on the worker; left out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor takes those of
+    /// all patterns that fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rate_multipliers: BTreeMap<String, f32>,
 }
 
 /// Batch, length, seed and rhythm.
@@ -155,6 +161,17 @@ pub struct Run {
     pub lease_batches: u64,
     /// Number format of gradients and parameters on the wire.
     pub wire: Wire,
+    /// Model file whose tensors the run starts with, where name and shape are those of the network; left out, all
+    /// tensors start by their initialisers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
+    /// SHA-256 of that file, hexadecimal: left out, the server puts it here as the run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_sha256: Option<String>,
+    /// Name patterns of tensors that start by their initialisers all the same (`*` stands for any characters): the
+    /// classifiers, where the classes are others than the file's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_except: Vec<String>,
 }
 
 impl Run {
@@ -245,6 +262,9 @@ impl RunConfiguration {
         {
             return wrong("optimisation.clip_norm", norm.to_string(), "over 0");
         }
+        if let Some((_, factor)) = o.rate_multipliers.iter().find(|(_, f)| !(0.0..=1000.0).contains(*f)) {
+            return wrong("optimisation.rate_multipliers", factor.to_string(), "factors from 0 to 1000");
+        }
         if !(1..=4096).contains(&r.batch) {
             return wrong("run.batch", r.batch.to_string(), "1 to 4096 images");
         }
@@ -259,6 +279,11 @@ impl RunConfiguration {
         }
         if !(1..=MOST_LEASE_BATCHES).contains(&r.lease_batches) {
             return wrong("run.lease_batches", r.lease_batches.to_string(), "1 to 1024 minibatches");
+        }
+        if r.init_from.is_none() && (r.init_sha256.is_some() || !r.init_except.is_empty()) {
+            let expected =
+                "a model file: name one with --init-from, or leave out init_sha256 and init_except";
+            return wrong("run.init_from", "nothing".into(), expected);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use parameters::Layout;
+use parameters::{Layout, LayoutError};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Variant};
@@ -101,6 +101,18 @@ impl GoogLeNet {
     /// The parameters: names, shapes, order, initial values.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Multiplies the learning rates of tensors by name pattern, as [`Layout::scale_rates`] does.
+    ///
+    /// # Errors
+    /// A pattern that fits no tensor, a factor that cannot be used.
+    pub fn scale_rates<'a>(
+        &mut self,
+        factors: impl IntoIterator<Item = (&'a str, f32)>,
+    ) -> Result<(), LayoutError> {
+        self.layout = self.layout.scale_rates(factors)?;
+        Ok(())
     }
 
     /// What the network was built from.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Fingerprint, Tensor, block};
+use crate::{Block, Fingerprint, Tensor, block, pattern};
 
 /// Most values that a layout may have (16 GiB of f32): a layout comes from the network, and its blocks are listed in memory.
 pub const MOST_VALUES: usize = 1 << 32;
@@ -79,6 +79,29 @@ impl Layout {
         let first = self.blocks.partition_point(|block| block.tensor < tensor);
         let past = self.blocks.partition_point(|block| block.tensor <= tensor);
         first..past
+    }
+
+    /// The same layout with the rate multipliers of tensors multiplied by those of all [patterns](crate::pattern) that
+    /// fit their names.
+    ///
+    /// # Errors
+    /// The first pattern that fits no tensor, or a factor that makes no usable multiplier.
+    pub fn scale_rates<'a>(
+        &self,
+        factors: impl IntoIterator<Item = (&'a str, f32)>,
+    ) -> Result<Layout, LayoutError> {
+        let mut tensors = self.tensors.clone();
+        for (pattern, factor) in factors {
+            let mut fits = false;
+            for tensor in tensors.iter_mut().filter(|tensor| pattern::matches(pattern, &tensor.name)) {
+                tensor.rate_multiplier *= factor;
+                fits = true;
+            }
+            if !fits {
+                return Err(LayoutError::NoTensor { pattern: pattern.into() });
+            }
+        }
+        Layout::new(tensors)
     }
 
     /// What tells this layout from every other: names, shapes, initialisers and multipliers in their order.
@@ -195,6 +218,14 @@ pub enum LayoutError {
         found: String,
         /// What it may be.
         expected: &'static str,
+    },
+    /// A pattern for nothing.
+    #[error(
+        "no tensor is named as the pattern {pattern:?} says; expected one that fits, as \"loss3/classifier/*\""
+    )]
+    NoTensor {
+        /// The pattern.
+        pattern: String,
     },
     /// More values than a flat vector may have.
     #[error("with tensor {tensor} the layout has over {MOST_VALUES} values; expected at most that many")]

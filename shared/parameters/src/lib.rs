@@ -13,6 +13,7 @@ pub mod durable;
 mod fingerprint;
 mod initial;
 mod layout;
+pub mod pattern;
 pub mod random;
 mod tensor;
 

@@ -4,7 +4,7 @@ use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
 /// Raised when a message changes its meaning; Join refuses any other.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// What a worker or a shard process is told when it may not go on as it asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +107,12 @@ pub struct Plan {
     pub average_decay: f64,
     /// Samples in the whole run.
     pub total_samples: u64,
+    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none: all start by their initialisers.
+    #[serde(default)]
+    pub init_sha256: Option<String>,
+    /// [Patterns](parameters::pattern) of the names of tensors that start by their initialisers all the same.
+    #[serde(default)]
+    pub init_except: Vec<String>,
 }
 
 /// Sent by each joining worker to each shard: an empty shard adopts it, another compares.

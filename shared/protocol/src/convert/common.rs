@@ -125,6 +125,8 @@ impl From<Plan> for proto::Plan {
             weight_decay: plan.weight_decay,
             average_decay: plan.average_decay,
             total_samples: plan.total_samples,
+            init_sha256: plan.init_sha256,
+            init_except: plan.init_except,
         }
     }
 }
@@ -141,6 +143,8 @@ impl From<proto::Plan> for Plan {
             weight_decay: plan.weight_decay,
             average_decay: plan.average_decay,
             total_samples: plan.total_samples,
+            init_sha256: plan.init_sha256,
+            init_except: plan.init_except,
         }
     }
 }

@@ -43,6 +43,8 @@ pub fn plan() -> Plan {
         weight_decay: 2e-4,
         average_decay: 0.9999,
         total_samples: 1 << 40,
+        init_sha256: Some("5eed".into()),
+        init_except: vec!["fc/*".into()],
     }
 }
 

@@ -1,0 +1,263 @@
+//! A warm start: the tensors of a model file in place of initial values.
+//!
+//! Every process of the server reads the file itself, as it starts: it is told so by its own flag, no message carries a
+//! model, and no worker has to be the first. The run's plan names the file by its hash, so that all begin alike.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use parameters::{Layout, Tensor, checkpoint::Checkpoint, pattern};
+use protocol::Plan;
+
+use crate::shard_file;
+
+/// A model file to start from.
+pub struct WarmStart {
+    path: PathBuf,
+    sha256: String,
+    checkpoint: Checkpoint,
+}
+
+impl WarmStart {
+    /// Reads the file, of any kind that can be read.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or of which only a part is there.
+    pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
+        let read = || {
+            let (_, checkpoint) = formats::read(path)?;
+            anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256: shard_file::hash(path)?, checkpoint }))
+        };
+        read().context("start from a model (--init-from)")
+    }
+
+    /// SHA-256 of the file, hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The values that the run's plan has a tensor start with; none: those of its initialiser.
+    pub(crate) fn values(&self, plan: &Plan, tensor: &Tensor) -> Option<&[f32]> {
+        if plan.init_except.iter().any(|except| pattern::matches(except, &tensor.name)) {
+            return None;
+        }
+        let found = self.checkpoint.tensors.get(&tensor.name)?;
+        (found.shape() == tensor.shape)
+            .then(|| found.as_slice().expect("tensors are read in standard layout"))
+    }
+
+    /// What is taken of the file and what is not, one line each.
+    pub(crate) fn account(&self, plan: &Plan, layout: &Layout) -> Vec<String> {
+        let (taken, anew): (Vec<_>, Vec<_>) =
+            layout.tensors().iter().partition(|tensor| self.values(plan, tensor).is_some());
+        let left = self.checkpoint.tensors.keys().filter(|name| layout.find(name).is_none());
+        let mut lines = vec![format!(
+            "starting from {}: {} of the network's {} tensors are taken, {} values",
+            self.path.display(),
+            taken.len(),
+            layout.tensors().len(),
+            taken.iter().map(|tensor| tensor.values()).sum::<usize>()
+        )];
+        let anew: Vec<_> = anew.into_iter().map(|tensor| self.why_not(tensor)).collect();
+        let left: Vec<_> = left.map(String::as_str).collect();
+        if !anew.is_empty() {
+            lines.push(format!("made anew: {}", anew.join(", ")));
+        }
+        if !left.is_empty() {
+            lines.push(format!("in the file, but not in the network: {}", left.join(", ")));
+        }
+        lines
+    }
+
+    /// Name and shape of a tensor that is not taken, and what the file has instead.
+    fn why_not(&self, tensor: &Tensor) -> String {
+        match self.checkpoint.tensors.get(&tensor.name) {
+            None => format!("{tensor} (not in the file)"),
+            Some(found) if found.shape() != tensor.shape => {
+                format!("{tensor} (in the file {:?})", found.shape())
+            }
+            Some(_) => format!("{tensor} (by init_except)"),
+        }
+    }
+}
+
+/// Whether the process was given the file that the run starts from, and whether that makes sense for its network.
+pub(crate) fn check(warm: Option<&WarmStart>, plan: &Plan, layout: &Layout) -> Result<(), String> {
+    match (&plan.init_sha256, warm) {
+        (None, None) => Ok(()),
+        (None, Some(warm)) => Err(format!(
+            "the run starts from no model file, this process was given {}; leave out its --init-from",
+            warm.path.display()
+        )),
+        (Some(expected), None) => Err(format!(
+            "the run starts from a model file (SHA-256 {expected}) that this process was not given; start it with \
+             --init-from FILE"
+        )),
+        (Some(expected), Some(warm)) if *expected != warm.sha256 => Err(format!(
+            "the run starts from a model file with SHA-256 {expected}, this process was given {} with {}; give all the same",
+            warm.path.display(),
+            warm.sha256
+        )),
+        (Some(_), Some(warm)) => {
+            let tensors = layout.tensors();
+            let unused = |except: &&String| !tensors.iter().any(|t| pattern::matches(except, &t.name));
+            if let Some(except) = plan.init_except.iter().find(unused) {
+                return Err(format!(
+                    "configuration key run.init_except: no tensor is named as the pattern {except:?} says; expected one \
+                     that fits, as \"loss3/classifier/*\""
+                ));
+            }
+            if tensors.iter().any(|tensor| warm.values(plan, tensor).is_some()) {
+                return Ok(());
+            }
+            let example = tensors.first().map(|tensor| warm.why_not(tensor)).unwrap_or_default();
+            Err(format!(
+                "model file {} has no tensor that fits the network, as {example}; give a model of this network, or the \
+                 network of that model",
+                warm.path.display()
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Isa;
+    use ndarray::{ArrayD, IxDyn};
+    use protocol::Kind;
+
+    use super::*;
+    use crate::{
+        Shard,
+        testing::{layout, plan},
+    };
+
+    /// A model like the test layout's, with a classifier of 7 classes and a tensor more.
+    fn warm(home: &Path) -> Arc<WarmStart> {
+        let tensor = |shape: &[usize], start: f32| {
+            let values = (0..shape.iter().product()).map(|i| start + i as f32).collect();
+            ArrayD::from_shape_vec(IxDyn(shape), values).unwrap()
+        };
+        let mut checkpoint = Checkpoint::default();
+        for (name, shape, start) in [
+            ("fc/weights", [300, 1000].as_slice(), 0.5),
+            ("fc/bias", &[300], 7.0),
+            ("classifier/weights", &[7, 30], 0.0),
+            ("loss1/fc/weights", &[2, 2], 0.0),
+        ] {
+            checkpoint.tensors.insert(name.into(), tensor(shape, start));
+        }
+        let path = home.join("model.safetensors");
+        checkpoint.write(&path).unwrap();
+        WarmStart::read(&path).unwrap()
+    }
+
+    fn shard(warm: Option<Arc<WarmStart>>) -> Shard {
+        Shard::empty(0, 1, 1, Isa::scalar()).starting_from(warm)
+    }
+
+    #[test]
+    fn matching_tensors_start_as_in_the_file_and_others_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let warm = warm(home.path());
+        let plan =
+            Plan { init_sha256: Some(warm.sha256().into()), init_except: vec!["*/bias".into()], ..plan() };
+        let (mut warmed, mut cold) = (shard(Some(warm.clone())), shard(None));
+        warmed.adopt(layout(), plan.clone()).unwrap();
+        cold.adopt(layout(), crate::testing::plan()).unwrap();
+        let whole = layout();
+        for block in whole.blocks() {
+            let values = |shard: &mut Shard, kind| shard.fetch(block.index, kind).unwrap().values;
+            let found = values(&mut warmed, Kind::Parameters);
+            assert_eq!(
+                found,
+                values(&mut warmed, Kind::Average { evaluation: 0 }),
+                "the average starts there too"
+            );
+            if block.tensor == 0 {
+                // Larger than a block: the second one goes on where the first ends.
+                let first = 0.5 + block.range.start as f32;
+                assert_eq!((found[0], found.len()), (first, block.range.len()));
+                assert_eq!(found.last(), Some(&(first + (found.len() - 1) as f32)));
+            } else {
+                assert_eq!(found, values(&mut cold, Kind::Parameters));
+            }
+        }
+        assert_eq!(
+            warm.account(&plan, &layout()),
+            [
+                format!(
+                    "starting from {}: 1 of the network's 3 tensors are taken, 300000 values",
+                    home.path().join("model.safetensors").display()
+                ),
+                "made anew: fc/bias [300] (by init_except), classifier/weights [10, 30] (in the file [7, 30])".into(),
+                "in the file, but not in the network: loss1/fc/weights".into(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_process_without_the_runs_file_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let warm = warm(home.path());
+        let file = home.path().join("model.safetensors");
+        let (file, sha256) = (file.display(), warm.sha256().to_string());
+        let text = |warm: Option<Arc<WarmStart>>, plan: Plan| {
+            shard(warm).adopt(layout(), plan).unwrap_err().to_string()
+        };
+        let from = |sha256: &str| Plan { init_sha256: Some(sha256.into()), ..plan() };
+        let cases = [
+            (
+                text(Some(warm.clone()), plan()),
+                format!(
+                    "shard 0: the run starts from no model file, this process was given {file}; leave out its --init-from"
+                ),
+            ),
+            (
+                text(None, from("5eed")),
+                "shard 0: the run starts from a model file (SHA-256 5eed) that this process was not given; start it with \
+                 --init-from FILE"
+                    .into(),
+            ),
+            (
+                text(Some(warm.clone()), from("5eed")),
+                format!(
+                    "shard 0: the run starts from a model file with SHA-256 5eed, this process was given {file} with \
+                     {sha256}; give all the same"
+                ),
+            ),
+            (
+                text(Some(warm.clone()), Plan { init_except: vec!["fc*".into()], ..from(&sha256) }),
+                format!(
+                    "shard 0: model file {file} has no tensor that fits the network, as fc/weights [300, 1000] (by \
+                     init_except); give a model of this network, or the network of that model"
+                ),
+            ),
+            (
+                text(Some(warm), Plan { init_except: vec!["loss3/*".into()], ..from(&sha256) }),
+                "shard 0: configuration key run.init_except: no tensor is named as the pattern \"loss3/*\" says; expected \
+                 one that fits, as \"loss3/classifier/*\""
+                    .into(),
+            ),
+        ];
+        for (found, expected) in cases {
+            assert!(found.ends_with(&expected), "{found}\nexpected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("model.caffemodel");
+        std::fs::write(&path, b"\x0a\x05half").unwrap();
+        let text = format!("{:#}", WarmStart::read(&path).err().expect("an error"));
+        let expected = format!(
+            "start from a model (--init-from): model file {} (6 bytes) is neither a safetensors file nor a whole caffe \
+             model: not a whole protocol buffer, at byte 2: a value of 5 bytes is announced, the data ends after 4; get \
+             or write it again",
+            path.display()
+        );
+        assert_eq!(text, expected);
+    }
+}
