@@ -2,14 +2,15 @@
 
 mod common;
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use common::{Process, Worker, flags, options, until};
+use common::{Process, Worker, flags, layout, options, until};
 use configuration::{Exit, RunFlags};
 use parameter_server::{
     Options, Timing,
     snapshot::{self, Manifest},
 };
+use parameters::checkpoint::Checkpoint;
 use protocol::{Assignment, Ending, Kind, LeaseProgress};
 
 fn newest(folder: &Path) -> Option<Manifest> {
@@ -222,4 +223,42 @@ async fn a_follower_that_is_too_many_is_refused() {
     assert_eq!(text, expected);
     leader.stop();
     assert_eq!(leader.end().await.unwrap(), Exit::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_start_is_recorded_and_resumed_without_its_file() {
+    let home = tempfile::tempdir().unwrap();
+    let (snapshots, file) = (home.path().join("snapshots"), home.path().join("model.safetensors"));
+    let layout = layout();
+    let values: Vec<f32> = (0..layout.len()).map(|i| i as f32).collect();
+    Checkpoint::from_flat(&layout, &values, BTreeMap::new()).write(&file).unwrap();
+    let from = RunFlags { init_from: Some(file.display().to_string()), ..flags() };
+    let warm = || Options { flags: from.clone(), ..options(&snapshots) };
+
+    let mut server = Process::start(warm()).await;
+    let mut worker = Worker::join(&server.address, "first").await;
+    for block in worker.fetch(Kind::Parameters).await {
+        let range = layout.blocks()[block.block as usize].range.clone();
+        assert_eq!(block.values, values[range], "block {} starts as in the file", block.block);
+    }
+    worker.pause = Duration::from_millis(5);
+    let address = server.address.clone();
+    let working = tokio::spawn(async move { worker.work().await });
+    until(&address, |status| status.samples >= 50).await;
+    server.stop();
+    assert_eq!(working.await.unwrap(), Ending::Interrupted);
+    assert_eq!(server.end().await.unwrap(), Exit::Interrupted);
+    let run = newest(&snapshots).unwrap().run.configuration.run;
+    assert_eq!(run.init_from, from.init_from);
+    assert_eq!(run.init_sha256.map(|hash| hash.len()), Some(64));
+
+    fs::remove_file(&file).unwrap();
+    let resumed = Process::start(warm()).await;
+    assert_eq!(Worker::join(&resumed.address, "second").await.work().await, Ending::Completed);
+    assert_eq!(resumed.end().await.unwrap(), Exit::Done);
+
+    let text =
+        format!("{:#}", Process::start(Options { fresh: true, ..warm() }).await.end().await.unwrap_err());
+    let expected = format!("start from a model (--init-from): cannot read model file {}: ", file.display());
+    assert!(text.starts_with(&expected), "{text}");
 }

@@ -14,8 +14,8 @@ use crate::bench::BenchOptions;
 use crate::describe::NetworkFlags;
 use crate::model_file::MODEL_FILE;
 use crate::{
-    Combine, Data, FetchOptions, JudgeOptions, SamplesOptions, TrainOptions, bench, describe, exit_of, fetch,
-    judge, samples, train,
+    ClassifyOptions, Combine, Data, ExportOptions, FetchOptions, Format, JudgeOptions, SamplesOptions,
+    TrainOptions, bench, classify, describe, exit_of, export, fetch, judge, samples, train,
 };
 
 /// Threads of the runtime: they only move blocks; computing has its own.
@@ -30,6 +30,8 @@ const NETWORK_THREADS: usize = 2;
   worker bench --batch 16 --threads 2
   worker fetch --coordinator 10.0.0.1:7070 --output model.safetensors
   worker evaluate --model model.safetensors --data flower_photos
+  worker classify --model model.safetensors rose.jpg
+  worker export --format onnx --output model.onnx
   worker samples --data flower_photos --output sheet.png
   worker draw --output shapes
 
@@ -53,6 +55,10 @@ pub enum Command {
     Fetch(FetchFlags),
     /// Score model files on images, by one crop or many, alone and together, without a server
     Evaluate(EvaluateFlags),
+    /// Print the five most probable labels of image files
+    Classify(ClassifyFlags),
+    /// Write a model in a form that other programs read
+    Export(ExportFlags),
     /// Write a contact sheet of the training samples that a configuration makes
     Samples(SamplesFlags),
     /// Write pictures of the drawn set as image files, to look at or to train on
@@ -215,6 +221,60 @@ pub struct EvaluateFlags {
     pub json: bool,
 }
 
+/// Flags of `worker classify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
+
+Examples:
+  worker classify --model model.safetensors rose.jpg tulip.png
+  worker classify --model bvlc_googlenet.caffemodel --labels synset_words.txt --json photos/*.jpg"
+)]
+pub struct ClassifyFlags {
+    /// The model file
+    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    pub model: PathBuf,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// JPEG or PNG files
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+    /// Threads that compute [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
+    /// Print one JSON object for each image: image, top (each with class, label and probability)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `worker export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
+
+Examples:
+  worker export --format onnx --output model.onnx
+  worker export --format safetensors --model bvlc_googlenet.caffemodel --labels synset_words.txt --output bvlc.safetensors"
+)]
+pub struct ExportFlags {
+    /// In which form
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Format,
+    /// The model file
+    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    pub model: PathBuf,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
 /// Flags of `worker samples`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -270,6 +330,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::Bench(flags) => ("bench", run_bench(flags)),
         Command::Fetch(flags) => ("fetch the model", run_fetch(flags)),
         Command::Evaluate(flags) => ("evaluate the model", run_evaluate(flags)),
+        Command::Classify(flags) => ("classify", run_classify(flags)),
+        Command::Export(flags) => ("export the model", run_export(flags)),
         Command::Samples(flags) => ("draw samples", run_samples(flags)),
         Command::Draw(flags) => ("draw", run_draw(&flags)),
     };
@@ -345,6 +407,26 @@ fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
     } else {
         println!("{}", verdict.text());
     }
+    Ok(Exit::Done)
+}
+
+fn run_classify(flags: ClassifyFlags) -> anyhow::Result<Exit> {
+    let options = ClassifyOptions {
+        model: flags.model,
+        labels: flags.labels,
+        images: flags.images,
+        json: flags.json,
+        threads: flags.threads.map(usize::from),
+        isa: isa_name(flags.isa),
+    };
+    classify(&options)?;
+    Ok(Exit::Done)
+}
+
+fn run_export(flags: ExportFlags) -> anyhow::Result<Exit> {
+    let ExportFlags { format, model, labels, output } = flags;
+    export(&ExportOptions { model, labels, format, output: output.clone() })?;
+    println!("wrote {}", output.display());
     Ok(Exit::Done)
 }
 

@@ -10,10 +10,12 @@
 
 pub mod actor;
 pub mod bench;
+mod classify;
 pub mod cli;
 mod compute;
 pub mod describe;
 mod evaluate;
+mod export;
 mod failure;
 mod fetch;
 mod googlenet;
@@ -21,6 +23,7 @@ pub mod judge;
 mod labels;
 mod leases;
 pub mod model_file;
+mod opened;
 pub mod replica;
 mod report;
 mod samples;
@@ -30,6 +33,8 @@ pub mod store;
 mod train;
 pub mod workload;
 
+pub use classify::{ClassifyOptions, classify};
+pub use export::{ExportOptions, Format, export};
 pub use failure::exit_of;
 pub use fetch::{FetchOptions, fetch};
 pub use googlenet::{Data, ImageWork};

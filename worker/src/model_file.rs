@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use configuration::RunConfiguration;
+use dataset::{Preprocessing, Resize};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::Evaluation;
@@ -12,6 +13,11 @@ use serde::de::DeserializeOwned;
 
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
+
+/// What the metadata `resize` says of the two ways that images get to their scale.
+pub(crate) const SHORTER_SIDE: &str =
+    "shorter side to round(input_size * 256 / 224), centre crop of input_size";
+pub(crate) const SQUARE: &str = "both sides to round(input_size * 256 / 224), centre crop of input_size";
 
 /// What a model file says besides its tensors.
 pub struct About<'a> {
@@ -45,8 +51,9 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
         ("auxiliary_heads", network.auxiliary_heads.to_string()),
         ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
         ("mean", serde_json::to_string(&dataset::MEAN).context("write the mean")?),
-        ("resize", "shorter side to round(input_size * 256 / 224), centre crop of input_size".to_owned()),
+        ("resize", SHORTER_SIDE.to_owned()),
         ("recipe", about.configuration.recipe.clone()),
+        ("configuration", serde_json::to_string(about.configuration).context("write the configuration")?),
         ("samples", about.samples.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -79,6 +86,22 @@ pub fn describe(model: &Checkpoint, path: &Path) -> anyhow::Result<(RunConfigura
         network.variant = value(model, path, "variant")?;
     }
     Ok((configuration, classes))
+}
+
+/// How the model of a file wants its images.
+///
+/// # Errors
+/// Metadata that are missing or not what [`write()`] writes.
+pub(crate) fn preprocessing(model: &Checkpoint, path: &Path) -> anyhow::Result<Preprocessing> {
+    let resize = match model.metadata.get("resize").map_or("nothing", String::as_str) {
+        SHORTER_SIDE => Resize::ShorterSide,
+        SQUARE => Resize::Square,
+        found => bail!(
+            "model file {}: metadata resize: expected \"{SHORTER_SIDE}\" or \"{SQUARE}\", found \"{found}\"",
+            path.display()
+        ),
+    };
+    Ok(Preprocessing { mean: value(model, path, "mean")?, resize })
 }
 
 fn value<T: DeserializeOwned>(model: &Checkpoint, path: &Path, key: &str) -> anyhow::Result<T> {

@@ -1,9 +1,12 @@
 //! How training samples are made of images (paper, section 6), and how a network wants its images when it is used.
 
+use std::path::Path;
+
 use image::RgbImage;
 use rand::RngExt;
 
 use crate::crop::{Crop, Interpolation};
+use crate::decode::{self, SampleError};
 use crate::photometric::Photometric;
 use crate::random::stream;
 use crate::views::{Crops, Resize, views};
@@ -79,6 +82,19 @@ impl Default for Preprocessing {
 }
 
 impl Preprocessing {
+    /// Reads an image file and writes its single crop for inputs of `size`: planar R, G, B in 0..255 minus the mean.
+    ///
+    /// # Errors
+    /// A file that is no image that can be read.
+    ///
+    /// # Panics
+    /// If `out` is not 3 x `size` x `size` long.
+    pub fn centre_of_file(&self, path: &Path, size: usize, out: &mut [f32]) -> Result<(), SampleError> {
+        let image = decode::read(path)?;
+        self.write(&image, Crops::One, size, out);
+        Ok(())
+    }
+
     /// Writes the views of an image one after the other: planar R, G, B in 0..255 minus the mean, bilinear.
     pub(crate) fn write(&self, image: &RgbImage, crops: Crops, size: usize, out: &mut [f32]) {
         let (width, height) = image.dimensions();

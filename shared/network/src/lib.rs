@@ -11,6 +11,7 @@
 mod architecture;
 mod builder;
 mod engine;
+mod graph;
 mod layers;
 mod loss;
 mod memory;
@@ -21,5 +22,6 @@ mod table;
 
 pub use architecture::{Architecture, ArchitectureError, Initialisation, Variant};
 pub use engine::{Engine, LayerTime};
+pub use graph::{Computation, GraphLayer};
 pub use loss::Losses;
 pub use network::{Description, GoogLeNet, LayerDescription};

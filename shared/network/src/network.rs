@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Variant};
 use crate::builder::Builder;
+use crate::graph::{GraphLayer, graph};
 use crate::layers::Layer;
 use crate::plan::{Plan, Rows};
 use crate::sharing::Sharing;
@@ -141,6 +142,11 @@ impl GoogLeNet {
             multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
             layers,
         }
+    }
+
+    /// What the network computes outside of training, layer by layer.
+    pub fn graph(&self) -> Vec<GraphLayer> {
+        graph(&self.layers)
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {

@@ -126,7 +126,7 @@ pub fn judge(options: &JudgeOptions) -> anyhow::Result<Verdict> {
         Some(path) => labels::read(path, classes.len())?,
         None => classes.to_vec(),
     };
-    let data = options.data.open_validation(members[0].configuration.network.input_size, options.held_out)?;
+    let data = options.data.open_validation(members[0].model.input_size(), options.held_out)?;
     let label_of_class = labels::of_folders(data.classes(), &labels)?;
     let kept = options.output.join("predictions");
     std::fs::create_dir_all(&kept).with_context(|| format!("create folder {}", kept.display()))?;
@@ -176,7 +176,7 @@ impl Task<'_> {
             model: member.hash.clone(),
             data: self.data.fingerprint().to_string(),
             images,
-            classes: member.classes.len(),
+            classes: member.model.labels.len(),
             crops: crops.count(),
             combine: self.options.combine,
         };
@@ -186,12 +186,12 @@ impl Task<'_> {
         }
         let (first, views) = (predictions.rows, crops.count());
         let batch = (INPUTS / views).max(1);
-        let mut engine = member.engine(batch * views, self.isa, Arc::clone(&self.pool))?;
+        let mut engine = member.model.engine(batch * views, self.isa, Arc::clone(&self.pool));
         let config = LoaderConfig {
             threads: self.options.loader_threads,
-            size: member.configuration.network.input_size,
+            size: member.model.input_size(),
             sampling: Sampling::default(),
-            preprocessing: member.preprocessing,
+            preprocessing: member.model.preprocessing,
             crops,
             seed: 0,
             batch,
@@ -206,7 +206,7 @@ impl Task<'_> {
         });
         tracing::info!(
             "{}: {views} crops of {} images{}",
-            member.path.display(),
+            member.model.path.display(),
             images - first,
             if first > 0 { format!(", {first} are done") } else { String::new() }
         );
@@ -310,7 +310,7 @@ impl Task<'_> {
             for (member, outcomes) in members.iter().zip(&counted.outcomes) {
                 let scores = tally(outcomes).scores();
                 alone.push(MemberScores {
-                    model: member.path.clone(),
+                    model: member.model.path.clone(),
                     crops: crops.count(),
                     top1: scores.top1,
                     top5: scores.top5,
@@ -368,7 +368,7 @@ fn rows(
 }
 
 /// The probabilities of one image from the logits of its views.
-fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
+pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
     row.fill(0.0);
     for view in logits.outer_iter() {
         let largest = view.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -392,7 +392,7 @@ fn outcome(probabilities: ArrayView1<f32>, label: u32) -> Outcome {
 }
 
 /// The five most probable labels, or all of fewer, the most probable first.
-fn most_probable(probabilities: ArrayView1<f32>) -> Vec<usize> {
+pub(crate) fn most_probable(probabilities: ArrayView1<f32>) -> Vec<usize> {
     let mut labels: Vec<usize> = (0..probabilities.len()).collect();
     labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
     labels.truncate(5);

@@ -2,6 +2,7 @@
 
 use kernels::AveragePool;
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -16,6 +17,12 @@ pub(crate) struct AveragePoolLayer {
 impl Operation for AveragePoolLayer {
     fn kind(&self) -> &'static str {
         "average pool"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let AveragePool { kernel, stride } = self.kernel;
+        let computation = Computation::AveragePool { kernel, stride };
+        (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -5,6 +5,7 @@
 
 use kernels::{Convolution, Isa, Pool, relu_backward_map};
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -20,6 +21,12 @@ pub(crate) struct ConvolutionLayer {
 impl Operation for ConvolutionLayer {
     fn kind(&self) -> &'static str {
         "convolution"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let kernel = self.kernel.kernel;
+        let computation = Computation::Convolution { kernel, stride: 1, padding: kernel / 2 };
+        (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -2,6 +2,7 @@
 
 use kernels::{Dense, Isa, Pool, relu_backward};
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Rows};
@@ -18,6 +19,11 @@ pub(crate) struct DenseLayer {
 impl Operation for DenseLayer {
     fn kind(&self) -> &'static str {
         "fully connected"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let computation = Computation::Dense { relu: self.relu };
+        (computation, Place::Rows(self.input), Place::Rows(self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -4,6 +4,7 @@
 //! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of
 //! keeping it.
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Rows};
@@ -38,6 +39,11 @@ fn head_seed(seed: u64, head: u64) -> u64 {
 impl Operation for DropoutLayer {
     fn kind(&self) -> &'static str {
         "dropout"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let computation = Computation::Dropout;
+        (computation, Place::Rows(self.rows), Place::Rows(self.rows))
     }
 
     fn input(&self) -> Option<BufferIndex> {

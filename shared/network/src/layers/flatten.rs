@@ -2,6 +2,7 @@
 
 use kernels::LANES;
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature, Rows};
@@ -29,6 +30,11 @@ impl FlattenLayer {
 impl Operation for FlattenLayer {
     fn kind(&self) -> &'static str {
         "flatten"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let computation = Computation::Flatten;
+        (computation, Place::Map(&self.input), Place::Rows(self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

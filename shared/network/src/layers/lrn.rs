@@ -5,6 +5,7 @@
 
 use kernels::Lrn;
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -21,6 +22,12 @@ pub(crate) struct LrnLayer {
 impl Operation for LrnLayer {
     fn kind(&self) -> &'static str {
         "local response normalisation"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let Lrn { size, alpha, beta, k } = BVLC;
+        let computation = Computation::Lrn { size, alpha, beta, k };
+        (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -3,6 +3,7 @@
 
 use kernels::MaxPool;
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -19,6 +20,12 @@ pub(crate) struct MaxPoolLayer {
 impl Operation for MaxPoolLayer {
     fn kind(&self) -> &'static str {
         "max pool"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let MaxPool { kernel, stride, padding } = self.kernel;
+        let computation = Computation::MaxPool { kernel, stride, padding };
+        (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -27,6 +27,7 @@ pub(crate) use stem::StemLayer;
 
 use kernels::{Isa, Pool};
 
+use crate::graph::{Computation, Place};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::BufferIndex;
 
@@ -49,6 +50,9 @@ pub(crate) struct Layer {
 pub(crate) trait Operation: Send + Sync {
     /// The kind of layer, for people.
     fn kind(&self) -> &'static str;
+
+    /// What it computes outside of training, from where to where.
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>);
 
     /// The buffer whose gradient `backward_input` writes; none where there is no such gradient, or it is in place.
     fn input(&self) -> Option<BufferIndex>;

@@ -3,6 +3,7 @@
 
 use kernels::{Isa, Pool, Stem, relu_backward_map};
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -19,6 +20,12 @@ pub(crate) struct StemLayer {
 impl Operation for StemLayer {
     fn kind(&self) -> &'static str {
         "convolution"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let Stem { kernel, stride, padding, .. } = self.kernel;
+        let computation = Computation::Convolution { kernel, stride, padding };
+        (computation, Place::Images, Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

@@ -1,0 +1,131 @@
+//! The network written down for others: which layer computes what from which, without buffers and kernels.
+
+use std::collections::HashMap;
+
+use crate::layers::Layer;
+use crate::plan::{BufferIndex, Feature, Rows};
+
+/// A layer of the network, as [`GoogLeNet::graph`](crate::GoogLeNet::graph) lists them in forward order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphLayer {
+    /// Caffe's name; the parameters are `NAME/weights` and `NAME/bias`.
+    pub name: String,
+    /// What it computes.
+    pub computation: Computation,
+    /// Numbers of the layers whose outputs it reads, side by side by channels; none: the images.
+    pub inputs: Vec<usize>,
+}
+
+/// What a layer computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Computation {
+    /// Convolution, bias, ReLU.
+    Convolution {
+        /// Side of the kernel.
+        kernel: usize,
+        /// Distance between windows.
+        stride: usize,
+        /// Zeros on every side.
+        padding: usize,
+    },
+    /// Maximum of each window; the number of windows is rounded up.
+    MaxPool {
+        /// Side of the window.
+        kernel: usize,
+        /// Distance between windows.
+        stride: usize,
+        /// Pixels by which the first window starts before the map.
+        padding: usize,
+    },
+    /// Mean of each window; the number of windows is rounded up.
+    AveragePool {
+        /// Side of the window.
+        kernel: usize,
+        /// Distance between windows.
+        stride: usize,
+    },
+    /// Division by `(k + alpha / size * sum of squares over size channels) ^ beta`.
+    Lrn {
+        /// Channels of a window.
+        size: usize,
+        /// Factor of the mean square.
+        alpha: f32,
+        /// Exponent.
+        beta: f32,
+        /// Constant of the sum.
+        k: f32,
+    },
+    /// Maps to rows, channels first.
+    Flatten,
+    /// Fully connected layer.
+    Dense {
+        /// Whether a ReLU follows.
+        relu: bool,
+    },
+    /// Nothing, outside of training.
+    Dropout,
+}
+
+/// Where a layer reads or writes.
+pub(crate) enum Place<'a> {
+    Images,
+    Map(&'a Feature),
+    Rows(Rows),
+}
+
+impl Place<'_> {
+    /// The pieces of the place, each with an identity of its own: a buffer and the first block within it.
+    fn pieces(&self) -> Vec<(BufferIndex, usize)> {
+        match self {
+            Place::Images => vec![],
+            Place::Map(feature) => (0..feature.segments.len())
+                .map(|segment| (feature.buffer, feature.segment(segment).first))
+                .collect(),
+            Place::Rows(rows) => vec![(rows.buffer, 0)],
+        }
+    }
+}
+
+/// The layers of the main path; auxiliary heads, which only training runs, are left out.
+pub(crate) fn graph(layers: &[Layer]) -> Vec<GraphLayer> {
+    let mut writers: HashMap<(BufferIndex, usize), usize> = HashMap::new();
+    let mut graph = Vec::new();
+    for layer in layers.iter().filter(|layer| !layer.auxiliary) {
+        let (computation, input, output) = layer.operation.describe();
+        let mut inputs: Vec<usize> = input.pieces().into_iter().map(|piece| writers[&piece]).collect();
+        inputs.dedup();
+        writers.extend(output.pieces().into_iter().map(|piece| (piece, graph.len())));
+        graph.push(GraphLayer { name: layer.name.clone(), computation, inputs });
+    }
+    graph
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Architecture, GoogLeNet};
+
+    #[test]
+    fn branches_are_read_side_by_side_and_heads_left_out() {
+        let network = GoogLeNet::new(&Architecture::paper()).unwrap();
+        let graph = network.graph();
+        let named = |name: &str| graph.iter().find(|layer| layer.name == name).unwrap();
+        let inputs = |name: &str| -> Vec<&str> {
+            named(name).inputs.iter().map(|&input| graph[input].name.as_str()).collect()
+        };
+        assert!(inputs("conv1/7x7_s2").is_empty());
+        assert_eq!(inputs("pool1/norm1"), ["pool1/3x3_s2"]);
+        assert_eq!(inputs("inception_3a/5x5"), ["inception_3a/5x5_reduce"]);
+        let branches = ["1x1", "3x3", "5x5", "pool_proj"].map(|branch| format!("inception_3a/{branch}"));
+        assert_eq!(inputs("inception_3b/1x1"), branches);
+        assert_eq!(inputs("pool3/3x3_s2").len(), 4);
+        assert_eq!(inputs("inception_4a/1x1"), ["pool3/3x3_s2"], "a pool of four parts is one layer");
+        assert_eq!(inputs("loss3/classifier"), ["pool5/drop_7x7_s1"]);
+        assert!(graph.iter().all(|layer| !layer.name.starts_with("loss1")));
+        let stem = Computation::Convolution { kernel: 7, stride: 2, padding: 3 };
+        assert_eq!(named("conv1/7x7_s2").computation, stem);
+        let inside = Computation::Convolution { kernel: 5, stride: 1, padding: 2 };
+        assert_eq!(named("inception_3a/5x5").computation, inside);
+        assert_eq!(named("pool5/7x7_s1").computation, Computation::AveragePool { kernel: 7, stride: 1 });
+    }
+}

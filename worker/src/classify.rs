@@ -1,0 +1,87 @@
+//! `worker classify`: the five most probable labels of images.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use kernels::Pool;
+use ndarray::{Array1, Array4};
+use serde_json::json;
+
+use crate::cli::cores;
+use crate::judge::{Combine, combined, most_probable};
+use crate::labels;
+use crate::opened::Opened;
+use crate::train::isa;
+
+/// Images from which on a terminal shows how far it is.
+const MANY: usize = 50;
+
+/// Options of [`classify`].
+#[derive(Clone, Debug)]
+pub struct ClassifyOptions {
+    /// The model file.
+    pub model: PathBuf,
+    /// Labels, one a line, in place of the model's own.
+    pub labels: Option<PathBuf>,
+    /// The image files.
+    pub images: Vec<PathBuf>,
+    /// One JSON object a line in place of text.
+    pub json: bool,
+    /// Threads that compute; `None`: all cores.
+    pub threads: Option<usize>,
+    /// Instruction set; `None`: the best of the machine.
+    pub isa: Option<String>,
+}
+
+/// Prints the most probable labels of every image, in the order of the images.
+///
+/// # Errors
+/// A file that is no model, labels of another number; images that cannot be read, once all others are told.
+pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
+    let isa = isa(options.isa.as_deref())?;
+    let model = Opened::open(&options.model)?;
+    let labels = match &options.labels {
+        Some(path) => labels::read(path, model.labels.len())?,
+        None => model.labels.clone(),
+    };
+    let pool =
+        Arc::new(Pool::new(options.threads.unwrap_or_else(cores)).context("start the compute threads")?);
+    let mut engine = model.engine(1, isa, pool);
+    let size = model.input_size();
+    let mut input = Array4::zeros((1, 3, size, size));
+    let mut unreadable = 0;
+    let progress = options.images.len() >= MANY && std::io::stderr().is_terminal();
+    for (number, path) in options.images.iter().enumerate() {
+        if progress && number % MANY == 0 {
+            eprintln!("{number} of {} images", options.images.len());
+        }
+        let out = input.as_slice_mut().expect("a new array is contiguous");
+        if let Err(error) = model.preprocessing.centre_of_file(path, size, out) {
+            eprintln!("cannot classify {error}");
+            unreadable += 1;
+            continue;
+        }
+        let logits = engine.logits(input.view());
+        let mut probabilities = Array1::zeros(labels.len());
+        combined(logits.view(), Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
+        let best = most_probable(probabilities.view());
+        if options.json {
+            let top: Vec<_> = best
+                .into_iter()
+                .map(|class| json!({"class": class, "label": labels[class], "probability": probabilities[class]}))
+                .collect();
+            println!("{}", json!({"image": path.display().to_string(), "top": top}));
+        } else {
+            println!("{}", path.display());
+            best.into_iter().for_each(|class| println!("{:9.4}  {}", probabilities[class], labels[class]));
+        }
+    }
+    ensure!(
+        unreadable == 0,
+        "{unreadable} of {} images cannot be read; the lines above name them",
+        options.images.len()
+    );
+    Ok(())
+}

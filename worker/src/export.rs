@@ -1,0 +1,128 @@
+//! `worker export`: a model in a form that other programs read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use dataset::Resize;
+use formats::onnx::{Graph, INPUT};
+use network::Computation;
+use parameters::checkpoint::Checkpoint;
+
+use crate::labels;
+use crate::model_file::{SHORTER_SIDE, SQUARE};
+use crate::opened::Opened;
+
+/// The forms that a model is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A graph of operators with the tensors inside, opset 17.
+    Onnx,
+    /// Named tensors with metadata: what `classify`, `evaluate` and `--init-from` read, too.
+    Safetensors,
+}
+
+/// Options of [`export`].
+#[derive(Clone, Debug)]
+pub struct ExportOptions {
+    /// The model file.
+    pub model: PathBuf,
+    /// Labels, one a line, in place of the model's own.
+    pub labels: Option<PathBuf>,
+    /// In which form.
+    pub format: Format,
+    /// The file to write.
+    pub output: PathBuf,
+}
+
+/// Writes the model, without auxiliary heads, whole or not at all; labels, preprocessing and recipe are in its metadata.
+///
+/// # Errors
+/// A file that is no model, labels of another number, a file that cannot be written.
+pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
+    let mut model = Opened::open(&options.model)?;
+    if let Some(path) = &options.labels {
+        model.labels = labels::read(path, model.labels.len())?;
+    }
+    let metadata = metadata(&model)?;
+    match options.format {
+        Format::Safetensors => {
+            let names = model.network().layout().tensors().iter().map(|tensor| &tensor.name);
+            let tensor = |name: &String| (name.clone(), model.checkpoint.tensors[name].clone());
+            let checkpoint = Checkpoint { tensors: names.map(tensor).collect(), metadata };
+            Ok(checkpoint.write(&options.output)?)
+        }
+        Format::Onnx => write_onnx(&model, &metadata, &options.output),
+    }
+}
+
+/// What the file says of itself; what a run wrote there stays.
+fn metadata(model: &Opened) -> anyhow::Result<BTreeMap<String, String>> {
+    let network = &model.configuration.network;
+    let resize = match model.preprocessing.resize {
+        Resize::ShorterSide => SHORTER_SIDE,
+        Resize::Square => SQUARE,
+    };
+    let mut metadata = model.checkpoint.metadata.clone();
+    metadata.extend(
+        [
+            ("architecture", "googlenet".to_owned()),
+            ("classes", serde_json::to_string(&model.labels).context("write the labels")?),
+            ("input_size", network.input_size.to_string()),
+            ("width", network.width.to_string()),
+            ("auxiliary_heads", "false".to_owned()),
+            ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
+            ("mean", serde_json::to_string(&model.preprocessing.mean).context("write the mean")?),
+            ("resize", resize.to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    );
+    Ok(metadata)
+}
+
+/// Writes the network down layer by layer.
+fn write_onnx(model: &Opened, metadata: &BTreeMap<String, String>, output: &Path) -> anyhow::Result<()> {
+    let mut graph = Graph::new("googlenet", model.input_size());
+    for tensor in model.network().layout().tensors() {
+        graph.tensor(&tensor.name, model.checkpoint.tensors[&tensor.name].view());
+    }
+    // By layer: the name of its output; dropout puts out what it reads.
+    let mut outputs: Vec<String> = Vec::new();
+    let mut joined: BTreeMap<Vec<usize>, String> = BTreeMap::new();
+    for layer in model.network().graph() {
+        let name = &layer.name;
+        let inputs: Vec<&str> = layer.inputs.iter().map(|&input| outputs[input].as_str()).collect();
+        let input = match inputs[..] {
+            [] => INPUT,
+            [only] => only,
+            // All readers of a module read one concatenation of its branches.
+            _ => joined.entry(layer.inputs.clone()).or_insert_with(|| {
+                let together = format!("{name}/input");
+                graph.concat(&together, &inputs);
+                together
+            }),
+        };
+        let mut puts_out = name.clone();
+        match layer.computation {
+            Computation::Convolution { kernel, stride, padding } => {
+                graph.convolution(name, input, kernel, stride, padding);
+            }
+            Computation::MaxPool { kernel, stride, padding } => {
+                graph.max_pool(name, input, kernel, stride, padding);
+            }
+            // The main path has no other than that of the whole map.
+            Computation::AveragePool { .. } => graph.global_average(name, input),
+            Computation::Lrn { size, alpha, beta, k } => graph.lrn(name, input, size, [alpha, beta, k]),
+            Computation::Flatten => graph.flatten(name, input),
+            Computation::Dense { relu: false } => graph.dense(name, input),
+            Computation::Dense { relu: true } => {
+                bail!("layer {name} is a hidden layer of an auxiliary head, which is not exported")
+            }
+            Computation::Dropout => puts_out = input.to_owned(),
+        }
+        outputs.push(puts_out);
+    }
+    let logits = outputs.last().expect("a network has layers");
+    graph.softmax(logits, model.labels.len());
+    graph.write(output, metadata).with_context(|| format!("write {}", output.display()))
+}

@@ -1,0 +1,92 @@
+//! A model file of any kind that can be read, opened for use: its network, its labels, how it wants its images.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use configuration::RunConfiguration;
+use dataset::{MEAN, Preprocessing, Resize};
+use formats::Kind;
+use kernels::{Isa, Pool};
+use network::{Engine, GoogLeNet};
+use parameters::checkpoint::Checkpoint;
+
+use crate::googlenet::architecture;
+use crate::model_file;
+
+/// The tensor that tells the number of classes.
+const CLASSIFIER: &str = "loss3/classifier/weights";
+
+/// One model, as it is used.
+pub(crate) struct Opened {
+    pub path: PathBuf,
+    /// Its network, without auxiliary heads.
+    pub configuration: RunConfiguration,
+    /// Labels in the order of the outputs.
+    pub labels: Vec<String>,
+    pub preprocessing: Preprocessing,
+    /// Tensors, and what the file says of itself.
+    pub checkpoint: Checkpoint,
+    network: Arc<GoogLeNet>,
+    parameters: Vec<f32>,
+}
+
+impl Opened {
+    /// Opens a model file of a run, or a Caffe model of GoogLeNet with the preprocessing of the public one.
+    ///
+    /// # Errors
+    /// A file that is no model, or the model of another network.
+    pub fn open(path: &Path) -> anyhow::Result<Opened> {
+        let (kind, checkpoint) = formats::read(path)?;
+        let (configuration, labels, preprocessing) = match kind {
+            Kind::Safetensors => {
+                let (configuration, labels) = model_file::describe(&checkpoint, path)?;
+                (configuration, labels, model_file::preprocessing(&checkpoint, path)?)
+            }
+            Kind::Caffe => {
+                let classes = checkpoint.tensors.get(CLASSIFIER).map(|tensor| tensor.shape()[0]);
+                let classes = classes.with_context(|| {
+                    let found = checkpoint.tensors.keys().next().expect("a model has tensors");
+                    format!(
+                        "model file {} has no tensor {CLASSIFIER}, only such as {found}: expected a model of GoogLeNet",
+                        path.display()
+                    )
+                })?;
+                let mut configuration = configuration::recipe("paper")?;
+                configuration.network.classes = Some(classes);
+                configuration.network.auxiliary_heads = false;
+                let labels = (0..classes).map(|class| format!("class {class}")).collect();
+                (configuration, labels, Preprocessing { mean: MEAN, resize: Resize::Square })
+            }
+        };
+        let network = GoogLeNet::new(&architecture(&configuration.network, labels.len()))?;
+        let parameters =
+            checkpoint.to_flat(network.layout()).with_context(|| format!("load model {}", path.display()))?;
+        Ok(Opened {
+            path: path.to_owned(),
+            configuration,
+            labels,
+            preprocessing,
+            checkpoint,
+            network: Arc::new(network),
+            parameters,
+        })
+    }
+
+    /// What it computes.
+    pub fn network(&self) -> &GoogLeNet {
+        &self.network
+    }
+
+    /// Side of the input, pixels.
+    pub fn input_size(&self) -> usize {
+        self.configuration.network.input_size
+    }
+
+    /// The network with its parameters, for up to `batch` inputs at once.
+    pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
+        let mut engine = Engine::forward_only(Arc::clone(&self.network), batch, isa, pool);
+        engine.load(&self.parameters);
+        engine
+    }
+}
