@@ -104,8 +104,12 @@ fn write_onnx(model: &Opened, metadata: &BTreeMap<String, String>, output: &Path
         };
         let mut puts_out = name.clone();
         match layer.computation {
-            Computation::Convolution { kernel, stride, padding } => {
-                graph.convolution(name, input, kernel, stride, padding);
+            Computation::Convolution { groups, relu, kernel, stride, padding } => {
+                let convolved = if relu { format!("{name}/linear") } else { name.clone() };
+                graph.convolution(name, input, &convolved, groups, [kernel, stride, padding]);
+                if relu {
+                    graph.relu(&convolved, name);
+                }
             }
             Computation::MaxPool { kernel, stride, padding } => {
                 graph.max_pool(name, input, kernel, stride, padding);

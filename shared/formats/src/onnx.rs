@@ -65,12 +65,24 @@ impl Graph {
         self.message.message(5, &tensor);
     }
 
-    /// A convolution with bias and ReLU; its tensors are `NAME/weights` and `NAME/bias`.
-    pub fn convolution(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
-        let linear = format!("{name}/linear");
+    /// A convolution with its bias; the parameters are `name/weights` and `name/bias`.
+    pub fn convolution(
+        &mut self,
+        name: &str,
+        input: &str,
+        output: &str,
+        groups: usize,
+        [kernel, stride, padding]: [usize; 3],
+    ) {
         let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
-        self.node("Conv", &linear, &inputs, window(kernel, stride, padding));
-        self.node("Relu", name, &[&linear], vec![]);
+        let mut attributes = window(kernel, stride, padding);
+        attributes.push(("group", Attribute::Integer(groups as i64)));
+        self.node("Conv", output, &inputs, attributes);
+    }
+
+    /// Negative values become zero.
+    pub fn relu(&mut self, input: &str, output: &str) {
+        self.node("Relu", output, &[input], vec![]);
     }
 
     /// A max pool whose number of windows is rounded up.

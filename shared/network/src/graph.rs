@@ -19,8 +19,12 @@ pub struct GraphLayer {
 /// What a layer computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Computation {
-    /// Convolution, bias, ReLU.
+    /// Convolution and bias.
     Convolution {
+        /// Groups of channels, each convolved by filters of its own.
+        groups: usize,
+        /// Whether a ReLU follows.
+        relu: bool,
         /// Side of the kernel.
         kernel: usize,
         /// Distance between windows.

@@ -25,7 +25,8 @@ impl Operation for ConvolutionLayer {
 
     fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
         let kernel = self.kernel.kernel;
-        let computation = Computation::Convolution { kernel, stride: 1, padding: kernel / 2 };
+        let computation =
+            Computation::Convolution { groups: 1, relu: true, kernel, stride: 1, padding: kernel / 2 };
         (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
 

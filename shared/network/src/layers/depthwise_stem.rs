@@ -5,6 +5,7 @@
 
 use kernels::{Isa, Pool, Stem};
 
+use crate::graph::{Computation, Place};
 use crate::layers::Operation;
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
@@ -42,6 +43,12 @@ impl DepthwiseStemLayer {
 impl Operation for DepthwiseStemLayer {
     fn kind(&self) -> &'static str {
         "depthwise convolution"
+    }
+
+    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+        let Stem { input_channels: groups, kernel, stride, padding, .. } = self.kernel;
+        let computation = Computation::Convolution { groups, relu: false, kernel, stride, padding };
+        (computation, Place::Images, Place::Map(&self.output))
     }
 
     fn input(&self) -> Option<BufferIndex> {

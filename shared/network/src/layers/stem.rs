@@ -24,7 +24,7 @@ impl Operation for StemLayer {
 
     fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
         let Stem { kernel, stride, padding, .. } = self.kernel;
-        let computation = Computation::Convolution { kernel, stride, padding };
+        let computation = Computation::Convolution { groups: 1, relu: true, kernel, stride, padding };
         (computation, Place::Images, Place::Map(&self.output))
     }
 
