@@ -163,6 +163,8 @@ fn plan() -> Plan {
         weight_decay: 2e-4,
         average_decay: 0.9999,
         total_samples: 1_000_000,
+        init_sha256: None,
+        init_except: Vec::new(),
     }
 }
 

@@ -126,9 +126,9 @@ mod tests {
         assert_eq!(inputs("inception_4a/1x1"), ["pool3/3x3_s2"], "a pool of four parts is one layer");
         assert_eq!(inputs("loss3/classifier"), ["pool5/drop_7x7_s1"]);
         assert!(graph.iter().all(|layer| !layer.name.starts_with("loss1")));
-        let stem = Computation::Convolution { kernel: 7, stride: 2, padding: 3 };
+        let stem = Computation::Convolution { groups: 1, relu: true, kernel: 7, stride: 2, padding: 3 };
         assert_eq!(named("conv1/7x7_s2").computation, stem);
-        let inside = Computation::Convolution { kernel: 5, stride: 1, padding: 2 };
+        let inside = Computation::Convolution { groups: 1, relu: true, kernel: 5, stride: 1, padding: 2 };
         assert_eq!(named("inception_3a/5x5").computation, inside);
         assert_eq!(named("pool5/7x7_s1").computation, Computation::AveragePool { kernel: 7, stride: 1 });
     }
