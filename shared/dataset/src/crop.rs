@@ -1,7 +1,8 @@
 //! A rectangle of an image becomes an input of the network: cut and resized in one step, perhaps mirrored.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand::RngExt;
 
@@ -81,20 +82,21 @@ impl Crop {
     /// Resizes the crop to `size` x `size` and writes it to `out`: planar R, G, B in 0..255.
     pub(crate) fn write(&self, image: &RgbImage, by: Interpolation, size: usize, out: &mut [f32]) {
         assert_eq!(out.len(), 3 * size * size, "a sample has 3 x size x size values");
-        let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
+        // Of this one kind of pixel alone: for all kinds that there are, the compiler would take minutes.
+        let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
             .expect("an RGB image has three bytes a pixel");
-        let mut resized = Image::new(size as u32, size as u32, PixelType::U8x3);
+        let mut resized = TypedImage::<U8x3>::new(size as u32, size as u32);
         let options = ResizeOptions::new().resize_alg(by.algorithm()).crop(
             self.left,
             self.top,
             self.width,
             self.height,
         );
-        Resizer::new().resize(&source, &mut resized, &options).expect("a crop lies inside its image");
+        Resizer::new().resize_typed(&source, &mut resized, &options).expect("a crop lies inside its image");
         for (channel, plane) in out.chunks_exact_mut(size * size).enumerate() {
-            let rows = plane.chunks_exact_mut(size).zip(resized.buffer().chunks_exact(3 * size));
+            let rows = plane.chunks_exact_mut(size).zip(resized.pixels().chunks_exact(size));
             for (row, pixels) in rows {
-                let values = pixels.chunks_exact(3).map(|pixel| f32::from(pixel[channel]));
+                let values = pixels.iter().map(|pixel| f32::from(pixel.0[channel]));
                 if self.mirror {
                     row.iter_mut().rev().zip(values).for_each(|(out, value)| *out = value);
                 } else {
