@@ -157,19 +157,22 @@ fn images_are_classified_and_those_that_cannot_be_read_counted() {
     assert_eq!(text, expected);
 }
 
+/// What a case does to a good model.
+type Change<'a> = &'a dyn Fn(&mut Checkpoint);
+
 #[test]
 fn a_model_that_is_cut_or_of_another_network_is_named() {
     let home = tempfile::tempdir().unwrap();
     let path = model(home.path());
     let shown = path.display();
     let whole = Checkpoint::read(&path).unwrap();
-    let changed = |change: &dyn Fn(&mut Checkpoint)| {
+    let changed = |change: Change| {
         let mut checkpoint = whole.clone();
         change(&mut checkpoint);
         checkpoint.write(&path).unwrap();
         reason(&path)
     };
-    let cases: [(&dyn Fn(&mut Checkpoint), String); 4] = [
+    let cases: [(Change, String); 4] = [
         (
             &|checkpoint| drop(checkpoint.metadata.insert("width".into(), "0.5".into())),
             format!(
