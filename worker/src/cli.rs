@@ -87,15 +87,12 @@ pub struct TrainFlags {
     /// What the run is expected to be.
     #[command(flatten)]
     pub run: RunFlags,
-    /// Threads that compute [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
     /// Threads that decode images
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub loader_threads: u16,
-    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
-    #[arg(long, value_name = "I")]
-    pub isa: Option<String>,
     /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -105,6 +102,17 @@ pub struct TrainFlags {
     /// Leave when standard input ends: set by a parent process, so that no child outlives it
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
+}
+
+/// What a command computes with.
+#[derive(Debug, Args)]
+pub struct ComputeFlags {
+    /// Threads that compute [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
+    #[arg(long, value_name = "I")]
+    pub isa: Option<String>,
 }
 
 /// Flags of `worker describe`.
@@ -138,15 +146,12 @@ pub struct BenchFlags {
     /// Images of one step
     #[arg(long, value_name = "B", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
-    /// Threads that compute [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
     /// Measure the forward pass alone, auxiliary heads off
     #[arg(long)]
     pub forward_only: bool,
-    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
-    #[arg(long, value_name = "I")]
-    pub isa: Option<String>,
     /// Steps to measure [default: as many as fit into --seconds, at least 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: Option<u32>,
@@ -207,15 +212,12 @@ pub struct EvaluateFlags {
     /// Folder for predictions and pictures
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     pub output: PathBuf,
-    /// Threads that compute [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
     /// Threads that decode images
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub loader_threads: u16,
-    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
-    #[arg(long, value_name = "I")]
-    pub isa: Option<String>,
     /// Print one JSON object: images, top1, top5, loss, rows, members, unscored
     #[arg(long)]
     pub json: bool,
@@ -240,12 +242,9 @@ pub struct ClassifyFlags {
     /// JPEG or PNG files
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
-    /// Threads that compute [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-    /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
-    #[arg(long, value_name = "I")]
-    pub isa: Option<String>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
     /// Print one JSON object for each image: image, top (each with class, label and probability)
     #[arg(long)]
     pub json: bool,
@@ -351,9 +350,9 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         coordinator: flags.coordinator,
         data: flags.data.map_or(Data::embedded(), Data::Folder),
         flags: flags.run,
-        threads: flags.threads.map(usize::from),
+        threads: flags.compute.threads.map(usize::from),
         loader_threads: flags.loader_threads.into(),
-        isa: isa_name(flags.isa),
+        isa: isa_name(flags.compute.isa),
         output: flags.output,
         patience: Patience::default(),
     };
@@ -364,9 +363,9 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
 fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
     let options = BenchOptions {
         batch: flags.batch.into(),
-        threads: flags.threads.map_or_else(cores, usize::from),
+        threads: flags.compute.threads.map_or_else(cores, usize::from),
         forward_only: flags.forward_only,
-        isa: isa_name(flags.isa),
+        isa: isa_name(flags.compute.isa),
         steps: flags.steps,
         seconds: flags.seconds,
     };
@@ -397,9 +396,9 @@ fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
         crops: flags.crops,
         combine: flags.combine,
         output: flags.output,
-        threads: flags.threads.map(usize::from),
+        threads: flags.compute.threads.map(usize::from),
         loader_threads: flags.loader_threads.into(),
-        isa: isa_name(flags.isa),
+        isa: isa_name(flags.compute.isa),
     };
     let verdict = judge(&options)?;
     if flags.json {
@@ -416,8 +415,8 @@ fn run_classify(flags: ClassifyFlags) -> anyhow::Result<Exit> {
         labels: flags.labels,
         images: flags.images,
         json: flags.json,
-        threads: flags.threads.map(usize::from),
-        isa: isa_name(flags.isa),
+        threads: flags.compute.threads.map(usize::from),
+        isa: isa_name(flags.compute.isa),
     };
     classify(&options)?;
     Ok(Exit::Done)
@@ -521,7 +520,10 @@ mod tests {
     fn train_takes_the_run_flags_and_its_own() {
         let words = "worker train --coordinator h:1 --no-aux --batch 8 --threads 2 --loader-threads 3";
         let Command::Train(flags) = Cli::parse_from(words.split(' ')).command else { panic!("not train") };
-        assert_eq!((flags.coordinator.as_str(), flags.threads, flags.loader_threads), ("h:1", Some(2), 3));
+        assert_eq!(
+            (flags.coordinator.as_str(), flags.compute.threads, flags.loader_threads),
+            ("h:1", Some(2), 3)
+        );
         assert!(flags.run.no_aux && flags.run.batch == Some(8));
     }
 }

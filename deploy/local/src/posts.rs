@@ -131,7 +131,7 @@ mod tests {
             panic!("not a worker")
         };
         assert_eq!((flags.coordinator.as_str(), flags.data), ("h:1", Some("d".into())));
-        assert_eq!((flags.threads, flags.isa.as_deref()), (Some(5), Some("avx2")));
+        assert_eq!((flags.compute.threads, flags.compute.isa.as_deref()), (Some(5), Some("avx2")));
         assert_eq!(flags.output.as_deref(), Some(folder.path()));
         assert!(flags.end_with_stdin && flags.log.log_json);
     }
