@@ -52,8 +52,8 @@ pub enum Algorithm {
     Winograd,
 }
 
-/// Minimal filtering must save this share of the multiplications at least, or its transforms cost more.
-const SAVED: f64 = 1.5;
+/// Minimal filtering must take this many times fewer multiplications at least, or its transforms cost more.
+const LEAST_SAVING: f64 = 1.5;
 
 impl Algorithm {
     /// The faster one for a kernel on maps of this size: which is fastest where was measured, see the crate's README.
@@ -63,7 +63,7 @@ impl Algorithm {
         }
         let direct = kernel * kernel * height * width;
         let filtered = winograd::multiplications(kernel, height, width);
-        if direct as f64 >= SAVED * filtered as f64 { Algorithm::Winograd } else { Algorithm::Direct }
+        if direct as f64 >= LEAST_SAVING * filtered as f64 { Algorithm::Winograd } else { Algorithm::Direct }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One pass of a convolution over packed weights, forward or by the input: what the kernels are given.
 
 use crate::disjoint::Disjoint;
-use crate::map::{Map, Shape};
+use crate::map::{LANES, Map, Shape};
 use std::ops::Range;
 
 /// Input, weights and output of a convolution with stride 1. The gradient by the input is such a pass as well: from the
@@ -23,4 +23,13 @@ pub(super) struct Pass<'a> {
     pub(super) output_shape: Shape,
     /// First block and number of blocks in the output.
     pub(super) output_blocks: Range<usize>,
+}
+
+impl Pass<'_> {
+    /// What is added to the channels of an output block, counted from the first that is written.
+    pub(super) fn bias_of(&self, block: usize) -> [f32; LANES] {
+        let mut bias = [0.0; LANES];
+        bias.iter_mut().zip(self.bias.iter().skip(block * LANES)).for_each(|(to, value)| *to = *value);
+        bias
+    }
 }

@@ -127,11 +127,12 @@ impl Kernel for Task<'_> {
                 unsafe { panel(simd, &band, packed, &[], 0..columns.len(), products) }
             }
             for (column, block) in columns.enumerate() {
+                let bias = pass.bias_of(block);
                 for (tile, place) in places.iter().enumerate() {
                     let start = (column * count + tile) * LANES;
                     // SAFETY: the products are complete and nothing writes them now.
                     let from = unsafe { products.part(start, (POINTS - 1) * to + LANES) };
-                    by_kernel!(pass.kernel, output_tile(simd, pass, tiles, *place, block, from, to));
+                    by_kernel!(pass.kernel, output_tile(simd, pass, tiles, *place, block, &bias, from, to));
                 }
             }
         }
@@ -164,6 +165,7 @@ pub(super) unsafe fn input_tile<S: Simd>(
 }
 
 /// Transforms a tile of products back and writes what of it lies on the map, with bias and ReLU, or added.
+#[expect(clippy::too_many_arguments, reason = "where a tile comes from and goes to")]
 #[inline(always)]
 fn output_tile<const M: usize, const R: usize>(
     simd: impl Simd,
@@ -171,6 +173,7 @@ fn output_tile<const M: usize, const R: usize>(
     tiles: Tiles,
     place: Place,
     block: usize,
+    bias: &[f32; LANES],
     from: &[f32],
     stride: usize,
 ) {
@@ -180,11 +183,7 @@ fn output_tile<const M: usize, const R: usize>(
     let start = (place.image * shape.blocks + pass.output_blocks.start + block) * shape.plane();
     let start = start + place.y * line + place.x * LANES;
     let to = pass.output.pointer(start, ((height - 1) * shape.width + width) * LANES);
-    let mut bias = [0.0; LANES];
-    let known = pass.bias.get(block * LANES..).unwrap_or(&[]);
-    let known = &known[..known.len().min(LANES)];
-    bias[..known.len()].copy_from_slice(known);
-    let bias = simd.read(&bias);
+    let bias = simd.read(bias);
     assert!((POINTS - 1) * stride + LANES <= from.len(), "products of a tile");
     square::<_, Output, SIDE, M>(
         simd,
