@@ -1,0 +1,6 @@
+//! The real programs as processes of this machine, killed.
+#![cfg(unix)]
+
+mod cluster;
+mod pictures;
+mod resume;
