@@ -81,7 +81,8 @@ pub struct TrainFlags {
     /// Address of the run's coordinator
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     pub coordinator: String,
-    /// Folder with train/ and val/ class folders, or with plain class folders [default: the drawn set]
+    /// Folder with train/ and val/ class folders, with plain class folders, or with tar shards in their place [default: the
+    /// drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What the run is expected to be.
@@ -181,7 +182,8 @@ pub struct FetchFlags {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves, of which every image is then
-used. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored.
+used. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
+may take the place of class folders; the names of their classes stand in classes.txt beside val/.
 
 The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
 40 classes), evaluation.json, and predictions/, from which the same command goes on after an interruption.
@@ -200,7 +202,7 @@ pub struct EvaluateFlags {
     /// The images [default: the drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Of class folders without train/ and val/, only the fifth of the images that training puts aside
+    /// Of class folders or shards without train/ and val/, only the fifth of the images that training puts aside
     #[arg(long, requires = "data")]
     pub held_out: bool,
     /// Crops of each image, 1, 10 or 144; several, with commas, make a table

@@ -20,7 +20,7 @@ pub struct CommandLine {
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Folder of images to train on: train/ and val/ with one folder per class, or the class folders alone (a fifth
-    /// is then kept for validation) [default: ten classes that the program draws itself]
+    /// is then kept for validation); or tar shards in their place [default: ten classes that the program draws itself]
     #[arg(long, value_name = "D")]
     pub data: Option<PathBuf>,
     /// Folder for the model, metrics, curve, snapshots and logs; a run found there is resumed

@@ -11,13 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::decode::{self, SampleError};
 use crate::drawn::{Drawn, EDITION};
 use crate::index::{DatasetError, Entry, Index};
+use crate::order::{epoch_order, merged_order};
 use crate::sampling::{Preprocessing, Sampling};
+use crate::streams::Streams;
 use crate::views::Crops;
 
 /// Which part of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What is learnt from: visited in [`epoch_order`](crate::epoch_order), cropped at random.
+    /// What is learnt from: visited in [`Dataset::epoch_order`], cropped at random.
     Train,
     /// What is measured on: visited in index order, each image in one or more views.
     Validation,
@@ -30,7 +32,7 @@ pub struct Fingerprint {
     pub images: u64,
     /// Validation samples.
     pub validation: u64,
-    /// SHA-256 over the sorted class/relative paths of both splits; contents are not read.
+    /// SHA-256 over the classes and relative paths of both splits; images are not read.
     pub hash: [u8; 32],
 }
 
@@ -49,7 +51,7 @@ pub struct WriteError {
     source: io::Error,
 }
 
-/// Labelled images: photographs in folders, or the drawn set.
+/// Labelled images: photographs in folders or tar shards, or the drawn set.
 #[derive(Debug)]
 pub struct Dataset {
     classes: Vec<String>,
@@ -59,8 +61,17 @@ pub struct Dataset {
 
 #[derive(Debug)]
 enum Source {
-    Files { folder: PathBuf, train: Vec<Entry>, validation: Vec<Entry> },
+    Images(Images),
     Drawn(Drawn),
+}
+
+/// Images of a data folder.
+#[derive(Debug)]
+struct Images {
+    folder: PathBuf,
+    train: Vec<Entry>,
+    validation: Vec<Entry>,
+    shards: Streams,
 }
 
 impl Dataset {
@@ -68,24 +79,31 @@ impl Dataset {
     /// of the images is then put aside for validation by a hash of the file name (a log line says so).
     ///
     /// Classes are the folder names in byte order. The split and the fingerprint depend on names only.
+    ///
+    /// In place of class folders there may be tar shards in the WebDataset layout, `*.tar`: consecutive members `key.jpg`
+    /// (or `.jpeg`, `.png`) and `key.cls`, the number of its class in ASCII, are a sample; other members are passed over.
+    /// The names of the classes stand in `classes.txt` in the folder, one a line; without it they are the numbers. Samples
+    /// before the place where a shard is cut off or damaged are used; a warning names what is not.
     pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        Ok(Dataset::of_files(Index::open(folder)?))
+        Ok(Dataset::of_images(Index::open(folder)?))
     }
 
-    /// Opens a folder to measure on: the class folders of `val/` where it has one, else its own, all of their images.
-    /// The training split is empty, and one class is enough.
+    /// Opens a folder to measure on: the class folders or shards of `val/` where it has one, else its own, all of their
+    /// images. The training split is empty, and one class is enough.
     pub fn open_validation(folder: &Path) -> Result<Dataset, DatasetError> {
-        Ok(Dataset::of_files(Index::open_validation(folder)?))
+        Ok(Dataset::of_images(Index::open_validation(folder)?))
     }
 
-    fn of_files(index: Index) -> Dataset {
+    fn of_images(index: Index) -> Dataset {
         let fingerprint = Fingerprint {
             images: index.train.len() as u64,
             validation: index.validation.len() as u64,
             hash: index.hash(),
         };
-        let Index { folder, classes, train, validation } = index;
-        Dataset { classes, fingerprint, source: Source::Files { folder, train, validation } }
+        let Index { folder, classes, train, validation, shards } = index;
+        let shards = Streams::new(shards.iter().map(|shard| folder.join(shard)).collect());
+        let images = Images { folder, train, validation, shards };
+        Dataset { classes, fingerprint, source: Source::Images(images) }
     }
 
     /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
@@ -144,21 +162,28 @@ impl Dataset {
     /// Label of a sample, without reading it. Panics if `index` is not in the split.
     pub fn label(&self, split: Split, index: usize) -> u32 {
         assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
-        match (&self.source, split) {
-            (Source::Files { train, .. }, Split::Train) => train[index].label,
-            (Source::Files { validation, .. }, Split::Validation) => validation[index].label,
-            (Source::Drawn(_), _) => Drawn::label(index),
+        match &self.source {
+            Source::Images(images) => images.entries(split)[index].label,
+            Source::Drawn(_) => Drawn::label(index),
         }
     }
 
-    /// What a sample is called: the path of its file under the data folder, or its number in the drawn set.
+    /// What a sample is called: the path of its file under the data folder (in a tar shard, its name there behind the
+    /// shard's path), or its number in the drawn set.
     pub fn name(&self, split: Split, index: usize) -> String {
-        match (&self.source, split) {
-            (Source::Files { train, .. }, Split::Train) => train[index].path.display().to_string(),
-            (Source::Files { validation, .. }, Split::Validation) => {
-                validation[index].path.display().to_string()
-            }
-            (Source::Drawn(_), _) => format!("drawn/{index}"),
+        match &self.source {
+            Source::Images(images) => images.entries(split)[index].path.display().to_string(),
+            Source::Drawn(_) => format!("drawn/{index}"),
+        }
+    }
+
+    /// The training samples in the order of one epoch, so that a lease of positions means the same samples to every
+    /// worker: [`epoch_order`](crate::epoch_order), and over tar shards one that reads them forward. It depends on the
+    /// names in the set, `seed` and `epoch` only.
+    pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
+        match &self.source {
+            Source::Images(images) => images.epoch_order(seed, epoch),
+            Source::Drawn(_) => epoch_order(self.len(Split::Train), seed, epoch),
         }
     }
 
@@ -200,14 +225,38 @@ impl Dataset {
     }
 
     fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
-        match (&self.source, split) {
-            (Source::Files { folder, train, .. }, Split::Train) => {
-                decode::read(&folder.join(&train[index].path))
+        match &self.source {
+            Source::Images(images) => images.read(&images.entries(split)[index]),
+            Source::Drawn(drawn) => Ok(drawn.picture(split, index)),
+        }
+    }
+}
+
+impl Images {
+    fn entries(&self, split: Split) -> &[Entry] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+        }
+    }
+
+    fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
+        let shard = |entry: &Entry| entry.part.map(|part| part.shard);
+        if self.train.first().and_then(shard).is_none() {
+            return epoch_order(self.train.len(), seed, epoch);
+        }
+        let shards = self.train.chunk_by(|a, b| shard(a) == shard(b));
+        merged_order(&shards.map(<[Entry]>::len).collect::<Vec<_>>(), seed, epoch)
+    }
+
+    fn read(&self, entry: &Entry) -> Result<RgbImage, SampleError> {
+        let path = self.folder.join(&entry.path);
+        match &entry.part {
+            None => decode::read(&path),
+            Some(part) => {
+                let pixels = self.shards.read(part).and_then(|bytes| decode::decode(&bytes));
+                pixels.map_err(|reason| SampleError { path, reason })
             }
-            (Source::Files { folder, validation, .. }, Split::Validation) => {
-                decode::read(&folder.join(&validation[index].path))
-            }
-            (Source::Drawn(drawn), split) => Ok(drawn.picture(split, index)),
         }
     }
 }

@@ -15,13 +15,13 @@ use crate::jpeg;
 /// The largest image that is read. The header is asked before anything is allocated.
 const MOST_PIXELS: u64 = 100_000_000;
 /// The largest file that is read, and the most that the pixels of one may take (64 bits per pixel at most).
-const MOST_BYTES: u64 = 1 << 30;
+pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
 /// A sample that could not be read. It is skipped and named; the run goes on.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct SampleError {
-    /// The file.
+    /// The file; of an image in a tar shard, its name there behind the shard's path.
     pub path: PathBuf,
     /// What is wrong with it.
     #[source]
@@ -90,7 +90,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// Decodes the bytes of a file.
-fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the run.
     catch_unwind(AssertUnwindSafe(|| decode_known(bytes, format(bytes)?)))
         .unwrap_or_else(|_| Err(DecodeError::Damaged("the decoder failed on it".into())))

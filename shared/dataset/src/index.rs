@@ -2,7 +2,7 @@
 //!
 //! Either `train/` and `val/` hold one folder per class (as ImageNet does), or the folder itself holds them and the
 //! file names decide the split. Hidden files are passed over; every other file of a class folder, however deep, is a
-//! sample: what it holds is seen when it is decoded.
+//! sample: what it holds is seen when it is decoded. Tar shards ([`shards`]) may take the place of class folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::ilsvrc;
+use crate::streams::Part;
+use crate::{ilsvrc, shards};
 
 /// Every fifth file, by the hash of its name, is for validation where the folder does not say.
 const VALIDATION_SHARE: u64 = 5;
@@ -57,7 +58,7 @@ pub enum DatasetError {
         files: usize,
     },
     /// A single class folder.
-    #[error("data folder {} has the one class \"{class}\": expected at least two class folders", folder.display())]
+    #[error("data folder {} has the one class \"{class}\": expected at least two", folder.display())]
     OneClass {
         /// The folder.
         folder: PathBuf,
@@ -135,6 +136,62 @@ pub enum DatasetError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Tar shards and something else.
+    #[error(
+        "data folder {} has tar shards in {} and other data in {}: expected one kind in all of it; move one of them \
+         elsewhere",
+        folder.display(),
+        shards.display(),
+        others.display()
+    )]
+    MixedKinds {
+        /// The data folder.
+        folder: PathBuf,
+        /// Where shards are.
+        shards: PathBuf,
+        /// Where none are.
+        others: PathBuf,
+    },
+    /// A shard that the file system refused.
+    #[error("tar shard {} cannot be read: {source}", path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Shards without anything to use.
+    #[error(
+        "none of the {shards} tar shards in {} has a sample: expected members key.jpg (or .jpeg, .png) and key.cls, the \
+         number of its class, one behind the other; found: {fault}",
+        folder.display()
+    )]
+    NoSamples {
+        /// Their folder.
+        folder: PathBuf,
+        /// How many there are.
+        shards: usize,
+        /// What is wrong with the first of them.
+        fault: String,
+    },
+    /// A sample of a class that there is not.
+    #[error("{} is of class {class}: expected {expected}; correct its .cls or the list", sample.display())]
+    ClassRange {
+        /// The image's name behind the path of its shard.
+        sample: PathBuf,
+        /// The number of its class.
+        class: u32,
+        /// Which classes there are.
+        expected: String,
+    },
+    /// A list of class names that cannot be used.
+    #[error("class list {}: {reason}", path.display())]
+    ClassList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nothing to measure on.
     #[error(
         "data folder {} has {images} training images but none for validation: expected at least one; \
@@ -149,24 +206,29 @@ pub enum DatasetError {
     },
 }
 
-const EXPECTED: &str = "expected train/ and val/ with one folder per class, or one folder per class";
+const EXPECTED: &str = "expected train/ and val/ with one folder per class, or one folder per class; or tar shards in \
+                        their place";
 
-/// One image file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One image: a file, or a part of a tar shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Path under the data folder.
+    /// Path under the data folder; in a shard, its name there behind the shard's path.
     pub(crate) path: PathBuf,
     /// Index of its class.
     pub(crate) label: u32,
+    /// Where it lies in a shard.
+    pub(crate) part: Option<Part>,
 }
 
-/// The classes and files of a data folder, sorted by path.
+/// The classes and images of a data folder; images are sorted by class and path, in shards by shard and place.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) folder: PathBuf,
     pub(crate) classes: Vec<String>,
     pub(crate) train: Vec<Entry>,
     pub(crate) validation: Vec<Entry>,
+    /// Paths of the shards under the data folder; empty if images are files.
+    pub(crate) shards: Vec<PathBuf>,
 }
 
 /// Class name to its files, sorted, as paths under the data folder.
@@ -179,31 +241,45 @@ impl Index {
         if listed.folders.is_empty() && listed.files.is_empty() {
             return Err(DatasetError::Empty { folder: folder.to_owned() });
         }
-        let (train, validation) = if listed.folders.contains(Path::new("train")) {
-            if !listed.folders.contains(Path::new("val")) {
-                return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() });
-            }
-            given_split(folder)?
+        let given = listed.folders.contains(Path::new("train"));
+        if given && !listed.folders.contains(Path::new("val")) {
+            return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() });
+        }
+        let index = if shards::are_in(folder, if given { &["train", "val"] } else { &[""] })? {
+            shards::open(folder, given)?
         } else {
-            hashed_split(several(folder, Path::new(""), classes_of(folder, Path::new(""))?)?)
+            Index::of_files(folder, given)?
         };
-        let index = Index {
-            folder: folder.to_owned(),
-            classes: names_of(folder, &train)?,
-            train: entries(&train, &train),
-            validation: entries(&train, &validation),
-        };
+        if let [class] = &index.classes[..] {
+            return Err(DatasetError::OneClass { folder: folder.to_owned(), class: class.clone() });
+        }
         if index.validation.is_empty() {
             return Err(DatasetError::NoValidation { folder: folder.to_owned(), images: index.train.len() });
         }
-        for class in train.keys().filter(|&class| validation.get(class).is_none_or(Vec::is_empty)) {
+        let measured: BTreeSet<u32> = index.validation.iter().map(|entry| entry.label).collect();
+        for (_, class) in (0..).zip(&index.classes).filter(|(label, _)| !measured.contains(label)) {
             tracing::warn!(class, "the class has no validation images: nothing will be measured on it");
         }
         Ok(index)
     }
 
-    /// Lists what is only measured on: every file in the class folders of `val/`, where it is there, or else in those
-    /// of the folder itself. One class is enough.
+    /// Class folders: those of `train/` and `val/` if they are `given`, or else the data folder's own.
+    fn of_files(folder: &Path, given: bool) -> Result<Index, DatasetError> {
+        let (classes, train, validation) = if given {
+            let (train, validation) = given_split(folder)?;
+            let (learnt, measured) = (entries(&train, &train), entries(&train, &validation));
+            (train, learnt, measured)
+        } else {
+            let classes = classes_of(folder, Path::new(""))?;
+            let (train, validation) = hashed_split(entries(&classes, &classes));
+            (classes, train, validation)
+        };
+        let classes = names_of(folder, &classes)?;
+        Ok(Index { folder: folder.to_owned(), classes, train, validation, shards: Vec::new() })
+    }
+
+    /// Lists what is only measured on: all images in the class folders or shards of `val/`, where it is there, or else in
+    /// those of the folder itself. One class is enough.
     pub(crate) fn open_validation(folder: &Path) -> Result<Index, DatasetError> {
         let listed = list(folder, Path::new(""))?.folders;
         let under = match (listed.contains(Path::new("train")), listed.contains(Path::new("val"))) {
@@ -211,6 +287,9 @@ impl Index {
             (true, false) => return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() }),
             (false, false) => "",
         };
+        if shards::are_in(folder, &[under])? {
+            return shards::open_validation(folder, under);
+        }
         let classes = match flat(folder)? {
             Some(images) if under == "val" => ilsvrc::by_class(folder, images)?,
             _ => classes_of(folder, Path::new(under))?,
@@ -220,15 +299,20 @@ impl Index {
             classes: names_of(folder, &classes)?,
             train: Vec::new(),
             validation: entries(&classes, &classes),
+            shards: Vec::new(),
         })
     }
 
-    /// SHA-256 over the sorted class/relative paths of both splits.
+    /// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over classes
+    /// and paths.
     pub(crate) fn hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         for (split, entries) in [("train", &self.train), ("val", &self.validation)] {
             hash.update(format!("{split} {}\n", entries.len()));
             for entry in entries {
+                if entry.part.is_some() {
+                    hash.update(format!("{} ", entry.label));
+                }
                 let under = entry.path.strip_prefix(split).unwrap_or(&entry.path);
                 for part in under {
                     hash.update(b"/");
@@ -244,7 +328,7 @@ impl Index {
 /// `train/` and `val/` as they are.
 fn given_split(folder: &Path) -> Result<(Classes, Classes), DatasetError> {
     let under = Path::new("train");
-    let train = several(folder, under, classes_of(folder, under)?)?;
+    let train = classes_of(folder, under)?;
     let validation = match flat(folder)? {
         Some(images) => ilsvrc::by_class(folder, images)?,
         None => {
@@ -281,23 +365,17 @@ fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetErro
     Ok(classes.keys().map(name).collect())
 }
 
-/// A fifth of the files put aside by the hash of their names, so that a file stays on its side when others come.
-fn hashed_split(mut train: Classes) -> (Classes, Classes) {
-    let mut validation = Classes::new();
-    for (class, files) in &mut train {
-        let (aside, mut kept): (Vec<_>, Vec<_>) = files.drain(..).partition(|path| is_validation(path));
-        let mut aside = aside.into_iter();
-        if kept.is_empty() {
-            kept.extend(aside.next()); // a class that nothing is learnt about makes no sense
-        }
-        validation.insert(class.clone(), aside.collect());
-        *files = kept;
-    }
-    let count = |classes: &Classes| classes.values().map(Vec::len).sum::<usize>();
+/// A fifth of the images put aside by the hash of their names, so that an image stays on its side when others come.
+pub(crate) fn hashed_split(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let learnt = entries.iter().filter(|entry| !is_validation(&entry.path));
+    let mut learnt: BTreeSet<u32> = learnt.map(|entry| entry.label).collect();
+    // A class that nothing is learnt about makes no sense: its first image is kept.
+    let aside = |entry: &Entry| is_validation(&entry.path) && !learnt.insert(entry.label);
+    let (validation, train): (Vec<_>, Vec<_>) = entries.into_iter().partition(aside);
     tracing::info!(
-        classes = train.len(),
-        training = count(&train),
-        validation = count(&validation),
+        classes = learnt.len(),
+        training = train.len(),
+        validation = validation.len(),
         "no train/ in the data folder: about a fifth of the images is put aside for validation, by a hash of their names"
     );
     (train, validation)
@@ -315,7 +393,7 @@ fn entries(numbered: &Classes, classes: &Classes) -> Vec<Entry> {
     labels
         .flat_map(|(class, label)| {
             let files = classes.get(class).map(Vec::as_slice).unwrap_or_default();
-            files.iter().map(move |path| Entry { path: path.clone(), label })
+            files.iter().map(move |path| Entry { path: path.clone(), label, part: None })
         })
         .collect()
 }
@@ -337,14 +415,6 @@ fn classes_of(folder: &Path, under: &Path) -> Result<Classes, DatasetError> {
     Ok(classes)
 }
 
-/// The classes, if there is more than one to be told apart.
-fn several(folder: &Path, under: &Path, classes: Classes) -> Result<Classes, DatasetError> {
-    match (classes.len(), classes.keys().next()) {
-        (1, Some(class)) => Err(DatasetError::OneClass { folder: at(folder, under), class: class.clone() }),
-        _ => Ok(classes),
-    }
-}
-
 /// All files of a class folder and of the folders in it, sorted.
 fn files_under(folder: &Path, class: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let mut files = Vec::new();
@@ -360,12 +430,12 @@ fn files_under(folder: &Path, class: &Path) -> Result<Vec<PathBuf>, DatasetError
 }
 
 /// Entries of one folder that are not hidden, as paths under the data folder.
-struct Listing {
-    folders: BTreeSet<PathBuf>,
-    files: Vec<PathBuf>,
+pub(crate) struct Listing {
+    pub(crate) folders: BTreeSet<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
-fn list(folder: &Path, under: &Path) -> Result<Listing, DatasetError> {
+pub(crate) fn list(folder: &Path, under: &Path) -> Result<Listing, DatasetError> {
     let at = at(folder, under);
     let refused = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => DatasetError::Missing { folder: at.clone() },
@@ -394,7 +464,7 @@ fn list(folder: &Path, under: &Path) -> Result<Listing, DatasetError> {
 }
 
 /// `folder`/`under`, without a slash at its end where `under` is empty.
-fn at(folder: &Path, under: &Path) -> PathBuf {
+pub(crate) fn at(folder: &Path, under: &Path) -> PathBuf {
     if under.as_os_str().is_empty() { folder.to_owned() } else { folder.join(under) }
 }
 
@@ -406,22 +476,18 @@ fn name(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn classes(names: &[(&str, &[&str])]) -> Classes {
-        let paths =
-            |class: &str, files: &[&str]| files.iter().map(|file| Path::new(class).join(file)).collect();
-        names.iter().map(|(class, files)| (class.to_string(), paths(class, files))).collect()
-    }
-
     #[test]
-    fn a_file_stays_on_its_side_when_others_go() {
-        let names: Vec<String> = (0..200).map(|i| format!("{i}.jpg")).collect();
-        let all: Vec<&str> = names.iter().map(String::as_str).collect();
-        let some: Vec<&str> = all.iter().copied().filter(|name| !name.contains('7')).collect();
-        let (train, validation) = hashed_split(classes(&[("a", &all)]));
-        let (fewer_train, fewer_validation) = hashed_split(classes(&[("a", &some)]));
-        assert!(fewer_train["a"].iter().all(|path| train["a"].contains(path)));
-        assert!(fewer_validation["a"].iter().all(|path| validation["a"].contains(path)));
-        assert_eq!(train["a"].len() + validation["a"].len(), 200);
-        assert!(!fewer_validation["a"].is_empty() && fewer_validation["a"].len() < validation["a"].len());
+    fn an_image_stays_on_its_side_when_others_go() {
+        let entries = |kept: &dyn Fn(&u32) -> bool| {
+            let entry =
+                |number| Entry { path: format!("a/{number}.jpg").into(), label: number % 2, part: None };
+            (0..200).filter(kept).map(entry).collect::<Vec<_>>()
+        };
+        let (train, validation) = hashed_split(entries(&|_| true));
+        let (fewer_train, fewer_validation) = hashed_split(entries(&|number| number % 10 != 7));
+        assert!(fewer_train.iter().all(|entry| train.contains(entry)));
+        assert!(fewer_validation.iter().all(|entry| validation.contains(entry)));
+        assert_eq!(train.len() + validation.len(), 200);
+        assert!(!fewer_validation.is_empty() && fewer_validation.len() < validation.len());
     }
 }

@@ -1,7 +1,7 @@
 //! From image files, or from the drawn set, to minibatches.
 //!
-//! A [`Dataset`] is a list of classes and, per split, a list of samples: photographs in class folders, or pictures
-//! that the program draws itself. A [`Loader`] turns ranges of an epoch's shuffled order into [`Minibatch`]es on
+//! A [`Dataset`] is a list of classes and, per split, a list of samples: photographs in class folders or tar shards, or
+//! pictures that the program draws itself. A [`Loader`] turns ranges of an epoch's shuffled order into [`Minibatch`]es on
 //! threads of its own. Every random choice depends on (seed, purpose, epoch, sample) only, never on a thread.
 #![forbid(unsafe_code)]
 
@@ -14,11 +14,14 @@ mod index;
 mod jpeg;
 mod loader;
 mod mat;
+mod members;
 mod order;
 mod photometric;
 mod random;
 mod sampling;
+mod shards;
 mod sheet;
+mod streams;
 mod views;
 
 pub use crop::Interpolation;

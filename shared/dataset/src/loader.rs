@@ -12,7 +12,6 @@ use std::thread::{self, JoinHandle};
 use ndarray::Array4;
 
 use crate::dataset::{Dataset, Split};
-use crate::order::epoch_order;
 use crate::sampling::{Preprocessing, Sampling};
 use crate::views::Crops;
 
@@ -100,7 +99,7 @@ impl Loader {
         let images = self.shared.dataset.len(split);
         assert!(start <= end && end <= images as u64, "{range:?} of {images} samples");
         let mut state = self.shared.state();
-        let order = (split == Split::Train).then(|| state.order(images, self.shared.config.seed, epoch));
+        let order = (split == Split::Train).then(|| state.order(&self.shared, epoch));
         state.queue.push_back(Request { split, epoch, order, positions: start as usize..end as usize });
         self.shared.work.notify_all();
     }
@@ -208,11 +207,11 @@ struct Job {
 }
 
 impl State {
-    fn order(&mut self, images: usize, seed: u64, epoch: u64) -> Arc<[u32]> {
+    fn order(&mut self, shared: &Shared, epoch: u64) -> Arc<[u32]> {
         match &self.order {
             Some((known, order)) if *known == epoch => Arc::clone(order),
             _ => {
-                let order: Arc<[u32]> = epoch_order(images, seed, epoch).into();
+                let order: Arc<[u32]> = shared.dataset.epoch_order(shared.config.seed, epoch).into();
                 self.order = Some((epoch, Arc::clone(&order)));
                 order
             }

@@ -1,4 +1,12 @@
 //! The order in which an epoch visits its samples.
+//!
+//! Files are shuffled one by one. What lies in tar shards is read as streams: each shard is cut into runs of consecutive
+//! samples, the runs are shuffled, and a number of them is merged at random, each in its own order. Any range of
+//! positions, and so any lease, is then one stretch of each run that is open there, read forward. What this costs is
+//! that samples of one run stay near each other in every epoch: shards should be filled in random order, not class by
+//! class.
+
+use std::ops::Range;
 
 use rand::RngExt;
 
@@ -18,9 +26,95 @@ pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<u32> {
     order
 }
 
+/// Samples of a run at most; of ImageNet's images these are 28 MB.
+const LONGEST_RUN: u32 = 256;
+/// Runs that are merged: as many as a usual minibatch has images, which then come from different places.
+pub(crate) const OPEN_RUNS: usize = 32;
+/// Runs that an epoch has at least, if need be shorter ones: few long ones would be mixed badly, and a set so small
+/// stays in the memory of the machine.
+const LEAST_RUNS: u32 = 256;
+
+/// The order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`, `epoch`) only.
+///
+/// Panics if the samples do not fit 32 bits.
+pub(crate) fn merged_order(shards: &[usize], seed: u64, epoch: u64) -> Vec<u32> {
+    let images = u32::try_from(shards.iter().sum::<usize>()).expect("an epoch has less than 2^32 samples");
+    let length = (images / LEAST_RUNS).clamp(1, LONGEST_RUN);
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    let mut start = 0;
+    for &samples in shards {
+        let end = start + samples as u32;
+        runs.extend((start..end).step_by(length as usize).map(|first| first..end.min(first + length)));
+        start = end;
+    }
+    let mut random = stream(seed, "order", &[epoch]);
+    for last in (1..runs.len() as u32).rev() {
+        runs.swap(last as usize, random.random_range(0..=last) as usize);
+    }
+    let mut waiting = runs.into_iter();
+    let mut open: Vec<Range<u32>> = waiting.by_ref().take(OPEN_RUNS).collect();
+    let mut order = Vec::with_capacity(images as usize);
+    while !open.is_empty() {
+        let chosen = random.random_range(0..open.len() as u32) as usize;
+        order.extend(open[chosen].next());
+        if open[chosen].is_empty() {
+            match waiting.next() {
+                Some(run) => open[chosen] = run,
+                None => drop(open.swap_remove(chosen)),
+            }
+        }
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_over_shards_visits_every_sample_once() {
+        for shards in [&[][..], &[1], &[0, 3, 0], &[1000, 1, 77], &[70_000, 9]] {
+            let mut order = merged_order(shards, 7, 3);
+            order.sort_unstable();
+            assert_eq!(order, (0..shards.iter().sum::<usize>() as u32).collect::<Vec<_>>());
+        }
+        assert_ne!(merged_order(&[50, 50], 7, 3), merged_order(&[50, 50], 7, 4));
+        assert_ne!(merged_order(&[50, 50], 7, 3), merged_order(&[50, 50], 8, 3));
+    }
+
+    /// Of 128 positions, those of one run follow each other in its shard.
+    #[test]
+    fn a_lease_over_shards_is_a_stretch_of_each_open_run() {
+        let order = merged_order(&[50_000; 3], 1, 0);
+        let leases = order.chunks(128);
+        let (count, mut stretches) = (leases.len(), 0);
+        for lease in leases {
+            let mut sorted = lease.to_vec();
+            sorted.sort_unstable();
+            for stretch in sorted.chunk_by(|a, b| a + 1 == *b) {
+                let places = stretch.iter().map(|sample| lease.iter().position(|other| other == sample));
+                assert!(places.is_sorted(), "{stretch:?} in {lease:?}");
+                stretches += 1;
+            }
+        }
+        assert!(stretches < count * (OPEN_RUNS + 1), "{stretches} stretches in {count} leases");
+    }
+
+    /// In an epoch, the places of two neighbours of a small set are as far from each other as of any two: a third of the
+    /// epoch.
+    #[test]
+    fn a_small_set_of_shards_is_shuffled_well() {
+        let place = |sample| merged_order(&[200], 1, 0).iter().position(|&other| other == sample).unwrap();
+        let apart: usize = (0..199).map(|sample| place(sample).abs_diff(place(sample + 1))).sum();
+        assert!((55..80).contains(&(apart / 199)), "{apart}");
+    }
+
+    /// As for files: it may not change between releases.
+    #[test]
+    fn the_order_over_shards_is_pinned() {
+        let order = merged_order(&[20_000, 10_000], 1, 0);
+        assert_eq!(order[..8], [9126, 2925, 3744, 15210, 16965, 16966, 25265, 22691]);
+    }
 
     #[test]
     fn an_epoch_visits_every_sample_once() {

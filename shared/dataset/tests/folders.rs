@@ -143,7 +143,7 @@ fn a_class_folder_can_be_a_link_and_a_loop_of_links_ends() {
 
 #[test]
 fn every_wrong_folder_says_what_was_expected_and_found() {
-    const EXPECTED: &str = "expected train/ and val/ with one folder per class, or one folder per class";
+    const EXPECTED: &str = "expected train/ and val/ with one folder per class, or one folder per class; or tar shards in their place";
     struct Case {
         files: &'static [&'static str],
         /// Folders without files.
@@ -170,7 +170,7 @@ fn every_wrong_folder_says_what_was_expected_and_found() {
         Case {
             files: &["roses/1.jpg"],
             empty: &[],
-            message: "data folder DATA has the one class \"roses\": expected at least two class folders".into(),
+            message: "data folder DATA has the one class \"roses\": expected at least two".into(),
         },
         Case {
             files: &["tulips/1.jpg"],

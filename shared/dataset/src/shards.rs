@@ -1,0 +1,427 @@
+//! A data folder of tar shards: `*.tar` files in `train/` and `val/`, or in the folder itself.
+//!
+//! A few large files are what a disk behind a network reads well, where a million small ones are not. The shards'
+//! headers are read once, when the folder is opened; images are read when they are needed ([`streams`](crate::streams)).
+//!
+//! Classes are numbers in a shard. What they are called stands in `classes.txt` in the data folder, one name a line in the
+//! order of the numbers (Caffe's `synset_words.txt` will do under that name); without it the numbers are the names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::index::{DatasetError, Entry, Index, at, hashed_split, list};
+use crate::members::{self, Contents};
+use crate::streams::Part;
+
+/// The list of class names.
+const CLASSES: &str = "classes.txt";
+/// Without that list, more classes than any network here can have are taken for a mistake.
+const MOST_CLASSES: usize = 100_000;
+/// Shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
+const THREADS: usize = 16;
+
+/// Whether these folders of a data folder hold shards, all of them or none.
+pub(crate) fn are_in(folder: &Path, places: &[&str]) -> Result<bool, DatasetError> {
+    let mixed = |shards: &Path, others: &Path| DatasetError::MixedKinds {
+        folder: folder.to_owned(),
+        shards: at(folder, shards),
+        others: at(folder, others),
+    };
+    let (mut with, mut without) = (None, None);
+    for place in places.iter().map(Path::new) {
+        let listed = list(folder, place)?;
+        if !listed.files.iter().any(|path| is_shard(path)) {
+            without = Some(place);
+        } else if let Some(other) = listed.folders.first() {
+            return Err(mixed(place, other));
+        } else {
+            with = Some(place);
+        }
+    }
+    match (with, without) {
+        (Some(shards), Some(others)) => Err(mixed(shards, others)),
+        (with, _) => Ok(with.is_some()),
+    }
+}
+
+fn is_shard(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+/// The data set of a folder of shards: those of `train/` and `val/` if they are `given`, or else its own, split by the
+/// hash of the images' names.
+pub(crate) fn open(folder: &Path, given: bool) -> Result<Index, DatasetError> {
+    let mut shards = Vec::new();
+    let (train, validation) = if given {
+        (entries(folder, "train", &mut shards)?, entries(folder, "val", &mut shards)?)
+    } else {
+        hashed_split(entries(folder, "", &mut shards)?)
+    };
+    let classes = names(folder, train.iter().chain(&validation))?;
+    let learnt: BTreeSet<u32> = train.iter().map(|entry| entry.label).collect();
+    if let Some(entry) = validation.iter().find(|entry| !learnt.contains(&entry.label)) {
+        let class = classes[entry.label as usize].clone();
+        return Err(DatasetError::ValidationOnly { folder: folder.join("val"), class });
+    }
+    let missing = (0..).zip(&classes).filter(|(label, _)| !learnt.contains(label));
+    if let Some((_, first)) = missing.clone().next() {
+        tracing::warn!(classes = missing.count(), first, "classes without training samples are not learnt");
+    }
+    Ok(Index { folder: folder.to_owned(), classes, train, validation, shards })
+}
+
+/// All samples of the shards in `folder`/`under`, to measure on.
+pub(crate) fn open_validation(folder: &Path, under: &str) -> Result<Index, DatasetError> {
+    let mut shards = Vec::new();
+    let validation = entries(folder, under, &mut shards)?;
+    let classes = names(folder, validation.iter())?;
+    Ok(Index { folder: folder.to_owned(), classes, train: Vec::new(), validation, shards })
+}
+
+/// The samples of the shards in `folder`/`under`, in the order of the shards' names and in their own; the shards come
+/// behind those in `known`.
+fn entries(folder: &Path, under: &str, known: &mut Vec<PathBuf>) -> Result<Vec<Entry>, DatasetError> {
+    let mut shards = list(folder, Path::new(under))?.files;
+    shards.retain(|path| is_shard(path));
+    shards.sort();
+    let contents = contents(folder, &shards)?;
+    let (count, mut fault) = (shards.len(), None);
+    let mut entries = Vec::new();
+    for (path, contents) in shards.into_iter().zip(contents) {
+        for text in contents.faults {
+            let text = format!("shard {}: {text}", folder.join(&path).display());
+            tracing::warn!("{text}");
+            fault.get_or_insert(text);
+        }
+        let shard = known.len() as u32;
+        entries.extend(contents.samples.into_iter().map(|sample| Entry {
+            path: path.join(sample.name),
+            label: sample.label,
+            part: Some(Part { shard, offset: sample.offset, length: sample.length }),
+        }));
+        known.push(path);
+    }
+    let folder = at(folder, Path::new(under));
+    if entries.is_empty() {
+        let fault = fault.expect("a shard without samples says why");
+        return Err(DatasetError::NoSamples { folder, shards: count, fault });
+    }
+    tracing::info!(folder = %folder.display(), shards = count, samples = entries.len(), "listed tar shards");
+    Ok(entries)
+}
+
+/// What is in each of the shards.
+fn contents(folder: &Path, shards: &[PathBuf]) -> Result<Vec<Contents>, DatasetError> {
+    let list = |path: &PathBuf| {
+        let path = folder.join(path);
+        members::list(&path).map_err(|source| DatasetError::Shard { path, source })
+    };
+    let threads = THREADS.min(shards.len());
+    let mut listed: Vec<_> = thread::scope(|scope| {
+        let start = |first| {
+            let share = (first..shards.len()).step_by(threads);
+            scope.spawn(move || share.map(|at| (at, list(&shards[at]))).collect::<Vec<_>>())
+        };
+        let threads: Vec<_> = (0..threads).map(start).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("listing does not panic")).collect()
+    });
+    listed.sort_by_key(|(at, _)| *at);
+    listed.into_iter().map(|(_, contents)| contents).collect()
+}
+
+/// What the classes of the samples are called.
+fn names<'a>(
+    folder: &Path,
+    samples: impl Iterator<Item = &'a Entry> + Clone,
+) -> Result<Vec<String>, DatasetError> {
+    let list = folder.join(CLASSES);
+    let listed = listed(&list)?;
+    let (classes, expected) = match &listed {
+        Some(names) => (names.len(), format!("less than {}, the lines of {}", names.len(), list.display())),
+        None => (MOST_CLASSES, format!("less than {MOST_CLASSES}")),
+    };
+    if let Some(wrong) = samples.clone().find(|sample| sample.label as usize >= classes) {
+        return Err(DatasetError::ClassRange {
+            sample: folder.join(&wrong.path),
+            class: wrong.label,
+            expected,
+        });
+    }
+    let last = samples.map(|sample| sample.label).max().expect("there is a sample");
+    Ok(listed.unwrap_or_else(|| (0..=last).map(|class| class.to_string()).collect()))
+}
+
+/// The names in the list of classes, if there is one.
+fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
+    let wrong = |reason| DatasetError::ClassList { path: path.to_owned(), reason };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    let mut known = BTreeMap::new();
+    for (name, line) in names.iter().zip(1..) {
+        if let Some(before) = known.insert(name, line) {
+            return Err(wrong(format!(
+                "lines {before} and {line} are both \"{name}\": expected a name for each class; put what tells them apart \
+                 before it"
+            )));
+        }
+    }
+    Ok(Some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Dataset, Split};
+    use crate::decode::SampleError;
+    use crate::loader::{Loader, LoaderConfig, LoaderRange};
+    use crate::members::tests::tar;
+    use crate::{Crops, Preprocessing, Sampling, epoch_order};
+    use image::{ImageFormat, Rgb, RgbImage};
+    use std::io::Cursor;
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// A folder with these files.
+    fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
+        let root = TempDir::new().unwrap();
+        for (file, bytes) in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        root
+    }
+
+    /// An image of one colour.
+    fn png(grey: u8) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        RgbImage::from_pixel(8, 8, Rgb([grey; 3])).write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    /// A shard of samples: key, grey of the image, class.
+    fn shard(samples: &[(&str, u8, u32)]) -> Vec<u8> {
+        let files = samples.iter().flat_map(|(key, grey, class)| {
+            [(format!("{key}.png"), png(*grey)), (format!("{key}.cls"), class.to_string().into_bytes())]
+        });
+        let files: Vec<(String, Vec<u8>)> = files.collect();
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        tar(&files)
+    }
+
+    fn names(set: &Dataset, split: Split) -> Vec<(String, u32)> {
+        (0..set.len(split)).map(|index| (set.name(split, index), set.label(split, index))).collect()
+    }
+
+    /// The grey of a validation image.
+    fn grey(set: &Dataset, index: usize) -> Result<f32, SampleError> {
+        let (mut out, preprocessing) = (vec![0.0; 3 * 4 * 4], Preprocessing::default());
+        set.validation_sample(index, Crops::One, &preprocessing, 4, &mut out)?;
+        Ok(out[0] + crate::MEAN[0])
+    }
+
+    fn three_shards() -> TempDir {
+        folder(&[
+            ("train/b.tar", shard(&[("x/9", 1, 1), ("x/1", 2, 0)])),
+            ("train/a.tar", shard(&[("2", 3, 1)])),
+            ("val/c.TAR", shard(&[("4", 40, 1), ("3", 30, 0), ("5", 50, 1)])),
+            ("classes.txt", b"n01440764 tench, Tinca tinca\r\ndaisy\n\n".to_vec()),
+        ])
+    }
+
+    #[test]
+    fn train_and_val_may_hold_shards() {
+        let root = three_shards();
+        let set = Dataset::open(root.path()).unwrap();
+        assert_eq!(set.classes(), ["n01440764 tench, Tinca tinca", "daisy"]);
+        let train = [("train/a.tar/2.png", 1), ("train/b.tar/x/9.png", 1), ("train/b.tar/x/1.png", 0)];
+        assert_eq!(names(&set, Split::Train), train.map(|(name, label)| (name.to_owned(), label)));
+        let greys: Vec<f32> = [2, 0, 1].map(|index| grey(&set, index).unwrap()).to_vec();
+        assert_eq!(greys, [50.0, 40.0, 30.0]);
+        // To measure on them needs no training images.
+        let alone = Dataset::open_validation(root.path()).unwrap();
+        assert_eq!((alone.len(Split::Train), alone.classes()), (0, set.classes()));
+        assert_eq!(names(&alone, Split::Validation), names(&set, Split::Validation));
+        fs::remove_file(root.path().join("classes.txt")).unwrap();
+        assert_eq!(Dataset::open(root.path()).unwrap().classes(), ["0", "1"]);
+    }
+
+    #[test]
+    fn an_unreadable_image_is_named_by_shard_and_name() {
+        let root = folder(&[(
+            "a.tar",
+            tar(&[
+                ("bad.jpg", b"<!DOCTYPE html>"),
+                ("bad.cls", b"0"),
+                ("good.png", &png(9)),
+                ("good.cls", b"1"),
+            ]),
+        )]);
+        let set = Dataset::open_validation(root.path()).unwrap();
+        let text = grey(&set, 0).unwrap_err().to_string().replace(&root.path().display().to_string(), "DATA");
+        assert_eq!(
+            text,
+            "DATA/a.tar/bad.jpg: expected a jpeg or png image, found a file that starts with \"<!DOCTYP\"; convert or \
+             remove it"
+        );
+        assert_eq!(grey(&set, 1).unwrap(), 9.0);
+    }
+
+    /// An image falls on the same side in a shard and in a class folder.
+    #[test]
+    fn shards_alone_are_split_by_the_hash_of_the_name() {
+        let keys: Vec<String> = (0..100).map(|key| key.to_string()).collect();
+        let samples: Vec<_> =
+            keys.iter().enumerate().map(|(i, key)| (key.as_str(), 0, i as u32 % 2)).collect();
+        let shards = folder(&[("1.tar", shard(&samples[..50])), ("2.tar", shard(&samples[50..]))]);
+        let files: Vec<String> = samples.iter().map(|(key, _, class)| format!("{class}/{key}.png")).collect();
+        let files = folder(&files.iter().map(|file| (file.as_str(), Vec::new())).collect::<Vec<_>>());
+        let sides = |root: &TempDir, split| {
+            let set = Dataset::open(root.path()).unwrap();
+            assert_eq!(set.classes(), ["0", "1"]);
+            let file = |(name, label): &(String, u32)| (name.split_once('/').unwrap().1.to_owned(), *label);
+            names(&set, split).iter().map(file).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(sides(&shards, Split::Train), sides(&files, Split::Train));
+        let aside = sides(&shards, Split::Validation);
+        assert_eq!(aside, sides(&files, Split::Validation));
+        assert!((10..30).contains(&aside.len()), "{}", aside.len());
+    }
+
+    #[test]
+    fn the_fingerprint_follows_shards_names_and_classes() {
+        let print = |name: &str, samples: &[(&str, u8, u32)]| {
+            let files =
+                [(&*format!("train/{name}.tar"), shard(samples)), ("val/v.tar", shard(&[("1", 0, 1)]))];
+            Dataset::open(folder(&files).path()).unwrap().fingerprint()
+        };
+        let base = print("a", &[("1", 0, 0), ("2", 0, 1)]);
+        assert_eq!(base, print("a", &[("1", 0, 0), ("2", 0, 1)]));
+        assert_eq!((base.images, base.validation), (2, 1));
+        for other in [
+            print("b", &[("1", 0, 0), ("2", 0, 1)]),
+            print("a", &[("1", 0, 0), ("3", 0, 1)]),
+            print("a", &[("1", 0, 1), ("2", 0, 1)]),
+        ] {
+            assert_ne!(base.hash, other.hash);
+        }
+    }
+
+    /// A lease means the same images to every worker, however many threads it has.
+    #[test]
+    fn an_epoch_over_shards_is_merged_and_one_over_files_is_not() {
+        let keys: Vec<String> = (0..60).map(|key| format!("{key:02}")).collect();
+        let samples: Vec<_> =
+            keys.iter().zip(0..).map(|(key, i)| (key.as_str(), i, u32::from(i) % 2)).collect();
+        let root = folder(&[
+            ("train/1.tar", shard(&samples[..7])),
+            ("train/2.tar", shard(&samples[7..])),
+            ("val/1.tar", shard(&samples[..2])),
+        ]);
+        let set = Arc::new(Dataset::open(root.path()).unwrap());
+        assert_eq!(set.epoch_order(1, 2), crate::order::merged_order(&[7, 53], 1, 2));
+        let files =
+            folder(&[("a/0.png", vec![]), ("b/0.png", vec![]), ("b/1.png", vec![]), ("b/4.png", vec![])]);
+        let files = Dataset::open(files.path()).unwrap();
+        assert_eq!(files.epoch_order(1, 2), epoch_order(3, 1, 2));
+
+        let minibatches = |threads| {
+            let config = LoaderConfig {
+                threads,
+                size: 4,
+                sampling: Sampling::default(),
+                preprocessing: Preprocessing::default(),
+                crops: Crops::One,
+                seed: 1,
+                batch: 16,
+                depth: 2,
+            };
+            let mut loader = Loader::new(Arc::clone(&set), config);
+            loader.request(LoaderRange { split: Split::Train, epoch: 2, start: 5, end: 60 });
+            std::iter::from_fn(|| loader.next()).collect::<Vec<_>>()
+        };
+        let made = minibatches(1);
+        assert_eq!(made, minibatches(8));
+        let order: Vec<u32> = made.iter().flat_map(|minibatch| minibatch.samples.clone()).collect();
+        assert_eq!(order, set.epoch_order(1, 2)[5..]);
+        for (sample, image) in
+            order.iter().zip(made.iter().flat_map(|minibatch| minibatch.images.outer_iter()))
+        {
+            assert_eq!(image[[0, 0, 0]] + crate::MEAN[0], *sample as f32);
+        }
+    }
+
+    #[test]
+    fn every_wrong_folder_of_shards_says_what_was_expected_and_found() {
+        let two = || shard(&[("k1", 0, 0), ("k2", 0, 1)]);
+        let list = |text: &str| text.as_bytes().to_vec();
+        type Files = Vec<(&'static str, Vec<u8>)>;
+        let cases: Vec<(Files, &str)> = vec![
+            (
+                vec![("a.tar", two()), ("roses/1.png", png(0))],
+                "data folder DATA has tar shards in DATA and other data in DATA/roses: expected one kind in all of it; \
+                 move one of them elsewhere",
+            ),
+            (
+                vec![("train/a.tar", two()), ("train/roses/1.png", png(0)), ("val/a.tar", two())],
+                "data folder DATA has tar shards in DATA/train and other data in DATA/train/roses: expected one kind in all \
+                 of it; move one of them elsewhere",
+            ),
+            (
+                vec![("train/a.tar", two()), ("val/roses/1.png", png(0))],
+                "data folder DATA has tar shards in DATA/train and other data in DATA/val: expected one kind in all of it; \
+                 move one of them elsewhere",
+            ),
+            (
+                vec![("train/a.tar", two()), ("train/b.tar", tar(&[])), ("val/a.tar", tar(&[]))],
+                "none of the 1 tar shards in DATA/val has a sample: expected members key.jpg (or .jpeg, .png) and key.cls, \
+                 the number of its class, one behind the other; found: shard DATA/val/a.tar: no samples in it",
+            ),
+            (
+                vec![(
+                    "n01440764.tar",
+                    tar(&[("n01440764_18.JPEG", &png(0)), ("n01440764_36.JPEG", &png(0))]),
+                )],
+                "none of the 1 tar shards in DATA has a sample: expected members key.jpg (or .jpeg, .png) and key.cls, the \
+                 number of its class, one behind the other; found: shard DATA/n01440764.tar: 2 of 2 samples left out: \
+                 \"n01440764_18\" has no .cls beside its image",
+            ),
+            (
+                vec![("a.tar", shard(&[("k1", 0, 0), ("k2", 0, 2)])), ("classes.txt", list("daisy\nrose"))],
+                "DATA/a.tar/k2.png is of class 2: expected less than 2, the lines of DATA/classes.txt; correct its .cls or \
+                 the list",
+            ),
+            (
+                vec![("a.tar", shard(&[("k1", 0, 0), ("k2", 0, 100_000)]))],
+                "DATA/a.tar/k2.png is of class 100000: expected less than 100000; correct its .cls or the list",
+            ),
+            (
+                vec![("a.tar", two()), ("classes.txt", list("crane\ndaisy\ncrane\n"))],
+                "class list DATA/classes.txt: lines 1 and 3 are both \"crane\": expected a name for each class; put what \
+                 tells them apart before it",
+            ),
+            (
+                vec![("train/a.tar", two()), ("val/a.tar", shard(&[("k1", 0, 2)]))],
+                "class \"2\" is in DATA/val but not in train/: expected every validation class in train/; add training \
+                 images or remove it",
+            ),
+            (
+                vec![("a.tar", shard(&[("k1", 0, 0), ("k2", 0, 0)]))],
+                "data folder DATA has the one class \"0\": expected at least two",
+            ),
+        ];
+        for (files, message) in cases {
+            let root = folder(&files);
+            let text = Dataset::open(root.path()).unwrap_err().to_string();
+            assert_eq!(text.replace(&root.path().display().to_string(), "DATA"), message);
+        }
+    }
+}
