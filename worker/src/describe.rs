@@ -192,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_says_what_each_width_costs() {
+        let readme = include_str!("../../README.md");
+        for width in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5] {
+            let cost = |no_aux| {
+                let variant = NetworkVariant::Table;
+                let flags = NetworkFlags { classes: 1000, input_size: 224, width, no_aux, variant };
+                let network = GoogLeNet::new(&flags.architecture()).unwrap().describe();
+                [grouped(network.parameters), grouped(network.multiply_adds)]
+            };
+            let ([all, all_adds], [main, main_adds]) = (cost(false), cost(true));
+            let row = format!("| {width} | {all} | {all_adds} | {main}; {main_adds} |");
+            assert!(readme.contains(&row), "expected in README.md: {row}");
+        }
+    }
+
+    #[test]
     fn reductions_are_cheaper_in_every_module_and_more_so_higher_up() {
         let variant = NetworkVariant::Table;
         let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: true, variant };
