@@ -13,7 +13,8 @@ use std::{
 use configuration::{RunConfiguration, Wire};
 use protocol::{
     Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Member, Plan, Refusal,
-    RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, StepMetrics, TrainingLine,
+    RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
+    TrainingLine,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -94,8 +95,8 @@ struct State {
     latest: Option<TrainingLine>,
     /// Lines that nobody took yet.
     lines: Vec<Line>,
-    /// The newest snapshot.
-    snapshot: Option<u64>,
+    /// The newest snapshot; its hashes are those of all shards.
+    snapshot: Option<Snapshot>,
     /// Whether a snapshot is due or being taken.
     settling: bool,
     ending: Option<Ending>,
@@ -112,11 +113,11 @@ struct Run {
 }
 
 impl Coordinator {
-    /// Starts a run, or goes on with what snapshot `id` holds.
+    /// Starts a run, or goes on with what a snapshot holds, whose hashes are those of all shards' files.
     pub fn new(
         settings: Settings,
         host: Arc<ShardHost>,
-        resumed: Option<(u64, Checkpointed)>,
+        resumed: Option<(Snapshot, Checkpointed)>,
     ) -> Coordinator {
         let first = numbers(settings.life);
         let mut state = State {
@@ -134,8 +135,8 @@ impl Coordinator {
             ending: None,
             announced: false,
         };
-        if let Some((id, saved)) = resumed {
-            state.snapshot = Some(id);
+        if let Some((snapshot, saved)) = resumed {
+            state.snapshot = Some(snapshot);
             state.ending = saved.finished.then_some(Ending::Completed);
             state.announced = saved.finished;
             state.processes.remember(&saved.addresses);
@@ -233,9 +234,9 @@ impl Coordinator {
         self.state().settling = false;
     }
 
-    /// Notes that snapshot `id` is complete.
-    pub fn snapshot_taken(&self, id: u64) {
-        self.state().snapshot = Some(id);
+    /// Notes that a snapshot is complete, with the hashes of all shards' files.
+    pub fn snapshot_taken(&self, snapshot: Snapshot) {
+        self.state().snapshot = Some(snapshot);
     }
 }
 
@@ -549,11 +550,23 @@ impl protocol::Coordinator for Coordinator {
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal> {
         admission::protocol_version("shard process", request.protocol)?;
         let mut state = self.state();
-        let RegisterRequest { address, shards, first_shard: holds, .. } = request;
-        let (first_shard, again) = state.processes.register(&address, shards, holds)?;
+        let RegisterRequest { address, shards, holds, .. } = request;
+        let held = holds.map(|holding| holding.first_shard);
+        let (first_shard, again) = match holds {
+            // They have what came behind the snapshot that this life began with, and go back to it: then they are there.
+            Some(holding) if holding.life != self.settings.life => {
+                state.processes.place(&address, shards, held)?
+            }
+            _ => state.processes.register(&address, shards, held)?,
+        };
         let last = first_shard + shards - 1;
         match (again, holds) {
             (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
+            (false, Some(holding)) if holding.life != self.settings.life => {
+                tracing::info!(
+                    "shards {first_shard} to {last}, at {address}, go back to where this run goes on"
+                );
+            }
             (false, Some(_)) => tracing::info!("shards {first_shard} to {last} are at {address} as before"),
             (true, None) => {
                 tracing::warn!(
@@ -567,7 +580,7 @@ impl protocol::Coordinator for Coordinator {
         Ok(RegisterReply {
             first_shard,
             total_shards: self.settings.processes * self.settings.shards,
-            restore: state.snapshot,
+            restore: state.snapshot.as_ref().map(|snapshot| snapshot.of(first_shard, shards)),
             life: self.settings.life,
             again,
         })

@@ -1,14 +1,18 @@
 //! A process that hosts shards only: registers with the leader, restores what the leader names, serves until the
 //! leader says that the run is over.
 //!
-//! It registers again every few seconds. So a leader that was started anew finds the shards that went on without it,
-//! and a process whose leader stays away notices.
+//! It registers again every few seconds. So a leader that was started anew finds the shards, which go back with it to the
+//! snapshot that its run goes on from: whatever came behind that is done again, and a mixture of older and newer shards
+//! would be nobody's parameters. And a process whose leader stays away notices.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use configuration::Exit;
-use protocol::{ClientError, CoordinatorClient, Listener, PROTOCOL_VERSION, RegisterReply, RegisterRequest};
+use protocol::{
+    ClientError, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION, RegisterReply, RegisterRequest,
+    Snapshot,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -36,10 +40,9 @@ pub(crate) async fn run(
     };
     let RegisterReply { first_shard: first, total_shards: total, mut life, .. } = place;
     let _lock = snapshot::lock(&options.snapshots, &format!("shards-{first}"))?;
-    let restore = match place.restore {
-        None => Restore::Nothing,
+    let restore = match &place.restore {
         Some(_) if place.again => Restore::Newest,
-        Some(id) => Restore::Exactly(id),
+        snapshot => where_the_run_goes_on(&options, first, snapshot.as_ref())?,
     };
     tracing::info!("shards {first} to {} of {total}, restored: {restore:?}", first + options.shards - 1);
     let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
@@ -48,7 +51,7 @@ pub(crate) async fn run(
     let mut finished = host.finished();
     let mut serving = Serving::start(listener, None, host.clone());
 
-    let mut give_up = None;
+    let (mut give_up, mut pause) = (None, REGISTER_EVERY);
     loop {
         tokio::select! {
             biased;
@@ -62,18 +65,36 @@ pub(crate) async fn run(
                 tracing::info!("stopping: waiting up to {patience:?} for the leader's last order");
             }
             () = until(give_up) => break,
-            place = registrar.again(first) => {
+            place = registrar.again(Holding { first_shard: first, life }, pause) => {
                 let place = place.context("register with the leader again")?;
-                if place.life != life && place.restore.is_none() {
-                    tracing::warn!("the leader begins the run anew, and so do these shards");
-                    host.replace(restored(&options, first, total, Restore::Nothing, warm()?)?);
+                pause = REGISTER_EVERY;
+                if place.life != life {
+                    let restore = where_the_run_goes_on(&options, first, place.restore.as_ref())?;
+                    tracing::warn!("the leader was started anew; these shards go on with it: {restore:?}");
+                    let at_start = if restore == Restore::Nothing { warm()? } else { None };
+                    host.replace(restored(&options, first, total, restore, at_start)?);
+                    life = place.life;
+                    // Until the leader knows, nobody joins.
+                    pause = Duration::ZERO;
                 }
-                life = place.life;
             }
         }
     }
     serving.stop().await;
     Ok(if give_up.is_some() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Where shards begin that belong to a leader's run from the start of its life on: with the snapshot that it names, whose
+/// files must be those that it knows, or at the start of the run.
+fn where_the_run_goes_on(
+    options: &Options,
+    first: u32,
+    snapshot: Option<&Snapshot>,
+) -> anyhow::Result<Restore> {
+    let Some(named) = snapshot else { return Ok(Restore::Nothing) };
+    snapshot::check(&options.snapshots, first, named)
+        .with_context(|| format!("go on from snapshot {} (--fresh at the leader starts anew)", named.id))?;
+    Ok(Restore::Exactly(named.id))
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -98,14 +119,14 @@ impl Registrar {
     ) -> Result<(Registrar, RegisterReply), ClientError> {
         let leader = CoordinatorClient::connect(coordinator, options.way.clone()).await?;
         let (protocol, shards) = (PROTOCOL_VERSION, options.shards);
-        let request = RegisterRequest { protocol, address, shards, first_shard: None };
+        let request = RegisterRequest { protocol, address, shards, holds: None };
         let place = leader.register(request.clone()).await?;
         Ok((Registrar { leader, request }, place))
     }
 
-    /// Once more, in a while, with the shards that it holds.
-    async fn again(&self, first_shard: u32) -> Result<RegisterReply, ClientError> {
-        sleep(REGISTER_EVERY).await;
-        self.leader.register(RegisterRequest { first_shard: Some(first_shard), ..self.request.clone() }).await
+    /// Once more, after a pause, with the shards that it holds.
+    async fn again(&self, holds: Holding, pause: Duration) -> Result<RegisterReply, ClientError> {
+        sleep(pause).await;
+        self.leader.register(RegisterRequest { holds: Some(holds), ..self.request.clone() }).await
     }
 }

@@ -114,7 +114,7 @@ pub(crate) async fn run(
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
     let host = Arc::new(open_shards(&options, 0, total, restore, warm)?);
     let coordinator =
-        Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.id, found.run))));
+        Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
@@ -379,14 +379,15 @@ impl Leader {
             result => statuses.extend(result?),
         }
         let folder = self.folder.clone();
-        apart(move || {
-            Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?.write(&folder)?;
+        let taken = apart(move || {
+            let manifest = Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?;
+            manifest.write(&folder)?;
             snapshot::prune(&folder, id);
-            anyhow::Ok(())
+            anyhow::Ok(manifest.snapshot())
         })
         .await
         .context("write the manifest")??;
-        self.coordinator.snapshot_taken(id);
+        self.coordinator.snapshot_taken(taken);
         Ok(Some(used))
     }
 }

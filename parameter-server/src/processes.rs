@@ -31,11 +31,22 @@ impl Processes {
         }
     }
 
-    /// Gives a process its place: that of the shards that it holds (`first_shard`), if any; else its own again if it had
-    /// one, else one that it held before, else the first free one. Returns its first shard, and whether it had
-    /// registered before.
+    /// Gives a process its [`place`](Self::place).
     pub fn register(
         &mut self,
+        address: &str,
+        shards: u32,
+        first_shard: Option<u32>,
+    ) -> Result<(u32, bool), Refusal> {
+        let (first, again) = self.place(address, shards, first_shard)?;
+        self.places[(first / shards) as usize].address = Some(address.into());
+        Ok((first, again))
+    }
+
+    /// Which place a process has: that of the shards that it holds (`first_shard`), if any; else its own again if it had
+    /// one, else one that it held before, else the first free one. Its first shard, and whether it had registered before.
+    pub fn place(
+        &self,
         address: &str,
         shards: u32,
         first_shard: Option<u32>,
@@ -50,7 +61,7 @@ impl Processes {
         let reserved = |place: &Place| place.address.is_none() && place.before.as_deref() == Some(address);
         let free = |place: &Place| place.address.is_none();
         if let Some(first) = first_shard {
-            let place = self.places.get_mut((first / shards) as usize);
+            let place = self.places.get((first / shards) as usize);
             let place = place.filter(|place| place.address.as_deref().is_none_or(|holder| holder == address));
             let place = place.ok_or_else(|| {
                 Refusal::Mismatch(format!(
@@ -58,7 +69,7 @@ impl Processes {
                      does not have; start it anew"
                 ))
             })?;
-            return Ok((first, place.address.replace(address.into()).is_some()));
+            return Ok((first, place.address.is_some()));
         }
         let again = self.places.iter().position(held);
         let at = again
@@ -71,7 +82,6 @@ impl Processes {
                      or stop one of them"
                 ))
             })?;
-        self.places[at].address = Some(address.into());
         Ok((at as u32 * self.shards_of_each, again.is_some()))
     }
 

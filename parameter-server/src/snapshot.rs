@@ -11,7 +11,7 @@ use std::{
 };
 
 use parameters::{Fingerprint, durable};
-use protocol::{Evaluation, ShardStatus};
+use protocol::{Evaluation, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::{coordinator::Checkpointed, shard_file};
@@ -51,6 +51,11 @@ pub struct ShardEntry {
 }
 
 impl Manifest {
+    /// The snapshot as shard processes are told of it, with the hashes of all shards' files.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { id: self.id, hashes: self.shards.iter().map(|entry| entry.hash.clone()).collect() }
+    }
+
     /// Whether the run is complete.
     pub fn finished(&self) -> bool {
         self.run.finished
@@ -111,6 +116,17 @@ impl Manifest {
         manifest.shards.iter().try_for_each(|entry| entry.check(folder, id).map(drop))?;
         Ok(manifest)
     }
+}
+
+/// Whether the files of the shards from `first` on are those of a snapshot, as the coordinator knows it.
+pub(crate) fn check(
+    folder: &Path,
+    first: u32,
+    Snapshot { id, hashes }: &Snapshot,
+) -> Result<(), SnapshotError> {
+    (first..)
+        .zip(hashes.clone())
+        .try_for_each(|(shard, hash)| ShardEntry { shard, hash, here: true }.check(folder, *id).map(drop))
 }
 
 impl ShardEntry {

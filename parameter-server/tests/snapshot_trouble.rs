@@ -167,6 +167,43 @@ async fn a_snapshot_of_another_network_or_shard_count_is_refused_and_kept() {
     assert_eq!(fs::read(home.path().join("1/manifest.json")).unwrap(), manifest);
 }
 
+/// The leader cannot look into the folder of a process on another machine; that one is told what it should find there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_process_with_another_file_than_the_manifest_names_refuses_it() {
+    let home = tempfile::tempdir().unwrap();
+    let [here, there] = ["here", "there"].map(|name| home.path().join(name));
+    let leading = Options { processes: 2, ..options(&here) };
+    let mut leader = Process::start(leading.clone()).await;
+    let following =
+        |leader: &Process| Options { coordinator: Some(leader.address.clone()), ..options(&there) };
+    let mut follower = Process::start(following(&leader)).await;
+    let address = leader.address.clone();
+    let mut worker = Worker::join(&address, "worker").await;
+    worker.pause = Duration::from_millis(5);
+    let working = tokio::spawn(async move { worker.work().await });
+    until(&address, |status| status.samples >= 20).await;
+    leader.stop();
+    working.await.unwrap();
+    assert_eq!(leader.end().await.unwrap(), Exit::Interrupted);
+    follower.stop();
+    follower.end().await.unwrap();
+
+    let file = shard_file::path(&there, 1, 3);
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let mut resumed = Process::start(leading).await;
+    let text = refused(following(&resumed)).await;
+    let start = format!(
+        "go on from snapshot 1 (--fresh at the leader starts anew): {} is damaged: expected sha-256 ",
+        file.display()
+    );
+    assert!(text.starts_with(&start), "{text}");
+    assert_eq!(fs::read(&file).unwrap(), bytes, "it was left alone");
+    resumed.stop();
+    assert_eq!(resumed.end().await.unwrap(), Exit::Interrupted);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_protocol_version_is_refused_over_the_wire() {
     let home = tempfile::tempdir().unwrap();
@@ -181,7 +218,7 @@ async fn another_protocol_version_is_refused_over_the_wire() {
     let request = JoinRequest { protocol, name: "newer".into(), data: common::data() };
     let text = client.join(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("worker")), "{text}");
-    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, first_shard: None };
+    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, holds: None };
     let text = client.register(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("shard process")), "{text}");
     server.stop();

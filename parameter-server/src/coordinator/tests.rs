@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use protocol::{Coordinator as _, EvaluationOrder, Lease, LeaseProgress, PROTOCOL_VERSION, Scores};
+use protocol::{Coordinator as _, EvaluationOrder, Holding, Lease, LeaseProgress, PROTOCOL_VERSION, Scores};
 use tokio::time::advance;
 
 use super::*;
@@ -143,7 +143,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         Refusal::NotReady("waiting for 1 of 2 server processes to register".into())
     );
     let register =
-        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, first_shard: None };
+        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, holds: None };
     let reply = RegisterReply { first_shard: 2, total_shards: 4, restore: None, life: 0, again: false };
     assert_eq!(coordinator.register(register), Ok(reply));
 
@@ -250,7 +250,8 @@ async fn a_later_life_goes_on_with_numbers_of_its_own() {
     first.report(whole(member, &done), call()).unwrap();
     let settings = Settings { life: 1, ..first.settings.clone() };
     let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
-    let second = Coordinator::new(settings, host, Some((3, first.checkpoint().unwrap())));
+    let snapshot = Snapshot { id: 3, hashes: Vec::new() };
+    let second = Coordinator::new(settings, host, Some((snapshot, first.checkpoint().unwrap())));
     assert_eq!((second.status().samples, second.status().total_samples), (40, 300));
     assert!(matches!(second.join(join(99)), Err(Refusal::Mismatch(_))));
     let joined = second.join(join(100)).unwrap().member;
@@ -264,13 +265,16 @@ async fn a_later_life_goes_on_with_numbers_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn what_a_shard_process_lost_that_comes_back_is_counted() {
     let coordinator = coordinator(2);
-    let register = |first_shard| {
+    let register = |first_shard: Option<u32>| {
+        let holds = first_shard.map(|first_shard| Holding { first_shard, life: 0 });
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
-        let reply =
-            coordinator.register(RegisterRequest { protocol, address, shards: 2, first_shard }).unwrap();
+        let reply = coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap();
         assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, 0));
         (reply.restore, reply.again)
     };
+    let newest = Snapshot { id: 7, hashes: ["a", "b", "c", "d"].map(String::from).into() };
+    let theirs = Some(newest.of(2, 2));
+    assert_eq!(theirs.as_ref().unwrap().hashes, ["c", "d"]);
     assert_eq!(register(None), (None, false));
     let member = coordinator.join(join(100)).unwrap().member;
     let lease = trained(&coordinator, member);
@@ -281,10 +285,10 @@ async fn what_a_shard_process_lost_that_comes_back_is_counted() {
         accounts.iter().map(|account| account.lost).sum::<u64>()
     };
     assert_eq!(say([70, 80]), 0);
-    coordinator.snapshot_taken(7);
-    assert_eq!(register(Some(2)), (Some(7), true));
+    coordinator.snapshot_taken(newest);
+    assert_eq!(register(Some(2)), (theirs.clone(), true));
     assert_eq!(say([80, 80]), 0);
-    assert_eq!(register(None), (Some(7), true));
+    assert_eq!(register(None), (theirs, true));
     assert_eq!(say([50, 40]), 40, "the shard that lost most");
     assert_eq!(say([90, 90]), 40);
     coordinator.report(whole(member, &lease), call()).unwrap();
@@ -293,6 +297,25 @@ async fn what_a_shard_process_lost_that_comes_back_is_counted() {
     // 40 are used by now: what was lost before is no loss again.
     register(None);
     assert_eq!(say([70, 70]), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_of_another_life_go_back_before_anybody_joins() {
+    let settings = Settings { life: 1, ..coordinator(2).settings };
+    let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
+    let coordinator = Coordinator::new(settings, host, None);
+    let register = |life| {
+        let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
+        let holds = Some(Holding { first_shard: 2, life });
+        coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap()
+    };
+    for _ in 0..2 {
+        let reply = register(0);
+        assert_eq!((reply.first_shard, reply.life, reply.again), (2, 1, false));
+        assert!(matches!(coordinator.join(join(100)), Err(Refusal::NotReady(_))));
+    }
+    assert!(!register(1).again);
+    assert!(coordinator.join(join(100)).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

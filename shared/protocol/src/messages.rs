@@ -4,7 +4,7 @@ use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
 /// Raised when a message changes its meaning; Join refuses any other.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// What a worker or a shard process is told when it may not go on as it asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -329,8 +329,17 @@ pub struct RegisterRequest {
     pub address: String,
     /// Shards that it hosts.
     pub shards: u32,
-    /// Number of the first of the shards that it holds; none when it has just started.
-    pub first_shard: Option<u32>,
+    /// The shards that it holds; none when it has just started.
+    pub holds: Option<Holding>,
+}
+
+/// The shards that a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Number of the first one.
+    pub first_shard: u32,
+    /// The coordinator's life in which they were placed or went back to a snapshot last.
+    pub life: u64,
 }
 
 /// Which shards a process holds.
@@ -340,12 +349,29 @@ pub struct RegisterReply {
     pub first_shard: u32,
     /// Shards in the whole server.
     pub total_shards: u32,
-    /// The newest complete snapshot.
-    pub restore: Option<u64>,
+    /// The newest complete snapshot: where shards of another life than this begin.
+    pub restore: Option<Snapshot>,
     /// Counts the coordinator's starts.
     pub life: u64,
     /// Whether the address had registered in this life before.
     pub again: bool,
+}
+
+/// A complete snapshot, as a shard process knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its number.
+    pub id: u64,
+    /// SHA-256 of the files of the process's shards, hexadecimal, in the order of their numbers.
+    pub hashes: Vec<String>,
+}
+
+impl Snapshot {
+    /// What a process of `shards` shards is to know of a snapshot of all shards.
+    pub fn of(&self, first: u32, shards: u32) -> Snapshot {
+        let hashes = self.hashes.iter().skip(first as usize).take(shards as usize).cloned().collect();
+        Snapshot { id: self.id, hashes }
+    }
 }
 
 /// The coordinator tells a shard process to write its shards into snapshot `id`, or to end.

@@ -106,8 +106,13 @@ fn report() -> Report {
     }
 }
 
+fn snapshot() -> Snapshot {
+    Snapshot { id: 0, hashes: vec!["5eed".into()] }
+}
+
 fn register_request() -> RegisterRequest {
-    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, first_shard: Some(0) }
+    let holds = Some(Holding { first_shard: 0, life: 0 });
+    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, holds }
 }
 
 fn adopt_request() -> AdoptRequest {
@@ -165,7 +170,7 @@ async fn every_assignment_and_every_ending_round_trips() {
             register: Ok(RegisterReply {
                 first_shard: 0,
                 total_shards: 1,
-                restore: Some(0),
+                restore: Some(snapshot()),
                 life: 0,
                 again: false,
             }),
@@ -176,7 +181,7 @@ async fn every_assignment_and_every_ending_round_trips() {
         let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
         assert_eq!(client.assign(MEMBER).await.unwrap(), assignment);
         assert_eq!(client.report(empty_report()).await.unwrap(), report);
-        assert_eq!(client.register(register_request()).await.unwrap().restore, Some(0));
+        assert_eq!(client.register(register_request()).await.unwrap().restore, Some(snapshot()));
         let status = client.status().await.unwrap();
         assert_eq!((status.latest, status.layout), (None, None));
     }

@@ -55,12 +55,8 @@ impl Server {
         for process in 1..processes {
             let (listener, own) = bind("127.0.0.1:0").await;
             let client = CoordinatorClient::connect(&address, Patience::default()).await.unwrap();
-            let request = RegisterRequest {
-                protocol: PROTOCOL_VERSION,
-                address: own.clone(),
-                shards,
-                first_shard: None,
-            };
+            let request =
+                RegisterRequest { protocol: PROTOCOL_VERSION, address: own.clone(), shards, holds: None };
             let first = client.register(request).await.unwrap().first_shard;
             tasks.push(serve(
                 listener,

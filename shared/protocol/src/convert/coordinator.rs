@@ -280,15 +280,17 @@ impl TryFrom<proto::ReportReply> for Answer<Option<Ending>> {
 
 impl From<RegisterRequest> for proto::RegisterRequest {
     fn from(request: RegisterRequest) -> proto::RegisterRequest {
-        let RegisterRequest { protocol, address, shards, first_shard } = request;
-        proto::RegisterRequest { protocol, address, shards, first_shard }
+        let RegisterRequest { protocol, address, shards, holds } = request;
+        let holds = holds.map(|Holding { first_shard, life }| proto::Holding { first_shard, life });
+        proto::RegisterRequest { protocol, address, shards, holds }
     }
 }
 
 impl From<proto::RegisterRequest> for RegisterRequest {
     fn from(request: proto::RegisterRequest) -> RegisterRequest {
-        let proto::RegisterRequest { protocol, address, shards, first_shard } = request;
-        RegisterRequest { protocol, address, shards, first_shard }
+        let proto::RegisterRequest { protocol, address, shards, holds } = request;
+        let holds = holds.map(|proto::Holding { first_shard, life }| Holding { first_shard, life });
+        RegisterRequest { protocol, address, shards, holds }
     }
 }
 
@@ -297,6 +299,7 @@ impl From<Answer<RegisterReply>> for proto::RegisterReply {
         use proto::register_reply::Outcome;
         let outcome = match answer {
             Ok(RegisterReply { first_shard, total_shards, restore, life, again }) => {
+                let restore = restore.map(|Snapshot { id, hashes }| proto::Snapshot { id, hashes });
                 let place = proto::Registration { first_shard, total_shards, restore, life, again };
                 Outcome::Registration(place)
             }
@@ -314,6 +317,7 @@ impl TryFrom<proto::RegisterReply> for Answer<RegisterReply> {
         Ok(match required(reply.outcome, "RegisterReply", "outcome")? {
             Outcome::Registration(place) => {
                 let proto::Registration { first_shard, total_shards, restore, life, again } = place;
+                let restore = restore.map(|proto::Snapshot { id, hashes }| Snapshot { id, hashes });
                 Ok(RegisterReply { first_shard, total_shards, restore, life, again })
             }
             Outcome::Refusal(refusal) => Err(refusal.try_into()?),
