@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use parameter_server::snapshot::{self, Manifest};
 
-use crate::pictures;
-
 /// No run of these tests takes as long: it hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -27,23 +25,23 @@ pub struct Shape {
 /// The processes of a run; killed with it. The leader is the first, the other server processes follow, then the workers.
 pub struct Cluster {
     home: tempfile::TempDir,
+    data: PathBuf,
     shape: Shape,
     ports: Vec<u16>,
     children: Vec<Option<Child>>,
 }
 
 impl Cluster {
-    /// Starts everybody.
-    pub fn start(shape: Shape) -> Cluster {
+    /// Starts everybody, on the set in folder `data`.
+    pub fn start(shape: Shape, data: &Path) -> Cluster {
         let home = tempfile::tempdir().unwrap();
-        pictures::write(&home.path().join("data"));
         // Held until all are known, so that they differ.
         let listeners: Vec<TcpListener> =
             (0..shape.servers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         let children = (0..shape.servers + shape.workers).map(|_| None).collect();
         drop(listeners);
-        let mut cluster = Cluster { home, shape, ports, children };
+        let mut cluster = Cluster { home, data: data.to_owned(), shape, ports, children };
         (0..cluster.children.len()).for_each(|process| cluster.spawn(process));
         cluster
     }
@@ -70,7 +68,7 @@ impl Cluster {
             }
             None => {
                 command.args(["worker", "train", "--coordinator", &coordinator, "--threads", "1", "--data"]);
-                command.arg(self.home.path().join("data"));
+                command.arg(&self.data);
             }
         }
         let log = File::options().append(true).create(true).open(self.log_file(process)).unwrap();
@@ -86,9 +84,23 @@ impl Cluster {
         }
     }
 
+    /// Whether a process is there and did not end.
+    pub fn runs(&mut self, process: usize) -> bool {
+        self.children[process].is_some() && self.ended(process).is_none()
+    }
+
     /// How a process that is there ended, if it did.
     pub fn ended(&mut self, process: usize) -> Option<ExitStatus> {
         self.children[process].as_mut()?.try_wait().unwrap()
+    }
+
+    /// Sends a signal to one process, if it runs.
+    pub fn signal(&mut self, process: usize, name: &str) {
+        if self.runs(process) {
+            let id = self.children[process].as_ref().unwrap().id().to_string();
+            // It may end at this moment: until it is waited for, its number is nobody else's.
+            Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+        }
     }
 
     /// Waits for the leader's end.
@@ -98,15 +110,28 @@ impl Cluster {
             if let Some(status) = self.ended(0) {
                 break status;
             }
-            if begun.elapsed() > LONGEST {
-                return Err(format!("the run hangs\n{}", self.logs()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            self.pause(begun)?;
         };
-        let manifest = snapshot::newest(&self.snapshots());
-        match manifest {
-            Ok(Some(manifest)) if status.success() && manifest.finished() => Ok(manifest),
-            _ => Err(format!("the leader ended with {status}\n{}", self.logs())),
+        if !status.success() {
+            return Err(format!("the leader ended with {status}\n{}", self.logs()));
+        }
+        self.finished()
+    }
+
+    /// Waits for a moment in a run that goes on since `begun`.
+    pub fn pause(&self, begun: Instant) -> Result<(), String> {
+        if begun.elapsed() > LONGEST {
+            return Err(format!("the run hangs\n{}", self.logs()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        Ok(())
+    }
+
+    /// The last snapshot of a run that is complete.
+    pub fn finished(&self) -> Result<Manifest, String> {
+        match snapshot::newest(&self.snapshots()) {
+            Ok(Some(manifest)) if manifest.finished() => Ok(manifest),
+            _ => Err(format!("the newest snapshot is not that of the end\n{}", self.logs())),
         }
     }
 

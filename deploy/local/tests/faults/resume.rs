@@ -1,6 +1,8 @@
 //! One worker, everything killed at ten points: the end is that of a run that nobody disturbed, bit by bit.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use parameter_server::{shard_file, snapshot::Manifest};
@@ -8,7 +10,9 @@ use parameters::checkpoint::Checkpoint;
 use parameters::random;
 use rand::Rng;
 
+use crate::ALONE;
 use crate::cluster::{Cluster, Shape, newest_complete};
+use crate::pictures;
 
 const POINTS: u64 = 10;
 const SERVERS: usize = 2;
@@ -17,22 +21,26 @@ const IMAGES: u64 = 32_000;
 
 #[test]
 fn killed_at_ten_points_one_worker_ends_bit_identical() {
+    // Another test's failure is no reason to fail.
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let data = tempfile::tempdir().unwrap();
+    pictures::write(data.path());
     let mut images = IMAGES;
     let (killed, shape) = loop {
         let shape = Shape { servers: SERVERS, workers: 1, images, seed: 3 };
-        match killed_at_every_point(&shape) {
+        match killed_at_every_point(&shape, data.path()) {
             Some(end) => break (end, shape),
             None => images *= 2,
         }
     };
-    let mut undisturbed = Cluster::start(shape);
+    let mut undisturbed = Cluster::start(shape, data.path());
     let manifest = undisturbed.wait().unwrap();
     assert!(killed == state(&undisturbed, &manifest), "the killed run of {images} images ended otherwise");
 }
 
 /// The end of a run that was killed ten times, each time once it had a new snapshot; none if it was over before.
-fn killed_at_every_point(shape: &Shape) -> Option<State> {
-    let mut cluster = Cluster::start(shape.clone());
+fn killed_at_every_point(shape: &Shape, data: &Path) -> Option<State> {
+    let mut cluster = Cluster::start(shape.clone(), data);
     let mut delays = random::stream(shape.seed, "points", &[]);
     for point in 0..POINTS {
         let before = newest_complete(&cluster.snapshots());
