@@ -48,14 +48,14 @@ pub(crate) async fn run(
     let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
     let at_start = if restore == Restore::Nothing { warm()? } else { None };
     let host = Arc::new(open_shards(&options, first, total, restore, at_start)?);
-    let mut finished = host.finished();
+    let mut ended = host.ended();
     let mut serving = Serving::start(listener, None, host.clone());
 
     let (mut give_up, mut pause) = (None, REGISTER_EVERY);
     loop {
         tokio::select! {
             biased;
-            _ = finished.wait_for(|finished| *finished) => break,
+            _ = ended.wait_for(Option::is_some) => break,
             failure = serving.failed() => return Err(failure),
             () = &mut shutdown, if give_up.is_none() => {
                 // The leader, which is stopped at the same time, still wants a snapshot of these shards.
@@ -81,7 +81,9 @@ pub(crate) async fn run(
         }
     }
     serving.stop().await;
-    Ok(if give_up.is_some() { Exit::Interrupted } else { Exit::Done })
+    // The leader alone may have been told to stop: then this process is to come back with it.
+    let interrupted = give_up.is_some() || *ended.borrow() == Some(true);
+    Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
 /// Where shards begin that belong to a leader's run from the start of its life on: with the snapshot that it names, whose

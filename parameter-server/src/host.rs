@@ -19,19 +19,20 @@ pub struct ShardHost {
     first: u32,
     shards: Vec<Mutex<Shard>>,
     snapshots: PathBuf,
-    finish: watch::Sender<bool>,
+    /// Set at the end of the run: whether that was interrupted.
+    ended: watch::Sender<Option<bool>>,
 }
 
 impl ShardHost {
     /// Hosts `shards`, whose numbers start at `first`; snapshots go into the folder `snapshots`.
     pub fn new(first: u32, shards: Vec<Shard>, snapshots: PathBuf) -> ShardHost {
         let shards = shards.into_iter().map(Mutex::new).collect();
-        ShardHost { first, shards, snapshots, finish: watch::Sender::new(false) }
+        ShardHost { first, shards, snapshots, ended: watch::Sender::new(None) }
     }
 
-    /// Becomes true when the coordinator says that the run is over.
-    pub fn finished(&self) -> watch::Receiver<bool> {
-        self.finish.subscribe()
+    /// Becomes something when the coordinator says that the run has ended: whether it was interrupted.
+    pub fn ended(&self) -> watch::Receiver<Option<bool>> {
+        self.ended.subscribe()
     }
 
     /// The layout, once a worker brought it to the first shard here.
@@ -101,8 +102,8 @@ impl Shards for ShardHost {
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
         match order {
             ShardOrder::Snapshot { id } => self.write(id),
-            ShardOrder::Finish => {
-                self.finish.send_replace(true);
+            ShardOrder::Finish { interrupted } => {
+                self.ended.send_replace(Some(interrupted));
                 Ok(self.status())
             }
         }

@@ -198,7 +198,8 @@ impl Leader {
             self.snapshot().await;
         }
         let others = self.coordinator.others();
-        if let Err(error) = self.remotes.order(&others, &ShardOrder::Finish).await {
+        let finish = ShardOrder::Finish { interrupted: ending == Ending::Interrupted };
+        if let Err(error) = self.remotes.order(&others, &finish).await {
             tracing::warn!("a shard process was not told of the end: {error}");
         }
         serving.stop().await;

@@ -382,8 +382,11 @@ pub enum ShardOrder {
         /// Number of the snapshot.
         id: u64,
     },
-    /// The run is over: exit 0 (after the reply).
-    Finish,
+    /// The run has ended: exit (after the reply), with 0 unless it was interrupted.
+    Finish {
+        /// Whether the run can go on.
+        interrupted: bool,
+    },
 }
 
 /// What a shard says about itself (counters since its process started, where nothing else is said).

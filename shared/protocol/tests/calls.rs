@@ -206,7 +206,11 @@ async fn every_call_of_the_shards_round_trips() {
     let adopted = client.adopt(adopt_request()).await.unwrap();
     assert_eq!(adopted.fingerprint, layout().fingerprint());
     assert_eq!(client.status().await.unwrap(), Shards::status(&*shards));
-    for order in [ShardOrder::Snapshot { id: 0 }, ShardOrder::Snapshot { id: 9 }, ShardOrder::Finish] {
+    for order in [
+        ShardOrder::Snapshot { id: 0 },
+        ShardOrder::Snapshot { id: 9 },
+        ShardOrder::Finish { interrupted: true },
+    ] {
         let answer = client.order(order.clone()).await.unwrap();
         assert_eq!(answer, Shards::status(&*shards));
         assert_eq!(answer[0].snapshot_hash, Some(format!("{order:?}")));
@@ -244,7 +248,7 @@ async fn every_refusal_round_trips_through_every_call() {
             ("report", client.report(report()).await.unwrap_err()),
             ("register", client.register(register_request()).await.unwrap_err()),
             ("adopt", shards.adopt(adopt_request()).await.unwrap_err()),
-            ("order", shards.order(ShardOrder::Finish).await.unwrap_err()),
+            ("order", shards.order(ShardOrder::Finish { interrupted: false }).await.unwrap_err()),
             ("fetch", fetched.unwrap_err()),
         ] {
             assert_eq!(error.refusal(), Some(&refusal), "{call}");

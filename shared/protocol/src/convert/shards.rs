@@ -194,7 +194,7 @@ impl From<ShardOrder> for proto::OrderRequest {
         use proto::order_request::Order;
         let order = match order {
             ShardOrder::Snapshot { id } => Order::Snapshot(id),
-            ShardOrder::Finish => Order::Finish(proto::Finish {}),
+            ShardOrder::Finish { interrupted } => Order::Finish(proto::Finish { interrupted }),
         };
         proto::OrderRequest { order: Some(order) }
     }
@@ -207,7 +207,7 @@ impl TryFrom<proto::OrderRequest> for ShardOrder {
         use proto::order_request::Order;
         Ok(match required(request.order, "OrderRequest", "order")? {
             Order::Snapshot(id) => ShardOrder::Snapshot { id },
-            Order::Finish(proto::Finish {}) => ShardOrder::Finish,
+            Order::Finish(proto::Finish { interrupted }) => ShardOrder::Finish { interrupted },
         })
     }
 }
