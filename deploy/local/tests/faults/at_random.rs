@@ -121,7 +121,7 @@ fn run(data: &Path, faults: &[Fault]) -> Result<Outcome, String> {
                 }
             }
         }
-        if cluster.ended(0).is_some() {
+        if cluster.ended(0).is_some_and(|status| status.success()) {
             break;
         }
         cluster.pause(begun)?;
