@@ -41,20 +41,24 @@ impl<'a> Sides<'a> {
         Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.inputs(), weights }
     }
 
-    /// One row's weights of a tap for a block of columns; lanes without a channel are zero. Backward the kernel is turned.
+    /// Calls `write(tap, lane, weight)` for one row's weights of a block of columns. Backward the kernel is turned.
     #[inline(always)]
-    pub(super) fn lanes(&self, row: usize, columns: Channels, tap: usize) -> [f32; LANES] {
+    pub(super) fn each(&self, row: usize, columns: Channels, mut write: impl FnMut(usize, usize, f32)) {
         let taps = self.kernel * self.kernel;
-        let (first, next, tap) = match self.direction {
-            Direction::Forward => (columns.first * self.inputs + row, self.inputs, tap),
-            Direction::Backward => (row * self.inputs + columns.first, 1, taps - 1 - tap),
-        };
-        let from = &self.weights[first * taps + tap..];
-        let mut lanes = [0.0; LANES];
-        for (lane, value) in lanes.iter_mut().enumerate().take(columns.count) {
-            *value = from[lane * next * taps];
+        match self.direction {
+            Direction::Forward => {
+                for lane in 0..columns.count {
+                    let from = &self.weights[((columns.first + lane) * self.inputs + row) * taps..][..taps];
+                    from.iter().enumerate().for_each(|(tap, weight)| write(tap, lane, *weight));
+                }
+            }
+            Direction::Backward => {
+                let from = &self.weights[(row * self.inputs + columns.first) * taps..];
+                for (lane, from) in from.chunks_exact(taps).enumerate().take(columns.count) {
+                    from.iter().enumerate().for_each(|(tap, weight)| write(taps - 1 - tap, lane, *weight));
+                }
+            }
         }
-        lanes
     }
 }
 
@@ -100,15 +104,16 @@ pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32])
         let start = (panel.start * rows.len() + row_block * panel.len()) * taps * LANES * LANES;
         // SAFETY: each task has its own panel and row block.
         let target = unsafe { packed.part(start, taps * LANES * line) };
-        for (tap, target) in target.chunks_exact_mut(LANES * line).enumerate() {
-            for (row, target) in target.chunks_exact_mut(line).enumerate() {
-                for (columns, target) in columns[panel.clone()].iter().zip(target.chunks_exact_mut(LANES)) {
-                    if row < rows[row_block].count {
-                        target.copy_from_slice(&sides.lanes(rows[row_block].first + row, *columns, tap));
-                    } else {
-                        target.fill(0.0);
-                    }
-                }
+        if rows[row_block].count < LANES || columns[panel.clone()].iter().any(|columns| columns.count < LANES)
+        {
+            target.fill(0.0);
+        }
+        for row in 0..rows[row_block].count {
+            for (j, columns) in columns[panel.clone()].iter().enumerate() {
+                let start = row * line + j * LANES;
+                sides.each(rows[row_block].first + row, *columns, |tap, lane, weight| {
+                    target[tap * LANES * line + start + lane] = weight;
+                });
             }
         }
     });

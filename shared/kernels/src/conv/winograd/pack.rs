@@ -3,12 +3,15 @@
 
 use super::super::pack::{Sides, panel_width, part};
 use super::by_kernel;
-use super::transform::{POINTS, SIDE, Weights, square};
+use super::transform::{Line, POINTS, SIDE, Weights};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+
+/// The most output blocks of a panel on any instruction set.
+const WIDEST: usize = 3;
 
 /// Transforms and packs canonical weights.
 pub(in super::super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
@@ -47,31 +50,37 @@ impl Kernel for Task<'_> {
 fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
     let Task { sides, panel, panels, row_block, packed } = task;
     let panel = part(panel, panels, sides.columns.len());
-    let (rows, line) = (sides.rows.len(), panel.len() * LANES);
-    let start = |point: usize| {
-        (POINTS * panel.start * rows + (point * rows + row_block) * panel.len()) * LANES * LANES
-    };
-    if sides.rows[row_block].count < LANES {
-        for point in 0..POINTS {
-            // SAFETY: each task has its own panel and row block.
-            unsafe { packed.part(start(point), LANES * line) }.fill(0.0);
+    let (columns, rows) = (&sides.columns[panel.clone()], sides.rows[row_block]);
+    let mut taps = [[[[0.0; LANES]; R]; R]; LANES * WIDEST];
+    for (j, columns) in columns.iter().enumerate() {
+        for row in 0..rows.count {
+            let taps = &mut taps[row * panel.len() + j];
+            sides.each(rows.first + row, *columns, |tap, lane, weight| taps[tap / R][tap % R][lane] = weight);
         }
     }
-    for (j, columns) in sides.columns[panel.clone()].iter().enumerate() {
-        for row in 0..sides.rows[row_block].count {
-            let mut taps = [[[0.0; LANES]; R]; R];
-            for (tap, lanes) in taps.iter_mut().flatten().enumerate() {
-                *lanes = sides.lanes(sides.rows[row_block].first + row, *columns, tap);
+    let taps = &taps[..LANES * panel.len()];
+    // A row of points at a time: more streams of stores would be in each other's way in the first-level cache.
+    macro_rules! points {
+        ($($y:literal)*) => {$({
+            let to = [0, 1, 2, 3, 4, 5].map(|x| {
+                let matrix = POINTS * panel.start * sides.rows.len();
+                let block = (($y * SIDE + x) * sides.rows.len() + row_block) * panel.len();
+                // SAFETY: each task has its own panel and row block.
+                unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }.as_mut_ptr()
+            });
+            for (index, taps) in taps.iter().enumerate() {
+                let mut row = [simd.zero(); R];
+                for (x, value) in row.iter_mut().enumerate() {
+                    let mut column = [simd.zero(); R];
+                    column.iter_mut().zip(taps).for_each(|(value, taps)| *value = simd.read(&taps[x]));
+                    *value = Weights::apply(simd, column)[$y];
+                }
+                for (to, value) in to.iter().zip(Weights::apply(simd, row)) {
+                    // SAFETY: the pointer has 16 floats for each of the vectors of taps (asserted).
+                    unsafe { simd.store(to.add(index * LANES), value) };
+                }
             }
-            square::<_, Weights, R, SIDE>(
-                simd,
-                |y, x| simd.read(&taps[y][x]),
-                |y, x, value| {
-                    let start = start(y * SIDE + x) + row * line + j * LANES;
-                    // SAFETY: each task has its own panel and row block.
-                    simd.write(unsafe { packed.part(start, LANES) }, value);
-                },
-            );
-        }
+        })*};
     }
+    points!(0 1 2 3 4 5);
 }
