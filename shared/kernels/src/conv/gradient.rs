@@ -150,7 +150,7 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
-        self.sums.fill(0.0);
+        self.sums[..self.output_blocks.len() * LANES].fill(0.0);
         let (batch, height) = (self.input.shape.batch, self.input.shape.height);
         for first in (0..batch).step_by(self.plan.images) {
             let images = first..(first + self.plan.images).min(batch);
@@ -169,6 +169,7 @@ impl Task<'_> {
         let (kernel, width) = (self.conv.kernel, self.input.shape.width);
         let output = &self.output_gradient;
         let pixels = rows.len() * width;
+        let accumulate = images.start + rows.start > 0;
         let shifted = Shifted::new(self.plan.rows, width, kernel);
         let runs = Runs {
             count: images.len(),
@@ -216,7 +217,7 @@ impl Task<'_> {
                     &output.data[output.offset(images.start, panel + column) + rows.start * width * LANES..]
                 };
                 // SAFETY: that `x` has the last pixel of the last tap is asserted above.
-                unsafe { Rows(offsets).panel(simd, runs, x, columns, y, partial) }
+                unsafe { Rows(offsets).panel(simd, runs, x, columns, y, accumulate, partial) }
             }
         }
     }

@@ -177,9 +177,10 @@ impl Convolution {
         let direct = gradient::scratch_len(self, pool, height, width);
         let (pass, gradient) = match self.algorithm {
             Algorithm::Direct => (direct::scratch_of_thread(blocks, self.kernel, height, width), direct),
-            Algorithm::Winograd => {
-                (winograd::scratch_of_thread(isa, blocks), direct.max(winograd::gradient_scratch_len(self)))
-            }
+            Algorithm::Winograd => (
+                winograd::scratch_of_thread(isa, blocks),
+                direct.max(winograd::gradient_scratch_len(self, pool)),
+            ),
         };
         gradient.max(pass * pool.threads())
     }

@@ -22,11 +22,12 @@ pub(super) struct Runs {
 pub(super) struct Rows<'a>(pub(super) &'a [usize]);
 
 impl Rows<'_> {
-    /// All rows times the panel of `columns` output blocks, added to `partial`, which is `[column][row][16]`; `y` gives
-    /// the gradient of an output block from the first of the pixels on.
+    /// All rows times the panel of `columns` output blocks: written to `partial`, which is `[column][row][16]`, or added
+    /// to it if `accumulate`; `y` gives the gradient of an output block from the first of the pixels on.
     ///
     /// # Safety
     /// `x` must have a value for each row and each pixel of `runs`.
+    #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
     pub(super) unsafe fn panel<'a, S: Simd>(
         self,
@@ -35,6 +36,7 @@ impl Rows<'_> {
         x: &[f32],
         columns: usize,
         y: impl Fn(usize) -> &'a [f32],
+        accumulate: bool,
         partial: &mut [f32],
     ) {
         let reach = (runs.count - 1) * runs.output_run + runs.pixels * LANES;
@@ -43,9 +45,11 @@ impl Rows<'_> {
         // SAFETY: `x` is the caller's promise, the lengths of each `y` are checked.
         unsafe {
             match columns {
-                1 => self.tiles(simd, runs, x, [y(0)], partial),
-                2 if const { S::PANEL >= 2 } => self.tiles(simd, runs, x, [y(0), y(1)], partial),
-                3 if const { S::PANEL >= 3 } => self.tiles(simd, runs, x, [y(0), y(1), y(2)], partial),
+                1 => self.tiles(simd, runs, x, [y(0)], accumulate, partial),
+                2 if const { S::PANEL >= 2 } => self.tiles(simd, runs, x, [y(0), y(1)], accumulate, partial),
+                3 if const { S::PANEL >= 3 } => {
+                    self.tiles(simd, runs, x, [y(0), y(1), y(2)], accumulate, partial)
+                }
                 other => unreachable!("a panel of {other} blocks"),
             }
         }
@@ -62,6 +66,7 @@ impl Rows<'_> {
         runs: Runs,
         x: *const f32,
         y: [*const f32; COLUMNS],
+        accumulate: bool,
         partial: &mut [f32],
     ) {
         let rows = self.0.len();
@@ -74,7 +79,7 @@ impl Rows<'_> {
                     match tile.len() {
                         // SAFETY: the caller's promise.
                         $($n if const { $n <= S::ROWS } => unsafe {
-                            self.tile::<S, $n, COLUMNS>(simd, runs, x, y, tile.start, partial)
+                            self.tile::<S, $n, COLUMNS>(simd, runs, x, y, tile.start, accumulate, partial)
                         })*
                         other => unreachable!("a tile of {other} rows"),
                     }
@@ -96,6 +101,7 @@ impl Rows<'_> {
         x: *const f32,
         y: [*const f32; COLUMNS],
         first: usize,
+        accumulate: bool,
         partial: &mut [f32],
     ) {
         let mut offsets = [0; ROWS];
@@ -114,7 +120,8 @@ impl Rows<'_> {
         for j in 0..COLUMNS {
             let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
             for (sum, to) in sums.iter().zip(partial.chunks_exact_mut(LANES)).take(simd.unrolled(ROWS)) {
-                simd.write(to, simd.add(simd.read(to), sum[j]));
+                let sum = if accumulate { simd.add(simd.read(to), sum[j]) } else { sum[j] };
+                simd.write(to, sum);
             }
         }
     }

@@ -120,7 +120,7 @@ impl Kernel for Task<'_> {
                     }
                 }
                 // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
-                unsafe { Rows(&offsets).panel(simd, runs, x, columns.len(), y, partial) }
+                unsafe { Rows(&offsets).panel(simd, runs, x, columns.len(), y, true, partial) }
             }
         }
         for (column, partial) in partial.chunks_exact(taps * LANES).enumerate() {

@@ -1,8 +1,10 @@
 //! The gradient by the weights by minimal filtering.
 //!
-//! Chunks of tiles of the input and of the output gradient are transformed, then each point's product over the tiles of
-//! the chunk is added to its sums; at the end the sums are transformed to taps. Chunks depend only on the size of
-//! the maps and follow each other in order, and each sum belongs to one task: results do not depend on the number of
+//! The pairs of input and output blocks are cut into a grid of tasks. Each task transforms chunks of tiles of its blocks
+//! of the input and of the output gradient, and adds each point's product over the chunk's tiles to its sums; with the
+//! last chunk the sums become taps. Everything between is a thread's own, so that no thread waits for another's
+//! stores; the price is that a block is transformed once by every task that has it. Chunks depend only on the size
+//! of the layer and follow each other in order, and each sum belongs to one task: results do not depend on the number of
 //! threads.
 
 use super::super::rows::{Rows, Runs};
@@ -18,53 +20,67 @@ use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
 
-/// Floats of the transformed tiles of a chunk: 4 MiB, a part of the third-level cache.
-const CHUNK: usize = 1 << 20;
-
-/// Tiles of a chunk: with fewer the sums would be read and written too often, more bring nothing.
-const TILES: Range<usize> = 64..256;
+/// Tiles of a chunk: with fewer the sums would be read and written too often, with more the transformed tiles leave the
+/// second-level cache.
+const TILES: usize = 64;
 
 /// With fewer tiles the sums, four times the weights, cost more than the products save.
 const LEAST: usize = 16;
 
-/// Tasks that each thread should get at least, lest one waits for the other.
-const TASKS_PER_THREAD: usize = 4;
+/// The most input blocks whose sums are complete at a time: their channels are the rows of one product.
+const GROUP: usize = 3;
 
 /// Whether a gradient over `batch` images takes less time than the direct kernel.
 pub(in super::super) fn pays(kernel: usize, height: usize, width: usize, batch: usize) -> bool {
     Tiles::new(outputs_of(kernel), height, width).count(batch) >= LEAST
 }
 
-/// Sizes in floats.
+/// How the work is cut. Sizes are in floats.
 #[derive(Clone, Copy)]
 struct Plan {
-    /// Tiles of a chunk.
-    tiles: usize,
-    /// Between the points of the transformed input, of the transformed output gradient, of the sums.
+    /// Parts that the input and the output blocks are cut into.
+    grid: [usize; 2],
+    /// Between the points of the transformed input, of the transformed output gradient.
     input: usize,
     output: usize,
+    /// Sums of all points.
     sums: usize,
 }
 
 impl Plan {
-    fn new(conv: &Convolution) -> Plan {
-        let (inputs, outputs) = (conv.input_blocks(), conv.output_blocks());
-        let tiles = CHUNK / (POINTS * LANES * (inputs + outputs));
-        let tiles = tiles.clamp(TILES.start, TILES.end);
+    fn new(conv: &Convolution, threads: usize) -> Plan {
+        let blocks = [conv.input_blocks(), conv.output_blocks()];
+        let grid = grid(blocks, threads);
+        let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         // One line more, lest the values of all points fall into one set of the cache.
-        let matrix = |blocks: usize| (blocks * tiles + 1) * LANES;
-        let sums = conv.inputs() * outputs * LANES + LANES;
-        Plan { tiles, input: matrix(inputs), output: matrix(outputs), sums }
+        let matrix = |blocks: usize| (blocks * TILES + 1) * LANES;
+        let sums = POINTS * inputs * outputs * LANES * LANES;
+        Plan { grid, input: matrix(inputs), output: matrix(outputs), sums }
+    }
+
+    /// Scratch of a task.
+    fn scratch(&self) -> usize {
+        POINTS * (self.input + self.output) + self.sums
     }
 }
 
-/// Scratch that all threads together need.
-pub(in super::super) fn scratch_len(conv: &Convolution) -> usize {
-    let plan = Plan::new(conv);
-    POINTS * (plan.input + plan.output + plan.sums) + conv.output_blocks() * LANES
+/// The grid whose tasks take the least time on so many threads. A pair of blocks costs three times what it costs to
+/// transform a block.
+fn grid([inputs, outputs]: [usize; 2], threads: usize) -> [usize; 2] {
+    let time = |[i, o]: [usize; 2]| {
+        let (inputs, outputs) = (inputs.div_ceil(i), outputs.div_ceil(o));
+        (i * o).div_ceil(threads) * (3 * inputs * outputs + inputs + outputs)
+    };
+    let grids = (1..=inputs.min(threads)).flat_map(|i| (1..=outputs.min(threads)).map(move |o| [i, o]));
+    grids.min_by_key(|grid| time(*grid)).expect("a convolution has blocks")
 }
 
-/// Overwrites both gradients with the sums over all images.
+/// Scratch that all threads together need.
+pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
+    Plan::new(conv, pool.threads()).scratch() * pool.threads()
+}
+
+/// Overwrites both gradients with the sums over all images; there is at least one tile.
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run(
     conv: &Convolution,
@@ -76,218 +92,60 @@ pub(in super::super) fn run(
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let plan = Plan::new(conv);
-    let outputs = block_channels(&[conv.output_channels]);
-    let offsets: Vec<usize> = block_channels(&conv.input_channels)
-        .iter()
-        .enumerate()
-        .flat_map(|(block, channels)| (0..channels.count).map(move |c| block * plan.tiles * LANES + c))
-        .collect();
+    let plan = Plan::new(conv, pool.threads());
+    let channels = [block_channels(&conv.input_channels), block_channels(&[conv.output_channels])];
     let tiles = Tiles::new(outputs_of(conv.kernel), input.shape.height, input.shape.width);
     let count = tiles.count(input.shape.batch);
-    let (inputs, scratch) = scratch.split_at_mut(POINTS * plan.input);
-    let (gradients, scratch) = scratch.split_at_mut(POINTS * plan.output);
-    let (sums, scratch) = scratch.split_at_mut(POINTS * plan.sums);
-    let bias = &mut scratch[..outputs.len() * LANES];
-    bias.fill(0.0);
-    for start in (0..count).step_by(plan.tiles) {
-        let chunk = start..(start + plan.tiles).min(count);
-        let (x, y, biases) = (Disjoint::new(inputs), Disjoint::new(gradients), Disjoint::new(bias));
-        pool.run(input.count + outputs.len(), |block| {
-            let chunk = chunk.clone();
-            match block.checked_sub(outputs.len()) {
-                Some(block) => {
-                    dispatch(
-                        isa,
-                        TransformInput { kernel: conv.kernel, plan, tiles, chunk, input, block, to: x },
-                    );
-                }
-                None => {
-                    // SAFETY: a block's sums are its task's alone.
-                    let bias = unsafe { biases.part(block * LANES, LANES) };
-                    let map = output_gradient;
-                    dispatch(
-                        isa,
-                        TransformGradient {
-                            kernel: conv.kernel,
-                            plan,
-                            tiles,
-                            chunk,
-                            map,
-                            block,
-                            to: y,
-                            bias,
-                        },
-                    );
-                }
-            }
-        });
-        let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(POINTS).min(outputs.len());
-        let (inputs, gradients, sums) = (&*inputs, &*gradients, Disjoint::new(sums));
-        pool.run(POINTS * groups, |task| {
-            let point = task / groups;
-            dispatch(
-                isa,
-                Products {
-                    plan,
-                    tiles: chunk.len(),
-                    first: start == 0,
-                    rows: Rows(&offsets),
-                    input: &inputs[point * plan.input..][..plan.input],
-                    gradient: &gradients[point * plan.output..][..plan.output],
-                    columns: part(task % groups, groups, outputs.len()),
-                    sums,
-                    point,
-                },
-            );
-        });
-    }
     let weight_gradient = Disjoint::new(weight_gradient);
-    let sums = &*sums;
-    pool.run(outputs.len(), |block| {
-        dispatch(isa, Finish { conv, plan, sums, block, channels: outputs[block], weight_gradient });
+    let bias_gradient = Disjoint::new(bias_gradient);
+    let scratch = Disjoint::new(scratch);
+    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
+        let place = [task / plan.grid[1], task % plan.grid[1]];
+        let [inputs, outputs] = [0, 1].map(|side| part(place[side], plan.grid[side], channels[side].len()));
+        // SAFETY: `thread` is this thread's alone.
+        let scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
+        let (transformed_input, scratch) = scratch.split_at_mut(POINTS * plan.input);
+        let (transformed_gradient, sums) = scratch.split_at_mut(POINTS * plan.output);
+        let task = Task {
+            conv,
+            plan,
+            tiles,
+            count,
+            input,
+            output_gradient,
+            first: [inputs.start, outputs.start],
+            inputs: &channels[0][inputs],
+            outputs: &channels[1][outputs],
+            transformed_input,
+            transformed_gradient,
+            sums,
+            weight_gradient,
+            bias_gradient,
+        };
+        dispatch(isa, task);
     });
-    for (channels, sums) in outputs.iter().zip(bias.chunks_exact(LANES)) {
-        bias_gradient[channels.first..][..channels.count].copy_from_slice(&sums[..channels.count]);
-    }
 }
 
-/// One block of a chunk's input.
-struct TransformInput<'a> {
-    kernel: usize,
-    plan: Plan,
-    tiles: Tiles,
-    chunk: Range<usize>,
-    input: Map<'a>,
-    block: usize,
-    to: Disjoint<'a, f32>,
-}
-
-impl Kernel for TransformInput<'_> {
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
-
-    #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        let TransformInput { kernel, plan, tiles, chunk, input, block, to } = self;
-        for (tile, index) in chunk.enumerate() {
-            let place = tiles.place(index);
-            let plane = input.plane(place.image, block);
-            let start = (block * plan.tiles + tile) * LANES;
-            let to = to.pointer(start, (POINTS - 1) * plan.input + LANES);
-            // SAFETY: the pointer has the points (asserted), and only this task writes this block's.
-            unsafe { input_tile(simd, plane, input.shape, place, kernel / 2, to, plan.input) };
-        }
-    }
-}
-
-/// One block of a chunk's output gradient.
-struct TransformGradient<'a> {
-    kernel: usize,
-    plan: Plan,
-    tiles: Tiles,
-    chunk: Range<usize>,
-    map: Map<'a>,
-    block: usize,
-    to: Disjoint<'a, f32>,
-    bias: &'a mut [f32],
-}
-
-impl Kernel for TransformGradient<'_> {
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
-
-    #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        by_kernel!(self.kernel, transform_gradient(simd, self));
-    }
-}
-
-#[inline(always)]
-fn transform_gradient<const M: usize, const R: usize>(simd: impl Simd, task: TransformGradient<'_>) {
-    let TransformGradient { plan, tiles, chunk, map, block, to, bias, .. } = task;
-    let mut copy: Copied = [0.0; POINTS * LANES];
-    let mut sum = simd.read(bias);
-    for (tile, index) in chunk.enumerate() {
-        let place = tiles.place(index);
-        let from = Square::new::<M>(map.plane(place.image, block), map.shape, place, 0, &mut copy);
-        for y in 0..M {
-            for x in 0..M {
-                // SAFETY: below the side.
-                sum = simd.add(sum, unsafe { from.at(simd, y, x) });
-            }
-        }
-        let to = to.pointer((block * plan.tiles + tile) * LANES, (POINTS - 1) * plan.output + LANES);
-        square::<_, OutputGradient, M, SIDE>(
-            simd,
-            // SAFETY: below the side.
-            |y, x| unsafe { from.at(simd, y, x) },
-            // SAFETY: the pointer has the points (asserted), and only this task writes this block's.
-            |y, x, value| unsafe { simd.store(to.add((y * SIDE + x) * plan.output), value) },
-        );
-    }
-    simd.write(bias, sum);
-}
-
-/// One point's product over the tiles of a chunk, for some output blocks.
-struct Products<'a> {
-    plan: Plan,
-    tiles: usize,
-    /// Nothing was added before.
-    first: bool,
-    /// Where the channels lie in the transformed input.
-    rows: Rows<'a>,
-    input: &'a [f32],
-    gradient: &'a [f32],
-    columns: Range<usize>,
-    sums: Disjoint<'a, f32>,
-    point: usize,
-}
-
-impl Kernel for Products<'_> {
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
-
-    #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        let Products { plan, tiles, first, rows, input, gradient, columns, sums, point } = self;
-        let runs = Runs { count: 1, pixels: tiles, input_run: 0, input_pixel: LANES, output_run: 0 };
-        let each = rows.0.len() * LANES;
-        assert!(rows.0.iter().all(|row| row + (tiles - 1) * LANES < input.len()), "channels of a chunk");
-        for start in columns.clone().step_by(S::PANEL) {
-            let width = S::PANEL.min(columns.end - start);
-            // SAFETY: these output blocks of this point are this task's alone.
-            let sums = unsafe { sums.part(point * plan.sums + start * each, width * each) };
-            if first {
-                sums.fill(0.0);
-            }
-            let gradient = |column: usize| &gradient[(start + column) * plan.tiles * LANES..];
-            // SAFETY: that each row has all tiles is asserted above.
-            unsafe { rows.panel(simd, runs, input, width, gradient, sums) }
-        }
-    }
-}
-
-/// The taps of one block of output channels.
-struct Finish<'a> {
+/// Some input blocks times some output blocks, over all tiles.
+struct Task<'a> {
     conv: &'a Convolution,
     plan: Plan,
-    sums: &'a [f32],
-    block: usize,
-    channels: Channels,
+    tiles: Tiles,
+    count: usize,
+    input: Map<'a>,
+    output_gradient: Map<'a>,
+    /// The first input block and the first output block.
+    first: [usize; 2],
+    inputs: &'a [Channels],
+    outputs: &'a [Channels],
+    transformed_input: &'a mut [f32],
+    transformed_gradient: &'a mut [f32],
+    sums: &'a mut [f32],
     weight_gradient: Disjoint<'a, f32>,
+    bias_gradient: Disjoint<'a, f32>,
 }
 
-impl Kernel for Finish<'_> {
+impl Kernel for Task<'_> {
     type Output = ();
 
     fn scalar(self) {
@@ -296,28 +154,151 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_kernel!(self.conv.kernel, finish(simd, self));
+        by_kernel!(self.conv.kernel, all_chunks(simd, self));
     }
 }
 
 #[inline(always)]
-fn finish<const M: usize, const R: usize>(simd: impl Simd, task: Finish<'_>) {
-    let Finish { conv, plan, sums, block, channels, weight_gradient } = task;
-    let inputs = conv.inputs();
-    let mut taps = [[0.0; LANES]; POINTS];
-    for input in 0..inputs {
-        let from = &sums[(block * inputs + input) * LANES..];
-        square::<_, WeightGradient, SIDE, R>(
-            simd,
-            |y, x| simd.read(&from[(y * SIDE + x) * plan.sums..]),
-            |y, x, value| simd.write(&mut taps[y * R + x], value),
-        );
-        for lane in 0..channels.count {
-            let start = ((channels.first + lane) * inputs + input) * R * R;
-            // SAFETY: only this task has these output channels.
-            let to = unsafe { weight_gradient.part(start, R * R) };
-            for (to, tap) in to.iter_mut().zip(&taps) {
-                *to = tap[lane];
+fn all_chunks<const M: usize, const R: usize>(simd: impl Simd, mut task: Task<'_>) {
+    for start in (0..task.count).step_by(TILES) {
+        let chunk = start..(start + TILES).min(task.count);
+        task.transform_input(simd, chunk.clone());
+        task.transform_gradient::<_, M>(simd, chunk.clone());
+        task.products::<_, R>(simd, chunk);
+    }
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    fn transform_input<S: Simd>(&mut self, simd: S, chunk: Range<usize>) {
+        let pad = self.conv.kernel / 2;
+        for block in 0..self.inputs.len() {
+            for (tile, index) in chunk.clone().enumerate() {
+                let place = self.tiles.place(index);
+                let plane = self.input.plane(place.image, self.first[0] + block);
+                let to = &mut self.transformed_input[(block * TILES + tile) * LANES..];
+                assert!((POINTS - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
+                // SAFETY: the last point is asserted.
+                unsafe {
+                    input_tile(simd, plane, self.input.shape, place, pad, to.as_mut_ptr(), self.plan.input)
+                };
+            }
+        }
+    }
+
+    /// Transforms tiles of `M` output gradients a side; the tasks of the first input blocks also add them to the bias's.
+    #[inline(always)]
+    fn transform_gradient<S: Simd, const M: usize>(&mut self, simd: S, chunk: Range<usize>) {
+        let map = &self.output_gradient;
+        let mut copy: Copied = [0.0; POINTS * LANES];
+        for (block, channels) in self.outputs.iter().enumerate() {
+            let mut sum = simd.zero();
+            for (tile, index) in chunk.clone().enumerate() {
+                let place = self.tiles.place(index);
+                let plane = map.plane(place.image, self.first[1] + block);
+                let from = Square::new::<M>(plane, map.shape, place, 0, &mut copy);
+                for y in 0..M {
+                    for x in 0..M {
+                        // SAFETY: below the side.
+                        sum = simd.add(sum, unsafe { from.at(simd, y, x) });
+                    }
+                }
+                let to = &mut self.transformed_gradient[(block * TILES + tile) * LANES..];
+                assert!((POINTS - 1) * self.plan.output + LANES <= to.len(), "a transformed tile");
+                let to = to.as_mut_ptr();
+                square::<_, OutputGradient, M, SIDE>(
+                    simd,
+                    // SAFETY: below the side.
+                    |y, x| unsafe { from.at(simd, y, x) },
+                    // SAFETY: the last point is asserted.
+                    |y, x, value| unsafe { simd.store(to.add((y * SIDE + x) * self.plan.output), value) },
+                );
+            }
+            if self.first[0] == 0 {
+                let mut sums = [0.0; LANES];
+                simd.write(&mut sums, sum);
+                // SAFETY: among the tasks of the first input blocks only this one has these channels.
+                let bias = unsafe { self.bias_gradient.part(channels.first, channels.count) };
+                if chunk.start == 0 {
+                    bias.fill(0.0);
+                }
+                bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
+            }
+        }
+    }
+
+    /// Adds the chunk's products to the sums: `[panel of output blocks][group of input blocks][point][output block][row]
+    /// [16]`. The sums of a panel and a group stay in the second-level cache over all points, and become taps there when
+    /// the chunk is the last.
+    #[inline(always)]
+    fn products<S: Simd, const R: usize>(&mut self, simd: S, chunk: Range<usize>) {
+        let runs = Runs { count: 1, pixels: chunk.len(), input_run: 0, input_pixel: LANES, output_run: 0 };
+        let Plan { input, output, .. } = self.plan;
+        // As many blocks as fill whole tiles of rows.
+        let group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
+        let mut done = 0;
+        for panel in (0..self.outputs.len()).step_by(S::PANEL) {
+            let columns = S::PANEL.min(self.outputs.len() - panel);
+            for start in (0..self.inputs.len()).step_by(group) {
+                let blocks = start..(start + group).min(self.inputs.len());
+                let mut offsets = [0; GROUP * LANES];
+                let mut rows = 0;
+                for block in blocks.clone() {
+                    for channel in 0..self.inputs[block].count {
+                        offsets[rows] = block * TILES * LANES + channel;
+                        rows += 1;
+                    }
+                }
+                let each = columns * rows * LANES;
+                for point in 0..POINTS {
+                    let x = &self.transformed_input[point * input..][..input];
+                    assert!(offsets[rows - 1] + (chunk.len() - 1) * LANES < x.len(), "channels of a chunk");
+                    let gradient = &self.transformed_gradient[point * output..][..output];
+                    let y = |column: usize| &gradient[(panel + column) * TILES * LANES..];
+                    let sums = &mut self.sums[done + point * each..][..each];
+                    // SAFETY: that the last row has all tiles is asserted, and no row lies behind it.
+                    unsafe { Rows(&offsets[..rows]).panel(simd, runs, x, columns, y, chunk.start > 0, sums) }
+                }
+                if chunk.end == self.count {
+                    self.taps::<_, R>(simd, panel..panel + columns, blocks, done);
+                }
+                done += POINTS * each;
+            }
+        }
+    }
+
+    /// Transforms the complete sums of a panel and a group, which start at `first`, to taps.
+    #[inline(always)]
+    fn taps<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        columns: Range<usize>,
+        blocks: Range<usize>,
+        first: usize,
+    ) {
+        let inputs = self.conv.inputs();
+        let channels = &self.inputs[blocks];
+        let rows: usize = channels.iter().map(|channels| channels.count).sum();
+        let point = columns.len() * rows * LANES;
+        let mut taps = [[0.0; LANES]; POINTS];
+        for (column, outputs) in self.outputs[columns].iter().enumerate() {
+            let input_channels =
+                channels.iter().flat_map(|channels| channels.first..channels.first + channels.count);
+            for (row, input) in input_channels.enumerate() {
+                let from = &self.sums[first + (column * rows + row) * LANES..];
+                square::<_, WeightGradient, SIDE, R>(
+                    simd,
+                    |y, x| simd.read(&from[(y * SIDE + x) * point..]),
+                    |y, x, value| simd.write(&mut taps[y * R + x], value),
+                );
+                for lane in 0..outputs.count {
+                    let start = ((outputs.first + lane) * inputs + input) * R * R;
+                    // SAFETY: only this task has these input and output channels.
+                    let to = unsafe { self.weight_gradient.part(start, R * R) };
+                    for (to, tap) in to.iter_mut().zip(&taps) {
+                        *to = tap[lane];
+                    }
+                }
             }
         }
     }
