@@ -93,6 +93,7 @@ impl Rows<'_> {
     ///
     /// # Safety
     /// As [`Rows::tiles`].
+    #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
     unsafe fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         self,
