@@ -552,17 +552,17 @@ impl protocol::Coordinator for Coordinator {
         let mut state = self.state();
         let RegisterRequest { address, shards, holds, .. } = request;
         let held = holds.map(|holding| holding.first_shard);
-        let (first_shard, again) = match holds {
+        let of_another_life = holds.is_some_and(|holding| holding.life != self.settings.life);
+        let (first_shard, again) = if of_another_life {
             // They have what came behind the snapshot that this life began with, and go back to it: then they are there.
-            Some(holding) if holding.life != self.settings.life => {
-                state.processes.place(&address, shards, held)?
-            }
-            _ => state.processes.register(&address, shards, held)?,
+            state.processes.place(&address, shards, held)?
+        } else {
+            state.processes.register(&address, shards, held)?
         };
         let last = first_shard + shards - 1;
         match (again, holds) {
             (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
-            (false, Some(holding)) if holding.life != self.settings.life => {
+            (false, Some(_)) if of_another_life => {
                 tracing::info!(
                     "shards {first_shard} to {last}, at {address}, go back to where this run goes on"
                 );
