@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::Context;
-use kernels::peak::fma_peak;
+use kernels::peak::{fma_peak, round_trip};
 use kernels::{Buffer, Isa, Pool, State, Update, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
@@ -49,6 +49,9 @@ pub struct Measurement {
     pub gflops: f64,
     /// What the machine can do at most: multiply-adds on registers alone, all threads, 10^9 operations a second.
     pub fma_peak_gflops: f64,
+    /// Nanoseconds in which a cache line goes from one thread to another and back; `None` on one thread. It tells whether
+    /// the threads had cores of their own.
+    pub round_trip_ns: Option<f64>,
     /// Largest resident memory of this process so far; `None` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
     /// Images of one step.
@@ -108,7 +111,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     architecture.auxiliary_heads &= !options.forward_only;
     let network = Arc::new(GoogLeNet::new(&architecture)?);
     let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
-    let fma_peak_gflops = fma_peak(isa, &pool);
+    let (fma_peak_gflops, round_trip_ns) = (fma_peak(isa, &pool), round_trip(&pool));
     let mut bench = Bench::new(network.clone(), options, isa, pool);
     for _ in 0..WARM_UP {
         bench.step();
@@ -144,6 +147,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
         images_per_second: options.batch as f64 / seconds,
         gflops: operations as f64 / seconds / 1e9,
         fma_peak_gflops,
+        round_trip_ns,
         peak_rss_bytes: peak_rss_bytes(),
         batch: options.batch,
         threads: options.threads,
@@ -326,6 +330,9 @@ fn table(measurement: &Measurement) -> String {
     }
     if let Some(bytes) = measurement.peak_rss_bytes {
         text += &format!(", peak memory {:.0} MB", bytes as f64 / 1e6);
+    }
+    if let Some(nanoseconds) = measurement.round_trip_ns {
+        text += &format!(", round trip between threads {nanoseconds:.0} ns");
     }
     text.push('\n');
     text

@@ -1,16 +1,19 @@
-//! The fastest that the machine can multiply and add, and the plainest loop over memory: what the kernels are measured
-//! against.
+//! The fastest that the machine can multiply and add, the way from one core to another, and the plainest loop over memory: what
+//! the kernels are measured against.
 
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Loop, Simd, dispatch};
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::yield_now;
 use std::time::Instant;
 
-/// Independent sums: enough to hide the latency of two 256-bit or one 512-bit unit, few enough for 16 registers.
-const CHAINS: usize = 6;
-const STEPS: usize = 1 << 20;
-const REPEATS: usize = 9;
+/// Independent sums for 32 registers of 16 floats, for 16 of 8 (two to a sum): enough to hide the latency of two units.
+const CHAINS: [usize; 2] = [12, 6];
+const STEPS: usize = 1 << 19;
+/// Long enough, with [`STEPS`], for the system to spread threads that it woke on one processor.
+const REPEATS: usize = 60;
 
 /// Floating-point operations (a multiply-add is two) per second and thousand millions, all threads of `pool` together,
 /// on registers alone; the best of several short runs.
@@ -20,10 +23,40 @@ pub fn fma_peak(isa: Isa, pool: &Pool) -> f64 {
     let run = || {
         let start = Instant::now();
         pool.run(pool.threads(), |_| dispatch(isa, Chains));
-        let operations = pool.threads() * STEPS * CHAINS * 16 * 2;
+        let operations = pool.threads() * STEPS * chains_of(isa) * 16 * 2;
         operations as f64 / start.elapsed().as_secs_f64() / 1e9
     };
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// Nanoseconds in which a cache line goes from one thread of `pool` to another and back, the best of several runs; none if
+/// the pool has one thread. Two threads on one core take about 30, two cores 60 to 350.
+pub fn round_trip(pool: &Pool) -> Option<f64> {
+    const ROUNDS: usize = 10_000;
+    if pool.threads() < 2 {
+        return None;
+    }
+    let run = || {
+        let turn = AtomicUsize::new(0);
+        let start = Instant::now();
+        pool.run(2, |side| {
+            for round in 0..ROUNDS {
+                let mut waited = 0;
+                while turn.load(Ordering::Acquire) != 2 * round + side {
+                    // The other thread may need this processor.
+                    if waited < 1000 {
+                        spin_loop()
+                    } else {
+                        yield_now()
+                    }
+                    waited += 1;
+                }
+                turn.store(2 * round + side + 1, Ordering::Release);
+            }
+        });
+        start.elapsed().as_secs_f64() * 1e9 / ROUNDS as f64
+    };
+    Some((0..9).map(|_| run()).fold(f64::INFINITY, f64::min))
 }
 
 /// `a = b + factor * c`, the triad of McCalpin's STREAM: two arrays read and one written, 12 bytes for each value.
@@ -53,12 +86,28 @@ impl Loop for Triad<'_> {
 
 struct Chains;
 
+/// Sums that [`Chains`] runs side by side.
+fn chains_of(isa: Isa) -> usize {
+    struct Count;
+    impl Kernel for Count {
+        type Output = usize;
+        fn scalar(self) -> usize {
+            CHAINS[1]
+        }
+        #[inline(always)]
+        fn vectors<S: Simd>(self, _: S) -> usize {
+            CHAINS[usize::from(S::PANEL == 1)]
+        }
+    }
+    dispatch(isa, Count)
+}
+
 impl Kernel for Chains {
     type Output = ();
 
     fn scalar(self) {
         let (factor, term) = black_box((1.000_001f32, 1e-6f32));
-        let mut sums = [[0.0f32; 16]; CHAINS];
+        let mut sums = [[0.0f32; 16]; CHAINS[1]];
         for _ in 0..STEPS {
             for value in sums.iter_mut().flatten() {
                 *value = *value * factor + term;
@@ -69,17 +118,22 @@ impl Kernel for Chains {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let (factor, term) = black_box((1.000_001, 1e-6));
-        let (factor, term) = (simd.splat(factor), simd.splat(term));
-        let mut sums = [simd.zero(); CHAINS];
-        for _ in 0..STEPS {
-            for value in &mut sums {
-                *value = simd.mul_add(*value, factor, term);
-            }
+        if const { S::PANEL == 1 } { run::<S, { CHAINS[1] }>(simd) } else { run::<S, { CHAINS[0] }>(simd) }
+    }
+}
+
+#[inline(always)]
+fn run<S: Simd, const N: usize>(simd: S) {
+    let (factor, term) = black_box((1.000_001, 1e-6));
+    let (factor, term) = (simd.splat(factor), simd.splat(term));
+    let mut sums = [simd.zero(); N];
+    for _ in 0..STEPS {
+        for value in &mut sums {
+            *value = simd.mul_add(*value, factor, term);
         }
-        for value in sums {
-            black_box(simd.sum(value));
-        }
+    }
+    for value in sums {
+        black_box(simd.sum(value));
     }
 }
 
@@ -94,6 +148,13 @@ mod tests {
             triad(isa, 0.5, &[3.0; 37], &[4.0; 37], &mut a);
             assert!(a == [5.0; 37], "{}: {a:?}", isa.name());
         }
+    }
+
+    #[test]
+    fn a_round_trip_takes_two_threads() {
+        assert_eq!(round_trip(&Pool::new(1).unwrap()), None);
+        let found = round_trip(&Pool::new(2).unwrap()).unwrap();
+        assert!(found.is_finite() && found > 0.0, "{found} ns");
     }
 
     #[test]
