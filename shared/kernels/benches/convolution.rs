@@ -6,7 +6,7 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::peak::fma_peak;
-use kernels::{Buffer, Convolution, Isa, Map, MapMut, Pool, Shape, Stem};
+use kernels::{Buffer, Convolution, Epilogue, Isa, Map, MapMut, Pool, Shape, Stem};
 use std::time::Duration;
 
 const BATCH: usize = 16;
@@ -63,7 +63,15 @@ fn layer(
     group.bench_function(format!("{name} input gradient"), |bencher| {
         bencher.iter(|| {
             let x = MapMut::whole(&mut x, from);
-            conv.backward_input(isa, pool, Map::whole(&y, to), &backward, false, x, &mut scratch);
+            conv.backward_input(
+                isa,
+                pool,
+                Map::whole(&y, to),
+                &backward,
+                Epilogue::default(),
+                x,
+                &mut scratch,
+            );
         });
     });
     group.bench_function(format!("{name} weight gradient"), |bencher| {

@@ -48,12 +48,12 @@ fn memory_bound(criterion: &mut Criterion) {
         });
         measure(&mut group, &format!("lrn backward {channels}x56x56"), 3 * bytes, || {
             let (x, dy) = (Map::whole(&x, shape), Map::whole(&dy, shape));
-            lrn.backward(isa, &pool, x, dy, channels, MapMut::whole(&mut out, shape));
+            lrn.backward(isa, &pool, x, dy, channels, true, MapMut::whole(&mut out, shape));
         });
     }
 
-    let halve = MaxPool { kernel: 3, stride: 2, padding: 0 };
-    let branch = MaxPool { kernel: 3, stride: 1, padding: 1 };
+    let halve = MaxPool { kernel: 3, stride: 2, padding: 0, rectified: true };
+    let branch = MaxPool { kernel: 3, stride: 1, padding: 1, rectified: true };
     for (what, max, channels, side) in
         [("3x3/2", halve, 64, 112), ("3x3/2", halve, 192, 56), ("3x3/1", branch, 256, 28)]
     {

@@ -1,8 +1,7 @@
 //! Operations that treat every value alike: ReLU and its mask, sums, and the checks on gradients.
 
 use crate::disjoint::Disjoint;
-use crate::map::{LANES, Map, MapMut, Shape};
-use crate::planes::Planes;
+use crate::map::LANES;
 use crate::simd::{Kernel, Loop, Simd, dispatch};
 use crate::{Isa, Pool};
 use std::ops::Range;
@@ -29,23 +28,6 @@ pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]
         // SAFETY: chunks do not overlap.
         let gradient = unsafe { gradients.part(chunk.start, chunk.len()) };
         dispatch(isa, Mask { output: &output[chunk], gradient });
-    });
-}
-
-/// [`relu_backward`] for blocks of larger buffers; both maps have the same size and number of blocks.
-pub fn relu_backward_map(isa: Isa, pool: &Pool, output: Map, gradient: MapMut) {
-    let size = |shape: Shape, count| (shape.batch, count, shape.height, shape.width);
-    let (expected, found) = (size(output.shape, output.count), size(gradient.shape, gradient.count));
-    assert!(
-        expected == found,
-        "relu backward: expected a gradient of (batch, blocks, height, width) {expected:?}, found {found:?}"
-    );
-    let gradients = Planes::new(gradient);
-    pool.run(output.shape.batch * output.count, |task| {
-        let (image, block) = (task / output.count, task % output.count);
-        // SAFETY: every task has a block of its own.
-        let gradient = unsafe { gradients.plane(image, block) };
-        dispatch(isa, Mask { output: output.plane(image, block), gradient });
     });
 }
 
@@ -244,34 +226,6 @@ mod tests {
                 let found = sum_of_squares(isa, &finite);
                 prop_assert!((found - squares).abs() <= 1e-12 * squares, "{}: {} {}", name, found, squares);
                 prop_assert_eq!(found.to_bits(), sum_of_squares(Isa::scalar(), &finite).to_bits());
-            }
-        }
-
-        #[test]
-        fn masks_touch_their_own_blocks_only(
-            batch in 0..3usize, height in 0..4usize, width in 0..4usize,
-            first in 0..3usize, count in 0..3usize, behind in 0..2usize, seed: u32,
-        ) {
-            let pool = Pool::new(2).unwrap();
-            let from = Shape { batch, blocks: count + 1, height, width };
-            let to = Shape { batch, blocks: first + count + behind, height, width };
-            let (output, gradient) = (random(from.len(), seed.into()), random(to.len(), !seed as u64));
-            let mut expected = gradient.clone();
-            let mut map = MapMut::slice(&mut expected, to, first, count);
-            let output = Map::slice(&output, from, 1, count);
-            for image in 0..batch {
-                for block in 0..count {
-                    for (gradient, output) in map.plane(image, block).iter_mut().zip(output.plane(image, block)) {
-                        if *output <= 0.0 {
-                            *gradient = 0.0;
-                        }
-                    }
-                }
-            }
-            for isa in all_isas() {
-                let mut found = gradient.clone();
-                relu_backward_map(isa, &pool, output, MapMut::slice(&mut found, to, first, count));
-                same(isa.name(), &found, expected.iter().copied());
             }
         }
     }

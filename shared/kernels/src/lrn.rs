@@ -50,7 +50,9 @@ impl Lrn {
         });
     }
 
-    /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`.
+    /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`. With `rectified` it is zero
+    /// where the input is not positive: the way back through the ReLU that made it.
+    #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
     pub fn backward(
         &self,
         isa: Isa,
@@ -58,13 +60,15 @@ impl Lrn {
         input: Map,
         output_gradient: Map,
         channels: usize,
+        rectified: bool,
         input_gradient: MapMut,
     ) {
         self.check(&input, channels, &input_gradient);
         self.check(&output_gradient, channels, &input_gradient);
         let to = Planes::new(input_gradient);
         in_tasks(pool, &input, |image, pixels| {
-            dispatch(isa, Backward { lrn: self, channels, image, pixels, input, output_gradient, to });
+            let task = Backward { lrn: self, channels, rectified, image, pixels, input, output_gradient, to };
+            dispatch(isa, task);
         });
     }
 
@@ -197,6 +201,7 @@ impl Kernel for Forward<'_> {
 struct Backward<'a> {
     lrn: &'a Lrn,
     channels: usize,
+    rectified: bool,
     image: usize,
     pixels: Range<usize>,
     input: Map<'a>,
@@ -208,18 +213,20 @@ impl Kernel for Backward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        let Backward { lrn, channels, image, pixels, input, output_gradient, to } = self;
+        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to } = self;
         for pixel in pixels {
             let x = channels_of(&input, channels, image, pixel);
             let dy = channels_of(&output_gradient, channels, image, pixel);
             // SAFETY: the pixels are this task's.
-            unsafe { to.set_channels(image, input.count, pixel, &reference::backward(lrn, &x, &dy)) };
+            unsafe {
+                to.set_channels(image, input.count, pixel, &reference::backward(lrn, &x, &dy, rectified))
+            };
         }
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { lrn, channels: _, image, pixels, input, output_gradient, to } = self;
+        let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to } = self;
         let (mut squares, mut ratios) = (Lines::new(input.count), Lines::new(input.count));
         let weight = lrn.alpha / lrn.size as f32;
         let factor = simd.splat(-2.0 * weight * lrn.beta);
@@ -252,8 +259,12 @@ impl Kernel for Backward<'_> {
                 let pairs = xs.chunks_exact(LANES).zip(dxs.chunks_exact_mut(LANES));
                 for (pixel, (x, dx)) in pairs.enumerate() {
                     let shared = ratios.windows(simd, pixel, block, lrn.size / 2);
-                    let own = simd.mul(factor, simd.read(x));
-                    simd.write(dx, simd.mul_add(own, shared, simd.read(dx)));
+                    let x = simd.read(x);
+                    let mut gradient = simd.mul_add(simd.mul(factor, x), shared, simd.read(dx));
+                    if rectified {
+                        gradient = simd.select_greater(x, simd.zero(), gradient, simd.zero());
+                    }
+                    simd.write(dx, gradient);
                 }
             }
         }

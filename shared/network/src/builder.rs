@@ -6,7 +6,7 @@ use parameters::{Initialiser, Tensor};
 use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
 use crate::layers::{
     AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer, Layer,
-    LrnLayer, MaxPoolLayer, Operation, StemLayer,
+    LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
 };
 use crate::network::Head;
 use crate::plan::{Feature, Plan, Rows};
@@ -89,9 +89,9 @@ impl<'a> Builder<'a> {
         self.push(name, output.size(), operation);
     }
 
-    /// A 3x3 max pool.
+    /// A 3x3 max pool. No map of the network is negative, and where one is zero a ReLU below made it so.
     pub fn max_pool(&mut self, name: &str, stride: usize, padding: usize, input: &Feature) -> Feature {
-        let kernel = MaxPool { kernel: 3, stride, padding };
+        let kernel = MaxPool { kernel: 3, stride, padding, rectified: true };
         let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
         let output = self.plan.feature(input.segments.clone(), height, width);
         self.max_pool_into(name, kernel, input, &output);
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
         self.convolution_into(&named("1x1"), 1, input, &output.segment(0));
         self.convolution_into(&named("3x3"), 3, input, &output.segment(1));
         self.convolution_into(&named("5x5"), 5, input, &output.segment(2));
-        let kernel = MaxPool { kernel: 3, stride: 1, padding: 1 };
+        let kernel = MaxPool { kernel: 3, stride: 1, padding: 1, rectified: true };
         self.max_pool_into(&named("pool"), kernel, input, &output.segments_from(3));
         output
     }
@@ -239,7 +239,7 @@ impl<'a> Builder<'a> {
             output,
             multiply_adds: (weights * output[1] * output[2]) as u64,
             auxiliary: self.auxiliary,
-            accumulate: false,
+            share: Share::default(),
             operation: Box::new(operation),
         });
     }

@@ -146,7 +146,7 @@ impl Engine {
                 ready(tensor + 1, bias_gradient);
             }
             let start = Instant::now();
-            layer.operation.backward_input(&step, &mut self.memory, layer.accumulate);
+            layer.operation.backward_input(&step, &mut self.memory, layer.share);
             time[1] = elapsed + start.elapsed();
         }
         losses

@@ -88,12 +88,7 @@ impl GoogLeNet {
         builder.main_head(&feature);
 
         let Builder { mut layers, tensors, heads, mut plan, .. } = builder;
-        let mut written = vec![false; plan.buffers.len()];
-        for layer in layers.iter_mut().rev() {
-            if let Some(buffer) = layer.operation.input() {
-                layer.accumulate = std::mem::replace(&mut written[buffer], true);
-            }
-        }
+        share_gradients(&mut layers, plan.buffers.len());
         plan.sharing = Sharing::new(&plan.buffers, &lives(plan.buffers.len(), &layers, &heads));
         let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
@@ -160,6 +155,25 @@ impl GoogLeNet {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+}
+
+/// Who adds to the gradient of a buffer and who zeroes it, from the top down.
+fn share_gradients(layers: &mut [Layer], buffers: usize) {
+    let mut rectified = vec![false; buffers];
+    for layer in layers.iter() {
+        rectified[layer.operation.output()] |= layer.operation.rectified();
+    }
+    let mut last: Vec<Option<usize>> = vec![None; buffers];
+    for (index, layer) in layers.iter_mut().enumerate().rev() {
+        if let Some(buffer) = layer.operation.input() {
+            layer.share.accumulate = last[buffer].replace(index).is_some();
+        }
+    }
+    for (buffer, last) in last.into_iter().enumerate() {
+        if let Some(last) = last {
+            layers[last].share.rectify = rectified[buffer];
+        }
     }
 }
 
@@ -283,12 +297,28 @@ mod tests {
     #[test]
     fn the_first_writer_of_each_gradient_overwrites() {
         let network = GoogLeNet::new(&Architecture::paper()).unwrap();
-        let accumulates =
-            |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().accumulate;
+        let share = |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().share;
+        let accumulates = |name: &str| share(name).accumulate;
         assert!(!accumulates("inception_3a/pool"));
         assert!(accumulates("inception_3a/5x5_reduce"));
         assert!(accumulates("inception_3a/1x1"));
         assert!(accumulates("loss1/ave_pool"), "4b writes first");
         assert!(!accumulates("pool3/3x3_s2"));
+    }
+
+    #[test]
+    fn the_last_writer_of_each_gradient_goes_back_through_the_relu() {
+        let network = GoogLeNet::new(&Architecture::paper()).unwrap();
+        let rectifies =
+            |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().share.rectify;
+        for name in ["pool1/3x3_s2", "conv2/3x3", "conv2/norm2", "inception_3a/5x5", "pool3/3x3_s2"] {
+            assert!(rectifies(name), "{name} reads what convolutions made, and writes last");
+        }
+        assert!(rectifies("inception_3b/1x1") && !rectifies("inception_3b/3x3_reduce"));
+        assert!(rectifies("loss1/ave_pool") && !rectifies("inception_4b/1x1"), "the head writes last");
+        assert!(rectifies("loss1/flatten") && rectifies("pool5/7x7_s1"));
+        for name in ["pool1/norm1", "conv2/3x3_reduce", "pool2/3x3_s2", "inception_3a/1x1", "pool5/flatten"] {
+            assert!(!rectifies(name), "{name} reads what no convolution made");
+        }
     }
 }

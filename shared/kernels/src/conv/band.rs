@@ -32,7 +32,8 @@ pub(super) struct Band<'a> {
 
 /// All pixels of a band times the panel of output blocks `columns`: each `output` is one block's pixels of the band.
 ///
-/// `bias` is that of all output channels; those past its end have none.
+/// `bias` is that of all output channels; those past its end have none. Where a column has a mask, as long as its output,
+/// the result is zero wherever the mask is not positive.
 ///
 /// # Safety
 /// `band` must describe readable memory that has the pixels and what lies around them in all its blocks.
@@ -44,6 +45,7 @@ pub(super) unsafe fn panel<'a, S: Simd>(
     bias: &[f32],
     columns: Range<usize>,
     output: impl Fn(usize) -> &'a mut [f32],
+    mask: impl Fn(usize) -> Option<&'a [f32]>,
 ) {
     let mut padded_bias = [0.0; 4 * LANES];
     let bias = bias.get(columns.start * LANES..).unwrap_or(&[]);
@@ -57,18 +59,24 @@ pub(super) unsafe fn panel<'a, S: Simd>(
         assert_eq!(output.len(), pixels * LANES, "pixels of a block");
         output.as_mut_ptr()
     };
+    let mask = |column| {
+        let mask = mask(column);
+        assert!(mask.is_none_or(|mask| mask.len() == pixels * LANES), "mask of a block");
+        mask.map_or(std::ptr::null(), <[f32]>::as_ptr)
+    };
+    let column = |column| (output(column), mask(column));
     let (w, bias) = (packed.as_ptr(), padded_bias.as_ptr());
     macro_rules! widths {
         ($flat:literal) => {
             // SAFETY: the input is the caller's promise; the lengths of the others are asserted.
             unsafe {
                 match columns.len() {
-                    1 => tiles::<S, $flat, 1>(simd, band, w, bias, [output(0)], pixels),
+                    1 => tiles::<S, $flat, 1>(simd, band, w, bias, [0].map(column), pixels),
                     2 if const { S::PANEL >= 2 } => {
-                        tiles::<S, $flat, 2>(simd, band, w, bias, [output(0), output(1)], pixels)
+                        tiles::<S, $flat, 2>(simd, band, w, bias, [0, 1].map(column), pixels)
                     }
                     3 if const { S::PANEL >= 3 } => {
-                        tiles::<S, $flat, 3>(simd, band, w, bias, [output(0), output(1), output(2)], pixels)
+                        tiles::<S, $flat, 3>(simd, band, w, bias, [0, 1, 2].map(column), pixels)
                     }
                     other => unreachable!("a panel of {other} blocks"),
                 }
@@ -88,7 +96,7 @@ unsafe fn tiles<S: Simd, const FLAT: bool, const COLUMNS: usize>(
     band: &Band<'_>,
     w: *const f32,
     bias: *const f32,
-    output: [*mut f32; COLUMNS],
+    output: [(*mut f32, *const f32); COLUMNS],
     pixels: usize,
 ) {
     let span = if S::SCATTERED || FLAT { pixels } else { band.width };
@@ -117,14 +125,15 @@ unsafe fn tiles<S: Simd, const FLAT: bool, const COLUMNS: usize>(
 ///
 /// # Safety
 /// `band` must describe readable memory that has these pixels and what lies around them in all its blocks, `w` the
-/// packed panel, `bias` 16 floats per column; each output must be valid for 16 floats at each of the pixels.
+/// packed panel, `bias` 16 floats per column; each output and its mask, unless null, must be valid for 16 floats at each
+/// of the pixels.
 #[inline(always)]
 unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: usize>(
     simd: S,
     band: &Band<'_>,
     w: *const f32,
     bias: *const f32,
-    output: [*mut f32; COLUMNS],
+    output: [(*mut f32, *const f32); COLUMNS],
     first: usize,
 ) {
     // Where the pixels are, from the first; constants where they lie side by side, which saves registers and additions.
@@ -146,7 +155,7 @@ unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: us
         for j in 0..COLUMNS {
             let bias = simd.load(bias.add(j * LANES));
             for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(PIXELS)) {
-                row[j] = if band.accumulate { simd.load(output[j].add((first + i) * LANES)) } else { bias };
+                row[j] = if band.accumulate { simd.load(output[j].0.add((first + i) * LANES)) } else { bias };
             }
         }
         let mut w = w;
@@ -168,10 +177,17 @@ unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: us
             }
             x = x.wrapping_add(band.plane);
         }
-        for j in 0..COLUMNS {
+        for (j, (output, mask)) in output.into_iter().enumerate() {
             for (i, row) in sums.iter().enumerate().take(simd.unrolled(PIXELS)) {
-                let value = if band.relu { simd.max(row[j], simd.zero()) } else { row[j] };
-                simd.store(output[j].add((first + i) * LANES), value);
+                let mut value = row[j];
+                if band.relu {
+                    value = simd.max(value, simd.zero());
+                }
+                if !mask.is_null() {
+                    let mask = simd.load(mask.add((first + i) * LANES));
+                    value = simd.select_greater(mask, simd.zero(), value, simd.zero());
+                }
+                simd.store(output.add((first + i) * LANES), value);
             }
         }
     }

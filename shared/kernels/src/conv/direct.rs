@@ -114,18 +114,19 @@ impl Kernel for Task<'_> {
             accumulate: pass.accumulate,
         };
         let per_block = input.count * pass.kernel * pass.kernel * LANES * LANES;
+        let (start, len) = (rows.start * width * LANES, rows.len() * width * LANES);
         for index in panels {
             let columns = part(index, pass.panels, pass.output_blocks.len());
             let packed = &pass.packed[columns.start * per_block..][..columns.len() * per_block];
             let first = pass.output_blocks.start + columns.start;
             let output = |column: usize| {
-                let offset =
-                    (image * shape.blocks + first + column) * shape.plane() + rows.start * width * LANES;
+                let offset = (image * shape.blocks + first + column) * shape.plane() + start;
                 // SAFETY: this task alone writes these rows of this block.
-                unsafe { pass.output.part(offset, rows.len() * width * LANES) }
+                unsafe { pass.output.part(offset, len) }
             };
+            let mask = |column: usize| pass.mask_of(image, columns.start + column, start, len);
             // SAFETY: the input has all planes with the band's rows and their surroundings, as asserted.
-            unsafe { panel(simd, &band, packed, pass.bias, columns, output) }
+            unsafe { panel(simd, &band, packed, pass.bias, columns.clone(), output, mask) }
         }
     }
 }

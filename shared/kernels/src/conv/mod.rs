@@ -20,6 +20,7 @@ mod winograd;
 pub use stem::Stem;
 
 use crate::disjoint::Disjoint;
+use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
@@ -214,6 +215,7 @@ impl Convolution {
             bias,
             relu,
             accumulate: false,
+            mask: None,
             output_shape: output.shape,
             output_blocks: output.first..output.first + output.count,
             output: Disjoint::new(output.data),
@@ -221,8 +223,7 @@ impl Convolution {
         self.run(&pass, isa, pool, scratch);
     }
 
-    /// Writes the gradient by the input to `input_gradient`, or adds it to what is there if `accumulate`; padding lanes
-    /// become (stay) zero.
+    /// Writes the gradient by the input to `input_gradient` as `epilogue` says; padding lanes become (stay) zero.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn backward_input(
         &self,
@@ -230,22 +231,16 @@ impl Convolution {
         pool: &Pool,
         output_gradient: Map,
         packed_backward: &[f32],
-        accumulate: bool,
+        epilogue: Epilogue,
         input_gradient: MapMut,
         scratch: &mut [f32],
     ) {
         self.check_maps(&input_gradient.as_map(), &output_gradient);
+        epilogue.check(input_gradient.shape, input_gradient.count);
         assert_eq!(packed_backward.len(), self.packed_len(), "packed weights of {self:?}");
         if isa == Isa::scalar() {
             let weights = &packed_backward[..self.weights_len()];
-            return reference::backward_input(
-                self,
-                pool,
-                output_gradient,
-                weights,
-                accumulate,
-                input_gradient,
-            );
+            return reference::backward_input(self, pool, output_gradient, weights, epilogue, input_gradient);
         }
         let pass = Pass {
             kernel: self.kernel,
@@ -255,7 +250,8 @@ impl Convolution {
             panels: input_gradient.count.div_ceil(panel_width(isa)),
             bias: &[],
             relu: false,
-            accumulate,
+            accumulate: epilogue.accumulate,
+            mask: epilogue.relu,
             output_shape: input_gradient.shape,
             output_blocks: input_gradient.first..input_gradient.first + input_gradient.count,
             output: Disjoint::new(input_gradient.data),

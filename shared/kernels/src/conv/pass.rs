@@ -19,6 +19,8 @@ pub(super) struct Pass<'a> {
     pub(super) relu: bool,
     /// Adds to the output.
     pub(super) accumulate: bool,
+    /// Then zeroes it where these values, in blocks as those that are written, are not positive.
+    pub(super) mask: Option<Map<'a>>,
     pub(super) output: Disjoint<'a, f32>,
     pub(super) output_shape: Shape,
     /// First block and number of blocks in the output.
@@ -31,5 +33,11 @@ impl Pass<'_> {
         let mut bias = [0.0; LANES];
         bias.iter_mut().zip(self.bias.iter().skip(block * LANES)).for_each(|(to, value)| *to = *value);
         bias
+    }
+
+    /// Values `from .. from + len` of the mask of an output block, counted from the first that is written.
+    #[inline(always)]
+    pub(super) fn mask_of(&self, image: usize, block: usize, from: usize, len: usize) -> Option<&[f32]> {
+        self.mask.as_ref().map(|mask| &mask.plane(image, block)[from..][..len])
     }
 }

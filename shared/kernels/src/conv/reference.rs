@@ -4,6 +4,7 @@
 
 use super::{Convolution, block_channels};
 use crate::disjoint::Disjoint;
+use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
 use std::ops::Range;
@@ -66,7 +67,7 @@ pub(super) fn backward_input(
     pool: &Pool,
     output_gradient: Map,
     weights: &[f32],
-    accumulate: bool,
+    epilogue: Epilogue,
     input_gradient: MapMut,
 ) {
     let inputs = block_channels(&conv.input_channels);
@@ -100,8 +101,10 @@ pub(super) fn backward_input(
                     }
                 }
                 for (x, sum) in sums.iter().enumerate() {
-                    let value = &mut plane[(y * width + x) * LANES + c];
-                    *value = *sum as f32 + if accumulate { *value } else { 0.0 };
+                    let place = (y * width + x) * LANES + c;
+                    let sum = *sum as f32 + if epilogue.accumulate { plane[place] } else { 0.0 };
+                    let passes = epilogue.relu.is_none_or(|values| values.plane(image, b)[place] > 0.0);
+                    plane[place] = if passes { sum } else { 0.0 };
                 }
             }
         }

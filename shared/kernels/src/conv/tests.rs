@@ -150,12 +150,14 @@ fn check_forward(case: &Case, relu: bool) {
     }
 }
 
-fn check_backward_input(case: &Case, accumulate: bool) {
+fn check_backward_input(case: &Case, accumulate: bool, relu: bool) {
     let (conv, pool) = (case.convolution(), one_thread());
     let input_shape = case.shape(conv.input_blocks());
     let output_shape = case.shape(conv.output_blocks());
     let output_gradient = case.values(&[case.outputs], 4);
     let before = case.values(&case.segments, 5);
+    let values = case.values(&case.segments, 9);
+    let epilogue = Epilogue { accumulate, relu: relu.then(|| inner(input_shape, &values)) };
     let weights = random(conv.weights_len(), 6);
     let run = |isa: Isa| {
         let mut packed = Guarded::new(conv.packed_len(), 7.0);
@@ -171,7 +173,7 @@ fn check_backward_input(case: &Case, accumulate: bool) {
             }
         }
         let (from, to) = (inner(output_shape, &output_gradient), inner_mut(input_shape, gradient.values()));
-        conv.backward_input(isa, &pool, from, packed.values(), accumulate, to, scratch.values());
+        conv.backward_input(isa, &pool, from, packed.values(), epilogue, to, scratch.values());
         scratch.check("scratch of backward_input");
         gradient
     };
@@ -315,8 +317,8 @@ proptest! {
     }
 
     #[test]
-    fn backward_input_is_as_the_reference(case in cases(), accumulate: bool) {
-        check_backward_input(&case, accumulate);
+    fn backward_input_is_as_the_reference(case in cases(), accumulate: bool, relu: bool) {
+        check_backward_input(&case, accumulate, relu);
     }
 
     #[test]
@@ -362,7 +364,8 @@ fn results_do_not_depend_on_the_threads() {
             conv.forward(isa, &pool, x, &packed, &bias, true, y, &mut scratch);
             conv.pack_backward(isa, &pool, &weights, &mut packed);
             let dx = inner_mut(input_shape, &mut input_gradient);
-            conv.backward_input(isa, &pool, dy, &packed, true, dx, &mut scratch);
+            let epilogue = Epilogue { accumulate: true, relu: Some(x) };
+            conv.backward_input(isa, &pool, dy, &packed, epilogue, dx, &mut scratch);
             conv.backward_weights(isa, &pool, x, dy, &mut weight_gradient, &mut bias_gradient, &mut scratch);
             [output, input_gradient, weight_gradient, bias_gradient]
                 .map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())

@@ -7,14 +7,15 @@ pub(super) fn forward(lrn: &Lrn, x: &[f32]) -> Vec<f32> {
     x.iter().zip(scales(lrn, x)).map(|(x, scale)| x * scale.powf(-lrn.beta)).collect()
 }
 
-pub(super) fn backward(lrn: &Lrn, x: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(super) fn backward(lrn: &Lrn, x: &[f32], dy: &[f32], rectified: bool) -> Vec<f32> {
     let scales = scales(lrn, x);
     let ratios: Vec<f32> = (0..x.len()).map(|c| dy[c] * x[c] * scales[c].powf(-lrn.beta - 1.0)).collect();
     let factor = 2.0 * lrn.alpha / lrn.size as f32 * lrn.beta;
     (0..x.len())
         .map(|c| {
             let shared: f32 = ratios[window(lrn, c, x.len())].iter().sum();
-            dy[c] * scales[c].powf(-lrn.beta) - factor * x[c] * shared
+            let gradient = dy[c] * scales[c].powf(-lrn.beta) - factor * x[c] * shared;
+            if x[c] > 0.0 || !rectified { gradient } else { 0.0 }
         })
         .collect()
 }

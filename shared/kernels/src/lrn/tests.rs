@@ -86,6 +86,7 @@ fn backward_matches_differences_of_the_formula() {
                     Map::whole(&input, shape),
                     Map::whole(&output_gradient, shape),
                     channels,
+                    false,
                     MapMut::whole(&mut gradient, shape),
                 );
                 let loss =
@@ -131,6 +132,7 @@ proptest! {
         k in 0.5..3f32,
         seed: u32,
         threads in 1..3usize,
+        rectified: bool,
     ) {
         let pool = Pool::new(threads).unwrap();
         let lrn = Lrn { size, alpha: 2.0, beta: 0.75, k };
@@ -150,7 +152,7 @@ proptest! {
             let (mut output, mut back) = (Guarded::new(to.len(), 7.0), Guarded::new(to.len(), 7.0));
             lrn.forward(isa, &pool, input, channels, MapMut::slice(output.values(), to, 1, count));
             let into = MapMut::slice(back.values(), to, 1, count);
-            lrn.backward(isa, &pool, input, gradient, channels, into);
+            lrn.backward(isa, &pool, input, gradient, channels, rectified, into);
             output.check(isa.name());
             back.check(isa.name());
             (output.values().to_vec(), back.values().to_vec())

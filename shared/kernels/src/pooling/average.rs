@@ -1,6 +1,7 @@
 //! Average pooling, forward and backward.
 
 use super::{Windows, check_shapes, reference};
+use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -37,18 +38,18 @@ impl AveragePool {
         });
     }
 
-    /// Spreads each output's gradient evenly over its window; overwrites, or with `accumulate` adds to
-    /// what is there.
+    /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
     pub fn backward(
         &self,
         isa: Isa,
         pool: &Pool,
         output_gradient: Map,
-        accumulate: bool,
+        epilogue: Epilogue,
         input_gradient: MapMut,
     ) {
         let (from, to) = (output_gradient.shape, input_gradient.shape);
         self.check((to, input_gradient.count), (from, output_gradient.count));
+        epilogue.check(to, input_gradient.count);
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let count = input_gradient.count;
         let inputs = Planes::new(input_gradient);
@@ -58,7 +59,9 @@ impl AveragePool {
             let from = output_gradient.plane(image, block);
             // SAFETY: every task has a block of its own.
             let to = unsafe { inputs.plane(image, block) };
-            dispatch(isa, Backward { rows, columns, over, from, accumulate, to });
+            let mask = epilogue.relu.as_ref().map(|values| values.plane(image, block));
+            let accumulate = epilogue.accumulate;
+            dispatch(isa, Backward { rows, columns, over, from, accumulate, mask, to });
         });
     }
 
@@ -116,6 +119,8 @@ struct Backward<'a> {
     over: (&'a [Range<usize>], &'a [Range<usize>]),
     from: &'a [f32],
     accumulate: bool,
+    /// The gradient is zero where these values are not positive.
+    mask: Option<&'a [f32]>,
     to: &'a mut [f32],
 }
 
@@ -123,15 +128,16 @@ impl Kernel for Backward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.to);
+        reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.mask, self.to);
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, over, from, accumulate, to } = self;
+        let Backward { rows, columns, over, from, accumulate, mask, to } = self;
         for (iy, ys) in over.0.iter().enumerate() {
             for (ix, xs) in over.1.iter().enumerate() {
-                let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
+                let place = (iy * columns.len + ix) * LANES;
+                let pixel = &mut to[place..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
                 for y in ys.clone() {
                     for x in xs.clone() {
@@ -139,6 +145,9 @@ impl Kernel for Backward<'_> {
                         let gradient = simd.read(&from[(y * columns.count + x) * LANES..]);
                         sum = simd.mul_add(gradient, simd.splat(1.0 / area), sum);
                     }
+                }
+                if let Some(mask) = mask {
+                    sum = simd.select_greater(simd.read(&mask[place..]), simd.zero(), sum, simd.zero());
                 }
                 simd.write(pixel, sum);
             }

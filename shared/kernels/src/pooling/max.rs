@@ -9,16 +9,22 @@ use crate::{Isa, Pool};
 use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
-/// gradient. A NaN is greater than nothing: it only wins where it comes first in its window.
+/// gradient. A NaN is greater than nothing: it only is the maximum where it comes first in its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// Side of the window, 1..=16.
+    /// Side of the window, 1..=15.
     pub kernel: usize,
     /// Distance between windows, 1..=kernel.
     pub stride: usize,
     /// Pixels by which the first window starts before the map, less than the kernel.
     pub padding: usize,
+    /// The input comes out of a ReLU: a window without a positive value has no winner, so that the gradient by the input
+    /// has already passed back through that ReLU.
+    pub rectified: bool,
 }
+
+/// The position of no pixel, for windows without a winner.
+pub(super) const NOBODY: u8 = u8::MAX;
 
 impl MaxPool {
     /// Side of the output for a side of `len` input pixels.
@@ -27,7 +33,7 @@ impl MaxPool {
     }
 
     /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
-    /// blocks) the winner's position inside its window, `ky * kernel + kx`.
+    /// blocks) the winner's position inside its window, `ky * kernel + kx`, or 255 where there is none.
     pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut, indices: &mut [u8]) {
         self.check((input.shape, input.count), (output.shape, output.count), indices.len());
         let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
@@ -37,7 +43,8 @@ impl MaxPool {
             let (image, block) = (task / count, task % count);
             // SAFETY: every task has a block of its own.
             let (to, indices) = unsafe { (outputs.plane(image, block), positions.part(task * plane, plane)) };
-            dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to, indices });
+            let from = input.plane(image, block);
+            dispatch(isa, Forward { rows, columns, rectified: self.rectified, from, to, indices });
         });
     }
 
@@ -70,8 +77,8 @@ impl MaxPool {
 
     fn windows(&self, len: usize) -> Windows {
         assert!(
-            self.kernel <= 16,
-            "max pooling: expected a kernel of at most 16, found {}: a position in a window is one byte",
+            self.kernel <= 15,
+            "max pooling: expected a kernel of at most 15, found {}: a position in a window is one byte",
             self.kernel
         );
         Windows::new(self.kernel, self.stride, self.padding, len)
@@ -102,6 +109,7 @@ const POSITIONS: [f32; 256] = {
 struct Forward<'a> {
     rows: Windows,
     columns: Windows,
+    rectified: bool,
     from: &'a [f32],
     to: &'a mut [f32],
     indices: &'a mut [u8],
@@ -111,12 +119,14 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        reference::max_forward(self.rows, self.columns, self.from, self.to, self.indices);
+        let Forward { rows, columns, rectified, from, to, indices } = self;
+        reference::max_forward(rows, columns, rectified, from, to, indices);
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { rows, columns, from, to, indices } = self;
+        let Forward { rows, columns, rectified, from, to, indices } = self;
+        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
         let width = columns.count;
         for y in 0..rows.count {
             for x in 0..width {
@@ -132,6 +142,9 @@ impl Kernel for Forward<'_> {
                         index = simd.select_greater(value, best, position, index);
                         best = simd.max(value, best);
                     }
+                }
+                if rectified {
+                    index = simd.select_greater(best, simd.zero(), index, nobody);
                 }
                 let place = (y * width + x) * LANES;
                 simd.write(&mut to[place..], best);

@@ -1,6 +1,7 @@
 //! Pooling of one block of one image by plain loops over every channel: what the vectors are held against.
 
 use super::Windows;
+use super::max::NOBODY;
 use crate::map::LANES;
 
 /// Calls `visit(y, x, lane)` for every output of a block, in order.
@@ -14,7 +15,14 @@ fn each(rows: Windows, columns: Windows, mut visit: impl FnMut(usize, usize, usi
     }
 }
 
-pub(super) fn max_forward(rows: Windows, columns: Windows, from: &[f32], to: &mut [f32], indices: &mut [u8]) {
+pub(super) fn max_forward(
+    rows: Windows,
+    columns: Windows,
+    rectified: bool,
+    from: &[f32],
+    to: &mut [f32],
+    indices: &mut [u8],
+) {
     each(rows, columns, |y, x, lane| {
         let mut best: Option<(f32, usize)> = None;
         for ky in rows.taps(y) {
@@ -29,7 +37,7 @@ pub(super) fn max_forward(rows: Windows, columns: Windows, from: &[f32], to: &mu
         let (value, index) = best.expect("no window is empty");
         let place = (y * columns.count + x) * LANES + lane;
         to[place] = value;
-        indices[place] = index as u8;
+        indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
     });
 }
 
@@ -46,6 +54,9 @@ pub(super) fn max_backward(
     }
     each(rows, columns, |y, x, lane| {
         let place = (y * columns.count + x) * LANES + lane;
+        if indices[place] == NOBODY {
+            return;
+        }
         let index = indices[place] as usize;
         let iy = rows.input(y, index / rows.kernel);
         let ix = columns.input(x, index % rows.kernel);
@@ -72,6 +83,7 @@ pub(super) fn average_backward(
     columns: Windows,
     from: &[f32],
     accumulate: bool,
+    mask: Option<&[f32]>,
     to: &mut [f32],
 ) {
     if !accumulate {
@@ -87,4 +99,7 @@ pub(super) fn average_backward(
             }
         }
     });
+    for (value, mask) in to.iter_mut().zip(mask.into_iter().flatten()) {
+        *value = if *mask > 0.0 { *value } else { 0.0 };
+    }
 }

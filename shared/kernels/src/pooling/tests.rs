@@ -1,15 +1,16 @@
 //! Hand-made cases, gradients by differences, and every instruction set against the reference.
 
 use super::*;
+use crate::Epilogue;
 use crate::map::{LANES, Map, MapMut};
 use crate::testing::{Guarded, all_isas, assert_close, random, vector_isas};
 use crate::{Isa, Pool};
 use proptest::prelude::*;
 
 /// GoogLeNet's max pool between stages.
-const HALVE: MaxPool = MaxPool { kernel: 3, stride: 2, padding: 0 };
+const HALVE: MaxPool = MaxPool { kernel: 3, stride: 2, padding: 0, rectified: false };
 /// GoogLeNet's max pool inside a module.
-const BRANCH: MaxPool = MaxPool { kernel: 3, stride: 1, padding: 1 };
+const BRANCH: MaxPool = MaxPool { kernel: 3, stride: 1, padding: 1, rectified: false };
 /// GoogLeNet's average pool in front of an auxiliary head.
 const AUXILIARY: AveragePool = AveragePool { kernel: 5, stride: 3 };
 
@@ -52,7 +53,7 @@ fn auxiliary_windows_overlap_and_clip() {
 #[test]
 fn a_window_that_starts_in_the_right_padding_is_dropped() {
     // Starts at -1, 1, 3: the third would see nothing but padding.
-    let pool = MaxPool { kernel: 2, stride: 2, padding: 1 };
+    let pool = MaxPool { kernel: 2, padding: 1, ..HALVE };
     assert_eq!(pool.output_size(3), 2);
     // Starts at -1, 1, 3: the third sees the fourth pixel.
     assert_eq!(pool.output_size(4), 3);
@@ -61,7 +62,7 @@ fn a_window_that_starts_in_the_right_padding_is_dropped() {
 #[test]
 #[should_panic(expected = "so that no window is empty")]
 fn windows_with_gaps_are_refused() {
-    MaxPool { kernel: 1, stride: 2, padding: 0 }.output_size(4);
+    MaxPool { kernel: 1, ..HALVE }.output_size(4);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn gradients_match_differences() {
     // Values a whole apart and steps of a quarter: no maximum changes hands, so differences are exact.
     let shape = Shape { batch: 1, blocks: 1, height: 6, width: 5 };
     let input: Vec<f32> = (0..shape.len()).map(|i| ((i * 37) % shape.len()) as f32).collect();
-    let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2 }];
+    let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2, rectified: false }];
     for isa in all_isas() {
         for max in max {
             let to = Shape { height: max.output_size(6), width: max.output_size(5), ..shape };
@@ -151,7 +152,7 @@ fn gradients_match_differences() {
             });
             let mut gradient = vec![9.0; shape.len()];
             let to_input = MapMut::whole(&mut gradient, shape);
-            average.backward(isa, &pool(), Map::whole(&weights, to), false, to_input);
+            average.backward(isa, &pool(), Map::whole(&weights, to), Epilogue::default(), to_input);
             for (found, expected) in gradient.iter().zip(&expected) {
                 assert!((found - expected).abs() < 1e-3, "{average:?} {}: {found} {expected}", isa.name());
             }
@@ -191,16 +192,18 @@ struct Sample {
     levels: u32,
     seed: u32,
     threads: usize,
+    rectified: bool,
 }
 
 fn samples() -> impl Strategy<Value = Sample> {
     let window = (1..=5usize).prop_flat_map(|kernel| (Just(kernel), 1..=kernel, 0..kernel));
     let map = (0..3usize, 0..3usize, 0..3usize, 0..2usize, 0..12usize, 0..12usize);
-    (window, map, 1..6u32, any::<u32>(), 1..3usize).prop_map(|(window, map, levels, seed, threads)| {
+    let run = (1..6u32, any::<u32>(), 1..3usize, any::<bool>());
+    (window, map, run).prop_map(|(window, map, (levels, seed, threads, rectified))| {
         let (kernel, stride, padding) = window;
         let (batch, first, count, behind, height, width) = map;
         let from = Shape { batch, blocks: first + count + behind, height, width };
-        Sample { kernel, stride, padding, from, first, count, levels, seed, threads }
+        Sample { kernel, stride, padding, from, first, count, levels, seed, threads, rectified }
     })
 }
 
@@ -224,9 +227,9 @@ impl Sample {
 proptest! {
     #[test]
     fn max_pooling_is_that_of_the_reference(sample in samples()) {
-        let Sample { kernel, stride, padding, from, first, count, seed, threads, .. } = sample;
+        let Sample { kernel, stride, padding, from, first, count, seed, threads, rectified, .. } = sample;
         let pool = Pool::new(threads).unwrap();
-        let max = MaxPool { kernel, stride, padding };
+        let max = MaxPool { kernel, stride, padding, rectified };
         let input = sample.input();
         let to = sample.output_shape(|len| max.output_size(len));
         let values = to.batch * count * to.plane();
@@ -258,7 +261,7 @@ proptest! {
 
     #[test]
     fn average_pooling_is_that_of_the_reference(sample in samples()) {
-        let Sample { kernel, stride, from, first, count, seed, threads, .. } = sample;
+        let Sample { kernel, stride, from, first, count, seed, threads, rectified, .. } = sample;
         let pool = Pool::new(threads).unwrap();
         let average = AveragePool { kernel, stride };
         let input = random(from.len(), seed.into());
@@ -270,7 +273,9 @@ proptest! {
             average.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count));
             let mut back = Guarded::new(from.len(), 0.5);
             let map = Map::slice(&gradient, to, 1, count);
-            average.backward(isa, &pool, map, accumulate, MapMut::slice(back.values(), from, first, count));
+            let relu = rectified.then(|| Map::slice(&input, from, first, count));
+            let into = MapMut::slice(back.values(), from, first, count);
+            average.backward(isa, &pool, map, Epilogue { accumulate, relu }, into);
             output.check(isa.name());
             back.check(isa.name());
             (output.values().to_vec(), back.values().to_vec())

@@ -1,9 +1,9 @@
 //! Average pooling by Caffe's ceiling rule; a clipped window's sum is divided by what is left of the window.
 
-use kernels::AveragePool;
+use kernels::{AveragePool, Epilogue};
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -43,13 +43,15 @@ impl Operation for AveragePoolLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        let values = self.input.map(&memory.values[self.input.buffer], step.batch);
+        let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward(
             step.isa,
             step.pool,
             self.output.map(output, step.batch),
-            accumulate,
+            epilogue,
             self.input.map_mut(input, step.batch),
         );
     }

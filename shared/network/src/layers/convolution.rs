@@ -3,10 +3,10 @@
 //! The input may be a concatenation, the output a part of one: a module's branches write side by side into
 //! one buffer, so that concatenating costs nothing.
 
-use kernels::{Convolution, Isa, Pool, relu_backward_map};
+use kernels::{Convolution, Epilogue, Isa, Pool};
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -73,28 +73,27 @@ impl Operation for ConvolutionLayer {
     }
 
     fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
-        let output = self.output.map(&memory.values[self.output.buffer], step.batch);
-        let gradient = &mut memory.gradients[self.output.buffer];
-        relu_backward_map(step.isa, step.pool, output, self.output.map_mut(gradient, step.batch));
         self.kernel.backward_weights(
             step.isa,
             step.pool,
             self.input.map(&memory.values[self.input.buffer], step.batch),
-            self.output.map(gradient, step.batch),
+            self.output.map(&memory.gradients[self.output.buffer], step.batch),
             weights,
             bias,
             &mut memory.scratch,
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        let values = self.input.map(&memory.values[self.input.buffer], step.batch);
+        let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward_input(
             step.isa,
             step.pool,
             self.output.map(output, step.batch),
             &memory.transposed[self.tensor],
-            accumulate,
+            epilogue,
             self.input.map_mut(input, step.batch),
             &mut memory.scratch,
         );

@@ -3,7 +3,7 @@
 use kernels::{Dense, Isa, Pool, relu_backward};
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Rows};
 
@@ -70,8 +70,8 @@ impl Operation for DenseLayer {
         self.kernel.backward_weights(step.isa, step.pool, step.batch, input, gradient, weights, bias);
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
-        assert!(!accumulate, "nothing else reads a fully connected layer's input");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        assert!(!share.accumulate, "nothing else reads a fully connected layer's input");
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward_input(
             step.isa,

@@ -6,7 +6,7 @@
 use kernels::{Isa, Pool, Stem};
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -120,5 +120,5 @@ impl Operation for DepthwiseStemLayer {
         }
     }
 
-    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _accumulate: bool) {}
+    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _share: Share) {}
 }

@@ -5,7 +5,7 @@
 //! keeping it.
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Rows};
 
@@ -58,7 +58,7 @@ impl Operation for DropoutLayer {
         self.apply(step, &mut memory.values[self.rows.buffer]);
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, _accumulate: bool) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, _share: Share) {
         self.apply(step, &mut memory.gradients[self.rows.buffer]);
     }
 }

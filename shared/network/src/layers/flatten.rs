@@ -3,7 +3,7 @@
 use kernels::LANES;
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature, Rows};
 
@@ -56,15 +56,19 @@ impl Operation for FlattenLayer {
         }
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
-        assert!(!accumulate, "nothing else reads what is flattened");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        assert!(!share.accumulate, "nothing else reads what is flattened");
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
-        let images = input.chunks_exact_mut(self.input.shape(1).len());
+        let image = self.input.shape(1).len();
+        let values = memory.values[self.input.buffer].chunks_exact(image);
+        let images = input.chunks_exact_mut(image).zip(values);
         let rows = self.output.of(output, step.batch).chunks_exact(self.output.width);
-        for (image, row) in images.zip(rows) {
+        for ((image, values), row) in images.zip(rows) {
             image.fill(0.0);
             for (value, place) in row.iter().zip(self.places()) {
-                image[place] = *value;
+                if values[place] > 0.0 || !share.rectify {
+                    image[place] = *value;
+                }
             }
         }
     }

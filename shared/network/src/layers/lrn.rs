@@ -6,7 +6,7 @@
 use kernels::Lrn;
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -49,8 +49,8 @@ impl Operation for LrnLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
-        assert!(!accumulate, "nothing else reads the input of a normalisation");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        assert!(!share.accumulate, "nothing else reads the input of a normalisation");
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         BVLC.backward(
             step.isa,
@@ -58,6 +58,7 @@ impl Operation for LrnLayer {
             self.input.map(&memory.values[self.input.buffer], step.batch),
             self.output.map(output, step.batch),
             self.input.channels(),
+            share.rectify,
             self.input.map_mut(input, step.batch),
         );
     }

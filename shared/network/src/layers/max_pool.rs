@@ -4,7 +4,7 @@
 use kernels::MaxPool;
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -23,7 +23,7 @@ impl Operation for MaxPoolLayer {
     }
 
     fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
-        let MaxPool { kernel, stride, padding } = self.kernel;
+        let MaxPool { kernel, stride, padding, .. } = self.kernel;
         let computation = Computation::MaxPool { kernel, stride, padding };
         (computation, Place::Map(&self.input), Place::Map(&self.output))
     }
@@ -47,14 +47,19 @@ impl Operation for MaxPoolLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+        // The switches leave out what a ReLU below would; what others put there they cannot.
+        assert!(
+            !(share.rectify && share.accumulate),
+            "a pool writes a gradient first, or a layer below writes last"
+        );
         let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward(
             step.isa,
             step.pool,
             self.output.map(output, step.batch),
             &memory.switches[self.switches][..self.output.values(step.batch)],
-            accumulate,
+            share.accumulate,
             self.input.map_mut(input, step.batch),
         );
     }

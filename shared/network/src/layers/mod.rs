@@ -1,9 +1,9 @@
 //! The layers: each a struct of sizes and of places in the plan, with its forward and backward pass side by side.
 //!
 //! A forward pass reads its input's values and writes its output's. A backward pass finds the complete
-//! gradient by its output in place. A layer that ends in a ReLU first clears that gradient where the output
-//! is zero, then takes the gradient by its parameters, then the one by its input; so its parameters can leave
-//! while the pass goes on below.
+//! gradient by its output in place, takes the gradient by its parameters, then the one by its input; so its parameters
+//! can leave while the pass goes on below. The ReLU of a convolution is no pass of its own: forward it is part of the
+//! convolution, backward of the last layer that writes into the gradient by its output ([`Share`]).
 
 mod average_pool;
 mod convolution;
@@ -41,9 +41,17 @@ pub(crate) struct Layer {
     pub multiply_adds: u64,
     /// Whether the layer belongs to an auxiliary head, which only training runs.
     pub auxiliary: bool,
-    /// Whether a layer above puts its share into the input's gradient first, so that this one adds to it.
-    pub accumulate: bool,
+    pub share: Share,
     pub operation: Box<dyn Operation>,
+}
+
+/// How a layer puts its share into its input's gradient.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Share {
+    /// A layer above puts its share there first, so that this one adds to it.
+    pub accumulate: bool,
+    /// The input comes out of ReLUs and no layer below adds a share: the gradient becomes zero where the input is.
+    pub rectify: bool,
 }
 
 /// What a layer computes.
@@ -56,6 +64,11 @@ pub(crate) trait Operation: Send + Sync {
 
     /// The buffer whose gradient `backward_input` writes; none where there is no such gradient, or it is in place.
     fn input(&self) -> Option<BufferIndex>;
+
+    /// Whether the output is a map that comes out of a ReLU.
+    fn rectified(&self) -> bool {
+        matches!(self.describe().0, Computation::Convolution { relu: true, .. })
+    }
 
     /// The buffer that `forward` writes.
     fn output(&self) -> BufferIndex;
@@ -76,7 +89,7 @@ pub(crate) trait Operation: Send + Sync {
     /// Computes the output of a minibatch.
     fn forward(&self, step: &Step, memory: &mut Memory);
 
-    /// Masks the output's gradient by the ReLU, then overwrites the gradients by weights and bias.
+    /// Overwrites the gradients by weights and bias.
     fn backward_parameters(
         &self,
         _step: &Step,
@@ -86,8 +99,8 @@ pub(crate) trait Operation: Send + Sync {
     ) {
     }
 
-    /// Writes the gradient by the input, or with `accumulate` adds to what is there.
-    fn backward_input(&self, step: &Step, memory: &mut Memory, accumulate: bool);
+    /// Puts the layer's share into the gradient by the input.
+    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share);
 
     /// Name of the kernel that an instruction set chooses, where there is a choice.
     fn kernel_name(&self, _isa: Isa) -> Option<String> {

@@ -1,10 +1,10 @@
 //! conv1: 7x7 convolution with stride 2 on the planar images, bias, ReLU; N x 3 x S x S -> N x 64 x S/2 x S/2
 //! (paper, Table 1). The images need no gradient.
 
-use kernels::{Isa, Pool, Stem, relu_backward_map};
+use kernels::{Isa, Pool, Stem};
 
 use crate::graph::{Computation, Place};
-use crate::layers::Operation;
+use crate::layers::{Operation, Share};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -69,9 +69,6 @@ impl Operation for StemLayer {
     }
 
     fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
-        let output = self.output.map(&memory.values[self.output.buffer], step.batch);
-        let gradient = &mut memory.gradients[self.output.buffer];
-        relu_backward_map(step.isa, step.pool, output, self.output.map_mut(gradient, step.batch));
         self.kernel.backward_weights(
             step.isa,
             step.pool,
@@ -79,12 +76,12 @@ impl Operation for StemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map(gradient, step.batch),
+            self.output.map(&memory.gradients[self.output.buffer], step.batch),
             weights,
             bias,
             &mut memory.scratch,
         );
     }
 
-    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _accumulate: bool) {}
+    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _share: Share) {}
 }

@@ -117,7 +117,7 @@ impl Kernel for Task<'_> {
                 unsafe { self.output.part(offset, rows.len() * shape.width * LANES) }
             };
             // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the panel.
-            unsafe { panel(simd, &band, packed, self.bias, columns.clone(), output) }
+            unsafe { panel(simd, &band, packed, self.bias, columns.clone(), output, |_| None) }
         }
     }
 }

@@ -124,7 +124,7 @@ impl Kernel for Task<'_> {
                 // SAFETY: one column's products of one point; nothing else uses them now.
                 let products = |column| unsafe { products.part(point * to + column * line, line) };
                 // SAFETY: the slice has a vector for each block and tile.
-                unsafe { panel(simd, &band, packed, &[], 0..columns.len(), products) }
+                unsafe { panel(simd, &band, packed, &[], 0..columns.len(), products, |_| None) }
             }
             for (column, block) in columns.enumerate() {
                 let bias = pass.bias_of(block);
@@ -164,7 +164,7 @@ pub(super) unsafe fn input_tile<S: Simd>(
     );
 }
 
-/// Transforms a tile of products back and writes what of it lies on the map, with bias and ReLU, or added.
+/// Transforms a tile of products back and writes what of it lies on the map, with bias and ReLU, or added and masked.
 #[expect(clippy::too_many_arguments, reason = "where a tile comes from and goes to")]
 #[inline(always)]
 fn output_tile<const M: usize, const R: usize>(
@@ -182,8 +182,10 @@ fn output_tile<const M: usize, const R: usize>(
     let line = shape.width * LANES;
     let start = (place.image * shape.blocks + pass.output_blocks.start + block) * shape.plane();
     let start = start + place.y * line + place.x * LANES;
-    let to = pass.output.pointer(start, ((height - 1) * shape.width + width) * LANES);
+    let reach = ((height - 1) * shape.width + width) * LANES;
+    let to = pass.output.pointer(start, reach);
     let bias = simd.read(bias);
+    let mask = pass.mask_of(place.image, block, place.y * line + place.x * LANES, reach);
     assert!((POINTS - 1) * stride + LANES <= from.len(), "products of a tile");
     square::<_, Output, SIDE, M>(
         simd,
@@ -191,12 +193,20 @@ fn output_tile<const M: usize, const R: usize>(
         |y, x| unsafe { simd.load(from.as_ptr().add((y * SIDE + x) * stride)) },
         |y, x, value| {
             if y < height && x < width {
-                // SAFETY: the pixel lies on the map, and in a tile and block that only this task has.
+                // SAFETY: the pixel lies on the map, and in a tile and block that only this task has; the mask reaches as far.
                 unsafe {
-                    let to = to.add(y * line + x * LANES);
+                    let pixel = y * line + x * LANES;
+                    let to = to.add(pixel);
                     let old = if pass.accumulate { simd.load(to) } else { bias };
-                    let value = simd.add(old, value);
-                    simd.store(to, if pass.relu { simd.max(value, simd.zero()) } else { value });
+                    let mut value = simd.add(old, value);
+                    if pass.relu {
+                        value = simd.max(value, simd.zero());
+                    }
+                    if let Some(mask) = mask {
+                        let mask = simd.load(mask.as_ptr().add(pixel));
+                        value = simd.select_greater(mask, simd.zero(), value, simd.zero());
+                    }
+                    simd.store(to, value);
                 }
             }
         },
