@@ -152,10 +152,20 @@ unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: us
     // SAFETY: everything below stays inside of what the caller promised.
     unsafe {
         let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
+        // Each way in and out is a loop of its own, so small that it is unrolled: one index that is not known when this is
+        // compiled would put all sums into memory, for the loops in between too.
+        let n = simd.unrolled(PIXELS);
         for j in 0..COLUMNS {
             let bias = simd.load(bias.add(j * LANES));
-            for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(PIXELS)) {
-                row[j] = if band.accumulate { simd.load(output[j].0.add((first + i) * LANES)) } else { bias };
+            for row in sums.iter_mut().take(n) {
+                row[j] = bias;
+            }
+        }
+        if band.accumulate {
+            for j in 0..COLUMNS {
+                for (i, row) in sums.iter_mut().enumerate().take(n) {
+                    row[j] = simd.load(output[j].0.add((first + i) * LANES));
+                }
             }
         }
         let mut w = w;
@@ -177,17 +187,23 @@ unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: us
             }
             x = x.wrapping_add(band.plane);
         }
-        for (j, (output, mask)) in output.into_iter().enumerate() {
-            for (i, row) in sums.iter().enumerate().take(simd.unrolled(PIXELS)) {
-                let mut value = row[j];
-                if band.relu {
-                    value = simd.max(value, simd.zero());
+        if band.relu {
+            for row in sums.iter_mut().take(n) {
+                for value in row {
+                    *value = simd.max(*value, simd.zero());
                 }
-                if !mask.is_null() {
+            }
+        }
+        for j in 0..COLUMNS {
+            let (output, mask) = output[j];
+            if !mask.is_null() {
+                for (i, row) in sums.iter_mut().enumerate().take(n) {
                     let mask = simd.load(mask.add((first + i) * LANES));
-                    value = simd.select_greater(mask, simd.zero(), value, simd.zero());
+                    row[j] = simd.select_greater(mask, simd.zero(), row[j], simd.zero());
                 }
-                simd.store(output.add((first + i) * LANES), value);
+            }
+            for (i, row) in sums.iter().enumerate().take(n) {
+                simd.store(output.add((first + i) * LANES), row[j]);
             }
         }
     }

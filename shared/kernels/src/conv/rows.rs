@@ -117,12 +117,17 @@ impl Rows<'_> {
                 outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, runs.input_pixel, y, runs.pixels);
             }
         }
+        // Two small loops, which are unrolled, and not one with a choice inside: see `band::tile`.
         let rows = self.0.len();
         for j in 0..COLUMNS {
             let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
-            for (sum, to) in sums.iter().zip(partial.chunks_exact_mut(LANES)).take(simd.unrolled(ROWS)) {
-                let sum = if accumulate { simd.add(simd.read(to), sum[j]) } else { sum[j] };
-                simd.write(to, sum);
+            if accumulate {
+                for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(ROWS)) {
+                    row[j] = simd.add(simd.read(&partial[i * LANES..]), row[j]);
+                }
+            }
+            for (i, row) in sums.iter().enumerate().take(simd.unrolled(ROWS)) {
+                simd.write(&mut partial[i * LANES..], row[j]);
             }
         }
     }
