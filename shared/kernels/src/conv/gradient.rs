@@ -5,6 +5,7 @@
 //! first-level cache, and is then added to the task's partial sums. Chunks depend only on the size of the maps and follow
 //! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
 
+use super::grid::grid;
 use super::pack::part;
 use super::padded::Shifted;
 use super::rows::{Rows, Runs};
@@ -19,11 +20,8 @@ use std::ops::Range;
 /// Pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
 const CHUNK: usize = 200;
 
-/// Tasks that each thread should get at least, lest one waits for the other.
-const TASKS_PER_THREAD: usize = 4;
-
-/// The most input blocks of a task with a 1x1 kernel: they share the chunks of the output gradient.
-const INPUT_BLOCKS: usize = 4;
+/// The most pairs of blocks of a task, times taps: their sums, a KB each, stay in the second-level cache (512 KiB).
+const PAIRS: usize = 300;
 
 /// How the work is cut.
 struct Plan {
@@ -31,8 +29,7 @@ struct Plan {
     images: usize,
     rows: usize,
     /// Parts that the input and the output blocks are cut into.
-    input_groups: usize,
-    output_groups: usize,
+    grid: [usize; 2],
     /// Floats of scratch of each thread: padded copy, partial sums.
     copy: usize,
     sums: usize,
@@ -47,18 +44,15 @@ impl Plan {
             let most = (CHUNK / width).max(1);
             (1, height.div_ceil(height.div_ceil(most)))
         };
-        let tasks = TASKS_PER_THREAD * threads;
-        let (inputs, outputs) = (conv.input_blocks(), conv.output_blocks());
-        let input_blocks = if taps == 1 { (inputs / tasks).clamp(1, INPUT_BLOCKS) } else { 1 };
-        let input_groups = inputs.div_ceil(input_blocks);
-        let output_groups = tasks.div_ceil(input_groups).min(outputs);
+        let blocks = [conv.input_blocks(), conv.output_blocks()];
+        let grid = grid(blocks, threads, PAIRS / taps);
+        let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         Plan {
             images,
             rows,
-            input_groups,
-            output_groups,
+            grid,
             copy: if taps == 1 { 0 } else { images * Shifted::new(rows, width, conv.kernel).len },
-            sums: (input_blocks * taps * LANES + 1) * outputs.div_ceil(output_groups) * LANES,
+            sums: (inputs * taps * LANES + 1) * outputs * LANES,
         }
     }
 }
@@ -92,13 +86,13 @@ pub(super) fn run(
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(plan.input_groups * plan.output_groups, |thread, task| {
-        let (group, panel) = (task / plan.output_groups, task % plan.output_groups);
+    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
+        let place = [task / plan.grid[1], task % plan.grid[1]];
         let per_thread = plan.copy + plan.sums;
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let (copy, sums) = scratch.split_at_mut(plan.copy);
-        let input_blocks = part(group, plan.input_groups, inputs.len());
+        let input_blocks = part(place[0], plan.grid[0], inputs.len());
         let shifted = Shifted::new(plan.rows, input.shape.width, conv.kernel);
         let offsets = inputs[input_blocks.clone()].iter().map(|channels| {
             let taps = (0..conv.kernel * conv.kernel).map(|tap| shifted.tap(tap, conv.kernel));
@@ -113,7 +107,7 @@ pub(super) fn run(
             outputs: &outputs,
             offsets: offsets.collect(),
             input_blocks,
-            output_blocks: part(panel, plan.output_groups, outputs.len()),
+            output_blocks: part(place[1], plan.grid[1], outputs.len()),
             weight_gradient,
             bias_gradient,
             copy,

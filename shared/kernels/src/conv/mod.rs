@@ -6,6 +6,7 @@
 mod band;
 mod direct;
 mod gradient;
+mod grid;
 mod pack;
 mod padded;
 mod pass;

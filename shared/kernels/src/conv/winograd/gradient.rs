@@ -7,6 +7,7 @@
 //! of the layer and follow each other in order, and each sum belongs to one task: results do not depend on the number of
 //! threads.
 
+use super::super::grid::grid;
 use super::super::rows::{Rows, Runs};
 use super::super::{Channels, Convolution, block_channels, pack::part};
 use super::forward::input_tile;
@@ -50,7 +51,7 @@ struct Plan {
 impl Plan {
     fn new(conv: &Convolution, threads: usize) -> Plan {
         let blocks = [conv.input_blocks(), conv.output_blocks()];
-        let grid = grid(blocks, threads);
+        let grid = grid(blocks, threads, usize::MAX);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         // One line more, lest the values of all points fall into one set of the cache.
         let matrix = |blocks: usize| (blocks * TILES + 1) * LANES;
@@ -62,17 +63,6 @@ impl Plan {
     fn scratch(&self) -> usize {
         POINTS * (self.input + self.output) + self.sums
     }
-}
-
-/// The grid whose tasks take the least time on so many threads. A pair of blocks costs three times what it costs to
-/// transform a block.
-fn grid([inputs, outputs]: [usize; 2], threads: usize) -> [usize; 2] {
-    let time = |[i, o]: [usize; 2]| {
-        let (inputs, outputs) = (inputs.div_ceil(i), outputs.div_ceil(o));
-        (i * o).div_ceil(threads) * (3 * inputs * outputs + inputs + outputs)
-    };
-    let grids = (1..=inputs.min(threads)).flat_map(|i| (1..=outputs.min(threads)).map(move |o| [i, o]));
-    grids.min_by_key(|grid| time(*grid)).expect("a convolution has blocks")
 }
 
 /// Scratch that all threads together need.
