@@ -251,7 +251,7 @@ impl Model for Engine {
         minibatch: &Minibatch,
         dropout: Option<&[u64]>,
         gradients: &mut [f32],
-        ready: &mut dyn FnMut(usize, &[f32]),
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Losses {
         Engine::train(self, minibatch.images.view(), &minibatch.labels, dropout, gradients, ready)
     }

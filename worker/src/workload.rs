@@ -25,7 +25,7 @@ pub trait Model: Send + 'static {
         minibatch: &Minibatch,
         dropout: Option<&[u64]>,
         gradients: &mut [f32],
-        ready: &mut dyn FnMut(usize, &[f32]),
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Losses;
 
     /// Logits (N x classes) of the main head for N images, N at most the run's batch.

@@ -51,6 +51,14 @@ impl Pool {
         self.threads
     }
 
+    /// Runs `work` on one of the pool's threads: from there, tasks reach the others sooner.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.workers {
+            Some(workers) => workers.install(work),
+            None => work(),
+        }
+    }
+
     /// Runs `task(0)` .. `task(tasks - 1)`, each once, and returns when all are done.
     ///
     /// Each thread takes the lowest task that is left, so put the large ones first. Tasks must not call `run`.
@@ -64,18 +72,30 @@ impl Pool {
         match &self.workers {
             Some(workers) if tasks > 1 => {
                 let next = AtomicUsize::new(0);
-                workers.broadcast(|thread| {
+                let take = || {
+                    let thread = workers.current_thread_index().expect("one of the pool's threads");
                     loop {
-                        // Relaxed: the counter hands out numbers; broadcast itself orders the memory.
+                        // Relaxed: the counter hands out numbers; joining orders the memory.
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         if index >= tasks {
                             break;
                         }
-                        task(thread.index(), index);
+                        task(thread, index);
                     }
-                });
+                };
+                workers.install(|| fork(self.threads.min(tasks), &take));
             }
             _ => (0..tasks).for_each(|index| task(0, index)),
+        }
+    }
+}
+
+/// Calls `take` on as many threads as are free, up to `threads`, this one among them.
+fn fork(threads: usize, take: &(impl Fn() + Sync)) {
+    match threads {
+        1 => take(),
+        _ => {
+            rayon::join(|| fork(threads - threads / 2, take), || fork(threads / 2, take));
         }
     }
 }

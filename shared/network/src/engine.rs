@@ -81,9 +81,12 @@ impl Engine {
         let network = Arc::clone(&self.network);
         let layout = network.layout();
         assert_eq!(parameters.len(), layout.len(), "parameters of another layout");
-        for tensor in 0..layout.tensors().len() {
-            self.load_tensor(tensor, &parameters[layout.range(tensor)]);
-        }
+        let pool = Arc::clone(&self.pool);
+        pool.enter(|| {
+            for tensor in 0..layout.tensors().len() {
+                self.load_tensor(tensor, &parameters[layout.range(tensor)]);
+            }
+        });
     }
 
     /// Copies and packs one tensor, by its index in the layout.
@@ -109,6 +112,19 @@ impl Engine {
     /// # Panics
     /// If the engine is forward-only or a length is wrong.
     pub fn train(
+        &mut self,
+        images: ArrayView4<f32>,
+        labels: &[u32],
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
+    ) -> Losses {
+        let pool = Arc::clone(&self.pool);
+        pool.enter(|| self.train_here(images, labels, dropout, gradients, ready))
+    }
+
+    /// [`Engine::train`] on the thread that calls it.
+    fn train_here(
         &mut self,
         images: ArrayView4<f32>,
         labels: &[u32],
@@ -157,6 +173,12 @@ impl Engine {
     /// # Panics
     /// If the images do not fit the network or are more than the batch size.
     pub fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        let pool = Arc::clone(&self.pool);
+        pool.enter(|| self.logits_here(images))
+    }
+
+    /// [`Engine::logits`] on the thread that calls it.
+    fn logits_here(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let batch = self.check(&images);
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");

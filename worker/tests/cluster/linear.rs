@@ -122,7 +122,7 @@ impl Model for Regression {
         minibatch: &Minibatch,
         _: Option<&[u64]>,
         gradients: &mut [f32],
-        ready: &mut dyn FnMut(usize, &[f32]),
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Losses {
         std::thread::sleep(self.pause);
         let logits = self.logits(minibatch.images.view());

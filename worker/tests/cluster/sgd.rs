@@ -95,7 +95,7 @@ impl Model for Noting {
         minibatch: &Minibatch,
         dropout: Option<&[u64]>,
         gradients: &mut [f32],
-        ready: &mut dyn FnMut(usize, &[f32]),
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Losses {
         let losses = self.engine.train(minibatch.images.view(), &minibatch.labels, dropout, gradients, ready);
         self.losses.lock().unwrap().push(losses.total);
