@@ -11,6 +11,7 @@ mod reference;
 mod tests;
 
 use crate::disjoint::Disjoint;
+use crate::map::LANES;
 use crate::simd::dispatch;
 use crate::{Isa, Pool};
 use backward::{InputGradient, STRIP, WeightGradient};
@@ -62,7 +63,8 @@ impl Dense {
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("dx", dx.len(), batch * self.inputs);
         let dx = Shared::new(dx, self.inputs);
-        in_tasks(pool, self.inputs, STRIP, |columns| {
+        let strip = self.inputs.div_ceil(pool.threads()).next_multiple_of(LANES).clamp(LANES, STRIP);
+        in_tasks(pool, self.inputs, strip, |columns| {
             dispatch(isa, InputGradient { dense: *self, batch, columns, dy, w, dx });
         });
     }
@@ -101,7 +103,7 @@ impl Dense {
     }
 }
 
-/// Cuts `0..len` into tasks of `each`; the cut does not depend on the number of threads.
+/// Cuts `0..len` into tasks of `each`, which all compute alike whatever the cut.
 fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(Range<usize>) + Sync) {
     pool.run(len.div_ceil(each), |task| run(task * each..len.min((task + 1) * each)));
 }

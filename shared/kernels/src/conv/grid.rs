@@ -38,7 +38,10 @@ mod tests {
             for threads in [1, 2, 3, 16] {
                 let [i, o] = grid(blocks, threads, 60);
                 assert!(blocks[0].div_ceil(i) * blocks[1].div_ceil(o) <= 60, "{blocks:?} as {i} x {o}");
-                assert!(i * o >= threads.min(blocks[0] * blocks[1]), "{blocks:?} as {i} x {o}: idle threads");
+                assert!(
+                    2 * i * o >= threads,
+                    "{blocks:?} as {i} x {o} leaves most of {threads} threads idle"
+                );
             }
         }
     }
