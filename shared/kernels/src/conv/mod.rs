@@ -37,7 +37,7 @@ pub struct Convolution {
     pub input_channels: Vec<usize>,
     /// Channels of the output.
     pub output_channels: usize,
-    /// Height and width of the kernel, odd.
+    /// Height and width of the kernel, odd, up to 11.
     pub kernel: usize,
     /// Height and width of the maps.
     pub size: [usize; 2],
@@ -102,7 +102,11 @@ impl Convolution {
         kernel: usize,
         size: [usize; 2],
     ) -> Convolution {
-        assert!(kernel % 2 == 1, "expected an odd kernel, found {kernel}");
+        let most = pack::MOST_TAPS;
+        assert!(
+            kernel % 2 == 1 && kernel * kernel <= most,
+            "expected an odd kernel up to 11, found {kernel}"
+        );
         assert!(
             input_channels.iter().all(|channels| *channels > 0) && !input_channels.is_empty(),
             "no input channels"

@@ -41,21 +41,31 @@ impl<'a> Sides<'a> {
         Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.inputs(), weights }
     }
 
-    /// Calls `write(tap, lane, weight)` for one row's weights of a block of columns. Backward the kernel is turned.
+    /// Writes the weights from one row to a block of columns, which lie side by side, for each tap. Backward the kernel is
+    /// turned. Lanes without a channel are left as they are.
     #[inline(always)]
-    pub(super) fn each(&self, row: usize, columns: Channels, mut write: impl FnMut(usize, usize, f32)) {
-        let taps = self.kernel * self.kernel;
-        match self.direction {
-            Direction::Forward => {
+    pub(super) fn row(&self, row: usize, columns: Channels, to: &mut [[f32; LANES]]) {
+        let taps = to.len();
+        assert!(taps == self.kernel * self.kernel && columns.count <= LANES, "the weights of a row");
+        match (self.direction, to) {
+            (Direction::Forward, [to]) => {
+                let from = self.weights[columns.first * self.inputs + row..].iter().step_by(self.inputs);
+                to[..columns.count].iter_mut().zip(from).for_each(|(to, weight)| *to = *weight);
+            }
+            (Direction::Backward, [to]) => {
+                let from = &self.weights[row * self.inputs + columns.first..];
+                to[..columns.count].copy_from_slice(&from[..columns.count]);
+            }
+            (Direction::Forward, to) => {
                 for lane in 0..columns.count {
                     let from = &self.weights[((columns.first + lane) * self.inputs + row) * taps..][..taps];
-                    from.iter().enumerate().for_each(|(tap, weight)| write(tap, lane, *weight));
+                    to.iter_mut().zip(from).for_each(|(to, weight)| to[lane] = *weight);
                 }
             }
-            Direction::Backward => {
+            (Direction::Backward, to) => {
                 let from = &self.weights[(row * self.inputs + columns.first) * taps..];
                 for (lane, from) in from.chunks_exact(taps).enumerate().take(columns.count) {
-                    from.iter().enumerate().for_each(|(tap, weight)| write(taps - 1 - tap, lane, *weight));
+                    to.iter_mut().rev().zip(from).for_each(|(to, weight)| to[lane] = *weight);
                 }
             }
         }
@@ -91,6 +101,9 @@ pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
     start..start + small + usize::from(index < larger)
 }
 
+/// Taps of the largest kernel, 11x11.
+pub(super) const MOST_TAPS: usize = 121;
+
 /// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
 pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
     let Sides { rows, columns, .. } = sides;
@@ -108,12 +121,15 @@ pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32])
         {
             target.fill(0.0);
         }
+        let mut kernel = [[0.0; LANES]; MOST_TAPS];
+        let kernel = &mut kernel[..taps];
         for row in 0..rows[row_block].count {
             for (j, columns) in columns[panel.clone()].iter().enumerate() {
-                let start = row * line + j * LANES;
-                sides.each(rows[row_block].first + row, *columns, |tap, lane, weight| {
-                    target[tap * LANES * line + start + lane] = weight;
-                });
+                sides.row(rows[row_block].first + row, *columns, kernel);
+                for (tap, weights) in kernel.iter().enumerate() {
+                    target[(tap * LANES + row) * line + j * LANES..][..columns.count]
+                        .copy_from_slice(&weights[..columns.count]);
+                }
             }
         }
     });

@@ -52,10 +52,10 @@ fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
     let panel = part(panel, panels, sides.columns.len());
     let (columns, rows) = (&sides.columns[panel.clone()], sides.rows[row_block]);
     let mut taps = [[[[0.0; LANES]; R]; R]; LANES * WIDEST];
-    for (j, columns) in columns.iter().enumerate() {
-        for row in 0..rows.count {
-            let taps = &mut taps[row * panel.len() + j];
-            sides.each(rows.first + row, *columns, |tap, lane, weight| taps[tap / R][tap % R][lane] = weight);
+    for row in 0..rows.count {
+        for (j, columns) in columns.iter().enumerate() {
+            let taps = taps[row * panel.len() + j].as_flattened_mut();
+            sides.row(rows.first + row, *columns, taps);
         }
     }
     let taps = &taps[..LANES * panel.len()];
