@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView4};
 
 use crate::loss;
 pub use crate::loss::Losses;
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::network::GoogLeNet;
 
 /// A network with memory for a batch size, an instruction set and the threads to use. All memory is allocated here,
@@ -192,7 +192,7 @@ impl Engine {
             }
         }
         let head = self.network.heads().iter().find(|head| !head.auxiliary).expect("the main head");
-        let rows = head.logits.of(&self.memory.values[head.logits.buffer], batch);
+        let rows = head.logits.of(self.memory.arena.get(Part::Values(head.logits.buffer)), batch);
         Array2::from_shape_vec((batch, head.logits.width), rows.to_vec()).expect("one row an image")
     }
 

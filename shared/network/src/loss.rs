@@ -1,6 +1,6 @@
 //! Softmax cross-entropy of the heads: main + 0.3 aux1 + 0.3 aux2, each the mean over the minibatch.
 
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::network::GoogLeNet;
 
 /// The losses of a minibatch, each the mean over its images.
@@ -25,8 +25,10 @@ pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &
     let mut total = 0.0;
     for (head, place) in network.heads().iter().zip(0..) {
         let classes = head.logits.width;
-        let logits = head.logits.of(&memory.values[head.logits.buffer], step.batch);
-        let gradient = head.logits.of_mut(&mut memory.gradients[head.logits.buffer], step.batch);
+        let buffer = head.logits.buffer;
+        let [logits, gradient] = memory.arena.parts([Part::Values(buffer), Part::Gradient(buffer)]);
+        let logits = head.logits.of(logits, step.batch);
+        let gradient = head.logits.of_mut(gradient, step.batch);
         let scale = head.weight / step.batch as f32;
         kernels::cross_entropy(step.isa, classes, logits, labels, scale, &mut per_image, gradient);
         let mean = per_image.iter().map(|&loss| f64::from(loss)).sum::<f64>() / step.batch as f64;

@@ -1,9 +1,9 @@
-//! One replica's memory: every buffer of the plan, allocated once for a batch size.
+//! One replica's memory: everything that the plan lists, allocated once for a batch size.
 
 use kernels::{Buffer, Isa, Pool};
 use parameters::Layout;
 
-use std::ops::{Index, IndexMut};
+use std::ops::Range;
 
 use crate::layers::Layer;
 use crate::plan::{BufferIndex, Plan};
@@ -22,10 +22,8 @@ pub(crate) struct Step<'a> {
 
 /// Activations, their gradients, packed parameters and scratch.
 pub(crate) struct Memory {
-    /// Activations. Where only forward runs they share memory; the backward pass needs them all.
-    pub values: Buffers,
-    /// Gradients by the activations, which share memory; empty buffers where only forward runs.
-    pub gradients: Buffers,
+    /// Activations and their gradients.
+    pub arena: Arena,
     /// Which value of its window each max pool took.
     pub switches: Vec<Vec<u8>>,
     /// Each tensor as its layer's forward pass reads it.
@@ -36,42 +34,58 @@ pub(crate) struct Memory {
     pub scratch: Buffer,
 }
 
-/// Buffers by their index in the plan, each in a memory that it may share with others and that may be longer than it.
-pub(crate) struct Buffers {
-    memories: Vec<Buffer>,
-    memory: Vec<usize>,
+/// What lies in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// The values of a buffer.
+    Values(BufferIndex),
+    /// The gradient by them.
+    Gradient(BufferIndex),
 }
 
-impl Buffers {
-    fn apart(plan: &Plan, images: usize) -> Buffers {
-        let memories = plan.buffers.iter().map(|&length| Buffer::zeroed(length * images)).collect();
-        Buffers { memories, memory: (0..plan.buffers.len()).collect() }
-    }
-
-    fn shared(plan: &Plan, images: usize) -> Buffers {
-        let memories = plan.sharing.memories.iter().map(|&length| Buffer::zeroed(length * images)).collect();
-        Buffers { memories, memory: plan.sharing.memory.clone() }
-    }
-
-    /// A layer's input and output (or the other way round): one buffer to read and another to write.
-    pub fn pair(&mut self, read: BufferIndex, write: BufferIndex) -> (&[f32], &mut [f32]) {
-        let memories = [self.memory[read], self.memory[write]];
-        let [read, write] = self.memories.get_disjoint_mut(memories).expect("input and output lie apart");
-        (read, write)
-    }
+/// All activations and gradients in one piece of memory, shared as [`Sharing`](crate::sharing::Sharing) planned it.
+pub(crate) struct Arena {
+    memory: Buffer,
+    values: Vec<Range<usize>>,
+    gradients: Vec<Range<usize>>,
 }
 
-impl Index<BufferIndex> for Buffers {
-    type Output = [f32];
-
-    fn index(&self, buffer: BufferIndex) -> &[f32] {
-        &self.memories[self.memory[buffer]]
+impl Arena {
+    fn new(plan: &Plan, images: usize, training: bool) -> Arena {
+        let sharing = if training { &plan.training } else { &plan.forward };
+        let places = |starts: &[usize]| {
+            let places = starts.iter().zip(&plan.buffers);
+            places.map(|(start, length)| start * images..(start + length) * images).collect()
+        };
+        Arena {
+            memory: Buffer::zeroed(sharing.len * images),
+            values: places(&sharing.values),
+            gradients: places(&sharing.gradients),
+        }
     }
-}
 
-impl IndexMut<BufferIndex> for Buffers {
-    fn index_mut(&mut self, buffer: BufferIndex) -> &mut [f32] {
-        &mut self.memories[self.memory[buffer]]
+    fn place(&self, part: Part) -> Range<usize> {
+        match part {
+            Part::Values(buffer) => self.values[buffer].clone(),
+            Part::Gradient(buffer) => self.gradients[buffer].clone(),
+        }
+    }
+
+    /// A part to read.
+    pub fn get(&self, part: Part) -> &[f32] {
+        &self.memory[self.place(part)]
+    }
+
+    /// Parts that are needed at the same time, such as a layer's input and output.
+    ///
+    /// # Panics
+    /// If two of them share memory.
+    pub fn parts<const N: usize>(&mut self, parts: [Part; N]) -> [&mut [f32]; N] {
+        let places = parts.map(|part| self.place(part));
+        match self.memory.get_disjoint_mut(places) {
+            Ok(parts) => parts,
+            Err(error) => panic!("{parts:?} are needed at the same time: {error}"),
+        }
     }
 }
 
@@ -107,13 +121,8 @@ impl Memory {
             scratch = scratch.max(needs.scratch);
         }
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
-        let (values, gradients) = match training {
-            true => (Buffers::apart(plan, batch), Buffers::shared(plan, batch)),
-            false => (Buffers::shared(plan, batch), Buffers::shared(plan, 0)),
-        };
         Memory {
-            values,
-            gradients,
+            arena: Arena::new(plan, batch, training),
             switches: plan.switches.iter().map(|&length| vec![0; length * batch]).collect(),
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),

@@ -1,7 +1,5 @@
 //! GoogLeNet as data: its layers, its parameters' layout, its memory plan.
 
-use std::ops::RangeInclusive;
-
 use parameters::{Layout, LayoutError};
 use serde::{Deserialize, Serialize};
 
@@ -33,25 +31,6 @@ pub(crate) struct Head {
     /// Factor of the loss in the total.
     pub weight: f32,
     pub auxiliary: bool,
-}
-
-/// For each buffer the layers from its first writer to its last reader; the losses read the logits after all layers.
-fn lives(buffers: usize, layers: &[Layer], heads: &[Head]) -> Vec<RangeInclusive<usize>> {
-    let mut lives = vec![layers.len()..=0; buffers];
-    let mut needed = |buffer: usize, layer: usize| {
-        let life: &RangeInclusive<usize> = &lives[buffer];
-        lives[buffer] = layer.min(*life.start())..=layer.max(*life.end());
-    };
-    for (index, layer) in layers.iter().enumerate() {
-        needed(layer.operation.output(), index);
-        if let Some(buffer) = layer.operation.input() {
-            needed(buffer, index);
-        }
-    }
-    for head in heads {
-        needed(head.logits.buffer, layers.len());
-    }
-    lives
 }
 
 impl GoogLeNet {
@@ -89,7 +68,8 @@ impl GoogLeNet {
 
         let Builder { mut layers, tensors, heads, mut plan, .. } = builder;
         share_gradients(&mut layers, plan.buffers.len());
-        plan.sharing = Sharing::new(&plan.buffers, &lives(plan.buffers.len(), &layers, &heads));
+        plan.training = Sharing::training(&plan.buffers, &layers, &heads);
+        plan.forward = Sharing::forward(&plan.buffers, &layers, &heads);
         let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }

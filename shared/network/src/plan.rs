@@ -14,8 +14,9 @@ pub(crate) type BufferIndex = usize;
 pub(crate) struct Plan {
     /// f32 values that one image takes in each buffer.
     pub buffers: Vec<usize>,
-    /// Which buffers may lie in the same memory.
-    pub sharing: Sharing,
+    /// Where they lie in the arena of a training step, and of a forward pass alone.
+    pub training: Sharing,
+    pub forward: Sharing,
     /// Values of one image that each max pool puts out; it keeps a byte for each.
     pub switches: Vec<usize>,
 }

@@ -1,50 +1,119 @@
-//! Which buffers may share memory: those that are not needed at the same time.
+//! One arena for all activations and their gradients: what is not needed at the same time shares memory.
 //!
-//! A buffer's values are needed from the first layer that writes them to the last that reads them; its gradient, which
-//! comes the other way, from that last layer down to that first one. One assignment therefore serves the gradients
-//! and, where no backward pass needs them again, the values. Memory that was just read is still in the cache when the next
-//! buffer is written there.
+//! A training step is a row of moments: the layers forward, the losses, the layers backward. A buffer's values are needed
+//! from the first layer that writes them to the last that reads them, forward or backward; its gradient, which comes the
+//! other way, from the backward pass of the last layer that reads the buffer down to that of the first that writes it. Early
+//! maps are the largest, and their gradients come last, when the values of everything above are done with.
 
 use std::ops::RangeInclusive;
 
-use crate::plan::BufferIndex;
+use crate::layers::Layer;
+use crate::network::Head;
 
-/// Memories, and the one that each buffer lies in.
+/// Places in the arena are whole cache lines, in f32 values.
+const LINE: usize = 16;
+
+/// Where values and gradients lie in the arena, all in f32 values of one image.
 #[derive(Debug, Default)]
 pub(crate) struct Sharing {
-    /// f32 values that one image takes in each memory: those of its largest buffer.
-    pub memories: Vec<usize>,
-    /// The memory of each buffer.
-    pub memory: Vec<usize>,
+    /// Where the values of each buffer start.
+    pub values: Vec<usize>,
+    /// Where its gradient starts; none where only the forward pass runs.
+    pub gradients: Vec<usize>,
+    /// Values of the arena.
+    pub len: usize,
 }
 
+/// The moments at which something is needed.
+type Life = RangeInclusive<usize>;
+
 impl Sharing {
-    /// Assigns buffers of these lengths, each needed while these layers run.
-    pub fn new(buffers: &[usize], lives: &[RangeInclusive<usize>]) -> Sharing {
-        let mut order: Vec<BufferIndex> = (0..buffers.len()).collect();
-        order.sort_by_key(|&buffer| *lives[buffer].start());
-        let mut sharing = Sharing { memories: Vec::new(), memory: vec![0; buffers.len()] };
-        // The last layer that needs each memory.
-        let mut busy: Vec<usize> = Vec::new();
-        for buffer in order {
-            let length = buffers[buffer];
-            let free = (0..busy.len()).filter(|&memory| busy[memory] < *lives[buffer].start());
-            // The one that fits best: the smallest that is large enough, or else the largest.
-            let memory = free.min_by_key(|&memory| {
-                let found = sharing.memories[memory];
-                (found < length, found.abs_diff(length))
-            });
-            let memory = memory.unwrap_or_else(|| {
-                sharing.memories.push(0);
-                busy.push(0);
-                busy.len() - 1
-            });
-            sharing.memories[memory] = sharing.memories[memory].max(length);
-            busy[memory] = *lives[buffer].end();
-            sharing.memory[buffer] = memory;
-        }
-        sharing
+    /// For training steps with buffers of these lengths.
+    pub fn training(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> Sharing {
+        let lives: Vec<_> =
+            values(buffers, layers, heads, true).chain(gradients(buffers, layers, heads)).collect();
+        let lengths = [buffers, buffers].concat();
+        let (mut values, len) = places(&lengths, &lives);
+        let gradients = values.split_off(buffers.len());
+        Sharing { values, gradients, len }
     }
+
+    /// For the forward pass alone.
+    pub fn forward(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> Sharing {
+        let lives: Vec<_> = values(buffers, layers, heads, false).collect();
+        let (values, len) = places(buffers, &lives);
+        Sharing { values, gradients: Vec::new(), len }
+    }
+}
+
+/// The moments of the backward pass of a layer; those of the forward passes are the layers' indices, and that of the losses
+/// is their number.
+fn backward(layer: usize, layers: &[Layer]) -> usize {
+    2 * layers.len() - layer
+}
+
+/// When each buffer's values are needed.
+fn values(buffers: &[usize], layers: &[Layer], heads: &[Head], training: bool) -> impl Iterator<Item = Life> {
+    let mut lives = vec![usize::MAX..=0; buffers.len()];
+    for (index, layer) in layers.iter().enumerate() {
+        include(&mut lives[layer.operation.output()], index);
+        if let Some(buffer) = layer.operation.input() {
+            include(&mut lives[buffer], index);
+        }
+        for buffer in layer.operation.remembers().into_iter().flatten().filter(|_| training) {
+            include(&mut lives[buffer], backward(index, layers));
+        }
+    }
+    for head in heads {
+        include(&mut lives[head.logits.buffer], layers.len());
+    }
+    lives.into_iter()
+}
+
+/// When each buffer's gradient is needed.
+fn gradients(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> impl Iterator<Item = Life> {
+    let mut lives = vec![usize::MAX..=0; buffers.len()];
+    for (index, layer) in layers.iter().enumerate() {
+        include(&mut lives[layer.operation.output()], backward(index, layers));
+        if let Some(buffer) = layer.operation.input() {
+            include(&mut lives[buffer], backward(index, layers));
+        }
+    }
+    for head in heads {
+        include(&mut lives[head.logits.buffer], layers.len());
+    }
+    lives.into_iter()
+}
+
+fn include(life: &mut Life, moment: usize) {
+    *life = moment.min(*life.start())..=moment.max(*life.end());
+}
+
+/// Where things of these lengths start, and the length of the whole: the largest first, each at the first place
+/// that is free all its life.
+fn places(lengths: &[usize], lives: &[Life]) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&thing| std::cmp::Reverse(lengths[thing]));
+    let mut starts = vec![0; lengths.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    let end = |starts: &[usize], thing: usize| starts[thing] + lengths[thing].next_multiple_of(LINE);
+    for thing in order {
+        let together = |other: &&usize| {
+            lives[thing].start() <= lives[**other].end() && lives[**other].start() <= lives[thing].end()
+        };
+        let mut start = 0;
+        // By their starts: the first gap that is wide enough.
+        for &other in placed.iter().filter(together) {
+            if start + lengths[thing] <= starts[other] {
+                break;
+            }
+            start = start.max(end(&starts, other));
+        }
+        starts[thing] = start;
+        placed.insert(placed.partition_point(|&other| starts[other] <= start), thing);
+    }
+    let len = (0..lengths.len()).map(|thing| end(&starts, thing)).max().unwrap_or(0);
+    (starts, len)
 }
 
 #[cfg(test)]
@@ -53,28 +122,33 @@ mod tests {
     use crate::{Architecture, GoogLeNet};
 
     #[test]
-    fn a_chain_takes_two_memories() {
-        let sharing = Sharing::new(&[50, 40, 30, 20, 10], &[0..=1, 1..=2, 2..=3, 3..=4, 4..=5]);
-        assert_eq!((sharing.memories, sharing.memory), (vec![50, 40], vec![0, 1, 0, 1, 0]));
+    fn a_chain_takes_its_two_largest_neighbours() {
+        let (starts, len) = places(&[48, 32, 32, 16, 16], &[0..=1, 1..=2, 2..=3, 3..=4, 4..=5]);
+        assert_eq!((starts, len), (vec![0, 48, 0, 32, 0], 80));
     }
 
     #[test]
-    fn buffers_that_are_needed_together_never_share() {
+    fn what_is_needed_together_never_overlaps() {
+        let lengths = [1, 20, 33, 4, 50, 6, 70];
         let lives = [0..=4, 1..=2, 2..=3, 3..=6, 4..=4, 5..=6, 0..=0];
-        let sharing = Sharing::new(&[1, 2, 3, 4, 5, 6, 7], &lives);
+        let (starts, len) = places(&lengths, &lives);
         for (a, life) in lives.iter().enumerate() {
+            assert!(starts[a].is_multiple_of(LINE) && starts[a] + lengths[a] <= len);
             for (b, other) in lives.iter().enumerate().skip(a + 1) {
                 let together = life.start() <= other.end() && other.start() <= life.end();
-                assert!(!together || sharing.memory[a] != sharing.memory[b], "{life:?} and {other:?}");
+                let apart = starts[a] + lengths[a] <= starts[b] || starts[b] + lengths[b] <= starts[a];
+                assert!(apart || !together, "{life:?} and {other:?}");
             }
         }
     }
 
     #[test]
-    fn the_whole_network_takes_less_than_a_third() {
+    fn the_whole_network_takes_little() {
         let network = GoogLeNet::new(&Architecture::paper()).unwrap();
         let plan = network.plan();
-        let (apart, shared): (usize, usize) = (plan.buffers.iter().sum(), plan.sharing.memories.iter().sum());
-        assert!(3 * shared < apart, "{shared} of {apart} values an image");
+        let apart: usize = plan.buffers.iter().sum();
+        let (training, forward) = (plan.training.len, plan.forward.len);
+        assert!(5 * forward < 2 * apart, "forward {forward} of {apart} values an image");
+        assert!(training < apart, "training {training} of {apart} values and as many gradients an image");
     }
 }

@@ -4,7 +4,7 @@ use kernels::{AveragePool, Epilogue};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// 5x5/3 at the foot of an auxiliary head; the whole map in front of the main classifier.
@@ -29,12 +29,17 @@ impl Operation for AveragePoolLayer {
         Some(self.input.buffer)
     }
 
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [Some(self.input.buffer), None]
+    }
+
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -44,9 +49,13 @@ impl Operation for AveragePoolLayer {
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        let values = self.input.map(&memory.values[self.input.buffer], step.batch);
+        let [values, output, input] = memory.arena.parts([
+            Part::Values(self.input.buffer),
+            Part::Gradient(self.output.buffer),
+            Part::Gradient(self.input.buffer),
+        ]);
+        let values = self.input.map(values, step.batch);
         let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward(
             step.isa,
             step.pool,

@@ -7,7 +7,7 @@ use kernels::{Convolution, Epilogue, Isa, Pool};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Needs, Step};
+use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// A convolution inside the network.
@@ -32,6 +32,10 @@ impl Operation for ConvolutionLayer {
 
     fn input(&self) -> Option<BufferIndex> {
         Some(self.input.buffer)
+    }
+
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [Some(self.input.buffer), None]
     }
 
     fn output(&self) -> BufferIndex {
@@ -59,7 +63,8 @@ impl Operation for ConvolutionLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -76,8 +81,8 @@ impl Operation for ConvolutionLayer {
         self.kernel.backward_weights(
             step.isa,
             step.pool,
-            self.input.map(&memory.values[self.input.buffer], step.batch),
-            self.output.map(&memory.gradients[self.output.buffer], step.batch),
+            self.input.map(memory.arena.get(Part::Values(self.input.buffer)), step.batch),
+            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             weights,
             bias,
             &mut memory.scratch,
@@ -85,9 +90,13 @@ impl Operation for ConvolutionLayer {
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        let values = self.input.map(&memory.values[self.input.buffer], step.batch);
+        let [values, output, input] = memory.arena.parts([
+            Part::Values(self.input.buffer),
+            Part::Gradient(self.output.buffer),
+            Part::Gradient(self.input.buffer),
+        ]);
+        let values = self.input.map(values, step.batch);
         let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
         self.kernel.backward_input(
             step.isa,
             step.pool,

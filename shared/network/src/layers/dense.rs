@@ -4,7 +4,7 @@ use kernels::{Dense, Isa, Pool, relu_backward};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Needs, Step};
+use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Rows};
 
 /// An auxiliary head's hidden layer (ReLU) or a classifier (none).
@@ -30,6 +30,10 @@ impl Operation for DenseLayer {
         Some(self.input.buffer)
     }
 
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [Some(self.input.buffer), self.relu.then_some(self.output.buffer)]
+    }
+
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
@@ -47,7 +51,8 @@ impl Operation for DenseLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -61,18 +66,21 @@ impl Operation for DenseLayer {
     }
 
     fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
-        let gradient = self.output.of_mut(&mut memory.gradients[self.output.buffer], step.batch);
         if self.relu {
-            let output = self.output.of(&memory.values[self.output.buffer], step.batch);
-            relu_backward(step.isa, step.pool, output, gradient);
+            let [output, gradient] =
+                memory.arena.parts([Part::Values(self.output.buffer), Part::Gradient(self.output.buffer)]);
+            let gradient = self.output.of_mut(gradient, step.batch);
+            relu_backward(step.isa, step.pool, self.output.of(output, step.batch), gradient);
         }
-        let input = self.input.of(&memory.values[self.input.buffer], step.batch);
+        let gradient = self.output.of(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch);
+        let input = self.input.of(memory.arena.get(Part::Values(self.input.buffer)), step.batch);
         self.kernel.backward_weights(step.isa, step.pool, step.batch, input, gradient, weights, bias);
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
         assert!(!share.accumulate, "nothing else reads a fully connected layer's input");
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
+        let [output, input] =
+            memory.arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
         self.kernel.backward_input(
             step.isa,
             step.pool,

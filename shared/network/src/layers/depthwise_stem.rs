@@ -7,7 +7,7 @@ use kernels::{Isa, Pool, Stem};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Needs, Step};
+use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// Floats of a cache line: scratch behind the spread weights starts at one.
@@ -83,6 +83,7 @@ impl Operation for DepthwiseStemLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
+        let [output] = memory.arena.parts([Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -93,7 +94,7 @@ impl Operation for DepthwiseStemLayer {
             &memory.parameters[self.tensor],
             &memory.parameters[self.tensor + 1],
             false,
-            self.output.map_mut(&mut memory.values[self.output.buffer], step.batch),
+            self.output.map_mut(output, step.batch),
             &mut memory.scratch,
         );
     }
@@ -108,7 +109,7 @@ impl Operation for DepthwiseStemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map(&memory.gradients[self.output.buffer], step.batch),
+            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             spread,
             bias,
             scratch,

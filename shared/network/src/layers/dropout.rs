@@ -6,7 +6,7 @@
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Rows};
 
 /// Dropout in front of a classifier.
@@ -55,10 +55,12 @@ impl Operation for DropoutLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        self.apply(step, &mut memory.values[self.rows.buffer]);
+        let [rows] = memory.arena.parts([Part::Values(self.rows.buffer)]);
+        self.apply(step, rows);
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, _share: Share) {
-        self.apply(step, &mut memory.gradients[self.rows.buffer]);
+        let [rows] = memory.arena.parts([Part::Gradient(self.rows.buffer)]);
+        self.apply(step, rows);
     }
 }

@@ -4,7 +4,7 @@ use kernels::LANES;
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature, Rows};
 
 /// N x C x H x W -> N x C*H*W. The input is a whole buffer; the holes behind its segments are left out.
@@ -41,12 +41,17 @@ impl Operation for FlattenLayer {
         Some(self.input.buffer)
     }
 
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [Some(self.input.buffer), None]
+    }
+
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         let images = input.chunks_exact(self.input.shape(1).len());
         let rows = self.output.of_mut(output, step.batch).chunks_exact_mut(self.output.width);
         for (image, row) in images.zip(rows) {
@@ -58,9 +63,13 @@ impl Operation for FlattenLayer {
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
         assert!(!share.accumulate, "nothing else reads what is flattened");
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
+        let [values, output, input] = memory.arena.parts([
+            Part::Values(self.input.buffer),
+            Part::Gradient(self.output.buffer),
+            Part::Gradient(self.input.buffer),
+        ]);
         let image = self.input.shape(1).len();
-        let values = memory.values[self.input.buffer].chunks_exact(image);
+        let values = values.chunks_exact(image);
         let images = input.chunks_exact_mut(image).zip(values);
         let rows = self.output.of(output, step.batch).chunks_exact(self.output.width);
         for ((image, values), row) in images.zip(rows) {

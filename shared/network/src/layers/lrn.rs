@@ -7,7 +7,7 @@ use kernels::Lrn;
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// The constants of the public model.
@@ -34,12 +34,17 @@ impl Operation for LrnLayer {
         Some(self.input.buffer)
     }
 
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [Some(self.input.buffer), None]
+    }
+
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         BVLC.forward(
             step.isa,
             step.pool,
@@ -51,11 +56,15 @@ impl Operation for LrnLayer {
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
         assert!(!share.accumulate, "nothing else reads the input of a normalisation");
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
+        let [values, output, input] = memory.arena.parts([
+            Part::Values(self.input.buffer),
+            Part::Gradient(self.output.buffer),
+            Part::Gradient(self.input.buffer),
+        ]);
         BVLC.backward(
             step.isa,
             step.pool,
-            self.input.map(&memory.values[self.input.buffer], step.batch),
+            self.input.map(values, step.batch),
             self.output.map(output, step.batch),
             self.input.channels(),
             share.rectify,

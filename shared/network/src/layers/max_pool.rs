@@ -5,7 +5,7 @@ use kernels::MaxPool;
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Step};
+use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// 3x3/2 between the stages; 3x3/1 with padding 1 inside a module.
@@ -37,7 +37,8 @@ impl Operation for MaxPoolLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let (input, output) = memory.values.pair(self.input.buffer, self.output.buffer);
+        let [input, output] =
+            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -53,7 +54,8 @@ impl Operation for MaxPoolLayer {
             !(share.rectify && share.accumulate),
             "a pool writes a gradient first, or a layer below writes last"
         );
-        let (output, input) = memory.gradients.pair(self.output.buffer, self.input.buffer);
+        let [output, input] =
+            memory.arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
         self.kernel.backward(
             step.isa,
             step.pool,

@@ -70,6 +70,11 @@ pub(crate) trait Operation: Send + Sync {
         matches!(self.describe().0, Computation::Convolution { relu: true, .. })
     }
 
+    /// The buffers whose values the backward pass reads.
+    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+        [None, None]
+    }
+
     /// The buffer that `forward` writes.
     fn output(&self) -> BufferIndex;
 

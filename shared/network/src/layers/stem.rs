@@ -5,7 +5,7 @@ use kernels::{Isa, Pool, Stem};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Needs, Step};
+use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// The first convolution.
@@ -53,6 +53,7 @@ impl Operation for StemLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
+        let [output] = memory.arena.parts([Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
@@ -63,7 +64,7 @@ impl Operation for StemLayer {
             &memory.parameters[self.tensor],
             &memory.parameters[self.tensor + 1],
             true,
-            self.output.map_mut(&mut memory.values[self.output.buffer], step.batch),
+            self.output.map_mut(output, step.batch),
             &mut memory.scratch,
         );
     }
@@ -76,7 +77,7 @@ impl Operation for StemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map(&memory.gradients[self.output.buffer], step.batch),
+            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             weights,
             bias,
             &mut memory.scratch,
