@@ -43,12 +43,20 @@ fn memory_bound(criterion: &mut Criterion) {
         let shape = shape(channels, 56);
         let (x, dy, mut out) = (filled(shape.len()), filled(shape.len()), Buffer::zeroed(shape.len()));
         let bytes = shape.len() * 4;
+        let mut scratch = Buffer::zeroed(lrn.scratch_len(channels, &pool));
         measure(&mut group, &format!("lrn forward {channels}x56x56"), 2 * bytes, || {
-            lrn.forward(isa, &pool, Map::whole(&x, shape), channels, MapMut::whole(&mut out, shape));
+            lrn.forward(
+                isa,
+                &pool,
+                Map::whole(&x, shape),
+                channels,
+                MapMut::whole(&mut out, shape),
+                &mut scratch,
+            );
         });
         measure(&mut group, &format!("lrn backward {channels}x56x56"), 3 * bytes, || {
             let (x, dy) = (Map::whole(&x, shape), Map::whole(&dy, shape));
-            lrn.backward(isa, &pool, x, dy, channels, true, MapMut::whole(&mut out, shape));
+            lrn.backward(isa, &pool, x, dy, channels, true, MapMut::whole(&mut out, shape), &mut scratch);
         });
     }
 
@@ -82,14 +90,15 @@ fn memory_bound(criterion: &mut Criterion) {
     let (mut y, mut dx) = (filled(BATCH * 1024), filled(BATCH * 2048));
     let (mut dw, mut db) = (filled(2048 * 1024), filled(1024));
     let bytes = 4 * w.len();
+    let mut scratch = Buffer::zeroed(dense.scratch_len(&pool));
     measure(&mut group, "dense forward 2048x1024", bytes, || {
         dense.forward(isa, &pool, BATCH, &x, &w, &bias, true, &mut y);
     });
     measure(&mut group, "dense input gradient 2048x1024", bytes, || {
-        dense.backward_input(isa, &pool, BATCH, &dy, &w, &mut dx);
+        dense.backward_input(isa, &pool, BATCH, &dy, &w, &mut dx, &mut scratch);
     });
     measure(&mut group, "dense weight gradient 2048x1024", bytes, || {
-        dense.backward_weights(isa, &pool, BATCH, &x, &dy, &mut dw, &mut db);
+        dense.backward_weights(isa, &pool, BATCH, &x, &dy, &mut dw, &mut db, &mut scratch);
     });
 
     const VALUES: usize = 4 << 20;

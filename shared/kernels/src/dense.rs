@@ -14,15 +14,13 @@ use crate::disjoint::Disjoint;
 use crate::map::LANES;
 use crate::simd::dispatch;
 use crate::{Isa, Pool};
-use backward::{InputGradient, STRIP, WeightGradient};
+use backward::{InputGradient, OUTPUTS, SCRATCH, STRIP, WeightGradient};
 use forward::Forward;
 use matrix::Shared;
 use std::ops::Range;
 
 /// Outputs of one task of the forward product.
 const FORWARD_OUTPUTS: usize = 16;
-/// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
-const BACKWARD_OUTPUTS: usize = 64;
 
 /// The size of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +32,11 @@ pub struct Dense {
 }
 
 impl Dense {
+    /// Values of scratch memory that the two gradients need; contents do not matter.
+    pub fn scratch_len(&self, pool: &Pool) -> usize {
+        SCRATCH * pool.threads()
+    }
+
     /// `y = x w^T + bias`, then ReLU if asked for.
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn forward(
@@ -52,20 +55,33 @@ impl Dense {
         self.check("bias", bias.len(), self.outputs);
         self.check("y", y.len(), batch * self.outputs);
         let y = Shared::new(y, self.outputs);
-        in_tasks(pool, self.outputs, FORWARD_OUTPUTS, |outputs| {
+        in_tasks(pool, self.outputs, FORWARD_OUTPUTS, |_, outputs| {
             dispatch(isa, Forward { dense: *self, batch, outputs, x, w, bias, relu, y });
         });
     }
 
     /// `dx = dy w`.
-    pub fn backward_input(&self, isa: Isa, pool: &Pool, batch: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
+    pub fn backward_input(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        batch: usize,
+        dy: &[f32],
+        w: &[f32],
+        dx: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("dx", dx.len(), batch * self.inputs);
         let dx = Shared::new(dx, self.inputs);
         let strip = self.inputs.div_ceil(pool.threads()).next_multiple_of(LANES).clamp(LANES, STRIP);
-        in_tasks(pool, self.inputs, strip, |columns| {
-            dispatch(isa, InputGradient { dense: *self, batch, columns, dy, w, dx });
+        let scratch = Disjoint::new(scratch);
+        in_tasks(pool, self.inputs, strip, |thread, columns| {
+            // SAFETY: `thread` is this thread's alone.
+            let scratch = unsafe { scratch.part(thread * SCRATCH, SCRATCH) };
+            dispatch(isa, InputGradient { dense: *self, batch, columns, dy, w, dx, scratch });
         });
     }
 
@@ -80,16 +96,20 @@ impl Dense {
         dy: &[f32],
         dw: &mut [f32],
         db: &mut [f32],
+        scratch: &mut [f32],
     ) {
         self.check("x", x.len(), batch * self.inputs);
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("dw", dw.len(), self.outputs * self.inputs);
         self.check("db", db.len(), self.outputs);
         let (dw, biases) = (Shared::new(dw, self.inputs), Disjoint::new(db));
-        in_tasks(pool, self.outputs, BACKWARD_OUTPUTS, |outputs| {
+        let scratch = Disjoint::new(scratch);
+        in_tasks(pool, self.outputs, OUTPUTS, |thread, outputs| {
             // SAFETY: tasks have different outputs.
             let db = unsafe { biases.part(outputs.start, outputs.len()) };
-            dispatch(isa, WeightGradient { dense: *self, batch, outputs, x, dy, dw, db });
+            // SAFETY: `thread` is this thread's alone.
+            let scratch = unsafe { scratch.part(thread * SCRATCH, SCRATCH) };
+            dispatch(isa, WeightGradient { dense: *self, batch, outputs, x, dy, dw, db, scratch });
         });
     }
 
@@ -104,6 +124,8 @@ impl Dense {
 }
 
 /// Cuts `0..len` into tasks of `each`, which all compute alike whatever the cut.
-fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(Range<usize>) + Sync) {
-    pool.run(len.div_ceil(each), |task| run(task * each..len.min((task + 1) * each)));
+fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(usize, Range<usize>) + Sync) {
+    pool.run_on_threads(len.div_ceil(each), |thread, task| {
+        run(thread, task * each..len.min((task + 1) * each));
+    });
 }

@@ -13,6 +13,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -41,12 +42,26 @@ pub struct Lrn {
 }
 
 impl Lrn {
+    /// Values of scratch memory that the two calls below need; contents do not matter.
+    pub fn scratch_len(&self, channels: usize, pool: &Pool) -> usize {
+        2 * Lines::len(blocks(channels)) * pool.threads()
+    }
+
     /// Normalises the first `channels` channels of the map; lanes behind them become zero.
-    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, channels: usize, output: MapMut) {
+    #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
+    pub fn forward(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        input: Map,
+        channels: usize,
+        output: MapMut,
+        scratch: &mut [f32],
+    ) {
         self.check(&input, channels, &output);
         let to = Planes::new(output);
-        in_tasks(pool, &input, |image, pixels| {
-            dispatch(isa, Forward { lrn: self, channels, image, pixels, input, to });
+        in_tasks(pool, &input, scratch, |image, pixels, lines| {
+            dispatch(isa, Forward { lrn: self, channels, image, pixels, input, to, lines });
         });
     }
 
@@ -62,12 +77,15 @@ impl Lrn {
         channels: usize,
         rectified: bool,
         input_gradient: MapMut,
+        scratch: &mut [f32],
     ) {
         self.check(&input, channels, &input_gradient);
         self.check(&output_gradient, channels, &input_gradient);
         let to = Planes::new(input_gradient);
-        in_tasks(pool, &input, |image, pixels| {
-            let task = Backward { lrn: self, channels, rectified, image, pixels, input, output_gradient, to };
+        in_tasks(pool, &input, scratch, |image, pixels, lines| {
+            let lrn = self;
+            let task =
+                Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, lines };
             dispatch(isa, task);
         });
     }
@@ -89,13 +107,22 @@ impl Lrn {
     }
 }
 
-/// Cuts every image into tasks.
-fn in_tasks(pool: &Pool, map: &Map, run: impl Fn(usize, Range<usize>) + Sync) {
+/// Cuts every image into tasks, each with room for two [`Lines`].
+fn in_tasks(
+    pool: &Pool,
+    map: &Map,
+    scratch: &mut [f32],
+    run: impl Fn(usize, Range<usize>, [&mut [f32]; 2]) + Sync,
+) {
     let pixels = map.shape.pixels();
     let each = pixels.div_ceil(PIXELS_PER_TASK);
-    pool.run(map.shape.batch * each, |task| {
+    let len = Lines::len(map.count);
+    let scratch = Disjoint::new(scratch);
+    pool.run_on_threads(map.shape.batch * each, |thread, task| {
         let start = task % each * PIXELS_PER_TASK;
-        run(task / each, start..pixels.min(start + PIXELS_PER_TASK));
+        // SAFETY: `thread` is this thread's alone.
+        let lines = [0, 1].map(|line| unsafe { scratch.part((2 * thread + line) * len, len) });
+        run(task / each, start..pixels.min(start + PIXELS_PER_TASK), lines);
     });
 }
 
@@ -106,15 +133,23 @@ fn channels_of(map: &Map, channels: usize, image: usize, pixel: usize) -> Vec<f3
 
 /// For each pixel of a tile one line of all its channels, with a vector of zeros before and behind: the
 /// windows of the first and the last channels reach into them.
-struct Lines {
-    values: Vec<f32>,
+struct Lines<'a> {
+    values: &'a mut [f32],
     stride: usize,
 }
 
-impl Lines {
-    fn new(blocks: usize) -> Lines {
+impl<'a> Lines<'a> {
+    fn len(blocks: usize) -> usize {
+        TILE * (blocks + 2) * LANES
+    }
+
+    fn new(values: &'a mut [f32], blocks: usize) -> Lines<'a> {
         let stride = (blocks + 2) * LANES;
-        Lines { values: vec![0.0; TILE * stride], stride }
+        for line in values.chunks_exact_mut(stride) {
+            line[..LANES].fill(0.0);
+            line[stride - LANES..].fill(0.0);
+        }
+        Lines { values, stride }
     }
 
     #[inline(always)]
@@ -142,7 +177,7 @@ impl Lines {
 
 /// Writes the squares of a tile's channels into lines.
 #[inline(always)]
-fn square<S: Simd>(simd: S, input: &Map, image: usize, tile: &Range<usize>, squares: &mut Lines) {
+fn square<S: Simd>(simd: S, input: &Map, image: usize, tile: &Range<usize>, squares: &mut Lines<'_>) {
     for block in 0..input.count {
         let plane = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
         for (pixel, x) in plane.chunks_exact(LANES).enumerate() {
@@ -160,13 +195,14 @@ struct Forward<'a> {
     pixels: Range<usize>,
     input: Map<'a>,
     to: Planes<'a>,
+    lines: [&'a mut [f32]; 2],
 }
 
 impl Kernel for Forward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        let Forward { lrn, channels, image, pixels, input, to } = self;
+        let Forward { lrn, channels, image, pixels, input, to, .. } = self;
         for pixel in pixels {
             let y = reference::forward(lrn, &channels_of(&input, channels, image, pixel));
             // SAFETY: the pixels are this task's.
@@ -176,8 +212,8 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { lrn, channels: _, image, pixels, input, to } = self;
-        let mut squares = Lines::new(input.count);
+        let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, _] } = self;
+        let mut squares = Lines::new(squares, input.count);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(lrn.alpha / lrn.size as f32));
         for start in pixels.clone().step_by(TILE) {
             let tile = start..pixels.end.min(start + TILE);
@@ -207,13 +243,14 @@ struct Backward<'a> {
     input: Map<'a>,
     output_gradient: Map<'a>,
     to: Planes<'a>,
+    lines: [&'a mut [f32]; 2],
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to } = self;
+        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, .. } = self;
         for pixel in pixels {
             let x = channels_of(&input, channels, image, pixel);
             let dy = channels_of(&output_gradient, channels, image, pixel);
@@ -226,8 +263,8 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to } = self;
-        let (mut squares, mut ratios) = (Lines::new(input.count), Lines::new(input.count));
+        let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to, lines } = self;
+        let [mut squares, mut ratios] = lines.map(|lines| Lines::new(lines, input.count));
         let weight = lrn.alpha / lrn.size as f32;
         let factor = simd.splat(-2.0 * weight * lrn.beta);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(weight));

@@ -57,14 +57,19 @@ impl Windows {
     }
 
     /// For every pixel the windows that it lies in.
-    fn over(&self) -> Vec<Range<usize>> {
-        (0..self.len)
-            .map(|pixel| {
-                let padded = pixel + self.padding;
-                let first = (padded + 1).saturating_sub(self.kernel).div_ceil(self.stride);
-                first..self.count.min(padded / self.stride + 1)
-            })
-            .collect()
+    #[inline(always)]
+    fn over(self) -> impl Iterator<Item = Range<usize>> {
+        let (mut first, mut end) = (0, 0);
+        (0..self.len).map(move |pixel| {
+            let padded = pixel + self.padding;
+            while first * self.stride + self.kernel <= padded {
+                first += 1;
+            }
+            while end < self.count && end * self.stride <= padded {
+                end += 1;
+            }
+            first..end
+        })
     }
 
     /// The position of `pixel` inside `window`.

@@ -21,7 +21,6 @@ pub struct Losses {
 /// Computes the losses from the heads' logits, and leaves the gradients of the total by the logits.
 pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &mut Memory) -> Losses {
     let mut losses = Losses { total: 0.0, main: 0.0, auxiliary: [None; 2], correct: 0, images: step.batch };
-    let mut per_image = vec![0.0; step.batch];
     let mut total = 0.0;
     for (head, place) in network.heads().iter().zip(0..) {
         let classes = head.logits.width;
@@ -30,7 +29,8 @@ pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &
         let logits = head.logits.of(logits, step.batch);
         let gradient = head.logits.of_mut(gradient, step.batch);
         let scale = head.weight / step.batch as f32;
-        kernels::cross_entropy(step.isa, classes, logits, labels, scale, &mut per_image, gradient);
+        let per_image = &mut memory.losses[..step.batch];
+        kernels::cross_entropy(step.isa, classes, logits, labels, scale, per_image, gradient);
         let mean = per_image.iter().map(|&loss| f64::from(loss)).sum::<f64>() / step.batch as f64;
         total += f64::from(head.weight) * mean;
         if head.auxiliary {

@@ -32,6 +32,8 @@ pub(crate) struct Memory {
     pub transposed: Vec<Buffer>,
     /// Scratch of the layers, of the most demanding one's size.
     pub scratch: Buffer,
+    /// The loss of each image.
+    pub losses: Vec<f32>,
 }
 
 /// What lies in the arena.
@@ -114,11 +116,12 @@ impl Memory {
         let mut transposed = vec![0; parameters.len()];
         let mut scratch = 0;
         for layer in layers {
-            let Some(tensor) = layer.operation.tensor() else { continue };
             let needs = layer.operation.needs(isa, pool);
-            parameters[tensor] = needs.packed;
-            transposed[tensor] = if training { needs.transposed } else { 0 };
             scratch = scratch.max(needs.scratch);
+            if let Some(tensor) = layer.operation.tensor() {
+                parameters[tensor] = needs.packed;
+                transposed[tensor] = if training { needs.transposed } else { 0 };
+            }
         }
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
         Memory {
@@ -127,6 +130,7 @@ impl Memory {
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),
             scratch: Buffer::zeroed(scratch),
+            losses: vec![0.0; batch],
         }
     }
 }

@@ -6,10 +6,10 @@
 //! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
 
 use super::grid::grid;
-use super::pack::part;
+use super::pack::{MOST_TAPS, part};
 use super::padded::Shifted;
 use super::rows::{Rows, Runs};
-use super::{Channels, Convolution, block_channels};
+use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
@@ -81,8 +81,7 @@ pub(super) fn run(
         return;
     }
     let plan = Plan::new(conv, pool.threads(), input.shape.height, input.shape.width);
-    let inputs = block_channels(&conv.input_channels);
-    let outputs = block_channels(&[conv.output_channels]);
+    let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
@@ -93,19 +92,13 @@ pub(super) fn run(
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let (copy, sums) = scratch.split_at_mut(plan.copy);
         let input_blocks = part(place[0], plan.grid[0], inputs.len());
-        let shifted = Shifted::new(plan.rows, input.shape.width, conv.kernel);
-        let offsets = inputs[input_blocks.clone()].iter().map(|channels| {
-            let taps = (0..conv.kernel * conv.kernel).map(|tap| shifted.tap(tap, conv.kernel));
-            taps.flat_map(|tap| (0..channels.count).map(move |channel| tap + channel)).collect()
-        });
         let task = Task {
             conv,
             plan: &plan,
             input,
             output_gradient,
-            inputs: &inputs,
-            outputs: &outputs,
-            offsets: offsets.collect(),
+            inputs,
+            outputs,
             input_blocks,
             output_blocks: part(place[1], plan.grid[1], outputs.len()),
             weight_gradient,
@@ -131,8 +124,6 @@ struct Task<'a> {
     bias_gradient: Disjoint<'a, f32>,
     copy: &'a mut [f32],
     sums: &'a mut [f32],
-    /// For each input block where the rows of the product lie in its shifted copies.
-    offsets: Vec<Vec<usize>>,
 }
 
 impl Kernel for Task<'_> {
@@ -198,7 +189,14 @@ impl Task<'_> {
                 }
                 &*self.copy
             };
-            let offsets = &self.offsets[block - self.input_blocks.start];
+            // Where the rows of the product lie in the shifted copies.
+            let mut offsets = [0; MOST_TAPS * LANES];
+            let channels = self.inputs[block].count;
+            let offsets = &mut offsets[..kernel * kernel * channels];
+            for (tap, offsets) in offsets.chunks_exact_mut(channels).enumerate() {
+                let start = shifted.tap(tap, kernel);
+                offsets.iter_mut().zip(start..).for_each(|(offset, value)| *offset = value);
+            }
             let reach =
                 (runs.count - 1) * runs.input_run + shifted.tap(kernel * kernel - 1, kernel) + pixels * LANES;
             assert!(reach <= x.len(), "input of a chunk");
@@ -233,7 +231,7 @@ impl Task<'_> {
                 let (partial, rest) = sums.split_at(taps * input.count * LANES);
                 sums = rest;
                 for o in 0..output.count {
-                    let start = ((output.first + o) * conv.inputs() + input.first) * taps;
+                    let start = ((output.first + o) * conv.input_count() + input.first) * taps;
                     // SAFETY: only this task has these input and output channels.
                     let gradient = unsafe { self.weight_gradient.part(start, input.count * taps) };
                     for (i, gradient) in gradient.chunks_exact_mut(taps).enumerate() {

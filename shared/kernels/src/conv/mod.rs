@@ -23,7 +23,7 @@ pub use stem::Stem;
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, MapMut, blocks};
+use crate::map::{LANES, Map, MapMut};
 use crate::pool::Pool;
 use pack::{Direction, Sides, largest_tile, panel_width};
 use pass::Pass;
@@ -43,6 +43,25 @@ pub struct Convolution {
     pub size: [usize; 2],
     /// How it is computed.
     pub algorithm: Algorithm,
+    inputs: Side,
+    outputs: Side,
+}
+
+/// The blocks of a map that is convolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Side {
+    /// The channels of each block.
+    blocks: Vec<Channels>,
+    /// How many those are.
+    depths: Vec<usize>,
+}
+
+impl Side {
+    fn new(segments: &[usize]) -> Side {
+        let blocks = block_channels(segments);
+        let depths = blocks.iter().map(|channels| channels.count).collect();
+        Side { blocks, depths }
+    }
 }
 
 /// How a convolution is computed on vectors; the scalar reference is always direct.
@@ -89,11 +108,6 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
     result
 }
 
-/// How many channels each of those blocks has.
-fn depths(segments: &[usize]) -> Vec<usize> {
-    block_channels(segments).iter().map(|channels| channels.count).collect()
-}
-
 impl Convolution {
     /// A convolution of an input of these segments, on maps of this height and width.
     pub fn new(
@@ -113,7 +127,8 @@ impl Convolution {
         );
         assert!(output_channels > 0, "no output channels");
         let algorithm = Algorithm::fastest(kernel, size);
-        Convolution { input_channels, output_channels, kernel, size, algorithm }
+        let (inputs, outputs) = (Side::new(&input_channels), Side::new(&[output_channels]));
+        Convolution { input_channels, output_channels, kernel, size, algorithm, inputs, outputs }
     }
 
     /// The same, computed that way.
@@ -121,23 +136,23 @@ impl Convolution {
         Convolution { algorithm, ..self }
     }
 
-    fn inputs(&self) -> usize {
+    fn input_count(&self) -> usize {
         self.input_channels.iter().sum()
     }
 
     /// Blocks of the input map.
     pub fn input_blocks(&self) -> usize {
-        self.input_channels.iter().map(|channels| blocks(*channels)).sum()
+        self.inputs.blocks.len()
     }
 
     /// Blocks of the output map.
     pub fn output_blocks(&self) -> usize {
-        blocks(self.output_channels)
+        self.outputs.blocks.len()
     }
 
     /// Values of the weights, `O x I x K x K`.
     pub fn weights_len(&self) -> usize {
-        self.output_channels * self.inputs() * self.kernel * self.kernel
+        self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
     /// Values of the packed weights, of either packing.
@@ -214,7 +229,7 @@ impl Convolution {
         let pass = Pass {
             kernel: self.kernel,
             input,
-            depths: &depths(&self.input_channels),
+            depths: &self.inputs.depths,
             packed,
             panels: output.count.div_ceil(panel_width(isa)),
             bias,
@@ -250,7 +265,7 @@ impl Convolution {
         let pass = Pass {
             kernel: self.kernel,
             input: output_gradient,
-            depths: &depths(&[self.output_channels]),
+            depths: &self.outputs.depths,
             packed: packed_backward,
             panels: input_gradient.count.div_ceil(panel_width(isa)),
             bias: &[],

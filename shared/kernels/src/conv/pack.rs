@@ -5,7 +5,7 @@
 //! that do not exist have zeros. The input gradient runs through the same kernel with inputs and outputs exchanged and
 //! the kernel turned by 180 degrees.
 
-use super::{Channels, Convolution, block_channels};
+use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
@@ -24,21 +24,20 @@ pub(super) enum Direction {
 pub(super) struct Sides<'a> {
     pub(super) kernel: usize,
     direction: Direction,
-    pub(super) rows: Vec<Channels>,
-    pub(super) columns: Vec<Channels>,
+    pub(super) rows: &'a [Channels],
+    pub(super) columns: &'a [Channels],
     inputs: usize,
     weights: &'a [f32],
 }
 
 impl<'a> Sides<'a> {
-    pub(super) fn new(conv: &Convolution, direction: Direction, weights: &'a [f32]) -> Sides<'a> {
-        let inputs = block_channels(&conv.input_channels);
-        let outputs = block_channels(&[conv.output_channels]);
+    pub(super) fn new(conv: &'a Convolution, direction: Direction, weights: &'a [f32]) -> Sides<'a> {
+        let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
         let (rows, columns) = match direction {
             Direction::Forward => (inputs, outputs),
             Direction::Backward => (outputs, inputs),
         };
-        Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.inputs(), weights }
+        Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.input_count(), weights }
     }
 
     /// Writes the weights from one row to a block of columns, which lie side by side, for each tap. Backward the kernel is

@@ -45,7 +45,7 @@ pub(super) fn forward(
                                 &input.plane(image, b)[(y + ky - pad) * width * LANES..][..width * LANES];
                             for kx in 0..kernel {
                                 let i = channels.first + c;
-                                let w = weights[((o * conv.inputs() + i) * kernel + ky) * kernel + kx];
+                                let w = weights[((o * conv.input_count() + i) * kernel + ky) * kernel + kx];
                                 for x in inside(kx, pad, width) {
                                     sums[x] += f64::from(w) * f64::from(row[(x + kx - pad) * LANES + c]);
                                 }
@@ -91,7 +91,7 @@ pub(super) fn backward_input(
                             let from = output_gradient.plane(image, o / LANES);
                             let row = &from[(y + pad - ky) * width * LANES..][..width * LANES];
                             for kx in 0..kernel {
-                                let w = weights[((o * conv.inputs() + i) * kernel + ky) * kernel + kx];
+                                let w = weights[((o * conv.input_count() + i) * kernel + ky) * kernel + kx];
                                 for x in inside(kernel - 1 - kx, pad, width) {
                                     let gradient = row[(x + pad - kx) * LANES + o % LANES];
                                     sums[x] += f64::from(w) * f64::from(gradient);
@@ -122,7 +122,7 @@ pub(super) fn backward_weights(
     let inputs = block_channels(&conv.input_channels);
     let (batch, height, width) = (input.shape.batch, input.shape.height, input.shape.width);
     let (kernel, pad) = (conv.kernel, conv.kernel / 2);
-    let per_output = conv.inputs() * kernel * kernel;
+    let per_output = conv.input_count() * kernel * kernel;
     let weight_gradient = Disjoint::new(weight_gradient);
     pool.run(conv.output_channels, |o| {
         // SAFETY: each task has its own output channel.

@@ -1,7 +1,7 @@
 //! Every kernel on every instruction set against the reference, on shapes around the edges of its tiles.
 
 use super::*;
-use crate::map::Shape;
+use crate::map::{Shape, blocks};
 use crate::testing::{Guarded, assert_close, one_thread, random, vector_isas};
 use proptest::prelude::*;
 
@@ -145,7 +145,7 @@ fn check_forward(case: &Case, relu: bool) {
     let mut expected = run(Isa::scalar());
     for isa in vector_isas() {
         let name = format!("forward {}", conv.kernel_name(isa));
-        let floor = case.floor(conv.inputs() * case.kernel * case.kernel);
+        let floor = case.floor(conv.input_count() * case.kernel * case.kernel);
         compare(&name, case, output_shape, &mut run(isa), expected.values(), 5.0, floor);
     }
 }

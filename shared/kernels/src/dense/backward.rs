@@ -12,6 +12,10 @@ pub(super) const STRIP: usize = 512;
 const DEPTH: usize = 64;
 /// Values that are packed at once: 128 KB, which stay in the second-level cache.
 const PANEL: usize = STRIP * DEPTH;
+/// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
+pub(super) const OUTPUTS: usize = 64;
+/// Scratch of each thread.
+pub(super) const SCRATCH: usize = PANEL + OUTPUTS * DEPTH;
 /// Rows of a tile of one vector: with AVX2 12 sums, 2 loaded values, and 1 broadcast in 16 registers.
 const ROWS: usize = 6;
 
@@ -22,7 +26,7 @@ struct Product<'a> {
     stride: usize,
     depth: Range<usize>,
     rows: usize,
-    b: &'a Panel,
+    b: &'a Panel<'a>,
     /// Result: rows from `first_row` on, columns `columns`, which only this task writes.
     c: Shared<'a>,
     first_row: usize,
@@ -95,6 +99,8 @@ pub(super) struct InputGradient<'a> {
     pub(super) dy: &'a [f32],
     pub(super) w: &'a [f32],
     pub(super) dx: Shared<'a>,
+    /// Of [`SCRATCH`] values.
+    pub(super) scratch: &'a mut [f32],
 }
 
 impl Kernel for InputGradient<'_> {
@@ -115,7 +121,7 @@ impl Kernel for InputGradient<'_> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;
-        let mut panel = Panel::new(outputs.min(DEPTH), self.columns.len());
+        let mut panel = Panel::new(self.scratch);
         for depth in pieces(outputs) {
             panel.pack(self.w, inputs, depth.clone(), self.columns.clone());
             let product = Product {
@@ -143,6 +149,8 @@ pub(super) struct WeightGradient<'a> {
     pub(super) dy: &'a [f32],
     pub(super) dw: Shared<'a>,
     pub(super) db: &'a mut [f32],
+    /// Of [`SCRATCH`] values.
+    pub(super) scratch: &'a mut [f32],
 }
 
 impl Kernel for WeightGradient<'_> {
@@ -163,34 +171,33 @@ impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;
-        // Transposed, so that a tile's factors lie side by side.
-        let mut dy = vec![0.0; self.outputs.len() * self.batch];
-        for row in 0..self.batch {
-            let from = &self.dy[row * outputs..][self.outputs.clone()];
-            for (o, from) in from.iter().enumerate() {
-                dy[o * self.batch + row] = *from;
+        let (panel, transposed) = self.scratch.split_at_mut(PANEL);
+        let mut panel = Panel::new(panel);
+        self.db.fill(0.0);
+        for depth in pieces(self.batch) {
+            // Transposed, so that a tile's factors lie side by side.
+            let dy = &mut transposed[..self.outputs.len() * depth.len()];
+            for (k, row) in depth.clone().enumerate() {
+                let from = &self.dy[row * outputs..][self.outputs.clone()];
+                for (o, (from, db)) in from.iter().zip(&mut *self.db).enumerate() {
+                    dy[o * depth.len() + k] = *from;
+                    *db += from;
+                }
             }
-        }
-        for (o, db) in self.db.iter_mut().enumerate() {
-            *db = dy[o * self.batch..][..self.batch].iter().sum();
-        }
-        let depth = self.batch.clamp(1, DEPTH);
-        let strip = (PANEL / depth).min(inputs.next_multiple_of(LANES));
-        let mut panel = Panel::new(depth, strip);
-        for start in (0..inputs).step_by(strip.max(1)) {
-            let columns = start..inputs.min(start + strip);
-            for depth in pieces(self.batch) {
+            let strip = PANEL / depth.len().max(1);
+            for start in (0..inputs).step_by(strip) {
+                let columns = start..inputs.min(start + strip);
                 panel.pack(self.x, inputs, depth.clone(), columns.clone());
                 let product = Product {
-                    a: &dy,
-                    stride: self.batch,
-                    accumulate: depth.start > 0,
-                    depth,
+                    a: dy,
+                    stride: depth.len(),
+                    depth: 0..depth.len(),
                     rows: self.outputs.len(),
                     b: &panel,
                     c: self.dw,
                     first_row: self.outputs.start,
-                    columns: columns.clone(),
+                    columns,
+                    accumulate: depth.start > 0,
                 };
                 product.run(simd);
             }

@@ -29,15 +29,15 @@ impl<'a> Shared<'a> {
 
 /// Some columns of some rows of a matrix, `[vector][row][16]`, so that a product reads them in order and
 /// without the cache conflicts of rows a power of two apart; zeros behind the last column.
-pub(super) struct Panel {
-    values: Vec<f32>,
+pub(super) struct Panel<'a> {
+    values: &'a mut [f32],
     rows: usize,
 }
 
-impl Panel {
-    /// Room for `rows` rows of `columns` columns.
-    pub(super) fn new(rows: usize, columns: usize) -> Panel {
-        Panel { values: vec![0.0; rows * columns.next_multiple_of(LANES)], rows }
+impl<'a> Panel<'a> {
+    /// In this memory, which has room for all rows of as many columns, rounded up to whole vectors.
+    pub(super) fn new(values: &'a mut [f32]) -> Panel<'a> {
+        Panel { values, rows: 0 }
     }
 
     /// Fills it from a matrix of `width` columns.

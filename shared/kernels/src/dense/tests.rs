@@ -33,8 +33,10 @@ impl Case {
         let mut results = [dy.len(), x.len(), w.len(), bias.len()].map(|len| Guarded::new(len, f32::NAN));
         let [y, dx, dw, db] = &mut results;
         dense.forward(isa, &pool, *batch, x, w, bias, relu, y.values());
-        dense.backward_input(isa, &pool, *batch, dy, w, dx.values());
-        dense.backward_weights(isa, &pool, *batch, x, dy, dw.values(), db.values());
+        let mut scratch = Guarded::new(dense.scratch_len(&pool), f32::NAN);
+        dense.backward_input(isa, &pool, *batch, dy, w, dx.values(), scratch.values());
+        dense.backward_weights(isa, &pool, *batch, x, dy, dw.values(), db.values(), scratch.values());
+        scratch.check(isa.name());
         results.map(|mut result| {
             result.check(isa.name());
             result.values().to_vec()
@@ -90,9 +92,10 @@ fn a_layer_by_hand() {
         assert_eq!(y, [-1.5, 4.5, -1.5, -2.5], "{}", isa.name());
         dense.forward(isa, &pool, 2, &x, &w, &bias, true, &mut y);
         assert_eq!(y, [0.0, 4.5, 0.0, 0.0], "{}", isa.name());
-        dense.backward_input(isa, &pool, 2, &dy, &w, &mut dx);
+        let mut scratch = vec![f32::NAN; dense.scratch_len(&pool)];
+        dense.backward_input(isa, &pool, 2, &dy, &w, &mut dx, &mut scratch);
         assert_eq!(dx, [5.0, 2.0, 0.0, 0.0, 0.5, 1.25], "{}", isa.name());
-        dense.backward_weights(isa, &pool, 2, &x, &dy, &mut dw, &mut db);
+        dense.backward_weights(isa, &pool, 2, &x, &dy, &mut dw, &mut db, &mut scratch);
         assert_eq!(dw, [2.0, 2.0, 2.0, 1.5, 4.0, 6.5], "{}", isa.name());
         assert_eq!(db, [0.0, 2.5], "{}", isa.name());
     }

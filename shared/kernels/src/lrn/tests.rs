@@ -58,6 +58,7 @@ fn forward_is_the_formula() {
                     Map::whole(&input, shape),
                     channels,
                     MapMut::whole(&mut output, shape),
+                    &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)],
                 );
                 for (c, expected) in formula(&lrn, &x).into_iter().enumerate() {
                     let error = (f64::from(output[c]) - expected).abs() / expected.abs().max(1e-3);
@@ -88,6 +89,7 @@ fn backward_matches_differences_of_the_formula() {
                     channels,
                     false,
                     MapMut::whole(&mut gradient, shape),
+                    &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)],
                 );
                 let loss =
                     |x: &[f64]| -> f64 { formula(&lrn, x).iter().zip(&dy).map(|(y, dy)| y * dy).sum() };
@@ -117,6 +119,7 @@ fn another_exponent_is_refused() {
         Map::whole(&[0.0; 16], shape),
         16,
         MapMut::whole(&mut [0.0; 16], shape),
+        &mut [],
     );
 }
 
@@ -150,9 +153,12 @@ proptest! {
         let to = Shape { blocks: count + 1, ..shape };
         let run = |isa: Isa| {
             let (mut output, mut back) = (Guarded::new(to.len(), 7.0), Guarded::new(to.len(), 7.0));
-            lrn.forward(isa, &pool, input, channels, MapMut::slice(output.values(), to, 1, count));
+            let mut scratch = Guarded::new(lrn.scratch_len(channels, &pool), f32::NAN);
+            let into = MapMut::slice(output.values(), to, 1, count);
+            lrn.forward(isa, &pool, input, channels, into, scratch.values());
             let into = MapMut::slice(back.values(), to, 1, count);
-            lrn.backward(isa, &pool, input, gradient, channels, rectified, into);
+            lrn.backward(isa, &pool, input, gradient, channels, rectified, into, scratch.values());
+            scratch.check(isa.name());
             output.check(isa.name());
             back.check(isa.name());
             (output.values().to_vec(), back.values().to_vec())

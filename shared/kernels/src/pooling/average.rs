@@ -6,7 +6,6 @@ use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool};
-use std::ops::Range;
 
 /// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
 /// than the map, averages the pixels that exist.
@@ -53,7 +52,6 @@ impl AveragePool {
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let count = input_gradient.count;
         let inputs = Planes::new(input_gradient);
-        let over = (&*rows.over(), &*columns.over());
         pool.run(to.batch * count, |task| {
             let (image, block) = (task / count, task % count);
             let from = output_gradient.plane(image, block);
@@ -61,7 +59,7 @@ impl AveragePool {
             let to = unsafe { inputs.plane(image, block) };
             let mask = epilogue.relu.as_ref().map(|values| values.plane(image, block));
             let accumulate = epilogue.accumulate;
-            dispatch(isa, Backward { rows, columns, over, from, accumulate, mask, to });
+            dispatch(isa, Backward { rows, columns, from, accumulate, mask, to });
         });
     }
 
@@ -115,8 +113,6 @@ impl Kernel for Forward<'_> {
 struct Backward<'a> {
     rows: Windows,
     columns: Windows,
-    /// The windows over each row and over each column.
-    over: (&'a [Range<usize>], &'a [Range<usize>]),
     from: &'a [f32],
     accumulate: bool,
     /// The gradient is zero where these values are not positive.
@@ -133,9 +129,9 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, over, from, accumulate, mask, to } = self;
-        for (iy, ys) in over.0.iter().enumerate() {
-            for (ix, xs) in over.1.iter().enumerate() {
+        let Backward { rows, columns, from, accumulate, mask, to } = self;
+        for (iy, ys) in rows.over().enumerate() {
+            for (ix, xs) in columns.over().enumerate() {
                 let place = (iy * columns.len + ix) * LANES;
                 let pixel = &mut to[place..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };

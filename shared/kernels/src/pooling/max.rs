@@ -6,7 +6,6 @@ use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool};
-use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
 /// gradient. A NaN is greater than nothing: it only is the maximum where it comes first in its window.
@@ -64,14 +63,13 @@ impl MaxPool {
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let (count, plane) = (input_gradient.count, from.plane());
         let inputs = Planes::new(input_gradient);
-        let over = (&*rows.over(), &*columns.over());
         pool.run(to.batch * count, |task| {
             let (image, block) = (task / count, task % count);
             let from = output_gradient.plane(image, block);
             let indices = &indices[task * plane..][..plane];
             // SAFETY: every task has a block of its own.
             let to = unsafe { inputs.plane(image, block) };
-            dispatch(isa, Backward { rows, columns, over, from, indices, accumulate, to });
+            dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
         });
     }
 
@@ -159,8 +157,6 @@ impl Kernel for Forward<'_> {
 struct Backward<'a> {
     rows: Windows,
     columns: Windows,
-    /// The windows over each row and over each column.
-    over: (&'a [Range<usize>], &'a [Range<usize>]),
     from: &'a [f32],
     indices: &'a [u8],
     accumulate: bool,
@@ -171,15 +167,15 @@ impl Kernel for Backward<'_> {
     type Output = ();
 
     fn scalar(self) {
-        let Backward { rows, columns, over: _, from, indices, accumulate, to } = self;
+        let Backward { rows, columns, from, indices, accumulate, to } = self;
         reference::max_backward(rows, columns, from, indices, accumulate, to);
     }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, over, from, indices, accumulate, to } = self;
-        for (iy, ys) in over.0.iter().enumerate() {
-            for (ix, xs) in over.1.iter().enumerate() {
+        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        for (iy, ys) in rows.over().enumerate() {
+            for (ix, xs) in columns.over().enumerate() {
                 let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
                 for y in ys.clone() {

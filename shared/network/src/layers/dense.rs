@@ -42,8 +42,9 @@ impl Operation for DenseLayer {
         Some(self.tensor)
     }
 
-    fn needs(&self, _isa: Isa, _pool: &Pool) -> Needs {
-        Needs { packed: self.kernel.inputs * self.kernel.outputs, ..Needs::default() }
+    fn needs(&self, _isa: Isa, pool: &Pool) -> Needs {
+        let packed = self.kernel.inputs * self.kernel.outputs;
+        Needs { packed, transposed: 0, scratch: self.kernel.scratch_len(pool) }
     }
 
     fn load(&self, _isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
@@ -74,7 +75,16 @@ impl Operation for DenseLayer {
         }
         let gradient = self.output.of(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch);
         let input = self.input.of(memory.arena.get(Part::Values(self.input.buffer)), step.batch);
-        self.kernel.backward_weights(step.isa, step.pool, step.batch, input, gradient, weights, bias);
+        self.kernel.backward_weights(
+            step.isa,
+            step.pool,
+            step.batch,
+            input,
+            gradient,
+            weights,
+            bias,
+            &mut memory.scratch,
+        );
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
@@ -88,6 +98,7 @@ impl Operation for DenseLayer {
             self.output.of(output, step.batch),
             &memory.parameters[self.tensor],
             self.input.of_mut(input, step.batch),
+            &mut memory.scratch,
         );
     }
 }

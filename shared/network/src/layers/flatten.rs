@@ -1,6 +1,6 @@
 //! From channel blocks to rows, channel-major (C, H, W), in front of a fully connected layer; and back.
 
-use kernels::LANES;
+use kernels::{LANES, blocks};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
@@ -17,10 +17,12 @@ impl FlattenLayer {
     /// Where each value of a row lies in the image's part of the blocked buffer.
     fn places(&self) -> impl Iterator<Item = usize> {
         let pixels = self.input.height * self.input.width;
-        let segments = (0..self.input.segments.len()).map(|segment| self.input.segment(segment));
-        segments.flat_map(move |segment| {
-            (0..segment.channels()).flat_map(move |channel| {
-                let block = segment.first + channel / LANES;
+        let mut first = self.input.first;
+        self.input.segments.iter().flat_map(move |&channels| {
+            let start = first;
+            first += blocks(channels);
+            (0..channels).flat_map(move |channel| {
+                let block = start + channel / LANES;
                 (0..pixels).map(move |pixel| (block * pixels + pixel) * LANES + channel % LANES)
             })
         })

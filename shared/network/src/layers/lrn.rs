@@ -3,11 +3,11 @@
 //! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta
 //! 0.75, k 1.
 
-use kernels::Lrn;
+use kernels::{Isa, Lrn, Pool};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
-use crate::memory::{Memory, Part, Step};
+use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
 /// The constants of the public model.
@@ -42,6 +42,10 @@ impl Operation for LrnLayer {
         self.output.buffer
     }
 
+    fn needs(&self, _isa: Isa, pool: &Pool) -> Needs {
+        Needs { scratch: BVLC.scratch_len(self.input.channels(), pool), ..Needs::default() }
+    }
+
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
@@ -51,6 +55,7 @@ impl Operation for LrnLayer {
             self.input.map(input, step.batch),
             self.input.channels(),
             self.output.map_mut(output, step.batch),
+            &mut memory.scratch,
         );
     }
 
@@ -69,6 +74,7 @@ impl Operation for LrnLayer {
             self.input.channels(),
             share.rectify,
             self.input.map_mut(input, step.batch),
+            &mut memory.scratch,
         );
     }
 }

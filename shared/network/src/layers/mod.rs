@@ -83,7 +83,7 @@ pub(crate) trait Operation: Send + Sync {
         None
     }
 
-    /// Memory besides the activations; asked only of layers with parameters.
+    /// Memory besides the activations.
     fn needs(&self, _isa: Isa, _pool: &Pool) -> Needs {
         Needs::default()
     }

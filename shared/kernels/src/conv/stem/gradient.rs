@@ -3,6 +3,7 @@
 //! A task has the taps of one input channel and one panel of output blocks, over all images, so sums do not depend on
 //! the number of threads.
 
+use super::super::pack::MOST_TAPS;
 use super::{Image, Planar, Stem};
 use crate::conv::pack::{panel_width, part};
 use crate::conv::rows::{Rows, Runs};
@@ -92,8 +93,11 @@ impl Kernel for Task<'_> {
         let partial = &mut rest[..taps * columns.len() * LANES];
         bias.fill(0.0);
         partial.fill(0.0);
-        let offsets: Vec<usize> =
-            (0..taps).map(|tap| tap / stem.kernel * layout.row + tap % stem.kernel).collect();
+        let mut offsets = [0; MOST_TAPS];
+        let offsets = &mut offsets[..taps];
+        for (tap, offset) in offsets.iter_mut().enumerate() {
+            *offset = tap / stem.kernel * layout.row + tap % stem.kernel;
+        }
         let chunk = (CHUNK_PIXELS / width).max(1);
         for image in 0..output.shape.batch {
             layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
@@ -120,7 +124,7 @@ impl Kernel for Task<'_> {
                     }
                 }
                 // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
-                unsafe { Rows(&offsets).panel(simd, runs, x, columns.len(), y, true, partial) }
+                unsafe { Rows(offsets).panel(simd, runs, x, columns.len(), y, true, partial) }
             }
         }
         for (column, partial) in partial.chunks_exact(taps * LANES).enumerate() {

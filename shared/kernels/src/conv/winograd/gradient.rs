@@ -9,7 +9,7 @@
 
 use super::super::grid::grid;
 use super::super::rows::{Rows, Runs};
-use super::super::{Channels, Convolution, block_channels, pack::part};
+use super::super::{Channels, Convolution, pack::part};
 use super::forward::input_tile;
 use super::tiles::{Copied, Square, Tiles};
 use super::transform::{OutputGradient, POINTS, SIDE, WeightGradient, square};
@@ -83,7 +83,7 @@ pub(in super::super) fn run(
     scratch: &mut [f32],
 ) {
     let plan = Plan::new(conv, pool.threads());
-    let channels = [block_channels(&conv.input_channels), block_channels(&[conv.output_channels])];
+    let channels = [&conv.inputs.blocks[..], &conv.outputs.blocks[..]];
     let tiles = Tiles::new(outputs_of(conv.kernel), input.shape.height, input.shape.width);
     let count = tiles.count(input.shape.batch);
     let weight_gradient = Disjoint::new(weight_gradient);
@@ -266,7 +266,7 @@ impl Task<'_> {
         blocks: Range<usize>,
         first: usize,
     ) {
-        let inputs = self.conv.inputs();
+        let inputs = self.conv.input_count();
         let channels = &self.inputs[blocks];
         let rows: usize = channels.iter().map(|channels| channels.count).sum();
         let point = columns.len() * rows * LANES;
