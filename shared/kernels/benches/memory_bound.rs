@@ -71,7 +71,7 @@ fn memory_bound(criterion: &mut Criterion) {
         let mut indices = vec![0; to.len()];
         let bytes = 4 * from.len() + 5 * to.len();
         measure(&mut group, &format!("max pool {what} forward {channels}x{side}x{side}"), bytes, || {
-            max.forward(isa, &pool, Map::whole(&x, from), MapMut::whole(&mut y, to), &mut indices);
+            max.forward(isa, &pool, Map::whole(&x, from), MapMut::whole(&mut y, to), Some(&mut indices));
         });
         measure(&mut group, &format!("max pool {what} backward {channels}x{side}x{side}"), bytes, || {
             let dy = Map::whole(&y, to);

@@ -24,7 +24,7 @@ pub(crate) struct Step<'a> {
 pub(crate) struct Memory {
     /// Activations and their gradients.
     pub arena: Arena,
-    /// Which value of its window each max pool took.
+    /// Which value of its window each max pool took; empty where only the forward pass runs.
     pub switches: Vec<Vec<u8>>,
     /// Each tensor as its layer's forward pass reads it.
     pub parameters: Vec<Buffer>,
@@ -123,10 +123,11 @@ impl Memory {
                 transposed[tensor] = if training { needs.transposed } else { 0 };
             }
         }
+        let switches = plan.switches.iter().map(|&length| if training { length * batch } else { 0 });
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
         Memory {
             arena: Arena::new(plan, batch, training),
-            switches: plan.switches.iter().map(|&length| vec![0; length * batch]).collect(),
+            switches: switches.map(|length| vec![0; length]).collect(),
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),
             scratch: Buffer::zeroed(scratch),

@@ -32,16 +32,23 @@ impl MaxPool {
     }
 
     /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
-    /// blocks) the winner's position inside its window, `ky * kernel + kx`, or 255 where there is none.
-    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut, indices: &mut [u8]) {
-        self.check((input.shape, input.count), (output.shape, output.count), indices.len());
+    /// blocks), where the backward pass will need them, the winner's position inside its window, `ky * kernel + kx`, or 255
+    /// where there is none.
+    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut, indices: Option<&mut [u8]>) {
+        check_shapes((input.shape, input.count), (output.shape, output.count), |len| self.output_size(len));
         let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
         let (batch, count, plane) = (output.shape.batch, output.count, output.shape.plane());
-        let (outputs, positions) = (Planes::new(output), Disjoint::new(indices));
+        let positions = indices.map(|indices| {
+            check_indices(&output.as_map(), indices.len());
+            Disjoint::new(indices)
+        });
+        let outputs = Planes::new(output);
         pool.run(batch * count, |task| {
             let (image, block) = (task / count, task % count);
             // SAFETY: every task has a block of its own.
-            let (to, indices) = unsafe { (outputs.plane(image, block), positions.part(task * plane, plane)) };
+            let to = unsafe { outputs.plane(image, block) };
+            // SAFETY: as above.
+            let indices = positions.map(|positions| unsafe { positions.part(task * plane, plane) });
             let from = input.plane(image, block);
             dispatch(isa, Forward { rows, columns, rectified: self.rectified, from, to, indices });
         });
@@ -59,7 +66,9 @@ impl MaxPool {
         input_gradient: MapMut,
     ) {
         let (from, to) = (output_gradient.shape, input_gradient.shape);
-        self.check((to, input_gradient.count), (from, output_gradient.count), indices.len());
+        let sizes = ((to, input_gradient.count), (from, output_gradient.count));
+        check_shapes(sizes.0, sizes.1, |len| self.output_size(len));
+        check_indices(&output_gradient, indices.len());
         let (rows, columns) = (self.windows(to.height), self.windows(to.width));
         let (count, plane) = (input_gradient.count, from.plane());
         let inputs = Planes::new(input_gradient);
@@ -81,15 +90,14 @@ impl MaxPool {
         );
         Windows::new(self.kernel, self.stride, self.padding, len)
     }
+}
 
-    fn check(&self, from: (Shape, usize), to: (Shape, usize), indices: usize) {
-        check_shapes(from, to, |len| self.output_size(len));
-        let values = to.0.batch * to.1 * to.0.plane();
-        assert!(
-            indices == values,
-            "max pooling: expected one index for each of {values} outputs, found {indices}"
-        );
-    }
+fn check_indices(output: &Map, indices: usize) {
+    let values = output.shape.batch * output.count * output.shape.plane();
+    assert!(
+        indices == values,
+        "max pooling: expected one index for each of {values} outputs, found {indices}"
+    );
 }
 
 /// Positions in a window as floats, to be broadcast from memory: lanes are compared as floats.
@@ -110,7 +118,7 @@ struct Forward<'a> {
     rectified: bool,
     from: &'a [f32],
     to: &'a mut [f32],
-    indices: &'a mut [u8],
+    indices: Option<&'a mut [u8]>,
 }
 
 impl Kernel for Forward<'_> {
@@ -123,18 +131,28 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { rows, columns, rectified, from, to, indices } = self;
+        let Forward { rows, columns, rectified, from, to, mut indices } = self;
         let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
         let width = columns.count;
         for y in 0..rows.count {
             for x in 0..width {
                 let (ys, xs) = (rows.taps(y), columns.taps(x));
                 let corner = rows.input(y, ys.start) * columns.len + columns.input(x, xs.start);
-                let mut index = simd.splat(POSITIONS[ys.start * rows.kernel + xs.start]);
+                let line = |row: usize| &from[(corner + row * columns.len) * LANES..][..xs.len() * LANES];
+                let place = (y * width + x) * LANES;
                 let mut best = simd.read(&from[corner * LANES..]);
+                let Some(indices) = &mut indices else {
+                    for row in 0..ys.len() {
+                        for pixel in line(row).chunks_exact(LANES) {
+                            best = simd.max(simd.read(pixel), best);
+                        }
+                    }
+                    simd.write(&mut to[place..], best);
+                    continue;
+                };
+                let mut index = simd.splat(POSITIONS[ys.start * rows.kernel + xs.start]);
                 for (row, ky) in ys.enumerate() {
-                    let line = &from[(corner + row * columns.len) * LANES..][..xs.len() * LANES];
-                    for (pixel, kx) in line.chunks_exact(LANES).zip(xs.clone()) {
+                    for (pixel, kx) in line(row).chunks_exact(LANES).zip(xs.clone()) {
                         let value = simd.read(pixel);
                         let position = simd.splat(POSITIONS[ky * rows.kernel + kx]);
                         index = simd.select_greater(value, best, position, index);
@@ -144,7 +162,6 @@ impl Kernel for Forward<'_> {
                 if rectified {
                     index = simd.select_greater(best, simd.zero(), index, nobody);
                 }
-                let place = (y * width + x) * LANES;
                 simd.write(&mut to[place..], best);
                 simd.write_bytes(&mut indices[place..], index);
             }

@@ -21,7 +21,7 @@ pub(super) fn max_forward(
     rectified: bool,
     from: &[f32],
     to: &mut [f32],
-    indices: &mut [u8],
+    mut indices: Option<&mut [u8]>,
 ) {
     each(rows, columns, |y, x, lane| {
         let mut best: Option<(f32, usize)> = None;
@@ -37,7 +37,9 @@ pub(super) fn max_forward(
         let (value, index) = best.expect("no window is empty");
         let place = (y * columns.count + x) * LANES + lane;
         to[place] = value;
-        indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
+        if let Some(indices) = &mut indices {
+            indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
+        }
     });
 }
 

@@ -78,7 +78,7 @@ fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
                 &pool(),
                 Map::whole(&input, shape),
                 MapMut::whole(&mut output, to),
-                &mut indices,
+                Some(&mut indices),
             );
             assert!(output.iter().all(|&value| value == expected), "{}", isa.name());
             assert!(indices.iter().all(|&index| index == 0), "{}", isa.name());
@@ -87,7 +87,13 @@ fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
         input[0] = f32::NAN; // first of its window: stays
         input[(4 * 5 + 4) * LANES] = f32::NAN; // last of its window: loses
         let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
-        HALVE.forward(isa, &pool(), Map::whole(&input, shape), MapMut::whole(&mut output, to), &mut indices);
+        HALVE.forward(
+            isa,
+            &pool(),
+            Map::whole(&input, shape),
+            MapMut::whole(&mut output, to),
+            Some(&mut indices),
+        );
         assert!(output[0].is_nan() && indices[0] == 0, "{}", isa.name());
         assert!(output[1..].iter().all(|&value| value == 1.0), "{}", isa.name());
     }
@@ -104,7 +110,7 @@ fn the_branch_pool_never_sees_its_padding() {
             &pool(),
             Map::whole(&input, shape),
             MapMut::whole(&mut output, shape),
-            &mut indices,
+            Some(&mut indices),
         );
         assert!(output.iter().all(|&value| value == -2.0), "{}", isa.name());
         let first: Vec<u8> = indices.chunks(LANES).map(|lanes| lanes[0]).collect();
@@ -130,7 +136,7 @@ fn gradients_match_differences() {
                     &pool(),
                     Map::whole(input, shape),
                     MapMut::whole(&mut output, to),
-                    &mut indices,
+                    Some(&mut indices),
                 );
                 dot(&weights, &output)
             };
@@ -238,13 +244,17 @@ proptest! {
             let mut output = Guarded::new(to.len(), 7.0);
             let mut indices = vec![77; values];
             let map = Map::slice(&input, from, first, count);
-            max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), &mut indices);
+            max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), Some(&mut indices));
             let mut back = Guarded::new(from.len(), 0.5);
             let map = Map::slice(&gradient, to, 1, count);
             let into = MapMut::slice(back.values(), from, first, count);
             max.backward(isa, &pool, map, &indices, accumulate, into);
             output.check(isa.name());
             back.check(isa.name());
+            let mut alone = vec![7.0; to.len()];
+            let map = Map::slice(&input, from, first, count);
+            max.forward(isa, &pool, map, MapMut::slice(&mut alone, to, 1, count), None);
+            assert_eq!(alone, output.values(), "{}: the same maxima without positions", isa.name());
             (output.values().to_vec(), indices, back.values().to_vec())
         };
         for accumulate in [false, true] {

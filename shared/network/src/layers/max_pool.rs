@@ -37,6 +37,8 @@ impl Operation for MaxPoolLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
+        let switches = &mut memory.switches[self.switches];
+        let switches = (!switches.is_empty()).then(|| &mut switches[..self.output.values(step.batch)]);
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
@@ -44,7 +46,7 @@ impl Operation for MaxPoolLayer {
             step.pool,
             self.input.map(input, step.batch),
             self.output.map_mut(output, step.batch),
-            &mut memory.switches[self.switches][..self.output.values(step.batch)],
+            switches,
         );
     }
 
