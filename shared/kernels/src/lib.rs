@@ -31,7 +31,7 @@ mod testing;
 pub mod update;
 
 pub use buffer::Buffer;
-pub use conv::{Convolution, Stem};
+pub use conv::{Branch, BranchGradient, Convolution, Stem, backward_branches, forward_branches};
 pub use convert::{from_bf16, to_bf16};
 pub use dense::Dense;
 pub use dropout::dropout;

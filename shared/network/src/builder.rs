@@ -5,8 +5,8 @@ use parameters::{Initialiser, Tensor};
 
 use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
 use crate::layers::{
-    AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer, Layer,
-    LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
+    AveragePoolLayer, BRANCHES, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer,
+    Layer, LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
 };
 use crate::network::Head;
 use crate::plan::{Feature, Plan, Rows};
@@ -124,9 +124,22 @@ impl<'a> Builder<'a> {
         self.convolution_into(&named("3x3"), 3, &reduced, &output.segment(1));
         let reduced = self.convolution(&named("5x5_reduce"), 1, five_reduce, input);
         self.convolution_into(&named("5x5"), 5, &reduced, &output.segment(2));
+        self.together(["1x1", "3x3_reduce", "5x5_reduce"].map(named));
         let pooled = self.max_pool(&named("pool"), 1, 1, input);
         self.convolution_into(&named("pool_proj"), 1, &pooled, &output.segment(3));
         output
+    }
+
+    /// Has the first of these convolutions, which read one input, run all of them.
+    fn together(&mut self, names: [String; BRANCHES]) {
+        let branches = names.map(|name| {
+            let found = self.layers.iter().rposition(|layer| layer.name == name);
+            found.expect("the layers were just appended")
+        });
+        self.layers[branches[0]].branches = Some(branches);
+        for branch in &branches[1..] {
+            self.layers[*branch].leader = Some(branches[0]);
+        }
     }
 
     /// An Inception module without dimension reduction (paper, Figure 2a): the three convolutions and the pool see the whole
@@ -240,6 +253,8 @@ impl<'a> Builder<'a> {
             multiply_adds: (weights * output[1] * output[2]) as u64,
             auxiliary: self.auxiliary,
             share: Share::default(),
+            branches: None,
+            leader: None,
             operation: Box::new(operation),
         });
     }

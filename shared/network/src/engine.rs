@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
 
+use crate::layers::{BRANCHES, ConvolutionLayer, Layer, Share, backward_input_together, forward_together};
 use crate::loss;
 pub use crate::loss::Losses;
 use crate::memory::{Memory, Part, Step};
@@ -143,13 +144,11 @@ impl Engine {
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
         let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: dropout };
-        for (layer, time) in network.layers().iter().zip(&mut self.times) {
-            let start = Instant::now();
-            layer.operation.forward(&step, &mut self.memory);
-            time[0] = start.elapsed();
+        for index in 0..network.layers().len() {
+            forward(network.layers(), index, &step, &mut self.memory, &mut self.times);
         }
         let losses = loss::losses(&network, &step, labels, &mut self.memory);
-        for (layer, time) in network.layers().iter().zip(&mut self.times).rev() {
+        for (index, layer) in network.layers().iter().enumerate().rev() {
             let mut elapsed = Duration::ZERO;
             if let Some(tensor) = layer.operation.tensor() {
                 let start = Instant::now();
@@ -161,9 +160,8 @@ impl Engine {
                 ready(tensor, weight_gradient);
                 ready(tensor + 1, bias_gradient);
             }
-            let start = Instant::now();
-            layer.operation.backward_input(&step, &mut self.memory, layer.share);
-            time[1] = elapsed + start.elapsed();
+            self.times[index][1] = elapsed;
+            backward_input(network.layers(), index, &step, &mut self.memory, &mut self.times);
         }
         losses
     }
@@ -183,12 +181,10 @@ impl Engine {
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
         let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: None };
-        for (layer, time) in self.network.layers().iter().zip(&mut self.times) {
-            *time = [Duration::ZERO; 2];
+        self.times.fill([Duration::ZERO; 2]);
+        for (index, layer) in self.network.layers().iter().enumerate() {
             if !layer.auxiliary {
-                let start = Instant::now();
-                layer.operation.forward(&step, &mut self.memory);
-                time[0] = start.elapsed();
+                forward(self.network.layers(), index, &step, &mut self.memory, &mut self.times);
             }
         }
         let head = self.network.heads().iter().find(|head| !head.auxiliary).expect("the main head");
@@ -216,5 +212,49 @@ impl Engine {
         assert_eq!([colours, height, width], [crate::builder::COLOURS, side, side], "size of the images");
         assert!((1..=self.batch).contains(&batch), "1 to {} images, found {batch}", self.batch);
         batch
+    }
+}
+
+/// Times of the layers, forward and backward.
+type Times = [[Duration; 2]];
+
+/// The forward pass of a layer; those that run together all run with the first.
+fn forward(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
+    let layer = &layers[index];
+    let start = Instant::now();
+    if let Some(branches) = layer.branches {
+        forward_together(convolutions(layers, branches), step, memory);
+        share_time(layers, &branches, start.elapsed(), |index, time| times[index][0] = time);
+    } else if layer.leader.is_none() {
+        layer.operation.forward(step, memory);
+        times[index][0] = start.elapsed();
+    }
+}
+
+/// The gradient by the input of a layer; that of those that run together comes with the first, which is the last to have its
+/// own output's gradient.
+fn backward_input(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
+    let layer = &layers[index];
+    let start = Instant::now();
+    if let Some(branches) = layer.branches {
+        let others = branches[1..].iter().all(|&branch| layers[branch].share.accumulate);
+        let share = Share { accumulate: others, ..layer.share };
+        backward_input_together(convolutions(layers, branches), step, memory, share);
+        share_time(layers, &branches, start.elapsed(), |index, time| times[index][1] += time);
+    } else if layer.leader.is_none() {
+        layer.operation.backward_input(step, memory, layer.share);
+        times[index][1] += start.elapsed();
+    }
+}
+
+fn convolutions(layers: &[Layer], branches: [usize; BRANCHES]) -> [&ConvolutionLayer; BRANCHES] {
+    branches.map(|branch| layers[branch].operation.convolution().expect("branches are convolutions"))
+}
+
+/// Shares out the time of layers that ran together by what they multiplied.
+fn share_time(layers: &[Layer], branches: &[usize], time: Duration, mut give: impl FnMut(usize, Duration)) {
+    let all: u64 = branches.iter().map(|&branch| layers[branch].multiply_adds).sum();
+    for &branch in branches {
+        give(branch, time.mul_f64(layers[branch].multiply_adds as f64 / all as f64));
     }
 }

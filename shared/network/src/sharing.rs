@@ -56,7 +56,9 @@ fn backward(layer: usize, layers: &[Layer]) -> usize {
 fn values(buffers: &[usize], layers: &[Layer], heads: &[Head], training: bool) -> impl Iterator<Item = Life> {
     let mut lives = vec![usize::MAX..=0; buffers.len()];
     for (index, layer) in layers.iter().enumerate() {
-        include(&mut lives[layer.operation.output()], index);
+        for moment in [Some(index), layer.leader].into_iter().flatten() {
+            include(&mut lives[layer.operation.output()], moment);
+        }
         if let Some(buffer) = layer.operation.input() {
             include(&mut lives[buffer], index);
         }
@@ -74,7 +76,9 @@ fn values(buffers: &[usize], layers: &[Layer], heads: &[Head], training: bool) -
 fn gradients(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> impl Iterator<Item = Life> {
     let mut lives = vec![usize::MAX..=0; buffers.len()];
     for (index, layer) in layers.iter().enumerate() {
-        include(&mut lives[layer.operation.output()], backward(index, layers));
+        for moment in [Some(index), layer.leader].into_iter().flatten() {
+            include(&mut lives[layer.operation.output()], backward(moment, layers));
+        }
         if let Some(buffer) = layer.operation.input() {
             include(&mut lives[buffer], backward(index, layers));
         }

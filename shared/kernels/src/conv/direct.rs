@@ -39,24 +39,30 @@ pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, wid
     blocks * Padded::new(band_rows(blocks, kernel, height, width), width, kernel / 2).plane
 }
 
-/// Runs a pass; `scratch` is [`scratch_of_thread`] for each thread.
-pub(super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-    let Shape { batch, height, width, .. } = pass.input.shape;
+/// Runs passes over maps of one size, one after the other for each band, so that they find what they share in the cache: the
+/// input, or the output that they add to. `scratch` is [`scratch_of_thread`] for each thread, for the largest of them.
+pub(super) fn run(passes: &[Pass<'_>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+    let Shape { batch, height, width, .. } = passes[0].input.shape;
     if batch * height * width == 0 {
         return;
     }
-    let rows = band_rows(pass.input.count, pass.kernel, height, width);
+    let most = |of: fn(&Pass) -> usize| passes.iter().map(of).max().unwrap_or(0);
+    let (blocks, kernel, panels) =
+        (most(|pass| pass.input.count), most(|pass| pass.kernel), most(|pass| pass.panels));
+    let rows = band_rows(blocks, kernel, height, width);
     let bands = height.div_ceil(rows);
-    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(pass.panels);
-    let per_thread = scratch_of_thread(pass.input.count, pass.kernel, height, width);
+    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(panels);
+    let per_thread = scratch_of_thread(blocks, kernel, height, width);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(batch * bands * groups, |thread, task| {
         let (image, band, group) = (task / groups / bands, task / groups % bands, task % groups);
         let rows = part(band, bands, height);
-        let panels = part(group, groups, pass.panels);
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-        dispatch(isa, Task { pass, image, rows, panels, scratch });
+        for pass in passes {
+            let panels = part(group, groups, pass.panels);
+            // SAFETY: `thread` is this thread's alone.
+            let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+            dispatch(isa, Task { pass, image, rows: rows.clone(), panels, scratch });
+        }
     });
 }
 

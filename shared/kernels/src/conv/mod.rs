@@ -4,6 +4,7 @@
 //! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
 
 mod band;
+mod branches;
 mod direct;
 mod gradient;
 mod grid;
@@ -18,15 +19,17 @@ mod tests;
 mod tile;
 mod winograd;
 
+pub use branches::{Branch, BranchGradient, backward_branches, forward_branches};
 pub use stem::Stem;
 
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, MapMut};
+use crate::map::{LANES, Map, MapMut, Shape};
 use crate::pool::Pool;
 use pack::{Direction, Sides, largest_tile, panel_width};
 use pass::Pass;
+use std::ops::Range;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -220,27 +223,39 @@ impl Convolution {
         output: MapMut,
         scratch: &mut [f32],
     ) {
-        self.check_maps(&input, &output.as_map());
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
-        assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
+        self.check_forward(&input, packed, bias, &output.as_map());
         if isa == Isa::scalar() {
             return reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
         }
-        let pass = Pass {
+        let output_blocks = output.first..output.first + output.count;
+        let output = (output.shape, output_blocks, Disjoint::new(output.data));
+        self.run(&self.forward_pass(isa, input, packed, bias, relu, output), isa, pool, scratch);
+    }
+
+    /// The forward pass as the kernels are given it, into these blocks of a buffer.
+    fn forward_pass<'a>(
+        &'a self,
+        isa: Isa,
+        input: Map<'a>,
+        packed: &'a [f32],
+        bias: &'a [f32],
+        relu: bool,
+        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, f32>),
+    ) -> Pass<'a> {
+        Pass {
             kernel: self.kernel,
             input,
             depths: &self.inputs.depths,
             packed,
-            panels: output.count.div_ceil(panel_width(isa)),
+            panels: output_blocks.len().div_ceil(panel_width(isa)),
             bias,
             relu,
             accumulate: false,
             mask: None,
-            output_shape: output.shape,
-            output_blocks: output.first..output.first + output.count,
-            output: Disjoint::new(output.data),
-        };
-        self.run(&pass, isa, pool, scratch);
+            output_shape,
+            output_blocks,
+            output,
+        }
     }
 
     /// Writes the gradient by the input to `input_gradient` as `epilogue` says; padding lanes become (stay) zero.
@@ -255,28 +270,44 @@ impl Convolution {
         input_gradient: MapMut,
         scratch: &mut [f32],
     ) {
-        self.check_maps(&input_gradient.as_map(), &output_gradient);
-        epilogue.check(input_gradient.shape, input_gradient.count);
-        assert_eq!(packed_backward.len(), self.packed_len(), "packed weights of {self:?}");
+        self.check_backward_input(&output_gradient, packed_backward, &epilogue, &input_gradient.as_map());
         if isa == Isa::scalar() {
             let weights = &packed_backward[..self.weights_len()];
             return reference::backward_input(self, pool, output_gradient, weights, epilogue, input_gradient);
         }
-        let pass = Pass {
+        let blocks = input_gradient.first..input_gradient.first + input_gradient.count;
+        let output = (input_gradient.shape, blocks, Disjoint::new(input_gradient.data));
+        self.run(
+            &self.backward_pass(isa, output_gradient, packed_backward, epilogue, output),
+            isa,
+            pool,
+            scratch,
+        );
+    }
+
+    /// The pass of the gradient by the input as the kernels are given it, into these blocks of a buffer.
+    fn backward_pass<'a>(
+        &'a self,
+        isa: Isa,
+        output_gradient: Map<'a>,
+        packed_backward: &'a [f32],
+        epilogue: Epilogue<'a>,
+        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, f32>),
+    ) -> Pass<'a> {
+        Pass {
             kernel: self.kernel,
             input: output_gradient,
             depths: &self.outputs.depths,
             packed: packed_backward,
-            panels: input_gradient.count.div_ceil(panel_width(isa)),
+            panels: output_blocks.len().div_ceil(panel_width(isa)),
             bias: &[],
             relu: false,
             accumulate: epilogue.accumulate,
             mask: epilogue.relu,
-            output_shape: input_gradient.shape,
-            output_blocks: input_gradient.first..input_gradient.first + input_gradient.count,
-            output: Disjoint::new(input_gradient.data),
-        };
-        self.run(&pass, isa, pool, scratch);
+            output_shape,
+            output_blocks,
+            output,
+        }
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -307,7 +338,7 @@ impl Convolution {
 
     fn run(&self, pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
         match self.algorithm {
-            Algorithm::Direct => direct::run(pass, isa, pool, scratch),
+            Algorithm::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
             Algorithm::Winograd => winograd::run(pass, isa, pool, scratch),
         }
     }
@@ -327,6 +358,18 @@ impl Convolution {
         };
         let [pixels, columns] = largest_tile(isa);
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
+    }
+
+    fn check_forward(&self, input: &Map, packed: &[f32], bias: &[f32], output: &Map) {
+        self.check_maps(input, output);
+        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
+    }
+
+    fn check_backward_input(&self, output: &Map, packed: &[f32], epilogue: &Epilogue, input: &Map) {
+        self.check_maps(input, output);
+        epilogue.check(input.shape, input.count);
+        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
     }
 
     fn check_maps(&self, input: &Map, output: &Map) {

@@ -3,10 +3,12 @@
 //! The input may be a concatenation, the output a part of one: a module's branches write side by side into
 //! one buffer, so that concatenating costs nothing.
 
-use kernels::{Convolution, Epilogue, Isa, Pool};
+use kernels::{
+    Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, backward_branches, forward_branches,
+};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{BRANCHES, Operation, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -16,6 +18,58 @@ pub(crate) struct ConvolutionLayer {
     pub input: Feature,
     pub output: Feature,
     pub tensor: usize,
+}
+
+/// [`Operation::forward`] of convolutions that read one input.
+pub(crate) fn forward_together(layers: [&ConvolutionLayer; BRANCHES], step: &Step, memory: &mut Memory) {
+    let [a, b, c] = layers;
+    let [input, outputs @ ..] = memory.arena.parts([
+        Part::Values(a.input.buffer),
+        Part::Values(a.output.buffer),
+        Part::Values(b.output.buffer),
+        Part::Values(c.output.buffer),
+    ]);
+    let parameters = &memory.parameters;
+    let mut places = layers.into_iter().zip(outputs);
+    let branches = layers.map(|layer| Branch {
+        convolution: &layer.kernel,
+        packed: &parameters[layer.tensor],
+        bias: &parameters[layer.tensor + 1],
+        output: places
+            .next()
+            .map(|(layer, output)| layer.output.map_mut(output, step.batch))
+            .expect("one each"),
+    });
+    let input = a.input.map(input, step.batch);
+    forward_branches(step.isa, step.pool, input, branches, true, &mut memory.scratch);
+}
+
+/// [`Operation::backward_input`] of convolutions that read one input.
+pub(crate) fn backward_input_together(
+    layers: [&ConvolutionLayer; BRANCHES],
+    step: &Step,
+    memory: &mut Memory,
+    share: Share,
+) {
+    let [a, b, c] = layers;
+    let [values, input, outputs @ ..] = memory.arena.parts([
+        Part::Values(a.input.buffer),
+        Part::Gradient(a.input.buffer),
+        Part::Gradient(a.output.buffer),
+        Part::Gradient(b.output.buffer),
+        Part::Gradient(c.output.buffer),
+    ]);
+    let values = a.input.map(values, step.batch);
+    let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
+    let transposed = &memory.transposed;
+    let mut places = outputs.into_iter();
+    let branches = layers.map(|layer| BranchGradient {
+        convolution: &layer.kernel,
+        packed: &transposed[layer.tensor],
+        output_gradient: layer.output.map(places.next().expect("one each"), step.batch),
+    });
+    let input = a.input.map_mut(input, step.batch);
+    backward_branches(step.isa, step.pool, branches, epilogue, input, &mut memory.scratch);
 }
 
 impl Operation for ConvolutionLayer {
@@ -106,6 +160,10 @@ impl Operation for ConvolutionLayer {
             self.input.map_mut(input, step.batch),
             &mut memory.scratch,
         );
+    }
+
+    fn convolution(&self) -> Option<&ConvolutionLayer> {
+        Some(self)
     }
 
     fn kernel_name(&self, isa: Isa) -> Option<String> {

@@ -16,7 +16,7 @@ mod max_pool;
 mod stem;
 
 pub(crate) use average_pool::AveragePoolLayer;
-pub(crate) use convolution::ConvolutionLayer;
+pub(crate) use convolution::{ConvolutionLayer, backward_input_together, forward_together};
 pub(crate) use dense::DenseLayer;
 pub(crate) use depthwise_stem::DepthwiseStemLayer;
 pub(crate) use dropout::DropoutLayer;
@@ -31,6 +31,9 @@ use crate::graph::{Computation, Place};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::BufferIndex;
 
+/// The convolutions of 1x1 that read a module's input as it is.
+pub(crate) const BRANCHES: usize = 3;
+
 /// A layer of the network.
 pub(crate) struct Layer {
     /// Caffe's name, where it has one.
@@ -42,6 +45,10 @@ pub(crate) struct Layer {
     /// Whether the layer belongs to an auxiliary head, which only training runs.
     pub auxiliary: bool,
     pub share: Share,
+    /// Where this is the first of the convolutions that run together on a module's input: all of them.
+    pub branches: Option<[usize; BRANCHES]>,
+    /// Where it is one of the others: that first one, which runs it.
+    pub leader: Option<usize>,
     pub operation: Box<dyn Operation>,
 }
 
@@ -106,6 +113,11 @@ pub(crate) trait Operation: Send + Sync {
 
     /// Puts the layer's share into the gradient by the input.
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share);
+
+    /// This layer, if it is a convolution that can run together with others.
+    fn convolution(&self) -> Option<&ConvolutionLayer> {
+        None
+    }
 
     /// Name of the kernel that an instruction set chooses, where there is a choice.
     fn kernel_name(&self, _isa: Isa) -> Option<String> {

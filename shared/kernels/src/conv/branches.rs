@@ -1,0 +1,106 @@
+//! Several direct convolutions that read one input, as the 1x1 convolutions of an Inception module do: for each band of the
+//! maps all of them run, while what they share is in the cache.
+
+use super::{Algorithm, Convolution, direct};
+use crate::disjoint::Disjoint;
+use crate::epilogue::Epilogue;
+use crate::isa::Isa;
+use crate::map::{Map, MapMut};
+use crate::pool::Pool;
+
+/// One of them, forward.
+#[derive(Debug)]
+pub struct Branch<'a> {
+    /// Its sizes; it runs directly.
+    pub convolution: &'a Convolution,
+    /// Its weights, packed by [`Convolution::pack_forward`].
+    pub packed: &'a [f32],
+    /// Its bias.
+    pub bias: &'a [f32],
+    /// Where its output goes.
+    pub output: MapMut<'a>,
+}
+
+/// One of them, backward.
+#[derive(Debug)]
+pub struct BranchGradient<'a> {
+    /// Its sizes; it runs directly.
+    pub convolution: &'a Convolution,
+    /// Its weights, packed by [`Convolution::pack_backward`].
+    pub packed: &'a [f32],
+    /// The gradient by its output.
+    pub output_gradient: Map<'a>,
+}
+
+fn check(convolution: &Convolution) {
+    assert!(convolution.algorithm == Algorithm::Direct, "branches run directly: {convolution:?}");
+}
+
+/// [`Convolution::forward`] of each, to the same bits.
+pub fn forward_branches<const N: usize>(
+    isa: Isa,
+    pool: &Pool,
+    input: Map,
+    branches: [Branch; N],
+    relu: bool,
+    scratch: &mut [f32],
+) {
+    if isa == Isa::scalar() {
+        for Branch { convolution, packed, bias, output } in branches {
+            convolution.forward(isa, pool, input, packed, bias, relu, output, scratch);
+        }
+        return;
+    }
+    let passes = branches.map(|Branch { convolution, packed, bias, output }| {
+        check(convolution);
+        convolution.check_forward(&input, packed, bias, &output.as_map());
+        let blocks = output.first..output.first + output.count;
+        let output = (output.shape, blocks, Disjoint::new(output.data));
+        convolution.forward_pass(isa, input, packed, bias, relu, output)
+    });
+    direct::run(&passes, isa, pool, scratch);
+}
+
+/// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
+/// bits, of which the first accumulates if `epilogue` says so, the others do, and the last goes back through the ReLU.
+pub fn backward_branches<const N: usize>(
+    isa: Isa,
+    pool: &Pool,
+    branches: [BranchGradient; N],
+    epilogue: Epilogue,
+    mut input_gradient: MapMut,
+    scratch: &mut [f32],
+) {
+    let epilogue_of = |index: usize| Epilogue {
+        accumulate: epilogue.accumulate || index > 0,
+        relu: epilogue.relu.filter(|_| index + 1 == N),
+    };
+    if isa == Isa::scalar() {
+        for (index, branch) in branches.into_iter().enumerate() {
+            let BranchGradient { convolution, packed, output_gradient } = branch;
+            let (epilogue, to) = (epilogue_of(index), input_gradient.reborrow());
+            convolution.backward_input(isa, pool, output_gradient, packed, epilogue, to, scratch);
+        }
+        return;
+    }
+    let mut index = 0;
+    let (shape, first, count) = (input_gradient.shape, input_gradient.first, input_gradient.count);
+    for branch in &branches {
+        check(branch.convolution);
+        let gradient = input_gradient.as_map();
+        branch.convolution.check_backward_input(&branch.output_gradient, branch.packed, &epilogue, &gradient);
+    }
+    let output = Disjoint::new(input_gradient.data);
+    let passes = branches.map(|BranchGradient { convolution, packed, output_gradient }| {
+        let epilogue = epilogue_of(index);
+        index += 1;
+        convolution.backward_pass(
+            isa,
+            output_gradient,
+            packed,
+            epilogue,
+            (shape, first..first + count, output),
+        )
+    });
+    direct::run(&passes, isa, pool, scratch);
+}
