@@ -4,17 +4,19 @@
 //! tensor, and packing the new values for the next step. The median over the steps is told, as scheduling only ever
 //! adds time.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::Context;
-use kernels::peak::{fma_peak, round_trip};
+use kernels::peak::{fma_peak, round_trip, triad_rate};
 use kernels::{Buffer, Isa, Pool, State, Update, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
 use serde::Serialize;
 
 use crate::describe::NetworkFlags;
+use crate::roofline;
 use crate::train::isa;
 
 /// Options of a measurement.
@@ -49,6 +51,8 @@ pub struct Measurement {
     pub gflops: f64,
     /// What the machine can do at most: multiply-adds on registers alone, all threads, 10^9 operations a second.
     pub fma_peak_gflops: f64,
+    /// What the machine moves at most: STREAM's triad, all threads, 10^9 bytes a second.
+    pub triad_gigabytes_per_second: f64,
     /// Nanoseconds in which a cache line goes from one thread to another and back; `None` on one thread. It tells whether
     /// the threads had cores of their own.
     pub round_trip_ns: Option<f64>,
@@ -85,14 +89,24 @@ pub struct LayerMeasurement {
     pub backward_ms: f64,
     /// 10^9 floating-point operations a second, forward and backward together; 0 for layers without multiply-adds.
     pub gflops: f64,
+    /// Floating-point operations for each byte of input, output and parameters, each counted once a pass.
+    pub intensity: f64,
 }
 
-/// Measures and prints, as a table for people or as one JSON object.
+/// Measures and prints, as a table for people or as one JSON object, and draws the roofline if asked to.
 ///
 /// # Errors
-/// Flags that no network can be built from, an instruction set that the machine lacks.
-pub fn run(flags: &NetworkFlags, options: &BenchOptions, json: bool) -> anyhow::Result<()> {
+/// Flags that no network can be built from, an instruction set that the machine lacks, a picture that cannot be written.
+pub fn run(
+    flags: &NetworkFlags,
+    options: &BenchOptions,
+    json: bool,
+    picture: Option<&Path>,
+) -> anyhow::Result<()> {
     let measurement = measure(flags, options)?;
+    if let Some(path) = picture {
+        roofline::write(&measurement, path)?;
+    }
     if json {
         println!("{}", serde_json::to_string(&measurement)?);
     } else {
@@ -112,6 +126,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     let network = Arc::new(GoogLeNet::new(&architecture)?);
     let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
     let (fma_peak_gflops, round_trip_ns) = (fma_peak(isa, &pool), round_trip(&pool));
+    let triad_gigabytes_per_second = triad_rate(isa, &pool);
     let mut bench = Bench::new(network.clone(), options, isa, pool);
     for _ in 0..WARM_UP {
         bench.step();
@@ -147,6 +162,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
         images_per_second: options.batch as f64 / seconds,
         gflops: operations as f64 / seconds / 1e9,
         fma_peak_gflops,
+        triad_gigabytes_per_second,
         round_trip_ns,
         peak_rss_bytes: peak_rss_bytes(),
         batch: options.batch,
@@ -282,6 +298,11 @@ fn of_layer<'a>(
         forward_ms: forward * 1e3,
         backward_ms: backward * 1e3,
         gflops: if operations == 0.0 { 0.0 } else { operations / (forward + backward) / 1e9 },
+        intensity: {
+            let batch = options.batch as u64;
+            let bytes = size_of::<f32>() as u64 * (batch * layer.values + layer.parameters);
+            (2 * batch * layer.multiply_adds) as f64 / bytes as f64
+        },
     }
 }
 
@@ -307,7 +328,7 @@ fn table(measurement: &Measurement) -> String {
         "{:<34} {:>11} {:>11} {:>9} {:>6}  {}\n",
         "layer", "forward ms", "backward ms", "GFLOP/s", "% peak", "kernel"
     );
-    for LayerMeasurement { name, kernel, forward_ms, backward_ms, gflops } in &measurement.layers {
+    for LayerMeasurement { name, kernel, forward_ms, backward_ms, gflops, .. } in &measurement.layers {
         text += &format!("{name:<34} {forward_ms:>11.2} {backward_ms:>11.2}");
         if *gflops > 0.0 {
             text += &format!(" {gflops:>9.1} {:>6.1}", percent(*gflops));
@@ -360,6 +381,11 @@ mod tests {
         assert!((found / expected as f64 - 1.0).abs() < 1e-9, "expected {expected}, found {found}");
         assert_eq!((measured.steps, measured.layers.len()), (2, description.layers.len()));
         assert!(measured.update_ms > 0.0 && measured.layers[0].backward_ms > 0.0);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("roofline.svg");
+        roofline::write(&measured, &path).unwrap();
+        let picture = std::fs::read_to_string(path).unwrap();
+        assert!(picture.starts_with("<svg") && picture.contains("minimal filtering"), "{picture}");
         let text = table(&measured);
         assert!(
             text.contains("conv1/7x7_s2") && text.contains("training step of 2 images of 80x80"),

@@ -137,7 +137,7 @@ pub struct DescribeFlags {
 Images and labels are made up: time does not depend on them.
 
 Examples:
-  worker bench --batch 16 --threads 2
+  worker bench --batch 16 --threads 2 --roofline roofline.svg
   worker bench --forward-only --no-aux --input-size 224 --json"
 )]
 pub struct BenchFlags {
@@ -162,6 +162,9 @@ pub struct BenchFlags {
     /// Print one JSON object: images_per_second, gflops, peak_rss_bytes, layers
     #[arg(long)]
     pub json: bool,
+    /// Draw the layers under the machine's roofline into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub roofline: Option<PathBuf>,
 }
 
 /// Flags of `worker fetch`.
@@ -371,7 +374,7 @@ fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
         steps: flags.steps,
         seconds: flags.seconds,
     };
-    bench::run(&flags.network, &options, flags.json)?;
+    bench::run(&flags.network, &options, flags.json, flags.roofline.as_deref())?;
     Ok(Exit::Done)
 }
 

@@ -26,6 +26,7 @@ pub mod model_file;
 mod opened;
 pub mod replica;
 mod report;
+mod roofline;
 mod samples;
 mod scores;
 pub mod stop;

@@ -48,7 +48,6 @@ impl Lrn {
     }
 
     /// Normalises the first `channels` channels of the map; lanes behind them become zero.
-    #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
     pub fn forward(
         &self,
         isa: Isa,

@@ -1,6 +1,8 @@
 //! The fastest that the machine can multiply and add, the way from one core to another, and the plainest loop over memory: what
 //! the kernels are measured against.
 
+use crate::buffer::Buffer;
+use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Loop, Simd, dispatch};
@@ -64,6 +66,26 @@ pub fn triad(isa: Isa, factor: f32, b: &[f32], c: &[f32], a: &mut [f32]) {
     let lengths = [b.len(), c.len()];
     assert!(lengths == [a.len(); 2], "triad: expected slices of {} values, found {lengths:?}", a.len());
     dispatch(isa, Triad { factor, b, c, a });
+}
+
+/// Bytes a second, 10^9, that [`triad`] moves on all threads of `pool` together over arrays larger than most caches; the best
+/// of several runs.
+pub fn triad_rate(isa: Isa, pool: &Pool) -> f64 {
+    const VALUES: usize = 16 << 20;
+    const PIECE: usize = 1 << 18;
+    let (b, c, mut a) = (Buffer::zeroed(VALUES), Buffer::zeroed(VALUES), Buffer::zeroed(VALUES));
+    let run = || {
+        let start = Instant::now();
+        let to = Disjoint::new(&mut a);
+        pool.run(VALUES / PIECE, |piece| {
+            let place = piece * PIECE..(piece + 1) * PIECE;
+            // SAFETY: pieces do not overlap.
+            let to = unsafe { to.part(place.start, PIECE) };
+            triad(isa, 0.5, &b[place.clone()], &c[place], to);
+        });
+        (12 * VALUES) as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    std::iter::repeat_with(run).take(5).fold(0.0, f64::max)
 }
 
 struct Triad<'a> {
@@ -148,6 +170,12 @@ mod tests {
             triad(isa, 0.5, &[3.0; 37], &[4.0; 37], &mut a);
             assert!(a == [5.0; 37], "{}: {a:?}", isa.name());
         }
+    }
+
+    #[test]
+    fn memory_has_a_rate() {
+        let rate = triad_rate(Isa::detect(), &Pool::new(1).unwrap());
+        assert!(rate.is_finite() && rate > 0.01, "{rate} GB/s");
     }
 
     #[test]

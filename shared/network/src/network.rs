@@ -4,8 +4,8 @@ use parameters::{Layout, LayoutError};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Variant};
-use crate::builder::Builder;
-use crate::graph::{GraphLayer, graph};
+use crate::builder::{self, Builder};
+use crate::graph::{GraphLayer, Place, graph};
 use crate::layers::Layer;
 use crate::plan::{Plan, Rows};
 use crate::sharing::Sharing;
@@ -110,6 +110,7 @@ impl GoogLeNet {
                     (tensors[weights].values() + tensors[weights + 1].values()) as u64
                 }),
                 multiply_adds: layer.multiply_adds,
+                values: self.values(layer),
             })
             .collect();
         Description {
@@ -117,6 +118,18 @@ impl GoogLeNet {
             multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
             layers,
         }
+    }
+
+    /// Values of one image that go into a layer and come out of it.
+    fn values(&self, layer: &Layer) -> u64 {
+        let side = self.architecture.input_size;
+        let (_, input, output) = layer.operation.describe();
+        let values = |place: &Place| match place {
+            Place::Images => builder::COLOURS * side * side,
+            Place::Map(feature) => feature.size().iter().product(),
+            Place::Rows(rows) => rows.width,
+        };
+        (values(&input) + values(&output)) as u64
     }
 
     /// What the network computes outside of training, layer by layer.
@@ -182,6 +195,8 @@ pub struct LayerDescription {
     pub parameters: u64,
     /// Multiply-adds of one image, forward.
     pub multiply_adds: u64,
+    /// Values of one image that go in and come out.
+    pub values: u64,
 }
 
 #[cfg(test)]

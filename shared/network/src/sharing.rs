@@ -27,6 +27,8 @@ pub(crate) struct Sharing {
 /// The moments at which something is needed.
 type Life = RangeInclusive<usize>;
 
+const NEVER: Life = RangeInclusive::new(usize::MAX, 0);
+
 impl Sharing {
     /// For training steps with buffers of these lengths.
     pub fn training(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> Sharing {
@@ -54,7 +56,7 @@ fn backward(layer: usize, layers: &[Layer]) -> usize {
 
 /// When each buffer's values are needed.
 fn values(buffers: &[usize], layers: &[Layer], heads: &[Head], training: bool) -> impl Iterator<Item = Life> {
-    let mut lives = vec![usize::MAX..=0; buffers.len()];
+    let mut lives = vec![NEVER; buffers.len()];
     for (index, layer) in layers.iter().enumerate() {
         for moment in [Some(index), layer.leader].into_iter().flatten() {
             include(&mut lives[layer.operation.output()], moment);
@@ -74,7 +76,7 @@ fn values(buffers: &[usize], layers: &[Layer], heads: &[Head], training: bool) -
 
 /// When each buffer's gradient is needed.
 fn gradients(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> impl Iterator<Item = Life> {
-    let mut lives = vec![usize::MAX..=0; buffers.len()];
+    let mut lives = vec![NEVER; buffers.len()];
     for (index, layer) in layers.iter().enumerate() {
         for moment in [Some(index), layer.leader].into_iter().flatten() {
             include(&mut lives[layer.operation.output()], backward(moment, layers));

@@ -2,7 +2,7 @@
 
 use super::{Windows, check_shapes, reference};
 use crate::disjoint::Disjoint;
-use crate::map::{LANES, Map, MapMut, Shape};
+use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool};
