@@ -9,6 +9,7 @@
 
 pub mod blocked;
 mod buffer;
+mod cache;
 pub mod conv;
 pub mod convert;
 pub mod dense;

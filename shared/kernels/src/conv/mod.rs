@@ -202,7 +202,11 @@ impl Convolution {
         let (pass, gradient) = match self.algorithm {
             Algorithm::Direct => (direct::scratch_of_thread(blocks, self.kernel, height, width), direct),
             Algorithm::Winograd => (
-                winograd::scratch_of_thread(isa, blocks),
+                [self.input_blocks(), self.output_blocks()]
+                    .map(|blocks| winograd::scratch_of_thread(isa, blocks))
+                    .into_iter()
+                    .max()
+                    .unwrap_or(0),
                 direct.max(winograd::gradient_scratch_len(self, pool)),
             ),
         };

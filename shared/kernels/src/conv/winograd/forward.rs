@@ -10,6 +10,7 @@ use super::super::pass::Pass;
 use super::tiles::{Copied, MOST, Place, Square, Tiles};
 use super::transform::{Input, Output, POINTS, SIDE, square};
 use super::{by_kernel, outputs_of};
+use crate::cache::second_level;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
@@ -20,10 +21,16 @@ use std::ops::Range;
 /// Panels of a chunk are shared out where there are fewer chunks than this for each thread.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Tiles of a chunk: enough for each byte of the transformed weights to be used 12 times, few enough for the second-level cache.
-fn chunk(isa: Isa) -> usize {
+/// The least tiles of a chunk: enough for each byte of the transformed weights to be used 12 times.
+const LEAST: usize = 24;
+
+/// Tiles of a chunk of maps of so many blocks: as many as fill half of the second-level cache, as whole register tiles. The
+/// transformed weights come from further away, once for every chunk.
+fn chunk(isa: Isa, blocks: usize) -> usize {
     let [pixels, _] = largest_tile(isa);
-    (MOST - MOST / 8) / pixels * pixels
+    let whole = |tiles: usize| tiles / pixels * pixels;
+    let tile = POINTS * blocks * LANES * size_of::<f32>();
+    whole(second_level() / 2 / tile.max(1)).clamp(LEAST.next_multiple_of(pixels), whole(MOST))
 }
 
 /// Floats of one point's matrix, of the transformed input (`blocks` of it) or of the products: one line more than
@@ -34,7 +41,7 @@ fn matrix(blocks: usize, tiles: usize) -> usize {
 
 /// Scratch that each thread needs.
 pub(in super::super) fn scratch_of_thread(isa: Isa, blocks: usize) -> usize {
-    let tiles = chunk(isa);
+    let tiles = chunk(isa, blocks);
     POINTS * (matrix(blocks, tiles) + matrix(panel_width(isa), tiles))
 }
 
@@ -47,7 +54,8 @@ pub(in super::super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mu
         return;
     }
     let threads = pool.threads();
-    let (most, least) = (chunk(isa), chunk(isa) / 2);
+    let most = chunk(isa, pass.input.count);
+    let least = most / 2;
     // Equal chunks for all threads, or else chunks cut by panels.
     let (chunks, groups) = if count >= threads * least {
         (count.div_ceil(most).next_multiple_of(threads), 1)

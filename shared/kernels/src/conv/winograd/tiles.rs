@@ -5,7 +5,7 @@ use crate::simd::Simd;
 use std::ops::Range;
 
 /// The most tiles of a chunk whose places are kept at hand.
-pub(super) const MOST: usize = 32;
+pub(super) const MOST: usize = 64;
 
 /// Maps cut into squares of outputs, counted through all images, row by row. Those at the lower and right edge may
 /// reach over it.
