@@ -166,6 +166,7 @@ impl Task<'_> {
             },
             input_pixel: LANES,
             output_run: output.shape.blocks * output.shape.plane(),
+            ahead: if kernel == 1 { self.input.shape.plane() } else { 0 },
         };
         let (bias_sums, mut sums) = self.sums.split_at_mut(self.output_blocks.len() * LANES);
         if self.input_blocks.start == 0 {

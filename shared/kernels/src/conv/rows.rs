@@ -15,6 +15,8 @@ pub(super) struct Runs {
     pub(super) input_pixel: usize,
     /// From one run to the next in the output gradient.
     pub(super) output_run: usize,
+    /// From a pixel to the one that is wanted soon, for instance in the next block.
+    pub(super) ahead: usize,
 }
 
 /// The rows of the product: for each where its value for the first pixel lies in the input.
@@ -114,7 +116,7 @@ impl Rows<'_> {
                 let x = x.add(run * runs.input_run);
                 let y = y.map(|y| y.add(run * runs.output_run));
                 let x = offsets.map(|offset| x.add(offset));
-                outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, runs.input_pixel, y, runs.pixels);
+                outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, runs.input_pixel, y, runs.pixels, runs.ahead);
             }
         }
         // Two small loops, which are unrolled, and not one with a choice inside: see `band::tile`.

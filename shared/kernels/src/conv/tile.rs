@@ -38,7 +38,8 @@ pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize>(
     }
 }
 
-/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` pixels.
+/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` pixels. Asks for what lies `ahead` of
+/// each pixel.
 ///
 /// # Safety
 /// Each `x[i]` must be valid for reading at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for `pixels * 16` floats.
@@ -50,9 +51,11 @@ pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
     stride: usize,
     y: [*const f32; COLUMNS],
     pixels: usize,
+    ahead: usize,
 ) {
     let mut at = 0;
     for p in 0..pixels {
+        simd.prefetch(x[0].wrapping_add(at + ahead));
         let mut columns = [simd.zero(); COLUMNS];
         for j in 0..COLUMNS {
             // SAFETY: y[j] has `pixels` vectors (caller).

@@ -108,6 +108,7 @@ impl Kernel for Task<'_> {
                     input_run: stem.stride * layout.row,
                     input_pixel: stem.stride,
                     output_run: width * LANES,
+                    ahead: 0,
                 };
                 let x = &copy[start * stem.stride * layout.row..];
                 let y = |column: usize| {

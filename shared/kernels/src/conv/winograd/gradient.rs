@@ -222,7 +222,8 @@ impl Task<'_> {
     /// the chunk is the last.
     #[inline(always)]
     fn products<S: Simd, const R: usize>(&mut self, simd: S, chunk: Range<usize>) {
-        let runs = Runs { count: 1, pixels: chunk.len(), input_run: 0, input_pixel: LANES, output_run: 0 };
+        let runs =
+            Runs { count: 1, pixels: chunk.len(), input_run: 0, input_pixel: LANES, output_run: 0, ahead: 0 };
         let Plan { input, output, .. } = self.plan;
         // As many blocks as fill whole tiles of rows.
         let group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
