@@ -31,6 +31,17 @@ pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]
     });
 }
 
+/// `into = from`, by all threads: one alone does not keep the memory busy.
+pub fn copy(pool: &Pool, from: &[f32], into: &mut [f32]) {
+    check_lengths("copy", from.len(), into.len());
+    let copies = Disjoint::new(into);
+    in_chunks(pool, from.len(), |chunk| {
+        // SAFETY: chunks do not overlap.
+        let into = unsafe { copies.part(chunk.start, chunk.len()) };
+        into.copy_from_slice(&from[chunk]);
+    });
+}
+
 /// `into += from`.
 pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     check_lengths("addition", from.len(), into.len());
@@ -217,6 +228,8 @@ mod tests {
                 out.values().copy_from_slice(&b);
                 add(isa, &pool, &a, out.values());
                 same(name, out.values(), a.iter().zip(&b).map(|(a, b)| a + b));
+                copy(&pool, &a, out.values());
+                same(name, out.values(), a.iter().copied());
                 out.check(name);
 
                 prop_assert_eq!(all_finite(isa, &a), a.iter().all(|a| a.is_finite()), "{}", name);

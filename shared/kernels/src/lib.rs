@@ -36,7 +36,7 @@ pub use conv::{Branch, BranchGradient, Convolution, Stem, backward_branches, for
 pub use convert::{from_bf16, to_bf16};
 pub use dense::Dense;
 pub use dropout::dropout;
-pub use elementwise::{add, all_finite, relu, relu_backward, sum_of_squares};
+pub use elementwise::{add, all_finite, copy, relu, relu_backward, sum_of_squares};
 pub use epilogue::Epilogue;
 pub use isa::{Isa, IsaError};
 pub use lrn::Lrn;

@@ -1,6 +1,6 @@
 //! Fully connected layer, y = x W' + b, with or without ReLU; N x I -> N x O, weights O x I.
 
-use kernels::{Dense, Isa, Pool, relu_backward};
+use kernels::{Dense, Isa, Pool, copy, relu_backward};
 
 use crate::graph::{Computation, Place};
 use crate::layers::{Operation, Share};
@@ -47,8 +47,8 @@ impl Operation for DenseLayer {
         Needs { packed, transposed: 0, scratch: self.kernel.scratch_len(pool) }
     }
 
-    fn load(&self, _isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
-        memory.parameters[self.tensor].copy_from_slice(weights);
+    fn load(&self, _isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        copy(pool, weights, &mut memory.parameters[self.tensor]);
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {

@@ -1,11 +1,12 @@
 //! The stem's gradient by the weights: taps times output channels, summed over pixels.
 //!
-//! A task has the taps of one input channel and one panel of output blocks, over all images, so sums do not depend on
-//! the number of threads.
+//! A task has the taps of some input channels and some output blocks, over all images, so sums do not depend on the number of
+//! threads. While a chunk of the output gradient is in the cache, it meets all of the task's channels.
 
 use super::super::pack::MOST_TAPS;
 use super::{Image, Planar, Stem};
-use crate::conv::pack::{panel_width, part};
+use crate::conv::grid::grid;
+use crate::conv::pack::part;
 use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -17,17 +18,14 @@ use std::ops::Range;
 /// Pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
 const CHUNK_PIXELS: usize = 256;
 
-/// Scratch that each thread needs: the padded copy of a channel, and partial sums of weights and bias.
-pub(super) fn scratch(stem: &Stem, isa: Isa, height: usize, width: usize) -> usize {
+/// Scratch that each thread needs: the padded copies of all channels, and partial sums of weights and bias.
+pub(super) fn scratch(stem: &Stem, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
         return 0;
     }
-    Planar::new(stem, rows, columns).len() + sums(stem, panel_width(isa))
-}
-
-fn sums(stem: &Stem, columns: usize) -> usize {
-    (stem.kernel * stem.kernel + 1) * columns * LANES
+    let sums = (stem.input_channels * stem.kernel * stem.kernel + 1) * blocks(stem.output_channels) * LANES;
+    stem.input_channels * Planar::new(stem, rows, columns).len() + sums
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
@@ -46,29 +44,29 @@ pub(super) fn run(
         bias_gradient.fill(0.0);
         return;
     }
-    let panels = output_gradient.count.div_ceil(panel_width(isa));
-    let per_thread = self::scratch(stem, isa, image.height, image.width);
+    let grid = grid([stem.input_channels, output_gradient.count], pool.threads(), usize::MAX);
+    let per_thread = self::scratch(stem, image.height, image.width);
     let scratch = Disjoint::new(scratch);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
-    pool.run_on_threads(stem.input_channels * panels, |thread, task| {
+    pool.run_on_threads(grid[0] * grid[1], |thread, task| {
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-        let (channel, panel) = (task / panels, task % panels);
-        let columns = part(panel, panels, blocks(stem.output_channels));
+        let channels = part(task / grid[1], grid[0], stem.input_channels);
+        let columns = part(task % grid[1], grid[1], output_gradient.count);
         dispatch(
             isa,
-            Task { stem, image, output_gradient, channel, columns, weight_gradient, bias_gradient, scratch },
+            Task { stem, image, output_gradient, channels, columns, weight_gradient, bias_gradient, scratch },
         );
     });
 }
 
-/// One input channel times some output blocks.
+/// Some input channels times some output blocks.
 struct Task<'a> {
     stem: &'a Stem,
     image: Image<'a>,
     output_gradient: Map<'a>,
-    channel: usize,
+    channels: Range<usize>,
     columns: Range<usize>,
     weight_gradient: Disjoint<'a, f32>,
     bias_gradient: Disjoint<'a, f32>,
@@ -84,13 +82,14 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { stem, output_gradient: output, channel, ref columns, .. } = self;
+        let Task { stem, output_gradient: output, ref channels, ref columns, .. } = self;
         let (height, width) = (output.shape.height, output.shape.width);
         let taps = stem.kernel * stem.kernel;
         let layout = Planar::new(stem, height, width);
-        let (copy, rest) = self.scratch.split_at_mut(layout.len());
+        let (copies, rest) = self.scratch.split_at_mut(channels.len() * layout.len());
         let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
-        let partial = &mut rest[..taps * columns.len() * LANES];
+        // [panel][channel][column of the panel][tap][16]
+        let partial = &mut rest[..channels.len() * columns.len() * taps * LANES];
         bias.fill(0.0);
         partial.fill(0.0);
         let mut offsets = [0; MOST_TAPS];
@@ -100,7 +99,9 @@ impl Kernel for Task<'_> {
         }
         let chunk = (CHUNK_PIXELS / width).max(1);
         for image in 0..output.shape.batch {
-            layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
+            for (channel, copy) in channels.clone().zip(copies.chunks_exact_mut(layout.len())) {
+                layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
+            }
             for start in (0..height).step_by(chunk) {
                 let runs = Runs {
                     count: chunk.min(height - start),
@@ -110,12 +111,11 @@ impl Kernel for Task<'_> {
                     output_run: width * LANES,
                     ahead: 0,
                 };
-                let x = &copy[start * stem.stride * layout.row..];
                 let y = |column: usize| {
                     &output.plane(image, columns.start + column)[start * width * LANES..]
                         [..runs.count * width * LANES]
                 };
-                if channel == 0 {
+                if channels.start == 0 {
                     for (column, bias) in bias.chunks_exact_mut(LANES).enumerate() {
                         let mut sum = simd.read(bias);
                         for pixel in y(column).chunks_exact(LANES) {
@@ -124,25 +124,45 @@ impl Kernel for Task<'_> {
                         simd.write(bias, sum);
                     }
                 }
-                // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
-                unsafe { Rows(offsets).panel(simd, runs, x, columns.len(), y, true, partial) }
+                let mut sums = &mut *partial;
+                for panel in (0..columns.len()).step_by(S::PANEL) {
+                    let wide = S::PANEL.min(columns.len() - panel);
+                    for copy in copies.chunks_exact(layout.len()) {
+                        let (partial, rest) = sums.split_at_mut(wide * taps * LANES);
+                        sums = rest;
+                        let x = &copy[start * stem.stride * layout.row..];
+                        let y = |column: usize| y(panel + column);
+                        // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
+                        unsafe { Rows(offsets).panel(simd, runs, x, wide, y, true, partial) }
+                    }
+                }
             }
         }
-        for (column, partial) in partial.chunks_exact(taps * LANES).enumerate() {
-            let first = (columns.start + column) * LANES;
-            let count = LANES.min(stem.output_channels - first);
-            if channel == 0 {
-                // SAFETY: only the first channel's task writes these outputs.
-                let gradient = unsafe { self.bias_gradient.part(first, count) };
-                gradient.copy_from_slice(&bias[column * LANES..][..count]);
-            }
-            for lane in 0..count {
-                let start = ((first + lane) * stem.input_channels + channel) * taps;
-                // SAFETY: only this task has this channel and these outputs.
-                let gradient = unsafe { self.weight_gradient.part(start, taps) };
-                for (gradient, sums) in gradient.iter_mut().zip(partial.chunks_exact(LANES)) {
-                    *gradient = sums[lane];
+        let mut sums = &*partial;
+        for panel in (0..columns.len()).step_by(S::PANEL) {
+            let wide = S::PANEL.min(columns.len() - panel);
+            for channel in channels.clone() {
+                for column in panel..panel + wide {
+                    let (partial, rest) = sums.split_at(taps * LANES);
+                    sums = rest;
+                    let first = (columns.start + column) * LANES;
+                    for lane in 0..LANES.min(stem.output_channels - first) {
+                        let start = ((first + lane) * stem.input_channels + channel) * taps;
+                        // SAFETY: only this task has this channel and these outputs.
+                        let gradient = unsafe { self.weight_gradient.part(start, taps) };
+                        for (gradient, sums) in gradient.iter_mut().zip(partial.chunks_exact(LANES)) {
+                            *gradient = sums[lane];
+                        }
+                    }
                 }
+            }
+        }
+        if channels.start == 0 {
+            for (column, bias) in columns.clone().zip(bias.chunks_exact(LANES)) {
+                let count = LANES.min(stem.output_channels - column * LANES);
+                // SAFETY: only a task of the first channels writes these outputs.
+                let gradient = unsafe { self.bias_gradient.part(column * LANES, count) };
+                gradient.copy_from_slice(&bias[..count]);
             }
         }
     }

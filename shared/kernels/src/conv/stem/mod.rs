@@ -79,7 +79,7 @@ impl Stem {
             return 0;
         }
         let (forward, gradient) =
-            (forward::scratch(self, height, width), gradient::scratch(self, isa, height, width));
+            (forward::scratch(self, height, width), gradient::scratch(self, height, width));
         forward.max(gradient) * pool.threads()
     }
 
