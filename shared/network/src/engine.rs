@@ -98,9 +98,10 @@ impl Engine {
         let expected = &self.network.layout().tensors()[tensor];
         assert_eq!(values.len(), expected.values(), "values of {}", expected.name);
         let layers = self.network.layers();
+        let Engine { isa, pool, memory, .. } = self;
         match layers.iter().find(|layer| layer.operation.tensor() == Some(tensor)) {
-            Some(layer) => layer.operation.load(self.isa, &self.pool, values, &mut self.memory),
-            None => self.memory.parameters[tensor].copy_from_slice(values),
+            Some(layer) => pool.enter(|| layer.operation.load(*isa, pool, values, memory)),
+            None => memory.parameters[tensor].copy_from_slice(values),
         }
     }
 
