@@ -1,6 +1,6 @@
 //! `worker classify`: the five most probable labels of images.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,15 +67,21 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         let mut probabilities = Array1::zeros(labels.len());
         combined(logits.view(), Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
         let best = most_probable(probabilities.view());
-        if options.json {
+        let text = if options.json {
             let top: Vec<_> = best
                 .into_iter()
                 .map(|class| json!({"class": class, "label": labels[class], "probability": probabilities[class]}))
                 .collect();
-            println!("{}", json!({"image": path.display().to_string(), "top": top}));
+            json!({"image": path.display().to_string(), "top": top}).to_string()
         } else {
-            println!("{}", path.display());
-            best.into_iter().for_each(|class| println!("{:9.4}  {}", probabilities[class], labels[class]));
+            let lines =
+                best.into_iter().map(|class| format!("\n{:9.4}  {}", probabilities[class], labels[class]));
+            lines.fold(path.display().to_string(), |text, line| text + &line)
+        };
+        match writeln!(std::io::stdout(), "{text}") {
+            // Whoever reads has seen enough, as `head` does.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            result => result.context("print the labels")?,
         }
     }
     ensure!(
