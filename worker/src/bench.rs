@@ -12,7 +12,7 @@ use anyhow::Context;
 use kernels::peak::{fma_peak, round_trip, triad_rate};
 use kernels::{Buffer, Isa, Pool, State, Update, momentum_update};
 use ndarray::Array4;
-use network::{Engine, GoogLeNet, LayerDescription, LayerTime};
+use network::{Engine, GoogLeNet, LayerDescription, LayerTime, Precision};
 use serde::Serialize;
 
 use crate::describe::NetworkFlags;
@@ -28,6 +28,8 @@ pub struct BenchOptions {
     pub threads: usize,
     /// The forward pass alone, auxiliary heads off.
     pub forward_only: bool,
+    /// What activations are kept in, and multiplied.
+    pub precision: Precision,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,
     /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`].
@@ -64,6 +66,8 @@ pub struct Measurement {
     pub threads: usize,
     /// The instruction set.
     pub isa: String,
+    /// What activations were kept in, and multiplied.
+    pub precision: Precision,
     /// Whether only the forward pass was measured.
     pub forward_only: bool,
     /// Side of the input in pixels.
@@ -167,7 +171,8 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
         peak_rss_bytes: peak_rss_bytes(),
         batch: options.batch,
         threads: options.threads,
-        isa: isa.name().to_owned(),
+        isa: bench.engine.isa().name().to_owned(),
+        precision: options.precision,
         forward_only: options.forward_only,
         input_size: architecture.input_size,
         steps: steps.len(),
@@ -201,10 +206,10 @@ struct StepTime {
 
 impl Bench {
     fn new(network: Arc<GoogLeNet>, options: &BenchOptions, isa: Isa, pool: Arc<Pool>) -> Bench {
-        let &BenchOptions { batch, forward_only, .. } = options;
+        let &BenchOptions { batch, forward_only, precision, .. } = options;
         let engine = match forward_only {
-            true => Engine::forward_only(network.clone(), batch, isa, pool.clone()),
-            false => Engine::new(network.clone(), batch, isa, pool.clone()),
+            true => Engine::forward_only(network.clone(), batch, precision, isa, pool.clone()),
+            false => Engine::new(network.clone(), batch, precision, isa, pool.clone()),
         };
         let (side, classes) = (network.architecture().input_size, network.architecture().classes);
         let layout = network.layout();
@@ -366,8 +371,11 @@ mod tests {
     fn small() -> (NetworkFlags, BenchOptions) {
         let variant = crate::describe::NetworkVariant::Table;
         let flags = NetworkFlags { classes: 10, input_size: 80, width: 0.1, no_aux: false, variant };
-        let (steps, seconds) = (Some(2), 0.0);
-        (flags, BenchOptions { batch: 2, threads: 1, forward_only: false, isa: None, steps, seconds })
+        let (steps, seconds, precision) = (Some(2), 0.0, Precision::F32);
+        (
+            flags,
+            BenchOptions { batch: 2, threads: 1, forward_only: false, precision, isa: None, steps, seconds },
+        )
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use configuration::logs::LogFlags;
-use configuration::{Exit, RunFlags, isa_name};
+use configuration::{Exit, Precision, RunFlags, isa_name};
 use dataset::{Crops, Dataset};
 use protocol::Patience;
 
@@ -153,6 +153,9 @@ pub struct BenchFlags {
     /// Measure the forward pass alone, auxiliary heads off
     #[arg(long)]
     pub forward_only: bool,
+    /// What activations are kept in, and multiplied
+    #[arg(long, value_name = "P", default_value = "f32")]
+    pub precision: Precision,
     /// Steps to measure [default: as many as fit into --seconds, at least 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: Option<u32>,
@@ -370,6 +373,7 @@ fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
         batch: flags.batch.into(),
         threads: flags.compute.threads.map_or_else(cores, usize::from),
         forward_only: flags.forward_only,
+        precision: crate::googlenet::precision(flags.precision),
         isa: isa_name(flags.compute.isa),
         steps: flags.steps,
         seconds: flags.seconds,

@@ -11,7 +11,7 @@ use dataset::{
 };
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
-use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Variant};
+use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Precision, Variant};
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation};
 
@@ -116,12 +116,13 @@ impl Workload for ImageWork {
             .context("configuration key optimisation.rate_multipliers")?;
         let network = Arc::new(network);
         let pool = Arc::new(Pool::new(self.threads).context("start the compute threads")?);
-        let engine = Engine::new(network, configuration.run.batch, self.isa, pool);
+        let precision = precision(configuration.run.precision);
+        let engine = Engine::new(network, configuration.run.batch, precision, self.isa, pool);
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
         kernels.sort();
         kernels.dedup();
         tracing::info!(
-            isa = self.isa.name(),
+            isa = engine.isa().name(),
             threads = self.threads,
             "computing with {}",
             kernels.join(", ")
@@ -164,6 +165,14 @@ impl Workload for ImageWork {
             evaluation: Some(evaluation),
         };
         model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
+    }
+}
+
+/// The precision of a configuration.
+pub(crate) fn precision(precision: configuration::Precision) -> Precision {
+    match precision {
+        configuration::Precision::F32 => Precision::F32,
+        configuration::Precision::Bf16 => Precision::Bf16,
     }
 }
 

@@ -8,7 +8,7 @@ use configuration::RunConfiguration;
 use dataset::{MEAN, Preprocessing, Resize};
 use formats::Kind;
 use kernels::{Isa, Pool};
-use network::{Engine, GoogLeNet};
+use network::{Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
 
 use crate::googlenet::architecture;
@@ -83,9 +83,10 @@ impl Opened {
         self.configuration.network.input_size
     }
 
-    /// The network with its parameters, for up to `batch` inputs at once.
+    /// The network with its parameters, for up to `batch` inputs at once, in f32 whatever it was trained in.
     pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
-        let mut engine = Engine::forward_only(Arc::clone(&self.network), batch, isa, pool);
+        let network = Arc::clone(&self.network);
+        let mut engine = Engine::forward_only(network, batch, Precision::F32, isa, pool);
         engine.load(&self.parameters);
         engine
     }

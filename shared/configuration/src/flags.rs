@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{ConfigurationError, RunConfiguration, recipe::parse, recipe::recipe};
+use clap::ValueEnum;
+
+use crate::{ConfigurationError, Precision, RunConfiguration, recipe::parse, recipe::recipe};
 
 /// What a run is to be; anything left out comes from the configuration file or the recipe.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
@@ -22,6 +24,9 @@ pub struct RunFlags {
     /// Images of one minibatch
     #[arg(long, value_name = "B")]
     pub batch: Option<usize>,
+    /// What workers keep activations in, and multiply [default: f32]
+    #[arg(long, value_name = "P")]
+    pub precision: Option<Precision>,
     /// Side of the square input in pixels
     #[arg(long, value_name = "S")]
     pub input_size: Option<usize>,
@@ -80,6 +85,7 @@ impl RunFlags {
             configuration.run.images = self.images;
         }
         set(&self.batch, &mut configuration.run.batch);
+        set(&self.precision, &mut configuration.run.precision);
         set(&self.input_size, &mut configuration.network.input_size);
         set(&self.width, &mut configuration.network.width);
         if self.no_aux {
@@ -111,6 +117,9 @@ impl RunFlags {
         word("epochs", self.epochs.map(|v| v.to_string()));
         word("images", self.images.map(|v| v.to_string()));
         word("batch", self.batch.map(|v| v.to_string()));
+        let named =
+            |precision: Precision| precision.to_possible_value().map(|value| value.get_name().to_owned());
+        word("precision", self.precision.and_then(named));
         word("input-size", self.input_size.map(|v| v.to_string()));
         word("width", self.width.map(|v| v.to_string()));
         word("classes", self.classes.map(|v| v.to_string()));
@@ -148,6 +157,7 @@ mod tests {
             recipe: Some("paper".into()),
             epochs: Some(1.5),
             batch: Some(8),
+            precision: Some(Precision::Bf16),
             input_size: Some(96),
             width: Some(0.5),
             no_aux: true,

@@ -49,7 +49,7 @@ fn layer(
     conv.pack_forward(isa, pool, &dw, &mut forward);
     conv.pack_backward(isa, pool, &dw, &mut backward);
     let bias = db.clone();
-    let mut scratch = Buffer::zeroed(conv.scratch_len(isa, pool));
+    let mut scratch = Buffer::zeroed(conv.scratch_len::<f32>(isa, pool));
 
     let channels: usize = inputs.iter().sum();
     let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa));

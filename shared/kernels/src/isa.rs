@@ -20,6 +20,9 @@ pub(crate) enum Kind {
     /// 32 registers of 16 floats.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same, and products of pairs of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// The vector kernels on arrays of 16 floats, with the tiles of a machine with 16 registers.
     #[cfg(any(test, not(target_arch = "x86_64")))]
     Portable,
@@ -108,7 +111,16 @@ impl Isa {
         Isa(Kind::Scalar)
     }
 
-    /// Its name, as [`Isa::by_name`] takes it.
+    /// The same, and products of pairs of bf16 where the machine has an instruction for them.
+    pub fn with_pairs(self) -> Isa {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Kind::Avx512 && is_x86_feature_detected!("avx512bf16") {
+            return Isa(Kind::Avx512Bf16);
+        }
+        self
+    }
+
+    /// Its name, as [`Isa::by_name`] takes it; with pairs, a name of its own.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -116,6 +128,8 @@ impl Isa {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512bf16",
             #[cfg(any(test, not(target_arch = "x86_64")))]
             Kind::Portable => "portable",
             #[cfg(test)]

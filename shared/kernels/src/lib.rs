@@ -30,6 +30,7 @@ pub mod softmax;
 #[cfg(test)]
 mod testing;
 pub mod update;
+mod value;
 
 pub use buffer::Buffer;
 pub use conv::{Branch, BranchGradient, Convolution, Stem, backward_branches, forward_branches};
@@ -38,6 +39,7 @@ pub use dense::Dense;
 pub use dropout::dropout;
 pub use elementwise::{add, all_finite, copy, relu, relu_backward, sum_of_squares};
 pub use epilogue::Epilogue;
+pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use lrn::Lrn;
 pub use map::{LANES, Map, MapMut, Shape, blocks};
@@ -45,3 +47,4 @@ pub use pool::{Pool, PoolError};
 pub use pooling::{AveragePool, MaxPool};
 pub use softmax::{cross_entropy, softmax};
 pub use update::{State, Update, momentum_update, momentum_update_ahead};
+pub use value::Value;

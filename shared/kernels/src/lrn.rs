@@ -17,7 +17,7 @@ use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Isa, Pool};
+use crate::{Isa, Pool, Value};
 use std::ops::Range;
 
 /// Pixels of one task.
@@ -48,13 +48,13 @@ impl Lrn {
     }
 
     /// Normalises the first `channels` channels of the map; lanes behind them become zero.
-    pub fn forward(
+    pub fn forward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        input: Map,
+        input: Map<T>,
         channels: usize,
-        output: MapMut,
+        output: MapMut<T>,
         scratch: &mut [f32],
     ) {
         self.check(&input, channels, &output);
@@ -67,15 +67,15 @@ impl Lrn {
     /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`. With `rectified` it is zero
     /// where the input is not positive: the way back through the ReLU that made it.
     #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
-    pub fn backward(
+    pub fn backward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        input: Map,
-        output_gradient: Map,
+        input: Map<T>,
+        output_gradient: Map<T>,
         channels: usize,
         rectified: bool,
-        input_gradient: MapMut,
+        input_gradient: MapMut<T>,
         scratch: &mut [f32],
     ) {
         self.check(&input, channels, &input_gradient);
@@ -89,7 +89,7 @@ impl Lrn {
         });
     }
 
-    fn check(&self, from: &Map, channels: usize, to: &MapMut) {
+    fn check<T>(&self, from: &Map<T>, channels: usize, to: &MapMut<T>) {
         assert!(
             self.size % 2 == 1 && self.size / 2 < LANES && self.beta == 0.75 && self.k > 0.0,
             "normalisation: expected an odd size of at most 31, beta 0.75 and k above 0, found {self:?}"
@@ -107,9 +107,9 @@ impl Lrn {
 }
 
 /// Cuts every image into tasks, each with room for two [`Lines`].
-fn in_tasks(
+fn in_tasks<T: Value>(
     pool: &Pool,
-    map: &Map,
+    map: &Map<T>,
     scratch: &mut [f32],
     run: impl Fn(usize, Range<usize>, [&mut [f32]; 2]) + Sync,
 ) {
@@ -126,8 +126,8 @@ fn in_tasks(
 }
 
 /// The channels of one pixel.
-fn channels_of(map: &Map, channels: usize, image: usize, pixel: usize) -> Vec<f32> {
-    (0..channels).map(|c| map.plane(image, c / LANES)[pixel * LANES + c % LANES]).collect()
+fn channels_of<T: Value>(map: &Map<T>, channels: usize, image: usize, pixel: usize) -> Vec<f32> {
+    (0..channels).map(|c| map.plane(image, c / LANES)[pixel * LANES + c % LANES].wide()).collect()
 }
 
 /// For each pixel of a tile one line of all its channels, with a vector of zeros before and behind: the
@@ -176,7 +176,13 @@ impl<'a> Lines<'a> {
 
 /// Writes the squares of a tile's channels into lines.
 #[inline(always)]
-fn square<S: Simd>(simd: S, input: &Map, image: usize, tile: &Range<usize>, squares: &mut Lines<'_>) {
+fn square<S: Simd, T: Value>(
+    simd: S,
+    input: &Map<T>,
+    image: usize,
+    tile: &Range<usize>,
+    squares: &mut Lines<'_>,
+) {
     for block in 0..input.count {
         let plane = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
         for (pixel, x) in plane.chunks_exact(LANES).enumerate() {
@@ -187,17 +193,18 @@ fn square<S: Simd>(simd: S, input: &Map, image: usize, tile: &Range<usize>, squa
 }
 
 /// Some pixels of one image, forward. Only this task writes them in `to`.
-struct Forward<'a> {
+struct Forward<'a, T> {
     lrn: &'a Lrn,
     channels: usize,
     image: usize,
     pixels: Range<usize>,
-    input: Map<'a>,
-    to: Planes<'a>,
+    input: Map<'a, T>,
+    to: Planes<'a, T>,
     lines: [&'a mut [f32]; 2],
 }
 
-impl Kernel for Forward<'_> {
+impl<T: Value> Kernel for Forward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -233,19 +240,20 @@ impl Kernel for Forward<'_> {
 }
 
 /// Some pixels of one image, backward. Only this task writes them in `to`.
-struct Backward<'a> {
+struct Backward<'a, T> {
     lrn: &'a Lrn,
     channels: usize,
     rectified: bool,
     image: usize,
     pixels: Range<usize>,
-    input: Map<'a>,
-    output_gradient: Map<'a>,
-    to: Planes<'a>,
+    input: Map<'a, T>,
+    output_gradient: Map<'a, T>,
+    to: Planes<'a, T>,
     lines: [&'a mut [f32]; 2],
 }
 
-impl Kernel for Backward<'_> {
+impl<T: Value> Kernel for Backward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

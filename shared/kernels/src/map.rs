@@ -45,9 +45,9 @@ impl Shape {
 
 /// Blocks `first .. first + count` of every image of a buffer, to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Map<'a> {
+pub struct Map<'a, T = f32> {
     /// The whole buffer.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Its shape.
     pub shape: Shape,
     /// First block.
@@ -58,9 +58,9 @@ pub struct Map<'a> {
 
 /// Blocks `first .. first + count` of every image of a buffer, to write.
 #[derive(Debug)]
-pub struct MapMut<'a> {
+pub struct MapMut<'a, T = f32> {
     /// The whole buffer.
-    pub data: &'a mut [f32],
+    pub data: &'a mut [T],
     /// Its shape.
     pub shape: Shape,
     /// First block.
@@ -78,16 +78,16 @@ fn check(len: usize, shape: Shape, first: usize, count: usize) {
     );
 }
 
-impl<'a> Map<'a> {
+impl<'a, T> Map<'a, T> {
     /// All blocks of a buffer.
     #[track_caller]
-    pub fn whole(data: &'a [f32], shape: Shape) -> Map<'a> {
+    pub fn whole(data: &'a [T], shape: Shape) -> Map<'a, T> {
         Map::slice(data, shape, 0, shape.blocks)
     }
 
     /// Blocks `first .. first + count`.
     #[track_caller]
-    pub fn slice(data: &'a [f32], shape: Shape, first: usize, count: usize) -> Map<'a> {
+    pub fn slice(data: &'a [T], shape: Shape, first: usize, count: usize) -> Map<'a, T> {
         check(data.len(), shape, first, count);
         Map { data, shape, first, count }
     }
@@ -100,21 +100,21 @@ impl<'a> Map<'a> {
 
     /// That block: `[y][x][16]`.
     #[inline(always)]
-    pub fn plane(&self, image: usize, block: usize) -> &'a [f32] {
+    pub fn plane(&self, image: usize, block: usize) -> &'a [T] {
         &self.data[self.offset(image, block)..][..self.shape.plane()]
     }
 }
 
-impl<'a> MapMut<'a> {
+impl<'a, T> MapMut<'a, T> {
     /// All blocks of a buffer.
     #[track_caller]
-    pub fn whole(data: &'a mut [f32], shape: Shape) -> MapMut<'a> {
+    pub fn whole(data: &'a mut [T], shape: Shape) -> MapMut<'a, T> {
         MapMut::slice(data, shape, 0, shape.blocks)
     }
 
     /// Blocks `first .. first + count`.
     #[track_caller]
-    pub fn slice(data: &'a mut [f32], shape: Shape, first: usize, count: usize) -> MapMut<'a> {
+    pub fn slice(data: &'a mut [T], shape: Shape, first: usize, count: usize) -> MapMut<'a, T> {
         check(data.len(), shape, first, count);
         MapMut { data, shape, first, count }
     }
@@ -127,18 +127,18 @@ impl<'a> MapMut<'a> {
 
     /// That block: `[y][x][16]`.
     #[inline(always)]
-    pub fn plane(&mut self, image: usize, block: usize) -> &mut [f32] {
+    pub fn plane(&mut self, image: usize, block: usize) -> &mut [T] {
         let offset = self.offset(image, block);
         &mut self.data[offset..][..self.shape.plane()]
     }
 
     /// The same map, lent for a shorter time.
-    pub fn reborrow(&mut self) -> MapMut<'_> {
+    pub fn reborrow(&mut self) -> MapMut<'_, T> {
         MapMut { data: self.data, shape: self.shape, first: self.first, count: self.count }
     }
 
     /// The same map, to read.
-    pub fn as_map(&self) -> Map<'_> {
+    pub fn as_map(&self) -> Map<'_, T> {
         Map { data: self.data, shape: self.shape, first: self.first, count: self.count }
     }
 }

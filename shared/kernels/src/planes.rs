@@ -2,18 +2,19 @@
 
 use crate::disjoint::Disjoint;
 use crate::map::{LANES, MapMut, Shape};
+use crate::value::Value;
 use std::ops::Range;
 
 /// A [`MapMut`] lent to several tasks, each of which takes pixels that no other takes.
 #[derive(Clone, Copy)]
-pub(crate) struct Planes<'a> {
-    data: Disjoint<'a, f32>,
+pub(crate) struct Planes<'a, T> {
+    data: Disjoint<'a, T>,
     shape: Shape,
     first: usize,
 }
 
-impl<'a> Planes<'a> {
-    pub(crate) fn new(map: MapMut<'a>) -> Planes<'a> {
+impl<'a, T: Value> Planes<'a, T> {
+    pub(crate) fn new(map: MapMut<'a, T>) -> Planes<'a, T> {
         Planes { data: Disjoint::new(map.data), shape: map.shape, first: map.first }
     }
 
@@ -22,7 +23,7 @@ impl<'a> Planes<'a> {
     /// # Safety
     /// While the returned slice lives, no other that overlaps it may be made or used.
     #[inline(always)]
-    pub(crate) unsafe fn pixels(&self, image: usize, block: usize, pixels: Range<usize>) -> &'a mut [f32] {
+    pub(crate) unsafe fn pixels(&self, image: usize, block: usize, pixels: Range<usize>) -> &'a mut [T] {
         let plane = (image * self.shape.blocks + self.first + block) * self.shape.plane();
         // SAFETY: the caller's promise.
         unsafe { self.data.part(plane + pixels.start * LANES, pixels.len() * LANES) }
@@ -36,7 +37,7 @@ impl<'a> Planes<'a> {
         for channel in 0..blocks * LANES {
             // SAFETY: the caller's promise.
             let lanes = unsafe { self.pixels(image, channel / LANES, pixel..pixel + 1) };
-            lanes[channel % LANES] = values.get(channel).copied().unwrap_or(0.0);
+            lanes[channel % LANES] = T::narrow(values.get(channel).copied().unwrap_or(0.0));
         }
     }
 
@@ -45,7 +46,7 @@ impl<'a> Planes<'a> {
     /// # Safety
     /// As for [`Planes::pixels`].
     #[inline(always)]
-    pub(crate) unsafe fn plane(&self, image: usize, block: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn plane(&self, image: usize, block: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { self.pixels(image, block, 0..self.shape.pixels()) }
     }

@@ -113,9 +113,9 @@ mod tests {
                     slopes.push(((probability - own) * f64::from(scale)) as f32);
                 }
             }
-            for isa in all_isas() {
+            for isa in all_isas::<f32>() {
                 let name = format!("{rows} rows of {classes} classes, {}", isa.name());
-                let mut found = [rows, logits.len(), logits.len()].map(|len| Guarded::new(len, 7.0));
+                let mut found = [rows, logits.len(), logits.len()].map(|len| Guarded::<f32>::new(len, 7.0));
                 let [loss, gradient, share] = &mut found;
                 cross_entropy(isa, classes, &logits, &labels, scale, loss.values(), gradient.values());
                 softmax(isa, classes, &logits, share.values());

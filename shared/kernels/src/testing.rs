@@ -2,25 +2,44 @@
 
 use crate::isa::Isa;
 use crate::pool::Pool;
+use crate::value::Value;
 
 /// Every instruction set of this machine beyond the scalar reference, and the portable ones that prove the tiles of
 /// those that are absent.
-pub(crate) fn vector_isas() -> Vec<Isa> {
+pub(crate) fn vector_isas<T: Value>() -> Vec<Isa> {
     let mut isas: Vec<Isa> = Isa::available().into_iter().filter(|isa| *isa != Isa::scalar()).collect();
+    // Kernels on floats are the same with instructions for pairs.
+    let pairs = Isa::detect().with_pairs();
+    isas.extend((T::GROUP > 1 && pairs != Isa::detect()).then_some(pairs));
     isas.extend(Isa::portable());
     isas
 }
 
 /// The scalar reference and all of [`vector_isas`].
-pub(crate) fn all_isas() -> Vec<Isa> {
+pub(crate) fn all_isas<T: Value>() -> Vec<Isa> {
     let mut isas = vec![Isa::scalar()];
-    isas.extend(vector_isas());
+    isas.extend(vector_isas::<T>());
     isas
 }
 
 /// One inline pool.
 pub(crate) fn one_thread() -> Pool {
     Pool::new(1).expect("one thread starts none")
+}
+
+/// Rounded to what maps of `T` hold.
+pub(crate) fn narrow<T: Value>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|value| T::narrow(*value)).collect()
+}
+
+/// As f32.
+pub(crate) fn wide<T: Value>(values: &[T]) -> Vec<f32> {
+    values.iter().map(|value| value.wide()).collect()
+}
+
+/// What results may differ by from those of the reference: `floats`, or one step of a bf16.
+pub(crate) fn rounding<T: Value>(floats: f32) -> f32 {
+    if T::GROUP == 1 { floats } else { 1.0 / 128.0 }
 }
 
 /// `len` values in -1 .. 1 from a seed (an integer hash of seed and position).
@@ -61,33 +80,34 @@ pub(crate) fn assert_close(kernel: &str, found: &[f32], expected: &[f32], tolera
 }
 
 /// A slice between two zones that nobody may write.
-pub(crate) struct Guarded {
-    data: Vec<f32>,
+pub(crate) struct Guarded<T = f32> {
+    data: Vec<T>,
     len: usize,
 }
 
-impl Guarded {
+impl<T: Value> Guarded<T> {
     const ZONE: usize = 64;
-    const MARK: f32 = -123.456;
+    const MARK: f32 = -123.5;
 
     /// `len` values, each `fill`, behind and in front of them a guard zone.
-    pub(crate) fn new(len: usize, fill: f32) -> Guarded {
-        let mut data = vec![Guarded::MARK; len + 2 * Guarded::ZONE];
-        data[Guarded::ZONE..][..len].fill(fill);
+    pub(crate) fn new(len: usize, fill: f32) -> Guarded<T> {
+        let mut data = vec![T::narrow(Self::MARK); len + 2 * Self::ZONE];
+        data[Self::ZONE..][..len].fill(T::narrow(fill));
         Guarded { data, len }
     }
 
     /// The values.
-    pub(crate) fn values(&mut self) -> &mut [f32] {
-        &mut self.data[Guarded::ZONE..][..self.len]
+    pub(crate) fn values(&mut self) -> &mut [T] {
+        &mut self.data[Self::ZONE..][..self.len]
     }
 
     /// Panics if a guard zone was written.
     #[track_caller]
     pub(crate) fn check(&self, kernel: &str) {
-        let (before, rest) = self.data.split_at(Guarded::ZONE);
+        let (before, rest) = self.data.split_at(Self::ZONE);
         let after = &rest[self.len..];
-        assert!(before.iter().all(|value| *value == Guarded::MARK), "{kernel} wrote in front of its output");
-        assert!(after.iter().all(|value| *value == Guarded::MARK), "{kernel} wrote behind its output");
+        let marked = |value: &T| value.wide() == Self::MARK;
+        assert!(before.iter().all(marked), "{kernel} wrote in front of its output");
+        assert!(after.iter().all(marked), "{kernel} wrote behind its output");
     }
 }

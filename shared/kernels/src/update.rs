@@ -125,10 +125,10 @@ mod tests {
                     expected.push(value as f32);
                 }
             }
-            for isa in all_isas() {
+            for isa in all_isas::<f32>() {
                 for carry in [false, true] {
                     let mut arrays = [1, 2, 3, 0].map(|array: usize| {
-                        let mut guarded = Guarded::new(len, 0.0);
+                        let mut guarded = Guarded::<f32>::new(len, 0.0);
                         guarded.values().copy_from_slice(&start[array]);
                         guarded
                     });
@@ -160,7 +160,7 @@ mod tests {
             (0.125, 0.894059749, 0.33091251, 0.9224426245),
         ];
         let update = Update { rate: 0.1, momentum: 0.9, decay: 0.01, average_step: 0.5 };
-        for isa in all_isas() {
+        for isa in all_isas::<f32>() {
             for len in [0, 1, 15, 16, 17, 31, 33, 100] {
                 let mut weights = vec![1.0; len];
                 let mut velocity = vec![0.0; len];

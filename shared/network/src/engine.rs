@@ -11,13 +11,15 @@ use crate::loss;
 pub use crate::loss::Losses;
 use crate::memory::{Memory, Part, Step};
 use crate::network::GoogLeNet;
+use crate::precision::{Precise, Precision, in_precision};
 
 /// A network with memory for a batch size, an instruction set and the threads to use. All memory is allocated here,
 /// once; parameters are loaded before the first step.
 ///
-/// The same parameters, images, seeds, instruction set and number of threads give the same bits.
+/// The same parameters, images, seeds, precision, instruction set and number of threads give the same bits.
 pub struct Engine {
     network: Arc<GoogLeNet>,
+    precision: Precision,
     isa: Isa,
     pool: Arc<Pool>,
     batch: usize,
@@ -42,31 +44,49 @@ pub struct LayerTime {
 
 impl Engine {
     /// For training and evaluation on minibatches of up to `batch` images.
-    pub fn new(network: Arc<GoogLeNet>, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
-        Engine::with_memory(network, batch, isa, pool, true)
+    pub fn new(
+        network: Arc<GoogLeNet>,
+        batch: usize,
+        precision: Precision,
+        isa: Isa,
+        pool: Arc<Pool>,
+    ) -> Engine {
+        Engine::with_memory(network, batch, precision, isa, pool, true)
     }
 
     /// For [`Engine::logits`] alone: without the memory of the backward pass.
-    pub fn forward_only(network: Arc<GoogLeNet>, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
-        Engine::with_memory(network, batch, isa, pool, false)
+    pub fn forward_only(
+        network: Arc<GoogLeNet>,
+        batch: usize,
+        precision: Precision,
+        isa: Isa,
+        pool: Arc<Pool>,
+    ) -> Engine {
+        Engine::with_memory(network, batch, precision, isa, pool, false)
     }
 
     fn with_memory(
         network: Arc<GoogLeNet>,
         batch: usize,
+        precision: Precision,
         isa: Isa,
         pool: Arc<Pool>,
         training: bool,
     ) -> Engine {
-        let memory =
-            Memory::new(network.plan(), network.layout(), network.layers(), batch, training, (isa, &pool));
+        let isa = precision.instructions(isa);
+        let memory = in_precision!(precision, T => Memory::new::<T>(&network, batch, training, isa, &pool));
         let times = vec![[Duration::ZERO; 2]; network.layers().len()];
-        Engine { network, isa, pool, batch, memory, times, training }
+        Engine { network, precision, isa, pool, batch, memory, times, training }
     }
 
     /// The network that this engine runs.
     pub fn network(&self) -> &Arc<GoogLeNet> {
         &self.network
+    }
+
+    /// The instruction set that it runs on, with what its precision uses of the machine.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// Images of the largest minibatch.
@@ -98,9 +118,11 @@ impl Engine {
         let expected = &self.network.layout().tensors()[tensor];
         assert_eq!(values.len(), expected.values(), "values of {}", expected.name);
         let layers = self.network.layers();
-        let Engine { isa, pool, memory, .. } = self;
+        let Engine { precision, isa, pool, memory, .. } = self;
         match layers.iter().find(|layer| layer.operation.tensor() == Some(tensor)) {
-            Some(layer) => pool.enter(|| layer.operation.load(*isa, pool, values, memory)),
+            Some(layer) => pool.enter(|| {
+                in_precision!(*precision, T => T::passes(&*layer.operation).load(*isa, pool, values, memory));
+            }),
             None => memory.parameters[tensor].copy_from_slice(values),
         }
     }
@@ -122,11 +144,13 @@ impl Engine {
         ready: &mut (dyn FnMut(usize, &[f32]) + Send),
     ) -> Losses {
         let pool = Arc::clone(&self.pool);
-        pool.enter(|| self.train_here(images, labels, dropout, gradients, ready))
+        pool.enter(|| {
+            in_precision!(self.precision, T => self.train_here::<T>(images, labels, dropout, gradients, ready))
+        })
     }
 
     /// [`Engine::train`] on the thread that calls it.
-    fn train_here(
+    fn train_here<T: Precise>(
         &mut self,
         images: ArrayView4<f32>,
         labels: &[u32],
@@ -146,7 +170,7 @@ impl Engine {
         let images = images.as_slice().expect("standard layout is contiguous");
         let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: dropout };
         for index in 0..network.layers().len() {
-            forward(network.layers(), index, &step, &mut self.memory, &mut self.times);
+            forward::<T>(network.layers(), index, &step, &mut self.memory, &mut self.times);
         }
         let losses = loss::losses(&network, &step, labels, &mut self.memory);
         for (index, layer) in network.layers().iter().enumerate().rev() {
@@ -156,13 +180,14 @@ impl Engine {
                 let (weights, bias) = (layout.range(tensor), layout.range(tensor + 1));
                 let (below, bias_gradient) = gradients[..bias.end].split_at_mut(bias.start);
                 let weight_gradient = &mut below[weights];
-                layer.operation.backward_parameters(&step, &mut self.memory, weight_gradient, bias_gradient);
+                let passes = T::passes(&*layer.operation);
+                passes.backward_parameters(&step, &mut self.memory, weight_gradient, bias_gradient);
                 elapsed = start.elapsed();
                 ready(tensor, weight_gradient);
                 ready(tensor + 1, bias_gradient);
             }
             self.times[index][1] = elapsed;
-            backward_input(network.layers(), index, &step, &mut self.memory, &mut self.times);
+            backward_input::<T>(network.layers(), index, &step, &mut self.memory, &mut self.times);
         }
         losses
     }
@@ -173,11 +198,11 @@ impl Engine {
     /// If the images do not fit the network or are more than the batch size.
     pub fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let pool = Arc::clone(&self.pool);
-        pool.enter(|| self.logits_here(images))
+        pool.enter(|| in_precision!(self.precision, T => self.logits_here::<T>(images)))
     }
 
     /// [`Engine::logits`] on the thread that calls it.
-    fn logits_here(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+    fn logits_here<T: Precise>(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let batch = self.check(&images);
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
@@ -185,7 +210,7 @@ impl Engine {
         self.times.fill([Duration::ZERO; 2]);
         for (index, layer) in self.network.layers().iter().enumerate() {
             if !layer.auxiliary {
-                forward(self.network.layers(), index, &step, &mut self.memory, &mut self.times);
+                forward::<T>(self.network.layers(), index, &step, &mut self.memory, &mut self.times);
             }
         }
         let head = self.network.heads().iter().find(|head| !head.auxiliary).expect("the main head");
@@ -220,30 +245,36 @@ impl Engine {
 type Times = [[Duration; 2]];
 
 /// The forward pass of a layer; those that run together all run with the first.
-fn forward(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
+fn forward<T: Precise>(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
     let layer = &layers[index];
     let start = Instant::now();
     if let Some(branches) = layer.branches {
-        forward_together(convolutions(layers, branches), step, memory);
+        forward_together::<T>(convolutions(layers, branches), step, memory);
         share_time(layers, &branches, start.elapsed(), |index, time| times[index][0] = time);
     } else if layer.leader.is_none() {
-        layer.operation.forward(step, memory);
+        T::passes(&*layer.operation).forward(step, memory);
         times[index][0] = start.elapsed();
     }
 }
 
 /// The gradient by the input of a layer; that of those that run together comes with the first, which is the last to have its
 /// own output's gradient.
-fn backward_input(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
+fn backward_input<T: Precise>(
+    layers: &[Layer],
+    index: usize,
+    step: &Step,
+    memory: &mut Memory,
+    times: &mut Times,
+) {
     let layer = &layers[index];
     let start = Instant::now();
     if let Some(branches) = layer.branches {
         let others = branches[1..].iter().all(|&branch| layers[branch].share.accumulate);
         let share = Share { accumulate: others, ..layer.share };
-        backward_input_together(convolutions(layers, branches), step, memory, share);
+        backward_input_together::<T>(convolutions(layers, branches), step, memory, share);
         share_time(layers, &branches, start.elapsed(), |index, time| times[index][1] += time);
     } else if layer.leader.is_none() {
-        layer.operation.backward_input(step, memory, layer.share);
+        T::passes(&*layer.operation).backward_input(step, memory, layer.share);
         times[index][1] += start.elapsed();
     }
 }

@@ -17,6 +17,7 @@ mod loss;
 mod memory;
 mod network;
 mod plan;
+mod precision;
 mod sharing;
 mod table;
 
@@ -25,3 +26,4 @@ pub use engine::{Engine, LayerTime};
 pub use graph::{Computation, GraphLayer};
 pub use loss::Losses;
 pub use network::{Description, GoogLeNet, LayerDescription};
+pub use precision::Precision;

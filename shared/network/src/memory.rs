@@ -1,12 +1,13 @@
 //! One replica's memory: everything that the plan lists, allocated once for a batch size.
 
 use kernels::{Buffer, Isa, Pool};
-use parameters::Layout;
 
 use std::ops::Range;
 
-use crate::layers::Layer;
-use crate::plan::{BufferIndex, Plan};
+use crate::network::GoogLeNet;
+use crate::plan::BufferIndex;
+use crate::precision::Precise;
+use crate::sharing::Sharing;
 
 /// What a step works with, besides memory.
 pub(crate) struct Step<'a> {
@@ -45,7 +46,7 @@ pub(crate) enum Part {
     Gradient(BufferIndex),
 }
 
-/// All activations and gradients in one piece of memory, shared as [`Sharing`](crate::sharing::Sharing) planned it.
+/// All activations and gradients in one piece of memory, shared as [`Sharing`] plans it. Maps lie in it in the network's precision.
 pub(crate) struct Arena {
     memory: Buffer,
     values: Vec<Range<usize>>,
@@ -53,10 +54,12 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    fn new(plan: &Plan, images: usize, training: bool) -> Arena {
-        let sharing = if training { &plan.training } else { &plan.forward };
+    fn new<T: Precise>(network: &GoogLeNet, images: usize, training: bool) -> Arena {
+        let lengths: Vec<usize> = network.plan().buffers.iter().map(|length| length.floats::<T>()).collect();
+        let plan = if training { Sharing::training } else { Sharing::forward };
+        let sharing = plan(&lengths, network.layers(), network.heads());
         let places = |starts: &[usize]| {
-            let places = starts.iter().zip(&plan.buffers);
+            let places = starts.iter().zip(&lengths);
             places.map(|(start, length)| start * images..(start + length) * images).collect()
         };
         Arena {
@@ -91,7 +94,7 @@ impl Arena {
     }
 }
 
-/// f32 values that a layer needs besides its activations.
+/// Floats that a layer needs besides its activations.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Needs {
     /// Weights packed for the forward pass.
@@ -103,30 +106,31 @@ pub(crate) struct Needs {
 }
 
 impl Memory {
-    /// Allocates for minibatches of up to `batch` images; with `training`, for the backward pass as well.
-    pub fn new(
-        plan: &Plan,
-        layout: &Layout,
-        layers: &[Layer],
+    /// Allocates for minibatches of up to `batch` images with maps of `T`; with `training`, for the backward pass as well.
+    pub fn new<T: Precise>(
+        network: &GoogLeNet,
         batch: usize,
         training: bool,
-        (isa, pool): (Isa, &Pool),
+        isa: Isa,
+        pool: &Pool,
     ) -> Memory {
-        let mut parameters: Vec<usize> = layout.tensors().iter().map(|tensor| tensor.values()).collect();
+        let mut parameters: Vec<usize> =
+            network.layout().tensors().iter().map(|tensor| tensor.values()).collect();
         let mut transposed = vec![0; parameters.len()];
         let mut scratch = 0;
-        for layer in layers {
-            let needs = layer.operation.needs(isa, pool);
+        for layer in network.layers() {
+            let needs = T::passes(&*layer.operation).needs(isa, pool);
             scratch = scratch.max(needs.scratch);
             if let Some(tensor) = layer.operation.tensor() {
                 parameters[tensor] = needs.packed;
                 transposed[tensor] = if training { needs.transposed } else { 0 };
             }
         }
-        let switches = plan.switches.iter().map(|&length| if training { length * batch } else { 0 });
+        let switches =
+            network.plan().switches.iter().map(|&length| if training { length * batch } else { 0 });
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
         Memory {
-            arena: Arena::new(plan, batch, training),
+            arena: Arena::new::<T>(network, batch, training),
             switches: switches.map(|length| vec![0; length]).collect(),
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),

@@ -8,7 +8,6 @@ use crate::builder::{self, Builder};
 use crate::graph::{GraphLayer, Place, graph};
 use crate::layers::Layer;
 use crate::plan::{Plan, Rows};
-use crate::sharing::Sharing;
 use crate::table::{self, Then};
 
 /// The network: what there is to compute and to store, without any memory of its own.
@@ -66,10 +65,8 @@ impl GoogLeNet {
         }
         builder.main_head(&feature);
 
-        let Builder { mut layers, tensors, heads, mut plan, .. } = builder;
+        let Builder { mut layers, tensors, heads, plan, .. } = builder;
         share_gradients(&mut layers, plan.buffers.len());
-        plan.training = Sharing::training(&plan.buffers, &layers, &heads);
-        plan.forward = Sharing::forward(&plan.buffers, &layers, &heads);
         let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }

@@ -2,9 +2,7 @@
 //!
 //! The plan knows no batch size and owns no memory; [`Memory`](crate::memory::Memory) allocates what it lists.
 
-use kernels::{Map, MapMut, Shape, blocks};
-
-use crate::sharing::Sharing;
+use kernels::{Map, MapMut, Shape, Value, blocks};
 
 /// Index of a buffer in the plan.
 pub(crate) type BufferIndex = usize;
@@ -12,13 +10,28 @@ pub(crate) type BufferIndex = usize;
 /// Every buffer of the network, in forward order. Each holds values and, in training, gradients of the same shape.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// f32 values that one image takes in each buffer.
-    pub buffers: Vec<usize>,
-    /// Where they lie in the arena of a training step, and of a forward pass alone.
-    pub training: Sharing,
-    pub forward: Sharing,
+    pub buffers: Vec<Length>,
     /// Values of one image that each max pool puts out; it keeps a byte for each.
     pub switches: Vec<usize>,
+}
+
+/// What one image takes in a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Length {
+    /// So many values of a map, in the network's precision.
+    Map(usize),
+    /// So many values of a row, always f32.
+    Rows(usize),
+}
+
+impl Length {
+    /// Floats of memory, with maps of `T`.
+    pub fn floats<T: Value>(self) -> usize {
+        match self {
+            Length::Map(values) => T::floats(values),
+            Length::Rows(values) => values,
+        }
+    }
 }
 
 impl Plan {
@@ -27,13 +40,13 @@ impl Plan {
         let total = segments.iter().map(|&channels| blocks(channels)).sum();
         let feature =
             Feature { buffer: self.buffers.len(), buffer_blocks: total, first: 0, segments, height, width };
-        self.buffers.push(feature.shape(1).len());
+        self.buffers.push(Length::Map(feature.shape(1).len()));
         feature
     }
 
     /// New rows, one of `width` values an image, in a buffer of their own.
     pub fn rows(&mut self, width: usize) -> Rows {
-        self.buffers.push(width);
+        self.buffers.push(Length::Rows(width));
         Rows { buffer: self.buffers.len() - 1, width }
     }
 }
@@ -89,15 +102,15 @@ impl Feature {
     }
 
     /// The feature of a minibatch in its buffer, which may be allocated for a larger one.
-    pub fn map<'a>(&self, data: &'a [f32], batch: usize) -> Map<'a> {
+    pub fn map<'a, T: Value>(&self, memory: &'a [f32], batch: usize) -> Map<'a, T> {
         let shape = self.shape(batch);
-        Map::slice(&data[..shape.len()], shape, self.first, self.count())
+        Map::slice(&T::of(memory)[..shape.len()], shape, self.first, self.count())
     }
 
     /// The same to write to.
-    pub fn map_mut<'a>(&self, data: &'a mut [f32], batch: usize) -> MapMut<'a> {
+    pub fn map_mut<'a, T: Value>(&self, memory: &'a mut [f32], batch: usize) -> MapMut<'a, T> {
         let shape = self.shape(batch);
-        MapMut::slice(&mut data[..shape.len()], shape, self.first, self.count())
+        MapMut::slice(&mut T::of_mut(memory)[..shape.len()], shape, self.first, self.count())
     }
 }
 

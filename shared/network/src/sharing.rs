@@ -10,17 +10,17 @@ use std::ops::RangeInclusive;
 use crate::layers::Layer;
 use crate::network::Head;
 
-/// Places in the arena are whole cache lines, in f32 values.
+/// Places in the arena are whole cache lines, in floats.
 const LINE: usize = 16;
 
-/// Where values and gradients lie in the arena, all in f32 values of one image.
+/// Where values and gradients lie in the arena, all in floats of one image.
 #[derive(Debug, Default)]
 pub(crate) struct Sharing {
     /// Where the values of each buffer start.
     pub values: Vec<usize>,
     /// Where its gradient starts; none where only the forward pass runs.
     pub gradients: Vec<usize>,
-    /// Values of the arena.
+    /// Floats of the arena.
     pub len: usize,
 }
 
@@ -151,9 +151,11 @@ mod tests {
     #[test]
     fn the_whole_network_takes_little() {
         let network = GoogLeNet::new(&Architecture::paper()).unwrap();
-        let plan = network.plan();
-        let apart: usize = plan.buffers.iter().sum();
-        let (training, forward) = (plan.training.len, plan.forward.len);
+        let lengths: Vec<usize> =
+            network.plan().buffers.iter().map(|length| length.floats::<f32>()).collect();
+        let apart: usize = lengths.iter().sum();
+        let training = Sharing::training(&lengths, network.layers(), network.heads()).len;
+        let forward = Sharing::forward(&lengths, network.layers(), network.heads()).len;
         assert!(5 * forward < 2 * apart, "forward {forward} of {apart} values an image");
         assert!(training < apart, "training {training} of {apart} values and as many gradients an image");
     }

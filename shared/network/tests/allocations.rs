@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernels::{Isa, Pool};
 use ndarray::Array4;
-use network::{Architecture, Engine, GoogLeNet};
+use network::{Architecture, Engine, GoogLeNet, Precision};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -22,7 +22,7 @@ fn steps_allocate_nothing() {
     for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::scalar()) {
         for threads in [1, 2] {
             let pool = Arc::new(Pool::new(threads).unwrap());
-            let mut engine = Engine::new(network.clone(), 3, isa, pool);
+            let mut engine = Engine::new(network.clone(), 3, Precision::F32, isa, pool);
             let mut step = || {
                 engine.load(&parameters);
                 engine.train(images.view(), &[0, 3, 6], Some(&[1, 2, 3]), &mut gradients, &mut |_, _| {});

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernels::{Isa, Pool};
 use ndarray::{Array4, Axis, s};
-use network::{Architecture, Engine, GoogLeNet, Initialisation};
+use network::{Architecture, Engine, GoogLeNet, Initialisation, Precision};
 
 const SIZE: usize = 80;
 
@@ -22,7 +22,8 @@ fn network() -> Arc<GoogLeNet> {
 }
 
 fn engine(network: &Arc<GoogLeNet>, batch: usize, isa: Isa, threads: usize) -> Engine {
-    let mut engine = Engine::new(Arc::clone(network), batch, isa, Arc::new(Pool::new(threads).unwrap()));
+    let mut engine =
+        Engine::new(Arc::clone(network), batch, Precision::F32, isa, Arc::new(Pool::new(threads).unwrap()));
     engine.load(&network.layout().initial(4));
     engine
 }
@@ -106,7 +107,8 @@ fn logits_need_neither_heads_nor_gradients() {
     let parameters = network.layout().initial(4);
     for isa in Isa::available() {
         let expected = engine(&network, 3, isa, 2).logits(images.view());
-        let mut bare = Engine::forward_only(Arc::clone(&trunk), 5, isa, Arc::new(Pool::new(2).unwrap()));
+        let mut bare =
+            Engine::forward_only(Arc::clone(&trunk), 5, Precision::F32, isa, Arc::new(Pool::new(2).unwrap()));
         for (tensor, index) in trunk.layout().tensors().iter().zip(0..) {
             let range = network.layout().range(network.layout().find(&tensor.name).unwrap());
             bare.load_tensor(index, &parameters[range]);

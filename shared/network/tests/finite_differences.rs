@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernels::{Isa, Pool};
 use ndarray::Array4;
-use network::{Architecture, Engine, GoogLeNet, Initialisation, Variant};
+use network::{Architecture, Engine, GoogLeNet, Initialisation, Precision, Variant};
 
 struct Case {
     input_size: usize,
@@ -81,7 +81,13 @@ fn check(case: &Case) {
             parameters[layout.range(index)].iter_mut().for_each(|weight| *weight *= 100.0);
         }
     }
-    let mut engine = Engine::new(Arc::clone(&network), BATCH, Isa::detect(), Arc::new(Pool::new(2).unwrap()));
+    let mut engine = Engine::new(
+        Arc::clone(&network),
+        BATCH,
+        Precision::F32,
+        Isa::detect(),
+        Arc::new(Pool::new(2).unwrap()),
+    );
     engine.load(&parameters);
     let mut gradients = vec![0.0; layout.len()];
     engine.train(images.view(), &LABELS, dropout.as_deref(), &mut gradients, &mut |_, _| {});

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use golden::Statistics;
 use kernels::{Isa, Pool};
-use network::{Architecture, Engine, GoogLeNet};
+use network::{Architecture, Engine, GoogLeNet, Precision};
 use serde::Deserialize;
 
 /// Distance of losses and logits, and of gradients.
@@ -35,7 +35,8 @@ fn losses_logits_and_gradients_are_those_of_float64() {
     for isa in Isa::available() {
         let start = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-        let mut engine = Engine::new(Arc::clone(&network), 2, isa, Arc::new(Pool::new(threads).unwrap()));
+        let mut engine =
+            Engine::new(Arc::clone(&network), 2, Precision::F32, isa, Arc::new(Pool::new(threads).unwrap()));
         engine.load(&parameters);
         let logits = engine.logits(images.view());
         let mut gradients = vec![0.0; parameters.len()];

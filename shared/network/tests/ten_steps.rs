@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use golden::TenSteps;
 use kernels::{Isa, Pool, State, Update, momentum_update};
-use network::{Engine, GoogLeNet};
+use network::{Engine, GoogLeNet, Precision};
 
 #[test]
 fn ten_steps_follow_torch() {
@@ -17,7 +17,7 @@ fn ten_steps_follow_torch() {
     let layout = network.layout();
     for isa in Isa::available() {
         let pool = Arc::new(Pool::new(2).unwrap());
-        let mut engine = Engine::new(Arc::clone(&network), TenSteps::BATCH, isa, pool);
+        let mut engine = Engine::new(Arc::clone(&network), TenSteps::BATCH, Precision::F32, isa, pool);
         let mut weights = golden.parameters(&network);
         let mut velocity = vec![0.0; weights.len()];
         let mut average = weights.clone();

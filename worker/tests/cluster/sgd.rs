@@ -8,7 +8,7 @@ use configuration::{Exit, RunConfiguration};
 use dataset::{LoaderRange, Minibatch, Split};
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
-use network::{Engine, GoogLeNet, Losses};
+use network::{Engine, GoogLeNet, Losses, Precision};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
@@ -53,7 +53,7 @@ impl Workload for GoldenWork {
 
     fn model(&self, _: &RunConfiguration) -> anyhow::Result<Noting> {
         let pool = Arc::new(Pool::new(2)?);
-        let engine = Engine::new(self.network.clone(), TenSteps::BATCH, Isa::detect(), pool);
+        let engine = Engine::new(self.network.clone(), TenSteps::BATCH, Precision::F32, Isa::detect(), pool);
         Ok(Noting { engine, losses: self.losses.clone() })
     }
 

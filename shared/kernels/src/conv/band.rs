@@ -4,12 +4,13 @@ use super::pack::part;
 use super::tile::{Sums, multiply};
 use crate::map::LANES;
 use crate::simd::Simd;
+use crate::value::Value;
 use std::ops::Range;
 
-/// Where a band's input lies, and how pixels, taps and channels are placed in it. Distances are in floats.
+/// Where a band's input lies, and how pixels, taps and channels are placed in it. Distances are in values.
 #[derive(Clone, Copy)]
-pub(super) struct Band<'a> {
-    pub(super) start: *const f32,
+pub(super) struct Band<'a, T> {
+    pub(super) start: *const T,
     /// From one block (of the stem: channel) to the next.
     pub(super) plane: usize,
     /// From the input of one row of output pixels to that of the next, and of a pixel to its neighbour's.
@@ -24,7 +25,7 @@ pub(super) struct Band<'a> {
     pub(super) depths: &'a [usize],
     /// Rows of the packed weights for each tap: the largest depth.
     pub(super) rows: usize,
-    /// Pixels lie side by side in the input, 16 floats apart, over the ends of rows too.
+    /// Pixels lie side by side in the input, 16 values apart, over the ends of rows too.
     pub(super) flat: bool,
     pub(super) relu: bool,
     pub(super) accumulate: bool,
@@ -38,14 +39,14 @@ pub(super) struct Band<'a> {
 /// # Safety
 /// `band` must describe readable memory that has the pixels and what lies around them in all its blocks.
 #[inline(always)]
-pub(super) unsafe fn panel<'a, S: Simd>(
+pub(super) unsafe fn panel<'a, S: Simd, T: Value, O: Value>(
     simd: S,
-    band: &Band<'_>,
-    packed: &[f32],
+    band: &Band<'_, T>,
+    packed: &[T],
     bias: &[f32],
     columns: Range<usize>,
-    output: impl Fn(usize) -> &'a mut [f32],
-    mask: impl Fn(usize) -> Option<&'a [f32]>,
+    output: impl Fn(usize) -> &'a mut [O],
+    mask: impl Fn(usize) -> Option<&'a [O]>,
 ) {
     let mut padded_bias = [0.0; 4 * LANES];
     let bias = bias.get(columns.start * LANES..).unwrap_or(&[]);
@@ -62,7 +63,7 @@ pub(super) unsafe fn panel<'a, S: Simd>(
     let mask = |column| {
         let mask = mask(column);
         assert!(mask.is_none_or(|mask| mask.len() == pixels * LANES), "mask of a block");
-        mask.map_or(std::ptr::null(), <[f32]>::as_ptr)
+        mask.map_or(std::ptr::null(), <[O]>::as_ptr)
     };
     let column = |column| (output(column), mask(column));
     let (w, bias) = (packed.as_ptr(), padded_bias.as_ptr());
@@ -71,12 +72,12 @@ pub(super) unsafe fn panel<'a, S: Simd>(
             // SAFETY: the input is the caller's promise; the lengths of the others are asserted.
             unsafe {
                 match columns.len() {
-                    1 => tiles::<S, $flat, 1>(simd, band, w, bias, [0].map(column), pixels),
+                    1 => tiles::<S, T, O, $flat, 1>(simd, band, w, bias, [0].map(column), pixels),
                     2 if const { S::PANEL >= 2 } => {
-                        tiles::<S, $flat, 2>(simd, band, w, bias, [0, 1].map(column), pixels)
+                        tiles::<S, T, O, $flat, 2>(simd, band, w, bias, [0, 1].map(column), pixels)
                     }
                     3 if const { S::PANEL >= 3 } => {
-                        tiles::<S, $flat, 3>(simd, band, w, bias, [0, 1, 2].map(column), pixels)
+                        tiles::<S, T, O, $flat, 3>(simd, band, w, bias, [0, 1, 2].map(column), pixels)
                     }
                     other => unreachable!("a panel of {other} blocks"),
                 }
@@ -91,12 +92,12 @@ pub(super) unsafe fn panel<'a, S: Simd>(
 /// # Safety
 /// As [`tile`], for all `pixels` pixels.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const FLAT: bool, const COLUMNS: usize>(
+unsafe fn tiles<S: Simd, T: Value, O: Value, const FLAT: bool, const COLUMNS: usize>(
     simd: S,
-    band: &Band<'_>,
-    w: *const f32,
+    band: &Band<'_, T>,
+    w: *const T,
     bias: *const f32,
-    output: [(*mut f32, *const f32); COLUMNS],
+    output: [(*mut O, *const O); COLUMNS],
     pixels: usize,
 ) {
     let span = if S::SCATTERED || FLAT { pixels } else { band.width };
@@ -110,7 +111,7 @@ unsafe fn tiles<S: Simd, const FLAT: bool, const COLUMNS: usize>(
                     match pixels.len() {
                         // SAFETY: the tile's pixels are among the band's (caller).
                         $($n if const { $n <= S::PIXELS[COLUMNS] } => unsafe {
-                            tile::<S, FLAT, $n, COLUMNS>(simd, band, w, bias, output, first)
+                            tile::<S, T, O, FLAT, $n, COLUMNS>(simd, band, w, bias, output, first)
                         })*
                         other => unreachable!("a tile of {other} pixels"),
                     }
@@ -125,15 +126,15 @@ unsafe fn tiles<S: Simd, const FLAT: bool, const COLUMNS: usize>(
 ///
 /// # Safety
 /// `band` must describe readable memory that has these pixels and what lies around them in all its blocks, `w` the
-/// packed panel, `bias` 16 floats per column; each output and its mask, unless null, must be valid for 16 floats at each
+/// packed panel, `bias` 16 floats per column; each output and its mask, unless null, must be valid for 16 values at each
 /// of the pixels.
 #[inline(always)]
-unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: usize>(
+unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usize, const COLUMNS: usize>(
     simd: S,
-    band: &Band<'_>,
-    w: *const f32,
+    band: &Band<'_, T>,
+    w: *const T,
     bias: *const f32,
-    output: [(*mut f32, *const f32); COLUMNS],
+    output: [(*mut O, *const O); COLUMNS],
     first: usize,
 ) {
     // Where the pixels are, from the first; constants where they lie side by side, which saves registers and additions.
@@ -181,7 +182,7 @@ unsafe fn tile<S: Simd, const FLAT: bool, const PIXELS: usize, const COLUMNS: us
                 for kx in 0..band.taps[1] {
                     let x = x.add(ky * band.tap[0] + kx * band.tap[1]);
                     let x = offsets.map(|offset| x.add(offset));
-                    multiply::<S, PIXELS, COLUMNS>(simd, &mut sums, x, w, *depth);
+                    multiply::<S, T, PIXELS, COLUMNS>(simd, &mut sums, x, w, depth.div_ceil(T::GROUP));
                     w = w.add(band.rows * COLUMNS * LANES);
                 }
             }

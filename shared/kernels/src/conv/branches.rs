@@ -7,29 +7,30 @@ use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::map::{Map, MapMut};
 use crate::pool::Pool;
+use crate::value::Value;
 
 /// One of them, forward.
 #[derive(Debug)]
-pub struct Branch<'a> {
+pub struct Branch<'a, T = f32> {
     /// Its sizes; it runs directly.
     pub convolution: &'a Convolution,
     /// Its weights, packed by [`Convolution::pack_forward`].
-    pub packed: &'a [f32],
+    pub packed: &'a [T],
     /// Its bias.
     pub bias: &'a [f32],
     /// Where its output goes.
-    pub output: MapMut<'a>,
+    pub output: MapMut<'a, T>,
 }
 
 /// One of them, backward.
 #[derive(Debug)]
-pub struct BranchGradient<'a> {
+pub struct BranchGradient<'a, T = f32> {
     /// Its sizes; it runs directly.
     pub convolution: &'a Convolution,
     /// Its weights, packed by [`Convolution::pack_backward`].
-    pub packed: &'a [f32],
+    pub packed: &'a [T],
     /// The gradient by its output.
-    pub output_gradient: Map<'a>,
+    pub output_gradient: Map<'a, T>,
 }
 
 fn check(convolution: &Convolution) {
@@ -37,11 +38,11 @@ fn check(convolution: &Convolution) {
 }
 
 /// [`Convolution::forward`] of each, to the same bits.
-pub fn forward_branches<const N: usize>(
+pub fn forward_branches<T: Value, const N: usize>(
     isa: Isa,
     pool: &Pool,
-    input: Map,
-    branches: [Branch; N],
+    input: Map<T>,
+    branches: [Branch<T>; N],
     relu: bool,
     scratch: &mut [f32],
 ) {
@@ -63,12 +64,12 @@ pub fn forward_branches<const N: usize>(
 
 /// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
 /// bits, of which the first accumulates if `epilogue` says so, the others do, and the last goes back through the ReLU.
-pub fn backward_branches<const N: usize>(
+pub fn backward_branches<T: Value, const N: usize>(
     isa: Isa,
     pool: &Pool,
-    branches: [BranchGradient; N],
-    epilogue: Epilogue,
-    mut input_gradient: MapMut,
+    branches: [BranchGradient<T>; N],
+    epilogue: Epilogue<T>,
+    mut input_gradient: MapMut<T>,
     scratch: &mut [f32],
 ) {
     let epilogue_of = |index: usize| Epilogue {

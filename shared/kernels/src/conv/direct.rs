@@ -14,9 +14,10 @@ use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
-/// Floats of input that a band may have: half of a small second-level cache (512 KiB), the rest is for a panel.
+/// Values of input that a band may have: half of a small second-level cache (512 KiB), the rest is for a panel.
 const BAND: usize = 48 * 1024;
 
 /// Tasks that each thread should get at least, lest one waits for the other.
@@ -31,7 +32,7 @@ fn band_rows(blocks: usize, kernel: usize, height: usize, width: usize) -> usize
     height.div_ceil(height.div_ceil(most).max(1))
 }
 
-/// Scratch that each thread needs.
+/// Values of scratch that each thread needs.
 pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, width: usize) -> usize {
     if kernel == 1 {
         return 0;
@@ -41,19 +42,19 @@ pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, wid
 
 /// Runs passes over maps of one size, one after the other for each band, so that they find what they share in the cache: the
 /// input, or the output that they add to. `scratch` is [`scratch_of_thread`] for each thread, for the largest of them.
-pub(super) fn run(passes: &[Pass<'_>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
     let Shape { batch, height, width, .. } = passes[0].input.shape;
     if batch * height * width == 0 {
         return;
     }
-    let most = |of: fn(&Pass) -> usize| passes.iter().map(of).max().unwrap_or(0);
+    let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
     let (blocks, kernel, panels) =
         (most(|pass| pass.input.count), most(|pass| pass.kernel), most(|pass| pass.panels));
     let rows = band_rows(blocks, kernel, height, width);
     let bands = height.div_ceil(rows);
     let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(panels);
     let per_thread = scratch_of_thread(blocks, kernel, height, width);
-    let scratch = Disjoint::new(scratch);
+    let scratch = Disjoint::new(T::of_mut(scratch));
     pool.run_on_threads(batch * bands * groups, |thread, task| {
         let (image, band, group) = (task / groups / bands, task / groups % bands, task % groups);
         let rows = part(band, bands, height);
@@ -67,15 +68,16 @@ pub(super) fn run(passes: &[Pass<'_>], isa: Isa, pool: &Pool, scratch: &mut [f32
 }
 
 /// A band of an image times some panels.
-struct Task<'a> {
-    pass: &'a Pass<'a>,
+struct Task<'a, T> {
+    pass: &'a Pass<'a, T>,
     image: usize,
     rows: Range<usize>,
     panels: Range<usize>,
-    scratch: &'a mut [f32],
+    scratch: &'a mut [T],
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

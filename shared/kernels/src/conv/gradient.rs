@@ -2,12 +2,13 @@
 //!
 //! The rows of the product are the taps and channels of an input block, its columns the output channels, and the sum
 //! runs over pixels: a tile of rows times a panel of output blocks stays in registers over a chunk of pixels that fits the
-//! first-level cache, and is then added to the task's partial sums. Chunks depend only on the size of the maps and follow
+//! first-level cache, and is then added to the task's partial sums. bf16 is multiplied in pairs of neighbouring pixels, which are
+//! laid side by side in a copy of the chunk; kernels larger than 1x1 read a copy that is widened to f32. Chunks depend only on the size of the maps and follow
 //! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
 
 use super::grid::grid;
 use super::pack::{MOST_TAPS, part};
-use super::padded::Shifted;
+use super::padded::{Shifted, widen};
 use super::rows::{Rows, Runs};
 use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
@@ -15,6 +16,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Map};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
@@ -30,13 +32,14 @@ struct Plan {
     rows: usize,
     /// Parts that the input and the output blocks are cut into.
     grid: [usize; 2],
-    /// Floats of scratch of each thread: padded copy, partial sums.
-    copy: usize,
+    /// Floats of scratch of each thread: copies of the chunk's input and output gradient, partial sums.
+    input: usize,
+    output: usize,
     sums: usize,
 }
 
 impl Plan {
-    fn new(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
+    fn new<T: Value>(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
         let taps = conv.kernel * conv.kernel;
         let (images, rows) = if height * width <= CHUNK {
             (CHUNK / (height * width).max(1), height)
@@ -47,30 +50,42 @@ impl Plan {
         let blocks = [conv.input_blocks(), conv.output_blocks()];
         let grid = grid(blocks, threads, PAIRS / taps);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
-        Plan {
-            images,
-            rows,
-            grid,
-            copy: if taps == 1 { 0 } else { images * Shifted::new(rows, width, conv.kernel).len },
-            sums: (inputs * taps * LANES + 1) * outputs * LANES,
-        }
+        let pixels = rows * width;
+        let [input, output] = match (taps, T::GROUP) {
+            (1, 1) => [0, 0],
+            (1, _) => [1, outputs].map(|blocks| T::floats(blocks * images * run_of_groups::<T>(pixels))),
+            (_, 1) => [images * Shifted::new(rows, width, conv.kernel).len, 0],
+            (_, _) => {
+                [images * Shifted::new(rows, width, conv.kernel).len, outputs * images * pixels * LANES]
+            }
+        };
+        Plan { images, rows, grid, input, output, sums: (inputs * taps * LANES + 1) * outputs * LANES }
+    }
+
+    /// Floats of scratch of each thread.
+    fn scratch(&self) -> usize {
+        self.input + self.output + self.sums
     }
 }
 
+/// Values that so many pixels of a block take in groups.
+fn run_of_groups<T: Value>(pixels: usize) -> usize {
+    pixels.next_multiple_of(T::GROUP) * LANES
+}
+
 /// Scratch that all threads together need.
-pub(super) fn scratch_len(conv: &Convolution, pool: &Pool, height: usize, width: usize) -> usize {
-    let plan = Plan::new(conv, pool.threads(), height, width);
-    (plan.copy + plan.sums) * pool.threads()
+pub(super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool, height: usize, width: usize) -> usize {
+    Plan::new::<T>(conv, pool.threads(), height, width).scratch() * pool.threads()
 }
 
 /// Overwrites both gradients with the sums over all images.
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(super) fn run(
+pub(super) fn run<T: Value>(
     conv: &Convolution,
     isa: Isa,
     pool: &Pool,
-    input: Map,
-    output_gradient: Map,
+    input: Map<T>,
+    output_gradient: Map<T>,
     weight_gradient: &mut [f32],
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
@@ -80,17 +95,17 @@ pub(super) fn run(
         bias_gradient.fill(0.0);
         return;
     }
-    let plan = Plan::new(conv, pool.threads(), input.shape.height, input.shape.width);
+    let plan = Plan::new::<T>(conv, pool.threads(), input.shape.height, input.shape.width);
     let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
         let place = [task / plan.grid[1], task % plan.grid[1]];
-        let per_thread = plan.copy + plan.sums;
         // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-        let (copy, sums) = scratch.split_at_mut(plan.copy);
+        let scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
+        let (input_copy, scratch) = scratch.split_at_mut(plan.input);
+        let (output_copy, sums) = scratch.split_at_mut(plan.output);
         let input_blocks = part(place[0], plan.grid[0], inputs.len());
         let task = Task {
             conv,
@@ -103,7 +118,8 @@ pub(super) fn run(
             output_blocks: part(place[1], plan.grid[1], outputs.len()),
             weight_gradient,
             bias_gradient,
-            copy,
+            input_copy,
+            output_copy,
             sums,
         };
         dispatch(isa, task);
@@ -111,22 +127,24 @@ pub(super) fn run(
 }
 
 /// Some input blocks times some output blocks, over all images.
-struct Task<'a> {
+struct Task<'a, T> {
     conv: &'a Convolution,
     plan: &'a Plan,
-    input: Map<'a>,
-    output_gradient: Map<'a>,
+    input: Map<'a, T>,
+    output_gradient: Map<'a, T>,
     inputs: &'a [Channels],
     outputs: &'a [Channels],
     input_blocks: Range<usize>,
     output_blocks: Range<usize>,
     weight_gradient: Disjoint<'a, f32>,
     bias_gradient: Disjoint<'a, f32>,
-    copy: &'a mut [f32],
+    input_copy: &'a mut [f32],
+    output_copy: &'a mut [f32],
     sums: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -147,48 +165,116 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<T: Value> Task<'_, T> {
     /// Adds a chunk's products to the partial sums.
     #[inline(always)]
     fn chunk<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let (kernel, width) = (self.conv.kernel, self.input.shape.width);
-        let output = &self.output_gradient;
-        let pixels = rows.len() * width;
+        if self.input_blocks.start == 0 {
+            self.add_to_bias(simd, images.clone(), rows.clone());
+        }
+        if T::GROUP > 1 && self.conv.kernel == 1 {
+            self.chunk_of_groups(simd, images, rows);
+        } else {
+            self.chunk_of_floats(simd, images, rows);
+        }
+    }
+
+    #[inline(always)]
+    fn add_to_bias<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
+        let (output, line) = (&self.output_gradient, self.input.shape.width * LANES);
+        let bias_sums = &mut self.sums[..self.output_blocks.len() * LANES];
+        for (block, bias) in self.output_blocks.clone().zip(bias_sums.chunks_exact_mut(LANES)) {
+            let mut sum = simd.read(bias);
+            for image in images.clone() {
+                let pixels = &output.plane(image, block)[rows.start * line..rows.end * line];
+                for pixel in pixels.chunks_exact(LANES) {
+                    sum = simd.add(sum, simd.read(pixel));
+                }
+            }
+            simd.write(bias, sum);
+        }
+    }
+
+    /// 1x1 in groups of pixels.
+    #[inline(always)]
+    fn chunk_of_groups<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
+        let line = self.input.shape.width * LANES;
+        let run = run_of_groups::<T>(rows.len() * self.input.shape.width);
+        let copy = |map: &Map<T>, block: usize, to: &mut [T]| {
+            for (image, to) in images.clone().zip(to.chunks_exact_mut(run)) {
+                group_pixels(simd, &map.plane(image, block)[rows.start * line..rows.end * line], to);
+            }
+        };
+        let per_block = images.len() * run;
+        let ys = T::of_mut(self.output_copy);
+        for (block, to) in self.output_blocks.clone().zip(ys.chunks_exact_mut(per_block)) {
+            copy(&self.output_gradient, block, to);
+        }
+        let runs = Runs {
+            count: images.len(),
+            pixels: run / LANES / T::GROUP,
+            input_run: run,
+            input_pixel: LANES * T::GROUP,
+            output_run: run,
+            ahead: 0,
+        };
         let accumulate = images.start + rows.start > 0;
+        let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        for block in self.input_blocks.clone() {
+            let x = &mut T::of_mut(self.input_copy)[..per_block];
+            copy(&self.input, block, x);
+            let mut offsets = [0; LANES];
+            offsets.iter_mut().enumerate().for_each(|(channel, offset)| *offset = channel * T::GROUP);
+            let offsets = Rows(&offsets[..self.inputs[block].count]);
+            let y = |column: usize| &ys[column * per_block..];
+            // SAFETY: the copy has a group for each channel and each group of pixels of the chunk.
+            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
+        }
+    }
+
+    /// Any kernel in f32, from the maps themselves where they are f32 and need no copy.
+    #[inline(always)]
+    fn chunk_of_floats<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
+        let (kernel, width) = (self.conv.kernel, self.input.shape.width);
+        let (start, pixels) = (rows.start * width * LANES, rows.len() * width);
+        let (input, output) = (&self.input, &self.output_gradient);
+        let (input_floats, output_floats) = (T::as_floats(input.data), T::as_floats(output.data));
+        let per_block = images.len() * pixels * LANES;
+        if output_floats.is_none() {
+            let ys = self.output_copy.chunks_exact_mut(per_block);
+            for (block, to) in self.output_blocks.clone().zip(ys) {
+                for (image, to) in images.clone().zip(to.chunks_exact_mut(pixels * LANES)) {
+                    widen(simd, &output.plane(image, block)[start..][..pixels * LANES], to);
+                }
+            }
+        }
+        let y = |column: usize| match output_floats {
+            Some(data) => &data[output.offset(images.start, self.output_blocks.start + column) + start..],
+            None => &self.output_copy[column * per_block..],
+        };
         let shifted = Shifted::new(self.plan.rows, width, kernel);
         let runs = Runs {
             count: images.len(),
             pixels,
-            input_run: if kernel == 1 {
-                self.input.shape.blocks * self.input.shape.plane()
-            } else {
-                shifted.len
-            },
+            input_run: if kernel == 1 { input.shape.blocks * input.shape.plane() } else { shifted.len },
             input_pixel: LANES,
-            output_run: output.shape.blocks * output.shape.plane(),
-            ahead: if kernel == 1 { self.input.shape.plane() } else { 0 },
+            output_run: match output_floats {
+                Some(_) => output.shape.blocks * output.shape.plane(),
+                None => pixels * LANES,
+            },
+            ahead: if kernel == 1 { input.shape.plane() } else { 0 },
         };
-        let (bias_sums, mut sums) = self.sums.split_at_mut(self.output_blocks.len() * LANES);
-        if self.input_blocks.start == 0 {
-            for (column, bias) in bias_sums.chunks_exact_mut(LANES).enumerate() {
-                let mut sum = simd.read(bias);
-                for image in images.clone() {
-                    let plane = output.plane(image, self.output_blocks.start + column);
-                    for pixel in plane[rows.start * width * LANES..][..pixels * LANES].chunks_exact(LANES) {
-                        sum = simd.add(sum, simd.read(pixel));
-                    }
-                }
-                simd.write(bias, sum);
-            }
-        }
+        let accumulate = images.start + rows.start > 0;
+        let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
         for block in self.input_blocks.clone() {
-            let x = if kernel == 1 {
-                &self.input.data[self.input.offset(images.start, block) + rows.start * width * LANES..]
-            } else {
-                for (image, to) in images.clone().zip(self.copy.chunks_exact_mut(shifted.len)) {
-                    shifted.fill(&self.input, image, block, rows.clone(), kernel, to);
+            let x = match input_floats {
+                Some(data) if kernel == 1 => &data[input.offset(images.start, block) + start..],
+                _ => {
+                    for (image, to) in images.clone().zip(self.input_copy.chunks_exact_mut(shifted.len)) {
+                        shifted.fill(simd, input, image, block, rows.clone(), kernel, to);
+                    }
+                    &*self.input_copy
                 }
-                &*self.copy
             };
             // Where the rows of the product lie in the shifted copies.
             let mut offsets = [0; MOST_TAPS * LANES];
@@ -201,17 +287,9 @@ impl Task<'_> {
             let reach =
                 (runs.count - 1) * runs.input_run + shifted.tap(kernel * kernel - 1, kernel) + pixels * LANES;
             assert!(reach <= x.len(), "input of a chunk");
-            let blocks = self.output_blocks.clone();
-            for panel in blocks.clone().step_by(S::PANEL) {
-                let columns = S::PANEL.min(blocks.end - panel);
-                let (partial, rest) = sums.split_at_mut(columns * offsets.len() * LANES);
-                sums = rest;
-                let y = |column: usize| {
-                    &output.data[output.offset(images.start, panel + column) + rows.start * width * LANES..]
-                };
-                // SAFETY: that `x` has the last pixel of the last tap is asserted above.
-                unsafe { Rows(offsets).panel(simd, runs, x, columns, y, accumulate, partial) }
-            }
+            let offsets = Rows(offsets);
+            // SAFETY: that `x` has the last pixel of the last tap is asserted above.
+            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
         }
     }
 
@@ -243,5 +321,51 @@ impl Task<'_> {
                 }
             }
         }
+    }
+}
+
+/// The rows of an input block times all `outputs` output blocks of a task; gives back the sums behind theirs.
+///
+/// # Safety
+/// As [`Rows::panel`].
+#[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
+#[inline(always)]
+unsafe fn products<'s, 'y, S: Simd, P: Value>(
+    simd: S,
+    rows: Rows<'_>,
+    runs: Runs,
+    x: &[P],
+    outputs: usize,
+    y: impl Fn(usize) -> &'y [P],
+    accumulate: bool,
+    mut sums: &'s mut [f32],
+) -> &'s mut [f32] {
+    for panel in (0..outputs).step_by(S::PANEL) {
+        let columns = S::PANEL.min(outputs - panel);
+        let (partial, rest) = sums.split_at_mut(columns * rows.0.len() * LANES);
+        sums = rest;
+        // SAFETY: the caller's promise.
+        unsafe { rows.panel(simd, runs, x, columns, |column| y(panel + column), accumulate, partial) }
+    }
+    sums
+}
+
+/// Copies pixels in groups; zeros fill the last where it is not full.
+#[inline(always)]
+fn group_pixels<S: Simd, T: Value>(simd: S, from: &[T], to: &mut [T]) {
+    let group = T::GROUP * LANES;
+    let (whole, rest) = from.split_at(from.len() / group * group);
+    let (groups, last) = to.split_at_mut(whole.len());
+    for (from, to) in whole.chunks_exact(group).zip(groups.chunks_exact_mut(group)) {
+        // SAFETY: both are as long as a group of vectors.
+        unsafe { T::group(simd, from.as_ptr(), to.as_mut_ptr()) };
+    }
+    if !rest.is_empty() {
+        let last = &mut last[..group];
+        last[..rest.len()].copy_from_slice(rest);
+        last[rest.len()..].fill(T::default());
+        let last = last.as_mut_ptr();
+        // SAFETY: as above.
+        unsafe { T::group(simd, last, last) };
     }
 }

@@ -27,6 +27,7 @@ use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::pool::Pool;
+use crate::value::Value;
 use pack::{Direction, Sides, largest_tile, panel_width};
 use pass::Pass;
 use std::ops::Range;
@@ -168,20 +169,20 @@ impl Convolution {
     }
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
-    pub fn pack_forward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+    pub fn pack_forward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         self.pack(Direction::Forward, isa, pool, weights, packed);
     }
 
     /// Packs weights for [`Convolution::backward_input`] on `isa`.
-    pub fn pack_backward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+    pub fn pack_backward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         self.pack(Direction::Backward, isa, pool, weights, packed);
     }
 
-    fn pack(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+    fn pack<T: Value>(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
         if isa == Isa::scalar() {
-            packed[..weights.len()].copy_from_slice(weights);
+            packed.iter_mut().zip(weights).for_each(|(to, weight)| *to = T::narrow(*weight));
             return;
         }
         let sides = Sides::new(self, direction, weights);
@@ -191,23 +192,25 @@ impl Convolution {
         }
     }
 
-    /// Values of scratch memory that the three calls below need; contents do not matter.
-    pub fn scratch_len(&self, isa: Isa, pool: &Pool) -> usize {
+    /// Floats of scratch memory that the three calls below need on maps of `T`; contents do not matter.
+    pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool) -> usize {
         if isa == Isa::scalar() {
             return 0;
         }
         let [height, width] = self.size;
         let blocks = self.input_blocks().max(self.output_blocks());
-        let direct = gradient::scratch_len(self, pool, height, width);
+        let direct = gradient::scratch_len::<T>(self, pool, height, width);
         let (pass, gradient) = match self.algorithm {
-            Algorithm::Direct => (direct::scratch_of_thread(blocks, self.kernel, height, width), direct),
+            Algorithm::Direct => {
+                (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct)
+            }
             Algorithm::Winograd => (
                 [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| winograd::scratch_of_thread(isa, blocks))
+                    .map(|blocks| winograd::scratch_of_thread::<T>(isa, blocks))
                     .into_iter()
                     .max()
                     .unwrap_or(0),
-                direct.max(winograd::gradient_scratch_len(self, pool)),
+                direct.max(winograd::gradient_scratch_len::<T>(self, pool)),
             ),
         };
         gradient.max(pass * pool.threads())
@@ -216,15 +219,15 @@ impl Convolution {
     /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
     /// its last block become zero.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-    pub fn forward(
+    pub fn forward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        input: Map,
-        packed: &[f32],
+        input: Map<T>,
+        packed: &[T],
         bias: &[f32],
         relu: bool,
-        output: MapMut,
+        output: MapMut<T>,
         scratch: &mut [f32],
     ) {
         self.check_forward(&input, packed, bias, &output.as_map());
@@ -237,15 +240,15 @@ impl Convolution {
     }
 
     /// The forward pass as the kernels are given it, into these blocks of a buffer.
-    fn forward_pass<'a>(
+    fn forward_pass<'a, T: Value>(
         &'a self,
         isa: Isa,
-        input: Map<'a>,
-        packed: &'a [f32],
+        input: Map<'a, T>,
+        packed: &'a [T],
         bias: &'a [f32],
         relu: bool,
-        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, f32>),
-    ) -> Pass<'a> {
+        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, T>),
+    ) -> Pass<'a, T> {
         Pass {
             kernel: self.kernel,
             input,
@@ -264,14 +267,14 @@ impl Convolution {
 
     /// Writes the gradient by the input to `input_gradient` as `epilogue` says; padding lanes become (stay) zero.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-    pub fn backward_input(
+    pub fn backward_input<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        output_gradient: Map,
-        packed_backward: &[f32],
-        epilogue: Epilogue,
-        input_gradient: MapMut,
+        output_gradient: Map<T>,
+        packed_backward: &[T],
+        epilogue: Epilogue<T>,
+        input_gradient: MapMut<T>,
         scratch: &mut [f32],
     ) {
         self.check_backward_input(&output_gradient, packed_backward, &epilogue, &input_gradient.as_map());
@@ -290,14 +293,14 @@ impl Convolution {
     }
 
     /// The pass of the gradient by the input as the kernels are given it, into these blocks of a buffer.
-    fn backward_pass<'a>(
+    fn backward_pass<'a, T: Value>(
         &'a self,
         isa: Isa,
-        output_gradient: Map<'a>,
-        packed_backward: &'a [f32],
-        epilogue: Epilogue<'a>,
-        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, f32>),
-    ) -> Pass<'a> {
+        output_gradient: Map<'a, T>,
+        packed_backward: &'a [T],
+        epilogue: Epilogue<'a, T>,
+        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, T>),
+    ) -> Pass<'a, T> {
         Pass {
             kernel: self.kernel,
             input: output_gradient,
@@ -316,12 +319,12 @@ impl Convolution {
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-    pub fn backward_weights(
+    pub fn backward_weights<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        input: Map,
-        output_gradient: Map,
+        input: Map<T>,
+        output_gradient: Map<T>,
         weight_gradient: &mut [f32],
         bias_gradient: &mut [f32],
         scratch: &mut [f32],
@@ -336,11 +339,11 @@ impl Convolution {
         let [height, width] = self.size;
         let filtered = self.algorithm == Algorithm::Winograd
             && winograd::gradient_pays(self.kernel, height, width, input.shape.batch);
-        let run = if filtered { winograd::gradient } else { gradient::run };
+        let run = if filtered { winograd::gradient::<T> } else { gradient::run::<T> };
         run(self, isa, pool, input, output_gradient, weight_gradient, bias_gradient, scratch);
     }
 
-    fn run(&self, pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+    fn run<T: Value>(&self, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
         match self.algorithm {
             Algorithm::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
             Algorithm::Winograd => winograd::run(pass, isa, pool, scratch),
@@ -364,22 +367,22 @@ impl Convolution {
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 
-    fn check_forward(&self, input: &Map, packed: &[f32], bias: &[f32], output: &Map) {
+    fn check_forward<T>(&self, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
         self.check_maps(input, output);
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
     }
 
-    fn check_backward_input(&self, output: &Map, packed: &[f32], epilogue: &Epilogue, input: &Map) {
+    fn check_backward_input<T>(&self, output: &Map<T>, packed: &[T], epilogue: &Epilogue<T>, input: &Map<T>) {
         self.check_maps(input, output);
         epilogue.check(input.shape, input.count);
         assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
     }
 
-    fn check_maps(&self, input: &Map, output: &Map) {
+    fn check_maps<T>(&self, input: &Map<T>, output: &Map<T>) {
         assert_eq!(input.count, self.input_blocks(), "input blocks of {self:?}");
         assert_eq!(output.count, self.output_blocks(), "output blocks of {self:?}");
-        let size = |map: &Map| (map.shape.batch, map.shape.height, map.shape.width);
+        let size = |map: &Map<T>| (map.shape.batch, map.shape.height, map.shape.width);
         assert_eq!(size(input), size(output), "batch, height, width of input and output");
         assert_eq!([input.shape.height, input.shape.width], self.size, "height and width of {self:?}");
     }

@@ -1,7 +1,7 @@
 //! Packed weights: the order in which the direct kernel reads them.
 //!
 //! `[panel][input block][y][x][16 inputs][16 * columns outputs]`, where a panel is up to [`Simd::PANEL`] output blocks.
-//! One panel is read from front to back for every tile of pixels and stays in the second-level cache meanwhile. Channels
+//! Of bf16, two inputs lie side by side for each output, as they are multiplied. One panel is read from front to back for every tile of pixels and stays in the second-level cache meanwhile. Channels
 //! that do not exist have zeros. The input gradient runs through the same kernel with inputs and outputs exchanged and
 //! the kernel turned by 180 degrees.
 
@@ -11,6 +11,7 @@ use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Which way weights are packed.
@@ -104,7 +105,7 @@ pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
 pub(super) const MOST_TAPS: usize = 121;
 
 /// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
-pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
+pub(super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
     let Sides { rows, columns, .. } = sides;
     let taps = sides.kernel * sides.kernel;
     let panels = columns.len().div_ceil(panel_width(isa));
@@ -118,7 +119,7 @@ pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32])
         let target = unsafe { packed.part(start, taps * LANES * line) };
         if rows[row_block].count < LANES || columns[panel.clone()].iter().any(|columns| columns.count < LANES)
         {
-            target.fill(0.0);
+            target.fill(T::default());
         }
         let mut kernel = [[0.0; LANES]; MOST_TAPS];
         let kernel = &mut kernel[..taps];
@@ -126,8 +127,11 @@ pub(super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32])
             for (j, columns) in columns[panel.clone()].iter().enumerate() {
                 sides.row(rows[row_block].first + row, *columns, kernel);
                 for (tap, weights) in kernel.iter().enumerate() {
-                    target[(tap * LANES + row) * line + j * LANES..][..columns.count]
-                        .copy_from_slice(&weights[..columns.count]);
+                    let group = tap * LANES + row / T::GROUP * T::GROUP;
+                    let target = &mut target[group * line + j * LANES * T::GROUP..];
+                    for (to, weight) in target.chunks_exact_mut(T::GROUP).zip(&weights[..columns.count]) {
+                        to[row % T::GROUP] = T::narrow(*weight);
+                    }
                 }
             }
         }

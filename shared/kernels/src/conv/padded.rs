@@ -3,14 +3,16 @@
 //! A copy costs one load and one store where the arithmetic on the same values costs hundreds of cycles.
 
 use crate::map::{LANES, Map};
+use crate::simd::Simd;
+use crate::value::Value;
 use std::ops::Range;
 
 /// The size of one block of a band of `rows` rows with `pad` zeros on all sides.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Padded {
-    /// Floats from one row to the next.
+    /// Values from one row to the next.
     pub(super) row: usize,
-    /// Floats from one block to the next.
+    /// Values from one block to the next.
     pub(super) plane: usize,
 }
 
@@ -23,14 +25,14 @@ impl Padded {
 
     /// Copies rows `rows` of a block and what lies `pad` around them.
     #[inline(always)]
-    pub(super) fn fill(
+    pub(super) fn fill<T: Value>(
         &self,
-        map: &Map,
+        map: &Map<T>,
         image: usize,
         block: usize,
         rows: Range<usize>,
         pad: usize,
-        to: &mut [f32],
+        to: &mut [T],
     ) {
         let plane = map.plane(image, block);
         let line = map.shape.width * LANES;
@@ -39,17 +41,17 @@ impl Padded {
                 Some(y) => {
                     let (left, rest) = to.split_at_mut(pad * LANES);
                     let (middle, right) = rest.split_at_mut(line);
-                    left.fill(0.0);
+                    left.fill(T::default());
                     middle.copy_from_slice(&plane[y * line..][..line]);
-                    right.fill(0.0);
+                    right.fill(T::default());
                 }
-                None => to.fill(0.0),
+                None => to.fill(T::default()),
             }
         }
     }
 }
 
-/// A band of one block copied once for each column of the kernel, shifted as that column reads it.
+/// A band of one block copied once for each column of the kernel as f32, shifted as that column reads it.
 ///
 /// In each copy the values that a tap reads for neighbouring pixels are neighbours over row ends too: whole bands are
 /// one run.
@@ -77,9 +79,10 @@ impl Shifted {
 
     /// Copies what the kernel reads for the output rows `rows`.
     #[inline(always)]
-    pub(super) fn fill(
+    pub(super) fn fill<S: Simd, T: Value>(
         &self,
-        map: &Map,
+        simd: S,
+        map: &Map<T>,
         image: usize,
         block: usize,
         rows: Range<usize>,
@@ -98,12 +101,21 @@ impl Shifted {
                         to[..start * LANES].fill(0.0);
                         let from =
                             &plane[y * self.row + (start + kx - pad) * LANES..][..(end - start) * LANES];
-                        to[start * LANES..end * LANES].copy_from_slice(from);
+                        widen(simd, from, &mut to[start * LANES..end * LANES]);
                         to[end * LANES..].fill(0.0);
                     }
                     _ => to.fill(0.0),
                 }
             }
         }
+    }
+}
+
+/// Copies whole pixels as f32.
+#[inline(always)]
+pub(super) fn widen<S: Simd, T: Value>(simd: S, from: &[T], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len(), "values of a copy");
+    for (from, to) in from.chunks_exact(LANES).zip(to.chunks_exact_mut(LANES)) {
+        simd.write(to, simd.read(from));
     }
 }

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 /// Input, weights and output of a convolution with stride 1. The gradient by the input is such a pass as well: from the
 /// gradient by the output, over weights packed backward.
-pub(super) struct Pass<'a> {
+pub(super) struct Pass<'a, T> {
     pub(super) kernel: usize,
-    pub(super) input: Map<'a>,
+    pub(super) input: Map<'a, T>,
     /// Channels of each input block.
     pub(super) depths: &'a [usize],
-    pub(super) packed: &'a [f32],
+    pub(super) packed: &'a [T],
     /// Panels that `packed` is cut into.
     pub(super) panels: usize,
     /// Added to every output channel; channels past its end get nothing.
@@ -20,14 +20,14 @@ pub(super) struct Pass<'a> {
     /// Adds to the output.
     pub(super) accumulate: bool,
     /// Then zeroes it where these values, in blocks as those that are written, are not positive.
-    pub(super) mask: Option<Map<'a>>,
-    pub(super) output: Disjoint<'a, f32>,
+    pub(super) mask: Option<Map<'a, T>>,
+    pub(super) output: Disjoint<'a, T>,
     pub(super) output_shape: Shape,
     /// First block and number of blocks in the output.
     pub(super) output_blocks: Range<usize>,
 }
 
-impl Pass<'_> {
+impl<T> Pass<'_, T> {
     /// What is added to the channels of an output block, counted from the first that is written.
     pub(super) fn bias_of(&self, block: usize) -> [f32; LANES] {
         let mut bias = [0.0; LANES];
@@ -37,7 +37,7 @@ impl Pass<'_> {
 
     /// Values `from .. from + len` of the mask of an output block, counted from the first that is written.
     #[inline(always)]
-    pub(super) fn mask_of(&self, image: usize, block: usize, from: usize, len: usize) -> Option<&[f32]> {
+    pub(super) fn mask_of(&self, image: usize, block: usize, from: usize, len: usize) -> Option<&[T]> {
         self.mask.as_ref().map(|mask| &mask.plane(image, block)[from..][..len])
     }
 }

@@ -7,6 +7,7 @@ use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
+use crate::value::Value;
 use std::ops::Range;
 
 /// The outputs of a line of `len` for which tap `tap` of a kernel that reaches `pad` to each side reads inside it.
@@ -14,14 +15,14 @@ fn inside(tap: usize, pad: usize, len: usize) -> Range<usize> {
     pad.saturating_sub(tap)..(len + pad).saturating_sub(tap).min(len)
 }
 
-pub(super) fn forward(
+pub(super) fn forward<T: Value>(
     conv: &Convolution,
     pool: &Pool,
-    input: Map,
-    weights: &[f32],
+    input: Map<T>,
+    weights: &[T],
     bias: &[f32],
     relu: bool,
-    output: MapMut,
+    output: MapMut<T>,
 ) {
     let inputs = block_channels(&conv.input_channels);
     let (height, width, kernel, pad) = (input.shape.height, input.shape.width, conv.kernel, conv.kernel / 2);
@@ -32,7 +33,7 @@ pub(super) fn forward(
         let (image, block) = (task / output_blocks, task % output_blocks);
         // SAFETY: each task has its own block.
         let plane = unsafe { out.part(offset(image, block), height * width * LANES) };
-        plane.fill(0.0);
+        plane.fill(T::default());
         let mut sums = vec![0.0f64; width];
         for lane in 0..LANES.min(conv.output_channels - block * LANES) {
             let o = block * LANES + lane;
@@ -47,7 +48,7 @@ pub(super) fn forward(
                                 let i = channels.first + c;
                                 let w = weights[((o * conv.input_count() + i) * kernel + ky) * kernel + kx];
                                 for x in inside(kx, pad, width) {
-                                    sums[x] += f64::from(w) * f64::from(row[(x + kx - pad) * LANES + c]);
+                                    sums[x] += product(w, row[(x + kx - pad) * LANES + c]);
                                 }
                             }
                         }
@@ -55,20 +56,21 @@ pub(super) fn forward(
                 }
                 for (x, sum) in sums.iter().enumerate() {
                     let value = *sum as f32;
-                    plane[(y * width + x) * LANES + lane] = if relu { value.max(0.0) } else { value };
+                    plane[(y * width + x) * LANES + lane] =
+                        T::narrow(if relu { value.max(0.0) } else { value });
                 }
             }
         }
     });
 }
 
-pub(super) fn backward_input(
+pub(super) fn backward_input<T: Value>(
     conv: &Convolution,
     pool: &Pool,
-    output_gradient: Map,
-    weights: &[f32],
-    epilogue: Epilogue,
-    input_gradient: MapMut,
+    output_gradient: Map<T>,
+    weights: &[T],
+    epilogue: Epilogue<T>,
+    input_gradient: MapMut<T>,
 ) {
     let inputs = block_channels(&conv.input_channels);
     let (height, width) = (output_gradient.shape.height, output_gradient.shape.width);
@@ -94,7 +96,7 @@ pub(super) fn backward_input(
                                 let w = weights[((o * conv.input_count() + i) * kernel + ky) * kernel + kx];
                                 for x in inside(kernel - 1 - kx, pad, width) {
                                     let gradient = row[(x + pad - kx) * LANES + o % LANES];
-                                    sums[x] += f64::from(w) * f64::from(gradient);
+                                    sums[x] += product(w, gradient);
                                 }
                             }
                         }
@@ -102,20 +104,21 @@ pub(super) fn backward_input(
                 }
                 for (x, sum) in sums.iter().enumerate() {
                     let place = (y * width + x) * LANES + c;
-                    let sum = *sum as f32 + if epilogue.accumulate { plane[place] } else { 0.0 };
-                    let passes = epilogue.relu.is_none_or(|values| values.plane(image, b)[place] > 0.0);
-                    plane[place] = if passes { sum } else { 0.0 };
+                    let sum = *sum as f32 + if epilogue.accumulate { plane[place].wide() } else { 0.0 };
+                    let passes =
+                        epilogue.relu.is_none_or(|values| values.plane(image, b)[place].wide() > 0.0);
+                    plane[place] = T::narrow(if passes { sum } else { 0.0 });
                 }
             }
         }
     });
 }
 
-pub(super) fn backward_weights(
+pub(super) fn backward_weights<T: Value>(
     conv: &Convolution,
     pool: &Pool,
-    input: Map,
-    output_gradient: Map,
+    input: Map<T>,
+    output_gradient: Map<T>,
     weight_gradient: &mut [f32],
     bias_gradient: &mut [f32],
 ) {
@@ -139,7 +142,7 @@ pub(super) fn backward_weights(
                                 for x in inside(kx, pad, width) {
                                     let value = from[((y + ky - pad) * width + x + kx - pad) * LANES + c];
                                     let gradient = dy[(y * width + x) * LANES + o % LANES];
-                                    sum += f64::from(value) * f64::from(gradient);
+                                    sum += product(value, gradient);
                                 }
                             }
                         }
@@ -153,11 +156,15 @@ pub(super) fn backward_weights(
 }
 
 /// The sum of each output channel's gradients over images and pixels.
-pub(super) fn bias_gradient_of(output_gradient: Map, bias_gradient: &mut [f32]) {
+pub(super) fn bias_gradient_of<T: Value>(output_gradient: Map<T>, bias_gradient: &mut [f32]) {
     assert_eq!(output_gradient.count, blocks(bias_gradient.len()), "blocks of the output gradient");
     for (o, gradient) in bias_gradient.iter_mut().enumerate() {
         let planes = (0..output_gradient.shape.batch).map(|image| output_gradient.plane(image, o / LANES));
         let values = planes.flat_map(|plane| plane.iter().skip(o % LANES).step_by(LANES));
-        *gradient = values.map(|value| f64::from(*value)).sum::<f64>() as f32;
+        *gradient = values.map(|value| f64::from(value.wide())).sum::<f64>() as f32;
     }
+}
+
+fn product<T: Value>(a: T, b: T) -> f64 {
+    f64::from(a.wide()) * f64::from(b.wide())
 }

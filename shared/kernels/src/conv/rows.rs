@@ -4,8 +4,10 @@ use super::pack::part;
 use super::tile::{Sums, outer};
 use crate::map::LANES;
 use crate::simd::Simd;
+use crate::value::Value;
 
-/// The pixels of a chunk as the tiles walk over them: runs of neighbours, all of one length. Distances are in floats.
+/// The pixels of a chunk, in groups of those that are multiplied at a time, as the tiles walk over them: runs of neighbours, all
+/// of one length. Distances are in values.
 #[derive(Clone, Copy)]
 pub(super) struct Runs {
     pub(super) count: usize,
@@ -19,7 +21,7 @@ pub(super) struct Runs {
     pub(super) ahead: usize,
 }
 
-/// The rows of the product: for each where its value for the first pixel lies in the input.
+/// The rows of the product: for each where its values for the first group of pixels lie in the input.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a>(pub(super) &'a [usize]);
 
@@ -31,17 +33,17 @@ impl Rows<'_> {
     /// `x` must have a value for each row and each pixel of `runs`.
     #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
-    pub(super) unsafe fn panel<'a, S: Simd>(
+    pub(super) unsafe fn panel<'a, S: Simd, T: Value>(
         self,
         simd: S,
         runs: Runs,
-        x: &[f32],
+        x: &[T],
         columns: usize,
-        y: impl Fn(usize) -> &'a [f32],
+        y: impl Fn(usize) -> &'a [T],
         accumulate: bool,
         partial: &mut [f32],
     ) {
-        let reach = (runs.count - 1) * runs.output_run + runs.pixels * LANES;
+        let reach = (runs.count - 1) * runs.output_run + runs.pixels * LANES * T::GROUP;
         let y = |column| y(column)[..reach].as_ptr();
         let x = x.as_ptr();
         // SAFETY: `x` is the caller's promise, the lengths of each `y` are checked.
@@ -62,12 +64,12 @@ impl Rows<'_> {
     /// # Safety
     /// `x` and each `y` must be valid for reading at all pixels of `runs` (`x` for each row).
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const COLUMNS: usize>(
+    unsafe fn tiles<S: Simd, T: Value, const COLUMNS: usize>(
         self,
         simd: S,
         runs: Runs,
-        x: *const f32,
-        y: [*const f32; COLUMNS],
+        x: *const T,
+        y: [*const T; COLUMNS],
         accumulate: bool,
         partial: &mut [f32],
     ) {
@@ -81,7 +83,7 @@ impl Rows<'_> {
                     match tile.len() {
                         // SAFETY: the caller's promise.
                         $($n if const { $n <= S::ROWS } => unsafe {
-                            self.tile::<S, $n, COLUMNS>(simd, runs, x, y, tile.start, accumulate, partial)
+                            self.tile::<S, T, $n, COLUMNS>(simd, runs, x, y, tile.start, accumulate, partial)
                         })*
                         other => unreachable!("a tile of {other} rows"),
                     }
@@ -97,12 +99,12 @@ impl Rows<'_> {
     /// As [`Rows::tiles`].
     #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
-    unsafe fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    unsafe fn tile<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
         self,
         simd: S,
         runs: Runs,
-        x: *const f32,
-        y: [*const f32; COLUMNS],
+        x: *const T,
+        y: [*const T; COLUMNS],
         first: usize,
         accumulate: bool,
         partial: &mut [f32],
@@ -116,7 +118,15 @@ impl Rows<'_> {
                 let x = x.add(run * runs.input_run);
                 let y = y.map(|y| y.add(run * runs.output_run));
                 let x = offsets.map(|offset| x.add(offset));
-                outer::<S, ROWS, COLUMNS>(simd, &mut sums, x, runs.input_pixel, y, runs.pixels, runs.ahead);
+                outer::<S, T, ROWS, COLUMNS>(
+                    simd,
+                    &mut sums,
+                    x,
+                    runs.input_pixel,
+                    y,
+                    runs.pixels,
+                    runs.ahead,
+                );
             }
         }
         // Two small loops, which are unrolled, and not one with a choice inside: see `band::tile`.

@@ -2,12 +2,38 @@
 
 use super::*;
 use crate::map::{Shape, blocks};
-use crate::testing::{Guarded, assert_close, one_thread, random, vector_isas};
+use crate::testing::{Guarded, assert_close, narrow, one_thread, random, rounding, vector_isas, wide};
+use half::bf16;
 use proptest::prelude::*;
 
 /// Rounding may differ by this much of a typical sum; minimal filtering adds terms of very different size.
 const TOLERANCE: f32 = 1e-5;
 const FILTERED_TOLERANCE: f32 = 1e-4;
+/// The same for bf16: what filtering makes of rounded transforms, of one value and of the norm.
+const FILTERED_HALVES: f32 = 1.0;
+const FILTERED_HALVES_NORM: f64 = 0.05;
+
+/// What results of so many terms may differ by, of one value and of the norm.
+fn tolerance<T: Value>(algorithm: Algorithm) -> (f32, f64) {
+    let both = |tolerance| (tolerance, f64::from(tolerance));
+    match (algorithm, T::GROUP) {
+        (Algorithm::Direct, _) => both(rounding::<T>(TOLERANCE)),
+        (Algorithm::Winograd, 1) => both(FILTERED_TOLERANCE),
+        (Algorithm::Winograd, _) => (FILTERED_HALVES, FILTERED_HALVES_NORM),
+    }
+}
+
+/// Compares values one by one, and by the norm of what they differ by, to which each may add a little of the floor.
+fn close(kernel: &str, found: &[f32], expected: &[f32], (each, norm): (f32, f64), floor: f32) {
+    assert_close(kernel, found, expected, each, floor);
+    let square = |value: f32| f64::from(value).powi(2);
+    let distance: f64 = found.iter().zip(expected).map(|(found, expected)| square(found - expected)).sum();
+    let length: f64 = expected.iter().map(|value| square(value.abs().max(floor))).sum();
+    assert!(
+        distance.sqrt() <= norm * length.sqrt(),
+        "{kernel}: distance {distance:e} of {length:e}, squared"
+    );
+}
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -72,30 +98,26 @@ impl Case {
         data
     }
 
-    fn tolerance(&self) -> f32 {
-        if self.algorithm == Algorithm::Winograd { FILTERED_TOLERANCE } else { TOLERANCE }
-    }
-
     fn floor(&self, terms: usize) -> f32 {
         (terms.max(1) as f32).sqrt() / 3.0
     }
 }
 
-fn inner(shape: Shape, data: &[f32]) -> Map<'_> {
+fn inner<T>(shape: Shape, data: &[T]) -> Map<'_, T> {
     Map::slice(data, shape, 1, shape.blocks - 2)
 }
 
-fn inner_mut(shape: Shape, data: &mut [f32]) -> MapMut<'_> {
+fn inner_mut<T>(shape: Shape, data: &mut [T]) -> MapMut<'_, T> {
     MapMut::slice(data, shape, 1, shape.blocks - 2)
 }
 
 /// Compares the blocks of the map and asserts that what lies around them is as it was.
-fn compare(
+fn compare<T: Value>(
     kernel: &str,
     case: &Case,
     shape: Shape,
-    found: &mut Guarded,
-    expected: &[f32],
+    found: &mut Guarded<T>,
+    expected: &[T],
     untouched: f32,
     floor: f32,
 ) {
@@ -109,65 +131,60 @@ fn compare(
         let block = index % shape.blocks;
         if block == 0 || block == shape.blocks - 1 {
             assert!(
-                found.iter().all(|value| *value == untouched),
+                found.iter().all(|value| value.wide() == untouched),
                 "{kernel} wrote a neighbour's block: {case:?}"
             );
         } else {
-            assert_close(
-                &format!("{kernel}, block {index} of {case:?}"),
-                found,
-                expected,
-                case.tolerance(),
-                floor,
-            );
+            let name = format!("{kernel}, block {index} of {case:?}");
+            close(&name, &wide(found), &wide(expected), tolerance::<T>(case.algorithm), floor);
         }
     }
 }
 
-fn check_forward(case: &Case, relu: bool) {
+fn check_forward<T: Value>(case: &Case, relu: bool) {
     let (conv, pool) = (case.convolution(), one_thread());
     let input_shape = case.shape(conv.input_blocks());
     let output_shape = case.shape(conv.output_blocks());
-    let input = case.values(&case.segments, 1);
+    let input = narrow::<T>(&case.values(&case.segments, 1));
     let weights = random(conv.weights_len(), 2);
     let bias = random(case.outputs, 3);
     let run = |isa: Isa| {
-        let mut packed = Guarded::new(conv.packed_len(), 7.0);
+        let mut packed = Guarded::<T>::new(conv.packed_len(), 7.0);
         conv.pack_forward(isa, &pool, &weights, packed.values());
         packed.check("pack_forward");
-        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool), f32::NAN);
-        let mut output = Guarded::new(output_shape.len(), 5.0);
+        let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
+        let mut output = Guarded::<T>::new(output_shape.len(), 5.0);
         let (input, to) = (inner(input_shape, &input), inner_mut(output_shape, output.values()));
         conv.forward(isa, &pool, input, packed.values(), &bias, relu, to, scratch.values());
         scratch.check("scratch of forward");
         output
     };
     let mut expected = run(Isa::scalar());
-    for isa in vector_isas() {
+    for isa in vector_isas::<T>() {
         let name = format!("forward {}", conv.kernel_name(isa));
         let floor = case.floor(conv.input_count() * case.kernel * case.kernel);
         compare(&name, case, output_shape, &mut run(isa), expected.values(), 5.0, floor);
     }
 }
 
-fn check_backward_input(case: &Case, accumulate: bool, relu: bool) {
+fn check_backward_input<T: Value>(case: &Case, accumulate: bool, relu: bool) {
     let (conv, pool) = (case.convolution(), one_thread());
     let input_shape = case.shape(conv.input_blocks());
     let output_shape = case.shape(conv.output_blocks());
-    let output_gradient = case.values(&[case.outputs], 4);
-    let before = case.values(&case.segments, 5);
-    let values = case.values(&case.segments, 9);
+    let output_gradient = narrow::<T>(&case.values(&[case.outputs], 4));
+    let before = narrow::<T>(&case.values(&case.segments, 5));
+    let values = narrow::<T>(&case.values(&case.segments, 9));
     let epilogue = Epilogue { accumulate, relu: relu.then(|| inner(input_shape, &values)) };
     let weights = random(conv.weights_len(), 6);
     let run = |isa: Isa| {
-        let mut packed = Guarded::new(conv.packed_len(), 7.0);
+        let mut packed = Guarded::<T>::new(conv.packed_len(), 7.0);
         conv.pack_backward(isa, &pool, &weights, packed.values());
         packed.check("pack_backward");
-        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool), f32::NAN);
-        let mut gradient = Guarded::new(input_shape.len(), 5.0);
+        let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
+        let mut gradient = Guarded::<T>::new(input_shape.len(), 5.0);
         if accumulate {
             for (to, before) in
-                gradient.values().iter_mut().zip(&before).filter(|(_, before)| !before.is_nan())
+                gradient.values().iter_mut().zip(&before).filter(|(_, before)| !before.wide().is_nan())
             {
                 *to = *before;
             }
@@ -178,23 +195,23 @@ fn check_backward_input(case: &Case, accumulate: bool, relu: bool) {
         gradient
     };
     let mut expected = run(Isa::scalar());
-    for isa in vector_isas() {
+    for isa in vector_isas::<T>() {
         let name = format!("input gradient {}", conv.kernel_name(isa));
         let floor = case.floor(case.outputs * case.kernel * case.kernel);
         compare(&name, case, input_shape, &mut run(isa), expected.values(), 5.0, floor);
     }
 }
 
-fn check_backward_weights(case: &Case) {
+fn check_backward_weights<T: Value>(case: &Case) {
     let (conv, pool) = (case.convolution(), one_thread());
     let input_shape = case.shape(conv.input_blocks());
     let output_shape = case.shape(conv.output_blocks());
-    let input = case.values(&case.segments, 7);
-    let output_gradient = case.values(&[case.outputs], 8);
+    let input = narrow::<T>(&case.values(&case.segments, 7));
+    let output_gradient = narrow::<T>(&case.values(&[case.outputs], 8));
     let run = |isa: Isa| {
-        let mut scratch = Guarded::new(conv.scratch_len(isa, &pool), f32::NAN);
-        let mut weight_gradient = Guarded::new(conv.weights_len(), 5.0);
-        let mut bias_gradient = Guarded::new(case.outputs, 5.0);
+        let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
+        let mut weight_gradient = Guarded::<f32>::new(conv.weights_len(), 5.0);
+        let mut bias_gradient = Guarded::<f32>::new(case.outputs, 5.0);
         conv.backward_weights(
             isa,
             &pool,
@@ -208,13 +225,18 @@ fn check_backward_weights(case: &Case) {
         (weight_gradient, bias_gradient)
     };
     let (mut weights, mut bias) = run(Isa::scalar());
-    for isa in vector_isas() {
+    for isa in vector_isas::<T>() {
         let name = format!("weight gradient {} of {case:?}", conv.kernel_name(isa));
         let floor = case.floor(case.batch * case.height * case.width);
         let (mut found_weights, mut found_bias) = run(isa);
         found_weights.check(&name);
         found_bias.check(&name);
-        assert_close(&name, found_weights.values(), weights.values(), case.tolerance(), floor);
+        // The sums themselves are f32, of whatever values.
+        let tolerance = match case.algorithm {
+            Algorithm::Direct => tolerance::<f32>(case.algorithm),
+            Algorithm::Winograd => tolerance::<T>(case.algorithm),
+        };
+        close(&name, found_weights.values(), weights.values(), tolerance, floor);
         assert_close(&format!("bias, {name}"), found_bias.values(), bias.values(), TOLERANCE, floor);
     }
 }
@@ -248,7 +270,7 @@ fn stem_cases() -> impl Strategy<Value = StemCase> {
     })
 }
 
-fn check_stem(case: &StemCase, relu: bool) {
+fn check_stem<T: Value>(case: &StemCase, relu: bool) {
     let StemCase { stem, batch, height, width } = case.clone();
     let pool = one_thread();
     let shape = Shape {
@@ -268,19 +290,19 @@ fn check_stem(case: &StemCase, relu: bool) {
     };
     let input = random(batch * stem.input_channels * height * width, 1);
     let (weights, bias) = (random(stem.weights_len(), 2), random(stem.output_channels, 3));
-    let gradient = blocked.values(&[stem.output_channels], 4);
+    let gradient = narrow::<T>(&blocked.values(&[stem.output_channels], 4));
     let run = |isa: Isa| {
-        let mut packed = Guarded::new(stem.packed_len(), 7.0);
+        let mut packed = Guarded::<f32>::new(stem.packed_len(), 7.0);
         stem.pack_forward(isa, &pool, &weights, packed.values());
         packed.check("pack_forward of the stem");
-        let mut scratch = Guarded::new(stem.scratch_len(isa, &pool, height, width), f32::NAN);
-        let mut output = Guarded::new(shape.len(), 5.0);
+        let mut scratch = Guarded::<f32>::new(stem.scratch_len(isa, &pool, height, width), f32::NAN);
+        let mut output = Guarded::<T>::new(shape.len(), 5.0);
         let to = inner_mut(shape, output.values());
         let packed = packed.values();
         stem.forward(isa, &pool, batch, &input, height, width, packed, &bias, relu, to, scratch.values());
         scratch.values().fill(f32::NAN);
-        let mut weight_gradient = Guarded::new(stem.weights_len(), 5.0);
-        let mut bias_gradient = Guarded::new(stem.output_channels, 5.0);
+        let mut weight_gradient = Guarded::<f32>::new(stem.weights_len(), 5.0);
+        let mut bias_gradient = Guarded::<f32>::new(stem.output_channels, 5.0);
         let (dw, db) = (weight_gradient.values(), bias_gradient.values());
         let dy = inner(shape, &gradient);
         stem.backward_weights(isa, &pool, batch, &input, height, width, dy, dw, db, scratch.values());
@@ -290,7 +312,7 @@ fn check_stem(case: &StemCase, relu: bool) {
         (output, weight_gradient, bias_gradient)
     };
     let (mut output, mut weight_gradient, mut bias_gradient) = run(Isa::scalar());
-    for isa in vector_isas() {
+    for isa in vector_isas::<T>() {
         let name = format!("stem {} of {case:?}", isa.name());
         let (mut found, mut found_weights, mut found_bias) = run(isa);
         let floor = blocked.floor(stem.weights_len() / stem.output_channels);
@@ -313,22 +335,26 @@ proptest! {
 
     #[test]
     fn forward_is_as_the_reference(case in cases(), relu: bool) {
-        check_forward(&case, relu);
+        check_forward::<f32>(&case, relu);
+        check_forward::<bf16>(&case, relu);
     }
 
     #[test]
     fn backward_input_is_as_the_reference(case in cases(), accumulate: bool, relu: bool) {
-        check_backward_input(&case, accumulate, relu);
+        check_backward_input::<f32>(&case, accumulate, relu);
+        check_backward_input::<bf16>(&case, accumulate, relu);
     }
 
     #[test]
     fn backward_weights_is_as_the_reference(case in cases()) {
-        check_backward_weights(&case);
+        check_backward_weights::<f32>(&case);
+        check_backward_weights::<bf16>(&case);
     }
 
     #[test]
     fn the_stem_is_as_the_reference(case in stem_cases(), relu: bool) {
-        check_stem(&case, relu);
+        check_stem::<f32>(&case, relu);
+        check_stem::<bf16>(&case, relu);
     }
 }
 
@@ -354,10 +380,10 @@ fn branches_are_the_convolutions_one_after_the_other() {
         let shapes = [0, 1, 2].map(|i: usize| cases[i].shape(convolutions[i].output_blocks()));
         let input = cases[0].values(&cases[0].segments, 6);
         let gradients = [0, 1, 2].map(|i: usize| cases[i].values(&[OUTPUTS[i]], 7));
-        for isa in vector_isas().into_iter().chain([Isa::scalar()]) {
+        for isa in vector_isas::<f32>().into_iter().chain([Isa::scalar()]) {
             let pool = Pool::new(2).unwrap();
             let mut scratch =
-                vec![0.0; convolutions.iter().map(|conv| conv.scratch_len(isa, &pool)).max().unwrap()];
+                vec![0.0; convolutions.iter().map(|conv| conv.scratch_len::<f32>(isa, &pool)).max().unwrap()];
             let pack = |i: usize, backward: bool| {
                 let mut packed = vec![0.0; convolutions[i].packed_len()];
                 match backward {
@@ -428,7 +454,7 @@ fn results_do_not_depend_on_the_threads() {
         let run = |isa, threads| {
             let pool = Pool::new(threads).unwrap();
             let mut packed = vec![0.0; conv.packed_len()];
-            let mut scratch = vec![0.0; conv.scratch_len(isa, &pool)];
+            let mut scratch = vec![0.0; conv.scratch_len::<f32>(isa, &pool)];
             let mut output = vec![0.0; output_shape.len()];
             let mut input_gradient = vec![0.0; input_shape.len()];
             let mut weight_gradient = vec![0.0; weights.len()];
@@ -446,7 +472,7 @@ fn results_do_not_depend_on_the_threads() {
             [output, input_gradient, weight_gradient, bias_gradient]
                 .map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
-        for isa in vector_isas() {
+        for isa in vector_isas::<f32>() {
             let one = run(isa, 1);
             for threads in [2, 3, 5] {
                 assert!(run(isa, threads) == one, "{} differs on {threads} threads: {case:?}", isa.name());

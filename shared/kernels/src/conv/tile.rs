@@ -6,50 +6,51 @@
 //! chosen for that in the implementations of [`Simd`].
 
 use crate::simd::Simd;
+use crate::value::Value;
 
 /// The sums of a tile.
 pub(super) type Sums<S, const ROWS: usize, const COLUMNS: usize> = [[<S as Simd>::Vector; COLUMNS]; ROWS];
 
-/// `sums[i][j] += x[i][step] * w[step][j]` for each of `steps` steps.
+/// `sums[i][j] += x[i][step] * w[step][j]` for each of `steps` steps, of a group of values each.
 ///
 /// # Safety
-/// Each `x[i]` must be valid for reading `steps` floats, `w` for `steps * COLUMNS * 16`.
+/// Each `x[i]` must be valid for reading `steps` groups, `w` for `steps * COLUMNS * 16`.
 #[inline(always)]
-pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+pub(super) unsafe fn multiply<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
     simd: S,
     sums: &mut Sums<S, ROWS, COLUMNS>,
-    x: [*const f32; ROWS],
-    w: *const f32,
+    x: [*const T; ROWS],
+    w: *const T,
     steps: usize,
 ) {
     for step in 0..simd.unrolled(steps) {
         let mut columns = [simd.zero(); COLUMNS];
         for (j, column) in columns.iter_mut().enumerate() {
-            // SAFETY: w has steps * COLUMNS * 16 floats (caller).
-            *column = unsafe { simd.load(w.add((step * COLUMNS + j) * 16)) };
+            // SAFETY: w has steps * COLUMNS * 16 groups (caller).
+            *column = unsafe { T::load_groups(simd, w.add((step * COLUMNS + j) * 16 * T::GROUP)) };
         }
         for i in 0..simd.unrolled(ROWS) {
-            // SAFETY: x[i] has steps floats (caller).
-            let value = simd.splat(unsafe { *x[i].add(step) });
+            // SAFETY: x[i] has steps groups (caller).
+            let value = unsafe { T::splat_group(simd, x[i].add(step * T::GROUP)) };
             for j in 0..COLUMNS {
-                sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);
+                sums[i][j] = T::multiply(simd, value, columns[j], sums[i][j]);
             }
         }
     }
 }
 
-/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` pixels. Asks for what lies `ahead` of
-/// each pixel.
+/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` groups of pixels. Asks for what
+/// lies `ahead` of each.
 ///
 /// # Safety
-/// Each `x[i]` must be valid for reading at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for `pixels * 16` floats.
+/// Each `x[i]` must be valid for reading a group at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for `pixels * 16` groups.
 #[inline(always)]
-pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+pub(super) unsafe fn outer<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
     simd: S,
     sums: &mut Sums<S, ROWS, COLUMNS>,
-    x: [*const f32; ROWS],
+    x: [*const T; ROWS],
     stride: usize,
-    y: [*const f32; COLUMNS],
+    y: [*const T; COLUMNS],
     pixels: usize,
     ahead: usize,
 ) {
@@ -58,14 +59,14 @@ pub(super) unsafe fn outer<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         simd.prefetch(x[0].wrapping_add(at + ahead));
         let mut columns = [simd.zero(); COLUMNS];
         for j in 0..COLUMNS {
-            // SAFETY: y[j] has `pixels` vectors (caller).
-            columns[j] = unsafe { simd.load(y[j].add(p * 16)) };
+            // SAFETY: y[j] has `pixels` vectors of groups (caller).
+            columns[j] = unsafe { T::load_groups(simd, y[j].add(p * 16 * T::GROUP)) };
         }
         for i in 0..simd.unrolled(ROWS) {
-            // SAFETY: x[i] has a value for each pixel (caller).
-            let value = simd.splat(unsafe { *x[i].add(at) });
+            // SAFETY: x[i] has a group for each of them (caller).
+            let value = unsafe { T::splat_group(simd, x[i].add(at)) };
             for j in 0..COLUMNS {
-                sums[i][j] = simd.mul_add(value, columns[j], sums[i][j]);
+                sums[i][j] = T::multiply(simd, value, columns[j], sums[i][j]);
             }
         }
         at += stride;

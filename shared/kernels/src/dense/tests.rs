@@ -30,10 +30,11 @@ impl Case {
     fn run(&self, isa: Isa, threads: usize, relu: bool) -> [Vec<f32>; 4] {
         let Case { dense, batch, x, w, bias, dy } = self;
         let pool = Pool::new(threads).unwrap();
-        let mut results = [dy.len(), x.len(), w.len(), bias.len()].map(|len| Guarded::new(len, f32::NAN));
+        let mut results =
+            [dy.len(), x.len(), w.len(), bias.len()].map(|len| Guarded::<f32>::new(len, f32::NAN));
         let [y, dx, dw, db] = &mut results;
         dense.forward(isa, &pool, *batch, x, w, bias, relu, y.values());
-        let mut scratch = Guarded::new(dense.scratch_len(&pool), f32::NAN);
+        let mut scratch = Guarded::<f32>::new(dense.scratch_len(&pool), f32::NAN);
         dense.backward_input(isa, &pool, *batch, dy, w, dx.values(), scratch.values());
         dense.backward_weights(isa, &pool, *batch, x, dy, dw.values(), db.values(), scratch.values());
         scratch.check(isa.name());
@@ -60,7 +61,7 @@ proptest! {
     ) {
         let case = Case::new(inputs, outputs, batch, seed.into());
         let expected = case.run(Isa::scalar(), 1, relu);
-        for isa in vector_isas() {
+        for isa in vector_isas::<f32>() {
             let found = case.run(isa, threads, relu);
             for (what, (found, expected)) in ["y", "dx", "dw", "db"].iter().zip(found.iter().zip(&expected)) {
                 let name = format!("{what} of dense {inputs} -> {outputs}, batch {batch}, {}", isa.name());
@@ -73,7 +74,7 @@ proptest! {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let case = Case::new(300, 200, 7, 1);
-    for isa in vector_isas() {
+    for isa in vector_isas::<f32>() {
         let [one, three] = [1, 3].map(|threads| case.run(isa, threads, true));
         assert_eq!(one, three, "{}", isa.name());
     }
@@ -86,7 +87,7 @@ fn a_layer_by_hand() {
     let (x, w, bias) = ([1.0, 2.0, 3.0, -1.0, 0.0, 1.0], [1.0, 0.0, -1.0, 2.0, 1.0, 0.5], [0.5, -1.0]);
     let dy = [1.0, 2.0, -1.0, 0.5];
     let pool = Pool::new(1).unwrap();
-    for isa in crate::testing::all_isas() {
+    for isa in crate::testing::all_isas::<f32>() {
         let (mut y, mut dx, mut dw, mut db) = ([9.0; 4], [9.0; 6], [9.0; 6], [9.0; 2]);
         dense.forward(isa, &pool, 2, &x, &w, &bias, false, &mut y);
         assert_eq!(y, [-1.5, 4.5, -1.5, -2.5], "{}", isa.name());

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::map::Shape;
-use crate::testing::{Guarded, all_isas, assert_close, one_thread, random, vector_isas};
+use crate::testing::{
+    Guarded, all_isas, assert_close, narrow, one_thread, random, rounding, vector_isas, wide,
+};
+use half::bf16;
 use proptest::prelude::*;
 
 /// BVLC's constants.
@@ -41,7 +44,7 @@ fn to_blocks(x: &[f64]) -> Vec<f32> {
 #[test]
 fn forward_is_the_formula() {
     let pool = one_thread();
-    for isa in all_isas() {
+    for isa in all_isas::<f32>() {
         for (lrn, size) in [
             (BVLC, 100.0),
             (STRONG, 1.0),
@@ -73,7 +76,7 @@ fn forward_is_the_formula() {
 #[test]
 fn backward_matches_differences_of_the_formula() {
     let pool = one_thread();
-    for isa in all_isas() {
+    for isa in all_isas::<f32>() {
         for (lrn, size) in [(BVLC, 100.0), (STRONG, 1.0), (Lrn { size: 3, k: 2.0, ..STRONG }, 1.0)] {
             for channels in [1, 3, 16, 17, 40] {
                 let x = channels_of(channels, 2, size);
@@ -123,52 +126,80 @@ fn another_exponent_is_refused() {
     );
 }
 
+#[derive(Clone, Debug)]
+struct Sample {
+    batch: usize,
+    channels: usize,
+    size: [usize; 2],
+    /// Blocks in front of the map and behind it.
+    around: [usize; 2],
+    lrn: Lrn,
+    seed: u32,
+    threads: usize,
+    rectified: bool,
+}
+
+fn samples() -> impl Strategy<Value = Sample> {
+    let channels = prop_oneof![1..70usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33])];
+    // Up to more pixels than a task has.
+    let size = prop_oneof![[0..6usize, 0..6usize], [16..18usize, 15..18usize]];
+    let window = (prop::sample::select(vec![1usize, 3, 5, 5, 5, 9, 31]), 0.5..3f32);
+    let run = (any::<u32>(), 1..3usize, any::<bool>());
+    (0..3usize, channels, size, [0..2usize, 0..2usize], window, run).prop_map(
+        |(batch, channels, size, around, (window, k), (seed, threads, rectified))| {
+            let lrn = Lrn { size: window, alpha: 2.0, beta: 0.75, k };
+            Sample { batch, channels, size, around, lrn, seed, threads, rectified }
+        },
+    )
+}
+
+fn check<T: Value>(sample: &Sample) {
+    let Sample { batch, channels, size: [height, width], around: [first, behind], lrn, seed, .. } = *sample;
+    let pool = Pool::new(sample.threads).unwrap();
+    let count = blocks(channels);
+    let shape = Shape { batch, blocks: first + count + behind, height, width };
+    let fill = |seed: u64| {
+        let planar = random(batch * channels * height * width, seed);
+        let mut data = vec![5.0; shape.len()];
+        crate::blocked::from_planar(&planar, channels, MapMut::slice(&mut data, shape, first, count));
+        narrow::<T>(&data)
+    };
+    let (input, gradient) = (fill(seed.into()), fill(!seed as u64));
+    let (input, gradient) =
+        (Map::slice(&input, shape, first, count), Map::slice(&gradient, shape, first, count));
+    let to = Shape { blocks: count + 1, ..shape };
+    let run = |isa: Isa| {
+        let (mut output, mut back) = (Guarded::<T>::new(to.len(), 7.0), Guarded::<T>::new(to.len(), 7.0));
+        let mut scratch = Guarded::<f32>::new(lrn.scratch_len(channels, &pool), f32::NAN);
+        let into = MapMut::slice(output.values(), to, 1, count);
+        lrn.forward(isa, &pool, input, channels, into, scratch.values());
+        let into = MapMut::slice(back.values(), to, 1, count);
+        lrn.backward(isa, &pool, input, gradient, channels, sample.rectified, into, scratch.values());
+        scratch.check(isa.name());
+        output.check(isa.name());
+        back.check(isa.name());
+        (wide(output.values()), wide(back.values()))
+    };
+    let expected = run(Isa::scalar());
+    for isa in vector_isas::<T>() {
+        let found = run(isa);
+        let name = format!("lrn of {sample:?}, {}", isa.name());
+        assert_close(&name, &found.0, &expected.0, rounding::<T>(1e-5), 0.01);
+        // A gradient of bf16 is rounded once more on the way.
+        assert_close(
+            &name,
+            &found.1,
+            &expected.1,
+            rounding::<T>(1e-5),
+            if T::GROUP == 1 { 0.1 } else { 1.0 },
+        );
+    }
+}
+
 proptest! {
     #[test]
-    fn vectors_are_those_of_the_reference(
-        batch in 0..3usize,
-        channels in prop_oneof![1..70usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33])],
-        // Up to more pixels than a task has.
-        (height, width) in prop_oneof![(0..6usize, 0..6usize), (16..18usize, 15..18usize)],
-        (first, behind) in (0..2usize, 0..2usize),
-        size in prop::sample::select(vec![1usize, 3, 5, 5, 5, 9, 31]),
-        k in 0.5..3f32,
-        seed: u32,
-        threads in 1..3usize,
-        rectified: bool,
-    ) {
-        let pool = Pool::new(threads).unwrap();
-        let lrn = Lrn { size, alpha: 2.0, beta: 0.75, k };
-        let count = blocks(channels);
-        let shape = Shape { batch, blocks: first + count + behind, height, width };
-        let fill = |seed: u64| {
-            let planar = random(batch * channels * height * width, seed);
-            let mut data = vec![5.0; shape.len()];
-            crate::blocked::from_planar(&planar, channels, MapMut::slice(&mut data, shape, first, count));
-            data
-        };
-        let (input, gradient) = (fill(seed.into()), fill(!seed as u64));
-        let (input, gradient) =
-            (Map::slice(&input, shape, first, count), Map::slice(&gradient, shape, first, count));
-        let to = Shape { blocks: count + 1, ..shape };
-        let run = |isa: Isa| {
-            let (mut output, mut back) = (Guarded::new(to.len(), 7.0), Guarded::new(to.len(), 7.0));
-            let mut scratch = Guarded::new(lrn.scratch_len(channels, &pool), f32::NAN);
-            let into = MapMut::slice(output.values(), to, 1, count);
-            lrn.forward(isa, &pool, input, channels, into, scratch.values());
-            let into = MapMut::slice(back.values(), to, 1, count);
-            lrn.backward(isa, &pool, input, gradient, channels, rectified, into, scratch.values());
-            scratch.check(isa.name());
-            output.check(isa.name());
-            back.check(isa.name());
-            (output.values().to_vec(), back.values().to_vec())
-        };
-        let expected = run(Isa::scalar());
-        for isa in vector_isas() {
-            let found = run(isa);
-            let name = format!("lrn of {channels} channels in {shape:?}, {lrn:?}, {}", isa.name());
-            assert_close(&name, &found.0, &expected.0, 1e-5, 0.01);
-            assert_close(&name, &found.1, &expected.1, 1e-5, 0.1);
-        }
+    fn vectors_are_those_of_the_reference(sample in samples()) {
+        check::<f32>(&sample);
+        check::<bf16>(&sample);
     }
 }

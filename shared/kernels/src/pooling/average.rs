@@ -5,7 +5,7 @@ use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Isa, Pool};
+use crate::{Isa, Pool, Value};
 
 /// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
 /// than the map, averages the pixels that exist.
@@ -24,7 +24,7 @@ impl AveragePool {
     }
 
     /// Writes the means.
-    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut) {
+    pub fn forward<T: Value>(&self, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
         self.check((input.shape, input.count), (output.shape, output.count));
         let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
         let (batch, count) = (output.shape.batch, output.count);
@@ -38,13 +38,13 @@ impl AveragePool {
     }
 
     /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
-    pub fn backward(
+    pub fn backward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        output_gradient: Map,
-        epilogue: Epilogue,
-        input_gradient: MapMut,
+        output_gradient: Map<T>,
+        epilogue: Epilogue<T>,
+        input_gradient: MapMut<T>,
     ) {
         let (from, to) = (output_gradient.shape, input_gradient.shape);
         self.check((to, input_gradient.count), (from, output_gradient.count));
@@ -73,14 +73,15 @@ impl AveragePool {
 }
 
 /// One block of one image, forward.
-struct Forward<'a> {
+struct Forward<'a, T> {
     rows: Windows,
     columns: Windows,
-    from: &'a [f32],
-    to: &'a mut [f32],
+    from: &'a [T],
+    to: &'a mut [T],
 }
 
-impl Kernel for Forward<'_> {
+impl<T: Value> Kernel for Forward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -110,17 +111,18 @@ impl Kernel for Forward<'_> {
 
 /// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
 /// it is written once.
-struct Backward<'a> {
+struct Backward<'a, T> {
     rows: Windows,
     columns: Windows,
-    from: &'a [f32],
+    from: &'a [T],
     accumulate: bool,
     /// The gradient is zero where these values are not positive.
-    mask: Option<&'a [f32]>,
-    to: &'a mut [f32],
+    mask: Option<&'a [T]>,
+    to: &'a mut [T],
 }
 
-impl Kernel for Backward<'_> {
+impl<T: Value> Kernel for Backward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

@@ -5,7 +5,7 @@ use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Isa, Pool};
+use crate::{Isa, Pool, Value};
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
 /// gradient. A NaN is greater than nothing: it only is the maximum where it comes first in its window.
@@ -34,7 +34,14 @@ impl MaxPool {
     /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
     /// blocks), where the backward pass will need them, the winner's position inside its window, `ky * kernel + kx`, or 255
     /// where there is none.
-    pub fn forward(&self, isa: Isa, pool: &Pool, input: Map, output: MapMut, indices: Option<&mut [u8]>) {
+    pub fn forward<T: Value>(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        input: Map<T>,
+        output: MapMut<T>,
+        indices: Option<&mut [u8]>,
+    ) {
         check_shapes((input.shape, input.count), (output.shape, output.count), |len| self.output_size(len));
         let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
         let (batch, count, plane) = (output.shape.batch, output.count, output.shape.plane());
@@ -56,14 +63,14 @@ impl MaxPool {
 
     /// Gives each output's gradient to the pixel that `indices` names, and adds up where windows overlap.
     /// The rest becomes zero, or with `accumulate` everything is added to what is there.
-    pub fn backward(
+    pub fn backward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
-        output_gradient: Map,
+        output_gradient: Map<T>,
         indices: &[u8],
         accumulate: bool,
-        input_gradient: MapMut,
+        input_gradient: MapMut<T>,
     ) {
         let (from, to) = (output_gradient.shape, input_gradient.shape);
         let sizes = ((to, input_gradient.count), (from, output_gradient.count));
@@ -92,7 +99,7 @@ impl MaxPool {
     }
 }
 
-fn check_indices(output: &Map, indices: usize) {
+fn check_indices<T>(output: &Map<T>, indices: usize) {
     let values = output.shape.batch * output.count * output.shape.plane();
     assert!(
         indices == values,
@@ -112,16 +119,17 @@ const POSITIONS: [f32; 256] = {
 };
 
 /// One block of one image, forward.
-struct Forward<'a> {
+struct Forward<'a, T> {
     rows: Windows,
     columns: Windows,
     rectified: bool,
-    from: &'a [f32],
-    to: &'a mut [f32],
+    from: &'a [T],
+    to: &'a mut [T],
     indices: Option<&'a mut [u8]>,
 }
 
-impl Kernel for Forward<'_> {
+impl<T: Value> Kernel for Forward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -171,16 +179,17 @@ impl Kernel for Forward<'_> {
 
 /// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
 /// it is written once.
-struct Backward<'a> {
+struct Backward<'a, T> {
     rows: Windows,
     columns: Windows,
-    from: &'a [f32],
+    from: &'a [T],
     indices: &'a [u8],
     accumulate: bool,
-    to: &'a mut [f32],
+    to: &'a mut [T],
 }
 
-impl Kernel for Backward<'_> {
+impl<T: Value> Kernel for Backward<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

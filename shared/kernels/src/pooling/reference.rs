@@ -2,6 +2,7 @@
 
 use super::Windows;
 use super::max::NOBODY;
+use crate::Value;
 use crate::map::LANES;
 
 /// Calls `visit(y, x, lane)` for every output of a block, in order.
@@ -15,12 +16,12 @@ fn each(rows: Windows, columns: Windows, mut visit: impl FnMut(usize, usize, usi
     }
 }
 
-pub(super) fn max_forward(
+pub(super) fn max_forward<T: Value>(
     rows: Windows,
     columns: Windows,
     rectified: bool,
-    from: &[f32],
-    to: &mut [f32],
+    from: &[T],
+    to: &mut [T],
     mut indices: Option<&mut [u8]>,
 ) {
     each(rows, columns, |y, x, lane| {
@@ -28,7 +29,7 @@ pub(super) fn max_forward(
         for ky in rows.taps(y) {
             for kx in columns.taps(x) {
                 let (iy, ix) = (rows.input(y, ky), columns.input(x, kx));
-                let value = from[(iy * columns.len + ix) * LANES + lane];
+                let value = from[(iy * columns.len + ix) * LANES + lane].wide();
                 if best.is_none_or(|(greatest, _)| value > greatest) {
                     best = Some((value, ky * rows.kernel + kx));
                 }
@@ -36,24 +37,22 @@ pub(super) fn max_forward(
         }
         let (value, index) = best.expect("no window is empty");
         let place = (y * columns.count + x) * LANES + lane;
-        to[place] = value;
+        to[place] = T::narrow(value);
         if let Some(indices) = &mut indices {
             indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
         }
     });
 }
 
-pub(super) fn max_backward(
+pub(super) fn max_backward<T: Value>(
     rows: Windows,
     columns: Windows,
-    from: &[f32],
+    from: &[T],
     indices: &[u8],
     accumulate: bool,
-    to: &mut [f32],
+    to: &mut [T],
 ) {
-    if !accumulate {
-        to.fill(0.0);
-    }
+    let mut sums: Vec<f32> = to.iter().map(|value| if accumulate { value.wide() } else { 0.0 }).collect();
     each(rows, columns, |y, x, lane| {
         let place = (y * columns.count + x) * LANES + lane;
         if indices[place] == NOBODY {
@@ -62,46 +61,45 @@ pub(super) fn max_backward(
         let index = indices[place] as usize;
         let iy = rows.input(y, index / rows.kernel);
         let ix = columns.input(x, index % rows.kernel);
-        to[(iy * columns.len + ix) * LANES + lane] += from[place];
+        sums[(iy * columns.len + ix) * LANES + lane] += from[place].wide();
     });
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = T::narrow(sum));
 }
 
-pub(super) fn average_forward(rows: Windows, columns: Windows, from: &[f32], to: &mut [f32]) {
+pub(super) fn average_forward<T: Value>(rows: Windows, columns: Windows, from: &[T], to: &mut [T]) {
     each(rows, columns, |y, x, lane| {
         let mut sum = 0.0;
         for ky in rows.taps(y) {
             for kx in columns.taps(x) {
                 let (iy, ix) = (rows.input(y, ky), columns.input(x, kx));
-                sum += from[(iy * columns.len + ix) * LANES + lane];
+                sum += from[(iy * columns.len + ix) * LANES + lane].wide();
             }
         }
         let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
-        to[(y * columns.count + x) * LANES + lane] = sum / area;
+        to[(y * columns.count + x) * LANES + lane] = T::narrow(sum / area);
     });
 }
 
-pub(super) fn average_backward(
+pub(super) fn average_backward<T: Value>(
     rows: Windows,
     columns: Windows,
-    from: &[f32],
+    from: &[T],
     accumulate: bool,
-    mask: Option<&[f32]>,
-    to: &mut [f32],
+    mask: Option<&[T]>,
+    to: &mut [T],
 ) {
-    if !accumulate {
-        to.fill(0.0);
-    }
+    let mut sums: Vec<f32> = to.iter().map(|value| if accumulate { value.wide() } else { 0.0 }).collect();
     each(rows, columns, |y, x, lane| {
-        let gradient = from[(y * columns.count + x) * LANES + lane];
+        let gradient = from[(y * columns.count + x) * LANES + lane].wide();
         let area = (rows.taps(y).len() * columns.taps(x).len()) as f32;
         for ky in rows.taps(y) {
             for kx in columns.taps(x) {
                 let (iy, ix) = (rows.input(y, ky), columns.input(x, kx));
-                to[(iy * columns.len + ix) * LANES + lane] += gradient / area;
+                sums[(iy * columns.len + ix) * LANES + lane] += gradient / area;
             }
         }
     });
-    for (value, mask) in to.iter_mut().zip(mask.into_iter().flatten()) {
-        *value = if *mask > 0.0 { *value } else { 0.0 };
+    for (place, (to, sum)) in to.iter_mut().zip(sums).enumerate() {
+        *to = T::narrow(if mask.is_none_or(|mask| mask[place].wide() > 0.0) { sum } else { 0.0 });
     }
 }

@@ -3,8 +3,9 @@
 use super::*;
 use crate::Epilogue;
 use crate::map::{LANES, Map, MapMut};
-use crate::testing::{Guarded, all_isas, assert_close, random, vector_isas};
-use crate::{Isa, Pool};
+use crate::testing::{Guarded, all_isas, assert_close, narrow, random, rounding, vector_isas, wide};
+use crate::{Isa, Pool, Value};
+use half::bf16;
 use proptest::prelude::*;
 
 /// GoogLeNet's max pool between stages.
@@ -69,7 +70,7 @@ fn windows_with_gaps_are_refused() {
 fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
     let shape = of_size(5);
     let to = of_size(HALVE.output_size(5));
-    for isa in all_isas() {
+    for isa in all_isas::<f32>() {
         for (fill, expected) in [(3.0, 3.0), (f32::NEG_INFINITY, f32::NEG_INFINITY)] {
             let input = vec![fill; shape.len()];
             let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
@@ -103,7 +104,7 @@ fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
 fn the_branch_pool_never_sees_its_padding() {
     let shape = of_size(3);
     let input = vec![-2.0; shape.len()];
-    for isa in all_isas() {
+    for isa in all_isas::<f32>() {
         let (mut output, mut indices) = (vec![0.0; shape.len()], vec![9; shape.len()]);
         BRANCH.forward(
             isa,
@@ -124,7 +125,7 @@ fn gradients_match_differences() {
     let shape = Shape { batch: 1, blocks: 1, height: 6, width: 5 };
     let input: Vec<f32> = (0..shape.len()).map(|i| ((i * 37) % shape.len()) as f32).collect();
     let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2, rectified: false }];
-    for isa in all_isas() {
+    for isa in all_isas::<f32>() {
         for max in max {
             let to = Shape { height: max.output_size(6), width: max.output_size(5), ..shape };
             let weights: Vec<f32> = (0..to.len()).map(|i| (i % 7) as f32 - 3.0).collect();
@@ -230,74 +231,83 @@ impl Sample {
     }
 }
 
+fn check_max<T: Value>(sample: Sample) {
+    let Sample { kernel, stride, padding, from, first, count, seed, threads, rectified, .. } = sample;
+    let pool = Pool::new(threads).unwrap();
+    let max = MaxPool { kernel, stride, padding, rectified };
+    let input = narrow::<T>(&sample.input());
+    let to = sample.output_shape(|len| max.output_size(len));
+    let values = to.batch * count * to.plane();
+    let gradient = narrow::<T>(&random(to.len(), !seed as u64));
+    let run = |isa: Isa, accumulate: bool| {
+        let mut output = Guarded::<T>::new(to.len(), 7.0);
+        let mut indices = vec![77; values];
+        let map = Map::slice(&input, from, first, count);
+        max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), Some(&mut indices));
+        let mut back = Guarded::<T>::new(from.len(), 0.5);
+        let map = Map::slice(&gradient, to, 1, count);
+        let into = MapMut::slice(back.values(), from, first, count);
+        max.backward(isa, &pool, map, &indices, accumulate, into);
+        output.check(isa.name());
+        back.check(isa.name());
+        let mut alone = vec![T::narrow(7.0); to.len()];
+        let map = Map::slice(&input, from, first, count);
+        max.forward(isa, &pool, map, MapMut::slice(&mut alone, to, 1, count), None);
+        assert_eq!(alone, output.values(), "{}: the same maxima without positions", isa.name());
+        (output.values().to_vec(), indices, back.values().to_vec())
+    };
+    for accumulate in [false, true] {
+        let expected = run(Isa::scalar(), accumulate);
+        for isa in vector_isas::<T>() {
+            let found = run(isa, accumulate);
+            let name = format!("max pool {sample:?} {}", isa.name());
+            assert_eq!(&found.0, &expected.0, "{}", name);
+            assert_eq!(&found.1, &expected.1, "{}", name);
+            assert_close(&name, &wide(&found.2), &wide(&expected.2), rounding::<T>(1e-5), 1.0);
+        }
+    }
+}
+
+fn check_average<T: Value>(sample: Sample) {
+    let Sample { kernel, stride, from, first, count, seed, threads, rectified, .. } = sample;
+    let pool = Pool::new(threads).unwrap();
+    let average = AveragePool { kernel, stride };
+    let input = narrow::<T>(&random(from.len(), seed.into()));
+    let to = sample.output_shape(|len| average.output_size(len));
+    let gradient = narrow::<T>(&random(to.len(), !seed as u64));
+    let run = |isa: Isa, accumulate: bool| {
+        let mut output = Guarded::<T>::new(to.len(), 7.0);
+        let map = Map::slice(&input, from, first, count);
+        average.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count));
+        let mut back = Guarded::<T>::new(from.len(), 0.5);
+        let map = Map::slice(&gradient, to, 1, count);
+        let relu = rectified.then(|| Map::slice(&input, from, first, count));
+        let into = MapMut::slice(back.values(), from, first, count);
+        average.backward(isa, &pool, map, Epilogue { accumulate, relu }, into);
+        output.check(isa.name());
+        back.check(isa.name());
+        (output.values().to_vec(), back.values().to_vec())
+    };
+    for accumulate in [false, true] {
+        let expected = run(Isa::scalar(), accumulate);
+        for isa in vector_isas::<T>() {
+            let found = run(isa, accumulate);
+            let name = format!("average pool {sample:?} {}", isa.name());
+            assert_close(&name, &wide(&found.0), &wide(&expected.0), rounding::<T>(1e-5), 0.1);
+            assert_close(&name, &wide(&found.1), &wide(&expected.1), rounding::<T>(1e-5), 0.1);
+        }
+    }
+}
 proptest! {
     #[test]
     fn max_pooling_is_that_of_the_reference(sample in samples()) {
-        let Sample { kernel, stride, padding, from, first, count, seed, threads, rectified, .. } = sample;
-        let pool = Pool::new(threads).unwrap();
-        let max = MaxPool { kernel, stride, padding, rectified };
-        let input = sample.input();
-        let to = sample.output_shape(|len| max.output_size(len));
-        let values = to.batch * count * to.plane();
-        let gradient = random(to.len(), !seed as u64);
-        let run = |isa: Isa, accumulate: bool| {
-            let mut output = Guarded::new(to.len(), 7.0);
-            let mut indices = vec![77; values];
-            let map = Map::slice(&input, from, first, count);
-            max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), Some(&mut indices));
-            let mut back = Guarded::new(from.len(), 0.5);
-            let map = Map::slice(&gradient, to, 1, count);
-            let into = MapMut::slice(back.values(), from, first, count);
-            max.backward(isa, &pool, map, &indices, accumulate, into);
-            output.check(isa.name());
-            back.check(isa.name());
-            let mut alone = vec![7.0; to.len()];
-            let map = Map::slice(&input, from, first, count);
-            max.forward(isa, &pool, map, MapMut::slice(&mut alone, to, 1, count), None);
-            assert_eq!(alone, output.values(), "{}: the same maxima without positions", isa.name());
-            (output.values().to_vec(), indices, back.values().to_vec())
-        };
-        for accumulate in [false, true] {
-            let expected = run(Isa::scalar(), accumulate);
-            for isa in vector_isas() {
-                let found = run(isa, accumulate);
-                let name = format!("max pool {sample:?} {}", isa.name());
-                prop_assert_eq!(&found.0, &expected.0, "{}", name);
-                prop_assert_eq!(&found.1, &expected.1, "{}", name);
-                assert_close(&name, &found.2, &expected.2, 1e-5, 1.0);
-            }
-        }
+        check_max::<f32>(sample.clone());
+        check_max::<bf16>(sample);
     }
 
     #[test]
     fn average_pooling_is_that_of_the_reference(sample in samples()) {
-        let Sample { kernel, stride, from, first, count, seed, threads, rectified, .. } = sample;
-        let pool = Pool::new(threads).unwrap();
-        let average = AveragePool { kernel, stride };
-        let input = random(from.len(), seed.into());
-        let to = sample.output_shape(|len| average.output_size(len));
-        let gradient = random(to.len(), !seed as u64);
-        let run = |isa: Isa, accumulate: bool| {
-            let mut output = Guarded::new(to.len(), 7.0);
-            let map = Map::slice(&input, from, first, count);
-            average.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count));
-            let mut back = Guarded::new(from.len(), 0.5);
-            let map = Map::slice(&gradient, to, 1, count);
-            let relu = rectified.then(|| Map::slice(&input, from, first, count));
-            let into = MapMut::slice(back.values(), from, first, count);
-            average.backward(isa, &pool, map, Epilogue { accumulate, relu }, into);
-            output.check(isa.name());
-            back.check(isa.name());
-            (output.values().to_vec(), back.values().to_vec())
-        };
-        for accumulate in [false, true] {
-            let expected = run(Isa::scalar(), accumulate);
-            for isa in vector_isas() {
-                let found = run(isa, accumulate);
-                let name = format!("average pool {sample:?} {}", isa.name());
-                assert_close(&name, &found.0, &expected.0, 1e-5, 0.1);
-                assert_close(&name, &found.1, &expected.1, 1e-5, 0.1);
-            }
-        }
+        check_average::<f32>(sample.clone());
+        check_average::<bf16>(sample);
     }
 }

@@ -1,6 +1,7 @@
 //! AVX2 and FMA: two registers of 8 floats.
 
 use super::Simd;
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX2 and FMA.
@@ -19,6 +20,22 @@ impl Avx2 {
 /// Two registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Vector(__m256, __m256);
+
+/// The nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is anything.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn round(a: __m256) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bits = _mm256_castps_si256(a);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
+    }
+}
 
 // SAFETY of every intrinsic below: the token proves that the machine has the instruction.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "stated once above for all")]
@@ -40,14 +57,58 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Vector {
+    unsafe fn load_floats(self, from: *const f32) -> Vector {
         unsafe { Vector(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Vector) {
+    unsafe fn store_floats(self, to: *mut f32, value: Vector) {
         unsafe {
             _mm256_storeu_ps(to, value.0);
             _mm256_storeu_ps(to.add(8), value.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const bf16) -> Vector {
+        unsafe {
+            let half = |from: *const bf16| {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            };
+            Vector(half(from), half(from.add(8)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
+        unsafe {
+            let [low, high] = [value.0, value.1].map(|half| _mm256_srli_epi32::<16>(round(half)));
+            // Packing works within 128-bit halves: see `store_bytes`.
+            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            _mm256_storeu_si256(to.cast(), halves);
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, halves: Vector) -> Vector {
+        unsafe {
+            let [first, second] = [halves.0, halves.1].map(|half| _mm256_castps_si256(half));
+            // Unpacking works within 128-bit halves: lanes 0 to 3 and 8 to 11, then the others.
+            let low = _mm256_unpacklo_epi16(first, second);
+            let high = _mm256_unpackhi_epi16(first, second);
+            Vector(
+                _mm256_castsi256_ps(_mm256_permute2x128_si256::<0x20>(low, high)),
+                _mm256_castsi256_ps(_mm256_permute2x128_si256::<0x31>(low, high)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn low(self, pairs: Vector) -> Vector {
+        let low = |pairs| unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pairs))) };
+        Vector(low(pairs.0), low(pairs.1))
+    }
+    #[inline(always)]
+    fn high(self, pairs: Vector) -> Vector {
+        unsafe {
+            let mask = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
+            Vector(_mm256_and_ps(pairs.0, mask), _mm256_and_ps(pairs.1, mask))
         }
     }
     #[inline(always)]
@@ -102,7 +163,7 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn prefetch(self, from: *const f32) {
+    fn prefetch<T>(self, from: *const T) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 }

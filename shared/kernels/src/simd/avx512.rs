@@ -1,24 +1,38 @@
 //! AVX-512: one register of 16 floats.
 
 use super::Simd;
+use half::bf16;
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F, BW, DQ and VL.
+/// Proof that the machine has AVX-512 F, BW, DQ and VL, and with `BF16` also BF16.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl<const BF16: bool> Avx512<BF16> {
     /// # Safety
-    /// The machine must have AVX-512 F, BW, DQ and VL.
+    /// The machine must have AVX-512 F, BW, DQ and VL, and with `BF16` also BF16.
     #[inline(always)]
-    pub(super) unsafe fn new() -> Avx512 {
+    pub(super) unsafe fn new() -> Self {
         Avx512(())
+    }
+
+    /// The nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is anything.
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512i {
+        // SAFETY: the token proves that the machine has the instructions.
+        unsafe {
+            let bits = _mm512_castps_si512(a);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x0040_0000))
+        }
     }
 }
 
 // SAFETY of every intrinsic below: the token proves that the machine has the instruction.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "stated once above for all")]
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
 
     const PANEL: usize = super::wide::PANEL;
@@ -31,12 +45,65 @@ impl Simd for Avx512 {
         unsafe { _mm512_set1_ps(value) }
     }
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> __m512 {
+    unsafe fn load_floats(self, from: *const f32) -> __m512 {
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: __m512) {
+    unsafe fn store_floats(self, to: *mut f32, value: __m512) {
         unsafe { _mm512_storeu_ps(to, value) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const bf16) -> __m512 {
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut bf16, value: __m512) {
+        unsafe {
+            let halves = if BF16 {
+                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value))
+            } else {
+                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(self.round(value)))
+            };
+            _mm256_storeu_si256(to.cast(), halves);
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, halves: __m512) -> __m512 {
+        /// For each half the one that takes its place.
+        const FROM: [u16; 32] = {
+            let mut from = [0; 32];
+            let mut to = 0;
+            while to < 32 {
+                from[to] = (to / 2 + to % 2 * 16) as u16;
+                to += 1;
+            }
+            from
+        };
+        unsafe {
+            let from = _mm512_loadu_si512(FROM.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(from, _mm512_castps_si512(halves)))
+        }
+    }
+    #[inline(always)]
+    fn low(self, pairs: __m512) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pairs))) }
+    }
+    #[inline(always)]
+    fn high(self, pairs: __m512) -> __m512 {
+        unsafe { _mm512_and_ps(pairs, _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000_u32 as i32))) }
+    }
+    #[inline(always)]
+    fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if !BF16 {
+            return self.mul_add(self.high(a), self.high(b), self.mul_add(self.low(a), self.low(b), c));
+        }
+        unsafe {
+            let [a, b] = [a, b].map(|pairs| std::mem::transmute::<__m512, __m512bh>(pairs));
+            _mm512_dpbf16_ps(c, a, b)
+        }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -78,7 +145,7 @@ impl Simd for Avx512 {
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(value))) }
     }
     #[inline(always)]
-    fn prefetch(self, from: *const f32) {
+    fn prefetch<T>(self, from: *const T) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 }

@@ -13,16 +13,20 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
 mod wide;
 
+pub use element::Element;
+
 use crate::isa::{Isa, Kind};
+use half::bf16;
 
 /// Vectors of 16 floats (one block of channels) of one instruction set, and the tile sizes that fit its registers.
 ///
 /// The implementing type is a token: it exists only where the instructions do (made in [`dispatch`] from an [`Isa`]).
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+pub trait Simd: Copy + Send + Sync + 'static {
     /// 16 floats.
     type Vector: Copy;
 
@@ -52,17 +56,64 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.splat(0.0)
     }
 
-    /// Loads 16 floats; any alignment of `f32`.
+    /// Loads 16 floats; any alignment.
     ///
     /// # Safety
     /// `from` must be valid for reading 16 floats.
-    unsafe fn load(self, from: *const f32) -> Self::Vector;
+    unsafe fn load_floats(self, from: *const f32) -> Self::Vector;
 
-    /// Stores 16 floats; any alignment of `f32`.
+    /// Stores 16 floats; any alignment.
     ///
     /// # Safety
     /// `to` must be valid for writing 16 floats.
-    unsafe fn store(self, to: *mut f32, value: Self::Vector);
+    unsafe fn store_floats(self, to: *mut f32, value: Self::Vector);
+
+    /// Loads 16 bf16 and widens them; any alignment.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 values.
+    unsafe fn load_halves(self, from: *const bf16) -> Self::Vector;
+
+    /// Rounds to the nearest bf16, ties to even, and stores them; any alignment.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 values.
+    unsafe fn store_halves(self, to: *mut bf16, value: Self::Vector);
+
+    /// Of 32 bf16, which lie in the bits of 16 lanes, in each lane one of the first 16 and, above it, one of the others.
+    fn interleave(self, halves: Self::Vector) -> Self::Vector;
+
+    /// The lower bf16 of each lane's pair, widened.
+    fn low(self, pairs: Self::Vector) -> Self::Vector;
+
+    /// The upper one.
+    fn high(self, pairs: Self::Vector) -> Self::Vector;
+
+    /// `c` plus the products of the lower and of the upper bf16 of each lane's pairs.
+    #[inline(always)]
+    fn dot(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        self.mul_add(self.high(a), self.high(b), self.mul_add(self.low(a), self.low(b), c))
+    }
+
+    /// Loads 16 values, widened to f32.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 values.
+    #[inline(always)]
+    unsafe fn load<T: Element>(self, from: *const T) -> Self::Vector {
+        // SAFETY: the caller's promise.
+        unsafe { T::load(self, from) }
+    }
+
+    /// Stores 16 values, rounded to what they are stored as.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 values.
+    #[inline(always)]
+    unsafe fn store<T: Element>(self, to: *mut T, value: Self::Vector) {
+        // SAFETY: the caller's promise.
+        unsafe { T::store(self, to, value) }
+    }
 
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -97,7 +148,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sum(self, a: Self::Vector) -> f32 {
         let mut lanes = [0.0; 16];
         // SAFETY: the array has 16 floats.
-        unsafe { self.store(lanes.as_mut_ptr(), a) };
+        unsafe { self.store_floats(lanes.as_mut_ptr(), a) };
         for half in [8, 4, 2, 1] {
             for lane in 0..half {
                 lanes[lane] += lanes[lane + half];
@@ -106,17 +157,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
-    /// 16 floats of a slice, which must have as many.
+    /// 16 values of a slice, which must have as many.
     #[inline(always)]
-    fn read(self, from: &[f32]) -> Self::Vector {
+    fn read<T: Element>(self, from: &[T]) -> Self::Vector {
         assert!(from.len() >= 16);
         // SAFETY: length asserted.
         unsafe { self.load(from.as_ptr()) }
     }
 
-    /// 16 floats into a slice, which must have as many.
+    /// 16 values into a slice, which must have as many.
     #[inline(always)]
-    fn write(self, to: &mut [f32], value: Self::Vector) {
+    fn write<T: Element>(self, to: &mut [T], value: Self::Vector) {
         assert!(to.len() >= 16);
         // SAFETY: length asserted.
         unsafe { self.store(to.as_mut_ptr(), value) }
@@ -139,11 +190,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 
     /// Asks for the cache line at `from`, which need not be valid.
-    fn prefetch(self, from: *const f32);
+    fn prefetch<T>(self, from: *const T);
 }
 
 /// An operation with a plain reference and a vector form.
 pub(crate) trait Kernel {
+    /// Whether it works on bf16, and so is compiled once more for machines with instructions for that.
+    const HALVES: bool = false;
     /// What it returns.
     type Output;
     /// Plain loops, obviously right.
@@ -184,7 +237,13 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn on_avx512<K: Kernel>(simd: avx512::Avx512, kernel: K) -> K::Output {
+    fn on_avx512<K: Kernel>(simd: avx512::Avx512<false>, kernel: K) -> K::Output {
+        kernel.vectors(simd)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn on_avx512bf16<K: Kernel>(simd: avx512::Avx512<true>, kernel: K) -> K::Output {
         kernel.vectors(simd)
     }
 
@@ -194,8 +253,11 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Isa` makes this kind only where the machine has AVX2 and FMA.
         Kind::Avx2 => unsafe { on_avx2(avx2::Avx2::new(), kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512.
-        Kind::Avx512 => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
+        // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512 and BF16.
+        Kind::Avx512Bf16 if K::HALVES => unsafe { on_avx512bf16(avx512::Avx512::new(), kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
+        Kind::Avx512 | Kind::Avx512Bf16 => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
         #[cfg(any(test, not(target_arch = "x86_64")))]
         Kind::Portable => kernel.vectors(portable::Portable::<false>),
         #[cfg(test)]

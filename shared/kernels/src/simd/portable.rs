@@ -1,6 +1,7 @@
 //! Arrays of 16 floats and plain loops: runs everywhere, and lets the compiler vectorise for the baseline.
 
 use super::{Simd, wide};
+use half::bf16;
 
 /// `WIDE` chooses the tiles of AVX-512, so that tests can prove their logic on machines that lack it.
 #[derive(Clone, Copy)]
@@ -38,14 +39,38 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         [value; 16]
     }
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Vector {
+    unsafe fn load_floats(self, from: *const f32) -> Vector {
         // SAFETY: 16 floats may be read (caller).
         unsafe { from.cast::<Vector>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Vector) {
+    unsafe fn store_floats(self, to: *mut f32, value: Vector) {
         // SAFETY: 16 floats may be written (caller).
         unsafe { to.cast::<Vector>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const bf16) -> Vector {
+        // SAFETY: 16 values may be read (caller).
+        let halves = unsafe { from.cast::<[bf16; 16]>().read_unaligned() };
+        each(|lane| halves[lane].to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
+        // SAFETY: 16 values may be written (caller).
+        unsafe { to.cast::<[bf16; 16]>().write_unaligned(value.map(bf16::from_f32)) }
+    }
+    #[inline(always)]
+    fn interleave(self, halves: Vector) -> Vector {
+        let half = |index: usize| halves[index / 2].to_bits() >> (index % 2 * 16) & 0xffff;
+        each(|lane| f32::from_bits(half(lane) | half(lane + 16) << 16))
+    }
+    #[inline(always)]
+    fn low(self, pairs: Vector) -> Vector {
+        each(|lane| f32::from_bits(pairs[lane].to_bits() << 16))
+    }
+    #[inline(always)]
+    fn high(self, pairs: Vector) -> Vector {
+        each(|lane| f32::from_bits(pairs[lane].to_bits() & 0xffff_0000))
     }
     #[inline(always)]
     fn add(self, a: Vector, b: Vector) -> Vector {
@@ -88,5 +113,5 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         unsafe { to.cast::<[u8; 16]>().write(value.map(|value| value as u8)) }
     }
     #[inline(always)]
-    fn prefetch(self, _from: *const f32) {}
+    fn prefetch<T>(self, _from: *const T) {}
 }

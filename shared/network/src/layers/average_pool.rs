@@ -1,9 +1,9 @@
 //! Average pooling by Caffe's ceiling rule; a clipped window's sum is divided by what is left of the window.
 
-use kernels::{AveragePool, Epilogue};
+use kernels::{AveragePool, Epilogue, Value};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -36,14 +36,16 @@ impl Operation for AveragePoolLayer {
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
+}
 
+impl<T: Value> Passes<T> for AveragePoolLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
             step.pool,
-            self.input.map(input, step.batch),
+            self.input.map::<T>(input, step.batch),
             self.output.map_mut(output, step.batch),
         );
     }
@@ -54,7 +56,7 @@ impl Operation for AveragePoolLayer {
             Part::Gradient(self.output.buffer),
             Part::Gradient(self.input.buffer),
         ]);
-        let values = self.input.map(values, step.batch);
+        let values = self.input.map::<T>(values, step.batch);
         let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
         self.kernel.backward(
             step.isa,

@@ -4,11 +4,11 @@
 //! one buffer, so that concatenating costs nothing.
 
 use kernels::{
-    Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, backward_branches, forward_branches,
+    Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, Value, backward_branches, forward_branches,
 };
 
 use crate::graph::{Computation, Place};
-use crate::layers::{BRANCHES, Operation, Share};
+use crate::layers::{BRANCHES, Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -21,7 +21,11 @@ pub(crate) struct ConvolutionLayer {
 }
 
 /// [`Operation::forward`] of convolutions that read one input.
-pub(crate) fn forward_together(layers: [&ConvolutionLayer; BRANCHES], step: &Step, memory: &mut Memory) {
+pub(crate) fn forward_together<T: Value>(
+    layers: [&ConvolutionLayer; BRANCHES],
+    step: &Step,
+    memory: &mut Memory,
+) {
     let [a, b, c] = layers;
     let [input, outputs @ ..] = memory.arena.parts([
         Part::Values(a.input.buffer),
@@ -33,19 +37,19 @@ pub(crate) fn forward_together(layers: [&ConvolutionLayer; BRANCHES], step: &Ste
     let mut places = layers.into_iter().zip(outputs);
     let branches = layers.map(|layer| Branch {
         convolution: &layer.kernel,
-        packed: &parameters[layer.tensor],
+        packed: T::of(&parameters[layer.tensor]),
         bias: &parameters[layer.tensor + 1],
         output: places
             .next()
             .map(|(layer, output)| layer.output.map_mut(output, step.batch))
             .expect("one each"),
     });
-    let input = a.input.map(input, step.batch);
+    let input = a.input.map::<T>(input, step.batch);
     forward_branches(step.isa, step.pool, input, branches, true, &mut memory.scratch);
 }
 
 /// [`Operation::backward_input`] of convolutions that read one input.
-pub(crate) fn backward_input_together(
+pub(crate) fn backward_input_together<T: Value>(
     layers: [&ConvolutionLayer; BRANCHES],
     step: &Step,
     memory: &mut Memory,
@@ -59,13 +63,13 @@ pub(crate) fn backward_input_together(
         Part::Gradient(b.output.buffer),
         Part::Gradient(c.output.buffer),
     ]);
-    let values = a.input.map(values, step.batch);
+    let values = a.input.map::<T>(values, step.batch);
     let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
     let transposed = &memory.transposed;
     let mut places = outputs.into_iter();
     let branches = layers.map(|layer| BranchGradient {
         convolution: &layer.kernel,
-        packed: &transposed[layer.tensor],
+        packed: T::of(&transposed[layer.tensor]),
         output_gradient: layer.output.map(places.next().expect("one each"), step.batch),
     });
     let input = a.input.map_mut(input, step.batch);
@@ -100,19 +104,29 @@ impl Operation for ConvolutionLayer {
         Some(self.tensor)
     }
 
+    fn convolution(&self) -> Option<&ConvolutionLayer> {
+        Some(self)
+    }
+
+    fn kernel_name(&self, isa: Isa) -> Option<String> {
+        Some(self.kernel.kernel_name(isa))
+    }
+}
+
+impl<T: Value> Passes<T> for ConvolutionLayer {
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
-            packed: self.kernel.packed_len(),
-            transposed: self.kernel.packed_len(),
-            scratch: self.kernel.scratch_len(isa, pool),
+            packed: T::floats(self.kernel.packed_len()),
+            transposed: T::floats(self.kernel.packed_len()),
+            scratch: self.kernel.scratch_len::<T>(isa, pool),
         }
     }
 
     fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
-        self.kernel.pack_forward(isa, pool, weights, &mut memory.parameters[self.tensor]);
+        self.kernel.pack_forward(isa, pool, weights, T::of_mut(&mut memory.parameters[self.tensor]));
         let transposed = &mut memory.transposed[self.tensor];
         if !transposed.is_empty() {
-            self.kernel.pack_backward(isa, pool, weights, transposed);
+            self.kernel.pack_backward(isa, pool, weights, T::of_mut(transposed));
         }
     }
 
@@ -123,7 +137,7 @@ impl Operation for ConvolutionLayer {
             step.isa,
             step.pool,
             self.input.map(input, step.batch),
-            &memory.parameters[self.tensor],
+            T::of(&memory.parameters[self.tensor]),
             &memory.parameters[self.tensor + 1],
             true,
             self.output.map_mut(output, step.batch),
@@ -135,7 +149,7 @@ impl Operation for ConvolutionLayer {
         self.kernel.backward_weights(
             step.isa,
             step.pool,
-            self.input.map(memory.arena.get(Part::Values(self.input.buffer)), step.batch),
+            self.input.map::<T>(memory.arena.get(Part::Values(self.input.buffer)), step.batch),
             self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             weights,
             bias,
@@ -149,24 +163,16 @@ impl Operation for ConvolutionLayer {
             Part::Gradient(self.output.buffer),
             Part::Gradient(self.input.buffer),
         ]);
-        let values = self.input.map(values, step.batch);
+        let values = self.input.map::<T>(values, step.batch);
         let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
         self.kernel.backward_input(
             step.isa,
             step.pool,
             self.output.map(output, step.batch),
-            &memory.transposed[self.tensor],
+            T::of(&memory.transposed[self.tensor]),
             epilogue,
             self.input.map_mut(input, step.batch),
             &mut memory.scratch,
         );
-    }
-
-    fn convolution(&self) -> Option<&ConvolutionLayer> {
-        Some(self)
-    }
-
-    fn kernel_name(&self, isa: Isa) -> Option<String> {
-        Some(self.kernel.kernel_name(isa))
     }
 }

@@ -1,9 +1,9 @@
 //! Fully connected layer, y = x W' + b, with or without ReLU; N x I -> N x O, weights O x I.
 
-use kernels::{Dense, Isa, Pool, copy, relu_backward};
+use kernels::{Dense, Isa, Pool, Value, copy, relu_backward};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Rows};
 
@@ -41,7 +41,9 @@ impl Operation for DenseLayer {
     fn tensor(&self) -> Option<usize> {
         Some(self.tensor)
     }
+}
 
+impl<T: Value> Passes<T> for DenseLayer {
     fn needs(&self, _isa: Isa, pool: &Pool) -> Needs {
         let packed = self.kernel.inputs * self.kernel.outputs;
         Needs { packed, transposed: 0, scratch: self.kernel.scratch_len(pool) }

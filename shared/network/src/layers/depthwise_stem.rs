@@ -3,10 +3,10 @@
 //!
 //! It runs on the kernel of the plain conv1, with zeros for the colours that a filter does not see: 24 filters are few.
 
-use kernels::{Isa, Pool, Stem};
+use kernels::{Isa, Pool, Stem, Value};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -62,7 +62,9 @@ impl Operation for DepthwiseStemLayer {
     fn tensor(&self) -> Option<usize> {
         Some(self.tensor)
     }
+}
 
+impl<T: Value> Passes<T> for DepthwiseStemLayer {
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
             packed: self.kernel.packed_len(),
@@ -94,7 +96,7 @@ impl Operation for DepthwiseStemLayer {
             &memory.parameters[self.tensor],
             &memory.parameters[self.tensor + 1],
             false,
-            self.output.map_mut(output, step.batch),
+            self.output.map_mut::<T>(output, step.batch),
             &mut memory.scratch,
         );
     }
@@ -109,7 +111,7 @@ impl Operation for DepthwiseStemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
+            self.output.map::<T>(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             spread,
             bias,
             scratch,

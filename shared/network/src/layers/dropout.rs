@@ -4,8 +4,10 @@
 //! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of
 //! keeping it.
 
+use kernels::Value;
+
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Rows};
 
@@ -53,7 +55,9 @@ impl Operation for DropoutLayer {
     fn output(&self) -> BufferIndex {
         self.rows.buffer
     }
+}
 
+impl<T: Value> Passes<T> for DropoutLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let [rows] = memory.arena.parts([Part::Values(self.rows.buffer)]);
         self.apply(step, rows);

@@ -1,9 +1,9 @@
 //! From channel blocks to rows, channel-major (C, H, W), in front of a fully connected layer; and back.
 
-use kernels::{LANES, blocks};
+use kernels::{LANES, Value, blocks};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature, Rows};
 
@@ -50,15 +50,17 @@ impl Operation for FlattenLayer {
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
+}
 
+impl<T: Value> Passes<T> for FlattenLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
-        let images = input.chunks_exact(self.input.shape(1).len());
+        let images = T::of(input).chunks_exact(self.input.shape(1).len());
         let rows = self.output.of_mut(output, step.batch).chunks_exact_mut(self.output.width);
         for (image, row) in images.zip(rows) {
             for (value, place) in row.iter_mut().zip(self.places()) {
-                *value = image[place];
+                *value = image[place].wide();
             }
         }
     }
@@ -71,14 +73,14 @@ impl Operation for FlattenLayer {
             Part::Gradient(self.input.buffer),
         ]);
         let image = self.input.shape(1).len();
-        let values = values.chunks_exact(image);
-        let images = input.chunks_exact_mut(image).zip(values);
+        let values = T::of(values).chunks_exact(image);
+        let images = T::of_mut(input).chunks_exact_mut(image).zip(values);
         let rows = self.output.of(output, step.batch).chunks_exact(self.output.width);
         for ((image, values), row) in images.zip(rows) {
-            image.fill(0.0);
+            image.fill(T::default());
             for (value, place) in row.iter().zip(self.places()) {
-                if values[place] > 0.0 || !share.rectify {
-                    image[place] = *value;
+                if values[place].wide() > 0.0 || !share.rectify {
+                    image[place] = T::narrow(*value);
                 }
             }
         }

@@ -3,10 +3,10 @@
 //! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta
 //! 0.75, k 1.
 
-use kernels::{Isa, Lrn, Pool};
+use kernels::{Isa, Lrn, Pool, Value};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -41,7 +41,9 @@ impl Operation for LrnLayer {
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
+}
 
+impl<T: Value> Passes<T> for LrnLayer {
     fn needs(&self, _isa: Isa, pool: &Pool) -> Needs {
         Needs { scratch: BVLC.scratch_len(self.input.channels(), pool), ..Needs::default() }
     }
@@ -52,7 +54,7 @@ impl Operation for LrnLayer {
         BVLC.forward(
             step.isa,
             step.pool,
-            self.input.map(input, step.batch),
+            self.input.map::<T>(input, step.batch),
             self.input.channels(),
             self.output.map_mut(output, step.batch),
             &mut memory.scratch,
@@ -69,7 +71,7 @@ impl Operation for LrnLayer {
         BVLC.backward(
             step.isa,
             step.pool,
-            self.input.map(values, step.batch),
+            self.input.map::<T>(values, step.batch),
             self.output.map(output, step.batch),
             self.input.channels(),
             share.rectify,

@@ -1,10 +1,10 @@
 //! Max pooling by Caffe's ceiling rule. The position that won each window is kept for the backward pass, which sends
 //! the gradient there alone.
 
-use kernels::MaxPool;
+use kernels::{MaxPool, Value};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -35,7 +35,9 @@ impl Operation for MaxPoolLayer {
     fn output(&self) -> BufferIndex {
         self.output.buffer
     }
+}
 
+impl<T: Value> Passes<T> for MaxPoolLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let switches = &mut memory.switches[self.switches];
         let switches = (!switches.is_empty()).then(|| &mut switches[..self.output.values(step.batch)]);
@@ -44,7 +46,7 @@ impl Operation for MaxPoolLayer {
         self.kernel.forward(
             step.isa,
             step.pool,
-            self.input.map(input, step.batch),
+            self.input.map::<T>(input, step.batch),
             self.output.map_mut(output, step.batch),
             switches,
         );
@@ -61,7 +63,7 @@ impl Operation for MaxPoolLayer {
         self.kernel.backward(
             step.isa,
             step.pool,
-            self.output.map(output, step.batch),
+            self.output.map::<T>(output, step.batch),
             &memory.switches[self.switches][..self.output.values(step.batch)],
             share.accumulate,
             self.input.map_mut(input, step.batch),

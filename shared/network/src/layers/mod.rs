@@ -25,7 +25,7 @@ pub(crate) use lrn::LrnLayer;
 pub(crate) use max_pool::MaxPoolLayer;
 pub(crate) use stem::StemLayer;
 
-use kernels::{Isa, Pool};
+use kernels::{Isa, Pool, Value, bf16};
 
 use crate::graph::{Computation, Place};
 use crate::memory::{Memory, Needs, Step};
@@ -61,8 +61,8 @@ pub(crate) struct Share {
     pub rectify: bool,
 }
 
-/// What a layer computes.
-pub(crate) trait Operation: Send + Sync {
+/// What a layer is, and what it computes in any precision.
+pub(crate) trait Operation: Passes<f32> + Passes<bf16> + Send + Sync {
     /// The kind of layer, for people.
     fn kind(&self) -> &'static str;
 
@@ -90,6 +90,19 @@ pub(crate) trait Operation: Send + Sync {
         None
     }
 
+    /// This layer, if it is a convolution that can run together with others.
+    fn convolution(&self) -> Option<&ConvolutionLayer> {
+        None
+    }
+
+    /// Name of the kernel that an instruction set chooses, where there is a choice.
+    fn kernel_name(&self, _isa: Isa) -> Option<String> {
+        None
+    }
+}
+
+/// What a layer computes on maps of `T`.
+pub(crate) trait Passes<T: Value> {
     /// Memory besides the activations.
     fn needs(&self, _isa: Isa, _pool: &Pool) -> Needs {
         Needs::default()
@@ -113,14 +126,4 @@ pub(crate) trait Operation: Send + Sync {
 
     /// Puts the layer's share into the gradient by the input.
     fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share);
-
-    /// This layer, if it is a convolution that can run together with others.
-    fn convolution(&self) -> Option<&ConvolutionLayer> {
-        None
-    }
-
-    /// Name of the kernel that an instruction set chooses, where there is a choice.
-    fn kernel_name(&self, _isa: Isa) -> Option<String> {
-        None
-    }
 }

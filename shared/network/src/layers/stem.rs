@@ -1,10 +1,10 @@
 //! conv1: 7x7 convolution with stride 2 on the planar images, bias, ReLU; N x 3 x S x S -> N x 64 x S/2 x S/2
 //! (paper, Table 1). The images need no gradient.
 
-use kernels::{Isa, Pool, Stem};
+use kernels::{Isa, Pool, Stem, Value};
 
 use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
@@ -39,7 +39,9 @@ impl Operation for StemLayer {
     fn tensor(&self) -> Option<usize> {
         Some(self.tensor)
     }
+}
 
+impl<T: Value> Passes<T> for StemLayer {
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
             packed: self.kernel.packed_len(),
@@ -64,7 +66,7 @@ impl Operation for StemLayer {
             &memory.parameters[self.tensor],
             &memory.parameters[self.tensor + 1],
             true,
-            self.output.map_mut(output, step.batch),
+            self.output.map_mut::<T>(output, step.batch),
             &mut memory.scratch,
         );
     }
@@ -77,7 +79,7 @@ impl Operation for StemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
+            self.output.map::<T>(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
             weights,
             bias,
             &mut memory.scratch,

@@ -8,6 +8,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Output rows of a task: their input and one block of output stay in the second-level cache.
@@ -27,7 +28,7 @@ pub(super) fn scratch(stem: &Stem, height: usize, width: usize) -> usize {
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(super) fn run(
+pub(super) fn run<T: Value>(
     stem: &Stem,
     isa: Isa,
     pool: &Pool,
@@ -35,7 +36,7 @@ pub(super) fn run(
     packed: &[f32],
     bias: &[f32],
     relu: bool,
-    output: MapMut,
+    output: MapMut<T>,
     scratch: &mut [f32],
 ) {
     let shape = output.shape;
@@ -61,7 +62,7 @@ pub(super) fn run(
 }
 
 /// Some rows of one image.
-struct Task<'a> {
+struct Task<'a, T> {
     stem: &'a Stem,
     image: Image<'a>,
     index: usize,
@@ -70,14 +71,15 @@ struct Task<'a> {
     panels: usize,
     bias: &'a [f32],
     relu: bool,
-    output: Disjoint<'a, f32>,
+    output: Disjoint<'a, T>,
     shape: Shape,
     first: usize,
     count: usize,
     copy: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

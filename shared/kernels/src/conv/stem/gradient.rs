@@ -7,34 +7,43 @@ use super::super::pack::MOST_TAPS;
 use super::{Image, Planar, Stem};
 use crate::conv::grid::grid;
 use crate::conv::pack::part;
+use crate::conv::padded::widen;
 use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
 const CHUNK_PIXELS: usize = 256;
 
-/// Scratch that each thread needs: the padded copies of all channels, and partial sums of weights and bias.
+/// Rows of a chunk of so wide an output.
+fn chunk_rows(width: usize) -> usize {
+    (CHUNK_PIXELS / width).max(1)
+}
+
+/// Scratch that each thread needs: the padded copies of all channels, a chunk of gradients as f32, and partial sums of weights
+/// and bias.
 pub(super) fn scratch(stem: &Stem, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
         return 0;
     }
     let sums = (stem.input_channels * stem.kernel * stem.kernel + 1) * blocks(stem.output_channels) * LANES;
-    stem.input_channels * Planar::new(stem, rows, columns).len() + sums
+    let chunk = chunk_rows(columns) * columns * blocks(stem.output_channels) * LANES;
+    stem.input_channels * Planar::new(stem, rows, columns).len() + chunk + sums
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(super) fn run(
+pub(super) fn run<T: Value>(
     stem: &Stem,
     isa: Isa,
     pool: &Pool,
     image: Image,
-    output_gradient: Map,
+    output_gradient: Map<T>,
     weight_gradient: &mut [f32],
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
@@ -62,10 +71,10 @@ pub(super) fn run(
 }
 
 /// Some input channels times some output blocks.
-struct Task<'a> {
+struct Task<'a, T> {
     stem: &'a Stem,
     image: Image<'a>,
-    output_gradient: Map<'a>,
+    output_gradient: Map<'a, T>,
     channels: Range<usize>,
     columns: Range<usize>,
     weight_gradient: Disjoint<'a, f32>,
@@ -73,7 +82,8 @@ struct Task<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -87,6 +97,8 @@ impl Kernel for Task<'_> {
         let taps = stem.kernel * stem.kernel;
         let layout = Planar::new(stem, height, width);
         let (copies, rest) = self.scratch.split_at_mut(channels.len() * layout.len());
+        let chunk = chunk_rows(width);
+        let (widened, rest) = rest.split_at_mut(chunk * width * columns.len() * LANES);
         let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
         // [panel][channel][column of the panel][tap][16]
         let partial = &mut rest[..channels.len() * columns.len() * taps * LANES];
@@ -97,7 +109,6 @@ impl Kernel for Task<'_> {
         for (tap, offset) in offsets.iter_mut().enumerate() {
             *offset = tap / stem.kernel * layout.row + tap % stem.kernel;
         }
-        let chunk = (CHUNK_PIXELS / width).max(1);
         for image in 0..output.shape.batch {
             for (channel, copy) in channels.clone().zip(copies.chunks_exact_mut(layout.len())) {
                 layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
@@ -111,9 +122,17 @@ impl Kernel for Task<'_> {
                     output_run: width * LANES,
                     ahead: 0,
                 };
+                let len = runs.count * width * LANES;
+                for (column, widened) in columns.clone().zip(widened.chunks_exact_mut(len)) {
+                    let gradient = &output.plane(image, column)[start * width * LANES..][..len];
+                    if T::as_floats(gradient).is_none() {
+                        widen(simd, gradient, widened);
+                    }
+                }
                 let y = |column: usize| {
-                    &output.plane(image, columns.start + column)[start * width * LANES..]
-                        [..runs.count * width * LANES]
+                    let gradient =
+                        &output.plane(image, columns.start + column)[start * width * LANES..][..len];
+                    T::as_floats(gradient).unwrap_or(&widened[column * len..][..len])
                 };
                 if channels.start == 0 {
                     for (column, bias) in bias.chunks_exact_mut(LANES).enumerate() {

@@ -9,8 +9,10 @@ use super::reference::bias_gradient_of;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
+use crate::value::Value;
 
-/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map.
+/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. It is
+/// computed in f32, whatever the map is made of.
 ///
 /// Weights are `[output channel][input channel][y][x]`. There is no gradient by the input: nothing lies below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Stem {
     /// Writes the convolution of `batch` images plus bias, cut at zero if `relu`, to `output`; the lanes that pad its
     /// last block become zero.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-    pub fn forward(
+    pub fn forward<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
@@ -97,7 +99,7 @@ impl Stem {
         packed: &[f32],
         bias: &[f32],
         relu: bool,
-        output: MapMut,
+        output: MapMut<T>,
         scratch: &mut [f32],
     ) {
         self.check_maps(batch, input, height, width, &output.as_map());
@@ -113,7 +115,7 @@ impl Stem {
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-    pub fn backward_weights(
+    pub fn backward_weights<T: Value>(
         &self,
         isa: Isa,
         pool: &Pool,
@@ -121,7 +123,7 @@ impl Stem {
         input: &[f32],
         height: usize,
         width: usize,
-        output_gradient: Map,
+        output_gradient: Map<T>,
         weight_gradient: &mut [f32],
         bias_gradient: &mut [f32],
         scratch: &mut [f32],
@@ -137,7 +139,7 @@ impl Stem {
         gradient::run(self, isa, pool, image, output_gradient, weight_gradient, bias_gradient, scratch);
     }
 
-    fn check_maps(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map) {
+    fn check_maps<T>(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map<T>) {
         assert!(self.input_channels <= 4, "expected at most 4 channels, found {}", self.input_channels);
         assert_eq!(input.len(), batch * self.input_channels * height * width, "input of {self:?}");
         assert_eq!(output.count, blocks(self.output_channels), "output blocks of {self:?}");

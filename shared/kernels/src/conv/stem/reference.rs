@@ -2,9 +2,10 @@
 
 use super::Stem;
 use crate::map::{LANES, Map, MapMut};
+use crate::value::Value;
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(super) fn forward(
+pub(super) fn forward<T: Value>(
     stem: &Stem,
     input: &[f32],
     height: usize,
@@ -12,14 +13,14 @@ pub(super) fn forward(
     weights: &[f32],
     bias: &[f32],
     relu: bool,
-    mut output: MapMut,
+    mut output: MapMut<T>,
 ) {
     let columns = output.shape.width;
     for image in 0..output.shape.batch {
         for o in 0..output.count * LANES {
             let plane = output.plane(image, o / LANES);
             for (pixel, value) in plane.iter_mut().skip(o % LANES).step_by(LANES).enumerate() {
-                *value = 0.0;
+                *value = T::default();
                 if o < stem.output_channels {
                     let mut sum = f64::from(bias[o]);
                     each_tap(
@@ -31,19 +32,19 @@ pub(super) fn forward(
                             sum += f64::from(weights[o * stem.taps() + tap]) * f64::from(input[position]);
                         },
                     );
-                    *value = if relu { sum.max(0.0) as f32 } else { sum as f32 };
+                    *value = T::narrow(if relu { sum.max(0.0) as f32 } else { sum as f32 });
                 }
             }
         }
     }
 }
 
-pub(super) fn backward_weights(
+pub(super) fn backward_weights<T: Value>(
     stem: &Stem,
     input: &[f32],
     height: usize,
     width: usize,
-    output_gradient: Map,
+    output_gradient: Map<T>,
     weight_gradient: &mut [f32],
 ) {
     let columns = output_gradient.shape.width;
@@ -53,7 +54,7 @@ pub(super) fn backward_weights(
             let plane = output_gradient.plane(image, o / LANES);
             for (pixel, gradient) in plane.iter().skip(o % LANES).step_by(LANES).enumerate() {
                 each_tap(stem, [image, pixel / columns, pixel % columns], height, width, |tap, position| {
-                    sums[tap] += f64::from(*gradient) * f64::from(input[position]);
+                    sums[tap] += f64::from(gradient.wide()) * f64::from(input[position]);
                 });
             }
         }

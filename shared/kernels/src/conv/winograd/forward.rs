@@ -16,6 +16,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Panels of a chunk are shared out where there are fewer chunks than this for each thread.
@@ -26,27 +27,27 @@ const LEAST: usize = 24;
 
 /// Tiles of a chunk of maps of so many blocks: as many as fill half of the second-level cache, as whole register tiles. The
 /// transformed weights come from further away, once for every chunk.
-fn chunk(isa: Isa, blocks: usize) -> usize {
+fn chunk<T>(isa: Isa, blocks: usize) -> usize {
     let [pixels, _] = largest_tile(isa);
     let whole = |tiles: usize| tiles / pixels * pixels;
-    let tile = POINTS * blocks * LANES * size_of::<f32>();
+    let tile = POINTS * blocks * LANES * size_of::<T>();
     whole(second_level() / 2 / tile.max(1)).clamp(LEAST.next_multiple_of(pixels), whole(MOST))
 }
 
-/// Floats of one point's matrix, of the transformed input (`blocks` of it) or of the products: one line more than
+/// Values of one point's matrix, of the transformed input (`blocks` of it) or of the products: one line more than
 /// needed, lest the 36 values of a pixel fall into one set of the cache.
 fn matrix(blocks: usize, tiles: usize) -> usize {
     (blocks * tiles + 1) * LANES
 }
 
-/// Scratch that each thread needs.
-pub(in super::super) fn scratch_of_thread(isa: Isa, blocks: usize) -> usize {
-    let tiles = chunk(isa, blocks);
-    POINTS * (matrix(blocks, tiles) + matrix(panel_width(isa), tiles))
+/// Floats of scratch that each thread needs: for the transformed input, of `T`, and for the products.
+pub(in super::super) fn scratch_of_thread<T: Value>(isa: Isa, blocks: usize) -> usize {
+    let tiles = chunk::<T>(isa, blocks);
+    T::floats(POINTS * matrix(blocks, tiles)) + POINTS * matrix(panel_width(isa), tiles)
 }
 
 /// Runs a pass; `scratch` is [`scratch_of_thread`] for each thread.
-pub(in super::super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+pub(in super::super) fn run<T: Value>(pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
     let Shape { batch, height, width, .. } = pass.input.shape;
     let tiles = Tiles::new(outputs_of(pass.kernel), height, width);
     let count = tiles.count(batch);
@@ -54,7 +55,7 @@ pub(in super::super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mu
         return;
     }
     let threads = pool.threads();
-    let most = chunk(isa, pass.input.count);
+    let most = chunk::<T>(isa, pass.input.count);
     let least = most / 2;
     // Equal chunks for all threads, or else chunks cut by panels.
     let (chunks, groups) = if count >= threads * least {
@@ -63,7 +64,7 @@ pub(in super::super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mu
         let chunks = count.div_ceil(most);
         (chunks, (TASKS_PER_THREAD * threads).div_ceil(chunks).min(pass.panels))
     };
-    let per_thread = scratch_of_thread(isa, pass.input.count);
+    let per_thread = scratch_of_thread::<T>(isa, pass.input.count);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(chunks * groups, |thread, task| {
         let tiles_of_task = part(task / groups, chunks, count);
@@ -76,15 +77,16 @@ pub(in super::super) fn run(pass: &Pass<'_>, isa: Isa, pool: &Pool, scratch: &mu
 }
 
 /// A chunk of tiles times some panels.
-struct Task<'a> {
-    pass: &'a Pass<'a>,
+struct Task<'a, T> {
+    pass: &'a Pass<'a, T>,
     tiles: Tiles,
     places: &'a [Place],
     panels: Range<usize>,
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -96,7 +98,8 @@ impl Kernel for Task<'_> {
         let Task { pass, tiles, places, panels, scratch } = self;
         let (blocks, count) = (pass.input.count, places.len());
         let from = matrix(blocks, count);
-        let (transformed, products) = scratch.split_at_mut(POINTS * from);
+        let (transformed, products) = scratch.split_at_mut(T::floats(POINTS * from));
+        let transformed = T::of_mut(transformed);
         for block in 0..blocks {
             for (tile, place) in places.iter().enumerate() {
                 let to = &mut transformed[(block * count + tile) * LANES..];
@@ -147,21 +150,21 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// Transforms a tile of input; each point's vector is `stride` floats from the last one's.
+/// Transforms a tile of input; each point's vector is `stride` values from the last one's.
 ///
 /// # Safety
-/// `to` must be valid for writing 16 floats at each point.
+/// `to` must be valid for writing 16 values at each point.
 #[inline(always)]
-pub(super) unsafe fn input_tile<S: Simd>(
+pub(super) unsafe fn input_tile<S: Simd, T: Value, O: Value>(
     simd: S,
-    plane: &[f32],
+    plane: &[T],
     shape: Shape,
     place: Place,
     pad: usize,
-    to: *mut f32,
+    to: *mut O,
     stride: usize,
 ) {
-    let mut copy: Copied = [0.0; POINTS * LANES];
+    let mut copy: Copied<T> = [T::default(); POINTS * LANES];
     let tile = Square::new::<SIDE>(plane, shape, place, pad, &mut copy);
     square::<S, Input, SIDE, SIDE>(
         simd,
@@ -175,9 +178,9 @@ pub(super) unsafe fn input_tile<S: Simd>(
 /// Transforms a tile of products back and writes what of it lies on the map, with bias and ReLU, or added and masked.
 #[expect(clippy::too_many_arguments, reason = "where a tile comes from and goes to")]
 #[inline(always)]
-fn output_tile<const M: usize, const R: usize>(
-    simd: impl Simd,
-    pass: &Pass<'_>,
+fn output_tile<S: Simd, T: Value, const M: usize, const R: usize>(
+    simd: S,
+    pass: &Pass<'_, T>,
     tiles: Tiles,
     place: Place,
     block: usize,

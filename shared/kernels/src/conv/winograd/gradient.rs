@@ -19,6 +19,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Map};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 use std::ops::Range;
 
 /// Tiles of a chunk: with fewer the sums would be read and written too often, with more the transformed tiles leave the
@@ -36,15 +37,15 @@ pub(in super::super) fn pays(kernel: usize, height: usize, width: usize, batch: 
     Tiles::new(outputs_of(kernel), height, width).count(batch) >= LEAST
 }
 
-/// How the work is cut. Sizes are in floats.
+/// How the work is cut.
 #[derive(Clone, Copy)]
 struct Plan {
     /// Parts that the input and the output blocks are cut into.
     grid: [usize; 2],
-    /// Between the points of the transformed input, of the transformed output gradient.
+    /// Values between the points of the transformed input, of the transformed output gradient.
     input: usize,
     output: usize,
-    /// Sums of all points.
+    /// Floats of the sums of all points.
     sums: usize,
 }
 
@@ -59,25 +60,25 @@ impl Plan {
         Plan { grid, input: matrix(inputs), output: matrix(outputs), sums }
     }
 
-    /// Scratch of a task.
-    fn scratch(&self) -> usize {
-        POINTS * (self.input + self.output) + self.sums
+    /// Floats of scratch of a task: for the transformed input and output gradient, of `T`, and the sums.
+    fn scratch<T: Value>(&self) -> [usize; 3] {
+        [T::floats(POINTS * self.input), T::floats(POINTS * self.output), self.sums]
     }
 }
 
 /// Scratch that all threads together need.
-pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
-    Plan::new(conv, pool.threads()).scratch() * pool.threads()
+pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool) -> usize {
+    Plan::new(conv, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
 }
 
 /// Overwrites both gradients with the sums over all images; there is at least one tile.
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(in super::super) fn run(
+pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
     isa: Isa,
     pool: &Pool,
-    input: Map,
-    output_gradient: Map,
+    input: Map<T>,
+    output_gradient: Map<T>,
     weight_gradient: &mut [f32],
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
@@ -89,13 +90,15 @@ pub(in super::super) fn run(
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
+    let lengths = plan.scratch::<T>();
+    let per_thread = lengths.iter().sum();
     pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
         let place = [task / plan.grid[1], task % plan.grid[1]];
         let [inputs, outputs] = [0, 1].map(|side| part(place[side], plan.grid[side], channels[side].len()));
         // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
-        let (transformed_input, scratch) = scratch.split_at_mut(POINTS * plan.input);
-        let (transformed_gradient, sums) = scratch.split_at_mut(POINTS * plan.output);
+        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+        let (transformed_input, scratch) = scratch.split_at_mut(lengths[0]);
+        let (transformed_gradient, sums) = scratch.split_at_mut(lengths[1]);
         let task = Task {
             conv,
             plan,
@@ -106,8 +109,8 @@ pub(in super::super) fn run(
             first: [inputs.start, outputs.start],
             inputs: &channels[0][inputs],
             outputs: &channels[1][outputs],
-            transformed_input,
-            transformed_gradient,
+            transformed_input: T::of_mut(transformed_input),
+            transformed_gradient: T::of_mut(transformed_gradient),
             sums,
             weight_gradient,
             bias_gradient,
@@ -117,25 +120,26 @@ pub(in super::super) fn run(
 }
 
 /// Some input blocks times some output blocks, over all tiles.
-struct Task<'a> {
+struct Task<'a, T> {
     conv: &'a Convolution,
     plan: Plan,
     tiles: Tiles,
     count: usize,
-    input: Map<'a>,
-    output_gradient: Map<'a>,
+    input: Map<'a, T>,
+    output_gradient: Map<'a, T>,
     /// The first input block and the first output block.
     first: [usize; 2],
     inputs: &'a [Channels],
     outputs: &'a [Channels],
-    transformed_input: &'a mut [f32],
-    transformed_gradient: &'a mut [f32],
+    transformed_input: &'a mut [T],
+    transformed_gradient: &'a mut [T],
     sums: &'a mut [f32],
     weight_gradient: Disjoint<'a, f32>,
     bias_gradient: Disjoint<'a, f32>,
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -149,7 +153,7 @@ impl Kernel for Task<'_> {
 }
 
 #[inline(always)]
-fn all_chunks<const M: usize, const R: usize>(simd: impl Simd, mut task: Task<'_>) {
+fn all_chunks<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, mut task: Task<'_, T>) {
     for start in (0..task.count).step_by(TILES) {
         let chunk = start..(start + TILES).min(task.count);
         task.transform_input(simd, chunk.clone());
@@ -158,7 +162,7 @@ fn all_chunks<const M: usize, const R: usize>(simd: impl Simd, mut task: Task<'_
     }
 }
 
-impl Task<'_> {
+impl<T: Value> Task<'_, T> {
     #[inline(always)]
     fn transform_input<S: Simd>(&mut self, simd: S, chunk: Range<usize>) {
         let pad = self.conv.kernel / 2;
@@ -173,6 +177,8 @@ impl Task<'_> {
                     input_tile(simd, plane, self.input.shape, place, pad, to.as_mut_ptr(), self.plan.input)
                 };
             }
+            let tiles = &mut self.transformed_input[block * TILES * LANES..];
+            group_tiles(simd, tiles, chunk.len(), self.plan.input);
         }
     }
 
@@ -180,7 +186,7 @@ impl Task<'_> {
     #[inline(always)]
     fn transform_gradient<S: Simd, const M: usize>(&mut self, simd: S, chunk: Range<usize>) {
         let map = &self.output_gradient;
-        let mut copy: Copied = [0.0; POINTS * LANES];
+        let mut copy: Copied<T> = [T::default(); POINTS * LANES];
         for (block, channels) in self.outputs.iter().enumerate() {
             let mut sum = simd.zero();
             for (tile, index) in chunk.clone().enumerate() {
@@ -204,6 +210,8 @@ impl Task<'_> {
                     |y, x, value| unsafe { simd.store(to.add((y * SIDE + x) * self.plan.output), value) },
                 );
             }
+            let tiles = &mut self.transformed_gradient[block * TILES * LANES..];
+            group_tiles(simd, tiles, chunk.len(), self.plan.output);
             if self.first[0] == 0 {
                 let mut sums = [0.0; LANES];
                 simd.write(&mut sums, sum);
@@ -222,8 +230,9 @@ impl Task<'_> {
     /// the chunk is the last.
     #[inline(always)]
     fn products<S: Simd, const R: usize>(&mut self, simd: S, chunk: Range<usize>) {
-        let runs =
-            Runs { count: 1, pixels: chunk.len(), input_run: 0, input_pixel: LANES, output_run: 0, ahead: 0 };
+        let groups = chunk.len().div_ceil(T::GROUP);
+        let input_pixel = LANES * T::GROUP;
+        let runs = Runs { count: 1, pixels: groups, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
         let Plan { input, output, .. } = self.plan;
         // As many blocks as fill whole tiles of rows.
         let group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
@@ -236,14 +245,17 @@ impl Task<'_> {
                 let mut rows = 0;
                 for block in blocks.clone() {
                     for channel in 0..self.inputs[block].count {
-                        offsets[rows] = block * TILES * LANES + channel;
+                        offsets[rows] = block * TILES * LANES + channel * T::GROUP;
                         rows += 1;
                     }
                 }
                 let each = columns * rows * LANES;
                 for point in 0..POINTS {
                     let x = &self.transformed_input[point * input..][..input];
-                    assert!(offsets[rows - 1] + (chunk.len() - 1) * LANES < x.len(), "channels of a chunk");
+                    assert!(
+                        offsets[rows - 1] + (groups - 1) * input_pixel + T::GROUP <= x.len(),
+                        "channels of a chunk"
+                    );
                     let gradient = &self.transformed_gradient[point * output..][..output];
                     let y = |column: usize| &gradient[(panel + column) * TILES * LANES..];
                     let sums = &mut self.sums[done + point * each..][..each];
@@ -291,6 +303,25 @@ impl Task<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Groups the tiles of a block, whose points are `stride` values apart, as they are multiplied; where the last group is not full,
+/// zeros fill it.
+#[inline(always)]
+fn group_tiles<S: Simd, T: Value>(simd: S, tiles: &mut [T], count: usize, stride: usize) {
+    if T::GROUP == 1 {
+        return;
+    }
+    let len = count.next_multiple_of(T::GROUP) * LANES;
+    for point in tiles.chunks_mut(stride).take(POINTS) {
+        let tiles = &mut point[..len];
+        tiles[count * LANES..].fill(T::default());
+        for group in tiles.chunks_exact_mut(T::GROUP * LANES) {
+            let group = group.as_mut_ptr();
+            // SAFETY: the chunk is as long as a group of vectors.
+            unsafe { T::group(simd, group, group) };
         }
     }
 }

@@ -32,12 +32,12 @@ pub(super) fn multiplications(kernel: usize, height: usize, width: usize) -> usi
     PRODUCTS * height.div_ceil(side) * width.div_ceil(side)
 }
 
-/// Runs `$run::<outputs, taps>` for a kernel of 3 or 5 taps.
+/// Runs `$run::<instructions, values, outputs, taps>` for a kernel of 3 or 5 taps.
 macro_rules! by_kernel {
     ($kernel:expr, $run:ident($($argument:expr),*)) => {
         match $kernel {
-            3 => $run::<4, 3>($($argument),*),
-            5 => $run::<2, 5>($($argument),*),
+            3 => $run::<_, _, 4, 3>($($argument),*),
+            5 => $run::<_, _, 2, 5>($($argument),*),
             other => unreachable!("minimal filtering of a {other}x{other} kernel"),
         }
     };

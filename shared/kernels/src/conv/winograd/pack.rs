@@ -1,4 +1,4 @@
-//! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, where rows and columns are the inputs and
+//! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, of bf16 two rows side by side for each column, where rows and columns are the inputs and
 //! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
 
 use super::super::pack::{Sides, panel_width, part};
@@ -9,12 +9,13 @@ use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
 
 /// The most output blocks of a panel on any instruction set.
 const WIDEST: usize = 3;
 
 /// Transforms and packs canonical weights.
-pub(in super::super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [f32]) {
+pub(in super::super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
     let panels = sides.columns.len().div_ceil(panel_width(isa));
     let rows = sides.rows.len();
     let packed = Disjoint::new(packed);
@@ -25,15 +26,16 @@ pub(in super::super) fn pack(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &
 }
 
 /// One block of rows of a panel.
-struct Task<'a> {
+struct Task<'a, T> {
     sides: &'a Sides<'a>,
     panel: usize,
     panels: usize,
     row_block: usize,
-    packed: Disjoint<'a, f32>,
+    packed: Disjoint<'a, T>,
 }
 
-impl Kernel for Task<'_> {
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -47,7 +49,7 @@ impl Kernel for Task<'_> {
 }
 
 #[inline(always)]
-fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
+fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: Task<'_, T>) {
     let Task { sides, panel, panels, row_block, packed } = task;
     let panel = part(panel, panels, sides.columns.len());
     let (columns, rows) = (&sides.columns[panel.clone()], sides.rows[row_block]);
@@ -68,19 +70,37 @@ fn transform<const M: usize, const R: usize>(simd: impl Simd, task: Task<'_>) {
                 // SAFETY: each task has its own panel and row block.
                 unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }.as_mut_ptr()
             });
-            for (index, taps) in taps.iter().enumerate() {
-                let mut row = [simd.zero(); R];
-                for (x, value) in row.iter_mut().enumerate() {
-                    let mut column = [simd.zero(); R];
-                    column.iter_mut().zip(taps).for_each(|(value, taps)| *value = simd.read(&taps[x]));
-                    *value = Weights::apply(simd, column)[$y];
-                }
-                for (to, value) in to.iter().zip(Weights::apply(simd, row)) {
-                    // SAFETY: the pointer has 16 floats for each of the vectors of taps (asserted).
-                    unsafe { simd.store(to.add(index * LANES), value) };
+            for (row, taps) in taps.chunks_exact(panel.len()).enumerate() {
+                for (j, taps) in taps.iter().enumerate() {
+                    let group = (row / T::GROUP * panel.len() + j) * T::GROUP * LANES;
+                    for (to, value) in to.iter().zip(row_of_points::<S, R>(simd, taps, $y)) {
+                        // SAFETY: the pointer has 16 values for each of the vectors of taps, in groups of as many rows.
+                        unsafe {
+                            simd.store(to.add(group + row % T::GROUP * LANES), value);
+                            if row % T::GROUP + 1 == T::GROUP && T::GROUP > 1 {
+                                T::group(simd, to.add(group), to.add(group));
+                            }
+                        }
+                    }
                 }
             }
         })*};
     }
     points!(0 1 2 3 4 5);
+}
+
+/// Row `y` of the points of 16 kernels.
+#[inline(always)]
+fn row_of_points<S: Simd, const R: usize>(
+    simd: S,
+    taps: &[[[f32; LANES]; R]; R],
+    y: usize,
+) -> [S::Vector; SIDE] {
+    let mut row = [simd.zero(); R];
+    for (x, value) in row.iter_mut().enumerate() {
+        let mut column = [simd.zero(); R];
+        column.iter_mut().zip(taps).for_each(|(value, taps)| *value = simd.read(&taps[x]));
+        *value = Weights::apply(simd, column)[y];
+    }
+    Weights::apply(simd, row)
 }

@@ -2,6 +2,7 @@
 
 use crate::map::{LANES, Shape};
 use crate::simd::Simd;
+use crate::value::Value;
 use std::ops::Range;
 
 /// The most tiles of a chunk whose places are kept at hand.
@@ -65,24 +66,24 @@ impl Tiles {
 }
 
 /// A square of pixels of one block, read from the map or, where it reaches over the edge, from a copy with zeros.
-pub(super) struct Square<'a> {
-    start: &'a [f32],
+pub(super) struct Square<'a, T> {
+    start: &'a [T],
     row: usize,
 }
 
 /// Room for the copy of a square.
-pub(super) type Copied = [f32; super::transform::POINTS * LANES];
+pub(super) type Copied<T> = [T; super::transform::POINTS * LANES];
 
-impl<'a> Square<'a> {
+impl<'a, T: Value> Square<'a, T> {
     /// The pixels from `pad` above and left of (`y`, `x`) on, `N` each way.
     #[inline(always)]
     pub(super) fn new<const N: usize>(
-        plane: &'a [f32],
+        plane: &'a [T],
         shape: Shape,
         place: Place,
         pad: usize,
-        copy: &'a mut Copied,
-    ) -> Square<'a> {
+        copy: &'a mut Copied<T>,
+    ) -> Square<'a, T> {
         let line = shape.width * LANES;
         let (y, x) = (place.y, place.x);
         if y >= pad && x >= pad && y + N <= shape.height + pad && x + N <= shape.width + pad {
@@ -93,13 +94,13 @@ impl<'a> Square<'a> {
         let row = N * LANES;
         for (i, to) in copy[..N * row].chunks_exact_mut(row).enumerate() {
             let Some(y) = (y + i).checked_sub(pad).filter(|y| *y < shape.height) else {
-                to.fill(0.0);
+                to.fill(T::default());
                 continue;
             };
             for (j, to) in to.chunks_exact_mut(LANES).enumerate() {
                 match (x + j).checked_sub(pad).filter(|x| *x < shape.width) {
                     Some(x) => to.copy_from_slice(&plane[y * line + x * LANES..][..LANES]),
-                    None => to.fill(0.0),
+                    None => to.fill(T::default()),
                 }
             }
         }

@@ -1,0 +1,58 @@
+//! What maps and packed weights are made of.
+
+use crate::simd::Element;
+use half::bf16;
+
+/// `f32`, or [`bf16`], which takes half the memory and is multiplied in pairs.
+///
+/// Whatever is computed is computed in f32: a bf16 is widened where it is read and the result rounded to the nearest where it is
+/// written. Convolutions multiply bf16 as they are, and add the products in f32.
+pub trait Value: Element {
+    /// Floats of memory that `values` values take.
+    fn floats(values: usize) -> usize {
+        (values * size_of::<Self>()).div_ceil(size_of::<f32>())
+    }
+
+    /// The values in memory of floats: as many as floats, or twice as many.
+    fn of(floats: &[f32]) -> &[Self] {
+        let len = size_of_val(floats) / size_of::<Self>();
+        // SAFETY: the same bytes; an element takes any bits and is aligned where a float is.
+        unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), len) }
+    }
+
+    /// The same to write to.
+    fn of_mut(floats: &mut [f32]) -> &mut [Self] {
+        let len = size_of_val(floats) / size_of::<Self>();
+        // SAFETY: as in `of`, borrowed exclusively; a float takes any bits as well.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
+    }
+
+    /// The values themselves where they are floats.
+    fn as_floats(values: &[Self]) -> Option<&[f32]>;
+}
+
+impl Value for f32 {
+    fn as_floats(values: &[f32]) -> Option<&[f32]> {
+        Some(values)
+    }
+}
+
+impl Value for bf16 {
+    fn as_floats(_: &[bf16]) -> Option<&[f32]> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_floats_holds_twice_as_many_halves() {
+        let mut floats = [0.0; 3];
+        bf16::of_mut(&mut floats)[..5].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0].map(bf16::narrow));
+        assert_eq!(bf16::of(&floats).iter().map(|value| value.wide()).sum::<f32>(), 15.0);
+        assert_eq!(f32::of(&floats).len(), 3);
+        assert_eq!([bf16::floats(5), bf16::floats(6), f32::floats(5)], [3, 3, 5]);
+    }
+}
