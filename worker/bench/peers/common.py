@@ -19,6 +19,7 @@ def options():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--onnx", help="the model that the peers which only infer are given")
     return parser.parse_args()
 

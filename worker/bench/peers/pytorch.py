@@ -1,6 +1,7 @@
 """PyTorch's training step, or its forward pass: prints images a second. `against.py` runs it.
 
-Channels last, the faster layout; the allocator is chosen by the environment.
+Channels last, the faster layout, but for training in bf16 (autocast), where channels first is; the allocator is chosen by the
+environment.
 """
 import torch
 from common import MODULES, options, report
@@ -61,16 +62,23 @@ class Net(nn.Module):
         return self.part3(d), self.aux1(a), self.aux2(d)
 
 
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "bf16")
+
+
 def training(batch):
-    net = Net().train().to(memory_format=torch.channels_last)
-    images = torch.randn(batch, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last
+    net = Net().train().to(memory_format=layout)
+    images = torch.randn(batch, 3, 224, 224).contiguous(memory_format=layout)
     labels = torch.randint(0, 1000, (batch,))
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        main, first, second = net(images)
-        loss = F.cross_entropy(main, labels) + 0.3 * (F.cross_entropy(first, labels) + F.cross_entropy(second, labels))
+        with autocast():
+            main, first, second = net(images)
+            loss = F.cross_entropy(main, labels)
+            loss = loss + 0.3 * (F.cross_entropy(first, labels) + F.cross_entropy(second, labels))
         loss.backward()
         optimizer.step()
 
@@ -82,7 +90,7 @@ def forward(batch):
     images = torch.randn(batch, 3, 224, 224).contiguous(memory_format=torch.channels_last)
 
     def step():
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast():
             net.part3(net.part2(net.part1(net.stem(images))))
 
     return step

@@ -6,9 +6,11 @@ use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool, Value};
+use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
-/// gradient. A NaN is greater than nothing: it only is the maximum where it comes first in its window.
+/// gradient. A NaN is greater than nothing: it is the maximum where it comes first in its window; where it comes first in a row of
+/// it, it hides the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
     /// Side of the window, 1..=15.
@@ -91,8 +93,8 @@ impl MaxPool {
 
     fn windows(&self, len: usize) -> Windows {
         assert!(
-            self.kernel <= 15,
-            "max pooling: expected a kernel of at most 15, found {}: a position in a window is one byte",
+            self.kernel <= MOST,
+            "max pooling: expected a kernel of at most {MOST}, found {}: a position in a window is one byte",
             self.kernel
         );
         Windows::new(self.kernel, self.stride, self.padding, len)
@@ -118,7 +120,25 @@ const POSITIONS: [f32; 256] = {
     positions
 };
 
-/// One block of one image, forward.
+/// Positions in a window as bytes of all lanes.
+const LANES_OF_POSITIONS: [[u8; LANES]; 256] = {
+    let mut lanes = [[0; LANES]; 256];
+    let mut position = 0;
+    while position < 256 {
+        lanes[position] = [position as u8; LANES];
+        position += 1;
+    }
+    lanes
+};
+
+/// Windows side by side that are done together, so that the maxima of their rows stay in the first-level cache.
+const STRIP: usize = 16;
+
+/// The largest kernel.
+const MOST: usize = 15;
+
+/// One block of one image, forward: first the maxima of the rows of the windows, which windows above each other share, then
+/// those of the columns of these.
 struct Forward<'a, T> {
     rows: Windows,
     columns: Windows,
@@ -139,39 +159,92 @@ impl<T: Value> Kernel for Forward<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { rows, columns, rectified, from, to, mut indices } = self;
-        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
-        let width = columns.count;
-        for y in 0..rows.count {
-            for x in 0..width {
-                let (ys, xs) = (rows.taps(y), columns.taps(x));
-                let corner = rows.input(y, ys.start) * columns.len + columns.input(x, xs.start);
-                let line = |row: usize| &from[(corner + row * columns.len) * LANES..][..xs.len() * LANES];
-                let place = (y * width + x) * LANES;
-                let mut best = simd.read(&from[corner * LANES..]);
-                let Some(indices) = &mut indices else {
-                    for row in 0..ys.len() {
-                        for pixel in line(row).chunks_exact(LANES) {
-                            best = simd.max(simd.read(pixel), best);
-                        }
-                    }
-                    simd.write(&mut to[place..], best);
-                    continue;
-                };
-                let mut index = simd.splat(POSITIONS[ys.start * rows.kernel + xs.start]);
-                for (row, ky) in ys.enumerate() {
-                    for (pixel, kx) in line(row).chunks_exact(LANES).zip(xs.clone()) {
-                        let value = simd.read(pixel);
-                        let position = simd.splat(POSITIONS[ky * rows.kernel + kx]);
-                        index = simd.select_greater(value, best, position, index);
-                        best = simd.max(value, best);
-                    }
+        match self.indices {
+            Some(_) => self.strips::<S, true>(simd),
+            None => self.strips::<S, false>(simd),
+        }
+    }
+}
+
+/// The maximum of one row of a window, and with `WINNERS` where in the row it is.
+type RowMaximum<V> = (V, V);
+
+impl<T: Value> Forward<'_, T> {
+    #[inline(always)]
+    fn strips<S: Simd, const WINNERS: bool>(mut self, simd: S) {
+        let mut maxima: [[RowMaximum<S::Vector>; STRIP]; MOST] = [[(simd.zero(), simd.zero()); STRIP]; MOST];
+        for start in (0..self.columns.count).step_by(STRIP) {
+            let strip = start..(start + STRIP).min(self.columns.count);
+            let mut next = 0;
+            for y in 0..self.rows.count {
+                let taps = self.rows.taps(y);
+                let first = self.rows.input(y, taps.start);
+                for row in next.max(first)..first + taps.len() {
+                    self.row::<S, WINNERS>(simd, row, strip.clone(), &mut maxima[row % self.rows.kernel]);
+                    next = row + 1;
                 }
-                if rectified {
+                self.windows::<S, WINNERS>(simd, y, strip.clone(), &maxima);
+            }
+        }
+    }
+
+    /// The maxima of an input row in the windows of a strip.
+    #[inline(always)]
+    fn row<S: Simd, const WINNERS: bool>(
+        &self,
+        simd: S,
+        row: usize,
+        strip: Range<usize>,
+        maxima: &mut [RowMaximum<S::Vector>; STRIP],
+    ) {
+        let line = &self.from[row * self.columns.len * LANES..][..self.columns.len * LANES];
+        for (x, maximum) in strip.zip(maxima) {
+            let taps = self.columns.taps(x);
+            let pixels = &line[self.columns.input(x, taps.start) * LANES..][..taps.len() * LANES];
+            let (mut best, mut index) = (simd.read(pixels), simd.splat(POSITIONS[taps.start]));
+            for (pixel, position) in pixels.chunks_exact(LANES).zip(&POSITIONS[taps]).skip(1) {
+                let value = simd.read(pixel);
+                if WINNERS {
+                    index = simd.select_greater(value, best, simd.splat(*position), index);
+                }
+                best = simd.max(value, best);
+            }
+            *maximum = (best, index);
+        }
+    }
+
+    /// The maxima of a row of windows of a strip.
+    #[inline(always)]
+    fn windows<S: Simd, const WINNERS: bool>(
+        &mut self,
+        simd: S,
+        y: usize,
+        strip: Range<usize>,
+        maxima: &[[RowMaximum<S::Vector>; STRIP]; MOST],
+    ) {
+        let kernel = self.rows.kernel;
+        let taps = self.rows.taps(y);
+        let first = self.rows.input(y, taps.start);
+        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
+        let start = (y * self.columns.count + strip.start) * LANES;
+        let to = self.to[start..][..strip.len() * LANES].chunks_exact_mut(LANES);
+        for (i, to) in to.enumerate() {
+            let (mut best, index) = maxima[first % kernel][i];
+            let mut index = simd.add(index, simd.splat(POSITIONS[taps.start * kernel]));
+            for (row, tap) in (first..).zip(taps.clone()).skip(1) {
+                let (value, position) = maxima[row % kernel][i];
+                if WINNERS {
+                    let position = simd.add(position, simd.splat(POSITIONS[tap * kernel]));
+                    index = simd.select_greater(value, best, position, index);
+                }
+                best = simd.max(value, best);
+            }
+            simd.write(to, best);
+            if let Some(indices) = &mut self.indices {
+                if self.rectified {
                     index = simd.select_greater(best, simd.zero(), index, nobody);
                 }
-                simd.write(&mut to[place..], best);
-                simd.write_bytes(&mut indices[place..], index);
+                simd.write_bytes(&mut indices[start + i * LANES..], index);
             }
         }
     }
@@ -201,18 +274,18 @@ impl<T: Value> Kernel for Backward<'_, T> {
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { rows, columns, from, indices, accumulate, to } = self;
         for (iy, ys) in rows.over().enumerate() {
-            for (ix, xs) in columns.over().enumerate() {
-                let pixel = &mut to[(iy * columns.len + ix) * LANES..][..LANES];
+            let line = &mut to[iy * columns.len * LANES..][..columns.len * LANES];
+            for (pixel, (ix, xs)) in line.chunks_exact_mut(LANES).zip(columns.over().enumerate()) {
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
                 for y in ys.clone() {
                     let start = (y * columns.count + xs.start) * LANES;
                     let gradients = from[start..][..xs.len() * LANES].chunks_exact(LANES);
-                    let indices = indices[start..][..xs.len() * LANES].chunks_exact(LANES);
+                    let (indices, _) = indices[start..][..xs.len() * LANES].as_chunks();
                     // The next window starts a stride later, so the pixel lies a stride earlier in it.
                     let mut position = rows.tap(y, iy) * rows.kernel + columns.tap(xs.start, ix);
                     for (gradient, indices) in gradients.zip(indices) {
-                        let gradient = simd.read(gradient);
-                        sum = simd.add(sum, simd.keep_where(indices, position as u8, gradient));
+                        let lanes = &LANES_OF_POSITIONS[position % 256];
+                        sum = simd.add(sum, simd.keep_equal(indices, lanes, simd.read(gradient)));
                         position = position.wrapping_sub(columns.stride);
                     }
                 }

@@ -134,9 +134,10 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
     }
     #[inline(always)]
-    unsafe fn keep(self, bytes: *const u8, byte: u8, a: __m512) -> __m512 {
+    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: __m512) -> __m512 {
         unsafe {
-            let equal = _mm_cmpeq_epi8_mask(_mm_loadu_si128(bytes.cast()), _mm_set1_epi8(byte as i8));
+            let [bytes, others] = [bytes, others].map(|bytes| _mm_loadu_si128(bytes.as_ptr().cast()));
+            let equal = _mm_cmpeq_epi8_mask(bytes, others);
             _mm512_maskz_mov_ps(equal, a)
         }
     }

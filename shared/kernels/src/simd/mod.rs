@@ -131,11 +131,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         yes: Self::Vector,
         no: Self::Vector,
     ) -> Self::Vector;
-    /// `a` in the lanes whose byte is `byte`, else 0.
-    ///
-    /// # Safety
-    /// `bytes` must be valid for reading 16 bytes.
-    unsafe fn keep(self, bytes: *const u8, byte: u8, a: Self::Vector) -> Self::Vector;
+    /// `a` in the lanes whose bytes of the two are equal, else 0.
+    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Self::Vector) -> Self::Vector;
 
     /// Stores 16 lanes, whole numbers from 0 to 255, as bytes.
     ///
@@ -171,14 +168,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
         assert!(to.len() >= 16);
         // SAFETY: length asserted.
         unsafe { self.store(to.as_mut_ptr(), value) }
-    }
-
-    /// `a` in the lanes whose byte is `byte`, else 0; the slice must have 16 bytes.
-    #[inline(always)]
-    fn keep_where(self, bytes: &[u8], byte: u8, a: Self::Vector) -> Self::Vector {
-        assert!(bytes.len() >= 16);
-        // SAFETY: length asserted.
-        unsafe { self.keep(bytes.as_ptr(), byte, a) }
     }
 
     /// 16 lanes, whole numbers from 0 to 255, into a slice, which must have as many bytes.

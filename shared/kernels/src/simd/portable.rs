@@ -102,10 +102,8 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         each(|lane| if a[lane] > b[lane] { yes[lane] } else { no[lane] })
     }
     #[inline(always)]
-    unsafe fn keep(self, bytes: *const u8, byte: u8, a: Vector) -> Vector {
-        // SAFETY: 16 bytes may be read (caller).
-        let bytes = unsafe { bytes.cast::<[u8; 16]>().read() };
-        each(|lane| if bytes[lane] == byte { a[lane] } else { 0.0 })
+    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Vector) -> Vector {
+        each(|lane| if bytes[lane] == others[lane] { a[lane] } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, value: Vector) {
