@@ -20,9 +20,9 @@ fn steps_allocate_nothing() {
     let mut gradients = vec![0.0; parameters.len()];
     let images = Array4::from_shape_fn((3, 3, 80, 80), |(n, c, y, x)| ((n + 2 * c + 3 * y + x) % 11) as f32);
     for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::scalar()) {
-        for threads in [1, 2] {
+        for (threads, precision) in [(1, Precision::F32), (2, Precision::F32), (2, Precision::Bf16)] {
             let pool = Arc::new(Pool::new(threads).unwrap());
-            let mut engine = Engine::new(network.clone(), 3, Precision::F32, isa, pool);
+            let mut engine = Engine::new(network.clone(), 3, precision, isa, pool);
             let mut step = || {
                 engine.load(&parameters);
                 engine.train(images.view(), &[0, 3, 6], Some(&[1, 2, 3]), &mut gradients, &mut |_, _| {});
@@ -35,7 +35,7 @@ fn steps_allocate_nothing() {
             assert_eq!(
                 (change.allocations, change.reallocations),
                 (0, 0),
-                "two steps on {threads} threads, {}: {change:?}",
+                "two steps on {threads} threads, {precision:?}, {}: {change:?}",
                 isa.name()
             );
         }
