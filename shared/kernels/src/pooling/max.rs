@@ -6,6 +6,7 @@ use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool, Value};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
@@ -13,7 +14,7 @@ use std::ops::Range;
 /// it, it hides the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// Side of the window, 1..=15.
+    /// Side of the window, 1..=7.
     pub kernel: usize,
     /// Distance between windows, 1..=kernel.
     pub stride: usize,
@@ -131,11 +132,12 @@ const LANES_OF_POSITIONS: [[u8; LANES]; 256] = {
     lanes
 };
 
-/// Windows side by side that are done together, so that the maxima of their rows stay in the first-level cache.
-const STRIP: usize = 16;
+/// Windows side by side that are done together: the maxima of three of their rows stay in the first-level cache, and maps of twice
+/// the width are read from front to back, as memory is fastest.
+const STRIP: usize = 64;
 
 /// The largest kernel.
-const MOST: usize = 15;
+const MOST: usize = 7;
 
 /// One block of one image, forward: first the maxima of the rows of the windows, which windows above each other share, then
 /// those of the columns of these.
@@ -166,13 +168,14 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
-/// The maximum of one row of a window, and with `WINNERS` where in the row it is.
-type RowMaximum<V> = (V, V);
+/// The maximum of one row of a window, and where in the row it is; nothing before it is computed, as clearing them all for
+/// every small map would take as long as the maxima.
+type RowMaximum<V> = MaybeUninit<(V, V)>;
 
 impl<T: Value> Forward<'_, T> {
     #[inline(always)]
     fn strips<S: Simd, const WINNERS: bool>(mut self, simd: S) {
-        let mut maxima: [[RowMaximum<S::Vector>; STRIP]; MOST] = [[(simd.zero(), simd.zero()); STRIP]; MOST];
+        let mut maxima: [[RowMaximum<S::Vector>; STRIP]; MOST] = [[MaybeUninit::uninit(); STRIP]; MOST];
         for start in (0..self.columns.count).step_by(STRIP) {
             let strip = start..(start + STRIP).min(self.columns.count);
             let mut next = 0;
@@ -183,7 +186,9 @@ impl<T: Value> Forward<'_, T> {
                     self.row::<S, WINNERS>(simd, row, strip.clone(), &mut maxima[row % self.rows.kernel]);
                     next = row + 1;
                 }
-                self.windows::<S, WINNERS>(simd, y, strip.clone(), &maxima);
+                // SAFETY: the rows of the window were computed just now or for the windows above, and none since took their
+                // places, as a kernel's rows have a place each.
+                unsafe { self.windows::<S, WINNERS>(simd, y, strip.clone(), &maxima) };
             }
         }
     }
@@ -209,13 +214,16 @@ impl<T: Value> Forward<'_, T> {
                 }
                 best = simd.max(value, best);
             }
-            *maximum = (best, index);
+            maximum.write((best, index));
         }
     }
 
     /// The maxima of a row of windows of a strip.
+    ///
+    /// # Safety
+    /// `maxima` must hold those of the windows' rows, each in its place.
     #[inline(always)]
-    fn windows<S: Simd, const WINNERS: bool>(
+    unsafe fn windows<S: Simd, const WINNERS: bool>(
         &mut self,
         simd: S,
         y: usize,
@@ -229,10 +237,12 @@ impl<T: Value> Forward<'_, T> {
         let start = (y * self.columns.count + strip.start) * LANES;
         let to = self.to[start..][..strip.len() * LANES].chunks_exact_mut(LANES);
         for (i, to) in to.enumerate() {
-            let (mut best, index) = maxima[first % kernel][i];
+            // SAFETY: the caller's promise.
+            let (mut best, index) = unsafe { maxima[first % kernel][i].assume_init() };
             let mut index = simd.add(index, simd.splat(POSITIONS[taps.start * kernel]));
             for (row, tap) in (first..).zip(taps.clone()).skip(1) {
-                let (value, position) = maxima[row % kernel][i];
+                // SAFETY: the caller's promise.
+                let (value, position) = unsafe { maxima[row % kernel][i].assume_init() };
                 if WINNERS {
                     let position = simd.add(position, simd.splat(POSITIONS[tap * kernel]));
                     index = simd.select_greater(value, best, position, index);
