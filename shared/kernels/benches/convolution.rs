@@ -6,7 +6,7 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::peak::fma_peak;
-use kernels::{Buffer, Convolution, Epilogue, Isa, Map, MapMut, Pool, Shape, Stem};
+use kernels::{Buffer, Convolution, Epilogue, Isa, Map, MapMut, Pool, Shape, Stem, Value, bf16};
 use std::time::Duration;
 
 const BATCH: usize = 16;
@@ -28,13 +28,15 @@ const LAYERS: [Layer; 10] = [
     (&[192], 384, 3, 7),
 ];
 
-fn filled(len: usize) -> Buffer {
-    let mut buffer = Buffer::zeroed(len);
-    buffer.iter_mut().enumerate().for_each(|(i, value)| *value = (i * 7919 % 1009) as f32 / 500.0 - 1.0);
+/// Memory of `len` values.
+fn filled<T: Value>(len: usize) -> Buffer {
+    let mut buffer = Buffer::zeroed(T::floats(len));
+    let values = T::of_mut(&mut buffer).iter_mut().enumerate();
+    values.for_each(|(i, value)| *value = T::narrow((i * 7919 % 1009) as f32 / 500.0 - 1.0));
     buffer
 }
 
-fn layer(
+fn layer<T: Value>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     isa: Isa,
     pool: &Pool,
@@ -43,40 +45,34 @@ fn layer(
     let conv = Convolution::new(inputs.to_vec(), outputs, kernel, [side; 2]);
     let shape = |blocks| Shape { batch: BATCH, blocks, height: side, width: side };
     let (from, to) = (shape(conv.input_blocks()), shape(conv.output_blocks()));
-    let (mut x, mut y) = (filled(from.len()), filled(to.len()));
-    let (mut dw, mut db) = (filled(conv.weights_len()), filled(outputs));
-    let (mut forward, mut backward) = (Buffer::zeroed(conv.packed_len()), Buffer::zeroed(conv.packed_len()));
-    conv.pack_forward(isa, pool, &dw, &mut forward);
-    conv.pack_backward(isa, pool, &dw, &mut backward);
+    let (mut x, mut y) = (filled::<T>(from.len()), filled::<T>(to.len()));
+    let (x, y) = (&mut T::of_mut(&mut x)[..from.len()], &mut T::of_mut(&mut y)[..to.len()]);
+    let (mut dw, mut db) = (filled::<f32>(conv.weights_len()), filled::<f32>(outputs));
+    let [mut forward, mut backward] = [0, 1].map(|_| Buffer::zeroed(T::floats(conv.packed_len())));
+    let (forward, backward) = (T::of_mut(&mut forward), T::of_mut(&mut backward));
+    conv.pack_forward(isa, pool, &dw, forward);
+    conv.pack_backward(isa, pool, &dw, backward);
     let bias = db.clone();
-    let mut scratch = Buffer::zeroed(conv.scratch_len::<f32>(isa, pool));
+    let mut scratch = Buffer::zeroed(conv.scratch_len::<T>(isa, pool));
 
     let channels: usize = inputs.iter().sum();
     let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa));
     group.throughput(Throughput::Elements((2 * BATCH * side * side * conv.weights_len()) as u64));
     group.bench_function(format!("{name} forward"), |bencher| {
         bencher.iter(|| {
-            let y = MapMut::whole(&mut y, to);
-            conv.forward(isa, pool, Map::whole(&x, from), &forward, &bias, true, y, &mut scratch);
+            let y = MapMut::whole(y, to);
+            conv.forward(isa, pool, Map::whole(x, from), forward, &bias, true, y, &mut scratch);
         });
     });
     group.bench_function(format!("{name} input gradient"), |bencher| {
         bencher.iter(|| {
-            let x = MapMut::whole(&mut x, from);
-            conv.backward_input(
-                isa,
-                pool,
-                Map::whole(&y, to),
-                &backward,
-                Epilogue::default(),
-                x,
-                &mut scratch,
-            );
+            let x = MapMut::whole(x, from);
+            conv.backward_input(isa, pool, Map::whole(y, to), backward, Epilogue::default(), x, &mut scratch);
         });
     });
     group.bench_function(format!("{name} weight gradient"), |bencher| {
         bencher.iter(|| {
-            let (x, dy) = (Map::whole(&x, from), Map::whole(&y, to));
+            let (x, dy) = (Map::whole(x, from), Map::whole(y, to));
             conv.backward_weights(isa, pool, x, dy, &mut dw, &mut db, &mut scratch);
         });
     });
@@ -87,8 +83,8 @@ fn stem(group: &mut BenchmarkGroup<'_, WallTime>, isa: Isa, pool: &Pool) {
     let stem = Stem { input_channels: 3, output_channels: 64, kernel: 7, stride: 2, padding: 3 };
     let side = stem.output_size(SIDE);
     let shape = Shape { batch: BATCH, blocks: 4, height: side, width: side };
-    let (x, mut y) = (filled(BATCH * 3 * SIDE * SIDE), filled(shape.len()));
-    let (mut dw, mut db) = (filled(stem.weights_len()), filled(64));
+    let (x, mut y) = (filled::<f32>(BATCH * 3 * SIDE * SIDE), filled::<f32>(shape.len()));
+    let (mut dw, mut db) = (filled::<f32>(stem.weights_len()), filled::<f32>(64));
     let (mut packed, bias) = (Buffer::zeroed(stem.packed_len()), db.clone());
     stem.pack_forward(isa, pool, &dw, &mut packed);
     let mut scratch = Buffer::zeroed(stem.scratch_len(isa, pool, SIDE, SIDE));
@@ -120,7 +116,10 @@ fn convolution(criterion: &mut Criterion) {
             .measurement_time(Duration::from_secs(1));
         stem(&mut group, isa, &pool);
         for shape in LAYERS {
-            layer(&mut group, isa, &pool, shape);
+            layer::<f32>(&mut group, isa, &pool, shape);
+        }
+        for shape in LAYERS {
+            layer::<bf16>(&mut group, isa.with_pairs(), &pool, shape);
         }
         group.finish();
     }

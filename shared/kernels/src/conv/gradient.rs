@@ -19,7 +19,7 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
+/// Groups of pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
 const CHUNK: usize = 200;
 
 /// The most pairs of blocks of a task, times taps: their sums, a KB each, stay in the second-level cache (512 KiB).
@@ -41,10 +41,11 @@ struct Plan {
 impl Plan {
     fn new<T: Value>(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
         let taps = conv.kernel * conv.kernel;
-        let (images, rows) = if height * width <= CHUNK {
-            (CHUNK / (height * width).max(1), height)
+        let chunk = if grouped::<T>(conv) { CHUNK * T::GROUP } else { CHUNK };
+        let (images, rows) = if height * width <= chunk {
+            (chunk / (height * width).max(1), height)
         } else {
-            let most = (CHUNK / width).max(1);
+            let most = (chunk / width).max(1);
             (1, height.div_ceil(height.div_ceil(most)))
         };
         let blocks = [conv.input_blocks(), conv.output_blocks()];
@@ -53,7 +54,7 @@ impl Plan {
         let pixels = rows * width;
         let [input, output] = match (taps, T::GROUP) {
             (1, 1) => [0, 0],
-            (1, _) => [1, outputs].map(|blocks| T::floats(blocks * images * run_of_groups::<T>(pixels))),
+            (1, _) => [1, outputs].map(|blocks| T::floats(blocks * in_groups::<T>(images * pixels))),
             (_, 1) => [images * Shifted::new(rows, width, conv.kernel).len, 0],
             (_, _) => {
                 [images * Shifted::new(rows, width, conv.kernel).len, outputs * images * pixels * LANES]
@@ -68,8 +69,13 @@ impl Plan {
     }
 }
 
+/// Whether values are multiplied in groups of pixels.
+fn grouped<T: Value>(conv: &Convolution) -> bool {
+    T::GROUP > 1 && conv.kernel == 1
+}
+
 /// Values that so many pixels of a block take in groups.
-fn run_of_groups<T: Value>(pixels: usize) -> usize {
+fn in_groups<T: Value>(pixels: usize) -> usize {
     pixels.next_multiple_of(T::GROUP) * LANES
 }
 
@@ -172,7 +178,7 @@ impl<T: Value> Task<'_, T> {
         if self.input_blocks.start == 0 {
             self.add_to_bias(simd, images.clone(), rows.clone());
         }
-        if T::GROUP > 1 && self.conv.kernel == 1 {
+        if grouped::<T>(self.conv) {
             self.chunk_of_groups(simd, images, rows);
         } else {
             self.chunk_of_floats(simd, images, rows);
@@ -184,45 +190,36 @@ impl<T: Value> Task<'_, T> {
         let (output, line) = (&self.output_gradient, self.input.shape.width * LANES);
         let bias_sums = &mut self.sums[..self.output_blocks.len() * LANES];
         for (block, bias) in self.output_blocks.clone().zip(bias_sums.chunks_exact_mut(LANES)) {
-            let mut sum = simd.read(bias);
+            // Several sums, as each addition waits for the last one into the same.
+            let mut sums = [simd.read(bias), simd.zero(), simd.zero(), simd.zero()];
             for image in images.clone() {
                 let pixels = &output.plane(image, block)[rows.start * line..rows.end * line];
-                for pixel in pixels.chunks_exact(LANES) {
-                    sum = simd.add(sum, simd.read(pixel));
+                for pixels in pixels.chunks(sums.len() * LANES) {
+                    for (sum, pixel) in sums.iter_mut().zip(pixels.chunks_exact(LANES)) {
+                        *sum = simd.add(*sum, simd.read(pixel));
+                    }
                 }
             }
-            simd.write(bias, sum);
+            let [a, b, c, d] = sums;
+            simd.write(bias, simd.add(simd.add(a, b), simd.add(c, d)));
         }
     }
 
     /// 1x1 in groups of pixels.
     #[inline(always)]
     fn chunk_of_groups<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let line = self.input.shape.width * LANES;
-        let run = run_of_groups::<T>(rows.len() * self.input.shape.width);
-        let copy = |map: &Map<T>, block: usize, to: &mut [T]| {
-            for (image, to) in images.clone().zip(to.chunks_exact_mut(run)) {
-                group_pixels(simd, &map.plane(image, block)[rows.start * line..rows.end * line], to);
-            }
-        };
-        let per_block = images.len() * run;
+        let per_block = in_groups::<T>(images.len() * rows.len() * self.input.shape.width);
         let ys = T::of_mut(self.output_copy);
         for (block, to) in self.output_blocks.clone().zip(ys.chunks_exact_mut(per_block)) {
-            copy(&self.output_gradient, block, to);
+            copy_in_groups(simd, &self.output_gradient, block, images.clone(), rows.clone(), to);
         }
-        let runs = Runs {
-            count: images.len(),
-            pixels: run / LANES / T::GROUP,
-            input_run: run,
-            input_pixel: LANES * T::GROUP,
-            output_run: run,
-            ahead: 0,
-        };
+        let (pixels, input_pixel) = (per_block / LANES / T::GROUP, LANES * T::GROUP);
+        let runs = Runs { count: 1, pixels, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
         let accumulate = images.start + rows.start > 0;
         let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
         for block in self.input_blocks.clone() {
             let x = &mut T::of_mut(self.input_copy)[..per_block];
-            copy(&self.input, block, x);
+            copy_in_groups(simd, &self.input, block, images.clone(), rows.clone(), x);
             let mut offsets = [0; LANES];
             offsets.iter_mut().enumerate().for_each(|(channel, offset)| *offset = channel * T::GROUP);
             let offsets = Rows(&offsets[..self.inputs[block].count]);
@@ -294,6 +291,7 @@ impl<T: Value> Task<'_, T> {
     }
 
     /// Partial sums, `[input block][output block][tap][input][16 outputs]`, to canonical order.
+    #[inline(always)]
     fn unpack(&self) {
         let (conv, taps) = (self.conv, self.conv.kernel * self.conv.kernel);
         let (bias_sums, mut sums) = self.sums.split_at(self.output_blocks.len() * LANES);
@@ -350,22 +348,26 @@ unsafe fn products<'s, 'y, S: Simd, P: Value>(
     sums
 }
 
-/// Copies pixels in groups; zeros fill the last where it is not full.
+/// Copies these rows of a block of all these images one behind the other and groups their pixels; zeros fill the last group where
+/// it is not full.
 #[inline(always)]
-fn group_pixels<S: Simd, T: Value>(simd: S, from: &[T], to: &mut [T]) {
-    let group = T::GROUP * LANES;
-    let (whole, rest) = from.split_at(from.len() / group * group);
-    let (groups, last) = to.split_at_mut(whole.len());
-    for (from, to) in whole.chunks_exact(group).zip(groups.chunks_exact_mut(group)) {
-        // SAFETY: both are as long as a group of vectors.
-        unsafe { T::group(simd, from.as_ptr(), to.as_mut_ptr()) };
+fn copy_in_groups<S: Simd, T: Value>(
+    simd: S,
+    map: &Map<T>,
+    block: usize,
+    images: Range<usize>,
+    rows: Range<usize>,
+    to: &mut [T],
+) {
+    let line = map.shape.width * LANES;
+    let len = rows.len() * line;
+    for (image, to) in images.clone().zip(to.chunks_exact_mut(len)) {
+        to.copy_from_slice(&map.plane(image, block)[rows.start * line..rows.end * line]);
     }
-    if !rest.is_empty() {
-        let last = &mut last[..group];
-        last[..rest.len()].copy_from_slice(rest);
-        last[rest.len()..].fill(T::default());
-        let last = last.as_mut_ptr();
-        // SAFETY: as above.
-        unsafe { T::group(simd, last, last) };
+    to[images.len() * len..].fill(T::default());
+    for group in to.chunks_exact_mut(T::GROUP * LANES) {
+        let group = group.as_mut_ptr();
+        // SAFETY: the chunk is as long as a group of vectors.
+        unsafe { T::group(simd, group, group) };
     }
 }

@@ -21,6 +21,19 @@ impl Avx2 {
 #[derive(Clone, Copy)]
 pub(crate) struct Vector(__m256, __m256);
 
+/// Eight bf16 as f32.
+///
+/// # Safety
+/// The machine must have AVX2; `from` must be valid for reading 8 values.
+#[inline(always)]
+unsafe fn widen(from: *const bf16) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+    }
+}
+
 /// The nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is anything.
 ///
 /// # Safety
@@ -69,18 +82,13 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_halves(self, from: *const bf16) -> Vector {
-        unsafe {
-            let half = |from: *const bf16| {
-                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
-            };
-            Vector(half(from), half(from.add(8)))
-        }
+        unsafe { Vector(widen(from), widen(from.add(8))) }
     }
     #[inline(always)]
     unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
         unsafe {
-            let [low, high] = [value.0, value.1].map(|half| _mm256_srli_epi32::<16>(round(half)));
+            let low = _mm256_srli_epi32::<16>(round(value.0));
+            let high = _mm256_srli_epi32::<16>(round(value.1));
             // Packing works within 128-bit halves: see `store_bytes`.
             let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
             _mm256_storeu_si256(to.cast(), halves);
@@ -89,7 +97,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn interleave(self, halves: Vector) -> Vector {
         unsafe {
-            let [first, second] = [halves.0, halves.1].map(|half| _mm256_castps_si256(half));
+            let (first, second) = (_mm256_castps_si256(halves.0), _mm256_castps_si256(halves.1));
             // Unpacking works within 128-bit halves: lanes 0 to 3 and 8 to 11, then the others.
             let low = _mm256_unpacklo_epi16(first, second);
             let high = _mm256_unpackhi_epi16(first, second);
@@ -101,8 +109,11 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn low(self, pairs: Vector) -> Vector {
-        let low = |pairs| unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pairs))) };
-        Vector(low(pairs.0), low(pairs.1))
+        unsafe {
+            let low = _mm256_slli_epi32::<16>(_mm256_castps_si256(pairs.0));
+            let high = _mm256_slli_epi32::<16>(_mm256_castps_si256(pairs.1));
+            Vector(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+        }
     }
     #[inline(always)]
     fn high(self, pairs: Vector) -> Vector {
