@@ -23,8 +23,11 @@ pub(crate) enum Kind {
     /// The same, and products of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    /// 32 registers of 4 floats.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// The vector kernels on arrays of 16 floats, with the tiles of a machine with 16 registers.
-    #[cfg(any(test, not(target_arch = "x86_64")))]
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     Portable,
     /// The same with the tiles of AVX-512: proves their logic on machines that lack it.
     #[cfg(test)]
@@ -53,10 +56,10 @@ pub enum IsaError {
 }
 
 /// Instruction sets beyond the scalar loops, slowest first.
-#[cfg(target_arch = "x86_64")]
-const KNOWN: [&str; 2] = ["avx2", "avx512"];
-#[cfg(not(target_arch = "x86_64"))]
-const KNOWN: [&str; 3] = ["portable", "avx2", "avx512"];
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const KNOWN: [&str; 3] = ["neon", "avx2", "avx512"];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const KNOWN: [&str; 4] = ["portable", "neon", "avx2", "avx512"];
 
 impl Isa {
     /// The fastest of this machine.
@@ -82,7 +85,9 @@ impl Isa {
                 found.push(Isa(Kind::Avx512));
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa(Kind::Neon));
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         found.push(Isa(Kind::Portable));
         found
     }
@@ -130,7 +135,9 @@ impl Isa {
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => "avx512bf16",
-            #[cfg(any(test, not(target_arch = "x86_64")))]
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
             Kind::Portable => "portable",
             #[cfg(test)]
             Kind::PortableWide => "portable-wide",

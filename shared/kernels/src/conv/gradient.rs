@@ -268,7 +268,8 @@ impl<T: Value> Task<'_, T> {
                 Some(data) if kernel == 1 => &data[input.offset(images.start, block) + start..],
                 _ => {
                     for (image, to) in images.clone().zip(self.input_copy.chunks_exact_mut(shifted.len)) {
-                        shifted.fill(simd, input, image, block, rows.clone(), kernel, to);
+                        let plane = input.plane(image, block);
+                        shifted.fill(simd, plane, input.shape, rows.clone(), kernel, to);
                     }
                     &*self.input_copy
                 }

@@ -2,7 +2,7 @@
 //!
 //! A copy costs one load and one store where the arithmetic on the same values costs hundreds of cycles.
 
-use crate::map::{LANES, Map};
+use crate::map::{LANES, Map, Shape};
 use crate::simd::Simd;
 use crate::value::Value;
 use std::ops::Range;
@@ -82,21 +82,19 @@ impl Shifted {
     pub(super) fn fill<S: Simd, T: Value>(
         &self,
         simd: S,
-        map: &Map<T>,
-        image: usize,
-        block: usize,
+        plane: &[T],
+        shape: Shape,
         rows: Range<usize>,
         kernel: usize,
         to: &mut [f32],
     ) {
-        let plane = map.plane(image, block);
         let pad = kernel / 2;
         for (kx, to) in to.chunks_exact_mut(self.copy).enumerate() {
             // The outputs for which this column of the kernel reads inside of the image.
-            let end = (map.shape.width + pad).saturating_sub(kx).min(map.shape.width);
+            let end = (shape.width + pad).saturating_sub(kx).min(shape.width);
             let start = pad.saturating_sub(kx).min(end);
             for (row, to) in (0..rows.len() + kernel - 1).zip(to.chunks_exact_mut(self.row)) {
-                match (rows.start + row).checked_sub(pad).filter(|y| *y < map.shape.height) {
+                match (rows.start + row).checked_sub(pad).filter(|y| *y < shape.height) {
                     Some(y) if start < end => {
                         to[..start * LANES].fill(0.0);
                         let from =

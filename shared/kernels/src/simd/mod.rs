@@ -14,8 +14,11 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod portable;
+#[cfg(any(test, target_arch = "x86_64"))]
 mod wide;
 
 pub use element::Element;
@@ -185,6 +188,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 /// An operation with a plain reference and a vector form.
 pub(crate) trait Kernel {
     /// Whether it works on bf16, and so is compiled once more for machines with instructions for that.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
     const HALVES: bool = false;
     /// What it returns.
     type Output;
@@ -247,7 +251,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
         Kind::Avx512 | Kind::Avx512Bf16 => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
-        #[cfg(any(test, not(target_arch = "x86_64")))]
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon => kernel.vectors(neon::Neon),
+        #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         Kind::Portable => kernel.vectors(portable::Portable::<false>),
         #[cfg(test)]
         Kind::PortableWide => kernel.vectors(portable::Portable::<true>),
