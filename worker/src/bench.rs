@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use kernels::peak::{fma_peak, round_trip, triad_rate};
-use kernels::{Buffer, Isa, Pool, State, Update, momentum_update};
+use kernels::{Buffer, Isa, Pool, State, Update, bf16, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime, Precision};
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub struct Measurement {
     pub images_per_second: f64,
     /// 10^9 floating-point operations a second: two for each multiply-add of direct convolution.
     pub gflops: f64,
-    /// What the machine can do at most: multiply-adds on registers alone, all threads, 10^9 operations a second.
+    /// What the machine can do at most: multiply-adds on registers alone in this precision, all threads, 10^9 operations a second.
     pub fma_peak_gflops: f64,
     /// What the machine moves at most: STREAM's triad, all threads, 10^9 bytes a second.
     pub triad_gigabytes_per_second: f64,
@@ -129,7 +129,11 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     architecture.auxiliary_heads &= !options.forward_only;
     let network = Arc::new(GoogLeNet::new(&architecture)?);
     let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
-    let (fma_peak_gflops, round_trip_ns) = (fma_peak(isa, &pool), round_trip(&pool));
+    let fma_peak_gflops = match options.precision {
+        Precision::F32 => fma_peak::<f32>(isa, &pool),
+        Precision::Bf16 => fma_peak::<bf16>(isa.with_pairs(), &pool),
+    };
+    let round_trip_ns = round_trip(&pool);
     let triad_gigabytes_per_second = triad_rate(isa, &pool);
     let mut bench = Bench::new(network.clone(), options, isa, pool);
     for _ in 0..WARM_UP {
@@ -305,7 +309,11 @@ fn of_layer<'a>(
         gflops: if operations == 0.0 { 0.0 } else { operations / (forward + backward) / 1e9 },
         intensity: {
             let batch = options.batch as u64;
-            let bytes = size_of::<f32>() as u64 * (batch * layer.values + layer.parameters);
+            let each = match options.precision {
+                Precision::F32 => size_of::<f32>(),
+                Precision::Bf16 => size_of::<bf16>(),
+            };
+            let bytes = each as u64 * (batch * layer.values + layer.parameters);
             (2 * batch * layer.multiply_adds) as f64 / bytes as f64
         },
     }

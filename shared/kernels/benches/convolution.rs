@@ -108,7 +108,13 @@ fn convolution(criterion: &mut Criterion) {
     let most = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     for threads in if most == 1 { vec![1] } else { vec![1, most] } {
         let pool = Pool::new(threads).expect("threads start");
-        println!("peak of {} on {threads} threads: {:.1} GFLOP/s", isa.name(), fma_peak(isa, &pool));
+        let peaks = [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_pairs(), &pool)];
+        println!(
+            "peak of {} on {threads} threads: {:.1} GFLOP/s, bf16 {:.1}",
+            isa.name(),
+            peaks[0],
+            peaks[1]
+        );
         let mut group = criterion.benchmark_group(format!("{} on {threads} threads", isa.name()));
         group
             .sample_size(10)

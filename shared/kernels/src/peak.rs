@@ -6,7 +6,9 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Loop, Simd, dispatch};
+use crate::value::Value;
 use std::hint::{black_box, spin_loop};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::yield_now;
 use std::time::Instant;
@@ -18,14 +20,15 @@ const STEPS: usize = 1 << 19;
 const REPEATS: usize = 60;
 
 /// Floating-point operations (a multiply-add is two) per second and thousand millions, all threads of `pool` together,
-/// on registers alone; the best of several short runs.
+/// on registers alone, where products are of `T`; the best of several short runs.
 ///
-/// The scalar loops are counted as the compiler makes them, without fused operations.
-pub fn fma_peak(isa: Isa, pool: &Pool) -> f64 {
+/// The scalar loops are counted as the compiler makes them, of floats and without fused operations.
+pub fn fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
+    let group = if isa == Isa::scalar() { 1 } else { T::GROUP };
     let run = || {
         let start = Instant::now();
-        pool.run(pool.threads(), |_| dispatch(isa, Chains));
-        let operations = pool.threads() * STEPS * chains_of(isa) * 16 * 2;
+        pool.run(pool.threads(), |_| dispatch(isa, Chains::<T>(PhantomData)));
+        let operations = pool.threads() * STEPS * chains_of(isa) * 16 * 2 * group;
         operations as f64 / start.elapsed().as_secs_f64() / 1e9
     };
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
@@ -106,7 +109,7 @@ impl Loop for Triad<'_> {
     }
 }
 
-struct Chains;
+struct Chains<T>(PhantomData<T>);
 
 /// Sums that [`Chains`] runs side by side.
 fn chains_of(isa: Isa) -> usize {
@@ -124,7 +127,8 @@ fn chains_of(isa: Isa) -> usize {
     dispatch(isa, Count)
 }
 
-impl Kernel for Chains {
+impl<T: Value> Kernel for Chains<T> {
+    const HALVES: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -140,18 +144,22 @@ impl Kernel for Chains {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        if const { S::PANEL == 1 } { run::<S, { CHAINS[1] }>(simd) } else { run::<S, { CHAINS[0] }>(simd) }
+        if const { S::PANEL == 1 } {
+            run::<S, T, { CHAINS[1] }>(simd)
+        } else {
+            run::<S, T, { CHAINS[0] }>(simd)
+        }
     }
 }
 
 #[inline(always)]
-fn run<S: Simd, const N: usize>(simd: S) {
-    let (factor, term) = black_box((1.000_001, 1e-6));
-    let (factor, term) = (simd.splat(factor), simd.splat(term));
+fn run<S: Simd, T: Value, const N: usize>(simd: S) {
+    let (factor, other) = black_box((1e-3, 1e-6));
+    let (factor, other) = (simd.splat(factor), simd.splat(other));
     let mut sums = [simd.zero(); N];
     for _ in 0..STEPS {
         for value in &mut sums {
-            *value = simd.mul_add(*value, factor, term);
+            *value = T::multiply(simd, factor, other, *value);
         }
     }
     for value in sums {
@@ -162,6 +170,7 @@ fn run<S: Simd, const N: usize>(simd: S) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::bf16;
 
     #[test]
     fn the_triad_is_its_formula() {
@@ -189,8 +198,9 @@ mod tests {
     fn every_instruction_set_has_a_peak() {
         let pool = Pool::new(1).unwrap();
         for isa in Isa::available() {
-            let peak = fma_peak(isa, &pool);
-            assert!(peak.is_finite() && peak > 0.01, "{}: {peak} GFLOP/s", isa.name());
+            for peak in [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_pairs(), &pool)] {
+                assert!(peak.is_finite() && peak > 0.01, "{}: {peak} GFLOP/s", isa.name());
+            }
         }
     }
 }
