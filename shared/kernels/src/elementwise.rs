@@ -31,14 +31,15 @@ pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]
     });
 }
 
-/// `into = from`, by all threads: one alone does not keep the memory busy.
-pub fn copy(pool: &Pool, from: &[f32], into: &mut [f32]) {
+/// `into = from`, by all threads, as one alone does not keep the memory busy, and past the caches: for weights, which are more than
+/// they hold.
+pub fn copy(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     check_lengths("copy", from.len(), into.len());
     let copies = Disjoint::new(into);
     in_chunks(pool, from.len(), |chunk| {
         // SAFETY: chunks do not overlap.
         let into = unsafe { copies.part(chunk.start, chunk.len()) };
-        into.copy_from_slice(&from[chunk]);
+        dispatch(isa, Copy { from: &from[chunk], into });
     });
 }
 
@@ -123,6 +124,30 @@ impl Kernel for Mask<'_> {
             simd.write(gradient, simd.add(kept, simd.zero()));
         }
         Mask { output, gradient }.scalar();
+    }
+}
+
+struct Copy<'a> {
+    from: &'a [f32],
+    into: &'a mut [f32],
+}
+
+impl Kernel for Copy<'_> {
+    type Output = ();
+
+    fn scalar(self) {
+        self.into.copy_from_slice(self.from);
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let (vectors, rest) = self.from.as_chunks::<LANES>();
+        let (into, into_rest) = self.into.as_chunks_mut::<LANES>();
+        for (from, into) in vectors.iter().zip(into) {
+            simd.stream(into, simd.read(from));
+        }
+        into_rest.copy_from_slice(rest);
+        simd.settle();
     }
 }
 
@@ -228,7 +253,7 @@ mod tests {
                 out.values().copy_from_slice(&b);
                 add(isa, &pool, &a, out.values());
                 same(name, out.values(), a.iter().zip(&b).map(|(a, b)| a + b));
-                copy(&pool, &a, out.values());
+                copy(isa, &pool, &a, out.values());
                 same(name, out.values(), a.iter().copied());
                 out.check(name);
 

@@ -29,16 +29,25 @@ pub trait Value: Element {
 
     /// The values themselves where they are floats.
     fn as_floats(values: &[Self]) -> Option<&[f32]>;
+
+    /// The same to write to.
+    fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 }
 
 impl Value for f32 {
     fn as_floats(values: &[f32]) -> Option<&[f32]> {
         Some(values)
     }
+    fn as_floats_mut(values: &mut [f32]) -> Option<&mut [f32]> {
+        Some(values)
+    }
 }
 
 impl Value for bf16 {
     fn as_floats(_: &[bf16]) -> Option<&[f32]> {
+        None
+    }
+    fn as_floats_mut(_: &mut [bf16]) -> Option<&mut [f32]> {
         None
     }
 }

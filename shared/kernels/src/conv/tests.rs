@@ -480,3 +480,72 @@ fn results_do_not_depend_on_the_threads() {
         }
     }
 }
+
+/// How far each way to compute is from the reference in f32, as a share of the norm: inputs as after a ReLU, gradients of both
+/// signs. What the README says of errors is printed here.
+#[test]
+fn errors_are_those_that_the_readme_tells() {
+    fn errors<T: Value>(kernel: usize, algorithm: Algorithm, isa: Isa) -> [f64; 3] {
+        let case =
+            Case { batch: 2, segments: vec![96], outputs: 64, kernel, height: 28, width: 28, algorithm };
+        let (conv, pool) = (case.convolution(), one_thread());
+        let shapes = [case.shape(conv.input_blocks()), case.shape(conv.output_blocks())];
+        let rectified =
+            |seed| random(shapes[0].len(), seed).into_iter().map(|value| value.max(0.0)).collect();
+        let (x, dy): (Vec<f32>, Vec<f32>) = (rectified(1), random(shapes[1].len(), 2));
+        let (x, dy) = (narrow::<T>(&x), narrow::<T>(&dy));
+        let weights = random(conv.weights_len(), 3);
+        fn run<T: Value>(
+            conv: &Convolution,
+            isa: Isa,
+            pool: &Pool,
+            [from, to]: [Shape; 2],
+            (x, dy, weights): (&[T], &[T], &[f32]),
+        ) -> [Vec<f32>; 3] {
+            let mut scratch = vec![0.0; conv.scratch_len::<T>(isa, pool)];
+            let mut packed = vec![T::default(); conv.packed_len()];
+            let (mut y, mut dx) = (vec![T::default(); to.len()], vec![T::default(); from.len()]);
+            let (mut dw, mut db) = (vec![0.0; weights.len()], vec![0.0; conv.output_channels]);
+            conv.pack_forward(isa, pool, weights, &mut packed);
+            let bias = vec![0.0; conv.output_channels];
+            let into = inner_mut(to, &mut y);
+            conv.forward(isa, pool, inner(from, x), &packed, &bias, false, into, &mut scratch);
+            conv.pack_backward(isa, pool, weights, &mut packed);
+            let into = inner_mut(from, &mut dx);
+            let epilogue = Epilogue::default();
+            conv.backward_input(isa, pool, inner(to, dy), &packed, epilogue, into, &mut scratch);
+            conv.backward_weights(isa, pool, inner(from, x), inner(to, dy), &mut dw, &mut db, &mut scratch);
+            [wide(&y), wide(&dx), dw]
+        }
+        let found = run(&conv, isa, &pool, shapes, (&x, &dy, &weights));
+        let operands = (&wide(&x)[..], &wide(&dy)[..], &weights[..]);
+        let expected = run(&conv, Isa::scalar(), &pool, shapes, operands);
+        let norm = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+        };
+        [0, 1, 2].map(|i: usize| {
+            let distance = norm(&mut found[i].iter().zip(&expected[i]).map(|(a, b)| a - b));
+            distance / norm(&mut expected[i].iter().copied())
+        })
+    }
+    let isa = Isa::detect();
+    for (kernel, algorithm, most) in [
+        (1, Algorithm::Direct, [1e-6, 5e-3]),
+        (3, Algorithm::Direct, [1e-6, 5e-3]),
+        (3, Algorithm::Winograd, [3e-6, 4e-2]),
+        (5, Algorithm::Winograd, [5e-6, 4e-2]),
+    ] {
+        let found =
+            [errors::<f32>(kernel, algorithm, isa), errors::<bf16>(kernel, algorithm, isa.with_pairs())];
+        for (kind, (errors, most)) in ["f32", "bf16"].into_iter().zip(found.into_iter().zip(most)) {
+            println!(
+                "{kernel}x{kernel} {algorithm:?} {kind}: forward {:.1e}, input gradient {:.1e}, weight gradient {:.1e}",
+                errors[0], errors[1], errors[2]
+            );
+            assert!(
+                errors.iter().all(|error| *error <= most),
+                "{kernel}x{kernel} {algorithm:?} {kind}: {errors:?}"
+            );
+        }
+    }
+}

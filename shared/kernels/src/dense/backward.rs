@@ -32,6 +32,8 @@ struct Product<'a> {
     first_row: usize,
     columns: Range<usize>,
     accumulate: bool,
+    /// Written once, and too much for the caches.
+    once: bool,
 }
 
 impl Product<'_> {
@@ -73,8 +75,12 @@ impl Product<'_> {
         for (r, sum) in sums.into_iter().enumerate() {
             // SAFETY: the columns are this task's.
             let c = unsafe { self.c.row(self.first_row + row + r, columns.clone()) };
-            if c.len() == LANES {
-                simd.write(c, if self.accumulate { simd.add(simd.read(c), sum) } else { sum });
+            if c.len() == LANES && self.accumulate {
+                simd.write(c, simd.add(simd.read(c), sum));
+            } else if c.len() == LANES && self.once {
+                simd.stream(c, sum);
+            } else if c.len() == LANES {
+                simd.write(c, sum);
             } else {
                 let mut lanes = [0.0; LANES];
                 simd.write(&mut lanes, sum);
@@ -134,6 +140,7 @@ impl Kernel for InputGradient<'_> {
                 c: self.dx,
                 first_row: 0,
                 columns: self.columns.clone(),
+                once: false,
             };
             product.run(simd);
         }
@@ -198,9 +205,11 @@ impl Kernel for WeightGradient<'_> {
                     first_row: self.outputs.start,
                     columns,
                     accumulate: depth.start > 0,
+                    once: self.batch <= DEPTH,
                 };
                 product.run(simd);
             }
         }
+        simd.settle();
     }
 }

@@ -175,6 +175,22 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn stream(self, to: &mut [f32], value: Vector) {
+        assert!(to.len() >= 16);
+        if to.as_ptr().cast::<__m256>().is_aligned() {
+            unsafe {
+                _mm256_stream_ps(to.as_mut_ptr(), value.0);
+                _mm256_stream_ps(to.as_mut_ptr().add(8), value.1);
+            }
+        } else {
+            self.write(to, value);
+        }
+    }
+    #[inline(always)]
+    fn settle(self) {
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
     fn prefetch<T>(self, from: *const T) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }

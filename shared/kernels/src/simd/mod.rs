@@ -134,6 +134,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
         yes: Self::Vector,
         no: Self::Vector,
     ) -> Self::Vector;
+    /// 16 floats into a slice, which must have as many; past the caches where the machine can and the slice is aligned: for what is
+    /// written once, in whole cache lines, and read much later. [`Simd::settle`] must follow before another thread reads it.
+    #[inline(always)]
+    fn stream(self, to: &mut [f32], value: Self::Vector) {
+        self.write(to, value);
+    }
+
+    /// Other threads see what was streamed.
+    #[inline(always)]
+    fn settle(self) {}
+
     /// `a` in the lanes whose bytes of the two are equal, else 0.
     fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Self::Vector) -> Self::Vector;
 

@@ -49,8 +49,8 @@ impl<T: Value> Passes<T> for DenseLayer {
         Needs { packed, transposed: 0, scratch: self.kernel.scratch_len(pool) }
     }
 
-    fn load(&self, _isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
-        copy(pool, weights, &mut memory.parameters[self.tensor]);
+    fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        copy(isa, pool, weights, &mut memory.parameters[self.tensor]);
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {

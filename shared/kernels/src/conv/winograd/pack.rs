@@ -64,22 +64,26 @@ fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: T
     // A row of points at a time: more streams of stores would be in each other's way in the first-level cache.
     macro_rules! points {
         ($($y:literal)*) => {$({
-            let to = [0, 1, 2, 3, 4, 5].map(|x| {
+            let mut to = [0, 1, 2, 3, 4, 5].map(|x| {
                 let matrix = POINTS * panel.start * sides.rows.len();
                 let block = (($y * SIDE + x) * sides.rows.len() + row_block) * panel.len();
                 // SAFETY: each task has its own panel and row block.
-                unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }.as_mut_ptr()
+                unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }
             });
             for (row, taps) in taps.chunks_exact(panel.len()).enumerate() {
                 for (j, taps) in taps.iter().enumerate() {
                     let group = (row / T::GROUP * panel.len() + j) * T::GROUP * LANES;
-                    for (to, value) in to.iter().zip(row_of_points::<S, R>(simd, taps, $y)) {
-                        // SAFETY: the pointer has 16 values for each of the vectors of taps, in groups of as many rows.
-                        unsafe {
-                            simd.store(to.add(group + row % T::GROUP * LANES), value);
-                            if row % T::GROUP + 1 == T::GROUP && T::GROUP > 1 {
-                                T::group(simd, to.add(group), to.add(group));
-                            }
+                    for (to, value) in to.iter_mut().zip(row_of_points::<S, R>(simd, taps, $y)) {
+                        let to = &mut to[group..][..T::GROUP * LANES];
+                        if let Some(to) = T::as_floats_mut(to) {
+                            simd.stream(to, value);
+                            continue;
+                        }
+                        simd.write(&mut to[row % T::GROUP * LANES..], value);
+                        if row % T::GROUP + 1 == T::GROUP {
+                            let to = to.as_mut_ptr();
+                            // SAFETY: it has a group of vectors.
+                            unsafe { T::group(simd, to, to) };
                         }
                     }
                 }
@@ -87,6 +91,7 @@ fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: T
         })*};
     }
     points!(0 1 2 3 4 5);
+    simd.settle();
 }
 
 /// Row `y` of the points of 16 kernels.
