@@ -14,6 +14,8 @@ const DEPTH: usize = 64;
 const PANEL: usize = STRIP * DEPTH;
 /// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
 pub(super) const OUTPUTS: usize = 64;
+/// So few rows take each weight where it lies: packing the weights would take longer than the product.
+const FEW: usize = 2;
 /// Scratch of each thread.
 pub(super) const SCRATCH: usize = PANEL + OUTPUTS * DEPTH;
 /// Rows of a tile of one vector: with AVX2 12 sums, 2 loaded values, and 1 broadcast in 16 registers.
@@ -127,6 +129,9 @@ impl Kernel for InputGradient<'_> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;
+        if self.batch <= FEW {
+            return self.unpacked(simd);
+        }
         let mut panel = Panel::new(self.scratch);
         for depth in pieces(outputs) {
             panel.pack(self.w, inputs, depth.clone(), self.columns.clone());
@@ -143,6 +148,29 @@ impl Kernel for InputGradient<'_> {
                 once: false,
             };
             product.run(simd);
+        }
+    }
+}
+
+impl InputGradient<'_> {
+    /// Adds one row of weights after the other.
+    #[inline(always)]
+    fn unpacked<S: Simd>(self, simd: S) {
+        let Dense { inputs, outputs } = self.dense;
+        for row in 0..self.batch {
+            // SAFETY: the columns are this task's.
+            let dx = unsafe { self.dx.row(row, self.columns.clone()) };
+            dx.fill(0.0);
+            let (vectors, rest) = dx.as_chunks_mut::<LANES>();
+            for (output, dy) in self.dy[row * outputs..][..outputs].iter().enumerate() {
+                let (w, w_rest) = self.w[output * inputs..][self.columns.clone()].as_chunks::<LANES>();
+                let factor = simd.splat(*dy);
+                for (dx, w) in vectors.iter_mut().zip(w) {
+                    let sum = simd.mul_add(factor, simd.read(w), simd.read(dx));
+                    simd.write(dx, sum);
+                }
+                rest.iter_mut().zip(w_rest).for_each(|(dx, w)| *dx += dy * w);
+            }
         }
     }
 }
