@@ -1,6 +1,7 @@
 //! The threads that kernels run on.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
 
@@ -61,7 +62,9 @@ impl Pool {
 
     /// Runs `task(0)` .. `task(tasks - 1)`, each once, and returns when all are done.
     ///
-    /// Each thread takes the lowest task that is left, so put the large ones first. Tasks must not call `run`.
+    /// Each thread has an equal share of them, of those that follow each other, and takes what is left of another's when it is done
+    /// with its own. So a thread finds in its caches what it wrote itself, where tasks of all layers go through the images in
+    /// order. Tasks must not call `run`.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
         self.run_on_threads(tasks, |_, index| task(index));
     }
@@ -71,23 +74,63 @@ impl Pool {
     pub(crate) fn run_on_threads(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
         match &self.workers {
             Some(workers) if tasks > 1 => {
-                let next = AtomicUsize::new(0);
+                let threads = self.threads.min(tasks);
+                let shares = Shares::new(threads.min(Shares::MOST), tasks);
                 let take = || {
                     let thread = workers.current_thread_index().expect("one of the pool's threads");
-                    loop {
-                        // Relaxed: the counter hands out numbers; joining orders the memory.
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= tasks {
-                            break;
-                        }
-                        task(thread, index);
-                    }
+                    shares.each(thread, |index| task(thread, index));
                 };
-                workers.install(|| fork(self.threads.min(tasks), &take));
+                workers.install(|| fork(threads, &take));
             }
             _ => (0..tasks).for_each(|index| task(0, index)),
         }
     }
+}
+
+/// The tasks that are left, in equal shares.
+struct Shares {
+    count: usize,
+    tasks: usize,
+    /// The next task of each share.
+    next: [Line; Shares::MOST],
+}
+
+/// A number in a cache line of its own.
+#[repr(align(64))]
+struct Line(AtomicUsize);
+
+impl Shares {
+    /// More threads than this have shares in common.
+    const MOST: usize = 64;
+
+    fn new(count: usize, tasks: usize) -> Shares {
+        let first = |share| if share < count { part(share, count, tasks).start } else { tasks };
+        let next = std::array::from_fn(|share| Line(AtomicUsize::new(first(share))));
+        Shares { count, tasks, next }
+    }
+
+    /// Gives a thread its share and then what is left of the others.
+    fn each(&self, thread: usize, mut task: impl FnMut(usize)) {
+        for share in (0..self.count).map(|other| (thread + other) % self.count) {
+            let end = part(share, self.count, self.tasks).end;
+            loop {
+                // Relaxed: the counter hands out numbers; joining orders the memory.
+                let index = self.next[share].0.fetch_add(1, Ordering::Relaxed);
+                if index >= end {
+                    break;
+                }
+                task(index);
+            }
+        }
+    }
+}
+
+/// Part `index` of `parts` nearly equal parts of `0 .. len`.
+#[inline(always)]
+pub(crate) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
+    let (small, larger) = (len / parts, len % parts);
+    let start = index * small + index.min(larger);
+    start..start + small + usize::from(index < larger)
 }
 
 /// Calls `take` on as many threads as are free, up to `threads`, this one among them.

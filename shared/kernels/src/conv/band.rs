@@ -1,8 +1,8 @@
 //! One panel of a forward product: a band of pixels times some output blocks, summed over taps and input channels.
 
-use super::pack::part;
 use super::tile::{Sums, multiply};
 use crate::map::LANES;
+use crate::pool::part;
 use crate::simd::Simd;
 use crate::value::Value;
 use std::ops::Range;

@@ -6,13 +6,12 @@
 //! is cut, so results do not depend on the number of threads.
 
 use super::band::{Band, panel};
-use super::pack::part;
 use super::padded::Padded;
 use super::pass::Pass;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

@@ -7,14 +7,14 @@
 //! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
 
 use super::grid::grid;
-use super::pack::{MOST_TAPS, part};
+use super::pack::MOST_TAPS;
 use super::padded::{Shifted, widen};
 use super::rows::{Rows, Runs};
 use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

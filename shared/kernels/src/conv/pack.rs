@@ -9,10 +9,9 @@ use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
-use std::ops::Range;
 
 /// Which way weights are packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,14 +90,6 @@ pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
 /// Output blocks of a full panel on `isa`.
 pub(super) fn panel_width(isa: Isa) -> usize {
     largest_tile(isa)[1]
-}
-
-/// Part `index` of `parts` nearly equal parts of `0 .. len`.
-#[inline(always)]
-pub(super) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
-    let (small, larger) = (len / parts, len % parts);
-    let start = index * small + index.min(larger);
-    start..start + small + usize::from(index < larger)
 }
 
 /// Taps of the largest kernel, 11x11.

@@ -1,8 +1,8 @@
 //! One panel of a weight gradient: rows (taps and channels of the input) times output blocks, summed over pixels.
 
-use super::pack::part;
 use super::tile::{Sums, outer};
 use crate::map::LANES;
+use crate::pool::part;
 use crate::simd::Simd;
 use crate::value::Value;
 

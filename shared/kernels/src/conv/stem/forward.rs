@@ -2,11 +2,11 @@
 
 use super::{Image, Planar, Stem};
 use crate::conv::band::{Band, panel};
-use crate::conv::pack::{panel_width, part};
+use crate::conv::pack::panel_width;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

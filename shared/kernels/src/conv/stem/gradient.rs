@@ -6,13 +6,12 @@
 use super::super::pack::MOST_TAPS;
 use super::{Image, Planar, Stem};
 use crate::conv::grid::grid;
-use crate::conv::pack::part;
 use crate::conv::padded::widen;
 use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

@@ -4,11 +4,11 @@ mod forward;
 mod gradient;
 mod reference;
 
-use super::pack::{panel_width, part};
+use super::pack::panel_width;
 use super::reference::bias_gradient_of;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::value::Value;
 
 /// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. It is

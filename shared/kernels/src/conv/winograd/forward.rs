@@ -5,7 +5,7 @@
 //! cut, so results do not depend on the number of threads.
 
 use super::super::band::{Band, panel};
-use super::super::pack::{largest_tile, panel_width, part};
+use super::super::pack::{largest_tile, panel_width};
 use super::super::pass::Pass;
 use super::tiles::{Copied, MOST, Place, Square, Tiles};
 use super::transform::{Input, Output, POINTS, SIDE, square};
@@ -14,7 +14,7 @@ use crate::cache::second_level;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

@@ -9,7 +9,7 @@
 
 use super::super::grid::grid;
 use super::super::rows::{Rows, Runs};
-use super::super::{Channels, Convolution, pack::part};
+use super::super::{Channels, Convolution};
 use super::forward::input_tile;
 use super::tiles::{Copied, Square, Tiles};
 use super::transform::{OutputGradient, POINTS, SIDE, WeightGradient, square};
@@ -17,7 +17,7 @@ use super::{by_kernel, outputs_of};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;

@@ -1,13 +1,13 @@
 //! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, of bf16 two rows side by side for each column, where rows and columns are the inputs and
 //! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
 
-use super::super::pack::{Sides, panel_width, part};
+use super::super::pack::{Sides, panel_width};
 use super::by_kernel;
 use super::transform::{Line, POINTS, SIDE, Weights};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
-use crate::pool::Pool;
+use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 
