@@ -505,7 +505,10 @@ impl protocol::Coordinator for Coordinator {
 
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
         let Report { member, progress, metrics, evaluation, leaving } = report;
+        // The last line of a run tells the counters of now, not those of the last tick: a short run may have had none.
+        let statuses = if evaluation.is_some() { self.host.status() } else { Vec::new() };
         let mut state = self.state();
+        state.observe(statuses);
         match state.members.hear(member, Instant::now()) {
             // The repetition of a last report, or the last one of somebody who is out already: gone is gone.
             Err(_) if leaving => return Ok(state.known_ending()),
