@@ -23,7 +23,7 @@ use std::ops::Range;
 /// Pixels of one task.
 const PIXELS_PER_TASK: usize = 256;
 /// Pixels whose channels are gathered side by side at once, so that windows reach over the borders of
-/// blocks; with 192 channels the two lines of each are 14 KB, which leaves the first-level cache room
+/// blocks; with 192 channels the three lines of each are 21 KB, which leaves the first-level cache room
 /// for the maps.
 const TILE: usize = 8;
 
@@ -44,7 +44,7 @@ pub struct Lrn {
 impl Lrn {
     /// Values of scratch memory that the two calls below need; contents do not matter.
     pub fn scratch_len(&self, channels: usize, pool: &Pool) -> usize {
-        2 * Lines::len(blocks(channels)) * pool.threads()
+        LINES * Lines::len(blocks(channels)) * pool.threads()
     }
 
     /// Normalises the first `channels` channels of the map; lanes behind them become zero.
@@ -106,12 +106,15 @@ impl Lrn {
     }
 }
 
-/// Cuts every image into tasks, each with room for two [`Lines`].
+/// [`Lines`] that each thread has room for.
+const LINES: usize = 3;
+
+/// Cuts every image into tasks, each with room for [`LINES`].
 fn in_tasks<T: Value>(
     pool: &Pool,
     map: &Map<T>,
     scratch: &mut [f32],
-    run: impl Fn(usize, Range<usize>, [&mut [f32]; 2]) + Sync,
+    run: impl Fn(usize, Range<usize>, [&mut [f32]; LINES]) + Sync,
 ) {
     let pixels = map.shape.pixels();
     let each = pixels.div_ceil(PIXELS_PER_TASK);
@@ -120,7 +123,7 @@ fn in_tasks<T: Value>(
     pool.run_on_threads(map.shape.batch * each, |thread, task| {
         let start = task % each * PIXELS_PER_TASK;
         // SAFETY: `thread` is this thread's alone.
-        let lines = [0, 1].map(|line| unsafe { scratch.part((2 * thread + line) * len, len) });
+        let lines = [0, 1, 2].map(|line| unsafe { scratch.part((LINES * thread + line) * len, len) });
         run(task / each, start..pixels.min(start + PIXELS_PER_TASK), lines);
     });
 }
@@ -162,6 +165,11 @@ impl<'a> Lines<'a> {
         simd.write(&mut self.values[start..], value);
     }
 
+    #[inline(always)]
+    fn get<S: Simd>(&self, simd: S, pixel: usize, block: usize) -> S::Vector {
+        simd.read(&self.values[self.start(pixel, block)..])
+    }
+
     /// For each channel of a block the sum over its window.
     #[inline(always)]
     fn windows<S: Simd>(&self, simd: S, pixel: usize, block: usize, half: usize) -> S::Vector {
@@ -200,7 +208,7 @@ struct Forward<'a, T> {
     pixels: Range<usize>,
     input: Map<'a, T>,
     to: Planes<'a, T>,
-    lines: [&'a mut [f32]; 2],
+    lines: [&'a mut [f32]; LINES],
 }
 
 impl<T: Value> Kernel for Forward<'_, T> {
@@ -218,7 +226,7 @@ impl<T: Value> Kernel for Forward<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, _] } = self;
+        let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, ..] } = self;
         let mut squares = Lines::new(squares, input.count);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(lrn.alpha / lrn.size as f32));
         for start in pixels.clone().step_by(TILE) {
@@ -249,7 +257,7 @@ struct Backward<'a, T> {
     input: Map<'a, T>,
     output_gradient: Map<'a, T>,
     to: Planes<'a, T>,
-    lines: [&'a mut [f32]; 2],
+    lines: [&'a mut [f32]; LINES],
 }
 
 impl<T: Value> Kernel for Backward<'_, T> {
@@ -271,40 +279,39 @@ impl<T: Value> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to, lines } = self;
-        let [mut squares, mut ratios] = lines.map(|lines| Lines::new(lines, input.count));
+        let [mut squares, mut ratios, mut direct] = lines.map(|lines| Lines::new(lines, input.count));
         let weight = lrn.alpha / lrn.size as f32;
         let factor = simd.splat(-2.0 * weight * lrn.beta);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(weight));
         for start in pixels.clone().step_by(TILE) {
             let tile = start..pixels.end.min(start + TILE);
             square(simd, &input, image, &tile, &mut squares);
-            // First dx = dy s^-0.75 and the ratios dy x s^-1.75 of all blocks, then the windows over them.
+            // First dy s^-0.75 and the ratios dy x s^-1.75 of all blocks, then the windows over them.
             for block in 0..input.count {
                 let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
                 let dys = &output_gradient.plane(image, block)[tile.start * LANES..tile.end * LANES];
-                // SAFETY: the pixels are this task's; the slice ends with this loop's body.
-                let dxs = unsafe { to.pixels(image, block, tile.clone()) };
                 let pairs = xs.chunks_exact(LANES).zip(dys.chunks_exact(LANES));
-                for (pixel, ((x, dy), dx)) in pairs.zip(dxs.chunks_exact_mut(LANES)).enumerate() {
+                for (pixel, (x, dy)) in pairs.enumerate() {
                     let near = squares.windows(simd, pixel, block, lrn.size / 2);
                     let inverse_root = simd.div(simd.splat(1.0), simd.sqrt(simd.mul_add(near, weight, k)));
                     let power = simd.mul(inverse_root, simd.sqrt(inverse_root));
-                    let direct = simd.mul(simd.read(dy), power);
+                    let own = simd.mul(simd.read(dy), power);
                     let inverse = simd.mul(inverse_root, inverse_root);
-                    let ratio = simd.mul(simd.mul(direct, simd.read(x)), inverse);
+                    let ratio = simd.mul(simd.mul(own, simd.read(x)), inverse);
                     ratios.set(simd, pixel, block, ratio);
-                    simd.write(dx, direct);
+                    direct.set(simd, pixel, block, own);
                 }
             }
             for block in 0..input.count {
                 let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
-                // SAFETY: as above.
+                // SAFETY: the pixels are this task's.
                 let dxs = unsafe { to.pixels(image, block, tile.clone()) };
                 let pairs = xs.chunks_exact(LANES).zip(dxs.chunks_exact_mut(LANES));
                 for (pixel, (x, dx)) in pairs.enumerate() {
                     let shared = ratios.windows(simd, pixel, block, lrn.size / 2);
                     let x = simd.read(x);
-                    let mut gradient = simd.mul_add(simd.mul(factor, x), shared, simd.read(dx));
+                    let own = direct.get(simd, pixel, block);
+                    let mut gradient = simd.mul_add(simd.mul(factor, x), shared, own);
                     if rectified {
                         gradient = simd.select_greater(x, simd.zero(), gradient, simd.zero());
                     }
