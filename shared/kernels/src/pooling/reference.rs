@@ -25,23 +25,25 @@ pub(super) fn max_forward<T: Value>(
     mut indices: Option<&mut [u8]>,
 ) {
     each(rows, columns, |y, x, lane| {
-        let mut best: Option<(f32, usize)> = None;
-        for ky in rows.taps(y) {
-            for kx in columns.taps(x) {
+        let rows_best = rows.taps(y).map(|ky| {
+            let values = columns.taps(x).map(|kx| {
                 let (iy, ix) = (rows.input(y, ky), columns.input(x, kx));
-                let value = from[(iy * columns.len + ix) * LANES + lane].wide();
-                if best.is_none_or(|(greatest, _)| value > greatest) {
-                    best = Some((value, ky * rows.kernel + kx));
-                }
-            }
-        }
-        let (value, index) = best.expect("no window is empty");
+                (from[(iy * columns.len + ix) * LANES + lane].wide(), ky * rows.kernel + kx)
+            });
+            values.reduce(greater).expect("no window is empty")
+        });
+        let (value, index) = rows_best.reduce(greater).expect("no window is empty");
         let place = (y * columns.count + x) * LANES + lane;
         to[place] = T::narrow(value);
         if let Some(indices) = &mut indices {
             indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
         }
     });
+}
+
+/// The second if it is greater, else the first.
+fn greater(first: (f32, usize), second: (f32, usize)) -> (f32, usize) {
+    if second.0 > first.0 { second } else { first }
 }
 
 pub(super) fn max_backward<T: Value>(

@@ -97,6 +97,11 @@ fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
         );
         assert!(output[0].is_nan() && indices[0] == 0, "{}", isa.name());
         assert!(output[1..].iter().all(|&value| value == 1.0), "{}", isa.name());
+        let mut input = vec![1.0_f32; shape.len()];
+        input[2 * 5 * LANES] = f32::NAN; // first of a row of the upper window, and first of the lower one
+        input[(2 * 5 + 1) * LANES] = 2.0; // hidden behind it in both
+        HALVE.forward(isa, &pool(), Map::whole(&input, shape), MapMut::whole(&mut output, to), None);
+        assert!(output[0] == 1.0 && output[2 * LANES].is_nan(), "{}", isa.name());
     }
 }
 
