@@ -10,6 +10,7 @@ pub(crate) type BufferIndex = usize;
 /// Every buffer of the network, in forward order. Each holds values and, in training, gradients of the same shape.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// What one image takes in each buffer.
     pub buffers: Vec<Length>,
     /// Values of one image that each max pool puts out; it keeps a byte for each.
     pub switches: Vec<usize>,

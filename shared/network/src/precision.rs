@@ -1,13 +1,13 @@
 //! What activations are kept and multiplied in.
 
 use kernels::{Isa, Value, bf16};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::layers::{Operation, Passes};
 
 /// How activations, their gradients and the convolutions' weights are kept while a minibatch is computed. Whatever it is, sums are
 /// f32, and so are parameters and their gradients as they come and go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Everything in f32.

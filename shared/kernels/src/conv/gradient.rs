@@ -2,9 +2,10 @@
 //!
 //! The rows of the product are the taps and channels of an input block, its columns the output channels, and the sum
 //! runs over pixels: a tile of rows times a panel of output blocks stays in registers over a chunk of pixels that fits the
-//! first-level cache, and is then added to the task's partial sums. bf16 is multiplied in pairs of neighbouring pixels, which are
-//! laid side by side in a copy of the chunk; kernels larger than 1x1 read a copy that is widened to f32. Chunks depend only on the size of the maps and follow
-//! each other in order, and each weight belongs to one task: results do not depend on the number of threads.
+//! first-level cache, and is then added to the task's partial sums. bf16 is multiplied in pairs of neighbouring pixels,
+//! which a copy of the chunk lays side by side; for kernels larger than 1x1 the copy is widened to f32. Chunks depend only
+//! on the size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on
+//! the number of threads.
 
 use super::grid::grid;
 use super::pack::MOST_TAPS;

@@ -361,6 +361,11 @@ proptest! {
 /// Bit for bit, forward and backward, with and without what is there already.
 #[test]
 fn branches_are_the_convolutions_one_after_the_other() {
+    check_branches::<f32>();
+    check_branches::<bf16>();
+}
+
+fn check_branches<T: Value>() {
     const OUTPUTS: [usize; 3] = [70, 16, 100];
     for (batch, size) in [(1, 14), (3, 7), (2, 30)] {
         let case = |outputs| Case {
@@ -378,14 +383,14 @@ fn branches_are_the_convolutions_one_after_the_other() {
         let bias = OUTPUTS.map(|outputs| random(outputs, 5));
         let from = cases[0].shape(convolutions[0].input_blocks());
         let shapes = [0, 1, 2].map(|i: usize| cases[i].shape(convolutions[i].output_blocks()));
-        let input = cases[0].values(&cases[0].segments, 6);
-        let gradients = [0, 1, 2].map(|i: usize| cases[i].values(&[OUTPUTS[i]], 7));
-        for isa in vector_isas::<f32>().into_iter().chain([Isa::scalar()]) {
+        let input = narrow::<T>(&cases[0].values(&cases[0].segments, 6));
+        let gradients = [0, 1, 2].map(|i: usize| narrow::<T>(&cases[i].values(&[OUTPUTS[i]], 7)));
+        for isa in vector_isas::<T>().into_iter().chain([Isa::scalar()]) {
             let pool = Pool::new(2).unwrap();
             let mut scratch =
-                vec![0.0; convolutions.iter().map(|conv| conv.scratch_len::<f32>(isa, &pool)).max().unwrap()];
+                vec![0.0; convolutions.iter().map(|conv| conv.scratch_len::<T>(isa, &pool)).max().unwrap()];
             let pack = |i: usize, backward: bool| {
-                let mut packed = vec![0.0; convolutions[i].packed_len()];
+                let mut packed = vec![T::default(); convolutions[i].packed_len()];
                 match backward {
                     false => convolutions[i].pack_forward(isa, &pool, &weights[i], &mut packed),
                     true => convolutions[i].pack_backward(isa, &pool, &weights[i], &mut packed),
@@ -394,7 +399,7 @@ fn branches_are_the_convolutions_one_after_the_other() {
             };
             let x = inner(from, &input);
             let packed = [0, 1, 2].map(|i| pack(i, false));
-            let mut expected = shapes.map(|shape| vec![5.0; shape.len()]);
+            let mut expected = shapes.map(|shape| vec![T::narrow(5.0); shape.len()]);
             let mut found = expected.clone();
             for i in 0..3 {
                 let y = inner_mut(shapes[i], &mut expected[i]);
@@ -412,7 +417,7 @@ fn branches_are_the_convolutions_one_after_the_other() {
 
             let packed = [0, 1, 2].map(|i| pack(i, true));
             for (accumulate, relu) in [(false, None), (true, Some(x))] {
-                let mut expected = vec![5.0; from.len()];
+                let mut expected = vec![T::narrow(5.0); from.len()];
                 let mut found = expected.clone();
                 for i in 0..3 {
                     let dy = inner(shapes[i], &gradients[i]);
@@ -437,6 +442,11 @@ fn branches_are_the_convolutions_one_after_the_other() {
 /// Bit for bit, for any number of threads.
 #[test]
 fn results_do_not_depend_on_the_threads() {
+    check_threads::<f32>();
+    check_threads::<bf16>();
+}
+
+fn check_threads<T: Value>() {
     let shapes = [(vec![24, 40], 50, 3, 13), (vec![70], 100, 1, 9), (vec![16], 33, 5, 7)];
     for ((segments, outputs, kernel, size), algorithm) in shapes
         .into_iter()
@@ -448,15 +458,15 @@ fn results_do_not_depend_on_the_threads() {
         let case = Case { batch: 3, segments, outputs, kernel, height: size, width: size, algorithm };
         let conv = case.convolution();
         let (input_shape, output_shape) = (case.shape(conv.input_blocks()), case.shape(conv.output_blocks()));
-        let input = case.values(&case.segments, 1);
-        let gradient = case.values(&[outputs], 2);
+        let input = narrow::<T>(&case.values(&case.segments, 1));
+        let gradient = narrow::<T>(&case.values(&[outputs], 2));
         let (weights, bias) = (random(conv.weights_len(), 3), random(outputs, 4));
         let run = |isa, threads| {
             let pool = Pool::new(threads).unwrap();
-            let mut packed = vec![0.0; conv.packed_len()];
-            let mut scratch = vec![0.0; conv.scratch_len::<f32>(isa, &pool)];
-            let mut output = vec![0.0; output_shape.len()];
-            let mut input_gradient = vec![0.0; input_shape.len()];
+            let mut packed = vec![T::default(); conv.packed_len()];
+            let mut scratch = vec![0.0; conv.scratch_len::<T>(isa, &pool)];
+            let mut output = vec![T::default(); output_shape.len()];
+            let mut input_gradient = vec![T::default(); input_shape.len()];
             let mut weight_gradient = vec![0.0; weights.len()];
             let mut bias_gradient = vec![0.0; outputs];
             let x = inner(input_shape, &input);
@@ -469,10 +479,10 @@ fn results_do_not_depend_on_the_threads() {
             let epilogue = Epilogue { accumulate: true, relu: Some(x) };
             conv.backward_input(isa, &pool, dy, &packed, epilogue, dx, &mut scratch);
             conv.backward_weights(isa, &pool, x, dy, &mut weight_gradient, &mut bias_gradient, &mut scratch);
-            [output, input_gradient, weight_gradient, bias_gradient]
+            [wide(&output), wide(&input_gradient), weight_gradient, bias_gradient]
                 .map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
-        for isa in vector_isas::<f32>() {
+        for isa in vector_isas::<T>() {
             let one = run(isa, 1);
             for threads in [2, 3, 5] {
                 assert!(run(isa, threads) == one, "{} differs on {threads} threads: {case:?}", isa.name());

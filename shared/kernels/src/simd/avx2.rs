@@ -175,15 +175,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn stream(self, to: &mut [f32], value: Vector) {
-        assert!(to.len() >= 16);
-        if to.as_ptr().cast::<__m256>().is_aligned() {
-            unsafe {
-                _mm256_stream_ps(to.as_mut_ptr(), value.0);
-                _mm256_stream_ps(to.as_mut_ptr().add(8), value.1);
-            }
-        } else {
-            self.write(to, value);
+    unsafe fn stream_floats(self, to: *mut f32, value: Vector) {
+        unsafe {
+            _mm256_stream_ps(to, value.0);
+            _mm256_stream_ps(to.add(8), value.1);
         }
     }
     #[inline(always)]

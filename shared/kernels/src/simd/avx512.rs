@@ -146,13 +146,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(value))) }
     }
     #[inline(always)]
-    fn stream(self, to: &mut [f32], value: __m512) {
-        assert!(to.len() >= 16);
-        if to.as_ptr().cast::<__m512>().is_aligned() {
-            unsafe { _mm512_stream_ps(to.as_mut_ptr(), value) }
-        } else {
-            self.write(to, value);
-        }
+    unsafe fn stream_floats(self, to: *mut f32, value: __m512) {
+        unsafe { _mm512_stream_ps(to, value) }
     }
     #[inline(always)]
     fn settle(self) {

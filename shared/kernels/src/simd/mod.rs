@@ -71,6 +71,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `to` must be valid for writing 16 floats.
     unsafe fn store_floats(self, to: *mut f32, value: Self::Vector);
 
+    /// Stores 16 floats past the caches where the machine can; see [`Simd::stream`].
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 floats, and at the start of a cache line.
+    #[inline(always)]
+    unsafe fn stream_floats(self, to: *mut f32, value: Self::Vector) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store_floats(to, value) }
+    }
+
     /// Loads 16 bf16 and widens them; any alignment.
     ///
     /// # Safety
@@ -138,7 +148,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// written once, in whole cache lines, and read much later. [`Simd::settle`] must follow before another thread reads it.
     #[inline(always)]
     fn stream(self, to: &mut [f32], value: Self::Vector) {
-        self.write(to, value);
+        assert!(to.len() >= 16);
+        if to.as_ptr().cast::<CacheLine>().is_aligned() {
+            // SAFETY: length and alignment are as they must be.
+            unsafe { self.stream_floats(to.as_mut_ptr(), value) }
+        } else {
+            self.write(to, value);
+        }
     }
 
     /// Other threads see what was streamed.
@@ -195,6 +211,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `from`, which need not be valid.
     fn prefetch<T>(self, from: *const T);
 }
+
+/// A vector's place in memory that is one line of the caches.
+#[repr(align(64))]
+struct CacheLine;
 
 /// An operation with a plain reference and a vector form.
 pub(crate) trait Kernel {
