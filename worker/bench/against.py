@@ -47,6 +47,8 @@ def main():
     parser.add_argument("--jemalloc", default=next(iter(glob.glob("/usr/lib/*/libjemalloc.so.2")), ""))
     a = parser.parse_args()
     infers = a.peer in ("onnxruntime", "openvino")
+    if a.precision == "bf16" and a.peer in ("tensorflow", "onnxruntime"):
+        parser.error(f"{a.peer} is only measured in f32: expected pytorch, openvino or ours with --precision bf16")
     if infers and not (a.forward_only and a.onnx):
         parser.error(f"{a.peer} only infers: expected --forward-only and --onnx FILE")
 
