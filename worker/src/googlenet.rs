@@ -230,6 +230,7 @@ fn expected_network(flags: &RunFlags, run: &RunConfiguration) -> anyhow::Result<
         ("run.seed", run.run.seed.to_string(), expected.run.seed.to_string()),
         ("run.sample_seed", run.run.sample_seed().to_string(), expected.run.sample_seed().to_string()),
         ("run.batch", run.run.batch.to_string(), expected.run.batch.to_string()),
+        ("run.precision", run.run.precision.to_string(), expected.run.precision.to_string()),
         (
             "optimisation.learning_rate",
             run.optimisation.learning_rate.to_string(),

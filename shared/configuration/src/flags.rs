@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use crate::{ConfigurationError, Precision, RunConfiguration, recipe::parse, recipe::recipe};
 
 /// What a run is to be; anything left out comes from the configuration file or the recipe.
@@ -117,9 +115,7 @@ impl RunFlags {
         word("epochs", self.epochs.map(|v| v.to_string()));
         word("images", self.images.map(|v| v.to_string()));
         word("batch", self.batch.map(|v| v.to_string()));
-        let named =
-            |precision: Precision| precision.to_possible_value().map(|value| value.get_name().to_owned());
-        word("precision", self.precision.and_then(named));
+        word("precision", self.precision.map(|v| v.to_string()));
         word("input-size", self.input_size.map(|v| v.to_string()));
         word("width", self.width.map(|v| v.to_string()));
         word("classes", self.classes.map(|v| v.to_string()));

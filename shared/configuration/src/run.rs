@@ -1,6 +1,7 @@
 //! The run configuration: one type, held and snapshotted by the server, returned to every worker that joins.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +197,16 @@ pub enum Precision {
     /// The upper 16 bits of each: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which multiply them in pairs at full
     /// rate; on other processors slower than f32.
     Bf16,
+}
+
+impl fmt::Display for Precision {
+    /// As flags and files name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        })
+    }
 }
 
 /// Number format on the wire.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::server::{Server, small};
-use configuration::{Exit, RunFlags, Sampling};
+use configuration::{Exit, Precision, RunFlags, Sampling};
 use dataset::Crops;
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunStatus};
@@ -133,7 +133,7 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_with_other_data_or_another_seed_is_refused_with_both_values() {
+async fn a_worker_with_other_data_seed_or_precision_is_refused_with_both_values() {
     let server = Server::start(small(100_000), 1, 1).await;
     let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
     let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
@@ -147,6 +147,10 @@ async fn a_worker_with_other_data_or_another_seed_is_refused_with_both_values() 
     let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("run.seed: the run has 1, this worker was asked for 7"), "{text}");
+    let flags = RunFlags { precision: Some(Precision::Bf16), ..RunFlags::default() };
+    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("run.precision: the run has f32, this worker was asked for bf16"), "{text}");
     leave.send(()).unwrap();
     assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
 }
