@@ -201,12 +201,12 @@ impl Shard {
             rate: (rate * f64::from(tensor.rate_multiplier) / (1 + staleness) as f64) as f32,
             momentum: held.plan.momentum as f32,
             decay: (held.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
-            average_step: average::step(&held.plan, state.counter) as f32,
         };
+        let average_step = average::step(&held.plan, state.counter) as f32;
         let BlockState { parameters, velocity, average, .. } = state;
         let block = State { weights: parameters, velocity, average };
         let ahead = update.rate * carried(held.plan.momentum, staleness);
-        momentum_update_ahead(isa, &update, ahead, &mut push.gradient, block);
+        momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
         state.counter += 1;
         state.samples = samples;
         state.applied.insert(push.member.incarnation, push.step);

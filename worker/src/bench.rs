@@ -1,8 +1,7 @@
 //! `worker bench`: whole training steps on this machine, without a server.
 //!
-//! A step is what a replica and its shards do together: forward, losses, backward, the momentum update of every
-//! tensor, and packing the new values for the next step. The median over the steps is told, as scheduling only ever
-//! adds time.
+//! A step is what a program does that trains alone: forward, losses, backward, the momentum update of every tensor, and packing
+//! the new values for the next step. The median over the steps is told, as scheduling only ever adds time.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use kernels::peak::{fma_peak, round_trip, triad_rate};
-use kernels::{Buffer, Isa, Pool, State, Update, bf16, momentum_update};
+use kernels::{Buffer, Isa, Pool, Update, bf16, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime, Precision};
 use serde::Serialize;
@@ -43,6 +42,10 @@ pub const LEAST_STEPS: u32 = 3;
 /// Steps that are not counted: the first ones meet cold caches and memory not yet touched.
 const WARM_UP: u32 = 1;
 const SEED: u64 = 1;
+/// Parts that each thread should get of a tensor's update, lest one waits for the other.
+const PARTS_PER_THREAD: usize = 4;
+/// The values of a part that are worth handing it to a thread.
+const LEAST_PART: usize = 16 * 1024;
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -185,7 +188,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     })
 }
 
-/// Network, made-up images and labels, and the server's half of a step.
+/// Network, made-up images and labels, and what the optimizer holds.
 struct Bench {
     engine: Engine,
     network: Arc<GoogLeNet>,
@@ -195,10 +198,9 @@ struct Bench {
     labels: Vec<u32>,
     seeds: Vec<u64>,
     weights: Buffer,
-    /// Gradient, velocity and average; empty in the forward pass alone.
+    /// Empty in the forward pass alone, as is the velocity.
     gradient: Buffer,
     velocity: Buffer,
-    average: Buffer,
     forward_only: bool,
 }
 
@@ -234,7 +236,6 @@ impl Bench {
             weights,
             gradient: training(values),
             velocity: training(values),
-            average: training(values),
             network,
             forward_only,
         };
@@ -251,34 +252,32 @@ impl Bench {
             let (images, seeds) = (self.images.view(), Some(self.seeds.as_slice()));
             self.engine.train(images, &self.labels, seeds, &mut self.gradient, &mut |_, _| {});
             let computed = Instant::now();
-            self.update();
-            self.engine.load(&self.weights);
+            let pool = Arc::clone(&self.pool);
+            pool.enter(|| self.update());
             update_seconds = computed.elapsed().as_secs_f64();
         }
         StepTime { seconds: start.elapsed().as_secs_f64(), update_seconds, layers: self.engine.profile() }
     }
 
-    /// The shards' update, block by block over the threads.
+    /// Updates tensor after tensor, each in parts over the threads, and packs it while its new values are in the caches.
     fn update(&mut self) {
         // So small a rate that the weights stay as they are drawn, however long the measurement.
-        let update = Update { rate: 1e-6, momentum: 0.9, decay: 2e-4, average_step: 0.01 };
-        let (mut gradient, mut weights): (&[f32], &mut [f32]) = (&self.gradient, &mut self.weights);
-        let (mut velocity, mut average): (&mut [f32], &mut [f32]) = (&mut self.velocity, &mut self.average);
-        let mut blocks = Vec::new();
-        for block in self.network.layout().blocks() {
-            let len = block.range.len();
-            blocks.push(Mutex::new((
-                gradient.split_off(..len).expect("blocks cut the whole vector"),
-                weights.split_off_mut(..len).expect("blocks cut the whole vector"),
-                velocity.split_off_mut(..len).expect("blocks cut the whole vector"),
-                average.split_off_mut(..len).expect("blocks cut the whole vector"),
-            )));
+        let update = Update { rate: 1e-6, momentum: 0.9, decay: 2e-4 };
+        let Bench { engine, network, isa, pool, gradient, weights, velocity, .. } = self;
+        let layout = network.layout();
+        for tensor in 0..layout.tensors().len() {
+            let range = layout.range(tensor);
+            let gradient = &gradient[range.clone()];
+            let part = range.len().div_ceil(PARTS_PER_THREAD * pool.threads()).max(LEAST_PART);
+            let [values, velocity] = [&mut *weights, velocity].map(|all| all[range.clone()].chunks_mut(part));
+            let parts: Vec<_> = values.zip(velocity).map(Mutex::new).collect();
+            pool.run(parts.len(), |index| {
+                let (values, velocity) = &mut *parts[index].lock().expect("each part is taken once");
+                let gradient = &gradient[index * part..][..values.len()];
+                momentum_update(*isa, &update, gradient, values, velocity);
+            });
+            engine.load_tensor(tensor, &weights[range]);
         }
-        self.pool.run(blocks.len(), |index| {
-            let mut block = blocks[index].lock().expect("each block is taken once");
-            let (gradient, weights, velocity, average) = &mut *block;
-            momentum_update(self.isa, &update, gradient, State { weights, velocity, average });
-        });
     }
 }
 

@@ -1,5 +1,5 @@
-//! The parameter server's step in one pass over memory: weight decay, heavy-ball momentum in the form of
-//! `torch.optim.SGD` (the rate stays outside the velocity), and the running average of the weights.
+//! A step of the optimizer in one pass over memory: weight decay and heavy-ball momentum in the form of
+//! `torch.optim.SGD` (the rate stays outside the velocity); on a parameter server the running average of the weights as well.
 
 use crate::Isa;
 use crate::simd::{Loop, dispatch};
@@ -13,11 +13,9 @@ pub struct Update {
     pub momentum: f32,
     /// Weight decay, the tensor's multiplier included.
     pub decay: f32,
-    /// Share of the new weights in the average, `1 - d` of an exponential average.
-    pub average_step: f32,
 }
 
-/// The state of one block, slices of one length.
+/// The state of one block on a parameter server, slices of one length.
 #[derive(Debug)]
 pub struct State<'a> {
     /// The weights.
@@ -28,42 +26,52 @@ pub struct State<'a> {
     pub average: &'a mut [f32],
 }
 
-/// For each value, in this order: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`,
-/// `a += average_step * (w - a)`.
-pub fn momentum_update(isa: Isa, update: &Update, gradient: &[f32], state: State) {
-    state.check(gradient.len());
-    dispatch(isa, Step { update: *update, gradient, state });
+/// For each value, in this order: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`.
+pub fn momentum_update(
+    isa: Isa,
+    update: &Update,
+    gradient: &[f32],
+    weights: &mut [f32],
+    velocity: &mut [f32],
+) {
+    check(gradient, &[weights, velocity]);
+    dispatch(isa, Step { update: *update, gradient, weights, velocity });
 }
 
-/// The same; where the gradient was is then `w - ahead * v`, the weights as momentum alone would carry them on.
-pub fn momentum_update_ahead(isa: Isa, update: &Update, ahead: f32, gradient: &mut [f32], state: State) {
-    state.check(gradient.len());
-    dispatch(isa, StepAhead { update: *update, ahead, gradient, state });
+/// A parameter server's step: the same, then `a += average_step * (w - a)`, where `average_step` is `1 - d` of an exponential
+/// average; where the gradient was is then `w - ahead * v`, the weights as momentum alone would carry them on.
+pub fn momentum_update_ahead(
+    isa: Isa,
+    update: &Update,
+    average_step: f32,
+    ahead: f32,
+    gradient: &mut [f32],
+    state: State,
+) {
+    check(gradient, &[state.weights, state.velocity, state.average]);
+    dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state });
 }
 
-impl State<'_> {
-    fn check(&self, expected: usize) {
-        let lengths = [self.weights.len(), self.velocity.len(), self.average.len()];
-        assert!(
-            lengths == [expected; 3],
-            "update: expected weights, velocity and average of {expected} values, found {lengths:?}"
-        );
+fn check(gradient: &[f32], state: &[&mut [f32]]) {
+    let expected = gradient.len();
+    for found in state {
+        assert_eq!(found.len(), expected, "update: values of a block beside its gradient");
     }
 }
 
 impl Update {
     #[inline(always)]
-    fn step(&self, g: f32, w: &mut f32, v: &mut f32, a: &mut f32) {
+    fn step(&self, g: f32, w: &mut f32, v: &mut f32) {
         *v = self.momentum * *v + (g + self.decay * *w);
         *w -= self.rate * *v;
-        *a += self.average_step * (*w - *a);
     }
 }
 
 struct Step<'a> {
     update: Update,
     gradient: &'a [f32],
-    state: State<'a>,
+    weights: &'a mut [f32],
+    velocity: &'a mut [f32],
 }
 
 impl Loop for Step<'_> {
@@ -71,15 +79,15 @@ impl Loop for Step<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let State { weights, velocity, average } = self.state;
-        for (((w, v), a), g) in weights.iter_mut().zip(velocity).zip(average).zip(self.gradient) {
-            self.update.step(*g, w, v, a);
+        for ((w, v), g) in self.weights.iter_mut().zip(self.velocity).zip(self.gradient) {
+            self.update.step(*g, w, v);
         }
     }
 }
 
 struct StepAhead<'a> {
     update: Update,
+    average_step: f32,
     ahead: f32,
     gradient: &'a mut [f32],
     state: State<'a>,
@@ -92,7 +100,8 @@ impl Loop for StepAhead<'_> {
     fn run(self) {
         let State { weights, velocity, average } = self.state;
         for (((w, v), a), g) in weights.iter_mut().zip(velocity).zip(average).zip(self.gradient) {
-            self.update.step(*g, w, v, a);
+            self.update.step(*g, w, v);
+            *a += self.average_step * (*w - *a);
             *g = *w - self.ahead * *v;
         }
     }
@@ -112,7 +121,7 @@ mod tests {
             ahead in 0f32..10.0,
             seed: u32,
         ) {
-            let update = Update { rate, momentum, decay, average_step };
+            let update = Update { rate, momentum, decay };
             let start = [0, 1, 2, 3].map(|array| random(len, u64::from(seed) << 2 | array));
             let mut expected: [Vec<f32>; 4] = Default::default();
             let [gradient, weights, velocity, average] = &start;
@@ -133,13 +142,14 @@ mod tests {
                         guarded
                     });
                     let [w, v, a, g] = &mut arrays;
-                    let state = State { weights: w.values(), velocity: v.values(), average: a.values() };
-                    if carry {
-                        momentum_update_ahead(isa, &update, ahead, g.values(), state);
+                    let written = if carry {
+                        let state = State { weights: w.values(), velocity: v.values(), average: a.values() };
+                        momentum_update_ahead(isa, &update, average_step, ahead, g.values(), state);
+                        4
                     } else {
-                        momentum_update(isa, &update, g.values(), state);
-                    }
-                    let written = if carry { 4 } else { 3 };
+                        momentum_update(isa, &update, g.values(), w.values(), v.values());
+                        2
+                    };
                     for (array, expected) in arrays.iter_mut().zip(&expected).take(written) {
                         let name = format!("update of {len}, {}", isa.name());
                         array.check(&name);
@@ -159,17 +169,18 @@ mod tests {
             (-0.25, 0.927151, 0.21849, 0.9508255),
             (0.125, 0.894059749, 0.33091251, 0.9224426245),
         ];
-        let update = Update { rate: 0.1, momentum: 0.9, decay: 0.01, average_step: 0.5 };
+        let update = Update { rate: 0.1, momentum: 0.9, decay: 0.01 };
         for isa in all_isas::<f32>() {
             for len in [0, 1, 15, 16, 17, 31, 33, 100] {
                 let mut weights = vec![1.0; len];
                 let mut velocity = vec![0.0; len];
                 let mut average = vec![1.0; len];
                 for (gradient, w, v, a) in steps {
-                    let gradient = vec![gradient; len];
+                    let mut gradient = vec![gradient; len];
                     let state =
                         State { weights: &mut weights, velocity: &mut velocity, average: &mut average };
-                    momentum_update(isa, &update, &gradient, state);
+                    momentum_update_ahead(isa, &update, 0.5, 0.0, &mut gradient, state);
+                    assert_eq!(gradient, weights);
                     for (found, expected) in [(&weights, w), (&velocity, v), (&average, a)] {
                         for &found in found {
                             assert!(

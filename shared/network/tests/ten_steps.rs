@@ -7,7 +7,7 @@ mod golden;
 use std::sync::Arc;
 
 use golden::TenSteps;
-use kernels::{Isa, Pool, State, Update, momentum_update};
+use kernels::{Isa, Pool, Update, momentum_update};
 use network::{Engine, GoogLeNet, Precision};
 
 /// Distance of a loss, and of a tensor after the last step.
@@ -26,7 +26,6 @@ fn ten_steps_follow_torch() {
         let name = format!("{} {precision:?}", engine.isa().name());
         let mut weights = golden.parameters(&network);
         let mut velocity = vec![0.0; weights.len()];
-        let mut average = weights.clone();
         let mut gradients = vec![0.0; weights.len()];
         let mut worst: f64 = 0.0;
         for (step, &expected) in (1..).zip(&golden.losses) {
@@ -39,14 +38,9 @@ fn ten_steps_follow_torch() {
             for (tensor, index) in layout.tensors().iter().zip(0..) {
                 let range = layout.range(index);
                 let decay = TenSteps::DECAY * tensor.decay_multiplier;
-                let update =
-                    Update { rate: TenSteps::RATE, momentum: TenSteps::MOMENTUM, decay, average_step: 0.0 };
-                let state = State {
-                    weights: &mut weights[range.clone()],
-                    velocity: &mut velocity[range.clone()],
-                    average: &mut average[range.clone()],
-                };
-                momentum_update(isa, &update, &gradients[range], state);
+                let update = Update { rate: TenSteps::RATE, momentum: TenSteps::MOMENTUM, decay };
+                let [weights, velocity] = [&mut weights, &mut velocity].map(|all| &mut all[range.clone()]);
+                momentum_update(isa, &update, &gradients[range], weights, velocity);
             }
         }
         let farthest = golden.farthest(&network, &weights);
