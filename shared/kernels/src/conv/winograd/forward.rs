@@ -100,14 +100,15 @@ impl<T: Value> Kernel for Task<'_, T> {
         let from = matrix(blocks, count);
         let (transformed, products) = scratch.split_at_mut(T::floats(POINTS * from));
         let transformed = T::of_mut(transformed);
+        let mut copy: Copied<T> = [T::default(); POINTS * LANES];
         for block in 0..blocks {
             for (tile, place) in places.iter().enumerate() {
                 let to = &mut transformed[(block * count + tile) * LANES..];
                 assert!((POINTS - 1) * from + LANES <= to.len(), "a transformed tile");
                 let plane = pass.input.plane(place.image, block);
-                let pad = pass.kernel / 2;
+                let tile = Square::new::<SIDE>(plane, pass.input.shape, *place, pass.kernel / 2, &mut copy);
                 // SAFETY: the last point is asserted.
-                unsafe { input_tile(simd, plane, pass.input.shape, *place, pad, to.as_mut_ptr(), from) };
+                unsafe { input_tile(simd, tile, to.as_mut_ptr(), from) };
             }
         }
         let line = count * LANES;
@@ -153,19 +154,14 @@ impl<T: Value> Kernel for Task<'_, T> {
 /// Transforms a tile of input; each point's vector is `stride` values from the last one's.
 ///
 /// # Safety
-/// `to` must be valid for writing 16 values at each point.
+/// The tile must have a side of [`SIDE`] pixels; `to` must be valid for writing 16 values at each point.
 #[inline(always)]
 pub(super) unsafe fn input_tile<S: Simd, T: Value, O: Value>(
     simd: S,
-    plane: &[T],
-    shape: Shape,
-    place: Place,
-    pad: usize,
+    tile: Square<T>,
     to: *mut O,
     stride: usize,
 ) {
-    let mut copy: Copied<T> = [T::default(); POINTS * LANES];
-    let tile = Square::new::<SIDE>(plane, shape, place, pad, &mut copy);
     square::<S, Input, SIDE, SIDE>(
         simd,
         // SAFETY: below the side.

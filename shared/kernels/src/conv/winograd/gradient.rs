@@ -166,16 +166,16 @@ impl<T: Value> Task<'_, T> {
     #[inline(always)]
     fn transform_input<S: Simd>(&mut self, simd: S, chunk: Range<usize>) {
         let pad = self.conv.kernel / 2;
+        let mut copy: Copied<T> = [T::default(); POINTS * LANES];
         for block in 0..self.inputs.len() {
             for (tile, index) in chunk.clone().enumerate() {
                 let place = self.tiles.place(index);
                 let plane = self.input.plane(place.image, self.first[0] + block);
                 let to = &mut self.transformed_input[(block * TILES + tile) * LANES..];
                 assert!((POINTS - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
+                let tile = Square::new::<SIDE>(plane, self.input.shape, place, pad, &mut copy);
                 // SAFETY: the last point is asserted.
-                unsafe {
-                    input_tile(simd, plane, self.input.shape, place, pad, to.as_mut_ptr(), self.plan.input)
-                };
+                unsafe { input_tile(simd, tile, to.as_mut_ptr(), self.plan.input) };
             }
             let tiles = &mut self.transformed_input[block * TILES * LANES..];
             group_tiles(simd, tiles, chunk.len(), self.plan.input);
