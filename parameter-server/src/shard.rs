@@ -52,7 +52,8 @@ pub(crate) struct Held {
 /// Everything that a shard remembers of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BlockState {
-    pub(crate) parameters: Vec<f32>,
+    /// Shared with those who are being sent them: an update leaves theirs as they are.
+    pub(crate) parameters: Arc<Vec<f32>>,
     pub(crate) velocity: Vec<f32>,
     pub(crate) average: Vec<f32>,
     /// Updates applied since the start of the run.
@@ -66,7 +67,7 @@ pub(crate) struct BlockState {
 #[derive(Clone)]
 struct Frozen {
     evaluation: u64,
-    blocks: BTreeMap<u32, (Version, Vec<f32>)>,
+    blocks: BTreeMap<u32, (Version, Arc<Vec<f32>>)>,
 }
 
 impl Shard {
@@ -204,7 +205,8 @@ impl Shard {
         };
         let average_step = average::step(&held.plan, state.counter) as f32;
         let BlockState { parameters, velocity, average, .. } = state;
-        let block = State { weights: parameters, velocity, average };
+        let weights = Arc::make_mut(parameters).as_mut_slice();
+        let block = State { weights, velocity, average };
         let ahead = update.rate * carried(held.plan.momentum, staleness);
         momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
         state.counter += 1;
@@ -216,7 +218,7 @@ impl Shard {
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
         let version = Version { generation, counter: state.counter };
-        Ok((BlockValues { block: push.block, version, values: push.gradient }, staleness))
+        Ok((BlockValues { block: push.block, version, values: push.gradient.into() }, staleness))
     }
 
     /// Reads one block. The first fetch of an average that names a new evaluation freezes the whole shard's average,
@@ -230,11 +232,11 @@ impl Shard {
             Kind::Parameters => state.values(block, generation),
             Kind::Average { evaluation: 0 } => {
                 let version = Version { generation, counter: state.counter };
-                BlockValues { block, version, values: state.average.clone() }
+                BlockValues { block, version, values: state.average.clone().into() }
             }
             Kind::Average { evaluation } => {
                 let (version, values) = held.frozen(evaluation, generation).blocks[&block].clone();
-                BlockValues { block, version, values }
+                BlockValues { block, version, values: values.into() }
             }
         };
         self.status.bytes_out += 4 * values.values.len() as u64;
@@ -303,7 +305,7 @@ impl Held {
             self.frozen.remove(0);
         }
         let copy = |(&index, state): (&u32, &BlockState)| {
-            (index, (Version { generation, counter: state.counter }, state.average.clone()))
+            (index, (Version { generation, counter: state.counter }, Arc::new(state.average.clone())))
         };
         self.frozen.push(Frozen { evaluation, blocks: self.blocks.iter().map(copy).collect() });
         self.frozen.last().expect("just pushed")
@@ -315,7 +317,7 @@ impl BlockState {
         BlockState {
             velocity: vec![0.0; parameters.len()],
             average: parameters.clone(),
-            parameters,
+            parameters: Arc::new(parameters),
             counter: 0,
             samples: 0,
             applied: BTreeMap::new(),
@@ -325,7 +327,7 @@ impl BlockState {
     /// The parameters as they travel.
     fn values(&self, block: u32, generation: u64) -> BlockValues {
         let version = Version { generation, counter: self.counter };
-        BlockValues { block, version, values: self.parameters.clone() }
+        BlockValues { block, version, values: self.parameters.clone().into() }
     }
 }
 
@@ -370,7 +372,7 @@ mod tests {
     }
 
     fn parameters(shard: &mut Shard, block: u32) -> Vec<f32> {
-        shard.fetch(block, Kind::Parameters).unwrap().values
+        shard.fetch(block, Kind::Parameters).unwrap().values.to_vec()
     }
 
     fn refusal(shard: &mut Shard, push: &BlockPush) -> String {
@@ -391,7 +393,7 @@ mod tests {
                 let version = Version { generation: 1, counter: t };
                 let updated = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
                 assert_eq!(updated.version, Version { generation: 1, counter: t + 1 });
-                assert_eq!(updated.values, parameters(&mut shard, block));
+                assert_eq!(updated.values.to_vec(), parameters(&mut shard, block));
                 let before = 32 * t;
                 let ramp = f64::min(1.0, (before + 32) as f64 / 100.0);
                 let rate = 0.01 * 0.96f64.powi((before / 200) as i32) * ramp * rate_multiplier;
@@ -402,7 +404,7 @@ mod tests {
                     a[i] += (1.0 - d) * (w[i] - a[i]);
                 }
             }
-            let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values;
+            let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
             for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
                 for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
                     let difference = (f64::from(found) - expected).abs();
@@ -452,8 +454,12 @@ mod tests {
             // A bias has no decay, and a tenth of the gradient replaces what momentum takes off: the velocity stays.
             let g = gradient(300, 0);
             let next = g.iter().map(|g| if staleness == 0 { *g } else { 0.1 * g }).collect();
-            let answer =
-                shard.push(push(1 + staleness, 0, 2, Version::default(), next)).outcome.unwrap().values;
+            let answer = shard
+                .push(push(1 + staleness, 0, 2, Version::default(), next))
+                .outcome
+                .unwrap()
+                .values
+                .to_vec();
             let after = parameters(&mut shard, 2);
             for i in 0..300 {
                 let moved = 2.0 * 0.01 * g[i] / (1 + staleness) as f32; // a bias has rate multiplier 2
@@ -548,7 +554,7 @@ mod tests {
         shard.push(push(1, 0, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
         let average = |shard: &mut Shard, evaluation, block| {
             let fetched = shard.fetch(block, Kind::Average { evaluation }).unwrap();
-            (fetched.version.counter, fetched.values)
+            (fetched.version.counter, fetched.values.to_vec())
         };
         // The first fetch names block 2, and freezes block 3 as well.
         average(&mut shard, 1, 2);

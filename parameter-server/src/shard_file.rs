@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ndarray::{ArrayD, IxDyn};
@@ -142,6 +143,7 @@ pub(crate) fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result
             (values("parameters")?, values("velocity")?, values("average")?);
         let missing = || wrong("blocks", format!("block {index}"), "none".into());
         let Book { counter, samples, applied } = books.remove(&index).ok_or_else(missing)?;
+        let parameters = Arc::new(parameters);
         blocks.insert(index, BlockState { parameters, velocity, average, counter, samples, applied });
     }
     Ok(Saved { shard: number, total, generation, layout, plan, blocks })
@@ -154,6 +156,7 @@ fn to_checkpoint(saved: Saved) -> Checkpoint {
     let mut books = BTreeMap::new();
     for (index, state) in saved.blocks {
         let BlockState { parameters, velocity, average, counter, samples, applied } = state;
+        let parameters = Arc::unwrap_or_clone(parameters);
         for (kind, values) in [("parameters", parameters), ("velocity", velocity), ("average", average)] {
             let tensor =
                 ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector is its own shape");

@@ -168,7 +168,7 @@ mod tests {
         cold.adopt(layout(), crate::testing::plan()).unwrap();
         let whole = layout();
         for block in whole.blocks() {
-            let values = |shard: &mut Shard, kind| shard.fetch(block.index, kind).unwrap().values;
+            let values = |shard: &mut Shard, kind| shard.fetch(block.index, kind).unwrap().values.to_vec();
             let found = values(&mut warmed, Kind::Parameters);
             assert_eq!(
                 found,

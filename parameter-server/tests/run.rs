@@ -239,7 +239,7 @@ async fn a_warm_start_is_recorded_and_resumed_without_its_file() {
     let mut worker = Worker::join(&server.address, "first").await;
     for block in worker.fetch(Kind::Parameters).await {
         let range = layout.blocks()[block.block as usize].range.clone();
-        assert_eq!(block.values, values[range], "block {} starts as in the file", block.block);
+        assert_eq!(block.values.to_vec(), values[range], "block {} starts as in the file", block.block);
     }
     worker.pause = Duration::from_millis(5);
     let address = server.address.clone();

@@ -59,7 +59,7 @@ fn update(isa: Isa, layout: &Layout) {
             let push =
                 BlockPush { shard: 0, member: MEMBER, step, block: index, version, samples: 16, gradient };
             // The reply is as good a gradient as any.
-            *place = shard.push(push).outcome.expect("a sound push").values;
+            *place = shard.push(push).outcome.expect("a sound push").values.into_vec();
         }
     };
     let [b, c] = [1.0, 2.0].map(|value| filled(layout.len(), value));
@@ -84,7 +84,7 @@ fn fetch(runtime: &Runtime, client: &ShardClient, plain: &mut Plain, layout: &La
         let fetching = client.fetch(Wire::F32, 0, blocks, Kind::Parameters, values);
         let taking = async {
             while let Some(block) = received.recv().await {
-                model[layout.blocks()[block.block as usize].range.clone()].copy_from_slice(&block.values);
+                block.values.copy_to(&mut model[layout.blocks()[block.block as usize].range.clone()]);
             }
         };
         runtime.block_on(async { tokio::join!(fetching, taking) }).0.expect("a fetch");

@@ -125,7 +125,7 @@ impl Store {
         let collect = async {
             while let Some(block) = received.recv().await {
                 let range = self.range(&block)?;
-                flat[range].copy_from_slice(&block.values);
+                block.values.copy_to(&mut flat[range]);
                 if kind == Kind::Parameters {
                     self.versions[block.block as usize] = block.version;
                 }
@@ -172,7 +172,9 @@ impl Store {
                     let mut blocks = tensors.remove(&tensor).expect("it was just there");
                     blocks.sort_unstable_by_key(|block| block.block);
                     newer.extend(blocks.iter().map(|block| (block.block, block.version)));
-                    updated(tensor, joined(blocks));
+                    let mut values = Vec::with_capacity(self.layout.range(tensor).len());
+                    blocks.iter().for_each(|block| block.values.append_to(&mut values));
+                    updated(tensor, values);
                 }
             }
             Ok(())
@@ -261,14 +263,6 @@ impl Exchange {
                 Ok(None)
             }
         }
-    }
-}
-
-/// The values of a tensor's blocks, which are in flat order.
-fn joined(mut blocks: Vec<BlockValues>) -> Vec<f32> {
-    match &mut blocks[..] {
-        [only] => std::mem::take(&mut only.values),
-        several => several.iter().map(|block| &block.values[..]).collect::<Vec<_>>().concat(),
     }
 }
 

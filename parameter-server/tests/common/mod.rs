@@ -200,7 +200,7 @@ impl Worker {
                 block: fetched.block,
                 version: fetched.version,
                 samples,
-                gradient: fetched.values.iter().map(|value| value - TARGET).collect(),
+                gradient: fetched.values.to_vec().iter().map(|value| value - TARGET).collect(),
             };
             let (pushes, to_send) = mpsc::channel(1);
             let (replies, mut received) = mpsc::channel(1);
@@ -253,8 +253,9 @@ impl Worker {
 
     /// Mean square distance from the bottom.
     pub async fn distance(&self, kind: Kind) -> f64 {
-        let square = |value: &f32| f64::from(value - TARGET).powi(2);
-        let sum: f64 = self.fetch(kind).await.iter().flat_map(|block| &block.values).map(square).sum();
+        let square = |value: f32| f64::from(value - TARGET).powi(2);
+        let sum: f64 =
+            self.fetch(kind).await.iter().flat_map(|block| block.values.to_vec()).map(square).sum();
         sum / self.layout.len() as f64
     }
 

@@ -20,6 +20,7 @@ mod retry;
 mod server;
 pub mod service;
 mod transport;
+mod values;
 mod wire;
 
 /// Generated from `proto/downpour/v1`.
@@ -37,3 +38,4 @@ pub use network::{Connection, Listener, Network, Way};
 pub use retry::Patience;
 pub use server::serve;
 pub use service::{Coordinator, Shards};
+pub use values::Values;

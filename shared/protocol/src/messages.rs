@@ -3,6 +3,8 @@
 use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
+use crate::Values;
+
 /// Raised when a message changes its meaning; Join refuses any other.
 pub const PROTOCOL_VERSION: u32 = 4;
 
@@ -183,7 +185,7 @@ pub struct BlockValues {
     /// Its version.
     pub version: Version,
     /// Its values.
-    pub values: Vec<f32>,
+    pub values: Values,
 }
 
 /// What a worker is to do next.

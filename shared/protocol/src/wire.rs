@@ -1,60 +1,99 @@
 //! The values of a block as bytes: little-endian f32 or bf16.
 //!
-//! On little-endian machines f32 values go out as the memory that they are, and come in with one copy (a buffer
-//! from the network need not be aligned for f32).
+//! On little-endian machines f32 values go out as the memory that they are, and come in with one copy, to where they are wanted (a
+//! buffer from the network need not be aligned for f32).
 
 use bytes::Bytes;
 use half::bf16;
 
 use crate::{Wire, convert::FieldError, proto};
 
-/// A vector that can be lent out as bytes, so that it is sent without being copied.
-struct Raw<T>(Vec<T>);
+/// Floats that can be lent out as bytes, so that they are sent from where they lie.
+struct Floats<V>(V);
 
-impl<T: bytemuck::NoUninit> AsRef<[u8]> for Raw<T> {
+impl<V: AsRef<Vec<f32>>> AsRef<[u8]> for Floats<V> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(self.0.as_ref())
+    }
+}
+
+/// The same of halves.
+struct Halves(Vec<u16>);
+
+impl AsRef<[u8]> for Halves {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
 }
 
-/// The values as they travel.
-pub(crate) fn encode(wire: Wire, mut values: Vec<f32>) -> Bytes {
+/// The values as they travel: those of f32 where they lie.
+pub(crate) fn encode(wire: Wire, values: impl AsRef<Vec<f32>> + Send + 'static) -> Bytes {
     match wire {
-        Wire::F32 => {
-            swap_on_big_endian(&mut values);
-            Bytes::from_owner(Raw(values))
-        }
+        Wire::F32 if cfg!(target_endian = "little") => Bytes::from_owner(Floats(values)),
+        Wire::F32 => values.as_ref().iter().flat_map(|value| value.to_le_bytes()).collect(),
         Wire::Bf16 => {
-            let halves: Vec<u16> = values.iter().map(|&v| bf16::from_f32(v).to_bits().to_le()).collect();
-            Bytes::from_owner(Raw(halves))
+            let halves = values.as_ref().iter().map(|value| nearest(*value).to_le()).collect();
+            Bytes::from_owner(Halves(halves))
         }
     }
 }
 
-/// The values that travelled as `bytes` in `field` of `message`.
-pub(crate) fn decode(
+/// What `bytes` values of a message's field are too many or too few of, if they are not whole values.
+pub(crate) fn check(
     wire: Wire,
     bytes: &[u8],
     message: &'static str,
     field: &'static str,
-) -> Result<Vec<f32>, FieldError> {
-    let width = match wire {
-        Wire::F32 => 4,
-        Wire::Bf16 => 2,
-    };
-    if !bytes.len().is_multiple_of(width) {
-        let expected = format!("a multiple of {width} bytes");
-        return Err(FieldError::new(message, field, expected, format!("{} bytes", bytes.len())));
+) -> Result<(), FieldError> {
+    let width = width(wire);
+    if bytes.len().is_multiple_of(width) {
+        return Ok(());
     }
-    Ok(match wire {
-        Wire::F32 => {
-            let value = |four: &[u8]| f32::from_le_bytes(four.try_into().expect("four bytes"));
-            bytes.chunks_exact(4).map(value).collect()
-        }
-        Wire::Bf16 => {
-            bytes.chunks_exact(2).map(|pair| bf16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()
-        }
-    })
+    let expected = format!("a multiple of {width} bytes");
+    Err(FieldError::new(message, field, expected, format!("{} bytes", bytes.len())))
+}
+
+/// Bytes of a value.
+pub(crate) fn width(wire: Wire) -> usize {
+    match wire {
+        Wire::F32 => size_of::<f32>(),
+        Wire::Bf16 => size_of::<bf16>(),
+    }
+}
+
+/// Adds the values that travelled as `bytes` to `to`.
+pub(crate) fn extend(wire: Wire, bytes: &[u8], to: &mut Vec<f32>) {
+    match wire {
+        Wire::F32 => to.extend(floats(bytes)),
+        Wire::Bf16 => to.extend(halves(bytes)),
+    }
+}
+
+/// Copies the values that travelled as `bytes` to `to`, which has as many.
+pub(crate) fn copy(wire: Wire, bytes: &[u8], to: &mut [f32]) {
+    match wire {
+        Wire::F32 => to.iter_mut().zip(floats(bytes)).for_each(|(to, value)| *to = value),
+        Wire::Bf16 => to.iter_mut().zip(halves(bytes)).for_each(|(to, value)| *to = value),
+    }
+}
+
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (values, _) = bytes.as_chunks();
+    values.iter().map(|value| f32::from_le_bytes(*value))
+}
+
+fn halves(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (values, _) = bytes.as_chunks();
+    values.iter().map(|value| f32::from_bits(u32::from(u16::from_le_bytes(*value)) << 16))
+}
+
+/// The bits of the nearest bf16, ties to even. Without a branch, so that loops over it are vectors: the 16 bits that are lost carry
+/// over when they are more than half of the last that stays, and the infinity that a NaN would carry over to is kept from it.
+fn nearest(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+    let quiet = (bits >> 16) as u16 | 0x40;
+    if value.is_nan() { quiet } else { rounded }
 }
 
 /// The format behind its number in `message`.
@@ -68,15 +107,6 @@ pub(crate) fn format(number: i32, message: &'static str) -> Result<Wire, FieldEr
     }
 }
 
-/// Turns values between the machine's order and little-endian; nothing to do on most machines.
-fn swap_on_big_endian(values: &mut [f32]) {
-    if cfg!(target_endian = "big") {
-        for value in values {
-            *value = f32::from_bits(value.to_bits().swap_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -84,7 +114,14 @@ mod tests {
     use super::*;
 
     fn there_and_back(wire: Wire, values: &[f32]) -> Vec<f32> {
-        decode(wire, &encode(wire, values.to_vec()), "GradientBlock", "gradient").unwrap()
+        let bytes = encode(wire, values.to_vec());
+        check(wire, &bytes, "GradientBlock", "gradient").unwrap();
+        let (mut added, mut copied) = (vec![0.5], vec![0.0; values.len()]);
+        extend(wire, &bytes, &mut added);
+        copy(wire, &bytes, &mut copied);
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&added[1..]), bits(&copied));
+        copied
     }
 
     proptest! {
@@ -116,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_broken_length_and_an_unknown_format_name_the_field() {
-        let text = |wire| decode(wire, &[0; 7], "GradientBlock", "gradient").unwrap_err().to_string();
+        let text = |wire| check(wire, &[0; 7], "GradientBlock", "gradient").unwrap_err().to_string();
         assert_eq!(text(Wire::F32), "GradientBlock.gradient: expected a multiple of 4 bytes, found 7 bytes");
         assert_eq!(text(Wire::Bf16), "GradientBlock.gradient: expected a multiple of 2 bytes, found 7 bytes");
         let text = |number| format(number, "PushRequest").unwrap_err().to_string();

@@ -35,7 +35,10 @@ async fn f32_arrives_exact_and_bf16_rounded() {
             assert_eq!((reply.block, reply.staleness), (block, 34));
             let values = reply.outcome.unwrap();
             assert_eq!((values.block, values.version), (block, version));
-            assert!(values.values == expected(block), "the reply for block {block} differs over {wire:?}");
+            assert!(
+                values.values.to_vec() == expected(block),
+                "the reply for block {block} differs over {wire:?}"
+            );
         }
 
         // In another order than the flat one, which must be kept.
@@ -44,10 +47,14 @@ async fn f32_arrives_exact_and_bf16_rounded() {
         assert_eq!(fetched.iter().map(|values| values.block).collect::<Vec<_>>(), order);
         for values in fetched {
             assert_eq!(values.version, version);
-            assert!(values.values == expected(values.block), "block {} differs over {wire:?}", values.block);
+            assert!(
+                values.values.to_vec() == expected(values.block),
+                "block {} differs over {wire:?}",
+                values.block
+            );
         }
         let average = fetch(&client, wire, &[0], Kind::Average { evaluation: 5 }).await.unwrap();
-        assert_eq!(average[0].values[0], 5.0);
+        assert_eq!(average[0].values.to_vec()[0], 5.0);
         server.stop().await;
     }
 }
@@ -219,7 +226,7 @@ async fn a_fetch_goes_on_with_what_is_missing_when_the_server_comes_back() {
     tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
     let _server = Server::start_on(address, None, Some(shards.clone()));
     while let Some(values) = from.recv().await {
-        assert!(values.values == block_push(values.block, 1).gradient);
+        assert!(values.values.to_vec() == block_push(values.block, 1).gradient);
         came.push(values.block);
     }
     fetching.await.unwrap().unwrap();

@@ -229,7 +229,7 @@ async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32
         let (values, mut received) = mpsc::channel::<BlockValues>(1);
         let take = async {
             while let Some(block) = received.recv().await {
-                flat[layout.blocks()[block.block as usize].range.clone()].copy_from_slice(&block.values);
+                block.values.copy_to(&mut flat[layout.blocks()[block.block as usize].range.clone()]);
             }
         };
         let (done, ()) = tokio::join!(client.fetch(Wire::F32, shard, own, Kind::Parameters, values), take);

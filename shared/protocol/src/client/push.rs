@@ -64,6 +64,7 @@ impl Pushing {
         // The first so many of the outstanding ones have been sent on this stream.
         let mut sent = 0;
         let mut moved = Instant::now();
+        let replies = self.replies.clone();
         while self.more || !self.outstanding.is_empty() || !self.unread.is_empty() {
             let all_sent = sent == self.outstanding.len();
             if all_sent && !self.more {
@@ -85,9 +86,10 @@ impl Pushing {
                     }
                     Err(status) => return Err(Failure::of(&status, &link.address, "push")),
                 },
-                taken = offer(Some(&self.replies), self.unread.front()), if !self.unread.is_empty() => match taken {
-                    true => drop(self.unread.pop_front()),
-                    false => self.unread.clear(),
+                place = replies.reserve(), if !self.unread.is_empty() => match (place, self.unread.pop_front()) {
+                    (Ok(place), Some(reply)) => place.send(reply),
+                    // The caller takes no more.
+                    _ => self.unread.clear(),
                 },
                 taken = offer(outgoing.as_ref(), self.outstanding.get(sent)), if !all_sent => match taken {
                     true => sent += 1,
@@ -135,9 +137,9 @@ impl Pushing {
     }
 }
 
-/// Puts a copy of the item into the queue: true once it is in, false if the queue takes no more. With no queue or no
-/// item it waits forever, as it does when dropped: then nothing was put in.
-async fn offer<T: Clone>(queue: Option<&mpsc::Sender<T>>, item: Option<&T>) -> bool {
+/// Puts a copy of the request, which shares its bytes, into the queue: true once it is in, false if the queue takes no more.
+/// With no queue or no request it waits forever, as it does when dropped: then nothing was put in.
+async fn offer(queue: Option<&mpsc::Sender<proto::PushRequest>>, item: Option<&proto::PushRequest>) -> bool {
     match (queue, item) {
         (Some(queue), Some(item)) => queue.send(item.clone()).await.is_ok(),
         _ => std::future::pending().await,

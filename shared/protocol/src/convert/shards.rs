@@ -1,7 +1,7 @@
 //! shards.proto.
 
 use super::{Answer, FieldError, required};
-use crate::{messages::*, proto, wire};
+use crate::{Values, messages::*, proto, wire};
 
 impl From<Version> for proto::Version {
     fn from(Version { generation, counter }: Version) -> proto::Version {
@@ -88,6 +88,7 @@ pub(crate) fn block_pushes(
     let proto::PushRequest { member, step, samples, wire, blocks } = request;
     let read = move |block: proto::GradientBlock| {
         let wire = wire::format(wire, "PushRequest")?;
+        let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
             shard: block.shard,
             member: required(member, "PushRequest", "member")?.into(),
@@ -95,7 +96,7 @@ pub(crate) fn block_pushes(
             block: block.block,
             version: required(block.version, "GradientBlock", "version")?.into(),
             samples,
-            gradient: wire::decode(wire, &block.gradient, "GradientBlock", "gradient")?,
+            gradient: gradient.into_vec(),
         })
     };
     blocks.into_iter().map(move |block| (block.block, read(block)))
@@ -150,7 +151,7 @@ fn block_values(BlockValues { block, version, values }: BlockValues, wire: Wire)
         block,
         version: Some(version.into()),
         wire: proto::Wire::from(wire).into(),
-        values: wire::encode(wire, values),
+        values: values.encode(wire),
     }
 }
 
@@ -162,7 +163,7 @@ impl TryFrom<proto::BlockValues> for BlockValues {
         Ok(BlockValues {
             block: block.block,
             version: required(block.version, "BlockValues", "version")?.into(),
-            values: wire::decode(wire, &block.values, "BlockValues", "values")?,
+            values: Values::decode(wire, block.values, "BlockValues", "values")?,
         })
     }
 }

@@ -181,7 +181,7 @@ impl Shards for Adder {
                 }
                 version.counter += 1;
             }
-            Ok(BlockValues { block: push.block, version: *version, values: values.clone() })
+            Ok(BlockValues { block: push.block, version: *version, values: values.clone().into() })
         });
         PushReply { block: push.block, outcome, staleness: push.version.counter + u64::from(push.samples) }
     }
@@ -197,7 +197,7 @@ impl Shards for Adder {
         if let Kind::Average { evaluation } = kind {
             values[0] = evaluation as f32;
         }
-        Ok(BlockValues { block, version: *version, values })
+        Ok(BlockValues { block, version: *version, values: values.into() })
     }
 
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {

@@ -1,0 +1,113 @@
+//! The values of a block, wherever they lie.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{Wire, convert::FieldError, wire};
+
+/// The values of a block: in memory that is shared with whoever holds them, or as the bytes that they came in. They are copied
+/// to where they are wanted, and nowhere on the way.
+#[derive(Clone)]
+pub struct Values(Held);
+
+#[derive(Clone)]
+enum Held {
+    Memory(Arc<Vec<f32>>),
+    /// Whole values.
+    Bytes(Wire, Bytes),
+}
+
+impl Values {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Held::Memory(values) => values.len(),
+            Held::Bytes(wire, bytes) => bytes.len() / wire::width(*wire),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies them.
+    ///
+    /// # Panics
+    /// If `to` has another length.
+    pub fn copy_to(&self, to: &mut [f32]) {
+        assert_eq!(to.len(), self.len(), "values of a block");
+        match &self.0 {
+            Held::Memory(values) => to.copy_from_slice(values),
+            Held::Bytes(wire, bytes) => wire::copy(*wire, bytes, to),
+        }
+    }
+
+    /// Copies them to the end of `to`.
+    pub fn append_to(&self, to: &mut Vec<f32>) {
+        match &self.0 {
+            Held::Memory(values) => to.extend_from_slice(values),
+            Held::Bytes(wire, bytes) => wire::extend(*wire, bytes, to),
+        }
+    }
+
+    /// A copy.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.len());
+        self.append_to(&mut values);
+        values
+    }
+
+    /// As a vector: their own memory if nobody else holds it, else a copy.
+    pub fn into_vec(self) -> Vec<f32> {
+        match self.0 {
+            Held::Memory(values) => Arc::unwrap_or_clone(values),
+            Held::Bytes(..) => self.to_vec(),
+        }
+    }
+
+    /// As they travel.
+    pub(crate) fn encode(self, wire: Wire) -> Bytes {
+        match self.0 {
+            Held::Memory(values) => wire::encode(wire, values),
+            Held::Bytes(held, bytes) if held == wire => bytes,
+            Held::Bytes(..) => wire::encode(wire, self.to_vec()),
+        }
+    }
+
+    /// Those that travelled as `bytes` in `field` of `message`.
+    pub(crate) fn decode(
+        wire: Wire,
+        bytes: Bytes,
+        message: &'static str,
+        field: &'static str,
+    ) -> Result<Values, FieldError> {
+        wire::check(wire, &bytes, message, field)?;
+        Ok(Values(Held::Bytes(wire, bytes)))
+    }
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Values {
+        Values(Held::Memory(Arc::new(values)))
+    }
+}
+
+impl From<Arc<Vec<f32>>> for Values {
+    fn from(values: Arc<Vec<f32>>) -> Values {
+        Values(Held::Memory(values))
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Values) -> bool {
+        self.to_vec() == other.to_vec()
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_vec().fmt(f)
+    }
+}
