@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod fetch;
+mod frames;
 mod push;
 mod shards;
 

@@ -27,8 +27,8 @@ const STREAM_WINDOW: u32 = 16 << 20;
 /// reader is slow leaves room for the others.
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
-/// Largest HTTP/2 frame: a block in one or two instead of the default's 64.
-const FRAME: u32 = 1 << 20;
+/// Largest HTTP/2 frame: a message with a block in one instead of the default's 65.
+const FRAME: u32 = 2 << 20;
 
 /// Largest message; blocks have 1 MiB, groups of them little more, layouts and reports far less.
 pub(crate) const MESSAGE: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use tokio::{sync::mpsc, time::timeout};
 
-use super::Link;
+use super::{Link, frames};
 use crate::{
     ClientError, Wire,
     convert::{Answer, shards::average_of},
@@ -10,6 +10,9 @@ use crate::{
     proto,
     retry::{Attempts, Failure},
 };
+
+/// The method.
+const FETCH: &str = "/downpour.v1.Shards/Fetch";
 
 pub(super) async fn fetch(
     link: &Link,
@@ -43,8 +46,9 @@ async fn stream(
     values: &mpsc::Sender<BlockValues>,
     attempts: &mut Attempts<'_>,
 ) -> Result<(), Failure> {
-    let mut client = link.shards();
-    let mut incoming = link.within("fetch", link.patience.control, client.fetch(missing.clone())).await?;
+    let request = tokio_stream::once(missing.clone());
+    let opening = frames::call::<_, proto::FetchReply>(link.channel.clone(), FETCH, request);
+    let mut incoming = link.within("fetch", link.patience.control, opening).await?;
     loop {
         let reply = match timeout(link.patience.stall, incoming.message()).await {
             Ok(Ok(Some(reply))) => reply,

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Link;
+use super::{Link, frames};
 use crate::{
     ClientError, Wire,
     convert::shards::push_requests,
@@ -17,6 +17,9 @@ use crate::{
     proto,
     retry::{Attempts, Failure},
 };
+
+/// The method.
+const PUSH: &str = "/downpour.v1.Shards/Push";
 
 /// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
@@ -54,8 +57,8 @@ impl Pushing {
     async fn stream(&mut self, link: &Link, attempts: &mut Attempts<'_>) -> Result<(), Failure> {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let mut outgoing = Some(outgoing);
-        let mut client = link.shards();
-        let opening = client.push(ReceiverStream::new(queue));
+        let requests = ReceiverStream::new(queue);
+        let opening = frames::call::<_, proto::PushReply>(link.channel.clone(), PUSH, requests);
         let mut incoming = link.within("push", link.patience.control, opening).await?;
         if self.outstanding.is_empty() {
             // There is nothing else by which an idle stream could show that the server is well.
