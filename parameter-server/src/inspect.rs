@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use configuration::{Exit, RunConfiguration};
+use configuration::{Exit, RunConfiguration, print_line};
 use protocol::Evaluation;
 use serde::Serialize;
 
@@ -96,8 +96,8 @@ pub fn run(flags: &InspectFlags) -> ExitCode {
 fn print(flags: &InspectFlags) -> anyhow::Result<()> {
     let contents = inspect(&flags.folder)?;
     match flags.json {
-        true => println!("{}", serde_json::to_string_pretty(&contents)?),
-        false => print!("{contents}"),
+        true => print_line(serde_json::to_string_pretty(&contents)?)?,
+        false => print_line(contents.to_string().trim_end())?,
     }
     if contents.newest().is_none() {
         bail!("no run can go on from {}: no snapshot there is complete", flags.folder.display());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use configuration::print_line;
 use network::{Architecture, Description, GoogLeNet, Variant};
 
 /// The flags that decide a network where no run does.
@@ -60,10 +61,9 @@ impl NetworkFlags {
 /// Flags that no network can be built from.
 pub fn run(flags: &NetworkFlags, json: bool) -> anyhow::Result<()> {
     let description = GoogLeNet::new(&flags.architecture())?.describe();
-    if json {
-        println!("{}", serde_json::to_string(&description)?);
-    } else {
-        print!("{}", table(&description));
+    match json {
+        true => print_line(serde_json::to_string(&description)?)?,
+        false => print_line(table(&description).trim_end())?,
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ pub fn run(flags: &NetworkFlags, json: bool) -> anyhow::Result<()> {
 /// # Errors
 /// Flags that no network can be built from.
 pub fn modules(flags: &NetworkFlags) -> anyhow::Result<()> {
-    print!("{}", compared(flags)?);
+    print_line(compared(flags)?.trim_end())?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use configuration::Exit;
+use configuration::{Exit, print_line};
 use protocol::RunStatus;
 use serde_json::Value;
 
@@ -65,10 +65,9 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     );
     let metrics = draw(&folder, &title, &progress);
     let done = match end {
-        End::Finished => finish(&metrics, &mut record, asked, &folder).map(|result| {
-            print(&result, options);
-            Exit::Done
-        }),
+        End::Finished => {
+            finish(&metrics, &mut record, asked, &folder).and_then(|result| print(&result, options))
+        }
         End::Interrupted(cut_short) => {
             progress.tell(&stopped(status.as_ref(), cut_short, &folder));
             Ok(Exit::Interrupted)
@@ -104,16 +103,13 @@ fn again(record: &Record, asked: &Value, folder: &Folder, options: &Options) -> 
         )));
     }
     eprintln!("the run in {shown} is finished; --fresh trains it anew. Its result:");
-    print(record.result.as_ref().expect("it is finished"), options);
-    Ok(Exit::Done)
+    print(record.result.as_ref().expect("it is finished"), options)
 }
 
-fn print(result: &RunResult, options: &Options) {
-    if options.json {
-        println!("{}", result.to_json());
-    } else {
-        println!("{result}");
-    }
+fn print(result: &RunResult, options: &Options) -> Result<Exit, Failure> {
+    let printed = if options.json { print_line(result.to_json()) } else { print_line(result) };
+    printed.map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
+    Ok(Exit::Done)
 }
 
 /// Sessions until one ends otherwise than by a dying server.

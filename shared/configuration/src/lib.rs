@@ -1,4 +1,4 @@
-//! What a process is told before it starts: the run configuration with its recipes and flags, logs, exit codes.
+//! What a process is told before it starts: the run configuration with its recipes and flags, logs, output, exit codes.
 //!
 //! Absent by intent: any knowledge of networks, files of images or the wire; this crate only carries decisions.
 #![forbid(unsafe_code)]
@@ -6,6 +6,7 @@
 mod exit;
 mod flags;
 pub mod logs;
+mod output;
 mod recipe;
 #[cfg(test)]
 mod reference;
@@ -13,5 +14,6 @@ mod run;
 
 pub use exit::Exit;
 pub use flags::{RunFlags, isa_name};
+pub use output::print_line;
 pub use recipe::{recipe, recipe_names};
 pub use run::*;
