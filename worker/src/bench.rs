@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::Context;
+use configuration::print_line;
 use kernels::peak::{fma_peak, round_trip, triad_rate};
 use kernels::{Buffer, Isa, Pool, Update, bf16, momentum_update};
 use ndarray::Array4;
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::describe::NetworkFlags;
 use crate::roofline;
+use crate::threads::Threads;
 use crate::train::isa;
 
 /// Options of a measurement.
@@ -24,7 +25,7 @@ pub struct BenchOptions {
     /// Images of one step.
     pub batch: usize,
     /// Threads that compute.
-    pub threads: usize,
+    pub threads: Threads,
     /// The forward pass alone, auxiliary heads off.
     pub forward_only: bool,
     /// What activations are kept in, and multiplied.
@@ -114,10 +115,9 @@ pub fn run(
     if let Some(path) = picture {
         roofline::write(&measurement, path)?;
     }
-    if json {
-        println!("{}", serde_json::to_string(&measurement)?);
-    } else {
-        print!("{}", table(&measurement));
+    match json {
+        true => print_line(serde_json::to_string(&measurement)?)?,
+        false => print_line(table(&measurement).trim_end())?,
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     let mut architecture = flags.architecture();
     architecture.auxiliary_heads &= !options.forward_only;
     let network = Arc::new(GoogLeNet::new(&architecture)?);
-    let pool = Arc::new(Pool::new(options.threads).context("start the compute threads")?);
+    let pool = options.threads.pool()?;
     let fma_peak_gflops = match options.precision {
         Precision::F32 => fma_peak::<f32>(isa, &pool),
         Precision::Bf16 => fma_peak::<bf16>(isa.with_pairs(), &pool),
@@ -177,7 +177,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
         round_trip_ns,
         peak_rss_bytes: peak_rss_bytes(),
         batch: options.batch,
-        threads: options.threads,
+        threads: options.threads.count(),
         isa: bench.engine.isa().name().to_owned(),
         precision: options.precision,
         forward_only: options.forward_only,
@@ -381,7 +381,15 @@ mod tests {
         let (steps, seconds, precision) = (Some(2), 0.0, Precision::F32);
         (
             flags,
-            BenchOptions { batch: 2, threads: 1, forward_only: false, precision, isa: None, steps, seconds },
+            BenchOptions {
+                batch: 2,
+                threads: 1.into(),
+                forward_only: false,
+                precision,
+                isa: None,
+                steps,
+                seconds,
+            },
         )
     }
 

@@ -2,17 +2,15 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use kernels::Pool;
 use ndarray::{Array1, Array4};
 use serde_json::json;
 
-use crate::cli::cores;
 use crate::judge::{Combine, combined, most_probable};
 use crate::labels;
 use crate::opened::Opened;
+use crate::threads::Threads;
 use crate::train::isa;
 
 /// Images from which on a terminal shows how far it is.
@@ -29,8 +27,8 @@ pub struct ClassifyOptions {
     pub images: Vec<PathBuf>,
     /// One JSON object a line in place of text.
     pub json: bool,
-    /// Threads that compute; `None`: all cores.
-    pub threads: Option<usize>,
+    /// Threads that compute.
+    pub threads: Threads,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,
 }
@@ -46,8 +44,7 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         Some(path) => labels::read(path, model.labels.len())?,
         None => model.labels.clone(),
     };
-    let pool =
-        Arc::new(Pool::new(options.threads.unwrap_or_else(cores)).context("start the compute threads")?);
+    let pool = options.threads.pool()?;
     let mut engine = model.engine(1, isa, pool);
     let size = model.input_size();
     let mut input = Array4::zeros((1, 3, size, size));

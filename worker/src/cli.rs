@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use configuration::logs::LogFlags;
-use configuration::{Exit, Precision, RunFlags, isa_name};
+use configuration::{Exit, Precision, RunFlags, isa_name, print_line};
 use dataset::{Crops, Dataset};
 use protocol::Patience;
 
@@ -15,7 +15,7 @@ use crate::describe::NetworkFlags;
 use crate::model_file::MODEL_FILE;
 use crate::{
     ClassifyOptions, Combine, Data, ExportOptions, FetchOptions, Format, JudgeOptions, SamplesOptions,
-    TrainOptions, bench, classify, describe, exit_of, export, fetch, judge, samples, train,
+    Threads, TrainOptions, bench, classify, describe, exit_of, export, fetch, judge, samples, train,
 };
 
 /// Threads of the runtime: they only move blocks; computing has its own.
@@ -111,9 +111,18 @@ pub struct ComputeFlags {
     /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Keep each of these threads on a CPU of its own, from this one on (Linux) [default: the system places them]
+    #[arg(long, value_name = "CPU")]
+    pub pin: Option<u16>,
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
+}
+
+impl ComputeFlags {
+    fn threads(&self) -> Threads {
+        Threads { count: self.threads.map(usize::from), pin: self.pin.map(usize::from) }
+    }
 }
 
 /// Flags of `worker describe`.
@@ -358,7 +367,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         coordinator: flags.coordinator,
         data: flags.data.map_or(Data::embedded(), Data::Folder),
         flags: flags.run,
-        threads: flags.compute.threads.map(usize::from),
+        threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: isa_name(flags.compute.isa),
         output: flags.output,
@@ -371,7 +380,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
 fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
     let options = BenchOptions {
         batch: flags.batch.into(),
-        threads: flags.compute.threads.map_or_else(cores, usize::from),
+        threads: flags.compute.threads(),
         forward_only: flags.forward_only,
         precision: crate::googlenet::precision(flags.precision),
         isa: isa_name(flags.compute.isa),
@@ -405,15 +414,14 @@ fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
         crops: flags.crops,
         combine: flags.combine,
         output: flags.output,
-        threads: flags.compute.threads.map(usize::from),
+        threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: isa_name(flags.compute.isa),
     };
     let verdict = judge(&options)?;
-    if flags.json {
-        println!("{}", serde_json::to_string(&verdict)?);
-    } else {
-        println!("{}", verdict.text());
+    match flags.json {
+        true => print_line(serde_json::to_string(&verdict)?)?,
+        false => print_line(verdict.text())?,
     }
     Ok(Exit::Done)
 }
@@ -424,7 +432,7 @@ fn run_classify(flags: ClassifyFlags) -> anyhow::Result<Exit> {
         labels: flags.labels,
         images: flags.images,
         json: flags.json,
-        threads: flags.compute.threads.map(usize::from),
+        threads: flags.compute.threads(),
         isa: isa_name(flags.compute.isa),
     };
     classify(&options)?;
@@ -434,7 +442,7 @@ fn run_classify(flags: ClassifyFlags) -> anyhow::Result<Exit> {
 fn run_export(flags: ExportFlags) -> anyhow::Result<Exit> {
     let ExportFlags { format, model, labels, output } = flags;
     export(&ExportOptions { model, labels, format, output: output.clone() })?;
-    println!("wrote {}", output.display());
+    print_line(format_args!("wrote {}", output.display()))?;
     Ok(Exit::Done)
 }
 
@@ -446,20 +454,16 @@ fn run_samples(flags: SamplesFlags) -> anyhow::Result<Exit> {
         epochs: flags.columns.into(),
         output: flags.output,
     };
-    println!("{}", samples(&options)?);
+    print_line(samples(&options)?)?;
     Ok(Exit::Done)
 }
 
 fn run_draw(flags: &DrawFlags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
     Dataset::write_drawn(images, validation, flags.input_size.into(), &flags.output)?;
-    println!("{images} training and {validation} validation pictures in {}", flags.output.display());
+    let folder = flags.output.display();
+    print_line(format_args!("{images} training and {validation} validation pictures in {folder}"))?;
     Ok(Exit::Done)
-}
-
-/// Threads that the machine runs at once.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs `work` on a runtime of its own, which does not wait for threads that still compute.

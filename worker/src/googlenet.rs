@@ -9,13 +9,14 @@ use dataset::{
     Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
     Sampling,
 };
-use kernels::{Isa, Pool};
+use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
 use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Precision, Variant};
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation};
 
 use crate::model_file::{self, About, MODEL_FILE};
+use crate::threads::Threads;
 use crate::workload::{Model, Samples, Workload};
 
 /// Minibatches made ahead.
@@ -67,7 +68,7 @@ pub struct ImageWork {
     dataset: Arc<Dataset>,
     flags: RunFlags,
     isa: Isa,
-    threads: usize,
+    threads: Threads,
     loader_threads: usize,
     output: Option<PathBuf>,
 }
@@ -81,7 +82,7 @@ impl ImageWork {
         data: Data,
         flags: RunFlags,
         isa: Isa,
-        threads: usize,
+        threads: Threads,
         loader_threads: usize,
         output: Option<PathBuf>,
     ) -> anyhow::Result<ImageWork> {
@@ -115,7 +116,7 @@ impl Workload for ImageWork {
             .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
             .context("configuration key optimisation.rate_multipliers")?;
         let network = Arc::new(network);
-        let pool = Arc::new(Pool::new(self.threads).context("start the compute threads")?);
+        let pool = self.threads.pool()?;
         let precision = precision(configuration.run.precision);
         let engine = Engine::new(network, configuration.run.batch, precision, self.isa, pool);
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
@@ -123,7 +124,7 @@ impl Workload for ImageWork {
         kernels.dedup();
         tracing::info!(
             isa = engine.isa().name(),
-            threads = self.threads,
+            threads = self.threads.count(),
             "computing with {}",
             kernels.join(", ")
         );

@@ -31,6 +31,7 @@ mod samples;
 mod scores;
 pub mod stop;
 pub mod store;
+mod threads;
 mod train;
 pub mod workload;
 
@@ -41,4 +42,5 @@ pub use fetch::{FetchOptions, fetch};
 pub use googlenet::{Data, ImageWork};
 pub use judge::{Combine, JudgeOptions, judge};
 pub use samples::{SamplesOptions, samples};
+pub use threads::Threads;
 pub use train::{TrainOptions, train};

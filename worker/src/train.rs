@@ -7,9 +7,9 @@ use kernels::Isa;
 use protocol::Patience;
 
 use crate::actor::Place;
-use crate::cli::cores;
 use crate::googlenet::{Data, ImageWork};
 use crate::replica::{self, ReplicaOptions};
+use crate::threads::Threads;
 
 /// Options of [`train`].
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct TrainOptions {
     pub data: Data,
     /// What the run is expected to be; a difference is refused.
     pub flags: RunFlags,
-    /// Threads that compute; `None`: all cores.
-    pub threads: Option<usize>,
+    /// Threads that compute.
+    pub threads: Threads,
     /// Threads that decode images.
     pub loader_threads: usize,
     /// Instruction set; `None`: the best of the machine.
@@ -41,9 +41,8 @@ pub struct TrainOptions {
 /// Data that cannot be used, a run that refuses this worker's network or data, a server that stays away.
 pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let isa = isa(options.isa.as_deref())?;
-    let threads = options.threads.unwrap_or_else(cores);
-    let work =
-        ImageWork::open(options.data, options.flags, isa, threads, options.loader_threads, options.output)?;
+    let TrainOptions { data, flags, threads, loader_threads, output, .. } = options;
+    let work = ImageWork::open(data, flags, isa, threads, loader_threads, output)?;
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: format!("{}/{}", host(), std::process::id()),

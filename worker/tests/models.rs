@@ -141,7 +141,7 @@ fn images_are_classified_and_those_that_cannot_be_read_counted() {
         labels,
         images: images.iter().map(|&image| image.clone()).collect(),
         json: true,
-        threads: Some(1),
+        threads: 1.into(),
         isa: None,
     };
     classify(&options(&[&picture], None)).unwrap();

@@ -35,6 +35,9 @@ pub struct Options {
     /// Compute threads of each worker [default: cores / workers, at least 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Keep each compute thread on a CPU of its own: those of worker 0 on the first ones, and so on (Linux)
+    #[arg(long)]
+    pub pin: bool,
     #[command(flatten, next_help_heading = "The run")]
     pub run: RunFlags,
     /// Instruction set of the kernels: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the best here]

@@ -56,6 +56,9 @@ impl Posts<'_> {
                     words.extend(["--data".into(), data.display().to_string()]);
                 }
                 words.extend(["--threads".into(), self.threads.to_string()]);
+                if self.options.pin {
+                    words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
+                }
                 words.extend(["--output".into(), self.folder.path().display().to_string()]);
                 self.post(&format!("worker-{number}"), words)
             })
@@ -101,7 +104,7 @@ mod tests {
     fn every_child_understands_its_words() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path(), false).unwrap();
-        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --log-json";
+        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json";
         let options = CommandLine::parse_from(words.split(' ')).options;
         let posts = Posts {
             program: "downpour".into(),
@@ -132,6 +135,7 @@ mod tests {
         };
         assert_eq!((flags.coordinator.as_str(), flags.data), ("h:1", Some("d".into())));
         assert_eq!((flags.compute.threads, flags.compute.isa.as_deref()), (Some(5), Some("avx2")));
+        assert_eq!(flags.compute.pin, Some(10), "behind the threads of two workers");
         assert_eq!(flags.output.as_deref(), Some(folder.path()));
         assert!(flags.end_with_stdin && flags.log.log_json);
     }

@@ -7,6 +7,7 @@
 //! This is the only crate of the workspace with unsafe code. Operations panic, with a text, on wrong lengths: they are
 //! invariants of the caller, not input.
 
+mod affinity;
 pub mod blocked;
 mod buffer;
 mod cache;

@@ -1,8 +1,11 @@
 //! The threads that kernels run on.
 
+use crate::affinity;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// A fixed number of threads, of its own (the global pool of rayon stays untouched).
@@ -28,6 +31,14 @@ pub enum PoolError {
         /// What the system said.
         reason: rayon::ThreadPoolBuildError,
     },
+    /// A thread cannot have the CPU that it was to run on.
+    #[error("cannot keep a thread on CPU {cpu}, expected one that this process may run on: {reason}")]
+    Pin {
+        /// Number of the CPU.
+        cpu: usize,
+        /// What the system said.
+        reason: io::Error,
+    },
 }
 
 impl Pool {
@@ -36,15 +47,31 @@ impl Pool {
         let workers = match threads {
             0 => return Err(PoolError::NoThreads),
             1 => None,
-            _ => Some(
-                ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|index| format!("kernels-{index}"))
-                    .build()
-                    .map_err(|reason| PoolError::Start { threads, reason })?,
-            ),
+            _ => Some(start(threads, |_| ())?),
         };
         Ok(Pool { threads, workers })
+    }
+
+    /// A pool whose threads keep to CPUs of their own, from number `first` on, so that the system does not move them away from
+    /// what is in their caches, nor onto each other's CPUs where several pools share a machine. One thread is started as well.
+    pub fn pinned(threads: usize, first: usize) -> Result<Pool, PoolError> {
+        if threads == 0 {
+            return Err(PoolError::NoThreads);
+        }
+        let refused = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&refused);
+        let workers = start(threads, move |thread| {
+            let cpu = first + thread;
+            if let Err(reason) = affinity::pin(cpu) {
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(PoolError::Pin { cpu, reason });
+            }
+        })?;
+        // All have started, and said so, once all have answered.
+        workers.broadcast(|_| ());
+        match refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(Pool { threads, workers: Some(workers) }),
+        }
     }
 
     /// How many threads run tasks.
@@ -85,6 +112,16 @@ impl Pool {
             _ => (0..tasks).for_each(|index| task(0, index)),
         }
     }
+}
+
+/// Starts the threads; each begins with `begin`, which is given its index.
+fn start(threads: usize, begin: impl Fn(usize) + Send + Sync + 'static) -> Result<ThreadPool, PoolError> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("kernels-{index}"))
+        .start_handler(begin)
+        .build()
+        .map_err(|reason| PoolError::Start { threads, reason })
 }
 
 /// The tasks that are left, in equal shares.
@@ -164,6 +201,34 @@ mod tests {
 
     #[test]
     fn no_threads_is_refused() {
-        assert_eq!(Pool::new(0).unwrap_err().to_string(), "expected at least 1 thread, found 0");
+        for pool in [Pool::new(0), Pool::pinned(0, 0)] {
+            assert_eq!(pool.unwrap_err().to_string(), "expected at least 1 thread, found 0");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pinned_threads_keep_to_their_cpus() {
+        let allowed = || -> String {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            line.expect("the CPUs of a thread").trim().to_owned()
+        };
+        let here = allowed();
+        let first: usize = here.split(['-', ',']).next().unwrap().parse().unwrap();
+        let pool = Pool::pinned(1, first).unwrap();
+        assert_eq!(pool.enter(allowed), first.to_string());
+        assert_eq!(allowed(), here, "the caller stays free");
+        let runs = AtomicUsize::new(0);
+        pool.run(5, |_| {
+            runs.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(runs.into_inner(), 5);
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_named() {
+        let text = Pool::pinned(1, 1_000_000).unwrap_err().to_string();
+        assert!(text.starts_with("cannot keep a thread on CPU 1000000, expected one that"), "{text}");
     }
 }

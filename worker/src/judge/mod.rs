@@ -20,10 +20,10 @@ use ndarray::{Array1, ArrayView1, ArrayView2};
 use parameters::durable;
 use serde::Serialize;
 
-use crate::cli::cores;
 use crate::googlenet::Data;
 use crate::labels;
 use crate::scores::{Outcome, Tally};
+use crate::threads::Threads;
 use crate::train::isa;
 use members::Member;
 use pictures::Confusion;
@@ -66,8 +66,8 @@ pub struct JudgeOptions {
     pub combine: Combine,
     /// Folder for predictions and pictures.
     pub output: PathBuf,
-    /// Threads that compute; `None`: all cores.
-    pub threads: Option<usize>,
+    /// Threads that compute.
+    pub threads: Threads,
     /// Threads that decode images.
     pub loader_threads: usize,
     /// Instruction set; `None`: the best of the machine.
@@ -130,8 +130,7 @@ pub fn judge(options: &JudgeOptions) -> anyhow::Result<Verdict> {
     let label_of_class = labels::of_folders(data.classes(), &labels)?;
     let kept = options.output.join("predictions");
     std::fs::create_dir_all(&kept).with_context(|| format!("create folder {}", kept.display()))?;
-    let pool =
-        Arc::new(Pool::new(options.threads.unwrap_or_else(cores)).context("start the compute threads")?);
+    let pool = options.threads.pool()?;
 
     let mut crops = options.crops.clone();
     crops.sort_unstable();
