@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Everything that decides what a run computes. TOML on disk, JSON on the wire; unknown keys are refused.
@@ -202,10 +203,8 @@ pub enum Precision {
 impl fmt::Display for Precision {
     /// As flags and files name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        })
+        let value = self.to_possible_value().expect("no value is left out of the flags");
+        f.write_str(value.get_name())
     }
 }
 

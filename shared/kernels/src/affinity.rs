@@ -21,7 +21,7 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     }
 }
 
-/// Only Linux is known how to be asked.
+/// Elsewhere than on Linux there is no way that we know of.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pin(_cpu: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

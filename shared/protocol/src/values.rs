@@ -20,16 +20,12 @@ enum Held {
 
 impl Values {
     /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> usize {
         match &self.0 {
             Held::Memory(values) => values.len(),
             Held::Bytes(wire, bytes) => bytes.len() / wire::width(*wire),
         }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Copies them.
@@ -71,7 +67,6 @@ impl Values {
     pub(crate) fn encode(self, wire: Wire) -> Bytes {
         match self.0 {
             Held::Memory(values) => wire::encode(wire, values),
-            Held::Bytes(held, bytes) if held == wire => bytes,
             Held::Bytes(..) => wire::encode(wire, self.to_vec()),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn encode(wire: Wire, values: impl AsRef<Vec<f32>> + Send + 'static) 
     }
 }
 
-/// What `bytes` values of a message's field are too many or too few of, if they are not whole values.
+/// Whether the bytes of a message's field are whole values.
 pub(crate) fn check(
     wire: Wire,
     bytes: &[u8],
