@@ -48,7 +48,7 @@ fn layer<T: Value>(
     let (mut x, mut y) = (filled::<T>(from.len()), filled::<T>(to.len()));
     let (x, y) = (&mut T::of_mut(&mut x)[..from.len()], &mut T::of_mut(&mut y)[..to.len()]);
     let (mut dw, mut db) = (filled::<f32>(conv.weights_len()), filled::<f32>(outputs));
-    let [mut forward, mut backward] = [0, 1].map(|_| Buffer::zeroed(T::floats(conv.packed_len())));
+    let [mut forward, mut backward] = [0, 1].map(|_| Buffer::zeroed(T::floats(conv.packed_len::<T>())));
     let (forward, backward) = (T::of_mut(&mut forward), T::of_mut(&mut backward));
     conv.pack_forward(isa, pool, &dw, forward);
     conv.pack_backward(isa, pool, &dw, backward);
@@ -56,7 +56,7 @@ fn layer<T: Value>(
     let mut scratch = Buffer::zeroed(conv.scratch_len::<T>(isa, pool));
 
     let channels: usize = inputs.iter().sum();
-    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name(isa));
+    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name::<T>(isa));
     group.throughput(Throughput::Elements((2 * BATCH * side * side * conv.weights_len()) as u64));
     group.bench_function(format!("{name} forward"), |bencher| {
         bencher.iter(|| {

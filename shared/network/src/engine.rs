@@ -224,7 +224,7 @@ impl Engine {
         layers
             .map(|(layer, time)| LayerTime {
                 name: layer.name.clone(),
-                kernel: layer.operation.kernel_name(self.isa),
+                kernel: in_precision!(self.precision, T => T::passes(&*layer.operation).kernel_name(self.isa)),
                 forward_seconds: time[0].as_secs_f64(),
                 backward_seconds: time[1].as_secs_f64(),
             })

@@ -31,6 +31,7 @@ use crate::value::Value;
 use pack::{Direction, Sides, largest_tile, panel_width};
 use pass::Pass;
 use std::ops::Range;
+use winograd::Filter;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -73,12 +74,20 @@ impl Side {
 pub enum Algorithm {
     /// One multiplication for each tap.
     Direct,
-    /// Minimal filtering: F(4x4, 3x3) or F(2x2, 5x5).
-    Winograd,
+    /// Minimal filtering of a 3x3 or 5x5 kernel.
+    Winograd {
+        /// Points of a side of a tile: 6 for F(4x4, 3x3) and F(2x2, 5x5), 8 for F(6x6, 3x3) and F(4x4, 5x5). In bf16
+        /// it is always 6, since rounding counts for more on 8.
+        points: usize,
+    },
 }
 
 /// Minimal filtering must take this many times fewer multiplications at least, or its transforms cost more.
 const LEAST_SAVING: f64 = 1.5;
+
+/// What a point of a tile costs, in multiplications of an image: it stands for weights that are packed and read, which
+/// images share.
+const POINT: usize = 4;
 
 impl Algorithm {
     /// The faster one for a kernel on maps of this size: which is fastest where was measured, see the crate's README.
@@ -86,9 +95,16 @@ impl Algorithm {
         if !matches!(kernel, 3 | 5) {
             return Algorithm::Direct;
         }
+        let size = [height, width];
+        let filters = winograd::POINTS.map(|points| Filter { kernel, points });
+        let cost = |filter: &Filter| filter.multiplications(size) + POINT * filter.products();
+        let filter = filters.into_iter().min_by_key(cost).expect("there are several");
         let direct = kernel * kernel * height * width;
-        let filtered = winograd::multiplications(kernel, height, width);
-        if direct as f64 >= LEAST_SAVING * filtered as f64 { Algorithm::Winograd } else { Algorithm::Direct }
+        if direct as f64 >= LEAST_SAVING * filter.multiplications(size) as f64 {
+            Algorithm::Winograd { points: filter.points }
+        } else {
+            Algorithm::Direct
+        }
     }
 }
 
@@ -159,12 +175,20 @@ impl Convolution {
         self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
-    /// Values of the packed weights, of either packing.
-    pub fn packed_len(&self) -> usize {
-        let products = match self.algorithm {
-            Algorithm::Direct => self.kernel * self.kernel,
-            Algorithm::Winograd => winograd::PRODUCTS,
-        };
+    /// How maps of `T` are filtered, unless directly.
+    fn filter<T: Value>(&self) -> Option<Filter> {
+        match self.algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Winograd { points } => {
+                let points = if T::GROUP == 1 { points } else { winograd::POINTS[0] };
+                Some(Filter { kernel: self.kernel, points })
+            }
+        }
+    }
+
+    /// Values of the packed weights, of either packing, for maps of `T`.
+    pub fn packed_len<T: Value>(&self) -> usize {
+        let products = self.filter::<T>().map_or(self.kernel * self.kernel, |filter| filter.products());
         self.input_blocks() * self.output_blocks() * products * LANES * LANES
     }
 
@@ -180,15 +204,15 @@ impl Convolution {
 
     fn pack<T: Value>(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
         if isa == Isa::scalar() {
             packed.iter_mut().zip(weights).for_each(|(to, weight)| *to = T::narrow(*weight));
             return;
         }
         let sides = Sides::new(self, direction, weights);
-        match self.algorithm {
-            Algorithm::Direct => pack::pack(&sides, isa, pool, packed),
-            Algorithm::Winograd => winograd::pack(&sides, isa, pool, packed),
+        match self.filter::<T>() {
+            None => pack::pack(&sides, isa, pool, packed),
+            Some(filter) => winograd::pack(&sides, filter, isa, pool, packed),
         }
     }
 
@@ -200,17 +224,15 @@ impl Convolution {
         let [height, width] = self.size;
         let blocks = self.input_blocks().max(self.output_blocks());
         let direct = gradient::scratch_len::<T>(self, pool, height, width);
-        let (pass, gradient) = match self.algorithm {
-            Algorithm::Direct => {
-                (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct)
-            }
-            Algorithm::Winograd => (
+        let (pass, gradient) = match self.filter::<T>() {
+            None => (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct),
+            Some(filter) => (
                 [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| winograd::scratch_of_thread::<T>(isa, blocks))
+                    .map(|blocks| winograd::scratch_of_thread::<T>(filter, isa, blocks))
                     .into_iter()
                     .max()
                     .unwrap_or(0),
-                direct.max(winograd::gradient_scratch_len::<T>(self, pool)),
+                direct.max(winograd::gradient_scratch_len::<T>(self, filter, pool)),
             ),
         };
         gradient.max(pass * pool.threads())
@@ -336,47 +358,53 @@ impl Convolution {
             reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
             return;
         }
-        let [height, width] = self.size;
-        let filtered = self.algorithm == Algorithm::Winograd
-            && winograd::gradient_pays(self.kernel, height, width, input.shape.batch);
-        let run = if filtered { winograd::gradient::<T> } else { gradient::run::<T> };
-        run(self, isa, pool, input, output_gradient, weight_gradient, bias_gradient, scratch);
-    }
-
-    fn run<T: Value>(&self, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-        match self.algorithm {
-            Algorithm::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
-            Algorithm::Winograd => winograd::run(pass, isa, pool, scratch),
+        let pays = |filter: &Filter| winograd::gradient_pays(*filter, self.size, input.shape.batch);
+        let (dw, db) = (weight_gradient, bias_gradient);
+        match self.filter::<T>().filter(pays) {
+            None => gradient::run(self, isa, pool, input, output_gradient, dw, db, scratch),
+            Some(filter) => {
+                winograd::gradient(self, filter, isa, pool, input, output_gradient, dw, db, scratch)
+            }
         }
     }
 
-    /// What runs on `isa`, with its largest tile (pixels x output channels): for logs and tables.
-    pub fn kernel_name(&self, isa: Isa) -> String {
+    fn run<T: Value>(&self, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+        match self.filter::<T>() {
+            None => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
+            Some(filter) => winograd::run(pass, filter, isa, pool, scratch),
+        }
+    }
+
+    /// What runs on `isa` for maps of `T`, with its largest tile (pixels x output channels): for logs and tables.
+    pub fn kernel_name<T: Value>(&self, isa: Isa) -> String {
         let kernel = self.kernel;
         if isa == Isa::scalar() {
             return format!("reference {kernel}x{kernel} scalar");
         }
-        let algorithm = match self.algorithm {
-            Algorithm::Direct => "direct".to_owned(),
-            Algorithm::Winograd => {
-                let side = winograd::outputs_of(kernel);
-                format!("F({side}x{side})")
-            }
+        let algorithm = match self.filter::<T>().map(|filter| filter.outputs()) {
+            None => "direct".to_owned(),
+            Some(side) => format!("F({side}x{side})"),
         };
         let [pixels, columns] = largest_tile(isa);
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 
-    fn check_forward<T>(&self, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
+    fn check_forward<T: Value>(&self, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
         self.check_maps(input, output);
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
     }
 
-    fn check_backward_input<T>(&self, output: &Map<T>, packed: &[T], epilogue: &Epilogue<T>, input: &Map<T>) {
+    fn check_backward_input<T: Value>(
+        &self,
+        output: &Map<T>,
+        packed: &[T],
+        epilogue: &Epilogue<T>,
+        input: &Map<T>,
+    ) {
         self.check_maps(input, output);
         epilogue.check(input.shape, input.count);
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
     }
 
     fn check_maps<T>(&self, input: &Map<T>, output: &Map<T>) {

@@ -18,8 +18,8 @@ fn tolerance<T: Value>(algorithm: Algorithm) -> (f32, f64) {
     let both = |tolerance| (tolerance, f64::from(tolerance));
     match (algorithm, T::GROUP) {
         (Algorithm::Direct, _) => both(rounding::<T>(TOLERANCE)),
-        (Algorithm::Winograd, 1) => both(FILTERED_TOLERANCE),
-        (Algorithm::Winograd, _) => (FILTERED_HALVES, FILTERED_HALVES_NORM),
+        (Algorithm::Winograd { .. }, 1) => both(FILTERED_TOLERANCE),
+        (Algorithm::Winograd { .. }, _) => (FILTERED_HALVES, FILTERED_HALVES_NORM),
     }
 }
 
@@ -34,6 +34,10 @@ fn close(kernel: &str, found: &[f32], expected: &[f32], (each, norm): (f32, f64)
         "{kernel}: distance {distance:e} of {length:e}, squared"
     );
 }
+
+/// All there are.
+const ALGORITHMS: [Algorithm; 3] =
+    [Algorithm::Direct, Algorithm::Winograd { points: 6 }, Algorithm::Winograd { points: 8 }];
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -60,13 +64,12 @@ fn cases() -> impl Strategy<Value = Case> {
     let segments =
         prop_oneof![3 => prop::collection::vec(channels(), 1), 1 => prop::collection::vec(1usize..=24, 2..4)];
     let kernel = prop_oneof![Just(1usize), Just(3usize), Just(5usize)];
-    (0usize..=3, segments, channels(), kernel, length(), length(), any::<bool>()).prop_map(
-        |(batch, segments, outputs, kernel, height, width, filtered)| {
+    (0usize..=3, segments, channels(), kernel, length(), length(), prop::sample::select(&ALGORITHMS))
+        .prop_map(|(batch, segments, outputs, kernel, height, width, algorithm)| {
             let batch = if height * width > 60 { batch.min(1) } else { batch };
-            let algorithm = if filtered && kernel > 1 { Algorithm::Winograd } else { Algorithm::Direct };
+            let algorithm = if kernel > 1 { algorithm } else { Algorithm::Direct };
             Case { batch, segments, outputs, kernel, height, width, algorithm }
-        },
-    )
+        })
 }
 
 impl Case {
@@ -149,7 +152,7 @@ fn check_forward<T: Value>(case: &Case, relu: bool) {
     let weights = random(conv.weights_len(), 2);
     let bias = random(case.outputs, 3);
     let run = |isa: Isa| {
-        let mut packed = Guarded::<T>::new(conv.packed_len(), 7.0);
+        let mut packed = Guarded::<T>::new(conv.packed_len::<T>(), 7.0);
         conv.pack_forward(isa, &pool, &weights, packed.values());
         packed.check("pack_forward");
         let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
@@ -161,7 +164,7 @@ fn check_forward<T: Value>(case: &Case, relu: bool) {
     };
     let mut expected = run(Isa::scalar());
     for isa in vector_isas::<T>() {
-        let name = format!("forward {}", conv.kernel_name(isa));
+        let name = format!("forward {}", conv.kernel_name::<T>(isa));
         let floor = case.floor(conv.input_count() * case.kernel * case.kernel);
         compare(&name, case, output_shape, &mut run(isa), expected.values(), 5.0, floor);
     }
@@ -177,7 +180,7 @@ fn check_backward_input<T: Value>(case: &Case, accumulate: bool, relu: bool) {
     let epilogue = Epilogue { accumulate, relu: relu.then(|| inner(input_shape, &values)) };
     let weights = random(conv.weights_len(), 6);
     let run = |isa: Isa| {
-        let mut packed = Guarded::<T>::new(conv.packed_len(), 7.0);
+        let mut packed = Guarded::<T>::new(conv.packed_len::<T>(), 7.0);
         conv.pack_backward(isa, &pool, &weights, packed.values());
         packed.check("pack_backward");
         let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
@@ -196,7 +199,7 @@ fn check_backward_input<T: Value>(case: &Case, accumulate: bool, relu: bool) {
     };
     let mut expected = run(Isa::scalar());
     for isa in vector_isas::<T>() {
-        let name = format!("input gradient {}", conv.kernel_name(isa));
+        let name = format!("input gradient {}", conv.kernel_name::<T>(isa));
         let floor = case.floor(case.outputs * case.kernel * case.kernel);
         compare(&name, case, input_shape, &mut run(isa), expected.values(), 5.0, floor);
     }
@@ -226,7 +229,7 @@ fn check_backward_weights<T: Value>(case: &Case) {
     };
     let (mut weights, mut bias) = run(Isa::scalar());
     for isa in vector_isas::<T>() {
-        let name = format!("weight gradient {} of {case:?}", conv.kernel_name(isa));
+        let name = format!("weight gradient {} of {case:?}", conv.kernel_name::<T>(isa));
         let floor = case.floor(case.batch * case.height * case.width);
         let (mut found_weights, mut found_bias) = run(isa);
         found_weights.check(&name);
@@ -234,7 +237,7 @@ fn check_backward_weights<T: Value>(case: &Case) {
         // The sums themselves are f32, of whatever values.
         let tolerance = match case.algorithm {
             Algorithm::Direct => tolerance::<f32>(case.algorithm),
-            Algorithm::Winograd => tolerance::<T>(case.algorithm),
+            Algorithm::Winograd { .. } => tolerance::<T>(case.algorithm),
         };
         close(&name, found_weights.values(), weights.values(), tolerance, floor);
         assert_close(&format!("bias, {name}"), found_bias.values(), bias.values(), TOLERANCE, floor);
@@ -390,7 +393,7 @@ fn check_branches<T: Value>() {
             let mut scratch =
                 vec![0.0; convolutions.iter().map(|conv| conv.scratch_len::<T>(isa, &pool)).max().unwrap()];
             let pack = |i: usize, backward: bool| {
-                let mut packed = vec![T::default(); convolutions[i].packed_len()];
+                let mut packed = vec![T::default(); convolutions[i].packed_len::<T>()];
                 match backward {
                     false => convolutions[i].pack_forward(isa, &pool, &weights[i], &mut packed),
                     true => convolutions[i].pack_backward(isa, &pool, &weights[i], &mut packed),
@@ -439,6 +442,30 @@ fn check_branches<T: Value>() {
     }
 }
 
+/// Multiplications by hand, for the maps of GoogLeNet and what becomes of them.
+#[test]
+fn the_algorithm_follows_the_maps() {
+    for (kernel, side, points, multiplications) in [
+        (3, 56, 8, (9 * 8 + 4) * (9 * 8 + 4)),
+        (3, 28, 8, (4 * 8 + 6) * (4 * 8 + 6)),
+        (3, 14, 6, (3 * 6 + 4) * (3 * 6 + 4)),
+        (3, 7, 6, 12 * 12),
+        (5, 28, 8, 56 * 56),
+        (5, 14, 8, (3 * 8 + 6) * (3 * 8 + 6)),
+        (5, 7, 8, 16 * 16),
+    ] {
+        assert_eq!(Algorithm::fastest(kernel, [side; 2]), Algorithm::Winograd { points });
+        assert_eq!(
+            Filter { kernel, points }.multiplications([side; 2]),
+            multiplications,
+            "{kernel} on {side}"
+        );
+    }
+    for (kernel, side) in [(1, 56), (7, 56), (3, 1), (5, 1)] {
+        assert_eq!(Algorithm::fastest(kernel, [side; 2]), Algorithm::Direct, "{kernel} on {side}");
+    }
+}
+
 /// Bit for bit, for any number of threads.
 #[test]
 fn results_do_not_depend_on_the_threads() {
@@ -450,9 +477,7 @@ fn check_threads<T: Value>() {
     let shapes = [(vec![24, 40], 50, 3, 13), (vec![70], 100, 1, 9), (vec![16], 33, 5, 7)];
     for ((segments, outputs, kernel, size), algorithm) in shapes
         .into_iter()
-        .flat_map(|shape| {
-            [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| (shape.clone(), algorithm))
-        })
+        .flat_map(|shape| ALGORITHMS.map(|algorithm| (shape.clone(), algorithm)))
         .filter(|((_, _, kernel, _), algorithm)| *algorithm == Algorithm::Direct || *kernel > 1)
     {
         let case = Case { batch: 3, segments, outputs, kernel, height: size, width: size, algorithm };
@@ -463,7 +488,7 @@ fn check_threads<T: Value>() {
         let (weights, bias) = (random(conv.weights_len(), 3), random(outputs, 4));
         let run = |isa, threads| {
             let pool = Pool::new(threads).unwrap();
-            let mut packed = vec![T::default(); conv.packed_len()];
+            let mut packed = vec![T::default(); conv.packed_len::<T>()];
             let mut scratch = vec![0.0; conv.scratch_len::<T>(isa, &pool)];
             let mut output = vec![T::default(); output_shape.len()];
             let mut input_gradient = vec![T::default(); input_shape.len()];
@@ -513,7 +538,7 @@ fn errors_are_those_that_the_readme_tells() {
             (x, dy, weights): (&[T], &[T], &[f32]),
         ) -> [Vec<f32>; 3] {
             let mut scratch = vec![0.0; conv.scratch_len::<T>(isa, pool)];
-            let mut packed = vec![T::default(); conv.packed_len()];
+            let mut packed = vec![T::default(); conv.packed_len::<T>()];
             let (mut y, mut dx) = (vec![T::default(); to.len()], vec![T::default(); from.len()]);
             let (mut dw, mut db) = (vec![0.0; weights.len()], vec![0.0; conv.output_channels]);
             conv.pack_forward(isa, pool, weights, &mut packed);
@@ -542,8 +567,10 @@ fn errors_are_those_that_the_readme_tells() {
     for (kernel, algorithm, most) in [
         (1, Algorithm::Direct, [1e-6, 5e-3]),
         (3, Algorithm::Direct, [1e-6, 5e-3]),
-        (3, Algorithm::Winograd, [3e-6, 4e-2]),
-        (5, Algorithm::Winograd, [5e-6, 4e-2]),
+        (3, Algorithm::Winograd { points: 6 }, [3e-6, 4e-2]),
+        (3, Algorithm::Winograd { points: 8 }, [1e-5, 4e-2]),
+        (5, Algorithm::Winograd { points: 6 }, [5e-6, 4e-2]),
+        (5, Algorithm::Winograd { points: 8 }, [1e-5, 4e-2]),
     ] {
         let found =
             [errors::<f32>(kernel, algorithm, isa), errors::<bf16>(kernel, algorithm, isa.with_pairs())];

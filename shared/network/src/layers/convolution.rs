@@ -107,17 +107,17 @@ impl Operation for ConvolutionLayer {
     fn convolution(&self) -> Option<&ConvolutionLayer> {
         Some(self)
     }
-
-    fn kernel_name(&self, isa: Isa) -> Option<String> {
-        Some(self.kernel.kernel_name(isa))
-    }
 }
 
 impl<T: Value> Passes<T> for ConvolutionLayer {
+    fn kernel_name(&self, isa: Isa) -> Option<String> {
+        Some(self.kernel.kernel_name::<T>(isa))
+    }
+
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
-            packed: T::floats(self.kernel.packed_len()),
-            transposed: T::floats(self.kernel.packed_len()),
+            packed: T::floats(self.kernel.packed_len::<T>()),
+            transposed: T::floats(self.kernel.packed_len::<T>()),
             scratch: self.kernel.scratch_len::<T>(isa, pool),
         }
     }

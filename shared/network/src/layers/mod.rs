@@ -94,15 +94,15 @@ pub(crate) trait Operation: Passes<f32> + Passes<bf16> + Send + Sync {
     fn convolution(&self) -> Option<&ConvolutionLayer> {
         None
     }
-
-    /// Name of the kernel that an instruction set chooses, where there is a choice.
-    fn kernel_name(&self, _isa: Isa) -> Option<String> {
-        None
-    }
 }
 
 /// What a layer computes on maps of `T`.
 pub(crate) trait Passes<T: Value> {
+    /// Name of the kernel that an instruction set chooses, where there is a choice.
+    fn kernel_name(&self, _isa: Isa) -> Option<String> {
+        None
+    }
+
     /// Memory besides the activations.
     fn needs(&self, _isa: Isa, _pool: &Pool) -> Needs {
         Needs::default()

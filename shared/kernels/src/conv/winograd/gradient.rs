@@ -11,9 +11,9 @@ use super::super::grid::grid;
 use super::super::rows::{Rows, Runs};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
-use super::tiles::{Copied, Square, Tiles};
-use super::transform::{OutputGradient, POINTS, SIDE, WeightGradient, square};
-use super::{by_kernel, outputs_of};
+use super::tiles::{Chunk, MOST as TILES, Pixels, Place, Tiles, Zeros};
+use super::transform::{Between, MOST as MOST_POINTS, ONE, OutputGradient, WeightGradient, columns, rows};
+use super::{Filter, by_filter, by_points};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
@@ -22,24 +22,21 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Tiles of a chunk: with fewer the sums would be read and written too often, with more the transformed tiles leave the
-/// second-level cache.
-const TILES: usize = 64;
-
-/// With fewer tiles the sums, four times the weights, cost more than the products save.
+/// With fewer tiles the sums, several times the weights, cost more than the products save.
 const LEAST: usize = 16;
 
 /// The most input blocks whose sums are complete at a time: their channels are the rows of one product.
 const GROUP: usize = 3;
 
 /// Whether a gradient over `batch` images takes less time than the direct kernel.
-pub(in super::super) fn pays(kernel: usize, height: usize, width: usize, batch: usize) -> bool {
-    Tiles::new(outputs_of(kernel), height, width).count(batch) >= LEAST
+pub(in super::super) fn pays(filter: Filter, size: [usize; 2], batch: usize) -> bool {
+    Tiles::new(filter, size).count(batch) >= LEAST
 }
 
 /// How the work is cut.
 #[derive(Clone, Copy)]
 struct Plan {
+    filter: Filter,
     /// Parts that the input and the output blocks are cut into.
     grid: [usize; 2],
     /// Values between the points of the transformed input, of the transformed output gradient.
@@ -50,31 +47,33 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(conv: &Convolution, threads: usize) -> Plan {
+    fn new(conv: &Convolution, filter: Filter, threads: usize) -> Plan {
         let blocks = [conv.input_blocks(), conv.output_blocks()];
         let grid = grid(blocks, threads, usize::MAX);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         // One line more, lest the values of all points fall into one set of the cache.
         let matrix = |blocks: usize| (blocks * TILES + 1) * LANES;
-        let sums = POINTS * inputs * outputs * LANES * LANES;
-        Plan { grid, input: matrix(inputs), output: matrix(outputs), sums }
+        let sums = filter.products() * inputs * outputs * LANES * LANES;
+        Plan { filter, grid, input: matrix(inputs), output: matrix(outputs), sums }
     }
 
     /// Floats of scratch of a task: for the transformed input and output gradient, of `T`, and the sums.
     fn scratch<T: Value>(&self) -> [usize; 3] {
-        [T::floats(POINTS * self.input), T::floats(POINTS * self.output), self.sums]
+        let points = self.filter.products();
+        [T::floats(points * self.input), T::floats(points * self.output), self.sums]
     }
 }
 
 /// Scratch that all threads together need.
-pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool) -> usize {
-    Plan::new(conv, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
+pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, filter: Filter, pool: &Pool) -> usize {
+    Plan::new(conv, filter, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
 }
 
 /// Overwrites both gradients with the sums over all images; there is at least one tile.
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
+    filter: Filter,
     isa: Isa,
     pool: &Pool,
     input: Map<T>,
@@ -83,9 +82,9 @@ pub(in super::super) fn run<T: Value>(
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let plan = Plan::new(conv, pool.threads());
+    let plan = Plan::new(conv, filter, pool.threads());
     let channels = [&conv.inputs.blocks[..], &conv.outputs.blocks[..]];
-    let tiles = Tiles::new(outputs_of(conv.kernel), input.shape.height, input.shape.width);
+    let tiles = Tiles::new(filter, conv.size);
     let count = tiles.count(input.shape.batch);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
@@ -148,76 +147,108 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_kernel!(self.conv.kernel, all_chunks(simd, self));
+        by_filter!(self.plan.filter, all_chunks(simd, self));
     }
 }
 
 #[inline(always)]
-fn all_chunks<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, mut task: Task<'_, T>) {
+fn all_chunks<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, mut task: Task<'_, T>) {
+    let mut room = Room { zeros: [T::default(); _], between: [[simd.zero(); MOST_POINTS]; MOST_POINTS] };
     for start in (0..task.count).step_by(TILES) {
-        let chunk = start..(start + TILES).min(task.count);
-        task.transform_input(simd, chunk.clone());
-        task.transform_gradient::<_, M>(simd, chunk.clone());
-        task.products::<_, R>(simd, chunk);
+        let end = (start + TILES).min(task.count);
+        let chunk = task.tiles.chunk(start..end);
+        task.transform_input::<_, N, R>(simd, &chunk, &mut room);
+        task.transform_gradient::<_, N, R>(simd, &chunk, start == 0, &mut room);
+        task.products::<_, N, R>(simd, &chunk, start == 0, end == task.count);
     }
+}
+
+/// What the transforms of a tile need.
+struct Room<S: Simd, T> {
+    zeros: Zeros<T>,
+    between: Between<S>,
 }
 
 impl<T: Value> Task<'_, T> {
     #[inline(always)]
-    fn transform_input<S: Simd>(&mut self, simd: S, chunk: Range<usize>) {
-        let pad = self.conv.kernel / 2;
-        let mut copy: Copied<T> = [T::default(); POINTS * LANES];
+    fn transform_input<S: Simd, const N: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        chunk: &Chunk,
+        room: &mut Room<S, T>,
+    ) {
         for block in 0..self.inputs.len() {
-            for (tile, index) in chunk.clone().enumerate() {
-                let place = self.tiles.place(index);
-                let plane = self.input.plane(place.image, self.first[0] + block);
+            let (map, index) = (&self.input, self.first[0] + block);
+            let pixels = |place: &Place| Pixels::new(map, index, place, R / 2, place.points, &room.zeros);
+            for (tile, place) in chunk.places().iter().enumerate() {
+                if let Some(next) = chunk.places().get(tile + 1) {
+                    pixels(next).ask(simd);
+                }
                 let to = &mut self.transformed_input[(block * TILES + tile) * LANES..];
-                assert!((POINTS - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
-                let tile = Square::new::<SIDE>(plane, self.input.shape, place, pad, &mut copy);
+                assert!((N * N - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
+                let (to, stride) = (to.as_mut_ptr(), self.plan.input);
                 // SAFETY: the last point is asserted.
-                unsafe { input_tile(simd, tile, to.as_mut_ptr(), self.plan.input) };
+                unsafe {
+                    input_tile::<S, T, T, N, R>(simd, &pixels(place), place, &mut room.between, to, stride)
+                };
             }
             let tiles = &mut self.transformed_input[block * TILES * LANES..];
-            group_tiles(simd, tiles, chunk.len(), self.plan.input);
+            group_tiles::<S, T, N>(simd, tiles, chunk, self.plan.input);
         }
     }
 
-    /// Transforms tiles of `M` output gradients a side; the tasks of the first input blocks also add them to the bias's.
+    /// Transforms tiles of output gradients; the tasks of the first input blocks also add them to the bias's: at the point 1 a tile has
+    /// its sum.
     #[inline(always)]
-    fn transform_gradient<S: Simd, const M: usize>(&mut self, simd: S, chunk: Range<usize>) {
-        let map = &self.output_gradient;
-        let mut copy: Copied<T> = [T::default(); POINTS * LANES];
+    fn transform_gradient<S: Simd, const N: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        chunk: &Chunk,
+        first: bool,
+        room: &mut Room<S, T>,
+    ) {
         for (block, channels) in self.outputs.iter().enumerate() {
+            let (map, index) = (&self.output_gradient, self.first[1] + block);
+            let pixels = |place: &Place| {
+                let size = place.points.map(|points| points + 1 - R);
+                Pixels::new(map, index, place, 0, size, &room.zeros)
+            };
             let mut sum = simd.zero();
-            for (tile, index) in chunk.clone().enumerate() {
-                let place = self.tiles.place(index);
-                let plane = map.plane(place.image, self.first[1] + block);
-                let from = Square::new::<M>(plane, map.shape, place, 0, &mut copy);
-                for y in 0..M {
-                    for x in 0..M {
-                        // SAFETY: below the side.
-                        sum = simd.add(sum, unsafe { from.at(simd, y, x) });
-                    }
+            for (tile, place) in chunk.places().iter().enumerate() {
+                if let Some(next) = chunk.places().get(tile + 1) {
+                    pixels(next).ask(simd);
                 }
+                let from = pixels(place);
+                // SAFETY: there are as many pixels.
+                let read = |y, x| unsafe { from.at(simd, y, x) };
                 let to = &mut self.transformed_gradient[(block * TILES + tile) * LANES..];
-                assert!((POINTS - 1) * self.plan.output + LANES <= to.len(), "a transformed tile");
+                assert!((N * N - 1) * self.plan.output + LANES <= to.len(), "a transformed tile");
                 let to = to.as_mut_ptr();
-                square::<_, OutputGradient, M, SIDE>(
-                    simd,
-                    // SAFETY: below the side.
-                    |y, x| unsafe { from.at(simd, y, x) },
-                    // SAFETY: the last point is asserted.
-                    |y, x, value| unsafe { simd.store(to.add((y * SIDE + x) * self.plan.output), value) },
+                let between = &mut room.between;
+                let ([high, wide], width, present) = (place.points, from.width, from.columns.clone());
+                by_points!(
+                    K = high,
+                    N,
+                    R,
+                    columns::<S, OutputGradient<K, R>>(simd, width, present, read, between)
                 );
+                let write = |y, x, value| {
+                    if [y, x] == [ONE; 2] {
+                        sum = simd.add(sum, value);
+                    }
+                    // SAFETY: the last point is asserted.
+                    unsafe { simd.store(to.add((y * N + x) * self.plan.output), value) }
+                };
+                by_points!(K = wide, N, R, rows::<S, OutputGradient<K, R>>(simd, high, between, write));
             }
             let tiles = &mut self.transformed_gradient[block * TILES * LANES..];
-            group_tiles(simd, tiles, chunk.len(), self.plan.output);
+            group_tiles::<S, T, N>(simd, tiles, chunk, self.plan.output);
             if self.first[0] == 0 {
                 let mut sums = [0.0; LANES];
                 simd.write(&mut sums, sum);
                 // SAFETY: among the tasks of the first input blocks only this one has these channels.
                 let bias = unsafe { self.bias_gradient.part(channels.first, channels.count) };
-                if chunk.start == 0 {
+                if first {
                     bias.fill(0.0);
                 }
                 bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
@@ -226,74 +257,88 @@ impl<T: Value> Task<'_, T> {
     }
 
     /// Adds the chunk's products to the sums: `[panel of output blocks][group of input blocks][point][output block][row]
-    /// [16]`. The sums of a panel and a group stay in the second-level cache over all points, and become taps there when
-    /// the chunk is the last.
+    /// [16]`. A chunk that is not the last goes from point to point, so that a point's tiles and sums are in the
+    /// second-level cache for all panels and groups. The last one goes over all points of a panel and a group, whose
+    /// sums become taps while they are there.
     #[inline(always)]
-    fn products<S: Simd, const R: usize>(&mut self, simd: S, chunk: Range<usize>) {
-        let groups = chunk.len().div_ceil(T::GROUP);
-        let input_pixel = LANES * T::GROUP;
-        let runs = Runs { count: 1, pixels: groups, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
+    fn products<S: Simd, const N: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        chunk: &Chunk,
+        first: bool,
+        last: bool,
+    ) {
+        let pixel = LANES * T::GROUP;
         let Plan { input, output, .. } = self.plan;
         // As many blocks as fill whole tiles of rows.
-        let group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
-        let mut done = 0;
-        for panel in (0..self.outputs.len()).step_by(S::PANEL) {
-            let columns = S::PANEL.min(self.outputs.len() - panel);
-            for start in (0..self.inputs.len()).step_by(group) {
-                let blocks = start..(start + group).min(self.inputs.len());
-                let mut offsets = [0; GROUP * LANES];
-                let mut rows = 0;
-                for block in blocks.clone() {
-                    for channel in 0..self.inputs[block].count {
-                        offsets[rows] = block * TILES * LANES + channel * T::GROUP;
-                        rows += 1;
-                    }
+        let blocks_of_group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
+        let panels = self.outputs.len().div_ceil(S::PANEL);
+        let groups = self.inputs.len().div_ceil(blocks_of_group);
+        let all_rows: usize = self.inputs.iter().map(|channels| channels.count).sum();
+        let mut rows = GroupRows { group: usize::MAX, before: 0, count: 0, offsets: [0; GROUP * LANES] };
+        for index in 0..panels * groups * N * N {
+            let (panel, group, point) = match last {
+                true => (index / (N * N) / groups, index / (N * N) % groups, index % (N * N)),
+                false => (index % panels, index / panels % groups, index / panels / groups),
+            };
+            let blocks = group * blocks_of_group..((group + 1) * blocks_of_group).min(self.inputs.len());
+            if group != rows.group {
+                rows = GroupRows::new::<T>(group, self.inputs, blocks.clone());
+            }
+            let columns = panel * S::PANEL..((panel + 1) * S::PANEL).min(self.outputs.len());
+            let place = N * N * (columns.start * all_rows + columns.len() * rows.before) * LANES;
+            let each = columns.len() * rows.count * LANES;
+            let sums = &mut self.sums[place + point * each..][..each];
+            let tiles = whole_groups::<T>(chunk.with(point / N, point % N));
+            let pixels = tiles.len() / T::GROUP;
+            let start = tiles.start * LANES;
+            let x = &self.transformed_input[point * input..][..input][start..];
+            let offsets = &rows.offsets[..rows.count];
+            assert!(
+                offsets[rows.count - 1] + pixels.saturating_sub(1) * pixel + T::GROUP <= x.len(),
+                "channels of a chunk"
+            );
+            let gradient = &self.transformed_gradient[point * output..][..output];
+            let y = |column: usize| &gradient[(columns.start + column) * TILES * LANES + start..];
+            if !last {
+                // Those of the next point lie elsewhere, which the hardware does not foresee.
+                for line in sums.chunks(LANES) {
+                    simd.prefetch(line.as_ptr());
                 }
-                let each = columns * rows * LANES;
-                for point in 0..POINTS {
-                    let x = &self.transformed_input[point * input..][..input];
-                    assert!(
-                        offsets[rows - 1] + (groups - 1) * input_pixel + T::GROUP <= x.len(),
-                        "channels of a chunk"
-                    );
-                    let gradient = &self.transformed_gradient[point * output..][..output];
-                    let y = |column: usize| &gradient[(panel + column) * TILES * LANES..];
-                    let sums = &mut self.sums[done + point * each..][..each];
-                    // SAFETY: that the last row has all tiles is asserted, and no row lies behind it.
-                    unsafe { Rows(&offsets[..rows]).panel(simd, runs, x, columns, y, chunk.start > 0, sums) }
-                }
-                if chunk.end == self.count {
-                    self.taps::<_, R>(simd, panel..panel + columns, blocks, done);
-                }
-                done += POINTS * each;
+            }
+            let runs = Runs { count: 1, pixels, input_run: 0, input_pixel: pixel, output_run: 0, ahead: 0 };
+            // SAFETY: that the last row has all tiles is asserted, and no row lies behind it.
+            unsafe { Rows(offsets).panel(simd, runs, x, columns.len(), y, !first, sums) }
+            if last && point + 1 == N * N {
+                self.taps::<_, N, R>(simd, columns, blocks, place);
             }
         }
     }
 
     /// Transforms the complete sums of a panel and a group, which start at `first`, to taps.
     #[inline(always)]
-    fn taps<S: Simd, const R: usize>(
+    fn taps<S: Simd, const N: usize, const R: usize>(
         &self,
         simd: S,
-        columns: Range<usize>,
+        outputs: Range<usize>,
         blocks: Range<usize>,
         first: usize,
     ) {
         let inputs = self.conv.input_count();
         let channels = &self.inputs[blocks];
-        let rows: usize = channels.iter().map(|channels| channels.count).sum();
-        let point = columns.len() * rows * LANES;
-        let mut taps = [[0.0; LANES]; POINTS];
-        for (column, outputs) in self.outputs[columns].iter().enumerate() {
+        let count: usize = channels.iter().map(|channels| channels.count).sum();
+        let point = outputs.len() * count * LANES;
+        let mut taps = [[0.0; LANES]; MOST_POINTS * MOST_POINTS];
+        let mut between: Between<S> = [[simd.zero(); MOST_POINTS]; MOST_POINTS];
+        for (column, outputs) in self.outputs[outputs].iter().enumerate() {
             let input_channels =
                 channels.iter().flat_map(|channels| channels.first..channels.first + channels.count);
             for (row, input) in input_channels.enumerate() {
-                let from = &self.sums[first + (column * rows + row) * LANES..];
-                square::<_, WeightGradient, SIDE, R>(
-                    simd,
-                    |y, x| simd.read(&from[(y * SIDE + x) * point..]),
-                    |y, x, value| simd.write(&mut taps[y * R + x], value),
-                );
+                let from = &self.sums[first + (column * count + row) * LANES..];
+                let read = |y, x| simd.read(&from[(y * N + x) * point..]);
+                columns::<S, WeightGradient<N, R>>(simd, N, 0..N, read, &mut between);
+                let write = |y: usize, x: usize, value| simd.write(&mut taps[y * R + x][..], value);
+                rows::<S, WeightGradient<N, R>>(simd, R, &between, write);
                 for lane in 0..outputs.count {
                     let start = ((outputs.first + lane) * inputs + input) * R * R;
                     // SAFETY: only this task has these input and output channels.
@@ -307,18 +352,48 @@ impl<T: Value> Task<'_, T> {
     }
 }
 
-/// Groups the tiles of a block, whose points are `stride` values apart, as they are multiplied; where the last group is not full,
-/// zeros fill it.
+/// The rows of a group of input blocks: their channels.
+struct GroupRows {
+    group: usize,
+    /// Rows of the groups before.
+    before: usize,
+    count: usize,
+    /// Where the first tile of each is.
+    offsets: [usize; GROUP * LANES],
+}
+
+impl GroupRows {
+    fn new<T: Value>(group: usize, inputs: &[Channels], blocks: Range<usize>) -> GroupRows {
+        let before = inputs[..blocks.start].iter().map(|channels| channels.count).sum();
+        let mut rows = GroupRows { group, before, count: 0, offsets: [0; GROUP * LANES] };
+        for block in blocks {
+            for channel in 0..inputs[block].count {
+                rows.offsets[rows.count] = block * TILES * LANES + channel * T::GROUP;
+                rows.count += 1;
+            }
+        }
+        rows
+    }
+}
+
+/// The tiles with which those of a point make whole groups.
+fn whole_groups<T: Value>(tiles: Range<usize>) -> Range<usize> {
+    tiles.start / T::GROUP * T::GROUP..tiles.end.next_multiple_of(T::GROUP)
+}
+
+/// Groups the tiles of a block, whose points are `stride` values apart, as they are multiplied. Zeros stand for neighbours
+/// that don't have the point.
 #[inline(always)]
-fn group_tiles<S: Simd, T: Value>(simd: S, tiles: &mut [T], count: usize, stride: usize) {
+fn group_tiles<S: Simd, T: Value, const N: usize>(simd: S, tiles: &mut [T], chunk: &Chunk, stride: usize) {
     if T::GROUP == 1 {
         return;
     }
-    let len = count.next_multiple_of(T::GROUP) * LANES;
-    for point in tiles.chunks_mut(stride).take(POINTS) {
-        let tiles = &mut point[..len];
-        tiles[count * LANES..].fill(T::default());
-        for group in tiles.chunks_exact_mut(T::GROUP * LANES) {
+    for (point, values) in tiles.chunks_mut(stride).take(N * N).enumerate() {
+        let own = chunk.with(point / N, point % N);
+        let tiles = whole_groups::<T>(own.clone());
+        values[tiles.start * LANES..own.start * LANES].fill(T::default());
+        values[own.end * LANES..tiles.end * LANES].fill(T::default());
+        for group in values[tiles.start * LANES..tiles.end * LANES].chunks_exact_mut(T::GROUP * LANES) {
             let group = group.as_mut_ptr();
             // SAFETY: the chunk is as long as a group of vectors.
             unsafe { T::group(simd, group, group) };

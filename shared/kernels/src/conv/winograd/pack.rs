@@ -2,8 +2,8 @@
 //! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
 
 use super::super::pack::{Sides, panel_width};
-use super::by_kernel;
-use super::transform::{Line, POINTS, SIDE, Weights};
+use super::transform::{Line, MOST, Weights};
+use super::{Filter, by_filter};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
@@ -15,19 +15,26 @@ use crate::value::Value;
 const WIDEST: usize = 3;
 
 /// Transforms and packs canonical weights.
-pub(in super::super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+pub(in super::super) fn pack<T: Value>(
+    sides: &Sides<'_>,
+    filter: Filter,
+    isa: Isa,
+    pool: &Pool,
+    packed: &mut [T],
+) {
     let panels = sides.columns.len().div_ceil(panel_width(isa));
     let rows = sides.rows.len();
     let packed = Disjoint::new(packed);
     pool.run(panels * rows, |task| {
         let (panel, row_block) = (task / rows, task % rows);
-        dispatch(isa, Task { sides, panel, panels, row_block, packed });
+        dispatch(isa, Task { sides, filter, panel, panels, row_block, packed });
     });
 }
 
 /// One block of rows of a panel.
 struct Task<'a, T> {
     sides: &'a Sides<'a>,
+    filter: Filter,
     panel: usize,
     panels: usize,
     row_block: usize,
@@ -44,13 +51,13 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_kernel!(self.sides.kernel, transform(simd, self));
+        by_filter!(self.filter, transform(simd, self));
     }
 }
 
 #[inline(always)]
-fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: Task<'_, T>) {
-    let Task { sides, panel, panels, row_block, packed } = task;
+fn transform<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: Task<'_, T>) {
+    let Task { sides, panel, panels, row_block, packed, .. } = task;
     let panel = part(panel, panels, sides.columns.len());
     let (columns, rows) = (&sides.columns[panel.clone()], sides.rows[row_block]);
     let mut taps = [[[[0.0; LANES]; R]; R]; LANES * WIDEST];
@@ -63,17 +70,17 @@ fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: T
     let taps = &taps[..LANES * panel.len()];
     // A row of points at a time: more streams of stores would be in each other's way in the first-level cache.
     macro_rules! points {
-        ($($y:literal)*) => {$({
-            let mut to = [0, 1, 2, 3, 4, 5].map(|x| {
-                let matrix = POINTS * panel.start * sides.rows.len();
-                let block = (($y * SIDE + x) * sides.rows.len() + row_block) * panel.len();
+        ($($y:literal)*) => {$(if const { $y < N } {
+            let mut to: [_; N] = std::array::from_fn(|x| {
+                let matrix = N * N * panel.start * sides.rows.len();
+                let block = (($y * N + x) * sides.rows.len() + row_block) * panel.len();
                 // SAFETY: each task has its own panel and row block.
                 unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }
             });
             for (row, taps) in taps.chunks_exact(panel.len()).enumerate() {
                 for (j, taps) in taps.iter().enumerate() {
                     let group = (row / T::GROUP * panel.len() + j) * T::GROUP * LANES;
-                    for (to, value) in to.iter_mut().zip(row_of_points::<S, R>(simd, taps, $y)) {
+                    for (to, value) in to.iter_mut().zip(row_of_points::<S, N, R>(simd, taps, $y)) {
                         let to = &mut to[group..][..T::GROUP * LANES];
                         if let Some(to) = T::as_floats_mut(to) {
                             simd.stream(to, value);
@@ -90,22 +97,24 @@ fn transform<S: Simd, T: Value, const M: usize, const R: usize>(simd: S, task: T
             }
         })*};
     }
-    points!(0 1 2 3 4 5);
+    points!(0 1 2 3 4 5 6 7);
     simd.settle();
 }
 
 /// Row `y` of the points of 16 kernels.
 #[inline(always)]
-fn row_of_points<S: Simd, const R: usize>(
+fn row_of_points<S: Simd, const N: usize, const R: usize>(
     simd: S,
     taps: &[[[f32; LANES]; R]; R],
     y: usize,
-) -> [S::Vector; SIDE] {
-    let mut row = [simd.zero(); R];
-    for (x, value) in row.iter_mut().enumerate() {
-        let mut column = [simd.zero(); R];
-        column.iter_mut().zip(taps).for_each(|(value, taps)| *value = simd.read(&taps[x]));
-        *value = Weights::apply(simd, column)[y];
+) -> [S::Vector; MOST] {
+    let mut row = [simd.zero(); MOST];
+    for x in 0..R {
+        let mut column = [simd.zero(); MOST];
+        for (value, taps) in column.iter_mut().zip(taps) {
+            *value = simd.read(&taps[x]);
+        }
+        row[x] = Weights::<N, R>::apply(simd, column)[y];
     }
-    Weights::apply(simd, row)
+    Weights::<N, R>::apply(simd, row)
 }

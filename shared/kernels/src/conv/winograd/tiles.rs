@@ -1,24 +1,24 @@
 //! The tiles that maps are cut into.
 
-use crate::map::{LANES, Shape};
+use super::Filter;
+use super::transform::MOST as MOST_POINTS;
+use crate::map::{LANES, Map};
 use crate::simd::Simd;
 use crate::value::Value;
+use std::marker::PhantomData;
 use std::ops::Range;
 
-/// The most tiles of a chunk whose places are kept at hand.
+/// The most tiles of a chunk.
 pub(super) const MOST: usize = 64;
 
-/// Maps cut into squares of outputs, counted through all images, row by row. Those at the lower and right edge may
-/// reach over it.
+/// Maps cut into tiles, counted through all images, row by row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiles {
-    /// Outputs of a side.
-    pub(super) side: usize,
-    height: usize,
-    width: usize,
-    /// In a row of tiles, in an image.
-    across: usize,
-    each: usize,
+    filter: Filter,
+    /// Height and width of the maps.
+    size: [usize; 2],
+    /// Rows and columns of tiles.
+    count: [usize; 2],
 }
 
 /// Where a tile is.
@@ -28,92 +28,173 @@ pub(super) struct Place {
     /// Its first output.
     pub(super) y: usize,
     pub(super) x: usize,
+    /// Rows and columns of its outputs that lie on the map.
+    pub(super) inside: [usize; 2],
+    /// Rows and columns of its points.
+    pub(super) points: [usize; 2],
 }
 
 impl Tiles {
-    pub(super) fn new(side: usize, height: usize, width: usize) -> Tiles {
-        let across = width.div_ceil(side);
-        Tiles { side, height, width, across, each: height.div_ceil(side) * across }
+    pub(super) fn new(filter: Filter, size: [usize; 2]) -> Tiles {
+        Tiles { filter, size, count: size.map(|length| length.div_ceil(filter.outputs())) }
     }
 
     /// Tiles of `batch` images.
     pub(super) fn count(&self, batch: usize) -> usize {
-        batch * self.each
+        batch * self.count[0] * self.count[1]
     }
 
-    #[inline(always)]
-    pub(super) fn place(&self, index: usize) -> Place {
-        let (image, index) = (index / self.each, index % self.each);
-        Place { image, y: index / self.across * self.side, x: index % self.across * self.side }
+    fn place(&self, index: usize) -> Place {
+        let [rows, columns] = self.count;
+        let position = [index / columns % rows, index % columns];
+        let [y, x] = position.map(|position| position * self.filter.outputs());
+        let inside = [self.size[0] - y, self.size[1] - x].map(|left| left.min(self.filter.outputs()));
+        let points = inside.map(|outputs| self.filter.points_for(outputs));
+        Place { image: index / columns / rows, y, x, inside, points }
     }
 
-    /// The places of up to [`MOST`] tiles.
-    #[inline(always)]
-    pub(super) fn places(&self, tiles: Range<usize>) -> ([Place; MOST], usize) {
-        let mut places = [Place::default(); MOST];
+    /// Up to [`MOST`] tiles.
+    pub(super) fn chunk(&self, tiles: Range<usize>) -> Chunk {
         assert!(tiles.len() <= MOST, "tiles of a chunk");
-        for (place, index) in places.iter_mut().zip(tiles.clone()) {
-            *place = self.place(index);
-        }
-        (places, tiles.len())
-    }
-
-    /// Rows and columns of a tile that lie on the map.
-    #[inline(always)]
-    pub(super) fn inside(&self, place: Place) -> [usize; 2] {
-        [self.side.min(self.height - place.y), self.side.min(self.width - place.x)]
-    }
-}
-
-/// A square of pixels of one block, read from the map or, where it reaches over the edge, from a copy with zeros.
-pub(super) struct Square<'a, T> {
-    start: &'a [T],
-    row: usize,
-}
-
-/// Room for the copy of a square.
-pub(super) type Copied<T> = [T; super::transform::POINTS * LANES];
-
-impl<'a, T: Value> Square<'a, T> {
-    /// The pixels from `pad` above and left of (`y`, `x`) on, `N` each way.
-    #[inline(always)]
-    pub(super) fn new<const N: usize>(
-        plane: &'a [T],
-        shape: Shape,
-        place: Place,
-        pad: usize,
-        copy: &'a mut Copied<T>,
-    ) -> Square<'a, T> {
-        let line = shape.width * LANES;
-        let (y, x) = (place.y, place.x);
-        if y >= pad && x >= pad && y + N <= shape.height + pad && x + N <= shape.width + pad {
-            let start = &plane[((y - pad) * shape.width + x - pad) * LANES..];
-            assert!((N - 1) * line + N * LANES <= start.len(), "pixels of a tile");
-            return Square { start, row: line };
-        }
-        let row = N * LANES;
-        for (i, to) in copy[..N * row].chunks_exact_mut(row).enumerate() {
-            let Some(y) = (y + i).checked_sub(pad).filter(|y| *y < shape.height) else {
-                to.fill(T::default());
-                continue;
-            };
-            for (j, to) in to.chunks_exact_mut(LANES).enumerate() {
-                match (x + j).checked_sub(pad).filter(|x| *x < shape.width) {
-                    Some(x) => to.copy_from_slice(&plane[y * line + x * LANES..][..LANES]),
-                    None => to.fill(T::default()),
+        let mut chunk =
+            Chunk { places: [Place::default(); MOST], whole: [self.filter.points; 2], ends: [0; 4] };
+        // Of those at the lower edge, none, the right, and both edges.
+        let kinds = [[true, false], [false; 2], [false, true], [true; 2]];
+        let mut places = [Place::default(); MOST];
+        places.iter_mut().zip(tiles.clone()).for_each(|(place, index)| *place = self.place(index));
+        let mut count = 0;
+        for (kind, end) in kinds.into_iter().zip(&mut chunk.ends) {
+            for place in &places[..tiles.len()] {
+                let cut = place.points.map(|points| points < self.filter.points);
+                if cut == kind {
+                    chunk.places[count] = *place;
+                    count += 1;
+                    for side in (0..2).filter(|side| cut[*side]) {
+                        chunk.whole[side] = place.points[side];
+                    }
                 }
             }
+            *end = count;
         }
-        Square { start: copy, row }
+        chunk
+    }
+}
+
+/// Some tiles, in such an order that those that have a point follow each other: first those with fewer rows of points than a whole tile,
+/// then whole ones, then those with fewer columns, then those with fewer of both.
+pub(super) struct Chunk {
+    places: [Place; MOST],
+    /// Rows and columns of the points that every tile has.
+    whole: [usize; 2],
+    /// Where each kind of tiles ends.
+    ends: [usize; 4],
+}
+
+impl Chunk {
+    /// The places of all tiles.
+    #[inline(always)]
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places[..self.ends[3]]
+    }
+
+    /// The tiles that have a point.
+    #[inline(always)]
+    pub(super) fn with(&self, y: usize, x: usize) -> Range<usize> {
+        let [low, left] = [y < self.whole[0], x < self.whole[1]];
+        let start = if low { 0 } else { self.ends[0] };
+        let end = match (low, left) {
+            (true, true) => 3,
+            (false, true) => 2,
+            (_, false) => 1,
+        };
+        start..self.ends[end]
+    }
+}
+
+/// A rectangle of pixels of one block, of which those outside of the map are zero.
+pub(super) struct Pixels<'a, T> {
+    /// Where each row's first pixel is, or would be.
+    rows: [*const T; MOST_POINTS],
+    height: usize,
+    pub(super) width: usize,
+    /// The columns that lie on the map.
+    pub(super) columns: Range<usize>,
+    plane: PhantomData<&'a [T]>,
+}
+
+/// What is read of a row outside of the map.
+pub(super) type Zeros<T> = [T; MOST_POINTS * LANES];
+
+impl<'a, T: Value> Pixels<'a, T> {
+    /// `height` rows of `width` pixels of a block from `pad` above and left of a tile on.
+    #[inline(always)]
+    pub(super) fn new(
+        map: &Map<'a, T>,
+        block: usize,
+        place: &Place,
+        pad: usize,
+        [height, width]: [usize; 2],
+        zeros: &'a Zeros<T>,
+    ) -> Pixels<'a, T> {
+        let (plane, shape) = (map.plane(place.image, block), map.shape);
+        let columns = pad.saturating_sub(place.x)..width.min(shape.width + pad - place.x);
+        let (first, len) = (place.x + columns.start - pad, columns.len() * LANES);
+        let mut rows = [zeros.as_ptr(); MOST_POINTS];
+        for (i, row) in rows[..height].iter_mut().enumerate() {
+            let y = (place.y + i).wrapping_sub(pad);
+            if y < shape.height {
+                let start = plane[(y * shape.width + first) * LANES..][..len].as_ptr();
+                *row = start.wrapping_sub(columns.start * LANES);
+            }
+        }
+        Pixels { rows, height, width, columns, plane: PhantomData }
+    }
+
+    /// Asks for all of them: short pieces of many rows, which the hardware does not foresee.
+    #[inline(always)]
+    pub(super) fn ask<S: Simd>(&self, simd: S) {
+        for row in &self.rows[..self.height] {
+            for x in self.columns.clone() {
+                simd.prefetch(row.wrapping_add(x * LANES));
+            }
+        }
     }
 
     /// A pixel.
     ///
     /// # Safety
-    /// `y` and `x` must be below the `N` that the square was made with.
+    /// `y` and `x` must lie in the rectangle, and `x` among its columns on the map.
     #[inline(always)]
     pub(super) unsafe fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> S::Vector {
-        // SAFETY: the square's pixels were asserted to lie in the slice.
-        unsafe { simd.load(self.start.as_ptr().add(y * self.row + x * LANES)) }
+        // SAFETY: each row was sliced to these columns, or is as many zeros.
+        unsafe { simd.load(self.rows[y].wrapping_add(x * LANES)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_that_have_a_point_follow_each_other() {
+        for (points, kernel, size) in [(6, 3, [14, 14]), (8, 3, [14, 28]), (8, 5, [7, 6]), (6, 5, [3, 5])] {
+            let filter = Filter { kernel, points };
+            let tiles = Tiles::new(filter, size);
+            for cut in 0..=tiles.count(3) {
+                let (start, end) = (cut / 2, (cut / 2 + MOST).min(cut));
+                let chunk = tiles.chunk(start..end);
+                let mut found: Vec<_> = chunk.places().iter().map(|p| (p.image, p.y, p.x)).collect();
+                found.sort_unstable();
+                let expected = (start..end).map(|index| tiles.place(index));
+                assert!(found.into_iter().eq(expected.map(|p| (p.image, p.y, p.x))), "each tile once");
+                for (y, x) in (0..points).flat_map(|y| (0..points).map(move |x| (y, x))) {
+                    let with = chunk.with(y, x);
+                    for (index, place) in chunk.places().iter().enumerate() {
+                        let has = y < place.points[0] && x < place.points[1];
+                        assert_eq!(with.contains(&index), has, "{filter:?} {size:?} {y} {x}: {place:?}");
+                    }
+                }
+            }
+        }
     }
 }

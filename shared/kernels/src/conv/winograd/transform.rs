@@ -1,164 +1,308 @@
-//! The transforms of minimal filtering on six points: 0, 1, -1, 2, -2 and infinity.
+//! The transforms of minimal filtering on the points 0, infinity, 1, -1, 2, -2, 1/2 and -1/2.
 //!
-//! A tile of `M` outputs of a kernel with `R = 7 - M` taps is evaluated from six inputs with six multiplications
-//! (Winograd 1980; Lavin & Gray 2016 for convolutional networks): outputs `= A' ((G w) * (B' x))`. `B` is the
-//! same for every `M`. The weight gradient transposes the algorithm: `G' ((A y) * (B' x))`. In two dimensions each is
-//! applied to the columns and then to the rows.
+//! A tile of `M` outputs of a kernel with `R` taps is evaluated from `K = M + R - 1` inputs with as many multiplications
+//! (Winograd 1980; Lavin & Gray 2016 for convolutional networks): outputs `= A' ((G w) * (B' x))`. The weight gradient
+//! transposes the algorithm: `G' ((A y) * (B' x))`. In two dimensions each is applied to the columns and then to the rows.
+//!
+//! Kernels are transformed to `N` points. A tile at the edge of a map may have fewer outputs and then stands on the first `K` of them: the
+//! values of a polynomial at a point don't depend on the other points, but for a factor that `B'` makes good.
 
 use crate::simd::Simd;
+use std::ops::Range;
 
-/// Points of one dimension, which is also the side of an input tile.
-pub(super) const SIDE: usize = 6;
+/// The most points of one dimension.
+pub(super) const MOST: usize = 8;
 
-/// Points of a tile: the products that it takes.
-pub(super) const POINTS: usize = SIDE * SIDE;
+/// The points besides 0 and infinity are these and their negatives.
+const PAIRS: [f32; MOST / 2 - 1] = [1.0, 2.0, 0.5];
 
-/// A transform in one dimension, from `FROM` values to `TO`.
-pub(super) trait Line<const FROM: usize, const TO: usize> {
-    /// Applies it to each lane; implementations must be `#[inline(always)]`.
-    fn apply<S: Simd>(simd: S, from: [S::Vector; FROM]) -> [S::Vector; TO];
+/// The place of the point 1.
+pub(super) const ONE: usize = 2;
+
+/// How many of them there are among so many points.
+const fn pairs(points: usize) -> usize {
+    points / 2 - 1
 }
 
-/// `B'`: an input tile.
-pub(super) struct Input;
+/// The coefficients, from the constant on, of the product of `z - q * q` over the pairs of `points`, without one.
+const fn product(points: usize, without: usize) -> [f32; MOST / 2] {
+    let mut result = [0.0; MOST / 2];
+    result[0] = 1.0;
+    let mut pair = 0;
+    while pair < pairs(points) {
+        if pair != without {
+            let square = PAIRS[pair] * PAIRS[pair];
+            let mut i = result.len() - 1;
+            while i > 0 {
+                result[i] = result[i - 1] - square * result[i];
+                i -= 1;
+            }
+            result[0] *= -square;
+        }
+        pair += 1;
+    }
+    result
+}
 
-impl Line<SIDE, SIDE> for Input {
+/// No pair.
+const NONE: usize = PAIRS.len();
+
+/// The value at `z` of a polynomial.
+const fn value(coefficients: [f32; MOST / 2], z: f32) -> f32 {
+    let mut result = 0.0;
+    let mut i = coefficients.len();
+    while i > 0 {
+        i -= 1;
+        result = result * z + coefficients[i];
+    }
+    result
+}
+
+/// `G` divides the value of the weights at a point by the product of its distances to the others: of 0, and of both points
+/// of each pair.
+const fn scales(points: usize) -> (f32, [f32; PAIRS.len()]) {
+    let mut scales = [0.0; PAIRS.len()];
+    let mut pair = 0;
+    while pair < pairs(points) {
+        let square = PAIRS[pair] * PAIRS[pair];
+        scales[pair] = 1.0 / (2.0 * square * value(product(points, pair), square));
+        pair += 1;
+    }
+    (1.0 / product(points, NONE)[0], scales)
+}
+
+/// The pairs to the power of 0, 1, ...
+const POWERS: [[f32; MOST]; PAIRS.len()] = {
+    let mut powers = [[1.0; MOST]; PAIRS.len()];
+    let mut pair = 0;
+    while pair < PAIRS.len() {
+        let mut i = 1;
+        while i < MOST {
+            powers[pair][i] = PAIRS[pair] * powers[pair][i - 1];
+            i += 1;
+        }
+        pair += 1;
+    }
+    powers
+};
+
+/// As many vectors as there are points.
+pub(super) type Vectors<S> = [<S as Simd>::Vector; MOST];
+
+/// A transform in one dimension.
+pub(super) trait Line {
+    /// Values that it takes, and makes.
+    const FROM: usize;
+    const TO: usize;
+
+    /// Applies it to each lane; implementations must be `#[inline(always)]`. Values past the last are neither read nor
+    /// of any use.
+    fn apply<S: Simd>(simd: S, from: Vectors<S>) -> Vectors<S>;
+}
+
+/// `B'`: the inputs of a tile to its `K` points, for kernels on `N`.
+pub(super) struct Input<const K: usize, const N: usize>;
+
+impl<const K: usize, const N: usize> Line for Input<K, N> {
+    const FROM: usize = K;
+    const TO: usize = K;
+
     #[inline(always)]
-    fn apply<S: Simd>(simd: S, x: [S::Vector; SIDE]) -> [S::Vector; SIDE] {
-        let [minus_five, minus_four, two, four] = [-5.0, -4.0, 2.0, 4.0].map(|value| simd.splat(value));
-        let minus = simd.splat(-1.0);
-        let even = simd.mul_add(minus_four, x[2], x[4]);
-        let odd = simd.mul_add(minus_four, x[1], x[3]);
-        let even_2 = simd.mul_add(minus, x[2], x[4]);
-        let odd_2 = simd.mul(two, simd.mul_add(minus, x[1], x[3]));
-        [
-            simd.mul_add(four, x[0], simd.mul_add(minus_five, x[2], x[4])),
-            simd.add(even, odd),
-            simd.mul_add(minus, odd, even),
-            simd.add(even_2, odd_2),
-            simd.mul_add(minus, odd_2, even_2),
-            simd.mul_add(four, x[1], simd.mul_add(minus_five, x[3], x[5])),
-        ]
+    fn apply<S: Simd>(simd: S, x: Vectors<S>) -> Vectors<S> {
+        let (own, all) = const { (scales(K), scales(N)) };
+        let (whole, others) = const { (product(K, NONE), [product(K, 0), product(K, 1), product(K, 2)]) };
+        let mut result = [simd.zero(); MOST];
+        let even = polynomial(simd, &whole, pairs(K), &x, 0);
+        result[0] = scaled(simd, own.0 / all.0, even);
+        result[1] = polynomial(simd, &whole, pairs(K), &x, 1);
+        for pair in 0..pairs(K) {
+            let factor = own.1[pair] / all.1[pair];
+            let even = scaled(simd, factor, polynomial(simd, &others[pair], pairs(K) - 1, &x, 2));
+            let odd = polynomial(simd, &others[pair], pairs(K) - 1, &x, 1);
+            let point = factor * PAIRS[pair];
+            result[2 + 2 * pair] = simd.mul_add(simd.splat(point), odd, even);
+            result[3 + 2 * pair] = simd.mul_add(simd.splat(-point), odd, even);
+        }
+        result
     }
 }
 
-/// `A'`: products to a tile of `M` outputs.
-pub(super) struct Output;
+/// The sum of `coefficients[i] * x[first + 2 * i]`, of which the last, at `degree`, is one.
+#[inline(always)]
+fn polynomial<S: Simd>(
+    simd: S,
+    coefficients: &[f32],
+    degree: usize,
+    x: &Vectors<S>,
+    first: usize,
+) -> S::Vector {
+    let mut sum = x[first + 2 * degree];
+    for i in 0..degree {
+        let i = degree - 1 - i;
+        sum = simd.mul_add(simd.splat(coefficients[i]), x[first + 2 * i], sum);
+    }
+    sum
+}
 
-impl<const M: usize> Line<SIDE, M> for Output {
+#[inline(always)]
+fn scaled<S: Simd>(simd: S, factor: f32, value: S::Vector) -> S::Vector {
+    if factor == 1.0 { value } else { simd.mul(simd.splat(factor), value) }
+}
+
+/// `A'`: the products at `K` points to the outputs of a tile.
+pub(super) struct Output<const K: usize, const R: usize>;
+
+impl<const K: usize, const R: usize> Line for Output<K, R> {
+    const FROM: usize = K;
+    const TO: usize = K + 1 - R;
+
     #[inline(always)]
-    fn apply<S: Simd>(simd: S, x: [S::Vector; SIDE]) -> [S::Vector; M] {
-        let minus = simd.splat(-1.0);
-        let [even, even_2] = [simd.add(x[1], x[2]), simd.add(x[3], x[4])];
-        let [odd, odd_2] = [simd.mul_add(minus, x[2], x[1]), simd.mul_add(minus, x[4], x[3])];
-        let mut y = [simd.zero(); M];
-        for (i, y) in y.iter_mut().enumerate() {
-            let (one, two) = if i % 2 == 0 { (even, even_2) } else { (odd, odd_2) };
-            *y = simd.mul_add(simd.splat((1 << i) as f32), two, one);
-        }
+    fn apply<S: Simd>(simd: S, x: Vectors<S>) -> Vectors<S> {
+        let mut y = moments::<S, K>(simd, &x, Self::TO);
         y[0] = simd.add(x[0], y[0]);
-        y[M - 1] = simd.add(x[5], y[M - 1]);
+        y[Self::TO - 1] = simd.add(x[1], y[Self::TO - 1]);
         y
     }
 }
 
-/// `A`: a tile of `M` output gradients.
-pub(super) struct OutputGradient;
+/// `A`: the output gradients of a tile to its `K` points.
+pub(super) struct OutputGradient<const K: usize, const R: usize>;
 
-impl<const M: usize> Line<M, SIDE> for OutputGradient {
+impl<const K: usize, const R: usize> Line for OutputGradient<K, R> {
+    const FROM: usize = K + 1 - R;
+    const TO: usize = K;
+
     #[inline(always)]
-    fn apply<S: Simd>(simd: S, y: [S::Vector; M]) -> [S::Vector; SIDE] {
-        let [even, odd, even_2, odd_2] = powers(simd, y);
-        let minus = simd.splat(-1.0);
-        [
-            y[0],
-            simd.add(even, odd),
-            simd.mul_add(minus, odd, even),
-            simd.add(even_2, odd_2),
-            simd.mul_add(minus, odd_2, even_2),
-            y[M - 1],
-        ]
+    fn apply<S: Simd>(simd: S, y: Vectors<S>) -> Vectors<S> {
+        let mut result = values::<S, K>(simd, &y, Self::FROM);
+        result[0] = y[0];
+        result[1] = y[Self::FROM - 1];
+        result
     }
 }
 
-/// `G`: the weights of `R` taps.
-pub(super) struct Weights;
+/// `G`: the weights of `R` taps to all `N` points.
+pub(super) struct Weights<const N: usize, const R: usize>;
 
-impl<const R: usize> Line<R, SIDE> for Weights {
+impl<const N: usize, const R: usize> Line for Weights<N, R> {
+    const FROM: usize = R;
+    const TO: usize = N;
+
     #[inline(always)]
-    fn apply<S: Simd>(simd: S, w: [S::Vector; R]) -> [S::Vector; SIDE] {
-        let [even, odd, even_2, odd_2] = powers(simd, w);
-        let [minus, fourth, minus_sixth, last] =
-            [-1.0, 1.0 / 4.0, -1.0 / 6.0, 1.0 / 24.0].map(|value| simd.splat(value));
-        [
-            simd.mul(fourth, w[0]),
-            simd.mul(minus_sixth, simd.add(even, odd)),
-            simd.mul(minus_sixth, simd.mul_add(minus, odd, even)),
-            simd.mul(last, simd.add(even_2, odd_2)),
-            simd.mul(last, simd.mul_add(minus, odd_2, even_2)),
-            w[R - 1],
-        ]
-    }
-}
-
-/// `G'`: products to the gradient by `R` taps.
-pub(super) struct WeightGradient;
-
-impl<const R: usize> Line<SIDE, R> for WeightGradient {
-    #[inline(always)]
-    fn apply<S: Simd>(simd: S, x: [S::Vector; SIDE]) -> [S::Vector; R] {
-        let [minus, fourth, minus_sixth, last] =
-            [-1.0, 1.0 / 4.0, -1.0 / 6.0, 1.0 / 24.0].map(|value| simd.splat(value));
-        let even = simd.mul(minus_sixth, simd.add(x[1], x[2]));
-        let odd = simd.mul(minus_sixth, simd.mul_add(minus, x[2], x[1]));
-        let even_2 = simd.mul(last, simd.add(x[3], x[4]));
-        let odd_2 = simd.mul(last, simd.mul_add(minus, x[4], x[3]));
-        let mut w = [simd.zero(); R];
-        for (i, w) in w.iter_mut().enumerate() {
-            let (one, two) = if i % 2 == 0 { (even, even_2) } else { (odd, odd_2) };
-            *w = simd.mul_add(simd.splat((1 << i) as f32), two, one);
+    fn apply<S: Simd>(simd: S, w: Vectors<S>) -> Vectors<S> {
+        let (zero, scales) = const { scales(N) };
+        let mut result = values::<S, N>(simd, &w, R);
+        result[0] = scaled(simd, zero, w[0]);
+        result[1] = w[R - 1];
+        for pair in 0..pairs(N) {
+            for value in &mut result[2 + 2 * pair..][..2] {
+                *value = scaled(simd, scales[pair], *value);
+            }
         }
-        w[0] = simd.mul_add(fourth, x[0], w[0]);
-        w[R - 1] = simd.add(x[5], w[R - 1]);
+        result
+    }
+}
+
+/// `G'`: the products at all `N` points to the gradient by `R` taps.
+pub(super) struct WeightGradient<const N: usize, const R: usize>;
+
+impl<const N: usize, const R: usize> Line for WeightGradient<N, R> {
+    const FROM: usize = N;
+    const TO: usize = R;
+
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, mut x: Vectors<S>) -> Vectors<S> {
+        let (zero, scales) = const { scales(N) };
+        for pair in 0..pairs(N) {
+            for value in &mut x[2 + 2 * pair..][..2] {
+                *value = scaled(simd, scales[pair], *value);
+            }
+        }
+        let mut w = moments::<S, N>(simd, &x, R);
+        w[0] = simd.mul_add(simd.splat(zero), x[0], w[0]);
+        w[R - 1] = simd.add(x[1], w[R - 1]);
         w
     }
 }
 
-/// A polynomial's even and odd terms at 1, then at 2.
+/// The values of the polynomial of the first `count` coefficients at the pairs among `K` points.
 #[inline(always)]
-fn powers<S: Simd, const N: usize>(simd: S, x: [S::Vector; N]) -> [S::Vector; 4] {
-    let two = simd.splat(2.0);
-    let [mut even, mut odd] = [x[0], x[1]];
-    let [mut even_2, mut odd_2] = [x[0], simd.mul(two, x[1])];
-    for (i, x) in x.iter().enumerate().skip(2) {
-        let power = simd.splat((1 << i) as f32);
-        let (one, two) = if i % 2 == 0 { (&mut even, &mut even_2) } else { (&mut odd, &mut odd_2) };
-        *one = simd.add(*one, *x);
-        *two = simd.mul_add(power, *x, *two);
+fn values<S: Simd, const K: usize>(simd: S, coefficients: &Vectors<S>, count: usize) -> Vectors<S> {
+    let mut result = [simd.zero(); MOST];
+    for pair in 0..pairs(K) {
+        let mut even = coefficients[0];
+        let mut odd = scaled(simd, PAIRS[pair], coefficients[1]);
+        for i in 2..count {
+            let sum = if i % 2 == 0 { &mut even } else { &mut odd };
+            *sum = simd.mul_add(simd.splat(POWERS[pair][i]), coefficients[i], *sum);
+        }
+        result[2 + 2 * pair] = simd.add(even, odd);
+        result[3 + 2 * pair] = simd.mul_add(simd.splat(-1.0), odd, even);
     }
-    [even, odd, even_2, odd_2]
+    result
 }
 
-/// Applies a transform to the columns and the rows of a square: `read(y, x)`, `write(y, x, value)`.
+/// The first `count` moments of the pairs among `K` points: the sums of `x` times the points to the power of 0, 1, ...
 #[inline(always)]
-pub(super) fn square<S: Simd, L: Line<FROM, TO>, const FROM: usize, const TO: usize>(
-    simd: S,
-    read: impl Fn(usize, usize) -> S::Vector,
-    mut write: impl FnMut(usize, usize, S::Vector),
-) {
-    let mut rows = [[simd.zero(); FROM]; TO];
-    for x in 0..FROM {
-        let mut column = [simd.zero(); FROM];
-        for (y, value) in column.iter_mut().enumerate() {
-            *value = read(y, x);
-        }
-        for (row, value) in rows.iter_mut().zip(L::apply(simd, column)) {
-            row[x] = value;
+fn moments<S: Simd, const K: usize>(simd: S, x: &Vectors<S>, count: usize) -> Vectors<S> {
+    let mut result = [simd.zero(); MOST];
+    for pair in 0..pairs(K) {
+        let [plus, minus] = [x[2 + 2 * pair], x[3 + 2 * pair]];
+        let sums = [simd.add(plus, minus), simd.mul_add(simd.splat(-1.0), minus, plus)];
+        for i in 0..count {
+            result[i] = match pair {
+                0 => sums[i % 2],
+                _ => simd.mul_add(simd.splat(POWERS[pair][i]), sums[i % 2], result[i]),
+            };
         }
     }
-    for (y, row) in rows.into_iter().enumerate() {
-        for (x, value) in L::apply(simd, row).into_iter().enumerate() {
-            write(y, x, value);
+    result
+}
+
+/// What lies between the two dimensions of a transform, by rows.
+pub(super) type Between<S> = [Vectors<S>; MOST];
+
+/// Applies a transform to `width` columns: `read(y, x)`. Those that are not `present` are zero.
+#[inline(always)]
+pub(super) fn columns<S: Simd, L: Line>(
+    simd: S,
+    width: usize,
+    present: Range<usize>,
+    read: impl Fn(usize, usize) -> S::Vector,
+    between: &mut Between<S>,
+) {
+    for x in (0..present.start).chain(present.end..width) {
+        for row in &mut between[..L::TO] {
+            row[x] = simd.zero();
+        }
+    }
+    for x in present {
+        let mut column = [simd.zero(); MOST];
+        for (y, value) in column.iter_mut().enumerate().take(L::FROM) {
+            *value = read(y, x);
+        }
+        let column = L::apply(simd, column);
+        for (row, value) in between.iter_mut().zip(&column).take(L::TO) {
+            row[x] = *value;
+        }
+    }
+}
+
+/// Applies a transform to the first `height` rows: `write(y, x, value)`.
+#[inline(always)]
+pub(super) fn rows<S: Simd, L: Line>(
+    simd: S,
+    height: usize,
+    between: &Between<S>,
+    mut write: impl FnMut(usize, usize, S::Vector),
+) {
+    for (y, row) in between.iter().enumerate().take(height) {
+        let mut from = [simd.zero(); MOST];
+        for (to, value) in from.iter_mut().zip(row).take(L::FROM) {
+            *to = *value;
+        }
+        for (x, value) in L::apply(simd, from).iter().enumerate().take(L::TO) {
+            write(y, x, *value);
         }
     }
 }
