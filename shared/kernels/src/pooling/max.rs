@@ -286,21 +286,53 @@ impl<T: Value> Kernel for Backward<'_, T> {
         for (iy, ys) in rows.over().enumerate() {
             let line = &mut to[iy * columns.len * LANES..][..columns.len * LANES];
             for (pixel, (ix, xs)) in line.chunks_exact_mut(LANES).zip(columns.over().enumerate()) {
-                let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };
-                for y in ys.clone() {
-                    let start = (y * columns.count + xs.start) * LANES;
-                    let gradients = from[start..][..xs.len() * LANES].chunks_exact(LANES);
-                    let (indices, _) = indices[start..][..xs.len() * LANES].as_chunks();
-                    // The next window starts a stride later, so the pixel lies a stride earlier in it.
-                    let mut position = rows.tap(y, iy) * rows.kernel + columns.tap(xs.start, ix);
-                    for (gradient, indices) in gradients.zip(indices) {
-                        let lanes = &LANES_OF_POSITIONS[position % 256];
-                        sum = simd.add(sum, simd.keep_equal(indices, lanes, simd.read(gradient)));
-                        position = position.wrapping_sub(columns.stride);
-                    }
-                }
+                let sum = if accumulate { simd.read(pixel) } else { simd.zero() };
+                let place = (ys.start * columns.count + xs.start) * LANES;
+                let position = rows.tap(ys.start, iy) * rows.kernel + columns.tap(xs.start, ix);
+                let windows =
+                    Over { from: &from[place..], indices: &indices[place..], rows, columns, position };
+                // Loops of a known length for 3x3 windows a pixel or two apart.
+                let sum = match [ys.len(), xs.len()] {
+                    [3, 3] => windows.collect(simd, sum, [3, 3]),
+                    [2, 2] => windows.collect(simd, sum, [2, 2]),
+                    [2, 1] => windows.collect(simd, sum, [2, 1]),
+                    [1, 2] => windows.collect(simd, sum, [1, 2]),
+                    [1, 1] => windows.collect(simd, sum, [1, 1]),
+                    size => windows.collect(simd, sum, size),
+                };
                 simd.write(pixel, sum);
             }
         }
+    }
+}
+
+/// The windows that a pixel lies in.
+struct Over<'a, T> {
+    rows: Windows,
+    columns: Windows,
+    /// From the first of them on.
+    from: &'a [T],
+    indices: &'a [u8],
+    /// The pixel's position in the first.
+    position: usize,
+}
+
+impl<T: Value> Over<'_, T> {
+    /// Adds the gradients of those that the pixel has won, of so many rows and columns.
+    #[inline(always)]
+    fn collect<S: Simd>(self, simd: S, mut sum: S::Vector, [height, width]: [usize; 2]) -> S::Vector {
+        for y in 0..height {
+            let start = y * self.columns.count * LANES;
+            let gradients = self.from[start..][..width * LANES].chunks_exact(LANES);
+            let (indices, _) = self.indices[start..][..width * LANES].as_chunks();
+            // The next window starts a stride later, so the pixel lies a stride earlier in it.
+            let mut position = self.position.wrapping_sub(y * self.rows.stride * self.rows.kernel);
+            for (gradient, indices) in gradients.zip(indices) {
+                let lanes = &LANES_OF_POSITIONS[position % 256];
+                sum = simd.add(sum, simd.keep_equal(indices, lanes, simd.read(gradient)));
+                position = position.wrapping_sub(self.columns.stride);
+            }
+        }
+        sum
     }
 }
