@@ -358,9 +358,9 @@ impl Convolution {
             reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
             return;
         }
-        let pays = |filter: &Filter| winograd::gradient_pays(*filter, self.size, input.shape.batch);
+        let fastest = |filter| winograd::fastest_gradient(filter, self.size, input.shape.batch);
         let (dw, db) = (weight_gradient, bias_gradient);
-        match self.filter::<T>().filter(pays) {
+        match self.filter::<T>().and_then(fastest) {
             None => gradient::run(self, isa, pool, input, output_gradient, dw, db, scratch),
             Some(filter) => {
                 winograd::gradient(self, filter, isa, pool, input, output_gradient, dw, db, scratch)

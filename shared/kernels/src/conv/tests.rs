@@ -215,15 +215,15 @@ fn check_backward_weights<T: Value>(case: &Case) {
         let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
         let mut weight_gradient = Guarded::<f32>::new(conv.weights_len(), 5.0);
         let mut bias_gradient = Guarded::<f32>::new(case.outputs, 5.0);
-        conv.backward_weights(
-            isa,
-            &pool,
-            inner(input_shape, &input),
-            inner(output_shape, &output_gradient),
-            weight_gradient.values(),
-            bias_gradient.values(),
-            scratch.values(),
-        );
+        let (x, dy) = (inner(input_shape, &input), inner(output_shape, &output_gradient));
+        let (dw, db) = (weight_gradient.values(), bias_gradient.values());
+        match conv.filter::<T>() {
+            // By so few tiles a gradient takes other ways.
+            Some(filter) if isa != Isa::scalar() && case.batch * case.height * case.width > 0 => {
+                winograd::gradient(&conv, filter, isa, &pool, x, dy, dw, db, scratch.values());
+            }
+            _ => conv.backward_weights(isa, &pool, x, dy, dw, db, scratch.values()),
+        }
         scratch.check("scratch of backward_weights");
         (weight_gradient, bias_gradient)
     };
@@ -459,6 +459,16 @@ fn the_algorithm_follows_the_maps() {
             Filter { kernel, points }.multiplications([side; 2]),
             multiplications,
             "{kernel} on {side}"
+        );
+    }
+    let filter = |kernel, points| Filter { kernel, points };
+    for (kernel, side, batch, points) in
+        [(3, 56, 1, Some(6)), (3, 56, 2, Some(8)), (3, 28, 4, Some(6)), (3, 28, 8, Some(8)), (5, 7, 1, None)]
+    {
+        let found = winograd::fastest_gradient(filter(kernel, 8), [side; 2], batch);
+        assert_eq!(found.map(|filter| filter.points), points, "{batch} gradients of {kernel} on {side}");
+        assert!(
+            winograd::fastest_gradient(filter(kernel, 6), [side; 2], batch).is_none_or(|f| f.points == 6)
         );
     }
     for (kernel, side) in [(1, 56), (7, 56), (3, 1), (5, 1)] {

@@ -115,16 +115,14 @@ fn one_chunk<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: T
     let zeros: Zeros<T> = [T::default(); MOST_POINTS * LANES];
     let mut between: Between<S> = [[simd.zero(); MOST_POINTS]; MOST_POINTS];
     for block in 0..blocks {
-        let pixels = |place: &Place| Pixels::new(&pass.input, block, place, R / 2, place.points, &zeros);
         for (tile, place) in chunk.places().iter().enumerate() {
-            if let Some(next) = chunk.places().get(tile + 1) {
-                pixels(next).ask(simd);
-            }
+            let pixels = Pixels::new(&pass.input, block, place, R / 2, place.points, &zeros);
+            pixels.ask_beyond(simd, N + 1 - R);
             let to = &mut transformed[(block * count + tile) * LANES..];
             assert!((N * N - 1) * from + LANES <= to.len(), "a transformed tile");
             let to = to.as_mut_ptr();
             // SAFETY: the last point is asserted.
-            unsafe { input_tile::<S, T, T, N, R>(simd, &pixels(place), place, &mut between, to, from) };
+            unsafe { input_tile::<S, T, T, N, R>(simd, &pixels, place, &mut between, to, from) };
         }
     }
     let line = count * LANES;

@@ -11,9 +11,9 @@ use super::super::grid::grid;
 use super::super::rows::{Rows, Runs};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
-use super::tiles::{Chunk, MOST as TILES, Pixels, Place, Tiles, Zeros};
+use super::tiles::{Chunk, MOST as TILES, Pixels, Tiles, Zeros};
 use super::transform::{Between, MOST as MOST_POINTS, ONE, OutputGradient, WeightGradient, columns, rows};
-use super::{Filter, by_filter, by_points};
+use super::{Filter, POINTS, by_filter, by_points};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
@@ -28,9 +28,16 @@ const LEAST: usize = 16;
 /// The most input blocks whose sums are complete at a time: their channels are the rows of one product.
 const GROUP: usize = 3;
 
-/// Whether a gradient over `batch` images takes less time than the direct kernel.
-pub(in super::super) fn pays(filter: Filter, size: [usize; 2], batch: usize) -> bool {
-    Tiles::new(filter, size).count(batch) >= LEAST
+/// What the sums of a point cost, in multiplications: they are written, read and transformed once, whatever the batch.
+const POINT: usize = 60;
+
+/// How a gradient over `batch` images takes the least time, on at most the points of `filter`; unless the direct kernel
+/// takes less.
+pub(in super::super) fn fastest(filter: Filter, size: [usize; 2], batch: usize) -> Option<Filter> {
+    let filters = POINTS.into_iter().filter(|points| *points <= filter.points);
+    let filters = filters.map(|points| Filter { points, ..filter });
+    let cost = |filter: &Filter| batch * filter.multiplications(size) + POINT * filter.products();
+    filters.min_by_key(cost).filter(|filter| Tiles::new(*filter, size).count(batch) >= LEAST)
 }
 
 /// How the work is cut.
@@ -64,7 +71,7 @@ impl Plan {
     }
 }
 
-/// Scratch that all threads together need.
+/// Scratch that all threads together need, on the points of `filter` or fewer.
 pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, filter: Filter, pool: &Pool) -> usize {
     Plan::new(conv, filter, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
 }
@@ -179,18 +186,14 @@ impl<T: Value> Task<'_, T> {
     ) {
         for block in 0..self.inputs.len() {
             let (map, index) = (&self.input, self.first[0] + block);
-            let pixels = |place: &Place| Pixels::new(map, index, place, R / 2, place.points, &room.zeros);
             for (tile, place) in chunk.places().iter().enumerate() {
-                if let Some(next) = chunk.places().get(tile + 1) {
-                    pixels(next).ask(simd);
-                }
+                let pixels = Pixels::new(map, index, place, R / 2, place.points, &room.zeros);
+                pixels.ask_beyond(simd, N + 1 - R);
                 let to = &mut self.transformed_input[(block * TILES + tile) * LANES..];
                 assert!((N * N - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
                 let (to, stride) = (to.as_mut_ptr(), self.plan.input);
                 // SAFETY: the last point is asserted.
-                unsafe {
-                    input_tile::<S, T, T, N, R>(simd, &pixels(place), place, &mut room.between, to, stride)
-                };
+                unsafe { input_tile::<S, T, T, N, R>(simd, &pixels, place, &mut room.between, to, stride) };
             }
             let tiles = &mut self.transformed_input[block * TILES * LANES..];
             group_tiles::<S, T, N>(simd, tiles, chunk, self.plan.input);
@@ -209,16 +212,11 @@ impl<T: Value> Task<'_, T> {
     ) {
         for (block, channels) in self.outputs.iter().enumerate() {
             let (map, index) = (&self.output_gradient, self.first[1] + block);
-            let pixels = |place: &Place| {
-                let size = place.points.map(|points| points + 1 - R);
-                Pixels::new(map, index, place, 0, size, &room.zeros)
-            };
             let mut sum = simd.zero();
             for (tile, place) in chunk.places().iter().enumerate() {
-                if let Some(next) = chunk.places().get(tile + 1) {
-                    pixels(next).ask(simd);
-                }
-                let from = pixels(place);
+                let size = place.points.map(|points| points + 1 - R);
+                let from = Pixels::new(map, index, place, 0, size, &room.zeros);
+                from.ask_beyond(simd, N + 1 - R);
                 // SAFETY: there are as many pixels.
                 let read = |y, x| unsafe { from.at(simd, y, x) };
                 let to = &mut self.transformed_gradient[(block * TILES + tile) * LANES..];

@@ -16,7 +16,9 @@ mod tiles;
 mod transform;
 
 pub(super) use forward::{run, scratch_of_thread};
-pub(super) use gradient::{pays as gradient_pays, run as gradient, scratch_len as gradient_scratch_len};
+pub(super) use gradient::{
+    fastest as fastest_gradient, run as gradient, scratch_len as gradient_scratch_len,
+};
 pub(super) use pack::pack;
 
 /// Points that a side of a tile may have.

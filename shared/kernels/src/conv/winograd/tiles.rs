@@ -150,11 +150,13 @@ impl<'a, T: Value> Pixels<'a, T> {
         Pixels { rows, height, width, columns, plane: PhantomData }
     }
 
-    /// Asks for all of them: short pieces of many rows, which the hardware does not foresee.
+    /// Asks for the next `columns` to the right, where mostly the next tile is: short pieces of many rows, which the
+    /// hardware does not foresee.
     #[inline(always)]
-    pub(super) fn ask<S: Simd>(&self, simd: S) {
+    pub(super) fn ask_beyond<S: Simd>(&self, simd: S, columns: usize) {
+        let pixels_of_line = 64 / (LANES * size_of::<T>());
         for row in &self.rows[..self.height] {
-            for x in self.columns.clone() {
+            for x in (self.width..self.width + columns).step_by(pixels_of_line) {
                 simd.prefetch(row.wrapping_add(x * LANES));
             }
         }
