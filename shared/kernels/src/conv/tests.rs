@@ -463,7 +463,7 @@ fn the_algorithm_follows_the_maps() {
     }
     let filter = |kernel, points| Filter { kernel, points };
     for (kernel, side, batch, points) in
-        [(3, 56, 1, Some(6)), (3, 56, 2, Some(8)), (3, 28, 4, Some(6)), (3, 28, 8, Some(8)), (5, 7, 1, None)]
+        [(3, 56, 1, Some(6)), (3, 56, 2, Some(8)), (3, 28, 4, Some(6)), (3, 28, 8, Some(8)), (3, 7, 1, None)]
     {
         let found = winograd::fastest_gradient(filter(kernel, 8), [side; 2], batch);
         assert_eq!(found.map(|filter| filter.points), points, "{batch} gradients of {kernel} on {side}");
