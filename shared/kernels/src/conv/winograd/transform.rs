@@ -4,8 +4,9 @@
 //! (Winograd 1980; Lavin & Gray 2016 for convolutional networks): outputs `= A' ((G w) * (B' x))`. The weight gradient
 //! transposes the algorithm: `G' ((A y) * (B' x))`. In two dimensions each is applied to the columns and then to the rows.
 //!
-//! Kernels are transformed to `N` points. A tile at the edge of a map may have fewer outputs and then stands on the first `K` of them: the
-//! values of a polynomial at a point don't depend on the other points, but for a factor that `B'` makes good.
+//! Kernels are transformed to `N` points. A tile at the edge of a map may have fewer outputs and then stands on the first
+//! `K` of them: the values of a polynomial at a point don't depend on the other points, but for a factor that `B'` makes
+//! good.
 
 use crate::simd::Simd;
 use std::ops::Range;
@@ -16,13 +17,13 @@ pub(super) const MOST: usize = 8;
 /// The points besides 0 and infinity are these and their negatives.
 const PAIRS: [f32; MOST / 2 - 1] = [1.0, 2.0, 0.5];
 
-/// The place of the point 1.
-pub(super) const ONE: usize = 2;
-
 /// How many of them there are among so many points.
 const fn pairs(points: usize) -> usize {
     points / 2 - 1
 }
+
+/// The place of the point 1.
+pub(super) const ONE: usize = 2;
 
 /// The coefficients, from the constant on, of the product of `z - q * q` over the pairs of `points`, without one.
 const fn product(points: usize, without: usize) -> [f32; MOST / 2] {
