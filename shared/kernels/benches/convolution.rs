@@ -48,7 +48,7 @@ fn layer<T: Value>(
     let (mut x, mut y) = (filled::<T>(from.len()), filled::<T>(to.len()));
     let (x, y) = (&mut T::of_mut(&mut x)[..from.len()], &mut T::of_mut(&mut y)[..to.len()]);
     let (mut dw, mut db) = (filled::<f32>(conv.weights_len()), filled::<f32>(outputs));
-    let [mut forward, mut backward] = [0, 1].map(|_| Buffer::zeroed(T::floats(conv.packed_len::<T>())));
+    let [mut forward, mut backward] = [0, 1].map(|_| Buffer::zeroed(T::floats(conv.packed_len::<T>(isa))));
     let (forward, backward) = (T::of_mut(&mut forward), T::of_mut(&mut backward));
     conv.pack_forward(isa, pool, &dw, forward);
     conv.pack_backward(isa, pool, &dw, backward);
@@ -85,9 +85,9 @@ fn stem(group: &mut BenchmarkGroup<'_, WallTime>, isa: Isa, pool: &Pool) {
     let shape = Shape { batch: BATCH, blocks: 4, height: side, width: side };
     let (x, mut y) = (filled::<f32>(BATCH * 3 * SIDE * SIDE), filled::<f32>(shape.len()));
     let (mut dw, mut db) = (filled::<f32>(stem.weights_len()), filled::<f32>(64));
-    let (mut packed, bias) = (Buffer::zeroed(stem.packed_len()), db.clone());
-    stem.pack_forward(isa, pool, &dw, &mut packed);
-    let mut scratch = Buffer::zeroed(stem.scratch_len(isa, pool, SIDE, SIDE));
+    let (mut packed, bias) = (Buffer::zeroed(stem.packed_len::<f32>(isa)), db.clone());
+    stem.pack_forward::<f32>(isa, &dw, &mut packed);
+    let mut scratch = Buffer::zeroed(stem.scratch_len::<f32>(isa, pool, SIDE, SIDE));
     group.throughput(Throughput::Elements((2 * BATCH * side * side * stem.weights_len()) as u64));
     group.bench_function("stem 7x7/2 forward", |bencher| {
         bencher.iter(|| {
@@ -108,7 +108,7 @@ fn convolution(criterion: &mut Criterion) {
     let most = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     for threads in if most == 1 { vec![1] } else { vec![1, most] } {
         let pool = Pool::new(threads).expect("threads start");
-        let peaks = [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_pairs(), &pool)];
+        let peaks = [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_halves(), &pool)];
         println!(
             "peak of {} on {threads} threads: {:.1} GFLOP/s, bf16 {:.1}",
             isa.name(),
@@ -125,7 +125,7 @@ fn convolution(criterion: &mut Criterion) {
             layer::<f32>(&mut group, isa, &pool, shape);
         }
         for shape in LAYERS {
-            layer::<bf16>(&mut group, isa.with_pairs(), &pool, shape);
+            layer::<bf16>(&mut group, isa.with_halves(), &pool, shape);
         }
         group.finish();
     }

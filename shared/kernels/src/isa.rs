@@ -3,6 +3,9 @@
 //! An [`Isa`] can only be made by asking the machine, so holding one is the proof that its instructions run here;
 //! everything below the dispatch in `simd` relies on that.
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::amx;
+use crate::simd::matrix::Matrices;
 use thiserror::Error;
 
 /// An instruction set that this machine has.
@@ -23,6 +26,9 @@ pub(crate) enum Kind {
     /// The same, and products of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    /// The same, and a unit for products of matrices of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// 32 registers of 4 floats.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -32,6 +38,9 @@ pub(crate) enum Kind {
     /// The same with the tiles of AVX-512: proves their logic on machines that lack it.
     #[cfg(test)]
     PortableWide,
+    /// The same with products of matrices.
+    #[cfg(test)]
+    PortableAmx,
 }
 
 /// Why an instruction set cannot be had by a name.
@@ -116,16 +125,40 @@ impl Isa {
         Isa(Kind::Scalar)
     }
 
-    /// The same, and products of pairs of bf16 where the machine has an instruction for them.
-    pub fn with_pairs(self) -> Isa {
-        #[cfg(target_arch = "x86_64")]
-        if self.0 == Kind::Avx512 && is_x86_feature_detected!("avx512bf16") {
-            return Isa(Kind::Avx512Bf16);
-        }
-        self
+    /// The same, and the fastest products of bf16 that the machine has.
+    pub fn with_halves(self) -> Isa {
+        self.all_with_halves().pop().unwrap_or(self)
     }
 
-    /// Its name, as [`Isa::by_name`] takes it; with pairs, a name of its own.
+    /// The same with each instruction that the machine has for products of bf16: of pairs, of matrices.
+    pub(crate) fn all_with_halves(self) -> Vec<Isa> {
+        #[cfg_attr(
+            not(target_arch = "x86_64"),
+            expect(unused_mut, reason = "no other machine has such a kind")
+        )]
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Kind::Avx512 && is_x86_feature_detected!("avx512bf16") {
+            found.push(Isa(Kind::Avx512Bf16));
+            if amx::available() {
+                found.push(Isa(Kind::Amx));
+            }
+        }
+        found
+    }
+
+    /// The unit for products of matrices of bf16, if it has one.
+    pub(crate) fn matrices(self) -> Option<Matrices> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => Some(Matrices::Amx),
+            #[cfg(test)]
+            Kind::PortableAmx => Some(Matrices::Portable),
+            _ => None,
+        }
+    }
+
+    /// Its name, as [`Isa::by_name`] takes it; with products of bf16, a name of its own.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -135,12 +168,16 @@ impl Isa {
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => "avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "neon",
             #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
             Kind::Portable => "portable",
             #[cfg(test)]
             Kind::PortableWide => "portable-wide",
+            #[cfg(test)]
+            Kind::PortableAmx => "portable-amx",
         }
     }
 
@@ -152,6 +189,12 @@ impl Isa {
     #[cfg(test)]
     pub(crate) fn portable() -> [Isa; 2] {
         [Isa(Kind::Portable), Isa(Kind::PortableWide)]
+    }
+
+    /// The one with products of matrices.
+    #[cfg(test)]
+    pub(crate) fn portable_matrices() -> Isa {
+        Isa(Kind::PortableAmx)
     }
 }
 

@@ -8,10 +8,12 @@ use crate::value::Value;
 /// those that are absent.
 pub(crate) fn vector_isas<T: Value>() -> Vec<Isa> {
     let mut isas: Vec<Isa> = Isa::available().into_iter().filter(|isa| *isa != Isa::scalar()).collect();
-    // Kernels on floats are the same with instructions for pairs.
-    let pairs = Isa::detect().with_pairs();
-    isas.extend((T::GROUP > 1 && pairs != Isa::detect()).then_some(pairs));
     isas.extend(Isa::portable());
+    // Kernels on floats are the same with instructions for bf16.
+    if T::GROUP > 1 {
+        isas.extend(Isa::detect().all_with_halves());
+        isas.push(Isa::portable_matrices());
+    }
     isas
 }
 

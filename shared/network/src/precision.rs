@@ -22,7 +22,7 @@ impl Precision {
     pub(crate) fn instructions(self, isa: Isa) -> Isa {
         match self {
             Precision::F32 => isa,
-            Precision::Bf16 => isa.with_pairs(),
+            Precision::Bf16 => isa.with_halves(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Several direct convolutions that read one input, as the 1x1 convolutions of an Inception module do: for each band of the
 //! maps all of them run, while what they share is in the cache.
 
-use super::{Algorithm, Convolution, direct};
+use super::pass::Pass;
+use super::{Algorithm, Convolution, direct, matrix};
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
@@ -37,6 +38,14 @@ fn check(convolution: &Convolution) {
     assert!(convolution.algorithm == Algorithm::Direct, "branches run directly: {convolution:?}");
 }
 
+/// All of them for each part of the maps.
+fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+    match isa.matrices().filter(|_| T::GROUP == 2) {
+        Some(unit) => matrix::run(passes, unit, isa, pool, scratch),
+        None => direct::run(passes, isa, pool, scratch),
+    }
+}
+
 /// [`Convolution::forward`] of each, to the same bits.
 pub fn forward_branches<T: Value, const N: usize>(
     isa: Isa,
@@ -54,12 +63,12 @@ pub fn forward_branches<T: Value, const N: usize>(
     }
     let passes = branches.map(|Branch { convolution, packed, bias, output }| {
         check(convolution);
-        convolution.check_forward(&input, packed, bias, &output.as_map());
+        convolution.check_forward(isa, &input, packed, bias, &output.as_map());
         let blocks = output.first..output.first + output.count;
         let output = (output.shape, blocks, Disjoint::new(output.data));
         convolution.forward_pass(isa, input, packed, bias, relu, output)
     });
-    direct::run(&passes, isa, pool, scratch);
+    run(&passes, isa, pool, scratch);
 }
 
 /// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
@@ -89,7 +98,13 @@ pub fn backward_branches<T: Value, const N: usize>(
     for branch in &branches {
         check(branch.convolution);
         let gradient = input_gradient.as_map();
-        branch.convolution.check_backward_input(&branch.output_gradient, branch.packed, &epilogue, &gradient);
+        branch.convolution.check_backward_input(
+            isa,
+            &branch.output_gradient,
+            branch.packed,
+            &epilogue,
+            &gradient,
+        );
     }
     let output = Disjoint::new(input_gradient.data);
     let passes = branches.map(|BranchGradient { convolution, packed, output_gradient }| {
@@ -103,5 +118,5 @@ pub fn backward_branches<T: Value, const N: usize>(
             (shape, first..first + count, output),
         )
     });
-    direct::run(&passes, isa, pool, scratch);
+    run(&passes, isa, pool, scratch);
 }

@@ -7,7 +7,7 @@
 //! on the size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on
 //! the number of threads.
 
-use super::grid::grid;
+use super::grid::{ON_VECTORS, grid};
 use super::pack::MOST_TAPS;
 use super::padded::{Shifted, widen};
 use super::rows::{Rows, Runs};
@@ -50,7 +50,7 @@ impl Plan {
             (1, height.div_ceil(height.div_ceil(most)))
         };
         let blocks = [conv.input_blocks(), conv.output_blocks()];
-        let grid = grid(blocks, threads, PAIRS / taps);
+        let grid = grid(blocks, threads, PAIRS / taps, ON_VECTORS);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         let pixels = rows * width;
         let [input, output] = match (taps, T::GROUP) {

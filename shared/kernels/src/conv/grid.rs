@@ -1,15 +1,20 @@
 //! How a weight gradient is cut into tasks: a grid over the pairs of input and output blocks.
 
-/// Loading a block, or transforming it, costs a third of what a pair of blocks costs to multiply.
-const PAIR: usize = 3;
+/// What multiplying a pair of blocks takes beside loading a block, or transforming it, on vectors.
+pub(super) const ON_VECTORS: [usize; 2] = [3, 1];
 
 /// Parts that the input blocks and the output blocks are cut into, so that the tasks, of at most `most` pairs each, take
-/// the least time on so many threads.
-pub(super) fn grid([inputs, outputs]: [usize; 2], threads: usize, most: usize) -> [usize; 2] {
+/// the least time on so many threads, if a pair and a block take so much.
+pub(super) fn grid(
+    [inputs, outputs]: [usize; 2],
+    threads: usize,
+    most: usize,
+    [pair, block]: [usize; 2],
+) -> [usize; 2] {
     let part = |[i, o]: [usize; 2]| [inputs.div_ceil(i), outputs.div_ceil(o)];
     let time = |[i, o]: [usize; 2]| {
         let [inputs, outputs] = part([i, o]);
-        (i * o).div_ceil(threads) * (PAIR * inputs * outputs + inputs + outputs)
+        (i * o).div_ceil(threads) * (pair * inputs * outputs + block * (inputs + outputs))
     };
     let grids = (1..=inputs).flat_map(|i| (1..=outputs).map(move |o| [i, o]));
     let fits = |grid: &[usize; 2]| {
@@ -25,18 +30,18 @@ mod tests {
 
     #[test]
     fn tasks_are_equal_and_as_square_as_that_allows() {
-        assert_eq!(grid([4, 12], 1, usize::MAX), [1, 1]);
-        assert_eq!(grid([4, 12], 2, usize::MAX), [1, 2]);
-        assert_eq!(grid([12, 4], 4, usize::MAX), [4, 1]);
-        assert_eq!(grid([8, 8], 4, usize::MAX), [2, 2]);
-        assert_eq!(grid([1, 1], 16, usize::MAX), [1, 1], "there is one pair");
+        assert_eq!(grid([4, 12], 1, usize::MAX, ON_VECTORS), [1, 1]);
+        assert_eq!(grid([4, 12], 2, usize::MAX, ON_VECTORS), [1, 2]);
+        assert_eq!(grid([12, 4], 4, usize::MAX, ON_VECTORS), [4, 1]);
+        assert_eq!(grid([8, 8], 4, usize::MAX, ON_VECTORS), [2, 2]);
+        assert_eq!(grid([1, 1], 16, usize::MAX, ON_VECTORS), [1, 1], "there is one pair");
     }
 
     #[test]
     fn no_task_has_more_pairs_than_it_may() {
         for blocks in [[52, 24], [33, 5], [1, 64], [7, 7]] {
             for threads in [1, 2, 3, 16] {
-                let [i, o] = grid(blocks, threads, 60);
+                let [i, o] = grid(blocks, threads, 60, ON_VECTORS);
                 assert!(blocks[0].div_ceil(i) * blocks[1].div_ceil(o) <= 60, "{blocks:?} as {i} x {o}");
                 assert!(
                     2 * i * o >= threads,

@@ -8,6 +8,7 @@ mod branches;
 mod direct;
 mod gradient;
 mod grid;
+mod matrix;
 mod pack;
 mod padded;
 mod pass;
@@ -27,6 +28,7 @@ use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::pool::Pool;
+use crate::simd::matrix::Matrices;
 use crate::value::Value;
 use pack::{Direction, Sides, largest_tile, panel_width};
 use pass::Pass;
@@ -128,6 +130,15 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
     result
 }
 
+/// What an algorithm becomes for maps of some values on some instruction set.
+#[derive(Clone, Copy)]
+enum Way {
+    Direct,
+    Winograd(Filter),
+    /// Directly, on a unit for products of matrices.
+    Matrices(Matrices),
+}
+
 impl Convolution {
     /// A convolution of an input of these segments, on maps of this height and width.
     pub fn new(
@@ -175,21 +186,30 @@ impl Convolution {
         self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
-    /// How maps of `T` are filtered, unless directly.
-    fn filter<T: Value>(&self) -> Option<Filter> {
-        match self.algorithm {
-            Algorithm::Direct => None,
-            Algorithm::Winograd { points } => {
+    /// What computes maps of `T` on `isa`.
+    fn way<T: Value>(&self, isa: Isa) -> Way {
+        match (isa.matrices(), self.algorithm) {
+            (Some(unit), _) if T::GROUP == 2 => Way::Matrices(unit),
+            (_, Algorithm::Direct) => Way::Direct,
+            (_, Algorithm::Winograd { points }) => {
                 let points = if T::GROUP == 1 { points } else { winograd::POINTS[0] };
-                Some(Filter { kernel: self.kernel, points })
+                Way::Winograd(Filter { kernel: self.kernel, points })
             }
         }
     }
 
     /// Values of the packed weights, of either packing, for maps of `T`.
-    pub fn packed_len<T: Value>(&self) -> usize {
-        let products = self.filter::<T>().map_or(self.kernel * self.kernel, |filter| filter.products());
-        self.input_blocks() * self.output_blocks() * products * LANES * LANES
+    pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
+        let (blocks, taps) = ([self.input_blocks(), self.output_blocks()], self.kernel * self.kernel);
+        let products = match self.way::<T>(isa) {
+            Way::Direct => taps,
+            Way::Winograd(filter) => filter.products(),
+            Way::Matrices(_) => {
+                let [inputs, outputs] = blocks;
+                return matrix::packed_len(blocks, taps).max(matrix::packed_len([outputs, inputs], taps));
+            }
+        };
+        blocks[0] * blocks[1] * products * LANES * LANES
     }
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
@@ -204,15 +224,16 @@ impl Convolution {
 
     fn pack<T: Value>(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
-        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
         if isa == Isa::scalar() {
             packed.iter_mut().zip(weights).for_each(|(to, weight)| *to = T::narrow(*weight));
             return;
         }
         let sides = Sides::new(self, direction, weights);
-        match self.filter::<T>() {
-            None => pack::pack(&sides, isa, pool, packed),
-            Some(filter) => winograd::pack(&sides, filter, isa, pool, packed),
+        match self.way::<T>(isa) {
+            Way::Direct => pack::pack(&sides, isa, pool, packed),
+            Way::Winograd(filter) => winograd::pack(&sides, filter, isa, pool, packed),
+            Way::Matrices(_) => matrix::pack(&sides, isa, pool, packed),
         }
     }
 
@@ -224,9 +245,13 @@ impl Convolution {
         let [height, width] = self.size;
         let blocks = self.input_blocks().max(self.output_blocks());
         let direct = gradient::scratch_len::<T>(self, pool, height, width);
-        let (pass, gradient) = match self.filter::<T>() {
-            None => (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct),
-            Some(filter) => (
+        let (pass, gradient) = match self.way::<T>(isa) {
+            Way::Direct => (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct),
+            Way::Matrices(_) => (
+                matrix::scratch_of_thread(blocks, self.kernel, self.size),
+                matrix::gradient_scratch_len(self, pool),
+            ),
+            Way::Winograd(filter) => (
                 [self.input_blocks(), self.output_blocks()]
                     .map(|blocks| winograd::scratch_of_thread::<T>(filter, isa, blocks))
                     .into_iter()
@@ -252,7 +277,7 @@ impl Convolution {
         output: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check_forward(&input, packed, bias, &output.as_map());
+        self.check_forward(isa, &input, packed, bias, &output.as_map());
         if isa == Isa::scalar() {
             return reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
         }
@@ -299,7 +324,13 @@ impl Convolution {
         input_gradient: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check_backward_input(&output_gradient, packed_backward, &epilogue, &input_gradient.as_map());
+        self.check_backward_input(
+            isa,
+            &output_gradient,
+            packed_backward,
+            &epilogue,
+            &input_gradient.as_map(),
+        );
         if isa == Isa::scalar() {
             let weights = &packed_backward[..self.weights_len()];
             return reference::backward_input(self, pool, output_gradient, weights, epilogue, input_gradient);
@@ -359,19 +390,25 @@ impl Convolution {
             return;
         }
         let fastest = |filter| winograd::fastest_gradient(filter, self.size, input.shape.batch);
-        let (dw, db) = (weight_gradient, bias_gradient);
-        match self.filter::<T>().and_then(fastest) {
-            None => gradient::run(self, isa, pool, input, output_gradient, dw, db, scratch),
-            Some(filter) => {
-                winograd::gradient(self, filter, isa, pool, input, output_gradient, dw, db, scratch)
+        let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
+        let filter = match self.way::<T>(isa) {
+            Way::Matrices(unit) => {
+                return matrix::gradient(self, unit, isa, pool, input, dy, dw, db, scratch);
             }
+            Way::Direct => None,
+            Way::Winograd(filter) => fastest(filter),
+        };
+        match filter {
+            None => gradient::run(self, isa, pool, input, dy, dw, db, scratch),
+            Some(filter) => winograd::gradient(self, filter, isa, pool, input, dy, dw, db, scratch),
         }
     }
 
     fn run<T: Value>(&self, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-        match self.filter::<T>() {
-            None => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
-            Some(filter) => winograd::run(pass, filter, isa, pool, scratch),
+        match self.way::<T>(isa) {
+            Way::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
+            Way::Winograd(filter) => winograd::run(pass, filter, isa, pool, scratch),
+            Way::Matrices(unit) => matrix::run(std::slice::from_ref(pass), unit, isa, pool, scratch),
         }
     }
 
@@ -381,22 +418,23 @@ impl Convolution {
         if isa == Isa::scalar() {
             return format!("reference {kernel}x{kernel} scalar");
         }
-        let algorithm = match self.filter::<T>().map(|filter| filter.outputs()) {
-            None => "direct".to_owned(),
-            Some(side) => format!("F({side}x{side})"),
+        let (algorithm, [pixels, columns]) = match self.way::<T>(isa) {
+            Way::Direct => ("direct".to_owned(), largest_tile(isa)),
+            Way::Winograd(filter) => (format!("F({0}x{0})", filter.outputs()), largest_tile(isa)),
+            Way::Matrices(_) => ("direct".to_owned(), matrix::TILE),
         };
-        let [pixels, columns] = largest_tile(isa);
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 
-    fn check_forward<T: Value>(&self, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
+    fn check_forward<T: Value>(&self, isa: Isa, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
         self.check_maps(input, output);
-        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
     }
 
     fn check_backward_input<T: Value>(
         &self,
+        isa: Isa,
         output: &Map<T>,
         packed: &[T],
         epilogue: &Epilogue<T>,
@@ -404,7 +442,7 @@ impl Convolution {
     ) {
         self.check_maps(input, output);
         epilogue.check(input.shape, input.count);
-        assert_eq!(packed.len(), self.packed_len::<T>(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
     }
 
     fn check_maps<T>(&self, input: &Map<T>, output: &Map<T>) {

@@ -28,6 +28,13 @@ pub(super) struct Pass<'a, T> {
 }
 
 impl<T> Pass<'_, T> {
+    /// Whether what lies around its input is that of another pass as well.
+    pub(super) fn reads_as(&self, other: &Pass<'_, T>) -> bool {
+        let input =
+            |pass: &Pass<'_, T>| (pass.kernel, pass.input.data.as_ptr(), pass.input.first, pass.input.count);
+        input(self) == input(other)
+    }
+
     /// What is added to the channels of an output block, counted from the first that is written.
     pub(super) fn bias_of(&self, block: usize) -> [f32; LANES] {
         let mut bias = [0.0; LANES];

@@ -88,6 +88,51 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         }
     }
     #[inline(always)]
+    fn pair(self, lower: __m512, upper: __m512) -> __m512 {
+        unsafe {
+            if BF16 {
+                let halves = std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(upper, lower));
+                return self.interleave(halves);
+            }
+            let lower = _mm512_srli_epi32::<16>(self.round(lower));
+            let upper = _mm512_and_si512(self.round(upper), _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            _mm512_castsi512_ps(_mm512_or_si512(lower, upper))
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [__m512; 16]) -> [__m512; 16] {
+        // Pairs of rows, then of pairs, within each quarter of a vector; then the quarters, twice.
+        let mut a = rows;
+        unsafe {
+            let mut b = a;
+            for i in (0..16).step_by(2) {
+                b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+                b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+            }
+            for i in (0..16).step_by(4) {
+                for (low, high) in [(0, 0), (2, 1)] {
+                    let pair = |row: usize| _mm512_castps_pd(b[i + row]);
+                    let (x, y) = (pair(high), pair(high + 2));
+                    a[i + low] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                    a[i + low + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+                }
+            }
+            for i in [0, 1, 2, 3] {
+                b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
+                b[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
+                b[i + 8] = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
+                b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
+            }
+            for i in [0, 1, 2, 3] {
+                a[i] = _mm512_shuffle_f32x4::<0x88>(b[i], b[i + 8]);
+                a[i + 8] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[i + 8]);
+                a[i + 4] = _mm512_shuffle_f32x4::<0x88>(b[i + 4], b[i + 12]);
+                a[i + 12] = _mm512_shuffle_f32x4::<0xdd>(b[i + 4], b[i + 12]);
+            }
+        }
+        a
+    }
+    #[inline(always)]
     fn low(self, pairs: __m512) -> __m512 {
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pairs))) }
     }

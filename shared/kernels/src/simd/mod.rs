@@ -10,10 +10,13 @@
 //! methods of [`Simd`] where registers must be counted or shuffled.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
+pub(crate) mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -95,6 +98,29 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Of 32 bf16, which lie in the bits of 16 lanes, in each lane one of the first 16 and, above it, one of the others.
     fn interleave(self, halves: Self::Vector) -> Self::Vector;
+
+    /// In each lane the lower value rounded to bf16 and, above it, the upper one.
+    #[inline(always)]
+    fn pair(self, lower: Self::Vector, upper: Self::Vector) -> Self::Vector {
+        let mut halves = [bf16::ZERO; 32];
+        self.write(&mut halves[..16], lower);
+        self.write(&mut halves[16..], upper);
+        // SAFETY: 32 halves are as long as 16 floats.
+        self.interleave(unsafe { self.load_floats(halves.as_ptr().cast()) })
+    }
+
+    /// Lane `j` of vector `i` to lane `i` of vector `j`.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::Vector; 16]) -> [Self::Vector; 16] {
+        let (mut from, mut to) = ([[0.0; 16]; 16], [[0.0; 16]; 16]);
+        from.iter_mut().zip(rows).for_each(|(from, row)| self.write(from, row));
+        for (i, row) in from.iter().enumerate() {
+            for (j, value) in row.iter().enumerate() {
+                to[j][i] = *value;
+            }
+        }
+        to.map(|row| self.read(&row))
+    }
 
     /// The lower bf16 of each lane's pair, widened.
     fn low(self, pairs: Self::Vector) -> Self::Vector;
@@ -200,6 +226,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
+    /// 16 pairs of bf16, as of [`Simd::pair`], into a slice of bf16, which must have as many.
+    #[inline(always)]
+    fn write_pairs<T: Element>(self, to: &mut [T], lower: Self::Vector, upper: Self::Vector) {
+        assert!(T::GROUP == 2 && to.len() >= 32);
+        // SAFETY: 32 values of 16 bits are as long as 16 floats.
+        unsafe { self.store_floats(to.as_mut_ptr().cast(), self.pair(lower, upper)) }
+    }
+
     /// 16 lanes, whole numbers from 0 to 255, into a slice, which must have as many bytes.
     #[inline(always)]
     fn write_bytes(self, to: &mut [u8], value: Self::Vector) {
@@ -278,15 +312,15 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Kind::Avx2 => unsafe { on_avx2(avx2::Avx2::new(), kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512 and BF16.
-        Kind::Avx512Bf16 if K::HALVES => unsafe { on_avx512bf16(avx512::Avx512::new(), kernel) },
+        Kind::Avx512Bf16 | Kind::Amx if K::HALVES => unsafe { on_avx512bf16(avx512::Avx512::new(), kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
-        Kind::Avx512 | Kind::Avx512Bf16 => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
+        Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
         #[cfg(target_arch = "aarch64")]
         Kind::Neon => kernel.vectors(neon::Neon),
         #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         Kind::Portable => kernel.vectors(portable::Portable::<false>),
         #[cfg(test)]
-        Kind::PortableWide => kernel.vectors(portable::Portable::<true>),
+        Kind::PortableWide | Kind::PortableAmx => kernel.vectors(portable::Portable::<true>),
     }
 }

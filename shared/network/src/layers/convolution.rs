@@ -116,8 +116,8 @@ impl<T: Value> Passes<T> for ConvolutionLayer {
 
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
-            packed: T::floats(self.kernel.packed_len::<T>()),
-            transposed: T::floats(self.kernel.packed_len::<T>()),
+            packed: T::floats(self.kernel.packed_len::<T>(isa)),
+            transposed: T::floats(self.kernel.packed_len::<T>(isa)),
             scratch: self.kernel.scratch_len::<T>(isa, pool),
         }
     }

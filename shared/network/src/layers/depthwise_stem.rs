@@ -67,13 +67,13 @@ impl Operation for DepthwiseStemLayer {
 impl<T: Value> Passes<T> for DepthwiseStemLayer {
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
-            packed: self.kernel.packed_len(),
+            packed: self.kernel.packed_len::<T>(isa),
             transposed: 0,
-            scratch: self.spread_len() + self.kernel.scratch_len(isa, pool, self.side, self.side),
+            scratch: self.spread_len() + self.kernel.scratch_len::<T>(isa, pool, self.side, self.side),
         }
     }
 
-    fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
+    fn load(&self, isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
         let spread = &mut memory.scratch[..self.kernel.weights_len()];
         spread.fill(0.0);
         for (place, weights) in
@@ -81,7 +81,7 @@ impl<T: Value> Passes<T> for DepthwiseStemLayer {
         {
             spread[place].copy_from_slice(weights);
         }
-        self.kernel.pack_forward(isa, pool, spread, &mut memory.parameters[self.tensor]);
+        self.kernel.pack_forward::<T>(isa, spread, &mut memory.parameters[self.tensor]);
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {

@@ -44,14 +44,14 @@ impl Operation for StemLayer {
 impl<T: Value> Passes<T> for StemLayer {
     fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
         Needs {
-            packed: self.kernel.packed_len(),
+            packed: self.kernel.packed_len::<T>(isa),
             transposed: 0,
-            scratch: self.kernel.scratch_len(isa, pool, self.side, self.side),
+            scratch: self.kernel.scratch_len::<T>(isa, pool, self.side, self.side),
         }
     }
 
-    fn load(&self, isa: Isa, pool: &Pool, weights: &[f32], memory: &mut Memory) {
-        self.kernel.pack_forward(isa, pool, weights, &mut memory.parameters[self.tensor]);
+    fn load(&self, isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        self.kernel.pack_forward::<T>(isa, weights, &mut memory.parameters[self.tensor]);
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {

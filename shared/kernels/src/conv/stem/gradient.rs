@@ -5,7 +5,7 @@
 
 use super::super::pack::MOST_TAPS;
 use super::{Image, Planar, Stem};
-use crate::conv::grid::grid;
+use crate::conv::grid::{ON_VECTORS, grid};
 use crate::conv::padded::widen;
 use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
@@ -52,7 +52,7 @@ pub(super) fn run<T: Value>(
         bias_gradient.fill(0.0);
         return;
     }
-    let grid = grid([stem.input_channels, output_gradient.count], pool.threads(), usize::MAX);
+    let grid = grid([stem.input_channels, output_gradient.count], pool.threads(), usize::MAX, ON_VECTORS);
     let per_thread = self::scratch(stem, image.height, image.width);
     let scratch = Disjoint::new(scratch);
     let weight_gradient = Disjoint::new(weight_gradient);

@@ -2,6 +2,7 @@
 
 mod forward;
 mod gradient;
+mod matrix;
 mod reference;
 
 use super::pack::panel_width;
@@ -9,10 +10,11 @@ use super::reference::bias_gradient_of;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::{Pool, part};
+use crate::simd::matrix::Matrices;
 use crate::value::Value;
 
 /// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. It is
-/// computed in f32, whatever the map is made of.
+/// computed in f32, whatever the map is made of, but where there is a unit for products of bf16.
 ///
 /// Weights are `[output channel][input channel][y][x]`. There is no gradient by the input: nothing lies below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +46,21 @@ impl Stem {
         self.output_channels * self.taps()
     }
 
-    /// Values of the packed weights.
-    pub fn packed_len(&self) -> usize {
-        blocks(self.output_channels) * LANES * self.taps()
+    /// Floats of the packed weights for maps of `T`.
+    pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
+        match matrices::<T>(isa) {
+            Some(_) => T::floats(matrix::packed_len(self)),
+            None => blocks(self.output_channels) * LANES * self.taps(),
+        }
     }
 
-    /// Packs weights for [`Stem::forward`] on `isa`.
-    pub fn pack_forward(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [f32]) {
+    /// Packs weights for [`Stem::forward`] on `isa`, into maps of `T`.
+    pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
-        _ = pool;
+        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
+        if matrices::<T>(isa).is_some() {
+            return matrix::pack(self, weights, T::of_mut(packed));
+        }
         if isa == Isa::scalar() {
             packed[..weights.len()].copy_from_slice(weights);
             return;
@@ -76,7 +83,11 @@ impl Stem {
     }
 
     /// Values of scratch memory that the calls below need for images of this size; contents do not matter.
-    pub fn scratch_len(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
+    pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
+        if matrices::<T>(isa).is_some() {
+            let forward = matrix::scratch_of_thread(self, height, width) * pool.threads();
+            return forward.max(matrix::gradient_scratch_len(self, pool, height, width));
+        }
         if isa == Isa::scalar() {
             return 0;
         }
@@ -103,13 +114,17 @@ impl Stem {
         scratch: &mut [f32],
     ) {
         self.check_maps(batch, input, height, width, &output.as_map());
-        assert_eq!(packed.len(), self.packed_len(), "packed weights of {self:?}");
+        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
         if isa == Isa::scalar() {
             let weights = &packed[..self.weights_len()];
             return reference::forward(self, input, height, width, weights, bias, relu, output);
         }
         let image = Image { input, height, width };
+        if let Some(unit) = matrices::<T>(isa) {
+            let packed = T::of(packed);
+            return matrix::forward(self, unit, isa, pool, image, packed, bias, relu, output, scratch);
+        }
         forward::run(self, isa, pool, image, packed, bias, relu, output, scratch);
     }
 
@@ -136,7 +151,11 @@ impl Stem {
             return bias_gradient_of(output_gradient, bias_gradient);
         }
         let image = Image { input, height, width };
-        gradient::run(self, isa, pool, image, output_gradient, weight_gradient, bias_gradient, scratch);
+        let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
+        match matrices::<T>(isa) {
+            Some(unit) => matrix::gradient(self, unit, isa, pool, image, dy, dw, db, scratch),
+            None => gradient::run(self, isa, pool, image, dy, dw, db, scratch),
+        }
     }
 
     fn check_maps<T>(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map<T>) {
@@ -147,6 +166,11 @@ impl Stem {
         let found = (output.shape.batch, output.shape.height, output.shape.width);
         assert_eq!(found, expected, "batch, height, width of the output of {self:?}");
     }
+}
+
+/// The unit that computes maps of `T`, if there is one.
+fn matrices<T: Value>(isa: Isa) -> Option<Matrices> {
+    isa.matrices().filter(|_| T::GROUP == 2)
 }
 
 /// The planar images of a minibatch.

@@ -7,7 +7,7 @@
 //! of the layer and follow each other in order, and each sum belongs to one task: results do not depend on the number of
 //! threads.
 
-use super::super::grid::grid;
+use super::super::grid::{ON_VECTORS, grid};
 use super::super::rows::{Rows, Runs};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
@@ -56,7 +56,7 @@ struct Plan {
 impl Plan {
     fn new(conv: &Convolution, filter: Filter, threads: usize) -> Plan {
         let blocks = [conv.input_blocks(), conv.output_blocks()];
-        let grid = grid(blocks, threads, usize::MAX);
+        let grid = grid(blocks, threads, usize::MAX, ON_VECTORS);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
         // One line more, lest the values of all points fall into one set of the cache.
         let matrix = |blocks: usize| (blocks * TILES + 1) * LANES;

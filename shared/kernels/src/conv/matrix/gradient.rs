@@ -1,0 +1,324 @@
+//! The gradient by the weights.
+//!
+//! Its sums run over pixels, so the copies have these side by side: of the input gradient's first operand 32 values of each
+//! channel, of the other pairs of pixels for each output channel. A tap is the input's row of pixels read from another one on. The
+//! sums of a pair of blocks and a tap stay in the unit over a chunk, and are then added to the task's. Chunks depend only on the
+//! size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on the number of
+//! threads.
+
+use super::lines::{Lines, Side};
+use super::words;
+use crate::cache;
+use crate::conv::grid::grid;
+use crate::conv::{Channels, Convolution};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::{LANES, Map};
+use crate::pool::{Pool, part};
+use crate::simd::matrix::{DEPTH, Matrices, Operands, Ready, SUMS, TILE_VALUES};
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
+use std::ops::Range;
+
+/// What the copy of a block costs in products of it: it is turned by vectors, which take ten times as long.
+const COPY: usize = 5;
+
+/// Floats of the sums of two by two blocks and a tap.
+const PAIR: usize = 2 * SUMS;
+
+/// How the work is cut.
+struct Plan {
+    /// Images and rows of a chunk; more than one image only if their rows are complete.
+    images: usize,
+    rows: usize,
+    /// Parts that the pairs of input and of output blocks are cut into.
+    grid: [usize; 2],
+    /// Pairs of blocks of a task.
+    pairs: [usize; 2],
+    taps: usize,
+    /// Positions of the largest chunk's inputs and outputs.
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Plan {
+    fn new(conv: &Convolution, threads: usize) -> Plan {
+        let ([height, width], kernel) = (conv.size, conv.kernel);
+        let (taps, pad, budget) = (kernel * kernel, kernel / 2, cache::second_level() / 2);
+        let blocks = [conv.input_blocks(), conv.output_blocks()];
+        let positions = budget / ((blocks[0] + blocks[1]) * LANES * size_of::<u16>());
+        let (line, image) = (width + pad, (width + pad) * (height + pad));
+        let images = (positions / image).max(1);
+        let rows = if images > 1 {
+            height
+        } else {
+            let most = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
+            height.div_ceil(height.div_ceil(most))
+        };
+        let pairs = blocks.map(|blocks| blocks.div_ceil(2));
+        let most = budget / (PAIR * taps * size_of::<f32>());
+        let grid = grid(pairs, threads, most, [taps, COPY]);
+        let lines = Lines::new(images, rows, width, kernel);
+        Plan {
+            images,
+            rows,
+            grid,
+            pairs: [0, 1].map(|side: usize| pairs[side].div_ceil(grid[side])),
+            taps,
+            inputs: lines.inputs().next_multiple_of(DEPTH),
+            outputs: lines.outputs(),
+        }
+    }
+
+    /// Values from one channel of the input to the next: an odd number of cache lines, so that they fall into different sets.
+    fn channel(&self) -> usize {
+        (self.inputs / DEPTH | 1) * DEPTH
+    }
+
+    /// Floats of scratch of each thread: a block's pixels as they are; both operands; steps; sums of bias and weights.
+    fn parts(&self) -> [usize; 6] {
+        let [inputs, outputs] = self.pairs;
+        [
+            self.inputs.max(self.outputs) * LANES / 2,
+            inputs * 2 * LANES * self.channel() / 2,
+            outputs * 2 * LANES * self.outputs / 2,
+            (self.outputs / DEPTH).next_multiple_of(LANES),
+            outputs * 2 * LANES,
+            inputs * outputs * self.taps * PAIR,
+        ]
+    }
+
+    fn scratch(&self) -> usize {
+        self.parts().iter().sum()
+    }
+}
+
+/// Scratch that all threads together need.
+pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
+    if conv.size[0] * conv.size[1] == 0 {
+        0
+    } else {
+        Plan::new(conv, pool.threads()).scratch() * pool.threads()
+    }
+}
+
+/// Overwrites both gradients with the sums over all images.
+#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+pub(in super::super) fn run<T: Value>(
+    conv: &Convolution,
+    unit: Matrices,
+    isa: Isa,
+    pool: &Pool,
+    input: Map<T>,
+    output_gradient: Map<T>,
+    weight_gradient: &mut [f32],
+    bias_gradient: &mut [f32],
+    scratch: &mut [f32],
+) {
+    if input.shape.batch * input.shape.pixels() == 0 {
+        weight_gradient.fill(0.0);
+        bias_gradient.fill(0.0);
+        return;
+    }
+    let plan = Plan::new(conv, pool.threads());
+    let weight_gradient = Disjoint::new(weight_gradient);
+    let bias_gradient = Disjoint::new(bias_gradient);
+    let scratch = Disjoint::new(scratch);
+    let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
+    let blocks = |side: &[Channels], index, parts| {
+        let pairs = part(index, parts, side.len().div_ceil(2));
+        2 * pairs.start..(2 * pairs.end).min(side.len())
+    };
+    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
+        // SAFETY: `thread` is this thread's alone.
+        let mut scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
+        let [copy, x, y, steps, bias, sums] = plan.parts().map(|len| {
+            let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
+            scratch = rest;
+            part
+        });
+        let task = Task {
+            conv,
+            unit,
+            plan: &plan,
+            input,
+            output_gradient,
+            input_blocks: blocks(inputs, task / plan.grid[1], plan.grid[0]),
+            output_blocks: blocks(outputs, task % plan.grid[1], plan.grid[1]),
+            weight_gradient,
+            bias_gradient,
+            copy,
+            x,
+            y,
+            steps: words(steps),
+            bias,
+            sums,
+        };
+        dispatch(isa, task);
+    });
+}
+
+/// Some input blocks times some output blocks, over all images.
+struct Task<'a, T> {
+    conv: &'a Convolution,
+    unit: Matrices,
+    plan: &'a Plan,
+    input: Map<'a, T>,
+    output_gradient: Map<'a, T>,
+    input_blocks: Range<usize>,
+    output_blocks: Range<usize>,
+    weight_gradient: Disjoint<'a, f32>,
+    bias_gradient: Disjoint<'a, f32>,
+    copy: &'a mut [f32],
+    x: &'a mut [f32],
+    y: &'a mut [f32],
+    steps: &'a mut [u32],
+    bias: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar convolution has no tiles")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(mut self, simd: S) {
+        let ready = self.unit.ready();
+        self.bias.fill(0.0);
+        if self.input_blocks.len() % 2 == 1 {
+            // The last product has a block that stays as it is.
+            let block = LANES * self.plan.channel() / 2;
+            self.x[self.input_blocks.len() * block..][..block].fill(0.0);
+        }
+        let steps = self.steps.iter_mut().enumerate();
+        steps.for_each(|(step, offset)| *offset = (step * DEPTH * size_of::<T>()) as u32);
+        let (batch, height) = (self.input.shape.batch, self.input.shape.height);
+        for first in (0..batch).step_by(self.plan.images) {
+            let images = first..(first + self.plan.images).min(batch);
+            for start in (0..height).step_by(self.plan.rows) {
+                let rows = start..(start + self.plan.rows).min(height);
+                self.chunk(simd, &ready, images.clone(), rows);
+            }
+        }
+        self.unpack(simd);
+    }
+}
+
+impl<T: Value> Task<'_, T> {
+    /// Adds a chunk's products to the sums.
+    #[inline(always)]
+    fn chunk<S: Simd>(&mut self, simd: S, ready: &Ready, images: Range<usize>, rows: Range<usize>) {
+        let kernel = self.conv.kernel;
+        let lines = Lines::new(images.len(), rows.len(), self.input.shape.width, kernel);
+        let (inputs, outputs) = (lines.inputs().next_multiple_of(DEPTH), lines.outputs());
+        let (first, start) = (images.start, rows.start);
+        let place = |position: usize| position * LANES;
+        let (channel, tile) = (self.plan.channel(), self.plan.outputs * LANES);
+        for (block, x) in self.input_blocks.clone().zip(self.x.chunks_exact_mut(channel * LANES / 2)) {
+            let copy = T::of_mut(self.copy);
+            lines.fill(Side::Inputs, &self.input, block, first, start, inputs, copy, place);
+            turn(simd, &self.copy[..inputs * LANES / 2], x, channel / 2);
+        }
+        let bias = self.bias.chunks_exact_mut(LANES);
+        for ((block, y), bias) in self.output_blocks.clone().zip(self.y.chunks_exact_mut(tile / 2)).zip(bias)
+        {
+            let copy = T::of_mut(self.copy);
+            lines.fill(Side::Outputs, &self.output_gradient, block, first, start, outputs, copy, place);
+            pair(simd, &self.copy[..outputs * LANES / 2], y, bias);
+        }
+        let accumulate = first + start > 0;
+        let steps = &self.steps[..outputs / DEPTH];
+        let mut sums = self.sums.chunks_exact_mut(PAIR);
+        for x in self.x.chunks_exact(channel * LANES).take(self.input_blocks.len().div_ceil(2)) {
+            for block in (0..self.output_blocks.len()).step_by(2) {
+                let y = &self.y[block * tile / 2..];
+                let columns = (self.output_blocks.len() - block).min(2);
+                for tap in 0..kernel * kernel {
+                    let x = &T::of(x)[lines.tap(tap / kernel, tap % kernel)..];
+                    let operands = Operands {
+                        a: x.as_ptr().cast(),
+                        a_row: channel,
+                        a_tile: channel * LANES,
+                        b: y.as_ptr().cast(),
+                        b_tile: tile,
+                        b_step: TILE_VALUES,
+                    };
+                    let sums = sums.next().expect("sums for each pair of blocks and tap");
+                    // SAFETY: each of the 32 channels has a value for each input, and so for the outputs at this tap; each
+                    // output block has pairs of all outputs.
+                    unsafe {
+                        match columns {
+                            1 => ready.multiply::<1>(operands, steps, sums, accumulate),
+                            _ => ready.multiply::<2>(operands, steps, sums, accumulate),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums, `[pair of input blocks][pair of output blocks][tap][output block][32 inputs][16 outputs]`, to canonical order.
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, simd: S) {
+        let (conv, taps) = (self.conv, self.plan.taps);
+        let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
+        let outputs = &outputs[self.output_blocks.clone()];
+        if self.input_blocks.start == 0 {
+            for (output, sums) in outputs.iter().zip(self.bias.chunks_exact(LANES)) {
+                // SAFETY: only the task of the first input blocks writes these output channels.
+                let gradient = unsafe { self.bias_gradient.part(output.first, output.count) };
+                gradient.copy_from_slice(&sums[..output.count]);
+            }
+        }
+        let pairs = outputs.len().div_ceil(2);
+        for (i, input) in inputs[self.input_blocks.clone()].iter().enumerate() {
+            for (o, output) in outputs.iter().enumerate() {
+                for tap in 0..taps {
+                    let pair = (i / 2 * pairs + o / 2) * taps + tap;
+                    let sums = &self.sums[pair * PAIR + o % 2 * SUMS + i % 2 * LANES * LANES..];
+                    let turned = simd.transpose(std::array::from_fn(|row| simd.read(&sums[row * LANES..])));
+                    for (lane, inputs) in turned.into_iter().enumerate().take(output.count) {
+                        let start = ((output.first + lane) * conv.input_count() + input.first) * taps;
+                        // SAFETY: only this task has these input and output channels.
+                        let gradient = unsafe { self.weight_gradient.part(start, input.count * taps) };
+                        if taps == 1 && input.count == LANES {
+                            simd.write(gradient, inputs);
+                        } else {
+                            let mut values = [0.0; LANES];
+                            simd.write(&mut values, inputs);
+                            let gradient = gradient.iter_mut().skip(tap).step_by(taps);
+                            gradient.zip(values).for_each(|(to, value)| *to = value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pixels of 16 channels to channels, `line` floats from one to the next, of pixels.
+#[inline(always)]
+fn turn<S: Simd>(simd: S, pixels: &[f32], channels: &mut [f32], line: usize) {
+    for (index, pixels) in pixels.chunks_exact(DEPTH * LANES / 2).enumerate() {
+        let pairs = std::array::from_fn(|pair| simd.interleave(simd.read(&pixels[pair * LANES..])));
+        for (channel, values) in simd.transpose(pairs).into_iter().enumerate() {
+            simd.write(&mut channels[channel * line + index * LANES..], values);
+        }
+    }
+}
+
+/// Pixels of 16 channels to pairs of pixels for each channel, which are added to the bias's sums.
+#[inline(always)]
+pub(in crate::conv) fn pair<S: Simd>(simd: S, pixels: &[f32], pairs: &mut [f32], bias: &mut [f32]) {
+    let mut sums = [simd.read(bias), simd.zero()];
+    for (pixels, to) in pixels.chunks_exact(LANES).zip(pairs.chunks_exact_mut(LANES)) {
+        let pair = simd.interleave(simd.read(pixels));
+        sums = [simd.add(sums[0], simd.low(pair)), simd.add(sums[1], simd.high(pair))];
+        simd.write(to, pair);
+    }
+    simd.write(bias, simd.add(sums[0], sums[1]));
+}

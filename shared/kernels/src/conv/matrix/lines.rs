@@ -1,0 +1,206 @@
+//! How the pixels of a chunk are numbered.
+
+use crate::map::{LANES, Map};
+use crate::simd::matrix::ROWS;
+use crate::value::Value;
+use std::ops::Range;
+
+/// Rows of some images one behind the other, with zeros above, below and to the left of each; those to its right are the next
+/// row's. What lies between two images is the lower edge of the one and the upper edge of the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    kernel: usize,
+    images: usize,
+    rows: usize,
+    width: usize,
+    /// Positions from one row to the next.
+    line: usize,
+    /// Positions from one image to the next.
+    image: usize,
+}
+
+/// Pixels of one row of the output that lie side by side.
+pub(super) struct Run {
+    /// The number of the first.
+    pub(super) position: usize,
+    pub(super) image: usize,
+    pub(super) y: usize,
+    pub(super) x: usize,
+    pub(super) len: usize,
+}
+
+impl Lines {
+    /// Output rows of images, whole ones if there are several.
+    pub(super) fn new(images: usize, rows: usize, width: usize, kernel: usize) -> Lines {
+        let pad = kernel / 2;
+        let line = width + pad;
+        Lines { kernel, images, rows, width, line, image: (rows + pad) * line }
+    }
+
+    /// Numbers of outputs, as many as whole products take.
+    pub(super) fn outputs(&self) -> usize {
+        let last = (self.images - 1) * self.image + (self.rows - 1) * self.line;
+        (last + self.width).next_multiple_of(ROWS)
+    }
+
+    /// Numbers of inputs: all that the taps of the outputs read.
+    pub(super) fn inputs(&self) -> usize {
+        self.outputs() + self.tap(self.kernel - 1, self.kernel - 1)
+    }
+
+    /// How far from an output its tap in this row and column of the kernel lies.
+    pub(super) fn tap(&self, ky: usize, kx: usize) -> usize {
+        ky * self.line + kx
+    }
+
+    /// The pixels among these numbers of outputs.
+    #[inline(always)]
+    pub(super) fn runs(&self, positions: Range<usize>) -> impl Iterator<Item = Run> {
+        let Lines { images, rows, width, line, image: per_image, .. } = *self;
+        let mut position = positions.start;
+        std::iter::from_fn(move || {
+            while position < positions.end {
+                let (image, rest) = (position / per_image, position % per_image);
+                let (y, x) = (rest / line, rest % line);
+                if image >= images {
+                    return None;
+                }
+                if y >= rows {
+                    position = (image + 1) * per_image;
+                } else if x >= width {
+                    position += line - x;
+                } else {
+                    let len = (width - x).min(positions.end - position);
+                    position += len;
+                    return Some(Run { position: position - len, image, y, x, len });
+                }
+            }
+            None
+        })
+    }
+
+    /// Copies a block of the images from `first` on and their rows from `start` on: inputs with what the kernel reads around them,
+    /// or outputs. Each number has its 16 values where `place` says, all `count` of them, zeros where there is no pixel.
+    #[expect(clippy::too_many_arguments, reason = "a place in a map and one in a copy")]
+    #[inline(always)]
+    pub(super) fn fill<T: Value>(
+        &self,
+        side: Side,
+        map: &Map<T>,
+        block: usize,
+        first: usize,
+        start: usize,
+        count: usize,
+        to: &mut [T],
+        place: impl Fn(usize) -> usize,
+    ) {
+        let pad = match side {
+            Side::Inputs => self.kernel / 2,
+            Side::Outputs => 0,
+        };
+        let width = self.width;
+        for image in 0..self.images {
+            let plane = map.plane(first + image, block);
+            let mut position = image * self.image;
+            for row in 0..self.rows + 2 * pad {
+                let next = position + self.line;
+                let y = (start + row).checked_sub(pad).filter(|y| *y < map.shape.height);
+                let pixels = position + pad..position + pad + if y.is_some() { width } else { 0 };
+                zeros(to, &place, position..pixels.start);
+                zeros(to, &place, pixels.end..next);
+                if let Some(y) = y {
+                    let from = plane[y * width * LANES..][..width * LANES].chunks_exact(LANES);
+                    for (position, from) in pixels.zip(from) {
+                        to[place(position)..][..LANES].copy_from_slice(from);
+                    }
+                }
+                position = next;
+            }
+            let end = if image + 1 < self.images { (image + 1) * self.image } else { count };
+            zeros(to, &place, position..end);
+        }
+    }
+}
+
+/// Which numbers of a chunk.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Inputs,
+    Outputs,
+}
+
+/// Zeros for these numbers.
+#[inline(always)]
+pub(super) fn zeros<T: Value>(to: &mut [T], place: impl Fn(usize) -> usize, positions: Range<usize>) {
+    for position in positions {
+        to[place(position)..][..LANES].fill(T::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::Shape;
+
+    /// Two images of 2 x 3 pixels, whose values are their number from 1 on.
+    fn copied(side: Side, lines: Lines, rows_from: usize, count: usize) -> Vec<f32> {
+        let shape = Shape { batch: 2, blocks: 1, height: 2, width: 3 };
+        let data: Vec<f32> = (0..shape.len()).map(|index| (index / LANES + 1) as f32).collect();
+        let mut to = vec![9.0; count * LANES];
+        let map = Map::whole(&data, shape);
+        lines.fill(side, &map, 0, 0, rows_from, count, &mut to, |position| position * LANES);
+        to.chunks_exact(LANES).map(|pixel| pixel[0]).collect()
+    }
+
+    #[test]
+    fn images_share_the_zeros_between_them() {
+        let lines = Lines::new(2, 2, 3, 3);
+        let inputs = copied(Side::Inputs, lines, 0, 30);
+        #[rustfmt::skip]
+        assert_eq!(inputs, [
+            0.0, 0.0, 0.0, 0.0,
+            0.0, 1.0, 2.0, 3.0,
+            0.0, 4.0, 5.0, 6.0,
+            0.0, 0.0, 0.0, 0.0,
+            0.0, 7.0, 8.0, 9.0,
+            0.0, 10.0, 11.0, 12.0,
+            0.0, 0.0, 0.0, 0.0,
+            0.0, 0.0,
+        ]);
+        let outputs = copied(Side::Outputs, lines, 0, lines.outputs());
+        assert_eq!(outputs[..12], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(outputs[12..20], [7.0, 8.0, 9.0, 0.0, 10.0, 11.0, 12.0, 0.0]);
+        assert!(outputs.len() == 32 && outputs[20..].iter().all(|value| *value == 0.0));
+        // The middle tap of an output is its own pixel.
+        for run in lines.runs(0..lines.outputs()) {
+            for position in run.position..run.position + run.len {
+                assert_eq!(inputs[position + lines.tap(1, 1)], outputs[position]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_band_has_the_rows_around_it() {
+        let lines = Lines::new(1, 1, 3, 3);
+        assert_eq!(
+            copied(Side::Inputs, lines, 1, 13),
+            [0.0, 1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        );
+        assert_eq!(copied(Side::Outputs, lines, 1, 5), [4.0, 5.0, 6.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn runs_are_all_pixels_in_order() {
+        let lines = Lines::new(3, 7, 7, 5);
+        let runs = |from, to| {
+            let runs = lines.runs(from..to);
+            runs.flat_map(|run| (0..run.len).map(move |i| (run.position + i, (run.image, run.y, run.x + i))))
+                .collect::<Vec<_>>()
+        };
+        let all = runs(0, lines.outputs());
+        let pixels = (0..3).flat_map(|image| (0..49).map(move |pixel| (image, pixel / 7, pixel % 7)));
+        assert!(all.iter().map(|(_, pixel)| *pixel).eq(pixels));
+        let pieces = (0..lines.outputs()).step_by(ROWS).flat_map(|from| runs(from, from + ROWS));
+        assert!(pieces.eq(all));
+    }
+}

@@ -1,0 +1,246 @@
+//! Forward and input gradient.
+//!
+//! A copy of the chunk has the channels of two blocks of a pixel side by side: 32 values, as deep as a product. It stays in the
+//! second-level cache while the panels of weights pass over it, and the sums of 32 pixels stay in the unit over all channels and
+//! taps. Each output is summed in the same order however the work is cut, so results do not depend on the number of threads.
+
+use super::lines::{Lines, Side, zeros};
+use super::pack::PANEL;
+use super::words;
+use crate::cache;
+use crate::conv::pass::Pass;
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::{LANES, Shape};
+use crate::pool::{Pool, part};
+use crate::simd::matrix::{DEPTH, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
+use std::ops::Range;
+
+/// Chunks, or panels of one, that each thread should get at least, lest one waits for the other.
+const TASKS_PER_THREAD: usize = 2;
+
+/// How maps are cut.
+struct Plan {
+    /// Images of a chunk, of more than one all rows.
+    images: usize,
+    rows: usize,
+    kernel: usize,
+    /// Pairs of blocks that are copied.
+    pairs: usize,
+}
+
+impl Plan {
+    /// Chunks whose copies, of `blocks` blocks, take half of the second-level cache, and are enough for the threads.
+    fn new(blocks: usize, kernel: usize, shape: Shape, threads: usize) -> Plan {
+        let Shape { batch, height, width, .. } = shape;
+        let (pairs, pad) = (blocks.div_ceil(2).max(1), kernel / 2);
+        let positions = cache::second_level() / 2 / (pairs * DEPTH * size_of::<u16>());
+        let [line, lines] = [width + pad, height + pad].map(|length| length.max(1));
+        let images = (positions / (line * lines)).min(batch.div_ceil(TASKS_PER_THREAD * threads)).max(1);
+        // What lies around a band is copied again, so it has a few rows whatever they take.
+        let most = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
+        let rows = if images > 1 { height } else { height.div_ceil(height.div_ceil(most).max(1)) };
+        Plan { images, rows, kernel, pairs }
+    }
+
+    fn lines(&self, images: usize, rows: usize, width: usize) -> Lines {
+        Lines::new(images, rows, width, self.kernel)
+    }
+
+    /// Floats of scratch for the copy, in whole cache lines.
+    fn copy(&self, width: usize) -> usize {
+        self.pairs * self.lines(self.images, self.rows, width).inputs() * DEPTH / 2
+    }
+
+    /// Offsets of all steps of a product, and then its sums.
+    fn steps(&self) -> usize {
+        (self.pairs * self.kernel * self.kernel).next_multiple_of(LANES)
+    }
+
+    fn scratch(&self, width: usize) -> usize {
+        self.copy(width) + self.steps() + PANEL * SUMS
+    }
+}
+
+/// Floats of scratch that each thread needs, for as many images as there may be.
+pub(in super::super) fn scratch_of_thread(
+    blocks: usize,
+    kernel: usize,
+    [height, width]: [usize; 2],
+) -> usize {
+    // On more threads chunks have fewer images; a batch is not known yet, so no chunk is larger than one of very many images.
+    let shape = Shape { batch: usize::MAX / 2, blocks, height, width };
+    if height * width == 0 { 0 } else { Plan::new(blocks, kernel, shape, 1).scratch(width) }
+}
+
+/// Runs passes over maps of one size, one after the other for each chunk, so that they find what they share in the cache: the
+/// input, or the output that they add to. `scratch` is [`scratch_of_thread`] for each thread, for the largest of them.
+pub(in super::super) fn run<T: Value>(
+    passes: &[Pass<'_, T>],
+    unit: Matrices,
+    isa: Isa,
+    pool: &Pool,
+    scratch: &mut [f32],
+) {
+    let shape = passes[0].input.shape;
+    if shape.batch * shape.pixels() == 0 {
+        return;
+    }
+    let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
+    let (blocks, kernel) = (most(|pass| pass.input.count), most(|pass| pass.kernel));
+    let panels = most(|pass| pass.output_blocks.len().div_ceil(PANEL));
+    let plan = Plan::new(blocks, kernel, shape, pool.threads());
+    let (chunks, bands) = (shape.batch.div_ceil(plan.images), shape.height.div_ceil(plan.rows));
+    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(chunks * bands).min(panels);
+    let per_thread = plan.scratch(shape.width);
+    let scratch = Disjoint::new(scratch);
+    pool.run_on_threads(chunks * bands * groups, |thread, task| {
+        let (chunk, band, group) = (task / groups / bands, task / groups % bands, task % groups);
+        let task = Task {
+            passes,
+            unit,
+            plan: &plan,
+            images: part(chunk, chunks, shape.batch),
+            rows: part(band, bands, shape.height),
+            group,
+            groups,
+            // SAFETY: `thread` is this thread's alone.
+            scratch: unsafe { scratch.part(thread * per_thread, per_thread) },
+        };
+        dispatch(isa, task);
+    });
+}
+
+/// A chunk times some panels of each pass.
+struct Task<'a, T> {
+    passes: &'a [Pass<'a, T>],
+    unit: Matrices,
+    plan: &'a Plan,
+    images: Range<usize>,
+    rows: Range<usize>,
+    group: usize,
+    groups: usize,
+    scratch: &'a mut [f32],
+}
+
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar convolution has no tiles")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Task { passes, unit, plan, images, rows, group, groups, scratch } = self;
+        let width = passes[0].input.shape.width;
+        let (copy, rest) = scratch.split_at_mut(plan.copy(width));
+        let (steps, sums) = rest.split_at_mut(plan.steps());
+        let (copy, steps) = (T::of_mut(copy), words(steps));
+        let ready = unit.ready();
+        for (index, pass) in passes.iter().enumerate() {
+            let lines = Lines::new(images.len(), rows.len(), width, pass.kernel);
+            let (plane, pairs) = (lines.inputs() * DEPTH, pass.input.count.div_ceil(2));
+            if index == 0 || !pass.reads_as(&passes[index - 1]) {
+                for block in 0..2 * pairs {
+                    let (to, half) = (&mut copy[block / 2 * plane..][..plane], block % 2 * LANES);
+                    let place = |position: usize| position * DEPTH + half;
+                    if block < pass.input.count {
+                        let (first, start, count) = (images.start, rows.start, lines.inputs());
+                        lines.fill(Side::Inputs, &pass.input, block, first, start, count, to, place);
+                    } else {
+                        zeros(to, place, 0..lines.inputs());
+                    }
+                }
+            }
+            let taps = (0..pass.kernel).flat_map(|y| (0..pass.kernel).map(move |x| (y, x)));
+            let places = (0..pairs).flat_map(|pair| {
+                taps.clone().map(move |(y, x)| (pair * plane + lines.tap(y, x) * DEPTH) * size_of::<T>())
+            });
+            let steps = &mut steps[..pairs * pass.kernel * pass.kernel];
+            steps.iter_mut().zip(places).for_each(|(step, place)| *step = place as u32);
+            let panels = pass.output_blocks.len().div_ceil(PANEL);
+            for panel in part(group, groups, panels) {
+                let columns = part(panel, panels, pass.output_blocks.len());
+                let packed = &pass.packed[columns.start * steps.len() * TILE_VALUES..];
+                assert!(packed.len() >= columns.len() * steps.len() * TILE_VALUES, "packed weights");
+                let bias = [0, 1].map(|column| simd.read(&pass.bias_of(columns.start + column)));
+                for position in (0..lines.outputs()).step_by(ROWS) {
+                    let operands = Operands {
+                        a: copy[position * DEPTH..].as_ptr().cast(),
+                        a_row: DEPTH,
+                        a_tile: ROWS / 2 * DEPTH,
+                        b: packed.as_ptr().cast(),
+                        b_tile: TILE_VALUES,
+                        b_step: columns.len() * TILE_VALUES,
+                    };
+                    // SAFETY: the copy has the inputs of these outputs in all planes, the packed weights have a tile for each
+                    // column in each step, as asserted.
+                    unsafe {
+                        match columns.len() {
+                            1 => ready.multiply::<1>(operands, steps, sums, false),
+                            _ => ready.multiply::<2>(operands, steps, sums, false),
+                        }
+                    }
+                    for run in lines.runs(position..position + ROWS) {
+                        let pixel = [images.start + run.image, rows.start + run.y, run.x];
+                        for (column, block) in columns.clone().enumerate() {
+                            let from = column * SUMS + (run.position - position) * LANES;
+                            let sums = &sums[from..][..run.len * LANES];
+                            write(simd, pass, block, pixel, bias[column], sums);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums of pixels that lie side by side to where they belong.
+#[inline(always)]
+fn write<S: Simd, T: Value>(
+    simd: S,
+    pass: &Pass<'_, T>,
+    block: usize,
+    [image, y, x]: [usize; 3],
+    bias: S::Vector,
+    sums: &[f32],
+) {
+    let shape = pass.output_shape;
+    let from = (y * shape.width + x) * LANES;
+    let plane = image * shape.blocks + pass.output_blocks.start + block;
+    // SAFETY: a task alone writes these pixels of this block.
+    let output = unsafe { pass.output.part(plane * shape.plane() + from, sums.len()) };
+    let mask = pass.mask_of(image, block, from, sums.len());
+    finish(simd, sums, bias, pass.accumulate, pass.relu, mask, output);
+}
+
+/// Sums, plus bias or what is there, cut at zero or where a mask is not positive.
+#[inline(always)]
+pub(in crate::conv) fn finish<S: Simd, T: Value>(
+    simd: S,
+    sums: &[f32],
+    bias: S::Vector,
+    accumulate: bool,
+    relu: bool,
+    mask: Option<&[T]>,
+    output: &mut [T],
+) {
+    for (pixel, (sums, output)) in sums.chunks_exact(LANES).zip(output.chunks_exact_mut(LANES)).enumerate() {
+        let mut value = simd.add(simd.read(sums), bias);
+        if accumulate {
+            value = simd.add(value, simd.read(output));
+        }
+        if relu {
+            value = simd.max(value, simd.zero());
+        }
+        if let Some(mask) = mask {
+            let mask = simd.read(&mask[pixel * LANES..]);
+            value = simd.select_greater(mask, simd.zero(), value, simd.zero());
+        }
+        simd.write(output, value);
+    }
+}

@@ -1,0 +1,202 @@
+//! Forward: 32 outputs side by side are the rows of a product, each as far from the last in a copy of the image as the stride says.
+
+use super::{CHANNELS, PANEL, PIXELS, products};
+use crate::conv::matrix::{finish, words};
+use crate::conv::stem::{Image, Stem};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::map::{LANES, MapMut, Shape};
+use crate::pool::{Pool, part};
+use crate::simd::matrix::{Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::value::Value;
+use std::ops::Range;
+
+/// Output rows of a task: a copy of their input stays close to the first-level cache.
+const BAND_ROWS: usize = 8;
+
+/// A copy of what some output rows read, `[row][pixel][4 channels]` of bf16: two floats of memory for each pixel.
+#[derive(Clone, Copy)]
+struct Copied {
+    rows: usize,
+    /// Pixels of a row, for whole products of outputs and whole vectors of the image.
+    row: usize,
+}
+
+impl Copied {
+    fn new(stem: &Stem, output_rows: usize, output_width: usize, width: usize) -> Copied {
+        let last = output_width.next_multiple_of(ROWS) - 1;
+        let reach = last * stem.stride + products(stem) * PIXELS;
+        Copied {
+            rows: (output_rows - 1) * stem.stride + stem.kernel,
+            row: reach.max(stem.padding + width.next_multiple_of(LANES)),
+        }
+    }
+
+    /// Floats of memory.
+    fn len(&self) -> usize {
+        self.rows * self.row * CHANNELS / 2
+    }
+
+    /// Copies what the output rows from `first` on read of an image.
+    #[inline(always)]
+    fn fill<S: Simd>(&self, simd: S, stem: &Stem, image: Image, index: usize, first: usize, to: &mut [f32]) {
+        let (plane, channels) = (image.height * image.width, stem.input_channels);
+        let planes = &image.input[index * channels * plane..][..channels * plane];
+        for (row, to) in to.chunks_exact_mut(self.row * CHANNELS / 2).take(self.rows).enumerate() {
+            to.fill(0.0);
+            let y = (first * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < image.height);
+            let Some(y) = y else { continue };
+            let to = &mut to[stem.padding * CHANNELS / 2..];
+            for (start, to) in (0..image.width).step_by(LANES).zip(to.chunks_exact_mut(2 * LANES)) {
+                let count = LANES.min(image.width - start);
+                let mut values = [[0.0; LANES]; CHANNELS];
+                for (values, plane) in values.iter_mut().zip(planes.chunks_exact(plane)) {
+                    values[..count].copy_from_slice(&plane[y * image.width + start..][..count]);
+                }
+                let [a, b, c, d] = values.map(|values| simd.read(&values));
+                let (mut lower, mut upper) = ([0.0; LANES], [0.0; LANES]);
+                simd.write(&mut lower, simd.pair(a, b));
+                simd.write(&mut upper, simd.pair(c, d));
+                for pixel in 0..LANES {
+                    to[2 * pixel] = lower[pixel];
+                    to[2 * pixel + 1] = upper[pixel];
+                }
+            }
+        }
+    }
+}
+
+/// Steps of a product, in whole cache lines.
+fn steps(stem: &Stem) -> usize {
+    (stem.kernel * products(stem)).next_multiple_of(LANES)
+}
+
+/// Floats of scratch that each thread needs.
+pub(in super::super) fn scratch_of_thread(stem: &Stem, height: usize, width: usize) -> usize {
+    let (rows, columns) = (stem.output_size(height), stem.output_size(width));
+    if rows * columns == 0 {
+        return 0;
+    }
+    let copied = Copied::new(stem, rows.min(BAND_ROWS), columns, width);
+    copied.len().next_multiple_of(LANES) + steps(stem) + PANEL * SUMS
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+pub(in super::super) fn run<T: Value>(
+    stem: &Stem,
+    unit: Matrices,
+    isa: Isa,
+    pool: &Pool,
+    image: Image,
+    packed: &[T],
+    bias: &[f32],
+    relu: bool,
+    output: MapMut<T>,
+    scratch: &mut [f32],
+) {
+    let shape = output.shape;
+    if shape.batch * shape.pixels() == 0 {
+        return;
+    }
+    let bands = shape.height.div_ceil(BAND_ROWS);
+    let per_thread = scratch_of_thread(stem, image.height, image.width);
+    let scratch = Disjoint::new(scratch);
+    let (first, count) = (output.first, output.count);
+    let output = Disjoint::new(output.data);
+    pool.run_on_threads(shape.batch * bands, |thread, task| {
+        // SAFETY: `thread` is this thread's alone.
+        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+        let (index, rows) = (task / bands, part(task % bands, bands, shape.height));
+        dispatch(
+            isa,
+            Task { stem, unit, image, index, rows, packed, bias, relu, output, shape, first, count, scratch },
+        );
+    });
+}
+
+/// Some rows of one image.
+struct Task<'a, T> {
+    stem: &'a Stem,
+    unit: Matrices,
+    image: Image<'a>,
+    index: usize,
+    rows: Range<usize>,
+    packed: &'a [T],
+    bias: &'a [f32],
+    relu: bool,
+    output: Disjoint<'a, T>,
+    shape: Shape,
+    first: usize,
+    count: usize,
+    scratch: &'a mut [f32],
+}
+
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar stem has no tiles")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Task { stem, shape, rows, count, .. } = self;
+        let copied = Copied::new(stem, rows.len(), shape.width, self.image.width);
+        let (copy, rest) = self.scratch.split_at_mut(copied.len().next_multiple_of(LANES));
+        let (offsets, sums) = rest.split_at_mut(steps(stem));
+        copied.fill(simd, stem, self.image, self.index, rows.start, copy);
+        let copy = T::of(copy);
+        let line = copied.row * CHANNELS;
+        let offsets = &mut words(offsets)[..stem.kernel * products(stem)];
+        for (step, offset) in offsets.iter_mut().enumerate() {
+            let (y, x) = (step / products(stem), step % products(stem));
+            *offset = ((y * line + x * PIXELS * CHANNELS) * size_of::<T>()) as u32;
+        }
+        let ready = self.unit.ready();
+        let panels = count.div_ceil(PANEL);
+        for panel in 0..panels {
+            let columns = part(panel, panels, count);
+            let packed = &self.packed[columns.start * offsets.len() * TILE_VALUES..];
+            assert!(
+                packed.len() >= columns.len() * offsets.len() * TILE_VALUES,
+                "packed weights of the stem"
+            );
+            let bias = [0, 1].map(|column| {
+                let mut values = [0.0; LANES];
+                let channels = self.bias.iter().skip((columns.start + column) * LANES);
+                values.iter_mut().zip(channels).for_each(|(to, value)| *to = *value);
+                simd.read(&values)
+            });
+            for y in 0..rows.len() {
+                for x in (0..shape.width).step_by(ROWS) {
+                    let operands = Operands {
+                        a: copy[y * stem.stride * line + x * stem.stride * CHANNELS..].as_ptr().cast(),
+                        a_row: stem.stride * CHANNELS,
+                        a_tile: ROWS / 2 * stem.stride * CHANNELS,
+                        b: packed.as_ptr().cast(),
+                        b_tile: TILE_VALUES,
+                        b_step: columns.len() * TILE_VALUES,
+                    };
+                    // SAFETY: the copy has, for each of its rows, what 32 outputs from any of these on read; the packed weights
+                    // have a tile for each column in each step, as asserted.
+                    unsafe {
+                        match columns.len() {
+                            1 => ready.multiply::<1>(operands, offsets, sums, false),
+                            _ => ready.multiply::<2>(operands, offsets, sums, false),
+                        }
+                    }
+                    let len = ROWS.min(shape.width - x) * LANES;
+                    for (column, sums) in (0..columns.len()).zip(sums.chunks_exact(SUMS)) {
+                        let block = self.index * shape.blocks + self.first + columns.start + column;
+                        let from = block * shape.plane() + ((rows.start + y) * shape.width + x) * LANES;
+                        // SAFETY: this task alone writes these rows of this block.
+                        let output = unsafe { self.output.part(from, len) };
+                        finish(simd, &sums[..len], bias[column], false, self.relu, None, output);
+                    }
+                }
+            }
+        }
+    }
+}

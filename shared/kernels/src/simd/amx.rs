@@ -1,0 +1,185 @@
+//! The matrix unit of Intel's processors (AMX): eight tiles of 16 rows of 64 bytes, and an instruction that multiplies two of them.
+//!
+//! A tile keeps 16 x 16 sums in f32, or 16 rows of 32 bf16. Its instructions are not to be had in stable Rust but as assembly. The
+//! compiler makes no use of tiles itself, so that nothing else touches them.
+
+use super::matrix::{Operands, TILE};
+use half::bf16;
+use std::arch::asm;
+use std::arch::x86_64::__cpuid_count;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+/// Whether the machine has the unit for bf16, and the system lets this process use it.
+pub(crate) fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        const LAST_LEAF: u32 = 7;
+        const BF16: u32 = 1 << 22;
+        const TILES: u32 = 1 << 24;
+        let has = |leaf: u32, bits: u32| __cpuid_count(leaf, 0).edx & bits == bits;
+        __cpuid_count(0, 0).eax >= LAST_LEAF && has(LAST_LEAF, BF16 | TILES) && permitted()
+    })
+}
+
+/// Asks Linux for the tiles, whose 8 KiB a thread it saves only for processes that did. It holds for all threads.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+    const TILE_DATA: u64 = 18;
+    let result: i64;
+    // SAFETY: a call of the system that touches no memory of ours; it overwrites the registers that are named.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") TILE_DATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack)
+        );
+    }
+    result == 0
+}
+
+/// Other systems are not asked yet.
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// The shape of the eight tiles, as the instruction takes it.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static SHAPES: Shapes = {
+    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut tile = 0;
+    while tile < 8 {
+        row_bytes[tile] = 64;
+        rows[tile] = TILE as u8;
+        tile += 1;
+    }
+    Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// The tiles of this thread, full size, as long as this lives.
+pub(crate) struct Tiles(PhantomData<*const ()>);
+
+impl Tiles {
+    /// # Safety
+    /// [`available`] must have said so.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Tiles {
+        // SAFETY: the machine has the instruction (caller), the shapes are ones that it has.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly, preserves_flags))
+        };
+        Tiles(PhantomData)
+    }
+
+    /// See [`super::matrix::Matrices::multiply`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(super) unsafe fn multiply<const COLUMNS: usize>(
+        &self,
+        operands: Operands,
+        offsets: &[u32],
+        sums: *mut f32,
+        accumulate: bool,
+    ) {
+        const VALUE: usize = size_of::<bf16>();
+        if offsets.is_empty() && accumulate {
+            return;
+        }
+        // Tiles 0 and 1 are the first column of sums, 2 and 3 the second; 4 and 5 are of a, 6 and 7 of b. The first product of a
+        // step needs two of the four loads, so that the unit need not wait for all.
+        macro_rules! run {
+            ([$($begin:literal)*], [$($second_load:literal)*], [$($second:literal)*], [$($end:literal)*]) => {
+                asm!(
+                    "test {accumulate:e}, {accumulate:e}",
+                    "jz 2f",
+                    "tileloadd tmm0, [{sums} + {line}]",
+                    "tileloadd tmm1, [{sums} + {line} + 1024]",
+                    $($begin,)*
+                    "jmp 3f",
+                    "2:",
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "3:",
+                    "cmp {offsets}, {end}",
+                    "je 5f",
+                    "4:",
+                    "mov {place:e}, dword ptr [{offsets}]",
+                    "add {place}, {a}",
+                    "tileloadd tmm4, [{place} + {a_row}]",
+                    "tileloadd tmm6, [{b} + {line}]",
+                    "add {place}, {a_tile}",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm5, [{place} + {a_row}]",
+                    "lea {place}, [{b} + {b_tile}]",
+                    "tdpbf16ps tmm1, tmm5, tmm6",
+                    $($second_load,)*
+                    $($second,)*
+                    "add {b}, {b_step}",
+                    "add {offsets}, 4",
+                    "cmp {offsets}, {end}",
+                    "jne 4b",
+                    "5:",
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 1024], tmm1",
+                    $($end,)*
+                    accumulate = in(reg) u32::from(accumulate),
+                    sums = in(reg) sums,
+                    line = in(reg) 64usize,
+                    place = out(reg) _,
+                    a = in(reg) operands.a,
+                    a_row = in(reg) operands.a_row * VALUE,
+                    a_tile = in(reg) operands.a_tile * VALUE,
+                    b = inout(reg) operands.b => _,
+                    b_tile = in(reg) operands.b_tile * VALUE,
+                    b_step = in(reg) operands.b_step * VALUE,
+                    offsets = inout(reg) offsets.as_ptr() => _,
+                    end = in(reg) offsets.as_ptr_range().end,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack)
+                )
+            };
+        }
+        // SAFETY: the tiles are configured, since this exists; the caller promises that the operands and the sums may be read, and
+        // the sums written.
+        unsafe {
+            if COLUMNS == 1 {
+                run!([], [], [], [])
+            } else {
+                run!(
+                    ["tileloadd tmm2, [{sums} + {line} + 2048]" "tileloadd tmm3, [{sums} + {line} + 3072]"],
+                    ["tileloadd tmm7, [{place} + {line}]"],
+                    ["tdpbf16ps tmm2, tmm4, tmm7" "tdpbf16ps tmm3, tmm5, tmm7"],
+                    ["tilestored [{sums} + {line} + 2048], tmm2" "tilestored [{sums} + {line} + 3072], tmm3"]
+                )
+            }
+        }
+    }
+}
+
+impl Drop for Tiles {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the machine has the instruction, since this exists. Threads without tiles cost the system less to switch.
+        unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+    }
+}

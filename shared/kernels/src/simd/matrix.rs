@@ -1,0 +1,178 @@
+//! Products of small matrices of bf16, on a machine with a unit for them.
+//!
+//! The unit multiplies a tile of 16 rows of 32 values with one of 32 x 16 and adds to 16 x 16 sums in f32. Two tiles of rows and up
+//! to two of columns at a time take each tile that is loaded twice.
+
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use half::bf16;
+
+/// Rows and columns of a tile of sums.
+pub(crate) const TILE: usize = 16;
+
+/// Values of a row of the first operand and of a column of the second that one product adds.
+pub(crate) const DEPTH: usize = 32;
+
+/// Values of a tile of the second operand: two rows of it lie side by side for each column, as pairs of bf16 are multiplied.
+pub(crate) const TILE_VALUES: usize = TILE * DEPTH;
+
+/// Rows that are multiplied at a time.
+pub(crate) const ROWS: usize = 2 * TILE;
+
+/// Sums of a column of tiles, `[row][16 columns]`.
+pub(crate) const SUMS: usize = ROWS * TILE;
+
+/// A unit that this machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matrices {
+    /// That of Intel's processors.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
+    /// Plain loops.
+    #[cfg(test)]
+    Portable,
+}
+
+/// Where two operands lie. Distances are in values.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands {
+    /// The first row; and from a row to the next, from the first 16 rows to the others.
+    pub(crate) a: *const bf16,
+    pub(crate) a_row: usize,
+    pub(crate) a_tile: usize,
+    /// The first tile; and from it to that of the next 16 columns, and to that of the next step.
+    pub(crate) b: *const bf16,
+    pub(crate) b_tile: usize,
+    pub(crate) b_step: usize,
+}
+
+/// A unit made ready for this thread, as long as this lives.
+pub(crate) enum Ready {
+    #[cfg(target_arch = "x86_64")]
+    Amx(amx::Tiles),
+    #[cfg(test)]
+    Portable,
+}
+
+impl Matrices {
+    /// Makes the unit ready.
+    #[inline(always)]
+    pub(crate) fn ready(self) -> Ready {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Isa` makes this only where the machine has the unit.
+            Matrices::Amx => Ready::Amx(unsafe { amx::Tiles::new() }),
+            #[cfg(test)]
+            Matrices::Portable => Ready::Portable,
+        }
+    }
+}
+
+impl Ready {
+    /// The sum over all steps of 32 rows times `16 * COLUMNS` columns, to `sums`, `[column of tiles][row][16]`, or added to them. A
+    /// step's part of the rows lies its offset, in bytes, from where the first operand begins.
+    ///
+    /// # Safety
+    /// `COLUMNS` must be 1 or 2, and both operands valid for reading in every step: 32 rows of 32 values and `COLUMNS` tiles.
+    #[inline(always)]
+    pub(crate) unsafe fn multiply<const COLUMNS: usize>(
+        &self,
+        operands: Operands,
+        offsets: &[u32],
+        sums: &mut [f32],
+        accumulate: bool,
+    ) {
+        assert!(sums.len() >= COLUMNS * SUMS, "sums of {COLUMNS} columns of tiles");
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise; the length of the sums is asserted.
+            Ready::Amx(tiles) => unsafe {
+                tiles.multiply::<COLUMNS>(operands, offsets, sums.as_mut_ptr(), accumulate)
+            },
+            #[cfg(test)]
+            // SAFETY: the caller's promise.
+            Ready::Portable => unsafe { multiply::<COLUMNS>(operands, offsets, sums, accumulate) },
+        }
+    }
+}
+
+/// The reference.
+///
+/// # Safety
+/// As [`Ready::multiply`].
+#[cfg(test)]
+unsafe fn multiply<const COLUMNS: usize>(
+    operands: Operands,
+    offsets: &[u32],
+    sums: &mut [f32],
+    accumulate: bool,
+) {
+    let Operands { a, a_row, a_tile, b, b_tile, b_step } = operands;
+    for (column, sums) in sums.chunks_exact_mut(SUMS).take(COLUMNS).enumerate() {
+        for (row, sums) in sums.chunks_exact_mut(TILE).enumerate() {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                let mut total = if accumulate { *sum } else { 0.0 };
+                for (step, offset) in offsets.iter().enumerate() {
+                    for k in 0..DEPTH {
+                        let at = *offset as usize / size_of::<bf16>()
+                            + row / TILE * a_tile
+                            + row % TILE * a_row
+                            + k;
+                        let of = step * b_step + column * b_tile + k / 2 * 2 * TILE + 2 * lane + k % 2;
+                        // SAFETY: the caller's promise. Rows may begin anywhere.
+                        total += unsafe { (*a.add(at)).to_f32() * (*b.add(of)).to_f32() };
+                    }
+                }
+                *sum = total;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::testing::{assert_close, narrow, random};
+
+    #[test]
+    fn the_unit_multiplies_as_the_reference() {
+        let Some(unit) = Isa::detect().with_halves().matrices() else {
+            println!("skipped: this machine has no unit for products of matrices");
+            return;
+        };
+        let a = narrow::<bf16>(&random(40_000, 1));
+        let b = narrow::<bf16>(&random(16 * TILE_VALUES, 2));
+        for steps in [0, 1, 2, 7] {
+            // One line of 90 values for each row, the other tile a line behind them, steps anywhere.
+            let offsets: Vec<u32> = (0..steps).map(|step| step * 642).collect();
+            let operands = Operands {
+                a: a.as_ptr(),
+                a_row: 90,
+                a_tile: 17 * 90,
+                b: b.as_ptr(),
+                b_tile: 8 * TILE_VALUES,
+                b_step: TILE_VALUES,
+            };
+            for accumulate in [false, true] {
+                let before = random(2 * SUMS, 3);
+                let run = |ready: Ready, columns| {
+                    let mut sums = before.clone();
+                    // SAFETY: 33 lines of 90 values and 7 times 321 are fewer than there are; so are 2 times 8 tiles.
+                    unsafe {
+                        match columns {
+                            1 => ready.multiply::<1>(operands, &offsets, &mut sums, accumulate),
+                            _ => ready.multiply::<2>(operands, &offsets, &mut sums, accumulate),
+                        }
+                    }
+                    sums
+                };
+                for columns in [1, 2] {
+                    let (found, expected) = (run(unit.ready(), columns), run(Ready::Portable, columns));
+                    assert_close("the matrix unit", &found, &expected, 1e-5, 1.0);
+                    assert_eq!(found[columns * SUMS..], before[columns * SUMS..], "what lies behind");
+                }
+            }
+        }
+    }
+}
