@@ -136,6 +136,9 @@ const LANES_OF_POSITIONS: [[u8; LANES]; 256] = {
 /// the width are read from front to back, as memory is fastest.
 const STRIP: usize = 64;
 
+/// Rows that are asked for ahead.
+const AHEAD: usize = 3;
+
 /// The largest kernel.
 const MOST: usize = 7;
 
@@ -203,18 +206,19 @@ impl<T: Value> Forward<'_, T> {
         maxima: &mut [RowMaximum<S::Vector>; STRIP],
     ) {
         let line = &self.from[row * self.columns.len * LANES..][..self.columns.len * LANES];
+        let ahead = self.from.as_ptr().wrapping_add((row + AHEAD) * self.columns.len * LANES);
         for (x, maximum) in strip.zip(maxima) {
             let taps = self.columns.taps(x);
-            let pixels = &line[self.columns.input(x, taps.start) * LANES..][..taps.len() * LANES];
-            let (mut best, mut index) = (simd.read(pixels), simd.splat(POSITIONS[taps.start]));
-            for (pixel, position) in pixels.chunks_exact(LANES).zip(&POSITIONS[taps]).skip(1) {
-                let value = simd.read(pixel);
-                if WINNERS {
-                    index = simd.select_greater(value, best, simd.splat(*position), index);
-                }
-                best = simd.max(value, best);
+            let from = self.columns.input(x, taps.start) * LANES;
+            for pixel in 0..self.columns.stride {
+                simd.prefetch(ahead.wrapping_add(from + pixel * LANES));
             }
-            maximum.write((best, index));
+            let pixels = &line[from..][..taps.len() * LANES];
+            // A loop of a known length for most windows.
+            maximum.write(match taps.len() {
+                3 => first_of::<S, T, WINNERS>(simd, pixels, taps.start, 3),
+                len => first_of::<S, T, WINNERS>(simd, pixels, taps.start, len),
+            });
         }
     }
 
@@ -233,28 +237,88 @@ impl<T: Value> Forward<'_, T> {
         let kernel = self.rows.kernel;
         let taps = self.rows.taps(y);
         let first = self.rows.input(y, taps.start);
-        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
         let start = (y * self.columns.count + strip.start) * LANES;
-        let to = self.to[start..][..strip.len() * LANES].chunks_exact_mut(LANES);
-        for (i, to) in to.enumerate() {
+        let places = std::array::from_fn(|tap| (first + tap) % kernel);
+        let indices = self.indices.as_mut().map(|indices| &mut indices[start..][..strip.len() * LANES]);
+        let to = &mut self.to[start..][..strip.len() * LANES];
+        let columns = Columns { maxima, places, taps: taps.clone(), kernel, rectified: self.rectified };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match taps.len() {
+                3 => columns.write::<S, T, WINNERS>(simd, to, indices, 3),
+                len => columns.write::<S, T, WINNERS>(simd, to, indices, len),
+            }
+        }
+    }
+}
+
+/// The maximum of pixels that lie side by side, and which it is, counted from `position` on.
+#[inline(always)]
+fn first_of<S: Simd, T: Value, const WINNERS: bool>(
+    simd: S,
+    pixels: &[T],
+    position: usize,
+    len: usize,
+) -> (S::Vector, S::Vector) {
+    let (mut best, mut index) = (simd.read(pixels), simd.splat(POSITIONS[position]));
+    let positions = &POSITIONS[position..][..len];
+    for tap in 1..len {
+        let value = simd.read(&pixels[tap * LANES..]);
+        if WINNERS {
+            index = simd.select_greater(value, best, simd.splat(positions[tap]), index);
+        }
+        best = simd.max(value, best);
+    }
+    (best, index)
+}
+
+/// The maxima of the rows of windows side by side.
+struct Columns<'a, V> {
+    maxima: &'a [[RowMaximum<V>; STRIP]; MOST],
+    /// Where those of each row are.
+    places: [usize; MOST],
+    taps: Range<usize>,
+    kernel: usize,
+    rectified: bool,
+}
+
+impl<V> Columns<'_, V> {
+    /// Writes the maxima of these, and where they are in their windows.
+    ///
+    /// # Safety
+    /// `maxima` must hold those of as many windows as `to` has, in each row that is named.
+    #[inline(always)]
+    unsafe fn write<S: Simd<Vector = V>, T: Value, const WINNERS: bool>(
+        self,
+        simd: S,
+        to: &mut [T],
+        mut indices: Option<&mut [u8]>,
+        len: usize,
+    ) where
+        V: Copy,
+    {
+        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
+        let rows: [&[RowMaximum<V>; STRIP]; MOST] = self.places.map(|place| &self.maxima[place]);
+        let positions = &POSITIONS[self.taps.start * self.kernel..];
+        for (i, to) in to.chunks_exact_mut(LANES).enumerate() {
             // SAFETY: the caller's promise.
-            let (mut best, index) = unsafe { maxima[first % kernel][i].assume_init() };
-            let mut index = simd.add(index, simd.splat(POSITIONS[taps.start * kernel]));
-            for (row, tap) in (first..).zip(taps.clone()).skip(1) {
+            let (mut best, index) = unsafe { rows[0][i].assume_init() };
+            let mut index = simd.add(index, simd.splat(positions[0]));
+            for tap in 1..len {
                 // SAFETY: the caller's promise.
-                let (value, position) = unsafe { maxima[row % kernel][i].assume_init() };
+                let (value, position) = unsafe { rows[tap][i].assume_init() };
                 if WINNERS {
-                    let position = simd.add(position, simd.splat(POSITIONS[tap * kernel]));
+                    let position = simd.add(position, simd.splat(positions[tap * self.kernel]));
                     index = simd.select_greater(value, best, position, index);
                 }
                 best = simd.max(value, best);
             }
             simd.write(to, best);
-            if let Some(indices) = &mut self.indices {
+            if let Some(indices) = &mut indices {
                 if self.rectified {
                     index = simd.select_greater(best, simd.zero(), index, nobody);
                 }
-                simd.write_bytes(&mut indices[start + i * LANES..], index);
+                simd.write_bytes(&mut indices[i * LANES..], index);
             }
         }
     }
