@@ -18,7 +18,7 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Chunks, or panels of one, that each thread should get at least, lest one waits for the other.
+/// Chunks that each thread should get at least, lest one waits for the other.
 const TASKS_PER_THREAD: usize = 2;
 
 /// How maps are cut.
@@ -90,10 +90,18 @@ pub(in super::super) fn run<T: Value>(
     }
     let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
     let (blocks, kernel) = (most(|pass| pass.input.count), most(|pass| pass.kernel));
-    let panels = most(|pass| pass.output_blocks.len().div_ceil(PANEL));
-    let plan = Plan::new(blocks, kernel, shape, pool.threads());
-    let (chunks, bands) = (shape.batch.div_ceil(plan.images), shape.height.div_ceil(plan.rows));
-    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(chunks * bands).min(panels);
+    let mut plan = Plan::new(blocks, kernel, shape, pool.threads());
+    let chunks = shape.batch.div_ceil(plan.images);
+    let mut bands = shape.height.div_ceil(plan.rows);
+    // Where there are fewer chunks than threads, these cut what is smaller: each reads all of the other.
+    let share = pool.threads().div_ceil(chunks * bands);
+    let weights = passes.iter().map(|pass| pass.packed.len()).sum::<usize>();
+    let groups = if T::floats(weights) > plan.copy(shape.width) { share } else { 1 };
+    if groups < share && plan.images == 1 {
+        bands = (bands * share).min(shape.height);
+        plan.rows = shape.height.div_ceil(bands);
+    }
+    let groups = groups.min(all_panels(passes));
     let per_thread = plan.scratch(shape.width);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(chunks * bands * groups, |thread, task| {
@@ -113,7 +121,22 @@ pub(in super::super) fn run<T: Value>(
     });
 }
 
-/// A chunk times some panels of each pass.
+fn panels_of<T>(pass: &Pass<'_, T>) -> usize {
+    pass.output_blocks.len().div_ceil(PANEL)
+}
+
+/// Whether passes add to what the first has written, so that one task must do all of them.
+fn share_output<T>(passes: &[Pass<'_, T>]) -> bool {
+    passes.iter().skip(1).any(|pass| pass.accumulate)
+}
+
+/// The panels of all passes, or, where they share their output, of each.
+fn all_panels<T>(passes: &[Pass<'_, T>]) -> usize {
+    let panels = passes.iter().map(panels_of);
+    if share_output(passes) { panels.max().unwrap_or(0) } else { panels.sum() }
+}
+
+/// A chunk times some panels.
 struct Task<'a, T> {
     passes: &'a [Pass<'a, T>],
     unit: Matrices,
@@ -141,6 +164,8 @@ impl<T: Value> Kernel for Task<'_, T> {
         let (steps, sums) = rest.split_at_mut(plan.steps());
         let (copy, steps) = (T::of_mut(copy), words(steps));
         let ready = unit.ready();
+        let task_panels = part(group, groups, all_panels(passes));
+        let mut first_panel = 0;
         for (index, pass) in passes.iter().enumerate() {
             let lines = Lines::new(images.len(), rows.len(), width, pass.kernel);
             let (plane, pairs) = (lines.inputs() * DEPTH, pass.input.count.div_ceil(2));
@@ -162,8 +187,13 @@ impl<T: Value> Kernel for Task<'_, T> {
             });
             let steps = &mut steps[..pairs * pass.kernel * pass.kernel];
             steps.iter_mut().zip(places).for_each(|(step, place)| *step = place as u32);
-            let panels = pass.output_blocks.len().div_ceil(PANEL);
-            for panel in part(group, groups, panels) {
+            let panels = panels_of(pass);
+            let own = first_panel..first_panel + panels;
+            if !share_output(passes) {
+                first_panel = own.end;
+            }
+            for panel in task_panels.start.max(own.start)..task_panels.end.min(own.end) {
+                let panel = panel - own.start;
                 let columns = part(panel, panels, pass.output_blocks.len());
                 let packed = &pass.packed[columns.start * steps.len() * TILE_VALUES..];
                 assert!(packed.len() >= columns.len() * steps.len() * TILE_VALUES, "packed weights");
