@@ -200,6 +200,12 @@ fn square<S: Simd, T: Value>(
     }
 }
 
+/// `s^-0.75` of `s^-0.5`.
+#[inline(always)]
+fn power<S: Simd>(simd: S, inverse_root: S::Vector) -> S::Vector {
+    simd.mul(simd.mul(inverse_root, inverse_root), simd.inverse_root(inverse_root))
+}
+
 /// Some pixels of one image, forward. Only this task writes them in `to`.
 struct Forward<'a, T> {
     lrn: &'a Lrn,
@@ -239,8 +245,8 @@ impl<T: Value> Kernel for Forward<'_, T> {
                 let pairs = xs.chunks_exact(LANES).zip(ys.chunks_exact_mut(LANES));
                 for (pixel, (x, y)) in pairs.enumerate() {
                     let near = squares.windows(simd, pixel, block, lrn.size / 2);
-                    let root = simd.sqrt(simd.mul_add(near, weight, k));
-                    simd.write(y, simd.div(simd.read(x), simd.mul(root, simd.sqrt(root))));
+                    let inverse_root = simd.inverse_root(simd.mul_add(near, weight, k));
+                    simd.write(y, simd.mul(simd.read(x), power(simd, inverse_root)));
                 }
             }
         }
@@ -293,9 +299,8 @@ impl<T: Value> Kernel for Backward<'_, T> {
                 let pairs = xs.chunks_exact(LANES).zip(dys.chunks_exact(LANES));
                 for (pixel, (x, dy)) in pairs.enumerate() {
                     let near = squares.windows(simd, pixel, block, lrn.size / 2);
-                    let inverse_root = simd.div(simd.splat(1.0), simd.sqrt(simd.mul_add(near, weight, k)));
-                    let power = simd.mul(inverse_root, simd.sqrt(inverse_root));
-                    let own = simd.mul(simd.read(dy), power);
+                    let inverse_root = simd.inverse_root(simd.mul_add(near, weight, k));
+                    let own = simd.mul(simd.read(dy), power(simd, inverse_root));
                     let inverse = simd.mul(inverse_root, inverse_root);
                     let ratio = simd.mul(simd.mul(own, simd.read(x)), inverse);
                     ratios.set(simd, pixel, block, ratio);

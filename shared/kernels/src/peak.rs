@@ -46,7 +46,10 @@ fn matrix_peak(unit: Matrices, pool: &Pool) -> f64 {
     let run = || {
         let start = Instant::now();
         pool.run(pool.threads(), |_| {
-            let (tiles, mut sums) = ([bf16::ONE; 4 * TILE_VALUES], [0.0; 2 * SUMS]);
+            // Whole lines of the cache, for each thread.
+            let (mut tiles, mut sums) = (Buffer::zeroed(2 * TILE_VALUES), [0.0; 2 * SUMS]);
+            let tiles = bf16::of_mut(&mut tiles);
+            tiles.fill(bf16::ONE);
             let (a, b) = tiles.split_at(2 * TILE_VALUES);
             let (a, b) = (a.as_ptr(), b.as_ptr());
             let operands =

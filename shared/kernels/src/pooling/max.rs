@@ -393,7 +393,7 @@ impl<T: Value> Over<'_, T> {
             let mut position = self.position.wrapping_sub(y * self.rows.stride * self.rows.kernel);
             for (gradient, indices) in gradients.zip(indices) {
                 let lanes = &LANES_OF_POSITIONS[position % 256];
-                sum = simd.add(sum, simd.keep_equal(indices, lanes, simd.read(gradient)));
+                sum = simd.add_equal(indices, lanes, sum, simd.read(gradient));
                 position = position.wrapping_sub(self.columns.stride);
             }
         }

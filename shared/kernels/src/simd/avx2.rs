@@ -155,13 +155,13 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Vector) -> Vector {
+    fn add_equal(self, bytes: &[u8; 16], others: &[u8; 16], sum: Vector, a: Vector) -> Vector {
         unsafe {
             let [bytes, others] = [bytes, others].map(|bytes| _mm_loadu_si128(bytes.as_ptr().cast()));
             let equal = _mm_cmpeq_epi8(bytes, others);
             let low = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(equal));
             let high = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(equal)));
-            Vector(_mm256_and_ps(a.0, low), _mm256_and_ps(a.1, high))
+            self.add(sum, Vector(_mm256_and_ps(a.0, low), _mm256_and_ps(a.1, high)))
         }
     }
     #[inline(always)]

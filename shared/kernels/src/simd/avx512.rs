@@ -167,6 +167,16 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
+    fn inverse_root(self, a: __m512) -> __m512 {
+        // 14 bits, doubled by a step of Newton's: y (1.5 - a y y / 2).
+        unsafe {
+            let y = _mm512_rsqrt14_ps(a);
+            let half = _mm512_mul_ps(_mm512_mul_ps(a, _mm512_set1_ps(-0.5)), y);
+            let step = _mm512_fmadd_ps(half, y, _mm512_set1_ps(0.5));
+            _mm512_fmadd_ps(y, step, y)
+        }
+    }
+    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_max_ps(a, b) }
     }
@@ -179,11 +189,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
     }
     #[inline(always)]
-    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: __m512) -> __m512 {
+    fn add_equal(self, bytes: &[u8; 16], others: &[u8; 16], sum: __m512, a: __m512) -> __m512 {
         unsafe {
             let [bytes, others] = [bytes, others].map(|bytes| _mm_loadu_si128(bytes.as_ptr().cast()));
             let equal = _mm_cmpeq_epi8_mask(bytes, others);
-            _mm512_maskz_mov_ps(equal, a)
+            _mm512_mask_add_ps(sum, equal, sum, a)
         }
     }
     #[inline(always)]

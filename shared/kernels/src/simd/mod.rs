@@ -158,6 +158,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// `1 / sqrt(a)`, to within a unit or two in the last place, of normal numbers.
+    #[inline(always)]
+    fn inverse_root(self, a: Self::Vector) -> Self::Vector {
+        self.div(self.splat(1.0), self.sqrt(a))
+    }
     /// The larger of each lane; `b` where `a` is not a number.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once where the instruction set can.
@@ -187,8 +192,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn settle(self) {}
 
-    /// `a` in the lanes whose bytes of the two are equal, else 0.
-    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Self::Vector) -> Self::Vector;
+    /// `sum`, plus `a` in the lanes whose bytes of the two are equal.
+    fn add_equal(
+        self,
+        bytes: &[u8; 16],
+        others: &[u8; 16],
+        sum: Self::Vector,
+        a: Self::Vector,
+    ) -> Self::Vector;
 
     /// Stores 16 lanes, whole numbers from 0 to 255, as bytes.
     ///

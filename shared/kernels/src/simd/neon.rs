@@ -151,7 +151,7 @@ impl Simd for Neon {
         result
     }
     #[inline(always)]
-    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Vector) -> Vector {
+    fn add_equal(self, bytes: &[u8; 16], others: &[u8; 16], sum: Vector, a: Vector) -> Vector {
         unsafe {
             let equal = vreinterpretq_s8_u8(vceqq_u8(vld1q_u8(bytes.as_ptr()), vld1q_u8(others.as_ptr())));
             let (low, high) = (vmovl_s8(vget_low_s8(equal)), vmovl_high_s8(equal));
@@ -161,9 +161,10 @@ impl Simd for Neon {
                 vmovl_s16(vget_low_s16(high)),
                 vmovl_high_s16(high),
             ];
-            a.zip(Vector(masks.map(|mask| vreinterpretq_f32_s32(mask))), |a, mask| {
+            let masked = a.zip(Vector(masks.map(|mask| vreinterpretq_f32_s32(mask))), |a, mask| {
                 vreinterpretq_f32_s32(vandq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(mask)))
-            })
+            });
+            self.add(sum, masked)
         }
     }
     #[inline(always)]

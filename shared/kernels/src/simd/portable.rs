@@ -102,8 +102,8 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         each(|lane| if a[lane] > b[lane] { yes[lane] } else { no[lane] })
     }
     #[inline(always)]
-    fn keep_equal(self, bytes: &[u8; 16], others: &[u8; 16], a: Vector) -> Vector {
-        each(|lane| if bytes[lane] == others[lane] { a[lane] } else { 0.0 })
+    fn add_equal(self, bytes: &[u8; 16], others: &[u8; 16], sum: Vector, a: Vector) -> Vector {
+        each(|lane| if bytes[lane] == others[lane] { sum[lane] + a[lane] } else { sum[lane] })
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, value: Vector) {
