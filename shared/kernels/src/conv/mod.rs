@@ -248,7 +248,11 @@ impl Convolution {
         let (pass, gradient) = match self.way::<T>(isa) {
             Way::Direct => (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct),
             Way::Matrices(_) => (
-                matrix::scratch_of_thread(blocks, self.kernel, self.size),
+                [self.input_blocks(), self.output_blocks()]
+                    .map(|blocks| matrix::scratch_of_thread(blocks, self.kernel, self.size))
+                    .into_iter()
+                    .max()
+                    .unwrap_or(0),
                 matrix::gradient_scratch_len(self, pool),
             ),
             Way::Winograd(filter) => (

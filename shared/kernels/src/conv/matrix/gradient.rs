@@ -7,8 +7,7 @@
 //! threads.
 
 use super::lines::{Lines, Side};
-use super::words;
-use crate::cache;
+use super::{budget, words};
 use crate::conv::grid::grid;
 use crate::conv::{Channels, Convolution};
 use crate::disjoint::Disjoint;
@@ -44,7 +43,7 @@ struct Plan {
 impl Plan {
     fn new(conv: &Convolution, threads: usize) -> Plan {
         let ([height, width], kernel) = (conv.size, conv.kernel);
-        let (taps, pad, budget) = (kernel * kernel, kernel / 2, cache::second_level() / 2);
+        let (taps, pad, budget) = (kernel * kernel, kernel / 2, budget());
         let blocks = [conv.input_blocks(), conv.output_blocks()];
         let positions = budget / ((blocks[0] + blocks[1]) * LANES * size_of::<u16>());
         let (line, image) = (width + pad, (width + pad) * (height + pad));

@@ -5,6 +5,7 @@
 //! numbered in one row, zeros around them included ([`lines`]), so that a tap is a distance that is the same for all, and 32
 //! numbers that follow each other are the rows of a product. What comes out where there is no pixel is dropped.
 
+use crate::cache;
 use crate::simd::matrix::ROWS;
 
 mod gradient;
@@ -18,6 +19,11 @@ pub(super) use pass::{finish, run, scratch_of_thread};
 
 /// Pixels and output blocks that are multiplied at a time.
 pub(super) const TILE: [usize; 2] = [ROWS, pack::PANEL];
+
+/// Bytes of the copies of a chunk: half of the second-level cache. So little in tests that their small maps are cut as well.
+fn budget() -> usize {
+    if cfg!(test) { 16 << 10 } else { cache::second_level() / 2 }
+}
 
 /// Memory of floats for other numbers of as many bits.
 pub(super) fn words(floats: &mut [f32]) -> &mut [u32] {

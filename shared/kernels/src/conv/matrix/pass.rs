@@ -6,8 +6,7 @@
 
 use super::lines::{Lines, Side, zeros};
 use super::pack::PANEL;
-use super::words;
-use crate::cache;
+use super::{budget, words};
 use crate::conv::pass::Pass;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -36,7 +35,7 @@ impl Plan {
     fn new(blocks: usize, kernel: usize, shape: Shape, threads: usize) -> Plan {
         let Shape { batch, height, width, .. } = shape;
         let (pairs, pad) = (blocks.div_ceil(2).max(1), kernel / 2);
-        let positions = cache::second_level() / 2 / (pairs * DEPTH * size_of::<u16>());
+        let positions = budget() / (pairs * DEPTH * size_of::<u16>());
         let [line, lines] = [width + pad, height + pad].map(|length| length.max(1));
         let images = (positions / (line * lines)).min(batch.div_ceil(TASKS_PER_THREAD * threads)).max(1);
         // What lies around a band is copied again, so it has a few rows whatever they take.
