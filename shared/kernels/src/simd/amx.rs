@@ -86,7 +86,7 @@ impl Tiles {
         Tiles(PhantomData)
     }
 
-    /// See [`super::matrix::Matrices::multiply`].
+    /// See [`super::matrix::Ready::multiply`].
     ///
     /// # Safety
     /// As there.

@@ -29,7 +29,7 @@ pub(crate) enum Matrices {
     #[cfg(target_arch = "x86_64")]
     Amx,
     /// Plain loops.
-    #[cfg(test)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests alone ask for the reference"))]
     Portable,
 }
 
@@ -50,7 +50,6 @@ pub(crate) struct Operands {
 pub(crate) enum Ready {
     #[cfg(target_arch = "x86_64")]
     Amx(amx::Tiles),
-    #[cfg(test)]
     Portable,
 }
 
@@ -62,7 +61,6 @@ impl Matrices {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Isa` makes this only where the machine has the unit.
             Matrices::Amx => Ready::Amx(unsafe { amx::Tiles::new() }),
-            #[cfg(test)]
             Matrices::Portable => Ready::Portable,
         }
     }
@@ -89,7 +87,6 @@ impl Ready {
             Ready::Amx(tiles) => unsafe {
                 tiles.multiply::<COLUMNS>(operands, offsets, sums.as_mut_ptr(), accumulate)
             },
-            #[cfg(test)]
             // SAFETY: the caller's promise.
             Ready::Portable => unsafe { multiply::<COLUMNS>(operands, offsets, sums, accumulate) },
         }
@@ -100,7 +97,6 @@ impl Ready {
 ///
 /// # Safety
 /// As [`Ready::multiply`].
-#[cfg(test)]
 unsafe fn multiply<const COLUMNS: usize>(
     operands: Operands,
     offsets: &[u32],

@@ -71,7 +71,7 @@ impl Plan {
 
     /// Values from one channel of the input to the next: an odd number of cache lines, so that they fall into different sets.
     fn channel(&self) -> usize {
-        (self.inputs / DEPTH | 1) * DEPTH
+        ((self.inputs / DEPTH) | 1) * DEPTH
     }
 
     /// Floats of scratch of each thread: a block's pixels as they are; both operands; steps; sums of bias and weights.
