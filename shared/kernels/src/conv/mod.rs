@@ -71,7 +71,7 @@ impl Side {
     }
 }
 
-/// How a convolution is computed on vectors; the scalar reference is always direct.
+/// How a convolution is computed on vectors; the scalar reference is always direct, and so is bf16 on a matrix unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// One multiplication for each tap.
