@@ -6,6 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx;
 use crate::simd::matrix::Matrices;
+use crate::value::Value;
 use thiserror::Error;
 
 /// An instruction set that this machine has.
@@ -147,9 +148,10 @@ impl Isa {
         found
     }
 
-    /// The unit for products of matrices of bf16, if it has one.
-    pub(crate) fn matrices(self) -> Option<Matrices> {
+    /// The unit for products of matrices of `T`, if it has one: of bf16.
+    pub(crate) fn matrices<T: Value>(self) -> Option<Matrices> {
         match self.0 {
+            _ if T::GROUP == 1 => None,
             #[cfg(target_arch = "x86_64")]
             Kind::Amx => Some(Matrices::Amx),
             #[cfg(test)]

@@ -26,7 +26,7 @@ const REPEATS: usize = 60;
 ///
 /// The scalar loops are counted as the compiler makes them, of floats and without fused operations.
 pub fn fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
-    if let Some(unit) = isa.matrices().filter(|_| T::GROUP == 2) {
+    if let Some(unit) = isa.matrices::<T>() {
         return matrix_peak(unit, pool);
     }
     let group = if isa == Isa::scalar() { 1 } else { T::GROUP };
@@ -57,7 +57,7 @@ fn matrix_peak(unit: Matrices, pool: &Pool) -> f64 {
             let ready = unit.ready();
             for _ in 0..CALLS {
                 // SAFETY: every step has the same four tiles.
-                unsafe { ready.multiply::<2>(operands, &offsets, &mut sums, true) };
+                unsafe { ready.multiply(2, operands, &offsets, &mut sums, true) };
             }
             black_box(sums);
         });

@@ -40,7 +40,7 @@ fn check(convolution: &Convolution) {
 
 /// All of them for each part of the maps.
 fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-    match isa.matrices().filter(|_| T::GROUP == 2) {
+    match isa.matrices::<T>() {
         Some(unit) => matrix::run(passes, unit, isa, pool, scratch),
         None => direct::run(passes, isa, pool, scratch),
     }

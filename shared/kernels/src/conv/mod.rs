@@ -188,8 +188,8 @@ impl Convolution {
 
     /// What computes maps of `T` on `isa`.
     fn way<T: Value>(&self, isa: Isa) -> Way {
-        match (isa.matrices(), self.algorithm) {
-            (Some(unit), _) if T::GROUP == 2 => Way::Matrices(unit),
+        match (isa.matrices::<T>(), self.algorithm) {
+            (Some(unit), _) => Way::Matrices(unit),
             (_, Algorithm::Direct) => Way::Direct,
             (_, Algorithm::Winograd { points }) => {
                 let points = if T::GROUP == 1 { points } else { winograd::POINTS[0] };

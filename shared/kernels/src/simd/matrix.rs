@@ -19,6 +19,9 @@ pub(crate) const TILE_VALUES: usize = TILE * DEPTH;
 /// Rows that are multiplied at a time.
 pub(crate) const ROWS: usize = 2 * TILE;
 
+/// Columns of tiles that are multiplied at a time, at most.
+pub(crate) const COLUMNS: usize = 2;
+
 /// Sums of a column of tiles, `[row][16 columns]`.
 pub(crate) const SUMS: usize = ROWS * TILE;
 
@@ -67,28 +70,35 @@ impl Matrices {
 }
 
 impl Ready {
-    /// The sum over all steps of 32 rows times `16 * COLUMNS` columns, to `sums`, `[column of tiles][row][16]`, or added to them. A
-    /// step's part of the rows lies its offset, in bytes, from where the first operand begins.
+    /// The sum over all steps of 32 rows times so many columns of tiles, up to [`COLUMNS`], to `sums`, `[column][row][16]`, or added to
+    /// them. A step's part of the rows lies its offset, in bytes, from where the first operand begins.
     ///
     /// # Safety
-    /// `COLUMNS` must be 1 or 2, and both operands valid for reading in every step: 32 rows of 32 values and `COLUMNS` tiles.
+    /// Both operands must be valid for reading in every step: 32 rows of 32 values and a tile for each column.
     #[inline(always)]
-    pub(crate) unsafe fn multiply<const COLUMNS: usize>(
+    pub(crate) unsafe fn multiply(
         &self,
+        columns: usize,
         operands: Operands,
         offsets: &[u32],
         sums: &mut [f32],
         accumulate: bool,
     ) {
-        assert!(sums.len() >= COLUMNS * SUMS, "sums of {COLUMNS} columns of tiles");
+        assert!(
+            (1..=COLUMNS).contains(&columns) && sums.len() >= columns * SUMS,
+            "sums of {columns} columns"
+        );
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller's promise; the length of the sums is asserted.
             Ready::Amx(tiles) => unsafe {
-                tiles.multiply::<COLUMNS>(operands, offsets, sums.as_mut_ptr(), accumulate)
+                match columns {
+                    1 => tiles.multiply::<1>(operands, offsets, sums.as_mut_ptr(), accumulate),
+                    _ => tiles.multiply::<2>(operands, offsets, sums.as_mut_ptr(), accumulate),
+                }
             },
             // SAFETY: the caller's promise.
-            Ready::Portable => unsafe { multiply::<COLUMNS>(operands, offsets, sums, accumulate) },
+            Ready::Portable => unsafe { multiply(columns, operands, offsets, sums, accumulate) },
         }
     }
 }
@@ -97,14 +107,9 @@ impl Ready {
 ///
 /// # Safety
 /// As [`Ready::multiply`].
-unsafe fn multiply<const COLUMNS: usize>(
-    operands: Operands,
-    offsets: &[u32],
-    sums: &mut [f32],
-    accumulate: bool,
-) {
+unsafe fn multiply(columns: usize, operands: Operands, offsets: &[u32], sums: &mut [f32], accumulate: bool) {
     let Operands { a, a_row, a_tile, b, b_tile, b_step } = operands;
-    for (column, sums) in sums.chunks_exact_mut(SUMS).take(COLUMNS).enumerate() {
+    for (column, sums) in sums.chunks_exact_mut(SUMS).take(columns).enumerate() {
         for (row, sums) in sums.chunks_exact_mut(TILE).enumerate() {
             for (lane, sum) in sums.iter_mut().enumerate() {
                 let mut total = if accumulate { *sum } else { 0.0 };
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_unit_multiplies_as_the_reference() {
-        let Some(unit) = Isa::detect().with_halves().matrices() else {
+        let Some(unit) = Isa::detect().with_halves().matrices::<bf16>() else {
             println!("skipped: this machine has no unit for products of matrices");
             return;
         };
@@ -156,10 +161,7 @@ mod tests {
                     let mut sums = before.clone();
                     // SAFETY: 33 lines of 90 values and 7 times 321 are fewer than there are; so are 2 times 8 tiles.
                     unsafe {
-                        match columns {
-                            1 => ready.multiply::<1>(operands, &offsets, &mut sums, accumulate),
-                            _ => ready.multiply::<2>(operands, &offsets, &mut sums, accumulate),
-                        }
+                        ready.multiply(columns, operands, &offsets, &mut sums, accumulate);
                     }
                     sums
                 };

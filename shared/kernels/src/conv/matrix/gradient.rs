@@ -6,7 +6,7 @@
 //! size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on the number of
 //! threads.
 
-use super::lines::{Lines, Side};
+use super::lines::{Lines, Side, chunk};
 use super::{budget, words};
 use crate::conv::grid::grid;
 use crate::conv::{Channels, Convolution};
@@ -42,22 +42,14 @@ struct Plan {
 
 impl Plan {
     fn new(conv: &Convolution, threads: usize) -> Plan {
-        let ([height, width], kernel) = (conv.size, conv.kernel);
-        let (taps, pad, budget) = (kernel * kernel, kernel / 2, budget());
+        let (kernel, taps, budget) = (conv.kernel, conv.kernel * conv.kernel, budget());
         let blocks = [conv.input_blocks(), conv.output_blocks()];
         let positions = budget / ((blocks[0] + blocks[1]) * LANES * size_of::<u16>());
-        let (line, image) = (width + pad, (width + pad) * (height + pad));
-        let images = (positions / image).max(1);
-        let rows = if images > 1 {
-            height
-        } else {
-            let most = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
-            height.div_ceil(height.div_ceil(most))
-        };
+        let [images, rows] = chunk(positions, kernel, conv.size, usize::MAX);
         let pairs = blocks.map(|blocks| blocks.div_ceil(2));
         let most = budget / (PAIR * taps * size_of::<f32>());
         let grid = grid(pairs, threads, most, [taps, COPY]);
-        let lines = Lines::new(images, rows, width, kernel);
+        let lines = Lines::new(images, rows, conv.size[1], kernel);
         Plan {
             images,
             rows,
@@ -249,12 +241,7 @@ impl<T: Value> Task<'_, T> {
                     let sums = sums.next().expect("sums for each pair of blocks and tap");
                     // SAFETY: each of the 32 channels has a value for each input, and so for the outputs at this tap; each
                     // output block has pairs of all outputs.
-                    unsafe {
-                        match columns {
-                            1 => ready.multiply::<1>(operands, steps, sums, accumulate),
-                            _ => ready.multiply::<2>(operands, steps, sums, accumulate),
-                        }
-                    }
+                    unsafe { ready.multiply(columns, operands, steps, sums, accumulate) }
                 }
             }
         }

@@ -122,6 +122,16 @@ impl Lines {
     }
 }
 
+/// Images and rows of chunks of about so many numbers: `most` whole images at most, or, where one is too large, some of its rows.
+pub(super) fn chunk(positions: usize, kernel: usize, [height, width]: [usize; 2], most: usize) -> [usize; 2] {
+    let pad = kernel / 2;
+    let [line, lines] = [width + pad, height + pad];
+    let images = (positions / (line * lines)).min(most).max(1);
+    // What lies around a band is copied again, so it has a few rows whatever they take.
+    let rows = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
+    [images, if images > 1 { height } else { height.div_ceil(height.div_ceil(rows)) }]
+}
+
 /// Which numbers of a chunk.
 #[derive(Clone, Copy)]
 pub(super) enum Side {

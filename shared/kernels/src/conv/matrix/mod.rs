@@ -6,7 +6,7 @@
 //! numbers that follow each other are the rows of a product. What comes out where there is no pixel is dropped.
 
 use crate::cache;
-use crate::simd::matrix::ROWS;
+use crate::simd::matrix::{COLUMNS, ROWS};
 
 mod gradient;
 mod lines;
@@ -18,7 +18,7 @@ pub(super) use pack::{pack, packed_len};
 pub(super) use pass::{finish, run, scratch_of_thread};
 
 /// Pixels and output blocks that are multiplied at a time.
-pub(super) const TILE: [usize; 2] = [ROWS, pack::PANEL];
+pub(super) const TILE: [usize; 2] = [ROWS, COLUMNS];
 
 /// Bytes of the copies of a chunk: half of the second-level cache. So little in tests that their small maps are cut as well.
 fn budget() -> usize {

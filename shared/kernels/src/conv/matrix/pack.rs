@@ -8,13 +8,10 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{DEPTH, TILE_VALUES};
+use crate::simd::matrix::{COLUMNS, DEPTH, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
-
-/// Blocks of columns of a full panel.
-pub(super) const PANEL: usize = 2;
 
 /// Values of the packed weights between so many blocks.
 pub(in super::super) fn packed_len([rows, columns]: [usize; 2], taps: usize) -> usize {
@@ -25,7 +22,7 @@ pub(in super::super) fn packed_len([rows, columns]: [usize; 2], taps: usize) -> 
 pub(in super::super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
     let (pairs, columns, taps) =
         (sides.rows.len().div_ceil(2), sides.columns.len(), sides.kernel * sides.kernel);
-    let panels = columns.div_ceil(PANEL);
+    let panels = columns.div_ceil(COLUMNS);
     let packed = Disjoint::new(packed);
     pool.run(panels * pairs, |task| {
         let (panel, pair) = (part(task / pairs, panels, columns), task % pairs);

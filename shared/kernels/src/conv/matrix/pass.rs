@@ -4,15 +4,14 @@
 //! second-level cache while the panels of weights pass over it, and the sums of 32 pixels stay in the unit over all channels and
 //! taps. Each output is summed in the same order however the work is cut, so results do not depend on the number of threads.
 
-use super::lines::{Lines, Side, zeros};
-use super::pack::PANEL;
+use super::lines::{Lines, Side, chunk, zeros};
 use super::{budget, words};
 use crate::conv::pass::Pass;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{DEPTH, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::matrix::{COLUMNS, DEPTH, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
@@ -33,24 +32,16 @@ struct Plan {
 impl Plan {
     /// Chunks whose copies, of `blocks` blocks, take half of the second-level cache, and are enough for the threads.
     fn new(blocks: usize, kernel: usize, shape: Shape, threads: usize) -> Plan {
-        let Shape { batch, height, width, .. } = shape;
-        let (pairs, pad) = (blocks.div_ceil(2).max(1), kernel / 2);
+        let pairs = blocks.div_ceil(2).max(1);
         let positions = budget() / (pairs * DEPTH * size_of::<u16>());
-        let [line, lines] = [width + pad, height + pad].map(|length| length.max(1));
-        let images = (positions / (line * lines)).min(batch.div_ceil(TASKS_PER_THREAD * threads)).max(1);
-        // What lies around a band is copied again, so it has a few rows whatever they take.
-        let most = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
-        let rows = if images > 1 { height } else { height.div_ceil(height.div_ceil(most).max(1)) };
+        let most = shape.batch.div_ceil(TASKS_PER_THREAD * threads);
+        let [images, rows] = chunk(positions, kernel, [shape.height, shape.width], most);
         Plan { images, rows, kernel, pairs }
-    }
-
-    fn lines(&self, images: usize, rows: usize, width: usize) -> Lines {
-        Lines::new(images, rows, width, self.kernel)
     }
 
     /// Floats of scratch for the copy, in whole cache lines.
     fn copy(&self, width: usize) -> usize {
-        self.pairs * self.lines(self.images, self.rows, width).inputs() * DEPTH / 2
+        self.pairs * Lines::new(self.images, self.rows, width, self.kernel).inputs() * DEPTH / 2
     }
 
     /// Offsets of all steps of a product, and then its sums.
@@ -59,7 +50,7 @@ impl Plan {
     }
 
     fn scratch(&self, width: usize) -> usize {
-        self.copy(width) + self.steps() + PANEL * SUMS
+        self.copy(width) + self.steps() + COLUMNS * SUMS
     }
 }
 
@@ -121,7 +112,7 @@ pub(in super::super) fn run<T: Value>(
 }
 
 fn panels_of<T>(pass: &Pass<'_, T>) -> usize {
-    pass.output_blocks.len().div_ceil(PANEL)
+    pass.output_blocks.len().div_ceil(COLUMNS)
 }
 
 /// Whether passes add to what the first has written, so that one task must do all of them.
@@ -208,12 +199,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                     };
                     // SAFETY: the copy has the inputs of these outputs in all planes, the packed weights have a tile for each
                     // column in each step, as asserted.
-                    unsafe {
-                        match columns.len() {
-                            1 => ready.multiply::<1>(operands, steps, sums, false),
-                            _ => ready.multiply::<2>(operands, steps, sums, false),
-                        }
-                    }
+                    unsafe { ready.multiply(columns.len(), operands, steps, sums, false) }
                     for run in lines.runs(position..position + ROWS) {
                         let pixel = [images.start + run.image, rows.start + run.y, run.x];
                         for (column, block) in columns.clone().enumerate() {

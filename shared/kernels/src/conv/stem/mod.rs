@@ -10,7 +10,6 @@ use super::reference::bias_gradient_of;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::Matrices;
 use crate::value::Value;
 
 /// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. It is
@@ -48,7 +47,7 @@ impl Stem {
 
     /// Floats of the packed weights for maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
-        match matrices::<T>(isa) {
+        match isa.matrices::<T>() {
             Some(_) => T::floats(matrix::packed_len(self)),
             None => blocks(self.output_channels) * LANES * self.taps(),
         }
@@ -58,7 +57,7 @@ impl Stem {
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
         assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        if matrices::<T>(isa).is_some() {
+        if isa.matrices::<T>().is_some() {
             return matrix::pack(self, weights, T::of_mut(packed));
         }
         if isa == Isa::scalar() {
@@ -84,7 +83,7 @@ impl Stem {
 
     /// Values of scratch memory that the calls below need for images of this size; contents do not matter.
     pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
-        if matrices::<T>(isa).is_some() {
+        if isa.matrices::<T>().is_some() {
             let forward = matrix::scratch_of_thread(self, height, width) * pool.threads();
             return forward.max(matrix::gradient_scratch_len(self, pool, height, width));
         }
@@ -121,7 +120,7 @@ impl Stem {
             return reference::forward(self, input, height, width, weights, bias, relu, output);
         }
         let image = Image { input, height, width };
-        if let Some(unit) = matrices::<T>(isa) {
+        if let Some(unit) = isa.matrices::<T>() {
             let packed = T::of(packed);
             return matrix::forward(self, unit, isa, pool, image, packed, bias, relu, output, scratch);
         }
@@ -152,7 +151,7 @@ impl Stem {
         }
         let image = Image { input, height, width };
         let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-        match matrices::<T>(isa) {
+        match isa.matrices::<T>() {
             Some(unit) => matrix::gradient(self, unit, isa, pool, image, dy, dw, db, scratch),
             None => gradient::run(self, isa, pool, image, dy, dw, db, scratch),
         }
@@ -166,11 +165,6 @@ impl Stem {
         let found = (output.shape.batch, output.shape.height, output.shape.width);
         assert_eq!(found, expected, "batch, height, width of the output of {self:?}");
     }
-}
-
-/// The unit that computes maps of `T`, if there is one.
-fn matrices<T: Value>(isa: Isa) -> Option<Matrices> {
-    isa.matrices().filter(|_| T::GROUP == 2)
 }
 
 /// The planar images of a minibatch.

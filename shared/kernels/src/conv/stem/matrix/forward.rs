@@ -1,13 +1,13 @@
 //! Forward: 32 outputs side by side are the rows of a product, each as far from the last in a copy of the image as the stride says.
 
-use super::{CHANNELS, PANEL, PIXELS, products};
+use super::{CHANNELS, PIXELS, products};
 use crate::conv::matrix::{finish, words};
 use crate::conv::stem::{Image, Stem};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::matrix::{COLUMNS, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
@@ -79,7 +79,7 @@ pub(in super::super) fn scratch_of_thread(stem: &Stem, height: usize, width: usi
         return 0;
     }
     let copied = Copied::new(stem, rows.min(BAND_ROWS), columns, width);
-    copied.len().next_multiple_of(LANES) + steps(stem) + PANEL * SUMS
+    copied.len().next_multiple_of(LANES) + steps(stem) + COLUMNS * SUMS
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
@@ -155,7 +155,7 @@ impl<T: Value> Kernel for Task<'_, T> {
             *offset = ((y * line + x * PIXELS * CHANNELS) * size_of::<T>()) as u32;
         }
         let ready = self.unit.ready();
-        let panels = count.div_ceil(PANEL);
+        let panels = count.div_ceil(COLUMNS);
         for panel in 0..panels {
             let columns = part(panel, panels, count);
             let packed = &self.packed[columns.start * offsets.len() * TILE_VALUES..];
@@ -181,12 +181,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                     };
                     // SAFETY: the copy has, for each of its rows, what 32 outputs from any of these on read; the packed weights
                     // have a tile for each column in each step, as asserted.
-                    unsafe {
-                        match columns.len() {
-                            1 => ready.multiply::<1>(operands, offsets, sums, false),
-                            _ => ready.multiply::<2>(operands, offsets, sums, false),
-                        }
-                    }
+                    unsafe { ready.multiply(columns.len(), operands, offsets, sums, false) }
                     let len = ROWS.min(shape.width - x) * LANES;
                     for (column, sums) in (0..columns.len()).zip(sums.chunks_exact(SUMS)) {
                         let block = self.index * shape.blocks + self.first + columns.start + column;

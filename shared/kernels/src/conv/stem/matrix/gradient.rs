@@ -4,14 +4,14 @@
 //! The work is cut into as many groups of bands of rows for any number of threads, each with sums of its own, which are added in
 //! order: results do not depend on the number of threads.
 
-use super::{CHANNELS, PANEL, PIXELS, products};
+use super::{CHANNELS, PIXELS, products};
 use crate::conv::matrix::{pair, words};
 use crate::conv::stem::{Image, Stem};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{DEPTH, Matrices, Operands, SUMS, TILE_VALUES};
+use crate::simd::matrix::{COLUMNS, DEPTH, Matrices, Operands, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const BAND_ROWS: usize = 8;
 const GROUPS: usize = 16;
 
 /// Floats of the sums of a row of the kernel and a panel.
-const PAIR: usize = PANEL * SUMS;
+const PAIR: usize = COLUMNS * SUMS;
 
 /// How the operands lie.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ impl Plan {
     }
 
     fn panels(&self) -> usize {
-        self.blocks.div_ceil(PANEL)
+        self.blocks.div_ceil(COLUMNS)
     }
 
     /// Floats of scratch of a thread: a row of one channel, and pixels of it whose distance is the stride; both operands; a row of
@@ -254,12 +254,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                     let sums = sums.next().expect("sums for each panel and product");
                     // SAFETY: the copy of the image has 32 rows for each product in each of the lines that these rows of the
                     // output read, that of the gradient pairs of all their pixels for each block.
-                    unsafe {
-                        match panel.len() {
-                            1 => ready.multiply::<1>(operands, steps, sums, unit > first),
-                            _ => ready.multiply::<2>(operands, steps, sums, unit > first),
-                        }
-                    }
+                    unsafe { ready.multiply(panel.len(), operands, steps, sums, unit > first) }
                 }
             }
         }

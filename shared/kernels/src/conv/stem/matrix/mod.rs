@@ -10,7 +10,7 @@ pub(super) use gradient::{run as gradient, scratch_len as gradient_scratch_len};
 use super::Stem;
 use crate::map::{LANES, blocks};
 use crate::pool::part;
-use crate::simd::matrix::{DEPTH, TILE_VALUES};
+use crate::simd::matrix::{COLUMNS, DEPTH, TILE_VALUES};
 use crate::value::Value;
 
 /// Channels of a pixel; those that an image lacks are zero.
@@ -18,9 +18,6 @@ const CHANNELS: usize = 4;
 
 /// Pixels side by side of a product.
 const PIXELS: usize = DEPTH / CHANNELS;
-
-/// Blocks of outputs that are multiplied at a time.
-const PANEL: usize = 2;
 
 /// Products of a row of the kernel.
 fn products(stem: &Stem) -> usize {
@@ -37,7 +34,7 @@ pub(super) fn pack<T: Value>(stem: &Stem, weights: &[f32], packed: &mut [T]) {
     packed.fill(T::default());
     let Stem { output_channels, kernel, .. } = *stem;
     let (count, steps) = (blocks(output_channels), kernel * products(stem));
-    let panels = count.div_ceil(PANEL);
+    let panels = count.div_ceil(COLUMNS);
     for panel in (0..panels).map(|panel| part(panel, panels, count)) {
         let packed = &mut packed[panel.start * steps * TILE_VALUES..];
         for output in panel.start * LANES..(panel.end * LANES).min(output_channels) {
