@@ -237,6 +237,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
+    /// 16 groups, each of a value of the first vector and, of bf16, one of the other, into a slice, which must have as many.
+    #[inline(always)]
+    fn write_groups<T: Element>(self, to: &mut [T], [first, other]: [Self::Vector; 2]) {
+        match T::GROUP {
+            1 => self.write(to, first),
+            _ => self.write_pairs(to, first, other),
+        }
+    }
+
     /// 16 pairs of bf16, as of [`Simd::pair`], into a slice of bf16, which must have as many.
     #[inline(always)]
     fn write_pairs<T: Element>(self, to: &mut [T], lower: Self::Vector, upper: Self::Vector) {

@@ -1,11 +1,12 @@
-//! The stem forward: the tiles of the direct kernel over a padded planar copy, neighbouring pixels `stride` floats apart.
+//! The stem forward: the tiles of the direct kernel over a padded planar copy, neighbouring pixels `stride` values apart. Of bf16,
+//! two taps side by side are multiplied at a time; a row of an odd kernel has one more, whose weight is zero.
 
-use super::{Image, Planar, Stem};
+use super::{Image, Stem};
 use crate::conv::band::{Band, panel};
 use crate::conv::pack::panel_width;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
-use crate::map::{LANES, MapMut, Shape};
+use crate::map::{LANES, MapMut, Shape, blocks};
 use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
@@ -18,13 +19,92 @@ fn bands(height: usize) -> usize {
     height.div_ceil(BAND_ROWS)
 }
 
-/// Scratch that each thread needs.
-pub(super) fn scratch(stem: &Stem, height: usize, width: usize) -> usize {
+/// Taps of a row of the kernel, in whole groups.
+fn row_of_taps<T: Value>(stem: &Stem) -> usize {
+    stem.kernel.next_multiple_of(T::GROUP)
+}
+
+/// Taps of all rows and channels.
+fn depth<T: Value>(stem: &Stem) -> usize {
+    stem.input_channels * stem.kernel * row_of_taps::<T>(stem)
+}
+
+/// Values of the packed weights.
+pub(super) fn packed_len<T: Value>(stem: &Stem) -> usize {
+    blocks(stem.output_channels) * LANES * depth::<T>(stem)
+}
+
+/// Packs weights, `[panel][channel][y][group of taps][16 * columns outputs][tap]`.
+pub(super) fn pack<T: Value>(stem: &Stem, isa: Isa, weights: &[f32], packed: &mut [T]) {
+    packed.fill(T::default());
+    let (taps, count) = (stem.taps(), blocks(stem.output_channels));
+    let panels = count.div_ceil(panel_width(isa));
+    for panel in (0..panels).map(|panel| part(panel, panels, count)) {
+        let line = panel.len() * LANES;
+        let packed = &mut packed[panel.start * LANES * depth::<T>(stem)..];
+        let channels = panel.start * LANES..(panel.end * LANES).min(stem.output_channels);
+        let weights = &weights[channels.start * taps..channels.end * taps];
+        for (lane, weights) in weights.chunks_exact(taps).enumerate() {
+            for (row, weights) in weights.chunks_exact(stem.kernel).enumerate() {
+                let packed = &mut packed[row * row_of_taps::<T>(stem) * line..];
+                for (x, weight) in weights.iter().enumerate() {
+                    packed[(x / T::GROUP * line + lane) * T::GROUP + x % T::GROUP] = T::narrow(*weight);
+                }
+            }
+        }
+    }
+}
+
+/// A padded copy of what some output rows read of one channel: `rows x row` values.
+#[derive(Clone, Copy)]
+struct Planar {
+    row: usize,
+    rows: usize,
+}
+
+impl Planar {
+    fn new<T: Value>(stem: &Stem, output_rows: usize, output_width: usize) -> Planar {
+        let reach = |outputs: usize, taps: usize| (outputs - 1) * stem.stride + taps;
+        Planar { row: reach(output_width, row_of_taps::<T>(stem)), rows: reach(output_rows, stem.kernel) }
+    }
+
+    fn len(&self) -> usize {
+        self.row * self.rows
+    }
+
+    /// Copies channel `plane` (counted over all images) from the input of output row `first` on.
+    #[inline(always)]
+    fn fill<S: Simd, T: Value>(
+        &self,
+        simd: S,
+        stem: &Stem,
+        image: Image,
+        plane: usize,
+        first: usize,
+        to: &mut [T],
+    ) {
+        for (row, to) in to.chunks_exact_mut(self.row).take(self.rows).enumerate() {
+            to.fill(T::default());
+            let from = image.row(stem, plane, first * stem.stride + row);
+            let (Some(from), Some(to)) = (from, to.get_mut(stem.padding..)) else { continue };
+            for (from, to) in from.chunks(LANES).zip(to.chunks_mut(LANES)) {
+                if from.len().min(to.len()) == LANES {
+                    simd.write(to, simd.read(from));
+                } else {
+                    to.iter_mut().zip(from).for_each(|(to, value)| *to = T::narrow(*value));
+                }
+            }
+        }
+    }
+}
+
+/// Floats of scratch that each thread needs.
+pub(super) fn scratch<T: Value>(stem: &Stem, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
         return 0;
     }
-    stem.input_channels * Planar::new(stem, rows.min(BAND_ROWS), columns).len()
+    T::floats(stem.input_channels * Planar::new::<T>(stem, rows.min(BAND_ROWS), columns).len())
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
@@ -33,7 +113,7 @@ pub(super) fn run<T: Value>(
     isa: Isa,
     pool: &Pool,
     image: Image,
-    packed: &[f32],
+    packed: &[T],
     bias: &[f32],
     relu: bool,
     output: MapMut<T>,
@@ -44,13 +124,13 @@ pub(super) fn run<T: Value>(
         return;
     }
     let bands = bands(shape.height);
-    let per_thread = self::scratch(stem, image.height, image.width);
+    let per_thread = self::scratch::<T>(stem, image.height, image.width);
     let scratch = Disjoint::new(scratch);
     let (first, count) = (output.first, output.count);
     let output = Disjoint::new(output.data);
     pool.run_on_threads(shape.batch * bands, |thread, task| {
         // SAFETY: `thread` is this thread's alone.
-        let copy = unsafe { scratch.part(thread * per_thread, per_thread) };
+        let copy = T::of_mut(unsafe { scratch.part(thread * per_thread, per_thread) });
         let rows = part(task % bands, bands, shape.height);
         let panels = count.div_ceil(panel_width(isa));
         let index = task / bands;
@@ -67,7 +147,7 @@ struct Task<'a, T> {
     image: Image<'a>,
     index: usize,
     rows: Range<usize>,
-    packed: &'a [f32],
+    packed: &'a [T],
     panels: usize,
     bias: &'a [f32],
     relu: bool,
@@ -75,7 +155,7 @@ struct Task<'a, T> {
     shape: Shape,
     first: usize,
     count: usize,
-    copy: &'a mut [f32],
+    copy: &'a mut [T],
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
@@ -89,9 +169,9 @@ impl<T: Value> Kernel for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Task { stem, shape, rows, .. } = self;
-        let layout = Planar::new(stem, rows.len(), shape.width);
+        let layout = Planar::new::<T>(stem, rows.len(), shape.width);
         for (c, to) in (0..stem.input_channels).zip(self.copy.chunks_exact_mut(layout.len())) {
-            layout.fill(stem, self.image, self.index * stem.input_channels + c, rows.start, to);
+            layout.fill(simd, stem, self.image, self.index * stem.input_channels + c, rows.start, to);
         }
         let band = Band {
             start: self.copy.as_ptr(),
@@ -102,7 +182,7 @@ impl<T: Value> Kernel for Task<'_, T> {
             taps: [stem.kernel, 1],
             tap: [layout.row, 0],
             depths: &[stem.kernel; 4][..stem.input_channels],
-            rows: stem.kernel,
+            rows: row_of_taps::<T>(stem),
             flat: false,
             relu: self.relu,
             accumulate: false,
@@ -110,8 +190,8 @@ impl<T: Value> Kernel for Task<'_, T> {
         assert!(stem.input_channels * layout.len() <= self.copy.len(), "scratch of the stem");
         for index in 0..self.panels {
             let columns = part(index, self.panels, self.count);
-            let packed =
-                &self.packed[columns.start * LANES * stem.taps()..][..columns.len() * LANES * stem.taps()];
+            let depth = depth::<T>(stem);
+            let packed = &self.packed[columns.start * LANES * depth..][..columns.len() * LANES * depth];
             let output = |column: usize| {
                 let block = self.index * shape.blocks + self.first + columns.start + column;
                 let offset = block * shape.plane() + rows.start * shape.width * LANES;

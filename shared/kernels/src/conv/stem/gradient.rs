@@ -1,12 +1,12 @@
 //! The stem's gradient by the weights: taps times output channels, summed over pixels.
 //!
 //! A task has the taps of some input channels and some output blocks, over all images, so sums do not depend on the number of
-//! threads. While a chunk of the output gradient is in the cache, it meets all of the task's channels.
+//! threads. While a chunk of the output gradient is in the cache, it meets all of the task's channels. Of bf16, pixels above each
+//! other are multiplied at a time, those of two rows of the output.
 
 use super::super::pack::MOST_TAPS;
-use super::{Image, Planar, Stem};
+use super::{Image, Stem};
 use crate::conv::grid::{ON_VECTORS, grid};
-use crate::conv::padded::widen;
 use crate::conv::rows::{Rows, Runs};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -16,24 +16,94 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
-const CHUNK_PIXELS: usize = 256;
+/// Groups of pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
+const CHUNK: usize = 256;
 
-/// Rows of a chunk of so wide an output.
+/// Groups of rows of a chunk of so wide an output.
 fn chunk_rows(width: usize) -> usize {
-    (CHUNK_PIXELS / width).max(1)
+    (CHUNK / width).max(1)
 }
 
-/// Scratch that each thread needs: the padded copies of all channels, a chunk of gradients as f32, and partial sums of weights
-/// and bias.
-pub(super) fn scratch(stem: &Stem, height: usize, width: usize) -> usize {
+/// A padded copy of one channel in groups, `rows x row` of them: below a pixel lies what the next output row reads in its place.
+#[derive(Clone, Copy)]
+struct Copied {
+    row: usize,
+    rows: usize,
+}
+
+impl Copied {
+    fn new<T: Value>(stem: &Stem, output_rows: usize, output_width: usize) -> Copied {
+        let reach = |last: usize| last * stem.stride + stem.kernel;
+        // Of a group of output rows the first one's rows are all.
+        let last = (output_rows - 1) / T::GROUP * T::GROUP;
+        Copied { row: reach(output_width - 1), rows: reach(last) }
+    }
+
+    /// Floats of memory, as many as there are groups.
+    fn len(&self) -> usize {
+        self.row * self.rows
+    }
+
+    /// Copies channel `plane`, counted over all images.
+    #[inline(always)]
+    fn fill<S: Simd, T: Value>(&self, simd: S, stem: &Stem, image: Image, plane: usize, to: &mut [T]) {
+        let group = LANES * T::GROUP;
+        for (row, to) in to.chunks_exact_mut(self.row * T::GROUP).take(self.rows).enumerate() {
+            to.fill(T::default());
+            let Some(to) = to.get_mut(stem.padding * T::GROUP..) else { continue };
+            let lines = [row, row + stem.stride].map(|row| image.row(stem, plane, row).unwrap_or(&[]));
+            for (start, to) in (0..image.width).step_by(LANES).zip(to.chunks_mut(group)) {
+                let values = lines.map(|line| match line.get(start..start + LANES) {
+                    Some(values) => simd.read(values),
+                    None => {
+                        let mut values = [0.0; LANES];
+                        let left = line.get(start..).unwrap_or(&[]);
+                        values.iter_mut().zip(left).for_each(|(to, value)| *to = *value);
+                        simd.read(&values)
+                    }
+                });
+                if to.len() == group {
+                    simd.write_groups(to, values);
+                } else {
+                    let mut values_of_group = [T::default(); 2 * LANES];
+                    simd.write_groups(&mut values_of_group, values);
+                    to.copy_from_slice(&values_of_group[..to.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// Floats of scratch that each thread needs: the padded copies of all channels, a chunk of gradients in groups, and partial sums
+/// of weights and bias.
+pub(super) fn scratch<T: Value>(stem: &Stem, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
         return 0;
     }
-    let sums = (stem.input_channels * stem.kernel * stem.kernel + 1) * blocks(stem.output_channels) * LANES;
-    let chunk = chunk_rows(columns) * columns * blocks(stem.output_channels) * LANES;
-    stem.input_channels * Planar::new(stem, rows, columns).len() + chunk + sums
+    let blocks = blocks(stem.output_channels);
+    let sums = (stem.input_channels * stem.kernel * stem.kernel + 1) * blocks * LANES;
+    let copies = stem.input_channels * Copied::new::<T>(stem, rows, columns).len();
+    copies + chunk_len::<T>(columns, blocks) + sums
+}
+
+/// Floats of a chunk of gradients in groups, of so many blocks; those of f32 are read where they lie.
+fn chunk_len<T: Value>(width: usize, blocks: usize) -> usize {
+    if T::GROUP == 1 { 0 } else { chunk_rows(width) * width * blocks * LANES }
+}
+
+/// Copies rows of gradients, each of `line` values, in groups: those of two rows of bf16, of which the last may lack the other.
+#[inline(always)]
+fn group_rows<S: Simd, T: Value>(simd: S, rows: &[T], line: usize, to: &mut [T]) {
+    let group = line * T::GROUP;
+    for (rows, to) in rows.chunks(group).zip(to.chunks_exact_mut(group)) {
+        let (first, other) = rows.split_at(line);
+        let mut others = other.chunks_exact(LANES);
+        for (pixel, to) in first.chunks_exact(LANES).zip(to.chunks_exact_mut(LANES * T::GROUP)) {
+            let other = others.next().map_or(simd.zero(), |pixel| simd.read(pixel));
+            simd.write_groups(to, [simd.read(pixel), other]);
+        }
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
@@ -53,7 +123,7 @@ pub(super) fn run<T: Value>(
         return;
     }
     let grid = grid([stem.input_channels, output_gradient.count], pool.threads(), usize::MAX, ON_VECTORS);
-    let per_thread = self::scratch(stem, image.height, image.width);
+    let per_thread = self::scratch::<T>(stem, image.height, image.width);
     let scratch = Disjoint::new(scratch);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
@@ -94,10 +164,12 @@ impl<T: Value> Kernel for Task<'_, T> {
         let Task { stem, output_gradient: output, ref channels, ref columns, .. } = self;
         let (height, width) = (output.shape.height, output.shape.width);
         let taps = stem.kernel * stem.kernel;
-        let layout = Planar::new(stem, height, width);
+        let layout = Copied::new::<T>(stem, height, width);
         let (copies, rest) = self.scratch.split_at_mut(channels.len() * layout.len());
-        let chunk = chunk_rows(width);
-        let (widened, rest) = rest.split_at_mut(chunk * width * columns.len() * LANES);
+        let copies = T::of_mut(copies);
+        let chunk = chunk_rows(width) * T::GROUP;
+        let (grouped, rest) = rest.split_at_mut(chunk_len::<T>(width, columns.len()));
+        let grouped = T::of_mut(grouped);
         let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
         // [panel][channel][column of the panel][tap][16]
         let partial = &mut rest[..channels.len() * columns.len() * taps * LANES];
@@ -106,49 +178,52 @@ impl<T: Value> Kernel for Task<'_, T> {
         let mut offsets = [0; MOST_TAPS];
         let offsets = &mut offsets[..taps];
         for (tap, offset) in offsets.iter_mut().enumerate() {
-            *offset = tap / stem.kernel * layout.row + tap % stem.kernel;
+            *offset = (tap / stem.kernel * layout.row + tap % stem.kernel) * T::GROUP;
         }
+        let copy = layout.len() * T::GROUP;
+        let line = width * LANES;
         for image in 0..output.shape.batch {
-            for (channel, copy) in channels.clone().zip(copies.chunks_exact_mut(layout.len())) {
-                layout.fill(stem, self.image, image * stem.input_channels + channel, 0, copy);
+            for (channel, to) in channels.clone().zip(copies.chunks_exact_mut(copy)) {
+                layout.fill(simd, stem, self.image, image * stem.input_channels + channel, to);
             }
             for start in (0..height).step_by(chunk) {
-                let runs = Runs {
-                    count: chunk.min(height - start),
-                    pixels: width,
-                    input_run: stem.stride * layout.row,
-                    input_pixel: stem.stride,
-                    output_run: width * LANES,
-                    ahead: 0,
-                };
-                let len = runs.count * width * LANES;
-                for (column, widened) in columns.clone().zip(widened.chunks_exact_mut(len)) {
-                    let gradient = &output.plane(image, column)[start * width * LANES..][..len];
-                    if T::as_floats(gradient).is_none() {
-                        widen(simd, gradient, widened);
-                    }
-                }
-                let y = |column: usize| {
-                    let gradient =
-                        &output.plane(image, columns.start + column)[start * width * LANES..][..len];
-                    T::as_floats(gradient).unwrap_or(&widened[column * len..][..len])
-                };
+                let rows = start..(start + chunk).min(height);
+                let of_chunk =
+                    |column: usize| &output.plane(image, column)[rows.start * line..rows.end * line];
                 if channels.start == 0 {
-                    for (column, bias) in bias.chunks_exact_mut(LANES).enumerate() {
+                    for (column, bias) in columns.clone().zip(bias.chunks_exact_mut(LANES)) {
                         let mut sum = simd.read(bias);
-                        for pixel in y(column).chunks_exact(LANES) {
+                        for pixel in of_chunk(column).chunks_exact(LANES) {
                             sum = simd.add(sum, simd.read(pixel));
                         }
                         simd.write(bias, sum);
                     }
                 }
+                let runs = Runs {
+                    count: rows.len().div_ceil(T::GROUP),
+                    pixels: width,
+                    input_run: T::GROUP * stem.stride * layout.row * T::GROUP,
+                    input_pixel: stem.stride * T::GROUP,
+                    output_run: line * T::GROUP,
+                    ahead: 0,
+                };
+                let len = runs.count * runs.output_run;
+                if T::GROUP > 1 {
+                    for (column, to) in columns.clone().zip(grouped.chunks_exact_mut(len)) {
+                        group_rows(simd, of_chunk(column), line, to);
+                    }
+                }
+                let y = |column: usize| match T::GROUP {
+                    1 => of_chunk(columns.start + column),
+                    _ => &grouped[column * len..][..len],
+                };
                 let mut sums = &mut *partial;
                 for panel in (0..columns.len()).step_by(S::PANEL) {
                     let wide = S::PANEL.min(columns.len() - panel);
-                    for copy in copies.chunks_exact(layout.len()) {
+                    for copy in copies.chunks_exact(copy) {
                         let (partial, rest) = sums.split_at_mut(wide * taps * LANES);
                         sums = rest;
-                        let x = &copy[start * stem.stride * layout.row..];
+                        let x = &copy[start * stem.stride * layout.row * T::GROUP..];
                         let y = |column: usize| y(panel + column);
                         // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
                         unsafe { Rows(offsets).panel(simd, runs, x, wide, y, true, partial) }

@@ -5,15 +5,14 @@ mod gradient;
 mod matrix;
 mod reference;
 
-use super::pack::panel_width;
 use super::reference::bias_gradient_of;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, MapMut, blocks};
-use crate::pool::{Pool, part};
+use crate::map::{Map, MapMut, blocks};
+use crate::pool::Pool;
 use crate::value::Value;
 
-/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. It is
-/// computed in f32, whatever the map is made of, but where there is a unit for products of bf16.
+/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. For maps of
+/// bf16 the image and the weights are rounded to bf16 as well, but in the scalar reference.
 ///
 /// Weights are `[output channel][input channel][y][x]`. There is no gradient by the input: nothing lies below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,37 +46,26 @@ impl Stem {
 
     /// Floats of the packed weights for maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
-        match isa.matrices::<T>() {
-            Some(_) => T::floats(matrix::packed_len(self)),
-            None => blocks(self.output_channels) * LANES * self.taps(),
+        if isa == Isa::scalar() {
+            return self.weights_len();
         }
+        T::floats(match isa.matrices::<T>() {
+            Some(_) => matrix::packed_len(self),
+            None => forward::packed_len::<T>(self),
+        })
     }
 
     /// Packs weights for [`Stem::forward`] on `isa`, into maps of `T`.
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
         assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        if isa.matrices::<T>().is_some() {
-            return matrix::pack(self, weights, T::of_mut(packed));
-        }
         if isa == Isa::scalar() {
-            packed[..weights.len()].copy_from_slice(weights);
+            packed.copy_from_slice(weights);
             return;
         }
-        packed.fill(0.0);
-        let (taps, count, width) = (self.taps(), blocks(self.output_channels), panel_width(isa));
-        let panels = count.div_ceil(width);
-        for panel in (0..panels).map(|panel| part(panel, panels, count)) {
-            let line = panel.len() * LANES;
-            let packed = &mut packed[panel.start * taps * LANES..][..taps * line];
-            let channels = panel.start * LANES..(panel.end * LANES).min(self.output_channels);
-            for (lane, weights) in
-                weights[channels.start * taps..channels.end * taps].chunks_exact(taps).enumerate()
-            {
-                for (tap, weight) in weights.iter().enumerate() {
-                    packed[tap * line + lane] = *weight;
-                }
-            }
+        match isa.matrices::<T>() {
+            Some(_) => matrix::pack(self, weights, T::of_mut(packed)),
+            None => forward::pack(self, isa, weights, T::of_mut(packed)),
         }
     }
 
@@ -91,7 +79,7 @@ impl Stem {
             return 0;
         }
         let (forward, gradient) =
-            (forward::scratch(self, height, width), gradient::scratch(self, height, width));
+            (forward::scratch::<T>(self, height, width), gradient::scratch::<T>(self, height, width));
         forward.max(gradient) * pool.threads()
     }
 
@@ -116,15 +104,14 @@ impl Stem {
         assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
         if isa == Isa::scalar() {
-            let weights = &packed[..self.weights_len()];
-            return reference::forward(self, input, height, width, weights, bias, relu, output);
+            return reference::forward(self, input, height, width, packed, bias, relu, output);
         }
         let image = Image { input, height, width };
-        if let Some(unit) = isa.matrices::<T>() {
-            let packed = T::of(packed);
-            return matrix::forward(self, unit, isa, pool, image, packed, bias, relu, output, scratch);
+        let packed = T::of(packed);
+        match isa.matrices::<T>() {
+            Some(unit) => matrix::forward(self, unit, isa, pool, image, packed, bias, relu, output, scratch),
+            None => forward::run(self, isa, pool, image, packed, bias, relu, output, scratch),
         }
-        forward::run(self, isa, pool, image, packed, bias, relu, output, scratch);
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -175,35 +162,10 @@ struct Image<'a> {
     width: usize,
 }
 
-/// A padded copy of what some output rows read of one channel: `rows x row` floats.
-#[derive(Clone, Copy)]
-struct Planar {
-    row: usize,
-    rows: usize,
-}
-
-impl Planar {
-    fn new(stem: &Stem, output_rows: usize, output_width: usize) -> Planar {
-        let reach = |outputs: usize| (outputs - 1) * stem.stride + stem.kernel;
-        Planar { row: reach(output_width), rows: reach(output_rows) }
-    }
-
-    fn len(&self) -> usize {
-        self.row * self.rows
-    }
-
-    /// Copies channel `plane` (counted over all images) from the input of output row `first` on.
-    fn fill(&self, stem: &Stem, image: Image, plane: usize, first: usize, to: &mut [f32]) {
-        let plane = &image.input[plane * image.height * image.width..][..image.height * image.width];
-        for (row, to) in to.chunks_exact_mut(self.row).take(self.rows).enumerate() {
-            to.fill(0.0);
-            let y = (first * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < image.height);
-            if let Some(y) = y
-                && let Some(to) = to.get_mut(stem.padding..)
-            {
-                let inside = to.len().min(image.width);
-                to[..inside].copy_from_slice(&plane[y * image.width..][..inside]);
-            }
-        }
+impl<'a> Image<'a> {
+    /// A row of a channel, which is counted over all images; nothing in the padding, where rows begin.
+    fn row(&self, stem: &Stem, plane: usize, row: usize) -> Option<&'a [f32]> {
+        let y = row.checked_sub(stem.padding).filter(|y| *y < self.height)?;
+        Some(&self.input[(plane * self.height + y) * self.width..][..self.width])
     }
 }
