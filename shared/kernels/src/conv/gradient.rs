@@ -55,7 +55,7 @@ impl Plan {
         let pixels = rows * width;
         let [input, output] = match (taps, T::GROUP) {
             (1, 1) => [0, 0],
-            (1, _) => [1, outputs].map(|blocks| T::floats(blocks * in_groups::<T>(images * pixels))),
+            (1, _) => [1, outputs].map(|blocks| T::floats(blocks * images * in_groups::<T>(pixels))),
             (_, 1) => [images * Shifted::new(rows, width, conv.kernel).len, 0],
             (_, _) => {
                 [images * Shifted::new(rows, width, conv.kernel).len, outputs * images * pixels * LANES]
@@ -168,7 +168,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                 self.chunk(simd, images.clone(), start..(start + self.plan.rows).min(height));
             }
         }
-        self.unpack();
+        self.unpack(simd);
     }
 }
 
@@ -209,7 +209,7 @@ impl<T: Value> Task<'_, T> {
     /// 1x1 in groups of pixels.
     #[inline(always)]
     fn chunk_of_groups<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let per_block = in_groups::<T>(images.len() * rows.len() * self.input.shape.width);
+        let per_block = images.len() * in_groups::<T>(rows.len() * self.input.shape.width);
         let ys = T::of_mut(self.output_copy);
         for (block, to) in self.output_blocks.clone().zip(ys.chunks_exact_mut(per_block)) {
             copy_in_groups(simd, &self.output_gradient, block, images.clone(), rows.clone(), to);
@@ -217,6 +217,11 @@ impl<T: Value> Task<'_, T> {
         let (pixels, input_pixel) = (per_block / LANES / T::GROUP, LANES * T::GROUP);
         let runs = Runs { count: 1, pixels, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
         let accumulate = images.start + rows.start > 0;
+        // What the copy of a block is made of (its first image), for which the hardware does not ask in time.
+        let start = rows.start * self.input.shape.width * LANES;
+        let next = |block: usize| {
+            self.input.data.as_ptr().wrapping_add(self.input.offset(images.start, block) + start)
+        };
         let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
         for block in self.input_blocks.clone() {
             let x = &mut T::of_mut(self.input_copy)[..per_block];
@@ -225,6 +230,7 @@ impl<T: Value> Task<'_, T> {
             offsets.iter_mut().enumerate().for_each(|(channel, offset)| *offset = channel * T::GROUP);
             let offsets = Rows(&offsets[..self.inputs[block].count]);
             let y = |column: usize| &ys[column * per_block..];
+            let runs = Runs { ahead: distance(x, next(block + 1)), ..runs };
             // SAFETY: the copy has a group for each channel and each group of pixels of the chunk.
             sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
         }
@@ -294,7 +300,7 @@ impl<T: Value> Task<'_, T> {
 
     /// Partial sums, `[input block][output block][tap][input][16 outputs]`, to canonical order.
     #[inline(always)]
-    fn unpack(&self) {
+    fn unpack<S: Simd>(&self, simd: S) {
         let (conv, taps) = (self.conv, self.conv.kernel * self.conv.kernel);
         let (bias_sums, mut sums) = self.sums.split_at(self.output_blocks.len() * LANES);
         let outputs = &self.outputs[self.output_blocks.clone()];
@@ -309,6 +315,15 @@ impl<T: Value> Task<'_, T> {
             for output in outputs {
                 let (partial, rest) = sums.split_at(taps * input.count * LANES);
                 sums = rest;
+                if taps == 1 && input.count == LANES {
+                    let rows = std::array::from_fn(|i| simd.read(&partial[i * LANES..]));
+                    for (o, row) in simd.transpose(rows).into_iter().enumerate().take(output.count) {
+                        let start = (output.first + o) * conv.input_count() + input.first;
+                        // SAFETY: only this task has these input and output channels.
+                        simd.write(unsafe { self.weight_gradient.part(start, LANES) }, row);
+                    }
+                    continue;
+                }
                 for o in 0..output.count {
                     let start = ((output.first + o) * conv.input_count() + input.first) * taps;
                     // SAFETY: only this task has these input and output channels.
@@ -350,8 +365,13 @@ unsafe fn products<'s, 'y, S: Simd, P: Value>(
     sums
 }
 
-/// Copies these rows of a block of all these images one behind the other and groups their pixels; zeros fill the last group where
-/// it is not full.
+/// Values from the first of a copy to what lies anywhere: a distance to ask ahead, modulo 2^64.
+fn distance<T>(from: &[T], to: *const T) -> usize {
+    (to as isize).wrapping_sub(from.as_ptr() as isize).wrapping_div(size_of::<T>() as isize) as usize
+}
+
+/// Copies these rows of a block of all these images one behind the other and groups their pixels; zeros fill the last group of an
+/// image where it is not full.
 #[inline(always)]
 fn copy_in_groups<S: Simd, T: Value>(
     simd: S,
@@ -362,14 +382,20 @@ fn copy_in_groups<S: Simd, T: Value>(
     to: &mut [T],
 ) {
     let line = map.shape.width * LANES;
-    let len = rows.len() * line;
-    for (image, to) in images.clone().zip(to.chunks_exact_mut(len)) {
-        to.copy_from_slice(&map.plane(image, block)[rows.start * line..rows.end * line]);
-    }
-    to[images.len() * len..].fill(T::default());
-    for group in to.chunks_exact_mut(T::GROUP * LANES) {
-        let group = group.as_mut_ptr();
-        // SAFETY: the chunk is as long as a group of vectors.
-        unsafe { T::group(simd, group, group) };
+    let group = T::GROUP * LANES;
+    let len = in_groups::<T>(rows.len() * map.shape.width);
+    for (image, to) in images.zip(to.chunks_exact_mut(len)) {
+        let from = map.plane(image, block)[rows.start * line..rows.end * line].chunks(group);
+        for (from, to) in from.zip(to.chunks_exact_mut(group)) {
+            let mut whole = [T::default(); 2 * LANES];
+            let from = if from.len() == group {
+                from
+            } else {
+                whole[..from.len()].copy_from_slice(from);
+                &whole
+            };
+            // SAFETY: both are as long as a group of vectors.
+            unsafe { T::group(simd, from.as_ptr(), to.as_mut_ptr()) }
+        }
     }
 }

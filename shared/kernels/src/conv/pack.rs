@@ -12,6 +12,7 @@ use crate::map::LANES;
 use crate::pool::{Pool, part};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
+use std::ops::Range;
 
 /// Which way weights are packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,18 @@ impl<'a> Sides<'a> {
             }
         }
     }
+
+    /// The weights of a 1x1 kernel from 16 rows to 16 columns, a vector for each row.
+    #[inline(always)]
+    fn square<S: Simd>(&self, simd: S, row: usize, column: usize) -> [S::Vector; LANES] {
+        let vectors = |first: usize, other: usize| {
+            std::array::from_fn(|i| simd.read(&self.weights[(first + i) * self.inputs + other..]))
+        };
+        match self.direction {
+            Direction::Forward => simd.transpose(vectors(column, row)),
+            Direction::Backward => vectors(row, column),
+        }
+    }
 }
 
 /// Pixels and output blocks of the largest tile on `isa`.
@@ -97,26 +110,57 @@ pub(super) const MOST_TAPS: usize = 121;
 
 /// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
 pub(super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
-    let Sides { rows, columns, .. } = sides;
-    let taps = sides.kernel * sides.kernel;
-    let panels = columns.len().div_ceil(panel_width(isa));
+    let (rows, columns) = (sides.rows.len(), sides.columns.len());
+    let panels = columns.div_ceil(panel_width(isa));
+    let block = sides.kernel * sides.kernel * LANES * LANES;
     let packed = Disjoint::new(packed);
-    pool.run(panels * rows.len(), |task| {
-        let (panel, row_block) = (task / rows.len(), task % rows.len());
-        let panel = part(panel, panels, columns.len());
-        let line = panel.len() * LANES;
-        let start = (panel.start * rows.len() + row_block * panel.len()) * taps * LANES * LANES;
+    pool.run(panels * rows, |task| {
+        let (panel, row_block) = (part(task / rows, panels, columns), task % rows);
+        let start = (panel.start * rows + row_block * panel.len()) * block;
         // SAFETY: each task has its own panel and row block.
-        let target = unsafe { packed.part(start, taps * LANES * line) };
-        if rows[row_block].count < LANES || columns[panel.clone()].iter().any(|columns| columns.count < LANES)
-        {
+        let target = unsafe { packed.part(start, panel.len() * block) };
+        dispatch(isa, Task { sides, panel, row_block, target });
+    });
+}
+
+/// One block of rows of a panel.
+struct Task<'a, T> {
+    sides: &'a Sides<'a>,
+    panel: Range<usize>,
+    row_block: usize,
+    target: &'a mut [T],
+}
+
+impl<T: Value> Kernel for Task<'_, T> {
+    const HALVES: bool = T::GROUP == 2;
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar convolution takes weights as they are")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        let Task { sides, panel, row_block, target } = self;
+        let (rows, columns) = (sides.rows[row_block], &sides.columns[panel.clone()]);
+        let line = panel.len() * LANES;
+        let mut kernel = [[0.0; LANES]; MOST_TAPS];
+        let kernel = &mut kernel[..sides.kernel * sides.kernel];
+        if rows.count < LANES || columns.iter().any(|columns| columns.count < LANES) {
             target.fill(T::default());
         }
-        let mut kernel = [[0.0; LANES]; MOST_TAPS];
-        let kernel = &mut kernel[..taps];
-        for row in 0..rows[row_block].count {
-            for (j, columns) in columns[panel.clone()].iter().enumerate() {
-                sides.row(rows[row_block].first + row, *columns, kernel);
+        for (j, columns) in columns.iter().enumerate() {
+            if kernel.len() == 1 && rows.count == LANES && columns.count == LANES {
+                let vectors = sides.square(simd, rows.first, columns.first);
+                let groups = target.chunks_exact_mut(line * T::GROUP);
+                for (to, group) in groups.zip(vectors.chunks_exact(T::GROUP)) {
+                    let group = [group[0], group[T::GROUP - 1]];
+                    simd.write_groups(&mut to[j * LANES * T::GROUP..], group);
+                }
+                continue;
+            }
+            for row in 0..rows.count {
+                sides.row(rows.first + row, *columns, kernel);
                 for (tap, weights) in kernel.iter().enumerate() {
                     let group = tap * LANES + row / T::GROUP * T::GROUP;
                     let target = &mut target[group * line + j * LANES * T::GROUP..];
@@ -126,5 +170,5 @@ pub(super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &
                 }
             }
         }
-    });
+    }
 }
