@@ -196,7 +196,7 @@ pub enum Precision {
     #[default]
     F32,
     /// The upper 16 bits of each: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which multiply them in pairs at full
-    /// rate; on other processors slower than f32.
+    /// rate, and twice as fast on Intel's Xeons with AMX; on other processors slower than f32.
     Bf16,
 }
 
