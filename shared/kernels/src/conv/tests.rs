@@ -11,7 +11,7 @@ const TOLERANCE: f32 = 1e-5;
 const FILTERED_TOLERANCE: f32 = 1e-4;
 /// The same for bf16: what filtering makes of rounded transforms, of one value and of the norm.
 const FILTERED_HALVES: f32 = 1.0;
-const FILTERED_HALVES_NORM: f64 = 0.08;
+const FILTERED_HALVES_NORM: f64 = 0.05;
 
 /// What results of so many terms may differ by, of one value and of the norm.
 fn tolerance<T: Value>(algorithm: Algorithm) -> (f32, f64) {
@@ -23,14 +23,16 @@ fn tolerance<T: Value>(algorithm: Algorithm) -> (f32, f64) {
     }
 }
 
-/// Compares values one by one, and by the norm of what they differ by, to which each may add a little of the floor.
+/// Compares values one by one, and by the norm of what they differ by, to which each may add a little of the floor. The norm of
+/// a few values' errors is more by chance than that of many: with the square root of their number the allowance falls to `norm`.
 fn close(kernel: &str, found: &[f32], expected: &[f32], (each, norm): (f32, f64), floor: f32) {
     assert_close(kernel, found, expected, each, floor);
     let square = |value: f32| f64::from(value).powi(2);
     let distance: f64 = found.iter().zip(expected).map(|(found, expected)| square(found - expected)).sum();
     let length: f64 = expected.iter().map(|value| square(value.abs().max(floor))).sum();
+    let allowed = norm * (1.0 + 2.0 / (found.len().max(1) as f64).sqrt());
     assert!(
-        distance.sqrt() <= norm * length.sqrt(),
+        distance.sqrt() <= allowed * length.sqrt(),
         "{kernel}: distance {distance:e} of {length:e}, squared"
     );
 }
