@@ -17,11 +17,13 @@ pub mod dense;
 mod disjoint;
 pub mod dropout;
 pub mod elementwise;
+mod entries;
 mod epilogue;
 mod isa;
 pub mod lrn;
 pub mod map;
 pub mod memory;
+
 pub mod peak;
 mod planes;
 mod pool;
@@ -34,7 +36,7 @@ pub mod update;
 mod value;
 
 pub use buffer::Buffer;
-pub use conv::{Branch, BranchGradient, Convolution, Stem, backward_branches, forward_branches};
+pub use conv::{BRANCHES, Branch, BranchGradient, Convolution, Stem, backward_branches, forward_branches};
 pub use convert::{from_bf16, to_bf16};
 pub use dense::Dense;
 pub use dropout::dropout;

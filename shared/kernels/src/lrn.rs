@@ -57,11 +57,7 @@ impl Lrn {
         output: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check(&input, channels, &output);
-        let to = Planes::new(output);
-        in_tasks(pool, &input, scratch, |image, pixels, lines| {
-            dispatch(isa, Forward { lrn: self, channels, image, pixels, input, to, lines });
-        });
+        (T::entries().lrn.forward)(self, isa, pool, input, channels, output, scratch);
     }
 
     /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`. With `rectified` it is zero
@@ -78,15 +74,8 @@ impl Lrn {
         input_gradient: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check(&input, channels, &input_gradient);
-        self.check(&output_gradient, channels, &input_gradient);
-        let to = Planes::new(input_gradient);
-        in_tasks(pool, &input, scratch, |image, pixels, lines| {
-            let lrn = self;
-            let task =
-                Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, lines };
-            dispatch(isa, task);
-        });
+        let (dy, dx) = (output_gradient, input_gradient);
+        (T::entries().lrn.backward)(self, isa, pool, input, dy, channels, rectified, dx, scratch);
     }
 
     fn check<T>(&self, from: &Map<T>, channels: usize, to: &MapMut<T>) {
@@ -104,6 +93,56 @@ impl Lrn {
             );
         }
     }
+}
+
+/// The normalisation's part of the table of entry points ([`crate::entries`]).
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
+pub struct Entries<T: 'static> {
+    forward: fn(&Lrn, Isa, &Pool, Map<T>, usize, MapMut<T>, &mut [f32]),
+    backward: fn(&Lrn, Isa, &Pool, Map<T>, Map<T>, usize, bool, MapMut<T>, &mut [f32]),
+}
+
+impl<T: Value> Entries<T> {
+    pub(crate) const fn new() -> Entries<T> {
+        Entries { forward, backward }
+    }
+}
+
+fn forward<T: Value>(
+    lrn: &Lrn,
+    isa: Isa,
+    pool: &Pool,
+    input: Map<T>,
+    channels: usize,
+    output: MapMut<T>,
+    scratch: &mut [f32],
+) {
+    lrn.check(&input, channels, &output);
+    let to = Planes::new(output);
+    in_tasks(pool, &input, scratch, |image, pixels, lines| {
+        dispatch(isa, Forward { lrn, channels, image, pixels, input, to, lines });
+    });
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
+fn backward<T: Value>(
+    lrn: &Lrn,
+    isa: Isa,
+    pool: &Pool,
+    input: Map<T>,
+    output_gradient: Map<T>,
+    channels: usize,
+    rectified: bool,
+    input_gradient: MapMut<T>,
+    scratch: &mut [f32],
+) {
+    lrn.check(&input, channels, &input_gradient);
+    lrn.check(&output_gradient, channels, &input_gradient);
+    let to = Planes::new(input_gradient);
+    in_tasks(pool, &input, scratch, |image, pixels, lines| {
+        let task = Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, lines };
+        dispatch(isa, task);
+    });
 }
 
 /// [`Lines`] that each thread has room for.

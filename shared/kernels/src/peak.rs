@@ -26,6 +26,10 @@ const REPEATS: usize = 60;
 ///
 /// The scalar loops are counted as the compiler makes them, of floats and without fused operations.
 pub fn fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
+    (T::entries().fma_peak)(isa, pool)
+}
+
+pub(crate) fn fma<T: Value>(isa: Isa, pool: &Pool) -> f64 {
     if let Some(unit) = isa.matrices::<T>() {
         return matrix_peak(unit, pool);
     }

@@ -12,6 +12,8 @@ mod reference;
 mod tests;
 
 pub use average::AveragePool;
+pub(crate) use average::Entries as AverageEntries;
+pub(crate) use max::Entries as MaxEntries;
 pub use max::MaxPool;
 
 use crate::map::Shape;

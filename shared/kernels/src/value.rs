@@ -1,5 +1,6 @@
 //! What maps and packed weights are made of.
 
+use crate::entries::Entries;
 use crate::simd::Element;
 use half::bf16;
 
@@ -32,9 +33,17 @@ pub trait Value: Element {
 
     /// The same to write to.
     fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+
+    /// The entry points over maps of this value, compiled in this crate.
+    #[doc(hidden)]
+    fn entries() -> &'static Entries<Self>;
 }
 
 impl Value for f32 {
+    fn entries() -> &'static Entries<f32> {
+        static ENTRIES: Entries<f32> = Entries::new();
+        &ENTRIES
+    }
     fn as_floats(values: &[f32]) -> Option<&[f32]> {
         Some(values)
     }
@@ -44,6 +53,10 @@ impl Value for f32 {
 }
 
 impl Value for bf16 {
+    fn entries() -> &'static Entries<bf16> {
+        static ENTRIES: Entries<bf16> = Entries::new();
+        &ENTRIES
+    }
     fn as_floats(_: &[bf16]) -> Option<&[f32]> {
         None
     }

@@ -1,12 +1,12 @@
 //! Puts the layers together: each call appends a layer, its tensors to the layout and its buffers to the plan.
 
-use kernels::{AveragePool, Convolution, Dense, MaxPool, Stem};
+use kernels::{AveragePool, BRANCHES, Convolution, Dense, MaxPool, Stem};
 use parameters::{Initialiser, Tensor};
 
 use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
 use crate::layers::{
-    AveragePoolLayer, BRANCHES, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer,
-    Layer, LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
+    AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer, Layer,
+    LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
 };
 use crate::network::Head;
 use crate::plan::{Feature, Plan, Rows};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kernels::{Isa, Pool};
+use kernels::{BRANCHES, Isa, Pool};
 use ndarray::{Array2, ArrayView4};
 
-use crate::layers::{BRANCHES, ConvolutionLayer, Layer, Share, backward_input_together, forward_together};
+use crate::layers::{ConvolutionLayer, Layer, Share, backward_input_together, forward_together};
 use crate::loss;
 pub use crate::loss::Losses;
 use crate::memory::{Memory, Part, Step};

@@ -10,7 +10,10 @@ use crate::map::{Map, MapMut};
 use crate::pool::Pool;
 use crate::value::Value;
 
-/// One of them, forward.
+/// The number of convolutions that run together: the 1x1 convolutions of an Inception module that read its input.
+pub const BRANCHES: usize = 3;
+
+/// One of the convolutions, forward.
 #[derive(Debug)]
 pub struct Branch<'a, T = f32> {
     /// Its sizes; it runs directly.
@@ -23,7 +26,7 @@ pub struct Branch<'a, T = f32> {
     pub output: MapMut<'a, T>,
 }
 
-/// One of them, backward.
+/// One of the convolutions, backward.
 #[derive(Debug)]
 pub struct BranchGradient<'a, T = f32> {
     /// Its sizes; it runs directly.
@@ -47,11 +50,48 @@ fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f
 }
 
 /// [`Convolution::forward`] of each, to the same bits.
-pub fn forward_branches<T: Value, const N: usize>(
+pub fn forward_branches<T: Value>(
     isa: Isa,
     pool: &Pool,
     input: Map<T>,
-    branches: [Branch<T>; N],
+    branches: [Branch<T>; BRANCHES],
+    relu: bool,
+    scratch: &mut [f32],
+) {
+    (T::entries().branches.forward)(isa, pool, input, branches, relu, scratch);
+}
+
+/// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
+/// bits, of which the first accumulates if `epilogue` says so, the others do, and the last goes back through the ReLU.
+pub fn backward_branches<T: Value>(
+    isa: Isa,
+    pool: &Pool,
+    branches: [BranchGradient<T>; BRANCHES],
+    epilogue: Epilogue<T>,
+    input_gradient: MapMut<T>,
+    scratch: &mut [f32],
+) {
+    (T::entries().branches.backward)(isa, pool, branches, epilogue, input_gradient, scratch);
+}
+
+/// The branches' part of the table of entry points ([`crate::entries`]).
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
+pub struct Entries<T: 'static> {
+    forward: fn(Isa, &Pool, Map<T>, [Branch<T>; BRANCHES], bool, &mut [f32]),
+    backward: fn(Isa, &Pool, [BranchGradient<T>; BRANCHES], Epilogue<T>, MapMut<T>, &mut [f32]),
+}
+
+impl<T: Value> Entries<T> {
+    pub(crate) const fn new() -> Entries<T> {
+        Entries { forward, backward }
+    }
+}
+
+fn forward<T: Value>(
+    isa: Isa,
+    pool: &Pool,
+    input: Map<T>,
+    branches: [Branch<T>; BRANCHES],
     relu: bool,
     scratch: &mut [f32],
 ) {
@@ -71,19 +111,17 @@ pub fn forward_branches<T: Value, const N: usize>(
     run(&passes, isa, pool, scratch);
 }
 
-/// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
-/// bits, of which the first accumulates if `epilogue` says so, the others do, and the last goes back through the ReLU.
-pub fn backward_branches<T: Value, const N: usize>(
+fn backward<T: Value>(
     isa: Isa,
     pool: &Pool,
-    branches: [BranchGradient<T>; N],
+    branches: [BranchGradient<T>; BRANCHES],
     epilogue: Epilogue<T>,
     mut input_gradient: MapMut<T>,
     scratch: &mut [f32],
 ) {
     let epilogue_of = |index: usize| Epilogue {
         accumulate: epilogue.accumulate || index > 0,
-        relu: epilogue.relu.filter(|_| index + 1 == N),
+        relu: epilogue.relu.filter(|_| index + 1 == BRANCHES),
     };
     if isa == Isa::scalar() {
         for (index, branch) in branches.into_iter().enumerate() {

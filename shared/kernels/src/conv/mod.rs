@@ -12,6 +12,7 @@ mod matrix;
 mod pack;
 mod padded;
 mod pass;
+mod passes;
 mod reference;
 mod rows;
 mod stem;
@@ -20,19 +21,19 @@ mod tests;
 mod tile;
 mod winograd;
 
-pub use branches::{Branch, BranchGradient, backward_branches, forward_branches};
+pub(crate) use branches::Entries as BranchEntries;
+pub use branches::{BRANCHES, Branch, BranchGradient, backward_branches, forward_branches};
+pub(crate) use passes::Entries;
+pub(crate) use stem::Entries as StemEntries;
 pub use stem::Stem;
 
-use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, MapMut, Shape};
+use crate::map::{LANES, Map, MapMut};
 use crate::pool::Pool;
 use crate::simd::matrix::Matrices;
 use crate::value::Value;
-use pack::{Direction, Sides, largest_tile, panel_width};
-use pass::Pass;
-use std::ops::Range;
+use pack::{Direction, largest_tile};
 use winograd::Filter;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
@@ -214,27 +215,12 @@ impl Convolution {
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
     pub fn pack_forward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
-        self.pack(Direction::Forward, isa, pool, weights, packed);
+        (T::entries().convolution.pack)(self, Direction::Forward, isa, pool, weights, packed);
     }
 
     /// Packs weights for [`Convolution::backward_input`] on `isa`.
     pub fn pack_backward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
-        self.pack(Direction::Backward, isa, pool, weights, packed);
-    }
-
-    fn pack<T: Value>(&self, direction: Direction, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
-        assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
-        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        if isa == Isa::scalar() {
-            packed.iter_mut().zip(weights).for_each(|(to, weight)| *to = T::narrow(*weight));
-            return;
-        }
-        let sides = Sides::new(self, direction, weights);
-        match self.way::<T>(isa) {
-            Way::Direct => pack::pack(&sides, isa, pool, packed),
-            Way::Winograd(filter) => winograd::pack(&sides, filter, isa, pool, packed),
-            Way::Matrices(_) => matrix::pack(&sides, isa, pool, packed),
-        }
+        (T::entries().convolution.pack)(self, Direction::Backward, isa, pool, weights, packed);
     }
 
     /// Floats of scratch memory that the three calls below need on maps of `T`; contents do not matter.
@@ -281,39 +267,7 @@ impl Convolution {
         output: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check_forward(isa, &input, packed, bias, &output.as_map());
-        if isa == Isa::scalar() {
-            return reference::forward(self, pool, input, &packed[..self.weights_len()], bias, relu, output);
-        }
-        let output_blocks = output.first..output.first + output.count;
-        let output = (output.shape, output_blocks, Disjoint::new(output.data));
-        self.run(&self.forward_pass(isa, input, packed, bias, relu, output), isa, pool, scratch);
-    }
-
-    /// The forward pass as the kernels are given it, into these blocks of a buffer.
-    fn forward_pass<'a, T: Value>(
-        &'a self,
-        isa: Isa,
-        input: Map<'a, T>,
-        packed: &'a [T],
-        bias: &'a [f32],
-        relu: bool,
-        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, T>),
-    ) -> Pass<'a, T> {
-        Pass {
-            kernel: self.kernel,
-            input,
-            depths: &self.inputs.depths,
-            packed,
-            panels: output_blocks.len().div_ceil(panel_width(isa)),
-            bias,
-            relu,
-            accumulate: false,
-            mask: None,
-            output_shape,
-            output_blocks,
-            output,
-        }
+        (T::entries().convolution.forward)(self, isa, pool, input, packed, bias, relu, output, scratch);
     }
 
     /// Writes the gradient by the input to `input_gradient` as `epilogue` says; padding lanes become (stay) zero.
@@ -328,50 +282,8 @@ impl Convolution {
         input_gradient: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check_backward_input(
-            isa,
-            &output_gradient,
-            packed_backward,
-            &epilogue,
-            &input_gradient.as_map(),
-        );
-        if isa == Isa::scalar() {
-            let weights = &packed_backward[..self.weights_len()];
-            return reference::backward_input(self, pool, output_gradient, weights, epilogue, input_gradient);
-        }
-        let blocks = input_gradient.first..input_gradient.first + input_gradient.count;
-        let output = (input_gradient.shape, blocks, Disjoint::new(input_gradient.data));
-        self.run(
-            &self.backward_pass(isa, output_gradient, packed_backward, epilogue, output),
-            isa,
-            pool,
-            scratch,
-        );
-    }
-
-    /// The pass of the gradient by the input as the kernels are given it, into these blocks of a buffer.
-    fn backward_pass<'a, T: Value>(
-        &'a self,
-        isa: Isa,
-        output_gradient: Map<'a, T>,
-        packed_backward: &'a [T],
-        epilogue: Epilogue<'a, T>,
-        (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, T>),
-    ) -> Pass<'a, T> {
-        Pass {
-            kernel: self.kernel,
-            input: output_gradient,
-            depths: &self.outputs.depths,
-            packed: packed_backward,
-            panels: output_blocks.len().div_ceil(panel_width(isa)),
-            bias: &[],
-            relu: false,
-            accumulate: epilogue.accumulate,
-            mask: epilogue.relu,
-            output_shape,
-            output_blocks,
-            output,
-        }
+        let (dy, packed, dx) = (output_gradient, packed_backward, input_gradient);
+        (T::entries().convolution.backward_input)(self, isa, pool, dy, packed, epilogue, dx, scratch);
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -386,34 +298,8 @@ impl Convolution {
         bias_gradient: &mut [f32],
         scratch: &mut [f32],
     ) {
-        self.check_maps(&input, &output_gradient);
-        assert_eq!(weight_gradient.len(), self.weights_len(), "weight gradient of {self:?}");
-        assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
-        if isa == Isa::scalar() {
-            reference::backward_weights(self, pool, input, output_gradient, weight_gradient, bias_gradient);
-            return;
-        }
-        let fastest = |filter| winograd::fastest_gradient(filter, self.size, input.shape.batch);
         let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-        let filter = match self.way::<T>(isa) {
-            Way::Matrices(unit) => {
-                return matrix::gradient(self, unit, isa, pool, input, dy, dw, db, scratch);
-            }
-            Way::Direct => None,
-            Way::Winograd(filter) => fastest(filter),
-        };
-        match filter {
-            None => gradient::run(self, isa, pool, input, dy, dw, db, scratch),
-            Some(filter) => winograd::gradient(self, filter, isa, pool, input, dy, dw, db, scratch),
-        }
-    }
-
-    fn run<T: Value>(&self, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-        match self.way::<T>(isa) {
-            Way::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
-            Way::Winograd(filter) => winograd::run(pass, filter, isa, pool, scratch),
-            Way::Matrices(unit) => matrix::run(std::slice::from_ref(pass), unit, isa, pool, scratch),
-        }
+        (T::entries().convolution.backward_weights)(self, isa, pool, input, dy, dw, db, scratch);
     }
 
     /// What runs on `isa` for maps of `T`, with its largest tile (pixels x output channels): for logs and tables.
@@ -428,32 +314,5 @@ impl Convolution {
             Way::Matrices(_) => ("direct".to_owned(), matrix::TILE),
         };
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
-    }
-
-    fn check_forward<T: Value>(&self, isa: Isa, input: &Map<T>, packed: &[T], bias: &[f32], output: &Map<T>) {
-        self.check_maps(input, output);
-        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
-    }
-
-    fn check_backward_input<T: Value>(
-        &self,
-        isa: Isa,
-        output: &Map<T>,
-        packed: &[T],
-        epilogue: &Epilogue<T>,
-        input: &Map<T>,
-    ) {
-        self.check_maps(input, output);
-        epilogue.check(input.shape, input.count);
-        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-    }
-
-    fn check_maps<T>(&self, input: &Map<T>, output: &Map<T>) {
-        assert_eq!(input.count, self.input_blocks(), "input blocks of {self:?}");
-        assert_eq!(output.count, self.output_blocks(), "output blocks of {self:?}");
-        let size = |map: &Map<T>| (map.shape.batch, map.shape.height, map.shape.width);
-        assert_eq!(size(input), size(output), "batch, height, width of input and output");
-        assert_eq!([input.shape.height, input.shape.width], self.size, "height and width of {self:?}");
     }
 }

@@ -25,16 +25,7 @@ impl AveragePool {
 
     /// Writes the means.
     pub fn forward<T: Value>(&self, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
-        self.check((input.shape, input.count), (output.shape, output.count));
-        let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
-        let (batch, count) = (output.shape.batch, output.count);
-        let outputs = Planes::new(output);
-        pool.run(batch * count, |task| {
-            let (image, block) = (task / count, task % count);
-            // SAFETY: every task has a block of its own.
-            let to = unsafe { outputs.plane(image, block) };
-            dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to });
-        });
+        (T::entries().average_pool.forward)(self, isa, pool, input, output);
     }
 
     /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
@@ -46,21 +37,7 @@ impl AveragePool {
         epilogue: Epilogue<T>,
         input_gradient: MapMut<T>,
     ) {
-        let (from, to) = (output_gradient.shape, input_gradient.shape);
-        self.check((to, input_gradient.count), (from, output_gradient.count));
-        epilogue.check(to, input_gradient.count);
-        let (rows, columns) = (self.windows(to.height), self.windows(to.width));
-        let count = input_gradient.count;
-        let inputs = Planes::new(input_gradient);
-        pool.run(to.batch * count, |task| {
-            let (image, block) = (task / count, task % count);
-            let from = output_gradient.plane(image, block);
-            // SAFETY: every task has a block of its own.
-            let to = unsafe { inputs.plane(image, block) };
-            let mask = epilogue.relu.as_ref().map(|values| values.plane(image, block));
-            let accumulate = epilogue.accumulate;
-            dispatch(isa, Backward { rows, columns, from, accumulate, mask, to });
-        });
+        (T::entries().average_pool.backward)(self, isa, pool, output_gradient, epilogue, input_gradient);
     }
 
     fn windows(&self, len: usize) -> Windows {
@@ -70,6 +47,57 @@ impl AveragePool {
     fn check(&self, from: (Shape, usize), to: (Shape, usize)) {
         check_shapes(from, to, |len| self.output_size(len));
     }
+}
+
+/// Average pooling's part of the table of entry points ([`crate::entries`]).
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
+pub struct Entries<T: 'static> {
+    forward: fn(&AveragePool, Isa, &Pool, Map<T>, MapMut<T>),
+    backward: fn(&AveragePool, Isa, &Pool, Map<T>, Epilogue<T>, MapMut<T>),
+}
+
+impl<T: Value> Entries<T> {
+    pub(crate) const fn new() -> Entries<T> {
+        Entries { forward, backward }
+    }
+}
+
+fn forward<T: Value>(average: &AveragePool, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
+    average.check((input.shape, input.count), (output.shape, output.count));
+    let (rows, columns) = (average.windows(input.shape.height), average.windows(input.shape.width));
+    let (batch, count) = (output.shape.batch, output.count);
+    let outputs = Planes::new(output);
+    pool.run(batch * count, |task| {
+        let (image, block) = (task / count, task % count);
+        // SAFETY: every task has a block of its own.
+        let to = unsafe { outputs.plane(image, block) };
+        dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to });
+    });
+}
+
+fn backward<T: Value>(
+    average: &AveragePool,
+    isa: Isa,
+    pool: &Pool,
+    output_gradient: Map<T>,
+    epilogue: Epilogue<T>,
+    input_gradient: MapMut<T>,
+) {
+    let (from, to) = (output_gradient.shape, input_gradient.shape);
+    average.check((to, input_gradient.count), (from, output_gradient.count));
+    epilogue.check(to, input_gradient.count);
+    let (rows, columns) = (average.windows(to.height), average.windows(to.width));
+    let count = input_gradient.count;
+    let inputs = Planes::new(input_gradient);
+    pool.run(to.batch * count, |task| {
+        let (image, block) = (task / count, task % count);
+        let from = output_gradient.plane(image, block);
+        // SAFETY: every task has a block of its own.
+        let to = unsafe { inputs.plane(image, block) };
+        let mask = epilogue.relu.as_ref().map(|values| values.plane(image, block));
+        let accumulate = epilogue.accumulate;
+        dispatch(isa, Backward { rows, columns, from, accumulate, mask, to });
+    });
 }
 
 /// One block of one image, forward.

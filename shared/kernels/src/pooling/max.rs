@@ -45,23 +45,7 @@ impl MaxPool {
         output: MapMut<T>,
         indices: Option<&mut [u8]>,
     ) {
-        check_shapes((input.shape, input.count), (output.shape, output.count), |len| self.output_size(len));
-        let (rows, columns) = (self.windows(input.shape.height), self.windows(input.shape.width));
-        let (batch, count, plane) = (output.shape.batch, output.count, output.shape.plane());
-        let positions = indices.map(|indices| {
-            check_indices(&output.as_map(), indices.len());
-            Disjoint::new(indices)
-        });
-        let outputs = Planes::new(output);
-        pool.run(batch * count, |task| {
-            let (image, block) = (task / count, task % count);
-            // SAFETY: every task has a block of its own.
-            let to = unsafe { outputs.plane(image, block) };
-            // SAFETY: as above.
-            let indices = positions.map(|positions| unsafe { positions.part(task * plane, plane) });
-            let from = input.plane(image, block);
-            dispatch(isa, Forward { rows, columns, rectified: self.rectified, from, to, indices });
-        });
+        (T::entries().max_pool.forward)(self, isa, pool, input, output, indices);
     }
 
     /// Gives each output's gradient to the pixel that `indices` names, and adds up where windows overlap.
@@ -75,21 +59,8 @@ impl MaxPool {
         accumulate: bool,
         input_gradient: MapMut<T>,
     ) {
-        let (from, to) = (output_gradient.shape, input_gradient.shape);
-        let sizes = ((to, input_gradient.count), (from, output_gradient.count));
-        check_shapes(sizes.0, sizes.1, |len| self.output_size(len));
-        check_indices(&output_gradient, indices.len());
-        let (rows, columns) = (self.windows(to.height), self.windows(to.width));
-        let (count, plane) = (input_gradient.count, from.plane());
-        let inputs = Planes::new(input_gradient);
-        pool.run(to.batch * count, |task| {
-            let (image, block) = (task / count, task % count);
-            let from = output_gradient.plane(image, block);
-            let indices = &indices[task * plane..][..plane];
-            // SAFETY: every task has a block of its own.
-            let to = unsafe { inputs.plane(image, block) };
-            dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
-        });
+        let (dy, dx) = (output_gradient, input_gradient);
+        (T::entries().max_pool.backward)(self, isa, pool, dy, indices, accumulate, dx);
     }
 
     fn windows(&self, len: usize) -> Windows {
@@ -100,6 +71,72 @@ impl MaxPool {
         );
         Windows::new(self.kernel, self.stride, self.padding, len)
     }
+}
+
+/// Max pooling's part of the table of entry points ([`crate::entries`]).
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
+pub struct Entries<T: 'static> {
+    forward: fn(&MaxPool, Isa, &Pool, Map<T>, MapMut<T>, Option<&mut [u8]>),
+    backward: fn(&MaxPool, Isa, &Pool, Map<T>, &[u8], bool, MapMut<T>),
+}
+
+impl<T: Value> Entries<T> {
+    pub(crate) const fn new() -> Entries<T> {
+        Entries { forward, backward }
+    }
+}
+
+fn forward<T: Value>(
+    max: &MaxPool,
+    isa: Isa,
+    pool: &Pool,
+    input: Map<T>,
+    output: MapMut<T>,
+    indices: Option<&mut [u8]>,
+) {
+    check_shapes((input.shape, input.count), (output.shape, output.count), |len| max.output_size(len));
+    let (rows, columns) = (max.windows(input.shape.height), max.windows(input.shape.width));
+    let (batch, count, plane) = (output.shape.batch, output.count, output.shape.plane());
+    let positions = indices.map(|indices| {
+        check_indices(&output.as_map(), indices.len());
+        Disjoint::new(indices)
+    });
+    let outputs = Planes::new(output);
+    pool.run(batch * count, |task| {
+        let (image, block) = (task / count, task % count);
+        // SAFETY: every task has a block of its own.
+        let to = unsafe { outputs.plane(image, block) };
+        // SAFETY: as above.
+        let indices = positions.map(|positions| unsafe { positions.part(task * plane, plane) });
+        let from = input.plane(image, block);
+        dispatch(isa, Forward { rows, columns, rectified: max.rectified, from, to, indices });
+    });
+}
+
+fn backward<T: Value>(
+    max: &MaxPool,
+    isa: Isa,
+    pool: &Pool,
+    output_gradient: Map<T>,
+    indices: &[u8],
+    accumulate: bool,
+    input_gradient: MapMut<T>,
+) {
+    let (from, to) = (output_gradient.shape, input_gradient.shape);
+    let sizes = ((to, input_gradient.count), (from, output_gradient.count));
+    check_shapes(sizes.0, sizes.1, |len| max.output_size(len));
+    check_indices(&output_gradient, indices.len());
+    let (rows, columns) = (max.windows(to.height), max.windows(to.width));
+    let (count, plane) = (input_gradient.count, from.plane());
+    let inputs = Planes::new(input_gradient);
+    pool.run(to.batch * count, |task| {
+        let (image, block) = (task / count, task % count);
+        let from = output_gradient.plane(image, block);
+        let indices = &indices[task * plane..][..plane];
+        // SAFETY: every task has a block of its own.
+        let to = unsafe { inputs.plane(image, block) };
+        dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
+    });
 }
 
 fn check_indices<T>(output: &Map<T>, indices: usize) {

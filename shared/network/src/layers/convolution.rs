@@ -4,11 +4,12 @@
 //! one buffer, so that concatenating costs nothing.
 
 use kernels::{
-    Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, Value, backward_branches, forward_branches,
+    BRANCHES, Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, Value, backward_branches,
+    forward_branches,
 };
 
 use crate::graph::{Computation, Place};
-use crate::layers::{BRANCHES, Operation, Passes, Share};
+use crate::layers::{Operation, Passes, Share};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 

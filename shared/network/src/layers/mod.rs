@@ -25,14 +25,11 @@ pub(crate) use lrn::LrnLayer;
 pub(crate) use max_pool::MaxPoolLayer;
 pub(crate) use stem::StemLayer;
 
-use kernels::{Isa, Pool, Value, bf16};
+use kernels::{BRANCHES, Isa, Pool, Value, bf16};
 
 use crate::graph::{Computation, Place};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::BufferIndex;
-
-/// The convolutions of 1x1 that read a module's input as it is.
-pub(crate) const BRANCHES: usize = 3;
 
 /// A layer of the network.
 pub(crate) struct Layer {

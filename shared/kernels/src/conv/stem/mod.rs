@@ -3,9 +3,11 @@
 mod forward;
 mod gradient;
 mod matrix;
+mod passes;
 mod reference;
 
-use super::reference::bias_gradient_of;
+pub(crate) use passes::Entries;
+
 use crate::isa::Isa;
 use crate::map::{Map, MapMut, blocks};
 use crate::pool::Pool;
@@ -57,16 +59,7 @@ impl Stem {
 
     /// Packs weights for [`Stem::forward`] on `isa`, into maps of `T`.
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
-        assert_eq!(weights.len(), self.weights_len(), "weights of {self:?}");
-        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        if isa == Isa::scalar() {
-            packed.copy_from_slice(weights);
-            return;
-        }
-        match isa.matrices::<T>() {
-            Some(_) => matrix::pack(self, weights, T::of_mut(packed)),
-            None => forward::pack(self, isa, weights, T::of_mut(packed)),
-        }
+        (T::entries().stem.pack_forward)(self, isa, weights, packed);
     }
 
     /// Values of scratch memory that the calls below need for images of this size; contents do not matter.
@@ -100,18 +93,9 @@ impl Stem {
         output: MapMut<T>,
         scratch: &mut [f32],
     ) {
-        self.check_maps(batch, input, height, width, &output.as_map());
-        assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
-        assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
-        if isa == Isa::scalar() {
-            return reference::forward(self, input, height, width, packed, bias, relu, output);
-        }
-        let image = Image { input, height, width };
-        let packed = T::of(packed);
-        match isa.matrices::<T>() {
-            Some(unit) => matrix::forward(self, unit, isa, pool, image, packed, bias, relu, output, scratch),
-            None => forward::run(self, isa, pool, image, packed, bias, relu, output, scratch),
-        }
+        (T::entries().stem.forward)(
+            self, isa, pool, batch, input, height, width, packed, bias, relu, output, scratch,
+        );
     }
 
     /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
@@ -129,19 +113,10 @@ impl Stem {
         bias_gradient: &mut [f32],
         scratch: &mut [f32],
     ) {
-        self.check_maps(batch, input, height, width, &output_gradient);
-        assert_eq!(weight_gradient.len(), self.weights_len(), "weight gradient of {self:?}");
-        assert_eq!(bias_gradient.len(), self.output_channels, "bias gradient of {self:?}");
-        if isa == Isa::scalar() {
-            reference::backward_weights(self, input, height, width, output_gradient, weight_gradient);
-            return bias_gradient_of(output_gradient, bias_gradient);
-        }
-        let image = Image { input, height, width };
         let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-        match isa.matrices::<T>() {
-            Some(unit) => matrix::gradient(self, unit, isa, pool, image, dy, dw, db, scratch),
-            None => gradient::run(self, isa, pool, image, dy, dw, db, scratch),
-        }
+        (T::entries().stem.backward_weights)(
+            self, isa, pool, batch, input, height, width, dy, dw, db, scratch,
+        );
     }
 
     fn check_maps<T>(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map<T>) {

@@ -1,0 +1,32 @@
+//! The table of entry points over one kind of value, which makes this crate compile its kernels.
+//!
+//! Entry points such as [`crate::Convolution::forward`] are generic over the value, and the compiler makes the code of
+//! a generic function in the crate that calls it. [`crate::Value`] therefore hands out a table of functions that is made
+//! here, once for each of its two types, and the entry points call through it: a caller compiles a call and no kernel.
+
+use crate::{Isa, Pool, Value, conv, lrn, peak, pooling};
+
+/// The compiled entry points of every operation on maps of `T`; each operation defines its part beside its code.
+pub struct Entries<T: 'static> {
+    pub(crate) convolution: conv::Entries<T>,
+    pub(crate) branches: conv::BranchEntries<T>,
+    pub(crate) stem: conv::StemEntries<T>,
+    pub(crate) lrn: lrn::Entries<T>,
+    pub(crate) max_pool: pooling::MaxEntries<T>,
+    pub(crate) average_pool: pooling::AverageEntries<T>,
+    pub(crate) fma_peak: fn(Isa, &Pool) -> f64,
+}
+
+impl<T: Value> Entries<T> {
+    pub(crate) const fn new() -> Entries<T> {
+        Entries {
+            convolution: conv::Entries::new(),
+            branches: conv::BranchEntries::new(),
+            stem: conv::StemEntries::new(),
+            lrn: lrn::Entries::new(),
+            max_pool: pooling::MaxEntries::new(),
+            average_pool: pooling::AverageEntries::new(),
+            fma_peak: peak::fma::<T>,
+        }
+    }
+}
