@@ -94,6 +94,11 @@ impl Product<'_> {
     }
 }
 
+/// Columns of which a panel holds `depth` rows: whole vectors, since the panel rounds up to them.
+fn strip(depth: usize) -> usize {
+    PANEL / depth.max(1) / LANES * LANES
+}
+
 /// Cuts `0..len` into pieces of [`DEPTH`]; at least one, so that a product of nothing is zero.
 fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len.max(1)).step_by(DEPTH).map(move |start| start..len.min(start + DEPTH))
@@ -219,7 +224,7 @@ impl Kernel for WeightGradient<'_> {
                     *db += from;
                 }
             }
-            let strip = PANEL / depth.len().max(1);
+            let strip = strip(depth.len());
             for start in (0..inputs).step_by(strip) {
                 let columns = start..inputs.min(start + strip);
                 panel.pack(self.x, inputs, depth.clone(), columns.clone());
