@@ -93,8 +93,9 @@ mod tests {
     proptest! {
         #[test]
         fn rows_are_those_of_the_formula(
-            classes in prop_oneof![1..40usize, prop::sample::select(vec![15, 16, 17, 31, 100])],
-            rows in 0..4usize,
+            // Around vectors, and the classes of sets that people train on.
+            classes in prop_oneof![1..40usize, prop::sample::select(vec![15, 16, 17, 31, 100, 102, 257, 1000])],
+            rows in prop_oneof![0..4usize, 0..=130usize],
             spread in 0f32..60.0,
             scale in 0.01..2f32,
             seed: u32,

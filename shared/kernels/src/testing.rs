@@ -1,5 +1,7 @@
 //! What the tests of all kernels share: the instruction sets to run, random values, comparison, guard zones.
 
+pub(crate) mod shapes;
+
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::value::Value;

@@ -18,6 +18,7 @@ mod memory;
 mod network;
 mod plan;
 mod precision;
+mod shapes;
 mod sharing;
 mod table;
 
@@ -27,3 +28,4 @@ pub use graph::{Computation, GraphLayer};
 pub use loss::Losses;
 pub use network::{Description, GoogLeNet, LayerDescription};
 pub use precision::Precision;
+pub use shapes::{LayerShape, Operand};

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::map::{Shape, blocks};
+use crate::testing::shapes::{Drawn, layers};
 use crate::testing::{Guarded, assert_close, narrow, one_thread, random, rounding, vector_isas, wide};
 use half::bf16;
+use network::{Computation, Operand};
 use proptest::prelude::*;
 
 /// Rounding may differ by this much of a typical sum; minimal filtering adds terms of very different size.
@@ -360,6 +362,58 @@ proptest! {
 
     #[test]
     fn the_stem_is_as_the_reference(case in stem_cases(), relu: bool) {
+        check_stem::<f32>(&case, relu);
+        check_stem::<bf16>(&case, relu);
+    }
+}
+
+impl Case {
+    fn of_network(drawn: &Drawn) -> Case {
+        let ((segments, height, width), (outputs, ..)) = (drawn.input_map(), drawn.output_map());
+        let Computation::Convolution { kernel, .. } = drawn.layer.computation else { panic!("{drawn:?}") };
+        let [outputs] = outputs[..] else { panic!("a convolution writes one part: {drawn:?}") };
+        let algorithm = Algorithm::fastest(kernel, [height, width]);
+        Case { batch: drawn.batch, segments, outputs, kernel, height, width, algorithm }
+    }
+}
+
+impl StemCase {
+    fn of_network(drawn: &Drawn) -> StemCase {
+        let Computation::Convolution { kernel, stride, padding, .. } = drawn.layer.computation else {
+            panic!("{drawn:?}");
+        };
+        let Operand::Image { side } = drawn.layer.input else { panic!("the stem reads images: {drawn:?}") };
+        let output_channels = drawn.output_map().0.iter().sum();
+        let stem = Stem { input_channels: 3, output_channels, kernel, stride, padding };
+        StemCase { stem, batch: drawn.batch, height: side, width: side }
+    }
+}
+
+fn is_inner(computation: &Computation) -> bool {
+    matches!(computation, Computation::Convolution { stride: 1, .. })
+}
+
+fn is_stem(computation: &Computation) -> bool {
+    matches!(computation, Computation::Convolution { stride: 2, .. })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn layers_of_networks_are_as_the_reference(drawn in layers(is_inner), accumulate: bool, relu: bool) {
+        let case = Case::of_network(&drawn);
+        check_forward::<f32>(&case, relu);
+        check_forward::<bf16>(&case, relu);
+        check_backward_input::<f32>(&case, accumulate, relu);
+        check_backward_input::<bf16>(&case, accumulate, relu);
+        check_backward_weights::<f32>(&case);
+        check_backward_weights::<bf16>(&case);
+    }
+
+    #[test]
+    fn stems_of_networks_are_as_the_reference(drawn in layers(is_stem), relu: bool) {
+        let case = StemCase::of_network(&drawn);
         check_stem::<f32>(&case, relu);
         check_stem::<bf16>(&case, relu);
     }

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::map::Shape;
+use crate::testing::shapes::layers;
 use crate::testing::{
     Guarded, all_isas, assert_close, narrow, one_thread, random, rounding, vector_isas, wide,
 };
 use half::bf16;
+use network::Computation;
 use proptest::prelude::*;
 
 /// BVLC's constants.
@@ -192,6 +194,24 @@ fn check<T: Value>(sample: &Sample) {
 proptest! {
     #[test]
     fn vectors_are_those_of_the_reference(sample in samples()) {
+        check::<f32>(&sample);
+        check::<bf16>(&sample);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn normalisations_of_networks_are_those_of_the_reference(
+        drawn in layers(|computation| matches!(computation, Computation::Lrn { .. })),
+        seed: u32, threads in 1..3usize, rectified: bool,
+    ) {
+        let (segments, height, width) = drawn.input_map();
+        let (batch, channels) = (drawn.batch, segments.iter().sum());
+        let sample = Sample {
+            batch, channels, size: [height, width], around: [1, 1], lrn: STRONG, seed, threads, rectified,
+        };
         check::<f32>(&sample);
         check::<bf16>(&sample);
     }

@@ -3,9 +3,11 @@
 use super::*;
 use crate::Epilogue;
 use crate::map::{LANES, Map, MapMut};
+use crate::testing::shapes::{Drawn, layers};
 use crate::testing::{Guarded, all_isas, assert_close, narrow, random, rounding, vector_isas, wide};
 use crate::{Isa, Pool, Value};
 use half::bf16;
+use network::Computation;
 use proptest::prelude::*;
 
 /// GoogLeNet's max pool between stages.
@@ -303,6 +305,40 @@ fn check_average<T: Value>(sample: Sample) {
         }
     }
 }
+
+impl Sample {
+    /// A pooling of a network between two blocks of others, on values that rarely tie.
+    fn of_network(drawn: &Drawn, seed: u32, threads: usize, rectified: bool) -> Sample {
+        let (kernel, stride, padding) = match drawn.layer.computation {
+            Computation::MaxPool { kernel, stride, padding } => (kernel, stride, padding),
+            Computation::AveragePool { kernel, stride } => (kernel, stride, 0),
+            other => panic!("expected a pooling, found {other:?}"),
+        };
+        let (segments, height, width) = drawn.input_map();
+        let count = segments.iter().map(|channels| channels.div_ceil(LANES)).sum();
+        let from = Shape { batch: drawn.batch, blocks: count + 2, height, width };
+        Sample { kernel, stride, padding, from, first: 1, count, levels: 1000, seed, threads, rectified }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pools_of_networks_are_those_of_the_reference(
+        max in layers(|computation| matches!(computation, Computation::MaxPool { .. })),
+        average in layers(|computation| matches!(computation, Computation::AveragePool { .. })),
+        seed: u32, threads in 1..3usize, rectified: bool,
+    ) {
+        let sample = Sample::of_network(&max, seed, threads, rectified);
+        check_max::<f32>(sample.clone());
+        check_max::<bf16>(sample);
+        let sample = Sample::of_network(&average, seed, threads, rectified);
+        check_average::<f32>(sample.clone());
+        check_average::<bf16>(sample);
+    }
+}
+
 proptest! {
     #[test]
     fn max_pooling_is_that_of_the_reference(sample in samples()) {
