@@ -28,7 +28,8 @@ use crate::{
 
 Started again with the same --snapshots, it goes on from the newest complete snapshot.
 
-Exit codes: 0 done, 2 wrong flag or configuration, 3 bad input, 4 diverged, 130 interrupted (can be resumed).")]
+Exit codes: 0 done, 2 wrong flag or configuration, 3 bad input, 4 diverged, 70 a bug of this program, 130 interrupted
+(can be resumed).")]
 pub struct Cli {
     /// What else to do.
     #[command(subcommand)]
@@ -141,6 +142,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 
 /// Serves; the error, if any, is one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
+    configuration::end_on_panic(|| false);
     logs::start(&flags.log);
     kernels::memory::keep_freed();
     match try_run(flags) {

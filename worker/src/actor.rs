@@ -30,7 +30,7 @@ enum Home<T> {
 
 /// The actor's thread ended: a job of it panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("the thread {0:?} has ended by a panic; its text is on standard error")]
+#[error("the thread {0:?} has ended by a panic")]
 pub struct Gone(&'static str);
 
 impl<T: Send + 'static> Actor<T> {

@@ -35,7 +35,8 @@ const NETWORK_THREADS: usize = 2;
   worker samples --data flower_photos --output sheet.png
   worker draw --output shapes
 
-Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 130 the run was interrupted.")]
+Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 70 a bug of this program, 130 the run was
+interrupted.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -333,6 +334,7 @@ pub struct DrawFlags {
 
 /// Carries a command out; the error, if any, is one line on standard error.
 pub fn run(command: Command) -> ExitCode {
+    configuration::end_on_panic(dataset::is_decoding);
     let (what, result) = match command {
         Command::Train(flags) => ("train", run_train(flags)),
         Command::Describe(flags) => {

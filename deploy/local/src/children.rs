@@ -45,10 +45,15 @@ impl Post {
         Ok(Child { process, stdin, first_line, log, begins, read: begins, started: Instant::now() })
     }
 
-    /// Where the child's log is, opened for more.
+    /// The child's log.
+    pub fn log_file(&self) -> PathBuf {
+        self.logs.join(format!("{}.log", self.name))
+    }
+
+    /// The child's log and its path, opened for more.
     fn log(&self) -> io::Result<(PathBuf, File)> {
         std::fs::create_dir_all(&self.logs)?;
-        let path = self.logs.join(format!("{}.log", self.name));
+        let path = self.log_file();
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         Ok((path, file))
     }

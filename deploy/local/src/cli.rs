@@ -109,7 +109,7 @@ What a run leaves in its output folder:
   run.json           what was asked for         logs/          logs of every server and worker
 
 Exit codes: 0 done, 1 broken off (a server or the workers failed), 2 wrong flag or configuration, 3 unusable data, file
-or folder, 4 diverged, 130 interrupted.";
+or folder, 4 diverged, 70 a bug of this program, 130 interrupted.";
 
 #[cfg(test)]
 mod tests {

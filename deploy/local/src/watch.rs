@@ -381,7 +381,11 @@ impl Member {
 
     /// What to tell when the process ended with a code that means something.
     fn failure(&self, exit: Exit) -> Failure {
-        Failure { code: exit.code(), text: self.last_words(&format!("ended with exit code {}", exit.code())) }
+        let mut text = self.last_words(&format!("ended with exit code {}", exit.code()));
+        if exit == Exit::Bug {
+            text += &format!("\nits log is {}", self.post.log_file().display());
+        }
+        Failure { code: exit.code(), text }
     }
 
     fn obituary(&self, status: ExitStatus) -> String {
@@ -444,5 +448,31 @@ mod tests {
         assert!(is_warning("12:00:01.000  WARN skipped a.jpg: not an image"));
         assert!(is_warning(r#"{"timestamp":"...","level":"ERROR","message":"x"}"#));
         assert!(!is_warning("12:00:01.000  INFO no WARN here"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_bug_of_a_child_is_passed_on_with_its_text_and_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let account =
+            "failed by a bug of downpour: thread 'compute' panicked at matrix.rs:52:26: out of range";
+        let script = format!("echo before >&2; echo \"{account}\" >&2; exit 70");
+        let post = Post {
+            name: "worker-0".into(),
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script],
+            logs: folder.path().join("logs"),
+        };
+        let mut member = Member::start(post).unwrap();
+        let status = loop {
+            match member.ended() {
+                Some(status) => break status,
+                None => std::thread::sleep(LOOK_EVERY / 10),
+            }
+        };
+        let failure = member.failure(status.code().and_then(Exit::from_code).unwrap());
+        let log = folder.path().join("logs/worker-0.log").display().to_string();
+        assert_eq!(failure.code, 70);
+        assert_eq!(failure.text, format!("worker-0 ended with exit code 70:\n{account}\nits log is {log}"));
     }
 }

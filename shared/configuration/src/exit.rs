@@ -13,11 +13,16 @@ pub enum Exit {
     BadInput,
     /// 4: training diverged; the last good snapshot is kept.
     Diverged,
+    /// 70: a bug of this program, a panic.
+    Bug,
     /// 130: stopped by a signal; the run can be resumed.
     Interrupted,
 }
 
 impl Exit {
+    const ALL: [Exit; 6] =
+        [Exit::Done, Exit::Usage, Exit::BadInput, Exit::Diverged, Exit::Bug, Exit::Interrupted];
+
     /// The number that the shell sees.
     pub fn code(self) -> u8 {
         match self {
@@ -25,15 +30,14 @@ impl Exit {
             Exit::Usage => 2,
             Exit::BadInput => 3,
             Exit::Diverged => 4,
+            Exit::Bug => 70,
             Exit::Interrupted => 130,
         }
     }
 
     /// The exit behind a code, if it is one of ours.
     pub fn from_code(code: i32) -> Option<Exit> {
-        [Exit::Done, Exit::Usage, Exit::BadInput, Exit::Diverged, Exit::Interrupted]
-            .into_iter()
-            .find(|exit| i32::from(exit.code()) == code)
+        Exit::ALL.into_iter().find(|exit| i32::from(exit.code()) == code)
     }
 }
 
@@ -49,7 +53,7 @@ mod tests {
 
     #[test]
     fn codes_round_trip() {
-        for exit in [Exit::Done, Exit::Usage, Exit::BadInput, Exit::Diverged, Exit::Interrupted] {
+        for exit in Exit::ALL {
             assert_eq!(Exit::from_code(i32::from(exit.code())), Some(exit));
         }
         assert_eq!(Exit::from_code(1), None);

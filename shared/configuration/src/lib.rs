@@ -3,6 +3,7 @@
 //! Absent by intent: any knowledge of networks, files of images or the wire; this crate only carries decisions.
 #![forbid(unsafe_code)]
 
+mod bug;
 mod exit;
 mod flags;
 pub mod logs;
@@ -12,6 +13,7 @@ mod recipe;
 mod reference;
 mod run;
 
+pub use bug::end_on_panic;
 pub use exit::Exit;
 pub use flags::{RunFlags, isa_name};
 pub use output::print_line;

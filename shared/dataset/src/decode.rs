@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
+use crate::foreign::guarded;
 use crate::jpeg;
 
 /// The largest image that is read. The header is asked before anything is allocated.
@@ -92,8 +92,8 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
 /// Decodes the bytes of a file.
 pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the run.
-    catch_unwind(AssertUnwindSafe(|| decode_known(bytes, format(bytes)?)))
-        .unwrap_or_else(|_| Err(DecodeError::Damaged("the decoder failed on it".into())))
+    guarded(|| decode_known(bytes, format(bytes)?))
+        .unwrap_or_else(|| Err(DecodeError::Damaged("the decoder failed on it".into())))
 }
 
 fn format(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {

@@ -1,0 +1,39 @@
+//! Decoders of other people, whose panics over a damaged file cost that file and not the process.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The result of `decode`, or none if it panicked.
+pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
+    let before = DECODING.replace(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decode));
+    DECODING.set(before);
+    decoded.ok()
+}
+
+/// Whether this thread is inside a decoder whose panic is caught and told as a damaged file.
+pub fn is_decoding() -> bool {
+    DECODING.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_is_told_and_over() {
+        assert!(!is_decoding());
+        assert_eq!(
+            guarded(|| if is_decoding() {
+                panic!("on purpose")
+            }),
+            None
+        );
+        assert!(!is_decoding());
+        assert_eq!(guarded(is_decoding), Some(true));
+    }
+}
