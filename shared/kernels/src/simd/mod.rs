@@ -271,7 +271,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
 struct CacheLine;
 
 /// An operation with a plain reference and a vector form.
-pub(crate) trait Kernel {
+///
+/// The compiler puts the code of a provided method where the implementing type is: what `on_...` becomes for a kernel is
+/// compiled beside that kernel, so that several processors share the work, and an edit compiles one family again.
+pub(crate) trait Kernel: Sized {
     /// Whether it works on bf16, and so is compiled once more for machines with instructions for that.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
     const HALVES: bool = false;
@@ -279,8 +282,41 @@ pub(crate) trait Kernel {
     type Output;
     /// Plain loops, obviously right.
     fn scalar(self) -> Self::Output;
-    /// The same with vectors; implementations must be `#[inline(always)]`.
+    /// The operation with vectors; implementations must be `#[inline(always)]`.
     fn vectors<S: Simd>(self, simd: S) -> Self::Output;
+
+    /// The operation with AVX2 and FMA switched on.
+    ///
+    /// # Safety
+    /// The machine must have both.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn on_avx2(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        self.vectors(unsafe { avx2::Avx2::new() })
+    }
+
+    /// The operation with AVX-512 switched on.
+    ///
+    /// # Safety
+    /// The machine must have these parts of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn on_avx512(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        self.vectors(unsafe { avx512::Avx512::<false>::new() })
+    }
+
+    /// The operation with AVX-512 and its instructions for bf16 switched on.
+    ///
+    /// # Safety
+    /// The machine must have these parts of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn on_avx512bf16(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        self.vectors(unsafe { avx512::Avx512::<true>::new() })
+    }
 }
 
 /// A plain loop that the compiler vectorises by itself: one body for the reference and for vectors.
@@ -304,38 +340,20 @@ impl<L: Loop> Kernel for L {
     }
 }
 
-/// Runs `kernel` on `isa`. The only place with `#[target_feature]`.
+/// Runs `kernel` on `isa`.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn on_avx2<K: Kernel>(simd: avx2::Avx2, kernel: K) -> K::Output {
-        kernel.vectors(simd)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn on_avx512<K: Kernel>(simd: avx512::Avx512<false>, kernel: K) -> K::Output {
-        kernel.vectors(simd)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn on_avx512bf16<K: Kernel>(simd: avx512::Avx512<true>, kernel: K) -> K::Output {
-        kernel.vectors(simd)
-    }
-
     match isa.kind() {
         Kind::Scalar => kernel.scalar(),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has AVX2 and FMA.
-        Kind::Avx2 => unsafe { on_avx2(avx2::Avx2::new(), kernel) },
+        Kind::Avx2 => unsafe { kernel.on_avx2() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512 and BF16.
-        Kind::Avx512Bf16 | Kind::Amx if K::HALVES => unsafe { on_avx512bf16(avx512::Avx512::new(), kernel) },
+        Kind::Avx512Bf16 | Kind::Amx if K::HALVES => unsafe { kernel.on_avx512bf16() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
-        Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { on_avx512(avx512::Avx512::new(), kernel) },
+        Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { kernel.on_avx512() },
         #[cfg(target_arch = "aarch64")]
         Kind::Neon => kernel.vectors(neon::Neon),
         #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
