@@ -1,21 +1,34 @@
-//! From an image file to RGB pixels: JPEG and PNG, told apart by content, whatever the file's name.
+//! From an image file to RGB pixels as a person sees them: JPEG, PNG, WebP, GIF, BMP and TIFF, told apart by content,
+//! whatever the file's name.
 //!
-//! Grey is spread over the channels, CMYK and YCCK are converted as Adobe stores them (inverted), 16 bits are
-//! rounded to 8, alpha is dropped. An EXIF orientation is ignored: the pixels are taken as they are stored.
+//! Pixels are turned as the file's orientation says. Grey is spread over the channels, CMYK and YCCK are converted as Adobe
+//! stores them (inverted), 16 bits are rounded to 8, what is transparent lies on white. Of a file with several pictures,
+//! the first is read.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use image::error::UnsupportedErrorKind;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use png::DecodingError as PngError;
 
 use crate::foreign::guarded;
-use crate::jpeg;
+use crate::ground::opaque;
+use crate::jpeg::{self, Markers};
+use crate::kind::Kind;
+use crate::turn::turned;
 
 /// The largest image that is read. The header is asked before anything is allocated.
-const MOST_PIXELS: u64 = 100_000_000;
-/// The largest file that is read, and the most that the pixels of one may take (64 bits per pixel at most).
+const MOST_PIXELS: u64 = 256_000_000;
+/// The largest file that is read.
 pub(crate) const MOST_BYTES: u64 = 1 << 30;
+/// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a progressive
+/// JPEG's coefficients or a TIFF's samples take until it is there.
+const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
+/// Up to this many pixels, a header is believed whatever the length of its file: they cost little.
+const FEW_PIXELS: u64 = 1 << 24;
 
 /// A sample that could not be read. It is skipped and named; the run goes on.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +47,23 @@ pub enum DecodeError {
     /// The file system refused.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
-    /// There are no bytes.
-    #[error("expected a jpeg or png image, found an empty file")]
-    Empty,
-    /// Another format, or no image at all.
-    #[error("expected a jpeg or png image, found {found}; convert or remove it")]
+    /// Another kind of file.
+    #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
     NotAnImage {
-        /// The format's name, or the first bytes.
+        /// What it is, or its first bytes.
         found: String,
+        /// What to do with it.
+        advice: &'static str,
+    },
+    /// An image, and perhaps a whole one, in a coding that is not read.
+    #[error("{kind} with {coding}, which is not read: {advice}")]
+    UnreadCoding {
+        /// What it is.
+        kind: Kind,
+        /// What is special about it.
+        coding: String,
+        /// What to do with it.
+        advice: &'static str,
     },
     /// More bytes than any image that is read can have.
     #[error("the file has {bytes} bytes; at most {MOST_BYTES} are read")]
@@ -60,6 +82,21 @@ pub enum DecodeError {
         /// Rows.
         height: u32,
     },
+    /// The header announces more pixels than the file can hold.
+    #[error(
+        "the header says {width} x {height} pixels, more than a file of {bytes} bytes can hold: it is truncated or damaged"
+    )]
+    HollowImage {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Length of the file.
+        bytes: u64,
+    },
+    /// Few enough pixels, but too large ones, or too much beside them.
+    #[error("decoding it takes more than {} MB of memory: reduce it, or save it with 8 bits a channel", MOST_MEMORY / 1_000_000)]
+    LargePixels,
     /// The image stops before its end.
     #[error("the image is truncated: the file ends after {bytes} bytes, before the image does")]
     Truncated {
@@ -90,193 +127,151 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// Decodes the bytes of a file.
-pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+pub(crate) fn decode(file: &[u8]) -> Result<RgbImage, DecodeError> {
     // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the run.
-    guarded(|| decode_known(bytes, format(bytes)?))
+    guarded(|| decode_known(file, Kind::of(file)))
         .unwrap_or_else(|| Err(DecodeError::Damaged("the decoder failed on it".into())))
 }
 
-fn format(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => Ok(format),
-        Ok(other) => Err(DecodeError::NotAnImage { found: format!("{other:?}").to_lowercase() }),
-        Err(_) => {
-            let start = bytes[..bytes.len().min(8)].escape_ascii();
-            Err(DecodeError::NotAnImage { found: format!("a file that starts with \"{start}\"") })
+fn decode_known(file: &[u8], kind: Kind) -> Result<RgbImage, DecodeError> {
+    let (pixels, orientation) = match kind {
+        Kind::Jpeg => decode_jpeg(file)?,
+        Kind::Png => decode_png(file)?,
+        Kind::Webp => decode_as(ImageFormat::WebP, file, kind)?,
+        Kind::Gif => decode_as(ImageFormat::Gif, file, kind)?,
+        Kind::Bmp => decode_as(ImageFormat::Bmp, file, kind)?,
+        Kind::Tiff => decode_as(ImageFormat::Tiff, file, kind)?,
+        _ => return Err(not_an_image(file, kind)),
+    };
+    Ok(turned(pixels, orientation))
+}
+
+fn not_an_image(file: &[u8], kind: Kind) -> DecodeError {
+    let found = match kind {
+        Kind::Unknown | Kind::Text => {
+            format!("a file that starts with \"{}\"", file[..file.len().min(8)].escape_ascii())
         }
+        _ => kind.to_string(),
+    };
+    DecodeError::NotAnImage { found, advice: kind.advice() }
+}
+
+fn decode_jpeg(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
+    let markers = Markers::of(file);
+    if let Some((coding, advice)) = markers.unread_coding() {
+        return Err(DecodeError::UnreadCoding { kind: Kind::Jpeg, coding: coding.to_owned(), advice });
+    }
+    let pixels = |file: &[u8]| decode_as(ImageFormat::Jpeg, file, Kind::Jpeg).map(|(pixels, _)| pixels);
+    if markers.complete {
+        return Ok((pixels(file)?, markers.orientation()));
+    }
+    // Without its end marker, the picture is whole if its last scan has begun and nothing that could follow changes it.
+    let bytes = file.len() as u64;
+    if !markers.has_every_scan() {
+        return Err(DecodeError::Truncated { bytes });
+    }
+    let followed_by = |rest: &[u8]| pixels(&[file, rest, &jpeg::END].concat());
+    match (followed_by(&[]), followed_by(&[0xA5; 64])) {
+        (Ok(one), Ok(other)) if one == other => Ok((one, markers.orientation())),
+        (Err(error @ DecodeError::LargeImage { .. }), _) => Err(error),
+        (Err(DecodeError::HollowImage { width, height, .. }), _) => {
+            Err(DecodeError::HollowImage { width, height, bytes })
+        }
+        _ => Err(DecodeError::Truncated { bytes }),
     }
 }
 
-fn decode_known(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, DecodeError> {
-    let truncated = DecodeError::Truncated { bytes: bytes.len() as u64 };
-    if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
-        return Err(truncated);
-    }
-    let explain = |error: ImageError| match error {
-        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => truncated,
+fn decode_png(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
+    let explain = |error: PngError| match error {
+        PngError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            DecodeError::Truncated { bytes: file.len() as u64 }
+        }
+        PngError::LimitsExceeded => DecodeError::LargePixels,
         error => DecodeError::Damaged(error.to_string().to_lowercase()),
     };
-    let pixels = || {
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-        let mut limits = image::Limits::no_limits();
-        limits.max_alloc = Some(MOST_BYTES);
-        reader.limits(limits);
-        let decoder = reader.into_decoder()?;
+    let (width, height) = crate::png::dimensions(file).map_err(explain)?;
+    check_size(Kind::Png, [width, height], file)?;
+    crate::png::decode(file, MOST_MEMORY as usize).map_err(explain)
+}
+
+fn decode_as(format: ImageFormat, file: &[u8], kind: Kind) -> Result<(RgbImage, Orientation), DecodeError> {
+    let decoded = || {
+        let mut reader = ImageReader::with_format(Cursor::new(file), format);
+        reader.no_limits(); // until the size is known
+        let mut decoder = reader.into_decoder()?;
         let (width, height) = decoder.dimensions();
-        if u64::from(width) * u64::from(height) > MOST_PIXELS {
-            return Ok(Err(DecodeError::LargeImage { width, height }));
+        if let Err(error) = check_size(kind, [width, height], file) {
+            return Ok(Err(error));
         }
-        DynamicImage::from_decoder(decoder).map(|image| Ok(image.into_rgb8()))
+        // The samples twice, once as the file has them and once as they come out, and tables beside them.
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some((2 * decoder.total_bytes() + (64 << 20)).min(MOST_MEMORY));
+        decoder.set_limits(limits)?;
+        // Of a JPEG, the orientation is known from its markers already.
+        let orientation = match kind {
+            Kind::Jpeg => Orientation::NoTransforms,
+            _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        };
+        DynamicImage::from_decoder(decoder).map(|image| Ok((opaque(image), orientation)))
     };
-    pixels().unwrap_or_else(|error| Err(explain(error)))
+    decoded().unwrap_or_else(|error| Err(explain(error, kind, file)))
+}
+
+/// Whether a header's size is one that is read, and one that its file can have.
+fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), DecodeError> {
+    let pixels = u64::from(width) * u64::from(height);
+    let bytes = file.len() as u64;
+    if pixels > MOST_PIXELS {
+        return Err(DecodeError::LargeImage { width, height });
+    }
+    if pixels > FEW_PIXELS.max(bytes * most_pixels_a_byte(kind)) {
+        return Err(DecodeError::HollowImage { width, height, bytes });
+    }
+    Ok(())
+}
+
+/// How many pixels a byte of a file can stand for, where its coding is at its best.
+fn most_pixels_a_byte(kind: Kind) -> u64 {
+    match kind {
+        // A bit for each block of 8 x 8.
+        Kind::Jpeg => 8 * 64,
+        // Twelve bits for a string that is one longer each time, up to 4096.
+        Kind::Gif => 4096 * 8 / 12,
+        // Two bytes for 255 pixels.
+        Kind::Bmp => 128,
+        // Deflate shortens by 1032, and a byte has eight pixels of one bit. Fax codes and lossless WebP have no such bound,
+        // but of what has more pixels than this, nothing could be learnt.
+        _ => 8 * 1032,
+    }
+}
+
+fn explain(error: ImageError, kind: Kind, file: &[u8]) -> DecodeError {
+    let text = match &error {
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return DecodeError::Truncated { bytes: file.len() as u64 };
+        }
+        ImageError::Limits(_) => return DecodeError::LargePixels,
+        ImageError::Unsupported(error) => {
+            let coding = match error.kind() {
+                UnsupportedErrorKind::GenericFeature(feature) => feature.to_lowercase(),
+                kind => format!("{kind:?}").to_lowercase(),
+            };
+            return DecodeError::UnreadCoding { kind, coding, advice: kind.advice() };
+        }
+        error => error.to_string().to_lowercase(),
+    };
+    // Decoders say so in words of their own, or stumble over what is missing.
+    if text.contains("unexpected end") || is_shorter_than_it_says(kind, file) {
+        return DecodeError::Truncated { bytes: file.len() as u64 };
+    }
+    DecodeError::Damaged(text)
+}
+
+/// Whether a WebP file ends before the length that it begins with.
+fn is_shorter_than_it_says(kind: Kind, file: &[u8]) -> bool {
+    let length = file.get(4..8).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
+    kind == Kind::Webp && length.is_some_and(|length| u64::from(length) + 8 > file.len() as u64)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::random::stream;
-    use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
-    use rand::RngExt;
-
-    /// 24 x 16: three columns of colour, each lighter in the lower half.
-    fn file(name: &str) -> Vec<u8> {
-        std::fs::read(format!("{}/tests/data/{name}.jpg", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    }
-
-    fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        image.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
-        bytes.into_inner()
-    }
-
-    fn reason(bytes: &[u8]) -> String {
-        decode(bytes).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_kind_of_jpeg_comes_out_in_its_colours() {
-        let colours =
-            [[220, 30, 40], [40, 190, 60], [30, 60, 210], [237, 142, 147], [147, 222, 157], [142, 157, 232]];
-        // Inks can be no lighter than the black of the YCCK file, 230, lets through.
-        let under_black = colours.map(|colour| colour.map(|value| value.min(230)));
-        let grey = [88, 130, 68, 171, 192, 161].map(|value| [value; 3]);
-        for (name, expected) in [
-            ("rgb", colours),
-            ("progressive", colours),
-            ("cmyk", colours),
-            ("ycck", under_black),
-            ("grey", grey),
-        ] {
-            let image = decode(&file(name)).unwrap();
-            assert_eq!(image.dimensions(), (24, 16), "{name}");
-            let places = [3, 12].into_iter().flat_map(|y| [3, 12, 20].map(|x| (x, y)));
-            for ((x, y), colour) in places.zip(expected) {
-                let found = image.get_pixel(x, y).0;
-                let near = found.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 4);
-                assert!(near, "{name} at ({x}, {y}): expected {colour:?}, found {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_kind_of_png_becomes_rgb() {
-        let cases = [
-            ("grey", png(GrayImage::from_pixel(3, 2, Luma([7]))), [7, 7, 7]),
-            ("grey with alpha", png(GrayAlphaImage::from_pixel(3, 2, LumaA([7, 0]))), [7, 7, 7]),
-            ("rgb", png(RgbImage::from_pixel(3, 2, Rgb([1, 2, 3]))), [1, 2, 3]),
-            ("rgb with alpha", png(RgbaImage::from_pixel(3, 2, Rgba([1, 2, 3, 4]))), [1, 2, 3]),
-            ("grey of 16 bits", png(ImageBuffer::from_pixel(3, 2, Luma([0x8080u16]))), [128; 3]),
-            ("rgb of 16 bits", png(ImageBuffer::from_pixel(3, 2, Rgb([0u16, 0x4040, 0xFFFF]))), [0, 64, 255]),
-        ];
-        for (name, bytes, expected) in cases {
-            let image = decode(&bytes).unwrap();
-            assert_eq!(image, RgbImage::from_pixel(3, 2, Rgb(expected)), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_image_says_what_it_is() {
-        assert_eq!(reason(b""), "expected a jpeg or png image, found an empty file");
-        assert_eq!(
-            reason(b"<!DOCTYPE html>"),
-            "expected a jpeg or png image, found a file that starts with \"<!DOCTYP\"; convert or remove it"
-        );
-        assert_eq!(
-            reason(b"GIF89a\x01\x00\x01\x00"),
-            "expected a jpeg or png image, found gif; convert or remove it"
-        );
-    }
-
-    #[test]
-    fn a_truncated_image_says_where_it_ends() {
-        for (name, bytes) in [("rgb", file("rgb")), ("progressive", file("progressive"))] {
-            let text = reason(&bytes[..400]);
-            assert_eq!(
-                text, "the image is truncated: the file ends after 400 bytes, before the image does",
-                "{name}"
-            );
-        }
-        let noise = RgbImage::from_fn(16, 16, |x, y| {
-            Rgb([(x * y * 37) as u8, (x * 91 + y * 53) as u8, (y * 17) as u8])
-        });
-        let bytes = png(noise);
-        for cut in [20, 60, bytes.len() / 2, bytes.len() - 20] {
-            let text = reason(&bytes[..cut]);
-            let expected =
-                format!("the image is truncated: the file ends after {cut} bytes, before the image does");
-            assert_eq!(text, expected);
-        }
-    }
-
-    /// The header alone decides: nothing else of these files could be decoded.
-    #[test]
-    fn an_absurdly_large_image_is_refused_from_its_header() {
-        let mut jpeg = file("rgb");
-        let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
-        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
-        let mut png = png(GrayImage::new(1, 1));
-        png[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
-        let sum = crc32(&png[12..29]).to_be_bytes();
-        png[29..33].copy_from_slice(&sum);
-        for bytes in [jpeg, png] {
-            assert_eq!(
-                reason(&bytes),
-                "the header says 60000 x 60000 pixels; at most 100 megapixels are read: reduce it"
-            );
-        }
-    }
-
-    fn crc32(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(!0u32, |sum, byte| {
-            (0..8)
-                .fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()))
-        })
-    }
-
-    /// Whatever the bytes, there is an answer; damage inside the pixels may pass, damage to the header may not
-    /// give an image of another size than it says.
-    #[test]
-    fn damaged_files_are_refused_or_read_but_never_panic() {
-        let originals = [
-            file("rgb"),
-            file("cmyk"),
-            file("progressive"),
-            png(GrayImage::from_fn(9, 9, |x, y| Luma([(x * y) as u8]))),
-        ];
-        let mut refused = 0;
-        for case in 0..1024u64 {
-            let mut random = stream(9, "damage", &[case]);
-            let mut bytes = originals[case as usize % originals.len()].clone();
-            for _ in 0..random.random_range(1..6) {
-                let at = random.random_range(0..bytes.len());
-                bytes[at] = random.random();
-            }
-            let known = format(&bytes).and_then(|format| decode_known(&bytes, format));
-            refused += usize::from(known.is_err());
-        }
-        assert!((100..1000).contains(&refused), "{refused} of 1024 damaged files were refused");
-    }
-}
+mod tests;

@@ -1,19 +1,122 @@
-//! Whether a JPEG file is whole: the decoder fills what is missing with grey and says nothing.
+//! What the markers of a JPEG file say, and whether the file is whole: the decoder fills what is missing with grey and
+//! says nothing.
 
-/// Walks the markers from the start of the file to the end-of-image marker; false if the file ends before it.
-///
-/// Segments are stepped over by their length, so that a thumbnail's end marker inside one does not count.
-pub(crate) fn is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2; // behind the start-of-image marker
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(2).position(is_marker)) {
-        at += found + 2;
-        if bytes[at - 1] == 0xD9 {
-            return true;
-        }
-        let Some(&[high, low]) = bytes.get(at..at + 2) else { return false };
-        at += usize::from(u16::from_be_bytes([high, low]));
+use image::metadata::Orientation;
+
+/// The end-of-image marker.
+pub(crate) const END: [u8; 2] = [0xFF, 0xD9];
+
+/// What the markers of a file say.
+#[derive(Debug, Default)]
+pub(crate) struct Markers<'a> {
+    frame: Option<Frame>,
+    /// Of each component that a scan was seen of, its name and which of its 64 coefficients are there to the last bit.
+    scanned: Vec<(u8, u64)>,
+    /// The metadata that cameras write, in the form of a TIFF.
+    exif: Option<&'a [u8]>,
+    /// Whether the end-of-image marker is there.
+    pub(crate) complete: bool,
+}
+
+/// How the picture is coded.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// The number of its marker.
+    marker: u8,
+    /// Bits of a sample.
+    bits: u8,
+    /// How many components it has: one for grey, three for colours.
+    components: u8,
+}
+
+impl Frame {
+    fn is_progressive(self) -> bool {
+        self.marker == 0xC2
     }
-    false
+}
+
+impl<'a> Markers<'a> {
+    /// Walks the markers from the start of the file to the end-of-image marker.
+    ///
+    /// Segments are stepped over by their length, so that a thumbnail's end marker inside one does not count.
+    pub(crate) fn of(file: &'a [u8]) -> Markers<'a> {
+        let mut markers = Markers::default();
+        let mut at = 2; // behind the start-of-image marker
+        while let Some(found) = file.get(at..).and_then(|rest| rest.windows(2).position(is_marker)) {
+            at += found + 2;
+            let marker = file[at - 1];
+            if marker == END[1] {
+                markers.complete = true;
+                break;
+            }
+            let Some(&[high, low]) = file.get(at..at + 2) else { break };
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            markers.add(marker, file.get(at + 2..at + length).unwrap_or_default());
+            at += length;
+        }
+        markers
+    }
+
+    fn add(&mut self, marker: u8, data: &'a [u8]) {
+        match marker {
+            // Between the frame markers lie those of Huffman tables, of extensions and of arithmetic coding.
+            0xC4 | 0xC8 | 0xCC => {}
+            0xC0..=0xCF | 0xF7 => {
+                if let (None, Some(&[bits, _, _, _, _, components])) = (self.frame, data.first_chunk()) {
+                    self.frame = Some(Frame { marker, bits, components });
+                }
+            }
+            0xDA => self.add_scan(data),
+            0xE1 => self.exif = self.exif.or(data.strip_prefix(b"Exif\0\0")),
+            _ => {}
+        }
+    }
+
+    /// Adds what a scan's header says: the components in it, and of a progressive picture the range of coefficients and
+    /// the bit that they are given to.
+    fn add_scan(&mut self, header: &[u8]) {
+        let (Some(frame), Some((&count, rest))) = (self.frame, header.split_first()) else { return };
+        let Some((components, rest)) = rest.split_at_checked(2 * usize::from(count)) else { return };
+        let given = match *rest {
+            [first, last, bit] if frame.is_progressive() => {
+                let range = (u64::MAX << first.min(63)) & (u64::MAX >> (63 - last.min(63)));
+                if bit & 0x0F == 0 { range } else { 0 }
+            }
+            _ => u64::MAX,
+        };
+        for component in components.chunks_exact(2) {
+            match self.scanned.iter_mut().find(|(name, _)| *name == component[0]) {
+                Some((_, coefficients)) => *coefficients |= given,
+                None => self.scanned.push((component[0], given)),
+            }
+        }
+    }
+
+    /// Whether the headers of all scans are there that the whole picture takes.
+    pub(crate) fn has_every_scan(&self) -> bool {
+        let whole = self.scanned.iter().filter(|(_, coefficients)| *coefficients == u64::MAX).count();
+        self.frame.is_some_and(|frame| whole >= frame.components.into())
+    }
+
+    /// How the picture is to be turned; broken metadata says nothing.
+    pub(crate) fn orientation(&self) -> Orientation {
+        self.exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+    }
+
+    /// The coding of a whole picture that is not read, and what to do with it.
+    pub(crate) fn unread_coding(&self) -> Option<(&'static str, &'static str)> {
+        const SAVE: &str = "save it anew as a usual JPEG or as PNG";
+        let Frame { marker, bits, .. } = self.frame?;
+        match marker {
+            0xC0..=0xC2 if bits == 8 => None,
+            0xC0..=0xC2 => Some(("samples of more than 8 bits", SAVE)),
+            0xC9 | 0xCA => {
+                Some(("arithmetic coding", "make it a usual JPEG without loss by jpegtran -optimize"))
+            }
+            0xC3 | 0xCB | 0xF7 => Some(("lossless coding", SAVE)),
+            _ => Some(("hierarchical coding", SAVE)),
+        }
+    }
 }
 
 /// A marker that has a length or ends the image: not a stuffed zero, a fill byte or a restart marker.
@@ -30,9 +133,9 @@ mod tests {
         for file in ["rgb", "cmyk", "ycck", "grey", "progressive"] {
             let path = format!("{}/tests/data/{file}.jpg", env!("CARGO_MANIFEST_DIR"));
             let bytes = std::fs::read(path).unwrap();
-            assert!(is_complete(&bytes), "{file}");
+            assert!(Markers::of(&bytes).complete, "{file}");
             for cut in 0..bytes.len() {
-                assert!(!is_complete(&bytes[..cut]), "{file} cut to {cut} bytes");
+                assert!(!Markers::of(&bytes[..cut]).complete, "{file} cut to {cut} bytes");
             }
         }
     }
@@ -41,7 +144,28 @@ mod tests {
     fn the_end_of_a_thumbnail_is_not_the_end() {
         let thumbnail = [0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9];
         let start = [&[0xFF, 0xD8], &thumbnail[..]].concat();
-        assert!(!is_complete(&start));
-        assert!(is_complete(&[&start[..], &[0xFF, 0xD9]].concat()));
+        assert!(!Markers::of(&start).complete);
+        assert!(Markers::of(&[&start[..], &END].concat()).complete);
+    }
+
+    #[test]
+    fn a_coding_that_is_not_read_has_a_name() {
+        let coding = |marker: u8, bits: u8| {
+            let file = [0xFF, 0xD8, 0xFF, 0xC4, 0, 3, 9, 0xFF, marker, 0, 8, bits, 0, 9, 0, 9, 1];
+            Markers::of(&file).unread_coding().map(|(coding, _)| coding)
+        };
+        for marker in [0xC0, 0xC1, 0xC2] {
+            assert_eq!(coding(marker, 8), None);
+            assert_eq!(coding(marker, 12), Some("samples of more than 8 bits"));
+        }
+        for (markers, name) in [
+            (&[0xC9, 0xCA][..], "arithmetic coding"),
+            (&[0xC3, 0xCB, 0xF7], "lossless coding"),
+            (&[0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF], "hierarchical coding"),
+        ] {
+            for &marker in markers {
+                assert_eq!(coding(marker, 8), Some(name), "{marker:X}");
+            }
+        }
     }
 }

@@ -269,8 +269,8 @@ mod tests {
         let text = grey(&set, 0).unwrap_err().to_string().replace(&root.path().display().to_string(), "DATA");
         assert_eq!(
             text,
-            "DATA/a.tar/bad.jpg: expected a jpeg or png image, found a file that starts with \"<!DOCTYP\"; convert or \
-             remove it"
+            "DATA/a.tar/bad.jpg: expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found an HTML page: download the \
+             picture again or remove the file"
         );
         assert_eq!(grey(&set, 1).unwrap(), 9.0);
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Sampling, Split};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::codecs::png::PngEncoder;
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
 const SIZE: usize = 16;
@@ -60,12 +62,18 @@ fn unreadable_files_are_skipped_and_named() {
     huge[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
     let files: [(&str, &[u8], Option<&str>); 6] = [
         ("val/a/1-good.jpg", &good, None),
-        ("val/a/2-empty.jpg", b"", Some("expected a jpeg or png image, found an empty file")),
+        (
+            "val/a/2-empty.jpg",
+            b"",
+            Some(
+                "expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found an empty file: get it again or remove it",
+            ),
+        ),
         (
             "val/a/3-text.jpg",
             b"404 not found",
             Some(
-                "expected a jpeg or png image, found a file that starts with \"404 not \"; convert or remove it",
+                "expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found a file that starts with \"404 not \": remove it",
             ),
         ),
         (
@@ -76,7 +84,7 @@ fn unreadable_files_are_skipped_and_named() {
         (
             "val/b/5-huge.jpg",
             &huge,
-            Some("the header says 30000 x 30000 pixels; at most 100 megapixels are read: reduce it"),
+            Some("the header says 30000 x 30000 pixels; at most 256 megapixels are read: reduce it"),
         ),
         ("val/b/6-good.jpg", &good, None),
     ];
@@ -112,4 +120,39 @@ fn unreadable_files_are_skipped_and_named() {
     assert_eq!(minibatches.iter().map(|m| m.labels.clone()).collect::<Vec<_>>(), [vec![0], vec![1]]);
     assert_eq!(minibatches[0].images.shape(), [1, 3, SIZE, SIZE]);
     assert_eq!(minibatches.iter().flat_map(|m| m.skipped.clone()).collect::<Vec<_>>(), expected);
+}
+
+/// Training, evaluation and classification see the same picture, however the camera was held.
+#[test]
+fn a_photograph_that_lies_on_its_side_is_upright_everywhere() {
+    let upright = RgbImage::from_fn(40, 30, |x, y| Rgb([6 * x as u8, 8 * y as u8, (x * y / 5) as u8]));
+    let png = |orientation: u8| {
+        let mut image = DynamicImage::from(upright.clone());
+        if orientation == 6 {
+            image.apply_orientation(Orientation::Rotate270); // as a camera has it that is held on its right side
+        }
+        let exif =
+            [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]];
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif.concat()).unwrap();
+        encoder
+            .write_image(image.as_bytes(), image.width(), image.height(), ExtendedColorType::Rgb8)
+            .unwrap();
+        bytes
+    };
+    let seen = [1, 6].map(|orientation| {
+        let root = TempDir::new().unwrap();
+        for path in ["train/a/x.png", "train/b/x.png", "val/a/x.png", "val/b/x.png"] {
+            put(root.path(), path, &png(orientation));
+        }
+        let set = Dataset::open(root.path()).unwrap();
+        let preprocessing = Preprocessing::default();
+        let [mut training, mut validation, mut file] = [(); 3].map(|()| vec![0.0; 3 * SIZE * SIZE]);
+        set.training_sample(0, 1, 0, &Sampling::default(), SIZE, &mut training).unwrap();
+        set.validation_sample(0, Crops::One, &preprocessing, SIZE, &mut validation).unwrap();
+        preprocessing.centre_of_file(&root.path().join("val/a/x.png"), SIZE, &mut file).unwrap();
+        [training, validation, file]
+    });
+    assert_eq!(seen[0], seen[1]);
 }
