@@ -29,7 +29,7 @@ fn wrong(path: &Path, reason: impl Into<String>) -> DatasetError {
 
 /// WNID and words by ILSVRC2012_ID.
 fn synsets(path: &Path) -> Result<BTreeMap<u32, (String, String)>, DatasetError> {
-    let bytes = fs::read(path).map_err(|error| wrong(path, error.to_string()))?;
+    let bytes = mat::read(path).map_err(|reason| wrong(path, reason))?;
     let structures = mat::structures(&bytes, "synsets").map_err(|reason| wrong(path, reason))?;
     let synset =
         |fields: &BTreeMap<String, Field>| match ["ILSVRC2012_ID", "WNID", "words"].map(|f| fields.get(f)) {

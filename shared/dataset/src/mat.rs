@@ -4,12 +4,17 @@
 //! four bytes of data or less may lie in the place of the second half of that tag. A compressed element holds another one.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-/// More than any list of synsets takes.
+/// The most bytes of a file, and of a compressed element in it: more than any list of synsets takes.
 const MOST_BYTES: u64 = 1 << 26;
+/// The most structures of an array, and the most fields of each: ILSVRC's list has fewer than 2,000 of eight.
+const MOST_STRUCTURES: usize = 1 << 15;
+const MOST_FIELDS: usize = 16;
 const HEADER: usize = 128;
 
 /// Types of elements.
@@ -26,6 +31,22 @@ pub(crate) enum Field {
     Number(f64),
     /// Something else, or nothing.
     Other,
+}
+
+/// The bytes of a file that is no longer than a list of synsets can be.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    read_at_most(file, "the file").map_err(|error| error.to_string())
+}
+
+/// All that a source gives, or an error if that is more than any list of synsets takes.
+fn read_at_most(source: impl Read, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(io::Error::other(format!("{name} has more than {} MiB", MOST_BYTES >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// The structures of the array `name`: the fields of each by name.
@@ -54,12 +75,8 @@ pub(crate) fn structures(bytes: &[u8], name: &str) -> Result<Vec<BTreeMap<String
 }
 
 fn inflate(data: &[u8]) -> Result<Vec<u8>, String> {
-    let mut inflated = Vec::new();
-    ZlibDecoder::new(data)
-        .take(MOST_BYTES)
-        .read_to_end(&mut inflated)
-        .map_err(|error| format!("a compressed element is damaged: {error}"))?;
-    Ok(inflated)
+    read_at_most(ZlibDecoder::new(data), "it")
+        .map_err(|error| format!("a compressed element cannot be read: {error}"))
 }
 
 /// What is left of a sequence of elements.
@@ -102,12 +119,15 @@ fn array(data: &[u8], name: &str) -> Result<Option<Vec<BTreeMap<String, Field>>>
     }
     let length = elements.next()?.1;
     let length = *length.first().filter(|&&length| length > 0).ok_or("its fields have no names")?;
-    let names: Vec<String> = elements
-        .next()?
-        .1
-        .chunks_exact(length.into())
-        .map(|name| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
-        .collect();
+    let names = elements.next()?.1.chunks_exact(length.into());
+    if count > MOST_STRUCTURES || names.len() > MOST_FIELDS {
+        return Err(format!(
+            "expected at most {MOST_STRUCTURES} structures of at most {MOST_FIELDS} fields, found {count} of {}",
+            names.len()
+        ));
+    }
+    let names: Vec<String> =
+        names.map(|name| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()).collect();
     let mut structures = Vec::new();
     for _ in 0..count {
         let mut fields = BTreeMap::new();
@@ -223,6 +243,48 @@ pub(crate) mod tests {
         assert_eq!(found[1]["words"], Field::Text("English setter".into()));
         let text = structures(&file, "classes").unwrap_err();
         assert_eq!(text, "it has no array of structures \"classes\"");
+    }
+
+    /// A file of one array of structures without a field in front of its end.
+    fn of_structures(sides: [i32; 2], names: &[u8], length: i32) -> Vec<u8> {
+        let fields = [element(5, &length.to_le_bytes()), element(1, names)].concat();
+        let mut file = vec![b' '; 124];
+        file.extend(b"\x00\x01IM");
+        file.extend(matrix(STRUCTURES, sides, "synsets", &fields));
+        file
+    }
+
+    /// None of these says how large it is by being large.
+    #[test]
+    fn sizes_that_a_file_claims_are_bounded_before_memory_is_taken() {
+        let limits = "expected at most 32768 structures of at most 16 fields, found";
+        let refused = |file: &[u8]| structures(file, "synsets").unwrap_err();
+        let many = of_structures([i32::MAX, i32::MAX], b"", 32);
+        assert!(many.len() < 256);
+        assert_eq!(refused(&many), format!("{limits} 4611686014132420609 of 0"));
+        assert_eq!(structures(&of_structures([1 << 15, 1], b"", 32), "synsets").unwrap().len(), 1 << 15);
+        assert_eq!(refused(&of_structures([-1, -1], b"", 32)), format!("{limits} 18446744065119617025 of 0"));
+        assert_eq!(refused(&of_structures([-1, 2], b"", 32)), format!("{limits} 8589934590 of 0"));
+        assert_eq!(refused(&of_structures([1, 1], &[b'x'; 99], 1)), format!("{limits} 1 of 99"));
+
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(&vec![0; MOST_BYTES as usize + 1]).unwrap();
+        let packed = packed.finish().unwrap();
+        let mut file = many[..HEADER].to_vec();
+        file.extend([COMPRESSED.to_le_bytes(), (packed.len() as u32).to_le_bytes()].concat());
+        file.extend(packed);
+        assert!(file.len() < 1 << 17);
+        assert_eq!(refused(&file), "a compressed element cannot be read: it has more than 64 MiB");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("meta.mat");
+        std::fs::File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        assert_eq!(read(&path).unwrap_err(), "the file has more than 64 MiB");
+        std::fs::write(&path, b"MATLAB").unwrap();
+        assert_eq!(read(&path).unwrap(), b"MATLAB");
     }
 
     #[test]
