@@ -27,7 +27,7 @@ pub(crate) const MOST_BYTES: u64 = 1 << 30;
 /// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a progressive
 /// JPEG's coefficients or a TIFF's samples take until it is there.
 const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
-/// Up to this many pixels, a header is believed whatever the length of its file: they cost little.
+/// Up to this many pixels, a header is believed where a coding has no strict bound: they cost little.
 const FEW_PIXELS: u64 = 1 << 24;
 
 /// A sample that could not be read. It is skipped and named; the run goes on.
@@ -94,8 +94,10 @@ pub enum DecodeError {
         /// Length of the file.
         bytes: u64,
     },
-    /// Few enough pixels, but too large ones, or too much beside them.
-    #[error("decoding it takes more than {} MB of memory: reduce it, or save it with 8 bits a channel", MOST_MEMORY / 1_000_000)]
+    /// Few enough pixels, but too much memory for them, or for what the file has beside them.
+    #[error(
+        "decoding it takes more memory than an image of its size may: save it anew, with 8 bits a channel"
+    )]
     LargePixels,
     /// The image stops before its end.
     #[error("the image is truncated: the file ends after {bytes} bytes, before the image does")]
@@ -224,24 +226,24 @@ fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), 
     if pixels > MOST_PIXELS {
         return Err(DecodeError::LargeImage { width, height });
     }
-    if pixels > FEW_PIXELS.max(bytes * most_pixels_a_byte(kind)) {
+    if pixels > most_pixels(kind, bytes) {
         return Err(DecodeError::HollowImage { width, height, bytes });
     }
     Ok(())
 }
 
-/// How many pixels a byte of a file can stand for, where its coding is at its best.
-fn most_pixels_a_byte(kind: Kind) -> u64 {
+/// The most pixels that a file of so many bytes can have, each standing for as many as its coding allows at its best.
+fn most_pixels(kind: Kind, bytes: u64) -> u64 {
     match kind {
         // A bit for each block of 8 x 8.
-        Kind::Jpeg => 8 * 64,
-        // Twelve bits for a string that is one longer each time, up to 4096.
-        Kind::Gif => 4096 * 8 / 12,
-        // Two bytes for 255 pixels.
-        Kind::Bmp => 128,
+        Kind::Jpeg => bytes * 8 * 64,
+        // Twelve bits for a string that is one longer each time, up to 4096; but a picture may be smaller than its screen.
+        Kind::Gif => (bytes * 4096 * 8 / 12).max(FEW_PIXELS),
+        // Two bytes for 255 pixels, or for the rest of them.
+        Kind::Bmp => (bytes * 128).max(FEW_PIXELS),
         // Deflate shortens by 1032, and a byte has eight pixels of one bit. Fax codes and lossless WebP have no such bound,
         // but of what has more pixels than this, nothing could be learnt.
-        _ => 8 * 1032,
+        _ => (bytes * 8 * 1032).max(FEW_PIXELS),
     }
 }
 
@@ -253,7 +255,9 @@ fn explain(error: ImageError, kind: Kind, file: &[u8]) -> DecodeError {
         ImageError::Limits(_) => return DecodeError::LargePixels,
         ImageError::Unsupported(error) => {
             let coding = match error.kind() {
-                UnsupportedErrorKind::GenericFeature(feature) => feature.to_lowercase(),
+                UnsupportedErrorKind::GenericFeature(feature) => {
+                    feature.trim_end_matches(" is unsupported").to_lowercase()
+                }
                 kind => format!("{kind:?}").to_lowercase(),
             };
             return DecodeError::UnreadCoding { kind, coding, advice: kind.advice() };

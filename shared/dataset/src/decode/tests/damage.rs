@@ -96,6 +96,15 @@ fn a_header_that_claims_more_than_its_file_can_hold_is_refused() {
     let mut jpeg = file("rgb");
     let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
+    let mut fewer = jpeg.clone();
+    fewer[frame + 5..frame + 9].copy_from_slice(&[2, 0x58, 3, 0x20]); // rows, then columns
+    assert_eq!(
+        reason(&fewer),
+        format!(
+            "the header says 800 x 600 pixels, more than a file of {} bytes can hold: it is truncated or damaged",
+            fewer.len()
+        )
+    );
     let mut unended = jpeg.clone();
     unended.truncate(jpeg.len() - 2);
     let mut bmp = encoded(picture(1, 1), ImageFormat::Bmp);
