@@ -223,6 +223,9 @@ fn decode_as(format: ImageFormat, file: &[u8], kind: Kind) -> Result<(RgbImage, 
 fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), DecodeError> {
     let pixels = u64::from(width) * u64::from(height);
     let bytes = file.len() as u64;
+    if pixels == 0 {
+        return Err(DecodeError::Damaged(format!("the header says {width} x {height} pixels")));
+    }
     if pixels > MOST_PIXELS {
         return Err(DecodeError::LargeImage { width, height });
     }

@@ -251,7 +251,9 @@ mod tests {
 
     #[test]
     fn every_view_lies_in_its_image_however_odd() {
-        for (width, height) in [(1, 1), (60_000, 1), (1, 999), (3, 7), (257, 256)] {
+        for (width, height) in
+            [(1, 1), (60_000, 1), (256_000_000, 1), (1, 256_000_000), (1, 999), (3, 7), (257, 256)]
+        {
             for view in views(Crops::All, Resize::ShorterSide, width, height, 32) {
                 let [w, h] = view.resized;
                 assert!(

@@ -135,6 +135,24 @@ fn a_header_that_claims_more_than_its_file_can_hold_is_refused() {
     }
 }
 
+/// Nothing could be cropped from it.
+#[test]
+fn an_image_without_a_pixel_is_refused_in_each_format() {
+    let mut bmp = encoded(picture(1, 1), ImageFormat::Bmp);
+    bmp[18..22].fill(0);
+    let mut jpeg = file("rgb");
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 7].fill(0);
+    let gif = b"GIF89a\0\0\x05\0\0\0\0,\0\0\0\0\0\0\x05\0\0\x02\0;".to_vec();
+    let mut webp = encoded(picture(1, 1), ImageFormat::WebP);
+    webp.truncate(12);
+    let pixels = chunk(b"IDAT", &deflated(&[0]));
+    for bytes in [bmp, jpeg, gif, webp, chunks(0, 1, [8, 2, 0], &[pixels]), tiff(&picture(1, 1), &[(257, 0)])]
+    {
+        assert!(decode(&bytes).is_err(), "\"{}\"", bytes.escape_ascii());
+    }
+}
+
 /// Of a picture of one pixel, nothing that packs 16 MiB into a few bytes is unpacked.
 #[test]
 fn texts_and_profiles_of_a_png_are_not_unpacked() {
