@@ -144,7 +144,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 pub fn run(flags: Flags) -> ExitCode {
     configuration::end_on_panic(|| false);
     logs::start(&flags.log);
-    kernels::memory::keep_freed();
+    kernels::memory::retain_freed_memory();
     match try_run(flags) {
         Ok(exit) => exit.into(),
         Err(error) => {

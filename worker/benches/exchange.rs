@@ -28,7 +28,7 @@ const MEMBER: Member = Member { worker: 1, incarnation: 1 };
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    kernels::memory::keep_freed();
+    kernels::memory::retain_freed_memory();
     let isa = Isa::detect();
     let network = GoogLeNet::new(&Architecture::paper()).expect("the paper's network");
     let layout = Arc::new(network.layout().clone());

@@ -134,7 +134,7 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     let pool = options.threads.pool()?;
     let fma_peak_gflops = match options.precision {
         Precision::F32 => fma_peak::<f32>(isa, &pool),
-        Precision::Bf16 => fma_peak::<bf16>(isa.with_halves(), &pool),
+        Precision::Bf16 => fma_peak::<bf16>(isa.with_bf16(), &pool),
     };
     let round_trip_ns = round_trip(&pool);
     let triad_gigabytes_per_second = triad_rate(isa, &pool);

@@ -364,7 +364,7 @@ pub fn run(command: Command) -> ExitCode {
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     configuration::logs::start(&flags.log);
-    kernels::memory::keep_freed();
+    kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,
         data: flags.data.map_or(Data::embedded(), Data::Folder),

@@ -1,5 +1,5 @@
-//! The convolutions of GoogLeNet at batch 16, beside the arithmetic peak of the machine: operations a second, where a
-//! multiply-add is two ("Gelem/s" reads as GFLOP/s).
+//! The convolutions of GoogLeNet at batch 16, beside the arithmetic peak of the machine: operations a second,
+//! where a multiply-add is two ("Gelem/s" reads as GFLOP/s).
 //!
 //! `cargo bench -p kernels --bench convolution -- 3x3` runs the lines whose name has "3x3".
 
@@ -108,7 +108,7 @@ fn convolution(criterion: &mut Criterion) {
     let most = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     for threads in if most == 1 { vec![1] } else { vec![1, most] } {
         let pool = Pool::new(threads).expect("threads start");
-        let peaks = [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_halves(), &pool)];
+        let peaks = [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_bf16(), &pool)];
         println!(
             "peak of {} on {threads} threads: {:.1} GFLOP/s, bf16 {:.1}",
             isa.name(),
@@ -125,7 +125,7 @@ fn convolution(criterion: &mut Criterion) {
             layer::<f32>(&mut group, isa, &pool, shape);
         }
         for shape in LAYERS {
-            layer::<bf16>(&mut group, isa.with_halves(), &pool, shape);
+            layer::<bf16>(&mut group, isa.with_bf16(), &pool, shape);
         }
         group.finish();
     }

@@ -1,11 +1,11 @@
-//! On which CPU a thread runs.
+//! CPU affinity of threads.
 
 use std::io;
 
-/// Has the calling thread run on this CPU alone.
+/// Binds the calling thread to one CPU.
 #[cfg(target_os = "linux")]
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
-    /// As many CPUs as the C library's own set has.
+    /// Number of CPUs in the C library's own set.
     const CPUS: usize = 1024;
     const BITS: usize = usize::BITS as usize;
     unsafe extern "C" {
@@ -21,7 +21,7 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     }
 }
 
-/// Elsewhere than on Linux there is no way that we know of.
+/// Refuses: on other systems than Linux no way to bind a thread is known.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pin(_cpu: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

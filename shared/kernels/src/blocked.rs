@@ -1,10 +1,13 @@
-//! Between planar order, `[image][channel][y][x]`, and blocks of 16 channels: at the network's edges and in front of
-//! dense layers.
+//! Conversion between planar order, `[image][channel][y][x]`, and blocks of 16 channels, at the edges of a
+//! network and in front of dense layers.
 
 use crate::map::{LANES, Map, MapMut, blocks};
 
-/// Writes a planar `[n][c][h][w]` array into `out`, which takes its batch and size from its shape; lanes past the last
+/// Writes a planar `[n][c][h][w]` array into `out`, whose shape gives batch and size; lanes past the last
 /// channel become zero.
+///
+/// # Panics
+/// If the lengths or the number of blocks do not fit.
 pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
     let (batch, pixels) = (out.shape.batch, out.shape.pixels());
     assert_eq!(planar.len(), batch * channels * pixels, "planar values do not fit {:?}", out.shape);
@@ -27,7 +30,11 @@ pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
     }
 }
 
-/// Reads `channels` channels of a map, all of whose blocks but the last are full, into a planar `[n][c][h][w]` array.
+/// Reads `channels` channels of a map, whose blocks except the last are full, into a planar `[n][c][h][w]`
+/// array.
+///
+/// # Panics
+/// If the lengths or the number of blocks do not fit.
 pub fn to_planar(map: Map, channels: usize, out: &mut [f32]) {
     let (batch, pixels) = (map.shape.batch, map.shape.pixels());
     assert_eq!(out.len(), batch * channels * pixels, "planar values do not fit {:?}", map.shape);

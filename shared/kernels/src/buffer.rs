@@ -5,14 +5,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// One cache line and one 512-bit register.
+/// Alignment of small buffers in bytes: one cache line, which is also one 512-bit register.
 const LINE: usize = 64;
-/// A huge page; buffers of at least this size are aligned to it and ask for such pages.
+/// Bytes of a huge page. Buffers of at least this size are aligned to it and ask for such pages.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Zeroed `f32` memory, aligned to 64 bytes; large buffers lie on huge pages where the system gives them.
+/// Zeroed `f32` memory, aligned to 64 bytes; large buffers lie on huge pages where the system provides them.
 ///
-/// All pages are touched when the buffer is made, so that no kernel pays for it later.
+/// All pages are touched when the buffer is made, so that no kernel pays for page faults later.
 pub struct Buffer {
     start: NonNull<f32>,
     len: usize,
@@ -24,7 +24,10 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// `len` zeros.
+    /// A buffer of `len` zeros.
+    ///
+    /// # Panics
+    /// If the buffer does not fit the address space.
     pub fn zeroed(len: usize) -> Buffer {
         if len == 0 {
             return Buffer { start: NonNull::dangling(), len };
@@ -49,7 +52,7 @@ impl Buffer {
     }
 }
 
-/// Asks Linux for huge pages; a refusal changes only speed.
+/// Asks Linux for huge pages; a refusal costs only speed.
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
     const MADV_HUGEPAGE: i32 = 14;

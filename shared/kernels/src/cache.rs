@@ -1,12 +1,12 @@
-//! How large the caches are that the kernels cut their work for.
+//! Cache sizes that the kernels cut their work for.
 
 use std::sync::OnceLock;
 
-/// What every processor of the last years has.
+/// Bytes of the second-level cache that every processor of recent years has.
 const SMALL: usize = 512 << 10;
 
-/// Bytes of a core's second-level cache: what Linux says of the first processor, elsewhere the least that is common. Only
-/// speed depends on it, no result does.
+/// Bytes of a core's second-level cache: the size that Linux reports for the first processor, elsewhere the
+/// smallest common one. It affects only speed, never results.
 pub(crate) fn second_level() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| {
@@ -15,7 +15,7 @@ pub(crate) fn second_level() -> usize {
     })
 }
 
-/// "2048K" or "2M".
+/// The number of bytes in a text such as "2048K" or "2M".
 fn parse(text: &str) -> Option<usize> {
     let text = text.trim();
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

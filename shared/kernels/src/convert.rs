@@ -1,16 +1,22 @@
-//! f32 to bf16 and back, for the wire: half the bytes, the exponent's whole range.
+//! Conversion between f32 and bf16 for the wire: half the bytes, the exponent's whole range.
 
 use crate::Isa;
 use crate::simd::{Loop, dispatch};
 use half::bf16;
 
-/// Rounds to the nearest bf16, ties to even; NaN stays NaN.
+/// Rounds each value to the nearest bf16, ties to even; NaN stays NaN.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn to_bf16(isa: Isa, from: &[f32], to: &mut [bf16]) {
     check_lengths(from.len(), to.len());
     dispatch(isa, Narrow { from, to });
 }
 
-/// Widens; exact.
+/// Widens each value, exactly.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn from_bf16(isa: Isa, from: &[bf16], to: &mut [f32]) {
     check_lengths(from.len(), to.len());
     dispatch(isa, Widen { from, to });
@@ -70,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_go_to_even_and_nan_stays_nan() {
+    fn ties_go_to_even_and_nan_stays_nan() {
         let cases = [
             (0x3f80_8000, 0x3f80), // a tie, down to even
             (0x3f81_8000, 0x3f82), // a tie, up to even

@@ -1,7 +1,7 @@
-//! Fully connected layers: three matrix products over row-major matrices.
+//! Fully connected layers: three matrix multiplies of row-major matrices.
 //!
-//! `x` is `[batch][inputs]`, `w` is `[outputs][inputs]`, `y` is `[batch][outputs]`; gradients have the
-//! shape of what they belong to.
+//! `x` is `[batch][inputs]`, `w` is `[outputs][inputs]`, `y` is `[batch][outputs]`; each gradient has the
+//! shape of its matrix.
 
 mod backward;
 mod forward;
@@ -16,28 +16,31 @@ use crate::simd::dispatch;
 use crate::{Isa, Pool};
 use backward::{InputGradient, OUTPUTS, SCRATCH, STRIP, WeightGradient};
 use forward::Forward;
-use matrix::Shared;
+use matrix::SharedMatrix;
 use std::ops::Range;
 
-/// Outputs of one task of the forward product.
+/// Outputs of one task of the forward pass.
 const FORWARD_OUTPUTS: usize = 16;
 
 /// The size of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dense {
-    /// Values of one row of `x`.
+    /// Values in one row of `x`.
     pub inputs: usize,
-    /// Values of one row of `y`.
+    /// Values in one row of `y`.
     pub outputs: usize,
 }
 
 impl Dense {
-    /// Values of scratch memory that the two gradients need; contents do not matter.
+    /// Floats of scratch memory that the two gradients need; its contents do not matter.
     pub fn scratch_len(&self, pool: &Pool) -> usize {
         SCRATCH * pool.threads()
     }
 
-    /// `y = x w^T + bias`, then ReLU if asked for.
+    /// Computes `y = x w^T + bias`, followed by ReLU if `relu`.
+    ///
+    /// # Panics
+    /// If a length does not fit.
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn forward(
         &self,
@@ -54,13 +57,16 @@ impl Dense {
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("bias", bias.len(), self.outputs);
         self.check("y", y.len(), batch * self.outputs);
-        let y = Shared::new(y, self.outputs);
+        let y = SharedMatrix::new(y, self.outputs);
         in_tasks(pool, self.outputs, FORWARD_OUTPUTS, |_, outputs| {
             dispatch(isa, Forward { dense: *self, batch, outputs, x, w, bias, relu, y });
         });
     }
 
-    /// `dx = dy w`.
+    /// Computes the input gradient `dx = dy w`.
+    ///
+    /// # Panics
+    /// If a length does not fit or the scratch memory is too small.
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn backward_input(
         &self,
@@ -75,7 +81,7 @@ impl Dense {
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("dx", dx.len(), batch * self.inputs);
-        let dx = Shared::new(dx, self.inputs);
+        let dx = SharedMatrix::new(dx, self.inputs);
         let strip = self.inputs.div_ceil(pool.threads()).next_multiple_of(LANES).clamp(LANES, STRIP);
         let scratch = Disjoint::new(scratch);
         in_tasks(pool, self.inputs, strip, |thread, columns| {
@@ -85,7 +91,10 @@ impl Dense {
         });
     }
 
-    /// `dw = dy^T x` and `db` = the sum of `dy` over the rows.
+    /// Computes the weight gradient `dw = dy^T x` and the bias gradient `db`, the sum of `dy` over its rows.
+    ///
+    /// # Panics
+    /// If a length does not fit or the scratch memory is too small.
     #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn backward_weights(
         &self,
@@ -102,7 +111,7 @@ impl Dense {
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("dw", dw.len(), self.outputs * self.inputs);
         self.check("db", db.len(), self.outputs);
-        let (dw, biases) = (Shared::new(dw, self.inputs), Disjoint::new(db));
+        let (dw, biases) = (SharedMatrix::new(dw, self.inputs), Disjoint::new(db));
         let scratch = Disjoint::new(scratch);
         in_tasks(pool, self.outputs, OUTPUTS, |thread, outputs| {
             // SAFETY: tasks have different outputs.
@@ -123,7 +132,7 @@ impl Dense {
     }
 }
 
-/// Cuts `0..len` into tasks of `each`, which all compute alike whatever the cut.
+/// Cuts `0..len` into tasks of `each` elements; every element is computed in the same way in any task.
 fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(usize, Range<usize>) + Sync) {
     pool.run_on_threads(len.div_ceil(each), |thread, task| {
         run(thread, task * each..len.min((task + 1) * each));

@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-/// A slice lent to several tasks at once. The borrow checker sees one exclusive borrow for the whole time; that the
-/// parts handed out do not overlap is promised at each [`Disjoint::part`].
+/// A slice lent to several tasks at once. The borrow checker sees one exclusive borrow; the caller of each
+/// [`Disjoint::part`] promises that the parts do not overlap.
 #[derive(Clone, Copy)]
 pub(crate) struct Disjoint<'a, T> {
     start: *mut T,
@@ -11,7 +11,8 @@ pub(crate) struct Disjoint<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a `&mut [T]` whose parts go to threads; parts do not overlap (promised to `part`), so `T: Send` is enough.
+// SAFETY: this is a `&mut [T]` whose parts go to threads; parts do not overlap (the promise of `part`), so
+// `T: Send` suffices.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 // SAFETY: as above; sharing the handle gives access only through `part`.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
@@ -21,7 +22,7 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
     }
 
-    /// Values `start .. start + len`; panics if they are not inside the slice.
+    /// The values `start .. start + len`; panics if they are not inside the slice.
     ///
     /// # Safety
     /// While the returned slice lives, no other part that overlaps it may be made or used.
@@ -32,8 +33,8 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 
-    /// Where values `start .. start + len` are, for tasks whose values lie in each other's ranges; panics if they are not
-    /// inside the slice.
+    /// A pointer to the values `start .. start + len`, for tasks whose values are interleaved within each
+    /// other's ranges; panics if the range is not inside the slice.
     #[inline(always)]
     pub(crate) fn pointer(&self, start: usize, len: usize) -> *mut T {
         assert!(

@@ -1,11 +1,15 @@
-//! Dropout whose mask is a pure function of (seed of the row, position), so that forward, backward and any
-//! replay of a step agree on it without storing it, on every instruction set.
+//! Dropout. The mask is a pure function of a row's seed and the position, so that the forward pass, the
+//! backward pass and any replay of a step agree on it without storing it, on every instruction set.
 
 use crate::Isa;
 use crate::simd::{Loop, dispatch};
 
-/// Zeroes each value with probability `drop` (`0 <= drop < 1`) and scales what is kept by `1 / (1 - drop)`;
-/// `rows` is `[seeds.len()][width]`. Applied to the gradient with the same seeds, it is its own backward.
+/// Zeroes each value with probability `drop` (`0 <= drop < 1`) and multiplies the others by `1 / (1 - drop)`;
+/// `rows` is `[seeds.len()][width]`. Applied to the gradient with the same seeds, the function is its own
+/// backward pass.
+///
+/// # Panics
+/// If `drop` is outside `0..1` or the rows are not of equal width.
 pub fn dropout(isa: Isa, seeds: &[u64], drop: f32, rows: &mut [f32]) {
     assert!((0.0..1.0).contains(&drop), "dropout: expected a rate in 0..1, found {drop}");
     if seeds.is_empty() {
@@ -22,7 +26,7 @@ pub fn dropout(isa: Isa, seeds: &[u64], drop: f32, rows: &mut [f32]) {
     if width == 0 {
         return;
     }
-    // A hash is uniform over 2^32 values; those below the threshold drop.
+    // A hash is uniform over 2^32 values; values below the threshold are dropped.
     let threshold = (f64::from(drop) * 2f64.powi(32)) as u32;
     let scale = 1.0 / (1.0 - drop);
     for (row, &seed) in rows.chunks_exact_mut(width).zip(seeds) {
@@ -59,7 +63,8 @@ fn key(seed: u64) -> [u32; 2] {
     [bits as u32, (bits >> 32) as u32]
 }
 
-/// The hash of one position: two rounds of MurmurHash3's 32-bit finaliser, each after one word of the key.
+/// Hash of one position: two rounds of MurmurHash3's 32-bit finaliser, each after mixing in one word of the
+/// key.
 #[inline(always)]
 fn hash(key: [u32; 2], position: u32) -> u32 {
     mix(mix(position ^ key[0]) ^ key[1])

@@ -1,4 +1,4 @@
-//! Operations that treat every value alike: ReLU and its mask, sums, and the checks on gradients.
+//! Elementwise operations: ReLU and its mask, sums, and checks of gradients.
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
@@ -6,10 +6,11 @@ use crate::simd::{Kernel, Loop, Simd, dispatch};
 use crate::{Isa, Pool};
 use std::ops::Range;
 
-/// Values of one task: small enough to share out the layers of a network, large enough to forget the start.
+/// Values of one task: few enough to spread a layer over all threads, many enough to make the cost of a task
+/// negligible.
 const CHUNK: usize = 1 << 15;
 
-/// Replaces negative values by zero; NaN stays, so that divergence shows.
+/// Replaces negative values by zero; NaN stays NaN, so that divergence shows.
 pub fn relu(isa: Isa, pool: &Pool, values: &mut [f32]) {
     let len = values.len();
     let values = Disjoint::new(values);
@@ -21,6 +22,9 @@ pub fn relu(isa: Isa, pool: &Pool, values: &mut [f32]) {
 }
 
 /// Zeroes the gradient wherever the ReLU's output is not positive.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]) {
     check_lengths("relu backward", output.len(), gradient.len());
     let gradients = Disjoint::new(gradient);
@@ -31,8 +35,11 @@ pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]
     });
 }
 
-/// `into = from`, by all threads, as one alone does not keep the memory busy, and past the caches: for weights, which are more than
-/// they hold.
+/// Copies `from` into `into` on all threads, since one thread does not saturate memory, and past the caches:
+/// it is meant for weights, which do not fit them.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn copy(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     check_lengths("copy", from.len(), into.len());
     let copies = Disjoint::new(into);
@@ -43,7 +50,10 @@ pub fn copy(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     });
 }
 
-/// `into += from`.
+/// Adds `from` to `into`.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     check_lengths("addition", from.len(), into.len());
     let sums = Disjoint::new(into);
@@ -59,7 +69,7 @@ pub fn all_finite(isa: Isa, values: &[f32]) -> bool {
     dispatch(isa, AllFinite { values })
 }
 
-/// Sum of the squares, in f64; the same on every instruction set.
+/// Sum of the squares in f64; equal on every instruction set.
 pub fn sum_of_squares(isa: Isa, values: &[f32]) -> f64 {
     dispatch(isa, SumOfSquares { values })
 }
@@ -86,8 +96,8 @@ impl Kernel for Relu<'_> {
         }
     }
 
-    // Not a loop for the compiler: it would store only the values that change, through masks, which takes
-    // many processors several times as long as storing all.
+    // The loop is vectorised by hand: the compiler would store only the values that change, through masks,
+    // which on many processors takes several times as long as storing all.
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let (pieces, rest) = self.values.as_chunks_mut::<LANES>();
@@ -120,7 +130,8 @@ impl Kernel for Mask<'_> {
         let (gradients, gradient) = self.gradient.as_chunks_mut::<LANES>();
         for (output, gradient) in outputs.iter().zip(gradients) {
             let kept = simd.select_greater(simd.read(output), simd.zero(), simd.read(gradient), simd.zero());
-            // The addition changes nothing, but hides from the compiler that some values stay: see `Relu`.
+            // The addition changes nothing, but hides from the compiler that some values stay as they are:
+            // see `Relu`.
             simd.write(gradient, simd.add(kept, simd.zero()));
         }
         Mask { output, gradient }.scalar();
@@ -147,7 +158,7 @@ impl Kernel for Copy<'_> {
             simd.stream(into, simd.read(from));
         }
         into_rest.copy_from_slice(rest);
-        simd.settle();
+        simd.fence();
     }
 }
 
@@ -176,9 +187,9 @@ impl Loop for AllFinite<'_> {
 
     #[inline(always)]
     fn run(self) -> bool {
-        /// All bits of the exponent: set in infinities and NaN only.
+        /// All bits of the exponent, set only in infinities and NaN.
         const EXPONENT: u32 = 0x7f80_0000;
-        // Without an exit inside a piece, so that pieces are vectorised.
+        // Chunks without an early exit are vectorised.
         self.values.chunks(256).all(|piece| {
             piece.iter().fold(true, |finite, value| finite & (value.to_bits() & EXPONENT != EXPONENT))
         })
@@ -194,7 +205,7 @@ impl Loop for SumOfSquares<'_> {
 
     #[inline(always)]
     fn run(self) -> f64 {
-        /// Sums in a fixed pattern, wide enough for any vector.
+        /// Number of partial sums: fixed, and wide enough for any vector.
         const SUMS: usize = 16;
         let mut sums = [0.0; SUMS];
         let pieces = self.values.chunks_exact(SUMS);

@@ -1,12 +1,14 @@
-//! The table of entry points over one kind of value, which makes this crate compile its kernels.
+//! The table of entry points for one kind of value. It makes the compiler compile the kernels in this crate.
 //!
-//! Entry points such as [`crate::Convolution::forward`] are generic over the value, and the compiler makes the code of
-//! a generic function in the crate that calls it. [`crate::Value`] therefore hands out a table of functions that is made
-//! here, once for each of its two types, and the entry points call through it: a caller compiles a call and no kernel.
+//! Entry points such as [`crate::Convolution::forward`] are generic over the value, and the compiler
+//! generates the code of a generic function in the crate that calls it. [`crate::Value`] therefore provides a
+//! table of functions that is made here, once for each of its two types, and the entry points call through
+//! it. A caller compiles one call and no kernel.
 
 use crate::{Isa, Pool, Value, conv, lrn, peak, pooling};
 
-/// The compiled entry points of every operation on maps of `T`; each operation defines its part beside its code.
+/// The compiled entry points of all operations on maps of `T`; each operation defines its part next to its
+/// code.
 pub struct Entries<T: 'static> {
     pub(crate) convolution: conv::Entries<T>,
     pub(crate) branches: conv::BranchEntries<T>,
@@ -26,7 +28,7 @@ impl<T: Value> Entries<T> {
             lrn: lrn::Entries::new(),
             max_pool: pooling::MaxEntries::new(),
             average_pool: pooling::AverageEntries::new(),
-            fma_peak: peak::fma::<T>,
+            fma_peak: peak::measure_fma_peak::<T>,
         }
     }
 }

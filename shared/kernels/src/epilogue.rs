@@ -1,14 +1,14 @@
-//! What is done to a gradient by an input as it is written.
+//! The work done on an input gradient as it is written.
 
 use crate::map::{Map, Shape};
 
-/// How a layer's share of the gradient by its input is written. By default it overwrites.
+/// Mode in which a layer writes its contribution to an input gradient. By default it overwrites the gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a, T = f32> {
-    /// Adds to what is there.
+    /// Adds the contribution to the gradient instead of overwriting it.
     pub accumulate: bool,
-    /// Zeroes the result wherever these values, the input's own, are not positive: the way back through the ReLU that made
-    /// them, without a pass of its own over memory.
+    /// Zeroes the result wherever these values of the input are not positive. This is the backward pass of
+    /// the ReLU that made the input, without a pass of its own over memory.
     pub relu: Option<Map<'a, T>>,
 }
 
@@ -19,7 +19,7 @@ impl<T> Default for Epilogue<'_, T> {
 }
 
 impl<T> Epilogue<'_, T> {
-    /// Panics unless the values have the size of the gradient.
+    /// Checks that the values have the size of the gradient; panics if not.
     #[track_caller]
     pub(crate) fn check(&self, shape: Shape, count: usize) {
         let size = |shape: Shape, count| (shape.batch, count, shape.height, shape.width);

@@ -1,19 +1,19 @@
 //! The instruction set as a value.
 //!
-//! An [`Isa`] can only be made by asking the machine, so holding one is the proof that its instructions run here;
-//! everything below the dispatch in `simd` relies on that.
+//! An [`Isa`] is only made by asking the machine, so that holding one proves that its instructions run here.
+//! Everything below the dispatch in `simd` relies on that.
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx;
-use crate::simd::matrix::Matrices;
+use crate::simd::amx::Amx;
 use crate::value::Value;
 use thiserror::Error;
 
-/// An instruction set that this machine has.
+/// An instruction set of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Kind);
 
-/// What an [`Isa`] stands for; matched only in `simd::dispatch`.
+/// The instruction sets that an [`Isa`] can stand for; matched only in `simd::dispatch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The plain reference loops.
@@ -24,10 +24,10 @@ pub(crate) enum Kind {
     /// 32 registers of 16 floats.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// The same, and products of pairs of bf16.
+    /// AVX-512 with multiply-adds of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
-    /// The same, and a unit for products of matrices of bf16.
+    /// AVX-512 with multiply-adds of pairs of bf16, and AMX tiles of bf16.
     #[cfg(target_arch = "x86_64")]
     Amx,
     /// 32 registers of 4 floats.
@@ -36,18 +36,18 @@ pub(crate) enum Kind {
     /// The vector kernels on arrays of 16 floats, with the tiles of a machine with 16 registers.
     #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     Portable,
-    /// The same with the tiles of AVX-512: proves their logic on machines that lack it.
+    /// [`Kind::Portable`] with the register tiles of AVX-512, which tests their logic on machines without it.
     #[cfg(test)]
     PortableWide,
-    /// The same with products of matrices.
+    /// [`Kind::PortableWide`] with portable AMX tiles.
     #[cfg(test)]
     PortableAmx,
 }
 
-/// Why an instruction set cannot be had by a name.
+/// Reasons why no instruction set of a name is available.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IsaError {
-    /// The name is not one that the program knows.
+    /// A name that the program does not know.
     #[error("unknown instruction set {name:?}: expected one of {known}")]
     Unknown {
         /// The name asked for.
@@ -55,29 +55,29 @@ pub enum IsaError {
         /// All names, separated by commas.
         known: String,
     },
-    /// The program knows it, the machine lacks it.
+    /// An instruction set that the program knows and the machine lacks.
     #[error("this machine has no {name}: choose one of {available}")]
     Absent {
         /// The name asked for.
         name: String,
-        /// The names that can be had here, separated by commas.
+        /// The names available here, separated by commas.
         available: String,
     },
 }
 
-/// Instruction sets beyond the scalar loops, slowest first.
+/// Names of the instruction sets beyond the scalar loops, slowest first.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const KNOWN: [&str; 3] = ["neon", "avx2", "avx512"];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const KNOWN: [&str; 4] = ["portable", "neon", "avx2", "avx512"];
 
 impl Isa {
-    /// The fastest of this machine.
+    /// The fastest instruction set of this machine.
     pub fn detect() -> Isa {
         *Isa::available().last().expect("the scalar loops run everywhere")
     }
 
-    /// All that this machine has, scalar first, the fastest last.
+    /// All instruction sets of this machine, from the scalar loops to the fastest.
     pub fn available() -> Vec<Isa> {
         let mut found = vec![Isa::scalar()];
         #[cfg(target_arch = "x86_64")]
@@ -108,7 +108,10 @@ impl Isa {
         KNOWN.into_iter().filter(|name| available.iter().all(|isa| isa.name() != *name)).collect()
     }
 
-    /// The instruction set of that name, if this machine has it.
+    /// The instruction set of that name.
+    ///
+    /// # Errors
+    /// If the program does not know the name, or the machine lacks the instruction set.
     pub fn by_name(name: &str) -> Result<Isa, IsaError> {
         let available = Isa::available();
         if let Some(isa) = available.iter().find(|isa| isa.name() == name) {
@@ -121,18 +124,18 @@ impl Isa {
         Err(IsaError::Unknown { name: name.into(), known: format!("scalar, {}", KNOWN.join(", ")) })
     }
 
-    /// The plain loops, everywhere.
+    /// The scalar reference loops, which run everywhere.
     pub fn scalar() -> Isa {
         Isa(Kind::Scalar)
     }
 
-    /// The same, and the fastest products of bf16 that the machine has.
-    pub fn with_halves(self) -> Isa {
-        self.all_with_halves().pop().unwrap_or(self)
+    /// This instruction set with the fastest bf16 instructions of the machine.
+    pub fn with_bf16(self) -> Isa {
+        self.all_with_bf16().pop().unwrap_or(self)
     }
 
-    /// The same with each instruction that the machine has for products of bf16: of pairs, of matrices.
-    pub(crate) fn all_with_halves(self) -> Vec<Isa> {
+    /// This instruction set with each kind of bf16 instructions of the machine: on pairs, on AMX tiles.
+    pub(crate) fn all_with_bf16(self) -> Vec<Isa> {
         #[cfg_attr(
             not(target_arch = "x86_64"),
             expect(unused_mut, reason = "no other machine has such a kind")
@@ -148,19 +151,19 @@ impl Isa {
         found
     }
 
-    /// The unit for products of matrices of `T`, if it has one: of bf16.
-    pub(crate) fn matrices<T: Value>(self) -> Option<Matrices> {
+    /// The AMX tiles for matrix multiplies of `T`: only bf16 has them.
+    pub(crate) fn amx<T: Value>(self) -> Option<Amx> {
         match self.0 {
             _ if T::GROUP == 1 => None,
             #[cfg(target_arch = "x86_64")]
-            Kind::Amx => Some(Matrices::Amx),
+            Kind::Amx => Some(Amx::Hardware),
             #[cfg(test)]
-            Kind::PortableAmx => Some(Matrices::Portable),
+            Kind::PortableAmx => Some(Amx::Portable),
             _ => None,
         }
     }
 
-    /// Its name, as [`Isa::by_name`] takes it; with products of bf16, a name of its own.
+    /// The name, as [`Isa::by_name`] takes it; a set with bf16 instructions has a name of its own.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -187,15 +190,15 @@ impl Isa {
         self.0
     }
 
-    /// The array implementations, which run everywhere, once with each family of tiles.
+    /// The portable implementations, once with each family of register tiles.
     #[cfg(test)]
     pub(crate) fn portable() -> [Isa; 2] {
         [Isa(Kind::Portable), Isa(Kind::PortableWide)]
     }
 
-    /// The one with products of matrices.
+    /// The portable implementation with AMX tiles.
     #[cfg(test)]
-    pub(crate) fn portable_matrices() -> Isa {
+    pub(crate) fn portable_amx() -> Isa {
         Isa(Kind::PortableAmx)
     }
 }

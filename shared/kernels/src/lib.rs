@@ -1,11 +1,29 @@
-//! SIMD compute on slices: convolution, pooling, normalisation, dense layers, the update.
+//! SIMD kernels on slices: convolution, pooling, normalisation, dense layers, the optimizer's update.
 //!
-//! Every operation is a function or a small struct of sizes; it takes the instruction set ([`Isa`]) and the threads
-//! ([`Pool`]) as values, reads and writes slices that the caller owns, and keeps no state. Activations lie in blocks
-//! of 16 channels ([`map`]). `Isa::scalar()` runs the plain reference loops that every faster kernel is tested against.
+//! Each operation is a function or a small struct of sizes. It takes the instruction set ([`Isa`]) and the
+//! threads ([`Pool`]) as values, reads and writes slices that the caller owns, and keeps no state. Feature
+//! maps are blocked by 16 channels ([`map`]). `Isa::scalar()` runs the plain reference loops that every
+//! faster kernel is tested against.
 //!
-//! This is the only crate of the workspace with unsafe code. Operations panic, with a text, on wrong lengths: they are
-//! invariants of the caller, not input.
+//! This is the only crate of the workspace with unsafe code. Operations panic with a clear text when a length
+//! is wrong: lengths are invariants of the caller, not input.
+//!
+//! # Example
+//!
+//! A fully connected layer of three inputs and two outputs on one image, on the fastest instruction set of
+//! the machine:
+//!
+//! ```
+//! use kernels::{Dense, Isa, Pool};
+//!
+//! let (isa, pool) = (Isa::detect(), Pool::new(1)?);
+//! let layer = Dense { inputs: 3, outputs: 2 };
+//! let (weights, bias) = ([1.0, 0.0, -1.0, 0.5, 0.5, 0.5], [0.0, 1.0]);
+//! let mut output = [0.0; 2];
+//! layer.forward(isa, &pool, 1, &[3.0, 2.0, 1.0], &weights, &bias, true, &mut output);
+//! assert_eq!(output, [2.0, 4.0]);
+//! # Ok::<(), kernels::PoolError>(())
+//! ```
 
 mod affinity;
 pub mod blocked;

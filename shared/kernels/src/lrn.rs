@@ -20,34 +20,37 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool, Value};
 use std::ops::Range;
 
-/// Pixels of one task.
+/// Pixels in one task.
 const PIXELS_PER_TASK: usize = 256;
-/// Pixels whose channels are gathered side by side at once, so that windows reach over the borders of
-/// blocks; with 192 channels the three lines of each are 21 KB, which leaves the first-level cache room
-/// for the maps.
+/// Pixels whose channels are gathered in contiguous lines at a time, so that windows cross the borders of
+/// blocks. With 192 channels the three lines of each pixel take 21 KB, which leaves room for the maps in the
+/// first-level cache.
 const TILE: usize = 8;
 
-/// The normalisation's constants. BVLC's GoogLeNet: size 5, alpha 1e-4, beta 0.75, k 1.
+/// Constants of the normalisation. BVLC's GoogLeNet has size 5, alpha 1e-4, beta 0.75, k 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lrn {
-    /// Channels in a window, odd, at most 31.
+    /// Channels in a window; odd, at most 31.
     pub size: usize,
-    /// Weight of a full window's sum of squares; each square weighs `alpha / size`, also where the window
-    /// is clipped.
+    /// Weight of a full window's sum of squares. Each square has the weight `alpha / size`, also where the
+    /// window is clipped.
     pub alpha: f32,
-    /// Exponent; only 0.75, which needs nothing but square roots.
+    /// Exponent; only 0.75 is supported, which needs nothing but square roots.
     pub beta: f32,
-    /// The scale of a window of zeros, above 0.
+    /// Constant added to the weighted sum of squares, above 0.
     pub k: f32,
 }
 
 impl Lrn {
-    /// Values of scratch memory that the two calls below need; contents do not matter.
+    /// Floats of scratch memory that both passes need; its contents do not matter.
     pub fn scratch_len(&self, channels: usize, pool: &Pool) -> usize {
-        LINES * Lines::len(blocks(channels)) * pool.threads()
+        LINES * ChannelLines::len(blocks(channels)) * pool.threads()
     }
 
-    /// Normalises the first `channels` channels of the map; lanes behind them become zero.
+    /// Normalises the first `channels` channels of the map; lanes past them become zero.
+    ///
+    /// # Panics
+    /// If the constants are not supported or a size does not fit.
     pub fn forward<T: Value>(
         &self,
         isa: Isa,
@@ -60,8 +63,11 @@ impl Lrn {
         (T::entries().lrn.forward)(self, isa, pool, input, channels, output, scratch);
     }
 
-    /// Gradient by the input, overwriting `input_gradient`; computes the scales again from `input`. With `rectified` it is zero
-    /// where the input is not positive: the way back through the ReLU that made it.
+    /// Overwrites `input_gradient`. The scales are computed again from `input`. With `rectified` the gradient
+    /// is zero where the input is not positive, which is the backward pass of the ReLU that made it.
+    ///
+    /// # Panics
+    /// If the constants are not supported or a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
     pub fn backward<T: Value>(
         &self,
@@ -95,7 +101,7 @@ impl Lrn {
     }
 }
 
-/// The normalisation's part of the table of entry points ([`crate::entries`]).
+/// The entry points of the normalisation; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&Lrn, Isa, &Pool, Map<T>, usize, MapMut<T>, &mut [f32]),
@@ -145,10 +151,10 @@ fn backward<T: Value>(
     });
 }
 
-/// [`Lines`] that each thread has room for.
+/// Number of [`ChannelLines`] that each thread has room for.
 const LINES: usize = 3;
 
-/// Cuts every image into tasks, each with room for [`LINES`].
+/// Cuts every image into tasks, each with room for [`LINES`] sets of lines.
 fn in_tasks<T: Value>(
     pool: &Pool,
     map: &Map<T>,
@@ -157,7 +163,7 @@ fn in_tasks<T: Value>(
 ) {
     let pixels = map.shape.pixels();
     let each = pixels.div_ceil(PIXELS_PER_TASK);
-    let len = Lines::len(map.count);
+    let len = ChannelLines::len(map.count);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(map.shape.batch * each, |thread, task| {
         let start = task % each * PIXELS_PER_TASK;
@@ -172,25 +178,25 @@ fn channels_of<T: Value>(map: &Map<T>, channels: usize, image: usize, pixel: usi
     (0..channels).map(|c| map.plane(image, c / LANES)[pixel * LANES + c % LANES].wide()).collect()
 }
 
-/// For each pixel of a tile one line of all its channels, with a vector of zeros before and behind: the
-/// windows of the first and the last channels reach into them.
-struct Lines<'a> {
+/// One contiguous line of all channels for each pixel of a tile, with a vector of zeros at both ends for the
+/// windows of the first and the last channels.
+struct ChannelLines<'a> {
     values: &'a mut [f32],
     stride: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> ChannelLines<'a> {
     fn len(blocks: usize) -> usize {
         TILE * (blocks + 2) * LANES
     }
 
-    fn new(values: &'a mut [f32], blocks: usize) -> Lines<'a> {
+    fn new(values: &'a mut [f32], blocks: usize) -> ChannelLines<'a> {
         let stride = (blocks + 2) * LANES;
         for line in values.chunks_exact_mut(stride) {
             line[..LANES].fill(0.0);
             line[stride - LANES..].fill(0.0);
         }
-        Lines { values, stride }
+        ChannelLines { values, stride }
     }
 
     #[inline(always)]
@@ -209,7 +215,7 @@ impl<'a> Lines<'a> {
         simd.read(&self.values[self.start(pixel, block)..])
     }
 
-    /// For each channel of a block the sum over its window.
+    /// Sums over the windows of a block's channels.
     #[inline(always)]
     fn windows<S: Simd>(&self, simd: S, pixel: usize, block: usize, half: usize) -> S::Vector {
         let start = self.start(pixel, block);
@@ -221,14 +227,14 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Writes the squares of a tile's channels into lines.
+/// Writes the squares of a tile's channels into `squares`.
 #[inline(always)]
 fn square<S: Simd, T: Value>(
     simd: S,
     input: &Map<T>,
     image: usize,
     tile: &Range<usize>,
-    squares: &mut Lines<'_>,
+    squares: &mut ChannelLines<'_>,
 ) {
     for block in 0..input.count {
         let plane = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
@@ -239,13 +245,13 @@ fn square<S: Simd, T: Value>(
     }
 }
 
-/// `s^-0.75` of `s^-0.5`.
+/// Computes `s^-0.75` from `s^-0.5`.
 #[inline(always)]
 fn power<S: Simd>(simd: S, inverse_root: S::Vector) -> S::Vector {
     simd.mul(simd.mul(inverse_root, inverse_root), simd.inverse_root(inverse_root))
 }
 
-/// Some pixels of one image, forward. Only this task writes them in `to`.
+/// Forward pass of some pixels of one image. Only this task writes them in `to`.
 struct Forward<'a, T> {
     lrn: &'a Lrn,
     channels: usize,
@@ -257,7 +263,7 @@ struct Forward<'a, T> {
 }
 
 impl<T: Value> Kernel for Forward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -272,7 +278,7 @@ impl<T: Value> Kernel for Forward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, ..] } = self;
-        let mut squares = Lines::new(squares, input.count);
+        let mut squares = ChannelLines::new(squares, input.count);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(lrn.alpha / lrn.size as f32));
         for start in pixels.clone().step_by(TILE) {
             let tile = start..pixels.end.min(start + TILE);
@@ -292,7 +298,7 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
-/// Some pixels of one image, backward. Only this task writes them in `to`.
+/// Backward pass of some pixels of one image. Only this task writes them in `to`.
 struct Backward<'a, T> {
     lrn: &'a Lrn,
     channels: usize,
@@ -306,7 +312,7 @@ struct Backward<'a, T> {
 }
 
 impl<T: Value> Kernel for Backward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -324,14 +330,14 @@ impl<T: Value> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to, lines } = self;
-        let [mut squares, mut ratios, mut direct] = lines.map(|lines| Lines::new(lines, input.count));
+        let [mut squares, mut ratios, mut direct] = lines.map(|lines| ChannelLines::new(lines, input.count));
         let weight = lrn.alpha / lrn.size as f32;
         let factor = simd.splat(-2.0 * weight * lrn.beta);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(weight));
         for start in pixels.clone().step_by(TILE) {
             let tile = start..pixels.end.min(start + TILE);
             square(simd, &input, image, &tile, &mut squares);
-            // First dy s^-0.75 and the ratios dy x s^-1.75 of all blocks, then the windows over them.
+            // First dy s^-0.75 and the ratios dy x s^-1.75 of all blocks, then the sums over the windows.
             for block in 0..input.count {
                 let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
                 let dys = &output_gradient.plane(image, block)[tile.start * LANES..tile.end * LANES];

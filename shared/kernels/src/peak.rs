@@ -1,11 +1,11 @@
-//! The fastest that the machine can multiply and add, the way from one core to another, and the plainest loop over memory: what
-//! the kernels are measured against.
+//! Peaks of the machine that the kernels are measured against: multiply-adds, memory bandwidth, and the
+//! latency between cores.
 
 use crate::buffer::Buffer;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::pool::Pool;
-use crate::simd::matrix::{DEPTH, Matrices, Operands, SUMS, TILE_VALUES};
+use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Loop, Simd, dispatch};
 use crate::value::Value;
 use half::bf16;
@@ -15,23 +15,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::yield_now;
 use std::time::Instant;
 
-/// Independent sums for 32 registers of 16 floats, for 16 of 8 (two to a sum): enough to hide the latency of two units.
+/// Independent sums, for 32 registers of 16 floats and for 16 registers of 8 floats (two to a sum): enough to
+/// hide the latency of two FMA units.
 const CHAINS: [usize; 2] = [12, 6];
 const STEPS: usize = 1 << 19;
-/// Long enough, with [`STEPS`], for the system to spread threads that it woke on one processor.
+/// Number of runs. Together they take long enough for the system to spread threads that it woke on one
+/// processor.
 const REPEATS: usize = 60;
 
-/// Floating-point operations (a multiply-add is two) per second and thousand millions, all threads of `pool` together,
-/// on registers alone, where products are of `T`; the best of several short runs.
+/// Peak of floating-point operations on registers in GFLOP/s (a multiply-add is two), on all threads of
+/// `pool` together, with multiplies of `T`; the best of several short runs.
 ///
-/// The scalar loops are counted as the compiler makes them, of floats and without fused operations.
+/// The scalar loops are measured as the compiler makes them, on floats and without fused multiply-adds.
 pub fn fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
     (T::entries().fma_peak)(isa, pool)
 }
 
-pub(crate) fn fma<T: Value>(isa: Isa, pool: &Pool) -> f64 {
-    if let Some(unit) = isa.matrices::<T>() {
-        return matrix_peak(unit, pool);
+pub(crate) fn measure_fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
+    if let Some(amx) = isa.amx::<T>() {
+        return amx_peak(amx, pool);
     }
     let group = if isa == Isa::scalar() { 1 } else { T::GROUP };
     let run = || {
@@ -43,14 +45,14 @@ pub(crate) fn fma<T: Value>(isa: Isa, pool: &Pool) -> f64 {
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
 }
 
-/// The same of products of matrices, whose operands are in the first-level cache.
-fn matrix_peak(unit: Matrices, pool: &Pool) -> f64 {
+/// Peak of the AMX tiles in GFLOP/s, with operands in the first-level cache.
+fn amx_peak(amx: Amx, pool: &Pool) -> f64 {
     const CALLS: usize = 400;
     let offsets = [0; 256];
     let run = || {
         let start = Instant::now();
         pool.run(pool.threads(), |_| {
-            // Whole lines of the cache, for each thread.
+            // Each thread has whole cache lines of its own.
             let (mut tiles, mut sums) = (Buffer::zeroed(2 * TILE_VALUES), [0.0; 2 * SUMS]);
             let tiles = bf16::of_mut(&mut tiles);
             tiles.fill(bf16::ONE);
@@ -58,10 +60,10 @@ fn matrix_peak(unit: Matrices, pool: &Pool) -> f64 {
             let (a, b) = (a.as_ptr(), b.as_ptr());
             let operands =
                 Operands { a, a_row: DEPTH, a_tile: TILE_VALUES, b, b_tile: TILE_VALUES, b_step: 0 };
-            let ready = unit.ready();
+            let tiles = amx.configure();
             for _ in 0..CALLS {
                 // SAFETY: every step has the same four tiles.
-                unsafe { ready.multiply(2, operands, &offsets, &mut sums, true) };
+                unsafe { tiles.multiply(2, operands, &offsets, &mut sums, true) };
             }
             black_box(sums);
         });
@@ -71,8 +73,8 @@ fn matrix_peak(unit: Matrices, pool: &Pool) -> f64 {
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
 }
 
-/// Nanoseconds in which a cache line goes from one thread of `pool` to another and back, the best of several runs; none if
-/// the pool has one thread. Two threads on one core take about 30, two cores 60 to 350.
+/// Nanoseconds in which a cache line goes from one thread of `pool` to another and back, the best of several
+/// runs; none if the pool has one thread. Two threads on one core take about 30, two cores 60 to 350.
 pub fn round_trip(pool: &Pool) -> Option<f64> {
     const ROUNDS: usize = 10_000;
     if pool.threads() < 2 {
@@ -85,7 +87,7 @@ pub fn round_trip(pool: &Pool) -> Option<f64> {
             for round in 0..ROUNDS {
                 let mut waited = 0;
                 while turn.load(Ordering::Acquire) != 2 * round + side {
-                    // The other thread may need this processor.
+                    // The other thread may be waiting for this processor.
                     if waited < 1000 {
                         spin_loop()
                     } else {
@@ -101,15 +103,19 @@ pub fn round_trip(pool: &Pool) -> Option<f64> {
     Some((0..9).map(|_| run()).fold(f64::INFINITY, f64::min))
 }
 
-/// `a = b + factor * c`, the triad of McCalpin's STREAM: two arrays read and one written, 12 bytes for each value.
+/// Computes `a = b + factor * c`, the triad of McCalpin's STREAM: two arrays read and one written, 12 bytes
+/// for each value.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn triad(isa: Isa, factor: f32, b: &[f32], c: &[f32], a: &mut [f32]) {
     let lengths = [b.len(), c.len()];
     assert!(lengths == [a.len(); 2], "triad: expected slices of {} values, found {lengths:?}", a.len());
     dispatch(isa, Triad { factor, b, c, a });
 }
 
-/// Bytes a second, 10^9, that [`triad`] moves on all threads of `pool` together over arrays larger than most caches; the best
-/// of several runs.
+/// Bandwidth of [`triad`] in GB/s, on all threads of `pool` together over arrays larger than most caches; the
+/// best of several runs.
 pub fn triad_rate(isa: Isa, pool: &Pool) -> f64 {
     const VALUES: usize = 16 << 20;
     const PIECE: usize = 1 << 18;
@@ -148,7 +154,7 @@ impl Loop for Triad<'_> {
 
 struct Chains<T>(PhantomData<T>);
 
-/// Sums that [`Chains`] runs side by side.
+/// Number of sums that [`Chains`] runs in parallel.
 fn chains_of(isa: Isa) -> usize {
     struct Count;
     impl Kernel for Count {
@@ -165,7 +171,7 @@ fn chains_of(isa: Isa) -> usize {
 }
 
 impl<T: Value> Kernel for Chains<T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -235,7 +241,7 @@ mod tests {
     fn every_instruction_set_has_a_peak() {
         let pool = Pool::new(1).unwrap();
         for isa in Isa::available() {
-            for peak in [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_halves(), &pool)] {
+            for peak in [fma_peak::<f32>(isa, &pool), fma_peak::<bf16>(isa.with_bf16(), &pool)] {
                 assert!(peak.is_finite() && peak > 0.01, "{}: {peak} GFLOP/s", isa.name());
             }
         }

@@ -1,4 +1,4 @@
-//! The threads that kernels run on.
+//! Threads for the kernels.
 
 use crate::affinity;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -8,41 +8,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
-/// A fixed number of threads, of its own (the global pool of rayon stays untouched).
+/// A fixed number of threads of its own; rayon's global pool stays unused.
 ///
-/// A pool of one thread starts none: everything runs inline on the caller.
+/// A pool of one thread starts none: everything runs inline on the caller's thread.
 #[derive(Debug)]
 pub struct Pool {
     threads: usize,
     workers: Option<ThreadPool>,
 }
 
-/// Why a pool cannot be made.
+/// Reasons why a pool cannot be made.
 #[derive(Debug, Error)]
 pub enum PoolError {
     /// Zero threads were asked for.
     #[error("expected at least 1 thread, found 0")]
     NoThreads,
-    /// The operating system refused.
+    /// A refusal of the operating system to start threads.
     #[error("cannot start {threads} threads: {reason}")]
     Start {
-        /// How many were asked for.
+        /// The number of threads asked for.
         threads: usize,
-        /// What the system said.
+        /// The system's reason.
         reason: rayon::ThreadPoolBuildError,
     },
-    /// A thread cannot have the CPU that it was to run on.
+    /// A refusal of the operating system to bind a thread to its CPU.
     #[error("cannot keep a thread on CPU {cpu}, expected one that this process may run on: {reason}")]
     Pin {
         /// Number of the CPU.
         cpu: usize,
-        /// What the system said.
+        /// The system's reason.
         reason: io::Error,
     },
 }
 
 impl Pool {
     /// A pool of `threads` threads.
+    ///
+    /// # Errors
+    /// If `threads` is 0 or the system starts no thread.
     pub fn new(threads: usize) -> Result<Pool, PoolError> {
         let workers = match threads {
             0 => return Err(PoolError::NoThreads),
@@ -52,8 +55,12 @@ impl Pool {
         Ok(Pool { threads, workers })
     }
 
-    /// A pool whose threads keep to CPUs of their own, from number `first` on, so that the system does not move them away from
-    /// what is in their caches, nor onto each other's CPUs where several pools share a machine. One thread is started as well.
+    /// A pool whose threads are bound to one CPU each, from number `first` on. The system then neither moves
+    /// them away from their caches nor onto each other's CPUs where several pools share a machine. A pool of
+    /// one thread starts a thread as well.
+    ///
+    /// # Errors
+    /// If `threads` is 0, the system starts no thread, or a CPU is not available to this process.
     pub fn pinned(threads: usize, first: usize) -> Result<Pool, PoolError> {
         if threads == 0 {
             return Err(PoolError::NoThreads);
@@ -66,7 +73,7 @@ impl Pool {
                 *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(PoolError::Pin { cpu, reason });
             }
         })?;
-        // All have started, and said so, once all have answered.
+        // Every thread has run its start handler once every thread has answered a broadcast.
         workers.broadcast(|_| ());
         match refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
@@ -74,12 +81,12 @@ impl Pool {
         }
     }
 
-    /// How many threads run tasks.
+    /// The number of threads that run tasks.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Runs `work` on one of the pool's threads: from there, tasks reach the others sooner.
+    /// Runs `work` on one of the pool's threads, from which tasks reach the other threads sooner.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.workers {
             Some(workers) => workers.install(work),
@@ -89,15 +96,15 @@ impl Pool {
 
     /// Runs `task(0)` .. `task(tasks - 1)`, each once, and returns when all are done.
     ///
-    /// Each thread has an equal share of them, of those that follow each other, and takes what is left of another's when it is done
-    /// with its own. So a thread finds in its caches what it wrote itself, where tasks of all layers go through the images in
-    /// order. Tasks must not call `run`.
+    /// Each thread has an equal share of consecutive tasks, and takes from the other shares when its own is
+    /// done. Where the tasks of all layers go through the images in order, a thread thus finds in its caches
+    /// what it wrote itself. Tasks must not call `run`.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
         self.run_on_threads(tasks, |_, index| task(index));
     }
 
-    /// As [`Pool::run`], and tells each task the thread (below [`Pool::threads`]) that it has to itself: the index of
-    /// its part of a scratch buffer.
+    /// Runs tasks like [`Pool::run`], and tells each task the index, below [`Pool::threads`], of the thread
+    /// that runs it: no other task uses that thread's part of a scratch buffer at the same time.
     pub(crate) fn run_on_threads(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
         match &self.workers {
             Some(workers) if tasks > 1 => {
@@ -114,7 +121,7 @@ impl Pool {
     }
 }
 
-/// Starts the threads; each begins with `begin`, which is given its index.
+/// Starts the threads; each calls `begin` with its index first.
 fn start(threads: usize, begin: impl Fn(usize) + Send + Sync + 'static) -> Result<ThreadPool, PoolError> {
     ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -124,7 +131,7 @@ fn start(threads: usize, begin: impl Fn(usize) + Send + Sync + 'static) -> Resul
         .map_err(|reason| PoolError::Start { threads, reason })
 }
 
-/// The tasks that are left, in equal shares.
+/// The remaining tasks, divided into equal shares.
 struct Shares {
     count: usize,
     tasks: usize,
@@ -132,12 +139,12 @@ struct Shares {
     next: [Line; Shares::MOST],
 }
 
-/// A number in a cache line of its own.
+/// A counter in a cache line of its own.
 #[repr(align(64))]
 struct Line(AtomicUsize);
 
 impl Shares {
-    /// More threads than this have shares in common.
+    /// The largest number of shares; more threads than this use shares in common.
     const MOST: usize = 64;
 
     fn new(count: usize, tasks: usize) -> Shares {
@@ -146,7 +153,7 @@ impl Shares {
         Shares { count, tasks, next }
     }
 
-    /// Gives a thread its share and then what is left of the others.
+    /// Runs all tasks of a thread's own share, and then what is left of the others.
     fn each(&self, thread: usize, mut task: impl FnMut(usize)) {
         for share in (0..self.count).map(|other| (thread + other) % self.count) {
             let end = part(share, self.count, self.tasks).end;
@@ -170,7 +177,7 @@ pub(crate) fn part(index: usize, parts: usize, len: usize) -> Range<usize> {
     start..start + small + usize::from(index < larger)
 }
 
-/// Calls `take` on as many threads as are free, up to `threads`, this one among them.
+/// Calls `take` on as many threads as are free, up to `threads`, including the current one.
 fn fork(threads: usize, take: &(impl Fn() + Sync)) {
     match threads {
         1 => take(),

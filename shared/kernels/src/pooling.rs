@@ -1,9 +1,9 @@
-//! Max and average pooling with the rounding and the clipping that GoogLeNet was trained with.
+//! Max and average pooling with the rounding and clipping that GoogLeNet was trained with.
 //!
-//! Along one side of `len` pixels there are `ceil((len + 2 padding - kernel) / stride) + 1` windows
-//! (Caffe's rule: nothing of the map is left out, so the last window may hang over the border). With
-//! padding, a last window that would start behind the map and its left padding is dropped. Windows are
-//! clipped to the map: padding never takes part in a maximum, nor in the divisor of an average.
+//! Along a side of `len` pixels there are `ceil((len + 2 padding - kernel) / stride) + 1` windows. By this
+//! rule of Caffe's no pixel is left out, so the last window may extend past the border. With padding, a last
+//! window that would start behind the map and its left padding is dropped. Windows are clipped to the map:
+//! padding takes no part in a maximum or in the divisor of an average.
 
 mod average;
 mod max;
@@ -19,13 +19,13 @@ pub use max::MaxPool;
 use crate::map::Shape;
 use std::ops::Range;
 
-/// The windows of one side of a map.
+/// The windows along one side of a map.
 #[derive(Clone, Copy, Debug)]
 struct Windows {
     kernel: usize,
     stride: usize,
     padding: usize,
-    /// Pixels of the side.
+    /// Pixels along the side.
     len: usize,
     /// Number of windows.
     count: usize,
@@ -44,7 +44,7 @@ impl Windows {
         Windows { kernel, stride, padding, len, count }
     }
 
-    /// The positions inside `window` that lie on the map.
+    /// The positions in a window that lie on the map.
     #[inline(always)]
     fn taps(&self, window: usize) -> Range<usize> {
         let start = window * self.stride;
@@ -52,15 +52,15 @@ impl Windows {
         first..self.kernel.min(self.len + self.padding - start)
     }
 
-    /// The pixel under position `tap` of `window`.
+    /// The pixel at position `tap` of a window.
     #[inline(always)]
     fn input(&self, window: usize, tap: usize) -> usize {
         window * self.stride + tap - self.padding
     }
 
-    /// For every pixel the windows that it lies in.
+    /// For each pixel, the windows that cover it.
     #[inline(always)]
-    fn over(self) -> impl Iterator<Item = Range<usize>> {
+    fn covering(self) -> impl Iterator<Item = Range<usize>> {
         let (mut first, mut end) = (0, 0);
         (0..self.len).map(move |pixel| {
             let padded = pixel + self.padding;
@@ -74,14 +74,15 @@ impl Windows {
         })
     }
 
-    /// The position of `pixel` inside `window`.
+    /// The position of a pixel in a window.
     #[inline(always)]
     fn tap(&self, window: usize, pixel: usize) -> usize {
         pixel + self.padding - window * self.stride
     }
 }
 
-/// Panics unless `to` is what pooling makes of `from`; both with their number of blocks.
+/// Checks that `to` is the output shape of pooling `from`, both given with their number of blocks; panics if
+/// not.
 fn check_shapes(
     (from, from_blocks): (Shape, usize),
     (to, to_blocks): (Shape, usize),

@@ -1,15 +1,18 @@
-//! Softmax and its cross-entropy loss, row by row, with the greatest logit subtracted first, so that no
+//! Softmax and its cross-entropy loss, row by row. The largest logit is subtracted first, so that no
 //! exponential overflows.
 //!
 //! The exponentials are the standard library's on every instruction set: a thousand classes take
-//! microseconds, and the results are the same everywhere.
+//! microseconds, and results are equal everywhere.
 //!
-//! A row with a NaN or an infinite logit has a loss that is not finite; nothing panics, so the caller sees
+//! A row with a NaN or infinite logit has a loss that is not finite. Nothing panics, so that the caller sees
 //! divergence as a value.
 
 use crate::Isa;
 
-/// Writes the probabilities of each row; `logits` and `probabilities` are `[rows][classes]`.
+/// Computes the probabilities of each row; `logits` and `probabilities` are `[rows][classes]`.
+///
+/// # Panics
+/// If `classes` is 0 or a length does not fit.
 pub fn softmax(_isa: Isa, classes: usize, logits: &[f32], probabilities: &mut [f32]) {
     check_rows(classes, logits, probabilities.len());
     for (row, out) in logits.chunks_exact(classes).zip(probabilities.chunks_exact_mut(classes)) {
@@ -17,8 +20,11 @@ pub fn softmax(_isa: Isa, classes: usize, logits: &[f32], probabilities: &mut [f
     }
 }
 
-/// For each row: its loss `-ln p[label]` into `losses` (not scaled) and `(p - onehot(label)) * scale` into
-/// `gradient`. `logits` and `gradient` are `[rows][classes]`.
+/// Computes for each row the loss `-ln p[label]` (not scaled) and its gradient `(p - onehot(label)) * scale`.
+/// `logits` and `gradient` are `[rows][classes]`, `labels` and `losses` have one entry a row.
+///
+/// # Panics
+/// If `classes` is 0, a length does not fit or a label is not below `classes`.
 pub fn cross_entropy(
     _isa: Isa,
     classes: usize,
@@ -47,7 +53,7 @@ pub fn cross_entropy(
     }
 }
 
-/// What a row's exponentials leave behind besides themselves.
+/// Largest logit of a row and the sum of its exponentials.
 struct Terms {
     greatest: f32,
     /// Sum of the exponentials; NaN if any logit is NaN or infinite.

@@ -1,4 +1,4 @@
-//! What the tests of all kernels share: the instruction sets to run, random values, comparison, guard zones.
+//! Helpers for the tests of all kernels: instruction sets to run on, random values, comparison, guard zones.
 
 pub(crate) mod shapes;
 
@@ -6,47 +6,47 @@ use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::value::Value;
 
-/// Every instruction set of this machine beyond the scalar reference, and the portable ones that prove the tiles of
-/// those that are absent.
+/// Every instruction set of this machine except the scalar reference, and the portable ones, which test the
+/// register tiles of absent instruction sets.
 pub(crate) fn vector_isas<T: Value>() -> Vec<Isa> {
     let mut isas: Vec<Isa> = Isa::available().into_iter().filter(|isa| *isa != Isa::scalar()).collect();
     isas.extend(Isa::portable());
-    // Kernels on floats are the same with instructions for bf16.
+    // Instructions for bf16 do not change kernels on floats.
     if T::GROUP > 1 {
-        isas.extend(Isa::detect().all_with_halves());
-        isas.push(Isa::portable_matrices());
+        isas.extend(Isa::detect().all_with_bf16());
+        isas.push(Isa::portable_amx());
     }
     isas
 }
 
-/// The scalar reference and all of [`vector_isas`].
+/// The scalar reference and all [`vector_isas`].
 pub(crate) fn all_isas<T: Value>() -> Vec<Isa> {
     let mut isas = vec![Isa::scalar()];
     isas.extend(vector_isas::<T>());
     isas
 }
 
-/// One inline pool.
+/// A pool of one thread, which runs tasks inline.
 pub(crate) fn one_thread() -> Pool {
     Pool::new(1).expect("one thread starts none")
 }
 
-/// Rounded to what maps of `T` hold.
+/// The values rounded to `T`.
 pub(crate) fn narrow<T: Value>(values: &[f32]) -> Vec<T> {
     values.iter().map(|value| T::narrow(*value)).collect()
 }
 
-/// As f32.
+/// The values widened to f32.
 pub(crate) fn wide<T: Value>(values: &[T]) -> Vec<f32> {
     values.iter().map(|value| value.wide()).collect()
 }
 
-/// What results may differ by from those of the reference: `floats`, or one step of a bf16.
+/// The relative difference to the reference that is allowed: `floats`, or one rounding step of bf16.
 pub(crate) fn rounding<T: Value>(floats: f32) -> f32 {
     if T::GROUP == 1 { floats } else { 1.0 / 128.0 }
 }
 
-/// `len` values in -1 .. 1 from a seed (an integer hash of seed and position).
+/// Pseudo-random values in -1 .. 1, made by an integer hash of seed and position.
 pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
     (0..len as u64)
         .map(|i| {
@@ -58,15 +58,15 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Panics unless each value is within `tolerance` of the expected one, relative to it, or to the `floor` where it is
-/// smaller; names the kernel, the worst place and both values.
+/// Panics unless each value is within `tolerance` of the expected one, relative to its magnitude or to
+/// `floor` if that is larger; names the kernel, the worst position and both values.
 #[track_caller]
 pub(crate) fn assert_close(kernel: &str, found: &[f32], expected: &[f32], tolerance: f32, floor: f32) {
     assert_eq!(found.len(), expected.len(), "{kernel}: lengths differ");
     let mut worst = (0.0, 0);
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let error = (found - expected).abs() / expected.abs().max(floor);
-        // Written so that a NaN counts as the worst.
+        // The condition counts a NaN as the worst error.
         if error.is_nan() || error > worst.0 {
             worst = (error, index);
         }
@@ -83,7 +83,7 @@ pub(crate) fn assert_close(kernel: &str, found: &[f32], expected: &[f32], tolera
     );
 }
 
-/// A slice between two zones that nobody may write.
+/// A slice between two guard zones that nobody may write.
 pub(crate) struct Guarded<T = f32> {
     data: Vec<T>,
     len: usize,
@@ -93,14 +93,14 @@ impl<T: Value> Guarded<T> {
     const ZONE: usize = 64;
     const MARK: f32 = -123.5;
 
-    /// `len` values, each `fill`, behind and in front of them a guard zone.
+    /// A slice of `len` values, each `fill`, with guard zones before and behind.
     pub(crate) fn new(len: usize, fill: f32) -> Guarded<T> {
         let mut data = vec![T::narrow(Self::MARK); len + 2 * Self::ZONE];
         data[Self::ZONE..][..len].fill(T::narrow(fill));
         Guarded { data, len }
     }
 
-    /// The values.
+    /// The values between the guard zones.
     pub(crate) fn values(&mut self) -> &mut [T] {
         &mut self.data[Self::ZONE..][..self.len]
     }

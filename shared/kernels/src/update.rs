@@ -1,32 +1,36 @@
-//! A step of the optimizer in one pass over memory: weight decay and heavy-ball momentum in the form of
-//! `torch.optim.SGD` (the rate stays outside the velocity); on a parameter server the running average of the weights as well.
+//! The optimizer's step in one pass over memory: weight decay and heavy-ball momentum in the form of
+//! `torch.optim.SGD`, where the learning rate is not part of the velocity; on a parameter server also the
+//! running average of the weights.
 
 use crate::Isa;
 use crate::simd::{Loop, dispatch};
 
-/// The factors of one update of one block.
+/// The factors of one block's update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// Learning rate, the tensor's multiplier included.
+    /// Learning rate, including the tensor's multiplier.
     pub rate: f32,
-    /// Share of the velocity that stays.
+    /// Share of the velocity that is kept.
     pub momentum: f32,
-    /// Weight decay, the tensor's multiplier included.
+    /// Weight decay, including the tensor's multiplier.
     pub decay: f32,
 }
 
-/// The state of one block on a parameter server, slices of one length.
+/// The state of one block on a parameter server: slices of one length.
 #[derive(Debug)]
 pub struct State<'a> {
-    /// The weights.
+    /// Weights of the block.
     pub weights: &'a mut [f32],
-    /// Their velocity.
+    /// Velocity of the weights.
     pub velocity: &'a mut [f32],
-    /// Their running average.
+    /// Running average of the weights.
     pub average: &'a mut [f32],
 }
 
-/// For each value, in this order: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`.
+/// Takes a step for each value: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn momentum_update(
     isa: Isa,
     update: &Update,
@@ -38,8 +42,12 @@ pub fn momentum_update(
     dispatch(isa, Step { update: *update, gradient, weights, velocity });
 }
 
-/// A parameter server's step: the same, then `a += average_step * (w - a)`, where `average_step` is `1 - d` of an exponential
-/// average; where the gradient was is then `w - ahead * v`, the weights as momentum alone would carry them on.
+/// Takes a parameter server's step for each value. After the step of [`momentum_update`] it updates the
+/// exponential average, `a += average_step * (w - a)`, and overwrites the gradient with `w - ahead * v`, the
+/// weights to which momentum alone would carry on.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn momentum_update_ahead(
     isa: Isa,
     update: &Update,
@@ -116,7 +124,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_step_is_that_of_the_formula(
-            // Around vectors; the biases and the last blocks of GoogLeNet's tensors, and a whole block of 1 MiB.
+            // Around vectors; the biases and the last blocks of GoogLeNet's tensors, and a whole block of 1
+            // MiB.
             len in prop_oneof![
                 12 => 0..70usize,
                 4 => prop::sample::select(vec![192usize, 208, 1000, 1024, 9408, 36_864, 110_592]),

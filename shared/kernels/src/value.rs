@@ -1,40 +1,41 @@
-//! What maps and packed weights are made of.
+//! The values that maps and packed weights hold.
 
 use crate::entries::Entries;
 use crate::simd::Element;
 use half::bf16;
 
-/// `f32`, or [`bf16`], which takes half the memory and is multiplied in pairs.
+/// A value of maps and packed weights: `f32`, or [`bf16`], which takes half the memory and is multiplied in
+/// pairs.
 ///
-/// Whatever is computed is computed in f32: a bf16 is widened where it is read and the result rounded to the nearest where it is
-/// written. Convolutions multiply bf16 as they are, and add the products in f32.
+/// All arithmetic is f32: a bf16 is widened when it is read, and results are rounded to the nearest bf16 when
+/// they are written. Convolutions multiply bf16 directly and accumulate in f32.
 pub trait Value: Element {
-    /// Floats of memory that `values` values take.
+    /// Number of floats whose memory holds `values` values.
     fn floats(values: usize) -> usize {
         (values * size_of::<Self>()).div_ceil(size_of::<f32>())
     }
 
-    /// The values in memory of floats: as many as floats, or twice as many.
+    /// A view of floats as values: as many for f32, twice as many for bf16.
     fn of(floats: &[f32]) -> &[Self] {
         let len = size_of_val(floats) / size_of::<Self>();
         // SAFETY: the same bytes; an element takes any bits and is aligned where a float is.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), len) }
     }
 
-    /// The same to write to.
+    /// A mutable view of floats as values.
     fn of_mut(floats: &mut [f32]) -> &mut [Self] {
         let len = size_of_val(floats) / size_of::<Self>();
         // SAFETY: as in `of`, borrowed exclusively; a float takes any bits as well.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
     }
 
-    /// The values themselves where they are floats.
+    /// The values as floats, if they are f32.
     fn as_floats(values: &[Self]) -> Option<&[f32]>;
 
-    /// The same to write to.
+    /// The values as mutable floats, if they are f32.
     fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 
-    /// The entry points over maps of this value, compiled in this crate.
+    /// The entry points for maps of this value, compiled in this crate.
     #[doc(hidden)]
     fn entries() -> &'static Entries<Self>;
 }
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_of_floats_holds_twice_as_many_halves() {
+    fn memory_of_floats_holds_twice_as_many_bf16() {
         let mut floats = [0.0; 3];
         bf16::of_mut(&mut floats)[..5].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0].map(bf16::narrow));
         assert_eq!(bf16::of(&floats).iter().map(|value| value.wide()).sum::<f32>(), 15.0);

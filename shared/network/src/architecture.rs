@@ -1,8 +1,8 @@
-//! What may be chosen about the network, and the counts that follow from the choice.
+//! The choices that a user has about the network, and the channel counts that follow from them.
 
 use serde::{Deserialize, Serialize};
 
-/// The network that a run trains: Table 1, whole or reduced.
+/// The network that a run trains: GoogLeNet of the paper's Table 1, whole or reduced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
@@ -10,68 +10,71 @@ pub struct Architecture {
     pub classes: usize,
     /// Side of the square input, pixels.
     pub input_size: usize,
-    /// Width multiplier: every channel count of Table 1, and the auxiliary heads' 128 and 1024, goes to the
-    /// nearest multiple of 8 (halves up), at least 8. Classes are not scaled.
+    /// Width multiplier. Every channel count of Table 1, and the auxiliary heads' 128 and 1024, is multiplied
+    /// by it and rounded to the nearest multiple of 8 (ties up), at least 8. The number of classes is not
+    /// scaled.
     pub width: f32,
     /// Whether the two auxiliary classifiers (on 4a and 4d) are part of the network.
     pub auxiliary_heads: bool,
-    /// How the parameters start.
+    /// Initial values of the parameters.
     pub initialisation: Initialisation,
-    /// Which of the paper's networks.
+    /// Variant of the network that the paper describes.
     #[serde(default)]
     pub variant: Variant,
 }
 
-/// Which of the paper's networks.
+/// The variants of GoogLeNet that the paper describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// Table 1 by its filter counts, as every public GoogLeNet.
+    /// Table 1 by its filter counts, like every public GoogLeNet.
     #[default]
     Table,
-    /// The network of Table 1's printed operations, 1,500,878,720 at full width: a separable stem of depth multiplier 8, 204
-    /// filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a.
+    /// The network behind Table 1's printed operation counts, 1,500,878,720 multiply-adds at full width: a
+    /// separable stem with depth multiplier 8, 204 filters of 3x3 in module 4a, and 48 filters in the 5x5
+    /// reduction of 5a.
     Operations,
-    /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 on the whole input, and the pooled input itself.
+    /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 convolutions of the whole input,
+    /// and the pooled input itself.
     Naive,
 }
 
-/// Initial values of weights and biases. In both, the three classifiers start from a normal distribution with
-/// standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
+/// Initial values of weights and biases. In both schemes the three classifiers start from a normal
+/// distribution with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initialisation {
-    /// As the public BVLC model: uniform with variance 1/fan_in, biases 0.2.
+    /// The initial values of the public BVLC model: uniform weights with variance 1/fan_in, biases 0.2.
     Bvlc,
-    /// Uniform with variance 2/fan_in, biases 0.
+    /// He initialisation: uniform weights with variance 2/fan_in, biases 0.
     He,
 }
 
-/// Why an [`Architecture`] cannot be built.
+/// Reasons why an [`Architecture`] cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ArchitectureError {
-    /// One class or none.
+    /// Fewer than two classes.
     #[error("expected at least 2 classes, found {0}: check the data folder or --classes")]
     Classes(usize),
-    /// The input is too small for five halvings, or so large that it can only be a slip.
+    /// An input side that is too small for five halvings, or so large that it can only be a mistake.
     #[error("expected an input side of {least} to {most} pixels, found {found}: choose another --input-size")]
     InputSize {
         /// The side asked for.
         found: usize,
-        /// Least side.
+        /// The smallest side allowed.
         least: usize,
-        /// Largest side.
+        /// The largest side allowed.
         most: usize,
     },
-    /// Not a positive number, or so large that it can only be a slip.
+    /// A width multiplier that is not positive, or so large that it can only be a mistake.
     #[error("expected a width multiplier above 0 and at most {most}, found {found}: choose another --width")]
     Width {
         /// The multiplier asked for.
         found: f32,
-        /// Largest multiplier.
+        /// The largest multiplier allowed.
         most: f32,
     },
-    /// The auxiliary heads pool 5x5 windows; their map is smaller.
+    /// An input so small that the map under the auxiliary heads is smaller than their 5x5 windows.
     #[error(
         "the auxiliary heads pool 5x5 windows, but at an input of {input_size} pixels their map is \
          {map}x{map}: choose an --input-size of at least {least}, or leave the heads out with --no-aux"
@@ -81,7 +84,7 @@ pub enum ArchitectureError {
         input_size: usize,
         /// Side of the map under the auxiliary heads.
         map: usize,
-        /// Least input side whose map fits.
+        /// The smallest input side whose map is large enough.
         least: usize,
     },
 }
@@ -104,10 +107,10 @@ impl Architecture {
         }
     }
 
-    /// Whether the network can be built.
+    /// Checks that the network can be built.
     ///
     /// # Errors
-    /// The first value that cannot be used, with the flag that changes it.
+    /// The first value that cannot be used; the text names the flag that changes it.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         let (least, most) = (*INPUT_SIZES.start(), *INPUT_SIZES.end());
         if self.classes < 2 {
@@ -130,7 +133,8 @@ impl Architecture {
         Ok(())
     }
 
-    /// A channel count under the width multiplier; as it is at full width, where 204 may not become 208.
+    /// A channel count under the width multiplier. At full width the count stays as it is, so that 204 does
+    /// not become 208.
     pub(crate) fn scaled(&self, count: usize) -> usize {
         if self.width == 1.0 {
             return count;
@@ -140,8 +144,9 @@ impl Architecture {
     }
 }
 
-/// Side of the maps of 4a to 4e, which the auxiliary heads pool. The stem (7x7/2, padding 3) halves upwards; a 3x3/2
-/// pool under Caffe's ceiling rule, ceil((n - 3) / 2) + 1, halves downwards; there are three.
+/// Side of the maps of modules 4a to 4e, which the auxiliary heads pool. The stem (7x7/2, padding 3) halves
+/// and rounds up. Each of the three 3x3/2 pools below, under Caffe's ceiling rule ceil((n - 3) / 2) + 1,
+/// halves and rounds down.
 fn auxiliary_map(input_size: usize) -> usize {
     input_size.div_ceil(2) / 2 / 2 / 2
 }

@@ -1,21 +1,22 @@
-//! Puts the layers together: each call appends a layer, its tensors to the layout and its buffers to the plan.
+//! Assembly of the network: each call appends a layer, adds its tensors to the layout and its buffers to the
+//! plan.
 
 use kernels::{AveragePool, BRANCHES, Convolution, Dense, MaxPool, Stem};
 use parameters::{Initialiser, Tensor};
 
 use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
 use crate::layers::{
-    AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer, Layer,
-    LrnLayer, MaxPoolLayer, Operation, Share, StemLayer,
+    AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer,
+    GradientWrite, Layer, LrnLayer, MaxPoolLayer, Operation, StemLayer,
 };
 use crate::network::Head;
-use crate::plan::{Feature, Plan, Rows};
+use crate::plan::{Feature, MemoryPlan, Rows};
 use crate::table;
 
 /// Colour channels of the images.
 pub(crate) const COLOURS: usize = 3;
 
-/// The parts of a network while it is put together.
+/// The parts of a network under construction.
 pub(crate) struct Builder<'a> {
     architecture: &'a Architecture,
     /// Whether the layers appended now belong to an auxiliary head.
@@ -23,7 +24,7 @@ pub(crate) struct Builder<'a> {
     pub layers: Vec<Layer>,
     pub tensors: Vec<Tensor>,
     pub heads: Vec<Head>,
-    pub plan: Plan,
+    pub plan: MemoryPlan,
 }
 
 impl<'a> Builder<'a> {
@@ -34,52 +35,49 @@ impl<'a> Builder<'a> {
             layers: Vec::new(),
             tensors: Vec::new(),
             heads: Vec::new(),
-            plan: Plan::default(),
+            plan: MemoryPlan::default(),
         }
     }
 
-    /// conv1: 7x7/2 with padding 3, `filters` filters.
+    /// conv1: 7x7/2 convolution with padding 3 and `filters` filters.
     pub fn stem(&mut self, name: &str, filters: usize) -> Feature {
+        let tensor = self.parameters(name, &[filters, COLOURS, 7, 7], Start::Hidden);
+        let stem = self.stem_layer(filters, tensor);
+        let output = stem.output.clone();
+        self.push(name, output.size(), stem);
+        output
+    }
+
+    /// The separable conv1 behind Table 1's printed operations: eight 7x7/2 filters on each colour, without
+    /// ReLU, followed by `filters` filters of 1x1.
+    pub fn separable_stem(&mut self, name: &str, filters: usize) -> Feature {
+        let filters_by_colour = COLOURS * table::STEM_MULTIPLIER;
+        let depthwise = format!("{name}/depthwise");
+        let tensor = self.parameters(&depthwise, &[filters_by_colour, 1, 7, 7], Start::Linear);
+        let stem = self.stem_layer(filters_by_colour, tensor);
+        let output = stem.output.clone();
+        self.push(&depthwise, output.size(), DepthwiseStemLayer { stem });
+        self.convolution(&format!("{name}/pointwise"), 1, filters, &output)
+    }
+
+    /// A 7x7/2 convolution of the images with padding 3, `filters` filters and the parameters at `tensor`.
+    fn stem_layer(&mut self, filters: usize, tensor: usize) -> StemLayer {
         let kernel =
             Stem { input_channels: COLOURS, output_channels: filters, kernel: 7, stride: 2, padding: 3 };
         let side = self.architecture.input_size;
         let output_side = kernel.output_size(side);
         let output = self.plan.feature(vec![filters], output_side, output_side);
-        let tensor = self.parameters(name, &[filters, COLOURS, 7, 7], Start::Hidden);
-        let operation = StemLayer { kernel, side, output: output.clone(), tensor };
-        self.push(name, output.size(), operation);
-        output
+        StemLayer { kernel, side, output, tensor }
     }
 
-    /// The separable conv1 behind Table 1's printed operations: 7x7/2 filters of single colours, eight of each, without
-    /// ReLU, then `filters` filters of 1x1.
-    pub fn separable_stem(&mut self, name: &str, filters: usize) -> Feature {
-        let filters_by_colour = COLOURS * table::STEM_MULTIPLIER;
-        let kernel = Stem {
-            input_channels: COLOURS,
-            output_channels: filters_by_colour,
-            kernel: 7,
-            stride: 2,
-            padding: 3,
-        };
-        let side = self.architecture.input_size;
-        let output_side = kernel.output_size(side);
-        let output = self.plan.feature(vec![filters_by_colour], output_side, output_side);
-        let depthwise = format!("{name}/depthwise");
-        let tensor = self.parameters(&depthwise, &[filters_by_colour, 1, 7, 7], Start::Linear);
-        let operation = DepthwiseStemLayer { kernel, side, output: output.clone(), tensor };
-        self.push(&depthwise, output.size(), operation);
-        self.convolution(&format!("{name}/pointwise"), 1, filters, &output)
-    }
-
-    /// A convolution of odd `side` into a map of its own.
+    /// A convolution with a kernel of odd `side`, into a new map.
     pub fn convolution(&mut self, name: &str, side: usize, filters: usize, input: &Feature) -> Feature {
         let output = self.plan.feature(vec![filters], input.height, input.width);
         self.convolution_into(name, side, input, &output);
         output
     }
 
-    /// A convolution into a map that is there already, such as a segment of a module's output.
+    /// A convolution into an existing map, such as a segment of a module's output.
     pub fn convolution_into(&mut self, name: &str, side: usize, input: &Feature, output: &Feature) {
         let shape = [output.channels(), input.channels(), side, side];
         let tensor = self.parameters(name, &shape, Start::Hidden);
@@ -89,7 +87,8 @@ impl<'a> Builder<'a> {
         self.push(name, output.size(), operation);
     }
 
-    /// A 3x3 max pool. No map of the network is negative, and where one is zero a ReLU below made it so.
+    /// A 3x3 max pool into a new map. It may assume a rectified input: no map of the network is negative, and
+    /// every zero was made by a ReLU.
     pub fn max_pool(&mut self, name: &str, stride: usize, padding: usize, input: &Feature) -> Feature {
         let kernel = MaxPool { kernel: 3, stride, padding, rectified: true };
         let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
@@ -98,7 +97,7 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// A max pool into a map that is there already.
+    /// A max pool into an existing map.
     fn max_pool_into(&mut self, name: &str, kernel: MaxPool, input: &Feature, output: &Feature) {
         let switches = self.plan.switches.len();
         self.plan.switches.push(output.values(1));
@@ -106,14 +105,14 @@ impl<'a> Builder<'a> {
         self.push(name, output.size(), operation);
     }
 
-    /// Local response normalisation.
+    /// Local response normalisation into a new map.
     pub fn lrn(&mut self, name: &str, input: &Feature) -> Feature {
         let output = self.plan.feature(input.segments.clone(), input.height, input.width);
         self.push(name, output.size(), LrnLayer { input: input.clone(), output: output.clone() });
         output
     }
 
-    /// An Inception module (paper, Figure 2b): four branches that end side by side in one map.
+    /// An Inception module (paper, Figure 2b): four branches whose outputs lie side by side in one map.
     pub fn inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
         let [one, three_reduce, three, five_reduce, five, projection] =
             filters.map(|count| self.architecture.scaled(count));
@@ -124,26 +123,26 @@ impl<'a> Builder<'a> {
         self.convolution_into(&named("3x3"), 3, &reduced, &output.segment(1));
         let reduced = self.convolution(&named("5x5_reduce"), 1, five_reduce, input);
         self.convolution_into(&named("5x5"), 5, &reduced, &output.segment(2));
-        self.together(["1x1", "3x3_reduce", "5x5_reduce"].map(named));
+        self.fuse(["1x1", "3x3_reduce", "5x5_reduce"].map(named));
         let pooled = self.max_pool(&named("pool"), 1, 1, input);
         self.convolution_into(&named("pool_proj"), 1, &pooled, &output.segment(3));
         output
     }
 
-    /// Has the first of these convolutions, which read one input, run all of them.
-    fn together(&mut self, names: [String; BRANCHES]) {
+    /// Fuses convolutions that read one input: the first of them runs all.
+    fn fuse(&mut self, names: [String; BRANCHES]) {
         let branches = names.map(|name| {
             let found = self.layers.iter().rposition(|layer| layer.name == name);
             found.expect("the layers were just appended")
         });
-        self.layers[branches[0]].branches = Some(branches);
+        self.layers[branches[0]].fused = Some(branches);
         for branch in &branches[1..] {
-            self.layers[*branch].leader = Some(branches[0]);
+            self.layers[*branch].fused_into = Some(branches[0]);
         }
     }
 
-    /// An Inception module without dimension reduction (paper, Figure 2a): the three convolutions and the pool see the whole
-    /// input, and the pool's output is as deep as the input.
+    /// An Inception module without dimension reduction (paper, Figure 2a): the three convolutions and the
+    /// pool read the whole input, and the pool's output has as many channels as the input.
     pub fn naive_inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
         let [one, _, three, _, five, _] = filters.map(|count| self.architecture.scaled(count));
         let segments = [&[one, three, five], &input.segments[..]].concat();
@@ -157,8 +156,8 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// An auxiliary head on a module's output (paper, section 5): average pool 5x5/3, 1x1 convolution, hidden layer,
-    /// dropout, classifier.
+    /// An auxiliary head on a module's output (paper, section 5): average pool 5x5/3, 1x1 convolution, hidden
+    /// layer, dropout, classifier.
     pub fn auxiliary_head(&mut self, name: &str, input: &Feature) {
         self.auxiliary = true;
         let named = |part: &str| format!("{name}/{part}");
@@ -174,7 +173,7 @@ impl<'a> Builder<'a> {
         self.auxiliary = false;
     }
 
-    /// The main head: global average, dropout, classifier.
+    /// The main head: global average pool, dropout, classifier.
     pub fn main_head(&mut self, input: &Feature) {
         let whole = AveragePool { kernel: input.height, stride: 1 };
         let pooled = self.average_pool("pool5/7x7_s1", whole, input);
@@ -201,12 +200,12 @@ impl<'a> Builder<'a> {
         output
     }
 
-    fn dropout(&mut self, name: &str, share: f32, rows: Rows) {
+    fn dropout(&mut self, name: &str, rate: f32, rows: Rows) {
         let head = self.heads.len() as u64;
-        self.push(name, [rows.width, 1, 1], DropoutLayer { share, head, rows });
+        self.push(name, [rows.width, 1, 1], DropoutLayer { rate, head, rows });
     }
 
-    /// A hidden layer with ReLU, or a classifier without.
+    /// A fully connected layer: hidden with ReLU, or a classifier without.
     fn dense(&mut self, name: &str, outputs: usize, relu: bool, input: Rows) -> Rows {
         let output = self.plan.rows(outputs);
         let start = if relu { Start::Hidden } else { Start::Classifier };
@@ -216,7 +215,8 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// Weights O x I (x K x K) and a bias of O; returns the index of the weights.
+    /// Appends the tensors of a layer, weights O x I (x K x K) and a bias of O; returns the index of the
+    /// weights.
     fn parameters(&mut self, layer: &str, shape: &[usize], start: Start) -> usize {
         let index = self.tensors.len();
         let fan_in = shape[1..].iter().product::<usize>() as f64;
@@ -252,19 +252,19 @@ impl<'a> Builder<'a> {
             output,
             multiply_adds: (weights * output[1] * output[2]) as u64,
             auxiliary: self.auxiliary,
-            share: Share::default(),
-            branches: None,
-            leader: None,
+            gradient_write: GradientWrite::default(),
+            fused: None,
+            fused_into: None,
             operation: Box::new(operation),
         });
     }
 }
 
-/// How a layer's parameters start.
+/// Roles of a layer that decide the initial values of its parameters.
 #[derive(Clone, Copy)]
 enum Start {
     Hidden,
-    /// No ReLU follows.
+    /// A layer that no ReLU follows.
     Linear,
     Classifier,
 }

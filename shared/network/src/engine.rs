@@ -1,4 +1,4 @@
-//! One replica's compute: forward, losses, backward.
+//! The computation of one replica: forward, losses, backward.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use kernels::{BRANCHES, Isa, Pool};
 use ndarray::{Array2, ArrayView4};
 
-use crate::layers::{ConvolutionLayer, Layer, Share, backward_input_together, forward_together};
+use crate::layers::{ConvolutionLayer, GradientWrite, Layer, backward_input_fused, forward_fused};
 use crate::loss;
 pub use crate::loss::Losses;
 use crate::memory::{Memory, Part, Step};
 use crate::network::GoogLeNet;
-use crate::precision::{Precise, Precision, in_precision};
+use crate::precision::{LayerValue, Precision, in_precision};
 
-/// A network with memory for a batch size, an instruction set and the threads to use. All memory is allocated here,
-/// once; parameters are loaded before the first step.
+/// A network with memory for a batch size, bound to an instruction set and to threads. All memory is
+/// allocated when the engine is made; parameters must be loaded before the first step.
 ///
-/// The same parameters, images, seeds, precision, instruction set and number of threads give the same bits.
+/// Equal parameters, images, seeds, precision, instruction set and number of threads give the same bits.
 pub struct Engine {
     network: Arc<GoogLeNet>,
     precision: Precision,
@@ -34,7 +34,7 @@ pub struct Engine {
 pub struct LayerTime {
     /// Caffe's name of the layer.
     pub name: String,
-    /// The convolution kernel that runs it; none for other layers.
+    /// The kernel that runs the layer, if it is a convolution; none for other layers.
     pub kernel: Option<String>,
     /// Seconds of the forward pass.
     pub forward_seconds: f64,
@@ -43,7 +43,7 @@ pub struct LayerTime {
 }
 
 impl Engine {
-    /// For training and evaluation on minibatches of up to `batch` images.
+    /// An engine for training and evaluation on minibatches of up to `batch` images.
     pub fn new(
         network: Arc<GoogLeNet>,
         batch: usize,
@@ -54,7 +54,7 @@ impl Engine {
         Engine::with_memory(network, batch, precision, isa, pool, true)
     }
 
-    /// For [`Engine::logits`] alone: without the memory of the backward pass.
+    /// An engine for [`Engine::logits`] alone, without the memory of the backward pass.
     pub fn forward_only(
         network: Arc<GoogLeNet>,
         batch: usize,
@@ -84,12 +84,12 @@ impl Engine {
         &self.network
     }
 
-    /// The instruction set that it runs on, with what its precision uses of the machine.
+    /// The instruction set of the kernels, including the bf16 instructions that the precision uses.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Images of the largest minibatch.
+    /// The number of images of the largest minibatch.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -110,7 +110,7 @@ impl Engine {
         });
     }
 
-    /// Copies and packs one tensor, by its index in the layout.
+    /// Copies and packs one tensor, given by its index in the layout.
     ///
     /// # Panics
     /// If the length is not the tensor's.
@@ -127,8 +127,10 @@ impl Engine {
         }
     }
 
-    /// One minibatch forward and backward. `images` is N x 3 x S x S; `dropout` holds one seed an image, none leaves
-    /// dropout out. `gradients`, in the layout's order, receives the gradient of the mean loss.
+    /// Runs one minibatch forward and backward and returns its losses.
+    ///
+    /// `images` is N x 3 x S x S. `dropout` holds one seed an image; without seeds nothing is dropped.
+    /// `gradients`, in the layout's order, receives the gradient of the mean loss.
     ///
     /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon
     /// as its gradient is complete.
@@ -149,8 +151,8 @@ impl Engine {
         })
     }
 
-    /// [`Engine::train`] on the thread that calls it.
-    fn train_here<T: Precise>(
+    /// The body of [`Engine::train`], on the calling thread.
+    fn train_here<T: LayerValue>(
         &mut self,
         images: ArrayView4<f32>,
         labels: &[u32],
@@ -192,7 +194,7 @@ impl Engine {
         losses
     }
 
-    /// The main head's logits, N x classes, without dropout. The auxiliary heads are not computed.
+    /// The main head's logits, N x classes, computed without dropout and without the auxiliary heads.
     ///
     /// # Panics
     /// If the images do not fit the network or are more than the batch size.
@@ -201,8 +203,8 @@ impl Engine {
         pool.enter(|| in_precision!(self.precision, T => self.logits_here::<T>(images)))
     }
 
-    /// [`Engine::logits`] on the thread that calls it.
-    fn logits_here<T: Precise>(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+    /// The body of [`Engine::logits`], on the calling thread.
+    fn logits_here<T: LayerValue>(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let batch = self.check(&images);
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
@@ -218,7 +220,7 @@ impl Engine {
         Array2::from_shape_vec((batch, head.logits.width), rows.to_vec()).expect("one row an image")
     }
 
-    /// Time of each layer in the last call of [`Engine::train`] or [`Engine::logits`].
+    /// Times of the layers in the last call of [`Engine::train`] or [`Engine::logits`].
     pub fn profile(&self) -> Vec<LayerTime> {
         let layers = self.network.layers().iter().zip(&self.times);
         layers
@@ -231,7 +233,10 @@ impl Engine {
             .collect()
     }
 
-    /// The number of images, if they fit.
+    /// The number of images.
+    ///
+    /// # Panics
+    /// If they do not fit the network or the batch size.
     fn check(&self, images: &ArrayView4<f32>) -> usize {
         let (batch, colours, height, width) = images.dim();
         let side = self.network.architecture().input_size;
@@ -241,25 +246,11 @@ impl Engine {
     }
 }
 
-/// Times of the layers, forward and backward.
+/// Forward and backward time of each layer.
 type Times = [[Duration; 2]];
 
-/// The forward pass of a layer; those that run together all run with the first.
-fn forward<T: Precise>(layers: &[Layer], index: usize, step: &Step, memory: &mut Memory, times: &mut Times) {
-    let layer = &layers[index];
-    let start = Instant::now();
-    if let Some(branches) = layer.branches {
-        forward_together::<T>(convolutions(layers, branches), step, memory);
-        share_time(layers, &branches, start.elapsed(), |index, time| times[index][0] = time);
-    } else if layer.leader.is_none() {
-        T::passes(&*layer.operation).forward(step, memory);
-        times[index][0] = start.elapsed();
-    }
-}
-
-/// The gradient by the input of a layer; that of those that run together comes with the first, which is the last to have its
-/// own output's gradient.
-fn backward_input<T: Precise>(
+/// Runs the forward pass of a layer. Fused layers all run when the first of them is due.
+fn forward<T: LayerValue>(
     layers: &[Layer],
     index: usize,
     step: &Step,
@@ -268,13 +259,33 @@ fn backward_input<T: Precise>(
 ) {
     let layer = &layers[index];
     let start = Instant::now();
-    if let Some(branches) = layer.branches {
-        let others = branches[1..].iter().all(|&branch| layers[branch].share.accumulate);
-        let share = Share { accumulate: others, ..layer.share };
-        backward_input_together::<T>(convolutions(layers, branches), step, memory, share);
+    if let Some(branches) = layer.fused {
+        forward_fused::<T>(convolutions(layers, branches), step, memory);
+        share_time(layers, &branches, start.elapsed(), |index, time| times[index][0] = time);
+    } else if layer.fused_into.is_none() {
+        T::passes(&*layer.operation).forward(step, memory);
+        times[index][0] = start.elapsed();
+    }
+}
+
+/// Computes a layer's contribution to the gradient of its input. Fused layers all contribute when the first
+/// of them is due: in backward order it is the last whose output gradient becomes complete.
+fn backward_input<T: LayerValue>(
+    layers: &[Layer],
+    index: usize,
+    step: &Step,
+    memory: &mut Memory,
+    times: &mut Times,
+) {
+    let layer = &layers[index];
+    let start = Instant::now();
+    if let Some(branches) = layer.fused {
+        let others = branches[1..].iter().all(|&branch| layers[branch].gradient_write.accumulate);
+        let write = GradientWrite { accumulate: others, ..layer.gradient_write };
+        backward_input_fused::<T>(convolutions(layers, branches), step, memory, write);
         share_time(layers, &branches, start.elapsed(), |index, time| times[index][1] += time);
-    } else if layer.leader.is_none() {
-        T::passes(&*layer.operation).backward_input(step, memory, layer.share);
+    } else if layer.fused_into.is_none() {
+        T::passes(&*layer.operation).backward_input(step, memory, layer.gradient_write);
         times[index][1] += start.elapsed();
     }
 }
@@ -283,7 +294,7 @@ fn convolutions(layers: &[Layer], branches: [usize; BRANCHES]) -> [&ConvolutionL
     branches.map(|branch| layers[branch].operation.convolution().expect("branches are convolutions"))
 }
 
-/// Shares out the time of layers that ran together by what they multiplied.
+/// Divides the time of layers that ran fused in proportion to their multiply-adds.
 fn share_time(layers: &[Layer], branches: &[usize], time: Duration, mut give: impl FnMut(usize, Duration)) {
     let all: u64 = branches.iter().map(|&branch| layers[branch].multiply_adds).sum();
     for &branch in branches {

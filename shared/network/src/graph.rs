@@ -1,25 +1,26 @@
-//! The network written down for others: which layer computes what from which, without buffers and kernels.
+//! The network as a graph for export: each layer's computation and inputs, without buffers and kernels.
 
 use std::collections::HashMap;
 
 use crate::layers::Layer;
 use crate::plan::{BufferIndex, Feature, Rows};
 
-/// A layer of the network, as [`GoogLeNet::graph`](crate::GoogLeNet::graph) lists them in forward order.
+/// A layer of the graph that [`GoogLeNet::graph`](crate::GoogLeNet::graph) lists in forward order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphLayer {
-    /// Caffe's name; the parameters are `NAME/weights` and `NAME/bias`.
+    /// Caffe's name of the layer; its parameters are `NAME/weights` and `NAME/bias`.
     pub name: String,
-    /// What it computes.
+    /// Computation of the layer.
     pub computation: Computation,
-    /// Numbers of the layers whose outputs it reads, side by side by channels; none: the images.
+    /// Indices of the layers whose outputs are read, concatenated by channels; empty for the layer that reads
+    /// the images.
     pub inputs: Vec<usize>,
 }
 
-/// What a layer computes.
+/// The computation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Computation {
-    /// Convolution and bias.
+    /// Convolution plus bias.
     Convolution {
         /// Groups of channels, each convolved by filters of its own.
         groups: usize,
@@ -27,16 +28,16 @@ pub enum Computation {
         relu: bool,
         /// Side of the kernel.
         kernel: usize,
-        /// Distance between windows.
+        /// Distance between neighbouring windows.
         stride: usize,
-        /// Zeros on every side.
+        /// Zeros added on every side.
         padding: usize,
     },
     /// Maximum of each window; the number of windows is rounded up.
     MaxPool {
         /// Side of the window.
         kernel: usize,
-        /// Distance between windows.
+        /// Distance between neighbouring windows.
         stride: usize,
         /// Pixels by which the first window starts before the map.
         padding: usize,
@@ -45,60 +46,69 @@ pub enum Computation {
     AveragePool {
         /// Side of the window.
         kernel: usize,
-        /// Distance between windows.
+        /// Distance between neighbouring windows.
         stride: usize,
     },
     /// Division by `(k + alpha / size * sum of squares over size channels) ^ beta`.
     Lrn {
         /// Channels of a window.
         size: usize,
-        /// Factor of the mean square.
+        /// Factor of the mean square in the window.
         alpha: f32,
         /// Exponent.
         beta: f32,
-        /// Constant of the sum.
+        /// Constant added to the sum.
         k: f32,
     },
-    /// Maps to rows, channels first.
+    /// Conversion of maps to rows, channels first.
     Flatten,
     /// Fully connected layer.
     Dense {
         /// Whether a ReLU follows.
         relu: bool,
     },
-    /// Nothing, outside of training.
+    /// The identity, except in training.
     Dropout,
 }
 
-/// Where a layer reads or writes.
-pub(crate) enum Place<'a> {
+/// Input or output of a layer: the images or a buffer.
+pub(crate) enum Endpoint<'a> {
     Images,
     Map(&'a Feature),
     Rows(Rows),
 }
 
-impl Place<'_> {
-    /// The pieces of the place, each with an identity of its own: a buffer and the first block within it.
-    fn pieces(&self) -> Vec<(BufferIndex, usize)> {
+impl Endpoint<'_> {
+    /// The buffer that holds the endpoint; none for the images.
+    pub fn buffer(&self) -> Option<BufferIndex> {
         match self {
-            Place::Images => vec![],
-            Place::Map(feature) => (0..feature.segments.len())
+            Endpoint::Images => None,
+            Endpoint::Map(feature) => Some(feature.buffer),
+            Endpoint::Rows(rows) => Some(rows.buffer),
+        }
+    }
+
+    /// Identities of the endpoint's segments: for each its buffer and the first block within it.
+    fn segments(&self) -> Vec<(BufferIndex, usize)> {
+        match self {
+            Endpoint::Images => vec![],
+            Endpoint::Map(feature) => (0..feature.segments.len())
                 .map(|segment| (feature.buffer, feature.segment(segment).first))
                 .collect(),
-            Place::Rows(rows) => vec![(rows.buffer, 0)],
+            Endpoint::Rows(rows) => vec![(rows.buffer, 0)],
         }
     }
 }
 
-/// The layers of the main path; auxiliary heads, which only training runs, are left out.
+/// The layers of the main path. Auxiliary heads, which only training runs, are left out.
 pub(crate) fn graph(layers: &[Layer]) -> Vec<GraphLayer> {
     let mut writers: HashMap<(BufferIndex, usize), usize> = HashMap::new();
     let mut graph = Vec::new();
     for layer in layers.iter().filter(|layer| !layer.auxiliary) {
         let (computation, input, output) = layer.operation.describe();
-        let mut inputs: Vec<usize> = input.pieces().into_iter().map(|piece| writers[&piece]).collect();
+        let mut inputs: Vec<usize> = input.segments().into_iter().map(|segment| writers[&segment]).collect();
         inputs.dedup();
-        writers.extend(output.pieces().into_iter().map(|piece| (piece, graph.len())));
+        writers.extend(output.segments().into_iter().map(|segment| (segment, graph.len())));
         graph.push(GraphLayer { name: layer.name.clone(), computation, inputs });
     }
     graph

@@ -1,11 +1,25 @@
-//! GoogLeNet on CPUs: Table 1 with both auxiliary heads, forward and backward.
+//! GoogLeNet on CPUs: Table 1 of the paper with both auxiliary heads, forward and backward.
 //!
-//! A [`GoogLeNet`] is data: its layers, the layout of its parameters, the plan of its memory. An [`Engine`]
-//! adds memory for a batch size, an instruction set and threads, and computes. Layers are in `layers`, one
-//! file each, forward and backward side by side; activations lie in the kernels' channel-blocked layout from
+//! A [`GoogLeNet`] is data: its layers, the layout of its parameters, the plan of its memory. An [`Engine`] adds
+//! memory for a batch size, an instruction set and threads, and computes. The layers are in `layers`, one file each,
+//! with the forward and the backward pass side by side. Activations are in the kernels' channel-blocked layout from
 //! the first convolution to the heads.
 //!
 //! Absent by intent: how gradients are applied, where parameters come from, how images are read.
+//!
+//! # Example
+//!
+//! The size of a network of a quarter of the paper's width, for ten classes:
+//!
+//! ```
+//! use network::{Architecture, GoogLeNet};
+//!
+//! let narrow = Architecture { classes: 10, width: 0.25, ..Architecture::paper() };
+//! let size = GoogLeNet::new(&narrow)?.describe();
+//! println!("{} parameters, {} multiply-adds an image", size.parameters, size.multiply_adds);
+//! assert!(size.parameters < 1_000_000);
+//! # Ok::<(), network::ArchitectureError>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod architecture;

@@ -6,19 +6,20 @@ use crate::network::GoogLeNet;
 /// The losses of a minibatch, each the mean over its images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Losses {
-    /// main + 0.3 auxiliary 1 + 0.3 auxiliary 2.
+    /// The main loss plus 0.3 times each auxiliary loss.
     pub total: f32,
-    /// Of the main head.
+    /// The loss of the main head.
     pub main: f32,
-    /// Of the heads on 4a and on 4d; none where the network has no heads.
+    /// The losses of the heads on 4a and on 4d; none where the network has no auxiliary heads.
     pub auxiliary: [Option<f32>; 2],
-    /// Images whose label has the largest logit of the main head.
+    /// The number of images whose label has the largest logit of the main head.
     pub correct: usize,
-    /// Images of the minibatch.
+    /// The number of images of the minibatch.
     pub images: usize,
 }
 
-/// Computes the losses from the heads' logits, and leaves the gradients of the total by the logits.
+/// Computes the losses from the heads' logits, and writes the gradients of the total loss with respect to the
+/// logits.
 pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &mut Memory) -> Losses {
     let mut losses = Losses { total: 0.0, main: 0.0, auxiliary: [None; 2], correct: 0, images: step.batch };
     let mut total = 0.0;
@@ -48,7 +49,7 @@ pub(crate) fn losses(network: &GoogLeNet, step: &Step, labels: &[u32], memory: &
     losses
 }
 
-/// The first of the largest values.
+/// Index of the largest value, the first of them if several are equal.
 fn top(row: &[f32]) -> usize {
     (1..row.len()).fold(0, |best, index| if row[index] > row[best] { index } else { best })
 }

@@ -1,4 +1,4 @@
-//! One replica's memory: everything that the plan lists, allocated once for a batch size.
+//! Memory of one replica: everything that the plan lists, allocated once for a batch size.
 
 use kernels::{Buffer, Isa, Pool};
 
@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use crate::network::GoogLeNet;
 use crate::plan::BufferIndex;
-use crate::precision::Precise;
-use crate::sharing::Sharing;
+use crate::precision::LayerValue;
+use crate::sharing::ArenaLayout;
 
-/// What a step works with, besides memory.
+/// The inputs of a step besides its memory.
 pub(crate) struct Step<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
@@ -17,7 +17,7 @@ pub(crate) struct Step<'a> {
     pub batch: usize,
     /// The images, planar, [batch][3][side][side].
     pub images: &'a [f32],
-    /// A dropout seed per image; none, no dropout.
+    /// One dropout seed for each image; without seeds nothing is dropped.
     pub seeds: Option<&'a [u64]>,
 }
 
@@ -25,28 +25,31 @@ pub(crate) struct Step<'a> {
 pub(crate) struct Memory {
     /// Activations and their gradients.
     pub arena: Arena,
-    /// Which value of its window each max pool took; empty where only the forward pass runs.
+    /// For each max pool the position of the largest value in each window; empty where only the forward pass
+    /// runs.
     pub switches: Vec<Vec<u8>>,
-    /// Each tensor as its layer's forward pass reads it.
+    /// Each tensor in the order in which its layer's forward pass reads it.
     pub parameters: Vec<Buffer>,
-    /// Each convolution's weights as its input gradient reads them; empty buffers for the other tensors.
+    /// Weights of each convolution in the order in which its input gradient reads them; empty buffers for all
+    /// other tensors.
     pub transposed: Vec<Buffer>,
-    /// Scratch of the layers, of the most demanding one's size.
+    /// Scratch memory of the layers, as large as the most demanding one needs.
     pub scratch: Buffer,
     /// The loss of each image.
     pub losses: Vec<f32>,
 }
 
-/// What lies in the arena.
+/// A region of the arena.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     /// The values of a buffer.
     Values(BufferIndex),
-    /// The gradient by them.
+    /// The gradient of a buffer.
     Gradient(BufferIndex),
 }
 
-/// All activations and gradients in one piece of memory, shared as [`Sharing`] plans it. Maps lie in it in the network's precision.
+/// The memory of all activations and gradients, shared as [`ArenaLayout`] decides. Maps are stored in the
+/// network's precision.
 pub(crate) struct Arena {
     memory: Buffer,
     values: Vec<Range<usize>>,
@@ -54,9 +57,9 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    fn new<T: Precise>(network: &GoogLeNet, images: usize, training: bool) -> Arena {
+    fn new<T: LayerValue>(network: &GoogLeNet, images: usize, training: bool) -> Arena {
         let lengths: Vec<usize> = network.plan().buffers.iter().map(|length| length.floats::<T>()).collect();
-        let plan = if training { Sharing::training } else { Sharing::forward };
+        let plan = if training { ArenaLayout::training } else { ArenaLayout::forward };
         let sharing = plan(&lengths, network.layers(), network.heads());
         let places = |starts: &[usize]| {
             let places = starts.iter().zip(&lengths);
@@ -76,15 +79,15 @@ impl Arena {
         }
     }
 
-    /// A part to read.
+    /// A region to read.
     pub fn get(&self, part: Part) -> &[f32] {
         &self.memory[self.place(part)]
     }
 
-    /// Parts that are needed at the same time, such as a layer's input and output.
+    /// Regions that are needed at the same time, such as a layer's input and output.
     ///
     /// # Panics
-    /// If two of them share memory.
+    /// If two regions share memory.
     pub fn parts<const N: usize>(&mut self, parts: [Part; N]) -> [&mut [f32]; N] {
         let places = parts.map(|part| self.place(part));
         match self.memory.get_disjoint_mut(places) {
@@ -101,13 +104,14 @@ pub(crate) struct Needs {
     pub packed: usize,
     /// Weights packed for the input gradient.
     pub transposed: usize,
-    /// Scratch while it runs.
+    /// Scratch while the layer runs.
     pub scratch: usize,
 }
 
 impl Memory {
-    /// Allocates for minibatches of up to `batch` images with maps of `T`; with `training`, for the backward pass as well.
-    pub fn new<T: Precise>(
+    /// Allocates memory for minibatches of up to `batch` images with maps of `T`, with `training` for the
+    /// backward pass as well.
+    pub fn new<T: LayerValue>(
         network: &GoogLeNet,
         batch: usize,
         training: bool,

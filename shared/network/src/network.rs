@@ -1,29 +1,29 @@
-//! GoogLeNet as data: its layers, its parameters' layout, its memory plan.
+//! GoogLeNet as data: its layers, the layout of its parameters, its memory plan.
 
 use parameters::{Layout, LayoutError};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Variant};
 use crate::builder::{self, Builder};
-use crate::graph::{GraphLayer, Place, graph};
+use crate::graph::{Endpoint, GraphLayer, graph};
 use crate::layers::Layer;
-use crate::plan::{Plan, Rows};
+use crate::plan::{MemoryPlan, Rows};
 use crate::table::{self, Then};
 
-/// The network: what there is to compute and to store, without any memory of its own.
+/// The network: a description of what is computed and stored, without memory of its own.
 ///
-/// Parameters are named as Caffe names the layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in
-/// forward order: `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last.
-/// Convolutions' weights are O x I x H x W, fully connected ones O x I.
+/// Parameters are named after Caffe's layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in forward
+/// order: `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last. Weights of
+/// convolutions are O x I x H x W, those of fully connected layers O x I.
 pub struct GoogLeNet {
     architecture: Architecture,
     layout: Layout,
     layers: Vec<Layer>,
     heads: Vec<Head>,
-    plan: Plan,
+    plan: MemoryPlan,
 }
 
-/// A classifier: where its logits are and what its loss counts.
+/// A classifier: the place of its logits and the weight of its loss.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub logits: Rows,
@@ -33,7 +33,7 @@ pub(crate) struct Head {
 }
 
 impl GoogLeNet {
-    /// Puts the network together.
+    /// Builds the network of an architecture.
     ///
     /// # Errors
     /// If the architecture cannot be built; see [`Architecture::validate`].
@@ -66,20 +66,20 @@ impl GoogLeNet {
         builder.main_head(&feature);
 
         let Builder { mut layers, tensors, heads, plan, .. } = builder;
-        share_gradients(&mut layers, plan.buffers.len());
+        assign_gradient_writes(&mut layers, plan.buffers.len());
         let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }
 
-    /// The parameters: names, shapes, order, initial values.
+    /// The layout of the parameters: names, shapes, order, initial values.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Multiplies the learning rates of tensors by name pattern, as [`Layout::scale_rates`] does.
+    /// Multiplies the learning rates of tensors by name pattern; see [`Layout::scale_rates`].
     ///
     /// # Errors
-    /// A pattern that fits no tensor, a factor that cannot be used.
+    /// If a pattern matches no tensor or a factor cannot be used.
     pub fn scale_rates<'a>(
         &mut self,
         factors: impl IntoIterator<Item = (&'a str, f32)>,
@@ -88,12 +88,12 @@ impl GoogLeNet {
         Ok(())
     }
 
-    /// What the network was built from.
+    /// The architecture that the network was built from.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// Every layer with its output, parameters and multiply-adds.
+    /// The sizes of the network and of each layer.
     pub fn describe(&self) -> Description {
         let layers: Vec<_> = self
             .layers
@@ -117,19 +117,19 @@ impl GoogLeNet {
         }
     }
 
-    /// Values of one image that go into a layer and come out of it.
+    /// The number of input and output values of a layer for one image.
     fn values(&self, layer: &Layer) -> u64 {
         let side = self.architecture.input_size;
         let (_, input, output) = layer.operation.describe();
-        let values = |place: &Place| match place {
-            Place::Images => builder::COLOURS * side * side,
-            Place::Map(feature) => feature.size().iter().product(),
-            Place::Rows(rows) => rows.width,
+        let values = |place: &Endpoint| match place {
+            Endpoint::Images => builder::COLOURS * side * side,
+            Endpoint::Map(feature) => feature.size().iter().product(),
+            Endpoint::Rows(rows) => rows.width,
         };
         (values(&input) + values(&output)) as u64
     }
 
-    /// What the network computes outside of training, layer by layer.
+    /// The computation of the network outside of training, layer by layer.
     pub fn graph(&self) -> Vec<GraphLayer> {
         graph(&self.layers)
     }
@@ -143,13 +143,14 @@ impl GoogLeNet {
         &self.heads
     }
 
-    pub(crate) fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &MemoryPlan {
         &self.plan
     }
 }
 
-/// Who adds to the gradient of a buffer and who zeroes it, from the top down.
-fn share_gradients(layers: &mut [Layer], buffers: usize) {
+/// Decides, from the top layer down, which layers add to a gradient that another has begun, and which apply
+/// the ReLU.
+fn assign_gradient_writes(layers: &mut [Layer], buffers: usize) {
     let mut rectified = vec![false; buffers];
     for layer in layers.iter() {
         rectified[layer.operation.output()] |= layer.operation.rectified();
@@ -157,12 +158,12 @@ fn share_gradients(layers: &mut [Layer], buffers: usize) {
     let mut last: Vec<Option<usize>> = vec![None; buffers];
     for (index, layer) in layers.iter_mut().enumerate().rev() {
         if let Some(buffer) = layer.operation.input() {
-            layer.share.accumulate = last[buffer].replace(index).is_some();
+            layer.gradient_write.accumulate = last[buffer].replace(index).is_some();
         }
     }
     for (buffer, last) in last.into_iter().enumerate() {
         if let Some(last) = last {
-            layers[last].share.rectify = rectified[buffer];
+            layers[last].gradient_write.rectify = rectified[buffer];
         }
     }
 }
@@ -172,8 +173,8 @@ fn share_gradients(layers: &mut [Layer], buffers: usize) {
 pub struct Description {
     /// Weights and biases.
     pub parameters: u64,
-    /// Multiply-adds of convolutions and fully connected layers for one image, forward; additions of biases
-    /// not counted.
+    /// Multiply-adds of convolutions and fully connected layers for one image's forward pass; additions of
+    /// biases are not counted.
     pub multiply_adds: u64,
     /// Every layer, in forward order.
     pub layers: Vec<LayerDescription>,
@@ -182,17 +183,17 @@ pub struct Description {
 /// The size of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerDescription {
-    /// Caffe's name of the layer; flattening, which Caffe does without a layer, is named after what it flattens.
+    /// Caffe's name of the layer; flattening, which is no layer in Caffe, is named after its input.
     pub name: String,
-    /// What it computes, such as "convolution" or "max pool".
+    /// The kind of computation, such as "convolution" or "max pool".
     pub kind: String,
     /// Channels, height and width of one image's output; height and width are 1 for rows.
     pub output: [usize; 3],
     /// Weights and biases.
     pub parameters: u64,
-    /// Multiply-adds of one image, forward.
+    /// Multiply-adds of one image's forward pass.
     pub multiply_adds: u64,
-    /// Values of one image that go in and come out.
+    /// Input and output values of one image.
     pub values: u64,
 }
 
@@ -225,7 +226,7 @@ mod tests {
         }
     }
 
-    /// The sum behind the paper's 1.5 billion, and three of its rows: 34M, 73M and 54M.
+    /// The total behind the paper's 1.5 billion operations, and three rows of Table 1: 34M, 73M and 54M.
     #[test]
     fn the_printed_operations_are_those_of_the_separable_stem() {
         let printed =
@@ -244,7 +245,8 @@ mod tests {
         assert_eq!(output, [508, 14, 14]);
     }
 
-    /// Figure 2's argument: without the reductions the pooled inputs pile up, and a few stages later nobody can pay.
+    /// The argument of Figure 2: without reductions the pooled inputs accumulate, and a few stages later the
+    /// network is unaffordable.
     #[test]
     fn naive_modules_grow_from_stage_to_stage() {
         let naive = Architecture { auxiliary_heads: false, variant: Variant::Naive, ..Architecture::paper() };
@@ -289,8 +291,9 @@ mod tests {
     #[test]
     fn the_first_writer_of_each_gradient_overwrites() {
         let network = GoogLeNet::new(&Architecture::paper()).unwrap();
-        let share = |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().share;
-        let accumulates = |name: &str| share(name).accumulate;
+        let write =
+            |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().gradient_write;
+        let accumulates = |name: &str| write(name).accumulate;
         assert!(!accumulates("inception_3a/pool"));
         assert!(accumulates("inception_3a/5x5_reduce"));
         assert!(accumulates("inception_3a/1x1"));
@@ -301,8 +304,9 @@ mod tests {
     #[test]
     fn the_last_writer_of_each_gradient_goes_back_through_the_relu() {
         let network = GoogLeNet::new(&Architecture::paper()).unwrap();
-        let rectifies =
-            |name: &str| network.layers().iter().find(|layer| layer.name == name).unwrap().share.rectify;
+        let rectifies = |name: &str| {
+            network.layers().iter().find(|layer| layer.name == name).unwrap().gradient_write.rectify
+        };
         for name in ["pool1/3x3_s2", "conv2/3x3", "conv2/norm2", "inception_3a/5x5", "pool3/3x3_s2"] {
             assert!(rectifies(name), "{name} reads what convolutions made, and writes last");
         }

@@ -1,32 +1,34 @@
-//! The memory that a network needs, as data: which buffers there are and how much one image takes in each.
+//! The memory that a network needs, as data: its buffers and the size of one image in each.
 //!
-//! The plan knows no batch size and owns no memory; [`Memory`](crate::memory::Memory) allocates what it lists.
+//! The plan knows no batch size and owns no memory; [`Memory`](crate::memory::Memory) allocates what it
+//! lists.
 
 use kernels::{Map, MapMut, Shape, Value, blocks};
 
 /// Index of a buffer in the plan.
 pub(crate) type BufferIndex = usize;
 
-/// Every buffer of the network, in forward order. Each holds values and, in training, gradients of the same shape.
+/// All buffers of the network, in forward order. Each holds values and, in training, gradients of the same
+/// shape.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// What one image takes in each buffer.
+pub(crate) struct MemoryPlan {
+    /// The size of one image in each buffer.
     pub buffers: Vec<Length>,
-    /// Values of one image that each max pool puts out; it keeps a byte for each.
+    /// For each max pool the number of output values of one image; one byte is kept for each.
     pub switches: Vec<usize>,
 }
 
-/// What one image takes in a buffer.
+/// The size of one image in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
-    /// So many values of a map, in the network's precision.
+    /// A number of map values, in the network's precision.
     Map(usize),
-    /// So many values of a row, always f32.
+    /// A number of row values, always f32.
     Rows(usize),
 }
 
 impl Length {
-    /// Floats of memory, with maps of `T`.
+    /// Floats of memory, where maps hold values of `T`.
     pub fn floats<T: Value>(self) -> usize {
         match self {
             Length::Map(values) => T::floats(values),
@@ -35,8 +37,8 @@ impl Length {
     }
 }
 
-impl Plan {
-    /// A new feature map in a buffer of its own: segments of channels, each starting at a new block.
+impl MemoryPlan {
+    /// A new feature map in a buffer of its own. Its segments of channels each start at a new block.
     pub fn feature(&mut self, segments: Vec<usize>, height: usize, width: usize) -> Feature {
         let total = segments.iter().map(|&channels| blocks(channels)).sum();
         let feature =
@@ -45,14 +47,14 @@ impl Plan {
         feature
     }
 
-    /// New rows, one of `width` values an image, in a buffer of their own.
+    /// New rows of `width` values an image, in a buffer of their own.
     pub fn rows(&mut self, width: usize) -> Rows {
         self.buffers.push(Length::Rows(width));
         Rows { buffer: self.buffers.len() - 1, width }
     }
 }
 
-/// A feature map: where it lies, in channel blocks. Branches of a module are parts of one buffer.
+/// A feature map: a range of channel blocks in a buffer. The branches of a module are parts of one buffer.
 #[derive(Clone, Debug)]
 pub(crate) struct Feature {
     pub buffer: BufferIndex,
@@ -67,17 +69,17 @@ pub(crate) struct Feature {
 }
 
 impl Feature {
-    /// Channels, the holes behind segments not counted.
+    /// Number of channels, without the unused lanes behind segments.
     pub fn channels(&self) -> usize {
         self.segments.iter().sum()
     }
 
-    /// The segment as a feature of its own in the same buffer.
+    /// One segment as a feature in the same buffer.
     pub fn segment(&self, segment: usize) -> Feature {
         Feature { segments: vec![self.segments[segment]], ..self.segments_from(segment) }
     }
 
-    /// The segments from one on as a feature of its own in the same buffer.
+    /// The segments from `segment` on as a feature in the same buffer.
     pub fn segments_from(&self, segment: usize) -> Feature {
         let before: usize = self.segments[..segment].iter().map(|&channels| blocks(channels)).sum();
         Feature { first: self.first + before, segments: self.segments[segment..].to_vec(), ..self.clone() }
@@ -88,12 +90,12 @@ impl Feature {
         [self.channels(), self.height, self.width]
     }
 
-    /// The whole buffer's shape for a minibatch.
+    /// Shape of the whole buffer for a minibatch.
     pub fn shape(&self, batch: usize) -> Shape {
         Shape { batch, blocks: self.buffer_blocks, height: self.height, width: self.width }
     }
 
-    /// Values of the feature itself for a minibatch, without the rest of its buffer.
+    /// Values of the feature alone for a minibatch, without the rest of its buffer.
     pub fn values(&self, batch: usize) -> usize {
         Shape { blocks: self.count(), ..self.shape(batch) }.len()
     }
@@ -102,20 +104,20 @@ impl Feature {
         self.segments.iter().map(|&channels| blocks(channels)).sum()
     }
 
-    /// The feature of a minibatch in its buffer, which may be allocated for a larger one.
+    /// The feature of a minibatch in its buffer, to read; the buffer may be allocated for a larger minibatch.
     pub fn map<'a, T: Value>(&self, memory: &'a [f32], batch: usize) -> Map<'a, T> {
         let shape = self.shape(batch);
         Map::slice(&T::of(memory)[..shape.len()], shape, self.first, self.count())
     }
 
-    /// The same to write to.
+    /// The feature of a minibatch in its buffer, to write.
     pub fn map_mut<'a, T: Value>(&self, memory: &'a mut [f32], batch: usize) -> MapMut<'a, T> {
         let shape = self.shape(batch);
         MapMut::slice(&mut T::of_mut(memory)[..shape.len()], shape, self.first, self.count())
     }
 }
 
-/// One row of values an image.
+/// A buffer with one row of values an image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
     pub buffer: BufferIndex,
@@ -123,12 +125,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The rows of a minibatch in their buffer.
+    /// The rows of a minibatch in their buffer, to read.
     pub fn of<'a>(&self, data: &'a [f32], batch: usize) -> &'a [f32] {
         &data[..batch * self.width]
     }
 
-    /// The same to write to.
+    /// The rows of a minibatch in their buffer, to write.
     pub fn of_mut<'a>(&self, data: &'a mut [f32], batch: usize) -> &'a mut [f32] {
         &mut data[..batch * self.width]
     }

@@ -1,51 +1,52 @@
-//! What activations are kept and multiplied in.
+//! The number format of activations.
 
 use kernels::{Isa, Value, bf16};
 use serde::Serialize;
 
 use crate::layers::{Operation, Passes};
 
-/// How activations, their gradients and the convolutions' weights are kept while a minibatch is computed. Whatever it is, sums are
-/// f32, and so are parameters and their gradients as they come and go.
+/// The number format of activations, their gradients and the convolutions' packed weights while a minibatch
+/// is computed. In either precision sums are f32, and parameters and their gradients go in and out as f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Everything in f32.
+    /// f32 throughout.
     #[default]
     F32,
-    /// In bf16: half the memory, and twice the products a second where the machine multiplies pairs of them.
+    /// bf16: half the memory, and twice the multiply-adds per second where the machine multiplies pairs of
+    /// bf16.
     Bf16,
 }
 
 impl Precision {
-    /// The instruction set with what this precision can use of the machine.
+    /// The instruction set together with the bf16 instructions that this precision uses.
     pub(crate) fn instructions(self, isa: Isa) -> Isa {
         match self {
             Precision::F32 => isa,
-            Precision::Bf16 => isa.with_halves(),
+            Precision::Bf16 => isa.with_bf16(),
         }
     }
 }
 
-/// A kind of values that the network can be computed in.
-pub(crate) trait Precise: Value {
-    /// What an operation does on maps of it.
+/// A number format that the network can be computed in.
+pub(crate) trait LayerValue: Value {
+    /// The passes of an operation on maps of these values.
     fn passes(operation: &dyn Operation) -> &dyn Passes<Self>;
 }
 
-impl Precise for f32 {
+impl LayerValue for f32 {
     fn passes(operation: &dyn Operation) -> &dyn Passes<f32> {
         operation
     }
 }
 
-impl Precise for bf16 {
+impl LayerValue for bf16 {
     fn passes(operation: &dyn Operation) -> &dyn Passes<bf16> {
         operation
     }
 }
 
-/// Runs `$run` with the type `$values` as a precision's values.
+/// Runs `$run` with the type `$values` as the values of a precision.
 macro_rules! in_precision {
     ($precision:expr, $values:ident => $run:expr) => {
         match $precision {

@@ -1,34 +1,35 @@
-//! The shapes that a network gives its kernels, so that the kernels are tested on what they will really meet.
+//! The shapes that a network gives its kernels, so that the kernels are tested on what they will really be
+//! given.
 
-use crate::graph::{Computation, Place};
+use crate::graph::{Computation, Endpoint};
 use crate::network::GoogLeNet;
 
-/// What one layer computes and on what, for one image.
+/// The computation of a layer and the shapes of its input and output, for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerShape {
     /// Caffe's name of the layer.
     pub name: String,
-    /// What the layer computes.
+    /// Computation of the layer.
     pub computation: Computation,
-    /// What the layer reads.
+    /// Shape of the input.
     pub input: Operand,
-    /// What the layer writes.
+    /// Shape of the output.
     pub output: Operand,
     /// Multiply-adds of the forward pass for one image.
     pub multiply_adds: u64,
 }
 
-/// One side of a layer, for one image.
+/// The shape of a layer's input or output, for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// The planar image, of three colours.
+    /// The planar image of three colours.
     Image {
         /// Height and width in pixels.
         side: usize,
     },
     /// A map of channels.
     Map {
-        /// Channels of each concatenated part; every part starts a block of its own.
+        /// Channels of each concatenated segment; every segment starts at a new block.
         segments: Vec<usize>,
         /// Rows of the map.
         height: usize,
@@ -43,17 +44,17 @@ pub enum Operand {
 }
 
 impl GoogLeNet {
-    /// The shape of every layer in forward order, auxiliary heads among them.
+    /// The shape of every layer in forward order, auxiliary heads included.
     pub fn shapes(&self) -> Vec<LayerShape> {
         let side = self.architecture().input_size;
-        let operand = |place: Place| match place {
-            Place::Images => Operand::Image { side },
-            Place::Map(feature) => Operand::Map {
+        let operand = |place: Endpoint| match place {
+            Endpoint::Images => Operand::Image { side },
+            Endpoint::Map(feature) => Operand::Map {
                 segments: feature.segments.clone(),
                 height: feature.height,
                 width: feature.width,
             },
-            Place::Rows(rows) => Operand::Row { width: rows.width },
+            Endpoint::Rows(rows) => Operand::Row { width: rows.width },
         };
         let shape = |layer: &crate::layers::Layer| {
             let (computation, input, output) = layer.operation.describe();

@@ -1,16 +1,16 @@
-//! Table 1 of "Going deeper with convolutions" as data; Caffe's layer names.
+//! Table 1 of "Going deeper with convolutions" as data, with Caffe's layer names.
 
 /// Filters of the 7x7/2 stem.
 pub(crate) const STEM: usize = 64;
-/// Filters that the separable stem's first part makes of each colour.
+/// Filters of the separable stem's depthwise part for each colour.
 pub(crate) const STEM_MULTIPLIER: usize = 8;
 /// Filters of the second convolution: 1x1 reduction, then 3x3.
 pub(crate) const SECOND: [usize; 2] = [64, 192];
 /// Filters of an auxiliary head's 1x1 convolution, and units of its hidden layer.
 pub(crate) const AUXILIARY: [usize; 2] = [128, 1024];
-/// Share dropped in front of the main classifier and in front of the auxiliary ones.
+/// Dropout rate in front of the main classifier, and in front of the auxiliary ones.
 pub(crate) const DROPOUT: [f32; 2] = [0.4, 0.7];
-/// Share of an auxiliary loss in the total.
+/// Weight of an auxiliary loss in the total.
 pub(crate) const AUXILIARY_WEIGHT: f32 = 0.3;
 
 /// A row of the table: one Inception module and what follows it.
@@ -21,7 +21,7 @@ pub(crate) struct Module {
     pub then: Then,
 }
 
-/// What hangs on a module's output besides the next module.
+/// Reader of a module's output besides the next module.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     Nothing,
@@ -45,7 +45,8 @@ pub(crate) const MODULES: [Module; 9] = [
 ];
 
 impl Module {
-    /// The filters behind Table 1's printed operations: those of 4a and 5a differ from the printed counts.
+    /// The filter counts behind Table 1's printed operations, which differ from the printed ones in 4a and
+    /// 5a.
     pub fn counted(&self) -> [usize; 6] {
         let mut filters = self.filters;
         match self.name {

@@ -64,7 +64,8 @@ impl Case {
     }
 }
 
-/// Every batch that a set and a batch of up to 64 can leave over, beside the mean of its images' own gradients.
+/// Every batch that a set and a batch of up to 64 can leave over, beside the mean of its images' own
+/// gradients.
 #[test]
 fn the_gradient_of_every_batch_is_the_mean_of_its_images() {
     const MOST: usize = 67;
@@ -81,7 +82,8 @@ fn the_gradient_of_every_batch_is_the_mean_of_its_images() {
     }
 }
 
-/// The batches at which chunks, panels and tiles of a full-width network end, halved: the whole is the mean of its halves.
+/// The batches at which chunks, panels and tiles of a full-width network end, halved: the whole is the mean
+/// of its halves.
 #[test]
 fn full_width_takes_the_batches_around_its_tiles() {
     let paper = Architecture { classes: 5, ..Architecture::paper() };

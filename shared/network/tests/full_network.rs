@@ -1,7 +1,8 @@
 //! The whole network at 224 x 224 against PyTorch in float64: losses, logits, every parameter's gradient.
 //!
 //! `golden/make.py` made the golden file, and chose weights under which no ReLU and no max pool decides by
-//! the last bits of an f32; so there is one tolerance everywhere. In bf16 some do decide otherwise, and gradients carry that.
+//! the last bits of an f32; so there is one tolerance everywhere. In bf16 some do decide otherwise, and
+//! gradients carry that.
 
 mod golden;
 

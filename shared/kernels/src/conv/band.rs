@@ -1,4 +1,5 @@
-//! One panel of a forward product: a band of pixels times some output blocks, summed over taps and input channels.
+//! One panel of a forward multiply: a band of pixels times some output blocks, summed over taps and input
+//! channels.
 
 use super::tile::{Sums, multiply};
 use crate::map::LANES;
@@ -7,37 +8,39 @@ use crate::simd::Simd;
 use crate::value::Value;
 use std::ops::Range;
 
-/// Where a band's input lies, and how pixels, taps and channels are placed in it. Distances are in values.
+/// Address of a band's input, and the distances between its pixels, taps and channels, in values.
 #[derive(Clone, Copy)]
 pub(super) struct Band<'a, T> {
     pub(super) start: *const T,
-    /// From one block (of the stem: channel) to the next.
+    /// Distance from one block (in the stem: one channel) to the next.
     pub(super) plane: usize,
-    /// From the input of one row of output pixels to that of the next, and of a pixel to its neighbour's.
+    /// Distance from the input of one row of output pixels to that of the next row, and from a pixel's to its
+    /// neighbour's.
     pub(super) row: usize,
     pub(super) pixel: usize,
-    /// Output pixels of a row.
+    /// Output pixels in a row.
     pub(super) width: usize,
     /// Rows and columns of taps, and the distances between them.
     pub(super) taps: [usize; 2],
     pub(super) tap: [usize; 2],
-    /// For each block the values that lie side by side at a tap.
+    /// Number of channels of each block that are adjacent at a tap.
     pub(super) depths: &'a [usize],
     /// Rows of the packed weights for each tap: the largest depth.
     pub(super) rows: usize,
-    /// Pixels lie side by side in the input, 16 values apart, over the ends of rows too.
+    /// Whether the pixels are contiguous in the input, 16 values apart, across the ends of rows too.
     pub(super) flat: bool,
     pub(super) relu: bool,
     pub(super) accumulate: bool,
 }
 
-/// All pixels of a band times the panel of output blocks `columns`: each `output` is one block's pixels of the band.
+/// Computes all pixels of a band times the panel of output blocks `columns`; each `output` is one block's
+/// pixels of the band.
 ///
-/// `bias` is that of all output channels; those past its end have none. Where a column has a mask, as long as its output,
-/// the result is zero wherever the mask is not positive.
+/// `bias` holds all output channels; channels past its end have no bias. Where a column has a mask, of the
+/// length of its output, the result is zero wherever the mask is not positive.
 ///
 /// # Safety
-/// `band` must describe readable memory that has the pixels and what lies around them in all its blocks.
+/// `band` must describe readable memory that has the pixels and their surroundings in all its blocks.
 #[inline(always)]
 pub(super) unsafe fn panel<'a, S: Simd, T: Value, O: Value>(
     simd: S,
@@ -87,10 +90,10 @@ pub(super) unsafe fn panel<'a, S: Simd, T: Value, O: Value>(
     if band.flat { widths!(true) } else { widths!(false) }
 }
 
-/// All tiles of a panel.
+/// Computes all tiles of a panel.
 ///
 /// # Safety
-/// As [`tile`], for all `pixels` pixels.
+/// See [`tile`], for all `pixels` pixels.
 #[inline(always)]
 unsafe fn tiles<S: Simd, T: Value, O: Value, const FLAT: bool, const COLUMNS: usize>(
     simd: S,
@@ -122,12 +125,12 @@ unsafe fn tiles<S: Simd, T: Value, O: Value, const FLAT: bool, const COLUMNS: us
     }
 }
 
-/// `PIXELS` pixels from `first` on times one panel.
+/// Computes `PIXELS` pixels from `first` on times one panel.
 ///
 /// # Safety
-/// `band` must describe readable memory that has these pixels and what lies around them in all its blocks, `w` the
-/// packed panel, `bias` 16 floats per column; each output and its mask, unless null, must be valid for 16 values at each
-/// of the pixels.
+/// `band` must describe readable memory that has these pixels and their surroundings in all its blocks, `w`
+/// the packed panel, `bias` 16 floats per column; each output and its mask, unless null, must be valid for 16
+/// values at each of the pixels.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usize, const COLUMNS: usize>(
     simd: S,
@@ -137,7 +140,8 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
     output: [(*mut O, *const O); COLUMNS],
     first: usize,
 ) {
-    // Where the pixels are, from the first; constants where they lie side by side, which saves registers and additions.
+    // The offsets of the pixels from the first are constants where the pixels are contiguous, which saves
+    // registers and additions.
     let place = |pixel: usize| match FLAT {
         true => pixel * LANES,
         false => pixel / band.width * band.row + pixel % band.width * band.pixel,
@@ -153,8 +157,8 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
     // SAFETY: everything below stays inside of what the caller promised.
     unsafe {
         let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
-        // Each way in and out is a loop of its own, so small that it is unrolled: one index that is not known when this is
-        // compiled would put all sums into memory, for the loops in between too.
+        // Each way in and out is a loop of its own, small enough to be unrolled: one index that is unknown at
+        // compile time would put all sums into memory, for the loops in between too.
         let n = simd.unrolled(PIXELS);
         for j in 0..COLUMNS {
             let bias = simd.load(bias.add(j * LANES));
@@ -173,7 +177,7 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
         let mut x = band.start.add(place(first));
         for depth in band.depths {
             if FLAT {
-                // The next block is a plane away, which the hardware does not foresee.
+                // The next block is a plane away, which the hardware does not prefetch.
                 for offset in offsets {
                     simd.prefetch(x.wrapping_add(band.plane + offset));
                 }

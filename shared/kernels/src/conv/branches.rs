@@ -1,8 +1,8 @@
-//! Several direct convolutions that read one input, as the 1x1 convolutions of an Inception module do: for each band of the
-//! maps all of them run, while what they share is in the cache.
+//! Several direct convolutions of one input, such as the 1x1 convolutions of an Inception module. All of them
+//! run for each band of the maps, while the data that they share is in the cache.
 
 use super::pass::Pass;
-use super::{Algorithm, Convolution, direct, matrix};
+use super::{Algorithm, Convolution, amx, direct};
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
@@ -10,30 +10,30 @@ use crate::map::{Map, MapMut};
 use crate::pool::Pool;
 use crate::value::Value;
 
-/// The number of convolutions that run together: the 1x1 convolutions of an Inception module that read its input.
+/// Number of convolutions that run fused: the 1x1 convolutions that read an Inception module's input.
 pub const BRANCHES: usize = 3;
 
-/// One of the convolutions, forward.
+/// One of the fused convolutions in the forward pass.
 #[derive(Debug)]
 pub struct Branch<'a, T = f32> {
-    /// Its sizes; it runs directly.
+    /// Sizes of the convolution; it must be direct.
     pub convolution: &'a Convolution,
-    /// Its weights, packed by [`Convolution::pack_forward`].
+    /// Weights packed by [`Convolution::pack_forward`].
     pub packed: &'a [T],
-    /// Its bias.
+    /// Bias of each output channel.
     pub bias: &'a [f32],
-    /// Where its output goes.
+    /// Destination of the output.
     pub output: MapMut<'a, T>,
 }
 
-/// One of the convolutions, backward.
+/// One of the fused convolutions in the backward pass.
 #[derive(Debug)]
 pub struct BranchGradient<'a, T = f32> {
-    /// Its sizes; it runs directly.
+    /// Sizes of the convolution; it must be direct.
     pub convolution: &'a Convolution,
-    /// Its weights, packed by [`Convolution::pack_backward`].
+    /// Weights packed by [`Convolution::pack_backward`].
     pub packed: &'a [T],
-    /// The gradient by its output.
+    /// Gradient of the output.
     pub output_gradient: Map<'a, T>,
 }
 
@@ -41,15 +41,18 @@ fn check(convolution: &Convolution) {
     assert!(convolution.algorithm == Algorithm::Direct, "branches run directly: {convolution:?}");
 }
 
-/// All of them for each part of the maps.
+/// Runs all passes for each part of the maps.
 fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-    match isa.matrices::<T>() {
-        Some(unit) => matrix::run(passes, unit, isa, pool, scratch),
+    match isa.amx::<T>() {
+        Some(amx) => amx::run(passes, amx, isa, pool, scratch),
         None => direct::run(passes, isa, pool, scratch),
     }
 }
 
-/// [`Convolution::forward`] of each, to the same bits.
+/// Computes [`Convolution::forward`] of each branch, to the same bits.
+///
+/// # Panics
+/// If a convolution is not direct or a size does not fit.
 pub fn forward_branches<T: Value>(
     isa: Isa,
     pool: &Pool,
@@ -61,8 +64,12 @@ pub fn forward_branches<T: Value>(
     (T::entries().branches.forward)(isa, pool, input, branches, relu, scratch);
 }
 
-/// The sum of the gradients by the input of all branches: [`Convolution::backward_input`] of one after the other, to the same
-/// bits, of which the first accumulates if `epilogue` says so, the others do, and the last goes back through the ReLU.
+/// Computes the sum of all branches' input gradients, to the same bits as [`Convolution::backward_input`] of
+/// one after the other, where the first accumulates if `epilogue` says so, the others accumulate, and the
+/// last applies the ReLU.
+///
+/// # Panics
+/// If a convolution is not direct or a size does not fit.
 pub fn backward_branches<T: Value>(
     isa: Isa,
     pool: &Pool,
@@ -74,7 +81,7 @@ pub fn backward_branches<T: Value>(
     (T::entries().branches.backward)(isa, pool, branches, epilogue, input_gradient, scratch);
 }
 
-/// The branches' part of the table of entry points ([`crate::entries`]).
+/// The entry points of the branches; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(Isa, &Pool, Map<T>, [Branch<T>; BRANCHES], bool, &mut [f32]),

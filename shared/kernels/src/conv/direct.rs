@@ -1,9 +1,9 @@
-//! The direct kernel: forward and input gradient.
+//! Direct convolution on vectors: forward and input gradient.
 //!
-//! For each image, band of rows and panel of output blocks, a tile of pixels keeps its sums in registers over all input
-//! channels and taps. A band's input stays in the second-level cache while the panels pass over it; kernels larger
-//! than 1x1 read a zero-padded copy of it. Each output value is summed by one tile in the same order however the work
-//! is cut, so results do not depend on the number of threads.
+//! For each image, band of rows and panel of output blocks, a tile of pixels keeps its sums in registers over
+//! all input channels and taps. A band's input stays in the second-level cache while the panels pass over it;
+//! kernels larger than 1x1 read a zero-padded copy of it. Each output value is summed by one tile, in the
+//! same order however the work is cut, so results do not depend on the number of threads.
 
 use super::band::{Band, panel};
 use super::padded::Padded;
@@ -16,17 +16,17 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Values of input that a band may have: half of a small second-level cache (512 KiB), the rest is for a panel.
+/// The most input values of a band: half of a small second-level cache (512 KiB); the rest is for a panel.
 const BAND: usize = 48 * 1024;
 
-/// Tasks that each thread should get at least, lest one waits for the other.
+/// The fewest tasks for each thread, so that threads finish at about the same time.
 const TASKS_PER_THREAD: usize = 4;
 
 /// Rows of a band: as many as keep its input within [`BAND`].
 fn band_rows(blocks: usize, kernel: usize, height: usize, width: usize) -> usize {
     let pad = kernel / 2;
     let row = blocks.max(1) * (width + 2 * pad).max(1) * LANES;
-    // Halos are copied again for each band, so a band has a few rows whatever they take.
+    // Halos are copied again for each band, so a band has a few rows however large they are.
     let most = (BAND / row).saturating_sub(2 * pad).clamp(4, height.max(4));
     height.div_ceil(height.div_ceil(most).max(1))
 }
@@ -39,8 +39,9 @@ pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, wid
     blocks * Padded::new(band_rows(blocks, kernel, height, width), width, kernel / 2).plane
 }
 
-/// Runs passes over maps of one size, one after the other for each band, so that they find what they share in the cache: the
-/// input, or the output that they add to. `scratch` is [`scratch_of_thread`] for each thread, for the largest of them.
+/// Runs passes over maps of one size, one after the other for each band, so that they find the data that they
+/// share in the cache: the input, or the output that they add to. `scratch` has [`scratch_of_thread`] for
+/// each thread, for the largest of the passes.
 pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
     let Shape { batch, height, width, .. } = passes[0].input.shape;
     if batch * height * width == 0 {
@@ -76,7 +77,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {

@@ -1,16 +1,16 @@
-//! The gradient by the weights.
+//! The weight gradient of a direct convolution on vectors.
 //!
-//! The rows of the product are the taps and channels of an input block, its columns the output channels, and the sum
-//! runs over pixels: a tile of rows times a panel of output blocks stays in registers over a chunk of pixels that fits the
-//! first-level cache, and is then added to the task's partial sums. bf16 is multiplied in pairs of neighbouring pixels,
-//! which a copy of the chunk lays side by side; for kernels larger than 1x1 the copy is widened to f32. Chunks depend only
-//! on the size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on
-//! the number of threads.
+//! It is a matrix multiply whose rows are the taps and channels of an input block, whose columns are the
+//! output channels, and whose sum runs over pixels. A tile of rows times a panel of output blocks stays in
+//! registers over a chunk of pixels that fits the first-level cache, and is then added to the task's partial
+//! sums. bf16 are multiplied in pairs of neighbouring pixels, which a copy of the chunk interleaves; for
+//! kernels larger than 1x1 the copy is widened to f32. Chunks depend only on the size of the maps and are
+//! summed in order, and each weight belongs to one task, so results do not depend on the number of threads.
 
 use super::grid::{ON_VECTORS, grid};
 use super::pack::MOST_TAPS;
 use super::padded::{Shifted, widen};
-use super::rows::{Rows, Runs};
+use super::rows::{PixelRuns, Rows};
 use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -20,27 +20,30 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Groups of pixels of a chunk: one block of its input and output gradient fill most of a small first-level cache (32 KiB).
+/// Groups of pixels in a chunk: one block of its input and output gradient fills most of a small first-level
+/// cache (32 KiB).
 const CHUNK: usize = 200;
 
-/// The most pairs of blocks of a task, times taps: their sums, a KB each, stay in the second-level cache (512 KiB).
+/// The most pairs of blocks of a task, times taps: their sums, 1 KB each, stay in the second-level cache (512
+/// KiB).
 const PAIRS: usize = 300;
 
-/// How the work is cut.
-struct Plan {
-    /// Images and rows of a chunk; more than one image only if their rows are complete.
+/// The cut of the work into tasks and chunks.
+struct Partition {
+    /// Images and rows of a chunk; more than one image only if its rows are complete.
     images: usize,
     rows: usize,
-    /// Parts that the input and the output blocks are cut into.
+    /// Parts that the input blocks and the output blocks are cut into.
     grid: [usize; 2],
-    /// Floats of scratch of each thread: copies of the chunk's input and output gradient, partial sums.
+    /// Floats of scratch of each thread: for copies of the chunk's input and output gradient, and for partial
+    /// sums.
     input: usize,
     output: usize,
     sums: usize,
 }
 
-impl Plan {
-    fn new<T: Value>(conv: &Convolution, threads: usize, height: usize, width: usize) -> Plan {
+impl Partition {
+    fn new<T: Value>(conv: &Convolution, threads: usize, height: usize, width: usize) -> Partition {
         let taps = conv.kernel * conv.kernel;
         let chunk = if grouped::<T>(conv) { CHUNK * T::GROUP } else { CHUNK };
         let (images, rows) = if height * width <= chunk {
@@ -61,7 +64,7 @@ impl Plan {
                 [images * Shifted::new(rows, width, conv.kernel).len, outputs * images * pixels * LANES]
             }
         };
-        Plan { images, rows, grid, input, output, sums: (inputs * taps * LANES + 1) * outputs * LANES }
+        Partition { images, rows, grid, input, output, sums: (inputs * taps * LANES + 1) * outputs * LANES }
     }
 
     /// Floats of scratch of each thread.
@@ -75,14 +78,14 @@ fn grouped<T: Value>(conv: &Convolution) -> bool {
     T::GROUP > 1 && conv.kernel == 1
 }
 
-/// Values that so many pixels of a block take in groups.
+/// Values of a block's pixels in whole groups.
 fn in_groups<T: Value>(pixels: usize) -> usize {
     pixels.next_multiple_of(T::GROUP) * LANES
 }
 
-/// Scratch that all threads together need.
+/// Floats of scratch of all threads together.
 pub(super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool, height: usize, width: usize) -> usize {
-    Plan::new::<T>(conv, pool.threads(), height, width).scratch() * pool.threads()
+    Partition::new::<T>(conv, pool.threads(), height, width).scratch() * pool.threads()
 }
 
 /// Overwrites both gradients with the sums over all images.
@@ -102,27 +105,27 @@ pub(super) fn run<T: Value>(
         bias_gradient.fill(0.0);
         return;
     }
-    let plan = Plan::new::<T>(conv, pool.threads(), input.shape.height, input.shape.width);
+    let partition = Partition::new::<T>(conv, pool.threads(), input.shape.height, input.shape.width);
     let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
-        let place = [task / plan.grid[1], task % plan.grid[1]];
+    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
+        let place = [task / partition.grid[1], task % partition.grid[1]];
         // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
-        let (input_copy, scratch) = scratch.split_at_mut(plan.input);
-        let (output_copy, sums) = scratch.split_at_mut(plan.output);
-        let input_blocks = part(place[0], plan.grid[0], inputs.len());
+        let scratch = unsafe { scratch.part(thread * partition.scratch(), partition.scratch()) };
+        let (input_copy, scratch) = scratch.split_at_mut(partition.input);
+        let (output_copy, sums) = scratch.split_at_mut(partition.output);
+        let input_blocks = part(place[0], partition.grid[0], inputs.len());
         let task = Task {
             conv,
-            plan: &plan,
+            partition: &partition,
             input,
             output_gradient,
             inputs,
             outputs,
             input_blocks,
-            output_blocks: part(place[1], plan.grid[1], outputs.len()),
+            output_blocks: part(place[1], partition.grid[1], outputs.len()),
             weight_gradient,
             bias_gradient,
             input_copy,
@@ -136,7 +139,7 @@ pub(super) fn run<T: Value>(
 /// Some input blocks times some output blocks, over all images.
 struct Task<'a, T> {
     conv: &'a Convolution,
-    plan: &'a Plan,
+    partition: &'a Partition,
     input: Map<'a, T>,
     output_gradient: Map<'a, T>,
     inputs: &'a [Channels],
@@ -151,7 +154,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -162,10 +165,10 @@ impl<T: Value> Kernel for Task<'_, T> {
     fn vectors<S: Simd>(mut self, simd: S) {
         self.sums[..self.output_blocks.len() * LANES].fill(0.0);
         let (batch, height) = (self.input.shape.batch, self.input.shape.height);
-        for first in (0..batch).step_by(self.plan.images) {
-            let images = first..(first + self.plan.images).min(batch);
-            for start in (0..height).step_by(self.plan.rows) {
-                self.chunk(simd, images.clone(), start..(start + self.plan.rows).min(height));
+        for first in (0..batch).step_by(self.partition.images) {
+            let images = first..(first + self.partition.images).min(batch);
+            for start in (0..height).step_by(self.partition.rows) {
+                self.chunk(simd, images.clone(), start..(start + self.partition.rows).min(height));
             }
         }
         self.unpack(simd);
@@ -173,7 +176,7 @@ impl<T: Value> Kernel for Task<'_, T> {
 }
 
 impl<T: Value> Task<'_, T> {
-    /// Adds a chunk's products to the partial sums.
+    /// Adds the contribution of a chunk to the partial sums.
     #[inline(always)]
     fn chunk<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
         if self.input_blocks.start == 0 {
@@ -191,7 +194,7 @@ impl<T: Value> Task<'_, T> {
         let (output, line) = (&self.output_gradient, self.input.shape.width * LANES);
         let bias_sums = &mut self.sums[..self.output_blocks.len() * LANES];
         for (block, bias) in self.output_blocks.clone().zip(bias_sums.chunks_exact_mut(LANES)) {
-            // Several sums, as each addition waits for the last one into the same.
+            // There are several sums, since each addition waits for the previous one into the same sum.
             let mut sums = [simd.read(bias), simd.zero(), simd.zero(), simd.zero()];
             for image in images.clone() {
                 let pixels = &output.plane(image, block)[rows.start * line..rows.end * line];
@@ -206,7 +209,7 @@ impl<T: Value> Task<'_, T> {
         }
     }
 
-    /// 1x1 in groups of pixels.
+    /// The contribution of a chunk to a 1x1 kernel's gradient, in groups of pixels.
     #[inline(always)]
     fn chunk_of_groups<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
         let per_block = images.len() * in_groups::<T>(rows.len() * self.input.shape.width);
@@ -215,9 +218,10 @@ impl<T: Value> Task<'_, T> {
             copy_in_groups(simd, &self.output_gradient, block, images.clone(), rows.clone(), to);
         }
         let (pixels, input_pixel) = (per_block / LANES / T::GROUP, LANES * T::GROUP);
-        let runs = Runs { count: 1, pixels, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
+        let runs = PixelRuns { count: 1, pixels, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
         let accumulate = images.start + rows.start > 0;
-        // What the copy of a block is made of (its first image), for which the hardware does not ask in time.
+        // The source of the next block's copy (its first image) is prefetched by hand: the hardware is too
+        // late.
         let start = rows.start * self.input.shape.width * LANES;
         let next = |block: usize| {
             self.input.data.as_ptr().wrapping_add(self.input.offset(images.start, block) + start)
@@ -230,13 +234,14 @@ impl<T: Value> Task<'_, T> {
             offsets.iter_mut().enumerate().for_each(|(channel, offset)| *offset = channel * T::GROUP);
             let offsets = Rows(&offsets[..self.inputs[block].count]);
             let y = |column: usize| &ys[column * per_block..];
-            let runs = Runs { ahead: distance(x, next(block + 1)), ..runs };
+            let runs = PixelRuns { ahead: distance(x, next(block + 1)), ..runs };
             // SAFETY: the copy has a group for each channel and each group of pixels of the chunk.
             sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
         }
     }
 
-    /// Any kernel in f32, from the maps themselves where they are f32 and need no copy.
+    /// The contribution of a chunk to any kernel's gradient in f32, read from the maps directly where they
+    /// are f32 and need no copy.
     #[inline(always)]
     fn chunk_of_floats<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
         let (kernel, width) = (self.conv.kernel, self.input.shape.width);
@@ -256,8 +261,8 @@ impl<T: Value> Task<'_, T> {
             Some(data) => &data[output.offset(images.start, self.output_blocks.start + column) + start..],
             None => &self.output_copy[column * per_block..],
         };
-        let shifted = Shifted::new(self.plan.rows, width, kernel);
-        let runs = Runs {
+        let shifted = Shifted::new(self.partition.rows, width, kernel);
+        let runs = PixelRuns {
             count: images.len(),
             pixels,
             input_run: if kernel == 1 { input.shape.blocks * input.shape.plane() } else { shifted.len },
@@ -281,7 +286,7 @@ impl<T: Value> Task<'_, T> {
                     &*self.input_copy
                 }
             };
-            // Where the rows of the product lie in the shifted copies.
+            // Offsets of the multiply's rows in the shifted copies.
             let mut offsets = [0; MOST_TAPS * LANES];
             let channels = self.inputs[block].count;
             let offsets = &mut offsets[..kernel * kernel * channels];
@@ -298,7 +303,7 @@ impl<T: Value> Task<'_, T> {
         }
     }
 
-    /// Partial sums, `[input block][output block][tap][input][16 outputs]`, to canonical order.
+    /// Writes the partial sums, `[input block][output block][tap][input][16 outputs]`, in canonical order.
     #[inline(always)]
     fn unpack<S: Simd>(&self, simd: S) {
         let (conv, taps) = (self.conv, self.conv.kernel * self.conv.kernel);
@@ -339,16 +344,17 @@ impl<T: Value> Task<'_, T> {
     }
 }
 
-/// The rows of an input block times all `outputs` output blocks of a task; gives back the sums behind theirs.
+/// Multiplies the rows of an input block with all `outputs` output blocks of a task; returns the sums behind
+/// theirs.
 ///
 /// # Safety
-/// As [`Rows::panel`].
+/// See [`Rows::panel`].
 #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
 #[inline(always)]
 unsafe fn products<'s, 'y, S: Simd, P: Value>(
     simd: S,
     rows: Rows<'_>,
-    runs: Runs,
+    runs: PixelRuns,
     x: &[P],
     outputs: usize,
     y: impl Fn(usize) -> &'y [P],
@@ -365,13 +371,13 @@ unsafe fn products<'s, 'y, S: Simd, P: Value>(
     sums
 }
 
-/// Values from the first of a copy to what lies anywhere: a distance to ask ahead, modulo 2^64.
+/// Distance in values, modulo 2^64, from the start of a copy to any address: where to prefetch.
 fn distance<T>(from: &[T], to: *const T) -> usize {
     (to as isize).wrapping_sub(from.as_ptr() as isize).wrapping_div(size_of::<T>() as isize) as usize
 }
 
-/// Copies these rows of a block of all these images one behind the other and groups their pixels; zeros fill the last group of an
-/// image where it is not full.
+/// Copies the rows of a block of all these images, one image behind the other, and groups their pixels; zeros
+/// fill up the last group of an image.
 #[inline(always)]
 fn copy_in_groups<S: Simd, T: Value>(
     simd: S,

@@ -1,10 +1,10 @@
-//! How a weight gradient is cut into tasks: a grid over the pairs of input and output blocks.
+//! The cut of a weight gradient into tasks: a grid over the pairs of input and output blocks.
 
-/// What multiplying a pair of blocks takes beside loading a block, or transforming it, on vectors.
+/// Relative costs on vectors of multiplying a pair of blocks and of loading or transforming a block.
 pub(super) const ON_VECTORS: [usize; 2] = [3, 1];
 
-/// Parts that the input blocks and the output blocks are cut into, so that the tasks, of at most `most` pairs each, take
-/// the least time on so many threads, if a pair and a block take so much.
+/// Numbers of parts that the input blocks and the output blocks are cut into. The tasks, of at most `most`
+/// pairs each, take the least time on `threads` threads by the costs of a pair and of a block.
 pub(super) fn grid(
     [inputs, outputs]: [usize; 2],
     threads: usize,

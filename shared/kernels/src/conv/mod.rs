@@ -1,14 +1,15 @@
-//! Convolutions on blocked maps: forward, gradient by input, gradient by weights.
+//! Convolutions on blocked maps: forward, input gradient, weight gradient.
 //!
-//! [`Convolution`] is every convolution of the network but the first (stride 1, output as large as input), [`Stem`] the
-//! first (planar image, stride 2). Both take packed weights, which are made once per version of the parameters.
+//! [`Convolution`] is every convolution of the network except the first (stride 1, output as large as input);
+//! [`Stem`] is the first (planar image, stride 2). Both take packed weights, which are made once per version
+//! of the parameters.
 
+mod amx;
 mod band;
 mod branches;
 mod direct;
 mod gradient;
 mod grid;
-mod matrix;
 mod pack;
 mod padded;
 mod pass;
@@ -31,14 +32,14 @@ use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut};
 use crate::pool::Pool;
-use crate::simd::matrix::Matrices;
+use crate::simd::amx::Amx;
 use crate::value::Value;
 use pack::{Direction, largest_tile};
-use winograd::Filter;
+use winograd::Scheme;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
-/// Weights are `[output channel][input channel][y][x]`, the bias one value per output channel.
+/// Weights are `[output channel][input channel][y][x]`; the bias has one value per output channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convolution {
     /// Channels of each segment of the input; each segment starts at a new block.
@@ -49,76 +50,78 @@ pub struct Convolution {
     pub kernel: usize,
     /// Height and width of the maps.
     pub size: [usize; 2],
-    /// How it is computed.
+    /// Algorithm on vectors.
     pub algorithm: Algorithm,
-    inputs: Side,
-    outputs: Side,
+    inputs: BlockList,
+    outputs: BlockList,
 }
 
 /// The blocks of a map that is convolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Side {
-    /// The channels of each block.
+struct BlockList {
+    /// Channels of each block.
     blocks: Vec<Channels>,
-    /// How many those are.
+    /// Number of channels of each block.
     depths: Vec<usize>,
 }
 
-impl Side {
-    fn new(segments: &[usize]) -> Side {
+impl BlockList {
+    fn new(segments: &[usize]) -> BlockList {
         let blocks = block_channels(segments);
         let depths = blocks.iter().map(|channels| channels.count).collect();
-        Side { blocks, depths }
+        BlockList { blocks, depths }
     }
 }
 
-/// How a convolution is computed on vectors; the scalar reference is always direct, and so is bf16 on a matrix unit.
+/// The algorithm of a convolution on vectors. The scalar reference is always direct, and so is bf16 on AMX
+/// tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// One multiplication for each tap.
     Direct,
-    /// Minimal filtering of a 3x3 or 5x5 kernel.
+    /// Winograd's algorithm for a 3x3 or 5x5 kernel; Lavin & Gray (2016) call it minimal filtering.
     Winograd {
-        /// Points of a side of a tile: 6 for F(4x4, 3x3) and F(2x2, 5x5), 8 for F(6x6, 3x3) and F(4x4, 5x5). In bf16
-        /// it is always 6, since rounding counts for more on 8.
+        /// Points along a side of a tile: 6 for F(4x4, 3x3) and F(2x2, 5x5), 8 for F(6x6, 3x3) and F(4x4,
+        /// 5x5). In bf16 it is always 6, since 8 points amplify rounding errors more.
         points: usize,
     },
 }
 
-/// Minimal filtering must take this many times fewer multiplications at least, or its transforms cost more.
+/// The least factor by which Winograd must save multiplications; below it the transforms cost more than they
+/// save.
 const LEAST_SAVING: f64 = 1.5;
 
-/// What a point of a tile costs, in multiplications of an image: it stands for weights that are packed and read, which
-/// images share.
+/// Cost of a point of a tile, in multiplications of an image: it stands for packing and reading weights,
+/// which all images share.
 const POINT: usize = 4;
 
 impl Algorithm {
-    /// The faster one for a kernel on maps of this size: which is fastest where was measured, see the crate's README.
+    /// The fastest algorithm for a kernel on maps of this size, by measurements; see the crate's README.
     fn fastest(kernel: usize, [height, width]: [usize; 2]) -> Algorithm {
         if !matches!(kernel, 3 | 5) {
             return Algorithm::Direct;
         }
         let size = [height, width];
-        let filters = winograd::POINTS.map(|points| Filter { kernel, points });
-        let cost = |filter: &Filter| filter.multiplications(size) + POINT * filter.products();
-        let filter = filters.into_iter().min_by_key(cost).expect("there are several");
+        let schemes = winograd::POINTS.map(|points| Scheme { kernel, points });
+        let cost = |scheme: &Scheme| scheme.multiplications(size) + POINT * scheme.products();
+        let scheme = schemes.into_iter().min_by_key(cost).expect("there are several");
         let direct = kernel * kernel * height * width;
-        if direct as f64 >= LEAST_SAVING * filter.multiplications(size) as f64 {
-            Algorithm::Winograd { points: filter.points }
+        if direct as f64 >= LEAST_SAVING * scheme.multiplications(size) as f64 {
+            Algorithm::Winograd { points: scheme.points }
         } else {
             Algorithm::Direct
         }
     }
 }
 
-/// The channels of one block: `first .. first + count` of the canonical order.
+/// Channels of one block: `first .. first + count` of the canonical order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Channels {
     pub(crate) first: usize,
     pub(crate) count: usize,
 }
 
-/// The channels of each block of a map made of segments.
+/// Channels of each block of a map made of segments.
 fn block_channels(segments: &[usize]) -> Vec<Channels> {
     let mut result = Vec::new();
     let mut first = 0;
@@ -131,17 +134,20 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
     result
 }
 
-/// What an algorithm becomes for maps of some values on some instruction set.
+/// The method that computes a convolution of some values on some instruction set.
 #[derive(Clone, Copy)]
-enum Way {
+enum Method {
     Direct,
-    Winograd(Filter),
-    /// Directly, on a unit for products of matrices.
-    Matrices(Matrices),
+    Winograd(Scheme),
+    /// Direct convolution on AMX tiles.
+    Amx(Amx),
 }
 
 impl Convolution {
-    /// A convolution of an input of these segments, on maps of this height and width.
+    /// A convolution of an input with these segments of channels, on maps of this height and width.
+    ///
+    /// # Panics
+    /// If the kernel is even or larger than 11, or there are no channels.
     pub fn new(
         input_channels: Vec<usize>,
         output_channels: usize,
@@ -159,11 +165,11 @@ impl Convolution {
         );
         assert!(output_channels > 0, "no output channels");
         let algorithm = Algorithm::fastest(kernel, size);
-        let (inputs, outputs) = (Side::new(&input_channels), Side::new(&[output_channels]));
+        let (inputs, outputs) = (BlockList::new(&input_channels), BlockList::new(&[output_channels]));
         Convolution { input_channels, output_channels, kernel, size, algorithm, inputs, outputs }
     }
 
-    /// The same, computed that way.
+    /// This convolution, computed by another algorithm.
     pub fn with(self, algorithm: Algorithm) -> Convolution {
         Convolution { algorithm, ..self }
     }
@@ -172,58 +178,64 @@ impl Convolution {
         self.input_channels.iter().sum()
     }
 
-    /// Blocks of the input map.
+    /// Number of blocks of the input map.
     pub fn input_blocks(&self) -> usize {
         self.inputs.blocks.len()
     }
 
-    /// Blocks of the output map.
+    /// Number of blocks of the output map.
     pub fn output_blocks(&self) -> usize {
         self.outputs.blocks.len()
     }
 
-    /// Values of the weights, `O x I x K x K`.
+    /// Number of weights, `O x I x K x K`.
     pub fn weights_len(&self) -> usize {
         self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
-    /// What computes maps of `T` on `isa`.
-    fn way<T: Value>(&self, isa: Isa) -> Way {
-        match (isa.matrices::<T>(), self.algorithm) {
-            (Some(unit), _) => Way::Matrices(unit),
-            (_, Algorithm::Direct) => Way::Direct,
+    /// The method for maps of `T` on `isa`.
+    fn method<T: Value>(&self, isa: Isa) -> Method {
+        match (isa.amx::<T>(), self.algorithm) {
+            (Some(unit), _) => Method::Amx(unit),
+            (_, Algorithm::Direct) => Method::Direct,
             (_, Algorithm::Winograd { points }) => {
                 let points = if T::GROUP == 1 { points } else { winograd::POINTS[0] };
-                Way::Winograd(Filter { kernel: self.kernel, points })
+                Method::Winograd(Scheme { kernel: self.kernel, points })
             }
         }
     }
 
-    /// Values of the packed weights, of either packing, for maps of `T`.
+    /// Values of the packed weights, in either direction, for maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
         let (blocks, taps) = ([self.input_blocks(), self.output_blocks()], self.kernel * self.kernel);
-        let products = match self.way::<T>(isa) {
-            Way::Direct => taps,
-            Way::Winograd(filter) => filter.products(),
-            Way::Matrices(_) => {
+        let products = match self.method::<T>(isa) {
+            Method::Direct => taps,
+            Method::Winograd(scheme) => scheme.products(),
+            Method::Amx(_) => {
                 let [inputs, outputs] = blocks;
-                return matrix::packed_len(blocks, taps).max(matrix::packed_len([outputs, inputs], taps));
+                return amx::packed_len(blocks, taps).max(amx::packed_len([outputs, inputs], taps));
             }
         };
         blocks[0] * blocks[1] * products * LANES * LANES
     }
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
+    ///
+    /// # Panics
+    /// If a length does not fit.
     pub fn pack_forward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         (T::entries().convolution.pack)(self, Direction::Forward, isa, pool, weights, packed);
     }
 
     /// Packs weights for [`Convolution::backward_input`] on `isa`.
+    ///
+    /// # Panics
+    /// If a length does not fit.
     pub fn pack_backward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         (T::entries().convolution.pack)(self, Direction::Backward, isa, pool, weights, packed);
     }
 
-    /// Floats of scratch memory that the three calls below need on maps of `T`; contents do not matter.
+    /// Floats of scratch memory that the three passes need on maps of `T`; its contents do not matter.
     pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool) -> usize {
         if isa == Isa::scalar() {
             return 0;
@@ -231,30 +243,35 @@ impl Convolution {
         let [height, width] = self.size;
         let blocks = self.input_blocks().max(self.output_blocks());
         let direct = gradient::scratch_len::<T>(self, pool, height, width);
-        let (pass, gradient) = match self.way::<T>(isa) {
-            Way::Direct => (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct),
-            Way::Matrices(_) => (
+        let (pass, gradient) = match self.method::<T>(isa) {
+            Method::Direct => {
+                (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct)
+            }
+            Method::Amx(_) => (
                 [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| matrix::scratch_of_thread(blocks, self.kernel, self.size))
+                    .map(|blocks| amx::scratch_of_thread(blocks, self.kernel, self.size))
                     .into_iter()
                     .max()
                     .unwrap_or(0),
-                matrix::gradient_scratch_len(self, pool),
+                amx::gradient_scratch_len(self, pool),
             ),
-            Way::Winograd(filter) => (
+            Method::Winograd(scheme) => (
                 [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| winograd::scratch_of_thread::<T>(filter, isa, blocks))
+                    .map(|blocks| winograd::scratch_of_thread::<T>(scheme, isa, blocks))
                     .into_iter()
                     .max()
                     .unwrap_or(0),
-                direct.max(winograd::gradient_scratch_len::<T>(self, filter, pool)),
+                direct.max(winograd::gradient_scratch_len::<T>(self, scheme, pool)),
             ),
         };
         gradient.max(pass * pool.threads())
     }
 
-    /// Writes `input` convolved with the weights, plus bias, cut at zero if `relu`, to `output`; the lanes that pad
-    /// its last block become zero.
+    /// Computes the convolution of `input` plus bias, followed by ReLU if `relu`; the padding lanes of the
+    /// output's last block become zero.
+    ///
+    /// # Panics
+    /// If a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn forward<T: Value>(
         &self,
@@ -270,7 +287,10 @@ impl Convolution {
         (T::entries().convolution.forward)(self, isa, pool, input, packed, bias, relu, output, scratch);
     }
 
-    /// Writes the gradient by the input to `input_gradient` as `epilogue` says; padding lanes become (stay) zero.
+    /// Computes the input gradient and writes it as `epilogue` says; padding lanes become (or stay) zero.
+    ///
+    /// # Panics
+    /// If a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn backward_input<T: Value>(
         &self,
@@ -286,7 +306,10 @@ impl Convolution {
         (T::entries().convolution.backward_input)(self, isa, pool, dy, packed, epilogue, dx, scratch);
     }
 
-    /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
+    /// Overwrites the gradients of weights and bias with the sums over all images.
+    ///
+    /// # Panics
+    /// If a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn backward_weights<T: Value>(
         &self,
@@ -302,16 +325,17 @@ impl Convolution {
         (T::entries().convolution.backward_weights)(self, isa, pool, input, dy, dw, db, scratch);
     }
 
-    /// What runs on `isa` for maps of `T`, with its largest tile (pixels x output channels): for logs and tables.
+    /// Name of the method that runs on `isa` for maps of `T`, with its largest tile (pixels x output
+    /// channels), for logs and tables.
     pub fn kernel_name<T: Value>(&self, isa: Isa) -> String {
         let kernel = self.kernel;
         if isa == Isa::scalar() {
             return format!("reference {kernel}x{kernel} scalar");
         }
-        let (algorithm, [pixels, columns]) = match self.way::<T>(isa) {
-            Way::Direct => ("direct".to_owned(), largest_tile(isa)),
-            Way::Winograd(filter) => (format!("F({0}x{0})", filter.outputs()), largest_tile(isa)),
-            Way::Matrices(_) => ("direct".to_owned(), matrix::TILE),
+        let (algorithm, [pixels, columns]) = match self.method::<T>(isa) {
+            Method::Direct => ("direct".to_owned(), largest_tile(isa)),
+            Method::Winograd(scheme) => (format!("F({0}x{0})", scheme.outputs()), largest_tile(isa)),
+            Method::Amx(_) => ("direct".to_owned(), amx::TILE),
         };
         format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }

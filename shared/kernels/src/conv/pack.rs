@@ -1,9 +1,10 @@
-//! Packed weights: the order in which the direct kernel reads them.
+//! Packed weights: the order in which direct convolution on vectors reads them.
 //!
-//! `[panel][input block][y][x][16 inputs][16 * columns outputs]`, where a panel is up to [`Simd::PANEL`] output blocks.
-//! Of bf16, two inputs lie side by side for each output, as they are multiplied. One panel is read from front to back for every tile of pixels and stays in the second-level cache meanwhile. Channels
-//! that do not exist have zeros. The input gradient runs through the same kernel with inputs and outputs exchanged and
-//! the kernel turned by 180 degrees.
+//! The order is `[panel][input block][y][x][16 inputs][16 * columns outputs]`, where a panel is up to
+//! [`Simd::PANEL`] output blocks. For bf16, two inputs are interleaved for each output, as they are
+//! multiplied. One panel is read from front to back for every tile of pixels and stays in the second-level
+//! cache meanwhile. Channels that do not exist have zeros. The input gradient runs on the same code, with
+//! inputs and outputs exchanged and the kernel rotated by 180 degrees.
 
 use super::{Channels, Convolution};
 use crate::disjoint::Disjoint;
@@ -14,15 +15,15 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Which way weights are packed.
+/// The pass that weights are packed for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Forward,
     Backward,
 }
 
-/// Canonical weights as a matrix of blocks of channels: a pass goes from the rows to the columns.
-pub(super) struct Sides<'a> {
+/// Canonical weights as a matrix of channel blocks: a pass goes from the rows to the columns.
+pub(super) struct WeightMatrix<'a> {
     pub(super) kernel: usize,
     direction: Direction,
     pub(super) rows: &'a [Channels],
@@ -31,18 +32,18 @@ pub(super) struct Sides<'a> {
     weights: &'a [f32],
 }
 
-impl<'a> Sides<'a> {
-    pub(super) fn new(conv: &'a Convolution, direction: Direction, weights: &'a [f32]) -> Sides<'a> {
+impl<'a> WeightMatrix<'a> {
+    pub(super) fn new(conv: &'a Convolution, direction: Direction, weights: &'a [f32]) -> WeightMatrix<'a> {
         let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
         let (rows, columns) = match direction {
             Direction::Forward => (inputs, outputs),
             Direction::Backward => (outputs, inputs),
         };
-        Sides { kernel: conv.kernel, direction, rows, columns, inputs: conv.input_count(), weights }
+        WeightMatrix { kernel: conv.kernel, direction, rows, columns, inputs: conv.input_count(), weights }
     }
 
-    /// Writes the weights from one row to a block of columns, which lie side by side, for each tap. Backward the kernel is
-    /// turned. Lanes without a channel are left as they are.
+    /// Writes the weights from one row to the adjacent columns of a block, for each tap. Backward, the kernel
+    /// is rotated. Lanes without a channel are left as they are.
     #[inline(always)]
     pub(super) fn row(&self, row: usize, columns: Channels, to: &mut [[f32; LANES]]) {
         let taps = to.len();
@@ -84,7 +85,7 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// Pixels and output blocks of the largest tile on `isa`.
+/// Pixels and output blocks of the largest register tile on `isa`.
 pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
     struct Largest;
     impl Kernel for Largest {
@@ -108,31 +109,31 @@ pub(super) fn panel_width(isa: Isa) -> usize {
 /// Taps of the largest kernel, 11x11.
 pub(super) const MOST_TAPS: usize = 121;
 
-/// Packs canonical weights; `packed` holds a panel of `b` blocks in as many parts of `rows * taps * 256` values.
-pub(super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
-    let (rows, columns) = (sides.rows.len(), sides.columns.len());
+/// Packs canonical weights; a panel of `b` blocks takes `b` parts of `rows * taps * 256` values of `packed`.
+pub(super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+    let (rows, columns) = (matrix.rows.len(), matrix.columns.len());
     let panels = columns.div_ceil(panel_width(isa));
-    let block = sides.kernel * sides.kernel * LANES * LANES;
+    let block = matrix.kernel * matrix.kernel * LANES * LANES;
     let packed = Disjoint::new(packed);
     pool.run(panels * rows, |task| {
         let (panel, row_block) = (part(task / rows, panels, columns), task % rows);
         let start = (panel.start * rows + row_block * panel.len()) * block;
         // SAFETY: each task has its own panel and row block.
         let target = unsafe { packed.part(start, panel.len() * block) };
-        dispatch(isa, Task { sides, panel, row_block, target });
+        dispatch(isa, Task { matrix, panel, row_block, target });
     });
 }
 
 /// One block of rows of a panel.
 struct Task<'a, T> {
-    sides: &'a Sides<'a>,
+    matrix: &'a WeightMatrix<'a>,
     panel: Range<usize>,
     row_block: usize,
     target: &'a mut [T],
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -141,17 +142,17 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { sides, panel, row_block, target } = self;
-        let (rows, columns) = (sides.rows[row_block], &sides.columns[panel.clone()]);
+        let Task { matrix, panel, row_block, target } = self;
+        let (rows, columns) = (matrix.rows[row_block], &matrix.columns[panel.clone()]);
         let line = panel.len() * LANES;
         let mut kernel = [[0.0; LANES]; MOST_TAPS];
-        let kernel = &mut kernel[..sides.kernel * sides.kernel];
+        let kernel = &mut kernel[..matrix.kernel * matrix.kernel];
         if rows.count < LANES || columns.iter().any(|columns| columns.count < LANES) {
             target.fill(T::default());
         }
         for (j, columns) in columns.iter().enumerate() {
             if kernel.len() == 1 && rows.count == LANES && columns.count == LANES {
-                let vectors = sides.square(simd, rows.first, columns.first);
+                let vectors = matrix.square(simd, rows.first, columns.first);
                 let groups = target.chunks_exact_mut(line * T::GROUP);
                 for (to, group) in groups.zip(vectors.chunks_exact(T::GROUP)) {
                     let group = [group[0], group[T::GROUP - 1]];
@@ -160,7 +161,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                 continue;
             }
             for row in 0..rows.count {
-                sides.row(rows.first + row, *columns, kernel);
+                matrix.row(rows.first + row, *columns, kernel);
                 for (tap, weights) in kernel.iter().enumerate() {
                     let group = tap * LANES + row / T::GROUP * T::GROUP;
                     let target = &mut target[group * line + j * LANES * T::GROUP..];

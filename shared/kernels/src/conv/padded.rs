@@ -1,4 +1,4 @@
-//! Copies of image bands with zeros around them, so that the kernels need no edge cases.
+//! Copies of image bands with zeros around them, so that kernels need no edge cases.
 //!
 //! A copy costs one load and one store where the arithmetic on the same values costs hundreds of cycles.
 
@@ -7,7 +7,7 @@ use crate::simd::Simd;
 use crate::value::Value;
 use std::ops::Range;
 
-/// The size of one block of a band of `rows` rows with `pad` zeros on all sides.
+/// Layout of a band of `rows` rows with `pad` zeros on all sides, for one block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Padded {
     /// Values from one row to the next.
@@ -19,11 +19,11 @@ pub(super) struct Padded {
 impl Padded {
     pub(super) fn new(rows: usize, width: usize, pad: usize) -> Padded {
         let row = (width + 2 * pad) * LANES;
-        // One line more, lest the same pixel of every block falls into one set of the cache.
+        // An additional line keeps the same pixel of all blocks from sharing one set of the cache.
         Padded { row, plane: (rows + 2 * pad) * row + LANES }
     }
 
-    /// Copies rows `rows` of a block and what lies `pad` around them.
+    /// Copies rows `rows` of a block and their surroundings of `pad` pixels.
     #[inline(always)]
     pub(super) fn fill<T: Value>(
         &self,
@@ -51,10 +51,11 @@ impl Padded {
     }
 }
 
-/// A band of one block copied once for each column of the kernel as f32, shifted as that column reads it.
+/// Layout of a band of one block that is copied as f32 once for each column of the kernel, shifted as that
+/// column reads it.
 ///
-/// In each copy the values that a tap reads for neighbouring pixels are neighbours over row ends too: whole bands are
-/// one run.
+/// In each copy the values that a tap reads for neighbouring pixels are contiguous across row ends: a whole
+/// band is one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shifted {
     /// Floats from one row to the next.
@@ -72,12 +73,12 @@ impl Shifted {
         Shifted { row, copy, len: kernel * copy }
     }
 
-    /// Where the values of a tap start, counted by rows of the kernel.
+    /// Start of the values of a tap; taps are counted along the rows of the kernel.
     pub(super) fn tap(&self, tap: usize, kernel: usize) -> usize {
         tap % kernel * self.copy + tap / kernel * self.row
     }
 
-    /// Copies what the kernel reads for the output rows `rows`.
+    /// Copies the values that the kernel reads for the output rows `rows`.
     #[inline(always)]
     pub(super) fn fill<S: Simd, T: Value>(
         &self,
@@ -90,7 +91,7 @@ impl Shifted {
     ) {
         let pad = kernel / 2;
         for (kx, to) in to.chunks_exact_mut(self.copy).enumerate() {
-            // The outputs for which this column of the kernel reads inside of the image.
+            // Outputs for which this column of the kernel reads inside the image.
             let end = (shape.width + pad).saturating_sub(kx).min(shape.width);
             let start = pad.saturating_sub(kx).min(end);
             for (row, to) in (0..rows.len() + kernel - 1).zip(to.chunks_exact_mut(self.row)) {
@@ -109,7 +110,7 @@ impl Shifted {
     }
 }
 
-/// Copies whole pixels as f32.
+/// Copies whole pixels, widened to f32.
 #[inline(always)]
 pub(super) fn widen<S: Simd, T: Value>(simd: S, from: &[T], to: &mut [f32]) {
     assert_eq!(from.len(), to.len(), "values of a copy");

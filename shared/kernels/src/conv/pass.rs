@@ -1,41 +1,42 @@
-//! One pass of a convolution over packed weights, forward or by the input: what the kernels are given.
+//! One pass of a convolution over packed weights, forward or for the input gradient: the arguments of the
+//! kernels.
 
 use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, Shape};
 use std::ops::Range;
 
-/// Input, weights and output of a convolution with stride 1. The gradient by the input is such a pass as well: from the
-/// gradient by the output, over weights packed backward.
+/// Input, weights and output of a convolution with stride 1. The input gradient is such a pass as well: of
+/// the output gradient, over weights packed backward.
 pub(super) struct Pass<'a, T> {
     pub(super) kernel: usize,
     pub(super) input: Map<'a, T>,
-    /// Channels of each input block.
+    /// Number of channels of each input block.
     pub(super) depths: &'a [usize],
     pub(super) packed: &'a [T],
-    /// Panels that `packed` is cut into.
+    /// Number of panels in `packed`.
     pub(super) panels: usize,
-    /// Added to every output channel; channels past its end get nothing.
+    /// Bias of the output channels; channels past its end have none.
     pub(super) bias: &'a [f32],
     pub(super) relu: bool,
-    /// Adds to the output.
+    /// Whether the result is added to the output.
     pub(super) accumulate: bool,
-    /// Then zeroes it where these values, in blocks as those that are written, are not positive.
+    /// Values, in blocks like the output, wherever which the result is zero unless they are positive.
     pub(super) mask: Option<Map<'a, T>>,
     pub(super) output: Disjoint<'a, T>,
     pub(super) output_shape: Shape,
-    /// First block and number of blocks in the output.
+    /// Range of blocks in the output.
     pub(super) output_blocks: Range<usize>,
 }
 
 impl<T> Pass<'_, T> {
-    /// Whether what lies around its input is that of another pass as well.
+    /// Whether both passes read the same padded input.
     pub(super) fn reads_as(&self, other: &Pass<'_, T>) -> bool {
         let input =
             |pass: &Pass<'_, T>| (pass.kernel, pass.input.data.as_ptr(), pass.input.first, pass.input.count);
         input(self) == input(other)
     }
 
-    /// What is added to the channels of an output block, counted from the first that is written.
+    /// Bias of an output block, counted from the first that is written.
     pub(super) fn bias_of(&self, block: usize) -> [f32; LANES] {
         let mut bias = [0.0; LANES];
         bias.iter_mut().zip(self.bias.iter().skip(block * LANES)).for_each(|(to, value)| *to = *value);

@@ -1,8 +1,8 @@
-//! The passes of a convolution over maps of one kind of value: what an algorithm is given, and which one runs.
+//! The entry points of a convolution for one kind of value, and the choice of the method that runs.
 
-use super::pack::{self, Direction, Sides, panel_width};
+use super::pack::{self, Direction, WeightMatrix, panel_width};
 use super::pass::Pass;
-use super::{Convolution, Way, direct, gradient, matrix, reference, winograd};
+use super::{Convolution, Method, amx, direct, gradient, reference, winograd};
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
@@ -11,7 +11,7 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// A convolution's part of the table of entry points ([`crate::entries`]).
+/// The entry points of a convolution; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack: fn(&Convolution, Direction, Isa, &Pool, &[f32], &mut [T]),
@@ -41,11 +41,11 @@ fn pack<T: Value>(
         packed.iter_mut().zip(weights).for_each(|(to, weight)| *to = T::narrow(*weight));
         return;
     }
-    let sides = Sides::new(convolution, direction, weights);
-    match convolution.way::<T>(isa) {
-        Way::Direct => pack::pack(&sides, isa, pool, packed),
-        Way::Winograd(filter) => winograd::pack(&sides, filter, isa, pool, packed),
-        Way::Matrices(_) => matrix::pack(&sides, isa, pool, packed),
+    let matrix = WeightMatrix::new(convolution, direction, weights);
+    match convolution.method::<T>(isa) {
+        Method::Direct => pack::pack(&matrix, isa, pool, packed),
+        Method::Winograd(scheme) => winograd::pack(&matrix, scheme, isa, pool, packed),
+        Method::Amx(_) => amx::pack(&matrix, isa, pool, packed),
     }
 }
 
@@ -120,30 +120,30 @@ fn backward_weights<T: Value>(
     if isa == Isa::scalar() {
         return reference::backward_weights(convolution, pool, input, dy, dw, db);
     }
-    let fastest = |filter| winograd::fastest_gradient(filter, convolution.size, input.shape.batch);
-    let filter = match convolution.way::<T>(isa) {
-        Way::Matrices(unit) => {
-            return matrix::gradient(convolution, unit, isa, pool, input, dy, dw, db, scratch);
+    let fastest = |scheme| winograd::fastest_gradient(scheme, convolution.size, input.shape.batch);
+    let scheme = match convolution.method::<T>(isa) {
+        Method::Amx(amx) => {
+            return amx::gradient(convolution, amx, isa, pool, input, dy, dw, db, scratch);
         }
-        Way::Direct => None,
-        Way::Winograd(filter) => fastest(filter),
+        Method::Direct => None,
+        Method::Winograd(scheme) => fastest(scheme),
     };
-    match filter {
+    match scheme {
         None => gradient::run(convolution, isa, pool, input, dy, dw, db, scratch),
-        Some(filter) => winograd::gradient(convolution, filter, isa, pool, input, dy, dw, db, scratch),
+        Some(scheme) => winograd::gradient(convolution, scheme, isa, pool, input, dy, dw, db, scratch),
     }
 }
 
 fn run<T: Value>(convolution: &Convolution, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-    match convolution.way::<T>(isa) {
-        Way::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
-        Way::Winograd(filter) => winograd::run(pass, filter, isa, pool, scratch),
-        Way::Matrices(unit) => matrix::run(std::slice::from_ref(pass), unit, isa, pool, scratch),
+    match convolution.method::<T>(isa) {
+        Method::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
+        Method::Winograd(scheme) => winograd::run(pass, scheme, isa, pool, scratch),
+        Method::Amx(amx) => amx::run(std::slice::from_ref(pass), amx, isa, pool, scratch),
     }
 }
 
 impl Convolution {
-    /// The forward pass as the kernels are given it, into these blocks of a buffer.
+    /// The forward pass into a range of blocks of a buffer.
     pub(super) fn forward_pass<'a, T: Value>(
         &'a self,
         isa: Isa,
@@ -169,7 +169,7 @@ impl Convolution {
         }
     }
 
-    /// The pass of the gradient by the input as the kernels are given it, into these blocks of a buffer.
+    /// The pass of the input gradient into a range of blocks of a buffer.
     pub(super) fn backward_pass<'a, T: Value>(
         &'a self,
         isa: Isa,

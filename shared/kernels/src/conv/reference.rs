@@ -1,6 +1,7 @@
-//! The convolutions as plain loops: what every faster kernel is tested against, and what `Isa::scalar()` runs.
+//! Reference of the convolution by plain loops: the measure of every faster kernel, and the code of
+//! `Isa::scalar()`.
 //!
-//! Weights lie in canonical order; sums are taken in `f64`.
+//! Weights are in canonical order; sums are taken in `f64`.
 
 use super::{Convolution, block_channels};
 use crate::disjoint::Disjoint;
@@ -10,7 +11,8 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// The outputs of a line of `len` for which tap `tap` of a kernel that reaches `pad` to each side reads inside it.
+/// The outputs of a line of `len` for which a tap reads inside the line; the kernel reaches `pad` to each
+/// side.
 fn inside(tap: usize, pad: usize, len: usize) -> Range<usize> {
     pad.saturating_sub(tap)..(len + pad).saturating_sub(tap).min(len)
 }
@@ -88,7 +90,8 @@ pub(super) fn backward_input<T: Value>(
                 if c < inputs[b].count {
                     let i = inputs[b].first + c;
                     for o in 0..conv.output_channels {
-                        // Output row y - ky + pad read input row y through tap ky: the taps of `inside`, mirrored.
+                        // Output row y - ky + pad reads input row y through tap ky: the taps of `inside`,
+                        // mirrored.
                         for ky in (0..kernel).filter(|ky| inside(kernel - 1 - ky, pad, height).contains(&y)) {
                             let from = output_gradient.plane(image, o / LANES);
                             let row = &from[(y + pad - ky) * width * LANES..][..width * LANES];

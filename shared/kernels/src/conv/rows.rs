@@ -1,4 +1,5 @@
-//! One panel of a weight gradient: rows (taps and channels of the input) times output blocks, summed over pixels.
+//! One panel of a weight gradient: rows (taps and channels of the input) times output blocks, summed over
+//! pixels.
 
 use super::tile::{Sums, outer};
 use crate::map::LANES;
@@ -6,28 +7,29 @@ use crate::pool::part;
 use crate::simd::Simd;
 use crate::value::Value;
 
-/// The pixels of a chunk, in groups of those that are multiplied at a time, as the tiles walk over them: runs of neighbours, all
-/// of one length. Distances are in values.
+/// The pixels of a chunk as runs of equal length, counted in groups of pixels that are multiplied at a time.
+/// Distances are in values.
 #[derive(Clone, Copy)]
-pub(super) struct Runs {
+pub(super) struct PixelRuns {
     pub(super) count: usize,
     pub(super) pixels: usize,
-    /// From one run, pixel to the next in the input.
+    /// Distance in the input from one run to the next, and from one pixel to the next.
     pub(super) input_run: usize,
     pub(super) input_pixel: usize,
-    /// From one run to the next in the output gradient.
+    /// Distance in the output gradient from one run to the next.
     pub(super) output_run: usize,
-    /// From a pixel to the one that is wanted soon, for instance in the next block.
+    /// Distance from a pixel to the one to prefetch, for instance in the next block.
     pub(super) ahead: usize,
 }
 
-/// The rows of the product: for each where its values for the first group of pixels lie in the input.
+/// The rows of a multiply: for each the offset of its first group of pixels in the input.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a>(pub(super) &'a [usize]);
 
 impl Rows<'_> {
-    /// All rows times the panel of `columns` output blocks: written to `partial`, which is `[column][row][16]`, or added
-    /// to it if `accumulate`; `y` gives the gradient of an output block from the first of the pixels on.
+    /// Multiplies all rows with a panel of `columns` output blocks. The result is written to `partial`,
+    /// `[column][row][16]`, or added to it if `accumulate`; `y` returns the gradient of an output block from
+    /// the first of the pixels on.
     ///
     /// # Safety
     /// `x` must have a value for each row and each pixel of `runs`.
@@ -36,7 +38,7 @@ impl Rows<'_> {
     pub(super) unsafe fn panel<'a, S: Simd, T: Value>(
         self,
         simd: S,
-        runs: Runs,
+        runs: PixelRuns,
         x: &[T],
         columns: usize,
         y: impl Fn(usize) -> &'a [T],
@@ -59,7 +61,7 @@ impl Rows<'_> {
         }
     }
 
-    /// All tiles of a panel.
+    /// Computes all tiles of a panel.
     ///
     /// # Safety
     /// `x` and each `y` must be valid for reading at all pixels of `runs` (`x` for each row).
@@ -67,7 +69,7 @@ impl Rows<'_> {
     unsafe fn tiles<S: Simd, T: Value, const COLUMNS: usize>(
         self,
         simd: S,
-        runs: Runs,
+        runs: PixelRuns,
         x: *const T,
         y: [*const T; COLUMNS],
         accumulate: bool,
@@ -93,16 +95,16 @@ impl Rows<'_> {
         }
     }
 
-    /// Rows from `first` on times one panel.
+    /// Computes rows from `first` on times one panel.
     ///
     /// # Safety
-    /// As [`Rows::tiles`].
+    /// See [`Rows::tiles`].
     #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
     unsafe fn tile<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
         self,
         simd: S,
-        runs: Runs,
+        runs: PixelRuns,
         x: *const T,
         y: [*const T; COLUMNS],
         first: usize,
@@ -129,7 +131,7 @@ impl Rows<'_> {
                 );
             }
         }
-        // Two small loops, which are unrolled, and not one with a choice inside: see `band::tile`.
+        // Two small loops are unrolled where one with a choice inside is not: see `band::tile`.
         let rows = self.0.len();
         for j in 0..COLUMNS {
             let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];

@@ -1,17 +1,17 @@
-//! The two register tiles that all convolutions are made of.
+//! The two register tiles that all convolutions on vectors are made of.
 //!
 //! Both multiply broadcast values of one operand with vectors of the other and keep `ROWS x COLUMNS` sums in
-//! registers. They differ in what runs along the sum: channels and taps of one pixel ([`multiply`]), or pixels
-//! ([`outer`]). The compiler must unroll the loops over rows and columns and keep `sums` in registers; the sizes are
-//! chosen for that in the implementations of [`Simd`].
+//! registers. They differ in the dimension that is summed: channels and taps of one pixel ([`multiply`]), or
+//! pixels ([`outer`]). The compiler must unroll the loops over rows and columns and keep `sums` in registers;
+//! the implementations of [`Simd`] choose the sizes for that.
 
 use crate::simd::Simd;
 use crate::value::Value;
 
-/// The sums of a tile.
+/// The sums of a register tile.
 pub(super) type Sums<S, const ROWS: usize, const COLUMNS: usize> = [[<S as Simd>::Vector; COLUMNS]; ROWS];
 
-/// `sums[i][j] += x[i][step] * w[step][j]` for each of `steps` steps, of a group of values each.
+/// Computes `sums[i][j] += x[i][step] * w[step][j]` for `steps` steps of one group of values each.
 ///
 /// # Safety
 /// Each `x[i]` must be valid for reading `steps` groups, `w` for `steps * COLUMNS * 16`.
@@ -39,11 +39,12 @@ pub(super) unsafe fn multiply<S: Simd, T: Value, const ROWS: usize, const COLUMN
     }
 }
 
-/// `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for each of `pixels` groups of pixels. Asks for what
-/// lies `ahead` of each.
+/// Computes `sums[i][j] += x[i][p * stride] * y[j][p]`, where `y[j][p]` is a vector, for `pixels` groups of
+/// pixels. Prefetches the value at distance `ahead` from each.
 ///
 /// # Safety
-/// Each `x[i]` must be valid for reading a group at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for `pixels * 16` groups.
+/// Each `x[i]` must be valid for reading a group at `0, stride, .. (pixels - 1) * stride`, each `y[j]` for
+/// `pixels * 16` groups.
 #[inline(always)]
 pub(super) unsafe fn outer<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
     simd: S,

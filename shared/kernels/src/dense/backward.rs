@@ -1,45 +1,48 @@
-//! The two gradients, both as a product whose right side is packed: `dx = dy w` and `dw = dy^T x`.
+//! The two gradients of a dense layer, both as a matrix multiply with a packed right operand: `dx = dy w` and
+//! `dw = dy^T x`.
 
-use super::matrix::{Panel, Shared};
+use super::matrix::{Panel, SharedMatrix};
 use super::{Dense, reference};
 use crate::map::LANES;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
-/// Columns of the weights that are packed at once: as much of every row as the processor foresees.
+/// Columns of the weights that are packed at a time: as much of every row as the hardware prefetches.
 pub(super) const STRIP: usize = 512;
-/// Rows that are packed at once.
+/// Rows that are packed at a time.
 const DEPTH: usize = 64;
-/// Values that are packed at once: 128 KB, which stay in the second-level cache.
+/// Values of a packed panel: 128 KB, which stay in the second-level cache.
 const PANEL: usize = STRIP * DEPTH;
-/// Outputs of one task of the gradient by the weights: enough to pay for packing `x`.
+/// Outputs in one task of the weight gradient: enough to pay for packing `x`.
 pub(super) const OUTPUTS: usize = 64;
-/// So few rows take each weight where it lies: packing the weights would take longer than the product.
+/// The most rows for which weights are read in place: packing them would take longer than the multiply.
 const FEW: usize = 2;
-/// Scratch of each thread.
+/// Floats of scratch of each thread.
 pub(super) const SCRATCH: usize = PANEL + OUTPUTS * DEPTH;
-/// Rows of a tile of one vector: with AVX2 12 sums, 2 loaded values, and 1 broadcast in 16 registers.
+/// Rows of a register tile of one vector: with AVX2 it takes 12 sums, 2 loaded values and 1 broadcast value
+/// in 16 registers.
 const ROWS: usize = 6;
 
-/// `c = a b` or `c += a b` for one strip of columns.
+/// A matrix multiply `c = a b` or `c += a b` for one strip of columns.
 struct Product<'a> {
-    /// Left side, rows of `stride` values of which the columns `depth` take part.
+    /// Left operand: rows of `stride` values, of which the columns `depth` are multiplied.
     a: &'a [f32],
     stride: usize,
     depth: Range<usize>,
     rows: usize,
     b: &'a Panel<'a>,
-    /// Result: rows from `first_row` on, columns `columns`, which only this task writes.
-    c: Shared<'a>,
+    /// Result: rows from `first_row` on, columns `columns`. Only this task writes them.
+    c: SharedMatrix<'a>,
     first_row: usize,
     columns: Range<usize>,
     accumulate: bool,
-    /// Written once, and too much for the caches.
+    /// Whether the result is written once and exceeds the caches, so that it is streamed past them.
     once: bool,
 }
 
 impl Product<'_> {
-    /// A few rows at a time from their first column to their last: the result is written in order.
+    /// Runs a few rows at a time from their first column to their last, so that the result is written in
+    /// order.
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S) {
         for row in (0..self.rows).step_by(ROWS) {
@@ -94,25 +97,25 @@ impl Product<'_> {
     }
 }
 
-/// Columns of which a panel holds `depth` rows: whole vectors, since the panel rounds up to them.
+/// Columns of a panel of `depth` rows: whole vectors, since the panel rounds up to them.
 fn strip(depth: usize) -> usize {
     PANEL / depth.max(1) / LANES * LANES
 }
 
-/// Cuts `0..len` into pieces of [`DEPTH`]; at least one, so that a product of nothing is zero.
-fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
+/// Cuts `0..len` into ranges of [`DEPTH`], at least one, so that an empty sum is zero.
+fn depth_blocks(len: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len.max(1)).step_by(DEPTH).map(move |start| start..len.min(start + DEPTH))
 }
 
-/// Some columns of `dx`, which only this task writes.
+/// The gradient of some columns of `x`. Only this task writes them.
 pub(super) struct InputGradient<'a> {
     pub(super) dense: Dense,
     pub(super) batch: usize,
     pub(super) columns: Range<usize>,
     pub(super) dy: &'a [f32],
     pub(super) w: &'a [f32],
-    pub(super) dx: Shared<'a>,
-    /// Of [`SCRATCH`] values.
+    pub(super) dx: SharedMatrix<'a>,
+    /// Memory of [`SCRATCH`] values.
     pub(super) scratch: &'a mut [f32],
 }
 
@@ -138,7 +141,7 @@ impl Kernel for InputGradient<'_> {
             return self.unpacked(simd);
         }
         let mut panel = Panel::new(self.scratch);
-        for depth in pieces(outputs) {
+        for depth in depth_blocks(outputs) {
             panel.pack(self.w, inputs, depth.clone(), self.columns.clone());
             let product = Product {
                 a: self.dy,
@@ -158,7 +161,7 @@ impl Kernel for InputGradient<'_> {
 }
 
 impl InputGradient<'_> {
-    /// Adds one row of weights after the other.
+    /// Adds one row of weights after the other, without packing.
     #[inline(always)]
     fn unpacked<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;
@@ -180,16 +183,16 @@ impl InputGradient<'_> {
     }
 }
 
-/// The rows of `dw` and the values of `db` of some outputs, which only this task writes.
+/// The gradients of the weights and biases of some outputs. Only this task writes them.
 pub(super) struct WeightGradient<'a> {
     pub(super) dense: Dense,
     pub(super) batch: usize,
     pub(super) outputs: Range<usize>,
     pub(super) x: &'a [f32],
     pub(super) dy: &'a [f32],
-    pub(super) dw: Shared<'a>,
+    pub(super) dw: SharedMatrix<'a>,
     pub(super) db: &'a mut [f32],
-    /// Of [`SCRATCH`] values.
+    /// Memory of [`SCRATCH`] values.
     pub(super) scratch: &'a mut [f32],
 }
 
@@ -214,8 +217,8 @@ impl Kernel for WeightGradient<'_> {
         let (panel, transposed) = self.scratch.split_at_mut(PANEL);
         let mut panel = Panel::new(panel);
         self.db.fill(0.0);
-        for depth in pieces(self.batch) {
-            // Transposed, so that a tile's factors lie side by side.
+        for depth in depth_blocks(self.batch) {
+            // The rows are transposed, so that the factors of a tile lie side by side.
             let dy = &mut transposed[..self.outputs.len() * depth.len()];
             for (k, row) in depth.clone().enumerate() {
                 let from = &self.dy[row * outputs..][self.outputs.clone()];
@@ -243,6 +246,6 @@ impl Kernel for WeightGradient<'_> {
                 product.run(simd);
             }
         }
-        simd.settle();
+        simd.fence();
     }
 }

@@ -1,14 +1,14 @@
-//! The product along contiguous rows of both operands: tiles of dot products.
+//! The forward pass of a dense layer: tiles of dot products along contiguous rows of both operands.
 
-use super::matrix::Shared;
+use super::matrix::SharedMatrix;
 use super::{Dense, reference};
 use crate::map::LANES;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
-/// Rows of `x` and of `w` in a tile. With AVX2 their 3 x 2 sums take 12 of 16 registers; for each step 5
-/// loads feed 6 multiplications. Three rows of `x` stay in the first-level cache for all outputs of a task,
-/// whose rows of `w` stay in the second.
+/// Rows of `x` in a register tile, and of `w`. With AVX2 their 3 x 2 sums take 12 of 16 registers; in each
+/// step 5 loads feed 6 multiply-adds. Three rows of `x` stay in the first-level cache for all outputs of a
+/// task, whose rows of `w` stay in the second-level cache.
 const ROWS: usize = 3;
 const OUTPUTS: usize = 2;
 
@@ -21,7 +21,7 @@ pub(super) struct Forward<'a> {
     pub(super) w: &'a [f32],
     pub(super) bias: &'a [f32],
     pub(super) relu: bool,
-    pub(super) y: Shared<'a>,
+    pub(super) y: SharedMatrix<'a>,
 }
 
 impl Kernel for Forward<'_> {
@@ -65,7 +65,7 @@ impl<'a> Forward<'a> {
         &self.w[output * self.dense.inputs..][..self.dense.inputs]
     }
 
-    /// `R` rows times `O` outputs from `row` and `output` on.
+    /// Computes `R` rows times `O` outputs from `row` and `output` on.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const O: usize>(&self, simd: S, row: usize, output: usize) {
         let (mut x, mut w): ([&[f32]; R], [&[f32]; O]) = ([&[]; R], [&[]; O]);

@@ -1,25 +1,26 @@
-//! Row-major matrices: one that tasks write together, and columns of one packed for the vectors.
+//! Row-major matrices: one that tasks write at once, and one packed for vectors.
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
 use std::ops::Range;
 
-/// A matrix of rows of `width` values, lent to several tasks, each of which takes values that no other takes.
+/// A matrix with rows of `width` values, lent to several tasks, each of which takes values that no other task
+/// takes.
 #[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
+pub(super) struct SharedMatrix<'a> {
     data: Disjoint<'a, f32>,
     width: usize,
 }
 
-impl<'a> Shared<'a> {
-    pub(super) fn new(data: &'a mut [f32], width: usize) -> Shared<'a> {
-        Shared { data: Disjoint::new(data), width }
+impl<'a> SharedMatrix<'a> {
+    pub(super) fn new(data: &'a mut [f32], width: usize) -> SharedMatrix<'a> {
+        SharedMatrix { data: Disjoint::new(data), width }
     }
 
-    /// Columns `columns` of a row.
+    /// Some columns of a row.
     ///
     /// # Safety
-    /// While the returned slice lives, no other that overlaps it may be made or used.
+    /// While the returned slice lives, no other slice that overlaps it may be made or used.
     #[inline(always)]
     pub(super) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &'a mut [f32] {
         // SAFETY: the caller's promise.
@@ -27,20 +28,20 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Some columns of some rows of a matrix, `[vector][row][16]`, so that a product reads them in order and
-/// without the cache conflicts of rows a power of two apart; zeros behind the last column.
+/// A packed part of a matrix, `[vector][row][16]`, with zeros behind the last column. A multiply reads it in
+/// order and without the cache conflicts of rows a power of two apart.
 pub(super) struct Panel<'a> {
     values: &'a mut [f32],
     rows: usize,
 }
 
 impl<'a> Panel<'a> {
-    /// In this memory, which has room for all rows of as many columns, rounded up to whole vectors.
+    /// An empty panel in memory that has room for all rows of as many columns, rounded up to whole vectors.
     pub(super) fn new(values: &'a mut [f32]) -> Panel<'a> {
         Panel { values, rows: 0 }
     }
 
-    /// Fills it from a matrix of `width` columns.
+    /// Packs a part of a matrix of `width` columns.
     #[inline(always)]
     pub(super) fn pack(&mut self, matrix: &[f32], width: usize, rows: Range<usize>, columns: Range<usize>) {
         self.rows = rows.len();

@@ -1,4 +1,4 @@
-//! One value of each of a dense layer's products, by a plain sum: what the vectors are held against.
+//! Reference of the dense layer: single values of each matrix multiply, by plain sums.
 
 use super::Dense;
 
@@ -8,12 +8,12 @@ pub(super) fn output(x: &[f32], w: &[f32], bias: f32, relu: bool) -> f32 {
     if relu && sum <= 0.0 { 0.0 } else { sum }
 }
 
-/// The gradient by one input of a row, from the row's `dy`.
+/// The gradient of one input of a row, from the row's `dy`.
 pub(super) fn input_gradient(dense: &Dense, dy: &[f32], w: &[f32], input: usize) -> f32 {
     dy.iter().zip(w.chunks_exact(dense.inputs)).map(|(dy, w)| dy * w[input]).sum()
 }
 
-/// The gradient by one weight.
+/// The gradient of one weight.
 pub(super) fn weight_gradient(dense: &Dense, x: &[f32], dy: &[f32], output: usize, input: usize) -> f32 {
     let rows = x.chunks_exact(dense.inputs).zip(dy.chunks_exact(dense.outputs));
     rows.map(|(x, dy)| dy[output] * x[input]).sum()

@@ -1,4 +1,5 @@
-//! Every instruction set against the reference, and the same bits on any number of threads.
+//! Tests of the dense layer: every instruction set against the reference, and equal bits on any number of
+//! threads.
 
 use super::*;
 use crate::testing::shapes::{Drawn, layers};
@@ -28,7 +29,7 @@ impl Case {
         }
     }
 
-    /// `y`, `dx`, `dw`, `db`.
+    /// Runs all passes and returns `y`, `dx`, `dw`, `db`.
     fn run(&self, isa: Isa, threads: usize, relu: bool) -> [Vec<f32>; 4] {
         let Case { dense, batch, x, w, bias, dy } = self;
         let pool = Pool::new(threads).unwrap();
@@ -47,7 +48,7 @@ impl Case {
     }
 }
 
-/// Around a vector, a tile, a task, and a packed piece.
+/// Sizes around a vector, a tile, a task and a packed panel.
 fn edges() -> impl Strategy<Value = usize> {
     prop_oneof![
         0..20usize,

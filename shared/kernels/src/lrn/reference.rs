@@ -1,4 +1,4 @@
-//! The formula on the channels of one pixel: what the vectors are held against.
+//! Reference of the normalisation: the formula on the channels of one pixel.
 
 use super::Lrn;
 use std::ops::Range;

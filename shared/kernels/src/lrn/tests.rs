@@ -1,4 +1,5 @@
-//! Against the formula in f64, gradients by differences, and every instruction set against the reference.
+//! Tests of the normalisation: the formula in f64, gradients by differences, and every instruction set
+//! against the reference.
 
 use super::*;
 use crate::map::Shape;
@@ -15,7 +16,7 @@ const BVLC: Lrn = Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
 /// Constants whose window matters at unit size.
 const STRONG: Lrn = Lrn { size: 5, alpha: 2.0, beta: 0.75, k: 1.0 };
 
-/// `y` of one pixel's channels.
+/// Outputs of one pixel's channels.
 fn formula(lrn: &Lrn, x: &[f64]) -> Vec<f64> {
     let half = lrn.size / 2;
     (0..x.len())
@@ -28,7 +29,7 @@ fn formula(lrn: &Lrn, x: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// A pixel's channels, each with two decimals so that f32 and f64 start alike to 1e-7.
+/// Channels of one pixel, each with two decimals, so that f32 and f64 agree to 1e-7 at the start.
 fn channels_of(count: usize, seed: usize, scale: f64) -> Vec<f64> {
     (0..count).map(|c| (((c * 7919 + seed * 104_729) % 401) as f64 / 100.0 - 2.0) * scale).collect()
 }
@@ -133,7 +134,7 @@ struct Sample {
     batch: usize,
     channels: usize,
     size: [usize; 2],
-    /// Blocks in front of the map and behind it.
+    /// Blocks before the map and behind it.
     around: [usize; 2],
     lrn: Lrn,
     seed: u32,

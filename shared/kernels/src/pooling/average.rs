@@ -7,8 +7,8 @@ use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Isa, Pool, Value};
 
-/// Mean over square windows without padding; a window that hangs over the border, or a kernel larger
-/// than the map, averages the pixels that exist.
+/// Mean over square windows without padding. A window that extends past the border, and a kernel larger than
+/// the map, average the pixels that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AveragePool {
     /// Side of the window, at least 1.
@@ -18,17 +18,26 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    /// Side of the output for a side of `len` input pixels.
+    /// Output pixels along a side of `len` input pixels.
+    ///
+    /// # Panics
+    /// If kernel and stride do not fit each other.
     pub fn output_size(&self, len: usize) -> usize {
         self.windows(len).count
     }
 
-    /// Writes the means.
+    /// Computes the means.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
     pub fn forward<T: Value>(&self, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
         (T::entries().average_pool.forward)(self, isa, pool, input, output);
     }
 
     /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
     pub fn backward<T: Value>(
         &self,
         isa: Isa,
@@ -49,7 +58,7 @@ impl AveragePool {
     }
 }
 
-/// Average pooling's part of the table of entry points ([`crate::entries`]).
+/// The entry points of average pooling; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&AveragePool, Isa, &Pool, Map<T>, MapMut<T>),
@@ -100,7 +109,7 @@ fn backward<T: Value>(
     });
 }
 
-/// One block of one image, forward.
+/// Forward pass of one block of one image.
 struct Forward<'a, T> {
     rows: Windows,
     columns: Windows,
@@ -109,7 +118,7 @@ struct Forward<'a, T> {
 }
 
 impl<T: Value> Kernel for Forward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -137,20 +146,20 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
-/// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
+/// Backward pass of one block of one image. Each input pixel collects from the windows that cover it, so that
 /// it is written once.
 struct Backward<'a, T> {
     rows: Windows,
     columns: Windows,
     from: &'a [T],
     accumulate: bool,
-    /// The gradient is zero where these values are not positive.
+    /// Values where the gradient becomes zero unless they are positive.
     mask: Option<&'a [T]>,
     to: &'a mut [T],
 }
 
 impl<T: Value> Kernel for Backward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -160,8 +169,8 @@ impl<T: Value> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { rows, columns, from, accumulate, mask, to } = self;
-        for (iy, ys) in rows.over().enumerate() {
-            for (ix, xs) in columns.over().enumerate() {
+        for (iy, ys) in rows.covering().enumerate() {
+            for (ix, xs) in columns.covering().enumerate() {
                 let place = (iy * columns.len + ix) * LANES;
                 let pixel = &mut to[place..][..LANES];
                 let mut sum = if accumulate { simd.read(pixel) } else { simd.zero() };

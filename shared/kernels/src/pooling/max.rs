@@ -1,4 +1,4 @@
-//! Max pooling, forward with the winners' positions and backward from them.
+//! Max pooling: the forward pass with the positions of the maxima, and the backward pass from them.
 
 use super::{Windows, check_shapes, reference};
 use crate::disjoint::Disjoint;
@@ -9,34 +9,40 @@ use crate::{Isa, Pool, Value};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Maximum over square windows. Of equal values the first in row-major order wins, and alone receives the
-/// gradient. A NaN is greater than nothing: it is the maximum where it comes first in its window; where it comes first in a row of
-/// it, it hides the row.
+/// Maximum over square windows. Of equal values the first in row-major order wins and alone receives the
+/// gradient. A NaN compares greater than nothing: it is the maximum if it comes first in its window, and
+/// hides a row of the window if it comes first in that row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
     /// Side of the window, 1..=7.
     pub kernel: usize,
     /// Distance between windows, 1..=kernel.
     pub stride: usize,
-    /// Pixels by which the first window starts before the map, less than the kernel.
+    /// Pixels by which the first window starts before the map; less than the kernel.
     pub padding: usize,
-    /// The input comes out of a ReLU: a window without a positive value has no winner, so that the gradient by the input
-    /// has already passed back through that ReLU.
+    /// Whether the input is the output of a ReLU. A window without a positive value then has no winner, so
+    /// that the input gradient has already passed back through that ReLU.
     pub rectified: bool,
 }
 
-/// The position of no pixel, for windows without a winner.
-pub(super) const NOBODY: u8 = u8::MAX;
+/// Index for windows without a winner.
+pub(super) const NO_WINNER: u8 = u8::MAX;
 
 impl MaxPool {
-    /// Side of the output for a side of `len` input pixels.
+    /// Output pixels along a side of `len` input pixels.
+    ///
+    /// # Panics
+    /// If kernel, stride and padding do not fit each other or the kernel is too large.
     pub fn output_size(&self, len: usize) -> usize {
         self.windows(len).count
     }
 
-    /// Writes the maxima, and into `indices` (`batch x count x height x width x 16` of the output's own
-    /// blocks), where the backward pass will need them, the winner's position inside its window, `ky * kernel + kx`, or 255
-    /// where there is none.
+    /// Computes the maxima. `indices`, which the backward pass needs, receives for each output (`batch x
+    /// count x height x width x 16` of its own blocks) the winner's position in its window, `ky * kernel +
+    /// kx`, or 255 where there is none.
+    ///
+    /// # Panics
+    /// If the shapes or the number of indices do not fit.
     pub fn forward<T: Value>(
         &self,
         isa: Isa,
@@ -48,8 +54,11 @@ impl MaxPool {
         (T::entries().max_pool.forward)(self, isa, pool, input, output, indices);
     }
 
-    /// Gives each output's gradient to the pixel that `indices` names, and adds up where windows overlap.
-    /// The rest becomes zero, or with `accumulate` everything is added to what is there.
+    /// Gives each output's gradient to the pixel that `indices` names; gradients add up where windows
+    /// overlap. All other pixels become zero; with `accumulate` everything is added to the gradient instead.
+    ///
+    /// # Panics
+    /// If the shapes or the number of indices do not fit.
     pub fn backward<T: Value>(
         &self,
         isa: Isa,
@@ -73,7 +82,7 @@ impl MaxPool {
     }
 }
 
-/// Max pooling's part of the table of entry points ([`crate::entries`]).
+/// The entry points of max pooling; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&MaxPool, Isa, &Pool, Map<T>, MapMut<T>, Option<&mut [u8]>),
@@ -158,7 +167,7 @@ const POSITIONS: [f32; 256] = {
     positions
 };
 
-/// Positions in a window as bytes of all lanes.
+/// Positions in a window as bytes, repeated for all lanes.
 const LANES_OF_POSITIONS: [[u8; LANES]; 256] = {
     let mut lanes = [[0; LANES]; 256];
     let mut position = 0;
@@ -169,18 +178,18 @@ const LANES_OF_POSITIONS: [[u8; LANES]; 256] = {
     lanes
 };
 
-/// Windows side by side that are done together: the maxima of three of their rows stay in the first-level cache, and maps of twice
-/// the width are read from front to back, as memory is fastest.
+/// Windows of a row that are computed together. The maxima of three of their rows stay in the first-level
+/// cache, and maps of twice the width are read from front to back, the fastest way through memory.
 const STRIP: usize = 64;
 
-/// Rows that are asked for ahead.
+/// Rows by which the prefetch is ahead.
 const AHEAD: usize = 3;
 
 /// The largest kernel.
 const MOST: usize = 7;
 
-/// One block of one image, forward: first the maxima of the rows of the windows, which windows above each other share, then
-/// those of the columns of these.
+/// Forward pass of one block of one image: first the maxima of the windows' rows, which windows above each
+/// other share, then the maxima over these rows.
 struct Forward<'a, T> {
     rows: Windows,
     columns: Windows,
@@ -191,7 +200,7 @@ struct Forward<'a, T> {
 }
 
 impl<T: Value> Kernel for Forward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -208,8 +217,8 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
-/// The maximum of one row of a window, and where in the row it is; nothing before it is computed, as clearing them all for
-/// every small map would take as long as the maxima.
+/// The maximum of one row of a window and its position in the row. It is uninitialised until computed:
+/// clearing all of them for every small map would take as long as the maxima.
 type RowMaximum<V> = MaybeUninit<(V, V)>;
 
 impl<T: Value> Forward<'_, T> {
@@ -226,14 +235,14 @@ impl<T: Value> Forward<'_, T> {
                     self.row::<S, WINNERS>(simd, row, strip.clone(), &mut maxima[row % self.rows.kernel]);
                     next = row + 1;
                 }
-                // SAFETY: the rows of the window were computed just now or for the windows above, and none since took their
-                // places, as a kernel's rows have a place each.
+                // SAFETY: the rows of the window were computed just now or for the windows above, and have
+                // not been overwritten, since each of a kernel's rows has a slot of its own.
                 unsafe { self.windows::<S, WINNERS>(simd, y, strip.clone(), &maxima) };
             }
         }
     }
 
-    /// The maxima of an input row in the windows of a strip.
+    /// Computes the maxima of an input row in the windows of a strip.
     #[inline(always)]
     fn row<S: Simd, const WINNERS: bool>(
         &self,
@@ -251,7 +260,7 @@ impl<T: Value> Forward<'_, T> {
                 simd.prefetch(ahead.wrapping_add(from + pixel * LANES));
             }
             let pixels = &line[from..][..taps.len() * LANES];
-            // A loop of a known length for most windows.
+            // Most windows get a loop of known length.
             maximum.write(match taps.len() {
                 3 => first_of::<S, T, WINNERS>(simd, pixels, taps.start, 3),
                 len => first_of::<S, T, WINNERS>(simd, pixels, taps.start, len),
@@ -259,10 +268,10 @@ impl<T: Value> Forward<'_, T> {
         }
     }
 
-    /// The maxima of a row of windows of a strip.
+    /// Computes the maxima of a row of windows of a strip.
     ///
     /// # Safety
-    /// `maxima` must hold those of the windows' rows, each in its place.
+    /// `maxima` must hold the maxima of the windows' rows, each in its slot.
     #[inline(always)]
     unsafe fn windows<S: Simd, const WINNERS: bool>(
         &mut self,
@@ -289,7 +298,7 @@ impl<T: Value> Forward<'_, T> {
     }
 }
 
-/// The maximum of pixels that lie side by side, and which it is, counted from `position` on.
+/// The maximum of adjacent pixels and its position, counted from `position` on.
 #[inline(always)]
 fn first_of<S: Simd, T: Value, const WINNERS: bool>(
     simd: S,
@@ -309,10 +318,10 @@ fn first_of<S: Simd, T: Value, const WINNERS: bool>(
     (best, index)
 }
 
-/// The maxima of the rows of windows side by side.
+/// The maxima of the rows of adjacent windows.
 struct Columns<'a, V> {
     maxima: &'a [[RowMaximum<V>; STRIP]; MOST],
-    /// Where those of each row are.
+    /// Slot of each row's maxima.
     places: [usize; MOST],
     taps: Range<usize>,
     kernel: usize,
@@ -320,10 +329,10 @@ struct Columns<'a, V> {
 }
 
 impl<V> Columns<'_, V> {
-    /// Writes the maxima of these, and where they are in their windows.
+    /// Writes the maxima of the windows and their positions.
     ///
     /// # Safety
-    /// `maxima` must hold those of as many windows as `to` has, in each row that is named.
+    /// `maxima` must hold the maxima of as many windows as `to` has, in each slot that is named.
     #[inline(always)]
     unsafe fn write<S: Simd<Vector = V>, T: Value, const WINNERS: bool>(
         self,
@@ -334,7 +343,7 @@ impl<V> Columns<'_, V> {
     ) where
         V: Copy,
     {
-        let nobody = simd.splat(POSITIONS[usize::from(NOBODY)]);
+        let no_winner = simd.splat(POSITIONS[usize::from(NO_WINNER)]);
         let rows: [&[RowMaximum<V>; STRIP]; MOST] = self.places.map(|place| &self.maxima[place]);
         let positions = &POSITIONS[self.taps.start * self.kernel..];
         for (i, to) in to.chunks_exact_mut(LANES).enumerate() {
@@ -353,7 +362,7 @@ impl<V> Columns<'_, V> {
             simd.write(to, best);
             if let Some(indices) = &mut indices {
                 if self.rectified {
-                    index = simd.select_greater(best, simd.zero(), index, nobody);
+                    index = simd.select_greater(best, simd.zero(), index, no_winner);
                 }
                 simd.write_bytes(&mut indices[i * LANES..], index);
             }
@@ -361,7 +370,7 @@ impl<V> Columns<'_, V> {
     }
 }
 
-/// One block of one image, backward: each input pixel collects from the windows that it lies in, so that
+/// Backward pass of one block of one image. Each input pixel collects from the windows that cover it, so that
 /// it is written once.
 struct Backward<'a, T> {
     rows: Windows,
@@ -373,7 +382,7 @@ struct Backward<'a, T> {
 }
 
 impl<T: Value> Kernel for Backward<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -384,15 +393,20 @@ impl<T: Value> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { rows, columns, from, indices, accumulate, to } = self;
-        for (iy, ys) in rows.over().enumerate() {
+        for (iy, ys) in rows.covering().enumerate() {
             let line = &mut to[iy * columns.len * LANES..][..columns.len * LANES];
-            for (pixel, (ix, xs)) in line.chunks_exact_mut(LANES).zip(columns.over().enumerate()) {
+            for (pixel, (ix, xs)) in line.chunks_exact_mut(LANES).zip(columns.covering().enumerate()) {
                 let sum = if accumulate { simd.read(pixel) } else { simd.zero() };
                 let place = (ys.start * columns.count + xs.start) * LANES;
                 let position = rows.tap(ys.start, iy) * rows.kernel + columns.tap(xs.start, ix);
-                let windows =
-                    Over { from: &from[place..], indices: &indices[place..], rows, columns, position };
-                // Loops of a known length for 3x3 windows a pixel or two apart.
+                let windows = CoveringWindows {
+                    from: &from[place..],
+                    indices: &indices[place..],
+                    rows,
+                    columns,
+                    position,
+                };
+                // 3x3 windows one or two pixels apart get loops of known length.
                 let sum = match [ys.len(), xs.len()] {
                     [3, 3] => windows.collect(simd, sum, [3, 3]),
                     [2, 2] => windows.collect(simd, sum, [2, 2]),
@@ -407,19 +421,19 @@ impl<T: Value> Kernel for Backward<'_, T> {
     }
 }
 
-/// The windows that a pixel lies in.
-struct Over<'a, T> {
+/// The windows that cover a pixel.
+struct CoveringWindows<'a, T> {
     rows: Windows,
     columns: Windows,
-    /// From the first of them on.
+    /// Output gradients and indices from the first window on.
     from: &'a [T],
     indices: &'a [u8],
-    /// The pixel's position in the first.
+    /// The pixel's position in the first window.
     position: usize,
 }
 
-impl<T: Value> Over<'_, T> {
-    /// Adds the gradients of those that the pixel has won, of so many rows and columns.
+impl<T: Value> CoveringWindows<'_, T> {
+    /// Adds the gradients of the windows that the pixel has won, in `height` rows and `width` columns.
     #[inline(always)]
     fn collect<S: Simd>(self, simd: S, mut sum: S::Vector, [height, width]: [usize; 2]) -> S::Vector {
         for y in 0..height {

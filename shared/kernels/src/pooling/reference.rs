@@ -1,7 +1,7 @@
-//! Pooling of one block of one image by plain loops over every channel: what the vectors are held against.
+//! Reference of pooling: one block of one image by plain loops over every channel.
 
 use super::Windows;
-use super::max::NOBODY;
+use super::max::NO_WINNER;
 use crate::Value;
 use crate::map::LANES;
 
@@ -36,12 +36,12 @@ pub(super) fn max_forward<T: Value>(
         let place = (y * columns.count + x) * LANES + lane;
         to[place] = T::narrow(value);
         if let Some(indices) = &mut indices {
-            indices[place] = if value > 0.0 || !rectified { index as u8 } else { NOBODY };
+            indices[place] = if value > 0.0 || !rectified { index as u8 } else { NO_WINNER };
         }
     });
 }
 
-/// The second if it is greater, else the first.
+/// The greater of two candidates; the first if they are equal.
 fn greater(first: (f32, usize), second: (f32, usize)) -> (f32, usize) {
     if second.0 > first.0 { second } else { first }
 }
@@ -57,7 +57,7 @@ pub(super) fn max_backward<T: Value>(
     let mut sums: Vec<f32> = to.iter().map(|value| if accumulate { value.wide() } else { 0.0 }).collect();
     each(rows, columns, |y, x, lane| {
         let place = (y * columns.count + x) * LANES + lane;
-        if indices[place] == NOBODY {
+        if indices[place] == NO_WINNER {
             return;
         }
         let index = indices[place] as usize;

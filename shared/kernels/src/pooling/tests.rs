@@ -1,4 +1,5 @@
-//! Hand-made cases, gradients by differences, and every instruction set against the reference.
+//! Tests of pooling: cases by hand, gradients by differences, and every instruction set against the
+//! reference.
 
 use super::*;
 use crate::Epilogue;
@@ -128,7 +129,7 @@ fn the_branch_pool_never_sees_its_padding() {
 
 #[test]
 fn gradients_match_differences() {
-    // Values a whole apart and steps of a quarter: no maximum changes hands, so differences are exact.
+    // The values are whole numbers and the steps a quarter: no maximum changes, so differences are exact.
     let shape = Shape { batch: 1, blocks: 1, height: 6, width: 5 };
     let input: Vec<f32> = (0..shape.len()).map(|i| ((i * 37) % shape.len()) as f32).collect();
     let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2, rectified: false }];

@@ -17,11 +17,11 @@ impl Avx2 {
     }
 }
 
-/// Two registers.
+/// Sixteen floats in two registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Vector(__m256, __m256);
 
-/// Eight bf16 as f32.
+/// Widens eight bf16 to f32.
 ///
 /// # Safety
 /// The machine must have AVX2; `from` must be valid for reading 8 values.
@@ -34,7 +34,8 @@ unsafe fn widen(from: *const bf16) -> __m256 {
     }
 }
 
-/// The nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is anything.
+/// Rounds to the nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is
+/// unspecified.
 ///
 /// # Safety
 /// The machine must have AVX2.
@@ -55,8 +56,9 @@ unsafe fn round(a: __m256) -> __m256i {
 impl Simd for Avx2 {
     type Vector = Vector;
 
-    // 16 registers: 6 pixels x 2 halves of one block = 12 accumulators, 2 weights, 1 broadcast. Two FMAs a cycle with
-    // a latency of 4 need 8 accumulators at least, so the pixels are spread evenly over tiles, wherever they lie.
+    // 16 registers: 6 pixels x 2 halves of one block are 12 accumulators, plus 2 weights and 1 broadcast
+    // value. Two FMAs a cycle with a latency of 4 need at least 8 accumulators, so the pixels are spread
+    // evenly over tiles, wherever they lie.
     const PANEL: usize = 1;
     const PIXELS: [usize; 4] = [0, 6, 0, 0];
     const SCATTERED: bool = true;
@@ -81,23 +83,23 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, from: *const bf16) -> Vector {
+    unsafe fn load_bf16(self, from: *const bf16) -> Vector {
         unsafe { Vector(widen(from), widen(from.add(8))) }
     }
     #[inline(always)]
-    unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
+    unsafe fn store_bf16(self, to: *mut bf16, value: Vector) {
         unsafe {
             let low = _mm256_srli_epi32::<16>(round(value.0));
             let high = _mm256_srli_epi32::<16>(round(value.1));
             // Packing works within 128-bit halves: see `store_bytes`.
-            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
-            _mm256_storeu_si256(to.cast(), halves);
+            let values = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            _mm256_storeu_si256(to.cast(), values);
         }
     }
     #[inline(always)]
-    fn interleave(self, halves: Vector) -> Vector {
+    fn interleave(self, values: Vector) -> Vector {
         unsafe {
-            let (first, second) = (_mm256_castps_si256(halves.0), _mm256_castps_si256(halves.1));
+            let (first, second) = (_mm256_castps_si256(values.0), _mm256_castps_si256(values.1));
             // Unpacking works within 128-bit halves: lanes 0 to 3 and 8 to 11, then the others.
             let low = _mm256_unpacklo_epi16(first, second);
             let high = _mm256_unpackhi_epi16(first, second);
@@ -182,7 +184,7 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn settle(self) {
+    fn fence(self) {
         unsafe { _mm_sfence() }
     }
     #[inline(always)]

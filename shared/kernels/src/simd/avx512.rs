@@ -16,7 +16,8 @@ impl<const BF16: bool> Avx512<BF16> {
         Avx512(())
     }
 
-    /// The nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower half is anything.
+    /// Rounds to the nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN. The lower
+    /// half is unspecified.
     #[inline(always)]
     fn round(self, a: __m512) -> __m512i {
         // SAFETY: the token proves that the machine has the instructions.
@@ -53,26 +54,26 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_storeu_ps(to, value) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, from: *const bf16) -> __m512 {
+    unsafe fn load_bf16(self, from: *const bf16) -> __m512 {
         unsafe {
             let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
         }
     }
     #[inline(always)]
-    unsafe fn store_halves(self, to: *mut bf16, value: __m512) {
+    unsafe fn store_bf16(self, to: *mut bf16, value: __m512) {
         unsafe {
-            let halves = if BF16 {
+            let values = if BF16 {
                 std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value))
             } else {
                 _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(self.round(value)))
             };
-            _mm256_storeu_si256(to.cast(), halves);
+            _mm256_storeu_si256(to.cast(), values);
         }
     }
     #[inline(always)]
-    fn interleave(self, halves: __m512) -> __m512 {
-        /// For each half the one that takes its place.
+    fn interleave(self, values: __m512) -> __m512 {
+        /// Source of each of the 32 values.
         const FROM: [u16; 32] = {
             let mut from = [0; 32];
             let mut to = 0;
@@ -84,15 +85,15 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         };
         unsafe {
             let from = _mm512_loadu_si512(FROM.as_ptr().cast());
-            _mm512_castsi512_ps(_mm512_permutexvar_epi16(from, _mm512_castps_si512(halves)))
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(from, _mm512_castps_si512(values)))
         }
     }
     #[inline(always)]
     fn pair(self, lower: __m512, upper: __m512) -> __m512 {
         unsafe {
             if BF16 {
-                let halves = std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(upper, lower));
-                return self.interleave(halves);
+                let values = std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(upper, lower));
+                return self.interleave(values);
             }
             let lower = _mm512_srli_epi32::<16>(self.round(lower));
             let upper = _mm512_and_si512(self.round(upper), _mm512_set1_epi32(0xffff_0000_u32 as i32));
@@ -168,7 +169,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     fn inverse_root(self, a: __m512) -> __m512 {
-        // 14 bits, doubled by a step of Newton's: y (1.5 - a y y / 2).
+        // The estimate has 14 bits; a step of Newton's method doubles them: y (1.5 - a y y / 2).
         unsafe {
             let y = _mm512_rsqrt14_ps(a);
             let half = _mm512_mul_ps(_mm512_mul_ps(a, _mm512_set1_ps(-0.5)), y);
@@ -205,7 +206,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_stream_ps(to, value) }
     }
     #[inline(always)]
-    fn settle(self) {
+    fn fence(self) {
         unsafe { _mm_sfence() }
     }
     #[inline(always)]

@@ -1,57 +1,59 @@
-//! How vectors meet what lies in memory: f32 as it is, bf16 widened and rounded, or multiplied in pairs.
+//! Conversion between vectors and values in memory: f32 as it is, bf16 widened and rounded, or multiplied in
+//! pairs.
 
 use super::Simd;
 use half::bf16;
 use std::fmt::Debug;
 
-/// A number of 32 or 16 bits that vectors of floats are read from and written to.
+/// A number of 32 or 16 bits that vectors of floats are loaded from and stored to.
 ///
-/// A product takes a group of [`Element::GROUP`] values of each operand in every lane: one f32, or two bf16, which it
-/// multiplies with the other operand's two and adds both. Groups lie side by side in memory.
+/// A multiply takes a group of [`Element::GROUP`] values of each operand in every lane: one f32, or two bf16,
+/// whose two products are added. The values of a group are adjacent in memory.
 ///
 /// # Safety
-/// Every pattern of bits must be a value, and the alignment no stricter than that of `f32`.
+/// Every bit pattern must be a value, and the alignment no stricter than that of `f32`.
 pub unsafe trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
-    /// Values that a lane of a product takes at a time, 1 or 2.
+    /// Values that a lane of a multiply takes at a time, 1 or 2.
     const GROUP: usize;
 
-    /// As f32, exactly.
+    /// The value as f32, exactly.
     fn wide(self) -> f32;
 
-    /// The nearest value, ties to even.
+    /// The nearest value to an f32, ties to even.
     fn narrow(value: f32) -> Self;
 
-    /// 16 values, widened.
+    /// Loads 16 values, widened to f32.
     ///
     /// # Safety
     /// `from` must be valid for reading 16 values.
     unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::Vector;
 
-    /// 16 values, rounded.
+    /// Stores 16 values, rounded from f32.
     ///
     /// # Safety
     /// `to` must be valid for writing 16 values.
     unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::Vector);
 
-    /// Copies as many vectors of 16 values as a group has values, so that those of a lane become a group; in place as well.
+    /// Interleaves [`Element::GROUP`] vectors of 16 values, so that the values of a lane become a group;
+    /// `from` and `to` may be equal.
     ///
     /// # Safety
-    /// `from` must be valid for reading 16 groups, `to` for writing them.
+    /// `from` must be valid for reading 16 groups, `to` for writing 16 groups.
     unsafe fn group<S: Simd>(simd: S, from: *const Self, to: *mut Self);
 
-    /// One group for all lanes of a product.
+    /// Loads one group into all lanes of an operand.
     ///
     /// # Safety
     /// `from` must be valid for reading a group.
     unsafe fn splat_group<S: Simd>(simd: S, from: *const Self) -> S::Vector;
 
-    /// 16 groups for a product.
+    /// Loads 16 groups as an operand.
     ///
     /// # Safety
     /// `from` must be valid for reading 16 groups.
     unsafe fn load_groups<S: Simd>(simd: S, from: *const Self) -> S::Vector;
 
-    /// `c` plus the products of the groups of `a` and `b`.
+    /// Computes `c` plus the products of the groups of `a` and `b`.
     fn multiply<S: Simd>(simd: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector;
 }
 
@@ -113,12 +115,12 @@ unsafe impl Element for bf16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(simd: S, from: *const bf16) -> S::Vector {
         // SAFETY: the caller's promise.
-        unsafe { simd.load_halves(from) }
+        unsafe { simd.load_bf16(from) }
     }
     #[inline(always)]
     unsafe fn store<S: Simd>(simd: S, to: *mut bf16, value: S::Vector) {
         // SAFETY: the caller's promise.
-        unsafe { simd.store_halves(to, value) }
+        unsafe { simd.store_bf16(to, value) }
     }
     #[inline(always)]
     unsafe fn group<S: Simd>(simd: S, from: *const bf16, to: *mut bf16) {

@@ -1,22 +1,21 @@
-//! One vector type per instruction set, and the way into code compiled for it.
+//! One vector type per instruction set, and the dispatch into code compiled for it.
 //!
-//! An algorithm is written once, generic over [`Simd`], as a [`Kernel`]; [`dispatch`] runs it in a function that has
-//! the instruction set switched on. That works only if everything between is inlined into that function: each
-//! method here, each `Kernel::vectors` and each generic helper that it calls carries `#[inline(always)]`. Code that is
-//! not inlined would still be right, but compiled for the baseline, and slow. For the same reason the threads are
-//! outside: `pool.run(tasks, |task| dispatch(isa, Kernel { task, .. }))`, never a pool inside a kernel.
+//! An algorithm is written once, generic over [`Simd`], as a [`Kernel`]; [`dispatch`] runs it in a function
+//! that has the instruction set switched on. That works only if everything in between is inlined into that
+//! function: each method here, each `Kernel::vectors` and each generic helper that it calls carries
+//! `#[inline(always)]`. Code that is not inlined would still be right, but compiled for the baseline and
+//! slow. For the same reason the threads are outside: `pool.run(tasks, |task| dispatch(isa, Kernel { task, ..
+//! }))`, never a pool inside a kernel.
 //!
-//! Plain loops over slices inside `Kernel::vectors` are vectorised by the compiler for that instruction set; use the
-//! methods of [`Simd`] where registers must be counted or shuffled.
+//! The compiler vectorises plain loops over slices inside `Kernel::vectors` for that instruction set; the
+//! methods of [`Simd`] are for code where registers must be counted or shuffled.
 
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
-pub(crate) mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -29,27 +28,30 @@ pub use element::Element;
 use crate::isa::{Isa, Kind};
 use half::bf16;
 
-/// Vectors of 16 floats (one block of channels) of one instruction set, and the tile sizes that fit its registers.
+/// The vectors of one instruction set, of 16 floats (one block of channels), and the tile sizes that fit its
+/// registers.
 ///
-/// The implementing type is a token: it exists only where the instructions do (made in [`dispatch`] from an [`Isa`]).
+/// The implementing type is a token: it exists only where the instructions do (made in [`dispatch`] from an
+/// [`Isa`]).
 pub trait Simd: Copy + Send + Sync + 'static {
-    /// 16 floats.
+    /// Sixteen floats.
     type Vector: Copy;
 
-    /// Output blocks of a full panel of packed weights (the columns of a register tile).
+    /// Output blocks of a full panel of packed weights: the most columns of a register tile.
     const PANEL: usize;
 
-    /// A tile's pixels may lie anywhere (one offset register each) instead of side by side in a row.
+    /// Whether the pixels of a tile may lie anywhere (with one offset register each) instead of side by side
+    /// in a row.
     const SCATTERED: bool;
 
-    /// The most pixels (forward) of a tile, by the blocks of its panel: accumulators, one vector for the weights of each
-    /// block and one broadcast value must fit the registers. Zero beyond [`Simd::PANEL`].
+    /// The most pixels of a forward tile, by the number of blocks in its panel. The accumulators, one vector
+    /// of weights for each block and one broadcast value must fit the registers. Zero beyond [`Simd::PANEL`].
     const PIXELS: [usize; 4];
 
     /// The most rows (broadcast input values) of a tile of the weight gradient.
     const ROWS: usize;
 
-    /// The length of a loop that has to be unrolled for the registers' sake.
+    /// The length of a loop that must be unrolled so that its values stay in registers.
     #[inline(always)]
     fn unrolled(self, count: usize) -> usize {
         count
@@ -74,7 +76,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `to` must be valid for writing 16 floats.
     unsafe fn store_floats(self, to: *mut f32, value: Self::Vector);
 
-    /// Stores 16 floats past the caches where the machine can; see [`Simd::stream`].
+    /// Stores 16 floats past the caches where the machine can (non-temporally); see [`Simd::stream`].
     ///
     /// # Safety
     /// `to` must be valid for writing 16 floats, and at the start of a cache line.
@@ -88,28 +90,30 @@ pub trait Simd: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// `from` must be valid for reading 16 values.
-    unsafe fn load_halves(self, from: *const bf16) -> Self::Vector;
+    unsafe fn load_bf16(self, from: *const bf16) -> Self::Vector;
 
     /// Rounds to the nearest bf16, ties to even, and stores them; any alignment.
     ///
     /// # Safety
     /// `to` must be valid for writing 16 values.
-    unsafe fn store_halves(self, to: *mut bf16, value: Self::Vector);
+    unsafe fn store_bf16(self, to: *mut bf16, value: Self::Vector);
 
-    /// Of 32 bf16, which lie in the bits of 16 lanes, in each lane one of the first 16 and, above it, one of the others.
-    fn interleave(self, halves: Self::Vector) -> Self::Vector;
+    /// Interleaves the first 16 of 32 bf16, which lie in the bits of 16 lanes, with the other 16: each lane
+    /// gets one of the first in its lower half and one of the others in its upper half.
+    fn interleave(self, values: Self::Vector) -> Self::Vector;
 
-    /// In each lane the lower value rounded to bf16 and, above it, the upper one.
+    /// Rounds both vectors to bf16; each lane gets the value of `lower` in its lower half and that of `upper`
+    /// in its upper half.
     #[inline(always)]
     fn pair(self, lower: Self::Vector, upper: Self::Vector) -> Self::Vector {
-        let mut halves = [bf16::ZERO; 32];
-        self.write(&mut halves[..16], lower);
-        self.write(&mut halves[16..], upper);
+        let mut values = [bf16::ZERO; 32];
+        self.write(&mut values[..16], lower);
+        self.write(&mut values[16..], upper);
         // SAFETY: 32 halves are as long as 16 floats.
-        self.interleave(unsafe { self.load_floats(halves.as_ptr().cast()) })
+        self.interleave(unsafe { self.load_floats(values.as_ptr().cast()) })
     }
 
-    /// Lane `j` of vector `i` to lane `i` of vector `j`.
+    /// Transposes: lane `j` of vector `i` becomes lane `i` of vector `j`.
     #[inline(always)]
     fn transpose(self, rows: [Self::Vector; 16]) -> [Self::Vector; 16] {
         let (mut from, mut to) = ([[0.0; 16]; 16], [[0.0; 16]; 16]);
@@ -122,13 +126,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
         to.map(|row| self.read(&row))
     }
 
-    /// The lower bf16 of each lane's pair, widened.
+    /// The lower bf16 of each lane, widened.
     fn low(self, pairs: Self::Vector) -> Self::Vector;
 
-    /// The upper one.
+    /// The upper bf16 of each lane, widened.
     fn high(self, pairs: Self::Vector) -> Self::Vector;
 
-    /// `c` plus the products of the lower and of the upper bf16 of each lane's pairs.
+    /// Computes `c` plus the products of the lower and of the upper bf16 of each lane.
     #[inline(always)]
     fn dot(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         self.mul_add(self.high(a), self.high(b), self.mul_add(self.low(a), self.low(b), c))
@@ -144,7 +148,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { T::load(self, from) }
     }
 
-    /// Stores 16 values, rounded to what they are stored as.
+    /// Stores 16 values, rounded to the type in memory.
     ///
     /// # Safety
     /// `to` must be valid for writing 16 values.
@@ -158,16 +162,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
-    /// `1 / sqrt(a)`, to within a unit or two in the last place, of normal numbers.
+    /// Computes `1 / sqrt(a)` of normal numbers, to within one or two units in the last place.
     #[inline(always)]
     fn inverse_root(self, a: Self::Vector) -> Self::Vector {
         self.div(self.splat(1.0), self.sqrt(a))
     }
-    /// The larger of each lane; `b` where `a` is not a number.
+    /// The larger value in each lane; `b` where `a` is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// `a * b + c`, rounded once where the instruction set can.
+    /// Computes `a * b + c`, rounded once where the instruction set can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// In each lane `yes` where `a > b`, else `no` (also where either is not a number).
+    /// Selects in each lane `yes` where `a > b`, else `no` (also where either is NaN).
     fn select_greater(
         self,
         a: Self::Vector,
@@ -175,8 +179,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
         yes: Self::Vector,
         no: Self::Vector,
     ) -> Self::Vector;
-    /// 16 floats into a slice, which must have as many; past the caches where the machine can and the slice is aligned: for what is
-    /// written once, in whole cache lines, and read much later. [`Simd::settle`] must follow before another thread reads it.
+    /// Writes 16 floats into a slice past the caches, if the machine can and the slice is aligned: for data
+    /// that is written once, in whole cache lines, and read much later. [`Simd::fence`] must follow before
+    /// another thread reads it.
     #[inline(always)]
     fn stream(self, to: &mut [f32], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -188,11 +193,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Other threads see what was streamed.
+    /// Makes streamed data visible to other threads.
     #[inline(always)]
-    fn settle(self) {}
+    fn fence(self) {}
 
-    /// `sum`, plus `a` in the lanes whose bytes of the two are equal.
+    /// Adds `a` to `sum` in the lanes whose two bytes are equal.
     fn add_equal(
         self,
         bytes: &[u8; 16],
@@ -201,13 +206,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
         a: Self::Vector,
     ) -> Self::Vector;
 
-    /// Stores 16 lanes, whole numbers from 0 to 255, as bytes.
+    /// Stores 16 lanes that hold whole numbers from 0 to 255 as bytes.
     ///
     /// # Safety
     /// `to` must be valid for writing 16 bytes.
     unsafe fn store_bytes(self, to: *mut u8, value: Self::Vector);
 
-    /// The 16 lanes added.
+    /// The sum of the 16 lanes.
     #[inline(always)]
     fn sum(self, a: Self::Vector) -> f32 {
         let mut lanes = [0.0; 16];
@@ -221,7 +226,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
-    /// 16 values of a slice, which must have as many.
+    /// Reads the first 16 values of a slice.
     #[inline(always)]
     fn read<T: Element>(self, from: &[T]) -> Self::Vector {
         assert!(from.len() >= 16);
@@ -229,7 +234,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.load(from.as_ptr()) }
     }
 
-    /// 16 values into a slice, which must have as many.
+    /// Writes the first 16 values of a slice.
     #[inline(always)]
     fn write<T: Element>(self, to: &mut [T], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -237,7 +242,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
-    /// 16 groups, each of a value of the first vector and, of bf16, one of the other, into a slice, which must have as many.
+    /// Writes 16 groups into a slice, each of a value of `first` and, for bf16, one of `other`.
     #[inline(always)]
     fn write_groups<T: Element>(self, to: &mut [T], [first, other]: [Self::Vector; 2]) {
         match T::GROUP {
@@ -246,7 +251,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// 16 pairs of bf16, as of [`Simd::pair`], into a slice of bf16, which must have as many.
+    /// Writes 16 pairs of bf16, made as by [`Simd::pair`], into a slice of bf16.
     #[inline(always)]
     fn write_pairs<T: Element>(self, to: &mut [T], lower: Self::Vector, upper: Self::Vector) {
         assert!(T::GROUP == 2 && to.len() >= 32);
@@ -254,7 +259,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store_floats(to.as_mut_ptr().cast(), self.pair(lower, upper)) }
     }
 
-    /// 16 lanes, whole numbers from 0 to 255, into a slice, which must have as many bytes.
+    /// Writes 16 lanes that hold whole numbers from 0 to 255 into a slice of bytes.
     #[inline(always)]
     fn write_bytes(self, to: &mut [u8], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -262,30 +267,31 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store_bytes(to.as_mut_ptr(), value) }
     }
 
-    /// Asks for the cache line at `from`, which need not be valid.
+    /// Prefetches the cache line at `from`, which need not be valid.
     fn prefetch<T>(self, from: *const T);
 }
 
-/// A vector's place in memory that is one line of the caches.
+/// The alignment of a cache line.
 #[repr(align(64))]
 struct CacheLine;
 
-/// An operation with a plain reference and a vector form.
+/// An operation with a scalar reference and a vector form.
 ///
-/// The compiler puts the code of a provided method where the implementing type is: what `on_...` becomes for a kernel is
-/// compiled beside that kernel, so that several processors share the work, and an edit compiles one family again.
+/// The compiler puts the code of a provided method into the module of the implementing type. The code of `on_...` is
+/// therefore compiled next to each kernel, so that several processors share the work and an edit recompiles one family.
 pub(crate) trait Kernel: Sized {
-    /// Whether it works on bf16, and so is compiled once more for machines with instructions for that.
+    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16
+    /// instructions.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
-    const HALVES: bool = false;
-    /// What it returns.
+    const USES_BF16: bool = false;
+    /// Result of the operation.
     type Output;
-    /// Plain loops, obviously right.
+    /// Runs the scalar reference: plain loops, obviously right.
     fn scalar(self) -> Self::Output;
-    /// The operation with vectors; implementations must be `#[inline(always)]`.
+    /// Runs the vector form; implementations must be `#[inline(always)]`.
     fn vectors<S: Simd>(self, simd: S) -> Self::Output;
 
-    /// The operation with AVX2 and FMA switched on.
+    /// Runs the vector form in a function that has AVX2 and FMA switched on.
     ///
     /// # Safety
     /// The machine must have both.
@@ -296,7 +302,7 @@ pub(crate) trait Kernel: Sized {
         self.vectors(unsafe { avx2::Avx2::new() })
     }
 
-    /// The operation with AVX-512 switched on.
+    /// Runs the vector form in a function that has AVX-512 switched on.
     ///
     /// # Safety
     /// The machine must have these parts of AVX-512.
@@ -307,7 +313,7 @@ pub(crate) trait Kernel: Sized {
         self.vectors(unsafe { avx512::Avx512::<false>::new() })
     }
 
-    /// The operation with AVX-512 and its instructions for bf16 switched on.
+    /// Runs the vector form in a function that has AVX-512 and its bf16 instructions switched on.
     ///
     /// # Safety
     /// The machine must have these parts of AVX-512.
@@ -319,11 +325,11 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
-/// A plain loop that the compiler vectorises by itself: one body for the reference and for vectors.
+/// A plain loop that the compiler vectorises by itself: one body for the scalar reference and for vectors.
 pub(crate) trait Loop {
-    /// What it returns.
+    /// Result of the loop.
     type Output;
-    /// The loop; implementations must be `#[inline(always)]`.
+    /// Runs the loop; implementations must be `#[inline(always)]`.
     fn run(self) -> Self::Output;
 }
 
@@ -350,7 +356,7 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Kind::Avx2 => unsafe { kernel.on_avx2() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512 and BF16.
-        Kind::Avx512Bf16 | Kind::Amx if K::HALVES => unsafe { kernel.on_avx512bf16() },
+        Kind::Avx512Bf16 | Kind::Amx if K::USES_BF16 => unsafe { kernel.on_avx512bf16() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
         Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { kernel.on_avx512() },

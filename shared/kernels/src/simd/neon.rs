@@ -4,11 +4,11 @@ use super::Simd;
 use half::bf16;
 use std::arch::aarch64::*;
 
-/// Every aarch64 processor has NEON.
+/// Proof that the machine has NEON, which every aarch64 processor has.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
 
-/// Four registers.
+/// Sixteen floats in four registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Vector([float32x4_t; 4]);
 
@@ -26,7 +26,7 @@ impl Vector {
     }
 }
 
-/// The nearest bf16, ties to even; NaN stays NaN.
+/// Rounds to the nearest bf16, ties to even; NaN stays NaN.
 #[inline(always)]
 fn round(a: float32x4_t) -> uint16x4_t {
     // SAFETY: every aarch64 processor has NEON.
@@ -44,7 +44,8 @@ fn round(a: float32x4_t) -> uint16x4_t {
 impl Simd for Neon {
     type Vector = Vector;
 
-    // 32 registers: 6 pixels x 4 quarters of one block = 24 accumulators, 4 weights, 1 broadcast.
+    // 32 registers: 6 pixels x 4 quarters of one block are 24 accumulators, plus 4 weights and 1 broadcast
+    // value.
     const PANEL: usize = 1;
     const PIXELS: [usize; 4] = [0, 6, 0, 0];
     const SCATTERED: bool = true;
@@ -71,7 +72,7 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, from: *const bf16) -> Vector {
+    unsafe fn load_bf16(self, from: *const bf16) -> Vector {
         unsafe {
             let [a, b] = [vld1q_u16(from.cast()), vld1q_u16(from.cast::<u16>().add(8))];
             Vector([
@@ -83,7 +84,7 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
+    unsafe fn store_bf16(self, to: *mut bf16, value: Vector) {
         let [a, b, c, d] = value.0;
         unsafe {
             vst1q_u16(to.cast(), vcombine_u16(round(a), round(b)));
@@ -91,9 +92,9 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    fn interleave(self, halves: Vector) -> Vector {
+    fn interleave(self, values: Vector) -> Vector {
         unsafe {
-            let [a, b, c, d] = halves.0.map(|quarter| vreinterpretq_u16_f32(quarter));
+            let [a, b, c, d] = values.0.map(|quarter| vreinterpretq_u16_f32(quarter));
             let pairs = [vzip1q_u16(a, c), vzip2q_u16(a, c), vzip1q_u16(b, d), vzip2q_u16(b, d)];
             Vector(pairs.map(|pairs| vreinterpretq_f32_u16(pairs)))
         }
@@ -125,7 +126,7 @@ impl Simd for Neon {
     fn sqrt(self, a: Vector) -> Vector {
         a.map(|a| unsafe { vsqrtq_f32(a) })
     }
-    // Not the instruction of that name, which returns what is not a number.
+    // The instruction named max would return NaN where either operand is NaN.
     #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {
         a.zip(b, |a, b| unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) })
@@ -175,7 +176,7 @@ impl Simd for Neon {
             vst1q_u8(to, vcombine_u8(low, high));
         }
     }
-    // The hardware's own prefetch is left alone: the instruction for it is not to be had in stable Rust.
+    // Prefetching is left to the hardware: stable Rust has no prefetch instruction for aarch64.
     #[inline(always)]
     fn prefetch<T>(self, _from: *const T) {}
 }

@@ -1,15 +1,16 @@
-//! Arrays of 16 floats and plain loops: runs everywhere, and lets the compiler vectorise for the baseline.
+//! Arrays of 16 floats and plain loops, which run everywhere and let the compiler vectorise for the baseline.
 
 use super::{Simd, wide};
 use half::bf16;
 
-/// `WIDE` chooses the tiles of AVX-512, so that tests can prove their logic on machines that lack it.
+/// Vectors as arrays. `WIDE` chooses the register tiles of AVX-512, so that tests can check their logic on
+/// machines without it.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable<const WIDE: bool>;
 
 type Vector = [f32; 16];
 
-// Not inlined in tests, where the tiles of all widths in arrays would take minutes to compile.
+// In tests the function is not inlined: unrolled tiles of all widths on arrays would take minutes to compile.
 #[cfg_attr(test, inline(never))]
 #[cfg_attr(not(test), inline(always))]
 fn each(f: impl Fn(usize) -> f32) -> Vector {
@@ -28,7 +29,7 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
     const SCATTERED: bool = !WIDE;
     const ROWS: usize = if WIDE { wide::ROWS } else { 6 };
 
-    // For the same reason.
+    // In tests loops are not unrolled, again for the compile time.
     #[inline(always)]
     fn unrolled(self, count: usize) -> usize {
         if cfg!(test) { std::hint::black_box(count) } else { count }
@@ -49,19 +50,19 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         unsafe { to.cast::<Vector>().write_unaligned(value) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, from: *const bf16) -> Vector {
+    unsafe fn load_bf16(self, from: *const bf16) -> Vector {
         // SAFETY: 16 values may be read (caller).
-        let halves = unsafe { from.cast::<[bf16; 16]>().read_unaligned() };
-        each(|lane| halves[lane].to_f32())
+        let values = unsafe { from.cast::<[bf16; 16]>().read_unaligned() };
+        each(|lane| values[lane].to_f32())
     }
     #[inline(always)]
-    unsafe fn store_halves(self, to: *mut bf16, value: Vector) {
+    unsafe fn store_bf16(self, to: *mut bf16, value: Vector) {
         // SAFETY: 16 values may be written (caller).
         unsafe { to.cast::<[bf16; 16]>().write_unaligned(value.map(bf16::from_f32)) }
     }
     #[inline(always)]
-    fn interleave(self, halves: Vector) -> Vector {
-        let half = |index: usize| halves[index / 2].to_bits() >> (index % 2 * 16) & 0xffff;
+    fn interleave(self, values: Vector) -> Vector {
+        let half = |index: usize| values[index / 2].to_bits() >> (index % 2 * 16) & 0xffff;
         each(|lane| f32::from_bits(half(lane) | half(lane + 16) << 16))
     }
     #[inline(always)]
@@ -92,7 +93,8 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
     fn max(self, a: Vector, b: Vector) -> Vector {
         each(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
     }
-    // Rounded twice: `f32::mul_add` is a slow function call where the baseline has no such instruction.
+    // The result is rounded twice: `f32::mul_add` is a slow function call where the baseline has no such
+    // instruction.
     #[inline(always)]
     fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
         each(|lane| a[lane] * b[lane] + c[lane])

@@ -1,12 +1,12 @@
-//! The shapes that networks give the kernels, drawn for property tests beside the edges of tiles.
+//! Layer shapes of networks, drawn for property tests in addition to shapes at the edges of tiles.
 
 use network::{Architecture, Computation, GoogLeNet, LayerShape, Operand, Variant};
 use proptest::prelude::*;
 
-/// The work of one drawn case, in multiply-adds, or values where nothing is multiplied: what the scalar reference does in
-/// tenths of a second.
+/// The most work of a drawn case, in multiply-adds, or in values where nothing is multiplied: the scalar
+/// reference does it in tenths of a second.
 const MOST: u64 = 1 << 26;
-/// The largest minibatch that is drawn.
+/// The largest minibatch drawn.
 const LARGEST_BATCH: usize = 130;
 
 /// A layer of a drawn network on a drawn minibatch.
@@ -17,12 +17,12 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    /// Channels of each part, height and width of the map that the layer reads.
+    /// Channels of each segment, height and width of the input map.
     pub(crate) fn input_map(&self) -> (Vec<usize>, usize, usize) {
         map(&self.layer.input)
     }
 
-    /// Channels of each part, height and width of the map that the layer writes.
+    /// Channels of each segment, height and width of the output map.
     pub(crate) fn output_map(&self) -> (Vec<usize>, usize, usize) {
         map(&self.layer.output)
     }
@@ -35,8 +35,8 @@ fn map(operand: &Operand) -> (Vec<usize>, usize, usize) {
     }
 }
 
-/// Layers of one kind, of any variant at any width and input size, on minibatches of any size, remainders of epochs among
-/// them; a minibatch is cut to what the reference computes in time.
+/// Layers of one kind, of any variant, width and input size, on minibatches of any size. A minibatch is
+/// reduced to what the reference computes in time.
 pub(crate) fn layers(wanted: fn(&Computation) -> bool) -> impl Strategy<Value = Drawn> {
     let variant = prop::sample::select(vec![Variant::Table, Variant::Operations, Variant::Naive]);
     let width =

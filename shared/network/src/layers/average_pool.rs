@@ -1,13 +1,14 @@
-//! Average pooling by Caffe's ceiling rule; a clipped window's sum is divided by what is left of the window.
+//! Average pooling by Caffe's ceiling rule; the sum of a clipped window is divided by the pixels that remain
+//! of it.
 
-use kernels::{AveragePool, Epilogue, Value};
+use kernels::{AveragePool, Value};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Part, Step};
-use crate::plan::{BufferIndex, Feature};
+use crate::plan::Feature;
 
-/// 5x5/3 at the foot of an auxiliary head; the whole map in front of the main classifier.
+/// A 5x5/3 average pool at the foot of an auxiliary head, or the global one in front of the main classifier.
 pub(crate) struct AveragePoolLayer {
     pub kernel: AveragePool,
     pub input: Feature,
@@ -19,22 +20,10 @@ impl Operation for AveragePoolLayer {
         "average pool"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let AveragePool { kernel, stride } = self.kernel;
         let computation = Computation::AveragePool { kernel, stride };
-        (computation, Place::Map(&self.input), Place::Map(&self.output))
-    }
-
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
-        [Some(self.input.buffer), None]
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
     }
 }
 
@@ -50,14 +39,14 @@ impl<T: Value> Passes<T> for AveragePoolLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
         let [values, output, input] = memory.arena.parts([
             Part::Values(self.input.buffer),
             Part::Gradient(self.output.buffer),
             Part::Gradient(self.input.buffer),
         ]);
         let values = self.input.map::<T>(values, step.batch);
-        let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
+        let epilogue = write.epilogue(values);
         self.kernel.backward(
             step.isa,
             step.pool,

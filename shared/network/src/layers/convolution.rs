@@ -1,17 +1,16 @@
 //! Convolution with stride 1 that keeps the map's size, bias, ReLU; N x I x H x W -> N x O x H x W.
 //!
-//! The input may be a concatenation, the output a part of one: a module's branches write side by side into
-//! one buffer, so that concatenating costs nothing.
+//! The input may be a concatenation, and the output a part of one: the branches of a module write side by
+//! side into one buffer, so that the concatenation costs nothing.
 
 use kernels::{
-    BRANCHES, Branch, BranchGradient, Convolution, Epilogue, Isa, Pool, Value, backward_branches,
-    forward_branches,
+    BRANCHES, Branch, BranchGradient, Convolution, Isa, Pool, Value, backward_branches, forward_branches,
 };
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Needs, Part, Step};
-use crate::plan::{BufferIndex, Feature};
+use crate::plan::Feature;
 
 /// A convolution inside the network.
 pub(crate) struct ConvolutionLayer {
@@ -21,8 +20,8 @@ pub(crate) struct ConvolutionLayer {
     pub tensor: usize,
 }
 
-/// [`Operation::forward`] of convolutions that read one input.
-pub(crate) fn forward_together<T: Value>(
+/// The forward passes of convolutions that read one input.
+pub(crate) fn forward_fused<T: Value>(
     layers: [&ConvolutionLayer; BRANCHES],
     step: &Step,
     memory: &mut Memory,
@@ -49,12 +48,12 @@ pub(crate) fn forward_together<T: Value>(
     forward_branches(step.isa, step.pool, input, branches, true, &mut memory.scratch);
 }
 
-/// [`Operation::backward_input`] of convolutions that read one input.
-pub(crate) fn backward_input_together<T: Value>(
+/// The input gradients of convolutions that read one input.
+pub(crate) fn backward_input_fused<T: Value>(
     layers: [&ConvolutionLayer; BRANCHES],
     step: &Step,
     memory: &mut Memory,
-    share: Share,
+    write: GradientWrite,
 ) {
     let [a, b, c] = layers;
     let [values, input, outputs @ ..] = memory.arena.parts([
@@ -65,7 +64,7 @@ pub(crate) fn backward_input_together<T: Value>(
         Part::Gradient(c.output.buffer),
     ]);
     let values = a.input.map::<T>(values, step.batch);
-    let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
+    let epilogue = write.epilogue(values);
     let transposed = &memory.transposed;
     let mut places = outputs.into_iter();
     let branches = layers.map(|layer| BranchGradient {
@@ -82,23 +81,11 @@ impl Operation for ConvolutionLayer {
         "convolution"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let kernel = self.kernel.kernel;
         let computation =
             Computation::Convolution { groups: 1, relu: true, kernel, stride: 1, padding: kernel / 2 };
-        (computation, Place::Map(&self.input), Place::Map(&self.output))
-    }
-
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
-        [Some(self.input.buffer), None]
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
     }
 
     fn tensor(&self) -> Option<usize> {
@@ -158,14 +145,14 @@ impl<T: Value> Passes<T> for ConvolutionLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
         let [values, output, input] = memory.arena.parts([
             Part::Values(self.input.buffer),
             Part::Gradient(self.output.buffer),
             Part::Gradient(self.input.buffer),
         ]);
         let values = self.input.map::<T>(values, step.batch);
-        let epilogue = Epilogue { accumulate: share.accumulate, relu: share.rectify.then_some(values) };
+        let epilogue = write.epilogue(values);
         self.kernel.backward_input(
             step.isa,
             step.pool,

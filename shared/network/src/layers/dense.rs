@@ -2,12 +2,12 @@
 
 use kernels::{Dense, Isa, Pool, Value, copy, relu_backward};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Needs, Part, Step};
 use crate::plan::{BufferIndex, Rows};
 
-/// An auxiliary head's hidden layer (ReLU) or a classifier (none).
+/// A fully connected layer: an auxiliary head's hidden layer (with ReLU) or a classifier (without).
 pub(crate) struct DenseLayer {
     pub kernel: Dense,
     pub relu: bool,
@@ -21,21 +21,13 @@ impl Operation for DenseLayer {
         "fully connected"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let computation = Computation::Dense { relu: self.relu };
-        (computation, Place::Rows(self.input), Place::Rows(self.output))
+        (computation, Endpoint::Rows(self.input), Endpoint::Rows(self.output))
     }
 
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
+    fn needed_backward(&self) -> [Option<BufferIndex>; 2] {
         [Some(self.input.buffer), self.relu.then_some(self.output.buffer)]
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
     }
 
     fn tensor(&self) -> Option<usize> {
@@ -89,8 +81,8 @@ impl<T: Value> Passes<T> for DenseLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        assert!(!share.accumulate, "nothing else reads a fully connected layer's input");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
+        assert!(!write.accumulate, "nothing else reads a fully connected layer's input");
         let [output, input] =
             memory.arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
         self.kernel.backward_input(

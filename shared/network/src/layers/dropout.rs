@@ -1,21 +1,21 @@
-//! Inverted dropout in place: a dropped value is 0, a kept one grows by 1 / (1 - share); without seeds,
-//! nothing happens.
+//! Inverted dropout in place: a dropped value becomes 0, a kept one is multiplied by 1 / (1 - rate); without
+//! seeds the layer does nothing.
 //!
-//! The mask depends on the image's seed and the head alone, so the backward pass draws it again instead of
+//! The mask depends only on the image's seed and the head, so the backward pass computes it again instead of
 //! keeping it.
 
 use kernels::Value;
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Part, Step};
-use crate::plan::{BufferIndex, Rows};
+use crate::plan::Rows;
 
-/// Dropout in front of a classifier.
+/// A dropout layer in front of a classifier.
 pub(crate) struct DropoutLayer {
-    /// Share of values dropped.
-    pub share: f32,
-    /// Number of the head, which tells its masks from the other heads'.
+    /// Share of the values that are dropped.
+    pub rate: f32,
+    /// Index of the head, which distinguishes its masks from the other heads'.
     pub head: u64,
     pub rows: Rows,
 }
@@ -24,12 +24,12 @@ impl DropoutLayer {
     fn apply(&self, step: &Step, rows: &mut [f32]) {
         let Some(seeds) = step.seeds else { return };
         for (row, &seed) in self.rows.of_mut(rows, step.batch).chunks_exact_mut(self.rows.width).zip(seeds) {
-            kernels::dropout(step.isa, &[head_seed(seed, self.head)], self.share, row);
+            kernels::dropout(step.isa, &[head_seed(seed, self.head)], self.rate, row);
         }
     }
 }
 
-/// An image's seed for one head: the two numbers mixed, so that neighbouring seeds give unrelated masks.
+/// The seed of an image for one head: both numbers mixed, so that neighbouring seeds give unrelated masks.
 fn head_seed(seed: u64, head: u64) -> u64 {
     let mut mixed = seed.wrapping_add((head + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     for multiplier in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
@@ -43,17 +43,9 @@ impl Operation for DropoutLayer {
         "dropout"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let computation = Computation::Dropout;
-        (computation, Place::Rows(self.rows), Place::Rows(self.rows))
-    }
-
-    fn input(&self) -> Option<BufferIndex> {
-        None
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.rows.buffer
+        (computation, Endpoint::Rows(self.rows), Endpoint::Rows(self.rows))
     }
 }
 
@@ -63,7 +55,7 @@ impl<T: Value> Passes<T> for DropoutLayer {
         self.apply(step, rows);
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, _share: Share) {
+    fn backward_input(&self, step: &Step, memory: &mut Memory, _write: GradientWrite) {
         let [rows] = memory.arena.parts([Part::Gradient(self.rows.buffer)]);
         self.apply(step, rows);
     }

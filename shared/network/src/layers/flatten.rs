@@ -1,20 +1,22 @@
-//! From channel blocks to rows, channel-major (C, H, W), in front of a fully connected layer; and back.
+//! Conversion from channel blocks to rows in channel-major order (C, H, W), in front of a fully connected
+//! layer, and back.
 
 use kernels::{LANES, Value, blocks};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Part, Step};
-use crate::plan::{BufferIndex, Feature, Rows};
+use crate::plan::{Feature, Rows};
 
-/// N x C x H x W -> N x C*H*W. The input is a whole buffer; the holes behind its segments are left out.
+/// A flattening, N x C x H x W -> N x C*H*W. The input is a whole buffer; the unused lanes behind its
+/// segments are skipped.
 pub(crate) struct FlattenLayer {
     pub input: Feature,
     pub output: Rows,
 }
 
 impl FlattenLayer {
-    /// Where each value of a row lies in the image's part of the blocked buffer.
+    /// The position of each value of a row in the image's part of the blocked buffer.
     fn places(&self) -> impl Iterator<Item = usize> {
         let pixels = self.input.height * self.input.width;
         let mut first = self.input.first;
@@ -34,21 +36,9 @@ impl Operation for FlattenLayer {
         "flatten"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let computation = Computation::Flatten;
-        (computation, Place::Map(&self.input), Place::Rows(self.output))
-    }
-
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
-        [Some(self.input.buffer), None]
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+        (computation, Endpoint::Map(&self.input), Endpoint::Rows(self.output))
     }
 }
 
@@ -65,8 +55,8 @@ impl<T: Value> Passes<T> for FlattenLayer {
         }
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        assert!(!share.accumulate, "nothing else reads what is flattened");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
+        assert!(!write.accumulate, "nothing else reads what is flattened");
         let [values, output, input] = memory.arena.parts([
             Part::Values(self.input.buffer),
             Part::Gradient(self.output.buffer),
@@ -79,7 +69,7 @@ impl<T: Value> Passes<T> for FlattenLayer {
         for ((image, values), row) in images.zip(rows) {
             image.fill(T::default());
             for (value, place) in row.iter().zip(self.places()) {
-                if values[place].wide() > 0.0 || !share.rectify {
+                if values[place].wide() > 0.0 || !write.rectify {
                     image[place] = T::narrow(*value);
                 }
             }

@@ -1,19 +1,19 @@
 //! Local response normalisation across channels, after pool1 and before pool2 (paper, Figure 3).
 //!
-//! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with BVLC's n 5, alpha 1e-4, beta
-//! 0.75, k 1.
+//! b_c = a_c / (k + alpha/n * sum of a² over the n channels around c)^beta, with the constants of BVLC's
+//! model: n 5, alpha 1e-4, beta 0.75, k 1.
 
 use kernels::{Isa, Lrn, Pool, Value};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Needs, Part, Step};
-use crate::plan::{BufferIndex, Feature};
+use crate::plan::Feature;
 
 /// The constants of the public model.
 pub(crate) const BVLC: Lrn = Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
 
-/// Normalisation of a map of one segment; N x C x H x W -> the same.
+/// A normalisation of a map of one segment, N x C x H x W -> N x C x H x W.
 pub(crate) struct LrnLayer {
     pub input: Feature,
     pub output: Feature,
@@ -24,22 +24,10 @@ impl Operation for LrnLayer {
         "local response normalisation"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let Lrn { size, alpha, beta, k } = BVLC;
         let computation = Computation::Lrn { size, alpha, beta, k };
-        (computation, Place::Map(&self.input), Place::Map(&self.output))
-    }
-
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
-        [Some(self.input.buffer), None]
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
     }
 }
 
@@ -61,8 +49,8 @@ impl<T: Value> Passes<T> for LrnLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        assert!(!share.accumulate, "nothing else reads the input of a normalisation");
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
+        assert!(!write.accumulate, "nothing else reads the input of a normalisation");
         let [values, output, input] = memory.arena.parts([
             Part::Values(self.input.buffer),
             Part::Gradient(self.output.buffer),
@@ -74,7 +62,7 @@ impl<T: Value> Passes<T> for LrnLayer {
             self.input.map::<T>(values, step.batch),
             self.output.map(output, step.batch),
             self.input.channels(),
-            share.rectify,
+            write.rectify,
             self.input.map_mut(input, step.batch),
             &mut memory.scratch,
         );

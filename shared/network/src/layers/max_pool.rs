@@ -1,19 +1,19 @@
-//! Max pooling by Caffe's ceiling rule. The position that won each window is kept for the backward pass, which sends
-//! the gradient there alone.
+//! Max pooling by Caffe's ceiling rule. The position of the maximum in each window is kept for the backward
+//! pass, which sends the gradient to that position only.
 
 use kernels::{MaxPool, Value};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{GradientWrite, Operation, Passes};
 use crate::memory::{Memory, Part, Step};
 use crate::plan::{BufferIndex, Feature};
 
-/// 3x3/2 between the stages; 3x3/1 with padding 1 inside a module.
+/// A max pool: 3x3/2 between stages, 3x3/1 with padding 1 inside a module.
 pub(crate) struct MaxPoolLayer {
     pub kernel: MaxPool,
     pub input: Feature,
     pub output: Feature,
-    /// Index of the winners' positions in the plan.
+    /// Index of the maxima's positions in the plan.
     pub switches: usize,
 }
 
@@ -22,18 +22,14 @@ impl Operation for MaxPoolLayer {
         "max pool"
     }
 
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let MaxPool { kernel, stride, padding, .. } = self.kernel;
         let computation = Computation::MaxPool { kernel, stride, padding };
-        (computation, Place::Map(&self.input), Place::Map(&self.output))
+        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
     }
 
-    fn input(&self) -> Option<BufferIndex> {
-        Some(self.input.buffer)
-    }
-
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+    fn needed_backward(&self) -> [Option<BufferIndex>; 2] {
+        [None, None]
     }
 }
 
@@ -52,10 +48,10 @@ impl<T: Value> Passes<T> for MaxPoolLayer {
         );
     }
 
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share) {
-        // The switches leave out what a ReLU below would; what others put there they cannot.
+    fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
+        // The positions leave out exactly what a ReLU below would, but not contributions of other layers.
         assert!(
-            !(share.rectify && share.accumulate),
+            !(write.rectify && write.accumulate),
             "a pool writes a gradient first, or a layer below writes last"
         );
         let [output, input] =
@@ -65,7 +61,7 @@ impl<T: Value> Passes<T> for MaxPoolLayer {
             step.pool,
             self.output.map::<T>(output, step.batch),
             &memory.switches[self.switches][..self.output.values(step.batch)],
-            share.accumulate,
+            write.accumulate,
             self.input.map_mut(input, step.batch),
         );
     }

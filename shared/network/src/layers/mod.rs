@@ -1,9 +1,11 @@
-//! The layers: each a struct of sizes and of places in the plan, with its forward and backward pass side by side.
+//! The layers: each file holds one kind, a struct of sizes and buffers with its forward and backward pass.
 //!
-//! A forward pass reads its input's values and writes its output's. A backward pass finds the complete
-//! gradient by its output in place, takes the gradient by its parameters, then the one by its input; so its parameters
-//! can leave while the pass goes on below. The ReLU of a convolution is no pass of its own: forward it is part of the
-//! convolution, backward of the last layer that writes into the gradient by its output ([`Share`]).
+//! A forward pass reads its input's values and writes its output's. A backward pass finds the gradient with
+//! respect to its output complete in memory. It computes the gradient of the parameters first and that of the
+//! input second, so that the parameters' gradient can be sent while the backward pass goes on. A
+//! convolution's ReLU has no pass of its own: in the forward pass it is part of the convolution, in the
+//! backward pass part of the last layer that writes the gradient of the convolution's output
+//! ([`GradientWrite`]).
 
 mod average_pool;
 mod convolution;
@@ -16,7 +18,7 @@ mod max_pool;
 mod stem;
 
 pub(crate) use average_pool::AveragePoolLayer;
-pub(crate) use convolution::{ConvolutionLayer, backward_input_together, forward_together};
+pub(crate) use convolution::{ConvolutionLayer, backward_input_fused, forward_fused};
 pub(crate) use dense::DenseLayer;
 pub(crate) use depthwise_stem::DepthwiseStemLayer;
 pub(crate) use dropout::DropoutLayer;
@@ -25,77 +27,95 @@ pub(crate) use lrn::LrnLayer;
 pub(crate) use max_pool::MaxPoolLayer;
 pub(crate) use stem::StemLayer;
 
-use kernels::{BRANCHES, Isa, Pool, Value, bf16};
+use kernels::{BRANCHES, Epilogue, Isa, Map, Pool, Value, bf16};
 
-use crate::graph::{Computation, Place};
+use crate::graph::{Computation, Endpoint};
 use crate::memory::{Memory, Needs, Step};
 use crate::plan::BufferIndex;
 
 /// A layer of the network.
 pub(crate) struct Layer {
-    /// Caffe's name, where it has one.
+    /// Caffe's name, where Caffe has such a layer.
     pub name: String,
-    /// Channels, height, width of the output of one image.
+    /// Channels, height and width of one image's output.
     pub output: [usize; 3],
-    /// Multiply-adds of one image, forward.
+    /// Multiply-adds of one image's forward pass.
     pub multiply_adds: u64,
     /// Whether the layer belongs to an auxiliary head, which only training runs.
     pub auxiliary: bool,
-    pub share: Share,
-    /// Where this is the first of the convolutions that run together on a module's input: all of them.
-    pub branches: Option<[usize; BRANCHES]>,
-    /// Where it is one of the others: that first one, which runs it.
-    pub leader: Option<usize>,
+    /// Write mode of the gradient of its input.
+    pub gradient_write: GradientWrite,
+    /// The convolutions that run fused with this one on the same input, this one first; none for all other
+    /// layers.
+    pub fused: Option<[usize; BRANCHES]>,
+    /// The convolution that runs this one fused with itself; none for all other layers.
+    pub fused_into: Option<usize>,
+    /// Sizes, buffers and passes.
     pub operation: Box<dyn Operation>,
 }
 
-/// How a layer puts its share into its input's gradient.
+/// Mode in which a layer writes its contribution to the gradient of its input.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Share {
-    /// A layer above puts its share there first, so that this one adds to it.
+pub(crate) struct GradientWrite {
+    /// Another layer has written its contribution already, so this one is added to it.
     pub accumulate: bool,
-    /// The input comes out of ReLUs and no layer below adds a share: the gradient becomes zero where the input is.
+    /// The input is the output of ReLUs and no other layer contributes later: the gradient becomes zero where
+    /// the input is.
     pub rectify: bool,
 }
 
-/// What a layer is, and what it computes in any precision.
+impl GradientWrite {
+    /// The epilogue with which kernels write the gradient of an input of these values.
+    pub fn epilogue<T>(self, values: Map<T>) -> Epilogue<T> {
+        Epilogue { accumulate: self.accumulate, relu: self.rectify.then_some(values) }
+    }
+}
+
+/// A kind of layer: what it is, and through [`Passes`] what it computes in either precision.
 pub(crate) trait Operation: Passes<f32> + Passes<bf16> + Send + Sync {
     /// The kind of layer, for people.
     fn kind(&self) -> &'static str;
 
-    /// What it computes outside of training, from where to where.
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>);
+    /// The computation outside of training, its input and its output.
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>);
 
-    /// The buffer whose gradient `backward_input` writes; none where there is no such gradient, or it is in place.
-    fn input(&self) -> Option<BufferIndex>;
+    /// The buffer whose gradient `backward_input` writes; none where the input is the images, which have no
+    /// gradient, or is the output as well.
+    fn input(&self) -> Option<BufferIndex> {
+        let (_, input, output) = self.describe();
+        input.buffer().filter(|input| Some(*input) != output.buffer())
+    }
+
+    /// The buffer that `forward` writes.
+    fn output(&self) -> BufferIndex {
+        let (_, _, output) = self.describe();
+        output.buffer().expect("a layer writes a buffer")
+    }
 
     /// Whether the output is a map that comes out of a ReLU.
     fn rectified(&self) -> bool {
         matches!(self.describe().0, Computation::Convolution { relu: true, .. })
     }
 
-    /// The buffers whose values the backward pass reads.
-    fn remembers(&self) -> [Option<BufferIndex>; 2] {
-        [None, None]
+    /// The buffers whose values the backward pass reads: the input, unless a layer says otherwise.
+    fn needed_backward(&self) -> [Option<BufferIndex>; 2] {
+        [self.input(), None]
     }
-
-    /// The buffer that `forward` writes.
-    fn output(&self) -> BufferIndex;
 
     /// Index of the weights in the layout; the bias follows them. None for a layer without parameters.
     fn tensor(&self) -> Option<usize> {
         None
     }
 
-    /// This layer, if it is a convolution that can run together with others.
+    /// This layer, if it is a convolution that can run fused with others.
     fn convolution(&self) -> Option<&ConvolutionLayer> {
         None
     }
 }
 
-/// What a layer computes on maps of `T`.
+/// The passes of a layer on maps of `T`.
 pub(crate) trait Passes<T: Value> {
-    /// Name of the kernel that an instruction set chooses, where there is a choice.
+    /// Name of the kernel that is chosen for an instruction set; none where there is no choice.
     fn kernel_name(&self, _isa: Isa) -> Option<String> {
         None
     }
@@ -105,13 +125,13 @@ pub(crate) trait Passes<T: Value> {
         Needs::default()
     }
 
-    /// Puts the weights where and how the passes read them.
+    /// Copies the weights into memory in the order in which the passes read them.
     fn load(&self, _isa: Isa, _pool: &Pool, _weights: &[f32], _memory: &mut Memory) {}
 
     /// Computes the output of a minibatch.
     fn forward(&self, step: &Step, memory: &mut Memory);
 
-    /// Overwrites the gradients by weights and bias.
+    /// Overwrites the gradients of weights and bias.
     fn backward_parameters(
         &self,
         _step: &Step,
@@ -121,6 +141,7 @@ pub(crate) trait Passes<T: Value> {
     ) {
     }
 
-    /// Puts the layer's share into the gradient by the input.
-    fn backward_input(&self, step: &Step, memory: &mut Memory, share: Share);
+    /// Writes the layer's contribution to the gradient of its input; does nothing where the input has no
+    /// gradient.
+    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _write: GradientWrite) {}
 }

@@ -3,10 +3,10 @@
 
 use kernels::{Isa, Pool, Stem, Value};
 
-use crate::graph::{Computation, Place};
-use crate::layers::{Operation, Passes, Share};
-use crate::memory::{Memory, Needs, Part, Step};
-use crate::plan::{BufferIndex, Feature};
+use crate::graph::{Computation, Endpoint};
+use crate::layers::{Operation, Passes};
+use crate::memory::{Arena, Memory, Needs, Part, Step};
+use crate::plan::Feature;
 
 /// The first convolution.
 pub(crate) struct StemLayer {
@@ -17,44 +17,31 @@ pub(crate) struct StemLayer {
     pub tensor: usize,
 }
 
-impl Operation for StemLayer {
-    fn kind(&self) -> &'static str {
-        "convolution"
-    }
-
-    fn describe(&self) -> (Computation, Place<'_>, Place<'_>) {
+impl StemLayer {
+    /// The description of the layer as a convolution in `groups` groups, with or without ReLU.
+    pub(super) fn describe_as(&self, groups: usize, relu: bool) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let Stem { kernel, stride, padding, .. } = self.kernel;
-        let computation = Computation::Convolution { groups: 1, relu: true, kernel, stride, padding };
-        (computation, Place::Images, Place::Map(&self.output))
+        let computation = Computation::Convolution { groups, relu, kernel, stride, padding };
+        (computation, Endpoint::Images, Endpoint::Map(&self.output))
     }
 
-    fn input(&self) -> Option<BufferIndex> {
-        None
+    /// Floats of the packed weights for maps of `T`.
+    pub(super) fn packed_len<T: Value>(&self, isa: Isa) -> usize {
+        self.kernel.packed_len::<T>(isa)
     }
 
-    fn output(&self) -> BufferIndex {
-        self.output.buffer
+    /// Floats of scratch that the passes need for maps of `T`.
+    pub(super) fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool) -> usize {
+        self.kernel.scratch_len::<T>(isa, pool, self.side, self.side)
     }
 
-    fn tensor(&self) -> Option<usize> {
-        Some(self.tensor)
-    }
-}
-
-impl<T: Value> Passes<T> for StemLayer {
-    fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
-        Needs {
-            packed: self.kernel.packed_len::<T>(isa),
-            transposed: 0,
-            scratch: self.kernel.scratch_len::<T>(isa, pool, self.side, self.side),
-        }
+    /// Packs the kernel's weights into the layer's parameters.
+    pub(super) fn pack<T: Value>(&self, isa: Isa, weights: &[f32], parameters: &mut [f32]) {
+        self.kernel.pack_forward::<T>(isa, weights, parameters);
     }
 
-    fn load(&self, isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
-        self.kernel.pack_forward::<T>(isa, weights, &mut memory.parameters[self.tensor]);
-    }
-
-    fn forward(&self, step: &Step, memory: &mut Memory) {
+    /// Convolves the images of a minibatch, with or without ReLU.
+    pub(super) fn convolve<T: Value>(&self, step: &Step, memory: &mut Memory, relu: bool) {
         let [output] = memory.arena.parts([Part::Values(self.output.buffer)]);
         self.kernel.forward(
             step.isa,
@@ -65,13 +52,21 @@ impl<T: Value> Passes<T> for StemLayer {
             self.side,
             &memory.parameters[self.tensor],
             &memory.parameters[self.tensor + 1],
-            true,
+            relu,
             self.output.map_mut::<T>(output, step.batch),
             &mut memory.scratch,
         );
     }
 
-    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+    /// Overwrites the gradients of the kernel's weights and bias.
+    pub(super) fn weight_gradient<T: Value>(
+        &self,
+        step: &Step,
+        arena: &Arena,
+        weights: &mut [f32],
+        bias: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         self.kernel.backward_weights(
             step.isa,
             step.pool,
@@ -79,12 +74,43 @@ impl<T: Value> Passes<T> for StemLayer {
             step.images,
             self.side,
             self.side,
-            self.output.map::<T>(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
+            self.output.map::<T>(arena.get(Part::Gradient(self.output.buffer)), step.batch),
             weights,
             bias,
-            &mut memory.scratch,
+            scratch,
         );
     }
+}
 
-    fn backward_input(&self, _step: &Step, _memory: &mut Memory, _share: Share) {}
+impl Operation for StemLayer {
+    fn kind(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
+        self.describe_as(1, true)
+    }
+
+    fn tensor(&self) -> Option<usize> {
+        Some(self.tensor)
+    }
+}
+
+impl<T: Value> Passes<T> for StemLayer {
+    fn needs(&self, isa: Isa, pool: &Pool) -> Needs {
+        let (packed, scratch) = (self.packed_len::<T>(isa), self.scratch_len::<T>(isa, pool));
+        Needs { packed, transposed: 0, scratch }
+    }
+
+    fn load(&self, isa: Isa, _pool: &Pool, weights: &[f32], memory: &mut Memory) {
+        self.pack::<T>(isa, weights, &mut memory.parameters[self.tensor]);
+    }
+
+    fn forward(&self, step: &Step, memory: &mut Memory) {
+        self.convolve::<T>(step, memory, true);
+    }
+
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+        self.weight_gradient::<T>(step, &memory.arena, weights, bias, &mut memory.scratch);
+    }
 }

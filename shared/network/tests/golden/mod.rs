@@ -32,7 +32,8 @@ pub struct Statistics {
 pub struct Distance {
     /// Of the norms.
     pub norm: f64,
-    /// Root mean square over the projections' differences, which estimates the norm of the tensors' difference.
+    /// Root mean square over the projections' differences, which estimates the norm of the tensors'
+    /// difference.
     pub projections: f64,
     /// Root mean square over the sampled entries' differences, scaled up to the whole tensor.
     pub samples: f64,

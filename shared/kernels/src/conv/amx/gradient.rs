@@ -1,12 +1,13 @@
-//! The gradient by the weights.
+//! The weight gradient on AMX tiles.
 //!
-//! Its sums run over pixels, so the copies have these side by side: of the input gradient's first operand 32 values of each
-//! channel, of the other pairs of pixels for each output channel. A tap is the input's row of pixels read from another one on. The
-//! sums of a pair of blocks and a tap stay in the unit over a chunk, and are then added to the task's. Chunks depend only on the
-//! size of the maps and follow each other in order, and each weight belongs to one task: results do not depend on the number of
+//! Its sums run over pixels, so pixels are contiguous in the copies: the copy of the input has 32 pixels of
+//! each channel side by side, that of the output gradient pairs of pixels for each output channel. A tap is
+//! the same row of input pixels, read from a shifted position. The sums of a pair of blocks and a tap stay in
+//! tiles over a chunk and are then added to the task's sums. Chunks depend only on the size of the maps and
+//! are summed in order, and each weight belongs to one task, so results do not depend on the number of
 //! threads.
 
-use super::lines::{Lines, Side, chunk};
+use super::positions::{Positions, Role, chunk};
 use super::{budget, words};
 use crate::conv::grid::grid;
 use crate::conv::{Channels, Convolution};
@@ -14,25 +15,26 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{DEPTH, Matrices, Operands, Ready, SUMS, TILE_VALUES};
+use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES, Tiles};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// What the copy of a block costs in products of it: it is turned by vectors, which take ten times as long.
+/// Cost of copying a block, in multiplies of a block: the copy is transposed by vectors, which take ten times
+/// as long.
 const COPY: usize = 5;
 
 /// Floats of the sums of two by two blocks and a tap.
 const PAIR: usize = 2 * SUMS;
 
-/// How the work is cut.
-struct Plan {
-    /// Images and rows of a chunk; more than one image only if their rows are complete.
+/// The cut of the work into tasks and chunks.
+struct Partition {
+    /// Images and rows of a chunk; more than one image only if its rows are complete.
     images: usize,
     rows: usize,
-    /// Parts that the pairs of input and of output blocks are cut into.
+    /// Parts that the pairs of input blocks and of output blocks are cut into.
     grid: [usize; 2],
-    /// Pairs of blocks of a task.
+    /// Pairs of input blocks and of output blocks of a task.
     pairs: [usize; 2],
     taps: usize,
     /// Positions of the largest chunk's inputs and outputs.
@@ -40,33 +42,35 @@ struct Plan {
     outputs: usize,
 }
 
-impl Plan {
-    fn new(conv: &Convolution, threads: usize) -> Plan {
+impl Partition {
+    fn new(conv: &Convolution, threads: usize) -> Partition {
         let (kernel, taps, budget) = (conv.kernel, conv.kernel * conv.kernel, budget());
         let blocks = [conv.input_blocks(), conv.output_blocks()];
-        let positions = budget / ((blocks[0] + blocks[1]) * LANES * size_of::<u16>());
-        let [images, rows] = chunk(positions, kernel, conv.size, usize::MAX);
+        let limit = budget / ((blocks[0] + blocks[1]) * LANES * size_of::<u16>());
+        let [images, rows] = chunk(limit, kernel, conv.size, usize::MAX);
         let pairs = blocks.map(|blocks| blocks.div_ceil(2));
         let most = budget / (PAIR * taps * size_of::<f32>());
         let grid = grid(pairs, threads, most, [taps, COPY]);
-        let lines = Lines::new(images, rows, conv.size[1], kernel);
-        Plan {
+        let positions = Positions::new(images, rows, conv.size[1], kernel);
+        Partition {
             images,
             rows,
             grid,
             pairs: [0, 1].map(|side: usize| pairs[side].div_ceil(grid[side])),
             taps,
-            inputs: lines.inputs().next_multiple_of(DEPTH),
-            outputs: lines.outputs(),
+            inputs: positions.inputs().next_multiple_of(DEPTH),
+            outputs: positions.outputs(),
         }
     }
 
-    /// Values from one channel of the input to the next: an odd number of cache lines, so that they fall into different sets.
+    /// Values from one channel of the input to the next: an odd number of cache lines, so that channels fall
+    /// into different sets.
     fn channel(&self) -> usize {
         ((self.inputs / DEPTH) | 1) * DEPTH
     }
 
-    /// Floats of scratch of each thread: a block's pixels as they are; both operands; steps; sums of bias and weights.
+    /// Floats of scratch of each thread: a block's pixels before conversion, both operands, the steps'
+    /// offsets, and the sums of bias and weights.
     fn parts(&self) -> [usize; 6] {
         let [inputs, outputs] = self.pairs;
         [
@@ -84,12 +88,12 @@ impl Plan {
     }
 }
 
-/// Scratch that all threads together need.
+/// Floats of scratch of all threads together.
 pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
     if conv.size[0] * conv.size[1] == 0 {
         0
     } else {
-        Plan::new(conv, pool.threads()).scratch() * pool.threads()
+        Partition::new(conv, pool.threads()).scratch() * pool.threads()
     }
 }
 
@@ -97,7 +101,7 @@ pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
-    unit: Matrices,
+    amx: Amx,
     isa: Isa,
     pool: &Pool,
     input: Map<T>,
@@ -111,7 +115,7 @@ pub(in super::super) fn run<T: Value>(
         bias_gradient.fill(0.0);
         return;
     }
-    let plan = Plan::new(conv, pool.threads());
+    let partition = Partition::new(conv, pool.threads());
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
@@ -120,22 +124,22 @@ pub(in super::super) fn run<T: Value>(
         let pairs = part(index, parts, side.len().div_ceil(2));
         2 * pairs.start..(2 * pairs.end).min(side.len())
     };
-    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
+    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
         // SAFETY: `thread` is this thread's alone.
-        let mut scratch = unsafe { scratch.part(thread * plan.scratch(), plan.scratch()) };
-        let [copy, x, y, steps, bias, sums] = plan.parts().map(|len| {
+        let mut scratch = unsafe { scratch.part(thread * partition.scratch(), partition.scratch()) };
+        let [copy, x, y, steps, bias, sums] = partition.parts().map(|len| {
             let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
             scratch = rest;
             part
         });
         let task = Task {
             conv,
-            unit,
-            plan: &plan,
+            amx,
+            partition: &partition,
             input,
             output_gradient,
-            input_blocks: blocks(inputs, task / plan.grid[1], plan.grid[0]),
-            output_blocks: blocks(outputs, task % plan.grid[1], plan.grid[1]),
+            input_blocks: blocks(inputs, task / partition.grid[1], partition.grid[0]),
+            output_blocks: blocks(outputs, task % partition.grid[1], partition.grid[1]),
             weight_gradient,
             bias_gradient,
             copy,
@@ -152,8 +156,8 @@ pub(in super::super) fn run<T: Value>(
 /// Some input blocks times some output blocks, over all images.
 struct Task<'a, T> {
     conv: &'a Convolution,
-    unit: Matrices,
-    plan: &'a Plan,
+    amx: Amx,
+    partition: &'a Partition,
     input: Map<'a, T>,
     output_gradient: Map<'a, T>,
     input_blocks: Range<usize>,
@@ -169,7 +173,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -178,21 +182,21 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
-        let ready = self.unit.ready();
+        let tiles = self.amx.configure();
         self.bias.fill(0.0);
         if self.input_blocks.len() % 2 == 1 {
-            // The last product has a block that stays as it is.
-            let block = LANES * self.plan.channel() / 2;
+            // The last multiply has a second block, which stays zero.
+            let block = LANES * self.partition.channel() / 2;
             self.x[self.input_blocks.len() * block..][..block].fill(0.0);
         }
         let steps = self.steps.iter_mut().enumerate();
         steps.for_each(|(step, offset)| *offset = (step * DEPTH * size_of::<T>()) as u32);
         let (batch, height) = (self.input.shape.batch, self.input.shape.height);
-        for first in (0..batch).step_by(self.plan.images) {
-            let images = first..(first + self.plan.images).min(batch);
-            for start in (0..height).step_by(self.plan.rows) {
-                let rows = start..(start + self.plan.rows).min(height);
-                self.chunk(simd, &ready, images.clone(), rows);
+        for first in (0..batch).step_by(self.partition.images) {
+            let images = first..(first + self.partition.images).min(batch);
+            for start in (0..height).step_by(self.partition.rows) {
+                let rows = start..(start + self.partition.rows).min(height);
+                self.chunk(simd, &tiles, images.clone(), rows);
             }
         }
         self.unpack(simd);
@@ -200,25 +204,25 @@ impl<T: Value> Kernel for Task<'_, T> {
 }
 
 impl<T: Value> Task<'_, T> {
-    /// Adds a chunk's products to the sums.
+    /// Adds the contribution of a chunk to the sums.
     #[inline(always)]
-    fn chunk<S: Simd>(&mut self, simd: S, ready: &Ready, images: Range<usize>, rows: Range<usize>) {
+    fn chunk<S: Simd>(&mut self, simd: S, tiles: &Tiles, images: Range<usize>, rows: Range<usize>) {
         let kernel = self.conv.kernel;
-        let lines = Lines::new(images.len(), rows.len(), self.input.shape.width, kernel);
-        let (inputs, outputs) = (lines.inputs().next_multiple_of(DEPTH), lines.outputs());
+        let positions = Positions::new(images.len(), rows.len(), self.input.shape.width, kernel);
+        let (inputs, outputs) = (positions.inputs().next_multiple_of(DEPTH), positions.outputs());
         let (first, start) = (images.start, rows.start);
         let place = |position: usize| position * LANES;
-        let (channel, tile) = (self.plan.channel(), self.plan.outputs * LANES);
+        let (channel, tile) = (self.partition.channel(), self.partition.outputs * LANES);
         for (block, x) in self.input_blocks.clone().zip(self.x.chunks_exact_mut(channel * LANES / 2)) {
             let copy = T::of_mut(self.copy);
-            lines.fill(Side::Inputs, &self.input, block, first, start, inputs, copy, place);
+            positions.fill(Role::Inputs, &self.input, block, first, start, inputs, copy, place);
             turn(simd, &self.copy[..inputs * LANES / 2], x, channel / 2);
         }
         let bias = self.bias.chunks_exact_mut(LANES);
         for ((block, y), bias) in self.output_blocks.clone().zip(self.y.chunks_exact_mut(tile / 2)).zip(bias)
         {
             let copy = T::of_mut(self.copy);
-            lines.fill(Side::Outputs, &self.output_gradient, block, first, start, outputs, copy, place);
+            positions.fill(Role::Outputs, &self.output_gradient, block, first, start, outputs, copy, place);
             pair(simd, &self.copy[..outputs * LANES / 2], y, bias);
         }
         let accumulate = first + start > 0;
@@ -229,7 +233,7 @@ impl<T: Value> Task<'_, T> {
                 let y = &self.y[block * tile / 2..];
                 let columns = (self.output_blocks.len() - block).min(2);
                 for tap in 0..kernel * kernel {
-                    let x = &T::of(x)[lines.tap(tap / kernel, tap % kernel)..];
+                    let x = &T::of(x)[positions.tap(tap / kernel, tap % kernel)..];
                     let operands = Operands {
                         a: x.as_ptr().cast(),
                         a_row: channel,
@@ -239,18 +243,19 @@ impl<T: Value> Task<'_, T> {
                         b_step: TILE_VALUES,
                     };
                     let sums = sums.next().expect("sums for each pair of blocks and tap");
-                    // SAFETY: each of the 32 channels has a value for each input, and so for the outputs at this tap; each
-                    // output block has pairs of all outputs.
-                    unsafe { ready.multiply(columns, operands, steps, sums, accumulate) }
+                    // SAFETY: each of the 32 channels has a value for each input, and so for the outputs at
+                    // this tap; each output block has pairs of all outputs.
+                    unsafe { tiles.multiply(columns, operands, steps, sums, accumulate) }
                 }
             }
         }
     }
 
-    /// Sums, `[pair of input blocks][pair of output blocks][tap][output block][32 inputs][16 outputs]`, to canonical order.
+    /// Writes the sums, `[pair of input blocks][pair of output blocks][tap][output block][32 inputs][16
+    /// outputs]`, in canonical order.
     #[inline(always)]
     fn unpack<S: Simd>(&self, simd: S) {
-        let (conv, taps) = (self.conv, self.plan.taps);
+        let (conv, taps) = (self.conv, self.partition.taps);
         let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
         let outputs = &outputs[self.output_blocks.clone()];
         if self.input_blocks.start == 0 {
@@ -286,7 +291,7 @@ impl<T: Value> Task<'_, T> {
     }
 }
 
-/// Pixels of 16 channels to channels, `line` floats from one to the next, of pixels.
+/// Transposes pixels of 16 channels to channels of pixels; a channel is `line` floats from the next.
 #[inline(always)]
 fn turn<S: Simd>(simd: S, pixels: &[f32], channels: &mut [f32], line: usize) {
     for (index, pixels) in pixels.chunks_exact(DEPTH * LANES / 2).enumerate() {
@@ -297,7 +302,7 @@ fn turn<S: Simd>(simd: S, pixels: &[f32], channels: &mut [f32], line: usize) {
     }
 }
 
-/// Pixels of 16 channels to pairs of pixels for each channel, which are added to the bias's sums.
+/// Interleaves pixels of 16 channels to pairs of pixels for each channel, and adds them to the bias sums.
 #[inline(always)]
 pub(in crate::conv) fn pair<S: Simd>(simd: S, pixels: &[f32], pairs: &mut [f32], bias: &mut [f32]) {
     let mut sums = [simd.read(bias), simd.zero()];

@@ -1,27 +1,27 @@
-//! Weights as the matrix unit multiplies them.
+//! Weights in the order in which AMX tiles are loaded.
 //!
-//! `[panel][pair of row blocks][y][x][column][16 pairs of rows][16 columns][2]`, where a panel is up to two blocks of columns. The
-//! last pair's second block has zeros if there is none.
+//! The order is `[panel][pair of row blocks][y][x][column][16 pairs of rows][16 columns][2]`, where a panel
+//! is up to two blocks of columns. A missing second block of the last pair is zero.
 
-use crate::conv::pack::{MOST_TAPS, Sides};
+use crate::conv::pack::{MOST_TAPS, WeightMatrix};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{COLUMNS, DEPTH, TILE_VALUES};
+use crate::simd::amx::{COLUMNS, DEPTH, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Values of the packed weights between so many blocks.
+/// Values of the packed weights for numbers of row and column blocks.
 pub(in super::super) fn packed_len([rows, columns]: [usize; 2], taps: usize) -> usize {
     rows.div_ceil(2) * columns * taps * TILE_VALUES
 }
 
 /// Packs canonical weights.
-pub(in super::super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+pub(in super::super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
     let (pairs, columns, taps) =
-        (sides.rows.len().div_ceil(2), sides.columns.len(), sides.kernel * sides.kernel);
+        (matrix.rows.len().div_ceil(2), matrix.columns.len(), matrix.kernel * matrix.kernel);
     let panels = columns.div_ceil(COLUMNS);
     let packed = Disjoint::new(packed);
     pool.run(panels * pairs, |task| {
@@ -29,20 +29,20 @@ pub(in super::super) fn pack<T: Value>(sides: &Sides<'_>, isa: Isa, pool: &Pool,
         let start = (panel.start * pairs + pair * panel.len()) * taps * TILE_VALUES;
         // SAFETY: each task has its own panel and pair.
         let target = unsafe { packed.part(start, panel.len() * taps * TILE_VALUES) };
-        dispatch(isa, Task { sides, panel, pair, target });
+        dispatch(isa, Task { matrix, panel, pair, target });
     });
 }
 
-/// A pair of blocks of rows times a panel.
+/// A pair of row blocks times a panel.
 struct Task<'a, T> {
-    sides: &'a Sides<'a>,
+    matrix: &'a WeightMatrix<'a>,
     panel: Range<usize>,
     pair: usize,
     target: &'a mut [T],
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -51,17 +51,17 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { sides, panel, pair, target } = self;
-        let taps = sides.kernel * sides.kernel;
+        let Task { matrix, panel, pair, target } = self;
+        let taps = matrix.kernel * matrix.kernel;
         let mut kernels = [[[0.0; LANES]; MOST_TAPS]; 2];
-        for (column, columns) in sides.columns[panel.clone()].iter().enumerate() {
+        for (column, columns) in matrix.columns[panel.clone()].iter().enumerate() {
             for step in 0..DEPTH / 2 {
-                let block = sides.rows.get(2 * pair + 2 * step / LANES);
+                let block = matrix.rows.get(2 * pair + 2 * step / LANES);
                 for (half, kernel) in kernels.iter_mut().enumerate() {
                     let kernel = &mut kernel[..taps];
                     kernel.fill([0.0; LANES]);
                     if let Some(block) = block.filter(|block| 2 * step % LANES + half < block.count) {
-                        sides.row(block.first + 2 * step % LANES + half, *columns, kernel);
+                        matrix.row(block.first + 2 * step % LANES + half, *columns, kernel);
                     }
                 }
                 for tap in 0..taps {

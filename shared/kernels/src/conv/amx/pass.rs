@@ -1,27 +1,28 @@
-//! Forward and input gradient.
+//! Forward pass and input gradient on AMX tiles.
 //!
-//! A copy of the chunk has the channels of two blocks of a pixel side by side: 32 values, as deep as a product. It stays in the
-//! second-level cache while the panels of weights pass over it, and the sums of 32 pixels stay in the unit over all channels and
-//! taps. Each output is summed in the same order however the work is cut, so results do not depend on the number of threads.
+//! A copy of the chunk has the channels of two blocks of a pixel side by side: 32 values, the depth of a tile
+//! multiply. It stays in the second-level cache while the panels of weights pass over it, and the sums of 32
+//! pixels stay in tiles over all channels and taps. Each output is summed in the same order however the work
+//! is cut, so results do not depend on the number of threads.
 
-use super::lines::{Lines, Side, chunk, zeros};
+use super::positions::{Positions, Role, chunk, zeros};
 use super::{budget, words};
 use crate::conv::pass::Pass;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{COLUMNS, DEPTH, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Chunks that each thread should get at least, lest one waits for the other.
+/// The fewest chunks for each thread, so that threads finish at about the same time.
 const TASKS_PER_THREAD: usize = 2;
 
-/// How maps are cut.
-struct Plan {
-    /// Images of a chunk, of more than one all rows.
+/// The cut of the maps into chunks.
+struct Partition {
+    /// Images of a chunk, and rows: all of them if there is more than one image.
     images: usize,
     rows: usize,
     kernel: usize,
@@ -29,22 +30,23 @@ struct Plan {
     pairs: usize,
 }
 
-impl Plan {
-    /// Chunks whose copies, of `blocks` blocks, take half of the second-level cache, and are enough for the threads.
-    fn new(blocks: usize, kernel: usize, shape: Shape, threads: usize) -> Plan {
+impl Partition {
+    /// The chunks whose copies, of `blocks` blocks, take half of the second-level cache, and which are enough
+    /// for the threads.
+    fn new(blocks: usize, kernel: usize, shape: Shape, threads: usize) -> Partition {
         let pairs = blocks.div_ceil(2).max(1);
-        let positions = budget() / (pairs * DEPTH * size_of::<u16>());
+        let limit = budget() / (pairs * DEPTH * size_of::<u16>());
         let most = shape.batch.div_ceil(TASKS_PER_THREAD * threads);
-        let [images, rows] = chunk(positions, kernel, [shape.height, shape.width], most);
-        Plan { images, rows, kernel, pairs }
+        let [images, rows] = chunk(limit, kernel, [shape.height, shape.width], most);
+        Partition { images, rows, kernel, pairs }
     }
 
     /// Floats of scratch for the copy, in whole cache lines.
     fn copy(&self, width: usize) -> usize {
-        self.pairs * Lines::new(self.images, self.rows, width, self.kernel).inputs() * DEPTH / 2
+        self.pairs * Positions::new(self.images, self.rows, width, self.kernel).inputs() * DEPTH / 2
     }
 
-    /// Offsets of all steps of a product, and then its sums.
+    /// Floats of scratch for the offsets of all steps of a multiply.
     fn steps(&self) -> usize {
         (self.pairs * self.kernel * self.kernel).next_multiple_of(LANES)
     }
@@ -54,22 +56,24 @@ impl Plan {
     }
 }
 
-/// Floats of scratch that each thread needs, for as many images as there may be.
+/// Floats of scratch that each thread needs, for any number of images.
 pub(in super::super) fn scratch_of_thread(
     blocks: usize,
     kernel: usize,
     [height, width]: [usize; 2],
 ) -> usize {
-    // On more threads chunks have fewer images; a batch is not known yet, so no chunk is larger than one of very many images.
+    // More threads mean fewer images in a chunk. The batch is not known yet, so a very large one is assumed,
+    // whose chunks are the largest.
     let shape = Shape { batch: usize::MAX / 2, blocks, height, width };
-    if height * width == 0 { 0 } else { Plan::new(blocks, kernel, shape, 1).scratch(width) }
+    if height * width == 0 { 0 } else { Partition::new(blocks, kernel, shape, 1).scratch(width) }
 }
 
-/// Runs passes over maps of one size, one after the other for each chunk, so that they find what they share in the cache: the
-/// input, or the output that they add to. `scratch` is [`scratch_of_thread`] for each thread, for the largest of them.
+/// Runs passes over maps of one size, one after the other for each chunk, so that they find the data that
+/// they share in the cache: the input, or the output that they add to. `scratch` has [`scratch_of_thread`]
+/// for each thread, for the largest of the passes.
 pub(in super::super) fn run<T: Value>(
     passes: &[Pass<'_, T>],
-    unit: Matrices,
+    amx: Amx,
     isa: Isa,
     pool: &Pool,
     scratch: &mut [f32],
@@ -80,26 +84,27 @@ pub(in super::super) fn run<T: Value>(
     }
     let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
     let (blocks, kernel) = (most(|pass| pass.input.count), most(|pass| pass.kernel));
-    let mut plan = Plan::new(blocks, kernel, shape, pool.threads());
-    let chunks = shape.batch.div_ceil(plan.images);
-    let mut bands = shape.height.div_ceil(plan.rows);
-    // Where there are fewer chunks than threads, these cut what is smaller: each reads all of the other.
+    let mut partition = Partition::new(blocks, kernel, shape, pool.threads());
+    let chunks = shape.batch.div_ceil(partition.images);
+    let mut bands = shape.height.div_ceil(partition.rows);
+    // Where there are fewer chunks than threads, the smaller of weights and map is cut; each thread reads all
+    // of the other.
     let share = pool.threads().div_ceil(chunks * bands);
     let weights = passes.iter().map(|pass| pass.packed.len()).sum::<usize>();
-    let groups = if T::floats(weights) > plan.copy(shape.width) { share } else { 1 };
-    if groups < share && plan.images == 1 {
+    let groups = if T::floats(weights) > partition.copy(shape.width) { share } else { 1 };
+    if groups < share && partition.images == 1 {
         bands = (bands * share).min(shape.height);
-        plan.rows = shape.height.div_ceil(bands);
+        partition.rows = shape.height.div_ceil(bands);
     }
     let groups = groups.min(all_panels(passes));
-    let per_thread = plan.scratch(shape.width);
+    let per_thread = partition.scratch(shape.width);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(chunks * bands * groups, |thread, task| {
         let (chunk, band, group) = (task / groups / bands, task / groups % bands, task % groups);
         let task = Task {
             passes,
-            unit,
-            plan: &plan,
+            amx,
+            partition: &partition,
             images: part(chunk, chunks, shape.batch),
             rows: part(band, bands, shape.height),
             group,
@@ -115,12 +120,12 @@ fn panels_of<T>(pass: &Pass<'_, T>) -> usize {
     pass.output_blocks.len().div_ceil(COLUMNS)
 }
 
-/// Whether passes add to what the first has written, so that one task must do all of them.
+/// Whether passes add to the output of the first, so that one task must run all of them.
 fn share_output<T>(passes: &[Pass<'_, T>]) -> bool {
     passes.iter().skip(1).any(|pass| pass.accumulate)
 }
 
-/// The panels of all passes, or, where they share their output, of each.
+/// Number of panels of all passes together, or of the largest pass if they share their output.
 fn all_panels<T>(passes: &[Pass<'_, T>]) -> usize {
     let panels = passes.iter().map(panels_of);
     if share_output(passes) { panels.max().unwrap_or(0) } else { panels.sum() }
@@ -129,8 +134,8 @@ fn all_panels<T>(passes: &[Pass<'_, T>]) -> usize {
 /// A chunk times some panels.
 struct Task<'a, T> {
     passes: &'a [Pass<'a, T>],
-    unit: Matrices,
-    plan: &'a Plan,
+    amx: Amx,
+    partition: &'a Partition,
     images: Range<usize>,
     rows: Range<usize>,
     group: usize,
@@ -139,7 +144,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -148,32 +153,32 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { passes, unit, plan, images, rows, group, groups, scratch } = self;
+        let Task { passes, amx, partition, images, rows, group, groups, scratch } = self;
         let width = passes[0].input.shape.width;
-        let (copy, rest) = scratch.split_at_mut(plan.copy(width));
-        let (steps, sums) = rest.split_at_mut(plan.steps());
+        let (copy, rest) = scratch.split_at_mut(partition.copy(width));
+        let (steps, sums) = rest.split_at_mut(partition.steps());
         let (copy, steps) = (T::of_mut(copy), words(steps));
-        let ready = unit.ready();
+        let tiles = amx.configure();
         let task_panels = part(group, groups, all_panels(passes));
         let mut first_panel = 0;
         for (index, pass) in passes.iter().enumerate() {
-            let lines = Lines::new(images.len(), rows.len(), width, pass.kernel);
-            let (plane, pairs) = (lines.inputs() * DEPTH, pass.input.count.div_ceil(2));
+            let positions = Positions::new(images.len(), rows.len(), width, pass.kernel);
+            let (plane, pairs) = (positions.inputs() * DEPTH, pass.input.count.div_ceil(2));
             if index == 0 || !pass.reads_as(&passes[index - 1]) {
                 for block in 0..2 * pairs {
                     let (to, half) = (&mut copy[block / 2 * plane..][..plane], block % 2 * LANES);
                     let place = |position: usize| position * DEPTH + half;
                     if block < pass.input.count {
-                        let (first, start, count) = (images.start, rows.start, lines.inputs());
-                        lines.fill(Side::Inputs, &pass.input, block, first, start, count, to, place);
+                        let (first, start, count) = (images.start, rows.start, positions.inputs());
+                        positions.fill(Role::Inputs, &pass.input, block, first, start, count, to, place);
                     } else {
-                        zeros(to, place, 0..lines.inputs());
+                        zeros(to, place, 0..positions.inputs());
                     }
                 }
             }
             let taps = (0..pass.kernel).flat_map(|y| (0..pass.kernel).map(move |x| (y, x)));
             let places = (0..pairs).flat_map(|pair| {
-                taps.clone().map(move |(y, x)| (pair * plane + lines.tap(y, x) * DEPTH) * size_of::<T>())
+                taps.clone().map(move |(y, x)| (pair * plane + positions.tap(y, x) * DEPTH) * size_of::<T>())
             });
             let steps = &mut steps[..pairs * pass.kernel * pass.kernel];
             steps.iter_mut().zip(places).for_each(|(step, place)| *step = place as u32);
@@ -188,7 +193,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                 let packed = &pass.packed[columns.start * steps.len() * TILE_VALUES..];
                 assert!(packed.len() >= columns.len() * steps.len() * TILE_VALUES, "packed weights");
                 let bias = [0, 1].map(|column| simd.read(&pass.bias_of(columns.start + column)));
-                for position in (0..lines.outputs()).step_by(ROWS) {
+                for position in (0..positions.outputs()).step_by(ROWS) {
                     let operands = Operands {
                         a: copy[position * DEPTH..].as_ptr().cast(),
                         a_row: DEPTH,
@@ -197,10 +202,10 @@ impl<T: Value> Kernel for Task<'_, T> {
                         b_tile: TILE_VALUES,
                         b_step: columns.len() * TILE_VALUES,
                     };
-                    // SAFETY: the copy has the inputs of these outputs in all planes, the packed weights have a tile for each
-                    // column in each step, as asserted.
-                    unsafe { ready.multiply(columns.len(), operands, steps, sums, false) }
-                    for run in lines.runs(position..position + ROWS) {
+                    // SAFETY: the copy has the inputs of these outputs in all planes, the packed weights have
+                    // a tile for each column in each step, as asserted.
+                    unsafe { tiles.multiply(columns.len(), operands, steps, sums, false) }
+                    for run in positions.runs(position..position + ROWS) {
                         let pixel = [images.start + run.image, rows.start + run.y, run.x];
                         for (column, block) in columns.clone().enumerate() {
                             let from = column * SUMS + (run.position - position) * LANES;
@@ -214,7 +219,7 @@ impl<T: Value> Kernel for Task<'_, T> {
     }
 }
 
-/// Writes the sums of pixels that lie side by side to where they belong.
+/// Writes the sums of adjacent pixels to the output.
 #[inline(always)]
 fn write<S: Simd, T: Value>(
     simd: S,
@@ -233,7 +238,8 @@ fn write<S: Simd, T: Value>(
     finish(simd, sums, bias, pass.accumulate, pass.relu, mask, output);
 }
 
-/// Sums, plus bias or what is there, cut at zero or where a mask is not positive.
+/// Finishes sums: adds the bias, adds the output if `accumulate`, applies ReLU, and zeroes where the mask is
+/// not positive.
 #[inline(always)]
 pub(in crate::conv) fn finish<S: Simd, T: Value>(
     simd: S,

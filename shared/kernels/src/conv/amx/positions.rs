@@ -1,14 +1,14 @@
-//! How the pixels of a chunk are numbered.
+//! Positions of a chunk's pixels in its copy.
 
 use crate::map::{LANES, Map};
-use crate::simd::matrix::ROWS;
+use crate::simd::amx::ROWS;
 use crate::value::Value;
 use std::ops::Range;
 
-/// Rows of some images one behind the other, with zeros above, below and to the left of each; those to its right are the next
-/// row's. What lies between two images is the lower edge of the one and the upper edge of the other.
+/// Consecutive positions for the rows of some images, with zeros above, below and to the left of each row;
+/// the zeros to its right are the next row's. The zeros between two images belong to both.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines {
+pub(super) struct Positions {
     kernel: usize,
     images: usize,
     rows: usize,
@@ -19,9 +19,9 @@ pub(super) struct Lines {
     image: usize,
 }
 
-/// Pixels of one row of the output that lie side by side.
-pub(super) struct Run {
-    /// The number of the first.
+/// Adjacent pixels of one row of the output.
+pub(super) struct PixelRun {
+    /// Position of the first pixel.
     pub(super) position: usize,
     pub(super) image: usize,
     pub(super) y: usize,
@@ -29,34 +29,34 @@ pub(super) struct Run {
     pub(super) len: usize,
 }
 
-impl Lines {
-    /// Output rows of images, whole ones if there are several.
-    pub(super) fn new(images: usize, rows: usize, width: usize, kernel: usize) -> Lines {
+impl Positions {
+    /// Positions for output rows of images; whole images if there are several.
+    pub(super) fn new(images: usize, rows: usize, width: usize, kernel: usize) -> Positions {
         let pad = kernel / 2;
         let line = width + pad;
-        Lines { kernel, images, rows, width, line, image: (rows + pad) * line }
+        Positions { kernel, images, rows, width, line, image: (rows + pad) * line }
     }
 
-    /// Numbers of outputs, as many as whole products take.
+    /// Number of output positions, rounded up to whole multiplies.
     pub(super) fn outputs(&self) -> usize {
         let last = (self.images - 1) * self.image + (self.rows - 1) * self.line;
         (last + self.width).next_multiple_of(ROWS)
     }
 
-    /// Numbers of inputs: all that the taps of the outputs read.
+    /// Number of input positions: all that the taps of the outputs read.
     pub(super) fn inputs(&self) -> usize {
         self.outputs() + self.tap(self.kernel - 1, self.kernel - 1)
     }
 
-    /// How far from an output its tap in this row and column of the kernel lies.
+    /// Distance from an output's position to the input position of a tap.
     pub(super) fn tap(&self, ky: usize, kx: usize) -> usize {
         ky * self.line + kx
     }
 
-    /// The pixels among these numbers of outputs.
+    /// The pixels among a range of output positions.
     #[inline(always)]
-    pub(super) fn runs(&self, positions: Range<usize>) -> impl Iterator<Item = Run> {
-        let Lines { images, rows, width, line, image: per_image, .. } = *self;
+    pub(super) fn runs(&self, positions: Range<usize>) -> impl Iterator<Item = PixelRun> {
+        let Positions { images, rows, width, line, image: per_image, .. } = *self;
         let mut position = positions.start;
         std::iter::from_fn(move || {
             while position < positions.end {
@@ -72,20 +72,21 @@ impl Lines {
                 } else {
                     let len = (width - x).min(positions.end - position);
                     position += len;
-                    return Some(Run { position: position - len, image, y, x, len });
+                    return Some(PixelRun { position: position - len, image, y, x, len });
                 }
             }
             None
         })
     }
 
-    /// Copies a block of the images from `first` on and their rows from `start` on: inputs with what the kernel reads around them,
-    /// or outputs. Each number has its 16 values where `place` says, all `count` of them, zeros where there is no pixel.
+    /// Copies a block of the images from `first` on and their rows from `start` on, as inputs with their
+    /// surroundings or as outputs. The 16 values of each of `count` positions go where `place` says;
+    /// positions without a pixel get zeros.
     #[expect(clippy::too_many_arguments, reason = "a place in a map and one in a copy")]
     #[inline(always)]
     pub(super) fn fill<T: Value>(
         &self,
-        side: Side,
+        role: Role,
         map: &Map<T>,
         block: usize,
         first: usize,
@@ -94,9 +95,9 @@ impl Lines {
         to: &mut [T],
         place: impl Fn(usize) -> usize,
     ) {
-        let pad = match side {
-            Side::Inputs => self.kernel / 2,
-            Side::Outputs => 0,
+        let pad = match role {
+            Role::Inputs => self.kernel / 2,
+            Role::Outputs => 0,
         };
         let width = self.width;
         for image in 0..self.images {
@@ -122,24 +123,25 @@ impl Lines {
     }
 }
 
-/// Images and rows of chunks of about so many numbers: `most` whole images at most, or, where one is too large, some of its rows.
+/// Images and rows of chunks with about so many positions: up to `most` whole images, or some rows of one
+/// that is too large.
 pub(super) fn chunk(positions: usize, kernel: usize, [height, width]: [usize; 2], most: usize) -> [usize; 2] {
     let pad = kernel / 2;
     let [line, lines] = [width + pad, height + pad];
     let images = (positions / (line * lines)).min(most).max(1);
-    // What lies around a band is copied again, so it has a few rows whatever they take.
+    // Halos are copied again for each band, so a band has a few rows however large they are.
     let rows = (positions / line).saturating_sub(2 * pad).clamp(4, height.max(4));
     [images, if images > 1 { height } else { height.div_ceil(height.div_ceil(rows)) }]
 }
 
-/// Which numbers of a chunk.
+/// Role of a map in a multiply, which decides whether its surroundings are copied.
 #[derive(Clone, Copy)]
-pub(super) enum Side {
+pub(super) enum Role {
     Inputs,
     Outputs,
 }
 
-/// Zeros for these numbers.
+/// Writes zeros at a range of positions.
 #[inline(always)]
 pub(super) fn zeros<T: Value>(to: &mut [T], place: impl Fn(usize) -> usize, positions: Range<usize>) {
     for position in positions {
@@ -152,20 +154,20 @@ mod tests {
     use super::*;
     use crate::map::Shape;
 
-    /// Two images of 2 x 3 pixels, whose values are their number from 1 on.
-    fn copied(side: Side, lines: Lines, rows_from: usize, count: usize) -> Vec<f32> {
+    /// The copy of two images of 2 x 3 pixels, whose values count from 1.
+    fn copied(role: Role, lines: Positions, rows_from: usize, count: usize) -> Vec<f32> {
         let shape = Shape { batch: 2, blocks: 1, height: 2, width: 3 };
         let data: Vec<f32> = (0..shape.len()).map(|index| (index / LANES + 1) as f32).collect();
         let mut to = vec![9.0; count * LANES];
         let map = Map::whole(&data, shape);
-        lines.fill(side, &map, 0, 0, rows_from, count, &mut to, |position| position * LANES);
+        lines.fill(role, &map, 0, 0, rows_from, count, &mut to, |position| position * LANES);
         to.chunks_exact(LANES).map(|pixel| pixel[0]).collect()
     }
 
     #[test]
     fn images_share_the_zeros_between_them() {
-        let lines = Lines::new(2, 2, 3, 3);
-        let inputs = copied(Side::Inputs, lines, 0, 30);
+        let lines = Positions::new(2, 2, 3, 3);
+        let inputs = copied(Role::Inputs, lines, 0, 30);
         #[rustfmt::skip]
         assert_eq!(inputs, [
             0.0, 0.0, 0.0, 0.0,
@@ -177,7 +179,7 @@ mod tests {
             0.0, 0.0, 0.0, 0.0,
             0.0, 0.0,
         ]);
-        let outputs = copied(Side::Outputs, lines, 0, lines.outputs());
+        let outputs = copied(Role::Outputs, lines, 0, lines.outputs());
         assert_eq!(outputs[..12], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(outputs[12..20], [7.0, 8.0, 9.0, 0.0, 10.0, 11.0, 12.0, 0.0]);
         assert!(outputs.len() == 32 && outputs[20..].iter().all(|value| *value == 0.0));
@@ -191,17 +193,17 @@ mod tests {
 
     #[test]
     fn a_band_has_the_rows_around_it() {
-        let lines = Lines::new(1, 1, 3, 3);
+        let lines = Positions::new(1, 1, 3, 3);
         assert_eq!(
-            copied(Side::Inputs, lines, 1, 13),
+            copied(Role::Inputs, lines, 1, 13),
             [0.0, 1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         );
-        assert_eq!(copied(Side::Outputs, lines, 1, 5), [4.0, 5.0, 6.0, 0.0, 0.0]);
+        assert_eq!(copied(Role::Outputs, lines, 1, 5), [4.0, 5.0, 6.0, 0.0, 0.0]);
     }
 
     #[test]
     fn runs_are_all_pixels_in_order() {
-        let lines = Lines::new(3, 7, 7, 5);
+        let lines = Positions::new(3, 7, 7, 5);
         let runs = |from, to| {
             let runs = lines.runs(from..to);
             runs.flat_map(|run| (0..run.len).map(move |i| (run.position + i, (run.image, run.y, run.x + i))))

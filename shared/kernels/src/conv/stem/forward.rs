@@ -1,5 +1,6 @@
-//! The stem forward: the tiles of the direct kernel over a padded planar copy, neighbouring pixels `stride` values apart. Of bf16,
-//! two taps side by side are multiplied at a time; a row of an odd kernel has one more, whose weight is zero.
+//! Forward pass of the stem on vectors: the tiles of direct convolution over a padded planar copy, in which
+//! neighbouring outputs are `stride` values apart. In bf16 two adjacent taps are multiplied at a time; a row
+//! of an odd kernel has an additional tap with weight zero.
 
 use super::{Image, Stem};
 use crate::conv::band::{Band, panel};
@@ -19,12 +20,12 @@ fn bands(height: usize) -> usize {
     height.div_ceil(BAND_ROWS)
 }
 
-/// Taps of a row of the kernel, in whole groups.
+/// Taps in a row of the kernel, in whole groups.
 fn row_of_taps<T: Value>(stem: &Stem) -> usize {
     stem.kernel.next_multiple_of(T::GROUP)
 }
 
-/// Taps of all rows and channels.
+/// Taps in all rows and channels.
 fn depth<T: Value>(stem: &Stem) -> usize {
     stem.input_channels * stem.kernel * row_of_taps::<T>(stem)
 }
@@ -34,7 +35,7 @@ pub(super) fn packed_len<T: Value>(stem: &Stem) -> usize {
     blocks(stem.output_channels) * LANES * depth::<T>(stem)
 }
 
-/// Packs weights, `[panel][channel][y][group of taps][16 * columns outputs][tap]`.
+/// Packs weights as `[panel][channel][y][group of taps][16 * columns outputs][tap]`.
 pub(super) fn pack<T: Value>(stem: &Stem, isa: Isa, weights: &[f32], packed: &mut [T]) {
     packed.fill(T::default());
     let (taps, count) = (stem.taps(), blocks(stem.output_channels));
@@ -55,7 +56,7 @@ pub(super) fn pack<T: Value>(stem: &Stem, isa: Isa, weights: &[f32], packed: &mu
     }
 }
 
-/// A padded copy of what some output rows read of one channel: `rows x row` values.
+/// Layout of a padded copy of one channel for some output rows: `rows x row` values.
 #[derive(Clone, Copy)]
 struct Planar {
     row: usize,
@@ -159,7 +160,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -198,7 +199,8 @@ impl<T: Value> Kernel for Task<'_, T> {
                 // SAFETY: this task alone writes these rows of this block.
                 unsafe { self.output.part(offset, rows.len() * shape.width * LANES) }
             };
-            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the panel.
+            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the
+            // panel.
             unsafe { panel(simd, &band, packed, self.bias, columns.clone(), output, |_| None) }
         }
     }

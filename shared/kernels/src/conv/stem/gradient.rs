@@ -1,13 +1,14 @@
-//! The stem's gradient by the weights: taps times output channels, summed over pixels.
+//! Weight gradient of the stem on vectors: taps times output channels, summed over pixels.
 //!
-//! A task has the taps of some input channels and some output blocks, over all images, so sums do not depend on the number of
-//! threads. While a chunk of the output gradient is in the cache, it meets all of the task's channels. Of bf16, pixels above each
-//! other are multiplied at a time, those of two rows of the output.
+//! A task has the taps of some input channels and some output blocks over all images, so sums do not depend
+//! on the number of threads. While a chunk of the output gradient is in the cache, it is multiplied with all
+//! of the task's channels. In bf16 vertically adjacent pixels are multiplied at a time, from two rows of the
+//! output.
 
 use super::super::pack::MOST_TAPS;
 use super::{Image, Stem};
 use crate::conv::grid::{ON_VECTORS, grid};
-use crate::conv::rows::{Rows, Runs};
+use crate::conv::rows::{PixelRuns, Rows};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
@@ -16,15 +17,16 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Groups of pixels of a chunk: their gradients (one block) and input stay in the first-level cache.
+/// Groups of pixels in a chunk: their gradients (one block) and input stay in the first-level cache.
 const CHUNK: usize = 256;
 
-/// Groups of rows of a chunk of so wide an output.
+/// Groups of rows in a chunk of an output of this width.
 fn chunk_rows(width: usize) -> usize {
     (CHUNK / width).max(1)
 }
 
-/// A padded copy of one channel in groups, `rows x row` of them: below a pixel lies what the next output row reads in its place.
+/// Layout of a padded copy of one channel in groups, `rows x row` of them. A group holds a pixel and the
+/// pixel that the next output row reads in its place.
 #[derive(Clone, Copy)]
 struct Copied {
     row: usize,
@@ -34,12 +36,12 @@ struct Copied {
 impl Copied {
     fn new<T: Value>(stem: &Stem, output_rows: usize, output_width: usize) -> Copied {
         let reach = |last: usize| last * stem.stride + stem.kernel;
-        // Of a group of output rows the first one's rows are all.
+        // A group of output rows needs the input rows of its first row only.
         let last = (output_rows - 1) / T::GROUP * T::GROUP;
         Copied { row: reach(output_width - 1), rows: reach(last) }
     }
 
-    /// Floats of memory, as many as there are groups.
+    /// Floats of memory: one for each group.
     fn len(&self) -> usize {
         self.row * self.rows
     }
@@ -74,8 +76,8 @@ impl Copied {
     }
 }
 
-/// Floats of scratch that each thread needs: the padded copies of all channels, a chunk of gradients in groups, and partial sums
-/// of weights and bias.
+/// Floats of scratch that each thread needs: for padded copies of all channels, a chunk of gradients in
+/// groups, and partial sums of weights and bias.
 pub(super) fn scratch<T: Value>(stem: &Stem, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
@@ -87,12 +89,12 @@ pub(super) fn scratch<T: Value>(stem: &Stem, height: usize, width: usize) -> usi
     copies + chunk_len::<T>(columns, blocks) + sums
 }
 
-/// Floats of a chunk of gradients in groups, of so many blocks; those of f32 are read where they lie.
+/// Floats of a chunk of gradients in groups; gradients of f32 are read in place.
 fn chunk_len<T: Value>(width: usize, blocks: usize) -> usize {
     if T::GROUP == 1 { 0 } else { chunk_rows(width) * width * blocks * LANES }
 }
 
-/// Copies rows of gradients, each of `line` values, in groups: those of two rows of bf16, of which the last may lack the other.
+/// Copies rows of gradients of `line` values in groups of two rows; the last row may lack the other.
 #[inline(always)]
 fn group_rows<S: Simd, T: Value>(simd: S, rows: &[T], line: usize, to: &mut [T]) {
     let group = line * T::GROUP;
@@ -152,7 +154,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -199,7 +201,7 @@ impl<T: Value> Kernel for Task<'_, T> {
                         simd.write(bias, sum);
                     }
                 }
-                let runs = Runs {
+                let runs = PixelRuns {
                     count: rows.len().div_ceil(T::GROUP),
                     pixels: width,
                     input_run: T::GROUP * stem.stride * layout.row * T::GROUP,
@@ -225,7 +227,8 @@ impl<T: Value> Kernel for Task<'_, T> {
                         sums = rest;
                         let x = &copy[start * stem.stride * layout.row * T::GROUP..];
                         let y = |column: usize| y(panel + column);
-                        // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
+                        // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's
+                        // gradients.
                         unsafe { Rows(offsets).panel(simd, runs, x, wide, y, true, partial) }
                     }
                 }

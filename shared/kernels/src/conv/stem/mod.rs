@@ -1,8 +1,8 @@
-//! The network's first convolution: a planar image of few channels, large kernel, stride.
+//! The network's first convolution: a planar image of few channels, a large kernel, a stride.
 
+mod amx;
 mod forward;
 mod gradient;
-mod matrix;
 mod passes;
 mod reference;
 
@@ -13,10 +13,11 @@ use crate::map::{Map, MapMut, blocks};
 use crate::pool::Pool;
 use crate::value::Value;
 
-/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked map. For maps of
-/// bf16 the image and the weights are rounded to bf16 as well, but in the scalar reference.
+/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked
+/// map. For maps of bf16, image and weights are rounded to bf16 as well, except in the scalar reference.
 ///
-/// Weights are `[output channel][input channel][y][x]`. There is no gradient by the input: nothing lies below.
+/// Weights are `[output channel][input channel][y][x]`. There is no input gradient, since no layer lies
+/// below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stem {
     /// Channels of the image, at most 4.
@@ -25,9 +26,9 @@ pub struct Stem {
     pub output_channels: usize,
     /// Height and width of the kernel.
     pub kernel: usize,
-    /// Distance of neighbouring outputs in the image.
+    /// Distance in the image of neighbouring outputs.
     pub stride: usize,
-    /// Rows and columns of zeros around the image.
+    /// Rows and columns of zeros on every side of the image.
     pub padding: usize,
 }
 
@@ -41,7 +42,7 @@ impl Stem {
         self.input_channels * self.kernel * self.kernel
     }
 
-    /// Values of the weights, `O x I x K x K`.
+    /// Number of weights, `O x I x K x K`.
     pub fn weights_len(&self) -> usize {
         self.output_channels * self.taps()
     }
@@ -51,22 +52,25 @@ impl Stem {
         if isa == Isa::scalar() {
             return self.weights_len();
         }
-        T::floats(match isa.matrices::<T>() {
-            Some(_) => matrix::packed_len(self),
+        T::floats(match isa.amx::<T>() {
+            Some(_) => amx::packed_len(self),
             None => forward::packed_len::<T>(self),
         })
     }
 
-    /// Packs weights for [`Stem::forward`] on `isa`, into maps of `T`.
+    /// Packs weights for [`Stem::forward`] on `isa` into maps of `T`.
+    ///
+    /// # Panics
+    /// If a length does not fit.
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         (T::entries().stem.pack_forward)(self, isa, weights, packed);
     }
 
-    /// Values of scratch memory that the calls below need for images of this size; contents do not matter.
+    /// Floats of scratch memory that both passes need for images of this size; its contents do not matter.
     pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
-        if isa.matrices::<T>().is_some() {
-            let forward = matrix::scratch_of_thread(self, height, width) * pool.threads();
-            return forward.max(matrix::gradient_scratch_len(self, pool, height, width));
+        if isa.amx::<T>().is_some() {
+            let forward = amx::scratch_of_thread(self, height, width) * pool.threads();
+            return forward.max(amx::gradient_scratch_len(self, pool, height, width));
         }
         if isa == Isa::scalar() {
             return 0;
@@ -76,8 +80,11 @@ impl Stem {
         forward.max(gradient) * pool.threads()
     }
 
-    /// Writes the convolution of `batch` images plus bias, cut at zero if `relu`, to `output`; the lanes that pad its
-    /// last block become zero.
+    /// Computes the convolution of `batch` images plus bias, followed by ReLU if `relu`; the padding lanes of
+    /// the output's last block become zero.
+    ///
+    /// # Panics
+    /// If the image has more than 4 channels or a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn forward<T: Value>(
         &self,
@@ -98,7 +105,10 @@ impl Stem {
         );
     }
 
-    /// Overwrites `weight_gradient` and `bias_gradient` with the sums over all images.
+    /// Overwrites the gradients of weights and bias with the sums over all images.
+    ///
+    /// # Panics
+    /// If the image has more than 4 channels or a size does not fit.
     #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
     pub fn backward_weights<T: Value>(
         &self,
@@ -138,7 +148,8 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// A row of a channel, which is counted over all images; nothing in the padding, where rows begin.
+    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the
+    /// padding on.
     fn row(&self, stem: &Stem, plane: usize, row: usize) -> Option<&'a [f32]> {
         let y = row.checked_sub(stem.padding).filter(|y| *y < self.height)?;
         Some(&self.input[(plane * self.height + y) * self.width..][..self.width])

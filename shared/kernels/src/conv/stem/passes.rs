@@ -1,13 +1,13 @@
-//! The passes of the first convolution for one kind of value of its output.
+//! The entry points of the stem for one kind of value.
 
 use super::super::reference::bias_gradient_of;
-use super::{Image, Stem, forward as vectors, gradient, matrix, reference};
+use super::{Image, Stem, amx, forward as vectors, gradient, reference};
 use crate::isa::Isa;
 use crate::map::{Map, MapMut};
 use crate::pool::Pool;
 use crate::value::Value;
 
-/// The first convolution's part of the table of entry points ([`crate::entries`]).
+/// The entry points of the stem; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
@@ -30,8 +30,8 @@ fn pack_forward<T: Value>(stem: &Stem, isa: Isa, weights: &[f32], packed: &mut [
         packed.copy_from_slice(weights);
         return;
     }
-    match isa.matrices::<T>() {
-        Some(_) => matrix::pack(stem, weights, T::of_mut(packed)),
+    match isa.amx::<T>() {
+        Some(_) => amx::pack(stem, weights, T::of_mut(packed)),
         None => vectors::pack(stem, isa, weights, T::of_mut(packed)),
     }
 }
@@ -59,8 +59,8 @@ fn forward<T: Value>(
     }
     let image = Image { input, height, width };
     let packed = T::of(packed);
-    match isa.matrices::<T>() {
-        Some(unit) => matrix::forward(stem, unit, isa, pool, image, packed, bias, relu, output, scratch),
+    match isa.amx::<T>() {
+        Some(amx) => amx::forward(stem, amx, isa, pool, image, packed, bias, relu, output, scratch),
         None => vectors::run(stem, isa, pool, image, packed, bias, relu, output, scratch),
     }
 }
@@ -88,8 +88,8 @@ fn backward_weights<T: Value>(
         return bias_gradient_of(dy, db);
     }
     let image = Image { input, height, width };
-    match isa.matrices::<T>() {
-        Some(unit) => matrix::gradient(stem, unit, isa, pool, image, dy, dw, db, scratch),
+    match isa.amx::<T>() {
+        Some(amx) => amx::gradient(stem, amx, isa, pool, image, dy, dw, db, scratch),
         None => gradient::run(stem, isa, pool, image, dy, dw, db, scratch),
     }
 }

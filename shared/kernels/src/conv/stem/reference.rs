@@ -1,4 +1,4 @@
-//! The stem as plain loops: the measure of the vector kernels, and what `Isa::scalar()` runs.
+//! Reference of the stem by plain loops: the measure of the vector kernels, and the code of `Isa::scalar()`.
 
 use super::Stem;
 use crate::map::{LANES, Map, MapMut};
@@ -64,8 +64,8 @@ pub(super) fn backward_weights<T: Value>(
     }
 }
 
-/// The taps of an output pixel (image, row, column) that read inside the image: each tap's index, and the index of what
-/// it reads.
+/// Visits the taps of an output pixel (image, row, column) that read inside the image: each tap's index and
+/// the index of its input.
 fn each_tap(
     stem: &Stem,
     [image, y, x]: [usize; 3],

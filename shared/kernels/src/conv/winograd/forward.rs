@@ -1,15 +1,15 @@
-//! Forward and input gradient by minimal filtering.
+//! Forward pass and input gradient by Winograd's algorithm.
 //!
-//! A chunk of tiles is transformed once and stays in the second-level cache while the panels of output blocks pass over
-//! it; the transformed weights are read once per chunk. Each output is summed in the same order however the work is
-//! cut, so results do not depend on the number of threads.
+//! A chunk of tiles is transformed once and stays in the second-level cache while the panels of output blocks
+//! pass over it; the transformed weights are read once per chunk. Each output is summed in the same order
+//! however the work is cut, so results do not depend on the number of threads.
 
 use super::super::band::{Band, panel};
 use super::super::pack::{largest_tile, panel_width};
 use super::super::pass::Pass;
-use super::tiles::{Chunk, MOST, Pixels, Place, Tiles, Zeros};
+use super::tiles::{Chunk, MOST, Pixels, TilePosition, Tiles, Zeros};
 use super::transform::{Between, Input, MOST as MOST_POINTS, Output, columns, rows};
-use super::{Filter, by_filter, by_points};
+use super::{Scheme, by_points, by_scheme};
 use crate::cache::second_level;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -19,58 +19,58 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// Panels of a chunk are shared out where there are fewer chunks than this for each thread.
+/// Tasks for each thread, below which panels of a chunk are shared out.
 const TASKS_PER_THREAD: usize = 4;
 
-/// The least tiles of a chunk: enough for each byte of the transformed weights to be used 12 times.
+/// The fewest tiles of a chunk: each byte of the transformed weights is then used 12 times.
 const LEAST: usize = 24;
 
-/// Tiles of a chunk of maps of so many blocks: as many as fill half of the second-level cache, as whole register tiles. The
-/// transformed weights come from further away, once for every chunk.
-fn chunk<T>(filter: Filter, isa: Isa, blocks: usize) -> usize {
+/// Tiles of a chunk of maps of `blocks` blocks: as many as fill half of the second-level cache, in whole
+/// register tiles. The transformed weights come from beyond it, once for every chunk.
+fn chunk<T>(scheme: Scheme, isa: Isa, blocks: usize) -> usize {
     let [pixels, _] = largest_tile(isa);
     let whole = |tiles: usize| tiles / pixels * pixels;
-    let tile = filter.products() * blocks * LANES * size_of::<T>();
+    let tile = scheme.products() * blocks * LANES * size_of::<T>();
     whole(second_level() / 2 / tile.max(1)).clamp(LEAST.next_multiple_of(pixels), whole(MOST))
 }
 
-/// Values of one point's matrix, of the transformed input (`blocks` of it) or of the products: one line more than
-/// needed, lest all values of a pixel fall into one set of the cache.
+/// Values of one point's matrix, of transformed input (`blocks` blocks) or of products. An additional line
+/// keeps all values of a pixel from sharing one set of the cache.
 fn matrix(blocks: usize, tiles: usize) -> usize {
     (blocks * tiles + 1) * LANES
 }
 
-/// Floats of scratch that each thread needs: for the transformed input, of `T`, and for the products.
-pub(in super::super) fn scratch_of_thread<T: Value>(filter: Filter, isa: Isa, blocks: usize) -> usize {
-    let tiles = chunk::<T>(filter, isa, blocks);
-    T::floats(filter.products() * matrix(blocks, tiles)) + filter.products() * matrix(panel_width(isa), tiles)
+/// Floats of scratch that each thread needs: for the transformed input of `T`, and for the products.
+pub(in super::super) fn scratch_of_thread<T: Value>(scheme: Scheme, isa: Isa, blocks: usize) -> usize {
+    let tiles = chunk::<T>(scheme, isa, blocks);
+    T::floats(scheme.products() * matrix(blocks, tiles)) + scheme.products() * matrix(panel_width(isa), tiles)
 }
 
-/// Runs a pass; `scratch` is [`scratch_of_thread`] for each thread.
+/// Runs a pass; `scratch` has [`scratch_of_thread`] for each thread.
 pub(in super::super) fn run<T: Value>(
     pass: &Pass<'_, T>,
-    filter: Filter,
+    scheme: Scheme,
     isa: Isa,
     pool: &Pool,
     scratch: &mut [f32],
 ) {
     let Shape { batch, height, width, .. } = pass.input.shape;
-    let tiles = Tiles::new(filter, [height, width]);
+    let tiles = Tiles::new(scheme, [height, width]);
     let count = tiles.count(batch);
     if count == 0 {
         return;
     }
     let threads = pool.threads();
-    let most = chunk::<T>(filter, isa, pass.input.count);
+    let most = chunk::<T>(scheme, isa, pass.input.count);
     let least = most / 2;
-    // Equal chunks for all threads, or else chunks cut by panels.
+    // Every thread gets equal chunks if there are enough tiles; else chunks are also cut by panels.
     let (chunks, groups) = if count >= threads * least {
         (count.div_ceil(most).next_multiple_of(threads), 1)
     } else {
         let chunks = count.div_ceil(most);
         (chunks, (TASKS_PER_THREAD * threads).div_ceil(chunks).min(pass.panels))
     };
-    let per_thread = scratch_of_thread::<T>(filter, isa, pass.input.count);
+    let per_thread = scratch_of_thread::<T>(scheme, isa, pass.input.count);
     let scratch = Disjoint::new(scratch);
     pool.run_on_threads(chunks * groups, |thread, task| {
         let tiles_of_task = part(task / groups, chunks, count);
@@ -78,21 +78,21 @@ pub(in super::super) fn run<T: Value>(
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let chunk = tiles.chunk(tiles_of_task);
-        dispatch(isa, Task { pass, filter, chunk, panels, scratch });
+        dispatch(isa, Task { pass, scheme, chunk, panels, scratch });
     });
 }
 
 /// A chunk of tiles times some panels.
 struct Task<'a, T> {
     pass: &'a Pass<'a, T>,
-    filter: Filter,
+    scheme: Scheme,
     chunk: Chunk,
     panels: Range<usize>,
     scratch: &'a mut [f32],
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -101,28 +101,28 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_filter!(self.filter, one_chunk(simd, self));
+        by_scheme!(self.scheme, one_chunk(simd, self));
     }
 }
 
 #[inline(always)]
 fn one_chunk<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: Task<'_, T>) {
     let Task { pass, chunk, panels, scratch, .. } = task;
-    let (blocks, count) = (pass.input.count, chunk.places().len());
+    let (blocks, count) = (pass.input.count, chunk.positions().len());
     let from = matrix(blocks, count);
     let (transformed, products) = scratch.split_at_mut(T::floats(N * N * from));
     let transformed = T::of_mut(transformed);
     let zeros: Zeros<T> = [T::default(); MOST_POINTS * LANES];
     let mut between: Between<S> = [[simd.zero(); MOST_POINTS]; MOST_POINTS];
     for block in 0..blocks {
-        for (tile, place) in chunk.places().iter().enumerate() {
-            let pixels = Pixels::new(&pass.input, block, place, R / 2, place.points, &zeros);
-            pixels.ask_beyond(simd, N + 1 - R);
+        for (tile, position) in chunk.positions().iter().enumerate() {
+            let pixels = Pixels::new(&pass.input, block, position, R / 2, position.points, &zeros);
+            pixels.prefetch_beyond(simd, N + 1 - R);
             let to = &mut transformed[(block * count + tile) * LANES..];
             assert!((N * N - 1) * from + LANES <= to.len(), "a transformed tile");
             let to = to.as_mut_ptr();
             // SAFETY: the last point is asserted.
-            unsafe { input_tile::<S, T, T, N, R>(simd, &pixels, place, &mut between, to, from) };
+            unsafe { input_tile::<S, T, T, N, R>(simd, &pixels, position, &mut between, to, from) };
         }
     }
     let line = count * LANES;
@@ -162,30 +162,31 @@ fn one_chunk<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: T
         }
         for (column, block) in columns.enumerate() {
             let bias = pass.bias_of(block);
-            for (tile, place) in chunk.places().iter().enumerate() {
+            for (tile, position) in chunk.positions().iter().enumerate() {
                 let start = (column * count + tile) * LANES;
                 // SAFETY: the products are complete and nothing writes them now.
                 let from = unsafe { products.part(start, (N * N - 1) * to + LANES) };
-                output_tile::<S, T, N, R>(simd, pass, place, block, &bias, &mut between, from, to);
+                output_tile::<S, T, N, R>(simd, pass, position, block, &bias, &mut between, from, to);
             }
         }
     }
 }
 
-/// Transforms a tile of input; each point's vector is `stride` values from the last one's.
+/// Transforms a tile of input; the vectors of consecutive points are `stride` values apart.
 ///
 /// # Safety
-/// The pixels must be as many as the tile has points; `to` must be valid for writing 16 values at each of all `N * N` points.
+/// There must be as many pixels as the tile has points; `to` must be valid for writing 16 values at each of
+/// all `N * N` points.
 #[inline(always)]
 pub(super) unsafe fn input_tile<S: Simd, T: Value, O: Value, const N: usize, const R: usize>(
     simd: S,
     tile: &Pixels<T>,
-    place: &Place,
+    position: &TilePosition,
     between: &mut Between<S>,
     to: *mut O,
     stride: usize,
 ) {
-    let [height, width] = place.points;
+    let [height, width] = position.points;
     // SAFETY: there is a pixel for each point.
     let read = |y, x| unsafe { tile.at(simd, y, x) };
     let present = tile.columns.clone();
@@ -195,13 +196,14 @@ pub(super) unsafe fn input_tile<S: Simd, T: Value, O: Value, const N: usize, con
     by_points!(K = width, N, R, rows::<S, Input<K, N>>(simd, height, between, write));
 }
 
-/// Transforms a tile of products back and writes what of it lies on the map, with bias and ReLU, or added and masked.
+/// Transforms a tile of products back and writes the outputs that lie on the map, with bias and ReLU, or
+/// accumulated and masked.
 #[expect(clippy::too_many_arguments, reason = "where a tile comes from and goes to")]
 #[inline(always)]
 fn output_tile<S: Simd, T: Value, const N: usize, const R: usize>(
     simd: S,
     pass: &Pass<'_, T>,
-    place: &Place,
+    position: &TilePosition,
     block: usize,
     bias: &[f32; LANES],
     between: &mut Between<S>,
@@ -209,18 +211,18 @@ fn output_tile<S: Simd, T: Value, const N: usize, const R: usize>(
     stride: usize,
 ) {
     let shape = pass.output_shape;
-    let [height, width] = place.inside;
+    let [height, width] = position.inside;
     let line = shape.width * LANES;
-    let start = (place.image * shape.blocks + pass.output_blocks.start + block) * shape.plane();
-    let start = start + place.y * line + place.x * LANES;
+    let start = (position.image * shape.blocks + pass.output_blocks.start + block) * shape.plane();
+    let start = start + position.y * line + position.x * LANES;
     let reach = ((height - 1) * shape.width + width) * LANES;
     let to = pass.output.pointer(start, reach);
     let bias = simd.read(bias);
-    let mask = pass.mask_of(place.image, block, place.y * line + place.x * LANES, reach);
+    let mask = pass.mask_of(position.image, block, position.y * line + position.x * LANES, reach);
     assert!((N * N - 1) * stride + LANES <= from.len(), "products of a tile");
     // SAFETY: the last point is asserted.
     let read = |y, x| unsafe { simd.load(from.as_ptr().add((y * N + x) * stride)) };
-    let [high, wide] = place.points;
+    let [high, wide] = position.points;
     by_points!(K = high, N, R, columns::<S, Output<K, R>>(simd, wide, 0..wide, read, between));
     by_points!(
         K = wide,
@@ -228,7 +230,8 @@ fn output_tile<S: Simd, T: Value, const N: usize, const R: usize>(
         R,
         rows::<S, Output<K, R>>(simd, height, between, |y, x, value| {
             if x < width {
-                // SAFETY: the pixel lies on the map, and in a tile and block that only this task has; the mask reaches as far.
+                // SAFETY: the pixel lies on the map, in a tile and block that only this task has; the mask
+                // reaches as far.
                 unsafe {
                     let pixel = y * line + x * LANES;
                     let to = to.add(pixel);

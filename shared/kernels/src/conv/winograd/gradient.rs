@@ -1,19 +1,19 @@
-//! The gradient by the weights by minimal filtering.
+//! Weight gradient by Winograd's algorithm.
 //!
-//! The pairs of input and output blocks are cut into a grid of tasks. Each task transforms chunks of tiles of its blocks
-//! of the input and of the output gradient, and adds each point's product over the chunk's tiles to its sums; with the
-//! last chunk the sums become taps. Everything between is a thread's own, so that no thread waits for another's
-//! stores; the price is that a block is transformed once by every task that has it. Chunks depend only on the size
-//! of the layer and follow each other in order, and each sum belongs to one task: results do not depend on the number of
-//! threads.
+//! The pairs of input and output blocks are cut into a grid of tasks. Each task transforms chunks of tiles of
+//! its blocks of input and output gradient, and adds each point's product over the chunk's tiles to its sums;
+//! after the last chunk the sums are transformed to taps. All data in between is the thread's own, so that no
+//! thread waits for another's stores; the price is that a block is transformed once by every task that has
+//! it. Chunks depend only on the size of the layer and are summed in order, and each sum belongs to one task,
+//! so results do not depend on the number of threads.
 
 use super::super::grid::{ON_VECTORS, grid};
-use super::super::rows::{Rows, Runs};
+use super::super::rows::{PixelRuns, Rows};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
 use super::tiles::{Chunk, MOST as TILES, Pixels, Tiles, Zeros};
 use super::transform::{Between, MOST as MOST_POINTS, ONE, OutputGradient, WeightGradient, columns, rows};
-use super::{Filter, POINTS, by_filter, by_points};
+use super::{POINTS, Scheme, by_points, by_scheme};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
@@ -22,65 +22,65 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
 
-/// With fewer tiles the sums, several times the weights, cost more than the products save.
+/// The fewest tiles: with fewer the sums, several times as many as weights, cost more than the products save.
 const LEAST: usize = 16;
 
-/// The most input blocks whose sums are complete at a time: their channels are the rows of one product.
+/// The most input blocks whose sums are completed at a time: their channels are the rows of one multiply.
 const GROUP: usize = 3;
 
-/// What the sums of a point cost, in multiplications: they are written, read and transformed once, whatever the batch.
+/// Cost of a point's sums in multiplications: they are written, read and transformed once for any batch.
 const POINT: usize = 60;
 
-/// How a gradient over `batch` images takes the least time, on at most the points of `filter`; unless the direct kernel
-/// takes less.
-pub(in super::super) fn fastest(filter: Filter, size: [usize; 2], batch: usize) -> Option<Filter> {
-    let filters = POINTS.into_iter().filter(|points| *points <= filter.points);
-    let filters = filters.map(|points| Filter { points, ..filter });
-    let cost = |filter: &Filter| batch * filter.multiplications(size) + POINT * filter.products();
-    filters.min_by_key(cost).filter(|filter| Tiles::new(*filter, size).count(batch) >= LEAST)
+/// The scheme that takes the least time for a gradient over `batch` images, with at most the points of
+/// `scheme`; none if direct convolution takes less.
+pub(in super::super) fn fastest(scheme: Scheme, size: [usize; 2], batch: usize) -> Option<Scheme> {
+    let schemes = POINTS.into_iter().filter(|points| *points <= scheme.points);
+    let schemes = schemes.map(|points| Scheme { points, ..scheme });
+    let cost = |scheme: &Scheme| batch * scheme.multiplications(size) + POINT * scheme.products();
+    schemes.min_by_key(cost).filter(|scheme| Tiles::new(*scheme, size).count(batch) >= LEAST)
 }
 
-/// How the work is cut.
+/// The cut of the work into tasks.
 #[derive(Clone, Copy)]
-struct Plan {
-    filter: Filter,
-    /// Parts that the input and the output blocks are cut into.
+struct Partition {
+    scheme: Scheme,
+    /// Parts that the input blocks and the output blocks are cut into.
     grid: [usize; 2],
-    /// Values between the points of the transformed input, of the transformed output gradient.
+    /// Values from point to point of the transformed input and of the transformed output gradient.
     input: usize,
     output: usize,
     /// Floats of the sums of all points.
     sums: usize,
 }
 
-impl Plan {
-    fn new(conv: &Convolution, filter: Filter, threads: usize) -> Plan {
+impl Partition {
+    fn new(conv: &Convolution, scheme: Scheme, threads: usize) -> Partition {
         let blocks = [conv.input_blocks(), conv.output_blocks()];
         let grid = grid(blocks, threads, usize::MAX, ON_VECTORS);
         let [inputs, outputs] = [0, 1].map(|side| blocks[side].div_ceil(grid[side]));
-        // One line more, lest the values of all points fall into one set of the cache.
+        // An additional line keeps the values of all points from sharing one set of the cache.
         let matrix = |blocks: usize| (blocks * TILES + 1) * LANES;
-        let sums = filter.products() * inputs * outputs * LANES * LANES;
-        Plan { filter, grid, input: matrix(inputs), output: matrix(outputs), sums }
+        let sums = scheme.products() * inputs * outputs * LANES * LANES;
+        Partition { scheme, grid, input: matrix(inputs), output: matrix(outputs), sums }
     }
 
-    /// Floats of scratch of a task: for the transformed input and output gradient, of `T`, and the sums.
+    /// Floats of scratch of a task: for transformed input and output gradient, of `T`, and for sums.
     fn scratch<T: Value>(&self) -> [usize; 3] {
-        let points = self.filter.products();
+        let points = self.scheme.products();
         [T::floats(points * self.input), T::floats(points * self.output), self.sums]
     }
 }
 
-/// Scratch that all threads together need, on the points of `filter` or fewer.
-pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, filter: Filter, pool: &Pool) -> usize {
-    Plan::new(conv, filter, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
+/// Floats of scratch of all threads together, for the points of `scheme` or fewer.
+pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, scheme: Scheme, pool: &Pool) -> usize {
+    Partition::new(conv, scheme, pool.threads()).scratch::<T>().iter().sum::<usize>() * pool.threads()
 }
 
-/// Overwrites both gradients with the sums over all images; there is at least one tile.
+/// Overwrites both gradients with the sums over all images, where there is at least one tile.
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
-    filter: Filter,
+    scheme: Scheme,
     isa: Isa,
     pool: &Pool,
     input: Map<T>,
@@ -89,25 +89,26 @@ pub(in super::super) fn run<T: Value>(
     bias_gradient: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let plan = Plan::new(conv, filter, pool.threads());
+    let partition = Partition::new(conv, scheme, pool.threads());
     let channels = [&conv.inputs.blocks[..], &conv.outputs.blocks[..]];
-    let tiles = Tiles::new(filter, conv.size);
+    let tiles = Tiles::new(scheme, conv.size);
     let count = tiles.count(input.shape.batch);
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
     let scratch = Disjoint::new(scratch);
-    let lengths = plan.scratch::<T>();
+    let lengths = partition.scratch::<T>();
     let per_thread = lengths.iter().sum();
-    pool.run_on_threads(plan.grid[0] * plan.grid[1], |thread, task| {
-        let place = [task / plan.grid[1], task % plan.grid[1]];
-        let [inputs, outputs] = [0, 1].map(|side| part(place[side], plan.grid[side], channels[side].len()));
+    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
+        let place = [task / partition.grid[1], task % partition.grid[1]];
+        let [inputs, outputs] =
+            [0, 1].map(|side| part(place[side], partition.grid[side], channels[side].len()));
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let (transformed_input, scratch) = scratch.split_at_mut(lengths[0]);
         let (transformed_gradient, sums) = scratch.split_at_mut(lengths[1]);
         let task = Task {
             conv,
-            plan,
+            partition,
             tiles,
             count,
             input,
@@ -128,7 +129,7 @@ pub(in super::super) fn run<T: Value>(
 /// Some input blocks times some output blocks, over all tiles.
 struct Task<'a, T> {
     conv: &'a Convolution,
-    plan: Plan,
+    partition: Partition,
     tiles: Tiles,
     count: usize,
     input: Map<'a, T>,
@@ -145,7 +146,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -154,24 +155,25 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_filter!(self.plan.filter, all_chunks(simd, self));
+        by_scheme!(self.partition.scheme, all_chunks(simd, self));
     }
 }
 
 #[inline(always)]
 fn all_chunks<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, mut task: Task<'_, T>) {
-    let mut room = Room { zeros: [T::default(); _], between: [[simd.zero(); MOST_POINTS]; MOST_POINTS] };
+    let mut scratch =
+        TransformScratch { zeros: [T::default(); _], between: [[simd.zero(); MOST_POINTS]; MOST_POINTS] };
     for start in (0..task.count).step_by(TILES) {
         let end = (start + TILES).min(task.count);
         let chunk = task.tiles.chunk(start..end);
-        task.transform_input::<_, N, R>(simd, &chunk, &mut room);
-        task.transform_gradient::<_, N, R>(simd, &chunk, start == 0, &mut room);
+        task.transform_input::<_, N, R>(simd, &chunk, &mut scratch);
+        task.transform_gradient::<_, N, R>(simd, &chunk, start == 0, &mut scratch);
         task.products::<_, N, R>(simd, &chunk, start == 0, end == task.count);
     }
 }
 
-/// What the transforms of a tile need.
-struct Room<S: Simd, T> {
+/// Scratch of a tile's transforms.
+struct TransformScratch<S: Simd, T> {
     zeros: Zeros<T>,
     between: Between<S>,
 }
@@ -182,48 +184,50 @@ impl<T: Value> Task<'_, T> {
         &mut self,
         simd: S,
         chunk: &Chunk,
-        room: &mut Room<S, T>,
+        scratch: &mut TransformScratch<S, T>,
     ) {
         for block in 0..self.inputs.len() {
             let (map, index) = (&self.input, self.first[0] + block);
-            for (tile, place) in chunk.places().iter().enumerate() {
-                let pixels = Pixels::new(map, index, place, R / 2, place.points, &room.zeros);
-                pixels.ask_beyond(simd, N + 1 - R);
+            for (tile, position) in chunk.positions().iter().enumerate() {
+                let pixels = Pixels::new(map, index, position, R / 2, position.points, &scratch.zeros);
+                pixels.prefetch_beyond(simd, N + 1 - R);
                 let to = &mut self.transformed_input[(block * TILES + tile) * LANES..];
-                assert!((N * N - 1) * self.plan.input + LANES <= to.len(), "a transformed tile");
-                let (to, stride) = (to.as_mut_ptr(), self.plan.input);
+                assert!((N * N - 1) * self.partition.input + LANES <= to.len(), "a transformed tile");
+                let (to, stride) = (to.as_mut_ptr(), self.partition.input);
                 // SAFETY: the last point is asserted.
-                unsafe { input_tile::<S, T, T, N, R>(simd, &pixels, place, &mut room.between, to, stride) };
+                unsafe {
+                    input_tile::<S, T, T, N, R>(simd, &pixels, position, &mut scratch.between, to, stride)
+                };
             }
             let tiles = &mut self.transformed_input[block * TILES * LANES..];
-            group_tiles::<S, T, N>(simd, tiles, chunk, self.plan.input);
+            group_tiles::<S, T, N>(simd, tiles, chunk, self.partition.input);
         }
     }
 
-    /// Transforms tiles of output gradients; the tasks of the first input blocks also add them to the bias's: at the point 1 a tile has
-    /// its sum.
+    /// Transforms tiles of output gradients. Tasks of the first input blocks also add them to the bias
+    /// gradient: the value of a tile at the point 1 is the sum of its pixels.
     #[inline(always)]
     fn transform_gradient<S: Simd, const N: usize, const R: usize>(
         &mut self,
         simd: S,
         chunk: &Chunk,
         first: bool,
-        room: &mut Room<S, T>,
+        scratch: &mut TransformScratch<S, T>,
     ) {
         for (block, channels) in self.outputs.iter().enumerate() {
             let (map, index) = (&self.output_gradient, self.first[1] + block);
             let mut sum = simd.zero();
-            for (tile, place) in chunk.places().iter().enumerate() {
-                let size = place.points.map(|points| points + 1 - R);
-                let from = Pixels::new(map, index, place, 0, size, &room.zeros);
-                from.ask_beyond(simd, N + 1 - R);
+            for (tile, position) in chunk.positions().iter().enumerate() {
+                let size = position.points.map(|points| points + 1 - R);
+                let from = Pixels::new(map, index, position, 0, size, &scratch.zeros);
+                from.prefetch_beyond(simd, N + 1 - R);
                 // SAFETY: there are as many pixels.
                 let read = |y, x| unsafe { from.at(simd, y, x) };
                 let to = &mut self.transformed_gradient[(block * TILES + tile) * LANES..];
-                assert!((N * N - 1) * self.plan.output + LANES <= to.len(), "a transformed tile");
+                assert!((N * N - 1) * self.partition.output + LANES <= to.len(), "a transformed tile");
                 let to = to.as_mut_ptr();
-                let between = &mut room.between;
-                let ([high, wide], width, present) = (place.points, from.width, from.columns.clone());
+                let between = &mut scratch.between;
+                let ([high, wide], width, present) = (position.points, from.width, from.columns.clone());
                 by_points!(
                     K = high,
                     N,
@@ -235,12 +239,12 @@ impl<T: Value> Task<'_, T> {
                         sum = simd.add(sum, value);
                     }
                     // SAFETY: the last point is asserted.
-                    unsafe { simd.store(to.add((y * N + x) * self.plan.output), value) }
+                    unsafe { simd.store(to.add((y * N + x) * self.partition.output), value) }
                 };
                 by_points!(K = wide, N, R, rows::<S, OutputGradient<K, R>>(simd, high, between, write));
             }
             let tiles = &mut self.transformed_gradient[block * TILES * LANES..];
-            group_tiles::<S, T, N>(simd, tiles, chunk, self.plan.output);
+            group_tiles::<S, T, N>(simd, tiles, chunk, self.partition.output);
             if self.first[0] == 0 {
                 let mut sums = [0.0; LANES];
                 simd.write(&mut sums, sum);
@@ -254,10 +258,10 @@ impl<T: Value> Task<'_, T> {
         }
     }
 
-    /// Adds the chunk's products to the sums: `[panel of output blocks][group of input blocks][point][output block][row]
-    /// [16]`. A chunk that is not the last goes from point to point, so that a point's tiles and sums are in the
-    /// second-level cache for all panels and groups. The last one goes over all points of a panel and a group, whose
-    /// sums become taps while they are there.
+    /// Adds the chunk's products to the sums, `[panel of output blocks][group of input blocks][point][output
+    /// block][row][16]`. All chunks but the last go from point to point, so that a point's tiles and sums
+    /// stay in the second-level cache for all panels and groups. The last chunk goes over all points of a
+    /// panel and a group, whose sums are transformed to taps while they are in the cache.
     #[inline(always)]
     fn products<S: Simd, const N: usize, const R: usize>(
         &mut self,
@@ -267,8 +271,8 @@ impl<T: Value> Task<'_, T> {
         last: bool,
     ) {
         let pixel = LANES * T::GROUP;
-        let Plan { input, output, .. } = self.plan;
-        // As many blocks as fill whole tiles of rows.
+        let Partition { input, output, .. } = self.partition;
+        // A group has as many blocks as fill whole tiles of rows.
         let blocks_of_group = if LANES.is_multiple_of(S::ROWS) { 1 } else { GROUP };
         let panels = self.outputs.len().div_ceil(S::PANEL);
         let groups = self.inputs.len().div_ceil(blocks_of_group);
@@ -299,12 +303,13 @@ impl<T: Value> Task<'_, T> {
             let gradient = &self.transformed_gradient[point * output..][..output];
             let y = |column: usize| &gradient[(columns.start + column) * TILES * LANES + start..];
             if !last {
-                // Those of the next point lie elsewhere, which the hardware does not foresee.
+                // The sums of the next point lie elsewhere, which the hardware does not prefetch.
                 for line in sums.chunks(LANES) {
                     simd.prefetch(line.as_ptr());
                 }
             }
-            let runs = Runs { count: 1, pixels, input_run: 0, input_pixel: pixel, output_run: 0, ahead: 0 };
+            let runs =
+                PixelRuns { count: 1, pixels, input_run: 0, input_pixel: pixel, output_run: 0, ahead: 0 };
             // SAFETY: that the last row has all tiles is asserted, and no row lies behind it.
             unsafe { Rows(offsets).panel(simd, runs, x, columns.len(), y, !first, sums) }
             if last && point + 1 == N * N {
@@ -350,13 +355,13 @@ impl<T: Value> Task<'_, T> {
     }
 }
 
-/// The rows of a group of input blocks: their channels.
+/// The rows of a group of input blocks: the channels of the blocks.
 struct GroupRows {
     group: usize,
-    /// Rows of the groups before.
+    /// Rows of all groups before this one.
     before: usize,
     count: usize,
-    /// Where the first tile of each is.
+    /// Offset of the first tile of each row.
     offsets: [usize; GROUP * LANES],
 }
 
@@ -374,13 +379,13 @@ impl GroupRows {
     }
 }
 
-/// The tiles with which those of a point make whole groups.
+/// The tiles that a point has, extended to whole groups.
 fn whole_groups<T: Value>(tiles: Range<usize>) -> Range<usize> {
     tiles.start / T::GROUP * T::GROUP..tiles.end.next_multiple_of(T::GROUP)
 }
 
-/// Groups the tiles of a block, whose points are `stride` values apart, as they are multiplied. Zeros stand for neighbours
-/// that don't have the point.
+/// Groups the tiles of a block, whose points are `stride` values apart, as they are multiplied. Tiles of a
+/// group that lack the point become zero.
 #[inline(always)]
 fn group_tiles<S: Simd, T: Value, const N: usize>(simd: S, tiles: &mut [T], chunk: &Chunk, stride: usize) {
     if T::GROUP == 1 {

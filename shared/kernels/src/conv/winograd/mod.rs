@@ -1,13 +1,14 @@
-//! Minimal filtering (Winograd): convolutions in fewer multiplications, all three directions.
+//! Winograd's algorithm for convolutions: fewer multiplications, in all three passes. Lavin & Gray (2016)
+//! call it minimal filtering.
 //!
-//! A map is cut into tiles of outputs. A tile of `M` x `M` outputs of an `R` x `R` kernel is computed with `K` x `K`
-//! multiplications by channel and output, where `K = M + R - 1` ([`transform`]). Transformed tiles are matrices
-//! [point][block][tile][16]; each point is a product over the channels, with the register tiles of the direct kernels. The
-//! last tiles of a row or column are as small as what is left of the map, and have no part in the points that they
-//! don't need ([`tiles`]).
+//! A map is cut into tiles of outputs. A tile of `M` x `M` outputs of an `R` x `R` kernel takes `K` x `K`
+//! multiplications for each input and output channel, where `K = M + R - 1` ([`transform`]). Transformed
+//! tiles are matrices `[point][block][tile][16]`; each point is a matrix multiply over the channels, with the
+//! register tiles of direct convolution. The last tiles of a row or column are only as large as the rest of
+//! the map, and take no part in the points that they do not need ([`tiles`]).
 //!
-//! Rounding: the transforms add terms of very different size, so that an output's error is larger than the direct
-//! kernel's, the more so the more points there are; the crate's README has a table.
+//! The transforms add terms of very different size, so the rounding error of an output is larger than in
+//! direct convolution, and grows with the number of points; the crate's README has a table.
 
 mod forward;
 mod gradient;
@@ -21,34 +22,35 @@ pub(super) use gradient::{
 };
 pub(super) use pack::pack;
 
-/// Points that a side of a tile may have.
+/// The possible numbers of points along a side of a tile.
 pub(super) const POINTS: [usize; 2] = [6, 8];
 
-/// A kernel on so many points: F(4x4, 3x3) and F(2x2, 5x5) on six, F(6x6, 3x3) and F(4x4, 5x5) on eight.
+/// Scheme F(M x M, R x R) by its kernel and points: F(4x4, 3x3) and F(2x2, 5x5) have six points along a side,
+/// F(6x6, 3x3) and F(4x4, 5x5) eight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Filter {
+pub(super) struct Scheme {
     pub(super) kernel: usize,
-    /// Of a side of a whole tile.
+    /// Points along a side of a whole tile.
     pub(super) points: usize,
 }
 
-impl Filter {
-    /// Outputs of a side of a whole tile.
+impl Scheme {
+    /// Outputs along a side of a whole tile.
     pub(super) fn outputs(&self) -> usize {
         self.points + 1 - self.kernel
     }
 
-    /// Points of a side for so many outputs: as few as there is a transform for.
+    /// Points along a side for a number of outputs: the fewest for which there is a transform.
     fn points_for(&self, outputs: usize) -> usize {
         (outputs + self.kernel - 1).next_multiple_of(2)
     }
 
-    /// Products that take the place of a kernel's taps.
+    /// Products that replace the taps of a kernel.
     pub(super) fn products(&self) -> usize {
         self.points * self.points
     }
 
-    /// Multiplications for maps of this size, by image and pair of channels.
+    /// Multiplications for a map of this size and a pair of channels.
     pub(super) fn multiplications(&self, size: [usize; 2]) -> usize {
         let [rows, columns] = size.map(|length| {
             let (whole, left) = (length / self.outputs(), length % self.outputs());
@@ -58,10 +60,10 @@ impl Filter {
     }
 }
 
-/// Runs `$run::<instructions, values, points, taps>` for a filter.
-macro_rules! by_filter {
-    ($filter:expr, $run:ident($($argument:expr),*)) => {
-        match ($filter.points, $filter.kernel) {
+/// Runs `$run::<instructions, values, points, taps>` for a scheme.
+macro_rules! by_scheme {
+    ($scheme:expr, $run:ident($($argument:expr),*)) => {
+        match ($scheme.points, $scheme.kernel) {
             (6, 3) => $run::<_, _, 6, 3>($($argument),*),
             (6, 5) => $run::<_, _, 6, 5>($($argument),*),
             (8, 3) => $run::<_, _, 8, 3>($($argument),*),
@@ -70,9 +72,10 @@ macro_rules! by_filter {
         }
     };
 }
-use by_filter;
+use by_scheme;
 
-/// Runs `$run` with the constant `$K`: the points of a side of a tile, of a filter of `$points` and `$taps`.
+/// Runs `$run` with the constant `$K`: the points along a side of a tile, in a scheme of `$points` and
+/// `$taps`.
 macro_rules! by_points {
     ($K:ident = $side:expr, $points:ident, $taps:ident, $run:expr) => {
         match $side {

@@ -1,9 +1,10 @@
-//! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, of bf16 two rows side by side for each column, where rows and columns are the inputs and
-//! outputs, or exchanged, as in the packing of the direct kernel. Channels that do not exist have zeros.
+//! Transformed weights: `[panel][point][row block][16 rows][16 * columns]`, where rows and columns are inputs
+//! and outputs, or exchanged, as in the packing of direct convolution. For bf16 two rows are interleaved for
+//! each column. Channels that do not exist have zeros.
 
-use super::super::pack::{Sides, panel_width};
+use super::super::pack::{WeightMatrix, panel_width};
 use super::transform::{Line, MOST, Weights};
-use super::{Filter, by_filter};
+use super::{Scheme, by_scheme};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
@@ -16,25 +17,25 @@ const WIDEST: usize = 3;
 
 /// Transforms and packs canonical weights.
 pub(in super::super) fn pack<T: Value>(
-    sides: &Sides<'_>,
-    filter: Filter,
+    matrix: &WeightMatrix<'_>,
+    scheme: Scheme,
     isa: Isa,
     pool: &Pool,
     packed: &mut [T],
 ) {
-    let panels = sides.columns.len().div_ceil(panel_width(isa));
-    let rows = sides.rows.len();
+    let panels = matrix.columns.len().div_ceil(panel_width(isa));
+    let rows = matrix.rows.len();
     let packed = Disjoint::new(packed);
     pool.run(panels * rows, |task| {
         let (panel, row_block) = (task / rows, task % rows);
-        dispatch(isa, Task { sides, filter, panel, panels, row_block, packed });
+        dispatch(isa, Task { matrix, scheme, panel, panels, row_block, packed });
     });
 }
 
 /// One block of rows of a panel.
 struct Task<'a, T> {
-    sides: &'a Sides<'a>,
-    filter: Filter,
+    matrix: &'a WeightMatrix<'a>,
+    scheme: Scheme,
     panel: usize,
     panels: usize,
     row_block: usize,
@@ -42,7 +43,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -51,31 +52,32 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        by_filter!(self.filter, transform(simd, self));
+        by_scheme!(self.scheme, transform(simd, self));
     }
 }
 
 #[inline(always)]
 fn transform<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: Task<'_, T>) {
-    let Task { sides, panel, panels, row_block, packed, .. } = task;
-    let panel = part(panel, panels, sides.columns.len());
-    let (columns, rows) = (&sides.columns[panel.clone()], sides.rows[row_block]);
+    let Task { matrix, panel, panels, row_block, packed, .. } = task;
+    let panel = part(panel, panels, matrix.columns.len());
+    let (columns, rows) = (&matrix.columns[panel.clone()], matrix.rows[row_block]);
     let mut taps = [[[[0.0; LANES]; R]; R]; LANES * WIDEST];
     for row in 0..rows.count {
         for (j, columns) in columns.iter().enumerate() {
             let taps = taps[row * panel.len() + j].as_flattened_mut();
-            sides.row(rows.first + row, *columns, taps);
+            matrix.row(rows.first + row, *columns, taps);
         }
     }
     let taps = &taps[..LANES * panel.len()];
-    // A row of points at a time: more streams of stores would be in each other's way in the first-level cache.
+    // One row of points is written at a time: more streams of stores would evict each other from the
+    // first-level cache.
     macro_rules! points {
         ($($y:literal)*) => {$(if const { $y < N } {
             let mut to: [_; N] = std::array::from_fn(|x| {
-                let matrix = N * N * panel.start * sides.rows.len();
-                let block = (($y * N + x) * sides.rows.len() + row_block) * panel.len();
+                let start = N * N * panel.start * matrix.rows.len();
+                let block = (($y * N + x) * matrix.rows.len() + row_block) * panel.len();
                 // SAFETY: each task has its own panel and row block.
-                unsafe { packed.part((matrix + block) * LANES * LANES, taps.len() * LANES) }
+                unsafe { packed.part((start + block) * LANES * LANES, taps.len() * LANES) }
             });
             for (row, taps) in taps.chunks_exact(panel.len()).enumerate() {
                 for (j, taps) in taps.iter().enumerate() {
@@ -98,10 +100,10 @@ fn transform<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: T
         })*};
     }
     points!(0 1 2 3 4 5 6 7);
-    simd.settle();
+    simd.fence();
 }
 
-/// Row `y` of the points of 16 kernels.
+/// Computes row `y` of the points of 16 kernels.
 #[inline(always)]
 fn row_of_points<S: Simd, const N: usize, const R: usize>(
     simd: S,

@@ -1,31 +1,32 @@
-//! The transforms of minimal filtering on the points 0, infinity, 1, -1, 2, -2, 1/2 and -1/2.
+//! The transforms of Winograd's algorithm on the points 0, infinity, 1, -1, 2, -2, 1/2 and -1/2.
 //!
-//! A tile of `M` outputs of a kernel with `R` taps is evaluated from `K = M + R - 1` inputs with as many multiplications
-//! (Winograd 1980; Lavin & Gray 2016 for convolutional networks): outputs `= A' ((G w) * (B' x))`. The weight gradient
-//! transposes the algorithm: `G' ((A y) * (B' x))`. In two dimensions each is applied to the columns and then to the rows.
+//! A tile of `M` outputs of a kernel with `R` taps is computed from `K = M + R - 1` inputs with as many
+//! multiplications (Winograd 1980; Lavin & Gray 2016 for convolutional networks): outputs `= A' ((G w) * (B'
+//! x))`. The weight gradient is the transposed algorithm, `G' ((A y) * (B' x))`. In two dimensions each
+//! transform is applied to the columns and then to the rows.
 //!
-//! Kernels are transformed to `N` points. A tile at the edge of a map may have fewer outputs and then stands on the first
-//! `K` of them: the values of a polynomial at a point don't depend on the other points, but for a factor that `B'` makes
-//! good.
+//! Kernels are transformed to `N` points. A tile at the edge of a map may have fewer outputs and then uses
+//! the first `K` points only: the values of a polynomial at a point do not depend on the other points, apart
+//! from a factor for which `B'` compensates.
 
 use crate::simd::Simd;
 use std::ops::Range;
 
-/// The most points of one dimension.
+/// The most points in one dimension.
 pub(super) const MOST: usize = 8;
 
-/// The points besides 0 and infinity are these and their negatives.
+/// The points besides 0 and infinity are these numbers and their negatives.
 const PAIRS: [f32; MOST / 2 - 1] = [1.0, 2.0, 0.5];
 
-/// How many of them there are among so many points.
+/// Number of pairs among so many points.
 const fn pairs(points: usize) -> usize {
     points / 2 - 1
 }
 
-/// The place of the point 1.
+/// Index of the point 1.
 pub(super) const ONE: usize = 2;
 
-/// The coefficients, from the constant on, of the product of `z - q * q` over the pairs of `points`, without one.
+/// Coefficients, from the constant on, of the product of `z - q * q` over all pairs of `points` except one.
 const fn product(points: usize, without: usize) -> [f32; MOST / 2] {
     let mut result = [0.0; MOST / 2];
     result[0] = 1.0;
@@ -45,10 +46,10 @@ const fn product(points: usize, without: usize) -> [f32; MOST / 2] {
     result
 }
 
-/// No pair.
+/// Index of no pair.
 const NONE: usize = PAIRS.len();
 
-/// The value at `z` of a polynomial.
+/// Value of a polynomial at `z`.
 const fn value(coefficients: [f32; MOST / 2], z: f32) -> f32 {
     let mut result = 0.0;
     let mut i = coefficients.len();
@@ -59,8 +60,8 @@ const fn value(coefficients: [f32; MOST / 2], z: f32) -> f32 {
     result
 }
 
-/// `G` divides the value of the weights at a point by the product of its distances to the others: of 0, and of both points
-/// of each pair.
+/// Factors by which `G` multiplies the value of the weights at a point, for 0 and for each pair: the inverse
+/// product of the point's distances to all other points.
 const fn scales(points: usize) -> (f32, [f32; PAIRS.len()]) {
     let mut scales = [0.0; PAIRS.len()];
     let mut pair = 0;
@@ -72,7 +73,7 @@ const fn scales(points: usize) -> (f32, [f32; PAIRS.len()]) {
     (1.0 / product(points, NONE)[0], scales)
 }
 
-/// The pairs to the power of 0, 1, ...
+/// Powers of the pairs: to the power of 0, 1, ...
 const POWERS: [[f32; MOST]; PAIRS.len()] = {
     let mut powers = [[1.0; MOST]; PAIRS.len()];
     let mut pair = 0;
@@ -87,21 +88,21 @@ const POWERS: [[f32; MOST]; PAIRS.len()] = {
     powers
 };
 
-/// As many vectors as there are points.
+/// One vector for each point.
 pub(super) type Vectors<S> = [<S as Simd>::Vector; MOST];
 
 /// A transform in one dimension.
 pub(super) trait Line {
-    /// Values that it takes, and makes.
+    /// Number of values that the transform takes, and that it makes.
     const FROM: usize;
     const TO: usize;
 
-    /// Applies it to each lane; implementations must be `#[inline(always)]`. Values past the last are neither read nor
-    /// of any use.
+    /// Applies the transform to each lane; implementations must be `#[inline(always)]`. Values past the last
+    /// are neither read nor meaningful.
     fn apply<S: Simd>(simd: S, from: Vectors<S>) -> Vectors<S>;
 }
 
-/// `B'`: the inputs of a tile to its `K` points, for kernels on `N`.
+/// `B'`: transforms the inputs of a tile to its `K` points, for kernels on `N` points.
 pub(super) struct Input<const K: usize, const N: usize>;
 
 impl<const K: usize, const N: usize> Line for Input<K, N> {
@@ -128,7 +129,7 @@ impl<const K: usize, const N: usize> Line for Input<K, N> {
     }
 }
 
-/// The sum of `coefficients[i] * x[first + 2 * i]`, of which the last, at `degree`, is one.
+/// Sum of `coefficients[i] * x[first + 2 * i]`; the last coefficient, at `degree`, is one.
 #[inline(always)]
 fn polynomial<S: Simd>(
     simd: S,
@@ -150,7 +151,7 @@ fn scaled<S: Simd>(simd: S, factor: f32, value: S::Vector) -> S::Vector {
     if factor == 1.0 { value } else { simd.mul(simd.splat(factor), value) }
 }
 
-/// `A'`: the products at `K` points to the outputs of a tile.
+/// `A'`: transforms the products at `K` points to the outputs of a tile.
 pub(super) struct Output<const K: usize, const R: usize>;
 
 impl<const K: usize, const R: usize> Line for Output<K, R> {
@@ -166,7 +167,7 @@ impl<const K: usize, const R: usize> Line for Output<K, R> {
     }
 }
 
-/// `A`: the output gradients of a tile to its `K` points.
+/// `A`: transforms the output gradients of a tile to its `K` points.
 pub(super) struct OutputGradient<const K: usize, const R: usize>;
 
 impl<const K: usize, const R: usize> Line for OutputGradient<K, R> {
@@ -182,7 +183,7 @@ impl<const K: usize, const R: usize> Line for OutputGradient<K, R> {
     }
 }
 
-/// `G`: the weights of `R` taps to all `N` points.
+/// `G`: transforms the weights of `R` taps to all `N` points.
 pub(super) struct Weights<const N: usize, const R: usize>;
 
 impl<const N: usize, const R: usize> Line for Weights<N, R> {
@@ -204,7 +205,7 @@ impl<const N: usize, const R: usize> Line for Weights<N, R> {
     }
 }
 
-/// `G'`: the products at all `N` points to the gradient by `R` taps.
+/// `G'`: transforms the products at all `N` points to the gradient of `R` taps.
 pub(super) struct WeightGradient<const N: usize, const R: usize>;
 
 impl<const N: usize, const R: usize> Line for WeightGradient<N, R> {
@@ -226,7 +227,7 @@ impl<const N: usize, const R: usize> Line for WeightGradient<N, R> {
     }
 }
 
-/// The values of the polynomial of the first `count` coefficients at the pairs among `K` points.
+/// Values of the polynomial of the first `count` coefficients at the pairs among `K` points.
 #[inline(always)]
 fn values<S: Simd, const K: usize>(simd: S, coefficients: &Vectors<S>, count: usize) -> Vectors<S> {
     let mut result = [simd.zero(); MOST];
@@ -243,7 +244,8 @@ fn values<S: Simd, const K: usize>(simd: S, coefficients: &Vectors<S>, count: us
     result
 }
 
-/// The first `count` moments of the pairs among `K` points: the sums of `x` times the points to the power of 0, 1, ...
+/// The first `count` moments of the pairs among `K` points: the sums of `x` times the points to the power of
+/// 0, 1, ...
 #[inline(always)]
 fn moments<S: Simd, const K: usize>(simd: S, x: &Vectors<S>, count: usize) -> Vectors<S> {
     let mut result = [simd.zero(); MOST];
@@ -260,10 +262,10 @@ fn moments<S: Simd, const K: usize>(simd: S, x: &Vectors<S>, count: usize) -> Ve
     result
 }
 
-/// What lies between the two dimensions of a transform, by rows.
+/// Intermediate values between the two dimensions of a transform, by rows.
 pub(super) type Between<S> = [Vectors<S>; MOST];
 
-/// Applies a transform to `width` columns: `read(y, x)`. Those that are not `present` are zero.
+/// Applies a transform to `width` columns, read by `read(y, x)`; columns that are not `present` are zero.
 #[inline(always)]
 pub(super) fn columns<S: Simd, L: Line>(
     simd: S,
@@ -289,7 +291,7 @@ pub(super) fn columns<S: Simd, L: Line>(
     }
 }
 
-/// Applies a transform to the first `height` rows: `write(y, x, value)`.
+/// Applies a transform to the first `height` rows, written by `write(y, x, value)`.
 #[inline(always)]
 pub(super) fn rows<S: Simd, L: Line>(
     simd: S,

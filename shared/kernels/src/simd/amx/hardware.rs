@@ -1,16 +1,17 @@
-//! The matrix unit of Intel's processors (AMX): eight tiles of 16 rows of 64 bytes, and an instruction that multiplies two of them.
+//! The AMX tiles of Intel's processors: eight registers of 16 rows of 64 bytes, and an instruction that
+//! multiplies two of them.
 //!
-//! A tile keeps 16 x 16 sums in f32, or 16 rows of 32 bf16. Its instructions are not to be had in stable Rust but as assembly. The
-//! compiler makes no use of tiles itself, so that nothing else touches them.
+//! A tile holds 16 x 16 sums in f32, or 16 rows of 32 bf16. Stable Rust offers the instructions only as
+//! assembly. The compiler never uses tiles itself, so nothing else touches them.
 
-use super::matrix::{Operands, TILE};
+use super::{Operands, TILE};
 use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// Whether the machine has the unit for bf16, and the system lets this process use it.
+/// Whether the machine has AMX for bf16 and the system lets this process use it.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
@@ -22,14 +23,15 @@ pub(crate) fn available() -> bool {
     })
 }
 
-/// Asks Linux for the tiles, whose 8 KiB a thread it saves only for processes that did. It holds for all threads.
+/// Asks Linux for permission to use tiles, whose 8 KiB per thread it saves only for processes that asked. The
+/// permission holds for all threads.
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
     const TILE_DATA: u64 = 18;
     let result: i64;
-    // SAFETY: a call of the system that touches no memory of ours; it overwrites the registers that are named.
+    // SAFETY: this system call touches no memory of ours; the registers that it overwrites are named.
     unsafe {
         asm!(
             "syscall",
@@ -44,13 +46,13 @@ fn permitted() -> bool {
     result == 0
 }
 
-/// Other systems are not asked yet.
+/// Refuses: other systems than Linux are not asked.
 #[cfg(not(target_os = "linux"))]
 fn permitted() -> bool {
     false
 }
 
-/// The shape of the eight tiles, as the instruction takes it.
+/// Shapes of the eight tiles, in the format of the configuration instruction.
 #[repr(C, align(64))]
 struct Shapes {
     palette: u8,
@@ -71,12 +73,14 @@ static SHAPES: Shapes = {
     Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
-/// The tiles of this thread, full size, as long as this lives.
+/// The configured tiles of this thread, all of full size. Dropping the value releases them.
 pub(crate) struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
+    /// Configures the tiles of this thread.
+    ///
     /// # Safety
-    /// [`available`] must have said so.
+    /// [`available`] must have returned true.
     #[inline(always)]
     pub(super) unsafe fn new() -> Tiles {
         // SAFETY: the machine has the instruction (caller), the shapes are ones that it has.
@@ -86,10 +90,10 @@ impl Tiles {
         Tiles(PhantomData)
     }
 
-    /// See [`super::matrix::Ready::multiply`].
+    /// Multiplies; see [`super::Tiles::multiply`].
     ///
     /// # Safety
-    /// As there.
+    /// See [`super::Tiles::multiply`].
     #[inline(always)]
     pub(super) unsafe fn multiply<const COLUMNS: usize>(
         &self,
@@ -102,8 +106,9 @@ impl Tiles {
         if offsets.is_empty() && accumulate {
             return;
         }
-        // Tiles 0 and 1 are the first column of sums, 2 and 3 the second; 4 and 5 are of a, 6 and 7 of b. The first product of a
-        // step needs two of the four loads, so that the unit need not wait for all.
+        // Tiles 0 and 1 hold the first column of sums, 2 and 3 the second; 4 and 5 hold operand a, 6 and 7
+        // operand b. The first multiply of a step needs two of the four loads, so that it need not wait for
+        // all.
         macro_rules! run {
             ([$($begin:literal)*], [$($second_load:literal)*], [$($second:literal)*], [$($end:literal)*]) => {
                 asm!(
@@ -159,8 +164,8 @@ impl Tiles {
                 )
             };
         }
-        // SAFETY: the tiles are configured, since this exists; the caller promises that the operands and the sums may be read, and
-        // the sums written.
+        // SAFETY: the tiles are configured, since `self` exists; the caller promises that operands and sums
+        // are valid.
         unsafe {
             if COLUMNS == 1 {
                 run!([], [], [], [])
@@ -179,7 +184,8 @@ impl Tiles {
 impl Drop for Tiles {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the machine has the instruction, since this exists. Threads without tiles cost the system less to switch.
+        // SAFETY: the machine has the instruction, since `self` exists. Threads without tiles cost the system
+        // less to switch.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
     }
 }

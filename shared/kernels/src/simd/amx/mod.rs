@@ -1,80 +1,87 @@
-//! Products of small matrices of bf16, on a machine with a unit for them.
+//! Matrix multiplies of bf16 on AMX tiles.
 //!
-//! The unit multiplies a tile of 16 rows of 32 values with one of 32 x 16 and adds to 16 x 16 sums in f32. Two tiles of rows and up
-//! to two of columns at a time take each tile that is loaded twice.
+//! A tile multiply takes 16 rows of 32 values and 32 x 16 values, and adds to 16 x 16 sums in f32. Two tiles
+//! of rows and up to two of columns are multiplied at a time, so that each loaded tile is used twice.
 
 #[cfg(target_arch = "x86_64")]
-use super::amx;
+mod hardware;
+
 use half::bf16;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use hardware::available;
 
 /// Rows and columns of a tile of sums.
 pub(crate) const TILE: usize = 16;
 
-/// Values of a row of the first operand and of a column of the second that one product adds.
+/// Depth of a tile multiply: values of a row of the first operand and of a column of the second.
 pub(crate) const DEPTH: usize = 32;
 
-/// Values of a tile of the second operand: two rows of it lie side by side for each column, as pairs of bf16 are multiplied.
+/// Values in a tile of the second operand. Two of its rows are interleaved, since bf16 are multiplied in
+/// pairs.
 pub(crate) const TILE_VALUES: usize = TILE * DEPTH;
 
 /// Rows that are multiplied at a time.
 pub(crate) const ROWS: usize = 2 * TILE;
 
-/// Columns of tiles that are multiplied at a time, at most.
+/// The most columns of tiles that are multiplied at a time.
 pub(crate) const COLUMNS: usize = 2;
 
-/// Sums of a column of tiles, `[row][16 columns]`.
+/// Sums in a column of tiles, `[row][16 columns]`.
 pub(crate) const SUMS: usize = ROWS * TILE;
 
-/// A unit that this machine has.
+/// An implementation of AMX tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Matrices {
-    /// That of Intel's processors.
+pub(crate) enum Amx {
+    /// The AMX unit of Intel's processors.
     #[cfg(target_arch = "x86_64")]
-    Amx,
-    /// Plain loops.
+    Hardware,
+    /// Plain loops, the reference for the hardware.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests alone ask for the reference"))]
     Portable,
 }
 
-/// Where two operands lie. Distances are in values.
+/// Addresses of the two operands of a multiply. Distances are in values.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands {
-    /// The first row; and from a row to the next, from the first 16 rows to the others.
+    /// First row of the first operand; distance to the next row, and from the first 16 rows to the second 16.
     pub(crate) a: *const bf16,
     pub(crate) a_row: usize,
     pub(crate) a_tile: usize,
-    /// The first tile; and from it to that of the next 16 columns, and to that of the next step.
+    /// First tile of the second operand; distance to the tile of the next 16 columns, and to the tile of the
+    /// next step.
     pub(crate) b: *const bf16,
     pub(crate) b_tile: usize,
     pub(crate) b_step: usize,
 }
 
-/// A unit made ready for this thread, as long as this lives.
-pub(crate) enum Ready {
+/// Configured tiles of this thread, released on drop.
+pub(crate) enum Tiles {
     #[cfg(target_arch = "x86_64")]
-    Amx(amx::Tiles),
+    Hardware(hardware::Tiles),
     Portable,
 }
 
-impl Matrices {
-    /// Makes the unit ready.
+impl Amx {
+    /// Configures the tiles of this thread.
     #[inline(always)]
-    pub(crate) fn ready(self) -> Ready {
+    pub(crate) fn configure(self) -> Tiles {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Isa` makes this only where the machine has the unit.
-            Matrices::Amx => Ready::Amx(unsafe { amx::Tiles::new() }),
-            Matrices::Portable => Ready::Portable,
+            Amx::Hardware => Tiles::Hardware(unsafe { hardware::Tiles::new() }),
+            Amx::Portable => Tiles::Portable,
         }
     }
 }
 
-impl Ready {
-    /// The sum over all steps of 32 rows times so many columns of tiles, up to [`COLUMNS`], to `sums`, `[column][row][16]`, or added to
-    /// them. A step's part of the rows lies its offset, in bytes, from where the first operand begins.
+impl Tiles {
+    /// Multiplies 32 rows with up to [`COLUMNS`] columns of tiles, summed over all steps, into `sums`,
+    /// `[column][row][16]`, or adds to them if `accumulate`. Each step reads the first operand at an offset
+    /// in bytes from its beginning.
     ///
     /// # Safety
-    /// Both operands must be valid for reading in every step: 32 rows of 32 values and a tile for each column.
+    /// Both operands must be valid for reading in every step: 32 rows of 32 values and a tile for each
+    /// column.
     #[inline(always)]
     pub(crate) unsafe fn multiply(
         &self,
@@ -91,22 +98,22 @@ impl Ready {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller's promise; the length of the sums is asserted.
-            Ready::Amx(tiles) => unsafe {
+            Tiles::Hardware(tiles) => unsafe {
                 match columns {
                     1 => tiles.multiply::<1>(operands, offsets, sums.as_mut_ptr(), accumulate),
                     _ => tiles.multiply::<2>(operands, offsets, sums.as_mut_ptr(), accumulate),
                 }
             },
             // SAFETY: the caller's promise.
-            Ready::Portable => unsafe { multiply(columns, operands, offsets, sums, accumulate) },
+            Tiles::Portable => unsafe { multiply(columns, operands, offsets, sums, accumulate) },
         }
     }
 }
 
-/// The reference.
+/// Multiplies by plain loops.
 ///
 /// # Safety
-/// As [`Ready::multiply`].
+/// See [`Tiles::multiply`].
 unsafe fn multiply(columns: usize, operands: Operands, offsets: &[u32], sums: &mut [f32], accumulate: bool) {
     let Operands { a, a_row, a_tile, b, b_tile, b_step } = operands;
     for (column, sums) in sums.chunks_exact_mut(SUMS).take(columns).enumerate() {
@@ -138,8 +145,8 @@ mod tests {
 
     #[test]
     fn the_unit_multiplies_as_the_reference() {
-        let Some(unit) = Isa::detect().with_halves().matrices::<bf16>() else {
-            println!("skipped: this machine has no unit for products of matrices");
+        let Some(amx) = Isa::detect().with_bf16().amx::<bf16>() else {
+            println!("skipped: this machine has no amx for products of matrices");
             return;
         };
         let a = narrow::<bf16>(&random(40_000, 1));
@@ -157,17 +164,18 @@ mod tests {
             };
             for accumulate in [false, true] {
                 let before = random(2 * SUMS, 3);
-                let run = |ready: Ready, columns| {
+                let run = |tiles: Tiles, columns| {
                     let mut sums = before.clone();
-                    // SAFETY: 33 lines of 90 values and 7 times 321 are fewer than there are; so are 2 times 8 tiles.
+                    // SAFETY: 33 lines of 90 values and 7 times 321 are fewer than there are; so are 2 times
+                    // 8 tiles.
                     unsafe {
-                        ready.multiply(columns, operands, &offsets, &mut sums, accumulate);
+                        tiles.multiply(columns, operands, &offsets, &mut sums, accumulate);
                     }
                     sums
                 };
                 for columns in [1, 2] {
-                    let (found, expected) = (run(unit.ready(), columns), run(Ready::Portable, columns));
-                    assert_close("the matrix unit", &found, &expected, 1e-5, 1.0);
+                    let (found, expected) = (run(amx.configure(), columns), run(Tiles::Portable, columns));
+                    assert_close("the matrix amx", &found, &expected, 1e-5, 1.0);
                     assert_eq!(found[columns * SUMS..], before[columns * SUMS..], "what lies behind");
                 }
             }

@@ -1,13 +1,14 @@
-//! Forward: 32 outputs side by side are the rows of a product, each as far from the last in a copy of the image as the stride says.
+//! Forward pass of the stem on AMX tiles: 32 adjacent outputs are the rows of a multiply, `stride` pixels
+//! apart in a copy of the image.
 
 use super::{CHANNELS, PIXELS, products};
-use crate::conv::matrix::{finish, words};
+use crate::conv::amx::{finish, words};
 use crate::conv::stem::{Image, Stem};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{COLUMNS, Matrices, Operands, ROWS, SUMS, TILE_VALUES};
+use crate::simd::amx::{Amx, COLUMNS, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
@@ -15,11 +16,12 @@ use std::ops::Range;
 /// Output rows of a task: a copy of their input stays close to the first-level cache.
 const BAND_ROWS: usize = 8;
 
-/// A copy of what some output rows read, `[row][pixel][4 channels]` of bf16: two floats of memory for each pixel.
+/// Layout of a copy for some output rows, `[row][pixel][4 channels]` of bf16: two floats of memory for each
+/// pixel.
 #[derive(Clone, Copy)]
 struct Copied {
     rows: usize,
-    /// Pixels of a row, for whole products of outputs and whole vectors of the image.
+    /// Pixels of a row, enough for whole multiplies of outputs and whole vectors of the image.
     row: usize,
 }
 
@@ -38,7 +40,7 @@ impl Copied {
         self.rows * self.row * CHANNELS / 2
     }
 
-    /// Copies what the output rows from `first` on read of an image.
+    /// Copies the input of the output rows from `first` on.
     #[inline(always)]
     fn fill<S: Simd>(&self, simd: S, stem: &Stem, image: Image, index: usize, first: usize, to: &mut [f32]) {
         let (plane, channels) = (image.height * image.width, stem.input_channels);
@@ -67,7 +69,7 @@ impl Copied {
     }
 }
 
-/// Steps of a product, in whole cache lines.
+/// Steps of a multiply, rounded up to whole cache lines.
 fn steps(stem: &Stem) -> usize {
     (stem.kernel * products(stem)).next_multiple_of(LANES)
 }
@@ -85,7 +87,7 @@ pub(in super::super) fn scratch_of_thread(stem: &Stem, height: usize, width: usi
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     stem: &Stem,
-    unit: Matrices,
+    amx: Amx,
     isa: Isa,
     pool: &Pool,
     image: Image,
@@ -110,7 +112,7 @@ pub(in super::super) fn run<T: Value>(
         let (index, rows) = (task / bands, part(task % bands, bands, shape.height));
         dispatch(
             isa,
-            Task { stem, unit, image, index, rows, packed, bias, relu, output, shape, first, count, scratch },
+            Task { stem, amx, image, index, rows, packed, bias, relu, output, shape, first, count, scratch },
         );
     });
 }
@@ -118,7 +120,7 @@ pub(in super::super) fn run<T: Value>(
 /// Some rows of one image.
 struct Task<'a, T> {
     stem: &'a Stem,
-    unit: Matrices,
+    amx: Amx,
     image: Image<'a>,
     index: usize,
     rows: Range<usize>,
@@ -133,7 +135,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -154,7 +156,7 @@ impl<T: Value> Kernel for Task<'_, T> {
             let (y, x) = (step / products(stem), step % products(stem));
             *offset = ((y * line + x * PIXELS * CHANNELS) * size_of::<T>()) as u32;
         }
-        let ready = self.unit.ready();
+        let tiles = self.amx.configure();
         let panels = count.div_ceil(COLUMNS);
         for panel in 0..panels {
             let columns = part(panel, panels, count);
@@ -179,9 +181,9 @@ impl<T: Value> Kernel for Task<'_, T> {
                         b_tile: TILE_VALUES,
                         b_step: columns.len() * TILE_VALUES,
                     };
-                    // SAFETY: the copy has, for each of its rows, what 32 outputs from any of these on read; the packed weights
-                    // have a tile for each column in each step, as asserted.
-                    unsafe { ready.multiply(columns.len(), operands, offsets, sums, false) }
+                    // SAFETY: each row of the copy has the inputs of 32 outputs from any of these on; the
+                    // packed weights have a tile for each column in each step, as asserted.
+                    unsafe { tiles.multiply(columns.len(), operands, offsets, sums, false) }
                     let len = ROWS.min(shape.width - x) * LANES;
                     for (column, sums) in (0..columns.len()).zip(sums.chunks_exact(SUMS)) {
                         let block = self.index * shape.blocks + self.first + columns.start + column;

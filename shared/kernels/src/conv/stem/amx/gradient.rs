@@ -1,17 +1,17 @@
-//! The gradient by the weights: for a row of the kernel, its taps and channels are the rows of a product, the outputs its columns,
-//! and the sum runs over the pixels of rows of the output.
+//! Weight gradient of the stem on AMX tiles. For a row of the kernel, its taps and channels are the rows of a
+//! multiply, the outputs are its columns, and the sum runs over the pixels of output rows.
 //!
-//! The work is cut into as many groups of bands of rows for any number of threads, each with sums of its own, which are added in
-//! order: results do not depend on the number of threads.
+//! The work is cut into a fixed number of groups of bands of rows, each with sums of its own, which are added
+//! in order: results do not depend on the number of threads.
 
 use super::{CHANNELS, PIXELS, products};
-use crate::conv::matrix::{pair, words};
+use crate::conv::amx::{pair, words};
 use crate::conv::stem::{Image, Stem};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
 use crate::pool::{Pool, part};
-use crate::simd::matrix::{COLUMNS, DEPTH, Matrices, Operands, SUMS, TILE_VALUES};
+use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, SUMS, TILE_VALUES};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::value::Value;
 use std::ops::Range;
@@ -19,36 +19,37 @@ use std::ops::Range;
 /// Output rows of a band.
 const BAND_ROWS: usize = 8;
 
-/// Sums side by side.
+/// Number of groups, each with sums of its own.
 const GROUPS: usize = 16;
 
-/// Floats of the sums of a row of the kernel and a panel.
+/// Floats of the sums of one multiply: a row of the kernel, or a part of it, and a panel.
 const PAIR: usize = COLUMNS * SUMS;
 
-/// How the operands lie.
+/// Layout of the operands.
 #[derive(Clone, Copy)]
-struct Plan {
-    /// Rows of products that a row of the kernel takes.
+struct OperandLayout {
+    /// Rows of all multiplies of a row of the kernel.
     rows: usize,
-    /// Output pixels of a row, in whole products, and how many pixels of the image a tap and its neighbours read for them.
+    /// Output pixels of a row, in whole multiplies; and the pixels of the image that a tap and its neighbours
+    /// read for them.
     width: usize,
     reach: usize,
-    /// Pixels of a row of the image with zeros around them.
+    /// Pixels of a padded row of the image.
     padded: usize,
     /// Image rows of a band.
     lines: usize,
     blocks: usize,
-    /// Products for each panel: those of all rows of the kernel.
+    /// Multiplies for each panel: those of all rows of the kernel.
     products: usize,
 }
 
-impl Plan {
-    fn new(stem: &Stem, image_width: usize) -> Plan {
+impl OperandLayout {
+    fn new(stem: &Stem, image_width: usize) -> OperandLayout {
         let products = products(stem);
         let width = stem.output_size(image_width).next_multiple_of(DEPTH);
         let reach = width + products * PIXELS;
         let row = stem.padding + image_width.next_multiple_of(LANES);
-        Plan {
+        OperandLayout {
             rows: products * DEPTH,
             width,
             reach,
@@ -63,8 +64,8 @@ impl Plan {
         self.blocks.div_ceil(COLUMNS)
     }
 
-    /// Floats of scratch of a thread: a row of one channel, and pixels of it whose distance is the stride; both operands; a row of
-    /// gradients; steps.
+    /// Floats of scratch of a thread: a row of one channel, every `stride`-th pixel of it, both operands, a
+    /// row of gradients, and the steps' offsets.
     fn parts(&self) -> [usize; 6] {
         [
             self.padded / 2,
@@ -76,26 +77,26 @@ impl Plan {
         ]
     }
 
-    /// Floats of the sums of a group, first those of the bias.
+    /// Floats of the sums of a group; the bias sums come first.
     fn sums(&self) -> usize {
         self.blocks * LANES + self.panels() * self.products * PAIR
     }
 }
 
-/// Scratch that all threads together need.
+/// Floats of scratch of all threads together.
 pub(in super::super) fn scratch_len(stem: &Stem, pool: &Pool, height: usize, width: usize) -> usize {
     let (rows, columns) = (stem.output_size(height), stem.output_size(width));
     if rows * columns == 0 {
         return 0;
     }
-    let plan = Plan::new(stem, width);
-    plan.parts().iter().sum::<usize>() * pool.threads() + GROUPS * plan.sums()
+    let layout = OperandLayout::new(stem, width);
+    layout.parts().iter().sum::<usize>() * pool.threads() + GROUPS * layout.sums()
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     stem: &Stem,
-    unit: Matrices,
+    amx: Amx,
     isa: Isa,
     pool: &Pool,
     image: Image,
@@ -110,10 +111,10 @@ pub(in super::super) fn run<T: Value>(
         bias_gradient.fill(0.0);
         return;
     }
-    let plan = Plan::new(stem, image.width);
-    let parts = plan.parts();
+    let layout = OperandLayout::new(stem, image.width);
+    let parts = layout.parts();
     let per_thread = parts.iter().sum::<usize>();
-    let (sums, scratch) = scratch.split_at_mut(GROUPS * plan.sums());
+    let (sums, scratch) = scratch.split_at_mut(GROUPS * layout.sums());
     let bands = shape.height.div_ceil(BAND_ROWS);
     let groups = GROUPS.min(shape.batch * bands);
     {
@@ -127,16 +128,16 @@ pub(in super::super) fn run<T: Value>(
                 part
             });
             // SAFETY: each group has sums of its own.
-            let sums = unsafe { sums.part(group * plan.sums(), plan.sums()) };
-            let units = part(group, groups, shape.batch * bands);
+            let sums = unsafe { sums.part(group * layout.sums(), layout.sums()) };
+            let bands_of_task = part(group, groups, shape.batch * bands);
             let steps = words(steps);
             let task = Task {
                 stem,
-                unit,
-                plan,
+                amx,
+                layout,
                 image,
                 output_gradient,
-                units,
+                bands_of_task,
                 bands,
                 padded,
                 every,
@@ -151,12 +152,12 @@ pub(in super::super) fn run<T: Value>(
     }
     let weight_gradient = Disjoint::new(weight_gradient);
     let bias_gradient = Disjoint::new(bias_gradient);
-    pool.run(plan.panels() * plan.products, |task| {
-        let (panel, product) = (task / plan.products, task % plan.products);
+    pool.run(layout.panels() * layout.products, |task| {
+        let (panel, product) = (task / layout.products, task % layout.products);
         let outputs = |block: usize| block * LANES..((block + 1) * LANES).min(stem.output_channels);
-        for (column, block) in part(panel, plan.panels(), plan.blocks).enumerate() {
+        for (column, block) in part(panel, layout.panels(), layout.blocks).enumerate() {
             let of_groups = |start: usize, len: usize| {
-                let groups = sums.chunks_exact(plan.sums()).take(groups);
+                let groups = sums.chunks_exact(layout.sums()).take(groups);
                 groups.map(move |sums| &sums[start..][..len])
             };
             if product == 0 {
@@ -166,9 +167,9 @@ pub(in super::super) fn run<T: Value>(
                 add_all(of_groups(block * LANES, outputs.len()), to);
             }
             let mut total = [0.0; SUMS];
-            let start = plan.blocks * LANES + task * PAIR + column * SUMS;
+            let start = layout.blocks * LANES + task * PAIR + column * SUMS;
             add_all(of_groups(start, SUMS), &mut total);
-            let (y, first) = (product * DEPTH / plan.rows, product * DEPTH % plan.rows / DEPTH * PIXELS);
+            let (y, first) = (product * DEPTH / layout.rows, product * DEPTH % layout.rows / DEPTH * PIXELS);
             for channel in 0..stem.input_channels {
                 for x in first..stem.kernel.min(first + PIXELS) {
                     let row = &total[(channel * PIXELS + x - first) * LANES..][..LANES];
@@ -184,21 +185,21 @@ pub(in super::super) fn run<T: Value>(
     });
 }
 
-/// The sums of all, one after the other.
+/// Adds up all sums in order.
 fn add_all<'a>(all: impl Iterator<Item = &'a [f32]>, to: &mut [f32]) {
     to.fill(0.0);
     all.for_each(|sums| to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum));
 }
 
-/// Some bands.
+/// Some bands of rows.
 struct Task<'a, T> {
     stem: &'a Stem,
-    unit: Matrices,
-    plan: Plan,
+    amx: Amx,
+    layout: OperandLayout,
     image: Image<'a>,
     output_gradient: Map<'a, T>,
-    /// Bands, counted over all images.
-    units: Range<usize>,
+    /// Bands of the task, counted over all images.
+    bands_of_task: Range<usize>,
     bands: usize,
     padded: &'a mut [f32],
     every: &'a mut [f32],
@@ -210,7 +211,7 @@ struct Task<'a, T> {
 }
 
 impl<T: Value> Kernel for Task<'_, T> {
-    const HALVES: bool = T::GROUP == 2;
+    const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
     fn scalar(self) {
@@ -219,42 +220,43 @@ impl<T: Value> Kernel for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
-        let (plan, stem) = (self.plan, self.stem);
-        let ready = self.unit.ready();
+        let (layout, stem) = (self.layout, self.stem);
+        let tiles = self.amx.configure();
         let (height, bands) = (self.output_gradient.shape.height, self.bands);
-        let (bias, _) = self.sums.split_at_mut(plan.blocks * LANES);
+        let (bias, _) = self.sums.split_at_mut(layout.blocks * LANES);
         bias.fill(0.0);
-        let line = plan.rows * plan.width;
-        let per_row = plan.width / DEPTH;
+        let line = layout.rows * layout.width;
+        let per_row = layout.width / DEPTH;
         for (step, offset) in self.steps.iter_mut().enumerate() {
             *offset =
                 ((step / per_row * stem.stride * line + step % per_row * DEPTH) * size_of::<T>()) as u32;
         }
-        let first = self.units.start;
-        for unit in self.units.clone() {
-            let (image, rows) = (unit / bands, part(unit % bands, bands, height));
+        let first = self.bands_of_task.start;
+        for band in self.bands_of_task.clone() {
+            let (image, rows) = (band / bands, part(band % bands, bands, height));
             self.copy_image(simd, image, rows.clone());
             self.copy_gradient(simd, image, rows.clone());
             let steps = &self.steps[..rows.len() * per_row];
-            let (_, sums) = self.sums.split_at_mut(plan.blocks * LANES);
+            let (_, sums) = self.sums.split_at_mut(layout.blocks * LANES);
             let mut sums = sums.chunks_exact_mut(PAIR);
-            let tile = BAND_ROWS * plan.width * LANES;
-            for panel in (0..plan.panels()).map(|panel| part(panel, plan.panels(), plan.blocks)) {
-                for product in 0..plan.products {
-                    let x = &T::of(self.x)
-                        [product * DEPTH / plan.rows * line + product * DEPTH % plan.rows * plan.width..];
+            let tile = BAND_ROWS * layout.width * LANES;
+            for panel in (0..layout.panels()).map(|panel| part(panel, layout.panels(), layout.blocks)) {
+                for product in 0..layout.products {
+                    let x = &T::of(self.x)[product * DEPTH / layout.rows * line
+                        + product * DEPTH % layout.rows * layout.width..];
                     let operands = Operands {
                         a: x.as_ptr().cast(),
-                        a_row: plan.width,
-                        a_tile: LANES * plan.width,
+                        a_row: layout.width,
+                        a_tile: LANES * layout.width,
                         b: T::of(self.y)[panel.start * tile..].as_ptr().cast(),
                         b_tile: tile,
                         b_step: TILE_VALUES,
                     };
                     let sums = sums.next().expect("sums for each panel and product");
-                    // SAFETY: the copy of the image has 32 rows for each product in each of the lines that these rows of the
-                    // output read, that of the gradient pairs of all their pixels for each block.
-                    unsafe { ready.multiply(panel.len(), operands, steps, sums, unit > first) }
+                    // SAFETY: the copy of the image has 32 rows for each multiply in each of the lines that
+                    // these rows of the output read; that of the gradient has pairs of all their pixels for
+                    // each block.
+                    unsafe { tiles.multiply(panel.len(), operands, steps, sums, band > first) }
                 }
             }
         }
@@ -262,12 +264,12 @@ impl<T: Value> Kernel for Task<'_, T> {
 }
 
 impl<T: Value> Task<'_, T> {
-    /// What these rows of the output read, `[line][product][4 channels][8 taps][pixel]`.
+    /// Copies the input of these output rows, `[line][multiply][4 channels][8 taps][pixel]`.
     #[inline(always)]
     fn copy_image<S: Simd>(&mut self, simd: S, index: usize, rows: Range<usize>) {
-        let (plan, stem, image) = (self.plan, self.stem, self.image);
+        let (layout, stem, image) = (self.layout, self.stem, self.image);
         let lines = (rows.len() - 1) * stem.stride + stem.kernel;
-        let x = T::of_mut(self.x).chunks_exact_mut(plan.rows * plan.width);
+        let x = T::of_mut(self.x).chunks_exact_mut(layout.rows * layout.width);
         let (padded, every) = (T::of_mut(self.padded), T::of_mut(self.every));
         padded.fill(T::default());
         for (row, x) in x.take(lines).enumerate() {
@@ -286,33 +288,33 @@ impl<T: Value> Task<'_, T> {
                     values[..from.len()].copy_from_slice(from);
                     simd.write(to, simd.read(&values));
                 }
-                // Pixels whose distance is the stride lie side by side for the taps that read them.
-                for residue in 0..stem.stride.min(plan.rows / CHANNELS) {
+                // Every `stride`-th pixel is contiguous for the taps that read it.
+                for residue in 0..stem.stride.min(layout.rows / CHANNELS) {
                     let from = padded[residue..].iter().step_by(stem.stride);
-                    every[..plan.reach].iter_mut().zip(from).for_each(|(to, value)| *to = *value);
-                    for tap in (residue..plan.rows / CHANNELS).step_by(stem.stride) {
-                        let to = &mut x[places(channel, tap) * plan.width..][..plan.width];
-                        to.copy_from_slice(&every[tap / stem.stride..][..plan.width]);
+                    every[..layout.reach].iter_mut().zip(from).for_each(|(to, value)| *to = *value);
+                    for tap in (residue..layout.rows / CHANNELS).step_by(stem.stride) {
+                        let to = &mut x[places(channel, tap) * layout.width..][..layout.width];
+                        to.copy_from_slice(&every[tap / stem.stride..][..layout.width]);
                     }
                 }
             }
             for channel in stem.input_channels..CHANNELS {
-                for tap in 0..plan.rows / CHANNELS {
-                    x[places(channel, tap) * plan.width..][..plan.width].fill(T::default());
+                for tap in 0..layout.rows / CHANNELS {
+                    x[places(channel, tap) * layout.width..][..layout.width].fill(T::default());
                 }
             }
         }
     }
 
-    /// Pairs of pixels of these rows of the gradient, and what they add to the bias.
+    /// Copies pairs of pixels of these rows of the gradient, and adds them to the bias sums.
     #[inline(always)]
     fn copy_gradient<S: Simd>(&mut self, simd: S, image: usize, rows: Range<usize>) {
-        let (plan, gradient) = (self.plan, &self.output_gradient);
+        let (layout, gradient) = (self.layout, &self.output_gradient);
         let line = gradient.shape.width * LANES;
-        let to = self.y.chunks_exact_mut(BAND_ROWS * plan.width * LANES / 2);
-        for ((block, to), bias) in (0..plan.blocks).zip(to).zip(self.sums.chunks_exact_mut(LANES)) {
+        let to = self.y.chunks_exact_mut(BAND_ROWS * layout.width * LANES / 2);
+        for ((block, to), bias) in (0..layout.blocks).zip(to).zip(self.sums.chunks_exact_mut(LANES)) {
             let plane = gradient.plane(image, block);
-            for (y, to) in rows.clone().zip(to.chunks_exact_mut(plan.width * LANES / 2)) {
+            for (y, to) in rows.clone().zip(to.chunks_exact_mut(layout.width * LANES / 2)) {
                 let copy = T::of_mut(self.copy);
                 copy[..line].copy_from_slice(&plane[y * line..][..line]);
                 copy[line..].fill(T::default());

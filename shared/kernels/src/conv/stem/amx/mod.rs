@@ -1,5 +1,5 @@
-//! The stem on a matrix unit, in bf16: the four places for channels of eight neighbouring pixels are as many values as a product is
-//! deep, so that a row of the kernel is one product, or two where it is longer.
+//! The stem on AMX tiles, in bf16. The four channel slots of eight adjacent pixels are 32 values, the depth
+//! of a multiply, so that a row of the kernel is one multiply, or two if it is longer.
 
 mod forward;
 mod gradient;
@@ -10,16 +10,16 @@ pub(super) use gradient::{run as gradient, scratch_len as gradient_scratch_len};
 use super::Stem;
 use crate::map::{LANES, blocks};
 use crate::pool::part;
-use crate::simd::matrix::{COLUMNS, DEPTH, TILE_VALUES};
+use crate::simd::amx::{COLUMNS, DEPTH, TILE_VALUES};
 use crate::value::Value;
 
-/// Channels of a pixel; those that an image lacks are zero.
+/// Channel slots of a pixel; slots without a channel are zero.
 const CHANNELS: usize = 4;
 
-/// Pixels side by side of a product.
+/// Adjacent pixels of one multiply.
 const PIXELS: usize = DEPTH / CHANNELS;
 
-/// Products of a row of the kernel.
+/// Multiplies for a row of the kernel.
 fn products(stem: &Stem) -> usize {
     stem.kernel.div_ceil(PIXELS)
 }
@@ -29,7 +29,7 @@ pub(super) fn packed_len(stem: &Stem) -> usize {
     blocks(stem.output_channels) * stem.kernel * products(stem) * TILE_VALUES
 }
 
-/// Packs weights, `[panel][y][product][output block][16 pairs][16 outputs][2]`.
+/// Packs weights as `[panel][y][multiply][output block][16 pairs][16 outputs][2]`.
 pub(super) fn pack<T: Value>(stem: &Stem, weights: &[f32], packed: &mut [T]) {
     packed.fill(T::default());
     let Stem { output_channels, kernel, .. } = *stem;
