@@ -12,7 +12,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scrat
             let panels = part(group, groups, pass.panels);
             // SAFETY: `thread` is this thread's alone.
             let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-            dispatch(isa, Task { pass, image, rows: rows.clone(), panels, scratch });
+            dispatch_tiled(isa, Task { pass, image, rows: rows.clone(), panels, scratch });
         }
     });
 }
@@ -76,13 +76,8 @@ struct Task<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

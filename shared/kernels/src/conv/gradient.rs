@@ -16,7 +16,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -132,7 +132,7 @@ pub(super) fn run<T: Value>(
             output_copy,
             sums,
         };
-        dispatch(isa, task);
+        dispatch_tiled(isa, task);
     });
 }
 
@@ -153,13 +153,8 @@ struct Task<'a, T> {
     sums: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {

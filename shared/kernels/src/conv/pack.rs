@@ -11,7 +11,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, Tiled, dispatch, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -120,7 +120,7 @@ pub(super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, p
         let start = (panel.start * rows + row_block * panel.len()) * block;
         // SAFETY: each task has its own panel and row block.
         let target = unsafe { packed.part(start, panel.len() * block) };
-        dispatch(isa, Task { matrix, panel, row_block, target });
+        dispatch_tiled(isa, Task { matrix, panel, row_block, target });
     });
 }
 
@@ -132,13 +132,8 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution takes weights as they are")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -325,6 +325,39 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
+/// An operation on register or AMX tiles, which has no scalar form: the scalar reference computes the whole layer by
+/// other code.
+pub(crate) trait Tiled {
+    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16 instructions.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
+    const USES_BF16: bool;
+    /// Runs the operation; implementations must be `#[inline(always)]`.
+    fn vectors<S: Simd>(self, simd: S);
+}
+
+/// A tiled operation as a kernel without a scalar form.
+struct WithoutScalar<K>(K);
+
+impl<K: Tiled> Kernel for WithoutScalar<K> {
+    const USES_BF16: bool = K::USES_BF16;
+    type Output = ();
+
+    fn scalar(self) {
+        unreachable!("the scalar reference runs no tiled operation")
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        self.0.vectors(simd);
+    }
+}
+
+/// Runs a tiled operation on `isa`, which must not be the scalar reference.
+#[inline]
+pub(crate) fn dispatch_tiled<K: Tiled>(isa: Isa, operation: K) {
+    dispatch(isa, WithoutScalar(operation));
+}
+
 /// A plain loop that the compiler vectorises by itself: one body for the scalar reference and for vectors.
 pub(crate) trait Loop {
     /// Result of the loop.

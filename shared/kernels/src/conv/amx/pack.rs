@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
 use crate::simd::amx::{COLUMNS, DEPTH, TILE_VALUES};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub(in super::super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool
         let start = (panel.start * pairs + pair * panel.len()) * taps * TILE_VALUES;
         // SAFETY: each task has its own panel and pair.
         let target = unsafe { packed.part(start, panel.len() * taps * TILE_VALUES) };
-        dispatch(isa, Task { matrix, panel, pair, target });
+        dispatch_tiled(isa, Task { matrix, panel, pair, target });
     });
 }
 
@@ -41,13 +41,8 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, ROWS, SUMS, TILE_VALUES};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -112,7 +112,7 @@ pub(in super::super) fn run<T: Value>(
             // SAFETY: `thread` is this thread's alone.
             scratch: unsafe { scratch.part(thread * per_thread, per_thread) },
         };
-        dispatch(isa, task);
+        dispatch_tiled(isa, task);
     });
 }
 
@@ -143,13 +143,8 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

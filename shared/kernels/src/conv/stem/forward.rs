@@ -9,7 +9,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape, blocks};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -135,7 +135,7 @@ pub(super) fn run<T: Value>(
         let rows = part(task % bands, bands, shape.height);
         let panels = count.div_ceil(panel_width(isa));
         let index = task / bands;
-        dispatch(
+        dispatch_tiled(
             isa,
             Task { stem, image, index, rows, packed, panels, bias, relu, output, shape, first, count, copy },
         );
@@ -159,13 +159,8 @@ struct Task<'a, T> {
     copy: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar stem has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

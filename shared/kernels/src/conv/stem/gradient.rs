@@ -13,7 +13,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -134,7 +134,7 @@ pub(super) fn run<T: Value>(
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let channels = part(task / grid[1], grid[0], stem.input_channels);
         let columns = part(task % grid[1], grid[1], output_gradient.count);
-        dispatch(
+        dispatch_tiled(
             isa,
             Task { stem, image, output_gradient, channels, columns, weight_gradient, bias_gradient, scratch },
         );
@@ -153,13 +153,8 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar stem has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -15,7 +15,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -78,7 +78,7 @@ pub(in super::super) fn run<T: Value>(
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let chunk = tiles.chunk(tiles_of_task);
-        dispatch(isa, Task { pass, scheme, chunk, panels, scratch });
+        dispatch_tiled(isa, Task { pass, scheme, chunk, panels, scratch });
     });
 }
 
@@ -91,13 +91,8 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

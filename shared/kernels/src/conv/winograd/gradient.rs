@@ -18,7 +18,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -122,7 +122,7 @@ pub(in super::super) fn run<T: Value>(
             weight_gradient,
             bias_gradient,
         };
-        dispatch(isa, task);
+        dispatch_tiled(isa, task);
     });
 }
 
@@ -145,13 +145,8 @@ struct Task<'a, T> {
     bias_gradient: Disjoint<'a, f32>,
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -9,7 +9,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 
 /// The most output blocks of a panel on any instruction set.
@@ -28,7 +28,7 @@ pub(in super::super) fn pack<T: Value>(
     let packed = Disjoint::new(packed);
     pool.run(panels * rows, |task| {
         let (panel, row_block) = (task / rows, task % rows);
-        dispatch(isa, Task { matrix, scheme, panel, panels, row_block, packed });
+        dispatch_tiled(isa, Task { matrix, scheme, panel, panels, row_block, packed });
     });
 }
 
@@ -42,13 +42,8 @@ struct Task<'a, T> {
     packed: Disjoint<'a, T>,
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar convolution takes weights as they are")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

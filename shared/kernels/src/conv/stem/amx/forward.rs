@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, MapMut, Shape};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, COLUMNS, Operands, ROWS, SUMS, TILE_VALUES};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -110,7 +110,7 @@ pub(in super::super) fn run<T: Value>(
         // SAFETY: `thread` is this thread's alone.
         let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
         let (index, rows) = (task / bands, part(task % bands, bands, shape.height));
-        dispatch(
+        dispatch_tiled(
             isa,
             Task { stem, amx, image, index, rows, packed, bias, relu, output, shape, first, count, scratch },
         );
@@ -134,13 +134,8 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar stem has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

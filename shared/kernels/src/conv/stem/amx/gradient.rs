@@ -12,7 +12,7 @@ use crate::isa::Isa;
 use crate::map::{LANES, Map, blocks};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, SUMS, TILE_VALUES};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -147,7 +147,7 @@ pub(in super::super) fn run<T: Value>(
                 steps,
                 sums,
             };
-            dispatch(isa, task);
+            dispatch_tiled(isa, task);
         });
     }
     let weight_gradient = Disjoint::new(weight_gradient);
@@ -210,13 +210,8 @@ struct Task<'a, T> {
     sums: &'a mut [f32],
 }
 
-impl<T: Value> Kernel for Task<'_, T> {
+impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar stem has no tiles")
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
