@@ -6,7 +6,10 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::peak::fma_peak;
-use kernels::{Buffer, Convolution, Epilogue, Isa, Map, MapMut, Pool, Shape, Stem, Value, bf16};
+use kernels::{
+    Buffer, Context, Convolution, Epilogue, Isa, Map, MapMut, ParameterGradients, PlanarImages, Pool, Shape,
+    Stem, Value, bf16,
+};
 use std::time::Duration;
 
 const BATCH: usize = 16;
@@ -61,19 +64,22 @@ fn layer<T: Value>(
     group.bench_function(format!("{name} forward"), |bencher| {
         bencher.iter(|| {
             let y = MapMut::whole(y, to);
-            conv.forward(isa, pool, Map::whole(x, from), forward, &bias, true, y, &mut scratch);
+            let context = Context { isa, pool, scratch: &mut scratch };
+            conv.forward(context, Map::whole(x, from), forward, &bias, true, y);
         });
     });
     group.bench_function(format!("{name} input gradient"), |bencher| {
         bencher.iter(|| {
             let x = MapMut::whole(x, from);
-            conv.backward_input(isa, pool, Map::whole(y, to), backward, Epilogue::default(), x, &mut scratch);
+            let context = Context { isa, pool, scratch: &mut scratch };
+            conv.backward_input(context, Map::whole(y, to), backward, Epilogue::default(), x);
         });
     });
     group.bench_function(format!("{name} weight gradient"), |bencher| {
         bencher.iter(|| {
             let (x, dy) = (Map::whole(x, from), Map::whole(y, to));
-            conv.backward_weights(isa, pool, x, dy, &mut dw, &mut db, &mut scratch);
+            let context = Context { isa, pool, scratch: &mut scratch };
+            conv.backward_weights(context, x, dy, ParameterGradients { weights: &mut dw, bias: &mut db });
         });
     });
 }
@@ -88,17 +94,21 @@ fn stem(group: &mut BenchmarkGroup<'_, WallTime>, isa: Isa, pool: &Pool) {
     let (mut packed, bias) = (Buffer::zeroed(stem.packed_len::<f32>(isa)), db.clone());
     stem.pack_forward::<f32>(isa, &dw, &mut packed);
     let mut scratch = Buffer::zeroed(stem.scratch_len::<f32>(isa, pool, SIDE, SIDE));
+    let images = PlanarImages { values: &x, batch: BATCH, height: SIDE, width: SIDE };
     group.throughput(Throughput::Elements((2 * BATCH * side * side * stem.weights_len()) as u64));
     group.bench_function("stem 7x7/2 forward", |bencher| {
         bencher.iter(|| {
             let y = MapMut::whole(&mut y, shape);
-            stem.forward(isa, pool, BATCH, &x, SIDE, SIDE, &packed, &bias, true, y, &mut scratch);
+            let context = Context { isa, pool, scratch: &mut scratch };
+            stem.forward(context, images, &packed, &bias, true, y);
         });
     });
     group.bench_function("stem 7x7/2 weight gradient", |bencher| {
         bencher.iter(|| {
             let dy = Map::whole(&y, shape);
-            stem.backward_weights(isa, pool, BATCH, &x, SIDE, SIDE, dy, &mut dw, &mut db, &mut scratch);
+            let context = Context { isa, pool, scratch: &mut scratch };
+            let gradients = ParameterGradients { weights: &mut dw, bias: &mut db };
+            stem.backward_weights(context, images, dy, gradients);
         });
     });
 }

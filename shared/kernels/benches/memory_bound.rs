@@ -3,8 +3,9 @@
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
-    AveragePool, Buffer, Dense, Isa, Lrn, Map, MapMut, MaxPool, Pool, Shape, State, Update, blocks,
-    cross_entropy, dropout, from_bf16, momentum_update_ahead, peak::triad, to_bf16,
+    AveragePool, Buffer, Context, Dense, DenseParameters, Isa, Lrn, Map, MapMut, MaxPool, ParameterGradients,
+    Pool, Shape, State, Update, blocks, cross_entropy, dropout, from_bf16, momentum_update_ahead,
+    peak::triad, to_bf16,
 };
 use std::time::Duration;
 
@@ -45,18 +46,13 @@ fn memory_bound(criterion: &mut Criterion) {
         let bytes = shape.len() * 4;
         let mut scratch = Buffer::zeroed(lrn.scratch_len(channels, &pool));
         measure(&mut group, &format!("lrn forward {channels}x56x56"), 2 * bytes, || {
-            lrn.forward(
-                isa,
-                &pool,
-                Map::whole(&x, shape),
-                channels,
-                MapMut::whole(&mut out, shape),
-                &mut scratch,
-            );
+            let context = Context { isa, pool: &pool, scratch: &mut scratch };
+            lrn.forward(context, Map::whole(&x, shape), channels, MapMut::whole(&mut out, shape));
         });
         measure(&mut group, &format!("lrn backward {channels}x56x56"), 3 * bytes, || {
             let (x, dy) = (Map::whole(&x, shape), Map::whole(&dy, shape));
-            lrn.backward(isa, &pool, x, dy, channels, true, MapMut::whole(&mut out, shape), &mut scratch);
+            let context = Context { isa, pool: &pool, scratch: &mut scratch };
+            lrn.backward(context, x, dy, channels, true, MapMut::whole(&mut out, shape));
         });
     }
 
@@ -92,13 +88,22 @@ fn memory_bound(criterion: &mut Criterion) {
     let bytes = 4 * w.len();
     let mut scratch = Buffer::zeroed(dense.scratch_len(&pool));
     measure(&mut group, "dense forward 2048x1024", bytes, || {
-        dense.forward(isa, &pool, BATCH, &x, &w, &bias, true, &mut y);
+        let context = Context { isa, pool: &pool, scratch: &mut scratch };
+        dense.forward(context, BATCH, &x, DenseParameters { weights: &w, bias: &bias }, true, &mut y);
     });
     measure(&mut group, "dense input gradient 2048x1024", bytes, || {
-        dense.backward_input(isa, &pool, BATCH, &dy, &w, &mut dx, &mut scratch);
+        let context = Context { isa, pool: &pool, scratch: &mut scratch };
+        dense.backward_input(context, BATCH, &dy, &w, &mut dx);
     });
     measure(&mut group, "dense weight gradient 2048x1024", bytes, || {
-        dense.backward_weights(isa, &pool, BATCH, &x, &dy, &mut dw, &mut db, &mut scratch);
+        let context = Context { isa, pool: &pool, scratch: &mut scratch };
+        dense.backward_weights(
+            context,
+            BATCH,
+            &x,
+            &dy,
+            ParameterGradients { weights: &mut dw, bias: &mut db },
+        );
     });
 
     const VALUES: usize = 4 << 20;

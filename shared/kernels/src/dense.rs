@@ -10,10 +10,12 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::Pool;
+use crate::context::Context;
 use crate::disjoint::Disjoint;
+use crate::gradients::ParameterGradients;
 use crate::map::LANES;
 use crate::simd::dispatch;
-use crate::{Isa, Pool};
 use backward::{InputGradient, OUTPUTS, SCRATCH, STRIP, WeightGradient};
 use forward::Forward;
 use matrix::SharedMatrix;
@@ -31,34 +33,41 @@ pub struct Dense {
     pub outputs: usize,
 }
 
+/// The weights and biases of a fully connected layer.
+#[derive(Clone, Copy, Debug)]
+pub struct DenseParameters<'a> {
+    /// Weights, `[outputs][inputs]`.
+    pub weights: &'a [f32],
+    /// Bias of each output.
+    pub bias: &'a [f32],
+}
+
 impl Dense {
     /// Floats of scratch memory that the two gradients need; its contents do not matter.
     pub fn scratch_len(&self, pool: &Pool) -> usize {
         SCRATCH * pool.threads()
     }
 
-    /// Computes `y = x w^T + bias`, followed by ReLU if `relu`.
+    /// Computes `y = x w^T + bias`, followed by ReLU if `relu`, without scratch.
     ///
     /// # Panics
     /// If a length does not fit.
-    #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn forward(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         batch: usize,
         x: &[f32],
-        w: &[f32],
-        bias: &[f32],
+        parameters: DenseParameters,
         relu: bool,
         y: &mut [f32],
     ) {
+        let (isa, DenseParameters { weights: w, bias }) = (context.isa, parameters);
         self.check("x", x.len(), batch * self.inputs);
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("bias", bias.len(), self.outputs);
         self.check("y", y.len(), batch * self.outputs);
         let y = SharedMatrix::new(y, self.outputs);
-        in_tasks(pool, self.outputs, FORWARD_OUTPUTS, |_, outputs| {
+        in_tasks(context, self.outputs, FORWARD_OUTPUTS, 0, |outputs, _| {
             dispatch(isa, Forward { dense: *self, batch, outputs, x, w, bias, relu, y });
         });
     }
@@ -67,57 +76,40 @@ impl Dense {
     ///
     /// # Panics
     /// If a length does not fit or the scratch memory is too small.
-    #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
-    pub fn backward_input(
-        &self,
-        isa: Isa,
-        pool: &Pool,
-        batch: usize,
-        dy: &[f32],
-        w: &[f32],
-        dx: &mut [f32],
-        scratch: &mut [f32],
-    ) {
+    pub fn backward_input(&self, context: Context, batch: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        let (isa, threads) = (context.isa, context.pool.threads());
         self.check("dy", dy.len(), batch * self.outputs);
         self.check("w", w.len(), self.outputs * self.inputs);
         self.check("dx", dx.len(), batch * self.inputs);
         let dx = SharedMatrix::new(dx, self.inputs);
-        let strip = self.inputs.div_ceil(pool.threads()).next_multiple_of(LANES).clamp(LANES, STRIP);
-        let scratch = Disjoint::new(scratch);
-        in_tasks(pool, self.inputs, strip, |thread, columns| {
-            // SAFETY: `thread` is this thread's alone.
-            let scratch = unsafe { scratch.part(thread * SCRATCH, SCRATCH) };
+        let strip = self.inputs.div_ceil(threads).next_multiple_of(LANES).clamp(LANES, STRIP);
+        in_tasks(context, self.inputs, strip, SCRATCH, |columns, scratch| {
             dispatch(isa, InputGradient { dense: *self, batch, columns, dy, w, dx, scratch });
         });
     }
 
-    /// Computes the weight gradient `dw = dy^T x` and the bias gradient `db`, the sum of `dy` over its rows.
+    /// Computes the weight gradient `dw = dy^T x` and the bias gradient, the sum of `dy` over its rows.
     ///
     /// # Panics
     /// If a length does not fit or the scratch memory is too small.
-    #[expect(clippy::too_many_arguments, reason = "a product has its operands; none belongs to another")]
     pub fn backward_weights(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         batch: usize,
         x: &[f32],
         dy: &[f32],
-        dw: &mut [f32],
-        db: &mut [f32],
-        scratch: &mut [f32],
+        gradients: ParameterGradients,
     ) {
+        let isa = context.isa;
         self.check("x", x.len(), batch * self.inputs);
         self.check("dy", dy.len(), batch * self.outputs);
-        self.check("dw", dw.len(), self.outputs * self.inputs);
-        self.check("db", db.len(), self.outputs);
-        let (dw, biases) = (SharedMatrix::new(dw, self.inputs), Disjoint::new(db));
-        let scratch = Disjoint::new(scratch);
-        in_tasks(pool, self.outputs, OUTPUTS, |thread, outputs| {
+        self.check("dw", gradients.weights.len(), self.outputs * self.inputs);
+        self.check("db", gradients.bias.len(), self.outputs);
+        let dw = SharedMatrix::new(gradients.weights, self.inputs);
+        let biases = Disjoint::new(gradients.bias);
+        in_tasks(context, self.outputs, OUTPUTS, SCRATCH, |outputs, scratch| {
             // SAFETY: tasks have different outputs.
             let db = unsafe { biases.part(outputs.start, outputs.len()) };
-            // SAFETY: `thread` is this thread's alone.
-            let scratch = unsafe { scratch.part(thread * SCRATCH, SCRATCH) };
             dispatch(isa, WeightGradient { dense: *self, batch, outputs, x, dy, dw, db, scratch });
         });
     }
@@ -132,9 +124,16 @@ impl Dense {
     }
 }
 
-/// Cuts `0..len` into tasks of `each` elements; every element is computed in the same way in any task.
-fn in_tasks(pool: &Pool, len: usize, each: usize, run: impl Fn(usize, Range<usize>) + Sync) {
-    pool.run_on_threads(len.div_ceil(each), |thread, task| {
-        run(thread, task * each..len.min((task + 1) * each));
+/// Cuts `0..len` into tasks of `each` elements with `scratch` floats of scratch; every element is computed in the same
+/// way in any task.
+fn in_tasks(
+    context: Context,
+    len: usize,
+    each: usize,
+    scratch: usize,
+    run: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
+    context.run(len.div_ceil(each), scratch, |task, scratch| {
+        run(task * each..len.min((task + 1) * each), scratch);
     });
 }

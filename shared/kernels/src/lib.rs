@@ -14,13 +14,14 @@
 //! the machine:
 //!
 //! ```
-//! use kernels::{Dense, Isa, Pool};
+//! use kernels::{Context, Dense, DenseParameters, Isa, Pool};
 //!
-//! let (isa, pool) = (Isa::detect(), Pool::new(1)?);
+//! let pool = Pool::new(1)?;
+//! let context = Context { isa: Isa::detect(), pool: &pool, scratch: &mut [] };
 //! let layer = Dense { inputs: 3, outputs: 2 };
-//! let (weights, bias) = ([1.0, 0.0, -1.0, 0.5, 0.5, 0.5], [0.0, 1.0]);
+//! let parameters = DenseParameters { weights: &[1.0, 0.0, -1.0, 0.5, 0.5, 0.5], bias: &[0.0, 1.0] };
 //! let mut output = [0.0; 2];
-//! layer.forward(isa, &pool, 1, &[3.0, 2.0, 1.0], &weights, &bias, true, &mut output);
+//! layer.forward(context, 1, &[3.0, 2.0, 1.0], parameters, true, &mut output);
 //! assert_eq!(output, [2.0, 4.0]);
 //! # Ok::<(), kernels::PoolError>(())
 //! ```
@@ -29,6 +30,7 @@ mod affinity;
 pub mod blocked;
 mod buffer;
 mod cache;
+mod context;
 pub mod conv;
 pub mod convert;
 pub mod dense;
@@ -37,6 +39,7 @@ pub mod dropout;
 pub mod elementwise;
 mod entries;
 mod epilogue;
+mod gradients;
 mod isa;
 pub mod lrn;
 pub mod map;
@@ -54,12 +57,16 @@ pub mod update;
 mod value;
 
 pub use buffer::Buffer;
-pub use conv::{BRANCHES, Branch, BranchGradient, Convolution, Stem, backward_branches, forward_branches};
+pub use context::Context;
+pub use conv::{
+    BRANCHES, Branch, BranchGradient, Convolution, PlanarImages, Stem, backward_branches, forward_branches,
+};
 pub use convert::{from_bf16, to_bf16};
-pub use dense::Dense;
+pub use dense::{Dense, DenseParameters};
 pub use dropout::dropout;
 pub use elementwise::{add, all_finite, copy, relu, relu_backward, sum_of_squares};
 pub use epilogue::Epilogue;
+pub use gradients::ParameterGradients;
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use lrn::Lrn;

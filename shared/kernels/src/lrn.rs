@@ -13,11 +13,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::disjoint::Disjoint;
+use crate::context::Context;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Isa, Pool, Value};
+use crate::{Pool, Value};
 use std::ops::Range;
 
 /// Pixels in one task.
@@ -51,16 +51,8 @@ impl Lrn {
     ///
     /// # Panics
     /// If the constants are not supported or a size does not fit.
-    pub fn forward<T: Value>(
-        &self,
-        isa: Isa,
-        pool: &Pool,
-        input: Map<T>,
-        channels: usize,
-        output: MapMut<T>,
-        scratch: &mut [f32],
-    ) {
-        (T::entries().lrn.forward)(self, isa, pool, input, channels, output, scratch);
+    pub fn forward<T: Value>(&self, context: Context, input: Map<T>, channels: usize, output: MapMut<T>) {
+        (T::entries().lrn.forward)(self, context, input, channels, output);
     }
 
     /// Overwrites `input_gradient`. The scales are computed again from `input`. With `rectified` the gradient
@@ -68,20 +60,17 @@ impl Lrn {
     ///
     /// # Panics
     /// If the constants are not supported or a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
     pub fn backward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         input: Map<T>,
         output_gradient: Map<T>,
         channels: usize,
         rectified: bool,
         input_gradient: MapMut<T>,
-        scratch: &mut [f32],
     ) {
         let (dy, dx) = (output_gradient, input_gradient);
-        (T::entries().lrn.backward)(self, isa, pool, input, dy, channels, rectified, dx, scratch);
+        (T::entries().lrn.backward)(self, context, input, dy, channels, rectified, dx);
     }
 
     fn check<T>(&self, from: &Map<T>, channels: usize, to: &MapMut<T>) {
@@ -104,8 +93,8 @@ impl Lrn {
 /// The entry points of the normalisation; part of [`crate::entries`].
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
-    forward: fn(&Lrn, Isa, &Pool, Map<T>, usize, MapMut<T>, &mut [f32]),
-    backward: fn(&Lrn, Isa, &Pool, Map<T>, Map<T>, usize, bool, MapMut<T>, &mut [f32]),
+    forward: fn(&Lrn, Context, Map<T>, usize, MapMut<T>),
+    backward: fn(&Lrn, Context, Map<T>, Map<T>, usize, bool, MapMut<T>),
 }
 
 impl<T: Value> Entries<T> {
@@ -114,38 +103,29 @@ impl<T: Value> Entries<T> {
     }
 }
 
-fn forward<T: Value>(
-    lrn: &Lrn,
-    isa: Isa,
-    pool: &Pool,
-    input: Map<T>,
-    channels: usize,
-    output: MapMut<T>,
-    scratch: &mut [f32],
-) {
+fn forward<T: Value>(lrn: &Lrn, context: Context, input: Map<T>, channels: usize, output: MapMut<T>) {
+    let isa = context.isa;
     lrn.check(&input, channels, &output);
     let to = Planes::new(output);
-    in_tasks(pool, &input, scratch, |image, pixels, lines| {
+    in_tasks(context, &input, |image, pixels, lines| {
         dispatch(isa, Forward { lrn, channels, image, pixels, input, to, lines });
     });
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a normalisation takes")]
 fn backward<T: Value>(
     lrn: &Lrn,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output_gradient: Map<T>,
     channels: usize,
     rectified: bool,
     input_gradient: MapMut<T>,
-    scratch: &mut [f32],
 ) {
+    let isa = context.isa;
     lrn.check(&input, channels, &input_gradient);
     lrn.check(&output_gradient, channels, &input_gradient);
     let to = Planes::new(input_gradient);
-    in_tasks(pool, &input, scratch, |image, pixels, lines| {
+    in_tasks(context, &input, |image, pixels, lines| {
         let task = Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, lines };
         dispatch(isa, task);
     });
@@ -156,20 +136,18 @@ const LINES: usize = 3;
 
 /// Cuts every image into tasks, each with room for [`LINES`] sets of lines.
 fn in_tasks<T: Value>(
-    pool: &Pool,
+    context: Context,
     map: &Map<T>,
-    scratch: &mut [f32],
     run: impl Fn(usize, Range<usize>, [&mut [f32]; LINES]) + Sync,
 ) {
     let pixels = map.shape.pixels();
     let each = pixels.div_ceil(PIXELS_PER_TASK);
     let len = ChannelLines::len(map.count);
-    let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(map.shape.batch * each, |thread, task| {
+    context.run(map.shape.batch * each, LINES * len, |task, scratch| {
         let start = task % each * PIXELS_PER_TASK;
-        // SAFETY: `thread` is this thread's alone.
-        let lines = [0, 1, 2].map(|line| unsafe { scratch.part((LINES * thread + line) * len, len) });
-        run(task / each, start..pixels.min(start + PIXELS_PER_TASK), lines);
+        let (squares, rest) = scratch.split_at_mut(len);
+        let (ratios, direct) = rest.split_at_mut(len);
+        run(task / each, start..pixels.min(start + PIXELS_PER_TASK), [squares, ratios, direct]);
     });
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod shapes;
 
+use crate::context::Context;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::value::Value;
@@ -29,6 +30,11 @@ pub(crate) fn all_isas<T: Value>() -> Vec<Isa> {
 /// A pool of one thread, which runs tasks inline.
 pub(crate) fn one_thread() -> Pool {
     Pool::new(1).expect("one thread starts none")
+}
+
+/// A context of its parts.
+pub(crate) fn context<'a>(isa: Isa, pool: &'a Pool, scratch: &'a mut [f32]) -> Context<'a> {
+    Context { isa, pool, scratch }
 }
 
 /// The values rounded to `T`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kernels::{BRANCHES, Isa, Pool};
+use kernels::{BRANCHES, Isa, ParameterGradients, Pool};
 use ndarray::{Array2, ArrayView4};
 
 use crate::layers::{ConvolutionLayer, GradientWrite, Layer, backward_input_fused, forward_fused};
@@ -183,7 +183,9 @@ impl Engine {
                 let (below, bias_gradient) = gradients[..bias.end].split_at_mut(bias.start);
                 let weight_gradient = &mut below[weights];
                 let passes = T::passes(&*layer.operation);
-                passes.backward_parameters(&step, &mut self.memory, weight_gradient, bias_gradient);
+                let gradients =
+                    ParameterGradients { weights: &mut *weight_gradient, bias: &mut *bias_gradient };
+                passes.backward_parameters(&step, &mut self.memory, gradients);
                 elapsed = start.elapsed();
                 ready(tensor, weight_gradient);
                 ready(tensor + 1, bias_gradient);

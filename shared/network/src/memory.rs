@@ -1,6 +1,6 @@
 //! Memory of one replica: everything that the plan lists, allocated once for a batch size.
 
-use kernels::{Buffer, Isa, Pool};
+use kernels::{Buffer, Context, Isa, Pool};
 
 use std::ops::Range;
 
@@ -19,6 +19,16 @@ pub(crate) struct Step<'a> {
     pub images: &'a [f32],
     /// One dropout seed for each image; without seeds nothing is dropped.
     pub seeds: Option<&'a [u64]>,
+}
+
+impl<'a> Step<'a> {
+    /// The context in which the step's kernels run.
+    pub fn context<'s>(&self, scratch: &'s mut [f32]) -> Context<'s>
+    where
+        'a: 's,
+    {
+        Context { isa: self.isa, pool: self.pool, scratch }
+    }
 }
 
 /// Activations, their gradients, packed parameters and scratch.

@@ -156,23 +156,7 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
     }
     // SAFETY: everything below stays inside of what the caller promised.
     unsafe {
-        let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
-        // Each way in and out is a loop of its own, small enough to be unrolled: one index that is unknown at
-        // compile time would put all sums into memory, for the loops in between too.
-        let n = simd.unrolled(PIXELS);
-        for j in 0..COLUMNS {
-            let bias = simd.load(bias.add(j * LANES));
-            for row in sums.iter_mut().take(n) {
-                row[j] = bias;
-            }
-        }
-        if band.accumulate {
-            for j in 0..COLUMNS {
-                for (i, row) in sums.iter_mut().enumerate().take(n) {
-                    row[j] = simd.load(output[j].0.add((first + i) * LANES));
-                }
-            }
-        }
+        let mut sums = begin::<S, O, PIXELS, COLUMNS>(simd, band.accumulate, bias, output, first);
         let mut w = w;
         let mut x = band.start.add(place(first));
         for depth in band.depths {
@@ -192,15 +176,70 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
             }
             x = x.wrapping_add(band.plane);
         }
-        if band.relu {
+        finish(simd, &mut sums, band.relu, output, first);
+    }
+}
+
+/// The first values of a tile's sums: the bias, or the output if `accumulate`.
+///
+/// Each way in and out of the sums is a loop of its own, small enough to be unrolled: one index that is unknown at
+/// compile time would put all sums into memory, for the loops in between too.
+///
+/// # Safety
+/// `bias` must be valid for reading 16 floats per column, each output for 16 values at each of the pixels.
+#[inline(always)]
+unsafe fn begin<S: Simd, O: Value, const PIXELS: usize, const COLUMNS: usize>(
+    simd: S,
+    accumulate: bool,
+    bias: *const f32,
+    output: [(*mut O, *const O); COLUMNS],
+    first: usize,
+) -> Sums<S, PIXELS, COLUMNS> {
+    let mut sums: Sums<S, PIXELS, COLUMNS> = [[simd.zero(); COLUMNS]; PIXELS];
+    let n = simd.unrolled(PIXELS);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for j in 0..COLUMNS {
+            let bias = simd.load(bias.add(j * LANES));
             for row in sums.iter_mut().take(n) {
-                for value in row {
-                    *value = simd.max(*value, simd.zero());
+                row[j] = bias;
+            }
+        }
+        if accumulate {
+            for j in 0..COLUMNS {
+                for (i, row) in sums.iter_mut().enumerate().take(n) {
+                    row[j] = simd.load(output[j].0.add((first + i) * LANES));
                 }
             }
         }
-        for j in 0..COLUMNS {
-            let (output, mask) = output[j];
+    }
+    sums
+}
+
+/// Writes the complete sums of a tile, after ReLU and masks; see [`begin`] about the loops.
+///
+/// # Safety
+/// Each output and its mask, unless null, must be valid for 16 values at each of the pixels.
+#[inline(always)]
+unsafe fn finish<S: Simd, O: Value, const PIXELS: usize, const COLUMNS: usize>(
+    simd: S,
+    sums: &mut Sums<S, PIXELS, COLUMNS>,
+    relu: bool,
+    output: [(*mut O, *const O); COLUMNS],
+    first: usize,
+) {
+    let n = simd.unrolled(PIXELS);
+    if relu {
+        for row in sums.iter_mut().take(n) {
+            for value in row {
+                *value = simd.max(*value, simd.zero());
+            }
+        }
+    }
+    for j in 0..COLUMNS {
+        let (output, mask) = output[j];
+        // SAFETY: the caller's promise.
+        unsafe {
             if !mask.is_null() {
                 for (i, row) in sums.iter_mut().enumerate().take(n) {
                     let mask = simd.load(mask.add((first + i) * LANES));

@@ -6,11 +6,15 @@
 //! same order however the work is cut, so results do not depend on the number of threads.
 
 use super::band::{Band, panel};
+use super::methods::Method;
+use super::pack::{WeightMatrix, pack};
 use super::padded::Padded;
 use super::pass::Pass;
-use crate::disjoint::Disjoint;
+use super::{Algorithm, Convolution, gradient};
+use crate::context::Context;
+use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
-use crate::map::{LANES, Shape};
+use crate::map::{LANES, Map, Shape};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
@@ -31,18 +35,73 @@ fn band_rows(blocks: usize, kernel: usize, height: usize, width: usize) -> usize
     height.div_ceil(height.div_ceil(most).max(1))
 }
 
-/// Values of scratch that each thread needs.
-pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, height: usize, width: usize) -> usize {
+/// Floats of scratch that each thread needs for maps of `T`.
+fn scratch_of_thread<T: Value>(blocks: usize, kernel: usize, [height, width]: [usize; 2]) -> usize {
     if kernel == 1 {
         return 0;
     }
-    blocks * Padded::new(band_rows(blocks, kernel, height, width), width, kernel / 2).plane
+    let rows = band_rows(blocks, kernel, height, width);
+    T::floats(blocks * Padded::new(rows, width, kernel / 2).plane)
 }
 
-/// Runs passes over maps of one size, one after the other for each band, so that they find the data that they
-/// share in the cache: the input, or the output that they add to. `scratch` has [`scratch_of_thread`] for
-/// each thread, for the largest of the passes.
-pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scratch: &mut [f32]) {
+/// Direct convolution on vectors.
+pub(super) struct Direct;
+
+impl<T: Value> Method<T> for Direct {
+    fn algorithm(&self) -> Option<Algorithm> {
+        Some(Algorithm::Direct)
+    }
+
+    fn name(&self, _kernel: usize) -> String {
+        "direct".to_owned()
+    }
+
+    fn applies(&self, _kernel: usize) -> bool {
+        true
+    }
+
+    fn serves(&self, algorithm: Algorithm, _isa: Isa) -> bool {
+        algorithm == Algorithm::Direct
+    }
+
+    fn multiplications(&self, kernel: usize, [height, width]: [usize; 2]) -> usize {
+        kernel * kernel * height * width
+    }
+
+    fn weights(&self, kernel: usize) -> usize {
+        kernel * kernel
+    }
+
+    fn pass_scratch(&self, conv: &Convolution, _isa: Isa, blocks: usize) -> usize {
+        scratch_of_thread::<T>(blocks, conv.kernel, conv.size)
+    }
+
+    fn gradient_scratch(&self, conv: &Convolution, pool: &Pool) -> usize {
+        gradient::scratch_len::<T>(conv, pool)
+    }
+
+    fn pack(&self, matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+        pack(matrix, isa, pool, packed);
+    }
+
+    fn run(&self, passes: &[Pass<'_, T>], context: Context) {
+        run(passes, context);
+    }
+
+    fn weight_gradient(
+        &self,
+        conv: &Convolution,
+        context: Context,
+        input: Map<T>,
+        output_gradient: Map<T>,
+        gradients: ParameterGradients,
+    ) {
+        gradient::run(conv, context, input, output_gradient, gradients);
+    }
+}
+
+/// Runs passes over maps of one size, one after the other for each band.
+fn run<T: Value>(passes: &[Pass<'_, T>], context: Context) {
     let Shape { batch, height, width, .. } = passes[0].input.shape;
     if batch * height * width == 0 {
         return;
@@ -50,18 +109,16 @@ pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], isa: Isa, pool: &Pool, scrat
     let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
     let (blocks, kernel, panels) =
         (most(|pass| pass.input.count), most(|pass| pass.kernel), most(|pass| pass.panels));
-    let rows = band_rows(blocks, kernel, height, width);
-    let bands = height.div_ceil(rows);
-    let groups = (TASKS_PER_THREAD * pool.threads()).div_ceil(batch * bands).min(panels);
-    let per_thread = scratch_of_thread(blocks, kernel, height, width);
-    let scratch = Disjoint::new(T::of_mut(scratch));
-    pool.run_on_threads(batch * bands * groups, |thread, task| {
+    let bands = height.div_ceil(band_rows(blocks, kernel, height, width));
+    let (isa, threads) = (context.isa, context.pool.threads());
+    let groups = (TASKS_PER_THREAD * threads).div_ceil(batch * bands).min(panels);
+    let per_thread = scratch_of_thread::<T>(blocks, kernel, [height, width]);
+    context.run(batch * bands * groups, per_thread, |task, scratch| {
         let (image, band, group) = (task / groups / bands, task / groups % bands, task % groups);
         let rows = part(band, bands, height);
+        let scratch = T::of_mut(scratch);
         for pass in passes {
             let panels = part(group, groups, pass.panels);
-            // SAFETY: `thread` is this thread's alone.
-            let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
             dispatch_tiled(isa, Task { pass, image, rows: rows.clone(), panels, scratch });
         }
     });

@@ -10,10 +10,10 @@
 use super::grid::{ON_VECTORS, grid};
 use super::pack::MOST_TAPS;
 use super::padded::{Shifted, widen};
-use super::rows::{PixelRuns, Rows};
+use super::rows::{Partial, PixelRuns, Rows};
 use super::{Channels, Convolution};
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
+use crate::context::Context;
+use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Tiled, dispatch_tiled};
@@ -43,8 +43,8 @@ struct Partition {
 }
 
 impl Partition {
-    fn new<T: Value>(conv: &Convolution, threads: usize, height: usize, width: usize) -> Partition {
-        let taps = conv.kernel * conv.kernel;
+    fn new<T: Value>(conv: &Convolution, threads: usize) -> Partition {
+        let (taps, [height, width]) = (conv.kernel * conv.kernel, conv.size);
         let chunk = if grouped::<T>(conv) { CHUNK * T::GROUP } else { CHUNK };
         let (images, rows) = if height * width <= chunk {
             (chunk / (height * width).max(1), height)
@@ -84,39 +84,26 @@ fn in_groups<T: Value>(pixels: usize) -> usize {
 }
 
 /// Floats of scratch of all threads together.
-pub(super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool, height: usize, width: usize) -> usize {
-    Partition::new::<T>(conv, pool.threads(), height, width).scratch() * pool.threads()
+pub(super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool) -> usize {
+    Partition::new::<T>(conv, pool.threads()).scratch() * pool.threads()
 }
 
-/// Overwrites both gradients with the sums over all images.
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+/// Overwrites both gradients with the sums over all images, of which there is at least one.
 pub(super) fn run<T: Value>(
     conv: &Convolution,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
-    if input.shape.batch * input.shape.pixels() == 0 {
-        weight_gradient.fill(0.0);
-        bias_gradient.fill(0.0);
-        return;
-    }
-    let partition = Partition::new::<T>(conv, pool.threads(), input.shape.height, input.shape.width);
+    let partition = Partition::new::<T>(conv, context.pool.threads());
     let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
-    let weight_gradient = Disjoint::new(weight_gradient);
-    let bias_gradient = Disjoint::new(bias_gradient);
-    let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
-        let place = [task / partition.grid[1], task % partition.grid[1]];
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * partition.scratch(), partition.scratch()) };
+    let (isa, gradients) = (context.isa, gradients.share());
+    let grid = partition.grid;
+    context.run(grid[0] * grid[1], partition.scratch(), |task, scratch| {
+        let place = [task / grid[1], task % grid[1]];
         let (input_copy, scratch) = scratch.split_at_mut(partition.input);
         let (output_copy, sums) = scratch.split_at_mut(partition.output);
-        let input_blocks = part(place[0], partition.grid[0], inputs.len());
         let task = Task {
             conv,
             partition: &partition,
@@ -124,10 +111,9 @@ pub(super) fn run<T: Value>(
             output_gradient,
             inputs,
             outputs,
-            input_blocks,
-            output_blocks: part(place[1], partition.grid[1], outputs.len()),
-            weight_gradient,
-            bias_gradient,
+            input_blocks: part(place[0], grid[0], inputs.len()),
+            output_blocks: part(place[1], grid[1], outputs.len()),
+            gradients,
             input_copy,
             output_copy,
             sums,
@@ -146,8 +132,7 @@ struct Task<'a, T> {
     outputs: &'a [Channels],
     input_blocks: Range<usize>,
     output_blocks: Range<usize>,
-    weight_gradient: Disjoint<'a, f32>,
-    bias_gradient: Disjoint<'a, f32>,
+    gradients: SharedGradients<'a>,
     input_copy: &'a mut [f32],
     output_copy: &'a mut [f32],
     sums: &'a mut [f32],
@@ -221,7 +206,8 @@ impl<T: Value> Task<'_, T> {
         let next = |block: usize| {
             self.input.data.as_ptr().wrapping_add(self.input.offset(images.start, block) + start)
         };
-        let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let mut sums = Partial { sums, accumulate };
         for block in self.input_blocks.clone() {
             let x = &mut T::of_mut(self.input_copy)[..per_block];
             copy_in_groups(simd, &self.input, block, images.clone(), rows.clone(), x);
@@ -231,7 +217,7 @@ impl<T: Value> Task<'_, T> {
             let y = |column: usize| &ys[column * per_block..];
             let runs = PixelRuns { ahead: distance(x, next(block + 1)), ..runs };
             // SAFETY: the copy has a group for each channel and each group of pixels of the chunk.
-            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
+            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, sums) };
         }
     }
 
@@ -269,7 +255,8 @@ impl<T: Value> Task<'_, T> {
             ahead: if kernel == 1 { input.shape.plane() } else { 0 },
         };
         let accumulate = images.start + rows.start > 0;
-        let mut sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let mut sums = Partial { sums, accumulate };
         for block in self.input_blocks.clone() {
             let x = match input_floats {
                 Some(data) if kernel == 1 => &data[input.offset(images.start, block) + start..],
@@ -294,7 +281,7 @@ impl<T: Value> Task<'_, T> {
             assert!(reach <= x.len(), "input of a chunk");
             let offsets = Rows(offsets);
             // SAFETY: that `x` has the last pixel of the last tap is asserted above.
-            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, accumulate, sums) };
+            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, sums) };
         }
     }
 
@@ -307,7 +294,7 @@ impl<T: Value> Task<'_, T> {
         if self.input_blocks.start == 0 {
             for (output, sums) in outputs.iter().zip(bias_sums.chunks_exact(LANES)) {
                 // SAFETY: only the task of the first input blocks writes these output channels.
-                let gradient = unsafe { self.bias_gradient.part(output.first, output.count) };
+                let gradient = unsafe { self.gradients.bias.part(output.first, output.count) };
                 gradient.copy_from_slice(&sums[..output.count]);
             }
         }
@@ -320,14 +307,14 @@ impl<T: Value> Task<'_, T> {
                     for (o, row) in simd.transpose(rows).into_iter().enumerate().take(output.count) {
                         let start = (output.first + o) * conv.input_count() + input.first;
                         // SAFETY: only this task has these input and output channels.
-                        simd.write(unsafe { self.weight_gradient.part(start, LANES) }, row);
+                        simd.write(unsafe { self.gradients.weights.part(start, LANES) }, row);
                     }
                     continue;
                 }
                 for o in 0..output.count {
                     let start = ((output.first + o) * conv.input_count() + input.first) * taps;
                     // SAFETY: only this task has these input and output channels.
-                    let gradient = unsafe { self.weight_gradient.part(start, input.count * taps) };
+                    let gradient = unsafe { self.gradients.weights.part(start, input.count * taps) };
                     for (i, gradient) in gradient.chunks_exact_mut(taps).enumerate() {
                         for (tap, gradient) in gradient.iter_mut().enumerate() {
                             *gradient = partial[(tap * input.count + i) * LANES + o];
@@ -344,7 +331,6 @@ impl<T: Value> Task<'_, T> {
 ///
 /// # Safety
 /// See [`Rows::panel`].
-#[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
 #[inline(always)]
 unsafe fn products<'s, 'y, S: Simd, P: Value>(
     simd: S,
@@ -353,17 +339,18 @@ unsafe fn products<'s, 'y, S: Simd, P: Value>(
     x: &[P],
     outputs: usize,
     y: impl Fn(usize) -> &'y [P],
-    accumulate: bool,
-    mut sums: &'s mut [f32],
-) -> &'s mut [f32] {
+    partial: Partial<'s>,
+) -> Partial<'s> {
+    let Partial { mut sums, accumulate } = partial;
     for panel in (0..outputs).step_by(S::PANEL) {
         let columns = S::PANEL.min(outputs - panel);
-        let (partial, rest) = sums.split_at_mut(columns * rows.0.len() * LANES);
+        let (of_panel, rest) = sums.split_at_mut(columns * rows.0.len() * LANES);
         sums = rest;
+        let of_panel = Partial { sums: of_panel, accumulate };
         // SAFETY: the caller's promise.
-        unsafe { rows.panel(simd, runs, x, columns, |column| y(panel + column), accumulate, partial) }
+        unsafe { rows.panel(simd, runs, x, columns, |column| y(panel + column), of_panel) }
     }
-    sums
+    Partial { sums, accumulate }
 }
 
 /// Distance in values, modulo 2^64, from the start of a copy to any address: where to prefetch.

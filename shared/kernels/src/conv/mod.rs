@@ -10,6 +10,7 @@ mod branches;
 mod direct;
 mod gradient;
 mod grid;
+mod methods;
 mod pack;
 mod padded;
 mod pass;
@@ -26,16 +27,16 @@ pub(crate) use branches::Entries as BranchEntries;
 pub use branches::{BRANCHES, Branch, BranchGradient, backward_branches, forward_branches};
 pub(crate) use passes::Entries;
 pub(crate) use stem::Entries as StemEntries;
-pub use stem::Stem;
+pub use stem::{PlanarImages, Stem};
 
+use crate::context::Context;
 use crate::epilogue::Epilogue;
+use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, MapMut};
 use crate::pool::Pool;
-use crate::simd::amx::Amx;
 use crate::value::Value;
-use pack::{Direction, largest_tile};
-use winograd::Scheme;
+use pack::Direction;
 
 /// A convolution with stride 1 and padding `kernel / 2`: output maps are as large as input maps.
 ///
@@ -87,33 +88,6 @@ pub enum Algorithm {
     },
 }
 
-/// The least factor by which Winograd must save multiplications; below it the transforms cost more than they
-/// save.
-const LEAST_SAVING: f64 = 1.5;
-
-/// Cost of a point of a tile, in multiplications of an image: it stands for packing and reading weights,
-/// which all images share.
-const POINT: usize = 4;
-
-impl Algorithm {
-    /// The fastest algorithm for a kernel on maps of this size, by measurements; see the crate's README.
-    fn fastest(kernel: usize, [height, width]: [usize; 2]) -> Algorithm {
-        if !matches!(kernel, 3 | 5) {
-            return Algorithm::Direct;
-        }
-        let size = [height, width];
-        let schemes = winograd::POINTS.map(|points| Scheme { kernel, points });
-        let cost = |scheme: &Scheme| scheme.multiplications(size) + POINT * scheme.products();
-        let scheme = schemes.into_iter().min_by_key(cost).expect("there are several");
-        let direct = kernel * kernel * height * width;
-        if direct as f64 >= LEAST_SAVING * scheme.multiplications(size) as f64 {
-            Algorithm::Winograd { points: scheme.points }
-        } else {
-            Algorithm::Direct
-        }
-    }
-}
-
 /// Channels of one block: `first .. first + count` of the canonical order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Channels {
@@ -132,15 +106,6 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
         first += segment;
     }
     result
-}
-
-/// The method that computes a convolution of some values on some instruction set.
-#[derive(Clone, Copy)]
-enum Method {
-    Direct,
-    Winograd(Scheme),
-    /// Direct convolution on AMX tiles.
-    Amx(Amx),
 }
 
 impl Convolution {
@@ -193,30 +158,9 @@ impl Convolution {
         self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
-    /// The method for maps of `T` on `isa`.
-    fn method<T: Value>(&self, isa: Isa) -> Method {
-        match (isa.amx::<T>(), self.algorithm) {
-            (Some(unit), _) => Method::Amx(unit),
-            (_, Algorithm::Direct) => Method::Direct,
-            (_, Algorithm::Winograd { points }) => {
-                let points = if T::GROUP == 1 { points } else { winograd::POINTS[0] };
-                Method::Winograd(Scheme { kernel: self.kernel, points })
-            }
-        }
-    }
-
     /// Values of the packed weights, in either direction, for maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
-        let (blocks, taps) = ([self.input_blocks(), self.output_blocks()], self.kernel * self.kernel);
-        let products = match self.method::<T>(isa) {
-            Method::Direct => taps,
-            Method::Winograd(scheme) => scheme.products(),
-            Method::Amx(_) => {
-                let [inputs, outputs] = blocks;
-                return amx::packed_len(blocks, taps).max(amx::packed_len([outputs, inputs], taps));
-            }
-        };
-        blocks[0] * blocks[1] * products * LANES * LANES
+        self.method::<T>(isa).packed_len(self)
     }
 
     /// Packs weights for [`Convolution::forward`] on `isa`.
@@ -240,103 +184,68 @@ impl Convolution {
         if isa == Isa::scalar() {
             return 0;
         }
-        let [height, width] = self.size;
-        let blocks = self.input_blocks().max(self.output_blocks());
-        let direct = gradient::scratch_len::<T>(self, pool, height, width);
-        let (pass, gradient) = match self.method::<T>(isa) {
-            Method::Direct => {
-                (T::floats(direct::scratch_of_thread(blocks, self.kernel, height, width)), direct)
-            }
-            Method::Amx(_) => (
-                [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| amx::scratch_of_thread(blocks, self.kernel, self.size))
-                    .into_iter()
-                    .max()
-                    .unwrap_or(0),
-                amx::gradient_scratch_len(self, pool),
-            ),
-            Method::Winograd(scheme) => (
-                [self.input_blocks(), self.output_blocks()]
-                    .map(|blocks| winograd::scratch_of_thread::<T>(scheme, isa, blocks))
-                    .into_iter()
-                    .max()
-                    .unwrap_or(0),
-                direct.max(winograd::gradient_scratch_len::<T>(self, scheme, pool)),
-            ),
-        };
-        gradient.max(pass * pool.threads())
+        let method = self.method::<T>(isa);
+        let pass = |blocks| method.pass_scratch(self, isa, blocks) * pool.threads();
+        let passes = pass(self.input_blocks()).max(pass(self.output_blocks()));
+        passes.max(method.gradient_scratch(self, pool))
     }
 
-    /// Computes the convolution of `input` plus bias, followed by ReLU if `relu`; the padding lanes of the
-    /// output's last block become zero.
+    /// Computes the convolution of `input` plus bias, followed by ReLU if `relu`; the padding lanes of the output's
+    /// last block become zero.
     ///
     /// # Panics
-    /// If a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    /// If a size does not fit or the scratch memory is too small.
     pub fn forward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         input: Map<T>,
         packed: &[T],
         bias: &[f32],
         relu: bool,
         output: MapMut<T>,
-        scratch: &mut [f32],
     ) {
-        (T::entries().convolution.forward)(self, isa, pool, input, packed, bias, relu, output, scratch);
+        (T::entries().convolution.forward)(self, context, input, packed, bias, relu, output);
     }
 
     /// Computes the input gradient and writes it as `epilogue` says; padding lanes become (or stay) zero.
     ///
     /// # Panics
-    /// If a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    /// If a size does not fit or the scratch memory is too small.
     pub fn backward_input<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         output_gradient: Map<T>,
         packed_backward: &[T],
         epilogue: Epilogue<T>,
         input_gradient: MapMut<T>,
-        scratch: &mut [f32],
     ) {
         let (dy, packed, dx) = (output_gradient, packed_backward, input_gradient);
-        (T::entries().convolution.backward_input)(self, isa, pool, dy, packed, epilogue, dx, scratch);
+        (T::entries().convolution.backward_input)(self, context, dy, packed, epilogue, dx);
     }
 
     /// Overwrites the gradients of weights and bias with the sums over all images.
     ///
     /// # Panics
-    /// If a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    /// If a size does not fit or the scratch memory is too small.
     pub fn backward_weights<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         input: Map<T>,
         output_gradient: Map<T>,
-        weight_gradient: &mut [f32],
-        bias_gradient: &mut [f32],
-        scratch: &mut [f32],
+        gradients: ParameterGradients,
     ) {
-        let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-        (T::entries().convolution.backward_weights)(self, isa, pool, input, dy, dw, db, scratch);
+        (T::entries().convolution.backward_weights)(self, context, input, output_gradient, gradients);
     }
 
-    /// Name of the method that runs on `isa` for maps of `T`, with its largest tile (pixels x output
-    /// channels), for logs and tables.
+    /// Name of the method that runs on `isa` for maps of `T`, with its largest tile (pixels x output channels), for
+    /// logs and tables.
     pub fn kernel_name<T: Value>(&self, isa: Isa) -> String {
         let kernel = self.kernel;
         if isa == Isa::scalar() {
             return format!("reference {kernel}x{kernel} scalar");
         }
-        let (algorithm, [pixels, columns]) = match self.method::<T>(isa) {
-            Method::Direct => ("direct".to_owned(), largest_tile(isa)),
-            Method::Winograd(scheme) => (format!("F({0}x{0})", scheme.outputs()), largest_tile(isa)),
-            Method::Amx(_) => ("direct".to_owned(), amx::TILE),
-        };
-        format!("{algorithm} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
+        let method = self.method::<T>(isa);
+        let ([pixels, columns], name) = (method.largest_tile(isa), method.name(kernel));
+        format!("{name} {kernel}x{kernel} {} {pixels}x{}", isa.name(), columns * LANES)
     }
 }

@@ -1,10 +1,13 @@
-//! The entry points of a convolution for one kind of value, and the choice of the method that runs.
+//! The entry points of a convolution for one kind of value.
 
-use super::pack::{self, Direction, WeightMatrix, panel_width};
+use super::methods::{Table, table};
+use super::pack::{Direction, WeightMatrix, panel_width};
 use super::pass::Pass;
-use super::{Convolution, Method, amx, direct, gradient, reference, winograd};
+use super::{Convolution, reference};
+use crate::context::Context;
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
+use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
 use crate::map::{Map, MapMut, Shape};
 use crate::pool::Pool;
@@ -12,18 +15,17 @@ use crate::value::Value;
 use std::ops::Range;
 
 /// The entry points of a convolution; part of [`crate::entries`].
-#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
+    pub(super) methods: Table<T>,
     pub(super) pack: fn(&Convolution, Direction, Isa, &Pool, &[f32], &mut [T]),
-    pub(super) forward: fn(&Convolution, Isa, &Pool, Map<T>, &[T], &[f32], bool, MapMut<T>, &mut [f32]),
-    pub(super) backward_input: fn(&Convolution, Isa, &Pool, Map<T>, &[T], Epilogue<T>, MapMut<T>, &mut [f32]),
-    pub(super) backward_weights:
-        fn(&Convolution, Isa, &Pool, Map<T>, Map<T>, &mut [f32], &mut [f32], &mut [f32]),
+    pub(super) forward: fn(&Convolution, Context, Map<T>, &[T], &[f32], bool, MapMut<T>),
+    pub(super) backward_input: fn(&Convolution, Context, Map<T>, &[T], Epilogue<T>, MapMut<T>),
+    pub(super) backward_weights: fn(&Convolution, Context, Map<T>, Map<T>, ParameterGradients),
 }
 
 impl<T: Value> Entries<T> {
     pub(crate) const fn new() -> Entries<T> {
-        Entries { pack, forward, backward_input, backward_weights }
+        Entries { methods: table(), pack, forward, backward_input, backward_weights }
     }
 }
 
@@ -42,104 +44,68 @@ fn pack<T: Value>(
         return;
     }
     let matrix = WeightMatrix::new(convolution, direction, weights);
-    match convolution.method::<T>(isa) {
-        Method::Direct => pack::pack(&matrix, isa, pool, packed),
-        Method::Winograd(scheme) => winograd::pack(&matrix, scheme, isa, pool, packed),
-        Method::Amx(_) => amx::pack(&matrix, isa, pool, packed),
-    }
+    convolution.method::<T>(isa).pack(&matrix, isa, pool, packed);
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 fn forward<T: Value>(
     convolution: &Convolution,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     packed: &[T],
     bias: &[f32],
     relu: bool,
     output: MapMut<T>,
-    scratch: &mut [f32],
 ) {
+    let isa = context.isa;
     convolution.check_forward(isa, &input, packed, bias, &output.as_map());
     if isa == Isa::scalar() {
         let weights = &packed[..convolution.weights_len()];
-        return reference::forward(convolution, pool, input, weights, bias, relu, output);
+        return reference::forward(convolution, context.pool, input, weights, bias, relu, output);
     }
     let output_blocks = output.first..output.first + output.count;
     let output = (output.shape, output_blocks, Disjoint::new(output.data));
     let pass = convolution.forward_pass(isa, input, packed, bias, relu, output);
-    run(convolution, &pass, isa, pool, scratch);
+    convolution.method::<T>(isa).run(std::slice::from_ref(&pass), context);
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 fn backward_input<T: Value>(
     convolution: &Convolution,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     output_gradient: Map<T>,
     packed_backward: &[T],
     epilogue: Epilogue<T>,
     input_gradient: MapMut<T>,
-    scratch: &mut [f32],
 ) {
-    let to = input_gradient.as_map();
-    convolution.check_backward_input(isa, &output_gradient, packed_backward, &epilogue, &to);
+    let (isa, dy, to) = (context.isa, output_gradient, input_gradient.as_map());
+    convolution.check_backward_input(isa, &dy, packed_backward, &epilogue, &to);
     if isa == Isa::scalar() {
         let weights = &packed_backward[..convolution.weights_len()];
-        return reference::backward_input(
-            convolution,
-            pool,
-            output_gradient,
-            weights,
-            epilogue,
-            input_gradient,
-        );
+        return reference::backward_input(convolution, context.pool, dy, weights, epilogue, input_gradient);
     }
     let blocks = input_gradient.first..input_gradient.first + input_gradient.count;
     let output = (input_gradient.shape, blocks, Disjoint::new(input_gradient.data));
-    let pass = convolution.backward_pass(isa, output_gradient, packed_backward, epilogue, output);
-    run(convolution, &pass, isa, pool, scratch);
+    let pass = convolution.backward_pass(isa, dy, packed_backward, epilogue, output);
+    convolution.method::<T>(isa).run(std::slice::from_ref(&pass), context);
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 fn backward_weights<T: Value>(
     convolution: &Convolution,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
     convolution.check_maps(&input, &output_gradient);
-    assert_eq!(weight_gradient.len(), convolution.weights_len(), "weight gradient of {convolution:?}");
-    assert_eq!(bias_gradient.len(), convolution.output_channels, "bias gradient of {convolution:?}");
-    let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-    if isa == Isa::scalar() {
-        return reference::backward_weights(convolution, pool, input, dy, dw, db);
+    assert_eq!(gradients.weights.len(), convolution.weights_len(), "weight gradient of {convolution:?}");
+    assert_eq!(gradients.bias.len(), convolution.output_channels, "bias gradient of {convolution:?}");
+    if context.isa == Isa::scalar() {
+        return reference::backward_weights(convolution, context.pool, input, output_gradient, gradients);
     }
-    let fastest = |scheme| winograd::fastest_gradient(scheme, convolution.size, input.shape.batch);
-    let scheme = match convolution.method::<T>(isa) {
-        Method::Amx(amx) => {
-            return amx::gradient(convolution, amx, isa, pool, input, dy, dw, db, scratch);
-        }
-        Method::Direct => None,
-        Method::Winograd(scheme) => fastest(scheme),
-    };
-    match scheme {
-        None => gradient::run(convolution, isa, pool, input, dy, dw, db, scratch),
-        Some(scheme) => winograd::gradient(convolution, scheme, isa, pool, input, dy, dw, db, scratch),
+    if input.shape.batch * input.shape.pixels() == 0 {
+        return gradients.clear();
     }
-}
-
-fn run<T: Value>(convolution: &Convolution, pass: &Pass<'_, T>, isa: Isa, pool: &Pool, scratch: &mut [f32]) {
-    match convolution.method::<T>(isa) {
-        Method::Direct => direct::run(std::slice::from_ref(pass), isa, pool, scratch),
-        Method::Winograd(scheme) => winograd::run(pass, scheme, isa, pool, scratch),
-        Method::Amx(amx) => amx::run(std::slice::from_ref(pass), amx, isa, pool, scratch),
-    }
+    let method = convolution.method::<T>(context.isa);
+    method.weight_gradient(convolution, context, input, output_gradient, gradients);
 }
 
 impl Convolution {

@@ -6,6 +6,7 @@
 use super::{Convolution, block_channels};
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
+use crate::gradients::ParameterGradients;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::pool::Pool;
 use crate::value::Value;
@@ -122,14 +123,13 @@ pub(super) fn backward_weights<T: Value>(
     pool: &Pool,
     input: Map<T>,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
+    gradients: ParameterGradients,
 ) {
     let inputs = block_channels(&conv.input_channels);
     let (batch, height, width) = (input.shape.batch, input.shape.height, input.shape.width);
     let (kernel, pad) = (conv.kernel, conv.kernel / 2);
     let per_output = conv.input_count() * kernel * kernel;
-    let weight_gradient = Disjoint::new(weight_gradient);
+    let weight_gradient = Disjoint::new(gradients.weights);
     pool.run(conv.output_channels, |o| {
         // SAFETY: each task has its own output channel.
         let gradient = unsafe { weight_gradient.part(o * per_output, per_output) };
@@ -155,7 +155,7 @@ pub(super) fn backward_weights<T: Value>(
             }
         }
     });
-    bias_gradient_of(output_gradient, bias_gradient);
+    bias_gradient_of(output_gradient, gradients.bias);
 }
 
 /// The sum of each output channel's gradients over images and pixels.

@@ -26,14 +26,19 @@ pub(super) struct PixelRuns {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a>(pub(super) &'a [usize]);
 
+/// Partial sums of rows and columns, `[column][row][16]`.
+pub(super) struct Partial<'a> {
+    pub(super) sums: &'a mut [f32],
+    /// Whether products are added to the sums instead of overwriting them.
+    pub(super) accumulate: bool,
+}
+
 impl Rows<'_> {
-    /// Multiplies all rows with a panel of `columns` output blocks. The result is written to `partial`,
-    /// `[column][row][16]`, or added to it if `accumulate`; `y` returns the gradient of an output block from
-    /// the first of the pixels on.
+    /// Multiplies all rows with a panel of `columns` output blocks; `y` returns the gradient of an output block from the
+    /// first of the pixels on.
     ///
     /// # Safety
     /// `x` must have a value for each row and each pixel of `runs`.
-    #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
     pub(super) unsafe fn panel<'a, S: Simd, T: Value>(
         self,
@@ -42,8 +47,7 @@ impl Rows<'_> {
         x: &[T],
         columns: usize,
         y: impl Fn(usize) -> &'a [T],
-        accumulate: bool,
-        partial: &mut [f32],
+        mut partial: Partial<'_>,
     ) {
         let reach = (runs.count - 1) * runs.output_run + runs.pixels * LANES * T::GROUP;
         let y = |column| y(column)[..reach].as_ptr();
@@ -51,11 +55,9 @@ impl Rows<'_> {
         // SAFETY: `x` is the caller's promise, the lengths of each `y` are checked.
         unsafe {
             match columns {
-                1 => self.tiles(simd, runs, x, [y(0)], accumulate, partial),
-                2 if const { S::PANEL >= 2 } => self.tiles(simd, runs, x, [y(0), y(1)], accumulate, partial),
-                3 if const { S::PANEL >= 3 } => {
-                    self.tiles(simd, runs, x, [y(0), y(1), y(2)], accumulate, partial)
-                }
+                1 => self.tiles(simd, runs, x, [y(0)], &mut partial),
+                2 if const { S::PANEL >= 2 } => self.tiles(simd, runs, x, [y(0), y(1)], &mut partial),
+                3 if const { S::PANEL >= 3 } => self.tiles(simd, runs, x, [y(0), y(1), y(2)], &mut partial),
                 other => unreachable!("a panel of {other} blocks"),
             }
         }
@@ -72,11 +74,10 @@ impl Rows<'_> {
         runs: PixelRuns,
         x: *const T,
         y: [*const T; COLUMNS],
-        accumulate: bool,
-        partial: &mut [f32],
+        partial: &mut Partial<'_>,
     ) {
         let rows = self.0.len();
-        assert_eq!(partial.len(), COLUMNS * rows * LANES);
+        assert_eq!(partial.sums.len(), COLUMNS * rows * LANES);
         let tiles = rows.div_ceil(S::ROWS);
         for tile in 0..tiles {
             let tile = part(tile, tiles, rows);
@@ -85,7 +86,7 @@ impl Rows<'_> {
                     match tile.len() {
                         // SAFETY: the caller's promise.
                         $($n if const { $n <= S::ROWS } => unsafe {
-                            self.tile::<S, T, $n, COLUMNS>(simd, runs, x, y, tile.start, accumulate, partial)
+                            self.tile::<S, T, $n, COLUMNS>(simd, runs, x, y, tile.start, partial)
                         })*
                         other => unreachable!("a tile of {other} rows"),
                     }
@@ -99,7 +100,6 @@ impl Rows<'_> {
     ///
     /// # Safety
     /// See [`Rows::tiles`].
-    #[expect(clippy::too_many_arguments, reason = "a product's two operands and its place")]
     #[inline(always)]
     unsafe fn tile<S: Simd, T: Value, const ROWS: usize, const COLUMNS: usize>(
         self,
@@ -108,8 +108,7 @@ impl Rows<'_> {
         x: *const T,
         y: [*const T; COLUMNS],
         first: usize,
-        accumulate: bool,
-        partial: &mut [f32],
+        partial: &mut Partial<'_>,
     ) {
         let mut offsets = [0; ROWS];
         offsets.copy_from_slice(&self.0[first..first + ROWS]);
@@ -131,17 +130,17 @@ impl Rows<'_> {
                 );
             }
         }
-        // Two small loops are unrolled where one with a choice inside is not: see `band::tile`.
+        // Two small loops are unrolled where one with a choice inside is not: see `band::begin`.
         let rows = self.0.len();
         for j in 0..COLUMNS {
-            let partial = &mut partial[(j * rows + first) * LANES..][..ROWS * LANES];
-            if accumulate {
+            let sums_of_column = &mut partial.sums[(j * rows + first) * LANES..][..ROWS * LANES];
+            if partial.accumulate {
                 for (i, row) in sums.iter_mut().enumerate().take(simd.unrolled(ROWS)) {
-                    row[j] = simd.add(simd.read(&partial[i * LANES..]), row[j]);
+                    row[j] = simd.add(simd.read(&sums_of_column[i * LANES..]), row[j]);
                 }
             }
             for (i, row) in sums.iter().enumerate().take(simd.unrolled(ROWS)) {
-                simd.write(&mut partial[i * LANES..], row[j]);
+                simd.write(&mut sums_of_column[i * LANES..], row[j]);
             }
         }
     }

@@ -2,8 +2,9 @@
 //! threads.
 
 use super::*;
+use crate::Isa;
 use crate::testing::shapes::{Drawn, layers};
-use crate::testing::{Guarded, assert_close, random, vector_isas};
+use crate::testing::{Guarded, assert_close, context, random, vector_isas};
 use network::{Computation, Operand};
 use proptest::prelude::*;
 
@@ -36,10 +37,12 @@ impl Case {
         let mut results =
             [dy.len(), x.len(), w.len(), bias.len()].map(|len| Guarded::<f32>::new(len, f32::NAN));
         let [y, dx, dw, db] = &mut results;
-        dense.forward(isa, &pool, *batch, x, w, bias, relu, y.values());
+        let parameters = DenseParameters { weights: w, bias };
+        dense.forward(context(isa, &pool, &mut []), *batch, x, parameters, relu, y.values());
         let mut scratch = Guarded::<f32>::new(dense.scratch_len(&pool), f32::NAN);
-        dense.backward_input(isa, &pool, *batch, dy, w, dx.values(), scratch.values());
-        dense.backward_weights(isa, &pool, *batch, x, dy, dw.values(), db.values(), scratch.values());
+        dense.backward_input(context(isa, &pool, scratch.values()), *batch, dy, w, dx.values());
+        let gradients = ParameterGradients { weights: dw.values(), bias: db.values() };
+        dense.backward_weights(context(isa, &pool, scratch.values()), *batch, x, dy, gradients);
         scratch.check(isa.name());
         results.map(|mut result| {
             result.check(isa.name());
@@ -115,14 +118,16 @@ fn a_layer_by_hand() {
     let pool = Pool::new(1).unwrap();
     for isa in crate::testing::all_isas::<f32>() {
         let (mut y, mut dx, mut dw, mut db) = ([9.0; 4], [9.0; 6], [9.0; 6], [9.0; 2]);
-        dense.forward(isa, &pool, 2, &x, &w, &bias, false, &mut y);
+        let parameters = DenseParameters { weights: &w, bias: &bias };
+        dense.forward(context(isa, &pool, &mut []), 2, &x, parameters, false, &mut y);
         assert_eq!(y, [-1.5, 4.5, -1.5, -2.5], "{}", isa.name());
-        dense.forward(isa, &pool, 2, &x, &w, &bias, true, &mut y);
+        dense.forward(context(isa, &pool, &mut []), 2, &x, parameters, true, &mut y);
         assert_eq!(y, [0.0, 4.5, 0.0, 0.0], "{}", isa.name());
         let mut scratch = vec![f32::NAN; dense.scratch_len(&pool)];
-        dense.backward_input(isa, &pool, 2, &dy, &w, &mut dx, &mut scratch);
+        dense.backward_input(context(isa, &pool, &mut scratch), 2, &dy, &w, &mut dx);
         assert_eq!(dx, [5.0, 2.0, 0.0, 0.0, 0.5, 1.25], "{}", isa.name());
-        dense.backward_weights(isa, &pool, 2, &x, &dy, &mut dw, &mut db, &mut scratch);
+        let gradients = ParameterGradients { weights: &mut dw, bias: &mut db };
+        dense.backward_weights(context(isa, &pool, &mut scratch), 2, &x, &dy, gradients);
         assert_eq!(dw, [2.0, 2.0, 2.0, 1.5, 4.0, 6.5], "{}", isa.name());
         assert_eq!(db, [0.0, 2.5], "{}", isa.name());
     }

@@ -2,10 +2,11 @@
 //! against the reference.
 
 use super::*;
+use crate::Isa;
 use crate::map::Shape;
 use crate::testing::shapes::layers;
 use crate::testing::{
-    Guarded, all_isas, assert_close, narrow, one_thread, random, rounding, vector_isas, wide,
+    Guarded, all_isas, assert_close, context, narrow, one_thread, random, rounding, vector_isas, wide,
 };
 use half::bf16;
 use network::Computation;
@@ -59,12 +60,10 @@ fn forward_is_the_formula() {
                 let (shape, input) = (one_pixel(channels), to_blocks(&x));
                 let mut output = vec![9.0; shape.len()];
                 lrn.forward(
-                    isa,
-                    &pool,
+                    context(isa, &pool, &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)]),
                     Map::whole(&input, shape),
                     channels,
                     MapMut::whole(&mut output, shape),
-                    &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)],
                 );
                 for (c, expected) in formula(&lrn, &x).into_iter().enumerate() {
                     let error = (f64::from(output[c]) - expected).abs() / expected.abs().max(1e-3);
@@ -88,14 +87,12 @@ fn backward_matches_differences_of_the_formula() {
                 let (input, output_gradient) = (to_blocks(&x), to_blocks(&dy));
                 let mut gradient = vec![9.0; shape.len()];
                 lrn.backward(
-                    isa,
-                    &pool,
+                    context(isa, &pool, &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)]),
                     Map::whole(&input, shape),
                     Map::whole(&output_gradient, shape),
                     channels,
                     false,
                     MapMut::whole(&mut gradient, shape),
-                    &mut vec![f32::NAN; lrn.scratch_len(channels, &pool)],
                 );
                 let loss =
                     |x: &[f64]| -> f64 { formula(&lrn, x).iter().zip(&dy).map(|(y, dy)| y * dy).sum() };
@@ -120,12 +117,10 @@ fn another_exponent_is_refused() {
     let shape = one_pixel(16);
     let lrn = Lrn { beta: 0.5, ..BVLC };
     lrn.forward(
-        Isa::scalar(),
-        &Pool::new(1).unwrap(),
+        context(Isa::scalar(), &Pool::new(1).unwrap(), &mut []),
         Map::whole(&[0.0; 16], shape),
         16,
         MapMut::whole(&mut [0.0; 16], shape),
-        &mut [],
     );
 }
 
@@ -175,9 +170,10 @@ fn check<T: Value>(sample: &Sample) {
         let (mut output, mut back) = (Guarded::<T>::new(to.len(), 7.0), Guarded::<T>::new(to.len(), 7.0));
         let mut scratch = Guarded::<f32>::new(lrn.scratch_len(channels, &pool), f32::NAN);
         let into = MapMut::slice(output.values(), to, 1, count);
-        lrn.forward(isa, &pool, input, channels, into, scratch.values());
+        lrn.forward(context(isa, &pool, scratch.values()), input, channels, into);
         let into = MapMut::slice(back.values(), to, 1, count);
-        lrn.backward(isa, &pool, input, gradient, channels, sample.rectified, into, scratch.values());
+        let context = context(isa, &pool, scratch.values());
+        lrn.backward(context, input, gradient, channels, sample.rectified, into);
         scratch.check(isa.name());
         output.check(isa.name());
         back.check(isa.name());

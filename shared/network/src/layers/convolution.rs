@@ -4,7 +4,8 @@
 //! side into one buffer, so that the concatenation costs nothing.
 
 use kernels::{
-    BRANCHES, Branch, BranchGradient, Convolution, Isa, Pool, Value, backward_branches, forward_branches,
+    BRANCHES, Branch, BranchGradient, Convolution, Isa, ParameterGradients, Pool, Value, backward_branches,
+    forward_branches,
 };
 
 use crate::graph::{Computation, Endpoint};
@@ -45,7 +46,7 @@ pub(crate) fn forward_fused<T: Value>(
             .expect("one each"),
     });
     let input = a.input.map::<T>(input, step.batch);
-    forward_branches(step.isa, step.pool, input, branches, true, &mut memory.scratch);
+    forward_branches(step.context(&mut memory.scratch), input, branches, true);
 }
 
 /// The input gradients of convolutions that read one input.
@@ -73,7 +74,7 @@ pub(crate) fn backward_input_fused<T: Value>(
         output_gradient: layer.output.map(places.next().expect("one each"), step.batch),
     });
     let input = a.input.map_mut(input, step.batch);
-    backward_branches(step.isa, step.pool, branches, epilogue, input, &mut memory.scratch);
+    backward_branches(step.context(&mut memory.scratch), branches, epilogue, input);
 }
 
 impl Operation for ConvolutionLayer {
@@ -122,26 +123,21 @@ impl<T: Value> Passes<T> for ConvolutionLayer {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         self.kernel.forward(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             self.input.map(input, step.batch),
             T::of(&memory.parameters[self.tensor]),
             &memory.parameters[self.tensor + 1],
             true,
             self.output.map_mut(output, step.batch),
-            &mut memory.scratch,
         );
     }
 
-    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, gradients: ParameterGradients) {
         self.kernel.backward_weights(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             self.input.map::<T>(memory.arena.get(Part::Values(self.input.buffer)), step.batch),
             self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
-            weights,
-            bias,
-            &mut memory.scratch,
+            gradients,
         );
     }
 
@@ -154,13 +150,11 @@ impl<T: Value> Passes<T> for ConvolutionLayer {
         let values = self.input.map::<T>(values, step.batch);
         let epilogue = write.epilogue(values);
         self.kernel.backward_input(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             self.output.map(output, step.batch),
             T::of(&memory.transposed[self.tensor]),
             epilogue,
             self.input.map_mut(input, step.batch),
-            &mut memory.scratch,
         );
     }
 }

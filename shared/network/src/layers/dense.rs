@@ -1,6 +1,6 @@
 //! Fully connected layer, y = x W' + b, with or without ReLU; N x I -> N x O, weights O x I.
 
-use kernels::{Dense, Isa, Pool, Value, copy, relu_backward};
+use kernels::{Dense, DenseParameters, Isa, ParameterGradients, Pool, Value, copy, relu_backward};
 
 use crate::graph::{Computation, Endpoint};
 use crate::layers::{GradientWrite, Operation, Passes};
@@ -48,19 +48,18 @@ impl<T: Value> Passes<T> for DenseLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
+        let [weights, bias] = [self.tensor, self.tensor + 1].map(|tensor| &memory.parameters[tensor][..]);
         self.kernel.forward(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             step.batch,
             self.input.of(input, step.batch),
-            &memory.parameters[self.tensor],
-            &memory.parameters[self.tensor + 1],
+            DenseParameters { weights, bias },
             self.relu,
             self.output.of_mut(output, step.batch),
         );
     }
 
-    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, gradients: ParameterGradients) {
         if self.relu {
             let [output, gradient] =
                 memory.arena.parts([Part::Values(self.output.buffer), Part::Gradient(self.output.buffer)]);
@@ -70,14 +69,11 @@ impl<T: Value> Passes<T> for DenseLayer {
         let gradient = self.output.of(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch);
         let input = self.input.of(memory.arena.get(Part::Values(self.input.buffer)), step.batch);
         self.kernel.backward_weights(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             step.batch,
             input,
             gradient,
-            weights,
-            bias,
-            &mut memory.scratch,
+            gradients,
         );
     }
 
@@ -86,13 +82,11 @@ impl<T: Value> Passes<T> for DenseLayer {
         let [output, input] =
             memory.arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
         self.kernel.backward_input(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             step.batch,
             self.output.of(output, step.batch),
             &memory.parameters[self.tensor],
             self.input.of_mut(input, step.batch),
-            &mut memory.scratch,
         );
     }
 }

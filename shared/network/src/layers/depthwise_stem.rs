@@ -4,7 +4,7 @@
 //! The layer runs on the kernel of the plain conv1, with zero weights for the colours that a filter does not
 //! see: with 24 filters that costs little.
 
-use kernels::{Isa, Pool, Stem, Value};
+use kernels::{Isa, ParameterGradients, Pool, Stem, Value};
 
 use crate::graph::{Computation, Endpoint};
 use crate::layers::{Operation, Passes, StemLayer};
@@ -75,10 +75,12 @@ impl<T: Value> Passes<T> for DepthwiseStemLayer {
         self.stem.convolve::<T>(step, memory, false);
     }
 
-    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, gradients: ParameterGradients) {
         let (spread, scratch) = memory.scratch.split_at_mut(self.spread_len());
         let spread = &mut spread[..self.stem.kernel.weights_len()];
-        self.stem.weight_gradient::<T>(step, &memory.arena, spread, bias, scratch);
+        let ParameterGradients { weights, bias } = gradients;
+        let of_kernel = ParameterGradients { weights: &mut *spread, bias };
+        self.stem.weight_gradient::<T>(step, &memory.arena, of_kernel, scratch);
         for (own, weights) in self.own_weights().zip(weights.chunks_exact_mut(self.taps())) {
             weights.copy_from_slice(&spread[own]);
         }

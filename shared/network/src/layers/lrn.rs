@@ -40,12 +40,10 @@ impl<T: Value> Passes<T> for LrnLayer {
         let [input, output] =
             memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         BVLC.forward(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             self.input.map::<T>(input, step.batch),
             self.input.channels(),
             self.output.map_mut(output, step.batch),
-            &mut memory.scratch,
         );
     }
 
@@ -57,14 +55,12 @@ impl<T: Value> Passes<T> for LrnLayer {
             Part::Gradient(self.input.buffer),
         ]);
         BVLC.backward(
-            step.isa,
-            step.pool,
+            step.context(&mut memory.scratch),
             self.input.map::<T>(values, step.batch),
             self.output.map(output, step.batch),
             self.input.channels(),
             write.rectify,
             self.input.map_mut(input, step.batch),
-            &mut memory.scratch,
         );
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use lrn::LrnLayer;
 pub(crate) use max_pool::MaxPoolLayer;
 pub(crate) use stem::StemLayer;
 
-use kernels::{BRANCHES, Epilogue, Isa, Map, Pool, Value, bf16};
+use kernels::{BRANCHES, Epilogue, Isa, Map, ParameterGradients, Pool, Value, bf16};
 
 use crate::graph::{Computation, Endpoint};
 use crate::memory::{Memory, Needs, Step};
@@ -132,14 +132,7 @@ pub(crate) trait Passes<T: Value> {
     fn forward(&self, step: &Step, memory: &mut Memory);
 
     /// Overwrites the gradients of weights and bias.
-    fn backward_parameters(
-        &self,
-        _step: &Step,
-        _memory: &mut Memory,
-        _weights: &mut [f32],
-        _bias: &mut [f32],
-    ) {
-    }
+    fn backward_parameters(&self, _step: &Step, _memory: &mut Memory, _gradients: ParameterGradients) {}
 
     /// Writes the layer's contribution to the gradient of its input; does nothing where the input has no
     /// gradient.

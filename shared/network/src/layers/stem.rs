@@ -1,7 +1,7 @@
 //! conv1: 7x7 convolution with stride 2 on the planar images, bias, ReLU; N x 3 x S x S -> N x 64 x S/2 x S/2
 //! (paper, Table 1). The images need no gradient.
 
-use kernels::{Isa, Pool, Stem, Value};
+use kernels::{Isa, ParameterGradients, PlanarImages, Pool, Stem, Value};
 
 use crate::graph::{Computation, Endpoint};
 use crate::layers::{Operation, Passes};
@@ -43,19 +43,10 @@ impl StemLayer {
     /// Convolves the images of a minibatch, with or without ReLU.
     pub(super) fn convolve<T: Value>(&self, step: &Step, memory: &mut Memory, relu: bool) {
         let [output] = memory.arena.parts([Part::Values(self.output.buffer)]);
-        self.kernel.forward(
-            step.isa,
-            step.pool,
-            step.batch,
-            step.images,
-            self.side,
-            self.side,
-            &memory.parameters[self.tensor],
-            &memory.parameters[self.tensor + 1],
-            relu,
-            self.output.map_mut::<T>(output, step.batch),
-            &mut memory.scratch,
-        );
+        let [packed, bias] = [self.tensor, self.tensor + 1].map(|tensor| &memory.parameters[tensor][..]);
+        let output = self.output.map_mut::<T>(output, step.batch);
+        let context = step.context(&mut memory.scratch);
+        self.kernel.forward(context, self.images(step), packed, bias, relu, output);
     }
 
     /// Overwrites the gradients of the kernel's weights and bias.
@@ -63,22 +54,17 @@ impl StemLayer {
         &self,
         step: &Step,
         arena: &Arena,
-        weights: &mut [f32],
-        bias: &mut [f32],
+        gradients: ParameterGradients,
         scratch: &mut [f32],
     ) {
-        self.kernel.backward_weights(
-            step.isa,
-            step.pool,
-            step.batch,
-            step.images,
-            self.side,
-            self.side,
-            self.output.map::<T>(arena.get(Part::Gradient(self.output.buffer)), step.batch),
-            weights,
-            bias,
-            scratch,
-        );
+        let output_gradient = arena.get(Part::Gradient(self.output.buffer));
+        let output_gradient = self.output.map::<T>(output_gradient, step.batch);
+        self.kernel.backward_weights(step.context(scratch), self.images(step), output_gradient, gradients);
+    }
+
+    /// The images of a minibatch.
+    fn images<'a>(&self, step: &Step<'a>) -> PlanarImages<'a> {
+        PlanarImages { values: step.images, batch: step.batch, height: self.side, width: self.side }
     }
 }
 
@@ -110,7 +96,7 @@ impl<T: Value> Passes<T> for StemLayer {
         self.convolve::<T>(step, memory, true);
     }
 
-    fn backward_parameters(&self, step: &Step, memory: &mut Memory, weights: &mut [f32], bias: &mut [f32]) {
-        self.weight_gradient::<T>(step, &memory.arena, weights, bias, &mut memory.scratch);
+    fn backward_parameters(&self, step: &Step, memory: &mut Memory, gradients: ParameterGradients) {
+        self.weight_gradient::<T>(step, &memory.arena, gradients, &mut memory.scratch);
     }
 }

@@ -7,12 +7,12 @@
 //! are summed in order, and each weight belongs to one task, so results do not depend on the number of
 //! threads.
 
-use super::positions::{Positions, Role, chunk};
+use super::positions::{Positions, Role, Source, chunk};
 use super::{budget, words};
+use crate::context::Context;
 use crate::conv::grid::grid;
 use crate::conv::{Channels, Convolution};
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
+use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES, Tiles};
@@ -89,7 +89,7 @@ impl Partition {
 }
 
 /// Floats of scratch of all threads together.
-pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
+pub(super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
     if conv.size[0] * conv.size[1] == 0 {
         0
     } else {
@@ -97,36 +97,24 @@ pub(in super::super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
     }
 }
 
-/// Overwrites both gradients with the sums over all images.
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(in super::super) fn run<T: Value>(
+/// Overwrites both gradients with the sums over all images, of which there is at least one.
+pub(super) fn run<T: Value>(
     conv: &Convolution,
     amx: Amx,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
-    if input.shape.batch * input.shape.pixels() == 0 {
-        weight_gradient.fill(0.0);
-        bias_gradient.fill(0.0);
-        return;
-    }
-    let partition = Partition::new(conv, pool.threads());
-    let weight_gradient = Disjoint::new(weight_gradient);
-    let bias_gradient = Disjoint::new(bias_gradient);
-    let scratch = Disjoint::new(scratch);
+    let partition = Partition::new(conv, context.pool.threads());
+    let (isa, gradients) = (context.isa, gradients.share());
     let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
     let blocks = |side: &[Channels], index, parts| {
         let pairs = part(index, parts, side.len().div_ceil(2));
         2 * pairs.start..(2 * pairs.end).min(side.len())
     };
-    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
-        // SAFETY: `thread` is this thread's alone.
-        let mut scratch = unsafe { scratch.part(thread * partition.scratch(), partition.scratch()) };
+    let grid = partition.grid;
+    context.run(grid[0] * grid[1], partition.scratch(), |task, mut scratch| {
         let [copy, x, y, steps, bias, sums] = partition.parts().map(|len| {
             let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
             scratch = rest;
@@ -138,10 +126,9 @@ pub(in super::super) fn run<T: Value>(
             partition: &partition,
             input,
             output_gradient,
-            input_blocks: blocks(inputs, task / partition.grid[1], partition.grid[0]),
-            output_blocks: blocks(outputs, task % partition.grid[1], partition.grid[1]),
-            weight_gradient,
-            bias_gradient,
+            input_blocks: blocks(inputs, task / grid[1], grid[0]),
+            output_blocks: blocks(outputs, task % grid[1], grid[1]),
+            gradients,
             copy,
             x,
             y,
@@ -162,8 +149,7 @@ struct Task<'a, T> {
     output_gradient: Map<'a, T>,
     input_blocks: Range<usize>,
     output_blocks: Range<usize>,
-    weight_gradient: Disjoint<'a, f32>,
-    bias_gradient: Disjoint<'a, f32>,
+    gradients: SharedGradients<'a>,
     copy: &'a mut [f32],
     x: &'a mut [f32],
     y: &'a mut [f32],
@@ -210,14 +196,16 @@ impl<T: Value> Task<'_, T> {
         let (channel, tile) = (self.partition.channel(), self.partition.outputs * LANES);
         for (block, x) in self.input_blocks.clone().zip(self.x.chunks_exact_mut(channel * LANES / 2)) {
             let copy = T::of_mut(self.copy);
-            positions.fill(Role::Inputs, &self.input, block, first, start, inputs, copy, place);
+            let source = Source { map: &self.input, block, image: first, row: start };
+            positions.fill(Role::Inputs, source, inputs, copy, place);
             turn(simd, &self.copy[..inputs * LANES / 2], x, channel / 2);
         }
         let bias = self.bias.chunks_exact_mut(LANES);
         for ((block, y), bias) in self.output_blocks.clone().zip(self.y.chunks_exact_mut(tile / 2)).zip(bias)
         {
             let copy = T::of_mut(self.copy);
-            positions.fill(Role::Outputs, &self.output_gradient, block, first, start, outputs, copy, place);
+            let source = Source { map: &self.output_gradient, block, image: first, row: start };
+            positions.fill(Role::Outputs, source, outputs, copy, place);
             pair(simd, &self.copy[..outputs * LANES / 2], y, bias);
         }
         let accumulate = first + start > 0;
@@ -256,7 +244,7 @@ impl<T: Value> Task<'_, T> {
         if self.input_blocks.start == 0 {
             for (output, sums) in outputs.iter().zip(self.bias.chunks_exact(LANES)) {
                 // SAFETY: only the task of the first input blocks writes these output channels.
-                let gradient = unsafe { self.bias_gradient.part(output.first, output.count) };
+                let gradient = unsafe { self.gradients.bias.part(output.first, output.count) };
                 gradient.copy_from_slice(&sums[..output.count]);
             }
         }
@@ -270,7 +258,7 @@ impl<T: Value> Task<'_, T> {
                     for (lane, inputs) in turned.into_iter().enumerate().take(output.count) {
                         let start = ((output.first + lane) * conv.input_count() + input.first) * taps;
                         // SAFETY: only this task has these input and output channels.
-                        let gradient = unsafe { self.weight_gradient.part(start, input.count * taps) };
+                        let gradient = unsafe { self.gradients.weights.part(start, input.count * taps) };
                         if taps == 1 && input.count == LANES {
                             simd.write(gradient, inputs);
                         } else {

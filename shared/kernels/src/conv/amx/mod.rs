@@ -7,20 +7,97 @@
 //! pixels, and 32 consecutive positions are the rows of a multiply. Results at positions without a pixel are
 //! dropped.
 
-use crate::cache;
-use crate::simd::amx::{COLUMNS, ROWS};
-
 mod gradient;
 mod pack;
 mod pass;
 mod positions;
 
-pub(super) use gradient::{pair, run as gradient, scratch_len as gradient_scratch_len};
-pub(super) use pack::{pack, packed_len};
-pub(super) use pass::{finish, run, scratch_of_thread};
+pub(super) use gradient::pair;
+pub(super) use pass::finish;
 
-/// Pixels and output blocks that are multiplied at a time.
-pub(super) const TILE: [usize; 2] = [ROWS, COLUMNS];
+use super::methods::Method;
+use super::pack::WeightMatrix;
+use super::pass::Pass;
+use super::{Algorithm, Convolution};
+use crate::cache;
+use crate::context::Context;
+use crate::gradients::ParameterGradients;
+use crate::isa::Isa;
+use crate::map::Map;
+use crate::pool::Pool;
+use crate::simd::amx::{Amx, COLUMNS, ROWS};
+use crate::value::Value;
+
+/// Direct convolution on AMX tiles, for any algorithm that a convolution asks for.
+pub(super) struct OnTiles;
+
+/// The AMX tiles of an instruction set that serves [`OnTiles`].
+fn tiles_of<T: Value>(isa: Isa) -> Amx {
+    isa.amx::<T>().expect("the instruction set has AMX tiles")
+}
+
+impl<T: Value> Method<T> for OnTiles {
+    fn algorithm(&self) -> Option<Algorithm> {
+        None
+    }
+
+    fn name(&self, _kernel: usize) -> String {
+        "direct".to_owned()
+    }
+
+    fn applies(&self, _kernel: usize) -> bool {
+        true
+    }
+
+    fn serves(&self, _algorithm: Algorithm, isa: Isa) -> bool {
+        isa.amx::<T>().is_some()
+    }
+
+    fn multiplications(&self, kernel: usize, [height, width]: [usize; 2]) -> usize {
+        kernel * kernel * height * width
+    }
+
+    fn weights(&self, kernel: usize) -> usize {
+        kernel * kernel
+    }
+
+    fn packed_len(&self, conv: &Convolution) -> usize {
+        let (inputs, outputs, taps) = (conv.input_blocks(), conv.output_blocks(), conv.kernel * conv.kernel);
+        pack::packed_len([inputs, outputs], taps).max(pack::packed_len([outputs, inputs], taps))
+    }
+
+    fn largest_tile(&self, _isa: Isa) -> [usize; 2] {
+        [ROWS, COLUMNS]
+    }
+
+    fn pass_scratch(&self, conv: &Convolution, _isa: Isa, blocks: usize) -> usize {
+        pass::scratch_of_thread(blocks, conv.kernel, conv.size)
+    }
+
+    fn gradient_scratch(&self, conv: &Convolution, pool: &Pool) -> usize {
+        gradient::scratch_len(conv, pool)
+    }
+
+    fn pack(&self, matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+        pack::pack(matrix, isa, pool, packed);
+    }
+
+    fn run(&self, passes: &[Pass<'_, T>], context: Context) {
+        pass::run(passes, tiles_of::<T>(context.isa), context);
+    }
+
+    fn weight_gradient(
+        &self,
+        conv: &Convolution,
+        context: Context,
+        input: Map<T>,
+        output_gradient: Map<T>,
+        gradients: ParameterGradients,
+    ) {
+        let amx = tiles_of::<T>(context.isa);
+        gradient::run(conv, amx, context, input, output_gradient, gradients);
+    }
+}
 
 /// Bytes of a chunk's copies: half of the second-level cache. In tests it is so little that their small maps
 /// are cut as well.

@@ -14,12 +14,12 @@ use crate::value::Value;
 use std::ops::Range;
 
 /// Values of the packed weights for numbers of row and column blocks.
-pub(in super::super) fn packed_len([rows, columns]: [usize; 2], taps: usize) -> usize {
+pub(super) fn packed_len([rows, columns]: [usize; 2], taps: usize) -> usize {
     rows.div_ceil(2) * columns * taps * TILE_VALUES
 }
 
 /// Packs canonical weights.
-pub(in super::super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+pub(super) fn pack<T: Value>(matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
     let (pairs, columns, taps) =
         (matrix.rows.len().div_ceil(2), matrix.columns.len(), matrix.kernel * matrix.kernel);
     let panels = columns.div_ceil(COLUMNS);

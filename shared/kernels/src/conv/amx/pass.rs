@@ -5,13 +5,12 @@
 //! pixels stay in tiles over all channels and taps. Each output is summed in the same order however the work
 //! is cut, so results do not depend on the number of threads.
 
-use super::positions::{Positions, Role, chunk, zeros};
+use super::positions::{Positions, Role, Source, chunk, zeros};
 use super::{budget, words};
+use crate::context::Context;
 use crate::conv::pass::Pass;
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
 use crate::map::{LANES, Shape};
-use crate::pool::{Pool, part};
+use crate::pool::part;
 use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
@@ -57,39 +56,28 @@ impl Partition {
 }
 
 /// Floats of scratch that each thread needs, for any number of images.
-pub(in super::super) fn scratch_of_thread(
-    blocks: usize,
-    kernel: usize,
-    [height, width]: [usize; 2],
-) -> usize {
+pub(super) fn scratch_of_thread(blocks: usize, kernel: usize, [height, width]: [usize; 2]) -> usize {
     // More threads mean fewer images in a chunk. The batch is not known yet, so a very large one is assumed,
     // whose chunks are the largest.
     let shape = Shape { batch: usize::MAX / 2, blocks, height, width };
     if height * width == 0 { 0 } else { Partition::new(blocks, kernel, shape, 1).scratch(width) }
 }
 
-/// Runs passes over maps of one size, one after the other for each chunk, so that they find the data that
-/// they share in the cache: the input, or the output that they add to. `scratch` has [`scratch_of_thread`]
-/// for each thread, for the largest of the passes.
-pub(in super::super) fn run<T: Value>(
-    passes: &[Pass<'_, T>],
-    amx: Amx,
-    isa: Isa,
-    pool: &Pool,
-    scratch: &mut [f32],
-) {
+/// Runs passes over maps of one size, one after the other for each chunk.
+pub(super) fn run<T: Value>(passes: &[Pass<'_, T>], amx: Amx, context: Context) {
     let shape = passes[0].input.shape;
     if shape.batch * shape.pixels() == 0 {
         return;
     }
+    let (isa, threads) = (context.isa, context.pool.threads());
     let most = |of: fn(&Pass<T>) -> usize| passes.iter().map(of).max().unwrap_or(0);
     let (blocks, kernel) = (most(|pass| pass.input.count), most(|pass| pass.kernel));
-    let mut partition = Partition::new(blocks, kernel, shape, pool.threads());
+    let mut partition = Partition::new(blocks, kernel, shape, threads);
     let chunks = shape.batch.div_ceil(partition.images);
     let mut bands = shape.height.div_ceil(partition.rows);
     // Where there are fewer chunks than threads, the smaller of weights and map is cut; each thread reads all
     // of the other.
-    let share = pool.threads().div_ceil(chunks * bands);
+    let share = threads.div_ceil(chunks * bands);
     let weights = passes.iter().map(|pass| pass.packed.len()).sum::<usize>();
     let groups = if T::floats(weights) > partition.copy(shape.width) { share } else { 1 };
     if groups < share && partition.images == 1 {
@@ -97,9 +85,7 @@ pub(in super::super) fn run<T: Value>(
         partition.rows = shape.height.div_ceil(bands);
     }
     let groups = groups.min(all_panels(passes));
-    let per_thread = partition.scratch(shape.width);
-    let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(chunks * bands * groups, |thread, task| {
+    context.run(chunks * bands * groups, partition.scratch(shape.width), |task, scratch| {
         let (chunk, band, group) = (task / groups / bands, task / groups % bands, task % groups);
         let task = Task {
             passes,
@@ -109,8 +95,7 @@ pub(in super::super) fn run<T: Value>(
             rows: part(band, bands, shape.height),
             group,
             groups,
-            // SAFETY: `thread` is this thread's alone.
-            scratch: unsafe { scratch.part(thread * per_thread, per_thread) },
+            scratch,
         };
         dispatch_tiled(isa, task);
     });
@@ -164,8 +149,9 @@ impl<T: Value> Tiled for Task<'_, T> {
                     let (to, half) = (&mut copy[block / 2 * plane..][..plane], block % 2 * LANES);
                     let place = |position: usize| position * DEPTH + half;
                     if block < pass.input.count {
-                        let (first, start, count) = (images.start, rows.start, positions.inputs());
-                        positions.fill(Role::Inputs, &pass.input, block, first, start, count, to, place);
+                        let (image, row) = (images.start, rows.start);
+                        let source = Source { map: &pass.input, block, image, row };
+                        positions.fill(Role::Inputs, source, positions.inputs(), to, place);
                     } else {
                         zeros(to, place, 0..positions.inputs());
                     }

@@ -29,6 +29,16 @@ pub(super) struct PixelRun {
     pub(super) len: usize,
 }
 
+/// The part of a map that is copied.
+pub(super) struct Source<'a, T> {
+    pub(super) map: &'a Map<'a, T>,
+    pub(super) block: usize,
+    /// First image.
+    pub(super) image: usize,
+    /// First row of the output.
+    pub(super) row: usize,
+}
+
 impl Positions {
     /// Positions for output rows of images; whole images if there are several.
     pub(super) fn new(images: usize, rows: usize, width: usize, kernel: usize) -> Positions {
@@ -79,22 +89,18 @@ impl Positions {
         })
     }
 
-    /// Copies a block of the images from `first` on and their rows from `start` on, as inputs with their
-    /// surroundings or as outputs. The 16 values of each of `count` positions go where `place` says;
-    /// positions without a pixel get zeros.
-    #[expect(clippy::too_many_arguments, reason = "a place in a map and one in a copy")]
+    /// Copies a part of a map, as inputs with their surroundings or as outputs. The 16 values of each of `count`
+    /// positions go where `place` says; positions without a pixel get zeros.
     #[inline(always)]
     pub(super) fn fill<T: Value>(
         &self,
         role: Role,
-        map: &Map<T>,
-        block: usize,
-        first: usize,
-        start: usize,
+        source: Source<'_, T>,
         count: usize,
         to: &mut [T],
         place: impl Fn(usize) -> usize,
     ) {
+        let Source { map, block, image: first, row: start } = source;
         let pad = match role {
             Role::Inputs => self.kernel / 2,
             Role::Outputs => 0,
@@ -160,7 +166,8 @@ mod tests {
         let data: Vec<f32> = (0..shape.len()).map(|index| (index / LANES + 1) as f32).collect();
         let mut to = vec![9.0; count * LANES];
         let map = Map::whole(&data, shape);
-        lines.fill(role, &map, 0, 0, rows_from, count, &mut to, |position| position * LANES);
+        let source = Source { map: &map, block: 0, image: 0, row: rows_from };
+        lines.fill(role, source, count, &mut to, |position| position * LANES);
         to.chunks_exact(LANES).map(|pixel| pixel[0]).collect()
     }
 

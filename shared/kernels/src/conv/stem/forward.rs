@@ -2,13 +2,13 @@
 //! neighbouring outputs are `stride` values apart. In bf16 two adjacent taps are multiplied at a time; a row
 //! of an odd kernel has an additional tap with weight zero.
 
-use super::{Image, Stem};
+use super::{Pass, PlanarImages, Stem};
+use crate::context::Context;
 use crate::conv::band::{Band, panel};
 use crate::conv::pack::panel_width;
-use crate::disjoint::Disjoint;
 use crate::isa::Isa;
-use crate::map::{LANES, MapMut, Shape, blocks};
-use crate::pool::{Pool, part};
+use crate::map::{LANES, blocks};
+use crate::pool::part;
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
@@ -79,14 +79,14 @@ impl Planar {
         &self,
         simd: S,
         stem: &Stem,
-        image: Image,
+        images: PlanarImages,
         plane: usize,
         first: usize,
         to: &mut [T],
     ) {
         for (row, to) in to.chunks_exact_mut(self.row).take(self.rows).enumerate() {
             to.fill(T::default());
-            let from = image.row(stem, plane, first * stem.stride + row);
+            let from = images.row(stem, plane, first * stem.stride + row);
             let (Some(from), Some(to)) = (from, to.get_mut(stem.padding..)) else { continue };
             for (from, to) in from.chunks(LANES).zip(to.chunks_mut(LANES)) {
                 if from.len().min(to.len()) == LANES {
@@ -108,54 +108,26 @@ pub(super) fn scratch<T: Value>(stem: &Stem, height: usize, width: usize) -> usi
     T::floats(stem.input_channels * Planar::new::<T>(stem, rows.min(BAND_ROWS), columns).len())
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(super) fn run<T: Value>(
-    stem: &Stem,
-    isa: Isa,
-    pool: &Pool,
-    image: Image,
-    packed: &[T],
-    bias: &[f32],
-    relu: bool,
-    output: MapMut<T>,
-    scratch: &mut [f32],
-) {
-    let shape = output.shape;
-    if shape.batch * shape.pixels() == 0 {
+/// Runs a pass.
+pub(super) fn run<T: Value>(pass: &Pass<'_, T>, context: Context) {
+    if pass.is_empty() {
         return;
     }
-    let bands = bands(shape.height);
-    let per_thread = self::scratch::<T>(stem, image.height, image.width);
-    let scratch = Disjoint::new(scratch);
-    let (first, count) = (output.first, output.count);
-    let output = Disjoint::new(output.data);
-    pool.run_on_threads(shape.batch * bands, |thread, task| {
-        // SAFETY: `thread` is this thread's alone.
-        let copy = T::of_mut(unsafe { scratch.part(thread * per_thread, per_thread) });
-        let rows = part(task % bands, bands, shape.height);
-        let panels = count.div_ceil(panel_width(isa));
-        let index = task / bands;
-        dispatch_tiled(
-            isa,
-            Task { stem, image, index, rows, packed, panels, bias, relu, output, shape, first, count, copy },
-        );
+    let (isa, images, [height, _]) = (context.isa, pass.images, pass.size);
+    let (bands, panels) = (bands(height), blocks(pass.stem.output_channels).div_ceil(panel_width(isa)));
+    let per_thread = scratch::<T>(pass.stem, images.height, images.width);
+    context.run(images.batch * bands, per_thread, |task, scratch| {
+        let (image, rows) = (task / bands, part(task % bands, bands, height));
+        dispatch_tiled(isa, Task { pass, image, rows, panels, copy: T::of_mut(scratch) });
     });
 }
 
 /// Some rows of one image.
 struct Task<'a, T> {
-    stem: &'a Stem,
-    image: Image<'a>,
-    index: usize,
+    pass: &'a Pass<'a, T>,
+    image: usize,
     rows: Range<usize>,
-    packed: &'a [T],
     panels: usize,
-    bias: &'a [f32],
-    relu: bool,
-    output: Disjoint<'a, T>,
-    shape: Shape,
-    first: usize,
-    count: usize,
     copy: &'a mut [T],
 }
 
@@ -164,39 +136,37 @@ impl<T: Value> Tiled for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { stem, shape, rows, .. } = self;
-        let layout = Planar::new::<T>(stem, rows.len(), shape.width);
-        for (c, to) in (0..stem.input_channels).zip(self.copy.chunks_exact_mut(layout.len())) {
-            layout.fill(simd, stem, self.image, self.index * stem.input_channels + c, rows.start, to);
+        let Task { pass, image, rows, panels, copy } = self;
+        let (stem, [_, width]) = (pass.stem, pass.size);
+        let layout = Planar::new::<T>(stem, rows.len(), width);
+        for (c, to) in (0..stem.input_channels).zip(copy.chunks_exact_mut(layout.len())) {
+            layout.fill(simd, stem, pass.images, image * stem.input_channels + c, rows.start, to);
         }
         let band = Band {
-            start: self.copy.as_ptr(),
+            start: copy.as_ptr(),
             plane: layout.len(),
             row: stem.stride * layout.row,
             pixel: stem.stride,
-            width: shape.width,
+            width,
             taps: [stem.kernel, 1],
             tap: [layout.row, 0],
             depths: &[stem.kernel; 4][..stem.input_channels],
             rows: row_of_taps::<T>(stem),
             flat: false,
-            relu: self.relu,
+            relu: pass.relu,
             accumulate: false,
         };
-        assert!(stem.input_channels * layout.len() <= self.copy.len(), "scratch of the stem");
-        for index in 0..self.panels {
-            let columns = part(index, self.panels, self.count);
+        assert!(stem.input_channels * layout.len() <= copy.len(), "scratch of the stem");
+        let pixels = rows.start * width..rows.end * width;
+        for index in 0..panels {
+            let columns = part(index, panels, blocks(stem.output_channels));
             let depth = depth::<T>(stem);
-            let packed = &self.packed[columns.start * LANES * depth..][..columns.len() * LANES * depth];
-            let output = |column: usize| {
-                let block = self.index * shape.blocks + self.first + columns.start + column;
-                let offset = block * shape.plane() + rows.start * shape.width * LANES;
-                // SAFETY: this task alone writes these rows of this block.
-                unsafe { self.output.part(offset, rows.len() * shape.width * LANES) }
-            };
-            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the
-            // panel.
-            unsafe { panel(simd, &band, packed, self.bias, columns.clone(), output, |_| None) }
+            let packed = &pass.packed[columns.start * LANES * depth..][..columns.len() * LANES * depth];
+            // SAFETY: this task alone writes these rows of this block.
+            let output =
+                |column: usize| unsafe { pass.pixels(image, columns.start + column, pixels.clone()) };
+            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the panel.
+            unsafe { panel(simd, &band, packed, pass.bias, columns.clone(), output, |_| None) }
         }
     }
 }

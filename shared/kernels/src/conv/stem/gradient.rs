@@ -6,13 +6,13 @@
 //! output.
 
 use super::super::pack::MOST_TAPS;
-use super::{Image, Stem};
+use super::{PlanarImages, Stem};
+use crate::context::Context;
 use crate::conv::grid::{ON_VECTORS, grid};
-use crate::conv::rows::{PixelRuns, Rows};
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
+use crate::conv::rows::{Partial, PixelRuns, Rows};
+use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map, blocks};
-use crate::pool::{Pool, part};
+use crate::pool::part;
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
@@ -48,13 +48,20 @@ impl Copied {
 
     /// Copies channel `plane`, counted over all images.
     #[inline(always)]
-    fn fill<S: Simd, T: Value>(&self, simd: S, stem: &Stem, image: Image, plane: usize, to: &mut [T]) {
+    fn fill<S: Simd, T: Value>(
+        &self,
+        simd: S,
+        stem: &Stem,
+        images: PlanarImages,
+        plane: usize,
+        to: &mut [T],
+    ) {
         let group = LANES * T::GROUP;
         for (row, to) in to.chunks_exact_mut(self.row * T::GROUP).take(self.rows).enumerate() {
             to.fill(T::default());
             let Some(to) = to.get_mut(stem.padding * T::GROUP..) else { continue };
-            let lines = [row, row + stem.stride].map(|row| image.row(stem, plane, row).unwrap_or(&[]));
-            for (start, to) in (0..image.width).step_by(LANES).zip(to.chunks_mut(group)) {
+            let lines = [row, row + stem.stride].map(|row| images.row(stem, plane, row).unwrap_or(&[]));
+            for (start, to) in (0..images.width).step_by(LANES).zip(to.chunks_mut(group)) {
                 let values = lines.map(|line| match line.get(start..start + LANES) {
                     Some(values) => simd.read(values),
                     None => {
@@ -108,151 +115,184 @@ fn group_rows<S: Simd, T: Value>(simd: S, rows: &[T], line: usize, to: &mut [T])
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+/// Overwrites both gradients with the sums over all images, of which there is at least one.
 pub(super) fn run<T: Value>(
     stem: &Stem,
-    isa: Isa,
-    pool: &Pool,
-    image: Image,
+    context: Context,
+    images: PlanarImages,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
-    if output_gradient.shape.batch * output_gradient.shape.pixels() == 0 {
-        weight_gradient.fill(0.0);
-        bias_gradient.fill(0.0);
-        return;
-    }
-    let grid = grid([stem.input_channels, output_gradient.count], pool.threads(), usize::MAX, ON_VECTORS);
-    let per_thread = self::scratch::<T>(stem, image.height, image.width);
-    let scratch = Disjoint::new(scratch);
-    let weight_gradient = Disjoint::new(weight_gradient);
-    let bias_gradient = Disjoint::new(bias_gradient);
-    pool.run_on_threads(grid[0] * grid[1], |thread, task| {
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+    let shape = output_gradient.shape;
+    let (isa, threads, gradients) = (context.isa, context.pool.threads(), gradients.share());
+    let grid = grid([stem.input_channels, output_gradient.count], threads, usize::MAX, ON_VECTORS);
+    let layout = Copied::new::<T>(stem, shape.height, shape.width);
+    let per_thread = scratch::<T>(stem, images.height, images.width);
+    context.run(grid[0] * grid[1], per_thread, |task, scratch| {
         let channels = part(task / grid[1], grid[0], stem.input_channels);
         let columns = part(task % grid[1], grid[1], output_gradient.count);
-        dispatch_tiled(
-            isa,
-            Task { stem, image, output_gradient, channels, columns, weight_gradient, bias_gradient, scratch },
-        );
+        let (copies, scratch) = scratch.split_at_mut(channels.len() * layout.len());
+        let (grouped, scratch) = scratch.split_at_mut(chunk_len::<T>(shape.width, columns.len()));
+        let (bias, scratch) = scratch.split_at_mut(columns.len() * LANES);
+        let weights = channels.len() * columns.len() * stem.kernel * stem.kernel * LANES;
+        let task = Task {
+            stem,
+            images,
+            output_gradient,
+            layout,
+            channels,
+            columns,
+            gradients,
+            copies: T::of_mut(copies),
+            grouped: T::of_mut(grouped),
+            bias,
+            sums: &mut scratch[..weights],
+        };
+        dispatch_tiled(isa, task);
     });
 }
 
 /// Some input channels times some output blocks.
 struct Task<'a, T> {
     stem: &'a Stem,
-    image: Image<'a>,
+    images: PlanarImages<'a>,
     output_gradient: Map<'a, T>,
+    layout: Copied,
     channels: Range<usize>,
     columns: Range<usize>,
-    weight_gradient: Disjoint<'a, f32>,
-    bias_gradient: Disjoint<'a, f32>,
-    scratch: &'a mut [f32],
+    gradients: SharedGradients<'a>,
+    /// Padded copies of the channels of an image.
+    copies: &'a mut [T],
+    /// A chunk of the output gradient in groups; empty for f32.
+    grouped: &'a mut [T],
+    /// Sums of the bias, `[column][16]`.
+    bias: &'a mut [f32],
+    /// Sums of the weights, `[panel][channel][column of the panel][tap][16]`.
+    sums: &'a mut [f32],
 }
 
 impl<T: Value> Tiled for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
 
     #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        let Task { stem, output_gradient: output, ref channels, ref columns, .. } = self;
-        let (height, width) = (output.shape.height, output.shape.width);
-        let taps = stem.kernel * stem.kernel;
-        let layout = Copied::new::<T>(stem, height, width);
-        let (copies, rest) = self.scratch.split_at_mut(channels.len() * layout.len());
-        let copies = T::of_mut(copies);
-        let chunk = chunk_rows(width) * T::GROUP;
-        let (grouped, rest) = rest.split_at_mut(chunk_len::<T>(width, columns.len()));
-        let grouped = T::of_mut(grouped);
-        let (bias, rest) = rest.split_at_mut(columns.len() * LANES);
-        // [panel][channel][column of the panel][tap][16]
-        let partial = &mut rest[..channels.len() * columns.len() * taps * LANES];
-        bias.fill(0.0);
-        partial.fill(0.0);
+    fn vectors<S: Simd>(mut self, simd: S) {
+        let (stem, layout, shape) = (self.stem, self.layout, self.output_gradient.shape);
         let mut offsets = [0; MOST_TAPS];
-        let offsets = &mut offsets[..taps];
+        let offsets = &mut offsets[..stem.kernel * stem.kernel];
         for (tap, offset) in offsets.iter_mut().enumerate() {
             *offset = (tap / stem.kernel * layout.row + tap % stem.kernel) * T::GROUP;
         }
-        let copy = layout.len() * T::GROUP;
-        let line = width * LANES;
-        for image in 0..output.shape.batch {
-            for (channel, to) in channels.clone().zip(copies.chunks_exact_mut(copy)) {
-                layout.fill(simd, stem, self.image, image * stem.input_channels + channel, to);
+        self.bias.fill(0.0);
+        self.sums.fill(0.0);
+        let chunk = chunk_rows(shape.width) * T::GROUP;
+        for image in 0..shape.batch {
+            let copies = self.copies.chunks_exact_mut(layout.len() * T::GROUP);
+            for (channel, to) in self.channels.clone().zip(copies) {
+                layout.fill(simd, stem, self.images, image * stem.input_channels + channel, to);
             }
-            for start in (0..height).step_by(chunk) {
-                let rows = start..(start + chunk).min(height);
-                let of_chunk =
-                    |column: usize| &output.plane(image, column)[rows.start * line..rows.end * line];
-                if channels.start == 0 {
-                    for (column, bias) in columns.clone().zip(bias.chunks_exact_mut(LANES)) {
-                        let mut sum = simd.read(bias);
-                        for pixel in of_chunk(column).chunks_exact(LANES) {
-                            sum = simd.add(sum, simd.read(pixel));
-                        }
-                        simd.write(bias, sum);
-                    }
+            for start in (0..shape.height).step_by(chunk) {
+                let rows = start..(start + chunk).min(shape.height);
+                if self.channels.start == 0 {
+                    self.add_to_bias(simd, image, &rows);
                 }
-                let runs = PixelRuns {
-                    count: rows.len().div_ceil(T::GROUP),
-                    pixels: width,
-                    input_run: T::GROUP * stem.stride * layout.row * T::GROUP,
-                    input_pixel: stem.stride * T::GROUP,
-                    output_run: line * T::GROUP,
-                    ahead: 0,
-                };
-                let len = runs.count * runs.output_run;
-                if T::GROUP > 1 {
-                    for (column, to) in columns.clone().zip(grouped.chunks_exact_mut(len)) {
-                        group_rows(simd, of_chunk(column), line, to);
-                    }
-                }
-                let y = |column: usize| match T::GROUP {
-                    1 => of_chunk(columns.start + column),
-                    _ => &grouped[column * len..][..len],
-                };
-                let mut sums = &mut *partial;
-                for panel in (0..columns.len()).step_by(S::PANEL) {
-                    let wide = S::PANEL.min(columns.len() - panel);
-                    for copy in copies.chunks_exact(copy) {
-                        let (partial, rest) = sums.split_at_mut(wide * taps * LANES);
-                        sums = rest;
-                        let x = &copy[start * stem.stride * layout.row * T::GROUP..];
-                        let y = |column: usize| y(panel + column);
-                        // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's
-                        // gradients.
-                        unsafe { Rows(offsets).panel(simd, runs, x, wide, y, true, partial) }
-                    }
-                }
+                self.add_to_weights(simd, image, &rows, offsets);
             }
         }
-        let mut sums = &*partial;
+        self.unpack(S::PANEL);
+    }
+}
+
+impl<'a, T: Value> Task<'a, T> {
+    /// Rows of a block's output gradient.
+    #[inline(always)]
+    fn rows_of(&self, image: usize, block: usize, rows: &Range<usize>) -> &'a [T] {
+        let line = self.output_gradient.shape.width * LANES;
+        &self.output_gradient.plane(image, block)[rows.start * line..rows.end * line]
+    }
+
+    /// Adds a chunk of rows of an image to the sums of the bias.
+    #[inline(always)]
+    fn add_to_bias<S: Simd>(&mut self, simd: S, image: usize, rows: &Range<usize>) {
+        for (index, column) in self.columns.clone().enumerate() {
+            let pixels = self.rows_of(image, column, rows);
+            let bias = &mut self.bias[index * LANES..][..LANES];
+            let mut sum = simd.read(bias);
+            for pixel in pixels.chunks_exact(LANES) {
+                sum = simd.add(sum, simd.read(pixel));
+            }
+            simd.write(bias, sum);
+        }
+    }
+
+    /// Multiplies a chunk of rows of an image with the copies, and adds the products to the sums of the weights.
+    #[inline(always)]
+    fn add_to_weights<S: Simd>(&mut self, simd: S, image: usize, rows: &Range<usize>, offsets: &[usize]) {
+        let (stem, layout, width) = (self.stem, self.layout, self.output_gradient.shape.width);
+        let (line, row) = (width * LANES, layout.row * T::GROUP);
+        let runs = PixelRuns {
+            count: rows.len().div_ceil(T::GROUP),
+            pixels: width,
+            input_run: T::GROUP * stem.stride * row,
+            input_pixel: stem.stride * T::GROUP,
+            output_run: line * T::GROUP,
+            ahead: 0,
+        };
+        let len = runs.count * runs.output_run;
+        if T::GROUP > 1 {
+            for (index, column) in self.columns.clone().enumerate() {
+                let from = self.rows_of(image, column, rows);
+                group_rows(simd, from, line, &mut self.grouped[index * len..][..len]);
+            }
+        }
+        let Task { output_gradient, ref columns, ref grouped, .. } = *self;
+        let y = |column: usize| match T::GROUP {
+            1 => {
+                let plane = output_gradient.plane(image, columns.start + column);
+                &plane[rows.start * line..rows.end * line]
+            }
+            _ => &grouped[column * len..][..len],
+        };
+        let mut sums = &mut *self.sums;
         for panel in (0..columns.len()).step_by(S::PANEL) {
             let wide = S::PANEL.min(columns.len() - panel);
-            for channel in channels.clone() {
-                for column in panel..panel + wide {
-                    let (partial, rest) = sums.split_at(taps * LANES);
-                    sums = rest;
-                    let first = (columns.start + column) * LANES;
+            for copy in self.copies.chunks_exact(layout.len() * T::GROUP) {
+                let (of_panel, rest) = sums.split_at_mut(wide * offsets.len() * LANES);
+                sums = rest;
+                let x = &copy[rows.start * stem.stride * row..];
+                let y = |column: usize| y(panel + column);
+                let partial = Partial { sums: of_panel, accumulate: true };
+                // SAFETY: the copy has what all pixels of the output read, and `y` the chunk's gradients.
+                unsafe { Rows(offsets).panel(simd, runs, x, wide, y, partial) }
+            }
+        }
+    }
+
+    /// Writes the sums in canonical order; panels have up to `panel_width` columns.
+    #[inline(always)]
+    fn unpack(&self, panel_width: usize) {
+        let (stem, taps) = (self.stem, self.stem.kernel * self.stem.kernel);
+        let mut sums = self.sums.chunks_exact(taps * LANES);
+        for panel in (0..self.columns.len()).step_by(panel_width) {
+            let wide = panel_width.min(self.columns.len() - panel);
+            for channel in self.channels.clone() {
+                for (column, sums) in (panel..panel + wide).zip(&mut sums) {
+                    let first = (self.columns.start + column) * LANES;
                     for lane in 0..LANES.min(stem.output_channels - first) {
                         let start = ((first + lane) * stem.input_channels + channel) * taps;
                         // SAFETY: only this task has this channel and these outputs.
-                        let gradient = unsafe { self.weight_gradient.part(start, taps) };
-                        for (gradient, sums) in gradient.iter_mut().zip(partial.chunks_exact(LANES)) {
+                        let gradient = unsafe { self.gradients.weights.part(start, taps) };
+                        for (gradient, sums) in gradient.iter_mut().zip(sums.chunks_exact(LANES)) {
                             *gradient = sums[lane];
                         }
                     }
                 }
             }
         }
-        if channels.start == 0 {
-            for (column, bias) in columns.clone().zip(bias.chunks_exact(LANES)) {
+        if self.channels.start == 0 {
+            for (column, bias) in self.columns.clone().zip(self.bias.chunks_exact(LANES)) {
                 let count = LANES.min(stem.output_channels - column * LANES);
                 // SAFETY: only a task of the first channels writes these outputs.
-                let gradient = unsafe { self.bias_gradient.part(column * LANES, count) };
+                let gradient = unsafe { self.gradients.bias.part(column * LANES, count) };
                 gradient.copy_from_slice(&bias[..count]);
             }
         }

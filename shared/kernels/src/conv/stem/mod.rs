@@ -8,10 +8,14 @@ mod reference;
 
 pub(crate) use passes::Entries;
 
+use crate::context::Context;
+use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
 use crate::map::{Map, MapMut, blocks};
+use crate::planes::Planes;
 use crate::pool::Pool;
 use crate::value::Value;
+use std::ops::Range;
 
 /// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked
 /// map. For maps of bf16, image and weights are rounded to bf16 as well, except in the scalar reference.
@@ -80,58 +84,41 @@ impl Stem {
         forward.max(gradient) * pool.threads()
     }
 
-    /// Computes the convolution of `batch` images plus bias, followed by ReLU if `relu`; the padding lanes of
-    /// the output's last block become zero.
+    /// Computes the convolution of the images plus bias, followed by ReLU if `relu`; the padding lanes of the output's
+    /// last block become zero.
     ///
     /// # Panics
-    /// If the image has more than 4 channels or a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    /// If the images have more than 4 channels, a size does not fit or the scratch memory is too small.
     pub fn forward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
-        batch: usize,
-        input: &[f32],
-        height: usize,
-        width: usize,
+        context: Context,
+        images: PlanarImages,
         packed: &[f32],
         bias: &[f32],
         relu: bool,
         output: MapMut<T>,
-        scratch: &mut [f32],
     ) {
-        (T::entries().stem.forward)(
-            self, isa, pool, batch, input, height, width, packed, bias, relu, output, scratch,
-        );
+        (T::entries().stem.forward)(self, context, images, packed, bias, relu, output);
     }
 
     /// Overwrites the gradients of weights and bias with the sums over all images.
     ///
     /// # Panics
-    /// If the image has more than 4 channels or a size does not fit.
-    #[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+    /// If the images have more than 4 channels, a size does not fit or the scratch memory is too small.
     pub fn backward_weights<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
-        batch: usize,
-        input: &[f32],
-        height: usize,
-        width: usize,
+        context: Context,
+        images: PlanarImages,
         output_gradient: Map<T>,
-        weight_gradient: &mut [f32],
-        bias_gradient: &mut [f32],
-        scratch: &mut [f32],
+        gradients: ParameterGradients,
     ) {
-        let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-        (T::entries().stem.backward_weights)(
-            self, isa, pool, batch, input, height, width, dy, dw, db, scratch,
-        );
+        (T::entries().stem.backward_weights)(self, context, images, output_gradient, gradients);
     }
 
-    fn check_maps<T>(&self, batch: usize, input: &[f32], height: usize, width: usize, output: &Map<T>) {
+    fn check_maps<T>(&self, images: PlanarImages, output: &Map<T>) {
+        let PlanarImages { values, batch, height, width } = images;
         assert!(self.input_channels <= 4, "expected at most 4 channels, found {}", self.input_channels);
-        assert_eq!(input.len(), batch * self.input_channels * height * width, "input of {self:?}");
+        assert_eq!(values.len(), batch * self.input_channels * height * width, "input of {self:?}");
         assert_eq!(output.count, blocks(self.output_channels), "output blocks of {self:?}");
         let expected = (batch, self.output_size(height), self.output_size(width));
         let found = (output.shape.batch, output.shape.height, output.shape.width);
@@ -139,19 +126,52 @@ impl Stem {
     }
 }
 
-/// The planar images of a minibatch.
-#[derive(Clone, Copy)]
-struct Image<'a> {
-    input: &'a [f32],
-    height: usize,
-    width: usize,
+/// The planar images of a minibatch, `[image][channel][y][x]`.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanarImages<'a> {
+    /// Values of all images.
+    pub values: &'a [f32],
+    /// Number of images.
+    pub batch: usize,
+    /// Number of rows.
+    pub height: usize,
+    /// Number of columns.
+    pub width: usize,
 }
 
-impl<'a> Image<'a> {
-    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the
-    /// padding on.
+impl<'a> PlanarImages<'a> {
+    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the padding on.
     fn row(&self, stem: &Stem, plane: usize, row: usize) -> Option<&'a [f32]> {
         let y = row.checked_sub(stem.padding).filter(|y| *y < self.height)?;
-        Some(&self.input[(plane * self.height + y) * self.width..][..self.width])
+        Some(&self.values[(plane * self.height + y) * self.width..][..self.width])
+    }
+}
+
+/// A forward pass: the arguments of the kernels.
+struct Pass<'a, T> {
+    stem: &'a Stem,
+    images: PlanarImages<'a>,
+    packed: &'a [T],
+    bias: &'a [f32],
+    relu: bool,
+    output: Planes<'a, T>,
+    /// Height and width of the output.
+    size: [usize; 2],
+}
+
+impl<'a, T: Value> Pass<'a, T> {
+    /// Whether there is no output.
+    fn is_empty(&self) -> bool {
+        self.images.batch * self.size[0] * self.size[1] == 0
+    }
+
+    /// Some pixels of an output block, counted along the rows.
+    ///
+    /// # Safety
+    /// See [`Planes::pixels`].
+    #[inline(always)]
+    unsafe fn pixels(&self, image: usize, block: usize, pixels: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { self.output.pixels(image, block, pixels) }
     }
 }

@@ -1,20 +1,19 @@
 //! The entry points of the stem for one kind of value.
 
 use super::super::reference::bias_gradient_of;
-use super::{Image, Stem, amx, forward as vectors, gradient, reference};
+use super::{Pass, PlanarImages, Stem, amx, forward as vectors, gradient, reference};
+use crate::context::Context;
+use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
 use crate::map::{Map, MapMut};
-use crate::pool::Pool;
+use crate::planes::Planes;
 use crate::value::Value;
 
 /// The entry points of the stem; part of [`crate::entries`].
-#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
-    pub(super) forward:
-        fn(&Stem, Isa, &Pool, usize, &[f32], usize, usize, &[f32], &[f32], bool, MapMut<T>, &mut [f32]),
-    pub(super) backward_weights:
-        fn(&Stem, Isa, &Pool, usize, &[f32], usize, usize, Map<T>, &mut [f32], &mut [f32], &mut [f32]),
+    pub(super) forward: fn(&Stem, Context, PlanarImages, &[f32], &[f32], bool, MapMut<T>),
+    pub(super) backward_weights: fn(&Stem, Context, PlanarImages, Map<T>, ParameterGradients),
 }
 
 impl<T: Value> Entries<T> {
@@ -36,60 +35,49 @@ fn pack_forward<T: Value>(stem: &Stem, isa: Isa, weights: &[f32], packed: &mut [
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 fn forward<T: Value>(
     stem: &Stem,
-    isa: Isa,
-    pool: &Pool,
-    batch: usize,
-    input: &[f32],
-    height: usize,
-    width: usize,
+    context: Context,
+    images: PlanarImages,
     packed: &[f32],
     bias: &[f32],
     relu: bool,
     output: MapMut<T>,
-    scratch: &mut [f32],
 ) {
-    stem.check_maps(batch, input, height, width, &output.as_map());
+    let isa = context.isa;
+    stem.check_maps(images, &output.as_map());
     assert_eq!(packed.len(), stem.packed_len::<T>(isa), "packed weights of {stem:?}");
     assert_eq!(bias.len(), stem.output_channels, "bias of {stem:?}");
     if isa == Isa::scalar() {
-        return reference::forward(stem, input, height, width, packed, bias, relu, output);
+        return reference::forward(stem, images, packed, bias, relu, output);
     }
-    let image = Image { input, height, width };
-    let packed = T::of(packed);
+    let (size, output) = ([output.shape.height, output.shape.width], Planes::new(output));
+    let pass = Pass { stem, images, packed: T::of(packed), bias, relu, output, size };
     match isa.amx::<T>() {
-        Some(amx) => amx::forward(stem, amx, isa, pool, image, packed, bias, relu, output, scratch),
-        None => vectors::run(stem, isa, pool, image, packed, bias, relu, output, scratch),
+        Some(tiles) => amx::forward(&pass, tiles, context),
+        None => vectors::run(&pass, context),
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 fn backward_weights<T: Value>(
     stem: &Stem,
-    isa: Isa,
-    pool: &Pool,
-    batch: usize,
-    input: &[f32],
-    height: usize,
-    width: usize,
+    context: Context,
+    images: PlanarImages,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
-    stem.check_maps(batch, input, height, width, &output_gradient);
-    assert_eq!(weight_gradient.len(), stem.weights_len(), "weight gradient of {stem:?}");
-    assert_eq!(bias_gradient.len(), stem.output_channels, "bias gradient of {stem:?}");
-    let (dy, dw, db) = (output_gradient, weight_gradient, bias_gradient);
-    if isa == Isa::scalar() {
-        reference::backward_weights(stem, input, height, width, dy, dw);
-        return bias_gradient_of(dy, db);
+    stem.check_maps(images, &output_gradient);
+    assert_eq!(gradients.weights.len(), stem.weights_len(), "weight gradient of {stem:?}");
+    assert_eq!(gradients.bias.len(), stem.output_channels, "bias gradient of {stem:?}");
+    if context.isa == Isa::scalar() {
+        reference::backward_weights(stem, images, output_gradient, gradients.weights);
+        return bias_gradient_of(output_gradient, gradients.bias);
     }
-    let image = Image { input, height, width };
-    match isa.amx::<T>() {
-        Some(amx) => amx::gradient(stem, amx, isa, pool, image, dy, dw, db, scratch),
-        None => gradient::run(stem, isa, pool, image, dy, dw, db, scratch),
+    if output_gradient.shape.batch * output_gradient.shape.pixels() == 0 {
+        return gradients.clear();
+    }
+    match context.isa.amx::<T>() {
+        Some(tiles) => amx::gradient(stem, tiles, context, images, output_gradient, gradients),
+        None => gradient::run(stem, context, images, output_gradient, gradients),
     }
 }

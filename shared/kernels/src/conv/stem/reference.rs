@@ -1,15 +1,12 @@
 //! Reference of the stem by plain loops: the measure of the vector kernels, and the code of `Isa::scalar()`.
 
-use super::Stem;
+use super::{PlanarImages, Stem};
 use crate::map::{LANES, Map, MapMut};
 use crate::value::Value;
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(super) fn forward<T: Value>(
     stem: &Stem,
-    input: &[f32],
-    height: usize,
-    width: usize,
+    images: PlanarImages,
     weights: &[f32],
     bias: &[f32],
     relu: bool,
@@ -23,15 +20,9 @@ pub(super) fn forward<T: Value>(
                 *value = T::default();
                 if o < stem.output_channels {
                     let mut sum = f64::from(bias[o]);
-                    each_tap(
-                        stem,
-                        [image, pixel / columns, pixel % columns],
-                        height,
-                        width,
-                        |tap, position| {
-                            sum += f64::from(weights[o * stem.taps() + tap]) * f64::from(input[position]);
-                        },
-                    );
+                    each_tap(stem, images, [image, pixel / columns, pixel % columns], |tap, value| {
+                        sum += f64::from(weights[o * stem.taps() + tap]) * f64::from(value);
+                    });
                     *value = T::narrow(if relu { sum.max(0.0) as f32 } else { sum as f32 });
                 }
             }
@@ -41,9 +32,7 @@ pub(super) fn forward<T: Value>(
 
 pub(super) fn backward_weights<T: Value>(
     stem: &Stem,
-    input: &[f32],
-    height: usize,
-    width: usize,
+    images: PlanarImages,
     output_gradient: Map<T>,
     weight_gradient: &mut [f32],
 ) {
@@ -53,8 +42,8 @@ pub(super) fn backward_weights<T: Value>(
         for image in 0..output_gradient.shape.batch {
             let plane = output_gradient.plane(image, o / LANES);
             for (pixel, gradient) in plane.iter().skip(o % LANES).step_by(LANES).enumerate() {
-                each_tap(stem, [image, pixel / columns, pixel % columns], height, width, |tap, position| {
-                    sums[tap] += f64::from(gradient.wide()) * f64::from(input[position]);
+                each_tap(stem, images, [image, pixel / columns, pixel % columns], |tap, value| {
+                    sums[tap] += f64::from(gradient.wide()) * f64::from(value);
                 });
             }
         }
@@ -64,24 +53,18 @@ pub(super) fn backward_weights<T: Value>(
     }
 }
 
-/// Visits the taps of an output pixel (image, row, column) that read inside the image: each tap's index and
-/// the index of its input.
-fn each_tap(
-    stem: &Stem,
-    [image, y, x]: [usize; 3],
-    height: usize,
-    width: usize,
-    mut tap: impl FnMut(usize, usize),
-) {
+/// Visits the taps of an output pixel (image, row, column) that read inside the image: each tap's index and its input.
+fn each_tap(stem: &Stem, images: PlanarImages, [image, y, x]: [usize; 3], mut tap: impl FnMut(usize, f32)) {
     let Stem { kernel, padding, .. } = *stem;
     for c in 0..stem.input_channels {
         for ky in 0..kernel {
+            let Some(row) = images.row(stem, image * stem.input_channels + c, y * stem.stride + ky) else {
+                continue;
+            };
             for kx in 0..kernel {
-                let (row, column) = (y * stem.stride + ky, x * stem.stride + kx);
-                if (padding..height + padding).contains(&row) && (padding..width + padding).contains(&column)
-                {
-                    let line = (image * stem.input_channels + c) * height + row - padding;
-                    tap((c * kernel + ky) * kernel + kx, line * width + column - padding);
+                let column = (x * stem.stride + kx).checked_sub(padding);
+                if let Some(value) = column.and_then(|column| row.get(column)) {
+                    tap((c * kernel + ky) * kernel + kx, *value);
                 }
             }
         }

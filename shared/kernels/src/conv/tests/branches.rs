@@ -1,7 +1,7 @@
 //! Fused branches.
 
 use super::*;
-use crate::testing::{narrow, vector_isas};
+use crate::testing::{context, narrow, vector_isas};
 use half::bf16;
 
 /// Fused branches give the same bits as single convolutions, forward and backward, with and without
@@ -50,7 +50,8 @@ fn check_branches<T: Value>() {
             let mut found = expected.clone();
             for i in 0..3 {
                 let y = inner_mut(shapes[i], &mut expected[i]);
-                convolutions[i].forward(isa, &pool, x, &packed[i], &bias[i], true, y, &mut scratch);
+                let context = context(isa, &pool, &mut scratch);
+                convolutions[i].forward(context, x, &packed[i], &bias[i], true, y);
             }
             let mut outputs = found.iter_mut().zip(shapes).map(|(found, shape)| inner_mut(shape, found));
             let branches = [0, 1, 2].map(|i: usize| Branch {
@@ -59,7 +60,7 @@ fn check_branches<T: Value>() {
                 bias: &bias[i],
                 output: outputs.next().unwrap(),
             });
-            forward_branches(isa, &pool, x, branches, true, &mut scratch);
+            forward_branches(context(isa, &pool, &mut scratch), x, branches, true);
             assert!(found == expected, "forward, {}: {batch} x {size}", isa.name());
 
             let packed = [0, 1, 2].map(|i| pack(i, true));
@@ -71,7 +72,8 @@ fn check_branches<T: Value>() {
                     let epilogue =
                         Epilogue { accumulate: accumulate || i > 0, relu: relu.filter(|_| i == 2) };
                     let dx = inner_mut(from, &mut expected);
-                    convolutions[i].backward_input(isa, &pool, dy, &packed[i], epilogue, dx, &mut scratch);
+                    let context = context(isa, &pool, &mut scratch);
+                    convolutions[i].backward_input(context, dy, &packed[i], epilogue, dx);
                 }
                 let branches = [0, 1, 2].map(|i: usize| BranchGradient {
                     convolution: &convolutions[i],
@@ -79,7 +81,8 @@ fn check_branches<T: Value>() {
                     output_gradient: inner(shapes[i], &gradients[i]),
                 });
                 let dx = inner_mut(from, &mut found);
-                backward_branches(isa, &pool, branches, Epilogue { accumulate, relu }, dx, &mut scratch);
+                let context = context(isa, &pool, &mut scratch);
+                backward_branches(context, branches, Epilogue { accumulate, relu }, dx);
                 assert!(found == expected, "backward, {}: {batch} x {size}", isa.name());
             }
         }

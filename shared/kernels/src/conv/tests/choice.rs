@@ -1,6 +1,7 @@
 //! The choice of the algorithm.
 
 use super::*;
+use crate::conv::winograd::Scheme;
 
 /// The choice of the algorithm for the maps of GoogLeNet, with multiplications counted by hand.
 #[test]

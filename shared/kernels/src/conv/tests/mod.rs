@@ -46,9 +46,11 @@ fn close(kernel: &str, found: &[f32], expected: &[f32], (each, norm): (f32, f64)
     );
 }
 
-/// All algorithms.
-const ALGORITHMS: [Algorithm; 3] =
-    [Algorithm::Direct, Algorithm::Winograd { points: 6 }, Algorithm::Winograd { points: 8 }];
+/// All algorithms of the table that compute kernels of this side.
+fn algorithms(kernel: usize) -> Vec<Algorithm> {
+    let applicable = methods::by_algorithm().filter(|(_, method)| method.applies(kernel));
+    applicable.map(|(algorithm, _)| algorithm).collect()
+}
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -74,13 +76,14 @@ fn channels() -> impl Strategy<Value = usize> {
 fn cases() -> impl Strategy<Value = Case> {
     let segments =
         prop_oneof![3 => prop::collection::vec(channels(), 1), 1 => prop::collection::vec(1usize..=24, 2..4)];
-    let kernel = prop_oneof![Just(1usize), Just(3usize), Just(5usize)];
-    (0usize..=3, segments, channels(), kernel, length(), length(), prop::sample::select(&ALGORITHMS))
-        .prop_map(|(batch, segments, outputs, kernel, height, width, algorithm)| {
+    let kernel = prop::sample::select(vec![1usize, 3, 5]);
+    let convolution = kernel.prop_flat_map(|kernel| (Just(kernel), prop::sample::select(algorithms(kernel))));
+    (0usize..=3, segments, channels(), convolution, length(), length()).prop_map(
+        |(batch, segments, outputs, (kernel, algorithm), height, width)| {
             let batch = if height * width > 60 { batch.min(1) } else { batch };
-            let algorithm = if kernel > 1 { algorithm } else { Algorithm::Direct };
             Case { batch, segments, outputs, kernel, height, width, algorithm }
-        })
+        },
+    )
 }
 
 impl Case {

@@ -1,8 +1,9 @@
 //! The three passes of a convolution.
 
 use super::*;
+use crate::conv::winograd::Scheme;
 use crate::testing::shapes::{Drawn, layers};
-use crate::testing::{narrow, one_thread, vector_isas};
+use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
 use network::Computation;
 
@@ -20,7 +21,7 @@ fn check_forward<T: Value>(case: &Case, relu: bool) {
         let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
         let mut output = Guarded::<T>::new(output_shape.len(), 5.0);
         let (input, to) = (inner(input_shape, &input), inner_mut(output_shape, output.values()));
-        conv.forward(isa, &pool, input, packed.values(), &bias, relu, to, scratch.values());
+        conv.forward(context(isa, &pool, scratch.values()), input, packed.values(), &bias, relu, to);
         scratch.check("scratch of forward");
         output
     };
@@ -55,7 +56,8 @@ fn check_backward_input<T: Value>(case: &Case, accumulate: bool, relu: bool) {
             }
         }
         let (from, to) = (inner(output_shape, &output_gradient), inner_mut(input_shape, gradient.values()));
-        conv.backward_input(isa, &pool, from, packed.values(), epilogue, to, scratch.values());
+        let context = context(isa, &pool, scratch.values());
+        conv.backward_input(context, from, packed.values(), epilogue, to);
         scratch.check("scratch of backward_input");
         gradient
     };
@@ -78,13 +80,21 @@ fn check_backward_weights<T: Value>(case: &Case) {
         let mut weight_gradient = Guarded::<f32>::new(conv.weights_len(), 5.0);
         let mut bias_gradient = Guarded::<f32>::new(case.outputs, 5.0);
         let (x, dy) = (inner(input_shape, &input), inner(output_shape, &output_gradient));
-        let (dw, db) = (weight_gradient.values(), bias_gradient.values());
-        match conv.method::<T>(isa) {
+        let gradients =
+            ParameterGradients { weights: weight_gradient.values(), bias: bias_gradient.values() };
+        let context = context(isa, &pool, scratch.values());
+        match conv.algorithm {
             // The scheme runs on few tiles too, where `backward_weights` would choose another method.
-            Method::Winograd(scheme) if isa != Isa::scalar() && case.batch * case.height * case.width > 0 => {
-                winograd::gradient(&conv, scheme, isa, &pool, x, dy, dw, db, scratch.values());
+            Algorithm::Winograd { points }
+                if isa != Isa::scalar()
+                    && isa.amx::<T>().is_none()
+                    && x.shape.batch * x.shape.pixels() > 0 =>
+            {
+                let points = if T::GROUP == 1 { points } else { 6 };
+                let scheme = Scheme { kernel: case.kernel, points };
+                winograd::gradient(&conv, scheme, context, x, dy, gradients);
             }
-            _ => conv.backward_weights(isa, &pool, x, dy, dw, db, scratch.values()),
+            _ => conv.backward_weights(context, x, dy, gradients),
         }
         scratch.check("scratch of backward_weights");
         (weight_gradient, bias_gradient)

@@ -1,7 +1,7 @@
 //! Properties of the results: equal bits on any number of threads, small errors.
 
 use super::*;
-use crate::testing::{narrow, one_thread, vector_isas};
+use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
 
 /// Any number of threads gives the same bits.
@@ -13,11 +13,11 @@ fn results_do_not_depend_on_the_threads() {
 
 fn check_threads<T: Value>() {
     let shapes = [(vec![24, 40], 50, 3, 13), (vec![70], 100, 1, 9), (vec![16], 33, 5, 7)];
-    for ((segments, outputs, kernel, size), algorithm) in shapes
-        .into_iter()
-        .flat_map(|shape| ALGORITHMS.map(|algorithm| (shape.clone(), algorithm)))
-        .filter(|((_, _, kernel, _), algorithm)| *algorithm == Algorithm::Direct || *kernel > 1)
-    {
+    let cases = shapes.into_iter().flat_map(|(segments, outputs, kernel, size)| {
+        let shape = (segments, outputs, kernel, size);
+        algorithms(kernel).into_iter().map(move |algorithm| (shape.clone(), algorithm))
+    });
+    for ((segments, outputs, kernel, size), algorithm) in cases {
         let case = Case { batch: 3, segments, outputs, kernel, height: size, width: size, algorithm };
         let conv = case.convolution();
         let (input_shape, output_shape) = (case.shape(conv.input_blocks()), case.shape(conv.output_blocks()));
@@ -36,12 +36,13 @@ fn check_threads<T: Value>() {
             let dy = inner(output_shape, &gradient);
             conv.pack_forward(isa, &pool, &weights, &mut packed);
             let y = inner_mut(output_shape, &mut output);
-            conv.forward(isa, &pool, x, &packed, &bias, true, y, &mut scratch);
+            conv.forward(context(isa, &pool, &mut scratch), x, &packed, &bias, true, y);
             conv.pack_backward(isa, &pool, &weights, &mut packed);
             let dx = inner_mut(input_shape, &mut input_gradient);
             let epilogue = Epilogue { accumulate: true, relu: Some(x) };
-            conv.backward_input(isa, &pool, dy, &packed, epilogue, dx, &mut scratch);
-            conv.backward_weights(isa, &pool, x, dy, &mut weight_gradient, &mut bias_gradient, &mut scratch);
+            conv.backward_input(context(isa, &pool, &mut scratch), dy, &packed, epilogue, dx);
+            let gradients = ParameterGradients { weights: &mut weight_gradient, bias: &mut bias_gradient };
+            conv.backward_weights(context(isa, &pool, &mut scratch), x, dy, gradients);
             [wide(&output), wide(&input_gradient), weight_gradient, bias_gradient]
                 .map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
@@ -82,12 +83,14 @@ fn errors_are_those_that_the_readme_tells() {
             conv.pack_forward(isa, pool, weights, &mut packed);
             let bias = vec![0.0; conv.output_channels];
             let into = inner_mut(to, &mut y);
-            conv.forward(isa, pool, inner(from, x), &packed, &bias, false, into, &mut scratch);
+            conv.forward(context(isa, pool, &mut scratch), inner(from, x), &packed, &bias, false, into);
             conv.pack_backward(isa, pool, weights, &mut packed);
             let into = inner_mut(from, &mut dx);
             let epilogue = Epilogue::default();
-            conv.backward_input(isa, pool, inner(to, dy), &packed, epilogue, into, &mut scratch);
-            conv.backward_weights(isa, pool, inner(from, x), inner(to, dy), &mut dw, &mut db, &mut scratch);
+            conv.backward_input(context(isa, pool, &mut scratch), inner(to, dy), &packed, epilogue, into);
+            let gradients = ParameterGradients { weights: &mut dw, bias: &mut db };
+            let context = context(isa, pool, &mut scratch);
+            conv.backward_weights(context, inner(from, x), inner(to, dy), gradients);
             [wide(&y), wide(&dx), dw]
         }
         let found = run(&conv, isa, &pool, shapes, (&x, &dy, &weights));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::map::blocks;
 use crate::testing::shapes::{Drawn, layers};
-use crate::testing::{narrow, one_thread, vector_isas};
+use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
 use network::{Computation, Operand};
 
@@ -67,13 +67,15 @@ fn check_stem<T: Value>(case: &StemCase, relu: bool) {
         let mut output = Guarded::<T>::new(shape.len(), 5.0);
         let to = inner_mut(shape, output.values());
         let packed = packed.values();
-        stem.forward(isa, &pool, batch, &input, height, width, packed, &bias, relu, to, scratch.values());
+        let images = PlanarImages { values: &input, batch, height, width };
+        stem.forward(context(isa, &pool, scratch.values()), images, packed, &bias, relu, to);
         scratch.values().fill(f32::NAN);
         let mut weight_gradient = Guarded::<f32>::new(stem.weights_len(), 5.0);
         let mut bias_gradient = Guarded::<f32>::new(stem.output_channels, 5.0);
-        let (dw, db) = (weight_gradient.values(), bias_gradient.values());
         let dy = inner(shape, &gradient);
-        stem.backward_weights(isa, &pool, batch, &input, height, width, dy, dw, db, scratch.values());
+        let gradients =
+            ParameterGradients { weights: weight_gradient.values(), bias: bias_gradient.values() };
+        stem.backward_weights(context(isa, &pool, scratch.values()), images, dy, gradients);
         scratch.check("scratch of the stem");
         weight_gradient.check("weight gradient of the stem");
         bias_gradient.check("bias gradient of the stem");

@@ -11,10 +11,11 @@ use super::tiles::{Chunk, MOST, Pixels, TilePosition, Tiles, Zeros};
 use super::transform::{Between, Input, MOST as MOST_POINTS, Output, columns, rows};
 use super::{Scheme, by_points, by_scheme};
 use crate::cache::second_level;
+use crate::context::Context;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
-use crate::pool::{Pool, part};
+use crate::pool::part;
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
@@ -41,26 +42,20 @@ fn matrix(blocks: usize, tiles: usize) -> usize {
 }
 
 /// Floats of scratch that each thread needs: for the transformed input of `T`, and for the products.
-pub(in super::super) fn scratch_of_thread<T: Value>(scheme: Scheme, isa: Isa, blocks: usize) -> usize {
+pub(super) fn scratch_of_thread<T: Value>(scheme: Scheme, isa: Isa, blocks: usize) -> usize {
     let tiles = chunk::<T>(scheme, isa, blocks);
     T::floats(scheme.products() * matrix(blocks, tiles)) + scheme.products() * matrix(panel_width(isa), tiles)
 }
 
-/// Runs a pass; `scratch` has [`scratch_of_thread`] for each thread.
-pub(in super::super) fn run<T: Value>(
-    pass: &Pass<'_, T>,
-    scheme: Scheme,
-    isa: Isa,
-    pool: &Pool,
-    scratch: &mut [f32],
-) {
+/// Runs a pass.
+pub(super) fn run<T: Value>(pass: &Pass<'_, T>, scheme: Scheme, context: Context) {
     let Shape { batch, height, width, .. } = pass.input.shape;
     let tiles = Tiles::new(scheme, [height, width]);
     let count = tiles.count(batch);
     if count == 0 {
         return;
     }
-    let threads = pool.threads();
+    let (isa, threads) = (context.isa, context.pool.threads());
     let most = chunk::<T>(scheme, isa, pass.input.count);
     let least = most / 2;
     // Every thread gets equal chunks if there are enough tiles; else chunks are also cut by panels.
@@ -71,13 +66,9 @@ pub(in super::super) fn run<T: Value>(
         (chunks, (TASKS_PER_THREAD * threads).div_ceil(chunks).min(pass.panels))
     };
     let per_thread = scratch_of_thread::<T>(scheme, isa, pass.input.count);
-    let scratch = Disjoint::new(scratch);
-    pool.run_on_threads(chunks * groups, |thread, task| {
-        let tiles_of_task = part(task / groups, chunks, count);
+    context.run(chunks * groups, per_thread, |task, scratch| {
         let panels = part(task % groups, groups, pass.panels);
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-        let chunk = tiles.chunk(tiles_of_task);
+        let chunk = tiles.chunk(part(task / groups, chunks, count));
         dispatch_tiled(isa, Task { pass, scheme, chunk, panels, scratch });
     });
 }
@@ -161,7 +152,8 @@ fn one_chunk<S: Simd, T: Value, const N: usize, const R: usize>(simd: S, task: T
                 let start = (column * count + tile) * LANES;
                 // SAFETY: the products are complete and nothing writes them now.
                 let from = unsafe { products.part(start, (N * N - 1) * to + LANES) };
-                output_tile::<S, T, N, R>(simd, pass, position, block, &bias, &mut between, from, to);
+                let from = TileProducts { values: from, stride: to };
+                output_tile::<S, T, N, R>(simd, pass, position, block, &bias, &mut between, from);
             }
         }
     }
@@ -191,9 +183,14 @@ pub(super) unsafe fn input_tile<S: Simd, T: Value, O: Value, const N: usize, con
     by_points!(K = width, N, R, rows::<S, Input<K, N>>(simd, height, between, write));
 }
 
+/// The products of a tile: vectors of consecutive points, `stride` values apart.
+struct TileProducts<'a> {
+    values: &'a [f32],
+    stride: usize,
+}
+
 /// Transforms a tile of products back and writes the outputs that lie on the map, with bias and ReLU, or
 /// accumulated and masked.
-#[expect(clippy::too_many_arguments, reason = "where a tile comes from and goes to")]
 #[inline(always)]
 fn output_tile<S: Simd, T: Value, const N: usize, const R: usize>(
     simd: S,
@@ -202,9 +199,9 @@ fn output_tile<S: Simd, T: Value, const N: usize, const R: usize>(
     block: usize,
     bias: &[f32; LANES],
     between: &mut Between<S>,
-    from: &[f32],
-    stride: usize,
+    from: TileProducts,
 ) {
+    let TileProducts { values: from, stride } = from;
     let shape = pass.output_shape;
     let [height, width] = position.inside;
     let line = shape.width * LANES;

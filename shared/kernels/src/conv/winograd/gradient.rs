@@ -8,14 +8,14 @@
 //! so results do not depend on the number of threads.
 
 use super::super::grid::{ON_VECTORS, grid};
-use super::super::rows::{PixelRuns, Rows};
+use super::super::rows::{Partial, PixelRuns, Rows};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
 use super::tiles::{Chunk, MOST as TILES, Pixels, Tiles, Zeros};
 use super::transform::{Between, MOST as MOST_POINTS, ONE, OutputGradient, WeightGradient, columns, rows};
 use super::{POINTS, Scheme, by_points, by_scheme};
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
+use crate::context::Context;
+use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Tiled, dispatch_tiled};
@@ -77,33 +77,23 @@ pub(in super::super) fn scratch_len<T: Value>(conv: &Convolution, scheme: Scheme
 }
 
 /// Overwrites both gradients with the sums over all images, where there is at least one tile.
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
 pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
     scheme: Scheme,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
-    let partition = Partition::new(conv, scheme, pool.threads());
+    let partition = Partition::new(conv, scheme, context.pool.threads());
     let channels = [&conv.inputs.blocks[..], &conv.outputs.blocks[..]];
     let tiles = Tiles::new(scheme, conv.size);
     let count = tiles.count(input.shape.batch);
-    let weight_gradient = Disjoint::new(weight_gradient);
-    let bias_gradient = Disjoint::new(bias_gradient);
-    let scratch = Disjoint::new(scratch);
-    let lengths = partition.scratch::<T>();
-    let per_thread = lengths.iter().sum();
-    pool.run_on_threads(partition.grid[0] * partition.grid[1], |thread, task| {
-        let place = [task / partition.grid[1], task % partition.grid[1]];
-        let [inputs, outputs] =
-            [0, 1].map(|side| part(place[side], partition.grid[side], channels[side].len()));
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
+    let (isa, gradients) = (context.isa, gradients.share());
+    let (grid, lengths) = (partition.grid, partition.scratch::<T>());
+    context.run(grid[0] * grid[1], lengths.iter().sum(), |task, scratch| {
+        let place = [task / grid[1], task % grid[1]];
+        let [inputs, outputs] = [0, 1].map(|side| part(place[side], grid[side], channels[side].len()));
         let (transformed_input, scratch) = scratch.split_at_mut(lengths[0]);
         let (transformed_gradient, sums) = scratch.split_at_mut(lengths[1]);
         let task = Task {
@@ -119,8 +109,7 @@ pub(in super::super) fn run<T: Value>(
             transformed_input: T::of_mut(transformed_input),
             transformed_gradient: T::of_mut(transformed_gradient),
             sums,
-            weight_gradient,
-            bias_gradient,
+            gradients,
         };
         dispatch_tiled(isa, task);
     });
@@ -141,8 +130,7 @@ struct Task<'a, T> {
     transformed_input: &'a mut [T],
     transformed_gradient: &'a mut [T],
     sums: &'a mut [f32],
-    weight_gradient: Disjoint<'a, f32>,
-    bias_gradient: Disjoint<'a, f32>,
+    gradients: SharedGradients<'a>,
 }
 
 impl<T: Value> Tiled for Task<'_, T> {
@@ -244,7 +232,7 @@ impl<T: Value> Task<'_, T> {
                 let mut sums = [0.0; LANES];
                 simd.write(&mut sums, sum);
                 // SAFETY: among the tasks of the first input blocks only this one has these channels.
-                let bias = unsafe { self.bias_gradient.part(channels.first, channels.count) };
+                let bias = unsafe { self.gradients.bias.part(channels.first, channels.count) };
                 if first {
                     bias.fill(0.0);
                 }
@@ -306,7 +294,9 @@ impl<T: Value> Task<'_, T> {
             let runs =
                 PixelRuns { count: 1, pixels, input_run: 0, input_pixel: pixel, output_run: 0, ahead: 0 };
             // SAFETY: that the last row has all tiles is asserted, and no row lies behind it.
-            unsafe { Rows(offsets).panel(simd, runs, x, columns.len(), y, !first, sums) }
+            unsafe {
+                Rows(offsets).panel(simd, runs, x, columns.len(), y, Partial { sums, accumulate: !first })
+            }
             if last && point + 1 == N * N {
                 self.taps::<_, N, R>(simd, columns, blocks, place);
             }
@@ -340,7 +330,7 @@ impl<T: Value> Task<'_, T> {
                 for lane in 0..outputs.count {
                     let start = ((outputs.first + lane) * inputs + input) * R * R;
                     // SAFETY: only this task has these input and output channels.
-                    let to = unsafe { self.weight_gradient.part(start, R * R) };
+                    let to = unsafe { self.gradients.weights.part(start, R * R) };
                     for (to, tap) in to.iter_mut().zip(&taps) {
                         *to = tap[lane];
                     }

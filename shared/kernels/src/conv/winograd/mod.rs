@@ -16,14 +16,100 @@ mod pack;
 mod tiles;
 mod transform;
 
-pub(super) use forward::{run, scratch_of_thread};
-pub(super) use gradient::{
-    fastest as fastest_gradient, run as gradient, scratch_len as gradient_scratch_len,
-};
-pub(super) use pack::pack;
+pub(super) use gradient::fastest as fastest_gradient;
+#[cfg(test)]
+pub(super) use gradient::run as gradient;
+
+use super::methods::Method;
+use super::pack::WeightMatrix;
+use super::pass::Pass;
+use super::{Algorithm, Convolution, gradient as direct_gradient};
+use crate::context::Context;
+use crate::gradients::ParameterGradients;
+use crate::isa::Isa;
+use crate::map::Map;
+use crate::pool::Pool;
+use crate::value::Value;
 
 /// The possible numbers of points along a side of a tile.
-pub(super) const POINTS: [usize; 2] = [6, 8];
+const POINTS: [usize; 2] = [6, 8];
+
+/// Winograd's algorithm with a number of points along a side of a tile.
+pub(super) struct Winograd {
+    pub(super) points: usize,
+}
+
+impl Winograd {
+    /// The scheme for kernels of one side.
+    pub(super) fn scheme(&self, kernel: usize) -> Scheme {
+        Scheme { kernel, points: self.points }
+    }
+}
+
+impl<T: Value> Method<T> for Winograd {
+    fn algorithm(&self) -> Option<Algorithm> {
+        Some(Algorithm::Winograd { points: self.points })
+    }
+
+    fn name(&self, kernel: usize) -> String {
+        format!("F({0}x{0})", self.scheme(kernel).outputs())
+    }
+
+    fn applies(&self, kernel: usize) -> bool {
+        matches!(kernel, 3 | 5)
+    }
+
+    /// In bf16 the fewest points serve every scheme: more points amplify rounding errors too much.
+    fn serves(&self, algorithm: Algorithm, _isa: Isa) -> bool {
+        match algorithm {
+            Algorithm::Winograd { points } if T::GROUP == 1 => points == self.points,
+            Algorithm::Winograd { .. } => self.points == POINTS[0],
+            Algorithm::Direct => false,
+        }
+    }
+
+    fn multiplications(&self, kernel: usize, size: [usize; 2]) -> usize {
+        self.scheme(kernel).multiplications(size)
+    }
+
+    fn weights(&self, kernel: usize) -> usize {
+        self.scheme(kernel).products()
+    }
+
+    fn pass_scratch(&self, conv: &Convolution, isa: Isa, blocks: usize) -> usize {
+        forward::scratch_of_thread::<T>(self.scheme(conv.kernel), isa, blocks)
+    }
+
+    fn gradient_scratch(&self, conv: &Convolution, pool: &Pool) -> usize {
+        let own = gradient::scratch_len::<T>(conv, self.scheme(conv.kernel), pool);
+        own.max(direct_gradient::scratch_len::<T>(conv, pool))
+    }
+
+    fn pack(&self, matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]) {
+        pack::pack(matrix, self.scheme(matrix.kernel), isa, pool, packed);
+    }
+
+    fn run(&self, passes: &[Pass<'_, T>], mut context: Context) {
+        for pass in passes {
+            forward::run(pass, self.scheme(pass.kernel), context.reborrow());
+        }
+    }
+
+    /// The batch decides about the points, or whether the direct kernel takes less time.
+    fn weight_gradient(
+        &self,
+        conv: &Convolution,
+        context: Context,
+        input: Map<T>,
+        output_gradient: Map<T>,
+        gradients: ParameterGradients,
+    ) {
+        match fastest_gradient(self.scheme(conv.kernel), conv.size, input.shape.batch) {
+            Some(scheme) => gradient::run(conv, scheme, context, input, output_gradient, gradients),
+            None => direct_gradient::run(conv, context, input, output_gradient, gradients),
+        }
+    }
+}
 
 /// Scheme F(M x M, R x R) by its kernel and points: F(4x4, 3x3) and F(2x2, 5x5) have six points along a side,
 /// F(6x6, 3x3) and F(4x4, 5x5) eight.

@@ -16,7 +16,7 @@ use crate::value::Value;
 const WIDEST: usize = 3;
 
 /// Transforms and packs canonical weights.
-pub(in super::super) fn pack<T: Value>(
+pub(super) fn pack<T: Value>(
     matrix: &WeightMatrix<'_>,
     scheme: Scheme,
     isa: Isa,

@@ -2,12 +2,11 @@
 //! apart in a copy of the image.
 
 use super::{CHANNELS, PIXELS, products};
+use crate::context::Context;
 use crate::conv::amx::{finish, words};
-use crate::conv::stem::{Image, Stem};
-use crate::disjoint::Disjoint;
-use crate::isa::Isa;
-use crate::map::{LANES, MapMut, Shape};
-use crate::pool::{Pool, part};
+use crate::conv::stem::{Pass, PlanarImages, Stem};
+use crate::map::{LANES, blocks};
+use crate::pool::part;
 use crate::simd::amx::{Amx, COLUMNS, Operands, ROWS, SUMS, TILE_VALUES};
 use crate::simd::{Simd, Tiled, dispatch_tiled};
 use crate::value::Value;
@@ -42,19 +41,27 @@ impl Copied {
 
     /// Copies the input of the output rows from `first` on.
     #[inline(always)]
-    fn fill<S: Simd>(&self, simd: S, stem: &Stem, image: Image, index: usize, first: usize, to: &mut [f32]) {
-        let (plane, channels) = (image.height * image.width, stem.input_channels);
-        let planes = &image.input[index * channels * plane..][..channels * plane];
+    fn fill<S: Simd>(
+        &self,
+        simd: S,
+        stem: &Stem,
+        images: PlanarImages,
+        index: usize,
+        first: usize,
+        to: &mut [f32],
+    ) {
+        let (plane, channels) = (images.height * images.width, stem.input_channels);
+        let planes = &images.values[index * channels * plane..][..channels * plane];
         for (row, to) in to.chunks_exact_mut(self.row * CHANNELS / 2).take(self.rows).enumerate() {
             to.fill(0.0);
-            let y = (first * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < image.height);
+            let y = (first * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < images.height);
             let Some(y) = y else { continue };
             let to = &mut to[stem.padding * CHANNELS / 2..];
-            for (start, to) in (0..image.width).step_by(LANES).zip(to.chunks_exact_mut(2 * LANES)) {
-                let count = LANES.min(image.width - start);
+            for (start, to) in (0..images.width).step_by(LANES).zip(to.chunks_exact_mut(2 * LANES)) {
+                let count = LANES.min(images.width - start);
                 let mut values = [[0.0; LANES]; CHANNELS];
                 for (values, plane) in values.iter_mut().zip(planes.chunks_exact(plane)) {
-                    values[..count].copy_from_slice(&plane[y * image.width + start..][..count]);
+                    values[..count].copy_from_slice(&plane[y * images.width + start..][..count]);
                 }
                 let [a, b, c, d] = values.map(|values| simd.read(&values));
                 let (mut lower, mut upper) = ([0.0; LANES], [0.0; LANES]);
@@ -84,53 +91,26 @@ pub(in super::super) fn scratch_of_thread(stem: &Stem, height: usize, width: usi
     copied.len().next_multiple_of(LANES) + steps(stem) + COLUMNS * SUMS
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
-pub(in super::super) fn run<T: Value>(
-    stem: &Stem,
-    amx: Amx,
-    isa: Isa,
-    pool: &Pool,
-    image: Image,
-    packed: &[T],
-    bias: &[f32],
-    relu: bool,
-    output: MapMut<T>,
-    scratch: &mut [f32],
-) {
-    let shape = output.shape;
-    if shape.batch * shape.pixels() == 0 {
+/// Runs a pass.
+pub(in super::super) fn run<T: Value>(pass: &Pass<'_, T>, amx: Amx, context: Context) {
+    if pass.is_empty() {
         return;
     }
-    let bands = shape.height.div_ceil(BAND_ROWS);
-    let per_thread = scratch_of_thread(stem, image.height, image.width);
-    let scratch = Disjoint::new(scratch);
-    let (first, count) = (output.first, output.count);
-    let output = Disjoint::new(output.data);
-    pool.run_on_threads(shape.batch * bands, |thread, task| {
-        // SAFETY: `thread` is this thread's alone.
-        let scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-        let (index, rows) = (task / bands, part(task % bands, bands, shape.height));
-        dispatch_tiled(
-            isa,
-            Task { stem, amx, image, index, rows, packed, bias, relu, output, shape, first, count, scratch },
-        );
+    let (isa, images, [height, _]) = (context.isa, pass.images, pass.size);
+    let bands = height.div_ceil(BAND_ROWS);
+    let per_thread = scratch_of_thread(pass.stem, images.height, images.width);
+    context.run(images.batch * bands, per_thread, |task, scratch| {
+        let (image, rows) = (task / bands, part(task % bands, bands, height));
+        dispatch_tiled(isa, Task { pass, amx, image, rows, scratch });
     });
 }
 
 /// Some rows of one image.
 struct Task<'a, T> {
-    stem: &'a Stem,
+    pass: &'a Pass<'a, T>,
     amx: Amx,
-    image: Image<'a>,
-    index: usize,
+    image: usize,
     rows: Range<usize>,
-    packed: &'a [T],
-    bias: &'a [f32],
-    relu: bool,
-    output: Disjoint<'a, T>,
-    shape: Shape,
-    first: usize,
-    count: usize,
     scratch: &'a mut [f32],
 }
 
@@ -139,11 +119,12 @@ impl<T: Value> Tiled for Task<'_, T> {
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Task { stem, shape, rows, count, .. } = self;
-        let copied = Copied::new(stem, rows.len(), shape.width, self.image.width);
-        let (copy, rest) = self.scratch.split_at_mut(copied.len().next_multiple_of(LANES));
+        let Task { pass, amx, image, rows, scratch } = self;
+        let (stem, [_, width]) = (pass.stem, pass.size);
+        let copied = Copied::new(stem, rows.len(), width, pass.images.width);
+        let (copy, rest) = scratch.split_at_mut(copied.len().next_multiple_of(LANES));
         let (offsets, sums) = rest.split_at_mut(steps(stem));
-        copied.fill(simd, stem, self.image, self.index, rows.start, copy);
+        copied.fill(simd, stem, pass.images, image, rows.start, copy);
         let copy = T::of(copy);
         let line = copied.row * CHANNELS;
         let offsets = &mut words(offsets)[..stem.kernel * products(stem)];
@@ -151,23 +132,24 @@ impl<T: Value> Tiled for Task<'_, T> {
             let (y, x) = (step / products(stem), step % products(stem));
             *offset = ((y * line + x * PIXELS * CHANNELS) * size_of::<T>()) as u32;
         }
-        let tiles = self.amx.configure();
+        let tiles = amx.configure();
+        let count = blocks(stem.output_channels);
         let panels = count.div_ceil(COLUMNS);
         for panel in 0..panels {
             let columns = part(panel, panels, count);
-            let packed = &self.packed[columns.start * offsets.len() * TILE_VALUES..];
+            let packed = &pass.packed[columns.start * offsets.len() * TILE_VALUES..];
             assert!(
                 packed.len() >= columns.len() * offsets.len() * TILE_VALUES,
                 "packed weights of the stem"
             );
             let bias = [0, 1].map(|column| {
                 let mut values = [0.0; LANES];
-                let channels = self.bias.iter().skip((columns.start + column) * LANES);
+                let channels = pass.bias.iter().skip((columns.start + column) * LANES);
                 values.iter_mut().zip(channels).for_each(|(to, value)| *to = *value);
                 simd.read(&values)
             });
             for y in 0..rows.len() {
-                for x in (0..shape.width).step_by(ROWS) {
+                for x in (0..width).step_by(ROWS) {
                     let operands = Operands {
                         a: copy[y * stem.stride * line + x * stem.stride * CHANNELS..].as_ptr().cast(),
                         a_row: stem.stride * CHANNELS,
@@ -179,13 +161,14 @@ impl<T: Value> Tiled for Task<'_, T> {
                     // SAFETY: each row of the copy has the inputs of 32 outputs from any of these on; the
                     // packed weights have a tile for each column in each step, as asserted.
                     unsafe { tiles.multiply(columns.len(), operands, offsets, sums, false) }
-                    let len = ROWS.min(shape.width - x) * LANES;
+                    let first = (rows.start + y) * width + x;
+                    let pixels = first..first + ROWS.min(width - x);
+                    let len = pixels.len() * LANES;
                     for (column, sums) in (0..columns.len()).zip(sums.chunks_exact(SUMS)) {
-                        let block = self.index * shape.blocks + self.first + columns.start + column;
-                        let from = block * shape.plane() + ((rows.start + y) * shape.width + x) * LANES;
+                        let block = columns.start + column;
                         // SAFETY: this task alone writes these rows of this block.
-                        let output = unsafe { self.output.part(from, len) };
-                        finish(simd, &sums[..len], bias[column], false, self.relu, None, output);
+                        let output = unsafe { pass.pixels(image, block, pixels.clone()) };
+                        finish(simd, &sums[..len], bias[column], false, pass.relu, None, output);
                     }
                 }
             }

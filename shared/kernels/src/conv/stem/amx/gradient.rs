@@ -5,10 +5,11 @@
 //! in order: results do not depend on the number of threads.
 
 use super::{CHANNELS, PIXELS, products};
+use crate::context::Context;
 use crate::conv::amx::{pair, words};
-use crate::conv::stem::{Image, Stem};
+use crate::conv::stem::{PlanarImages, Stem};
 use crate::disjoint::Disjoint;
-use crate::isa::Isa;
+use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map, blocks};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, COLUMNS, DEPTH, Operands, SUMS, TILE_VALUES};
@@ -93,96 +94,86 @@ pub(in super::super) fn scratch_len(stem: &Stem, pool: &Pool, height: usize, wid
     layout.parts().iter().sum::<usize>() * pool.threads() + GROUPS * layout.sums()
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a convolution takes")]
+/// Overwrites both gradients with the sums over all images, of which there is at least one.
 pub(in super::super) fn run<T: Value>(
     stem: &Stem,
     amx: Amx,
-    isa: Isa,
-    pool: &Pool,
-    image: Image,
+    context: Context,
+    images: PlanarImages,
     output_gradient: Map<T>,
-    weight_gradient: &mut [f32],
-    bias_gradient: &mut [f32],
-    scratch: &mut [f32],
+    gradients: ParameterGradients,
 ) {
     let shape = output_gradient.shape;
-    if shape.batch * shape.pixels() == 0 {
-        weight_gradient.fill(0.0);
-        bias_gradient.fill(0.0);
-        return;
-    }
-    let layout = OperandLayout::new(stem, image.width);
-    let parts = layout.parts();
-    let per_thread = parts.iter().sum::<usize>();
-    let (sums, scratch) = scratch.split_at_mut(GROUPS * layout.sums());
+    let layout = OperandLayout::new(stem, images.width);
     let bands = shape.height.div_ceil(BAND_ROWS);
     let groups = GROUPS.min(shape.batch * bands);
-    {
-        let (sums, scratch) = (Disjoint::new(sums), Disjoint::new(scratch));
-        pool.run_on_threads(groups, |thread, group| {
-            // SAFETY: `thread` is this thread's alone.
-            let mut scratch = unsafe { scratch.part(thread * per_thread, per_thread) };
-            let [padded, every, x, y, copy, steps] = parts.map(|len| {
-                let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
-                scratch = rest;
-                part
-            });
-            // SAFETY: each group has sums of its own.
-            let sums = unsafe { sums.part(group * layout.sums(), layout.sums()) };
-            let bands_of_task = part(group, groups, shape.batch * bands);
-            let steps = words(steps);
-            let task = Task {
-                stem,
-                amx,
-                layout,
-                image,
-                output_gradient,
-                bands_of_task,
-                bands,
-                padded,
-                every,
-                x,
-                y,
-                copy,
-                steps,
-                sums,
-            };
-            dispatch_tiled(isa, task);
+    let Context { isa, pool, scratch } = context;
+    let (sums, scratch) = scratch.split_at_mut(GROUPS * layout.sums());
+    let of_groups = Disjoint::new(&mut *sums);
+    let parts = layout.parts();
+    Context { isa, pool, scratch }.run(groups, parts.iter().sum(), |group, mut scratch| {
+        let [padded, every, x, y, copy, steps] = parts.map(|len| {
+            let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
+            scratch = rest;
+            part
         });
-    }
-    let weight_gradient = Disjoint::new(weight_gradient);
-    let bias_gradient = Disjoint::new(bias_gradient);
-    pool.run(layout.panels() * layout.products, |task| {
-        let (panel, product) = (task / layout.products, task % layout.products);
-        let outputs = |block: usize| block * LANES..((block + 1) * LANES).min(stem.output_channels);
-        for (column, block) in part(panel, layout.panels(), layout.blocks).enumerate() {
-            let of_groups = |start: usize, len: usize| {
-                let groups = sums.chunks_exact(layout.sums()).take(groups);
-                groups.map(move |sums| &sums[start..][..len])
-            };
-            if product == 0 {
-                let outputs = outputs(block);
-                // SAFETY: this task alone has this block's bias.
-                let to = unsafe { bias_gradient.part(outputs.start, outputs.len()) };
-                add_all(of_groups(block * LANES, outputs.len()), to);
-            }
-            let mut total = [0.0; SUMS];
-            let start = layout.blocks * LANES + task * PAIR + column * SUMS;
-            add_all(of_groups(start, SUMS), &mut total);
-            let (y, first) = (product * DEPTH / layout.rows, product * DEPTH % layout.rows / DEPTH * PIXELS);
-            for channel in 0..stem.input_channels {
-                for x in first..stem.kernel.min(first + PIXELS) {
-                    let row = &total[(channel * PIXELS + x - first) * LANES..][..LANES];
-                    for (output, value) in outputs(block).zip(row) {
-                        let place =
-                            ((output * stem.input_channels + channel) * stem.kernel + y) * stem.kernel + x;
-                        // SAFETY: this task alone has these outputs in this product's taps.
-                        unsafe { weight_gradient.part(place, 1)[0] = *value };
-                    }
+        let task = Task {
+            stem,
+            amx,
+            layout,
+            images,
+            output_gradient,
+            bands_of_task: part(group, groups, shape.batch * bands),
+            bands,
+            padded,
+            every,
+            x,
+            y,
+            copy,
+            steps: words(steps),
+            // SAFETY: each group has sums of its own.
+            sums: unsafe { of_groups.part(group * layout.sums(), layout.sums()) },
+        };
+        dispatch_tiled(isa, task);
+    });
+    let sums = &sums[..groups * layout.sums()];
+    let gradients = gradients.share();
+    pool.run(layout.panels() * layout.products, |task| add_groups(stem, layout, sums, task, gradients));
+}
+
+/// Adds the sums of all groups for one multiply of one panel, counted by `task`, and writes them in canonical order.
+fn add_groups(stem: &Stem, layout: OperandLayout, sums: &[f32], task: usize, gradients: SharedGradients) {
+    let (panel, product) = (task / layout.products, task % layout.products);
+    let outputs = |block: usize| block * LANES..((block + 1) * LANES).min(stem.output_channels);
+    let of_groups = |start: usize, len: usize| {
+        let groups = sums.chunks_exact(layout.sums());
+        groups.map(move |sums| &sums[start..][..len])
+    };
+    // The row of the kernel and its first tap that the multiply computes.
+    let (row, rest) = (product * DEPTH / layout.rows, product * DEPTH % layout.rows);
+    let first = rest / DEPTH * PIXELS;
+    for (column, block) in part(panel, layout.panels(), layout.blocks).enumerate() {
+        if product == 0 {
+            let outputs = outputs(block);
+            // SAFETY: this task alone has this block's bias.
+            let to = unsafe { gradients.bias.part(outputs.start, outputs.len()) };
+            add_all(of_groups(block * LANES, outputs.len()), to);
+        }
+        let mut total = [0.0; SUMS];
+        let start = layout.blocks * LANES + task * PAIR + column * SUMS;
+        add_all(of_groups(start, SUMS), &mut total);
+        for channel in 0..stem.input_channels {
+            for tap in first..stem.kernel.min(first + PIXELS) {
+                let of_tap = &total[(channel * PIXELS + tap - first) * LANES..][..LANES];
+                for (output, value) in outputs(block).zip(of_tap) {
+                    let kernel = output * stem.input_channels + channel;
+                    let weight = (kernel * stem.kernel + row) * stem.kernel + tap;
+                    // SAFETY: this task alone has these outputs in this multiply's taps.
+                    unsafe { gradients.weights.part(weight, 1)[0] = *value };
                 }
             }
         }
-    });
+    }
 }
 
 /// Adds up all sums in order.
@@ -196,7 +187,7 @@ struct Task<'a, T> {
     stem: &'a Stem,
     amx: Amx,
     layout: OperandLayout,
-    image: Image<'a>,
+    images: PlanarImages<'a>,
     output_gradient: Map<'a, T>,
     /// Bands of the task, counted over all images.
     bands_of_task: Range<usize>,
@@ -262,13 +253,13 @@ impl<T: Value> Task<'_, T> {
     /// Copies the input of these output rows, `[line][multiply][4 channels][8 taps][pixel]`.
     #[inline(always)]
     fn copy_image<S: Simd>(&mut self, simd: S, index: usize, rows: Range<usize>) {
-        let (layout, stem, image) = (self.layout, self.stem, self.image);
+        let (layout, stem, images) = (self.layout, self.stem, self.images);
         let lines = (rows.len() - 1) * stem.stride + stem.kernel;
         let x = T::of_mut(self.x).chunks_exact_mut(layout.rows * layout.width);
         let (padded, every) = (T::of_mut(self.padded), T::of_mut(self.every));
         padded.fill(T::default());
         for (row, x) in x.take(lines).enumerate() {
-            let y = (rows.start * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < image.height);
+            let y = (rows.start * stem.stride + row).checked_sub(stem.padding).filter(|y| *y < images.height);
             let Some(y) = y else {
                 x.fill(T::default());
                 continue;
@@ -276,7 +267,7 @@ impl<T: Value> Task<'_, T> {
             let places = |channel: usize, tap: usize| tap / PIXELS * DEPTH + channel * PIXELS + tap % PIXELS;
             for channel in 0..stem.input_channels {
                 let plane = index * stem.input_channels + channel;
-                let from = &image.input[(plane * image.height + y) * image.width..][..image.width];
+                let from = &images.values[(plane * images.height + y) * images.width..][..images.width];
                 let to = padded[stem.padding..].chunks_exact_mut(LANES);
                 for (from, to) in from.chunks(LANES).zip(to) {
                     let mut values = [0.0; LANES];
