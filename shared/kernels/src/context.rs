@@ -20,8 +20,8 @@ impl Context<'_> {
         Context { isa: self.isa, pool: self.pool, scratch: self.scratch }
     }
 
-    /// Runs `task(0)` .. `task(tasks - 1)` like [`Pool::run`]; each gets `len` floats of scratch that no other task uses
-    /// at the same time.
+    /// Runs `task(0)` .. `task(tasks - 1)` like [`Pool::run`]; each gets `len` floats of scratch that no
+    /// other task uses at the same time.
     ///
     /// # Panics
     /// If there is less scratch than `len` floats for each thread that runs a task.

@@ -124,8 +124,8 @@ impl Dense {
     }
 }
 
-/// Cuts `0..len` into tasks of `each` elements with `scratch` floats of scratch; every element is computed in the same
-/// way in any task.
+/// Cuts `0..len` into tasks of `each` elements with `scratch` floats of scratch; every element is computed in
+/// the same way in any task.
 fn in_tasks(
     context: Context,
     len: usize,

@@ -1,9 +1,9 @@
 //! GoogLeNet on CPUs: Table 1 of the paper with both auxiliary heads, forward and backward.
 //!
-//! A [`GoogLeNet`] is data: its layers, the layout of its parameters, the plan of its memory. An [`Engine`] adds
-//! memory for a batch size, an instruction set and threads, and computes. The layers are in `layers`, one file each,
-//! with the forward and the backward pass side by side. Activations are in the kernels' channel-blocked layout from
-//! the first convolution to the heads.
+//! A [`GoogLeNet`] is data: its layers, the layout of its parameters, the plan of its memory. An [`Engine`]
+//! adds memory for a batch size, an instruction set and threads, and computes. The layers are in `layers`,
+//! one file each, with the forward and the backward pass side by side. Activations are in the kernels'
+//! channel-blocked layout from the first convolution to the heads.
 //!
 //! Absent by intent: how gradients are applied, where parameters come from, how images are read.
 //!

@@ -111,7 +111,7 @@ fn halves(case: &Case, engine: &mut Engine, batch: usize, precision: Precision) 
             .zip(gradient)
             .for_each(|(mean, part)| *mean += f64::from(part) * images / batch as f64);
     }
-    // In bf16 sums over few and over many images are filtered differently.
+    // In bf16 the number of images decides about the scheme of the sums, and so about rounding.
     let tolerance = if precision == Precision::F32 { 1e-4 } else { 0.1 };
     let variant = case.network.architecture().variant;
     case.assert_close(&format!("{variant:?}, batch {batch}, {precision:?}"), &whole, &mean, tolerance);

@@ -22,7 +22,7 @@ fn network() -> Arc<GoogLeNet> {
 }
 
 /// Every precision on every instruction set.
-fn ways() -> impl Iterator<Item = (Precision, Isa)> {
+fn combinations() -> impl Iterator<Item = (Precision, Isa)> {
     let isas = Isa::available().into_iter();
     isas.flat_map(|isa| [Precision::F32, Precision::Bf16].map(|precision| (precision, isa)))
 }
@@ -55,16 +55,16 @@ fn gradients(engine: &mut Engine, images: &Array4<f32>, seeds: Option<&[u64]>) -
 #[test]
 fn the_same_step_gives_the_same_bits() {
     let (network, images) = (network(), images(3));
-    for (precision, isa) in ways() {
-        let way = (precision, isa);
+    for (precision, isa) in combinations() {
+        let combination = (precision, isa);
         for threads in [1, 2, 3] {
-            let mut first = engine(&network, 3, way, threads);
+            let mut first = engine(&network, 3, combination, threads);
             let expected = gradients(&mut first, &images, Some(&[1, 2, 3]));
             let other = gradients(&mut first, &images, Some(&[4, 5, 6]));
             assert!(expected != other, "other seeds, other masks");
             let again = gradients(&mut first, &images, Some(&[1, 2, 3]));
             assert!(expected == again, "{precision:?} {} with {threads} threads", isa.name());
-            let fresh = gradients(&mut engine(&network, 3, way, threads), &images, Some(&[1, 2, 3]));
+            let fresh = gradients(&mut engine(&network, 3, combination, threads), &images, Some(&[1, 2, 3]));
             assert!(expected == fresh, "{precision:?} {} with {threads} threads, afresh", isa.name());
         }
     }
@@ -74,8 +74,8 @@ fn the_same_step_gives_the_same_bits() {
 fn a_minibatch_is_the_mean_of_its_images() {
     let (network, images) = (network(), images(3));
     let seeds = [7, 8, 9];
-    for (precision, isa) in ways() {
-        // In bf16 the sums over one image and over several are filtered differently.
+    for (precision, isa) in combinations() {
+        // In bf16 the number of images decides about the scheme of the sums, and so about rounding.
         let tolerance = if precision == Precision::F32 { 1e-5 } else { 0.1 };
         let mut engine = engine(&network, 4, (precision, isa), 2);
         let whole = gradients(&mut engine, &images, Some(&seeds));
@@ -120,7 +120,7 @@ fn logits_need_neither_heads_nor_gradients() {
     let trunk = Architecture { auxiliary_heads: false, ..network.architecture().clone() };
     let trunk = Arc::new(GoogLeNet::new(&trunk).unwrap());
     let parameters = network.layout().initial(4);
-    for (precision, isa) in ways() {
+    for (precision, isa) in combinations() {
         let expected = engine(&network, 3, (precision, isa), 2).logits(images.view());
         let mut bare =
             Engine::forward_only(Arc::clone(&trunk), 5, precision, isa, Arc::new(Pool::new(2).unwrap()));

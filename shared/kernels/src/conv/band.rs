@@ -182,8 +182,8 @@ unsafe fn tile<S: Simd, T: Value, O: Value, const FLAT: bool, const PIXELS: usiz
 
 /// The first values of a tile's sums: the bias, or the output if `accumulate`.
 ///
-/// Each way in and out of the sums is a loop of its own, small enough to be unrolled: one index that is unknown at
-/// compile time would put all sums into memory, for the loops in between too.
+/// Each way in and out of the sums is a loop of its own, small enough to be unrolled: one index that is
+/// unknown at compile time would put all sums into memory, for the loops in between too.
 ///
 /// # Safety
 /// `bias` must be valid for reading 16 floats per column, each output for 16 values at each of the pixels.

@@ -53,8 +53,9 @@ pub fn forward_branches<T: Value>(
     (T::entries().branches.forward)(context, input, branches, relu);
 }
 
-/// Computes the sum of all branches' input gradients, to the same bits as [`Convolution::backward_input`] of one after
-/// the other, where the first accumulates if `epilogue` says so, the others accumulate, and the last applies the ReLU.
+/// Computes the sum of all branches' input gradients, to the same bits as [`Convolution::backward_input`] of
+/// one after the other, where the first accumulates if `epilogue` says so, the others accumulate, and the
+/// last applies the ReLU.
 ///
 /// # Panics
 /// If a convolution is not direct, a size does not fit or the scratch memory is too small.

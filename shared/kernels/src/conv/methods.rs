@@ -1,8 +1,8 @@
 //! The table of methods that compute convolutions of stride 1 on vectors or AMX tiles.
 //!
-//! A method says what it can compute, at what cost and with how much memory, and runs it. The choice of the algorithm,
-//! allocation, logs and the property tests all read the table. The table is made once for each kind of value and
-//! reached through [`crate::entries`], so the methods' code is compiled in this crate.
+//! A method says what it can compute, at what cost and with how much memory, and runs it. The choice of the
+//! algorithm, allocation, logs and the property tests all read the table. The table is made once for each
+//! kind of value and reached through [`crate::entries`], so the methods' code is compiled in this crate.
 
 use super::pack::{WeightMatrix, largest_tile};
 use super::pass::Pass;
@@ -53,7 +53,8 @@ pub(super) trait Method<T: Value>: Sync {
     /// Packs canonical weights.
     fn pack(&self, matrix: &WeightMatrix<'_>, isa: Isa, pool: &Pool, packed: &mut [T]);
 
-    /// Runs passes over maps of one size, part by part, so that they find the data that they share in the cache.
+    /// Runs passes over maps of one size, part by part, so that they find the data that they share in the
+    /// cache.
     fn run(&self, passes: &[Pass<'_, T>], context: Context);
 
     /// Overwrites the gradients of weights and bias with the sums over all images.
@@ -81,8 +82,8 @@ pub(super) fn by_algorithm() -> impl Iterator<Item = (Algorithm, &'static dyn Me
     methods.into_iter().filter_map(|method| Some((method.algorithm()?, method)))
 }
 
-/// The least factor by which an algorithm must save multiplications over the direct one; below it its transforms cost
-/// more than it saves.
+/// The least factor by which an algorithm must save multiplications over the direct one; below it its
+/// transforms cost more than it saves.
 const LEAST_SAVING: f64 = 1.5;
 
 /// Cost of a packed weight, in multiplications of an image: all images share packing and reading the weights.

@@ -190,8 +190,8 @@ impl Convolution {
         passes.max(method.gradient_scratch(self, pool))
     }
 
-    /// Computes the convolution of `input` plus bias, followed by ReLU if `relu`; the padding lanes of the output's
-    /// last block become zero.
+    /// Computes the convolution of `input` plus bias, followed by ReLU if `relu`; the padding lanes of the
+    /// output's last block become zero.
     ///
     /// # Panics
     /// If a size does not fit or the scratch memory is too small.
@@ -237,8 +237,8 @@ impl Convolution {
         (T::entries().convolution.backward_weights)(self, context, input, output_gradient, gradients);
     }
 
-    /// Name of the method that runs on `isa` for maps of `T`, with its largest tile (pixels x output channels), for
-    /// logs and tables.
+    /// Name of the method that runs on `isa` for maps of `T`, with its largest tile (pixels x output
+    /// channels), for logs and tables.
     pub fn kernel_name<T: Value>(&self, isa: Isa) -> String {
         let kernel = self.kernel;
         if isa == Isa::scalar() {

@@ -15,6 +15,7 @@ use crate::value::Value;
 use std::ops::Range;
 
 /// The entry points of a convolution; part of [`crate::entries`].
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) methods: Table<T>,
     pub(super) pack: fn(&Convolution, Direction, Isa, &Pool, &[f32], &mut [T]),

@@ -34,8 +34,8 @@ pub(super) struct Partial<'a> {
 }
 
 impl Rows<'_> {
-    /// Multiplies all rows with a panel of `columns` output blocks; `y` returns the gradient of an output block from the
-    /// first of the pixels on.
+    /// Multiplies all rows with a panel of `columns` output blocks; `y` returns the gradient of an output
+    /// block from the first of the pixels on.
     ///
     /// # Safety
     /// `x` must have a value for each row and each pixel of `runs`.

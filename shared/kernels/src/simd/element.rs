@@ -124,7 +124,7 @@ unsafe impl Element for bf16 {
     }
     #[inline(always)]
     unsafe fn group<S: Simd>(simd: S, from: *const bf16, to: *mut bf16) {
-        // SAFETY: the caller's promise; 32 halves are as long as 16 floats.
+        // SAFETY: the caller's promise; 32 bf16 are as long as 16 floats.
         unsafe { simd.store_floats(to.cast(), simd.interleave(simd.load_floats(from.cast()))) }
     }
     #[inline(always)]

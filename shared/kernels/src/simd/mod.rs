@@ -109,7 +109,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         let mut values = [bf16::ZERO; 32];
         self.write(&mut values[..16], lower);
         self.write(&mut values[16..], upper);
-        // SAFETY: 32 halves are as long as 16 floats.
+        // SAFETY: 32 bf16 are as long as 16 floats.
         self.interleave(unsafe { self.load_floats(values.as_ptr().cast()) })
     }
 
@@ -325,10 +325,11 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
-/// An operation on register or AMX tiles, which has no scalar form: the scalar reference computes the whole layer by
-/// other code.
+/// An operation on register or AMX tiles, which has no scalar form: the scalar reference computes the whole
+/// layer by other code.
 pub(crate) trait Tiled {
-    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16 instructions.
+    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16
+    /// instructions.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
     const USES_BF16: bool;
     /// Runs the operation; implementations must be `#[inline(always)]`.

@@ -89,8 +89,8 @@ impl Positions {
         })
     }
 
-    /// Copies a part of a map, as inputs with their surroundings or as outputs. The 16 values of each of `count`
-    /// positions go where `place` says; positions without a pixel get zeros.
+    /// Copies a part of a map, as inputs with their surroundings or as outputs. The 16 values of each of
+    /// `count` positions go where `place` says; positions without a pixel get zeros.
     #[inline(always)]
     pub(super) fn fill<T: Value>(
         &self,

@@ -165,7 +165,8 @@ impl<T: Value> Tiled for Task<'_, T> {
             // SAFETY: this task alone writes these rows of this block.
             let output =
                 |column: usize| unsafe { pass.pixels(image, columns.start + column, pixels.clone()) };
-            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the panel.
+            // SAFETY: the copy has, for each channel, what all pixels of the rows read; `packed` is the
+            // panel.
             unsafe { panel(simd, &band, packed, pass.bias, columns.clone(), output, |_| None) }
         }
     }

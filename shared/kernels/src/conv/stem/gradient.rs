@@ -224,7 +224,8 @@ impl<'a, T: Value> Task<'a, T> {
         }
     }
 
-    /// Multiplies a chunk of rows of an image with the copies, and adds the products to the sums of the weights.
+    /// Multiplies a chunk of rows of an image with the copies, and adds the products to the sums of the
+    /// weights.
     #[inline(always)]
     fn add_to_weights<S: Simd>(&mut self, simd: S, image: usize, rows: &Range<usize>, offsets: &[usize]) {
         let (stem, layout, width) = (self.stem, self.layout, self.output_gradient.shape.width);

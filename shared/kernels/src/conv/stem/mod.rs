@@ -84,8 +84,8 @@ impl Stem {
         forward.max(gradient) * pool.threads()
     }
 
-    /// Computes the convolution of the images plus bias, followed by ReLU if `relu`; the padding lanes of the output's
-    /// last block become zero.
+    /// Computes the convolution of the images plus bias, followed by ReLU if `relu`; the padding lanes of the
+    /// output's last block become zero.
     ///
     /// # Panics
     /// If the images have more than 4 channels, a size does not fit or the scratch memory is too small.
@@ -140,7 +140,8 @@ pub struct PlanarImages<'a> {
 }
 
 impl<'a> PlanarImages<'a> {
-    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the padding on.
+    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the
+    /// padding on.
     fn row(&self, stem: &Stem, plane: usize, row: usize) -> Option<&'a [f32]> {
         let y = row.checked_sub(stem.padding).filter(|y| *y < self.height)?;
         Some(&self.values[(plane * self.height + y) * self.width..][..self.width])

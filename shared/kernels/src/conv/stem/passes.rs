@@ -10,6 +10,7 @@ use crate::planes::Planes;
 use crate::value::Value;
 
 /// The entry points of the stem; part of [`crate::entries`].
+#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
     pub(super) forward: fn(&Stem, Context, PlanarImages, &[f32], &[f32], bool, MapMut<T>),

@@ -53,7 +53,8 @@ pub(super) fn backward_weights<T: Value>(
     }
 }
 
-/// Visits the taps of an output pixel (image, row, column) that read inside the image: each tap's index and its input.
+/// Visits the taps of an output pixel (image, row, column) that read inside the image: each tap's index and
+/// its input.
 fn each_tap(stem: &Stem, images: PlanarImages, [image, y, x]: [usize; 3], mut tap: impl FnMut(usize, f32)) {
     let Stem { kernel, padding, .. } = *stem;
     for c in 0..stem.input_channels {

@@ -1,5 +1,5 @@
-//! Tests of the convolutions on shapes around the edges of tiles and on those of networks: every method on every
-//! instruction set against the reference.
+//! Tests of the convolutions on shapes around the edges of tiles and on those of networks: every method on
+//! every instruction set against the reference.
 
 mod branches;
 mod choice;

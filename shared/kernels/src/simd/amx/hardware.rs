@@ -11,6 +11,9 @@ use std::arch::x86_64::__cpuid_count;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
+/// Bytes of a value.
+const VALUE: usize = size_of::<bf16>();
+
 /// Whether the machine has AMX for bf16 and the system lets this process use it.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
@@ -73,6 +76,70 @@ static SHAPES: Shapes = {
     Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
+/// The assembly of a multiply of one or two columns of tiles; the four lists are the instructions of the
+/// second column.
+///
+/// Tiles 0 and 1 hold the first column of sums, 2 and 3 the second; 4 and 5 hold operand a, 6 and 7 operand
+/// b. The first multiply of a step needs two of the four loads, so that it need not wait for all.
+macro_rules! multiply {
+    (
+        $operands:ident, $offsets:ident, $sums:ident, $accumulate:ident,
+        [$($begin:literal)*], [$($second_load:literal)*], [$($second:literal)*], [$($end:literal)*]
+    ) => {
+        asm!(
+            "test {accumulate:e}, {accumulate:e}",
+            "jz 2f",
+            "tileloadd tmm0, [{sums} + {line}]",
+            "tileloadd tmm1, [{sums} + {line} + 1024]",
+            $($begin,)*
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "3:",
+            "cmp {offsets}, {end}",
+            "je 5f",
+            "4:",
+            "mov {place:e}, dword ptr [{offsets}]",
+            "add {place}, {a}",
+            "tileloadd tmm4, [{place} + {a_row}]",
+            "tileloadd tmm6, [{b} + {line}]",
+            "add {place}, {a_tile}",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{place} + {a_row}]",
+            "lea {place}, [{b} + {b_tile}]",
+            "tdpbf16ps tmm1, tmm5, tmm6",
+            $($second_load,)*
+            $($second,)*
+            "add {b}, {b_step}",
+            "add {offsets}, 4",
+            "cmp {offsets}, {end}",
+            "jne 4b",
+            "5:",
+            "tilestored [{sums} + {line}], tmm0",
+            "tilestored [{sums} + {line} + 1024], tmm1",
+            $($end,)*
+            accumulate = in(reg) u32::from($accumulate),
+            sums = in(reg) $sums,
+            line = in(reg) 64usize,
+            place = out(reg) _,
+            a = in(reg) $operands.a,
+            a_row = in(reg) $operands.a_row * VALUE,
+            a_tile = in(reg) $operands.a_tile * VALUE,
+            b = inout(reg) $operands.b => _,
+            b_tile = in(reg) $operands.b_tile * VALUE,
+            b_step = in(reg) $operands.b_step * VALUE,
+            offsets = inout(reg) $offsets.as_ptr() => _,
+            end = in(reg) $offsets.as_ptr_range().end,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack)
+        )
+    };
+}
+
 /// The configured tiles of this thread, all of full size. Dropping the value releases them.
 pub(crate) struct Tiles(PhantomData<*const ()>);
 
@@ -102,75 +169,17 @@ impl Tiles {
         sums: *mut f32,
         accumulate: bool,
     ) {
-        const VALUE: usize = size_of::<bf16>();
         if offsets.is_empty() && accumulate {
             return;
-        }
-        // Tiles 0 and 1 hold the first column of sums, 2 and 3 the second; 4 and 5 hold operand a, 6 and 7
-        // operand b. The first multiply of a step needs two of the four loads, so that it need not wait for
-        // all.
-        macro_rules! run {
-            ([$($begin:literal)*], [$($second_load:literal)*], [$($second:literal)*], [$($end:literal)*]) => {
-                asm!(
-                    "test {accumulate:e}, {accumulate:e}",
-                    "jz 2f",
-                    "tileloadd tmm0, [{sums} + {line}]",
-                    "tileloadd tmm1, [{sums} + {line} + 1024]",
-                    $($begin,)*
-                    "jmp 3f",
-                    "2:",
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    "3:",
-                    "cmp {offsets}, {end}",
-                    "je 5f",
-                    "4:",
-                    "mov {place:e}, dword ptr [{offsets}]",
-                    "add {place}, {a}",
-                    "tileloadd tmm4, [{place} + {a_row}]",
-                    "tileloadd tmm6, [{b} + {line}]",
-                    "add {place}, {a_tile}",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm5, [{place} + {a_row}]",
-                    "lea {place}, [{b} + {b_tile}]",
-                    "tdpbf16ps tmm1, tmm5, tmm6",
-                    $($second_load,)*
-                    $($second,)*
-                    "add {b}, {b_step}",
-                    "add {offsets}, 4",
-                    "cmp {offsets}, {end}",
-                    "jne 4b",
-                    "5:",
-                    "tilestored [{sums} + {line}], tmm0",
-                    "tilestored [{sums} + {line} + 1024], tmm1",
-                    $($end,)*
-                    accumulate = in(reg) u32::from(accumulate),
-                    sums = in(reg) sums,
-                    line = in(reg) 64usize,
-                    place = out(reg) _,
-                    a = in(reg) operands.a,
-                    a_row = in(reg) operands.a_row * VALUE,
-                    a_tile = in(reg) operands.a_tile * VALUE,
-                    b = inout(reg) operands.b => _,
-                    b_tile = in(reg) operands.b_tile * VALUE,
-                    b_step = in(reg) operands.b_step * VALUE,
-                    offsets = inout(reg) offsets.as_ptr() => _,
-                    end = in(reg) offsets.as_ptr_range().end,
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack)
-                )
-            };
         }
         // SAFETY: the tiles are configured, since `self` exists; the caller promises that operands and sums
         // are valid.
         unsafe {
             if COLUMNS == 1 {
-                run!([], [], [], [])
+                multiply!(operands, offsets, sums, accumulate, [], [], [], [])
             } else {
-                run!(
+                multiply!(
+                    operands, offsets, sums, accumulate,
                     ["tileloadd tmm2, [{sums} + {line} + 2048]" "tileloadd tmm3, [{sums} + {line} + 3072]"],
                     ["tileloadd tmm7, [{place} + {line}]"],
                     ["tdpbf16ps tmm2, tmm4, tmm7" "tdpbf16ps tmm3, tmm5, tmm7"],

@@ -144,9 +144,9 @@ mod tests {
     use crate::testing::{assert_close, narrow, random};
 
     #[test]
-    fn the_unit_multiplies_as_the_reference() {
+    fn the_hardware_multiplies_as_the_reference() {
         let Some(amx) = Isa::detect().with_bf16().amx::<bf16>() else {
-            println!("skipped: this machine has no amx for products of matrices");
+            println!("skipped: this machine has no AMX");
             return;
         };
         let a = narrow::<bf16>(&random(40_000, 1));

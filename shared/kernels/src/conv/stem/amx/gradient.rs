@@ -141,7 +141,8 @@ pub(in super::super) fn run<T: Value>(
     pool.run(layout.panels() * layout.products, |task| add_groups(stem, layout, sums, task, gradients));
 }
 
-/// Adds the sums of all groups for one multiply of one panel, counted by `task`, and writes them in canonical order.
+/// Adds the sums of all groups for one multiply of one panel, counted by `task`, and writes them in canonical
+/// order.
 fn add_groups(stem: &Stem, layout: OperandLayout, sums: &[f32], task: usize, gradients: SharedGradients) {
     let (panel, product) = (task / layout.products, task % layout.products);
     let outputs = |block: usize| block * LANES..((block + 1) * LANES).min(stem.output_channels);
