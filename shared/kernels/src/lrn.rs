@@ -90,7 +90,7 @@ impl Lrn {
     }
 }
 
-/// The entry points of the normalisation; part of [`crate::entries`].
+/// The entry points of the normalisation, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&Lrn, Context, Map<T>, usize, MapMut<T>),

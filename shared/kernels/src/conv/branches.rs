@@ -68,7 +68,7 @@ pub fn backward_branches<T: Value>(
     (T::entries().branches.backward)(context, branches, epilogue, input_gradient);
 }
 
-/// The entry points of the branches; part of [`crate::entries`].
+/// The entry points of the branches, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(Context, Map<T>, [Branch<T>; BRANCHES], bool),

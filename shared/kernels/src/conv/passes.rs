@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// The entry points of a convolution; part of [`crate::entries`].
+/// The entry points of a convolution, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) methods: Table<T>,

@@ -58,7 +58,7 @@ impl AveragePool {
     }
 }
 
-/// The entry points of average pooling; part of [`crate::entries`].
+/// The entry points of average pooling, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&AveragePool, Isa, &Pool, Map<T>, MapMut<T>),

@@ -82,7 +82,7 @@ impl MaxPool {
     }
 }
 
-/// The entry points of max pooling; part of [`crate::entries`].
+/// The entry points of max pooling, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&MaxPool, Isa, &Pool, Map<T>, MapMut<T>, Option<&mut [u8]>),

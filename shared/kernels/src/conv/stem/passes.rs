@@ -9,7 +9,7 @@ use crate::map::{Map, MapMut};
 use crate::planes::Planes;
 use crate::value::Value;
 
-/// The entry points of the stem; part of [`crate::entries`].
+/// The entry points of the stem, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
