@@ -2,7 +2,7 @@
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
-use crate::simd::{Kernel, Loop, Simd, dispatch};
+use crate::simd::{Kernel, Loop, Simd, Vectorised, dispatch};
 use crate::{Isa, Pool};
 use std::ops::Range;
 
@@ -86,15 +86,8 @@ struct Relu<'a> {
     values: &'a mut [f32],
 }
 
-impl Kernel for Relu<'_> {
+impl Vectorised for Relu<'_> {
     type Output = ();
-
-    #[inline(always)]
-    fn scalar(self) {
-        for value in self.values {
-            *value = if *value <= 0.0 { 0.0 } else { *value };
-        }
-    }
 
     // The loop is vectorised by hand: the compiler would store only the values that change, through masks,
     // which on many processors takes several times as long as storing all.
@@ -109,20 +102,22 @@ impl Kernel for Relu<'_> {
     }
 }
 
+impl Kernel for Relu<'_> {
+    #[inline(always)]
+    fn scalar(self) {
+        for value in self.values {
+            *value = if *value <= 0.0 { 0.0 } else { *value };
+        }
+    }
+}
+
 struct Mask<'a> {
     output: &'a [f32],
     gradient: &'a mut [f32],
 }
 
-impl Kernel for Mask<'_> {
+impl Vectorised for Mask<'_> {
     type Output = ();
-
-    #[inline(always)]
-    fn scalar(self) {
-        for (gradient, &output) in self.gradient.iter_mut().zip(self.output) {
-            *gradient = if output > 0.0 { *gradient } else { 0.0 };
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -138,17 +133,22 @@ impl Kernel for Mask<'_> {
     }
 }
 
+impl Kernel for Mask<'_> {
+    #[inline(always)]
+    fn scalar(self) {
+        for (gradient, &output) in self.gradient.iter_mut().zip(self.output) {
+            *gradient = if output > 0.0 { *gradient } else { 0.0 };
+        }
+    }
+}
+
 struct Copy<'a> {
     from: &'a [f32],
     into: &'a mut [f32],
 }
 
-impl Kernel for Copy<'_> {
+impl Vectorised for Copy<'_> {
     type Output = ();
-
-    fn scalar(self) {
-        self.into.copy_from_slice(self.from);
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -159,6 +159,12 @@ impl Kernel for Copy<'_> {
         }
         into_rest.copy_from_slice(rest);
         simd.fence();
+    }
+}
+
+impl Kernel for Copy<'_> {
+    fn scalar(self) {
+        self.into.copy_from_slice(self.from);
     }
 }
 

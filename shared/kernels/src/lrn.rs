@@ -16,7 +16,7 @@ mod tests;
 use crate::context::Context;
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::planes::Planes;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, Vectorised, dispatch};
 use crate::{Pool, Value};
 use std::ops::Range;
 
@@ -240,18 +240,9 @@ struct Forward<'a, T> {
     lines: [&'a mut [f32]; LINES],
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Vectorised for Forward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        let Forward { lrn, channels, image, pixels, input, to, .. } = self;
-        for pixel in pixels {
-            let y = reference::forward(lrn, &channels_of(&input, channels, image, pixel));
-            // SAFETY: the pixels are this task's.
-            unsafe { to.set_channels(image, input.count, pixel, &y) };
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -276,6 +267,17 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
+impl<T: Value> Kernel for Forward<'_, T> {
+    fn scalar(self) {
+        let Forward { lrn, channels, image, pixels, input, to, .. } = self;
+        for pixel in pixels {
+            let y = reference::forward(lrn, &channels_of(&input, channels, image, pixel));
+            // SAFETY: the pixels are this task's.
+            unsafe { to.set_channels(image, input.count, pixel, &y) };
+        }
+    }
+}
+
 /// Backward pass of some pixels of one image. Only this task writes them in `to`.
 struct Backward<'a, T> {
     lrn: &'a Lrn,
@@ -289,21 +291,9 @@ struct Backward<'a, T> {
     lines: [&'a mut [f32]; LINES],
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Vectorised for Backward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, .. } = self;
-        for pixel in pixels {
-            let x = channels_of(&input, channels, image, pixel);
-            let dy = channels_of(&output_gradient, channels, image, pixel);
-            // SAFETY: the pixels are this task's.
-            unsafe {
-                to.set_channels(image, input.count, pixel, &reference::backward(lrn, &x, &dy, rectified))
-            };
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -346,6 +336,20 @@ impl<T: Value> Kernel for Backward<'_, T> {
                     simd.write(dx, gradient);
                 }
             }
+        }
+    }
+}
+
+impl<T: Value> Kernel for Backward<'_, T> {
+    fn scalar(self) {
+        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, .. } = self;
+        for pixel in pixels {
+            let x = channels_of(&input, channels, image, pixel);
+            let dy = channels_of(&output_gradient, channels, image, pixel);
+            // SAFETY: the pixels are this task's.
+            unsafe {
+                to.set_channels(image, input.count, pixel, &reference::backward(lrn, &x, &dy, rectified))
+            };
         }
     }
 }

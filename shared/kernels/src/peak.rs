@@ -6,7 +6,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES};
-use crate::simd::{Kernel, Loop, Simd, dispatch};
+use crate::simd::{Kernel, Loop, Simd, Vectorised, dispatch};
 use crate::value::Value;
 use half::bf16;
 use std::hint::{black_box, spin_loop};
@@ -157,23 +157,37 @@ struct Chains<T>(PhantomData<T>);
 /// Number of sums that [`Chains`] runs in parallel.
 fn chains_of(isa: Isa) -> usize {
     struct Count;
-    impl Kernel for Count {
+    impl Vectorised for Count {
         type Output = usize;
-        fn scalar(self) -> usize {
-            CHAINS[1]
-        }
         #[inline(always)]
         fn vectors<S: Simd>(self, _: S) -> usize {
             CHAINS[usize::from(S::PANEL == 1)]
         }
     }
+
+    impl Kernel for Count {
+        fn scalar(self) -> usize {
+            CHAINS[1]
+        }
+    }
     dispatch(isa, Count)
 }
 
-impl<T: Value> Kernel for Chains<T> {
+impl<T: Value> Vectorised for Chains<T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
 
+    #[inline(always)]
+    fn vectors<S: Simd>(self, simd: S) {
+        if const { S::PANEL == 1 } {
+            run::<S, T, { CHAINS[1] }>(simd)
+        } else {
+            run::<S, T, { CHAINS[0] }>(simd)
+        }
+    }
+}
+
+impl<T: Value> Kernel for Chains<T> {
     fn scalar(self) {
         let (factor, term) = black_box((1.000_001f32, 1e-6f32));
         let mut sums = [[0.0f32; 16]; CHAINS[1]];
@@ -183,15 +197,6 @@ impl<T: Value> Kernel for Chains<T> {
             }
         }
         black_box(sums);
-    }
-
-    #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        if const { S::PANEL == 1 } {
-            run::<S, T, { CHAINS[1] }>(simd)
-        } else {
-            run::<S, T, { CHAINS[0] }>(simd)
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
 use crate::map::{LANES, Map, Shape};
 use crate::pool::{Pool, part};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -133,8 +133,9 @@ struct Task<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -11,7 +11,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::{Kernel, Simd, Tiled, dispatch, dispatch_tiled};
+use crate::simd::{Kernel, Simd, Vectorised, dispatch, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -88,14 +88,17 @@ impl<'a> WeightMatrix<'a> {
 /// Pixels and output blocks of the largest register tile on `isa`.
 pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
     struct Largest;
-    impl Kernel for Largest {
+    impl Vectorised for Largest {
         type Output = [usize; 2];
-        fn scalar(self) -> [usize; 2] {
-            [1, 1]
-        }
         #[inline(always)]
         fn vectors<S: Simd>(self, _: S) -> [usize; 2] {
             [S::PIXELS[S::PANEL], S::PANEL]
+        }
+    }
+
+    impl Kernel for Largest {
+        fn scalar(self) -> [usize; 2] {
+            [1, 1]
         }
     }
     dispatch(isa, Largest)
@@ -132,8 +135,9 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

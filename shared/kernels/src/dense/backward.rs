@@ -4,7 +4,7 @@
 use super::matrix::{Panel, SharedMatrix};
 use super::{Dense, reference};
 use crate::map::LANES;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Vectorised};
 use std::ops::Range;
 
 /// Columns of the weights that are packed at a time: as much of every row as the hardware prefetches.
@@ -119,20 +119,8 @@ pub(super) struct InputGradient<'a> {
     pub(super) scratch: &'a mut [f32],
 }
 
-impl Kernel for InputGradient<'_> {
+impl Vectorised for InputGradient<'_> {
     type Output = ();
-
-    fn scalar(self) {
-        let Dense { outputs, .. } = self.dense;
-        for row in 0..self.batch {
-            let dy = &self.dy[row * outputs..][..outputs];
-            // SAFETY: the columns are this task's.
-            let dx = unsafe { self.dx.row(row, self.columns.clone()) };
-            for (dx, input) in dx.iter_mut().zip(self.columns.clone()) {
-                *dx = reference::input_gradient(&self.dense, dy, self.w, input);
-            }
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -156,6 +144,20 @@ impl Kernel for InputGradient<'_> {
                 once: false,
             };
             product.run(simd);
+        }
+    }
+}
+
+impl Kernel for InputGradient<'_> {
+    fn scalar(self) {
+        let Dense { outputs, .. } = self.dense;
+        for row in 0..self.batch {
+            let dy = &self.dy[row * outputs..][..outputs];
+            // SAFETY: the columns are this task's.
+            let dx = unsafe { self.dx.row(row, self.columns.clone()) };
+            for (dx, input) in dx.iter_mut().zip(self.columns.clone()) {
+                *dx = reference::input_gradient(&self.dense, dy, self.w, input);
+            }
         }
     }
 }
@@ -196,20 +198,8 @@ pub(super) struct WeightGradient<'a> {
     pub(super) scratch: &'a mut [f32],
 }
 
-impl Kernel for WeightGradient<'_> {
+impl Vectorised for WeightGradient<'_> {
     type Output = ();
-
-    fn scalar(self) {
-        let Dense { inputs, outputs } = self.dense;
-        for (db, output) in self.db.iter_mut().zip(self.outputs) {
-            // SAFETY: the row is this task's.
-            let dw = unsafe { self.dw.row(output, 0..inputs) };
-            for (input, dw) in dw.iter_mut().enumerate() {
-                *dw = reference::weight_gradient(&self.dense, self.x, self.dy, output, input);
-            }
-            *db = (0..self.batch).map(|row| self.dy[row * outputs + output]).sum();
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -247,5 +237,19 @@ impl Kernel for WeightGradient<'_> {
             }
         }
         simd.fence();
+    }
+}
+
+impl Kernel for WeightGradient<'_> {
+    fn scalar(self) {
+        let Dense { inputs, outputs } = self.dense;
+        for (db, output) in self.db.iter_mut().zip(self.outputs) {
+            // SAFETY: the row is this task's.
+            let dw = unsafe { self.dw.row(output, 0..inputs) };
+            for (input, dw) in dw.iter_mut().enumerate() {
+                *dw = reference::weight_gradient(&self.dense, self.x, self.dy, output, input);
+            }
+            *db = (0..self.batch).map(|row| self.dy[row * outputs + output]).sum();
+        }
     }
 }

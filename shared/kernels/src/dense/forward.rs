@@ -3,7 +3,7 @@
 use super::matrix::SharedMatrix;
 use super::{Dense, reference};
 use crate::map::LANES;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Vectorised};
 use std::ops::Range;
 
 /// Rows of `x` in a register tile, and of `w`. With AVX2 their 3 x 2 sums take 12 of 16 registers; in each
@@ -24,18 +24,8 @@ pub(super) struct Forward<'a> {
     pub(super) y: SharedMatrix<'a>,
 }
 
-impl Kernel for Forward<'_> {
+impl Vectorised for Forward<'_> {
     type Output = ();
-
-    fn scalar(self) {
-        for row in 0..self.batch {
-            for output in self.outputs.clone() {
-                // SAFETY: the column is this task's.
-                let y = unsafe { self.y.row(row, output..output + 1) };
-                y[0] = reference::output(self.x_row(row), self.w_row(output), self.bias[output], self.relu);
-            }
-        }
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -49,6 +39,18 @@ impl Kernel for Forward<'_> {
                     (2, _) => self.tile::<S, 2, OUTPUTS>(simd, row, output),
                     (_, _) => self.tile::<S, ROWS, OUTPUTS>(simd, row, output),
                 }
+            }
+        }
+    }
+}
+
+impl Kernel for Forward<'_> {
+    fn scalar(self) {
+        for row in 0..self.batch {
+            for output in self.outputs.clone() {
+                // SAFETY: the column is this task's.
+                let y = unsafe { self.y.row(row, output..output + 1) };
+                y[0] = reference::output(self.x_row(row), self.w_row(output), self.bias[output], self.relu);
             }
         }
     }

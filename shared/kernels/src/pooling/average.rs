@@ -4,7 +4,7 @@ use super::{Windows, check_shapes, reference};
 use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, Vectorised, dispatch};
 use crate::{Isa, Pool, Value};
 
 /// Mean over square windows without padding. A window that extends past the border, and a kernel larger than
@@ -117,13 +117,9 @@ struct Forward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Vectorised for Forward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        reference::average_forward(self.rows, self.columns, self.from, self.to);
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -146,6 +142,12 @@ impl<T: Value> Kernel for Forward<'_, T> {
     }
 }
 
+impl<T: Value> Kernel for Forward<'_, T> {
+    fn scalar(self) {
+        reference::average_forward(self.rows, self.columns, self.from, self.to);
+    }
+}
+
 /// Backward pass of one block of one image. Each input pixel collects from the windows that cover it, so that
 /// it is written once.
 struct Backward<'a, T> {
@@ -158,13 +160,9 @@ struct Backward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Vectorised for Backward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.mask, self.to);
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -187,5 +185,11 @@ impl<T: Value> Kernel for Backward<'_, T> {
                 simd.write(pixel, sum);
             }
         }
+    }
+}
+
+impl<T: Value> Kernel for Backward<'_, T> {
+    fn scalar(self) {
+        reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.mask, self.to);
     }
 }

@@ -4,7 +4,7 @@ use super::{Windows, check_shapes, reference};
 use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, Vectorised, dispatch};
 use crate::{Isa, Pool, Value};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -199,14 +199,9 @@ struct Forward<'a, T> {
     indices: Option<&'a mut [u8]>,
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Vectorised for Forward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        let Forward { rows, columns, rectified, from, to, indices } = self;
-        reference::max_forward(rows, columns, rectified, from, to, indices);
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -214,6 +209,13 @@ impl<T: Value> Kernel for Forward<'_, T> {
             Some(_) => self.strips::<S, true>(simd),
             None => self.strips::<S, false>(simd),
         }
+    }
+}
+
+impl<T: Value> Kernel for Forward<'_, T> {
+    fn scalar(self) {
+        let Forward { rows, columns, rectified, from, to, indices } = self;
+        reference::max_forward(rows, columns, rectified, from, to, indices);
     }
 }
 
@@ -381,14 +383,9 @@ struct Backward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Vectorised for Backward<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
     type Output = ();
-
-    fn scalar(self) {
-        let Backward { rows, columns, from, indices, accumulate, to } = self;
-        reference::max_backward(rows, columns, from, indices, accumulate, to);
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
@@ -418,6 +415,13 @@ impl<T: Value> Kernel for Backward<'_, T> {
                 simd.write(pixel, sum);
             }
         }
+    }
+}
+
+impl<T: Value> Kernel for Backward<'_, T> {
+    fn scalar(self) {
+        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        reference::max_backward(rows, columns, from, indices, accumulate, to);
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! An algorithm is written once, generic over [`Simd`], as a [`Kernel`]; [`dispatch`] runs it in a function
 //! that has the instruction set switched on. That works only if everything in between is inlined into that
-//! function: each method here, each `Kernel::vectors` and each generic helper that it calls carries
+//! function: each method here, each `Vectorised::vectors` and each generic helper that it calls carries
 //! `#[inline(always)]`. Code that is not inlined would still be right, but compiled for the baseline and
 //! slow. For the same reason the threads are outside: `pool.run(tasks, |task| dispatch(isa, Kernel { task, ..
 //! }))`, never a pool inside a kernel.
 //!
-//! The compiler vectorises plain loops over slices inside `Kernel::vectors` for that instruction set; the
+//! The compiler vectorises plain loops over slices inside `Vectorised::vectors` for that instruction set; the
 //! methods of [`Simd`] are for code where registers must be counted or shuffled.
 
 pub(crate) mod amx;
@@ -275,19 +275,18 @@ pub trait Simd: Copy + Send + Sync + 'static {
 #[repr(align(64))]
 struct CacheLine;
 
-/// An operation with a scalar reference and a vector form.
+/// A kernel with a vector form. Kernels on register or AMX tiles have no other: the scalar reference computes
+/// their whole layer by other code.
 ///
-/// The compiler puts the code of a provided method into the module of the implementing type. The code of `on_...` is
-/// therefore compiled next to each kernel, so that several processors share the work and an edit recompiles one family.
-pub(crate) trait Kernel: Sized {
-    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16
-    /// instructions.
+/// The compiler puts the code of a provided method into the module of the implementing type. The code of
+/// `on_...` is therefore compiled next to each kernel, so that several processors share the work and an edit
+/// recompiles one family.
+pub(crate) trait Vectorised: Sized {
+    /// Whether the kernel multiplies bf16, and so is compiled once more for machines with bf16 instructions.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
     const USES_BF16: bool = false;
-    /// Result of the operation.
+    /// Result of the kernel.
     type Output;
-    /// Runs the scalar reference: plain loops, obviously right.
-    fn scalar(self) -> Self::Output;
     /// Runs the vector form; implementations must be `#[inline(always)]`.
     fn vectors<S: Simd>(self, simd: S) -> Self::Output;
 
@@ -325,38 +324,10 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
-/// An operation on register or AMX tiles, which has no scalar form: the scalar reference computes the whole
-/// layer by other code.
-pub(crate) trait Tiled {
-    /// Whether the operation multiplies bf16, and so is compiled once more for machines with bf16
-    /// instructions.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
-    const USES_BF16: bool;
-    /// Runs the operation; implementations must be `#[inline(always)]`.
-    fn vectors<S: Simd>(self, simd: S);
-}
-
-/// A tiled operation as a kernel without a scalar form.
-struct WithoutScalar<K>(K);
-
-impl<K: Tiled> Kernel for WithoutScalar<K> {
-    const USES_BF16: bool = K::USES_BF16;
-    type Output = ();
-
-    fn scalar(self) {
-        unreachable!("the scalar reference runs no tiled operation")
-    }
-
-    #[inline(always)]
-    fn vectors<S: Simd>(self, simd: S) {
-        self.0.vectors(simd);
-    }
-}
-
-/// Runs a tiled operation on `isa`, which must not be the scalar reference.
-#[inline]
-pub(crate) fn dispatch_tiled<K: Tiled>(isa: Isa, operation: K) {
-    dispatch(isa, WithoutScalar(operation));
+/// A kernel with a scalar reference besides its vector form.
+pub(crate) trait Kernel: Vectorised {
+    /// Runs the scalar reference: plain loops, obviously right.
+    fn scalar(self) -> Self::Output;
 }
 
 /// A plain loop that the compiler vectorises by itself: one body for the scalar reference and for vectors.
@@ -367,12 +338,8 @@ pub(crate) trait Loop {
     fn run(self) -> Self::Output;
 }
 
-impl<L: Loop> Kernel for L {
+impl<L: Loop> Vectorised for L {
     type Output = L::Output;
-
-    fn scalar(self) -> L::Output {
-        self.run()
-    }
 
     #[inline(always)]
     fn vectors<S: Simd>(self, _simd: S) -> L::Output {
@@ -380,11 +347,23 @@ impl<L: Loop> Kernel for L {
     }
 }
 
+impl<L: Loop> Kernel for L {
+    fn scalar(self) -> L::Output {
+        self.run()
+    }
+}
+
 /// Runs `kernel` on `isa`.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    if isa == Isa::scalar() { kernel.scalar() } else { dispatch_tiled(isa, kernel) }
+}
+
+/// Runs the vector form of `kernel` on `isa`, which is not the scalar reference: for kernels on tiles.
+#[inline]
+pub(crate) fn dispatch_tiled<K: Vectorised>(isa: Isa, kernel: K) -> K::Output {
     match isa.kind() {
-        Kind::Scalar => kernel.scalar(),
+        Kind::Scalar => unreachable!("the scalar reference runs no kernel on tiles"),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has AVX2 and FMA.
         Kind::Avx2 => unsafe { kernel.on_avx2() },

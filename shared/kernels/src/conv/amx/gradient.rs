@@ -16,7 +16,7 @@ use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES, Tiles};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -158,8 +158,9 @@ struct Task<'a, T> {
     sums: &'a mut [f32],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {

@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
 use crate::simd::amx::{COLUMNS, DEPTH, TILE_VALUES};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -41,8 +41,9 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -9,7 +9,7 @@ use crate::conv::pack::panel_width;
 use crate::isa::Isa;
 use crate::map::{LANES, blocks};
 use crate::pool::part;
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -131,8 +131,9 @@ struct Task<'a, T> {
     copy: &'a mut [T],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

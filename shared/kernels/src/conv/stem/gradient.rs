@@ -13,7 +13,7 @@ use crate::conv::rows::{Partial, PixelRuns, Rows};
 use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map, blocks};
 use crate::pool::part;
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -171,8 +171,9 @@ struct Task<'a, T> {
     sums: &'a mut [f32],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {

@@ -16,7 +16,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::{LANES, Shape};
 use crate::pool::part;
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -82,8 +82,9 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::gradients::{ParameterGradients, SharedGradients};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -133,8 +133,9 @@ struct Task<'a, T> {
     gradients: SharedGradients<'a>,
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -9,7 +9,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::map::LANES;
 use crate::pool::{Pool, part};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 
 /// The most output blocks of a panel on any instruction set.
@@ -42,8 +42,9 @@ struct Task<'a, T> {
     packed: Disjoint<'a, T>,
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {

@@ -8,7 +8,7 @@ use crate::conv::stem::{Pass, PlanarImages, Stem};
 use crate::map::{LANES, blocks};
 use crate::pool::part;
 use crate::simd::amx::{Amx, COLUMNS, Operands, ROWS, SUMS, TILE_VALUES};
-use crate::simd::{Simd, Tiled, dispatch_tiled};
+use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
 use std::ops::Range;
 
@@ -114,8 +114,9 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Tiled for Task<'_, T> {
+impl<T: Value> Vectorised for Task<'_, T> {
     const USES_BF16: bool = T::GROUP == 2;
+    type Output = ();
 
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
