@@ -27,7 +27,8 @@ impl Buffer {
     /// A buffer of `len` zeros.
     ///
     /// # Panics
-    /// If the buffer does not fit the address space.
+    /// If the buffer does not fit the address space: whoever takes lengths from outside asks [`Buffer::bytes`]
+    /// first.
     pub fn zeroed(len: usize) -> Buffer {
         if len == 0 {
             return Buffer { start: NonNull::dangling(), len };
@@ -44,11 +45,20 @@ impl Buffer {
         Buffer { start: start.cast(), len }
     }
 
-    fn layout(len: usize) -> Layout {
-        let bytes = len * size_of::<f32>();
+    /// The bytes of memory that a buffer of `len` values takes, in whole cache lines or huge pages. None if
+    /// such a buffer would be larger than the address space.
+    pub fn bytes(len: usize) -> Option<usize> {
+        Buffer::checked_layout(len).map(|layout| layout.size())
+    }
+
+    fn checked_layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<f32>())?;
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
-        Layout::from_size_align(bytes.next_multiple_of(align), align)
-            .expect("a buffer fits the address space")
+        Layout::from_size_align(bytes.checked_next_multiple_of(align)?, align).ok()
+    }
+
+    fn layout(len: usize) -> Layout {
+        Buffer::checked_layout(len).expect("the bytes of a buffer are checked before it is made")
     }
 }
 
@@ -117,6 +127,18 @@ mod tests {
             assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
             buffer.fill(1.0);
             assert_eq!(buffer.clone()[..], buffer[..]);
+        }
+    }
+
+    #[test]
+    fn bytes_are_whole_lines_or_pages_and_never_overflow() {
+        for (len, bytes) in
+            [(0, 0), (1, 64), (17, 128), (HUGE_PAGE / 4, HUGE_PAGE), (HUGE_PAGE / 4 + 1, 2 * HUGE_PAGE)]
+        {
+            assert_eq!(Buffer::bytes(len), Some(bytes), "{len} values");
+        }
+        for len in [usize::MAX, usize::MAX / 4, usize::MAX / 4 + 1, isize::MAX as usize / 4] {
+            assert_eq!(Buffer::bytes(len), None, "{len} values");
         }
     }
 }

@@ -28,9 +28,15 @@ pub struct Shape {
 
 impl Shape {
     /// Values in the buffer.
+    ///
+    /// # Panics
+    /// If their number does not fit a `usize`: the memory of a shape is planned, with checks, before a map has
+    /// that shape.
     #[expect(clippy::len_without_is_empty, reason = "a size, not a collection")]
     pub fn len(&self) -> usize {
-        self.batch * self.blocks * self.plane()
+        let extents = [self.batch, self.blocks, self.height, self.width, LANES];
+        let len = extents.into_iter().try_fold(1usize, usize::checked_mul);
+        len.expect("the values of a shape can be counted, as its memory was planned")
     }
 
     /// Pixels in one block.
@@ -153,5 +159,16 @@ impl<'a, T> MapMut<'a, T> {
     /// A readable view of this map.
     pub fn as_map(&self) -> Map<'_, T> {
         Map { data: self.data, shape: self.shape, first: self.first, count: self.count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "the values of a shape can be counted")]
+    fn the_length_of_a_shape_never_wraps() {
+        Shape { batch: 1 << 40, blocks: 1, height: 1 << 20, width: 1 }.len();
     }
 }

@@ -1,5 +1,6 @@
 //! The choices that a user has about the network, and the channel counts that follow from them.
 
+use parameters::LayoutError;
 use serde::{Deserialize, Serialize};
 
 /// The network that a run trains: GoogLeNet of the paper's Table 1, whole or reduced.
@@ -53,9 +54,19 @@ pub enum Initialisation {
 /// Reasons why an [`Architecture`] cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ArchitectureError {
-    /// Fewer than two classes.
-    #[error("expected at least 2 classes, found {0}: check the data folder or --classes")]
-    Classes(usize),
+    /// Fewer than two classes, or so many that it can only be a mistake.
+    #[error("expected {least} to {most} classes, found {found}: check the data folder or --classes")]
+    Classes {
+        /// The number asked for.
+        found: usize,
+        /// The smallest number allowed.
+        least: usize,
+        /// The largest number allowed.
+        most: usize,
+    },
+    /// More parameters than a layout may have.
+    #[error("the network is too large: {0}; choose a smaller --width, --input-size or --classes")]
+    Parameters(LayoutError),
     /// An input side that is too small for five halvings, or so large that it can only be a mistake.
     #[error("expected an input side of {least} to {most} pixels, found {found}: choose another --input-size")]
     InputSize {
@@ -89,6 +100,7 @@ pub enum ArchitectureError {
     },
 }
 
+const CLASSES: std::ops::RangeInclusive<usize> = 2..=100_000;
 const INPUT_SIZES: std::ops::RangeInclusive<usize> = 32..=2048;
 const LARGEST_WIDTH: f32 = 8.0;
 /// Side of the auxiliary heads' pooling window.
@@ -113,8 +125,9 @@ impl Architecture {
     /// The first value that cannot be used; the text names the flag that changes it.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         let (least, most) = (*INPUT_SIZES.start(), *INPUT_SIZES.end());
-        if self.classes < 2 {
-            return Err(ArchitectureError::Classes(self.classes));
+        if !CLASSES.contains(&self.classes) {
+            let (least, most) = (*CLASSES.start(), *CLASSES.end());
+            return Err(ArchitectureError::Classes { found: self.classes, least, most });
         }
         if !INPUT_SIZES.contains(&self.input_size) {
             return Err(ArchitectureError::InputSize { found: self.input_size, least, most });
@@ -170,7 +183,10 @@ mod tests {
         let paper = Architecture::paper();
         let text = |architecture: Architecture| architecture.validate().unwrap_err().to_string();
         assert_eq!(paper.validate(), Ok(()));
-        assert!(text(Architecture { classes: 1, ..paper.clone() }).contains("at least 2 classes, found 1"));
+        for classes in [0, 1, 100_001, 1_000_000_000, usize::MAX] {
+            let expected = format!("expected 2 to 100000 classes, found {classes}: ");
+            assert!(text(Architecture { classes, ..paper.clone() }).starts_with(&expected), "{classes}");
+        }
         assert!(
             text(Architecture { input_size: 16, ..paper.clone() }).contains("32 to 2048 pixels, found 16")
         );

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView4};
 use crate::layers::{ConvolutionLayer, GradientWrite, Layer, backward_input_fused, forward_fused};
 use crate::loss;
 pub use crate::loss::Losses;
-use crate::memory::{Memory, Part, Step};
+use crate::memory::{Lengths, Memory, Part, Step};
 use crate::network::GoogLeNet;
 use crate::precision::{LayerValue, Precision, in_precision};
 
@@ -73,10 +73,33 @@ impl Engine {
         pool: Arc<Pool>,
         training: bool,
     ) -> Engine {
+        let memory = Memory::new(lengths(&network, batch, precision, isa, &pool, training));
         let isa = precision.instructions(isa);
-        let memory = in_precision!(precision, T => Memory::new::<T>(&network, batch, training, isa, &pool));
         let times = vec![[Duration::ZERO; 2]; network.layers().len()];
         Engine { network, precision, isa, pool, batch, memory, times, training }
+    }
+
+    /// The bytes of memory that [`Engine::new`] takes, found out without allocating them; [`u64::MAX`] if they
+    /// cannot be counted.
+    pub fn training_bytes(
+        network: &GoogLeNet,
+        batch: usize,
+        precision: Precision,
+        isa: Isa,
+        pool: &Pool,
+    ) -> u64 {
+        lengths(network, batch, precision, isa, pool, true).bytes()
+    }
+
+    /// The same for [`Engine::forward_only`].
+    pub fn forward_bytes(
+        network: &GoogLeNet,
+        batch: usize,
+        precision: Precision,
+        isa: Isa,
+        pool: &Pool,
+    ) -> u64 {
+        lengths(network, batch, precision, isa, pool, false).bytes()
     }
 
     /// The network that this engine runs.
@@ -246,6 +269,19 @@ impl Engine {
         assert!((1..=self.batch).contains(&batch), "1 to {} images, found {batch}", self.batch);
         batch
     }
+}
+
+/// What an engine allocates: the same for the engine itself and for those who ask how much it takes.
+fn lengths(
+    network: &GoogLeNet,
+    batch: usize,
+    precision: Precision,
+    isa: Isa,
+    pool: &Pool,
+    training: bool,
+) -> Lengths {
+    let isa = precision.instructions(isa);
+    in_precision!(precision, T => Lengths::new::<T>(network, batch, training, isa, pool))
 }
 
 /// Forward and backward time of each layer.

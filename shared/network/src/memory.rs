@@ -1,4 +1,5 @@
-//! Memory of one replica: everything that the plan lists, allocated once for a batch size.
+//! Memory of one replica: everything that the plan lists, counted first and then allocated once for a batch
+//! size.
 
 use kernels::{Buffer, Context, Isa, Pool};
 
@@ -62,30 +63,39 @@ pub(crate) enum Part {
 /// network's precision.
 pub(crate) struct Arena {
     memory: Buffer,
-    values: Vec<Range<usize>>,
-    gradients: Vec<Range<usize>>,
+    places: Places,
 }
 
-impl Arena {
-    fn new<T: LayerValue>(network: &GoogLeNet, images: usize, training: bool) -> Arena {
+/// The regions of all values and gradients in the arena, in floats of a whole minibatch, and the arena's length.
+struct Places {
+    values: Vec<Range<usize>>,
+    gradients: Vec<Range<usize>>,
+    len: usize,
+}
+
+impl Places {
+    fn new<T: LayerValue>(network: &GoogLeNet, images: usize, training: bool) -> Places {
         let lengths: Vec<usize> = network.plan().buffers.iter().map(|length| length.floats::<T>()).collect();
         let plan = if training { ArenaLayout::training } else { ArenaLayout::forward };
         let sharing = plan(&lengths, network.layers(), network.heads());
+        let of_all = |floats: usize| floats.saturating_mul(images);
         let places = |starts: &[usize]| {
             let places = starts.iter().zip(&lengths);
-            places.map(|(start, length)| start * images..(start + length) * images).collect()
+            places.map(|(start, length)| of_all(*start)..of_all(start + length)).collect()
         };
-        Arena {
-            memory: Buffer::zeroed(sharing.len * images),
+        Places {
             values: places(&sharing.values),
             gradients: places(&sharing.gradients),
+            len: of_all(sharing.len),
         }
     }
+}
 
+impl Arena {
     fn place(&self, part: Part) -> Range<usize> {
         match part {
-            Part::Values(buffer) => self.values[buffer].clone(),
-            Part::Gradient(buffer) => self.gradients[buffer].clone(),
+            Part::Values(buffer) => self.places.values[buffer].clone(),
+            Part::Gradient(buffer) => self.places.gradients[buffer].clone(),
         }
     }
 
@@ -118,16 +128,28 @@ pub(crate) struct Needs {
     pub scratch: usize,
 }
 
-impl Memory {
-    /// Allocates memory for minibatches of up to `batch` images with maps of `T`, with `training` for the
-    /// backward pass as well.
+/// The lengths of everything that [`Memory`] allocates. They are computed without allocating any of it, so that
+/// the memory of a step is known, and can be refused, before it is taken. A length that does not fit a `usize`
+/// stays at the largest one.
+pub(crate) struct Lengths {
+    arena: Places,
+    switches: Vec<usize>,
+    parameters: Vec<usize>,
+    transposed: Vec<usize>,
+    scratch: usize,
+    losses: usize,
+}
+
+impl Lengths {
+    /// The lengths for minibatches of up to `batch` images with maps of `T`, with `training` for the backward
+    /// pass as well.
     pub fn new<T: LayerValue>(
         network: &GoogLeNet,
         batch: usize,
         training: bool,
         isa: Isa,
         pool: &Pool,
-    ) -> Memory {
+    ) -> Lengths {
         let mut parameters: Vec<usize> =
             network.layout().tensors().iter().map(|tensor| tensor.values()).collect();
         let mut transposed = vec![0; parameters.len()];
@@ -140,16 +162,41 @@ impl Memory {
                 transposed[tensor] = if training { needs.transposed } else { 0 };
             }
         }
-        let switches =
-            network.plan().switches.iter().map(|&length| if training { length * batch } else { 0 });
+        let switches = network.plan().switches.iter();
+        let switches = switches.map(|length| if training { length.saturating_mul(batch) } else { 0 });
+        Lengths {
+            arena: Places::new::<T>(network, batch, training),
+            switches: switches.collect(),
+            parameters,
+            transposed,
+            scratch,
+            losses: batch,
+        }
+    }
+
+    /// The bytes that a [`Memory`] of these lengths takes, or [`u64::MAX`] if they cannot be counted.
+    pub fn bytes(&self) -> u64 {
+        let Lengths { arena, switches, parameters, transposed, scratch, losses } = self;
+        let buffers = [arena.len, *scratch].into_iter().chain(parameters.iter().chain(transposed).copied());
+        let buffers = buffers.map(|len| Buffer::bytes(len).map_or(u64::MAX, |bytes| bytes as u64));
+        let vectors = switches.iter().map(|length| *length as u64);
+        let losses = (*losses as u64).saturating_mul(size_of::<f32>() as u64);
+        buffers.chain(vectors).fold(losses, u64::saturating_add)
+    }
+}
+
+impl Memory {
+    /// Allocates memory of these lengths.
+    pub fn new(lengths: Lengths) -> Memory {
+        let Lengths { arena, switches, parameters, transposed, scratch, losses } = lengths;
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();
         Memory {
-            arena: Arena::new::<T>(network, batch, training),
-            switches: switches.map(|length| vec![0; length]).collect(),
+            arena: Arena { memory: Buffer::zeroed(arena.len), places: arena },
+            switches: switches.into_iter().map(|length| vec![0; length]).collect(),
             parameters: zeroed(parameters),
             transposed: zeroed(transposed),
             scratch: Buffer::zeroed(scratch),
-            losses: vec![0.0; batch],
+            losses: vec![0.0; losses],
         }
     }
 }

@@ -67,7 +67,8 @@ impl GoogLeNet {
 
         let Builder { mut layers, tensors, heads, plan, .. } = builder;
         assign_gradient_writes(&mut layers, plan.buffers.len());
-        let layout = Layout::new(tensors).expect("layer names differ and no shape is empty");
+        // Names of layers differ and no shape is empty: a network can only have too many parameters.
+        let layout = Layout::new(tensors).map_err(ArchitectureError::Parameters)?;
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }
 
@@ -286,6 +287,18 @@ mod tests {
         let bound = (6.0f64 / 147.0).sqrt() as f32;
         assert_eq!(he.layout().tensors()[0].initialiser, Initialiser::Uniform { bound });
         assert_eq!(he.layout().tensors()[1].initialiser, Initialiser::Constant(0.0));
+    }
+
+    /// The hidden layer of an auxiliary head reads a map that grows with the image: 42x42 pixels at 2048.
+    #[test]
+    fn a_network_of_too_many_parameters_is_refused_and_not_built() {
+        let large = Architecture { input_size: 2048, width: 4.0, ..Architecture::paper() };
+        let text = GoogLeNet::new(&large).err().expect("an error").to_string();
+        assert!(
+            text.starts_with("the network is too large: with tensor loss1/fc/weights [4096, ")
+                && text.ends_with("choose a smaller --width, --input-size or --classes"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -139,3 +139,14 @@ fn logits_need_neither_heads_nor_gradients() {
         );
     }
 }
+
+#[test]
+fn memory_that_no_machine_has_is_counted_without_taking_it() {
+    let architecture = Architecture { input_size: 2048, ..Architecture::paper() };
+    let network = GoogLeNet::new(&architecture).unwrap();
+    let pool = Pool::new(1).unwrap();
+    let bytes = |batch| Engine::training_bytes(&network, batch, Precision::F32, Isa::scalar(), &pool);
+    assert!(bytes(4096) > 1 << 40, "{} bytes", bytes(4096));
+    assert_eq!(bytes(usize::MAX), u64::MAX);
+    assert!((1..64).all(|batch| bytes(batch) <= bytes(batch + 1)), "more images never take less");
+}

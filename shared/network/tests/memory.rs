@@ -1,0 +1,63 @@
+//! The memory that an engine says it takes is the memory that it takes.
+
+use std::alloc::System;
+use std::sync::Arc;
+
+use kernels::{Isa, Pool};
+use network::{Architecture, Engine, GoogLeNet, Precision, Variant};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What an engine has besides its buffers: lists of them, places in the arena, times of the layers.
+const BOOKS: u64 = 64 << 10;
+
+/// One test alone: the counter counts for the whole process.
+#[test]
+fn an_engine_takes_the_bytes_that_were_planned() {
+    let paper = Architecture::paper();
+    let mut cases = 0;
+    for (variant, input_size, width, classes, auxiliary_heads) in [
+        (Variant::Table, 224, 1.0, 1000, true),
+        (Variant::Table, 32, 0.25, 2, false),
+        (Variant::Operations, 97, 0.5, 10, true),
+        (Variant::Naive, 80, 0.25, 7, true),
+    ] {
+        let architecture =
+            Architecture { variant, input_size, width, classes, auxiliary_heads, ..paper.clone() };
+        let network = Arc::new(GoogLeNet::new(&architecture).unwrap());
+        for (batch, threads) in [(1, 1), (3, 2), (9, 3)] {
+            let pool = Arc::new(Pool::new(threads).unwrap());
+            for isa in Isa::available() {
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let region = Region::new(ALLOCATOR);
+                    let planned = Engine::training_bytes(&network, batch, precision, isa, &pool);
+                    let planning = region.change();
+                    let held = |change: stats_alloc::Stats| {
+                        change.bytes_allocated.saturating_sub(change.bytes_deallocated) as u64
+                    };
+                    let most = planning.bytes_allocated as u64;
+                    assert!(held(planning) == 0 && most < BOOKS, "planning took {most} bytes");
+                    let forward = Engine::forward_bytes(&network, batch, precision, isa, &pool);
+                    type Make = fn(Arc<GoogLeNet>, usize, Precision, Isa, Arc<Pool>) -> Engine;
+                    for (make, planned) in [(Engine::new as Make, planned), (Engine::forward_only, forward)] {
+                        let region = Region::new(ALLOCATOR);
+                        let engine = make(network.clone(), batch, precision, isa, pool.clone());
+                        let taken = held(region.change());
+                        drop(engine);
+                        assert!(
+                            (planned..planned + BOOKS).contains(&taken),
+                            "{architecture:?}, batch {batch}, {threads} threads, {precision:?}, {}: planned {planned}, \
+                             taken {taken}",
+                            isa.name()
+                        );
+                        cases += 1;
+                    }
+                    assert!(forward < planned);
+                }
+            }
+        }
+    }
+    assert!(cases >= 4 * 3 * 2 * 2);
+}
