@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     ShardHost, admission,
     evaluations::Evaluations,
-    leases::{Leases, Progress},
+    leases::{Leases, Progress, Range},
     membership::Membership,
     metrics::{EvaluationLine, Line, Meter, Place, Traffic},
     plan::plan,
@@ -74,6 +74,19 @@ pub struct Checkpointed {
     pub finished: bool,
     /// Addresses of the processes, in the order of their shards.
     pub addresses: Vec<String>,
+}
+
+impl Checkpointed {
+    /// Whether the numbers fit each other, so that a run can go on with them.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let Checkpointed { configuration, data, progress, .. } = self;
+        let total = plan(configuration, data.images).total_samples;
+        let within = |range: &Range| range.start <= range.end && range.end <= data.images;
+        data.images > 0
+            && progress.leased <= total
+            && progress.to_do.iter().all(within)
+            && progress.is_consistent()
+    }
 }
 
 /// One per run, in the server's first process.
@@ -396,7 +409,7 @@ impl State {
         if metrics.refused < metrics.steps {
             self.refused_in_row = 0;
         } else {
-            self.refused_in_row += metrics.refused;
+            self.refused_in_row = self.refused_in_row.saturating_add(metrics.refused);
         }
         let reason = if metrics.diverged {
             "a loss is not finite".to_string()

@@ -61,13 +61,19 @@ pub struct Progress {
 impl Progress {
     /// Whether every position that was leased is used, skipped or to do, and the epochs' accounts say the same.
     pub fn is_consistent(&self) -> bool {
-        let rest: u64 = self.to_do.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        let accounted = |range: &Range| self.accounts.iter().any(|account| account.epoch == range.epoch);
-        let sum = |positions: fn(&Account) -> u64| self.accounts.iter().map(positions).sum::<u64>();
-        self.leased == self.used + self.skipped + rest
-            && self.to_do.iter().all(accounted)
-            && self.used == sum(|account| account.distinct)
-            && self.skipped == sum(|account| account.skipped)
+        // In 128 bits, in which no sum of what a file says is too large.
+        let rest: u128 =
+            self.to_do.iter().map(|range| u128::from(range.end.saturating_sub(range.start))).sum();
+        let epochs: BTreeSet<u64> = self.accounts.iter().map(|account| account.epoch).collect();
+        let sum = |positions: fn(&Account) -> u64| {
+            self.accounts.iter().map(|account| u128::from(positions(account))).sum::<u128>()
+        };
+        let (leased, used, skipped) =
+            (u128::from(self.leased), u128::from(self.used), u128::from(self.skipped));
+        leased == used + skipped + rest
+            && self.to_do.iter().all(|range| epochs.contains(&range.epoch))
+            && used == sum(|account| account.distinct)
+            && skipped == sum(|account| account.skipped)
     }
 }
 

@@ -154,7 +154,7 @@ pub(crate) fn restored(
     let mut saved = saved.into_iter().flatten();
     let open = |number: u32| {
         let saved = saved.next();
-        let least = saved.as_ref().map_or(1, |saved| saved.generation + 1);
+        let least = saved.as_ref().map_or(1, |saved| saved.generation.saturating_add(1));
         let generation = snapshot::raise(folder, &format!("generation-{number}"), least)?;
         Ok(match saved {
             Some(saved) => Shard::restored(number, total, generation, options.isa, saved),

@@ -21,6 +21,10 @@ pub const KEPT: usize = 3;
 /// Changes when the manifest's meaning does.
 const FORMAT: &str = "downpour snapshot 1";
 const MANIFEST: &str = "manifest.json";
+/// Most bytes of a manifest, which has some 100 for each epoch begun and the name of each class and unreadable image.
+const MOST_MANIFEST: u64 = 256 << 20;
+/// Most bytes of a file that holds a number.
+const MOST_NUMBER: u64 = 64;
 /// Names the snapshot of a run that is over.
 const OVER: &str = "over";
 
@@ -94,7 +98,7 @@ impl Manifest {
     /// Reads the manifest of snapshot `id`.
     pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
-        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        let text = limits::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => SnapshotError::Unfinished,
             _ => SnapshotError::Read { path: path.clone(), source },
         })?;
@@ -104,7 +108,8 @@ impl Manifest {
         if manifest.format != FORMAT {
             return Err(wrong(format!("format: expected {FORMAT:?}, found {:?}", manifest.format)));
         }
-        if manifest.id != id || !manifest.run.progress.is_consistent() {
+        manifest.run.configuration.validate().map_err(|error| wrong(error.to_string()))?;
+        if manifest.id != id || !manifest.run.is_consistent() {
             return Err(wrong("its numbers contradict each other".into()));
         }
         Ok(manifest)
@@ -266,7 +271,7 @@ pub(crate) fn set_over(folder: &Path) -> Result<(), SnapshotError> {
 
 /// Whether nobody waits any more for the run that snapshot `id` finished.
 pub(crate) fn is_over(folder: &Path, id: u64) -> bool {
-    fs::read_to_string(folder.join(OVER)).is_ok_and(|text| text.trim() == id.to_string())
+    limits::read_text(&folder.join(OVER), MOST_NUMBER).is_ok_and(|text| text.trim() == id.to_string())
 }
 
 /// A number above those of all snapshots in `folder`.
@@ -320,7 +325,9 @@ pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
     };
     let mut ids = Vec::new();
     for entry in entries {
-        ids.extend(entry.map_err(cannot)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        let id = entry.map_err(cannot)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        // Of the largest number there is no next one; nobody counts so far.
+        ids.extend(id.filter(|id| *id < u64::MAX));
     }
     ids.sort_unstable();
     Ok(ids)
@@ -329,15 +336,15 @@ pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
 /// A number that is higher at each call for `name`, and at least `least`; kept in `folder`, durable before it is used.
 pub(crate) fn raise(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
     let path = folder.join(name);
-    let before = match fs::read_to_string(&path) {
-        Ok(text) => match text.trim().parse::<u64>() {
-            Ok(number) => Some(number),
-            Err(_) => return Err(SnapshotError::Counter { path, found: text }),
+    let next = match limits::read_text(&path, MOST_NUMBER) {
+        Ok(text) => match text.trim().parse::<u64>().ok().and_then(|before| before.checked_add(1)) {
+            Some(next) => next,
+            None => return Err(SnapshotError::Counter { path, found: text }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(source) => return Err(SnapshotError::Read { path, source }),
     };
-    let value = before.map_or(0, |before| before + 1).max(least);
+    let value = next.max(least);
     durable::write(&path, format!("{value}\n").as_bytes())
         .map_err(|source| SnapshotError::Write { path, source })?;
     Ok(value)
@@ -428,6 +435,39 @@ pub(crate) mod tests {
         );
         assert!(text.starts_with(&expected), "{text}");
         assert!(text.ends_with("or --fresh to start anew (it removes the snapshots)"), "{text}");
+    }
+
+    /// Each would have been counted with, or taken into memory.
+    #[test]
+    fn a_manifest_of_numbers_that_no_run_has_is_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path();
+        snapshot(folder, 1, "one");
+        snapshot(folder, 2, "two");
+        let path = folder.join("2").join(MANIFEST);
+        let whole = fs::read_to_string(&path).unwrap();
+        for (from, to, reason) in [
+            ("\"used\": 2", "\"used\": 18446744073709551615", "its numbers contradict each other"),
+            ("\"leased\": 2", "\"leased\": 18446744073709551615", "its numbers contradict each other"),
+            ("\"images\": 100,\n", "\"images\": 0,\n", "its numbers contradict each other"),
+            (
+                "\"batch\": 16",
+                "\"batch\": 1000000000",
+                "configuration key run.batch: found 1000000000, expected",
+            ),
+        ] {
+            assert!(whole.contains(from), "{from} in {whole}");
+            fs::write(&path, whole.replace(from, to)).unwrap();
+            let text = Manifest::read(folder, 2).unwrap_err().to_string();
+            assert!(text.contains(reason), "{text}");
+            assert_eq!(newest_id(folder), Some(1), "{to}");
+        }
+        if fs::File::create(&path).unwrap().set_len(3 << 40).is_ok() {
+            let text = Manifest::read(folder, 2).unwrap_err().to_string();
+            assert!(text.ends_with("expected at most 256 MiB, it has 3,072 GiB"), "{text}");
+        }
+        fs::create_dir(folder.join(u64::MAX.to_string())).unwrap();
+        assert_eq!(next_id(folder).unwrap(), 3, "a number that none follows is nobody's");
     }
 
     #[test]

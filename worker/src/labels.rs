@@ -5,13 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
+/// Most bytes of a label file; ImageNet's 1000 synsets with their words have 31 KiB.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// The labels of a file, one a line in the order of the classes; there must be `classes` of them.
 ///
 /// # Errors
 /// A file that cannot be read or has another number of lines.
 pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     let text =
-        std::fs::read_to_string(path).with_context(|| format!("read label file {}", path.display()))?;
+        limits::read_text(path, MOST_BYTES).with_context(|| format!("read label file {}", path.display()))?;
     let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     ensure!(
         labels.len() == classes,
@@ -117,6 +120,19 @@ mod tests {
             "none of the 2 class folders is one of the model's 5 labels (the first folder is \"roses\", the first label \
              \"n02012849 crane\"): name the folders by the labels' WNIDs or words, or give --labels a file that has them"
         );
+    }
+
+    #[test]
+    fn a_label_file_of_any_size_takes_no_memory() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("labels.txt");
+        if std::fs::File::create(&path).unwrap().set_len(3 << 40).is_err() {
+            return; // this file system has no holes
+        }
+        let text = format!("{:#}", read(&path, 2).unwrap_err());
+        let expected =
+            format!("read label file {}: expected at most 16 MiB, it has 3,072 GiB", path.display());
+        assert_eq!(text, expected);
     }
 
     #[test]

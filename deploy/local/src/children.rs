@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 
 /// Bytes of a log looked at for a child's last words.
 const LAST_WORDS: u64 = 16 * 1024;
+/// Most bytes of a log taken in at once; what is longer comes with the next look.
+const MOST_NEWS: u64 = 1 << 20;
 /// Lines shown of them.
 const LAST_LINES: usize = 10;
 
@@ -118,7 +120,9 @@ impl Child {
     /// Whole lines that came to its log since the last call.
     pub fn news(&mut self) -> Vec<String> {
         let Ok(text) = read_from(&self.log, self.read) else { return Vec::new() };
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        // A line that is longer than all that is taken in at once is told in pieces.
+        let rest = if text.len() as u64 == MOST_NEWS { text.len() } else { 0 };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(rest, |end| end + 1);
         self.read += whole as u64;
         String::from_utf8_lossy(&text[..whole]).lines().map(str::to_string).collect()
     }
@@ -141,7 +145,7 @@ fn read_from(path: &Path, position: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(position))?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.take(MOST_NEWS).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -194,6 +198,18 @@ mod tests {
         }
         let log = std::fs::read_to_string(home.path().join("logs/worker-0.log")).unwrap();
         assert_eq!(log.lines().count(), 6, "the second start appends");
+    }
+
+    #[test]
+    fn a_log_of_any_length_is_told_piece_by_piece() {
+        let home = tempfile::tempdir().unwrap();
+        let post = shell(home.path(), "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo end >&2");
+        let mut child = post.start().unwrap();
+        wait(&mut child);
+        let pieces: Vec<Vec<String>> = (0..5).map(|_| child.news()).collect();
+        assert!(pieces.iter().flatten().all(|line| line.len() as u64 <= MOST_NEWS));
+        assert_eq!(pieces.concat().concat().len(), 3_000_000 + "end".len());
+        assert_eq!((pieces[2].last().map(String::as_str), &pieces[4][..]), (Some("end"), &[][..]));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct EvaluationPoint {
     pub last_iterate: Scores,
 }
 
+/// Most bytes of the file: a line has some 500, and a run writes one each half minute or each hundredth of its length.
+const MOST_BYTES: u64 = 1 << 30;
+
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
@@ -43,7 +46,7 @@ enum Line {
 impl Metrics {
     /// Reads the file; a run that has not written one yet has no points.
     pub fn read(path: &Path) -> std::io::Result<Metrics> {
-        match std::fs::read_to_string(path) {
+        match limits::read_text(path, MOST_BYTES) {
             Ok(text) => Ok(Metrics::parse(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Metrics::default()),
             Err(error) => Err(error),

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::{ConfigurationError, Precision, RunConfiguration, recipe::parse, recipe::recipe};
 
+/// Most bytes of a configuration file; one with a comment on every key has a hundredth.
+const MOST_FILE: u64 = 1 << 20;
+
 /// What a run is to be; anything left out comes from the configuration file or the recipe.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct RunFlags {
@@ -57,7 +60,7 @@ impl RunFlags {
         let mut configuration = match &self.config {
             Some(path) => {
                 let shown = path.display().to_string();
-                let text = std::fs::read_to_string(path)
+                let text = limits::read_text(path, MOST_FILE)
                     .map_err(|source| ConfigurationError::Read { path: shown.clone(), source })?;
                 parse(&text, &shown)?
             }
@@ -178,6 +181,20 @@ mod tests {
         let text =
             RunFlags { batch: Some(0), ..RunFlags::default() }.resolve("paper").unwrap_err().to_string();
         assert_eq!(text, "configuration key run.batch: found 0, expected 1 to 4096 images");
+    }
+
+    #[test]
+    fn a_configuration_file_without_an_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.toml");
+        std::fs::write(&path, "# a comment\n".repeat(100_000)).unwrap();
+        let text = RunFlags { config: Some(path.clone()), ..RunFlags::default() }.resolve("paper");
+        let text = text.unwrap_err().to_string();
+        let expected = format!(
+            "cannot read configuration file {}: expected at most 1.0 MiB, it has 1.1 MiB",
+            path.display()
+        );
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! sets: the places of the WNIDs in byte order.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::index::DatasetError;
 use crate::mat::{self, Field};
+use crate::shards::MOST_LIST;
 
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const SYNSETS: &str = "meta.mat";
@@ -52,7 +52,7 @@ pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetEr
         return Ok(synsets(&path)?.into_values().collect());
     }
     let Some(path) = find(folder, WORDS) else { return Ok(BTreeMap::new()) };
-    let text = fs::read_to_string(&path).map_err(|error| wrong(&path, error.to_string()))?;
+    let text = limits::read_text(&path, MOST_LIST).map_err(|error| wrong(&path, error.to_string()))?;
     let pair =
         |line: &str| line.split_once(' ').map(|(wnid, words)| (wnid.to_owned(), words.trim().to_owned()));
     Ok(text.lines().filter_map(pair).collect())
@@ -67,7 +67,7 @@ pub(crate) fn by_class(
     let truth = find(folder, TRUTH).ok_or_else(flat)?;
     let list = find(folder, SYNSETS).ok_or_else(flat)?;
     let synsets = synsets(&list)?;
-    let text = fs::read_to_string(&truth).map_err(|error| wrong(&truth, error.to_string()))?;
+    let text = limits::read_text(&truth, MOST_LIST).map_err(|error| wrong(&truth, error.to_string()))?;
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() != images.len() {
         return Err(DatasetError::GroundTruth {
@@ -97,6 +97,7 @@ pub(crate) fn by_class(
 mod tests {
     use super::*;
     use crate::dataset::{Dataset, Split};
+    use std::fs;
     use tempfile::TempDir;
 
     /// Two classes whose order by number is not that by WNID, and five flat validation images.
@@ -184,6 +185,12 @@ mod tests {
             refused(&home),
             "development kit file DATA/ILSVRC2012_devkit_t12/data/meta.mat: the file is shorter than its header"
         );
+        let list = [(1, "n02119789", "kit fox"), (2, "n02100735", "English setter")];
+        fs::write(truth.with_file_name(SYNSETS), mat::tests::synsets(&list)).unwrap();
+        if fs::File::create(&truth).unwrap().set_len(3 << 40).is_ok() {
+            let text = refused(&home);
+            assert!(text.ends_with(&format!("{TRUTH}: expected at most 16 MiB, it has 3,072 GiB")), "{text}");
+        }
         fs::remove_file(&truth).unwrap();
         assert_eq!(
             refused(&home),

@@ -1,12 +1,13 @@
 //! What is in one tar shard, in the WebDataset layout: consecutive members that share their name up to the first dot are
 //! a sample, of which the extension `jpg`, `jpeg` or `png` is the image and `cls` its class, a number from 0 in ASCII.
-//! Other extensions, other kinds of members and hidden files are passed over.
+//! Other extensions, other kinds of members, hidden files and names longer than any path are passed over.
 //!
 //! Only headers and `cls` members are read. A shard that is cut off or damaged gives the samples before that place: a
 //! tar has no table of contents, and what follows could be anything.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use tar::{Archive, Entry};
@@ -15,6 +16,11 @@ use tar::{Archive, Entry};
 const BLOCK: u64 = 512;
 /// Longest class that is read, bytes.
 const MOST_DIGITS: u64 = 32;
+/// Most bytes that are read of one member before its contents: its header and those that go before it, with a long name
+/// and extended attributes, which systems keep to 64 KiB.
+const MOST_HEADERS: u64 = 1 << 20;
+/// Longest name of a sample, bytes: that of the longest path that a system has.
+const MOST_NAME: usize = 4096;
 
 /// What a shard holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,12 +51,14 @@ pub(crate) struct Sample {
 pub(crate) fn list(path: &Path) -> io::Result<Contents> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut archive = Archive::new(file);
+    let left = Cell::new(MOST_HEADERS);
+    let mut archive = Archive::new(Shard { file, left: &left });
     let mut groups: Vec<Group> = Vec::new();
     // Where the members that are whole end.
     let mut end = 0;
     let mut fault = None;
     for entry in archive.entries_with_seek()? {
+        left.set(MOST_HEADERS);
         let mut entry = match entry {
             Ok(entry) => entry,
             Err(error) if error.raw_os_error().is_some() => return Err(error),
@@ -73,6 +81,33 @@ pub(crate) fn list(path: &Path) -> io::Result<Contents> {
     Ok(contents(groups, fault.map(|fault| (end, fault))))
 }
 
+/// A shard's file, of which only so much is read for one member: a name of gigabytes would be read into memory whole, and
+/// a hole in a file costs its author nothing.
+struct Shard<'a> {
+    file: File,
+    /// Bytes that may still be read for the member at hand.
+    left: &'a Cell<u64>,
+}
+
+impl Read for Shard<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 && !buffer.is_empty() {
+            let text = format!("a member's name and attributes have more than {MOST_HEADERS} bytes");
+            return Err(io::Error::new(ErrorKind::InvalidData, text));
+        }
+        let read = self.file.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
+}
+
+impl Seek for Shard<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 /// Members that share their name up to the first dot.
 struct Group {
     key: String,
@@ -82,7 +117,10 @@ struct Group {
 }
 
 /// Puts a member to the group of its key: the last one, or a new one.
-fn add(groups: &mut Vec<Group>, entry: &mut Entry<File>) -> io::Result<()> {
+fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
+    if entry.path_bytes().len() > MOST_NAME {
+        return Ok(());
+    }
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     let name = name.trim_start_matches("./").trim_start_matches('/');
     let Some((key, extension)) = split(name).filter(|_| entry.header().entry_type().is_file()) else {
@@ -296,6 +334,46 @@ pub(crate) mod tests {
         );
         let text = listed(&b"<!DOCTYPE html>".repeat(100)).faults.concat();
         assert!(text.starts_with("cut off or damaged at byte 0 (") && text.ends_with(" 0"), "{text}");
+    }
+
+    /// GNU's long names and links, and POSIX's extended headers, each announced with 3 GiB of which none is on the disk.
+    #[test]
+    fn a_name_of_gigabytes_is_not_read() {
+        let good = [member(b'0', "1.jpg", b"one"), member(b'0', "1.cls", b"1")].concat();
+        for kind in [b'L', b'K', b'x'] {
+            let home = TempDir::new().unwrap();
+            let path = home.path().join("shard.tar");
+            let mut announced = member(kind, "././@LongLink", b"");
+            announced[124..136].copy_from_slice(b"30000000000\0");
+            announced[148..156].copy_from_slice(b"        ");
+            let sum: u32 = announced.iter().map(|&byte| u32::from(byte)).sum();
+            announced[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            fs::write(&path, [&good[..], &announced].concat()).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            if file.set_len((3 << 30) + 8192).is_err() {
+                return; // this file system has no holes
+            }
+            let Contents { samples, faults } = list(&path).unwrap();
+            assert_eq!(samples.len(), 1, "{}", kind as char);
+            assert_eq!(
+                faults,
+                [
+                    "cut off or damaged at byte 2048 (a member's name and attributes have more than 1048576 bytes); samples \
+                     before it, which are used: 1"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_longer_than_any_path_is_passed_over() {
+        let long = |length: usize, extension: &str| {
+            let name = format!("{}{extension}", "k".repeat(length - extension.len()));
+            [member(b'L', "././@LongLink", name.as_bytes()), member(b'0', "cut", b"1")].concat()
+        };
+        let shard = |length| listed(&[long(length, ".jpg"), long(length, ".cls"), END.to_vec()].concat());
+        assert_eq!(shard(MOST_NAME).samples.len(), 1);
+        assert_eq!(shard(MOST_NAME + 1).faults, ["no samples in it"]);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! order of the numbers (Caffe's `synset_words.txt` will do under that name); without it the numbers are the names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -18,6 +17,8 @@ use crate::streams::Part;
 
 /// The list of class names.
 const CLASSES: &str = "classes.txt";
+/// Most bytes of that list.
+pub(crate) const MOST_LIST: u64 = 16 << 20;
 /// Without that list, more classes than any network here can have are taken for a mistake.
 const MOST_CLASSES: usize = 100_000;
 /// Shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
@@ -157,7 +158,7 @@ fn names<'a>(
 /// The names in the list of classes, if there is one.
 fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
     let wrong = |reason| DatasetError::ClassList { path: path.to_owned(), reason };
-    let text = match fs::read_to_string(path) {
+    let text = match limits::read_text(path, MOST_LIST) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error.to_string())),
@@ -184,6 +185,7 @@ mod tests {
     use crate::members::tests::tar;
     use crate::{Crops, Preprocessing, Sampling, epoch_order};
     use image::{ImageFormat, Rgb, RgbImage};
+    use std::fs;
     use std::io::Cursor;
     use std::sync::Arc;
     use tempfile::TempDir;
@@ -252,6 +254,18 @@ mod tests {
         assert_eq!(names(&alone, Split::Validation), names(&set, Split::Validation));
         fs::remove_file(root.path().join("classes.txt")).unwrap();
         assert_eq!(Dataset::open(root.path()).unwrap().classes(), ["0", "1"]);
+    }
+
+    #[test]
+    fn a_list_of_classes_of_any_size_takes_no_memory() {
+        let root = three_shards();
+        let list = root.path().join(CLASSES);
+        if fs::File::create(&list).unwrap().set_len(3 << 40).is_err() {
+            return; // this file system has no holes
+        }
+        let text = Dataset::open(root.path()).unwrap_err().to_string();
+        let expected = format!("class list {}: expected at most 16 MiB, it has 3,072 GiB", list.display());
+        assert_eq!(text, expected);
     }
 
     #[test]

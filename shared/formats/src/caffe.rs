@@ -32,6 +32,9 @@ struct LayerFields {
 }
 
 const V1_LAYER: LayerFields = LayerFields { name: 4, kind: 5, blobs: 6 };
+/// Caffe's own limit on the dimensions of a blob.
+const MOST_DIMENSIONS: usize = 32;
+
 const LAYER: LayerFields = LayerFields { name: 1, kind: 2, blobs: 7 };
 
 /// V1LayerParameter.LayerType.
@@ -93,7 +96,7 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, CaffeError> {
             (field::NET_LAYER, Value::Bytes(message)) => Layer::read(message, &LAYER)?,
             _ => continue,
         };
-        if layer.blobs.is_empty() {
+        if layer.count == 0 {
             continue;
         }
         let name = layer.name.clone();
@@ -121,12 +124,16 @@ struct Layer {
     kind: Option<LayerKind>,
     /// The type as the file says it.
     said: String,
+    /// How many blobs it has.
+    count: usize,
+    /// The first two of them, which is what a layer has here; more are only counted.
     blobs: Vec<Blob>,
 }
 
 impl Layer {
     fn read(mut message: Reader, fields: &LayerFields) -> Result<Layer, WireError> {
-        let mut layer = Layer { name: String::new(), kind: None, said: "nothing".into(), blobs: Vec::new() };
+        let mut layer =
+            Layer { name: String::new(), kind: None, said: "nothing".into(), count: 0, blobs: Vec::new() };
         while let Some((number, value)) = message.field()? {
             match value {
                 Value::Bytes(text) if number == fields.name => layer.name = text.text()?.into(),
@@ -146,7 +153,12 @@ impl Layer {
                         _ => None,
                     };
                 }
-                Value::Bytes(blob) if number == fields.blobs => layer.blobs.push(Blob::read(blob)?),
+                Value::Bytes(blob) if number == fields.blobs => {
+                    layer.count += 1;
+                    if layer.count <= 2 {
+                        layer.blobs.push(Blob::read(blob)?);
+                    }
+                }
                 _ => {}
             }
         }
@@ -155,9 +167,8 @@ impl Layer {
 
     /// Weights and bias in the shapes that they have here.
     fn tensors(self) -> Result<(ArrayD<f32>, ArrayD<f32>), CaffeError> {
-        let Layer { name, kind, said, blobs } = self;
-        let count = blobs.len();
-        let (Some(kind), Ok([weights, bias])) = (kind, <[Blob; 2]>::try_from(blobs)) else {
+        let Layer { name, kind, said, count, blobs } = self;
+        let (Some(kind), 2, Ok([weights, bias])) = (kind, count, <[Blob; 2]>::try_from(blobs)) else {
             return Err(CaffeError::Layer { layer: name, found: said, blobs: count });
         };
         let wrong = |blob: usize, what: String| CaffeError::Blob { layer: name.clone(), blob, what };
@@ -208,27 +219,40 @@ impl Blob {
         if kept.len() != dimensions || filled.iter().any(|&extent| extent != 1) {
             return Err(format!("expected {dimensions} dimensions, found shape {shape:?}"));
         }
-        let kept: Option<Vec<usize>> = kept.iter().map(|&extent| extent.try_into().ok()).collect();
-        let values =
-            kept.as_ref().and_then(|kept| kept.iter().try_fold(1usize, |all, &n| all.checked_mul(n)));
-        match kept {
-            Some(kept) if values == Some(data.len()) => {
-                Ok(ArrayD::from_shape_vec(IxDyn(&kept), data).expect("as many values as the shape says"))
-            }
-            _ => Err(format!("its shape is {shape:?}, which {} values do not fill", data.len())),
+        if kept.contains(&0) {
+            return Err(format!("expected extents of at least 1, found shape {shape:?}"));
         }
+        let kept: Option<Vec<usize>> = kept.iter().map(|&extent| extent.try_into().ok()).collect();
+        let unfilled = || format!("its shape is {shape:?}, which {} values do not fill", data.len());
+        let kept = kept.ok_or_else(unfilled)?;
+        let values = kept.iter().try_fold(1usize, |all, &extent| all.checked_mul(extent));
+        if values != Some(data.len()) {
+            return Err(unfilled());
+        }
+        // No extent is 0 and their product is the length of a vector: every array of this shape can be.
+        Ok(ArrayD::from_shape_vec(IxDyn(&kept), data).expect("as many values as the shape says"))
     }
 }
 
 /// The extents of a BlobShape, packed or not.
 fn read_shape(mut message: Reader) -> Result<Vec<u64>, WireError> {
     let mut shape = Vec::new();
+    let mut add = |extent, place: &Reader| {
+        if shape.len() == MOST_DIMENSIONS {
+            return Err(
+                place.error(format!("a shape of more than {MOST_DIMENSIONS} dimensions, as no blob has"))
+            );
+        }
+        shape.push(extent);
+        Ok(())
+    };
     while let Some((number, value)) = message.field()? {
         match (number, value) {
-            (field::SHAPE_DIM, Value::Varint(extent)) => shape.push(extent),
+            (field::SHAPE_DIM, Value::Varint(extent)) => add(extent, &message)?,
             (field::SHAPE_DIM, Value::Bytes(mut packed)) => {
                 while !packed.bytes().is_empty() {
-                    shape.push(packed.varint()?);
+                    let extent = packed.varint()?;
+                    add(extent, &packed)?;
                 }
             }
             _ => {}

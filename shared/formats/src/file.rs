@@ -1,9 +1,9 @@
 //! Any model file that can be read, told apart by content and not by name.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use parameters::checkpoint::{Checkpoint, CheckpointError};
+use parameters::checkpoint::{Checkpoint, CheckpointError, MOST_BYTES};
 
 use crate::caffe::{self, CaffeError};
 
@@ -51,7 +51,8 @@ pub enum FormatError {
 /// # Errors
 /// A file that cannot be read, or of which only a part is there.
 pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
-    let bytes = fs::read(path).map_err(|source| FormatError::Read { path: path.into(), source })?;
+    let bytes =
+        limits::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
     if is_safetensors(&bytes) {
         return Ok((Kind::Safetensors, Checkpoint::parse(&bytes, path)?));
     }

@@ -188,6 +188,44 @@ fn a_truncated_safetensors_file_says_so() {
     assert!(text.starts_with(&start) && text.ends_with("; get or write it again"), "{text}");
 }
 
+/// Extents whose product is 0, or wraps to the number of values, though others of them overflow; a shape, and a number of
+/// blobs, that would take many times the memory of the file.
+#[test]
+fn extents_and_counts_are_bounded_before_memory_is_taken() {
+    let none = || packed(&[]);
+    let bias = || new_blob(&[0], none());
+    let layer = |blobs: &[Vec<u8>]| reason(&new_layer("a", "Convolution", blobs));
+    let hostile = new_layer(
+        "a",
+        "Convolution",
+        &[
+            bytes(7, &bytes(1, &[0, 1 << 40, 1 << 40, 1].map(varint).concat())),
+            bytes(7, &bytes(1, &varint(0))),
+        ],
+    );
+    assert_eq!(hostile.len(), 46);
+    assert_eq!(
+        reason(&hostile),
+        "layer a, blob 0: expected extents of at least 1, found shape [0, 1099511627776, 1099511627776, 1]"
+    );
+    for shape in [[0, 1, 1, 1], [1 << 40, 1 << 40, 0, 1], [u64::MAX, 1, 1, 0]] {
+        let text = layer(&[new_blob(&shape, none()), bias()]);
+        assert_eq!(text, format!("layer a, blob 0: expected extents of at least 1, found shape {shape:?}"));
+    }
+    for shape in [[1 << 32, 1 << 32, 1, 1], [1 << 63, 2, 1, 1], [u64::MAX; 4], [1 << 40, 1, 1, 1]] {
+        let text = layer(&[new_blob(&shape, none()), bias()]);
+        assert_eq!(text, format!("layer a, blob 0: its shape is {shape:?}, which 0 values do not fill"));
+    }
+    let unpacked = |count: usize| bytes(7, &integer(1, 1).repeat(count));
+    for blob in [new_blob(&[1; 33], none()), unpacked(33), new_blob(&[1; 1_000_000], none())] {
+        let text = layer(&[blob, bias()]);
+        assert!(text.ends_with("a shape of more than 32 dimensions, as no blob has"), "{text}");
+    }
+    assert!(layer(&[unpacked(32), bias()]).contains("its shape is [1, 1, 1, "));
+    let text = layer(&vec![Vec::new(); 100_000]);
+    assert!(text.contains("is of type Convolution and has 100000 blobs"), "{text}");
+}
+
 #[test]
 fn layers_and_blobs_that_contradict_themselves_are_named() {
     let weights = old_blob([1, 1, 3, 2], packed(&DENSE));
@@ -217,6 +255,11 @@ fn layers_and_blobs_that_contradict_themselves_are_named() {
         (
             old_layer("conv", 4, &[new_blob(&[3, 2], packed(&DENSE)), weights]),
             "layer conv, blob 0: expected 4 dimensions, found shape [3, 2]",
+        ),
+        (
+            new_layer("bn1", "BatchNorm", &vec![new_blob(&[1], packed(&[1.0])); 3]),
+            "layer bn1 is of type BatchNorm and has 3 blobs; expected convolutions and inner products, each with weights \
+             and a bias",
         ),
         ([new_model(), new_model()].concat(), "two layers are named conv1"),
     ];

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,11 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
-use crate::{Layout, durable};
+use crate::{Layout, MOST_VALUES, durable};
+
+/// Most bytes of a file that is read: a shard's has parameters, velocity and average of at most every value there can be,
+/// and a header, of which safetensors reads 100 MB.
+pub const MOST_BYTES: u64 = 3 * size_of::<f32>() as u64 * MOST_VALUES as u64 + (128 << 20);
 
 /// Tensors by name, with strings that say what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +28,8 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads a safetensors file of f32 tensors.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let bytes = fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+        let bytes = limits::read(path, MOST_BYTES)
+            .map_err(|source| CheckpointError::Read { path: path.into(), source })?;
         Checkpoint::parse(&bytes, path)
     }
 

@@ -69,6 +69,43 @@ fn a_file_cut_off_anywhere_is_told_and_not_read() {
     assert!(matches!(Checkpoint::read(&path), Err(CheckpointError::Malformed { .. })));
 }
 
+/// What a header may claim: a length beyond the file, extents whose product wraps or is 0 beside others that overflow, places
+/// outside of the values, values that are not there.
+#[test]
+fn claims_of_a_header_are_checked_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let with_header = |header: &str| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let tensor = |shape: &str, offsets: &str| {
+        with_header(&format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#))
+    };
+    let long = |length: u64| [&length.to_le_bytes()[..], b"{}"].concat();
+    for bytes in [
+        long(u64::MAX),
+        long(1 << 62),
+        long(100_000_001),
+        tensor("[4611686018427387904,4]", "[0,0]"),
+        tensor("[4294967296,4294967296]", "[0,0]"),
+        tensor("[0,1099511627776,1099511627776]", "[0,0]"),
+        tensor("[1099511627776,0,1099511627776]", "[0,0]"),
+        tensor("[1073741824]", "[0,4294967296]"),
+        tensor("[1]", "[18446744073709551612,0]"),
+        tensor("[1]", "[4,0]"),
+        tensor("[-1]", "[0,4]"),
+        with_header(&format!(r#"{{"__metadata__":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000))),
+    ] {
+        fs::write(&path, &bytes).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert!(matches!(error, CheckpointError::Malformed { .. }), "{error}");
+    }
+    if fs::File::create(&path).unwrap().set_len(3 << 40).is_ok() {
+        let text = Checkpoint::read(&path).unwrap_err().to_string();
+        let expected =
+            format!("cannot read checkpoint {}: expected at most 48 GiB, it has 3,072 GiB", path.display());
+        assert_eq!(text, expected);
+    }
+}
+
 #[test]
 fn special_values_keep_their_bits() {
     let layout = layout(&[vec![6]]);

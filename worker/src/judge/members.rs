@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use parameters::checkpoint::MOST_BYTES;
 use sha2::{Digest, Sha256};
 
 use crate::opened::Opened;
@@ -17,7 +18,7 @@ pub(super) struct Member {
 impl Member {
     pub fn open(path: &Path) -> anyhow::Result<Member> {
         let model = Opened::open(path)?;
-        let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        let bytes = limits::read(path, MOST_BYTES).with_context(|| format!("read {}", path.display()))?;
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Member { hash, model })
     }
