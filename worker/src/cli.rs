@@ -10,13 +10,18 @@ use configuration::{Exit, Precision, RunFlags, isa_name, print_line};
 use dataset::{Crops, Dataset};
 use protocol::Patience;
 
-use crate::bench::BenchOptions;
+use crate::bench::{BenchOptions, MOST_STEPS};
 use crate::describe::NetworkFlags;
 use crate::model_file::MODEL_FILE;
 use crate::{
     ClassifyOptions, Combine, Data, ExportOptions, FetchOptions, Format, JudgeOptions, SamplesOptions,
     Threads, TrainOptions, bench, classify, describe, exit_of, export, fetch, judge, samples, train,
 };
+
+/// Most pictures of a drawn set that is written: each is a file.
+const MOST_DRAWN: i64 = 10_000_000;
+/// Longest time that is measured for.
+const MOST_SECONDS: f64 = 3600.0;
 
 /// Threads of the runtime: they only move blocks; computing has its own.
 const NETWORK_THREADS: usize = 2;
@@ -93,7 +98,7 @@ pub struct TrainFlags {
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Threads that decode images
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub loader_threads: u16,
     /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
     #[arg(long, value_name = "DIR")]
@@ -110,7 +115,7 @@ pub struct TrainFlags {
 #[derive(Debug, Args)]
 pub struct ComputeFlags {
     /// Threads that compute [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Keep each of these threads on a CPU of its own, from this one on (Linux) [default: the system places them]
     #[arg(long, value_name = "CPU")]
@@ -167,10 +172,10 @@ pub struct BenchFlags {
     #[arg(long, value_name = "P", default_value = "f32")]
     pub precision: Precision,
     /// Steps to measure [default: as many as fit into --seconds, at least 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_STEPS)))]
     pub steps: Option<u32>,
     /// Seconds to measure for
-    #[arg(long, value_name = "S", default_value_t = 5.0, conflicts_with = "steps")]
+    #[arg(long, value_name = "S", default_value_t = 5.0, conflicts_with = "steps", value_parser = seconds)]
     pub seconds: f64,
     /// Print one JSON object: images_per_second, gflops, peak_rss_bytes, layers
     #[arg(long)]
@@ -234,7 +239,7 @@ pub struct EvaluateFlags {
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Threads that decode images
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub loader_threads: u16,
     /// Print one JSON object: images, top1, top5, loss, rows, members, unscored
     #[arg(long)]
@@ -322,14 +327,20 @@ pub struct DrawFlags {
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
     /// Training pictures
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..=MOST_DRAWN))]
     pub images: u32,
     /// Validation pictures
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=MOST_DRAWN))]
     pub validation: u32,
     /// Side of the network's input that they are drawn for, in pixels
     #[arg(long, value_name = "S", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=2048))]
     pub input_size: u16,
+}
+
+/// A time that can be measured for.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
+    seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
 }
 
 /// Carries a command out; the error, if any, is one line on standard error.
@@ -540,5 +551,28 @@ mod tests {
             ("h:1", Some(2), 3)
         );
         assert!(flags.run.no_aux && flags.run.batch == Some(8));
+    }
+
+    #[test]
+    fn every_number_of_a_command_has_a_range() {
+        let parses = |words: &str| Cli::try_parse_from(words.split(' ')).is_ok();
+        for (words, most) in [
+            ("worker train --threads", 1024),
+            ("worker train --loader-threads", 1024),
+            ("worker evaluate --loader-threads", 1024),
+            ("worker bench --batch", 4096),
+            ("worker bench --steps", 100_000),
+            ("worker bench --seconds", 3600),
+            ("worker samples --rows", 100),
+            ("worker samples --columns", 100),
+            ("worker draw --output x --images", 10_000_000),
+            ("worker draw --output x --validation", 10_000_000),
+            ("worker draw --output x --input-size", 2048),
+        ] {
+            assert!(parses(&format!("{words} {most}")), "{words} {most}");
+            for wrong in [(most + 1).to_string(), "-1".into(), "1e300".into(), "NaN".into(), "inf".into()] {
+                assert!(!parses(&format!("{words}={wrong}")), "{words}={wrong}");
+            }
+        }
     }
 }

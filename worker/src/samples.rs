@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use configuration::RunFlags;
+use configuration::{ConfigurationError, RunFlags};
 use parameters::durable;
 
 use crate::googlenet::{Data, sampling};
+
+/// Most pixels of a sheet, of which each takes three bytes in memory before it is packed.
+const MOST_PIXELS: u64 = 512 << 20;
 
 /// Options of [`samples`].
 #[derive(Clone, Debug)]
@@ -31,6 +34,13 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
     let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
     let configuration = options.flags.resolve(recipe)?;
     let size = configuration.network.input_size;
+    let pixels = options.images as u64 * options.epochs * (size * size) as u64;
+    if pixels > MOST_PIXELS {
+        let found = format!("{size} pixels for {} x {} samples", options.images, options.epochs);
+        let expected =
+            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size";
+        Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
+    }
     let data = options.data.open(size)?;
     let (seed, sampling) = (configuration.run.sample_seed(), sampling(&configuration.sampling));
     let sheet = data.contact_sheet(options.images, options.epochs, seed, &sampling, size)?;
@@ -44,4 +54,23 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
         options.epochs,
         made / sheet.elapsed.as_secs_f64(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_of_gigapixels_is_refused_as_a_flag() {
+        let options = SamplesOptions {
+            data: Data::embedded(),
+            flags: RunFlags { input_size: Some(2048), ..RunFlags::default() },
+            images: 100,
+            epochs: 100,
+            output: "sheet.png".into(),
+        };
+        let error = samples(&options).unwrap_err();
+        assert_eq!(crate::exit_of(&error), configuration::Exit::Usage);
+        assert!(error.to_string().contains("found 2048 pixels for 100 x 100 samples, expected "), "{error}");
+    }
 }

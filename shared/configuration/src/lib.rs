@@ -8,6 +8,7 @@ mod exit;
 mod flags;
 pub mod logs;
 mod output;
+mod ranges;
 mod recipe;
 #[cfg(test)]
 mod reference;

@@ -17,7 +17,8 @@ const HEAD: &str = "# What a run is told
 
 A run has one configuration. It starts from a named recipe (`--recipe`, files in [recipes](recipes)) or from a TOML file that has
 every key (`--config`; copy a recipe and change it); flags go over both. The merged result is in every snapshot of the run, in the
-launcher's `run.json`, and is what a joining worker gets. Unknown keys are refused. Keys without a value below may be left out.
+launcher's `run.json`, and is what a joining worker gets. Unknown keys are refused, and values out of a key's range, with the range
+that is expected. Keys without a value below may be left out.
 
 This page is made from the types in [run.rs](src/run.rs) and from the recipes:
 `UPDATE_REFERENCE=1 cargo test -p configuration reference`.

@@ -219,103 +219,8 @@ pub enum Wire {
     Bf16,
 }
 
-/// Minibatches of one lease must fit a worker's death: what it had is done again.
-const MOST_LEASE_BATCHES: u64 = 1024;
-
 impl RunConfiguration {
-    /// Checks ranges; the text names the key, what was found and what is allowed.
-    pub fn validate(&self) -> Result<(), ConfigurationError> {
-        let wrong = |key: &'static str, found: String, expected: &'static str| {
-            Err(ConfigurationError::Value { key, found, expected })
-        };
-        let (n, s, o, r) = (&self.network, &self.sampling, &self.optimisation, &self.run);
-        if let Some(classes) = n.classes
-            && !(2..=100_000).contains(&classes)
-        {
-            return wrong("network.classes", classes.to_string(), "2 to 100000");
-        }
-        if !(32..=2048).contains(&n.input_size) {
-            return wrong("network.input_size", n.input_size.to_string(), "32 to 2048 pixels");
-        }
-        if !(0.05..=4.0).contains(&n.width) {
-            return wrong("network.width", n.width.to_string(), "0.05 to 4");
-        }
-        let [low, high] = s.area;
-        if !(low > 0.0 && low <= high && high <= 1.0) {
-            return wrong("sampling.area", format!("[{low}, {high}]"), "0 < least <= largest <= 1");
-        }
-        let [low, high] = s.aspect;
-        if !(low > 0.0 && low <= high && high <= 10.0) {
-            return wrong("sampling.aspect", format!("[{low}, {high}]"), "0 < least <= largest <= 10");
-        }
-        let twice = |(at, by)| s.interpolation[..at].contains(by);
-        if s.interpolation.is_empty() || s.interpolation.iter().enumerate().any(twice) {
-            let found = format!("{:?}", s.interpolation).to_lowercase();
-            return wrong("sampling.interpolation", found, "at least one, none twice");
-        }
-        for (key, strength) in [
-            ("sampling.brightness", s.brightness),
-            ("sampling.contrast", s.contrast),
-            ("sampling.saturation", s.saturation),
-            ("sampling.lighting", s.lighting),
-        ] {
-            if !(0.0..=1.0).contains(&strength) {
-                return wrong(key, strength.to_string(), "0 (off) to 1");
-            }
-        }
-        if !(o.learning_rate > 0.0 && o.learning_rate <= 10.0) {
-            return wrong("optimisation.learning_rate", o.learning_rate.to_string(), "over 0, at most 10");
-        }
-        if !(0.0..1.0).contains(&o.momentum) {
-            return wrong("optimisation.momentum", o.momentum.to_string(), "0 to below 1");
-        }
-        if !(0.0..1.0).contains(&o.weight_decay) {
-            return wrong("optimisation.weight_decay", o.weight_decay.to_string(), "0 to below 1");
-        }
-        if !(o.stair_factor > 0.0 && o.stair_factor <= 1.0) {
-            return wrong("optimisation.stair_factor", o.stair_factor.to_string(), "over 0, at most 1");
-        }
-        if !(o.stair_epochs > 0.0 && o.stair_epochs.is_finite()) {
-            return wrong("optimisation.stair_epochs", o.stair_epochs.to_string(), "over 0");
-        }
-        if !(0.0..=1.0).contains(&o.ramp) {
-            return wrong("optimisation.ramp", o.ramp.to_string(), "0 to 1");
-        }
-        if !(0.0..1.0).contains(&o.average_decay) {
-            return wrong("optimisation.average_decay", o.average_decay.to_string(), "0 to below 1");
-        }
-        if let Some(norm) = o.clip_norm
-            && !(norm > 0.0 && norm.is_finite())
-        {
-            return wrong("optimisation.clip_norm", norm.to_string(), "over 0");
-        }
-        if let Some((_, factor)) = o.rate_multipliers.iter().find(|(_, f)| !(0.0..=1000.0).contains(*f)) {
-            return wrong("optimisation.rate_multipliers", factor.to_string(), "factors from 0 to 1000");
-        }
-        if !(1..=4096).contains(&r.batch) {
-            return wrong("run.batch", r.batch.to_string(), "1 to 4096 images");
-        }
-        if r.images.is_none() && !(r.epochs > 0.0 && r.epochs <= 1e6) {
-            return wrong("run.epochs", r.epochs.to_string(), "over 0, at most 1000000");
-        }
-        if r.images == Some(0) {
-            return wrong("run.images", "0".into(), "at least 1");
-        }
-        if !(r.evaluate_epochs > 0.0 && r.evaluate_epochs.is_finite()) {
-            return wrong("run.evaluate_epochs", r.evaluate_epochs.to_string(), "over 0");
-        }
-        if !(1..=MOST_LEASE_BATCHES).contains(&r.lease_batches) {
-            return wrong("run.lease_batches", r.lease_batches.to_string(), "1 to 1024 minibatches");
-        }
-        if r.init_from.is_none() && (r.init_sha256.is_some() || !r.init_except.is_empty()) {
-            let expected =
-                "a model file: name one with --init-from, or leave out init_sha256 and init_except";
-            return wrong("run.init_from", "nothing".into(), expected);
-        }
-        Ok(())
-    }
-
-    /// Samples in the whole run, for a training set of `images`.
+    /// Samples in the whole run, for a training set of `images`; never more than can be counted.
     pub fn total_samples(&self, images: u64) -> u64 {
         self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
     }
@@ -358,4 +263,17 @@ pub enum ConfigurationError {
         /// The parser's text, with line and key.
         text: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_samples_of_a_run_can_always_be_counted() {
+        let mut configuration = crate::recipe("paper").unwrap();
+        configuration.run.epochs = 1e6;
+        assert_eq!(configuration.total_samples(1000), 1_000_000_000);
+        assert_eq!(configuration.total_samples(u64::MAX), u64::MAX);
+        configuration.run.epochs = 1e-9;
+        assert_eq!(configuration.total_samples(1000), 1);
+    }
 }
