@@ -53,12 +53,12 @@ impl Traffic {
     /// Sums what the shards say; each number on the wire takes `bytes` of the 4 that the shards count.
     pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>, bytes: u64) -> Traffic {
         statuses.fold(Traffic::default(), |sum, shard| Traffic {
-            updates: sum.updates + shard.updates,
-            staleness_sum: sum.staleness_sum + shard.staleness_sum,
+            updates: sum.updates.saturating_add(shard.updates),
+            staleness_sum: sum.staleness_sum.saturating_add(shard.staleness_sum),
             staleness_max: sum.staleness_max.max(shard.staleness_max),
-            bytes_in: sum.bytes_in + shard.bytes_in * bytes / 4,
-            bytes_out: sum.bytes_out + shard.bytes_out * bytes / 4,
-            refused: sum.refused + shard.refused,
+            bytes_in: sum.bytes_in.saturating_add(shard.bytes_in / 4 * bytes),
+            bytes_out: sum.bytes_out.saturating_add(shard.bytes_out / 4 * bytes),
+            refused: sum.refused.saturating_add(shard.refused),
             learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
         })
     }
@@ -73,15 +73,16 @@ impl Meter {
     /// Adds what a worker reports.
     pub fn add(&mut self, metrics: &StepMetrics) {
         let sums = &mut self.sums;
-        sums.steps += metrics.steps;
-        sums.images += metrics.images;
+        // What a worker counts is its own affair: no number of its may bring the server down.
+        sums.steps = sums.steps.saturating_add(metrics.steps);
+        sums.images = sums.images.saturating_add(metrics.images);
         sums.main_loss += metrics.main_loss;
-        sums.correct += metrics.correct;
+        sums.correct = sums.correct.saturating_add(metrics.correct);
         sums.auxiliary_losses.resize(sums.auxiliary_losses.len().max(metrics.auxiliary_losses.len()), 0.0);
         for (sum, loss) in sums.auxiliary_losses.iter_mut().zip(&metrics.auxiliary_losses) {
             *sum += loss;
         }
-        self.steps += metrics.steps;
+        self.steps = self.steps.saturating_add(metrics.steps);
     }
 
     /// Minibatches acknowledged in the whole run.

@@ -61,7 +61,7 @@ impl Processes {
         let reserved = |place: &Place| place.address.is_none() && place.before.as_deref() == Some(address);
         let free = |place: &Place| place.address.is_none();
         if let Some(first) = first_shard {
-            let place = self.places.get((first / shards) as usize);
+            let place = self.places.get((first / shards) as usize).filter(|_| first.is_multiple_of(shards));
             let place = place.filter(|place| place.address.as_deref().is_none_or(|holder| holder == address));
             let place = place.ok_or_else(|| {
                 Refusal::Mismatch(format!(
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, false)));
         assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, true)));
         assert_eq!(processes.register("b:1", 2, None), Ok((2, false)));
-        for first in [0, 4, 6] {
+        for first in [0, 4, 6, 1, u32::MAX] {
             let text = processes.register("d:1", 2, Some(first)).unwrap_err().to_string();
             let expected = format!(
                 "process d:1 holds shards from {first} on, which another one has by now, or this server does not \

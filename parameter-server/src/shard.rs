@@ -25,6 +25,9 @@ use crate::{WarmStart, average, schedule, warm_start};
 /// Evaluations whose average is kept frozen at the same time: the one under way and one that starts beside it.
 const FROZEN: usize = 2;
 
+/// What is held of each value: itself, its velocity, its average.
+const COPIES: usize = 3;
+
 /// One part of the parameters; empty until a worker brings the layout.
 pub struct Shard {
     number: u32,
@@ -130,6 +133,7 @@ impl Shard {
             let warm = self.warm.as_deref();
             warm_start::check(warm, &plan, &layout)
                 .map_err(|text| Refusal::Mismatch(format!("shard {}: {text}", self.number)))?;
+            self.check_memory(&layout)?;
             if let Some(warm) = warm.filter(|_| self.number == 0) {
                 warm.account(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
             }
@@ -139,6 +143,21 @@ impl Shard {
         let held = self.held.as_ref().expect("adopted above");
         self.status.blocks = held.blocks.len() as u32;
         Ok(AdoptReply { fingerprint: held.layout.fingerprint() })
+    }
+
+    /// Whether this machine has the memory for this shard's part of a layout, which a worker may bring in any size.
+    fn check_memory(&self, layout: &Layout) -> Result<(), Refusal> {
+        let owners = assign(layout, self.total as usize);
+        let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == self.number);
+        let values: usize = own.map(|block| block.range.len()).sum();
+        limits::memory::check((COPIES * values * size_of::<f32>()) as u64).map_err(|shortage| {
+            Refusal::Invalid(format!(
+                "shard {}: for {values} of the network's {} parameters, with velocity and average, {shortage}; take a \
+                 smaller network, or more machines for the server",
+                self.number,
+                layout.len()
+            ))
+        })
     }
 
     /// Applies one gradient block, unless its identity was applied before or it is unusable, and answers with the block
@@ -546,6 +565,27 @@ mod tests {
         let refusal = shard.adopt(layout(), Plan { momentum: 0.5, ..plan() }).unwrap_err();
         let text = "shard 0: plan key momentum: the run has 0.9, the worker brings 0.5";
         assert_eq!(refusal, Refusal::Mismatch(text.into()));
+    }
+
+    /// 16 GiB of parameters are announced in a message of a few bytes.
+    #[test]
+    fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {
+        let largest = Tensor { shape: vec![1 << 16, 1 << 16], ..layout().tensors()[0].clone() };
+        let large = Layout::new(vec![largest]).unwrap();
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        if limits::memory::available().is_none_or(|free| free >= 48 << 30) {
+            return; // it would be taken
+        }
+        let refusal = shard.adopt(large, plan()).unwrap_err();
+        let Refusal::Invalid(text) = refusal else { panic!("expected an invalid layout, found {refusal:?}") };
+        assert!(
+            text.starts_with(
+                "shard 0: for 4294967296 of the network's 4294967296 parameters, with velocity and average, 48 GiB of \
+                 memory are needed, this machine has "
+            ),
+            "{text}"
+        );
+        shard.adopt(layout(), plan()).unwrap();
     }
 
     #[test]

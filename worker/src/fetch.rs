@@ -36,6 +36,9 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
             options.coordinator
         )
     })?;
+    // The parameters as they come, as tensors, and as the bytes of the file.
+    limits::memory::check(3 * (layout.len() * size_of::<f32>()) as u64)
+        .with_context(|| format!("fetch {} parameters", layout.len()))?;
     let (kind, values) = if options.last_iterate {
         (Kind::Parameters, "last iterate")
     } else {

@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_millis(2500);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time between two lines of training metrics.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Longest pause that a server may ask for: it says how many milliseconds, and may be wrong.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before a fenced worker joins anew.
 const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -260,7 +262,7 @@ impl<'a, W: Workload> Replica<'a, W> {
                 Some(Assignment::Evaluate(order)) => self.evaluate(order).await?,
                 Some(Assignment::Wait { milliseconds, reason }) => {
                     tracing::debug!("waiting: {reason}");
-                    self.ask_after = Instant::now() + Duration::from_millis(milliseconds);
+                    self.ask_after = Instant::now() + Duration::from_millis(milliseconds).min(LONGEST_PAUSE);
                 }
                 Some(Assignment::Finished(ending)) => return Err(Stop::Ended(ending)),
                 None => {}
@@ -287,6 +289,12 @@ impl<'a, W: Workload> Replica<'a, W> {
 
     async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
         let Lease { epoch, start, end, .. } = lease;
+        let images = self.workload.data().images;
+        if end > images {
+            let text =
+                format!("the server leased the positions {start} to {end} of an epoch of {images} images");
+            return Err(Stop::Failed(anyhow::anyhow!(text)));
+        }
         self.leases.add(lease);
         self.samples
             .call(move |samples| samples.request(LoaderRange { split: Split::Train, epoch, start, end }))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kernels::{Isa, all_finite};
 use parameters::Layout;
 use protocol::{
@@ -74,6 +74,11 @@ impl Store {
         wire: Wire,
         way: &Way,
     ) -> Result<Store, Stop> {
+        if addresses.is_empty() {
+            return Err(Stop::Failed(anyhow!(
+                "the server named no shards, expected the address of at least one"
+            )));
+        }
         let mut processes = Vec::new();
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         for address in addresses {

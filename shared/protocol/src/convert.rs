@@ -45,6 +45,24 @@ fn required<T>(value: Option<T>, message: &'static str, field: &'static str) -> 
     value.ok_or_else(|| FieldError::new(message, field, "a value", "none"))
 }
 
+/// Most bytes of a name or an address.
+const MOST_NAME: usize = 4096;
+
+/// A text of at most `most` bytes.
+fn bounded(
+    text: String,
+    most: usize,
+    message: &'static str,
+    field: &'static str,
+) -> Result<String, FieldError> {
+    match text.len() {
+        length if length <= most => Ok(text),
+        length => {
+            Err(FieldError::new(message, field, format!("at most {most} bytes"), format!("{length} bytes")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +119,17 @@ mod tests {
             "{text}"
         );
 
+        let mut huge = configuration::recipe("paper").unwrap();
+        huge.run.batch = 1_000_000_000;
+        let text = serde_json::to_string(&huge).unwrap();
+        let text =
+            error::<Answer<RunStatus>, _>(proto::StatusReply { configuration: text, ..Default::default() });
+        assert_eq!(
+            text,
+            "StatusReply.configuration: expected a run configuration as JSON, found configuration key run.batch: found \
+             1000000000, expected 1 to 4096 images"
+        );
+
         let block = proto::BlockValues {
             block: 1,
             version: Some(Version::default().into()),
@@ -110,5 +139,80 @@ mod tests {
         let outcome = proto::fetch_reply::Outcome::Block(block);
         let text = error::<Answer<BlockValues>, _>(proto::FetchReply { outcome: Some(outcome) });
         assert_eq!(text, "BlockValues.values: expected a multiple of 2 bytes, found 5 bytes");
+    }
+
+    /// What is counted, listed or kept of a message has a most.
+    #[test]
+    fn what_a_receiver_would_take_memory_for_is_bounded() {
+        let join = |data: proto::Data, name: &str| {
+            error::<JoinRequest, _>(proto::JoinRequest { data: Some(data), name: name.into(), protocol: 1 })
+        };
+        let data = proto::Data { images: 10, validation: 1, ..Default::default() };
+        let cases = [
+            (
+                join(proto::Data { images: 1 << 32, ..data.clone() }, ""),
+                "Data.images: expected at most 4294967295, found 4294967296",
+            ),
+            (
+                join(proto::Data { validation: u64::MAX, ..data.clone() }, ""),
+                "Data.validation: expected at most 4294967295, found 18446744073709551615",
+            ),
+            (
+                join(proto::Data { classes: vec![String::new(); 100_001], ..data.clone() }, ""),
+                "Data.classes: expected at most 100000 names, found 100001",
+            ),
+            (
+                join(proto::Data { hash: "0".repeat(5000), ..data.clone() }, ""),
+                "Data.hash: expected at most 4096 bytes, found 5000 bytes",
+            ),
+            (
+                join(data, &"w".repeat(4097)),
+                "JoinRequest.name: expected at most 4096 bytes, found 4097 bytes",
+            ),
+            (
+                error::<RegisterRequest, _>(proto::RegisterRequest {
+                    address: "h".repeat(4097),
+                    ..Default::default()
+                }),
+                "RegisterRequest.address: expected at most 4096 bytes, found 4097 bytes",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text, expected);
+        }
+        let report = |metrics: proto::Metrics, skipped: Vec<String>| {
+            error::<(Report, u64), _>(proto::ReportRequest {
+                member: Some(proto::Member::default()),
+                metrics: Some(metrics),
+                progress: vec![proto::LeaseProgress { skipped, ..Default::default() }],
+                ..Default::default()
+            })
+        };
+        let losses = proto::Metrics { auxiliary_losses: vec![0.0; 3], ..Default::default() };
+        assert_eq!(report(losses, vec![]), "Metrics.auxiliary_losses: expected at most 2 values, found 3");
+        assert_eq!(
+            report(proto::Metrics::default(), vec!["a.jpg".into(), "b".repeat(20_000)]),
+            "LeaseProgress.skipped: expected at most 16384 bytes, found 20000 bytes"
+        );
+        let tensor = |name: &str, shape: Vec<u64>| {
+            let initialiser = Some(proto::tensor::Initialiser::Constant(0.0));
+            let tensor = proto::Tensor { name: name.into(), shape, initialiser, ..Default::default() };
+            error::<parameters::Layout, _>(proto::Layout { tensors: vec![tensor] })
+        };
+        assert_eq!(tensor("a", vec![1; 9]), "Tensor.shape: expected at most 8 dimensions, found 9");
+        assert_eq!(
+            tensor(&"a".repeat(4097), vec![1]),
+            "Tensor.name: expected at most 4096 bytes, found 4097 bytes"
+        );
+        let text = tensor("a", vec![1 << 63, 2]);
+        assert!(text.starts_with("Layout.tensors: expected a usable layout, found with tensor a "), "{text}");
+        let register = |first_shard, total_shards| {
+            let place = proto::Registration { first_shard, total_shards, ..Default::default() };
+            let outcome = Some(proto::register_reply::Outcome::Registration(place));
+            error::<Answer<RegisterReply>, _>(proto::RegisterReply { outcome })
+        };
+        assert_eq!(register(0, 0), "Registration.total_shards: expected 1 to 65536, found 0");
+        assert_eq!(register(0, u32::MAX), "Registration.total_shards: expected 1 to 65536, found 4294967295");
+        assert_eq!(register(4, 4), "Registration.first_shard: expected below total_shards (4), found 4");
     }
 }

@@ -116,7 +116,9 @@ impl coordinator_server::Coordinator for CoordinatorService {
         &self,
         request: Request<proto::RegisterRequest>,
     ) -> Result<Response<proto::RegisterReply>, Status> {
-        Ok(Response::new(self.0.register(request.into_inner().into()).into()))
+        let request = RegisterRequest::try_from(request.into_inner());
+        let answer = request.map_err(Refusal::from).and_then(|request| self.0.register(request));
+        Ok(Response::new(answer.into()))
     }
 
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {

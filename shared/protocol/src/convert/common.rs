@@ -2,8 +2,11 @@
 
 use parameters::{Initialiser, Layout, Tensor};
 
-use super::{FieldError, required};
+use super::{FieldError, MOST_NAME, bounded, required};
 use crate::{Member, Plan, Refusal, Wire, proto};
+
+/// Most dimensions of a tensor; those of a network have four.
+const MOST_DIMENSIONS: usize = 8;
 
 impl From<Refusal> for proto::Refusal {
     fn from(refusal: Refusal) -> proto::Refusal {
@@ -84,6 +87,11 @@ impl TryFrom<proto::Tensor> for Tensor {
             usize::try_from(extent)
                 .map_err(|_| FieldError::new("Tensor", "shape", "an extent that fits in memory", extent))
         };
+        let dimensions = tensor.shape.len();
+        if dimensions > MOST_DIMENSIONS {
+            let expected = format!("at most {MOST_DIMENSIONS} dimensions");
+            return Err(FieldError::new("Tensor", "shape", expected, dimensions));
+        }
         Ok(Tensor {
             shape: tensor.shape.into_iter().map(extent).collect::<Result<_, _>>()?,
             initialiser: match required(tensor.initialiser, "Tensor", "initialiser")? {
@@ -91,7 +99,7 @@ impl TryFrom<proto::Tensor> for Tensor {
                 Start::UniformBound(bound) => Initialiser::Uniform { bound },
                 Start::NormalDeviation(deviation) => Initialiser::Normal { deviation },
             },
-            name: tensor.name,
+            name: bounded(tensor.name, MOST_NAME, "Tensor", "name")?,
             rate_multiplier: tensor.rate_multiplier,
             decay_multiplier: tensor.decay_multiplier,
         })

@@ -3,16 +3,30 @@
 use configuration::RunConfiguration;
 use parameters::Layout;
 
-use super::{Answer, FieldError, required};
+use super::{Answer, FieldError, MOST_NAME, bounded, required};
 use crate::{messages::*, proto};
 
 fn configuration_text(configuration: &RunConfiguration) -> String {
     serde_json::to_string(configuration).expect("a configuration has only strings for keys")
 }
 
+/// Most classes and images of a data set: positions of an epoch are numbered in 32 bits.
+const MOST_CLASSES: usize = 100_000;
+const MOST_SAMPLES: u64 = u32::MAX as u64;
+/// Most bytes of what is told of an image: its path, a place in it and what is wrong.
+const MOST_ACCOUNT: usize = 16 << 10;
+/// Auxiliary heads of a network.
+const MOST_HEADS: usize = 2;
+/// Most shards of a server: as many processes as its flag takes, of as many shards.
+const MOST_SHARDS: u32 = 1 << 16;
+
 fn read_configuration(text: &str, message: &'static str) -> Result<RunConfiguration, FieldError> {
-    serde_json::from_str(text)
-        .map_err(|error| FieldError::new(message, "configuration", "a run configuration as JSON", error))
+    let wrong =
+        |error: String| FieldError::new(message, "configuration", "a run configuration as JSON", error);
+    let configuration: RunConfiguration =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    configuration.validate().map_err(|error| wrong(error.to_string()))?;
+    Ok(configuration)
 }
 
 impl From<JoinRequest> for proto::JoinRequest {
@@ -32,8 +46,19 @@ impl TryFrom<proto::JoinRequest> for JoinRequest {
     fn try_from(request: proto::JoinRequest) -> Result<JoinRequest, FieldError> {
         let proto::Data { images, validation, hash, classes } =
             required(request.data, "JoinRequest", "data")?;
+        for (field, samples) in [("images", images), ("validation", validation)] {
+            if samples > MOST_SAMPLES {
+                return Err(FieldError::new("Data", field, format!("at most {MOST_SAMPLES}"), samples));
+            }
+        }
+        if classes.len() > MOST_CLASSES {
+            let expected = format!("at most {MOST_CLASSES} names");
+            return Err(FieldError::new("Data", "classes", expected, classes.len()));
+        }
+        let name = bounded(request.name, MOST_NAME, "JoinRequest", "name")?;
+        let hash = bounded(hash, MOST_NAME, "Data", "hash")?;
         let data = DataDescription { images, validation, hash, classes };
-        Ok(JoinRequest { protocol: request.protocol, name: request.name, data })
+        Ok(JoinRequest { protocol: request.protocol, name, data })
     }
 }
 
@@ -193,17 +218,25 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
     type Error = FieldError;
 
     fn try_from(request: proto::ReportRequest) -> Result<(Report, u64), FieldError> {
-        let progress = |p: proto::LeaseProgress| LeaseProgress {
-            lease: p.lease,
-            used: p.used,
-            skipped: p.skipped,
-            consumed: p.consumed,
-            closed: p.closed,
+        let account = |text| bounded(text, MOST_ACCOUNT, "LeaseProgress", "skipped");
+        let progress = |p: proto::LeaseProgress| {
+            Ok(LeaseProgress {
+                lease: p.lease,
+                used: p.used,
+                skipped: p.skipped.into_iter().map(account).collect::<Result<_, FieldError>>()?,
+                consumed: p.consumed,
+                closed: p.closed,
+            })
         };
         let m = required(request.metrics, "ReportRequest", "metrics")?;
+        let losses = m.auxiliary_losses.len();
+        if losses > MOST_HEADS {
+            let expected = format!("at most {MOST_HEADS} values");
+            return Err(FieldError::new("Metrics", "auxiliary_losses", expected, losses));
+        }
         let report = Report {
             member: required(request.member, "ReportRequest", "member")?.into(),
-            progress: request.progress.into_iter().map(progress).collect(),
+            progress: request.progress.into_iter().map(progress).collect::<Result<_, FieldError>>()?,
             metrics: StepMetrics {
                 steps: m.steps,
                 images: m.images,
@@ -286,11 +319,14 @@ impl From<RegisterRequest> for proto::RegisterRequest {
     }
 }
 
-impl From<proto::RegisterRequest> for RegisterRequest {
-    fn from(request: proto::RegisterRequest) -> RegisterRequest {
+impl TryFrom<proto::RegisterRequest> for RegisterRequest {
+    type Error = FieldError;
+
+    fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
         let proto::RegisterRequest { protocol, address, shards, holds } = request;
+        let address = bounded(address, MOST_NAME, "RegisterRequest", "address")?;
         let holds = holds.map(|proto::Holding { first_shard, life }| Holding { first_shard, life });
-        RegisterRequest { protocol, address, shards, holds }
+        Ok(RegisterRequest { protocol, address, shards, holds })
     }
 }
 
@@ -317,6 +353,14 @@ impl TryFrom<proto::RegisterReply> for Answer<RegisterReply> {
         Ok(match required(reply.outcome, "RegisterReply", "outcome")? {
             Outcome::Registration(place) => {
                 let proto::Registration { first_shard, total_shards, restore, life, again } = place;
+                if !(1..=MOST_SHARDS).contains(&total_shards) {
+                    let expected = format!("1 to {MOST_SHARDS}");
+                    return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
+                }
+                if first_shard >= total_shards {
+                    let expected = format!("below total_shards ({total_shards})");
+                    return Err(FieldError::new("Registration", "first_shard", expected, first_shard));
+                }
                 let restore = restore.map(|proto::Snapshot { id, hashes }| Snapshot { id, hashes });
                 Ok(RegisterReply { first_shard, total_shards, restore, life, again })
             }
