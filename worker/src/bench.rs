@@ -15,6 +15,7 @@ use network::{Engine, GoogLeNet, LayerDescription, LayerTime, Precision};
 use serde::Serialize;
 
 use crate::describe::NetworkFlags;
+use crate::memory;
 use crate::roofline;
 use crate::threads::Threads;
 use crate::train::isa;
@@ -32,7 +33,7 @@ pub struct BenchOptions {
     pub precision: Precision,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,
-    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`].
+    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`], at most [`MOST_STEPS`].
     pub steps: Option<u32>,
     /// Seconds to measure for.
     pub seconds: f64,
@@ -40,6 +41,8 @@ pub struct BenchOptions {
 
 /// A median of fewer says little.
 pub const LEAST_STEPS: u32 = 3;
+/// More are not kept, as each has a time for every layer.
+pub const MOST_STEPS: u32 = 100_000;
 /// Steps that are not counted: the first ones meet cold caches and memory not yet touched.
 const WARM_UP: u32 = 1;
 const SEED: u64 = 1;
@@ -131,7 +134,9 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     let mut architecture = flags.architecture();
     architecture.auxiliary_heads &= !options.forward_only;
     let network = Arc::new(GoogLeNet::new(&architecture)?);
+    let what = if options.forward_only { "the forward pass" } else { "a training step" };
     let pool = options.threads.pool()?;
+    memory::check(what, options.batch, |batch| bytes(&network, batch, options, isa, &pool))?;
     let fma_peak_gflops = match options.precision {
         Precision::F32 => fma_peak::<f32>(isa, &pool),
         Precision::Bf16 => fma_peak::<bf16>(isa.with_bf16(), &pool),
@@ -146,7 +151,10 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
     let mut steps = Vec::new();
     let go_on = |done: usize| match options.steps {
         Some(steps) => done < steps as usize,
-        None => done < LEAST_STEPS as usize || start.elapsed().as_secs_f64() < options.seconds,
+        None => {
+            let enough = start.elapsed().as_secs_f64() >= options.seconds || done >= MOST_STEPS as usize;
+            done < LEAST_STEPS as usize || !enough
+        }
     };
     while go_on(steps.len()) {
         steps.push(bench.step());
@@ -186,6 +194,17 @@ pub fn measure(flags: &NetworkFlags, options: &BenchOptions) -> anyhow::Result<M
         update_ms: 1e3 * median(steps.iter().map(|step| step.update_seconds)),
         layers,
     })
+}
+
+/// Bytes that [`Bench`] takes with a batch.
+fn bytes(network: &GoogLeNet, batch: usize, options: &BenchOptions, isa: Isa, pool: &Pool) -> u64 {
+    let &BenchOptions { precision, forward_only, .. } = options;
+    let engine = if forward_only { Engine::forward_bytes } else { Engine::training_bytes };
+    // Weights and the values that they are drawn as; then weights, gradient and velocity.
+    let copies = if forward_only { 2 } else { 3 };
+    engine(network, batch, precision, isa, pool)
+        .saturating_add(copies * memory::parameter_bytes(network))
+        .saturating_add(memory::image_bytes(network, batch))
 }
 
 /// Network, made-up images and labels, and what the optimizer holds.

@@ -45,7 +45,7 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         None => model.labels.clone(),
     };
     let pool = options.threads.pool()?;
-    let mut engine = model.engine(1, isa, pool);
+    let mut engine = model.engine(1, isa, pool)?;
     let size = model.input_size();
     let mut input = Array4::zeros((1, 3, size, size));
     let mut unreadable = 0;

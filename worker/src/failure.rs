@@ -4,10 +4,15 @@ use configuration::{ConfigurationError, Exit};
 use kernels::IsaError;
 use network::ArchitectureError;
 
+use crate::memory::TooLarge;
+
 /// What the shell is told about `error`: 2 where a flag or configuration key is wrong by itself, else 3.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     let wrong_by_itself = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<ConfigurationError>() || cause.is::<ArchitectureError>() || cause.is::<IsaError>()
+        cause.is::<ConfigurationError>()
+            || cause.is::<ArchitectureError>()
+            || cause.is::<IsaError>()
+            || cause.is::<TooLarge>()
     };
     if error.chain().any(wrong_by_itself) { Exit::Usage } else { Exit::BadInput }
 }

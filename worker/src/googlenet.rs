@@ -15,12 +15,13 @@ use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Precision
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation};
 
+use crate::memory;
 use crate::model_file::{self, About, MODEL_FILE};
 use crate::threads::Threads;
 use crate::workload::{Model, Samples, Workload};
 
 /// Minibatches made ahead.
-const DEPTH: usize = 2;
+pub(crate) const DEPTH: usize = 2;
 /// The drawn set's fingerprint does not depend on the size that it is drawn at; before the run's is known, any will do.
 const ANY_SIZE: usize = 64;
 
@@ -115,10 +116,11 @@ impl Workload for ImageWork {
         network
             .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
             .context("configuration key optimisation.rate_multipliers")?;
-        let network = Arc::new(network);
+        let (batch, precision) = (configuration.run.batch, precision(configuration.run.precision));
         let pool = self.threads.pool()?;
-        let precision = precision(configuration.run.precision);
-        let engine = Engine::new(network, configuration.run.batch, precision, self.isa, pool);
+        let bytes = |batch| memory::worker_bytes(&network, batch, precision, self.isa, &pool);
+        memory::check("training", batch, bytes)?;
+        let engine = Engine::new(Arc::new(network), batch, precision, self.isa, pool);
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
         kernels.sort();
         kernels.dedup();

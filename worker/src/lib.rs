@@ -22,6 +22,7 @@ mod googlenet;
 pub mod judge;
 mod labels;
 mod leases;
+pub mod memory;
 pub mod model_file;
 mod opened;
 pub mod replica;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use configuration::RunConfiguration;
 use dataset::{MEAN, Preprocessing, Resize};
 use formats::Kind;
@@ -59,7 +59,14 @@ impl Opened {
                 (configuration, labels, Preprocessing { mean: MEAN, resize: Resize::Square })
             }
         };
-        let network = GoogLeNet::new(&architecture(&configuration.network, labels.len()))?;
+        let network = GoogLeNet::new(&architecture(&configuration.network, labels.len()));
+        // The error is the file's and not that of a flag, as it would be taken for.
+        let network = network.map_err(|error| {
+            anyhow!(
+                "model file {} is of a network that cannot be built ({error}); use another file",
+                path.display()
+            )
+        })?;
         let parameters =
             checkpoint.to_flat(network.layout()).with_context(|| format!("load model {}", path.display()))?;
         Ok(Opened {
@@ -84,10 +91,18 @@ impl Opened {
     }
 
     /// The network with its parameters, for up to `batch` inputs at once, in f32 whatever it was trained in.
-    pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> Engine {
+    ///
+    /// # Errors
+    /// Less memory than that takes.
+    pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> anyhow::Result<Engine> {
         let network = Arc::clone(&self.network);
+        let bytes = Engine::forward_bytes(&network, batch, Precision::F32, isa, &pool);
+        limits::memory::check(bytes).with_context(|| {
+            let (side, path) = (self.input_size(), self.path.display());
+            format!("compute {batch} inputs of {side} x {side} pixels at once with model {path}")
+        })?;
         let mut engine = Engine::forward_only(network, batch, Precision::F32, isa, pool);
         engine.load(&self.parameters);
-        engine
+        Ok(engine)
     }
 }

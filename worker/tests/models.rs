@@ -160,6 +160,29 @@ fn images_are_classified_and_those_that_cannot_be_read_counted() {
 /// What a case does to a good model.
 type Change<'a> = &'a dyn Fn(&mut Checkpoint);
 
+/// What the metadata of a file claim is the file's: another exit code than that of a wrong flag.
+#[test]
+fn metadata_of_a_network_that_cannot_be_built_are_the_files_fault() {
+    let home = tempfile::tempdir().unwrap();
+    let path = model(home.path());
+    let whole = Checkpoint::read(&path).unwrap();
+    for (key, value, expected) in [
+        ("input_size", "1000000000", "expected an input side of 32 to 2048 pixels, found 1000000000"),
+        ("width", "1e30", "expected a width multiplier above 0 and at most 8"),
+        ("classes", "[]", "expected 2 to 100000 classes, found 0"),
+        ("input_size", "18446744073709551616", "metadata input_size: expected what a run writes there"),
+        ("mean", "[1]", "metadata mean: expected what a run writes there"),
+    ] {
+        let mut claimed = whole.clone();
+        claimed.metadata.insert(key.into(), value.into());
+        claimed.write(&path).unwrap();
+        let error = exported(&path, Format::Safetensors, None).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
+        assert_eq!(worker::exit_of(&error), configuration::Exit::BadInput, "{text}");
+    }
+}
+
 #[test]
 fn a_model_that_is_cut_or_of_another_network_is_named() {
     let home = tempfile::tempdir().unwrap();

@@ -16,9 +16,15 @@ use crate::result::RunResult;
 const RECORD: &str = "run.json";
 const NEW_RECORD: &str = "run.json.new";
 const LOCK: &str = "run.lock";
+const SNAPSHOTS: &str = "snapshots";
+
+/// Most bytes of a record, which is a configuration and a result.
+const MOST_RECORD: u64 = 1 << 20;
+/// Most bytes that are read of a lock, which holds a process's number.
+const MOST_HOLDER: u64 = 32;
 
 /// Everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder recognisable.
-const OURS: [&str; 6] = ["snapshots", "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
+const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
 /// What `run.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,10 +107,15 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether a run in that folder got as far as its servers: then it goes on, unless it is to begin anew.
+    pub fn is_begun(path: &Path) -> bool {
+        path.join(SNAPSHOTS).exists()
+    }
+
     /// What `run.json` says; None in a new folder.
     pub fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join(RECORD);
-        let text = match fs::read_to_string(&path) {
+        let text = match limits::read_text(&path, MOST_RECORD) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Failure::bad_input(format!("cannot read {}: {error}", path.display()))),
@@ -140,7 +151,7 @@ impl Folder {
 
     /// Snapshots of the server.
     pub fn snapshots(&self) -> PathBuf {
-        self.path.join("snapshots")
+        self.path.join(SNAPSHOTS)
     }
 
     /// Training and evaluation lines, written by the coordinator.
@@ -172,7 +183,7 @@ fn is_marked(record: &Path) -> bool {
     struct Mark {
         program: String,
     }
-    fs::read_to_string(record).is_ok_and(|text| {
+    limits::read_text(record, MOST_RECORD).is_ok_and(|text| {
         serde_json::from_str::<Mark>(&text).is_ok_and(|mark| mark.program == Record::PROGRAM)
     })
 }
@@ -188,7 +199,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
         Err(TryLockError::Error(error)) => return Err(cannot(error)),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
+            let _ = file.take(MOST_HOLDER).read_to_string(&mut holder);
             return Err(Failure::bad_input(format!(
                 "output folder {} is in use by another downpour (process {}); wait for it, stop it, or name another \
                  folder with --output",

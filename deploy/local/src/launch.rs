@@ -26,6 +26,14 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     let configuration =
         options.run.resolve(options.default_recipe()).map_err(|error| Failure::usage(error.to_string()))?;
     let asked = asked(options, &configuration);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads_per_worker(cores);
+    // A run that goes on may be another than the flags name: then its workers look for themselves.
+    if options.fresh || !Folder::is_begun(&options.output) {
+        let isa = configuration::isa_name(options.isa.clone());
+        worker::memory::check_run(&configuration, isa.as_deref(), threads, options.workers.into())
+            .map_err(|error| Failure { code: worker::exit_of(&error).code(), text: format!("{error:#}") })?;
+    }
     let broken = |what: &str, error: std::io::Error| Failure::broken(format!("cannot {what}: {error}"));
     let mut interrupts = Interrupts::listen().map_err(|error| broken("listen for signals", error))?;
 
@@ -42,12 +50,11 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     let resuming = folder.snapshots().exists();
     folder.write_record(&record)?;
 
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let posts = Posts {
         program: std::env::current_exe().map_err(|error| broken("find this executable", error))?,
         options,
         folder: &folder,
-        threads: options.threads_per_worker(cores),
+        threads,
         init_from: configuration.run.init_from.as_ref(),
     };
     let mut progress = Progress::start(&options.logs);

@@ -185,7 +185,7 @@ impl Task<'_> {
         }
         let (first, views) = (predictions.rows, crops.count());
         let batch = (INPUTS / views).max(1);
-        let mut engine = member.model.engine(batch * views, self.isa, Arc::clone(&self.pool));
+        let mut engine = member.model.engine(batch * views, self.isa, Arc::clone(&self.pool))?;
         let config = LoaderConfig {
             threads: self.options.loader_threads,
             size: member.model.input_size(),

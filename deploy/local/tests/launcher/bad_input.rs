@@ -27,6 +27,34 @@ fn a_wrong_configuration_key_is_named_with_its_line() {
     assert!(!home.output().exists());
 }
 
+/// Nothing is started, nothing is written, and what an earlier run left stays. Other systems are not asked.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_batch_that_no_memory_holds_is_refused_at_once_with_one_that_fits() {
+    let home = Home::new();
+    let large = ["--recipe", "paper", "--batch", "4096", "--input-size", "2048"];
+    let asked = Instant::now();
+    let ended = run(&mut home.downpour(&large)).expect(2);
+    ended.says(&["with a batch of 4096 needs ", " GiB of memory, this machine has ", "choose "]);
+    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    assert!(!home.output().exists());
+    let snapshots = home.output().join("snapshots");
+    std::fs::create_dir_all(&snapshots).unwrap();
+    std::fs::write(home.output().join("run.json"), r#"{"program":"downpour"}"#).unwrap();
+    run(home.downpour(&large).arg("--fresh")).expect(2).says(&["with a batch of 4096 needs "]);
+    assert!(snapshots.exists());
+}
+
+#[test]
+fn a_network_that_cannot_be_built_is_refused_before_anything_starts() {
+    let home = Home::new();
+    let small = ["--recipe", "paper", "--input-size", "64"];
+    run(&mut home.downpour(&small)).expect(2).says(&["auxiliary heads", "at least 79", "--no-aux"]);
+    let large = ["--recipe", "paper", "--input-size", "2048", "--width", "4"];
+    run(&mut home.downpour(&large)).expect(2).says(&["the network is too large", "--width"]);
+    assert!(!home.output().exists());
+}
+
 #[test]
 fn a_data_folder_that_cannot_be_used_is_told_quickly() {
     let folder = tempfile::tempdir().unwrap();
