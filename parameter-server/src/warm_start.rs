@@ -23,7 +23,8 @@ impl WarmStart {
     /// Reads the file, of any kind that can be read.
     ///
     /// # Errors
-    /// A file that cannot be read, or of which only a part is there.
+    /// A file that cannot be read, of which only a part is there, or in which a tensor holds values that are
+    /// not finite.
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
             let (_, checkpoint) = formats::read(path)?;
@@ -244,6 +245,24 @@ mod tests {
         for (found, expected) in cases {
             assert!(found.ends_with(&expected), "{found}\nexpected {expected}");
         }
+    }
+
+    #[test]
+    fn a_model_with_one_nan_is_refused_by_tensor() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("model.safetensors");
+        let mut checkpoint = Checkpoint::default();
+        let mut bias = ArrayD::zeros(IxDyn(&[300]));
+        bias[[299]] = f32::NAN;
+        checkpoint.tensors.insert("fc/bias".into(), bias);
+        checkpoint.write(&path).unwrap();
+        let text = format!("{:#}", WarmStart::read(&path).err().expect("an error"));
+        let expected = format!(
+            "start from a model (--init-from): {}: tensor fc/bias holds 1 value that is not finite (NaN or infinite), the \
+             first at 299: NaN; ",
+            path.display()
+        );
+        assert!(text.starts_with(&expected), "{text}");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use configuration::RunConfiguration;
 use dataset::{Preprocessing, Resize};
-use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
+use parameters::{Layout, finite};
 use protocol::Evaluation;
 use serde::de::DeserializeOwned;
 
@@ -38,8 +38,17 @@ pub struct About<'a> {
 /// Metadata are strings; lists and objects are JSON.
 ///
 /// # Errors
-/// A file or its folder that cannot be written.
+/// Values that are not finite, by the first tensor that has some; a file or its folder that cannot be
+/// written.
 pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> anyhow::Result<()> {
+    for (index, tensor) in layout.tensors().iter().enumerate() {
+        finite::check(&tensor.name, &values[layout.range(index)]).with_context(|| {
+            format!(
+                "{} is not written: training has diverged, start it again with a lower --learning-rate",
+                path.display()
+            )
+        })?;
+    }
     let network = &about.configuration.network;
     let mut metadata: BTreeMap<String, String> = [
         ("architecture", "googlenet".to_owned()),
@@ -101,7 +110,13 @@ pub(crate) fn preprocessing(model: &Checkpoint, path: &Path) -> anyhow::Result<P
             path.display()
         ),
     };
-    Ok(Preprocessing { mean: value(model, path, "mean")?, resize })
+    let mean: [f32; 3] = value(model, path, "mean")?;
+    ensure!(
+        mean.iter().all(|value| value.is_finite()),
+        "model file {}: metadata mean: expected finite numbers, found {mean:?}",
+        path.display()
+    );
+    Ok(Preprocessing { mean, resize })
 }
 
 fn value<T: DeserializeOwned>(model: &Checkpoint, path: &Path, key: &str) -> anyhow::Result<T> {

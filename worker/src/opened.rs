@@ -35,7 +35,7 @@ impl Opened {
     /// Opens a model file of a run, or a Caffe model of GoogLeNet with the preprocessing of the public one.
     ///
     /// # Errors
-    /// A file that is no model, or the model of another network.
+    /// A file that is no model, that of another network, or one with values that are not finite.
     pub fn open(path: &Path) -> anyhow::Result<Opened> {
         let (kind, checkpoint) = formats::read(path)?;
         let (configuration, labels, preprocessing) = match kind {

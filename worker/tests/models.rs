@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use dataset::Dataset;
 use network::{Architecture, GoogLeNet};
@@ -157,6 +158,82 @@ fn images_are_classified_and_those_that_cannot_be_read_counted() {
     assert_eq!(text, expected);
 }
 
+/// A good model but for one value.
+fn spoilt(home: &Path, tensor: &str, place: usize, value: f32) -> PathBuf {
+    let path = model(home);
+    let mut checkpoint = Checkpoint::read(&path).unwrap();
+    checkpoint.tensors.get_mut(tensor).unwrap().as_slice_mut().unwrap()[place] = value;
+    checkpoint.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn every_command_refuses_a_model_with_one_nan_by_tensor() {
+    let home = tempfile::tempdir().unwrap();
+    let path = spoilt(home.path(), "conv1/7x7_s2/bias", 12, f32::NAN);
+    let pictures = home.path().join("pictures");
+    Dataset::write_drawn(10, 10, 32, &pictures).unwrap();
+    let [model, pictures, exported] =
+        [path.clone(), pictures, home.path().join("exported")].map(|path| path.display().to_string());
+    let picture = format!("{pictures}/none.jpg");
+    let commands: [&[&str]; 4] = [
+        &["evaluate", "--model", &model, "--data", &pictures],
+        &["classify", "--model", &model, &picture],
+        &["export", "--format", "onnx", "--model", &model, "--output", &exported],
+        &["export", "--format", "safetensors", "--model", &model, "--output", &exported],
+    ];
+    let expected = format!(
+        "{model}: tensor conv1/7x7_s2/bias holds 1 value that is not finite (NaN or infinite), the first at 12: NaN; \
+         training diverged before it was written, or the file is damaged: use an earlier one, or get it again"
+    );
+    for words in commands {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_worker")).args(words).current_dir(home.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {text}");
+        assert!(text.contains(&expected), "{words:?}: {text}");
+    }
+    assert!(!Path::new(&exported).exists());
+
+    let layout = layout(4, 224, 1.0);
+    let mut values = layout.initial(3);
+    values[layout.range(layout.find("loss3/classifier/bias").unwrap()).start + 3] = f32::INFINITY;
+    fs::write(&path, caffe_model(&layout, &values)).unwrap();
+    let found = "tensor loss3/classifier/bias holds 1 value that is not finite (NaN or infinite), the first at 3: inf;";
+    let text = reason(&path);
+    assert!(text.starts_with(&format!("{model}: {found}")), "{text}");
+}
+
+#[test]
+fn a_model_with_values_that_are_not_finite_is_not_written() {
+    let home = tempfile::tempdir().unwrap();
+    let before = fs::read(model(home.path())).unwrap();
+    let layout = layout(3, 32, 0.25);
+    let configuration = configuration::recipe("quick").unwrap();
+    let about = About {
+        configuration: &configuration,
+        classes: &[],
+        values: "average",
+        samples: 0,
+        evaluation: None,
+    };
+    let mut values = layout.initial(5);
+    let bias = layout.range(layout.find("conv2/3x3/bias").unwrap());
+    values[bias.start + 5..bias.start + 8].fill(f32::NEG_INFINITY);
+    let (path, folder) = (home.path().join("model.safetensors"), home.path().join("new/model.safetensors"));
+    for path in [&path, &folder] {
+        let text = format!("{:#}", model_file::write(path, &layout, &values, &about).unwrap_err());
+        let expected = format!(
+            "{} is not written: training has diverged, start it again with a lower --learning-rate: tensor conv2/3x3/bias \
+             holds 3 values that are not finite (NaN or infinite), the first at 5: -inf",
+            path.display()
+        );
+        assert_eq!(text, expected);
+    }
+    assert_eq!(fs::read(path).unwrap(), before, "what was there stays");
+    assert!(!home.path().join("new").exists());
+}
+
 /// What a case does to a good model.
 type Change<'a> = &'a dyn Fn(&mut Checkpoint);
 
@@ -195,7 +272,7 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
         checkpoint.write(&path).unwrap();
         reason(&path)
     };
-    let cases: [(Change, String); 4] = [
+    let cases: [(Change, String); 5] = [
         (
             &|checkpoint| drop(checkpoint.metadata.insert("width".into(), "0.5".into())),
             format!(
@@ -213,6 +290,10 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
         (
             &|checkpoint| drop(checkpoint.metadata.insert("resize".into(), "none".into())),
             format!("model file {shown}: metadata resize: expected \"shorter side to"),
+        ),
+        (
+            &|checkpoint| drop(checkpoint.metadata.insert("mean".into(), "[123.0,1e39,104.0]".into())),
+            format!("model file {shown}: metadata mean: expected finite numbers, found [123.0, inf, 104.0]"),
         ),
         (
             &|checkpoint| checkpoint.metadata.clear(),

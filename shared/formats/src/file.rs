@@ -27,9 +27,10 @@ pub enum FormatError {
         /// Why.
         source: io::Error,
     },
-    /// It is a safetensors file that cannot be used.
+    /// It is a safetensors file that cannot be used, or the tensors of either kind are none that a model can
+    /// have.
     #[error(transparent)]
-    Safetensors(#[from] CheckpointError),
+    Checkpoint(#[from] CheckpointError),
     /// It is no safetensors file, and no Caffe model either.
     #[error(
         "model file {} ({bytes} bytes) is neither a safetensors file nor a whole caffe model: {reason}; get or write it \
@@ -49,15 +50,16 @@ pub enum FormatError {
 /// Reads a model file: its tensors, with metadata if it is a safetensors file, and which kind it is.
 ///
 /// # Errors
-/// A file that cannot be read, or of which only a part is there.
+/// A file that cannot be read, of which only a part is there, or in which a tensor holds values that are not
+/// finite.
 pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
     let bytes =
         limits::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
     if is_safetensors(&bytes) {
-        return Ok((Kind::Safetensors, Checkpoint::parse(&bytes, path)?));
+        return Ok((Kind::Safetensors, Checkpoint::parse(&bytes, path)?.finite(path)?));
     }
     match caffe::parse(&bytes) {
-        Ok(checkpoint) => Ok((Kind::Caffe, checkpoint)),
+        Ok(checkpoint) => Ok((Kind::Caffe, checkpoint.finite(path)?)),
         Err(reason) => Err(FormatError::Caffe { path: path.into(), bytes: bytes.len(), reason }),
     }
 }

@@ -227,6 +227,34 @@ fn extents_and_counts_are_bounded_before_memory_is_taken() {
 }
 
 #[test]
+fn a_model_with_values_that_are_not_finite_is_refused_by_tensor_in_either_format() {
+    let home = tempfile::tempdir().unwrap();
+    let content = new_model();
+    let good = formats::caffe::parse(&content).unwrap();
+    // The last value of the last bias, and two more in the safetensors file.
+    let place = content.windows(4).rposition(|bytes| bytes == 3f32.to_le_bytes()).unwrap();
+    let mut bad = content;
+    bad[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let caffe = home.path().join("a.caffemodel");
+    fs::write(&caffe, bad).unwrap();
+    let safetensors = home.path().join("model.safetensors");
+    let mut checkpoint = good;
+    checkpoint.tensors.get_mut("fc/bias").unwrap().fill(f32::NEG_INFINITY);
+    checkpoint.write(&safetensors).unwrap();
+    for (path, found) in [
+        (caffe, "1 value that is not finite (NaN or infinite), the first at 2: NaN"),
+        (safetensors, "3 values that are not finite (NaN or infinite), the first at 0: -inf"),
+    ] {
+        let expected = format!(
+            "{}: tensor fc/bias holds {found}; training diverged before it was written, or the file is damaged: use an \
+             earlier one, or get it again",
+            path.display()
+        );
+        assert_eq!(formats::read(&path).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
 fn layers_and_blobs_that_contradict_themselves_are_named() {
     let weights = old_blob([1, 1, 3, 2], packed(&DENSE));
     let cases = [

@@ -10,7 +10,10 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
-use crate::{Layout, MOST_VALUES, durable};
+use crate::{
+    Layout, MOST_VALUES, durable,
+    finite::{self, NotFinite},
+};
 
 /// Most bytes of a file that is read: a shard's has parameters, velocity and average of at most every value there can be,
 /// and a header, of which safetensors reads 100 MB.
@@ -56,6 +59,19 @@ impl Checkpoint {
         }
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         Ok(Checkpoint { tensors, metadata })
+    }
+
+    /// The same checkpoint, if all of its values are finite: what is not is no model. `path` is for the
+    /// message.
+    ///
+    /// # Errors
+    /// The first tensor, by name, that holds a NaN or an infinity.
+    pub fn finite(self, path: &Path) -> Result<Checkpoint, CheckpointError> {
+        self.tensors
+            .iter()
+            .try_for_each(|(name, tensor)| finite::check(name, tensor))
+            .map_err(|found| CheckpointError::NotFinite { path: path.into(), found })?;
+        Ok(self)
     }
 
     /// Writes the file, whole or not at all. Equal checkpoints give equal bytes.
@@ -173,6 +189,17 @@ pub enum CheckpointError {
         tensor: String,
         /// Its type.
         found: String,
+    },
+    /// A tensor holds values that no model can have.
+    #[error(
+        "{}: {found}; training diverged before it was written, or the file is damaged: use an earlier one, or get it again",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, and what it holds.
+        found: NotFinite,
     },
     /// A tensor of the network is not in the checkpoint.
     #[error(

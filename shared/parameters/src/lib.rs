@@ -11,6 +11,7 @@ mod block;
 pub mod checkpoint;
 pub mod durable;
 mod fingerprint;
+pub mod finite;
 mod initial;
 mod layout;
 pub mod pattern;

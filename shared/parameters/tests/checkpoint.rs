@@ -117,6 +117,21 @@ fn special_values_keep_their_bits() {
     assert_eq!(read.map_bits(), values.to_vec().map_bits());
 }
 
+#[test]
+fn a_checkpoint_with_values_that_are_not_finite_is_named_with_its_tensor() {
+    let (_, values, good) = checkpoint(&[vec![2, 3], vec![4]], 1);
+    let path = std::path::Path::new("model.safetensors");
+    assert_eq!(good.clone().finite(path).unwrap(), good);
+    let mut bad = values;
+    (bad[7], bad[9]) = (f32::INFINITY, f32::NAN);
+    let bad = Checkpoint::from_flat(&layout(&[vec![2, 3], vec![4]]), &bad, BTreeMap::new());
+    assert_eq!(
+        bad.finite(path).unwrap_err().to_string(),
+        "model.safetensors: tensor layer1/weights holds 2 values that are not finite (NaN or infinite), the first at 1: \
+         inf; training diverged before it was written, or the file is damaged: use an earlier one, or get it again"
+    );
+}
+
 trait Bits {
     fn map_bits(&self) -> Vec<u32>;
 }
