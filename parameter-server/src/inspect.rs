@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     leases::Account,
-    shard_file,
+    shard_file::{self, ShardFileError},
     snapshot::{self, Manifest},
 };
 
@@ -78,7 +78,8 @@ pub struct InspectedShard {
     pub file: PathBuf,
     /// Size; none if it is not there.
     pub bytes: Option<u64>,
-    /// `whole`, `damaged`, `missing`, or `elsewhere`: on its process's machine. Without a manifest, `unknown`.
+    /// `whole`, `damaged`, `not finite` (whole, with values that no run goes on from), `missing`, or
+    /// `elsewhere`: on its process's machine. Without a manifest, `unknown`.
     pub state: &'static str,
 }
 
@@ -134,10 +135,17 @@ fn one(folder: &Path, id: u64) -> Inspected {
 
 fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
     let id = manifest.id;
+    let total = manifest.shards.len() as u32;
     let mut problems = Vec::new();
     let check = |entry: &snapshot::ShardEntry| {
         let state = match entry.check(folder, id) {
-            Ok(true) => "whole",
+            Ok(true) => match shard_file::read(folder, id, entry.shard, total) {
+                Err(error @ ShardFileError::NotFinite { .. }) => {
+                    problems.push(error.to_string());
+                    "not finite"
+                }
+                _ => "whole",
+            },
             Ok(false) => "elsewhere",
             Err(error) => {
                 let missing = matches!(&error, snapshot::SnapshotError::Read { source, .. }
@@ -222,8 +230,15 @@ impl fmt::Display for Inspected {
 
 #[cfg(test)]
 mod tests {
+    use kernels::Isa;
+    use parameters::checkpoint::Checkpoint;
+
     use super::*;
-    use crate::snapshot::tests::snapshot;
+    use crate::{
+        Shard,
+        snapshot::tests::snapshot,
+        testing::{layout, plan},
+    };
 
     #[test]
     fn whole_and_broken_ones_are_told_apart() {
@@ -265,6 +280,29 @@ mod tests {
             "a run goes on from snapshot 1, with this configuration:",
         ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_one_with_values_that_are_not_finite_is_not_usable() {
+        let home = tempfile::tempdir().unwrap();
+        let mut manifest = snapshot(home.path(), 1, "text");
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        shard_file::write(home.path(), 1, shard.saved().unwrap()).unwrap();
+        let file = shard_file::path(home.path(), 1, 0);
+        for (value, complete, state) in [(0.5, true, "whole"), (f32::NAN, false, "not finite")] {
+            let mut checkpoint = Checkpoint::read(&file).unwrap();
+            checkpoint.tensors.get_mut("average/2").unwrap()[[12]] = value;
+            checkpoint.write(&file).unwrap();
+            manifest.shards[0].hash = shard_file::hash(&file).unwrap();
+            manifest.write(home.path()).unwrap();
+            let found = inspect(home.path()).unwrap().snapshots.remove(0);
+            assert_eq!((found.complete, found.shards[0].state), (complete, state));
+            let told = found.problems.iter().any(|problem| {
+                problem.contains("tensor fc/bias (average of block 2) holds 1 value that is not finite")
+            });
+            assert_eq!(told, !complete, "{:?}", found.problems);
         }
     }
 

@@ -11,8 +11,9 @@ use std::{
 
 use ndarray::{ArrayD, IxDyn};
 use parameters::{
-    assign,
+    Layout, assign,
     checkpoint::{Checkpoint, CheckpointError},
+    finite::{self, NotFinite},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,16 @@ pub enum ShardFileError {
     /// The file cannot be read or written as a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A block of the shard holds values that no snapshot may have.
+    #[error("{}: {found}; {advice}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, and what it holds.
+        found: NotFinite,
+        /// What to do.
+        advice: String,
+    },
     /// The file is a checkpoint, but not of this shard.
     #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
     Content {
@@ -73,9 +84,15 @@ pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
     numbers
 }
 
-/// Writes a shard durably; returns the SHA-256 of the file as it lies on disk.
+/// Writes a shard durably, if all that it holds is finite; returns the SHA-256 of the file as it lies on
+/// disk.
 pub(crate) fn write(snapshots: &Path, id: u64, saved: Saved) -> Result<String, ShardFileError> {
     let path = path(snapshots, id, saved.shard);
+    check(&saved.layout, &saved.blocks).map_err(|found| ShardFileError::NotFinite {
+        path: path.clone(),
+        found,
+        advice: "it is not written; start again from an earlier snapshot or with --fresh".into(),
+    })?;
     let folder = path.parent().expect("a file in the snapshot's folder");
     fs::create_dir_all(folder).map_err(|source| ShardFileError::Write { path: folder.into(), source })?;
     to_checkpoint(saved).write(&path)?;
@@ -119,7 +136,7 @@ pub(crate) fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result
         move |error: serde_json::Error| wrong(key, "JSON written by this program".into(), error.to_string())
     };
     let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
-    let layout: parameters::Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
+    let layout: Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
     let plan = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
     let mut books: BTreeMap<u32, Book> =
         serde_json::from_str(text("blocks")).map_err(unreadable("blocks"))?;
@@ -146,7 +163,28 @@ pub(crate) fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result
         let parameters = Arc::new(parameters);
         blocks.insert(index, BlockState { parameters, velocity, average, counter, samples, applied });
     }
+    check(&layout, &blocks).map_err(|found| ShardFileError::NotFinite {
+        path: path.clone(),
+        found,
+        advice: format!(
+            "training diverged before it was written: remove {} to go on from the snapshot before, or start anew with \
+             --fresh",
+            snapshots.join(id.to_string()).display()
+        ),
+    })?;
     Ok(Saved { shard: number, total, generation, layout, plan, blocks })
+}
+
+/// Whether all that a shard holds is finite. The first array that is not is named by the network's tensor.
+fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotFinite> {
+    for (index, state) in blocks {
+        let BlockState { parameters, velocity, average, .. } = state;
+        let name = &layout.tensors()[layout.blocks()[*index as usize].tensor].name;
+        for (kind, values) in [("parameters", &**parameters), ("velocity", velocity), ("average", average)] {
+            finite::check(format_args!("{name} ({kind} of block {index})"), values)?;
+        }
+    }
+    Ok(())
 }
 
 fn to_checkpoint(saved: Saved) -> Checkpoint {
@@ -250,6 +288,53 @@ mod tests {
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
         assert!(text.contains("is not a whole safetensors file"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_neither_written_nor_read() {
+        let home = tempfile::tempdir().unwrap();
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        let good = shard.saved().unwrap();
+        write(home.path(), 1, good.clone()).unwrap();
+        let file = path(home.path(), 1, 0);
+        let whole = Checkpoint::read(&file).unwrap();
+        for (kind, value) in
+            [("parameters", f32::NAN), ("velocity", f32::INFINITY), ("average", f32::NEG_INFINITY)]
+        {
+            let found = format!(
+                "tensor fc/bias ({kind} of block 2) holds 2 values that are not finite (NaN or infinite), the first at \
+                 12: {value}"
+            );
+            let mut bad = good.clone();
+            let state = bad.blocks.get_mut(&2).unwrap();
+            let values = match kind {
+                "parameters" => Arc::make_mut(&mut state.parameters),
+                "velocity" => &mut state.velocity,
+                _ => &mut state.average,
+            };
+            (values[12], values[299]) = (value, f32::NAN);
+            let text = write(home.path(), 2, bad).unwrap_err().to_string();
+            let expected = format!(
+                "{}: {found}; it is not written; start again from an earlier snapshot or with --fresh",
+                path(home.path(), 2, 0).display()
+            );
+            assert_eq!(text, expected);
+            assert!(!home.path().join("2").exists(), "nothing is written");
+
+            let mut checkpoint = whole.clone();
+            let values = checkpoint.tensors.get_mut(&format!("{kind}/2")).unwrap();
+            (values[[12]], values[[299]]) = (value, f32::NAN);
+            checkpoint.write(&file).unwrap();
+            let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+            let expected = format!(
+                "{}: {found}; training diverged before it was written: remove {} to go on from the snapshot before, or \
+                 start anew with --fresh",
+                file.display(),
+                home.path().join("1").display()
+            );
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

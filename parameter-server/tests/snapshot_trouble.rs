@@ -12,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Process, Worker, flags, options, until};
+use common::{Process, Worker, flags, layout, options, until};
 use configuration::{Exit, RunFlags};
 use parameter_server::{Options, shard_file, snapshot};
+use parameters::{assign, checkpoint::Checkpoint};
 use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};
+use sha2::{Digest, Sha256};
 
 /// Far more than any step here takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,6 +140,37 @@ async fn without_any_usable_snapshot_nothing_is_begun_or_removed() {
     assert!(until(&resumed.address, |_| true).await.samples >= 20);
     resumed.stop();
     assert_eq!(resumed.end().await.unwrap(), Exit::Interrupted);
+}
+
+/// Releases that did not bound gradients could write such snapshots, whole and with the right hashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_with_values_that_are_not_finite_is_refused_by_tensor() {
+    let home = tempfile::tempdir().unwrap();
+    interrupted(home.path()).await;
+    let (block, name) = (2, "a/bias");
+    let shard = assign(&layout(), 2)[block];
+    let (file, manifest) = (shard_file::path(home.path(), 1, shard), home.path().join("1/manifest.json"));
+    let hash = |file: &Path| -> String {
+        Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let before = hash(&file);
+    let mut checkpoint = Checkpoint::read(&file).unwrap();
+    let values = checkpoint.tensors.get_mut(&format!("parameters/{block}")).unwrap();
+    values.iter_mut().skip(12).take(3).for_each(|value| *value = f32::NAN);
+    checkpoint.write(&file).unwrap();
+    let text = fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains(&before));
+    fs::write(&manifest, text.replace(&before, &hash(&file))).unwrap();
+
+    let text = refused(options(home.path())).await;
+    let expected = format!(
+        "go on from snapshot 1 (--fresh at the leader starts anew): restore shard {shard}: {}: tensor {name} (parameters \
+         of block {block}) holds 3 values that are not finite (NaN or infinite), the first at 12: NaN; training diverged \
+         before it was written: remove {} to go on from the snapshot before, or start anew with --fresh",
+        file.display(),
+        home.path().join("1").display()
+    );
+    assert_eq!(text, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
