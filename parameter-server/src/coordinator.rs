@@ -33,6 +33,8 @@ use crate::{
 const MOST_REFUSED: u64 = 20;
 /// Share of the training images that may be unreadable.
 const MOST_UNREADABLE: f64 = 0.05;
+/// Training images of a data set at most: workers number them in 32 bits.
+const MOST_IMAGES: u64 = u32::MAX as u64;
 /// Pause of a worker for which there is nothing to do now.
 const PAUSE_MILLISECONDS: u64 = 200;
 /// Pause of a lone worker that a snapshot keeps from working.
@@ -362,7 +364,18 @@ impl State {
                  leave --classes out or give other data"
             )));
         }
-        self.configuration.network.classes = Some(classes);
+        if data.images > MOST_IMAGES {
+            return Err(Refusal::Mismatch(format!(
+                "the data has {} training images, expected at most {MOST_IMAGES}",
+                data.images
+            )));
+        }
+        let mut configuration = self.configuration.clone();
+        configuration.network.classes = Some(classes);
+        configuration
+            .validate()
+            .map_err(|error| Refusal::Mismatch(format!("the data's classes: {error}")))?;
+        self.configuration = configuration;
         let run = Run::new(&self.configuration, data, first_number, Vec::new(), None);
         let (total, images) = (run.plan.total_samples, run.data.images);
         tracing::info!("the run: {classes} classes, {images} training images, {total} samples in all");

@@ -7,7 +7,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use configuration::Exit;
 use protocol::{
     ClientError, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION, RegisterReply, RegisterRequest,
@@ -22,6 +22,8 @@ use crate::{
     snapshot,
 };
 
+/// Shards of a server at most: what lists them all is kept in memory.
+const MOST_SHARDS: u32 = 1 << 20;
 /// Time between two registrations.
 const REGISTER_EVERY: Duration = Duration::from_secs(2);
 
@@ -38,6 +40,7 @@ pub(crate) async fn run(
         registered = connecting => registered.context("register with the leader")?,
         () = &mut shutdown => return Ok(Exit::Interrupted),
     };
+    check(&place, options.shards)?;
     let RegisterReply { first_shard: first, total_shards: total, mut life, .. } = place;
     let _lock = snapshot::lock(&options.snapshots, &format!("shards-{first}"))?;
     let restore = match &place.restore {
@@ -67,6 +70,7 @@ pub(crate) async fn run(
             () = until(give_up) => break,
             place = registrar.again(Holding { first_shard: first, life }, pause) => {
                 let place = place.context("register with the leader again")?;
+                check(&place, options.shards)?;
                 pause = REGISTER_EVERY;
                 if place.life != life {
                     let restore = where_the_run_goes_on(&options, first, place.restore.as_ref())?;
@@ -84,6 +88,27 @@ pub(crate) async fn run(
     // The leader alone may have been told to stop: then this process is to come back with it.
     let interrupted = give_up.is_some() || *ended.borrow() == Some(true);
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Whether the leader gives this process's shards a place in its server, and names a file for each in its
+/// snapshot.
+fn check(place: &RegisterReply, shards: u32) -> anyhow::Result<()> {
+    let &RegisterReply { first_shard: first, total_shards: total, .. } = place;
+    let fits = first.checked_add(shards).is_some_and(|past| past <= total) && total <= MOST_SHARDS;
+    ensure!(
+        fits,
+        "the leader's answer to a registration: expected a place for {shards} shards among at most {MOST_SHARDS}, found \
+         one from shard {first} on among {total}; start leader and this process from one release"
+    );
+    if let Some(Snapshot { id, hashes }) = &place.restore {
+        ensure!(
+            hashes.len() == shards as usize,
+            "the leader's answer to a registration: expected hashes of {shards} files of snapshot {id}, found {}; start \
+             leader and this process from one release",
+            hashes.len()
+        );
+    }
+    Ok(())
 }
 
 /// Where shards begin that belong to a leader's run from the start of its life on: with the snapshot that it names, whose
@@ -130,5 +155,30 @@ impl Registrar {
     async fn again(&self, holds: Holding, pause: Duration) -> Result<RegisterReply, ClientError> {
         sleep(pause).await;
         self.leader.register(RegisterRequest { holds: Some(holds), ..self.request.clone() }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_does_not_fit_the_server_is_refused() {
+        let place = |first_shard, total_shards, hashes: usize| RegisterReply {
+            first_shard,
+            total_shards,
+            restore: Some(Snapshot { id: 5, hashes: vec!["5eed".into(); hashes] }),
+            life: 1,
+            again: false,
+        };
+        check(&place(2, 4, 2), 2).unwrap();
+        check(&RegisterReply { restore: None, ..place(0, 2, 0) }, 2).unwrap();
+        for (first, total) in [(3, 4), (u32::MAX, 4), (u32::MAX - 1, u32::MAX), (0, u32::MAX), (0, 0)] {
+            let text = check(&place(first, total, 2), 2).unwrap_err().to_string();
+            let found = format!("found one from shard {first} on among {total};");
+            assert!(text.contains("expected a place for 2 shards") && text.contains(&found), "{text}");
+        }
+        let text = check(&place(2, 4, 1), 2).unwrap_err().to_string();
+        assert!(text.contains("expected hashes of 2 files of snapshot 5, found 1;"), "{text}");
     }
 }

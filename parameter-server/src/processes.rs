@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, false)));
         assert_eq!(processes.register("c:1", 2, Some(4)), Ok((4, true)));
         assert_eq!(processes.register("b:1", 2, None), Ok((2, false)));
-        for first in [0, 4, 6, 1, u32::MAX] {
+        for first in [0, 1, 3, 4, 6, u32::MAX] {
             let text = processes.register("d:1", 2, Some(first)).unwrap_err().to_string();
             let expected = format!(
                 "process d:1 holds shards from {first} on, which another one has by now, or this server does not \

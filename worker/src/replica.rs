@@ -199,6 +199,8 @@ struct Replica<'a, W: Workload> {
     store: Store,
     compute: Arc<Actor<Compute<W::Model>>>,
     samples: Actor<W::Samples>,
+    /// Training images here: positions of an epoch.
+    images: u64,
     leases: &'a mut Leases,
     step: u64,
     trained: u64,
@@ -246,6 +248,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             store,
             compute,
             samples,
+            images: workload.data().images,
             leases,
             step: 0,
             trained: 0,
@@ -287,13 +290,15 @@ impl<'a, W: Workload> Replica<'a, W> {
         }
     }
 
+    /// Queues the samples of a lease, which must be positions of an epoch of the images that there are.
     async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
-        let Lease { epoch, start, end, .. } = lease;
-        let images = self.workload.data().images;
-        if end > images {
-            let text =
-                format!("the server leased the positions {start} to {end} of an epoch of {images} images");
-            return Err(Stop::Failed(anyhow::anyhow!(text)));
+        let Lease { id, epoch, start, end } = lease;
+        let images = self.images;
+        if !(start < end && end <= images) {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "lease {id} of the coordinator: expected positions within 0..{images}, as many as there are training images \
+                 here, found {start}..{end}; start worker and server from one release"
+            )));
         }
         self.leases.add(lease);
         self.samples
@@ -351,7 +356,11 @@ impl<'a, W: Workload> Replica<'a, W> {
         self.reporter.step(&metrics);
         self.line.add(&metrics, &exchange);
         if metrics.diverged {
-            tracing::error!(step = self.step, loss = f64::from(losses.total), "the loss is not finite");
+            tracing::error!(
+                step = self.step,
+                loss = f64::from(losses.total),
+                "the loss is not finite, or far too large"
+            );
             return match self.reporter.send(false).await? {
                 Some(ending) => Err(Stop::Ended(ending)),
                 None => Ok(()),

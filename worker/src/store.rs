@@ -75,9 +75,9 @@ impl Store {
         way: &Way,
     ) -> Result<Store, Stop> {
         if addresses.is_empty() {
-            return Err(Stop::Failed(anyhow!(
-                "the server named no shards, expected the address of at least one"
-            )));
+            let text = "the coordinator names no shards, expected the address of at least one; start worker and server from \
+                        one release";
+            return Err(Stop::Failed(anyhow::anyhow!(text)));
         }
         let mut processes = Vec::new();
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();

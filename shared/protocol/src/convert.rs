@@ -110,6 +110,11 @@ mod tests {
         let text = error::<Answer<Assignment>, _>(proto::AssignReply { outcome: Some(outcome) });
         assert_eq!(text, "Lease.end: expected at least start (9), found 8");
 
+        let wait = proto::Wait { milliseconds: u64::MAX, reason: String::new() };
+        let outcome = proto::assign_reply::Outcome::Wait(wait);
+        let text = error::<Answer<Assignment>, _>(proto::AssignReply { outcome: Some(outcome) });
+        assert_eq!(text, format!("Wait.milliseconds: expected at most 60000, found {}", u64::MAX));
+
         let status = proto::StatusReply { configuration: "{\"recipe\": 3}".into(), ..Default::default() };
         let text = error::<Answer<RunStatus>, _>(status);
         assert!(
@@ -119,15 +124,14 @@ mod tests {
             "{text}"
         );
 
-        let mut huge = configuration::recipe("paper").unwrap();
-        huge.run.batch = 1_000_000_000;
-        let text = serde_json::to_string(&huge).unwrap();
-        let text =
-            error::<Answer<RunStatus>, _>(proto::StatusReply { configuration: text, ..Default::default() });
+        let mut configuration = configuration::recipe("quick").unwrap();
+        configuration.run.batch = 0;
+        let configuration = serde_json::to_string(&configuration).unwrap();
+        let text = error::<Answer<RunStatus>, _>(proto::StatusReply { configuration, ..Default::default() });
         assert_eq!(
             text,
-            "StatusReply.configuration: expected a run configuration as JSON, found configuration key run.batch: found \
-             1000000000, expected 1 to 4096 images"
+            "StatusReply.configuration: expected values in their ranges, found configuration key run.batch: found 0, \
+             expected 1 to 4096 images"
         );
 
         let block = proto::BlockValues {
@@ -214,5 +218,48 @@ mod tests {
         assert_eq!(register(0, 0), "Registration.total_shards: expected 1 to 65536, found 0");
         assert_eq!(register(0, u32::MAX), "Registration.total_shards: expected 1 to 65536, found 4294967295");
         assert_eq!(register(4, 4), "Registration.first_shard: expected below total_shards (4), found 4");
+    }
+
+    #[test]
+    fn numbers_of_a_report_are_finite_and_can_be_summed() {
+        let report = |change: &dyn Fn(&mut proto::Metrics)| {
+            let mut metrics = proto::Metrics::default();
+            change(&mut metrics);
+            let member = Some(proto::Member::default());
+            proto::ReportRequest { member, metrics: Some(metrics), ..Default::default() }
+        };
+        assert!(<(Report, u64)>::try_from(report(&|_| {})).is_ok());
+        let cases: [(&dyn Fn(&mut proto::Metrics), &str); 6] = [
+            (&|m| m.steps = u64::MAX, "steps: expected at most 1099511627776, found 18446744073709551615"),
+            (&|m| m.refused = 1 << 41, "refused: expected at most 1099511627776, found 2199023255552"),
+            (&|m| m.main_loss = f64::NAN, "main_loss: expected a finite number, found NaN"),
+            (&|m| m.wait_seconds = f64::INFINITY, "wait_seconds: expected a finite number, found inf"),
+            (
+                &|m| m.auxiliary_losses = vec![0.0; 17],
+                "auxiliary_losses: expected at most 2 values, found 17",
+            ),
+            (
+                &|m| m.auxiliary_losses = vec![0.5, f64::NEG_INFINITY],
+                "auxiliary_losses: expected a finite number, found -inf",
+            ),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(error::<(Report, u64), _>(report(change)), format!("Metrics.{expected}"));
+        }
+
+        let scores = |top1, top5, loss| Some(proto::Scores { top1, top5, loss });
+        let evaluation = |last_iterate| proto::Evaluation {
+            average: scores(0.5, 1.0, f64::MAX),
+            last_iterate,
+            ..Default::default()
+        };
+        assert!(Evaluation::try_from(evaluation(scores(0.0, 1.0, 0.0))).is_ok());
+        for (scores, expected) in [
+            (scores(0.0, 1.0, f64::NAN), "Scores.loss: expected a finite number, found NaN"),
+            (scores(1.0, 2.5, 1.0), "Scores.top5: expected 0 to 1, found 2.5"),
+            (scores(f64::NAN, 0.5, 1.0), "Scores.top1: expected 0 to 1, found NaN"),
+        ] {
+            assert_eq!(error::<Evaluation, _>(evaluation(scores)), expected);
+        }
     }
 }

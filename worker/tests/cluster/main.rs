@@ -1,6 +1,7 @@
 //! Workers against a whole parameter server inside the test's own process.
 
 mod evaluate;
+mod fake;
 #[path = "../../../shared/network/tests/golden/mod.rs"]
 mod golden;
 mod linear;

@@ -6,6 +6,11 @@ use parameters::Layout;
 use super::{Answer, FieldError, MOST_NAME, bounded, required};
 use crate::{messages::*, proto};
 
+/// Longest pause that a worker can be told.
+const LONGEST_WAIT_MILLISECONDS: u64 = 60_000;
+/// Largest count in a report.
+const MOST_COUNTED: u64 = 1 << 40;
+
 fn configuration_text(configuration: &RunConfiguration) -> String {
     serde_json::to_string(configuration).expect("a configuration has only strings for keys")
 }
@@ -20,13 +25,31 @@ const MOST_HEADS: usize = 2;
 /// Most shards of a server: as many processes as its flag takes, of as many shards.
 const MOST_SHARDS: u32 = 1 << 16;
 
+/// Whoever follows a configuration makes memory of its sizes, so its values are checked as those of a file
+/// are.
 fn read_configuration(text: &str, message: &'static str) -> Result<RunConfiguration, FieldError> {
-    let wrong =
-        |error: String| FieldError::new(message, "configuration", "a run configuration as JSON", error);
-    let configuration: RunConfiguration =
-        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    configuration.validate().map_err(|error| wrong(error.to_string()))?;
+    let configuration: RunConfiguration = serde_json::from_str(text)
+        .map_err(|error| FieldError::new(message, "configuration", "a run configuration as JSON", error))?;
+    configuration
+        .validate()
+        .map_err(|error| FieldError::new(message, "configuration", "values in their ranges", error))?;
     Ok(configuration)
+}
+
+/// A number that sums and files can hold.
+fn finite(value: f64, message: &'static str, field: &'static str) -> Result<f64, FieldError> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(FieldError::new(message, field, "a finite number", value))
+}
+
+/// A count of what happened between two reports, so small that no sum of such counts overflows.
+fn count(value: u64, field: &'static str) -> Result<u64, FieldError> {
+    if value <= MOST_COUNTED {
+        return Ok(value);
+    }
+    Err(FieldError::new("Metrics", field, format!("at most {MOST_COUNTED}"), value))
 }
 
 impl From<JoinRequest> for proto::JoinRequest {
@@ -146,6 +169,10 @@ impl TryFrom<proto::AssignReply> for Answer<Assignment> {
                 Ok(Assignment::Evaluate(EvaluationOrder { id, samples, last }))
             }
             Outcome::Wait(proto::Wait { milliseconds, reason }) => {
+                if milliseconds > LONGEST_WAIT_MILLISECONDS {
+                    let expected = format!("at most {LONGEST_WAIT_MILLISECONDS}");
+                    return Err(FieldError::new("Wait", "milliseconds", expected, milliseconds));
+                }
                 Ok(Assignment::Wait { milliseconds, reason })
             }
             Outcome::Finished(ending) => Ok(Assignment::Finished(ending.try_into()?)),
@@ -229,23 +256,26 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
             })
         };
         let m = required(request.metrics, "ReportRequest", "metrics")?;
-        let losses = m.auxiliary_losses.len();
-        if losses > MOST_HEADS {
+        let heads = m.auxiliary_losses.len();
+        if heads > MOST_HEADS {
             let expected = format!("at most {MOST_HEADS} values");
-            return Err(FieldError::new("Metrics", "auxiliary_losses", expected, losses));
+            return Err(FieldError::new("Metrics", "auxiliary_losses", expected, heads));
+        }
+        for &loss in &m.auxiliary_losses {
+            finite(loss, "Metrics", "auxiliary_losses")?;
         }
         let report = Report {
             member: required(request.member, "ReportRequest", "member")?.into(),
             progress: request.progress.into_iter().map(progress).collect::<Result<_, FieldError>>()?,
             metrics: StepMetrics {
-                steps: m.steps,
-                images: m.images,
-                main_loss: m.main_loss,
+                steps: count(m.steps, "steps")?,
+                images: count(m.images, "images")?,
+                main_loss: finite(m.main_loss, "Metrics", "main_loss")?,
                 auxiliary_losses: m.auxiliary_losses,
-                correct: m.correct,
-                compute_seconds: m.compute_seconds,
-                wait_seconds: m.wait_seconds,
-                refused: m.refused,
+                correct: count(m.correct, "correct")?,
+                compute_seconds: finite(m.compute_seconds, "Metrics", "compute_seconds")?,
+                wait_seconds: finite(m.wait_seconds, "Metrics", "wait_seconds")?,
+                refused: count(m.refused, "refused")?,
                 diverged: m.diverged,
             },
             evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
@@ -274,7 +304,13 @@ impl TryFrom<proto::Evaluation> for Evaluation {
     fn try_from(evaluation: proto::Evaluation) -> Result<Evaluation, FieldError> {
         let scores = |scores, field| {
             let proto::Scores { top1, top5, loss } = required(scores, "Evaluation", field)?;
-            Ok(Scores { top1, top5, loss })
+            for (field, share) in [("top1", top1), ("top5", top5)] {
+                if !(0.0..=1.0).contains(&share) {
+                    return Err(FieldError::new("Scores", field, "0 to 1", share));
+                }
+            }
+            // A snapshot's manifest, which is JSON, could not hold what is not finite.
+            Ok(Scores { top1, top5, loss: finite(loss, "Scores", "loss")? })
         };
         Ok(Evaluation {
             id: evaluation.id,
