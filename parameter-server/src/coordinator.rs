@@ -12,8 +12,8 @@ use std::{
 
 use configuration::{RunConfiguration, Wire};
 use protocol::{
-    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Member, Plan, Refusal,
-    RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
+    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, LARGEST_LOSS, Member, Plan,
+    Refusal, RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
     TrainingLine,
 };
 use serde::{Deserialize, Serialize};
@@ -425,9 +425,12 @@ impl State {
             self.refused_in_row = self.refused_in_row.saturating_add(metrics.refused);
         }
         let reason = if metrics.diverged {
-            "a loss is not finite".to_string()
+            format!("a loss is not finite, or above {LARGEST_LOSS:e}")
         } else if self.refused_in_row >= MOST_REFUSED {
-            format!("the pushes of {} minibatches in a row were refused as not finite", self.refused_in_row)
+            format!(
+                "the pushes of {} minibatches in a row were refused as not finite or far too large",
+                self.refused_in_row
+            )
         } else {
             return;
         };

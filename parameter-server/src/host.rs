@@ -69,14 +69,19 @@ impl ShardHost {
     fn write_each(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let mut statuses = self.status();
         for (shard, status) in self.shards.iter().zip(&mut statuses) {
-            let saved = lock(shard).saved().ok_or_else(|| {
-                Refusal::NotReady(format!(
-                    "shard {}: nothing to write yet, no layout was adopted",
-                    status.shard
+            let number = status.shard;
+            let shard = lock(shard);
+            shard.check().map_err(|text| {
+                Refusal::Internal(format!(
+                    "shard {number}: {text}; no snapshot is taken of a run that has diverged"
                 ))
             })?;
+            let saved = shard.saved().ok_or_else(|| {
+                Refusal::NotReady(format!("shard {number}: nothing to write yet, no layout was adopted"))
+            })?;
+            drop(shard);
             let hash = shard_file::write(&self.snapshots, id, saved)
-                .map_err(|error| Refusal::Internal(format!("shard {}: {error}", status.shard)))?;
+                .map_err(|error| Refusal::Internal(format!("shard {number}: {error}")))?;
             status.snapshot_hash = Some(hash);
         }
         Ok(statuses)
@@ -117,4 +122,39 @@ impl Shards for ShardHost {
 /// A panic inside a shard leaves a block half updated; there is nothing better to do than to stop with it.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().expect("no push panicked in this shard")
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Isa;
+
+    use super::*;
+    use crate::testing::{layout, plan};
+
+    #[test]
+    fn a_shard_whose_block_is_not_finite_or_far_too_large_takes_no_snapshot() {
+        let home = tempfile::tempdir().unwrap();
+        let open = |number| {
+            let mut shard = Shard::empty(number, 2, 1, Isa::scalar());
+            shard.adopt(layout(), plan()).unwrap();
+            shard
+        };
+        let host = ShardHost::new(0, vec![open(0), open(1)], home.path().into());
+        host.order(ShardOrder::Snapshot { id: 1 }).unwrap();
+        for (value, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "inf"), (-1e19, "1e19")] {
+            let mut saved = open(1).saved().unwrap();
+            let (&block, state) = saved.blocks.iter_mut().next().unwrap();
+            state.velocity[7] = value;
+            let name = layout().tensors()[layout().blocks()[block as usize].tensor].name.clone();
+            host.replace(vec![open(0), Shard::restored(1, 2, 2, Isa::scalar(), saved)]);
+            let refusal = host.order(ShardOrder::Snapshot { id: 2 }).unwrap_err();
+            let expected = format!(
+                "shard 1: block {block} ({name}) holds {shown}, expected values of at most 1e18; no snapshot is taken of a \
+                 run that has diverged"
+            );
+            assert_eq!(refusal, Refusal::Internal(expected));
+            assert!(!home.path().join("2").exists(), "not even the file of the shard that is well");
+        }
+        assert!(shard_file::read(home.path(), 1, 1, 2).is_ok(), "the one before stays");
+    }
 }

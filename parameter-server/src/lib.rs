@@ -7,6 +7,7 @@
 
 mod admission;
 pub mod average;
+mod bounds;
 pub mod cli;
 pub mod coordinator;
 pub mod evaluations;

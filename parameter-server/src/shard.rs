@@ -16,14 +16,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kernels::{Isa, State, Update, all_finite, momentum_update_ahead};
+use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead};
 use parameters::{Block, Layout, assign};
 use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
 
-use crate::{WarmStart, average, schedule, warm_start};
+use crate::{
+    WarmStart, average,
+    bounds::{self, Bounds},
+    schedule, warm_start,
+};
 
 /// Evaluations whose average is kept frozen at the same time: the one under way and one that starts beside it.
 const FROZEN: usize = 2;
+/// Refused pushes that the log names one by one. Beyond them it names those at powers of two, so that a
+/// worker that goes on and on fills no disk.
+const NAMED: u64 = 100;
 
 /// What is held of each value: itself, its velocity, its average.
 const COPIES: usize = 3;
@@ -48,6 +55,8 @@ pub(crate) struct Held {
     /// Shard of every block of the layout.
     owners: Vec<u32>,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
+    /// By block: what it lets in.
+    bounds: BTreeMap<u32, Bounds>,
     /// Averages as they were when an evaluation was first named, newest last.
     frozen: Vec<Frozen>,
 }
@@ -95,12 +104,17 @@ impl Shard {
     /// A shard that goes on from a file.
     pub(crate) fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: Saved) -> Shard {
         let owners = assign(&saved.layout, total as usize);
-        let held =
-            Held { layout: saved.layout, plan: saved.plan, owners, blocks: saved.blocks, frozen: Vec::new() };
+        let held = Held::of(isa, saved.layout, saved.plan, owners, saved.blocks);
         let blocks = held.blocks.len() as u32;
         let samples = held.blocks.values().map(|state| state.samples).max().unwrap_or(0);
         let status = ShardStatus { shard: number, blocks, samples, ..Default::default() };
         Shard { number, total, generation, isa, warm: None, held: Some(held), status }
+    }
+
+    /// Whether the shard is worth a snapshot: from a block that has diverged no run can go on, and the
+    /// snapshot would take the place of one from which it can. If not, the block by name.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.held.as_ref().map_or(Ok(()), Held::check)
     }
 
     /// What a snapshot holds of this shard; none before a layout was adopted.
@@ -130,6 +144,8 @@ impl Shard {
                 return Err(Refusal::Mismatch(format!("shard {}: {difference}", self.number)));
             }
         } else {
+            bounds::check_plan(&plan, &layout)
+                .map_err(|text| Refusal::Invalid(format!("shard {}: {text}", self.number)))?;
             let warm = self.warm.as_deref();
             warm_start::check(warm, &plan, &layout)
                 .map_err(|text| Refusal::Mismatch(format!("shard {}: {text}", self.number)))?;
@@ -137,7 +153,11 @@ impl Shard {
             if let Some(warm) = warm.filter(|_| self.number == 0) {
                 warm.account(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
             }
-            self.held = Some(Held::new(self.number, self.total, layout, plan, warm));
+            let held = Held::new(self.isa, self.number, self.total, layout, plan, warm);
+            held.check().map_err(|text| {
+                Refusal::Invalid(format!("shard {}: {text} at the start of a run", self.number))
+            })?;
+            self.held = Some(held);
             self.warm = None;
         }
         let held = self.held.as_ref().expect("adopted above");
@@ -172,7 +192,13 @@ impl Shard {
             }
             Err(refusal) => {
                 // A shard that is not ready has judged nothing.
-                self.status.refused += u64::from(!matches!(refusal, Refusal::NotReady(_)));
+                if !matches!(refusal, Refusal::NotReady(_)) {
+                    self.status.refused += 1;
+                    let refused = self.status.refused;
+                    if refused <= NAMED || refused.is_power_of_two() {
+                        tracing::warn!(refused, "a push is refused: {refusal}");
+                    }
+                }
                 (Err(refusal), 0)
             }
         };
@@ -183,13 +209,8 @@ impl Shard {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
         let block = held.owned(number, push.block)?.clone();
-        let what = || {
-            format!(
-                "shard {number}: gradient of block {} ({})",
-                push.block,
-                held.layout.tensors()[block.tensor].name
-            )
-        };
+        let tensor = &held.layout.tensors()[block.tensor];
+        let what = || format!("shard {number}: gradient of block {} ({})", push.block, tensor.name);
         if push.gradient.len() != block.range.len() {
             let (found, expected) = (push.gradient.len(), block.range.len());
             return Err(Refusal::Invalid(format!("{} has {found} values, expected {expected}", what())));
@@ -197,22 +218,23 @@ impl Shard {
         if push.samples == 0 {
             return Err(Refusal::Invalid(format!("{} has 0 samples behind it, expected at least 1", what())));
         }
-        if !all_finite(isa, &push.gradient) {
-            let position = push.gradient.iter().position(|value| !value.is_finite()).unwrap_or_default();
-            return Err(Refusal::Invalid(format!(
-                "{} of worker {} at step {} has {} at position {position}, expected finite numbers",
-                what(),
-                push.member.worker,
-                push.step,
-                push.gradient[position],
-            )));
-        }
-        let tensor = &held.layout.tensors()[block.tensor];
         let state = held.blocks.get_mut(&push.block).expect("an owned block has a state");
         if state.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest) {
             self.status.repeated += 1;
             return Ok((state.values(push.block, generation), 0));
         }
+        let bounds = held.bounds.get_mut(&push.block).expect("an owned block has bounds");
+        let size = magnitudes(isa, &push.gradient);
+        let (worker, step) = (push.member.worker, push.step);
+        bounds.check_gradient(&push.gradient, &size).map_err(|text| {
+            Refusal::Invalid(format!("{} of worker {worker} at step {step} {text}", what()))
+        })?;
+        bounds.check().map_err(|text| {
+            Refusal::Invalid(format!(
+                "{} of worker {worker} at step {step} is not applied: the block has diverged, it {text}",
+                what()
+            ))
+        })?;
         // A version from before a restore may be ahead of the block: then nothing came in between.
         let staleness = state.counter.saturating_sub(push.version.counter);
         let samples = state.samples + u64::from(push.samples);
@@ -227,7 +249,8 @@ impl Shard {
         let weights = Arc::make_mut(parameters).as_mut_slice();
         let block = State { weights, velocity, average };
         let ahead = update.rate * carried(held.plan.momentum, staleness);
-        momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
+        let largest = momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
+        bounds.applied(push.gradient.len(), &size, largest);
         state.counter += 1;
         state.samples = samples;
         state.applied.insert(push.member.incarnation, push.step);
@@ -285,7 +308,7 @@ pub(crate) struct Saved {
 }
 
 impl Held {
-    fn new(number: u32, total: u32, layout: Layout, plan: Plan, warm: Option<&WarmStart>) -> Held {
+    fn new(isa: Isa, number: u32, total: u32, layout: Layout, plan: Plan, warm: Option<&WarmStart>) -> Held {
         let owners = assign(&layout, total as usize);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
         let start = |block: &Block| {
@@ -297,7 +320,20 @@ impl Held {
             }
         };
         let blocks = own.map(|block| (block.index, BlockState::new(start(block)))).collect();
-        Held { layout, plan, owners, blocks, frozen: Vec::new() }
+        Held::of(isa, layout, plan, owners, blocks)
+    }
+
+    fn of(isa: Isa, layout: Layout, plan: Plan, owners: Vec<u32>, blocks: BTreeMap<u32, BlockState>) -> Held {
+        let bounds = blocks.iter().map(|(&index, state)| (index, Bounds::of(isa, state))).collect();
+        Held { layout, plan, owners, blocks, bounds, frozen: Vec::new() }
+    }
+
+    /// Whether all blocks leave room for updates; if not, the first that does not, by name.
+    fn check(&self) -> Result<(), String> {
+        self.bounds.iter().try_for_each(|(&index, bounds)| {
+            let name = &self.layout.tensors()[self.layout.blocks()[index as usize].tensor].name;
+            bounds.check().map_err(|text| format!("block {index} ({name}) {text}"))
+        })
     }
 
     fn owned(&self, number: u32, index: u32) -> Result<&Block, Refusal> {
@@ -506,12 +542,12 @@ mod tests {
             (
                 poisoned,
                 "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has NaN at position 17, \
-                 expected finite numbers",
+                 expected finite numbers of at most 1e18",
             ),
             (
                 infinite,
                 "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has -inf at position 0, \
-                 expected finite numbers",
+                 expected finite numbers of at most 1e18",
             ),
             (
                 BlockPush { samples: 0, ..good.clone() },

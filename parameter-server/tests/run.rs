@@ -187,7 +187,7 @@ async fn divergence_and_unreadable_data_end_with_their_own_codes() {
     let server = Process::start(options(home.path())).await;
     let worker = Worker::join(&server.address, "diverges").await;
     let ending = worker.report(|report| report.metrics.diverged = true).await;
-    let text = "training diverged after 0 samples at learning rate 0.05: a loss is not finite; \
+    let text = "training diverged after 0 samples at learning rate 0.05: a loss is not finite, or above 1e12; \
                 try --learning-rate 0.025 --fresh";
     assert_eq!(ending, Some(Ending::Diverged(text.into())));
     worker.report(|report| report.leaving = true).await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use network::Losses;
 use protocol::{
-    ClientError, CoordinatorClient, Ending, Evaluation, LeaseProgress, Member, Report, StepMetrics,
+    ClientError, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Report,
+    StepMetrics,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -105,7 +106,7 @@ impl Reporter {
 
 /// The metrics of one minibatch.
 ///
-/// A loss that is not finite is told by `diverged`; the sums stay numbers.
+/// A loss that is not finite, or far too large, is told by `diverged`; the sums stay numbers.
 pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, whole: Duration) -> StepMetrics {
     let images = losses.images as f64;
     let sum = |mean: f32| if mean.is_finite() { f64::from(mean) * images } else { 0.0 };
@@ -117,8 +118,9 @@ pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, who
         correct: losses.correct as u64,
         compute_seconds: compute.as_secs_f64(),
         wait_seconds: whole.saturating_sub(compute).as_secs_f64(),
-        refused: exchange.refused,
-        diverged: !losses.total.is_finite(),
+        // Minibatches are what the coordinator counts, however many blocks of this one were refused.
+        refused: u64::from(exchange.refused > 0),
+        diverged: !losses.total.is_finite() || losses.total > LARGEST_LOSS,
     }
 }
 
@@ -230,7 +232,7 @@ mod tests {
             correct: 2,
             compute_seconds: 0.5,
             wait_seconds: 1.0,
-            refused: 6,
+            refused: 2,
             diverged: true,
         };
         assert_eq!(sum, expected);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-use kernels::{Isa, all_finite};
+use anyhow::Context;
+use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Kind, Member, Patience, Plan, PushReply, Refusal, ShardClient,
-    Version, Way, Wire,
+    AdoptRequest, BlockPush, BlockValues, Kind, LARGEST_GRADIENT, Member, Patience, Plan, PushReply, Refusal,
+    ShardClient, Version, Way, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -144,8 +144,9 @@ impl Store {
     /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its update
     /// left it, and `updated` receives every tensor whose blocks have all come.
     ///
-    /// From the first block on that is not finite nothing more is sent: that one is for the shard to refuse and
-    /// count, the others would only harm. A tensor of which not every block came stays as it was fetched last.
+    /// From the first block on that is not finite, or far too large, nothing more is sent: that one is for
+    /// the shard to refuse and count, the others would only harm. A tensor of which not every block came
+    /// stays as it was fetched last.
     pub async fn exchange(
         &mut self,
         step: Step,
@@ -203,7 +204,8 @@ impl Store {
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
         while let Some((block, gradient)) = gradients.recv().await {
-            let usable = all_finite(isa, &gradient);
+            // Written so that a NaN is not usable.
+            let usable = magnitudes(isa, &gradient).largest <= LARGEST_GRADIENT;
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += gradient.len() * wire_bytes(self.wire);

@@ -1,4 +1,4 @@
-//! Elementwise operations: ReLU and its mask, sums, and checks of gradients.
+//! Elementwise operations: ReLU and its mask, sums, and how large values are.
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
@@ -64,14 +64,26 @@ pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     });
 }
 
-/// Whether no value is NaN or infinite.
-pub fn all_finite(isa: Isa, values: &[f32]) -> bool {
-    dispatch(isa, AllFinite { values })
+/// How large values are, in one look at all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Magnitudes {
+    /// The largest absolute value: NaN if any value is NaN, else infinite if any is; 0 of no values.
+    pub largest: f32,
+    /// Sum of the squares, which does not overflow where all values are finite.
+    pub sum_of_squares: f64,
 }
 
-/// Sum of the squares in f64; equal on every instruction set.
-pub fn sum_of_squares(isa: Isa, values: &[f32]) -> f64 {
-    dispatch(isa, SumOfSquares { values })
+/// How large `values` are; the same to the bit on every instruction set.
+pub fn magnitudes(isa: Isa, values: &[f32]) -> Magnitudes {
+    dispatch(isa, Measure { values })
+}
+
+/// The bits of the absolute value. As whole numbers they are ordered as the values are, infinity above all
+/// numbers and NaN above infinity, and unlike a maximum of floats their maximum is one that the compiler
+/// vectorises.
+#[inline(always)]
+pub(crate) fn magnitude_bits(value: f32) -> u32 {
+    value.to_bits() & !(1 << 31)
 }
 
 fn check_lengths(what: &str, expected: usize, found: usize) {
@@ -184,44 +196,28 @@ impl Loop for Add<'_> {
     }
 }
 
-struct AllFinite<'a> {
+struct Measure<'a> {
     values: &'a [f32],
 }
 
-impl Loop for AllFinite<'_> {
-    type Output = bool;
+impl Loop for Measure<'_> {
+    type Output = Magnitudes;
 
     #[inline(always)]
-    fn run(self) -> bool {
-        /// All bits of the exponent, set only in infinities and NaN.
-        const EXPONENT: u32 = 0x7f80_0000;
-        // Chunks without an early exit are vectorised.
-        self.values.chunks(256).all(|piece| {
-            piece.iter().fold(true, |finite, value| finite & (value.to_bits() & EXPONENT != EXPONENT))
-        })
-    }
-}
-
-struct SumOfSquares<'a> {
-    values: &'a [f32],
-}
-
-impl Loop for SumOfSquares<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run(self) -> f64 {
-        /// Number of partial sums: fixed, and wide enough for any vector.
+    fn run(self) -> Magnitudes {
+        /// Sums in a fixed pattern, wide enough for any vector.
         const SUMS: usize = 16;
-        let mut sums = [0.0; SUMS];
-        let pieces = self.values.chunks_exact(SUMS);
-        let rest: f64 = pieces.remainder().iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        let (mut sums, mut largest) = ([0.0; SUMS], [0; SUMS]);
+        let (pieces, rest) = self.values.as_chunks::<SUMS>();
         for piece in pieces {
-            for (sum, &value) in sums.iter_mut().zip(piece) {
+            for ((sum, largest), &value) in sums.iter_mut().zip(&mut largest).zip(piece) {
                 *sum += f64::from(value) * f64::from(value);
+                *largest = magnitude_bits(value).max(*largest);
             }
         }
-        sums.iter().sum::<f64>() + rest
+        let rest_sum: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        let largest = rest.iter().map(|&value| magnitude_bits(value)).chain(largest).fold(0, u32::max);
+        Magnitudes { largest: f32::from_bits(largest), sum_of_squares: sums.iter().sum::<f64>() + rest_sum }
     }
 }
 
@@ -237,6 +233,11 @@ mod tests {
         let values = random(len, seed);
         let pick = |value: f32| (value.to_bits() % 17) as usize;
         values.into_iter().map(|value| odd.get(pick(value)).copied().unwrap_or(value)).collect()
+    }
+
+    /// Values up to `scale`.
+    fn scaled(len: usize, seed: u32, scale: f32) -> Vec<f32> {
+        random(len, seed.into()).into_iter().map(|value| value * scale).collect()
     }
 
     fn same(kernel: &str, found: &[f32], expected: impl Iterator<Item = f32>) {
@@ -274,27 +275,38 @@ mod tests {
                 same(name, out.values(), a.iter().copied());
                 out.check(name);
 
-                prop_assert_eq!(all_finite(isa, &a), a.iter().all(|a| a.is_finite()), "{}", name);
-                let finite = random(len, seed.into());
-                prop_assert!(all_finite(isa, &finite));
-                let squares: f64 = finite.iter().map(|&value| f64::from(value).powi(2)).sum();
-                let found = sum_of_squares(isa, &finite);
-                prop_assert!((found - squares).abs() <= 1e-12 * squares, "{}: {} {}", name, found, squares);
-                prop_assert_eq!(found.to_bits(), sum_of_squares(Isa::scalar(), &finite).to_bits());
+                // Gradients of every size, up to the largest finite number.
+                for (scale, values) in [1e-30, 1.0, 1e18, f32::MAX].map(|scale| (scale, scaled(len, seed, scale))) {
+                    let squares: f64 = values.iter().map(|&value| f64::from(value).powi(2)).sum();
+                    let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                    let found = magnitudes(isa, &values);
+                    prop_assert_eq!(found.largest, largest, "{}, values up to {}", name, scale);
+                    let distance = (found.sum_of_squares - squares).abs();
+                    prop_assert!(distance <= 1e-12 * squares, "{}: {:?}, expected {}", name, found, squares);
+                    let scalar = magnitudes(Isa::scalar(), &values);
+                    prop_assert_eq!(found.sum_of_squares.to_bits(), scalar.sum_of_squares.to_bits(), "{}", name);
+                }
+                let found = magnitudes(isa, &a).largest;
+                prop_assert_eq!(found.is_finite(), a.iter().all(|a| a.is_finite()), "{}", name);
+                prop_assert_eq!(found.is_nan(), a.iter().any(|a| a.is_nan()), "{}", name);
             }
         }
     }
 
     #[test]
-    fn one_bad_value_anywhere_is_found() {
+    fn one_large_or_bad_value_anywhere_is_found() {
         for isa in all_isas::<f32>() {
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -3e38] {
                 for place in [0, 15, 16, 255, 256, 299] {
-                    let mut values = vec![f32::MAX; 300];
+                    let mut values = vec![1e30; 300];
                     values[place] = bad;
-                    assert!(!all_finite(isa, &values), "{bad} at {place}, {}", isa.name());
+                    let found = magnitudes(isa, &values).largest;
+                    let name = isa.name();
+                    assert_eq!(found.to_bits(), bad.abs().to_bits(), "{bad} at {place}, {name}: {found}");
                 }
             }
+            assert_eq!(magnitudes(isa, &[]), Magnitudes { largest: 0.0, sum_of_squares: 0.0 });
+            assert_eq!(magnitudes(isa, &[-0.0; 17]).largest.to_bits(), 0, "{}", isa.name());
         }
     }
 }

@@ -3,6 +3,7 @@
 //! running average of the weights.
 
 use crate::Isa;
+use crate::elementwise::magnitude_bits;
 use crate::simd::{Loop, dispatch};
 
 /// The factors of one block's update.
@@ -46,6 +47,9 @@ pub fn momentum_update(
 /// exponential average, `a += average_step * (w - a)`, and overwrites the gradient with `w - ahead * v`, the
 /// weights to which momentum alone would carry on.
 ///
+/// Returns the largest absolute value that the block now holds in its weights, velocity and average, found in
+/// the same pass: NaN if any of them is NaN, else infinite if any is.
+///
 /// # Panics
 /// If the slices differ in length.
 pub fn momentum_update_ahead(
@@ -55,9 +59,9 @@ pub fn momentum_update_ahead(
     ahead: f32,
     gradient: &mut [f32],
     state: State,
-) {
+) -> f32 {
     check(gradient, &[state.weights, state.velocity, state.average]);
-    dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state });
+    dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state })
 }
 
 fn check(gradient: &[f32], state: &[&mut [f32]]) {
@@ -102,16 +106,19 @@ struct StepAhead<'a> {
 }
 
 impl Loop for StepAhead<'_> {
-    type Output = ();
+    type Output = f32;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> f32 {
         let State { weights, velocity, average } = self.state;
+        let mut largest = 0;
         for (((w, v), a), g) in weights.iter_mut().zip(velocity).zip(average).zip(self.gradient) {
             self.update.step(*g, w, v);
             *a += self.average_step * (*w - *a);
             *g = *w - self.ahead * *v;
+            largest = [*w, *v, *a].into_iter().map(magnitude_bits).fold(largest, u32::max);
         }
+        f32::from_bits(largest)
     }
 }
 
@@ -158,7 +165,11 @@ mod tests {
                     let [w, v, a, g] = &mut arrays;
                     let written = if carry {
                         let state = State { weights: w.values(), velocity: v.values(), average: a.values() };
-                        momentum_update_ahead(isa, &update, average_step, ahead, g.values(), state);
+                        let largest =
+                            momentum_update_ahead(isa, &update, average_step, ahead, g.values(), state);
+                        let held = [&mut *w, &mut *v, &mut *a].into_iter().flat_map(|array| array.values().to_vec());
+                        let expected = held.fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                        prop_assert_eq!(largest, expected, "{}", isa.name());
                         4
                     } else {
                         momentum_update(isa, &update, g.values(), w.values(), v.values());
@@ -171,6 +182,29 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// One value that overflows, in the weights, the velocity or the average, shows in what the update
+    /// returns.
+    #[test]
+    fn what_overflows_in_an_update_is_told() {
+        let update = Update { rate: 0.5, momentum: 0.9, decay: 0.0 };
+        for isa in all_isas::<f32>() {
+            for (array, place, finite) in [(0, 16, true), (0, 3, false), (1, 31, false), (2, 32, false)] {
+                let mut arrays = [1, 2, 3].map(|array| random(40, array));
+                arrays[array][place] = if finite { 1e30 } else { f32::NAN };
+                let [weights, velocity, average] = &mut arrays;
+                let state = State { weights, velocity, average };
+                let largest = momentum_update_ahead(isa, &update, 0.5, 0.0, &mut random(40, 4), state);
+                let name = isa.name();
+                assert_eq!(largest.is_finite(), finite, "array {array}, {name}: {largest}");
+                assert!(!finite || largest == 1e30, "{name}: {largest}");
+            }
+            let (mut weights, mut velocity, mut average) = (vec![0.0; 40], vec![3e38; 40], vec![0.0; 40]);
+            let state = State { weights: &mut weights, velocity: &mut velocity, average: &mut average };
+            let largest = momentum_update_ahead(isa, &update, 0.5, 0.0, &mut [3e38; 40], state);
+            assert_eq!(largest, f32::INFINITY, "{}", isa.name());
         }
     }
 

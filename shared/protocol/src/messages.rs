@@ -20,7 +20,7 @@ pub enum Refusal {
     /// Not possible yet (no layout adopted, shards missing): ask again.
     #[error("{0}")]
     NotReady(String),
-    /// The values are unusable (wrong length, unknown block, not finite): final for this push.
+    /// The values are unusable (wrong length, unknown block, not finite, far too large): final for this push.
     #[error("{0}")]
     Invalid(String),
     /// The server failed on its own side.
@@ -147,6 +147,14 @@ pub enum Kind {
     },
 }
 
+/// Largest absolute value of a gradient that a shard applies. Gradients of networks that learn are smaller by
+/// many orders; a larger one could overflow in the update, which is made in place.
+pub const LARGEST_GRADIENT: f32 = 1e18;
+
+/// Largest loss of a minibatch before the run counts as diverged, which no network comes back from: the
+/// gradients that belong to such losses are those that shards refuse.
+pub const LARGEST_LOSS: f32 = 1e12;
+
 /// One gradient block on its way to its shard.
 #[derive(Clone, Debug)]
 pub struct BlockPush {
@@ -162,7 +170,7 @@ pub struct BlockPush {
     pub version: Version,
     /// Samples behind the gradient.
     pub samples: u32,
-    /// The mean gradient.
+    /// The mean gradient: finite, and at most [`LARGEST_GRADIENT`].
     pub gradient: Vec<f32>,
 }
 
@@ -211,7 +219,7 @@ pub enum Assignment {
 pub enum Ending {
     /// All samples used, final evaluation done.
     Completed,
-    /// A non-finite loss, or too many refused pushes: says which rate to try.
+    /// A loss that is not finite or far too large, or too many refused pushes: says which rate to try.
     Diverged(String),
     /// The run cannot go on with what it was given (over 5 % of the images unreadable): says what and what to do.
     Failed(String),
@@ -301,9 +309,9 @@ pub struct StepMetrics {
     pub compute_seconds: f64,
     /// Seconds of waiting for parameters, acknowledgements and images.
     pub wait_seconds: f64,
-    /// Minibatches of which a push was refused as unusable (not finite).
+    /// Minibatches of which a push was refused as unusable (not finite, or far too large).
     pub refused: u64,
-    /// True once a loss was not finite.
+    /// True once a loss was not finite, or above [`LARGEST_LOSS`].
     pub diverged: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod fake;
+mod faulty;
 #[path = "../../../shared/network/tests/golden/mod.rs"]
 mod golden;
 mod linear;

@@ -42,6 +42,14 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
         },
         Case {
             push: |mut push| {
+                push.gradient[23] = 3e38;
+                push
+            },
+            expected: "gradient of block 0 (weights) of worker 0 at step 1 has 3e38 at position 23, expected finite \
+                       numbers of at most 1e18",
+        },
+        Case {
+            push: |mut push| {
                 push.gradient.truncate(7);
                 push
             },

@@ -1,0 +1,349 @@
+//! What a shard lets into its blocks, so that none of them ever holds a value that is not finite.
+//!
+//! An update is made in place: what overflows in it is lost, and a ReLU may hide the NaN that comes of it
+//! from every loss. So all that goes into an update is bounded before it. With a gradient and a block's own
+//! values of at most 10^18, a rate of at most 10^9, and momentum and decay of at most 1, no step of the
+//! update comes near 3.4 * 10^38, where f32 ends:
+//!
+//! - `v = momentum * v + (g + decay * w)` is at most 3 * 10^18,
+//! - `w -= rate * v` at most 10^18 + 10^9 * 3 * 10^18, less than 4 * 10^27,
+//! - the average moves from where it was, at most 10^18, towards that `w`, and never beyond: at most 4 *
+//!   10^27, and the difference of the two at most 5 * 10^27,
+//! - the answer `w - rate * (m + m^2 + ... + m^s) / (1 + s) * v` adds less than `rate * v` once more.
+//!
+//! A block that an update took beyond 10^18 is finite, then, and takes no further gradient: the run has
+//! diverged, and the refusals say so. Networks that learn have values and gradients between 10^-10 and 10^4.
+//!
+//! A third bound is for gradients that harm long before they overflow, as those of a worker whose memory is
+//! faulty: a gradient a million times as large as the block's gradients usually are.
+
+use kernels::{Isa, Magnitudes, magnitudes};
+use parameters::{Layout, Tensor};
+use protocol::{LARGEST_GRADIENT, Plan};
+
+use crate::shard::BlockState;
+
+/// Largest absolute value in a block's weights, velocity and average that takes a gradient.
+const LARGEST_VALUE: f32 = 1e18;
+/// Largest learning rate, multipliers included: configurations allow 10, and factors of 1000 on it.
+const LARGEST_RATE: f64 = 1e9;
+/// How many times as large as usual a gradient may be.
+const LARGEST_RATIO: f64 = 1e6;
+/// Gradients that the usual size is the mean of, and that must have come before it bounds anything.
+const USUAL: u64 = 100;
+/// Least size that counts as usual. The gradient of a block behind units that have been silent, or of a
+/// network that knows its images by heart, may be next to nothing for long, and the first large one is no
+/// fault.
+const LEAST_USUAL: f64 = 1.0;
+
+/// How large a block's values are, and its gradients usually.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// The largest absolute value of its weights, velocity and average.
+    largest: f32,
+    /// Mean of its gradients' root mean squares, over the newest ones.
+    usual: f64,
+    /// Gradients applied, since the shard was opened.
+    applied: u64,
+}
+
+impl Bounds {
+    /// Those of a block that has taken no gradient yet in this process.
+    pub(crate) fn of(isa: Isa, state: &BlockState) -> Bounds {
+        let BlockState { parameters, velocity, average, .. } = state;
+        let each = [&**parameters, velocity, average].map(|values| magnitudes(isa, values).largest);
+        // In this order NaN is above all numbers.
+        let largest = each.into_iter().max_by(f32::total_cmp).expect("there are three");
+        Bounds { largest, usual: 0.0, applied: 0 }
+    }
+
+    /// Whether the block's own values leave room for an update; if not, what is wrong with them.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.largest <= LARGEST_VALUE {
+            return Ok(());
+        }
+        Err(format!("holds {:e}, expected values of at most {LARGEST_VALUE:e}", self.largest))
+    }
+
+    /// Whether a gradient of that size may be applied; if not, what is wrong with it. The caller has
+    /// `gradient` as well.
+    pub(crate) fn check_gradient(&self, gradient: &[f32], size: &Magnitudes) -> Result<(), String> {
+        let fits = |value: f32| value.abs() <= LARGEST_GRADIENT;
+        if !fits(size.largest) {
+            let place = gradient.iter().position(|&value| !fits(value)).unwrap_or_default();
+            return Err(format!(
+                "has {:e} at position {place}, expected finite numbers of at most {LARGEST_GRADIENT:e}",
+                gradient[place]
+            ));
+        }
+        let (found, usual) = (root_mean_square(gradient.len(), size), self.usual.max(LEAST_USUAL));
+        if self.applied >= USUAL && found > LARGEST_RATIO * usual {
+            return Err(format!(
+                "has a root mean square of {found:.1e}, expected at most {LARGEST_RATIO:e} times {usual:.1e}, that of the \
+                 gradients before it"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes an applied gradient of `len` values, and the largest value that its update left in the block.
+    pub(crate) fn applied(&mut self, len: usize, size: &Magnitudes, largest: f32) {
+        self.largest = largest;
+        self.applied += 1;
+        self.usual += (root_mean_square(len, size) - self.usual) / self.applied.min(USUAL) as f64;
+    }
+}
+
+fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
+    (size.sum_of_squares / len as f64).sqrt()
+}
+
+/// Whether a plan's numbers are what the bounds count on, for every tensor of the layout; if not, which is
+/// not.
+pub(crate) fn check_plan(plan: &Plan, layout: &Layout) -> Result<(), String> {
+    let wrong = |key: &str, found: f64, expected: &str| {
+        Err(format!("plan key {key}: expected {expected}, found {found}"))
+    };
+    if !(plan.learning_rate >= 0.0 && plan.learning_rate.is_finite()) {
+        return wrong("learning_rate", plan.learning_rate, "a finite number of at least 0");
+    }
+    for (key, found) in [
+        ("momentum", plan.momentum),
+        ("weight_decay", plan.weight_decay),
+        ("average_decay", plan.average_decay),
+    ] {
+        if !(0.0..1.0).contains(&found) {
+            return wrong(key, found, "0 to below 1");
+        }
+    }
+    if !(0.0..=1.0).contains(&plan.stair_factor) {
+        return wrong("stair_factor", plan.stair_factor, "0 to 1");
+    }
+    let rate = |tensor: &Tensor| plan.learning_rate * f64::from(tensor.rate_multiplier);
+    if let Some(tensor) = layout.tensors().iter().find(|tensor| rate(tensor) > LARGEST_RATE) {
+        let (name, found) = (&tensor.name, rate(tensor));
+        return Err(format!(
+            "the learning rate of {name}, its multiplier included: expected at most {LARGEST_RATE:e}, found {found:e}"
+        ));
+    }
+    let decay = |tensor: &Tensor| plan.weight_decay * f64::from(tensor.decay_multiplier);
+    if let Some(tensor) = layout.tensors().iter().find(|tensor| decay(tensor) > 1.0) {
+        let (name, found) = (&tensor.name, decay(tensor));
+        return Err(format!(
+            "the weight decay of {name}, its multiplier included: expected at most 1, found {found:e}"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use protocol::{BlockPush, Kind, Version};
+
+    use super::*;
+    use crate::{
+        Shard,
+        testing::{layout, plan, push},
+    };
+
+    fn adopted(plan: Plan) -> Shard {
+        let mut shard = Shard::empty(0, 1, 1, Isa::detect());
+        shard.adopt(layout(), plan).unwrap();
+        shard
+    }
+
+    /// A push of worker 1 to the bias, whose block is number 2 and has 300 values.
+    fn to_bias(step: u64, value: f32) -> BlockPush {
+        push(1, step, 2, Version { generation: 1, counter: step }, vec![value; 300])
+    }
+
+    fn refusal(shard: &mut Shard, push: BlockPush) -> String {
+        shard.push(push).outcome.unwrap_err().to_string()
+    }
+
+    fn all_finite(shard: &mut Shard) -> bool {
+        let kinds = [Kind::Parameters, Kind::Average { evaluation: 0 }];
+        let values = |kind| shard.fetch(2, kind).unwrap().values.to_vec();
+        kinds.map(values).concat().iter().all(|value| value.is_finite())
+    }
+
+    /// Three pushes of 3e38 to one bias once made it NaN, and the run ended well.
+    #[test]
+    fn finite_gradients_that_would_overflow_are_refused_and_change_nothing() {
+        let mut shard = adopted(plan());
+        let before = shard.saved().unwrap();
+        for (value, shown) in [(3e38, "3e38"), (-f32::MAX, "-3.4028235e38"), (1.1e18, "1.1e18")] {
+            let mut push = to_bias(0, 0.5);
+            push.gradient[17] = value;
+            let expected = format!(
+                "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 0 has {shown} at position 17, expected finite \
+                 numbers of at most 1e18"
+            );
+            assert_eq!(refusal(&mut shard, push), expected);
+        }
+        assert!(shard.saved().unwrap() == before);
+        assert_eq!((shard.status().refused, shard.status().updates), (3, 0));
+    }
+
+    /// The largest that is let in, again and again, at a usual rate and at the largest, with and without
+    /// staleness.
+    #[test]
+    fn whatever_is_let_in_leaves_the_block_finite() {
+        for (learning_rate, diverges) in [(0.01, false), (LARGEST_RATE / 2.0, true)] {
+            let extreme = Plan {
+                learning_rate,
+                momentum: 1.0 - f64::EPSILON,
+                weight_decay: 1.0 - f64::EPSILON,
+                average_decay: 0.0,
+                ..plan()
+            };
+            for stale in [0, 1, 50] {
+                let mut shard = adopted(extreme.clone());
+                let (mut applied, mut refused) = (0, 0);
+                for step in 0..200 {
+                    let mut push =
+                        to_bias(step, if step % 2 == 0 { LARGEST_GRADIENT } else { -LARGEST_GRADIENT });
+                    push.version.counter = applied - applied.min(stale);
+                    match shard.push(push).outcome {
+                        Ok(block) => {
+                            assert!(block.values.to_vec().iter().all(|value| value.is_finite()));
+                            applied += 1;
+                        }
+                        Err(text) => {
+                            let text = text.to_string();
+                            assert!(
+                                text.contains("is not applied: the block has diverged, it holds "),
+                                "{text}"
+                            );
+                            refused += 1;
+                        }
+                    }
+                    assert!(all_finite(&mut shard), "after step {step}");
+                }
+                assert_eq!((applied == 1, refused == 199), (diverges, diverges), "{applied}, {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gradient_a_million_times_as_large_as_usual_is_refused_once_that_is_known() {
+        let mut shard = adopted(Plan { learning_rate: 1e-6, ..plan() });
+        for step in 0..USUAL {
+            // Alternating, so that the weights stay where they are; one of the first is large and no fault.
+            let value = if step == 0 { 1e7 } else { [5.0, -5.0][step as usize % 2] };
+            shard.push(to_bias(step, value)).outcome.unwrap();
+        }
+        let found = refusal(&mut shard, to_bias(USUAL, 1e12));
+        let expected = "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 100 has a root mean square of 1.0e12, \
+                        expected at most 1e6 times 1.0e5, that of the gradients before it";
+        assert_eq!(found, expected);
+        // The step is free for a gradient that can be used, and the usual size follows those that are
+        // applied.
+        for step in USUAL..20 * USUAL {
+            shard.push(to_bias(step, [5.0, -5.0][step as usize % 2])).outcome.unwrap();
+        }
+        shard.push(to_bias(20 * USUAL, 1e6)).outcome.unwrap();
+        assert!(
+            refusal(&mut shard, to_bias(20 * USUAL + 1, 1e12)).contains("expected at most 1e6 times 1.0e4")
+        );
+    }
+
+    /// A block behind silent units has no gradient for long; its first one is no fault.
+    #[test]
+    fn the_first_gradients_of_a_silent_block_are_applied() {
+        let mut shard = adopted(plan());
+        for step in 0..2 * USUAL {
+            shard.push(to_bias(step, 0.0)).outcome.unwrap();
+        }
+        shard.push(to_bias(2 * USUAL, 1e5)).outcome.unwrap();
+    }
+
+    #[test]
+    fn a_run_that_starts_with_values_too_large_is_refused_by_tensor() {
+        let mut saved = adopted(plan()).saved().unwrap();
+        for (value, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (2e18, "2e18")] {
+            let state = saved.blocks.get_mut(&2).unwrap();
+            state.velocity[299] = value;
+            assert_eq!(
+                Bounds::of(Isa::detect(), state).check(),
+                Err(format!("holds {text}, expected values of at most 1e18"))
+            );
+        }
+        let mut tensors = layout().tensors().to_vec();
+        tensors[1].initialiser = parameters::Initialiser::Constant(-1e19);
+        let large = Layout::new(tensors).unwrap();
+        let mut shard = Shard::empty(0, 1, 1, Isa::detect());
+        let text = shard.adopt(large, plan()).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "shard 0: block 2 (fc/bias) holds 1e19, expected values of at most 1e18 at the start of a run"
+        );
+        assert!(shard.layout().is_none());
+        shard.adopt(layout(), plan()).unwrap();
+    }
+
+    #[test]
+    fn a_plan_with_numbers_out_of_range_is_refused_by_its_key() {
+        let multiplied = |rate_multiplier, decay_multiplier| {
+            let mut tensors = layout().tensors().to_vec();
+            (tensors[1].rate_multiplier, tensors[1].decay_multiplier) = (rate_multiplier, decay_multiplier);
+            Layout::new(tensors).unwrap()
+        };
+        let cases = [
+            (
+                Plan { learning_rate: f64::NAN, ..plan() },
+                layout(),
+                "plan key learning_rate: expected a finite number of at least 0, found NaN",
+            ),
+            (Plan { momentum: 1.0, ..plan() }, layout(), "plan key momentum: expected 0 to below 1, found 1"),
+            (
+                Plan { weight_decay: f64::INFINITY, ..plan() },
+                layout(),
+                "plan key weight_decay: expected 0 to below 1, found inf",
+            ),
+            (
+                Plan { average_decay: -0.5, ..plan() },
+                layout(),
+                "plan key average_decay: expected 0 to below 1, found -0.5",
+            ),
+            (
+                Plan { stair_factor: 2.0, ..plan() },
+                layout(),
+                "plan key stair_factor: expected 0 to 1, found 2",
+            ),
+            (
+                plan(),
+                multiplied(f32::MAX, 0.0),
+                "the learning rate of fc/bias, its multiplier included: expected at most 1e9, found 3.4",
+            ),
+            (
+                plan(),
+                multiplied(1.0, 1e6),
+                "the weight decay of fc/bias, its multiplier included: expected at most 1, found 2e2",
+            ),
+        ];
+        for (plan, layout, expected) in cases {
+            let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+            let text = shard.adopt(layout, plan).unwrap_err().to_string();
+            assert!(text.starts_with(&format!("shard 0: {expected}")), "{text}\nexpected {expected}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_block_is_that_of_its_largest_array() {
+        let state = |parameters: f32, velocity: f32, average: f32| BlockState {
+            parameters: Arc::new(vec![0.0, parameters]),
+            velocity: vec![velocity, 0.0],
+            average: vec![0.0, average],
+            counter: 0,
+            samples: 0,
+            applied: BTreeMap::new(),
+        };
+        for (parameters, velocity, average) in [(-3.0, 2.0, 1.0), (1.0, -3.0, 2.0), (1.0, 2.0, 3.0)] {
+            assert_eq!(Bounds::of(Isa::scalar(), &state(parameters, velocity, average)).largest, 3.0);
+        }
+        assert!(Bounds::of(Isa::scalar(), &state(f32::NAN, 1.0, f32::INFINITY)).largest.is_nan());
+    }
+}

@@ -1,0 +1,144 @@
+//! Workers whose gradients cannot be used, though their losses look well.
+
+use std::time::Duration;
+
+use configuration::{Exit, RunConfiguration};
+use dataset::Minibatch;
+use ndarray::{Array2, ArrayView4};
+use network::Losses;
+use parameters::Layout;
+use protocol::{DataDescription, Evaluation, Patience};
+use worker::actor::Place;
+use worker::replica::{self, ReplicaOptions};
+use worker::workload::{Model, Workload};
+
+use crate::linear::{Linear, Points, Regression};
+use crate::server::{Server, small};
+
+/// The linear model, of whose bias gradients one value is another in some of the steps.
+struct Faulty {
+    linear: Linear,
+    /// By step, from 1.
+    fault: fn(u64) -> Option<f32>,
+}
+
+struct FaultyRegression {
+    inner: Regression,
+    fault: fn(u64) -> Option<f32>,
+    step: u64,
+}
+
+impl Workload for Faulty {
+    type Model = FaultyRegression;
+    type Samples = Points;
+
+    fn data(&self) -> DataDescription {
+        self.linear.data()
+    }
+
+    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<FaultyRegression> {
+        let inner = self.linear.model(configuration)?;
+        Ok(FaultyRegression { inner, fault: self.fault, step: 0 })
+    }
+
+    fn samples(&self, configuration: &RunConfiguration) -> Points {
+        self.linear.samples(configuration)
+    }
+
+    fn keep(
+        &self,
+        configuration: &RunConfiguration,
+        layout: &Layout,
+        average: &[f32],
+        evaluation: &Evaluation,
+    ) -> anyhow::Result<()> {
+        self.linear.keep(configuration, layout, average, evaluation)
+    }
+}
+
+impl Model for FaultyRegression {
+    fn layout(&self) -> &Layout {
+        self.inner.layout()
+    }
+
+    fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        self.inner.load_tensor(tensor, values);
+    }
+
+    fn train(
+        &mut self,
+        minibatch: &Minibatch,
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
+    ) -> Losses {
+        self.step += 1;
+        let fault = (self.fault)(self.step);
+        self.inner.train(minibatch, dropout, gradients, &mut |tensor, gradient| {
+            let mut gradient = gradient.to_vec();
+            // Tensor 1 is the bias.
+            if let Some(value) = fault.filter(|_| tensor == 1) {
+                gradient[2] = value;
+            }
+            ready(tensor, &gradient);
+        })
+    }
+
+    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        self.inner.logits(images)
+    }
+}
+
+async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Faulty) {
+    let work = Faulty { linear: Linear::new(300, Duration::ZERO), fault };
+    let options = ReplicaOptions {
+        coordinator: server.address.clone(),
+        name: "faulty".into(),
+        way: Patience::default().into(),
+        place: Place::Inline,
+    };
+    (replica::run(&work, &options, std::future::pending()).await.unwrap(), work)
+}
+
+#[tokio::test]
+async fn twenty_minibatches_in_a_row_with_an_unusable_bias_end_the_run_as_diverged() {
+    let faults: [fn(u64) -> Option<f32>; 3] =
+        [|_| Some(3e38), |_| Some(f32::NAN), |_| Some(f32::NEG_INFINITY)];
+    for fault in faults {
+        let server = Server::start(small(60_000), 1, 1).await;
+        let (exit, _) = train(&server, fault).await;
+        assert_eq!(exit, Exit::Diverged);
+        let status = server.status();
+        assert_eq!(status.state, "diverged");
+        let reason = "minibatches in a row were refused as not finite or far too large; try --learning-rate ";
+        assert!(status.detail.contains(reason), "{}", status.detail);
+        let shard = server.shards().await.remove(0);
+        assert!(shard.refused >= 20 && shard.updates == 0, "{shard:?}");
+    }
+}
+
+/// Now and then 3e38, and a gradient a million times too large once the usual ones are known: each costs its
+/// own push, and the model is as good and as finite as any.
+#[tokio::test]
+async fn single_faults_are_refused_and_counted_and_the_run_ends_well() {
+    let mut configuration = small(6000);
+    configuration.optimisation.learning_rate = 0.5;
+    let server = Server::start(configuration, 1, 2).await;
+    let fault = |step: u64| match step % 100 {
+        7 => Some(-3e38),
+        30 => Some(f32::INFINITY),
+        60 if step > 200 => Some(1e9),
+        _ => None,
+    };
+    let (exit, work) = train(&server, fault).await;
+    assert_eq!(exit, Exit::Done);
+    let status = server.status();
+    let steps = server.coordinator.checkpoint().unwrap().steps;
+    let faults = (1..=steps).filter(|&step| fault(step).is_some()).count() as u64;
+    let refused: u64 = server.shards().await.iter().map(|shard| shard.refused).sum();
+    assert!(faults > 8 && refused == faults, "{refused} refused, expected {faults}");
+    let kept = work.linear.kept.lock().unwrap().take().unwrap();
+    assert!(kept.iter().all(|value| value.is_finite()), "{kept:?}");
+    let scores = status.evaluations.last().unwrap().average;
+    assert!(scores.top1 > 0.9, "{scores:?}");
+}
