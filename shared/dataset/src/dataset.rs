@@ -1,6 +1,5 @@
 //! The data set: classes, and labelled samples in a training and a validation split.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::decode::{self, SampleError};
 use crate::drawn::{Drawn, EDITION};
-use crate::index::{DatasetError, Entry, Index};
+use crate::entry::{Entry, Index};
+use crate::error::DatasetError;
+use crate::fingerprint::Fingerprint;
 use crate::order::{epoch_order, merged_order};
+use crate::passed::Passed;
+use crate::rules::Rules;
 use crate::sampling::{Preprocessing, Sampling};
 use crate::streams::Streams;
 use crate::views::Crops;
@@ -23,24 +26,6 @@ pub enum Split {
     Train,
     /// What is measured on: visited in index order, each image in one or more views.
     Validation,
-}
-
-/// What two processes compare to know that they see the same data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// Training samples.
-    pub images: u64,
-    /// Validation samples.
-    pub validation: u64,
-    /// SHA-256 over the classes and relative paths of both splits; images are not read.
-    pub hash: [u8; 32],
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} training and {} validation images, hash ", self.images, self.validation)?;
-        self.hash[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 /// Why the drawn set could not be written.
@@ -68,49 +53,50 @@ enum Source {
 /// Images of a data folder.
 #[derive(Debug)]
 struct Images {
-    folder: PathBuf,
-    train: Vec<Entry>,
-    validation: Vec<Entry>,
+    index: Index,
     shards: Streams,
 }
 
 impl Dataset {
-    /// Opens a folder with `train/` and `val/` class folders, or with plain class folders, of which about a fifth
-    /// of the images is then put aside for validation by a hash of the file name (a log line says so).
+    /// Opens a folder with class folders in `train/` and `val/` (or `valid/`, `validation/`, in any case), or with plain
+    /// class folders, of which a fifth of the images is then put aside for validation by a hash of their paths (a log line
+    /// says so).
     ///
-    /// Classes are the folder names in byte order. The split and the fingerprint depend on names only.
+    /// Classes are the folder names in byte order. The split depends on names only.
     ///
     /// In place of class folders there may be tar shards in the WebDataset layout, `*.tar`: consecutive members `key.jpg`
     /// (or `.jpeg`, `.png`) and `key.cls`, the number of its class in ASCII, are a sample; other members are passed over.
     /// The names of the classes stand in `classes.txt` in the folder, one a line; without it they are the numbers. Samples
     /// before the place where a shard is cut off or damaged are used; a warning names what is not.
-    pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        Ok(Dataset::of_images(Index::open(folder)?))
+    ///
+    /// # Errors
+    /// A folder that is no data set; the text says what was expected and found.
+    pub fn open(folder: &Path, rules: Rules) -> Result<Dataset, DatasetError> {
+        Ok(Dataset::of_images(Index::open(folder, rules)?))
     }
 
-    /// Opens a folder to measure on: the class folders or shards of `val/` where it has one, else its own, all of their
-    /// images. The training split is empty, and one class is enough.
-    pub fn open_validation(folder: &Path) -> Result<Dataset, DatasetError> {
-        Ok(Dataset::of_images(Index::open_validation(folder)?))
+    /// Opens a folder to measure on: the class folders or shards of its validation split where it has one, else its own,
+    /// all of their images. The training split is empty, and one class is enough.
+    ///
+    /// # Errors
+    /// A folder that is no data set.
+    pub fn open_validation(folder: &Path, rules: Rules) -> Result<Dataset, DatasetError> {
+        Ok(Dataset::of_images(Index::open_validation(folder, rules)?))
     }
 
-    fn of_images(index: Index) -> Dataset {
-        let fingerprint = Fingerprint {
-            images: index.train.len() as u64,
-            validation: index.validation.len() as u64,
-            hash: index.hash(),
-        };
-        let Index { folder, classes, train, validation, shards } = index;
-        let shards = Streams::new(shards.iter().map(|shard| folder.join(shard)).collect());
-        let images = Images { folder, train, validation, shards };
-        Dataset { classes, fingerprint, source: Source::Images(images) }
+    fn of_images(mut index: Index) -> Dataset {
+        let fingerprint = Fingerprint::of(&index);
+        let classes = std::mem::take(&mut index.classes);
+        let shards = Streams::new(index.shards.iter().map(|shard| index.folder.join(shard)).collect());
+        Dataset { classes, fingerprint, source: Source::Images(Images { index, shards }) }
     }
 
     /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
     /// made on demand for crops of `size` pixels. Picture (split, index) is always the same.
     pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
         let drawn = Drawn::new(size);
-        let hash = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
+        let hash: [u8; 32] = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
+        let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
         Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
     }
@@ -155,8 +141,21 @@ impl Dataset {
     }
 
     /// Counts and hash of what is in the set.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Whether the validation images were put aside by a rule, since the folder does not say which they are.
+    pub fn held_out(&self) -> bool {
+        matches!(&self.source, Source::Images(images) if images.index.held_out)
+    }
+
+    /// What else lies in the folder.
+    pub fn passed(&self) -> Option<&Passed> {
+        match &self.source {
+            Source::Images(images) => Some(&images.index.passed),
+            Source::Drawn(_) => None,
+        }
     }
 
     /// Label of a sample, without reading it. Panics if `index` is not in the split.
@@ -235,22 +234,23 @@ impl Dataset {
 impl Images {
     fn entries(&self, split: Split) -> &[Entry] {
         match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
+            Split::Train => &self.index.train,
+            Split::Validation => &self.index.validation,
         }
     }
 
     fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         let shard = |entry: &Entry| entry.part.map(|part| part.shard);
-        if self.train.first().and_then(shard).is_none() {
-            return epoch_order(self.train.len(), seed, epoch);
+        let train = self.entries(Split::Train);
+        if train.first().and_then(shard).is_none() {
+            return epoch_order(train.len(), seed, epoch);
         }
-        let shards = self.train.chunk_by(|a, b| shard(a) == shard(b));
+        let shards = train.chunk_by(|a, b| shard(a) == shard(b));
         merged_order(&shards.map(<[Entry]>::len).collect::<Vec<_>>(), seed, epoch)
     }
 
     fn read(&self, entry: &Entry) -> Result<RgbImage, SampleError> {
-        let path = self.folder.join(&entry.path);
+        let path = self.index.folder.join(&entry.path);
         match &entry.part {
             None => decode::read(&path),
             Some(part) => {

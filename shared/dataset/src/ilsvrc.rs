@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::index::DatasetError;
+use crate::error::DatasetError;
+use crate::list::read_list;
 use crate::mat::{self, Field};
-use crate::shards::MOST_LIST;
 
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const SYNSETS: &str = "meta.mat";
@@ -52,34 +52,38 @@ pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetEr
         return Ok(synsets(&path)?.into_values().collect());
     }
     let Some(path) = find(folder, WORDS) else { return Ok(BTreeMap::new()) };
-    let text = limits::read_text(&path, MOST_LIST).map_err(|error| wrong(&path, error.to_string()))?;
+    let lines = read_list(&path).map_err(|error| wrong(&path, error.to_string()))?;
     let pair =
-        |line: &str| line.split_once(' ').map(|(wnid, words)| (wnid.to_owned(), words.trim().to_owned()));
-    Ok(text.lines().filter_map(pair).collect())
+        |line: &String| line.split_once(' ').map(|(wnid, words)| (wnid.to_owned(), words.trim().to_owned()));
+    Ok(lines.iter().filter_map(pair).collect())
 }
 
-/// Puts flat validation images, sorted, under the WNIDs that the kit says.
+/// Puts the flat validation images in `folder`/`under`, sorted, under the WNIDs that the kit says.
 pub(crate) fn by_class(
     folder: &Path,
+    under: &Path,
     images: Vec<PathBuf>,
 ) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
-    let flat = || DatasetError::FlatValidation { folder: folder.to_owned(), files: images.len() };
+    let flat = || DatasetError::FlatValidation {
+        folder: folder.to_owned(),
+        validation: folder.join(under),
+        files: images.len(),
+    };
     let truth = find(folder, TRUTH).ok_or_else(flat)?;
     let list = find(folder, SYNSETS).ok_or_else(flat)?;
     let synsets = synsets(&list)?;
-    let text = limits::read_text(&truth, MOST_LIST).map_err(|error| wrong(&truth, error.to_string()))?;
-    let lines: Vec<&str> = text.lines().collect();
+    let lines = read_list(&truth).map_err(|error| wrong(&truth, error.to_string()))?;
     if lines.len() != images.len() {
         return Err(DatasetError::GroundTruth {
             path: truth,
             lines: lines.len(),
             images: images.len(),
-            folder: folder.join("val"),
+            folder: folder.join(under),
         });
     }
     let mut classes = BTreeMap::<String, Vec<PathBuf>>::new();
     for (number, (line, image)) in lines.iter().zip(images).enumerate() {
-        let id = line.trim().parse().ok();
+        let id = line.parse().ok();
         let (wnid, _) = id.and_then(|id: u32| synsets.get(&id)).ok_or_else(|| {
             let reason = format!(
                 "line {}: expected an ILSVRC2012_ID that {} lists, found \"{line}\"",
@@ -96,6 +100,7 @@ pub(crate) fn by_class(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rules;
     use crate::dataset::{Dataset, Split};
     use std::fs;
     use tempfile::TempDir;
@@ -124,14 +129,14 @@ mod tests {
     }
 
     fn refused(home: &TempDir) -> String {
-        let text = Dataset::open(home.path()).unwrap_err().to_string();
+        let text = Dataset::open(home.path(), Rules::NEWEST).unwrap_err().to_string();
         text.replace(&home.path().display().to_string(), "DATA")
     }
 
     #[test]
     fn flat_validation_images_get_the_labels_of_sorted_wnids() {
         let home = data();
-        let set = Dataset::open(home.path()).unwrap();
+        let set = Dataset::open(home.path(), Rules::NEWEST).unwrap();
         assert_eq!(set.classes(), ["n02100735 English setter", "n02119789 kit fox, Vulpes macrotis"]);
         let found: Vec<_> = (0..5)
             .map(|index| (set.name(Split::Validation, index), set.label(Split::Validation, index)))
@@ -141,7 +146,7 @@ mod tests {
         assert_eq!(found, expected);
         // To measure on them needs no training images.
         fs::remove_dir_all(home.path().join("train")).unwrap();
-        let alone = Dataset::open_validation(home.path()).unwrap();
+        let alone = Dataset::open_validation(home.path(), Rules::NEWEST).unwrap();
         assert_eq!((alone.classes(), alone.len(Split::Validation)), (set.classes(), 5));
     }
 
@@ -155,7 +160,10 @@ mod tests {
             fs::write(home.path().join("val").join(class).join("b.jpg"), "").unwrap();
         }
         fs::write(home.path().join(WORDS), "n01 tench, Tinca tinca\n").unwrap();
-        assert_eq!(Dataset::open(home.path()).unwrap().classes(), ["n01 tench, Tinca tinca", "n02"]);
+        assert_eq!(
+            Dataset::open(home.path(), Rules::NEWEST).unwrap().classes(),
+            ["n01 tench, Tinca tinca", "n02"]
+        );
     }
 
     #[test]

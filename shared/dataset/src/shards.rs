@@ -11,35 +11,45 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::index::{DatasetError, Entry, Index, at, hashed_split, list};
+use crate::entry::{Entry, Index, Part};
+use crate::error::DatasetError;
+use crate::held_out;
+use crate::list::{ListError, read_list};
 use crate::members::{self, Contents};
-use crate::streams::Part;
+use crate::passed::{Passed, Reason};
+use crate::rules::Rules;
+use crate::splits::VAL;
+use crate::walk::{Listing, at};
 
 /// The list of class names.
 const CLASSES: &str = "classes.txt";
-/// Most bytes of that list.
-pub(crate) const MOST_LIST: u64 = 16 << 20;
 /// Without that list, more classes than any network here can have are taken for a mistake.
 const MOST_CLASSES: usize = 100_000;
 /// Shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
 const THREADS: usize = 16;
 
+/// A folder that may hold shards.
+pub(crate) struct Place {
+    /// Its path under the data folder.
+    pub(crate) under: PathBuf,
+    pub(crate) listing: Listing,
+}
+
 /// Whether these folders of a data folder hold shards, all of them or none.
-pub(crate) fn are_in(folder: &Path, places: &[&str]) -> Result<bool, DatasetError> {
+pub(crate) fn are_in(folder: &Path, places: &[Place]) -> Result<bool, DatasetError> {
     let mixed = |shards: &Path, others: &Path| DatasetError::MixedKinds {
         folder: folder.to_owned(),
         shards: at(folder, shards),
         others: at(folder, others),
     };
     let (mut with, mut without) = (None, None);
-    for place in places.iter().map(Path::new) {
-        let listed = list(folder, place)?;
-        if !listed.files.iter().any(|path| is_shard(path)) {
-            without = Some(place);
-        } else if let Some(other) = listed.folders.first() {
-            return Err(mixed(place, other));
+    for Place { under, listing } in places {
+        if !listing.files.iter().any(|path| is_shard(path)) {
+            without = Some(under);
+        } else if let Some(other) = listing.folders.first() {
+            return Err(mixed(under, other));
         } else {
-            with = Some(place);
+            with = Some(under);
         }
     }
     match (with, without) {
@@ -52,41 +62,60 @@ fn is_shard(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
 }
 
-/// The data set of a folder of shards: those of `train/` and `val/` if they are `given`, or else its own, split by the
-/// hash of the images' names.
-pub(crate) fn open(folder: &Path, given: bool) -> Result<Index, DatasetError> {
-    let mut shards = Vec::new();
-    let (train, validation) = if given {
-        (entries(folder, "train", &mut shards)?, entries(folder, "val", &mut shards)?)
-    } else {
-        hashed_split(entries(folder, "", &mut shards)?)
+/// Whether a file's name says that it is a compressed shard.
+pub(crate) fn is_packed(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"].iter().any(|end| name.ends_with(end))
+}
+
+/// The data set of a folder of shards: those of both splits, or else its own, of which images are put aside.
+pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<Index, DatasetError> {
+    let (mut shards, mut passed) = (Vec::new(), Passed::default());
+    let given = places.len() > 1;
+    let validation_folder = places.last().map_or(PathBuf::from(VAL), |place| place.under.clone());
+    let mut entries = places.into_iter().map(|place| entries(folder, place, &mut shards, &mut passed));
+    let first = entries.next().expect("there is a place")?;
+    let second = entries.next().transpose()?;
+    drop(entries);
+    let (train, validation) = match second {
+        Some(validation) => (first, validation),
+        None => held_out::split(first, rules),
     };
     let classes = names(folder, train.iter().chain(&validation))?;
     let learnt: BTreeSet<u32> = train.iter().map(|entry| entry.label).collect();
     if let Some(entry) = validation.iter().find(|entry| !learnt.contains(&entry.label)) {
         let class = classes[entry.label as usize].clone();
-        return Err(DatasetError::ValidationOnly { folder: folder.join("val"), class });
+        return Err(DatasetError::ValidationOnly { folder: folder.join(validation_folder), class });
     }
     let missing = (0..).zip(&classes).filter(|(label, _)| !learnt.contains(label));
     if let Some((_, first)) = missing.clone().next() {
         tracing::warn!(classes = missing.count(), first, "classes without training samples are not learnt");
     }
-    Ok(Index { folder: folder.to_owned(), classes, train, validation, shards })
+    let folder = folder.to_owned();
+    Ok(Index { folder, rules, classes, train, validation, given, held_out: !given, shards, passed })
 }
 
-/// All samples of the shards in `folder`/`under`, to measure on.
-pub(crate) fn open_validation(folder: &Path, under: &str) -> Result<Index, DatasetError> {
-    let mut shards = Vec::new();
-    let validation = entries(folder, under, &mut shards)?;
+/// All samples of the shards in a place, to measure on.
+pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Result<Index, DatasetError> {
+    let (mut shards, mut passed) = (Vec::new(), Passed::default());
+    let given = !place.under.as_os_str().is_empty();
+    let validation = entries(folder, place, &mut shards, &mut passed)?;
     let classes = names(folder, validation.iter())?;
-    Ok(Index { folder: folder.to_owned(), classes, train: Vec::new(), validation, shards })
+    let (folder, train) = (folder.to_owned(), Vec::new());
+    Ok(Index { folder, rules, classes, train, validation, given, held_out: false, shards, passed })
 }
 
-/// The samples of the shards in `folder`/`under`, in the order of the shards' names and in their own; the shards come
-/// behind those in `known`.
-fn entries(folder: &Path, under: &str, known: &mut Vec<PathBuf>) -> Result<Vec<Entry>, DatasetError> {
-    let mut shards = list(folder, Path::new(under))?.files;
-    shards.retain(|path| is_shard(path));
+/// The samples of the shards in a place, in the order of the shards' names and in their own; the shards come behind those
+/// in `known`.
+fn entries(
+    folder: &Path,
+    Place { under, listing }: Place,
+    known: &mut Vec<PathBuf>,
+    passed: &mut Passed,
+) -> Result<Vec<Entry>, DatasetError> {
+    let (mut shards, beside): (Vec<_>, Vec<_>) = listing.files.into_iter().partition(|path| is_shard(path));
+    beside.into_iter().for_each(|path| passed.file(Reason::Beside, path));
+    passed.add(listing.passed);
     shards.sort();
     let contents = contents(folder, &shards)?;
     let (count, mut fault) = (shards.len(), None);
@@ -105,7 +134,7 @@ fn entries(folder: &Path, under: &str, known: &mut Vec<PathBuf>) -> Result<Vec<E
         }));
         known.push(path);
     }
-    let folder = at(folder, Path::new(under));
+    let folder = at(folder, &under);
     if entries.is_empty() {
         let fault = fault.expect("a shard without samples says why");
         return Err(DatasetError::NoSamples { folder, shards: count, fault });
@@ -158,12 +187,11 @@ fn names<'a>(
 /// The names in the list of classes, if there is one.
 fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
     let wrong = |reason| DatasetError::ClassList { path: path.to_owned(), reason };
-    let text = match limits::read_text(path, MOST_LIST) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+    let names = match read_list(path) {
+        Ok(names) => names,
+        Err(ListError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error.to_string())),
     };
-    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
     let mut known = BTreeMap::new();
     for (name, line) in names.iter().zip(1..) {
         if let Some(before) = known.insert(name, line) {
@@ -242,18 +270,18 @@ mod tests {
     #[test]
     fn train_and_val_may_hold_shards() {
         let root = three_shards();
-        let set = Dataset::open(root.path()).unwrap();
+        let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
         assert_eq!(set.classes(), ["n01440764 tench, Tinca tinca", "daisy"]);
         let train = [("train/a.tar/2.png", 1), ("train/b.tar/x/9.png", 1), ("train/b.tar/x/1.png", 0)];
         assert_eq!(names(&set, Split::Train), train.map(|(name, label)| (name.to_owned(), label)));
         let greys: Vec<f32> = [2, 0, 1].map(|index| grey(&set, index).unwrap()).to_vec();
         assert_eq!(greys, [50.0, 40.0, 30.0]);
         // To measure on them needs no training images.
-        let alone = Dataset::open_validation(root.path()).unwrap();
+        let alone = Dataset::open_validation(root.path(), Rules::NEWEST).unwrap();
         assert_eq!((alone.len(Split::Train), alone.classes()), (0, set.classes()));
         assert_eq!(names(&alone, Split::Validation), names(&set, Split::Validation));
         fs::remove_file(root.path().join("classes.txt")).unwrap();
-        assert_eq!(Dataset::open(root.path()).unwrap().classes(), ["0", "1"]);
+        assert_eq!(Dataset::open(root.path(), Rules::NEWEST).unwrap().classes(), ["0", "1"]);
     }
 
     #[test]
@@ -263,7 +291,7 @@ mod tests {
         if fs::File::create(&list).unwrap().set_len(3 << 40).is_err() {
             return; // this file system has no holes
         }
-        let text = Dataset::open(root.path()).unwrap_err().to_string();
+        let text = Dataset::open(root.path(), Rules::NEWEST).unwrap_err().to_string();
         let expected = format!("class list {}: expected at most 16 MiB, it has 3,072 GiB", list.display());
         assert_eq!(text, expected);
     }
@@ -279,7 +307,7 @@ mod tests {
                 ("good.cls", b"1"),
             ]),
         )]);
-        let set = Dataset::open_validation(root.path()).unwrap();
+        let set = Dataset::open_validation(root.path(), Rules::NEWEST).unwrap();
         let text = grey(&set, 0).unwrap_err().to_string().replace(&root.path().display().to_string(), "DATA");
         assert_eq!(
             text,
@@ -299,7 +327,7 @@ mod tests {
         let files: Vec<String> = samples.iter().map(|(key, _, class)| format!("{class}/{key}.png")).collect();
         let files = folder(&files.iter().map(|file| (file.as_str(), Vec::new())).collect::<Vec<_>>());
         let sides = |root: &TempDir, split| {
-            let set = Dataset::open(root.path()).unwrap();
+            let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
             assert_eq!(set.classes(), ["0", "1"]);
             let file = |(name, label): &(String, u32)| (name.split_once('/').unwrap().1.to_owned(), *label);
             names(&set, split).iter().map(file).collect::<BTreeSet<_>>()
@@ -315,7 +343,7 @@ mod tests {
         let print = |name: &str, samples: &[(&str, u8, u32)]| {
             let files =
                 [(&*format!("train/{name}.tar"), shard(samples)), ("val/v.tar", shard(&[("1", 0, 1)]))];
-            Dataset::open(folder(&files).path()).unwrap().fingerprint()
+            Dataset::open(folder(&files).path(), Rules::NEWEST).unwrap().fingerprint().clone()
         };
         let base = print("a", &[("1", 0, 0), ("2", 0, 1)]);
         assert_eq!(base, print("a", &[("1", 0, 0), ("2", 0, 1)]));
@@ -340,11 +368,11 @@ mod tests {
             ("train/2.tar", shard(&samples[7..])),
             ("val/1.tar", shard(&samples[..2])),
         ]);
-        let set = Arc::new(Dataset::open(root.path()).unwrap());
+        let set = Arc::new(Dataset::open(root.path(), Rules::NEWEST).unwrap());
         assert_eq!(set.epoch_order(1, 2), crate::order::merged_order(&[7, 53], 1, 2));
         let files =
             folder(&[("a/0.png", vec![]), ("b/0.png", vec![]), ("b/1.png", vec![]), ("b/4.png", vec![])]);
-        let files = Dataset::open(files.path()).unwrap();
+        let files = Dataset::open(files.path(), Rules::NEWEST).unwrap();
         assert_eq!(files.epoch_order(1, 2), epoch_order(3, 1, 2));
 
         let minibatches = |threads| {
@@ -434,7 +462,7 @@ mod tests {
         ];
         for (files, message) in cases {
             let root = folder(&files);
-            let text = Dataset::open(root.path()).unwrap_err().to_string();
+            let text = Dataset::open(root.path(), Rules::NEWEST).unwrap_err().to_string();
             assert_eq!(text.replace(&root.path().display().to_string(), "DATA"), message);
         }
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::decode::{DecodeError, MOST_BYTES};
+use crate::entry::Part;
 use crate::order::OPEN_RUNS;
 
 /// Bytes of one read: about as much of a run as lies in one lease, 128 positions of 32 runs in ImageNet's images of
@@ -17,17 +18,6 @@ use crate::order::OPEN_RUNS;
 const BUFFER: usize = 512 << 10;
 /// Idle streams kept: those of all runs that are open, and of those that were open just before.
 const MOST_IDLE: usize = 2 * OPEN_RUNS;
-
-/// Where an image lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Part {
-    /// Index of the shard.
-    pub(crate) shard: u32,
-    /// Its first byte.
-    pub(crate) offset: u64,
-    /// Its length, bytes.
-    pub(crate) length: u64,
-}
 
 /// The shards of a data set.
 #[derive(Debug)]

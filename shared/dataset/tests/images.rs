@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
-use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Sampling, Split};
+use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -46,7 +46,7 @@ fn content_decides_not_the_name() {
     ] {
         put(root.path(), path, bytes);
     }
-    let set = Dataset::open(root.path()).unwrap();
+    let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
     for index in 0..3 {
         let near = colour(&set, index).iter().zip([200, 100, 50]).all(|(a, b)| (a - b).abs() <= 2);
         assert!(near, "{index}: {:?}", colour(&set, index));
@@ -101,7 +101,7 @@ fn unreadable_files_are_skipped_and_named() {
         })
         .collect();
 
-    let set = Arc::new(Dataset::open(root.path()).unwrap());
+    let set = Arc::new(Dataset::open(root.path(), Rules::NEWEST).unwrap());
     let config = LoaderConfig {
         threads: 2,
         size: SIZE,

@@ -1,0 +1,153 @@
+//! What two processes compare to know that they see the same data.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::thread;
+
+use sha2::{Digest, Sha256};
+
+use crate::entry::{Entry, Index};
+use crate::names;
+use crate::rules::Rules;
+
+/// Files whose content is compared.
+const SAMPLE: usize = 64;
+/// Bytes of each of them that are.
+const MOST_BYTES: u64 = 1 << 20;
+/// Files looked at at once: a file system behind a network answers slowly, but many at a time.
+const THREADS: usize = 16;
+
+/// Counts of a data set, and a hash of what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Training samples.
+    pub images: u64,
+    /// Validation samples.
+    pub validation: u64,
+    /// By [`Rules::V1`], 64 hexadecimal digits over the classes and relative paths of both splits. By [`Rules::V2`],
+    /// `2:names:sizes:content`: three hashes of 32 digits, over classes and relative paths, over the sizes of the files,
+    /// and over the content of a sample of them.
+    pub hash: String,
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} training and {} validation images, hash {}", self.images, self.validation, self.hash)
+    }
+}
+
+impl Fingerprint {
+    /// The fingerprint of a folder; by the newer rules this asks for the sizes of all files and reads a few.
+    pub(crate) fn of(index: &Index) -> Fingerprint {
+        let hash = match index.rules {
+            Rules::V1 => names_only(index),
+            Rules::V2 => named_sized_and_sampled(index),
+        };
+        Fingerprint { images: index.train.len() as u64, validation: index.validation.len() as u64, hash }
+    }
+}
+
+fn splits(index: &Index) -> [(&'static str, &[Entry]); 2] {
+    [("train", &index.train), ("val", &index.validation)]
+}
+
+/// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over classes and
+/// paths.
+fn names_only(index: &Index) -> String {
+    let mut hash = Sha256::new();
+    for (split, entries) in splits(index) {
+        hash.update(format!("{split} {}\n", entries.len()));
+        for entry in entries {
+            if entry.part.is_some() {
+                hash.update(format!("{} ", entry.label));
+            }
+            let under = entry.path.strip_prefix(split).unwrap_or(&entry.path);
+            for part in under {
+                hash.update(b"/");
+                hash.update(part.as_encoded_bytes());
+            }
+            hash.update(b"\n");
+        }
+    }
+    hex(hash, 32)
+}
+
+fn named_sized_and_sampled(index: &Index) -> String {
+    let (mut named, mut sized, mut sampled) = (Sha256::new(), Sha256::new(), Sha256::new());
+    let mut least = Vec::new();
+    for (split, entries) in splits(index) {
+        named.update(format!("{split} {}\n", entries.len()));
+        for (entry, size) in entries.iter().zip(sizes(index, entries)) {
+            let name = format!("{split} {} {}\n", entry.label, own_path(index, entry));
+            named.update(&name);
+            sized.update(size.to_le_bytes());
+            // Which files are sampled depends on their names alone, so that everybody reads the same ones.
+            least.push((Sha256::digest(&name), entry));
+            if least.len() >= 4 * SAMPLE {
+                keep_least(&mut least);
+            }
+        }
+    }
+    keep_least(&mut least);
+    for (_, entry) in least {
+        sampled.update(content(index, entry));
+    }
+    format!("2:{}:{}:{}", hex(named, 16), hex(sized, 16), hex(sampled, 16))
+}
+
+fn keep_least<H: Ord>(candidates: &mut Vec<(H, &Entry)>) {
+    candidates.sort_by(|a, b| a.0.cmp(&b.0));
+    candidates.truncate(SAMPLE);
+}
+
+/// The path of an image without the folder of its split, whatever that is called.
+fn own_path(index: &Index, entry: &Entry) -> String {
+    let splits = usize::from(index.given);
+    names::key(&entry.path.iter().skip(splits).collect::<std::path::PathBuf>())
+}
+
+/// The sizes of the images in bytes; of a file that cannot be looked at, the largest number.
+fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
+    let size = |entry: &Entry| match &entry.part {
+        Some(part) => part.length,
+        None => fs::metadata(index.folder.join(&entry.path)).map_or(u64::MAX, |file| file.len()),
+    };
+    let share = entries.len().div_ceil(THREADS).max(1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = entries
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(size).collect::<Vec<_>>()))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("looking at a file does not panic"))
+            .collect()
+    })
+}
+
+/// A hash of the first bytes of an image, or a mark where it cannot be read.
+fn content(index: &Index, entry: &Entry) -> [u8; 32] {
+    let read = || {
+        let mut bytes = Vec::new();
+        match &entry.part {
+            None => File::open(index.folder.join(&entry.path))?.take(MOST_BYTES).read_to_end(&mut bytes)?,
+            Some(part) => {
+                let mut shard = File::open(shard(index, part.shard))?;
+                shard.seek(SeekFrom::Start(part.offset))?;
+                shard.take(part.length.min(MOST_BYTES)).read_to_end(&mut bytes)?
+            }
+        };
+        Ok::<_, std::io::Error>(Sha256::digest(&bytes).into())
+    };
+    read().unwrap_or([0; 32])
+}
+
+fn shard(index: &Index, number: u32) -> std::path::PathBuf {
+    index.folder.join::<&Path>(&index.shards[number as usize])
+}
+
+fn hex(hash: Sha256, bytes: usize) -> String {
+    hash.finalize()[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,90 @@
+//! Lists in text files, one item a line, as editors of all systems write them.
+
+use std::io;
+use std::path::Path;
+
+/// Most bytes of a list: the names of more classes than any network has.
+const MOST_LIST: u64 = 16 << 20;
+
+/// Why a file is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The file system refused, or the file is longer than any list.
+    #[error("{0}")]
+    Unreadable(#[from] io::Error),
+    /// It is no UTF-8.
+    #[error("expected text in UTF-8, found {found}; save it as UTF-8")]
+    NotText {
+        /// What it is, or where it stops being text.
+        found: String,
+    },
+    /// A line between others is empty.
+    #[error("line {line} is empty: expected a name on each line; remove the line, or write the name")]
+    EmptyLine {
+        /// Its number, from 1.
+        line: usize,
+    },
+}
+
+/// The lines of a file without the spaces around them. A byte order mark, either kind of line end, and empty lines at the
+/// end are taken; an empty line between others is not, because every item behind it would move by one.
+///
+/// # Errors
+/// A file that cannot be read, is no text, or has an empty line in its middle.
+pub fn read_list(path: &Path) -> Result<Vec<String>, ListError> {
+    let bytes = limits::read(path, MOST_LIST)?;
+    let not_text = |found: String| ListError::NotText { found };
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(not_text("UTF-16".to_owned()));
+    }
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+        not_text(format!("other bytes in line {line}"))
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    match lines.iter().position(String::is_empty) {
+        Some(index) => Err(ListError::EmptyLine { line: index + 1 }),
+        None => Ok(lines),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<String>, String> {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("list.txt");
+        std::fs::write(&path, bytes).unwrap();
+        read_list(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_list_is_taken_as_any_editor_writes_it() {
+        let expected = Ok(vec!["cat".to_owned(), "caf\u{e9} noir".to_owned()]);
+        for text in [
+            "cat\ncaf\u{e9} noir",
+            "cat\ncaf\u{e9} noir\n",
+            "cat\r\ncaf\u{e9} noir\r\n",
+            "\u{feff}cat\r\n  caf\u{e9} noir \r\n\r\n\n",
+        ] {
+            assert_eq!(read(text.as_bytes()), expected, "{text:?}");
+        }
+        assert_eq!(read(b""), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_empty_line_in_the_middle_is_named() {
+        let expected = "line 2 is empty: expected a name on each line; remove the line, or write the name";
+        assert_eq!(read(b"cat\n \ndog\n"), Err(expected.to_owned()));
+        assert!(read(b"\ncat\n").unwrap_err().starts_with("line 1 is empty"));
+    }
+
+    #[test]
+    fn other_encodings_are_told() {
+        let text = read(b"\xff\xfec\0a\0t\0").unwrap_err();
+        assert_eq!(text, "expected text in UTF-8, found UTF-16; save it as UTF-8");
+        assert!(read(b"cat\ncaf\xe9\n").unwrap_err().contains("other bytes in line 2"));
+    }
+}

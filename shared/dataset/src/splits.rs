@@ -1,0 +1,171 @@
+//! Which folders of a data folder are splits, under whatever names people gave them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::error::DatasetError;
+use crate::names;
+use crate::passed::Reason;
+use crate::rules::Rules;
+use crate::walk::{self, Listing, at};
+
+/// The folder of what is learnt from.
+pub(crate) const TRAIN: &str = "train";
+/// The folder of what is measured on, as we write it.
+pub(crate) const VAL: &str = "val";
+/// What it is called by others, in any case.
+const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+
+/// Folders in each other, each alone in the one above, that are looked into for classes.
+const DEEPEST: usize = 8;
+
+/// What a folder's name says it is, if it has one of these words in it: `seg_train`, `Test images`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Train,
+    Validation,
+    Test,
+}
+
+fn says(path: &Path) -> Option<Says> {
+    let name = name(path).to_lowercase();
+    name.split(|c: char| !c.is_alphanumeric()).find_map(|word| match word {
+        "train" | "training" | "trainset" | "trn" => Some(Says::Train),
+        "val" | "valid" | "validation" | "valset" => Some(Says::Validation),
+        "test" | "testing" | "tests" | "testset" => Some(Says::Test),
+        _ => None,
+    })
+}
+
+/// The folders of the splits as paths under the data folder, or nothing where the folder holds the classes itself. What
+/// lies beside the splits, a test split for one, moves to what is passed over.
+pub(crate) fn training(
+    folder: &Path,
+    root: &mut Listing,
+    rules: Rules,
+) -> Result<Option<(PathBuf, PathBuf)>, DatasetError> {
+    let train = PathBuf::from(TRAIN);
+    if !root.folders.contains(&train) {
+        if rules >= Rules::V2 {
+            check_classes(folder, root, rules)?;
+            check_level(folder, root, rules)?;
+        }
+        return Ok(None);
+    }
+    let validation = validation(folder, root, rules)?
+        .ok_or_else(|| DatasetError::NoValidationFolder { folder: folder.to_owned() })?;
+    leave_beside(root, &[&train, &validation]);
+    Ok(Some((train, validation)))
+}
+
+/// The folder of what is measured on, as a path under the data folder; empty where the folder holds the classes itself.
+pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Result<PathBuf, DatasetError> {
+    if let Some(validation) = validation(folder, root, rules)? {
+        leave_beside(root, &[&validation]);
+        return Ok(validation);
+    }
+    if root.folders.contains(Path::new(TRAIN)) {
+        return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() });
+    }
+    if rules >= Rules::V2 {
+        check_classes(folder, root, rules)?;
+    }
+    Ok(PathBuf::new())
+}
+
+/// The validation split among the folders.
+fn validation(folder: &Path, root: &Listing, rules: Rules) -> Result<Option<PathBuf>, DatasetError> {
+    let named = |path: &&PathBuf| match rules {
+        Rules::V1 => name(path) == VAL,
+        Rules::V2 => VALIDATION.contains(&&*name(path).to_lowercase()),
+    };
+    let mut found = root.folders.iter().filter(named);
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => Err(DatasetError::TwoValidationFolders {
+            folder: folder.to_owned(),
+            first: name(first),
+            second: name(second),
+        }),
+        (first, _) => Ok(first.cloned()),
+    }
+}
+
+/// Refuses class folders that are splits by their names and hold class folders themselves.
+fn check_classes(folder: &Path, root: &Listing, rules: Rules) -> Result<(), DatasetError> {
+    let mut nested = Vec::new();
+    for path in &root.folders {
+        let inner = walk::list(folder, path, rules)?;
+        if inner.files.is_empty() && !inner.folders.is_empty() {
+            nested.push((path, inner.folders.iter().map(|path| name(path)).collect::<BTreeSet<_>>()));
+        }
+    }
+    let suspects: Vec<_> = nested.iter().filter(|(path, _)| says(path).is_some()).collect();
+    let of = |what| suspects.iter().map(|(path, _)| *path).find(|path| says(path) == Some(what));
+    let (train, validation) = (of(Says::Train), of(Says::Validation));
+    let shares = |(path, inner): &(&PathBuf, BTreeSet<String>)| {
+        nested.iter().any(|(other, others)| other != path && !others.is_disjoint(inner))
+    };
+    let alike =
+        suspects.len() > 1 || root.folders.len() == 1 || suspects.iter().any(|suspect| shares(suspect));
+    if train.or(validation).is_none() || !alike {
+        return Ok(());
+    }
+    let quoted = |path: &Path| format!("\"{}\"", name(path));
+    let mut advice = Vec::new();
+    match train {
+        Some(train) => advice.push(format!("rename {} to \"{TRAIN}\"", quoted(train))),
+        None => advice.push(format!("add \"{TRAIN}\" with one folder per class")),
+    }
+    match validation {
+        Some(path) if VALIDATION.contains(&&*name(path).to_lowercase()) => {
+            advice.push(format!("{} is taken as it is", quoted(path)));
+        }
+        Some(path) => advice.push(format!("rename {} to \"{VAL}\"", quoted(path))),
+        None => advice.push(format!("add \"{VAL}\" with one folder per class")),
+    }
+    if let Some(train) = train {
+        let shown = at(folder, train).display().to_string();
+        advice.push(format!("or give {shown} itself to have a fifth of its images put aside"));
+    }
+    Err(DatasetError::SplitsAsClasses {
+        folder: folder.to_owned(),
+        splits: suspects.iter().map(|(path, _)| quoted(path)).collect::<Vec<_>>().join(", "),
+        advice: advice.join(", "),
+    })
+}
+
+/// Refuses the folder above the one that holds the classes.
+fn check_level(folder: &Path, root: &Listing, rules: Rules) -> Result<(), DatasetError> {
+    let mut listing = root.clone();
+    let mut path = PathBuf::new();
+    for _ in 0..DEEPEST {
+        if listing.folders.len() != 1 || !(listing.files.is_empty() || path.as_os_str().is_empty()) {
+            break;
+        }
+        path = listing.folders.pop_first().expect("there is one");
+        listing = walk::list(folder, &path, rules)?;
+    }
+    if path.as_os_str().is_empty() || listing.folders.len() < 2 || !listing.files.is_empty() {
+        return Ok(());
+    }
+    let has_train = listing.folders.iter().any(|folder| name(folder) == TRAIN);
+    let found = match has_train {
+        true => "train/".to_owned(),
+        false => format!("{} class folders", listing.folders.len()),
+    };
+    Err(DatasetError::OneTooHigh { folder: folder.to_owned(), inner: folder.join(path), found })
+}
+
+/// Notes all but these folders as left alone.
+fn leave_beside(root: &mut Listing, splits: &[&PathBuf]) {
+    let (kept, beside) =
+        std::mem::take(&mut root.folders).into_iter().partition(|path| splits.contains(&path));
+    root.folders = kept;
+    let beside: BTreeSet<PathBuf> = beside;
+    beside.into_iter().for_each(|path| root.passed.folder(Reason::Beside, path));
+    std::mem::take(&mut root.files).into_iter().for_each(|path| root.passed.file(Reason::Beside, path));
+}
+
+fn name(path: &Path) -> String {
+    names::text(path.file_name().unwrap_or_default())
+}

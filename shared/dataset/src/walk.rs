@@ -1,0 +1,183 @@
+//! Folders and what is in them: files that may be pictures, folders that may be classes, and the rest, which is noted.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::DatasetError;
+use crate::names;
+use crate::passed::{self, Passed, Reason};
+use crate::rules::Rules;
+
+/// What one folder holds, as paths under the data folder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) folders: BTreeSet<PathBuf>,
+    /// Files that may be pictures or shards.
+    pub(crate) files: Vec<PathBuf>,
+    /// Files whose names say that they are neither.
+    pub(crate) others: Vec<PathBuf>,
+    /// What is passed over, `others` included.
+    pub(crate) passed: Passed,
+}
+
+impl Listing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.folders.is_empty() && self.files.is_empty() && self.others.is_empty()
+    }
+}
+
+/// Lists one folder of a data folder.
+pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing, DatasetError> {
+    let at = at(folder, under);
+    let refused = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound => DatasetError::Missing { folder: at.clone() },
+        ErrorKind::NotADirectory => DatasetError::NotAFolder { folder: at.clone() },
+        _ => DatasetError::Unreadable { folder: at.clone(), source },
+    };
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(&at).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let name = entry.file_name();
+        let path = under.join(&name);
+        let mut kind = entry.file_type().map_err(refused)?;
+        if kind.is_symlink() {
+            // A broken link is a sample that cannot be read: it is named when it is tried.
+            kind = fs::metadata(entry.path()).map_or(kind, |target| target.file_type());
+        }
+        let reason = match passed::by_name(&name, kind.is_dir()) {
+            Some(Reason::Hidden) => Some(Reason::Hidden),
+            reason => reason.filter(|_| rules >= Rules::V2),
+        };
+        if let Some(reason) = reason {
+            match kind.is_dir() {
+                true => listing.passed.folder(reason, path),
+                false => {
+                    if reason == Reason::Other {
+                        listing.others.push(path.clone());
+                    }
+                    listing.passed.file(reason, path);
+                }
+            }
+        } else if kind.is_dir() {
+            listing.folders.insert(path);
+        } else if kind.is_file() || kind.is_symlink() {
+            listing.files.push(path);
+        } else {
+            listing.passed.file(Reason::Special, path);
+        }
+    }
+    Ok(listing)
+}
+
+/// The files in one class folder, however deep.
+#[derive(Debug)]
+pub(crate) struct ClassFolder {
+    /// The folder's path under the data folder.
+    pub(crate) path: PathBuf,
+    /// Files that may be pictures, sorted.
+    pub(crate) files: Vec<PathBuf>,
+    /// Files whose names say that they are none.
+    pub(crate) others: Vec<PathBuf>,
+}
+
+/// Lists class folders with all that is below them.
+///
+/// A class folder may be a link. A link to a folder below one is followed unless what it leads to is in one of the class
+/// folders already, or holds one of them.
+pub(crate) fn class_folders(
+    folder: &Path,
+    paths: &BTreeSet<PathBuf>,
+    rules: Rules,
+    passed: &mut Passed,
+) -> Result<Vec<ClassFolder>, DatasetError> {
+    let mut walk = Walk { folder, rules, passed, seen: HashSet::new(), links: VecDeque::new() };
+    let mut classes = Vec::new();
+    let mut roots = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let mut class = ClassFolder { path: path.clone(), files: Vec::new(), others: Vec::new() };
+        let root = walk.real(path)?;
+        walk.below(&mut class, number, path.clone(), root.clone())?;
+        roots.push(root);
+        classes.push(class);
+    }
+    while let Some((number, link)) = walk.links.pop_front() {
+        let real = walk.real(&link)?;
+        if walk.seen.contains(&real) || roots.iter().any(|root| root.starts_with(&real)) {
+            walk.passed.folder(Reason::Link, link);
+        } else {
+            walk.below(&mut classes[number], number, link, real)?;
+        }
+    }
+    for class in &mut classes {
+        match rules {
+            Rules::V1 => class.files.sort(),
+            Rules::V2 => names::sort(&mut class.files),
+        }
+    }
+    Ok(classes)
+}
+
+/// A walk through class folders.
+struct Walk<'a> {
+    folder: &'a Path,
+    rules: Rules,
+    passed: &'a mut Passed,
+    /// Folders that were listed, as the file system knows them, whatever links lead to them.
+    seen: HashSet<PathBuf>,
+    /// Linked folders, each with the number of its class: what they lead to is known once all others are listed.
+    links: VecDeque<(usize, PathBuf)>,
+}
+
+impl Walk<'_> {
+    /// A folder's path without links.
+    fn real(&self, path: &Path) -> Result<PathBuf, DatasetError> {
+        let path = self.folder.join(path);
+        path.canonicalize().map_err(|source| DatasetError::Unreadable { folder: path, source })
+    }
+
+    /// Adds what lies below `path`, whose own path without links is `real`, to a class.
+    fn below(
+        &mut self,
+        class: &mut ClassFolder,
+        number: usize,
+        path: PathBuf,
+        real: PathBuf,
+    ) -> Result<(), DatasetError> {
+        let mut open = vec![(path, real)];
+        while let Some((path, real)) = open.pop() {
+            let listing = list(self.folder, &path, self.rules)?;
+            class.files.extend(listing.files.into_iter().filter(|path| {
+                let shard = self.rules >= Rules::V2 && passed::extension(path).as_deref() == Some("tar");
+                if shard {
+                    class.others.push(path.clone());
+                    self.passed.file(Reason::Other, path.clone());
+                }
+                !shard
+            }));
+            class.others.extend(listing.others);
+            self.passed.add(listing.passed);
+            for inner in listing.folders {
+                if !self.folder.join(&inner).is_symlink() {
+                    let real = real.join(inner.file_name().unwrap_or_default());
+                    match self.seen.contains(&real) {
+                        true => self.passed.folder(Reason::Link, inner),
+                        false => open.push((inner, real)),
+                    }
+                } else if self.rules >= Rules::V2 {
+                    self.links.push_back((number, inner));
+                } else {
+                    self.passed.folder(Reason::Link, inner);
+                }
+            }
+            self.seen.insert(real);
+        }
+        Ok(())
+    }
+}
+
+/// `folder`/`under`, without a slash at its end where `under` is empty.
+pub(crate) fn at(folder: &Path, under: &Path) -> PathBuf {
+    if under.as_os_str().is_empty() { folder.to_owned() } else { folder.join(under) }
+}
