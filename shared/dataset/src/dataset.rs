@@ -12,6 +12,7 @@ use crate::drawn::{Drawn, EDITION};
 use crate::entry::{Entry, Index};
 use crate::error::DatasetError;
 use crate::fingerprint::Fingerprint;
+use crate::look::Look;
 use crate::order::{epoch_order, merged_order};
 use crate::passed::Passed;
 use crate::rules::Rules;
@@ -148,6 +149,14 @@ impl Dataset {
     /// Whether the validation images were put aside by a rule, since the folder does not say which they are.
     pub fn held_out(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
+    }
+
+    /// Looks at the first bytes of every picture; nothing where the program draws them.
+    pub fn look(&self) -> Option<Look> {
+        match &self.source {
+            Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
+            Source::Drawn(_) => None,
+        }
     }
 
     /// What else lies in the folder.

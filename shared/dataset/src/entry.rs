@@ -42,6 +42,8 @@ pub(crate) struct Index {
     pub(crate) held_out: bool,
     /// Paths of the shards under the data folder; empty if images are files.
     pub(crate) shards: Vec<PathBuf>,
+    /// Samples of shards without an image, or without a class.
+    pub(crate) incomplete: u64,
     /// What else is in the folder.
     pub(crate) passed: Passed,
 }

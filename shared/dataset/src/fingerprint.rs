@@ -91,9 +91,10 @@ fn named_sized_and_sampled(index: &Index) -> String {
         }
     }
     keep_least(&mut least);
-    for (_, entry) in least {
-        sampled.update(content(index, entry));
-    }
+    let mut contents: Vec<_> = least.into_iter().map(|(_, entry)| content(index, entry)).collect();
+    // In an order of their own, so that another name is no other content.
+    contents.sort_unstable();
+    contents.iter().for_each(|content| sampled.update(content));
     format!("2:{}:{}:{}", hex(named, 16), hex(sized, 16), hex(sampled, 16))
 }
 

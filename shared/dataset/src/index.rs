@@ -84,6 +84,7 @@ impl Index {
                 given,
                 held_out: false,
                 shards: Vec::new(),
+                incomplete: 0,
                 passed: Passed::default(),
             }
         };
@@ -108,8 +109,8 @@ impl Index {
         };
         let classes = names_of(folder, &learnt)?;
         let folder = folder.to_owned();
-        let (held_out, shards) = (!given, Vec::new());
-        Ok(Index { folder, rules, classes, train, validation, given, held_out, shards, passed })
+        let (held_out, shards, incomplete) = (!given, Vec::new(), 0);
+        Ok(Index { folder, rules, classes, train, validation, given, held_out, shards, incomplete, passed })
     }
 
     fn tell_passed(&self) {

@@ -27,6 +27,8 @@ const MOST_NAME: usize = 4096;
 pub(crate) struct Contents {
     /// Its samples, in their order.
     pub(crate) samples: Vec<Sample>,
+    /// How many others have no image, or no class.
+    pub(crate) left_out: u64,
     /// What of it is of no use, and why; for the log.
     pub(crate) faults: Vec<String>,
 }
@@ -49,8 +51,15 @@ pub(crate) struct Sample {
 /// # Errors
 /// What the file system refuses; bytes that are no tar are among the faults.
 pub(crate) fn list(path: &Path) -> io::Result<Contents> {
-    let file = File::open(path)?;
+    let mut file = File::open(path)?;
     let length = file.metadata()?.len();
+    let mut start = Vec::new();
+    file.by_ref().take(BLOCK).read_to_end(&mut start)?;
+    file.rewind()?;
+    if let Some(compression) = compression(&start) {
+        let faults = vec![format!("it is compressed by {compression}: unpack it")];
+        return Ok(Contents { faults, ..Contents::default() });
+    }
     let left = Cell::new(MOST_HEADERS);
     let mut archive = Archive::new(Shard { file, left: &left });
     let mut groups: Vec<Group> = Vec::new();
@@ -108,12 +117,26 @@ impl Seek for Shard<'_> {
     }
 }
 
+/// By what a file is compressed, told by its first bytes.
+fn compression(start: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"PK\x03\x04", "zip"),
+    ];
+    known.iter().find(|(bytes, _)| start.starts_with(bytes)).map(|(_, name)| *name)
+}
+
 /// Members that share their name up to the first dot.
 struct Group {
     key: String,
     /// Name, offset and length of each image.
     images: Vec<(String, u64, u64)>,
     class: Option<String>,
+    /// Whether what follows the key has an image's or a class's extension behind another dot.
+    dotted: bool,
 }
 
 /// Puts a member to the group of its key: the last one, or a new one.
@@ -127,7 +150,7 @@ fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
         return Ok(());
     };
     if groups.last().is_none_or(|group| group.key != key) {
-        groups.push(Group { key: key.to_owned(), images: Vec::new(), class: None });
+        groups.push(Group { key: key.to_owned(), images: Vec::new(), class: None, dotted: false });
     }
     let group = groups.last_mut().expect("one was pushed if there was none");
     match extension.to_ascii_lowercase().as_str() {
@@ -139,7 +162,10 @@ fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
             entry.take(MOST_DIGITS).read_to_end(&mut class)?;
             group.class = Some(String::from_utf8_lossy(&class).trim().to_owned());
         }
-        _ => {}
+        other => {
+            let last = other.rsplit_once('.').map(|(_, last)| last);
+            group.dotted |= last.is_some_and(|last| matches!(last, "jpg" | "jpeg" | "png" | "cls"));
+        }
     }
     Ok(())
 }
@@ -156,21 +182,24 @@ fn split(name: &str) -> Option<(&str, &str)> {
 /// the place.
 fn contents(groups: Vec<Group>, fault: Option<(u64, String)>) -> Contents {
     let mut contents = Contents::default();
-    let (mut left_out, mut first) = (0, None);
+    let mut first = None;
     let last = groups.len();
     for (group, number) in groups.into_iter().zip(1..) {
         match sample(group) {
             Ok(sample) => contents.samples.push(sample),
             Err(_) if fault.is_some() && number == last => {}
             Err(reason) => {
-                left_out += 1;
+                contents.left_out += 1;
                 first.get_or_insert(reason);
             }
         }
     }
     let used = contents.samples.len();
     if let Some(reason) = first {
-        contents.faults.push(format!("{left_out} of {} samples left out: {reason}", left_out + used));
+        let left_out = contents.left_out;
+        contents
+            .faults
+            .push(format!("{left_out} of {} samples left out: {reason}", left_out as usize + used));
     }
     if let Some((end, reason)) = fault {
         let text =
@@ -183,10 +212,15 @@ fn contents(groups: Vec<Group>, fault: Option<(u64, String)>) -> Contents {
     contents
 }
 
-fn sample(Group { key, mut images, class }: Group) -> Result<Sample, String> {
+fn sample(Group { key, mut images, class, dotted }: Group) -> Result<Sample, String> {
     let found = images.len();
     let (Some((name, offset, length)), 1) = (images.pop(), found) else {
-        return Err(format!("\"{key}\" has {found} images (.jpg, .jpeg, .png), expected one"));
+        let cut = if dotted {
+            "; a key ends at the first dot of a name, so that names with more dots are cut"
+        } else {
+            ""
+        };
+        return Err(format!("\"{key}\" has {found} images (.jpg, .jpeg, .png), expected one{cut}"));
     };
     let class = class.ok_or_else(|| format!("\"{key}\" has no .cls beside its image"))?;
     let label = class
@@ -256,7 +290,7 @@ pub(crate) mod tests {
             END.to_vec(),
         ];
         let samples = vec![sample("deep.er/7.jpg", 12, 1024, 5), sample("8.JPEG", 0, 7168, 5)];
-        assert_eq!(listed(&shard.concat()), Contents { samples, faults: vec![] });
+        assert_eq!(listed(&shard.concat()), Contents { samples, ..Contents::default() });
     }
 
     #[test]
@@ -278,7 +312,7 @@ pub(crate) mod tests {
         {
             let shard = [form(&jpg, b"image"), form(&cls, b"3"), END.to_vec()].concat();
             let samples = vec![sample(&jpg, 3, offset, 5)];
-            assert_eq!(listed(&shard), Contents { samples, faults: vec![] });
+            assert_eq!(listed(&shard), Contents { samples, ..Contents::default() });
         }
     }
 
@@ -297,7 +331,7 @@ pub(crate) mod tests {
         // A sample is the image's header, two blocks, the class's header, and its one byte.
         let sample_length = 512 * 5;
         for cut in 0..3 * sample_length + 511 {
-            let Contents { samples, faults } = listed(&shard[..cut]);
+            let Contents { samples, faults, .. } = listed(&shard[..cut]);
             let whole = (cut + 511) / sample_length;
             assert_eq!((samples.len(), faults.len()), (whole, 1), "cut at {cut}");
             assert!(faults[0].ends_with(&format!("which are used: {whole}")), "{faults:?}");
@@ -330,6 +364,7 @@ pub(crate) mod tests {
                     "cut off or damaged at byte 3072 (archive header checksum mismatch); samples before it, which are used: 1"
                         .to_owned()
                 ],
+                left_out: 0,
             }
         );
         let text = listed(&b"<!DOCTYPE html>".repeat(100)).faults.concat();
@@ -403,7 +438,7 @@ pub(crate) mod tests {
         ];
         for Case { files, fault } in cases {
             let good: [(&str, &[u8]); 2] = [("good.jpg", b"good"), ("good.cls", b"5")];
-            let Contents { samples, faults } = listed(&tar(&[files, &good].concat()));
+            let Contents { samples, faults, .. } = listed(&tar(&[files, &good].concat()));
             assert_eq!(samples.len(), 1);
             assert_eq!(faults, [format!("1 of 2 samples left out: {fault}")]);
         }
@@ -413,10 +448,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_name_with_more_dots_says_that_a_key_ends_at_the_first() {
+        let shard = tar(&[("Screenshot at 10.05.jpg", b"one"), ("Screenshot at 10.05.cls", b"1")]);
+        assert_eq!(
+            listed(&shard).faults,
+            [
+                "1 of 1 samples left out: \"Screenshot at 10\" has 0 images (.jpg, .jpeg, .png), expected one; a key ends \
+              at the first dot of a name, so that names with more dots are cut"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_compressed_shard_is_told_what_it_is() {
+        for (bytes, name) in [(&b"\x1f\x8b\x08\0\n\r"[..], "gzip"), (b"\x28\xb5\x2f\xfd\0", "zstd")] {
+            assert_eq!(listed(bytes).faults, [format!("it is compressed by {name}: unpack it")]);
+        }
+    }
+
+    #[test]
     fn an_empty_shard_says_so() {
         for files in [&[][..], &[("README", &b"none"[..])]] {
             let faults = vec!["no samples in it".to_owned()];
-            assert_eq!(listed(&tar(files)), Contents { samples: vec![], faults });
+            assert_eq!(listed(&tar(files)), Contents { faults, ..Contents::default() });
         }
     }
 }

@@ -70,10 +70,10 @@ pub(crate) fn is_packed(path: &Path) -> bool {
 
 /// The data set of a folder of shards: those of both splits, or else its own, of which images are put aside.
 pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<Index, DatasetError> {
-    let (mut shards, mut passed) = (Vec::new(), Passed::default());
+    let mut found = Found::default();
     let given = places.len() > 1;
     let validation_folder = places.last().map_or(PathBuf::from(VAL), |place| place.under.clone());
-    let mut entries = places.into_iter().map(|place| entries(folder, place, &mut shards, &mut passed));
+    let mut entries = places.into_iter().map(|place| entries(folder, place, &mut found));
     let first = entries.next().expect("there is a place")?;
     let second = entries.next().transpose()?;
     drop(entries);
@@ -91,31 +91,52 @@ pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<In
     if let Some((_, first)) = missing.clone().next() {
         tracing::warn!(classes = missing.count(), first, "classes without training samples are not learnt");
     }
-    let folder = folder.to_owned();
-    Ok(Index { folder, rules, classes, train, validation, given, held_out: !given, shards, passed })
+    Ok(found.index(folder, rules, classes, [train, validation], given, !given))
 }
 
 /// All samples of the shards in a place, to measure on.
 pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Result<Index, DatasetError> {
-    let (mut shards, mut passed) = (Vec::new(), Passed::default());
+    let mut found = Found::default();
     let given = !place.under.as_os_str().is_empty();
-    let validation = entries(folder, place, &mut shards, &mut passed)?;
+    let validation = entries(folder, place, &mut found)?;
     let classes = names(folder, validation.iter())?;
-    let (folder, train) = (folder.to_owned(), Vec::new());
-    Ok(Index { folder, rules, classes, train, validation, given, held_out: false, shards, passed })
+    Ok(found.index(folder, rules, classes, [Vec::new(), validation], given, false))
+}
+
+/// What was found beside the samples.
+#[derive(Default)]
+struct Found {
+    shards: Vec<PathBuf>,
+    incomplete: u64,
+    passed: Passed,
+}
+
+impl Found {
+    fn index(
+        self,
+        folder: &Path,
+        rules: Rules,
+        classes: Vec<String>,
+        [train, validation]: [Vec<Entry>; 2],
+        given: bool,
+        held_out: bool,
+    ) -> Index {
+        let Found { shards, incomplete, passed } = self;
+        let folder = folder.to_owned();
+        Index { folder, rules, classes, train, validation, given, held_out, shards, incomplete, passed }
+    }
 }
 
 /// The samples of the shards in a place, in the order of the shards' names and in their own; the shards come behind those
-/// in `known`.
+/// that were found before.
 fn entries(
     folder: &Path,
     Place { under, listing }: Place,
-    known: &mut Vec<PathBuf>,
-    passed: &mut Passed,
+    found: &mut Found,
 ) -> Result<Vec<Entry>, DatasetError> {
     let (mut shards, beside): (Vec<_>, Vec<_>) = listing.files.into_iter().partition(|path| is_shard(path));
-    beside.into_iter().for_each(|path| passed.file(Reason::Beside, path));
-    passed.add(listing.passed);
+    beside.into_iter().for_each(|path| found.passed.file(Reason::Beside, path));
+    found.passed.add(listing.passed);
     shards.sort();
     let contents = contents(folder, &shards)?;
     let (count, mut fault) = (shards.len(), None);
@@ -126,13 +147,14 @@ fn entries(
             tracing::warn!("{text}");
             fault.get_or_insert(text);
         }
-        let shard = known.len() as u32;
+        found.incomplete += contents.left_out;
+        let shard = found.shards.len() as u32;
         entries.extend(contents.samples.into_iter().map(|sample| Entry {
             path: path.join(sample.name),
             label: sample.label,
             part: Some(Part { shard, offset: sample.offset, length: sample.length }),
         }));
-        known.push(path);
+        found.shards.push(path);
     }
     let folder = at(folder, &under);
     if entries.is_empty() {

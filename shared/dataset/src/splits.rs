@@ -19,7 +19,7 @@ const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 /// Folders in each other, each alone in the one above, that are looked into for classes.
 const DEEPEST: usize = 8;
 
-/// What a folder's name says it is, if it has one of these words in it: `seg_train`, `Test images`.
+/// What a folder's name says it is, where it begins or ends with one of these words: `seg_train`, `Test images`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Train,
@@ -27,14 +27,35 @@ enum Says {
     Test,
 }
 
+/// Words that a split's name may have beside the one that says which it is.
+const FILLERS: [&str; 12] = [
+    "seg", "set", "data", "dataset", "image", "images", "img", "imgs", "photos", "pictures", "samples",
+    "split",
+];
+
 fn says(path: &Path) -> Option<Says> {
     let name = name(path).to_lowercase();
-    name.split(|c: char| !c.is_alphanumeric()).find_map(|word| match word {
+    let mut words = words(&name);
+    let (first, last) = (words.next()?, words.next_back());
+    said(first).or_else(|| last.and_then(said))
+}
+
+fn said(word: &str) -> Option<Says> {
+    match word {
         "train" | "training" | "trainset" | "trn" => Some(Says::Train),
         "val" | "valid" | "validation" | "valset" => Some(Says::Validation),
         "test" | "testing" | "tests" | "testset" => Some(Says::Test),
         _ => None,
-    })
+    }
+}
+
+/// Whether a name says which split a folder is, and nothing else.
+fn says_only(path: &Path) -> bool {
+    words(&name(path).to_lowercase()).all(|word| said(word).is_some() || FILLERS.contains(&word))
+}
+
+fn words(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+    name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 /// The folders of the splits as paths under the data folder, or nothing where the folder holds the classes itself. What
@@ -102,11 +123,15 @@ fn check_classes(folder: &Path, root: &Listing, rules: Rules) -> Result<(), Data
     let suspects: Vec<_> = nested.iter().filter(|(path, _)| says(path).is_some()).collect();
     let of = |what| suspects.iter().map(|(path, _)| *path).find(|path| says(path) == Some(what));
     let (train, validation) = (of(Says::Train), of(Says::Validation));
-    let shares = |(path, inner): &(&PathBuf, BTreeSet<String>)| {
-        nested.iter().any(|(other, others)| other != path && !others.is_disjoint(inner))
+    let shares = |(path, inner): &(&PathBuf, BTreeSet<String>), others: &[&(&PathBuf, BTreeSet<String>)]| {
+        others.iter().any(|(other, others)| other != path && !others.is_disjoint(inner))
     };
-    let alike =
-        suspects.len() > 1 || root.folders.len() == 1 || suspects.iter().any(|suspect| shares(suspect));
+    let plain: Vec<_> = suspects.iter().filter(|(path, _)| says_only(path)).collect();
+    let all: Vec<_> = nested.iter().collect();
+    let alike = plain.len() > 1
+        || !plain.is_empty() && root.folders.len() == 1
+        || plain.iter().any(|suspect| shares(suspect, &all))
+        || suspects.iter().any(|suspect| shares(suspect, &suspects));
     if train.or(validation).is_none() || !alike {
         return Ok(());
     }

@@ -95,8 +95,8 @@ fn splits_are_not_taken_for_classes() {
              give DATA/seg_train itself to have a fifth of its images put aside",
         ),
         (
-            &["training_set/cat/1.jpg", "training_set/dog/1.jpg", "my-val/dog/1.jpg"],
-            "\"my-val\", \"training_set\"; rename \"training_set\" to \"train\", rename \"my-val\" to \"val\", or give \
+            &["training_set/cat/1.jpg", "training_set/dog/1.jpg", "flowers-val/dog/1.jpg"],
+            "\"flowers-val\", \"training_set\"; rename \"training_set\" to \"train\", rename \"flowers-val\" to \"val\", or give \
              DATA/training_set itself to have a fifth of its images put aside",
         ),
         (

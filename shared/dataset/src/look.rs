@@ -1,0 +1,297 @@
+//! A look at the first bytes of every picture, before a run begins: what there is, and whether enough of it can be read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::entry::{Entry, Index};
+use crate::kind::Kind;
+use crate::passed::{Passed, Reason, other_files};
+
+/// Share of a split's pictures that may be left out.
+pub const MOST_LEFT_OUT: f64 = 0.05;
+/// Files opened at once: a file system behind a network answers slowly, but many at a time.
+const THREADS: usize = 16;
+/// Pictures that are named in an error.
+const EXAMPLES: usize = 3;
+
+/// What was found in a data folder.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Names of the classes, in label order.
+    pub classes: Vec<String>,
+    /// What is learnt from.
+    pub train: SplitLook,
+    /// What is measured on.
+    pub validation: SplitLook,
+    /// Whether the validation pictures were put aside by a rule.
+    pub held_out: bool,
+    /// What is no part of the data set.
+    pub passed: Passed,
+    /// Files in folders that were passed over.
+    pub files_in_passed_folders: u64,
+}
+
+/// What was found in a split.
+#[derive(Clone, Debug, Default)]
+pub struct SplitLook {
+    /// Pictures of each class that can be read as far as their first bytes tell, in label order.
+    pub pictures: Vec<u64>,
+    /// Pictures of each class that cannot.
+    pub left_out: Vec<u64>,
+    /// Files of each kind.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// Files that could not be opened or read.
+    pub unreadable: u64,
+    /// Samples of tar shards without a picture, or without a class.
+    pub incomplete: u64,
+    /// Sizes of all files in bytes: the least, the middle one and the largest.
+    pub bytes: [u64; 3],
+    /// What is left out: the path under the data folder, and why.
+    pub reasons: Vec<(PathBuf, String)>,
+    /// The labels of `reasons`.
+    labels_left_out: Vec<u32>,
+}
+
+/// Why a run on these pictures would be in vain.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Too many pictures cannot be read.
+    #[error(
+        "{left_out} of {pictures} {split} pictures in {} cannot be read, expected at most {} %: {examples}",
+        folder.display(),
+        MOST_LEFT_OUT * 100.0
+    )]
+    TooManyLeftOut {
+        /// The data folder.
+        folder: PathBuf,
+        /// "training" or "validation".
+        split: &'static str,
+        /// How many.
+        left_out: u64,
+        /// Of how many.
+        pictures: u64,
+        /// Some of them, with the reasons.
+        examples: String,
+    },
+    /// A class that nothing can be learnt about.
+    #[error(
+        "class \"{class}\" in {} has no training picture that can be read: {examples}; put pictures there, or remove the class",
+        folder.display()
+    )]
+    UnreadableClass {
+        /// The data folder.
+        folder: PathBuf,
+        /// The class.
+        class: String,
+        /// Some of its files, with the reasons.
+        examples: String,
+    },
+}
+
+impl Look {
+    pub(crate) fn at(index: &Index, classes: &[String]) -> Look {
+        let count = |folder: &Path| files_below(&index.folder.join(folder));
+        let mut train = SplitLook::at(index, &index.train, classes.len());
+        train.incomplete = index.incomplete;
+        Look {
+            folder: index.folder.clone(),
+            classes: classes.to_vec(),
+            train,
+            validation: SplitLook::at(index, &index.validation, classes.len()),
+            held_out: index.held_out,
+            files_in_passed_folders: index.passed.all_folders().map(count).sum(),
+            passed: index.passed.clone(),
+        }
+    }
+
+    /// Whether a run on these pictures can begin.
+    ///
+    /// # Errors
+    /// More than [`MOST_LEFT_OUT`] of a split, or all training pictures of a class, cannot be read.
+    pub fn check(&self) -> Result<(), Unfit> {
+        for (split, look) in [("training", &self.train), ("validation", &self.validation)] {
+            let (left_out, pictures) = (look.all_left_out(), look.all());
+            if left_out as f64 > MOST_LEFT_OUT * pictures as f64 {
+                let folder = self.folder.clone();
+                let examples = look.examples(|_| true);
+                return Err(Unfit::TooManyLeftOut { folder, split, left_out, pictures, examples });
+            }
+        }
+        match self
+            .train
+            .pictures
+            .iter()
+            .zip(&self.train.left_out)
+            .position(|(&read, &left)| read == 0 && left > 0)
+        {
+            Some(label) => Err(Unfit::UnreadableClass {
+                folder: self.folder.clone(),
+                class: self.classes[label].clone(),
+                examples: self.train.examples(|number| self.train.labels_left_out[number] as usize == label),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// "2,310 JPEG images, 41 PNG images, 3 HEIC photographs (not read), 12 other files (json, txt)".
+    pub fn summary(&self) -> String {
+        let mut kinds = self.train.kinds.clone();
+        self.validation.kinds.iter().for_each(|(&kind, count)| *kinds.entry(kind).or_default() += count);
+        let mut kinds: Vec<(Kind, u64)> = kinds.into_iter().collect();
+        kinds.sort_by_key(|&(kind, count)| (!kind.is_read(), std::cmp::Reverse(count)));
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let mut parts: Vec<String> = kinds
+            .into_iter()
+            .map(|(kind, count)| {
+                let unread = if kind.is_read() { "" } else { " (not read)" };
+                format!("{} {}{}{unread}", grouped(count), kind.name(), plural(count))
+            })
+            .collect();
+        let unreadable = self.train.unreadable + self.validation.unreadable;
+        if unreadable > 0 {
+            parts.push(format!("{} file{} that cannot be opened", grouped(unreadable), plural(unreadable)));
+        }
+        if self.train.incomplete > 0 {
+            let count = self.train.incomplete;
+            parts.push(format!("{} incomplete sample{} of shards", grouped(count), plural(count)));
+        }
+        let others = self.passed.files(Reason::Other);
+        if !others.is_empty() {
+            parts.push(other_files(others));
+        }
+        parts.join(", ")
+    }
+}
+
+impl SplitLook {
+    fn at(index: &Index, entries: &[Entry], classes: usize) -> SplitLook {
+        let mut look =
+            SplitLook { pictures: vec![0; classes], left_out: vec![0; classes], ..SplitLook::default() };
+        let mut sizes = Vec::with_capacity(entries.len());
+        for (entry, seen) in entries.iter().zip(look_at_all(index, entries)) {
+            let reason = match seen {
+                Ok((kind, size)) => {
+                    *look.kinds.entry(kind).or_default() += 1;
+                    sizes.push(size);
+                    (!kind.is_read()).then(|| format!("{kind}, {}", kind.advice()))
+                }
+                Err(text) => {
+                    look.unreadable += 1;
+                    Some(text)
+                }
+            };
+            let label = entry.label as usize;
+            match reason {
+                None => look.pictures[label] += 1,
+                Some(reason) => {
+                    look.left_out[label] += 1;
+                    look.labels_left_out.push(entry.label);
+                    look.reasons.push((entry.path.clone(), reason));
+                }
+            }
+        }
+        sizes.sort_unstable();
+        if let (Some(&least), Some(&largest)) = (sizes.first(), sizes.last()) {
+            look.bytes = [least, sizes[sizes.len() / 2], largest];
+        }
+        look
+    }
+
+    /// Pictures of all classes, those that are left out included.
+    pub fn all(&self) -> u64 {
+        self.pictures.iter().sum::<u64>() + self.all_left_out()
+    }
+
+    /// Pictures of all classes that are left out.
+    pub fn all_left_out(&self) -> u64 {
+        self.left_out.iter().sum::<u64>() + self.incomplete
+    }
+
+    /// Some of what is left out, of those whose numbers in the list of reasons are asked for.
+    fn examples(&self, of: impl Fn(usize) -> bool) -> String {
+        let chosen = self.reasons.iter().enumerate().filter(|(number, _)| of(*number));
+        let shown: Vec<String> = chosen
+            .take(EXAMPLES)
+            .map(|(_, (path, reason))| format!("{} is {reason}", path.display()))
+            .collect();
+        if shown.is_empty() {
+            "the log names the incomplete samples of shards".to_owned()
+        } else {
+            shown.join("; ")
+        }
+    }
+}
+
+/// Kind and size of a file, or why it cannot be read.
+type Seen = Result<(Kind, u64), String>;
+
+fn look_at_all(index: &Index, entries: &[Entry]) -> Vec<Seen> {
+    let share = entries.len().div_ceil(THREADS).max(1);
+    let look_at_share = |share: &[Entry]| -> Vec<Seen> {
+        // The shard that was read last: neighbours mostly lie in the same one.
+        let mut shard: Option<(u32, File)> = None;
+        share.iter().map(|entry| look_at(index, entry, &mut shard)).collect()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            entries.chunks(share).map(|share| scope.spawn(|| look_at_share(share))).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("looking at a file does not panic"))
+            .collect()
+    })
+}
+
+fn look_at(index: &Index, entry: &Entry, shard: &mut Option<(u32, File)>) -> Seen {
+    let mut start = Vec::with_capacity(Kind::FIRST_BYTES);
+    let mut look = || -> io::Result<u64> {
+        match &entry.part {
+            None => {
+                let mut file = File::open(index.folder.join(&entry.path))?;
+                let size = file.metadata()?.len();
+                file.by_ref().take(Kind::FIRST_BYTES as u64).read_to_end(&mut start)?;
+                Ok(size)
+            }
+            Some(part) => {
+                if shard.as_ref().is_none_or(|(open, _)| *open != part.shard) {
+                    let path = index.folder.join(&index.shards[part.shard as usize]);
+                    *shard = Some((part.shard, File::open(path)?));
+                }
+                let (_, file) = shard.as_mut().expect("it was just opened");
+                file.seek(SeekFrom::Start(part.offset))?;
+                file.take(part.length.min(Kind::FIRST_BYTES as u64)).read_to_end(&mut start)?;
+                Ok(part.length)
+            }
+        }
+    };
+    let size = look().map_err(|error| format!("a file that cannot be read ({error})"))?;
+    Ok((Kind::of(&start), size))
+}
+
+/// Files below a folder, as far as it can be listed; links are not followed.
+fn files_below(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let count = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => files_below(&entry.path()),
+        _ => 1,
+    };
+    entries.flatten().map(count).sum()
+}
+
+/// 2310 as "2,310".
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
