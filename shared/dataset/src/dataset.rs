@@ -1,7 +1,7 @@
 //! The data set: classes, and labelled samples in a training and a validation split.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
@@ -19,6 +19,9 @@ use crate::rules::Rules;
 use crate::sampling::{Preprocessing, Sampling};
 use crate::streams::Streams;
 use crate::views::Crops;
+
+/// Images of each split by which a folder that is away is known.
+const PROBES: usize = 8;
 
 /// Which part of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,6 +162,14 @@ impl Dataset {
         }
     }
 
+    /// Whether the folder is away as a whole: none of a few images from all over the set can be opened.
+    pub(crate) fn is_away(&self) -> bool {
+        match &self.source {
+            Source::Images(images) => images.is_away(),
+            Source::Drawn(_) => false,
+        }
+    }
+
     /// What else lies in the folder.
     pub fn passed(&self) -> Option<&Passed> {
         match &self.source {
@@ -256,6 +267,19 @@ impl Images {
         }
         let shards = train.chunk_by(|a, b| shard(a) == shard(b));
         merged_order(&shards.map(<[Entry]>::len).collect::<Vec<_>>(), seed, epoch)
+    }
+
+    fn is_away(&self) -> bool {
+        let Index { folder, train, validation, shards, .. } = &self.index;
+        let all = [train, validation].into_iter().filter(|entries| !entries.is_empty());
+        let opens = |entry: &Entry| {
+            let file = entry.part.map_or(&entry.path, |part| &shards[part.shard as usize]);
+            let read = fs::File::open(folder.join(file)).and_then(|mut file| file.read(&mut [0]));
+            read.is_ok()
+        };
+        let mut samples =
+            all.flat_map(|entries| (0..PROBES).map(move |probe| &entries[probe * entries.len() / PROBES]));
+        !samples.any(opens)
     }
 
     fn read(&self, entry: &Entry) -> Result<RgbImage, SampleError> {

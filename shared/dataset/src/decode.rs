@@ -41,6 +41,13 @@ pub struct SampleError {
     pub reason: DecodeError,
 }
 
+impl SampleError {
+    /// Whether the file system refused, so that nothing is known of the image itself.
+    pub fn is_of_the_file_system(&self) -> bool {
+        matches!(self.reason, DecodeError::Unreadable(_))
+    }
+}
+
 /// What is wrong with an image file.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {

@@ -48,7 +48,7 @@ pub use fingerprint::Fingerprint;
 pub use foreign::is_decoding;
 pub use kind::Kind;
 pub use list::{ListError, read_list};
-pub use loader::{Loader, LoaderConfig, LoaderRange, Minibatch};
+pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE};
 pub use look::{Look, MOST_LEFT_OUT, SplitLook, Unfit};
 pub use order::epoch_order;
 pub use passed::{Passed, Reason};

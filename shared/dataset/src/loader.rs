@@ -3,15 +3,20 @@
 //! Ranges wait in a queue and are cut into minibatches, of which at most `depth` are open at once; threads take
 //! samples from the oldest open minibatch that still has some. What a thread makes goes to its place in its
 //! minibatch, so that neither content nor order depends on how many threads there are.
+//!
+//! A data folder that is away as a whole, as a network disk can be, is no folder of broken pictures: threads wait for it
+//! and try the sample again.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use ndarray::Array4;
 
 use crate::dataset::{Dataset, Split};
+use crate::decode::SampleError;
 use crate::sampling::{Preprocessing, Sampling};
 use crate::views::Crops;
 
@@ -34,6 +39,27 @@ pub struct LoaderConfig {
     pub batch: usize,
     /// Minibatches made ahead; at least 1.
     pub depth: usize,
+    /// How long a data folder that is away is waited for.
+    pub patience: Duration,
+}
+
+/// How long a data folder that is away is waited for where nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two tries of a sample while the data folder is away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The data folder was away for longer than it is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the data folder has been away for {} s: none of its pictures can be opened any more ({example}); bring it back, then \
+     give the same command again: it goes on from where it stopped",
+    waited.as_secs()
+)]
+pub struct DataAway {
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// The picture that was wanted, and what the file system said.
+    pub example: String,
 }
 
 /// Epoch positions `start..end` of a split.
@@ -108,20 +134,26 @@ impl Loader {
     /// minibatch of a range perhaps short. Blocks until it is ready; `None` once everything requested was given.
     ///
     /// A minibatch of which nothing could be read has no images, and its positions all the same.
-    #[allow(clippy::should_implement_trait, reason = "more can be requested after None")]
-    pub fn next(&mut self) -> Option<Minibatch> {
+    ///
+    /// # Errors
+    /// The data folder was away for longer than [`LoaderConfig::patience`]; nothing comes from this loader any more.
+    pub fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
         let mut state = self.shared.state();
         let open = loop {
             assert!(!state.failed, "a loader thread panicked");
-            match state.open.front() {
-                Some(open) if open.missing == 0 => break state.open.pop_front()?,
-                None if state.queue.iter().all(|request| request.positions.is_empty()) => return None,
-                _ => state = self.shared.ready.wait(state).expect(UNPOISONED),
+            match state.take_complete() {
+                Some(open) => break open,
+                None if state.is_idle() => return Ok(None),
+                None => {}
             }
+            if let Some(away) = &state.away {
+                return Err(away.clone());
+            }
+            state = self.shared.ready.wait(state).expect(UNPOISONED);
         };
         self.shared.work.notify_all();
         drop(state);
-        Some(self.shared.assemble(open))
+        Ok(Some(self.shared.assemble(open)))
     }
 
     /// Forgets everything requested and made.
@@ -160,6 +192,10 @@ struct Shared {
 struct State {
     stop: bool,
     failed: bool,
+    /// The data folder was waited for in vain.
+    away: Option<DataAway>,
+    /// Since when the data folder is waited for.
+    away_since: Option<Instant>,
     queue: VecDeque<Request>,
     open: VecDeque<Open>,
     /// Minibatches opened so far: the identity of the next one.
@@ -207,6 +243,16 @@ struct Job {
 }
 
 impl State {
+    /// The oldest minibatch, if it is complete.
+    fn take_complete(&mut self) -> Option<Open> {
+        if self.open.front()?.missing == 0 { self.open.pop_front() } else { None }
+    }
+
+    /// Whether everything that was requested has been given.
+    fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.queue.iter().all(|request| request.positions.is_empty())
+    }
+
     fn order(&mut self, shared: &Shared, epoch: u64) -> Arc<[u32]> {
         match &self.order {
             Some((known, order)) if *known == epoch => Arc::clone(order),
@@ -258,6 +304,11 @@ impl State {
         Some(())
     }
 
+    /// Whether the minibatch of a sample is still being made.
+    fn wants(&self, job: &Job) -> bool {
+        self.open.iter().any(|open| open.identity == job.minibatch)
+    }
+
     /// Puts a sample in its place; its minibatch is gone if the loader was cleared meanwhile.
     fn put(&mut self, minibatch: u64, place: usize, made: Made) {
         if let Some(open) = self.open.iter_mut().find(|open| open.identity == minibatch) {
@@ -276,23 +327,55 @@ impl Shared {
     fn decode_samples(&self) {
         let _alarm = Alarm(self);
         let mut state = self.state();
-        while !state.stop {
-            let Some(job) = state.take(self.config.batch, self.config.depth) else {
+        while !state.stop && state.away.is_none() {
+            let Some(mut job) = state.take(self.config.batch, self.config.depth) else {
                 state = self.work.wait(state).expect(UNPOISONED);
                 continue;
             };
             drop(state);
-            let (minibatch, place) = (job.minibatch, job.place);
-            let made = self.make(job);
-            state = self.state();
-            state.put(minibatch, place, made);
+            if let Some(made) = self.make_patiently(&mut job) {
+                self.state().put(job.minibatch, job.place, made);
+            }
             self.ready.notify_all();
+            state = self.state();
         }
     }
 
-    fn make(&self, Job { split, epoch, sample, mut pixels, .. }: Job) -> Made {
+    /// Makes a sample; tries again for as long as the data folder is away and the sample is wanted. Nothing comes of it if
+    /// the folder stays away.
+    fn make_patiently(&self, job: &mut Job) -> Option<Made> {
+        loop {
+            let error = match self.make(job) {
+                Err(error) if error.is_of_the_file_system() && self.dataset.is_away() => error,
+                made => {
+                    if made.is_ok() && self.state().away_since.take().is_some() {
+                        tracing::warn!("the data folder is back");
+                    }
+                    return Some(made.map_err(|error| error.to_string()));
+                }
+            };
+            let mut state = self.state();
+            let since = *state.away_since.get_or_insert_with(|| {
+                let patience = self.config.patience.as_secs();
+                tracing::warn!("the data folder is away ({error}): waiting for it for up to {patience} s");
+                Instant::now()
+            });
+            if since.elapsed() >= self.config.patience {
+                let (waited, example) = (self.config.patience, error.to_string());
+                state.away.get_or_insert(DataAway { waited, example });
+                self.work.notify_all();
+            }
+            if state.stop || state.away.is_some() || !state.wants(job) {
+                return None;
+            }
+            drop(self.work.wait_timeout(state, RETRY.min(self.config.patience)).expect(UNPOISONED));
+        }
+    }
+
+    fn make(&self, job: &mut Job) -> Result<(u32, Vec<f32>), SampleError> {
         let LoaderConfig { size, sampling, preprocessing, crops, seed, .. } = &self.config;
-        let index = sample as usize;
+        let &mut Job { split, epoch, sample, .. } = job;
+        let (index, mut pixels) = (sample as usize, std::mem::take(&mut job.pixels));
         pixels.resize(self.views(split) * 3 * size * size, 0.0);
         let label = match split {
             Split::Train => self.dataset.training_sample(index, epoch, *seed, sampling, *size, &mut pixels),
@@ -300,7 +383,7 @@ impl Shared {
                 self.dataset.validation_sample(index, *crops, preprocessing, *size, &mut pixels)
             }
         };
-        label.map(|label| (label, pixels)).map_err(|error| error.to_string())
+        label.map(|label| (label, pixels))
     }
 
     /// Inputs that a sample of this split becomes.

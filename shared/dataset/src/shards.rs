@@ -238,6 +238,7 @@ mod tests {
     use std::fs;
     use std::io::Cursor;
     use std::sync::Arc;
+    use std::time::Duration;
     use tempfile::TempDir;
 
     /// A folder with these files.
@@ -407,10 +408,11 @@ mod tests {
                 seed: 1,
                 batch: 16,
                 depth: 2,
+                patience: Duration::ZERO,
             };
             let mut loader = Loader::new(Arc::clone(&set), config);
             loader.request(LoaderRange { split: Split::Train, epoch: 2, start: 5, end: 60 });
-            std::iter::from_fn(|| loader.next()).collect::<Vec<_>>()
+            std::iter::from_fn(|| loader.next().unwrap()).collect::<Vec<_>>()
         };
         let made = minibatches(1);
         assert_eq!(made, minibatches(8));

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
 use image::codecs::png::PngEncoder;
@@ -111,10 +112,11 @@ fn unreadable_files_are_skipped_and_named() {
         seed: 1,
         batch: 4,
         depth: 2,
+        patience: Duration::ZERO,
     };
     let mut loader = Loader::new(set, config);
     loader.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: 6 });
-    let minibatches: Vec<_> = std::iter::from_fn(|| loader.next()).collect();
+    let minibatches: Vec<_> = std::iter::from_fn(|| loader.next().unwrap()).collect();
     assert_eq!(minibatches.iter().map(|m| m.positions).collect::<Vec<_>>(), [4, 2]);
     assert_eq!(minibatches.iter().map(|m| m.samples.clone()).collect::<Vec<_>>(), [vec![0], vec![5]]);
     assert_eq!(minibatches.iter().map(|m| m.labels.clone()).collect::<Vec<_>>(), [vec![0], vec![1]]);

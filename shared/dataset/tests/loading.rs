@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dataset::{
     Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
-    Sampling, Split, epoch_order,
+    Rules, Sampling, Split, epoch_order,
 };
 
 const SIZE: usize = 32;
@@ -27,6 +27,7 @@ fn loader_of(threads: usize, sampling: Sampling) -> Loader {
             seed: 7,
             batch: 16,
             depth: 3,
+            patience: Duration::ZERO,
         },
     )
 }
@@ -36,7 +37,7 @@ fn train(epoch: u64, start: u64, end: u64) -> LoaderRange {
 }
 
 fn drain(loader: &mut Loader) -> Vec<Minibatch> {
-    std::iter::from_fn(|| loader.next()).collect()
+    std::iter::from_fn(|| loader.next().unwrap()).collect()
 }
 
 #[test]
@@ -104,12 +105,12 @@ fn an_epoch_is_cropped_anew() {
 fn cleared_it_forgets_and_goes_on() {
     let mut loader = loader(3);
     loader.request(train(0, 0, 500));
-    assert_eq!(loader.next().unwrap().samples, epoch_order(500, 7, 0)[..16]);
+    assert_eq!(loader.next().unwrap().unwrap().samples, epoch_order(500, 7, 0)[..16]);
     loader.clear();
-    assert_eq!(loader.next(), None);
+    assert_eq!(loader.next(), Ok(None));
     loader.request(train(1, 32, 48));
-    assert_eq!(loader.next().unwrap().samples, epoch_order(500, 7, 1)[32..48]);
-    assert_eq!(loader.next(), None);
+    assert_eq!(loader.next().unwrap().unwrap().samples, epoch_order(500, 7, 1)[32..48]);
+    assert_eq!(loader.next(), Ok(None));
 }
 
 #[test]
@@ -128,4 +129,74 @@ fn requests_do_not_wait_and_a_drop_ends_the_threads() {
 #[should_panic(expected = "of 500 samples")]
 fn a_range_past_the_end_is_the_callers_mistake() {
     loader(1).request(train(0, 490, 501));
+}
+
+/// Pictures in a folder, and a loader of all of them that waits for so long.
+fn files(patience: Duration) -> (tempfile::TempDir, Loader) {
+    let home = tempfile::TempDir::new().unwrap();
+    Dataset::write_drawn(40, 10, SIZE, &home.path().join("data")).unwrap();
+    let set = Arc::new(Dataset::open(&home.path().join("data"), Rules::NEWEST).unwrap());
+    let config = LoaderConfig {
+        threads: 2,
+        size: SIZE,
+        sampling: Sampling::default(),
+        preprocessing: Preprocessing::default(),
+        crops: Crops::One,
+        seed: 7,
+        batch: 4,
+        depth: 2,
+        patience,
+    };
+    (home, Loader::new(set, config))
+}
+
+#[test]
+fn a_folder_that_is_away_for_a_moment_costs_no_sample() {
+    let (home, mut loader) = files(Duration::from_secs(60));
+    let (here, away) = (home.path().join("data"), home.path().join("away"));
+    loader.request(train(0, 0, 40));
+    let first = loader.next().unwrap().unwrap();
+    std::fs::rename(&here, &away).unwrap();
+    let back = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        std::fs::rename(&away, &here).unwrap();
+    });
+    let made: Vec<Minibatch> = std::iter::once(first).chain(drain(&mut loader)).collect();
+    back.join().unwrap();
+    let samples: Vec<u32> = made.iter().flat_map(|minibatch| minibatch.samples.clone()).collect();
+    assert_eq!(samples, epoch_order(40, 7, 0));
+    assert!(made.iter().all(|minibatch| minibatch.skipped.is_empty()));
+}
+
+#[test]
+fn a_folder_that_stays_away_ends_the_loader_and_says_how_to_go_on() {
+    let (home, mut loader) = files(Duration::from_millis(200));
+    std::fs::remove_dir_all(home.path().join("data")).unwrap();
+    loader.request(train(0, 0, 40));
+    let away = loader.next().unwrap_err();
+    assert_eq!(loader.next(), Err(away.clone()), "it does not come back by itself");
+    assert!(away.to_string().contains("give the same command again"), "{away}");
+}
+
+/// One file that is gone is a picture that cannot be read; the others go on.
+#[test]
+fn a_file_that_is_gone_is_skipped_at_once() {
+    let (home, mut loader) = files(Duration::from_secs(600));
+    let class = home.path().join("data/train").read_dir().unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(class).unwrap();
+    loader.request(train(0, 0, 40));
+    let skipped: usize = drain(&mut loader).iter().map(|minibatch| minibatch.skipped.len()).sum();
+    assert_eq!(skipped, 4);
+}
+
+#[test]
+fn a_loader_that_waits_for_its_folder_ends_promptly() {
+    let (home, mut loader) = files(Duration::from_secs(600));
+    std::fs::remove_dir_all(home.path().join("data")).unwrap();
+    loader.request(train(0, 0, 40));
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    loader.clear();
+    drop(loader);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
