@@ -12,6 +12,12 @@ pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
     )))
 }
 
+/// The parts of a data set's hash: a single one in the first form, in the second the version and what is compared one
+/// after the other.
+fn parts(hash: &str) -> Vec<&str> {
+    hash.split(':').collect()
+}
+
 /// The first way in which a worker's data differs from the run's.
 pub(crate) fn data(run: &DataDescription, found: &DataDescription) -> Result<(), Refusal> {
     let differs = |what: &str, expected: String, found: String| {
@@ -34,8 +40,55 @@ pub(crate) fn data(run: &DataDescription, found: &DataDescription) -> Result<(),
     {
         return differs(&format!("class {label}"), expected.clone(), found.clone());
     }
-    if run.hash != found.hash {
-        return differs("hash of the file names", run.hash.clone(), found.hash.clone());
+    let (parts, found_parts) = (parts(&run.hash), parts(&found.hash));
+    if parts.len() != found_parts.len() {
+        return differs("form of the hash", run.hash.clone(), found.hash.clone());
+    }
+    for (part, (expected, found)) in parts.iter().zip(&found_parts).enumerate().filter(|(_, (a, b))| a != b) {
+        let what = match (parts.len(), part) {
+            (5, 0) => "version of the rules by which it is read",
+            (5, 1) => "hash of the names of the training files",
+            (5, 2) => "hash of the names of the validation files",
+            (5, 3) => "names are the same, sizes of files are not: their hash",
+            (5, 4) => "names and sizes are the same, the content of files is not: the hash of a sample",
+            _ => "hash of the file names",
+        };
+        return differs(what, (*expected).to_owned(), (*found).to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_of(hash: &str) -> DataDescription {
+        DataDescription { images: 3, validation: 1, hash: hash.into(), classes: vec!["a".into(), "b".into()] }
+    }
+
+    #[test]
+    fn a_refusal_says_what_of_the_data_differs() {
+        let run = data_of("2:aa:bb:cc:dd");
+        let refused = |hash: &str| match data(&run, &data_of(hash)) {
+            Err(Refusal::Mismatch(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(data(&run, &run), Ok(()));
+        for (hash, what) in [
+            ("2:a0:bb:c0:d0", "hash of the names of the training files: expected aa, found a0"),
+            ("2:aa:b0:cc:dd", "hash of the names of the validation files: expected bb, found b0"),
+            (
+                "2:aa:bb:c0:d0",
+                "names are the same, sizes of files are not: their hash: expected cc, found c0",
+            ),
+            ("2:aa:bb:cc:d0", "the content of files is not: the hash of a sample: expected dd, found d0"),
+            ("3:aa:bb:cc:dd", "version of the rules by which it is read: expected 2, found 3"),
+            ("5eed", "form of the hash: expected 2:aa:bb:cc:dd, found 5eed"),
+        ] {
+            assert!(refused(hash).contains(what), "{}", refused(hash));
+        }
+        // The first form of the hash goes on to be compared as a whole.
+        assert_eq!(data(&data_of("5eed"), &data_of("5eed")), Ok(()));
+        assert!(data(&data_of("5eed"), &data_of("beef")).is_err());
+    }
 }

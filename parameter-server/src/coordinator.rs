@@ -636,6 +636,8 @@ impl protocol::Coordinator for Coordinator {
             layout,
             configuration: state.configuration.clone(),
             classes: run.map(|run| run.data.classes.clone()).unwrap_or_default(),
+            unreadable: state.unreadable.len() as u64,
+            data_hash: run.map(|run| run.data.hash.clone()).unwrap_or_default(),
             shards: state.processes.shards(),
         }
     }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use configuration::Exit;
+use configuration::{Exit, NEWEST_DATA_RULES};
 use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, apart};
 use tokio::{
     sync::watch,
@@ -51,7 +51,11 @@ pub(crate) async fn run(
             resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
                 .with_context(|| format!("resume from snapshot {} in {}", manifest.id, folder.display()))?
         }
-        None => options.flags.resolve(&options.default_recipe)?,
+        None => {
+            let mut configuration = options.flags.resolve(&options.default_recipe)?;
+            configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
+            configuration
+        }
     };
     if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
         tell_result(manifest, &folder);

@@ -14,6 +14,8 @@ pub(crate) fn configuration(
     if flags.recipe.is_some() || flags.config.is_some() {
         asked = flags.resolve(default_recipe)?;
         asked.network.classes = asked.network.classes.or(found.network.classes);
+        // Put there by the server as the run began, or by none, if that was before there were versions.
+        asked.run.data_rules = asked.run.data_rules.or(found.run.data_rules);
         asked.run.init_sha256 = asked.run.init_sha256.or_else(|| found.run.init_sha256.clone());
     } else {
         flags.override_onto(&mut asked);
@@ -45,6 +47,18 @@ fn first_difference(key: &str, found: &Value, asked: &Value) -> Option<(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_keeps_the_rules_of_its_data_whoever_asks_again() {
+        let recipe = RunFlags { recipe: Some("quick".into()), ..RunFlags::default() };
+        for rules in [None, Some(1), Some(2)] {
+            let mut found = recipe.resolve("quick").unwrap();
+            found.run.data_rules = rules;
+            for flags in [RunFlags::default(), recipe.clone()] {
+                assert_eq!(configuration(&flags, "paper", &found).unwrap(), found);
+            }
+        }
+    }
 
     #[test]
     fn what_the_flags_name_must_be_the_same() {

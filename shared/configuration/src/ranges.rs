@@ -1,7 +1,7 @@
 //! Which values of a configuration can be meant: every key has a range, so that what follows from it can be counted, and
 //! a slip is told as one.
 
-use crate::{ConfigurationError, RunConfiguration};
+use crate::{ConfigurationError, NEWEST_DATA_RULES, RunConfiguration};
 
 /// Minibatches of one lease must fit a worker's death: what it had is done again.
 const MOST_LEASE_BATCHES: u64 = 1024;
@@ -126,6 +126,11 @@ impl RunConfiguration {
         }
         if !(1..=MOST_LEASE_BATCHES).contains(&r.lease_batches) {
             return wrong("run.lease_batches", r.lease_batches.to_string(), "1 to 1024 minibatches");
+        }
+        if let Some(rules) = r.data_rules
+            && !(1..=NEWEST_DATA_RULES).contains(&rules)
+        {
+            return wrong("run.data_rules", rules.to_string(), "1 or 2");
         }
         if let Some(path) = &r.init_from
             && !(1..=MOST_PATH).contains(&path.len())

@@ -173,13 +173,25 @@ pub struct Run {
     /// SHA-256 of that file, hexadecimal: left out, the server puts it here as the run begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_sha256: Option<String>,
+    /// Version of the rules by which a data folder is read: which files are samples, which are put aside for validation.
+    /// Left out, the server puts the newest one here as the run begins; runs of before there were versions have 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_rules: Option<u32>,
     /// Name patterns of tensors that start by their initialisers all the same (`*` stands for any characters): the
     /// classifiers, where the classes are others than the file's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init_except: Vec<String>,
 }
 
+/// The version of the rules by which new runs read a data folder.
+pub const NEWEST_DATA_RULES: u32 = 2;
+
 impl Run {
+    /// The version of the rules by which the run reads a data folder.
+    pub fn data_rules(&self) -> u32 {
+        self.data_rules.unwrap_or(1)
+    }
+
     /// The seed of the order, the samples and the dropout masks.
     pub fn sample_seed(&self) -> u64 {
         self.sample_seed.unwrap_or(self.seed)

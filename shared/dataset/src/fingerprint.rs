@@ -27,8 +27,8 @@ pub struct Fingerprint {
     /// Validation samples.
     pub validation: u64,
     /// By [`Rules::V1`], 64 hexadecimal digits over the classes and relative paths of both splits. By [`Rules::V2`],
-    /// `2:names:sizes:content`: three hashes of 32 digits, over classes and relative paths, over the sizes of the files,
-    /// and over the content of a sample of them.
+    /// `2:training:validation:sizes:content`: four hashes of 32 digits, over the classes and relative paths of each split,
+    /// over the sizes of the files, and over the content of a sample of them.
     pub hash: String,
 }
 
@@ -39,6 +39,14 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
+    /// Whether the validation images of this set are the training images of another one, by their names; by the first rules
+    /// that cannot be told.
+    pub fn measures_what_was_learnt(&self, other_hash: &str) -> bool {
+        let part = |hash: &str, place| hash.split(':').nth(place).map(str::to_owned);
+        let measured = part(&self.hash, 2);
+        measured.is_some() && measured == part(other_hash, 1)
+    }
+
     /// The fingerprint of a folder; by the newer rules this asks for the sizes of all files and reads a few.
     pub(crate) fn of(index: &Index) -> Fingerprint {
         let hash = match index.rules {
@@ -75,27 +83,29 @@ fn names_only(index: &Index) -> String {
 }
 
 fn named_sized_and_sampled(index: &Index) -> String {
-    let (mut named, mut sized, mut sampled) = (Sha256::new(), Sha256::new(), Sha256::new());
+    let (mut sized, mut sampled) = (Sha256::new(), Sha256::new());
+    let mut named = Vec::new();
     let mut least = Vec::new();
     for (split, entries) in splits(index) {
-        named.update(format!("{split} {}\n", entries.len()));
+        let mut names = Sha256::new();
         for (entry, size) in entries.iter().zip(sizes(index, entries)) {
-            let name = format!("{split} {} {}\n", entry.label, own_path(index, entry));
-            named.update(&name);
+            let name = format!("{} {}\n", entry.label, own_path(index, entry));
+            names.update(&name);
             sized.update(size.to_le_bytes());
             // Which files are sampled depends on their names alone, so that everybody reads the same ones.
-            least.push((Sha256::digest(&name), entry));
+            least.push((Sha256::digest(split.to_owned() + &name), entry));
             if least.len() >= 4 * SAMPLE {
                 keep_least(&mut least);
             }
         }
+        named.push(hex(names, 16));
     }
     keep_least(&mut least);
     let mut contents: Vec<_> = least.into_iter().map(|(_, entry)| content(index, entry)).collect();
     // In an order of their own, so that another name is no other content.
     contents.sort_unstable();
     contents.iter().for_each(|content| sampled.update(content));
-    format!("2:{}:{}:{}", hex(named, 16), hex(sized, 16), hex(sampled, 16))
+    format!("2:{}:{}:{}", named.join(":"), hex(sized, 16), hex(sampled, 16))
 }
 
 fn keep_least<H: Ord>(candidates: &mut Vec<(H, &Entry)>) {

@@ -316,14 +316,14 @@ fn the_fingerprint_follows_sizes_and_content() {
     let base = print(&|_| {});
     let parts = |hash: &str| hash.split(':').map(str::to_owned).collect::<Vec<_>>();
     let differs = |hash: &str| -> Vec<usize> {
-        (0..4).filter(|&part| parts(&base)[part] != parts(hash)[part]).collect()
+        (0..5).filter(|&part| parts(&base)[part] != parts(hash)[part]).collect()
     };
     assert_eq!(parts(&base)[0], "2");
     assert_eq!(print(&|_| {}), base);
     let longer = print(&|root| fs::write(root.join("train/a/1.jpg"), "train/a/1.jpg ").unwrap());
-    assert_eq!(differs(&longer), [2, 3], "sizes and content");
+    assert_eq!(differs(&longer), [3, 4], "sizes and content");
     let other = print(&|root| fs::write(root.join("train/a/1.jpg"), "TRAIN/a/1.jpg").unwrap());
-    assert_eq!(differs(&other), [3], "content alone");
+    assert_eq!(differs(&other), [4], "content alone");
     let renamed = print(&|root| fs::rename(root.join("train/a/1.jpg"), root.join("train/a/0.jpg")).unwrap());
     assert_eq!(differs(&renamed), [1], "names alone");
 }

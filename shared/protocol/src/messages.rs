@@ -49,7 +49,7 @@ pub struct DataDescription {
     pub images: u64,
     /// Validation images.
     pub validation: u64,
-    /// Hash of the sorted class/relative paths, in hexadecimal.
+    /// Hash of what is in the data set, in one of the forms that `Data` in `coordinator.proto` says.
     pub hash: String,
     /// Class names; the position is the label.
     pub classes: Vec<String>,
@@ -458,6 +458,10 @@ pub struct RunStatus {
     pub classes: Vec<String>,
     /// Address of each shard.
     pub shards: Vec<String>,
+    /// Hash of the data; empty until the first worker joined.
+    pub data_hash: String,
+    /// Training images met so far that could not be read.
+    pub unreadable: u64,
 }
 
 /// One line of training metrics, over the time since the line before.

@@ -41,6 +41,8 @@ fn status() -> RunStatus {
         evaluations: vec![evaluation(1), evaluation(2)],
         layout: Some(layout()),
         configuration: configuration(),
+        data_hash: "5eed".into(),
+        unreadable: 7,
         classes: vec!["daisy".into(), "rose".into()],
         shards: vec!["a:1".into(), "b:2".into()],
     }

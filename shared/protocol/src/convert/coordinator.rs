@@ -420,6 +420,8 @@ impl From<RunStatus> for proto::StatusReply {
             layout: status.layout.map(proto::Layout::from),
             configuration: configuration_text(&status.configuration),
             classes: status.classes,
+            data_hash: status.data_hash,
+            unreadable: status.unreadable,
             shards: status.shards,
         }
     }
@@ -447,6 +449,8 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
                 .collect::<Result<_, _>>()?,
             layout: status.layout.map(Layout::try_from).transpose()?,
             classes: status.classes,
+            data_hash: status.data_hash,
+            unreadable: status.unreadable,
             shards: status.shards,
         }))
     }
