@@ -17,20 +17,12 @@ use crate::order::{epoch_order, merged_order};
 use crate::passed::Passed;
 use crate::rules::Rules;
 use crate::sampling::{Preprocessing, Sampling};
+use crate::split::Split;
 use crate::streams::Streams;
 use crate::views::Crops;
 
 /// Images of each split by which a folder that is away is known.
 const PROBES: usize = 8;
-
-/// Which part of the data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// What is learnt from: visited in [`Dataset::epoch_order`], cropped at random.
-    Train,
-    /// What is measured on: visited in index order, each image in one or more views.
-    Validation,
-}
 
 /// Why the drawn set could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +144,11 @@ impl Dataset {
     /// Whether the validation images were put aside by a rule, since the folder does not say which they are.
     pub fn held_out(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
+    }
+
+    /// Whether the folder says itself which images are which: it has splits.
+    pub fn is_split(&self) -> bool {
+        matches!(&self.source, Source::Images(images) if images.index.given)
     }
 
     /// Looks at the first bytes of every picture; nothing where the program draws them.

@@ -101,7 +101,8 @@ pub(crate) fn by_class(
 mod tests {
     use super::*;
     use crate::Rules;
-    use crate::dataset::{Dataset, Split};
+    use crate::dataset::Dataset;
+    use crate::split::Split;
     use std::fs;
     use tempfile::TempDir;
 

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use ndarray::Array4;
 
-use crate::dataset::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::decode::SampleError;
 use crate::sampling::{Preprocessing, Sampling};
+use crate::split::Split;
 use crate::views::Crops;
 
 /// What a loader does with each range.
@@ -333,11 +334,15 @@ impl Shared {
                 continue;
             };
             drop(state);
-            if let Some(made) = self.make_patiently(&mut job) {
-                self.state().put(job.minibatch, job.place, made);
+            let made = self.make_patiently(&mut job);
+            state = self.state();
+            if let Some(made) = made {
+                if state.away_since.take().is_some() {
+                    tracing::warn!("the data folder is back");
+                }
+                state.put(job.minibatch, job.place, made);
             }
             self.ready.notify_all();
-            state = self.state();
         }
     }
 
@@ -347,12 +352,7 @@ impl Shared {
         loop {
             let error = match self.make(job) {
                 Err(error) if error.is_of_the_file_system() && self.dataset.is_away() => error,
-                made => {
-                    if made.is_ok() && self.state().away_since.take().is_some() {
-                        tracing::warn!("the data folder is back");
-                    }
-                    return Some(made.map_err(|error| error.to_string()));
-                }
+                made => return Some(made.map_err(|error| error.to_string())),
             };
             let mut state = self.state();
             let since = *state.away_since.get_or_insert_with(|| {

@@ -229,10 +229,11 @@ fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Dataset, Split};
+    use crate::dataset::Dataset;
     use crate::decode::SampleError;
     use crate::loader::{Loader, LoaderConfig, LoaderRange};
     use crate::members::tests::tar;
+    use crate::split::Split;
     use crate::{Crops, Preprocessing, Sampling, epoch_order};
     use image::{ImageFormat, Rgb, RgbImage};
     use std::fs;

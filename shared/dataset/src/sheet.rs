@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::dataset::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::decode::SampleError;
 use crate::sampling::{MEAN, Sampling};
+use crate::split::Split;
 
 /// White pixels between samples.
 const GAP: u32 = 4;

@@ -31,11 +31,7 @@ impl Listing {
 /// Lists one folder of a data folder.
 pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing, DatasetError> {
     let at = at(folder, under);
-    let refused = |source: std::io::Error| match source.kind() {
-        ErrorKind::NotFound => DatasetError::Missing { folder: at.clone() },
-        ErrorKind::NotADirectory => DatasetError::NotAFolder { folder: at.clone() },
-        _ => DatasetError::Unreadable { folder: at.clone(), source },
-    };
+    let refused = |source| refused(&at, source);
     let mut listing = Listing::default();
     for entry in fs::read_dir(&at).map_err(refused)? {
         let entry = entry.map_err(refused)?;
@@ -69,6 +65,23 @@ pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing,
         }
     }
     Ok(listing)
+}
+
+/// Whether a folder can be listed.
+///
+/// # Errors
+/// A folder that is not there, is none, or is not to be listed.
+pub fn check_is_there(folder: &Path) -> Result<(), DatasetError> {
+    fs::read_dir(folder).map(drop).map_err(|source| refused(folder, source))
+}
+
+fn refused(folder: &Path, source: std::io::Error) -> DatasetError {
+    let folder = folder.to_owned();
+    match source.kind() {
+        ErrorKind::NotFound => DatasetError::Missing { folder },
+        ErrorKind::NotADirectory => DatasetError::NotAFolder { folder },
+        _ => DatasetError::Unreadable { folder, source },
+    }
 }
 
 /// The files in one class folder, however deep.

@@ -11,8 +11,8 @@ mod object;
 use image::RgbImage;
 use rand::RngExt;
 
-use crate::dataset::Split;
 use crate::random::{Random, stream};
+use crate::split::Split;
 use crate::views::first_scale;
 use canvas::Canvas;
 use object::{Object, Outline, Texture};
