@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -14,7 +15,7 @@ use crate::bench::{BenchOptions, MOST_STEPS};
 use crate::describe::NetworkFlags;
 use crate::model_file::MODEL_FILE;
 use crate::{
-    ClassifyOptions, Combine, Data, ExportOptions, FetchOptions, Format, JudgeOptions, SamplesOptions,
+    ClassifyOptions, Combine, Data, ExportOptions, FetchOptions, Format, JudgeOptions, Part, SamplesOptions,
     Threads, TrainOptions, bench, classify, describe, exit_of, export, fetch, judge, samples, train,
 };
 
@@ -106,6 +107,12 @@ pub struct TrainFlags {
     /// How to log.
     #[command(flatten)]
     pub log: LogFlags,
+    /// Seconds to wait for a data folder that is away, as a network disk can be; then the worker leaves
+    #[arg(long, value_name = "S", default_value_t = dataset::PATIENCE.as_secs())]
+    pub data_patience: u64,
+    /// The pictures were looked at already: set by a parent process, so that one look is enough
+    #[arg(long, hide = true)]
+    pub looked_at: bool,
     /// Leave when standard input ends: set by a parent process, so that no child outlives it
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
@@ -202,8 +209,8 @@ pub struct FetchFlags {
 /// Flags of `worker evaluate`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves, of which every image is then
-used. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
+    after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves. Of the folder that a model was trained
+on, only the fifth is scored that training put aside; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
 may take the place of class folders; the names of their classes stand in classes.txt beside val/.
 
 The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
@@ -223,9 +230,13 @@ pub struct EvaluateFlags {
     /// The images [default: the drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Of class folders or shards without train/ and val/, only the fifth of the images that training puts aside
-    #[arg(long, requires = "data")]
+    /// Of class folders or shards without train/ and val/, only the fifth of the images that training puts aside [default:
+    /// so where the model was trained on this folder]
+    #[arg(long, requires = "data", conflicts_with = "all")]
     pub held_out: bool,
+    /// All images of class folders or shards without train/ and val/, also those that the model was trained on
+    #[arg(long, requires = "data")]
+    pub all: bool,
     /// Crops of each image, 1, 10 or 144; several, with commas, make a table
     #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
     pub crops: Vec<Crops>,
@@ -384,6 +395,8 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         loader_threads: flags.loader_threads.into(),
         isa: isa_name(flags.compute.isa),
         output: flags.output,
+        data_patience: Duration::from_secs(flags.data_patience),
+        looked_at: flags.looked_at,
         patience: Patience::default(),
     };
     let end_with_stdin = flags.end_with_stdin;
@@ -423,7 +436,11 @@ fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
         models,
         labels: flags.labels,
         data: flags.data.map_or(Data::embedded(), Data::Folder),
-        held_out: flags.held_out,
+        part: match (flags.held_out, flags.all) {
+            (true, _) => Part::HeldOut,
+            (_, true) => Part::All,
+            _ => Part::Unseen,
+        },
         crops: flags.crops,
         combine: flags.combine,
         output: flags.output,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use dataset::{LoaderRange, Split};
 use protocol::{Evaluation, EvaluationOrder, Kind};
 
-use crate::actor::{Actor, Gone};
+use crate::actor::Actor;
 use crate::compute::Compute;
 use crate::scores::Tally;
 use crate::stop::Stop;
@@ -38,26 +40,37 @@ pub async fn evaluate<M: Model, S: Samples>(
 }
 
 /// Scores these parameters on the first `images` of the validation split; `samples` is an empty queue.
+///
+/// # Errors
+/// Images of which none can be read: a score of nothing is no number.
 pub async fn score<M: Model, S: Samples>(
     images: u64,
     parameters: Arc<Vec<f32>>,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<Tally, Gone> {
+) -> Result<Tally, Stop> {
     compute.call(move |compute| compute.load(&parameters)).await?;
     if images > 0 {
         let whole = LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images };
         samples.call(move |queue| queue.request(whole)).await?;
     }
     let mut tally = Tally::default();
-    while let Some(minibatch) = samples.call(Samples::next).await? {
+    let mut unread = None;
+    while let Some(minibatch) = samples.call(Samples::next).await?? {
         minibatch.skipped.iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));
+        unread = unread.or_else(|| minibatch.skipped.first().cloned());
         if !minibatch.labels.is_empty() {
             let (logits, labels) = compute
                 .call(move |compute| (compute.model.logits(minibatch.images.view()), minibatch.labels))
                 .await?;
             tally.add(logits.view(), &labels);
         }
+    }
+    if let (0, Some(example)) = (tally.images(), unread) {
+        return Err(Stop::Failed(anyhow!(
+            "none of the {images} validation images can be read; one of them: {example}; repair or replace them, then give \
+             the same command again"
+        )));
     }
     Ok(tally)
 }

@@ -52,6 +52,7 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
     let about = About {
         configuration: &status.configuration,
         classes: &status.classes,
+        data: (!status.data_hash.is_empty()).then_some(&*status.data_hash),
         values,
         samples: status.samples,
         evaluation: status.evaluations.last(),
@@ -64,6 +65,6 @@ fn reason(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Failed(error) => error,
         Stop::Rejoin(text) => anyhow::anyhow!("the shards are not ready: {text}; try again later"),
-        Stop::Ended(_) | Stop::Leave => unreachable!("only a membership ends so"),
+        Stop::Ended(_) | Stop::Leave | Stop::Away(_) => unreachable!("only a membership ends so"),
     }
 }

@@ -1,72 +1,38 @@
 //! The real work: GoogLeNet on images.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use configuration::{RunConfiguration, RunFlags};
 use dataset::{
-    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
-    Sampling,
+    Crops, DataAway, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric,
+    Preprocessing, Rules, Sampling,
 };
 use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
 use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Precision, Variant};
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation};
+use protocol::{DataDescription, Evaluation, RunStatus};
 
+use crate::data::{ANY_SIZE, Data};
 use crate::memory;
 use crate::model_file::{self, About, MODEL_FILE};
 use crate::threads::Threads;
+use crate::train::TrainOptions;
 use crate::workload::{Model, Samples, Workload};
 
 /// Minibatches made ahead.
 pub(crate) const DEPTH: usize = 2;
-/// The drawn set's fingerprint does not depend on the size that it is drawn at; before the run's is known, any will do.
-const ANY_SIZE: usize = 64;
-
-/// What a worker trains on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// A folder of photographs.
-    Folder(PathBuf),
-    /// The set that the program draws itself.
-    Drawn {
-        /// Training images.
-        images: usize,
-        /// Validation images.
-        validation: usize,
-    },
-}
-
-impl Data {
-    /// The drawn set as every process of a run uses it where no folder is named.
-    pub const fn embedded() -> Data {
-        Data::Drawn { images: 20_000, validation: 1_000 }
-    }
-
-    /// Opens it for crops of `size` pixels.
-    pub(crate) fn open(&self, size: usize) -> anyhow::Result<Dataset> {
-        match self {
-            Data::Folder(folder) => Ok(Dataset::open(folder)?),
-            Data::Drawn { images, validation } => Ok(Dataset::drawn(*images, *validation, size)),
-        }
-    }
-
-    /// Opens what is only measured on: all images of a folder of class folders, or, `held_out`, those of them that
-    /// training puts aside.
-    pub(crate) fn open_validation(&self, size: usize, held_out: bool) -> anyhow::Result<Dataset> {
-        match self {
-            Data::Folder(folder) if !held_out => Ok(Dataset::open_validation(folder)?),
-            _ => self.open(size),
-        }
-    }
-}
 
 /// GoogLeNet, images, and the machine to compute with.
 pub struct ImageWork {
     data: Data,
-    dataset: Arc<Dataset>,
+    /// The data as the run's rules read them, once a run is known.
+    dataset: Mutex<Option<(Rules, Arc<Dataset>)>>,
+    looked_at: bool,
+    patience: Duration,
     flags: RunFlags,
     isa: Isa,
     threads: Threads,
@@ -75,20 +41,42 @@ pub struct ImageWork {
 }
 
 impl ImageWork {
-    /// Opens the data; `flags` are what the run is expected to be.
+    /// What these options ask for; the data are opened once a run says by which rules.
     ///
     /// # Errors
-    /// Data that cannot be used.
-    pub fn open(
-        data: Data,
-        flags: RunFlags,
-        isa: Isa,
-        threads: Threads,
-        loader_threads: usize,
-        output: Option<PathBuf>,
-    ) -> anyhow::Result<ImageWork> {
-        let dataset = Arc::new(data.open(ANY_SIZE)?);
-        Ok(ImageWork { data, dataset, flags, isa, threads, loader_threads, output })
+    /// A data folder that is not there.
+    pub fn new(options: &TrainOptions, isa: Isa) -> anyhow::Result<ImageWork> {
+        options.data.check_is_there()?;
+        Ok(ImageWork {
+            data: options.data.clone(),
+            dataset: Mutex::default(),
+            looked_at: options.looked_at,
+            patience: options.data_patience,
+            flags: options.flags.clone(),
+            isa,
+            threads: options.threads.clone(),
+            loader_threads: options.loader_threads,
+            output: options.output.clone(),
+        })
+    }
+
+    /// The data, which are known once the run has been asked.
+    fn dataset(&self) -> Arc<Dataset> {
+        let opened = self.dataset.lock().expect("nothing panics while it holds the data");
+        Arc::clone(&opened.as_ref().expect("a run was joined, so the data are open").1)
+    }
+
+    /// The data by the rules of a run.
+    fn open_by(&self, rules: Rules) -> anyhow::Result<Arc<Dataset>> {
+        let mut opened = self.dataset.lock().expect("nothing panics while it holds the data");
+        match &*opened {
+            Some((known, dataset)) if *known == rules => Ok(Arc::clone(dataset)),
+            _ => {
+                let dataset = Arc::new(self.data.open(ANY_SIZE, rules)?);
+                *opened = Some((rules, Arc::clone(&dataset)));
+                Ok(dataset)
+            }
+        }
     }
 }
 
@@ -96,20 +84,26 @@ impl Workload for ImageWork {
     type Model = Engine;
     type Samples = Loader;
 
-    fn data(&self) -> DataDescription {
-        let dataset::Fingerprint { images, validation, hash } = self.dataset.fingerprint();
-        let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        DataDescription { images, validation, hash, classes: self.dataset.classes().to_vec() }
+    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
+        let dataset = self.open_by(rules(&status.configuration)?)?;
+        if status.samples == 0
+            && !self.looked_at
+            && let Some(look) = dataset.look()
+        {
+            tracing::info!("{}", look.summary());
+            look.check()?;
+        }
+        let dataset::Fingerprint { images, validation, hash } = dataset.fingerprint().clone();
+        Ok(DataDescription { images, validation, hash, classes: dataset.classes().to_vec() })
     }
 
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
         let expected = expected_network(&self.flags, configuration)?;
-        let classes = expected.classes.unwrap_or(self.dataset.classes().len());
+        let found = self.dataset().classes().len();
+        let classes = expected.classes.unwrap_or(found);
         ensure!(
-            classes >= self.dataset.classes().len(),
-            "the run's network has {classes} classes, the data has {}: start the run with --classes {} or more",
-            self.dataset.classes().len(),
-            self.dataset.classes().len()
+            classes >= found,
+            "the run's network has {classes} classes, the data has {found}: start the run with --classes {found} or more"
         );
         let mut network = GoogLeNet::new(&architecture(&expected, classes))?;
         let multipliers = &configuration.optimisation.rate_multipliers;
@@ -136,7 +130,7 @@ impl Workload for ImageWork {
     fn samples(&self, configuration: &RunConfiguration) -> Loader {
         let size = configuration.network.input_size;
         let dataset = match &self.data {
-            Data::Folder(_) => self.dataset.clone(),
+            Data::Folder(_) => self.dataset(),
             Data::Drawn { images, validation } => Arc::new(Dataset::drawn(*images, *validation, size)),
         };
         let config = LoaderConfig {
@@ -148,6 +142,7 @@ impl Workload for ImageWork {
             seed: configuration.run.sample_seed(),
             batch: configuration.run.batch,
             depth: DEPTH,
+            patience: self.patience,
         };
         Loader::new(dataset, config)
     }
@@ -160,15 +155,28 @@ impl Workload for ImageWork {
         evaluation: &Evaluation,
     ) -> anyhow::Result<()> {
         let Some(folder) = &self.output else { return Ok(()) };
+        let dataset = self.dataset();
         let about = About {
             configuration,
-            classes: self.dataset.classes(),
+            classes: dataset.classes(),
+            data: Some(&dataset.fingerprint().hash),
             values: "average",
             samples: evaluation.samples,
             evaluation: Some(evaluation),
         };
         model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
     }
+}
+
+/// The rules by which a run reads its data.
+pub(crate) fn rules(configuration: &RunConfiguration) -> anyhow::Result<Rules> {
+    let number = configuration.run.data_rules();
+    Rules::of(number).with_context(|| {
+        format!(
+            "the run reads its data by rules {number}, this release knows up to {}: start it from the server's release",
+            Rules::NEWEST.number()
+        )
+    })
 }
 
 /// The precision of a configuration.
@@ -279,7 +287,7 @@ impl Samples for Loader {
         Loader::request(self, range);
     }
 
-    fn next(&mut self) -> Option<Minibatch> {
+    fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
         Loader::next(self)
     }
 }

@@ -1,21 +1,18 @@
 //! A model's labels: read from a file, and found again under the names of class folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
 /// Most bytes of a label file; ImageNet's 1000 synsets with their words have 31 KiB.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// The labels of a file, one a line in the order of the classes; there must be `classes` of them.
 ///
 /// # Errors
-/// A file that cannot be read or has another number of lines.
+/// A file that is no list, or has another number of lines.
 pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
-    let text =
-        limits::read_text(path, MOST_BYTES).with_context(|| format!("read label file {}", path.display()))?;
-    let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let labels = dataset::read_list(path).with_context(|| format!("label file {}", path.display()))?;
     ensure!(
         labels.len() == classes,
         "label file {} has {} lines, the model has {classes} classes: expected one label a line, in the order of the \
@@ -26,11 +23,14 @@ pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     Ok(labels)
 }
 
-/// For each class folder the label that it is, if any: the whole label, its WNID or one of its words, whatever their
-/// case; `_` counts as a space. ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words tabby and tabby cat.)
+/// For each class folder the label that it is, if any. A folder that is a label letter by letter is that label. Of the
+/// others, each is the label whose whole, WNID or word its name is, whatever their case; `_` counts as a space.
+/// ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words tabby and tabby cat.)
+///
+/// A label that one folder is letter by letter is not the label of another one that differs from it in case.
 ///
 /// # Errors
-/// A folder whose name is a word of several labels; no folder that is any label.
+/// A folder whose name is several labels, or a word of several; no folder that is any label.
 pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<Option<u32>>> {
     let mut names: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for (label, number) in labels.iter().zip(0u32..) {
@@ -42,12 +42,23 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
             }
         }
     }
+    let exact: BTreeMap<&String, u32> = labels.iter().zip(0u32..).collect();
+    let taken: BTreeSet<u32> = folders.iter().filter_map(|folder| exact.get(folder)).copied().collect();
+    let mut alike: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    labels.iter().zip(0u32..).for_each(|(label, number)| alike.entry(plain(label)).or_default().push(number));
     let label_of = |folder: &String| {
-        if let Some(whole) = labels.iter().position(|label| plain(label) == plain(folder)) {
-            return Ok(Some(whole as u32));
+        if let Some(&whole) = exact.get(folder) {
+            return Ok(Some(whole));
         }
         let name = split(folder).0.unwrap_or(folder);
-        match names.get(&plain(name)).map(Vec::as_slice) {
+        let candidates = match alike.get(&plain(folder)) {
+            Some(whole) => {
+                let free: Vec<u32> = whole.iter().filter(|label| !taken.contains(label)).copied().collect();
+                Some(free)
+            }
+            None => names.get(&plain(name)).cloned(),
+        };
+        match candidates.as_deref() {
             None | Some([]) => Ok(None),
             Some([label]) => Ok(Some(*label)),
             Some([first, second, ..]) => bail!(
@@ -72,7 +83,7 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
 
 /// WNID, if there is one in front, and the rest.
 fn split(label: &str) -> (Option<&str>, &str) {
-    match label.split_once(' ') {
+    match label.split_once([' ', '_']) {
         Some((first, rest)) if is_wnid(first) => (Some(first), rest),
         _ => (None, label),
     }
@@ -131,8 +142,39 @@ mod tests {
         }
         let text = format!("{:#}", read(&path, 2).unwrap_err());
         let expected =
-            format!("read label file {}: expected at most 16 MiB, it has 3,072 GiB", path.display());
+            format!("label file {}: expected at most 16 MiB, it has 3,072 GiB", path.display());
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn labels_that_differ_in_case_are_two() {
+        let labels = owned(&["A", "a", "Red fox", "red_fox", "Yak"]);
+        let found = of_folders(&owned(&["A", "a", "Red fox", "red_fox", "yak"]), &labels).unwrap();
+        assert_eq!(found, [0, 1, 2, 3, 4].map(Some));
+        // What is left over is looked up without case, and may not be several labels.
+        let text = of_folders(&owned(&["A", "RED FOX"]), &labels).unwrap_err().to_string();
+        assert!(text.starts_with("class folder \"RED FOX\" is \"Red fox\" as well as \"red_fox\""), "{text}");
+        // A label has one folder letter by letter; another one in another case is none.
+        let found = of_folders(&owned(&["Yak", "YAK", "A"]), &labels).unwrap();
+        assert_eq!(found, [Some(4), None, Some(0)]);
+    }
+
+    #[test]
+    fn a_folder_may_be_a_wnid_with_words_behind_it() {
+        let labels = owned(&["n01440764 tench, Tinca tinca", "n11939491 daisy"]);
+        let folders = owned(&["n01440764_tench", "n11939491_something_else"]);
+        assert_eq!(of_folders(&folders, &labels).unwrap(), [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn a_label_file_is_taken_as_any_editor_writes_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("labels.txt");
+        std::fs::write(&path, "\u{feff}cat\r\ndog\r\n\r\n").unwrap();
+        assert_eq!(read(&path, 2).unwrap(), ["cat", "dog"]);
+        std::fs::write(&path, "cat\n\ndog\n").unwrap();
+        let text = format!("{:#}", read(&path, 2).unwrap_err());
+        assert!(text.contains("line 2 is empty"), "{text}");
     }
 
     #[test]

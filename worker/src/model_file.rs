@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
 
+/// The metadata that tell the data that a model was trained on, by their hash.
+pub(crate) const DATA: &str = "data";
 /// What the metadata `resize` says of the two ways that images get to their scale.
 pub(crate) const SHORTER_SIDE: &str =
     "shorter side to round(input_size * 256 / 224), centre crop of input_size";
@@ -25,6 +27,8 @@ pub struct About<'a> {
     pub configuration: &'a RunConfiguration,
     /// Class names in label order.
     pub classes: &'a [String],
+    /// Hash of the data that it was trained on.
+    pub data: Option<&'a str>,
     /// Which values: "average" or "last iterate".
     pub values: &'static str,
     /// Samples that the run had used.
@@ -67,6 +71,9 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    if let Some(hash) = about.data {
+        metadata.insert(DATA.into(), hash.to_owned());
+    }
     if let Some(evaluation) = about.evaluation {
         let text = serde_json::to_string(evaluation).context("write the scores")?;
         metadata.insert("evaluation".into(), text);

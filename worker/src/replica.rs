@@ -72,6 +72,7 @@ pub async fn run<W: Workload>(
     };
     match stop {
         Stop::Failed(error) => Err(error),
+        Stop::Away(away) => Err(away.into()),
         Stop::Leave | Stop::Ended(Ending::Completed) | Stop::Rejoin(_) => Ok(Exit::Done),
         Stop::Ended(Ending::Failed(text)) => Err(anyhow::anyhow!("the run failed: {text}")),
         Stop::Ended(Ending::Diverged(text)) => {
@@ -95,9 +96,7 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
             joined = join(workload, options) => joined,
         };
         let stop = match joined {
-            Ok((client, reply)) => {
-                session(workload, options, client, reply, &mut built, leaving.clone()).await
-            }
+            Ok(joined) => session(workload, options, joined, &mut built, leaving.clone()).await,
             Err(stop) => stop,
         };
         let Stop::Rejoin(reason) = stop else { return stop };
@@ -106,15 +105,23 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
     }
 }
 
-async fn join<W: Workload>(
-    workload: &W,
-    options: &ReplicaOptions,
-) -> Result<(CoordinatorClient, JoinReply), Stop> {
+/// What a worker has once it is a member.
+struct Joined {
+    client: CoordinatorClient,
+    reply: JoinReply,
+    /// Images to measure on.
+    validation: u64,
+}
+
+async fn join<W: Workload>(workload: &W, options: &ReplicaOptions) -> Result<Joined, Stop> {
     let client = CoordinatorClient::connect(&options.coordinator, options.way.clone()).await?;
-    let request =
-        JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data: workload.data() };
+    // The run says by which rules its data are read, and whether it has begun.
+    let status = client.status().await?;
+    let data = workload.data(&status).map_err(Stop::Failed)?;
+    let validation = data.validation;
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data };
     let reply = until_ready(options.way.patience.give_up_after, || client.join(request.clone())).await?;
-    Ok((client, reply))
+    Ok(Joined { client, reply, validation })
 }
 
 /// Resolves once the worker was asked to leave.
@@ -128,19 +135,18 @@ async fn asked(mut leaving: watch::Receiver<bool>) {
 async fn session<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
-    client: CoordinatorClient,
-    reply: JoinReply,
+    joined: Joined,
     built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
     leaving: watch::Receiver<bool>,
 ) -> Stop {
-    let reporter = Reporter::new(client.clone(), reply.member);
+    let reporter = Reporter::new(joined.client.clone(), joined.reply.member);
     let mut leases = Leases::default();
     let stop = {
         // Whether the minibatch in hand is the last one.
         let (last, is_last) = watch::channel(false);
         let work = async {
             let mut replica =
-                Replica::start(workload, options, &client, &reply, &reporter, &mut leases, built).await?;
+                Replica::start(workload, options, &joined, &reporter, &mut leases, built).await?;
             replica.work(is_last.clone()).await
         };
         let beat = async {
@@ -174,7 +180,7 @@ async fn session<W: Workload>(
         Stop::Leave if !*leaving.borrow() => Stop::Ended(Ending::Interrupted),
         stop => stop,
     };
-    if let Stop::Leave | Stop::Rejoin(_) | Stop::Ended(Ending::Interrupted) = stop {
+    if let Stop::Leave | Stop::Rejoin(_) | Stop::Away(_) | Stop::Ended(Ending::Interrupted) = stop {
         leases.give_back().into_iter().for_each(|progress| reporter.progress(progress));
         match tokio::time::timeout(FAREWELL, reporter.send(true)).await {
             Ok(Ok(_)) => tracing::info!("left the run; the rest of its samples went back"),
@@ -196,6 +202,8 @@ struct Replica<'a, W: Workload> {
     reporter: &'a Reporter,
     member: Member,
     configuration: RunConfiguration,
+    /// Images to measure on.
+    validation: u64,
     store: Store,
     compute: Arc<Actor<Compute<W::Model>>>,
     samples: Actor<W::Samples>,
@@ -214,12 +222,12 @@ impl<'a, W: Workload> Replica<'a, W> {
     async fn start(
         workload: &'a W,
         options: &ReplicaOptions,
-        client: &'a CoordinatorClient,
-        reply: &JoinReply,
+        joined: &'a Joined,
         reporter: &'a Reporter,
         leases: &'a mut Leases,
         built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
     ) -> Result<Replica<'a, W>, Stop> {
+        let Joined { client, reply, validation } = joined;
         let configuration = reply.configuration.clone();
         let compute = match built {
             Some(compute) => compute.clone(),
@@ -245,6 +253,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             reporter,
             member: reply.member,
             configuration,
+            validation: *validation,
             store,
             compute,
             samples,
@@ -311,7 +320,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     async fn train(&mut self) -> Result<(), Stop> {
         let start = Instant::now();
         let epoch = self.leases.current().expect("called with a lease").epoch;
-        let minibatch = self.samples.call(Samples::next).await?;
+        let minibatch = self.samples.call(Samples::next).await??;
         let mut minibatch =
             minibatch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
         let skipped = std::mem::take(&mut minibatch.skipped);
@@ -370,7 +379,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 
     async fn evaluate(&mut self, order: EvaluationOrder) -> Result<(), Stop> {
-        let images = self.workload.data().validation;
+        let images = self.validation;
         tracing::info!(evaluation = order.id, samples = order.samples, images, "evaluating");
         let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
         let (evaluation, average) =

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use configuration::{ConfigurationError, RunFlags};
+use dataset::Rules;
 use parameters::durable;
 
-use crate::googlenet::{Data, sampling};
+use crate::data::Data;
+use crate::googlenet::sampling;
 
 /// Most pixels of a sheet, of which each takes three bytes in memory before it is packed.
 const MOST_PIXELS: u64 = 512 << 20;
@@ -41,7 +43,7 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
             "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size";
         Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
     }
-    let data = options.data.open(size)?;
+    let data = options.data.open(size, Rules::NEWEST)?;
     let (seed, sampling) = (configuration.run.sample_seed(), sampling(&configuration.sampling));
     let sheet = data.contact_sheet(options.images, options.epochs, seed, &sampling, size)?;
     durable::write(&options.output, &sheet.png)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dataset::DataAway;
 use protocol::{ClientError, Ending, Refusal};
 use tokio::time::Instant;
 
@@ -14,8 +15,16 @@ pub enum Stop {
     Ended(Ending),
     /// This worker was asked to leave.
     Leave,
+    /// The data stayed away: this worker leaves in good order, and says why.
+    Away(DataAway),
     /// Nothing more can be done.
     Failed(anyhow::Error),
+}
+
+impl From<DataAway> for Stop {
+    fn from(away: DataAway) -> Stop {
+        Stop::Away(away)
+    }
 }
 
 impl From<ClientError> for Stop {

@@ -1,13 +1,15 @@
 //! `worker train`: puts data, network and the replica's loop together.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use protocol::Patience;
 
 use crate::actor::Place;
-use crate::googlenet::{Data, ImageWork};
+use crate::data::Data;
+use crate::googlenet::ImageWork;
 use crate::replica::{self, ReplicaOptions};
 use crate::threads::Threads;
 
@@ -28,6 +30,10 @@ pub struct TrainOptions {
     pub isa: Option<String>,
     /// Folder for `model.safetensors`, should this worker do the last evaluation.
     pub output: Option<PathBuf>,
+    /// How long a data folder that is away is waited for.
+    pub data_patience: Duration,
+    /// Whether somebody has looked at the pictures already, and found them fit.
+    pub looked_at: bool,
     /// How long a server that is out of reach, or not ready, is waited for.
     pub patience: Patience,
 }
@@ -41,8 +47,7 @@ pub struct TrainOptions {
 /// Data that cannot be used, a run that refuses this worker's network or data, a server that stays away.
 pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let isa = isa(options.isa.as_deref())?;
-    let TrainOptions { data, flags, threads, loader_threads, output, .. } = options;
-    let work = ImageWork::open(data, flags, isa, threads, loader_threads, output)?;
+    let work = ImageWork::new(&options, isa)?;
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: format!("{}/{}", host(), std::process::id()),

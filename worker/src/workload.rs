@@ -3,11 +3,11 @@
 //! The real one is GoogLeNet on images (`googlenet.rs`); a simulation brings a small linear model.
 
 use configuration::RunConfiguration;
-use dataset::{LoaderRange, Minibatch};
+use dataset::{DataAway, LoaderRange, Minibatch};
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation};
+use protocol::{DataDescription, Evaluation, RunStatus};
 
 /// A model that a replica computes with. Its parameters come tensor by tensor, and its gradients go so.
 pub trait Model: Send + 'static {
@@ -39,7 +39,10 @@ pub trait Samples: Send + 'static {
 
     /// The next minibatch, in the order of the requests; a range ends with its own, perhaps short, minibatch. Blocks
     /// until it is there; `None` once everything requested was given.
-    fn next(&mut self) -> Option<Minibatch>;
+    ///
+    /// # Errors
+    /// Data that stayed away for longer than they are waited for.
+    fn next(&mut self) -> Result<Option<Minibatch>, DataAway>;
 }
 
 /// What a worker brings along: its data, and how it builds the rest once the run's configuration is known.
@@ -49,8 +52,11 @@ pub trait Workload: Sync {
     /// The source of its minibatches.
     type Samples: Samples;
 
-    /// The data, as a joining worker states it.
-    fn data(&self) -> DataDescription;
+    /// The data, as a worker states it that joins a run of this status.
+    ///
+    /// # Errors
+    /// Data that cannot be used, or on which it makes no sense to begin a run.
+    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription>;
 
     /// The model of a run.
     ///

@@ -27,6 +27,7 @@ fn model(home: &Path) -> PathBuf {
     let about = About {
         configuration: &configuration,
         classes: &classes,
+        data: None,
         values: "average",
         samples: 7,
         evaluation: None,

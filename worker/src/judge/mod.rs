@@ -4,6 +4,7 @@
 //! Each model's probabilities are computed once for each number of crops and kept in the output folder, so that an
 //! evaluation goes on after an interruption and an ensemble costs nothing once its members are done.
 
+mod chosen;
 mod members;
 mod pictures;
 mod predictions;
@@ -14,17 +15,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Sampling, Split};
+use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE, Sampling, Split};
 use kernels::{Isa, Pool};
 use ndarray::{Array1, ArrayView1, ArrayView2};
 use parameters::durable;
 use serde::Serialize;
 
-use crate::googlenet::Data;
+use crate::data::Data;
 use crate::labels;
 use crate::scores::{Outcome, Tally};
 use crate::threads::Threads;
 use crate::train::isa;
+use chosen::Chosen;
+pub use chosen::Part;
 use members::Member;
 use pictures::Confusion;
 use predictions::{Key, Predictions};
@@ -58,8 +61,8 @@ pub struct JudgeOptions {
     pub labels: Option<PathBuf>,
     /// What to score them on.
     pub data: Data,
-    /// Of a folder without `train/`, take only the fifth that training puts aside.
-    pub held_out: bool,
+    /// Which images of a folder without a validation split are scored.
+    pub part: Part,
     /// Numbers of crops, each a row of the table.
     pub crops: Vec<Crops>,
     /// How crops become one prediction.
@@ -91,6 +94,10 @@ pub struct Verdict {
     pub members: Vec<MemberScores>,
     /// Class folders that are no label of the models: predicted, not scored.
     pub unscored: Vec<String>,
+    /// Whether only those images are scored that training put aside.
+    pub held_out: bool,
+    /// What there is to say about the choice of images: some were put aside, or trained on.
+    pub note: Option<String>,
     /// Images that could not be read.
     pub unreadable: u64,
     /// Folder of predictions and pictures.
@@ -126,7 +133,7 @@ pub fn judge(options: &JudgeOptions) -> anyhow::Result<Verdict> {
         Some(path) => labels::read(path, classes.len())?,
         None => classes.to_vec(),
     };
-    let data = options.data.open_validation(members[0].model.input_size(), options.held_out)?;
+    let Chosen { data, held_out, note } = Chosen::of(&options.data, &members, options.part)?;
     let label_of_class = labels::of_folders(data.classes(), &labels)?;
     let kept = options.output.join("predictions");
     std::fs::create_dir_all(&kept).with_context(|| format!("create folder {}", kept.display()))?;
@@ -135,7 +142,7 @@ pub fn judge(options: &JudgeOptions) -> anyhow::Result<Verdict> {
     let mut crops = options.crops.clone();
     crops.sort_unstable();
     crops.dedup();
-    let task = Task { options, data: Arc::new(data), label_of_class, labels, isa, pool };
+    let task = Task { options, data: Arc::new(data), held_out, note, label_of_class, labels, isa, pool };
     let mut counted = Vec::new();
     for &crops in &crops {
         let predictions: Vec<Predictions> =
@@ -149,6 +156,10 @@ pub fn judge(options: &JudgeOptions) -> anyhow::Result<Verdict> {
 struct Task<'a> {
     options: &'a JudgeOptions,
     data: Arc<Dataset>,
+    /// Whether only those images are scored that training put aside.
+    held_out: bool,
+    /// What there is to say about the choice of images.
+    note: Option<String>,
     /// The label of each class folder, if it has one.
     label_of_class: Vec<Option<u32>>,
     labels: Vec<String>,
@@ -195,6 +206,7 @@ impl Task<'_> {
             seed: 0,
             batch,
             depth: DEPTH,
+            patience: PATIENCE,
         };
         let mut loader = Loader::new(Arc::clone(&self.data), config);
         loader.request(LoaderRange {
@@ -210,7 +222,7 @@ impl Task<'_> {
             if first > 0 { format!(", {first} are done") } else { String::new() }
         );
         let (start, mut told) = (Instant::now(), Instant::now());
-        while let Some(minibatch) = loader.next() {
+        while let Some(minibatch) = loader.next()? {
             minibatch.skipped.iter().for_each(|skipped| tracing::warn!("cannot be read: {skipped}"));
             let logits = (!minibatch.labels.is_empty()).then(|| engine.logits(minibatch.images.view()));
             let position = predictions.rows;
@@ -338,6 +350,8 @@ impl Task<'_> {
             rows,
             members: alone,
             unscored,
+            held_out: self.held_out,
+            note: self.note.clone(),
             unreadable: most.unreadable,
             output: output.clone(),
         };
@@ -417,6 +431,9 @@ impl Verdict {
                 self.rows[0].crops,
                 errors.join(", ")
             );
+        }
+        if let Some(note) = &self.note {
+            text += &format!("{note}\n");
         }
         if !self.unscored.is_empty() {
             text += &format!("predicted but not scored, no label: {}\n", self.unscored.join(", "));

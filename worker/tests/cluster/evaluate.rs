@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use dataset::Dataset;
+use dataset::{Dataset, Rules, Split};
 use network::{Architecture, GoogLeNet};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,6 +22,17 @@ fn pictures(home: &Path) -> PathBuf {
 
 /// A model file of an untrained network with these classes.
 fn model(home: &Path, name: &str, seed: u64, classes: &[String]) -> PathBuf {
+    trained_model(home, name, seed, classes, None)
+}
+
+/// The same, which says that it was trained on data of this hash, as the rules read them.
+fn trained_model(
+    home: &Path,
+    name: &str,
+    seed: u64,
+    classes: &[String],
+    data: Option<(Rules, &str)>,
+) -> PathBuf {
     let mut configuration = configuration::recipe("quick").unwrap();
     configuration.network.input_size = SIZE;
     configuration.network.width = 0.05;
@@ -34,8 +45,15 @@ fn model(home: &Path, name: &str, seed: u64, classes: &[String]) -> PathBuf {
     };
     let network = GoogLeNet::new(&architecture).unwrap();
     let path = home.join(name);
-    let about =
-        About { configuration: &configuration, classes, values: "average", samples: 0, evaluation: None };
+    configuration.run.data_rules = data.map(|(rules, _)| rules.number());
+    let about = About {
+        configuration: &configuration,
+        classes,
+        data: data.map(|(_, hash)| hash),
+        values: "average",
+        samples: 0,
+        evaluation: None,
+    };
     model_file::write(&path, network.layout(), &network.layout().initial(seed), &about).unwrap();
     path
 }
@@ -173,4 +191,86 @@ fn what_cannot_be_evaluated_is_refused_with_its_reason() {
         assert_eq!(found.status.code(), Some(code), "{words:?}: {text}");
         assert!(text.contains(&expected), "{words:?}: expected {expected:?} in {text}");
     }
+}
+
+/// The folder that a model was trained on: only what was put aside then is scored, whatever rule did it.
+#[test]
+fn of_the_folder_that_a_model_was_trained_on_what_was_put_aside_is_scored() {
+    let home = TempDir::new().unwrap();
+    let root = home.path().join("shapes");
+    Dataset::write_drawn(60, 20, SIZE, &root).unwrap();
+    let folder = root.join("train");
+    let evaluate = |models: &[&Path], data: &Path, more: &[&str]| {
+        let output = home.path().join("evaluation");
+        let mut words =
+            vec!["--data", data.to_str().unwrap(), "--output", output.to_str().unwrap(), "--json"];
+        models.iter().for_each(|model| words.extend(["--model", model.to_str().unwrap()]));
+        words.extend(more);
+        verdict(&words)
+    };
+    let mut models = Vec::new();
+    for rules in [Rules::V1, Rules::V2] {
+        let set = Dataset::open(&folder, rules).unwrap();
+        let (aside, hash) = (set.len(Split::Validation) as u64, set.fingerprint().hash.clone());
+        let name = format!("{}.safetensors", rules.number());
+        let model = trained_model(home.path(), &name, 1, &shapes(), Some((rules, &hash)));
+        let found = evaluate(&[&model], &folder, &[]);
+        assert_eq!(
+            (found["images"].as_u64(), found["held_out"].as_bool()),
+            (Some(aside), Some(true)),
+            "{found}"
+        );
+        assert!(
+            found["note"].as_str().unwrap().contains("were put aside when the model was trained"),
+            "{found}"
+        );
+        let held_out = evaluate(&[&model], &folder, &["--held-out"]);
+        assert_eq!(held_out["top1"], found["top1"]);
+        // All are scored where that is asked for, and it is said loudly what they are.
+        let all = evaluate(&[&model], &folder, &["--all"]);
+        assert_eq!((all["images"].as_u64(), all["held_out"].as_bool()), (Some(60), Some(false)));
+        let note = format!("{} of these 60 images were trained on: ", 60 - aside);
+        assert!(all["note"].as_str().unwrap().starts_with(&note), "{all}");
+        // Another folder is scored as a whole, without a word.
+        let other = evaluate(&[&model], &root.join("val"), &[]);
+        assert_eq!((other["images"].as_u64(), other["note"].as_str()), (Some(20), None), "{other}");
+        models.push(model);
+    }
+    // No image was unseen by both.
+    let both = [&models[0], &models[1]].map(|model| model.to_str().unwrap());
+    let output = home.path().join("both");
+    let refused = self::evaluate(&[
+        "--model",
+        both[0],
+        "--model",
+        both[1],
+        "--data",
+        folder.to_str().unwrap(),
+        "--output",
+        output.to_str().unwrap(),
+    ]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no image was unseen by all"));
+}
+
+#[test]
+fn scoring_what_was_learnt_is_said_loudly() {
+    let home = TempDir::new().unwrap();
+    let root = home.path().join("shapes");
+    Dataset::write_drawn(20, 20, SIZE, &root).unwrap();
+    let hash = Dataset::open(&root, Rules::V2).unwrap().fingerprint().hash.clone();
+    let model = trained_model(home.path(), "model.safetensors", 1, &shapes(), Some((Rules::V2, &hash)));
+    let output = home.path().join("evaluation");
+    let note = |model: &Path, data: &Path| {
+        let [model, data, output] = [model, data, &output].map(|path| path.to_str().unwrap());
+        verdict(&["--model", model, "--data", data, "--output", output, "--json"])["note"].clone()
+    };
+    assert!(note(&model, &root).is_null());
+    assert!(note(&model, &root.join("val")).is_null());
+    let learnt = note(&model, &root.join("train"));
+    assert!(learnt.as_str().unwrap().starts_with("all of these 20 images were trained on: "), "{learnt}");
+    // A model of before models said what they were trained on.
+    let old = self::model(home.path(), "old.safetensors", 1, &shapes());
+    let unknown = note(&old, &root.join("train"));
+    assert!(unknown.as_str().unwrap().contains("--held-out keeps to those that were put aside"), "{unknown}");
 }

@@ -5,11 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use configuration::RunConfiguration;
-use dataset::{LoaderRange, Minibatch, Split};
+use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use ndarray::{Array2, Array4, ArrayView4};
 use network::Losses;
 use parameters::{Initialiser, Layout, Tensor, random};
-use protocol::{DataDescription, Evaluation};
+use protocol::{DataDescription, Evaluation, RunStatus};
 use rand::Rng;
 use worker::workload::{Model, Samples, Workload};
 
@@ -59,9 +59,9 @@ impl Workload for Linear {
     type Model = Regression;
     type Samples = Points;
 
-    fn data(&self) -> DataDescription {
+    fn data(&self, _: &RunStatus) -> anyhow::Result<DataDescription> {
         let classes = (0..CLASSES).map(|class| format!("cloud {class}")).collect();
-        DataDescription { images: self.images, validation: 90, hash: "points".into(), classes }
+        Ok(DataDescription { images: self.images, validation: 90, hash: "points".into(), classes })
     }
 
     fn model(&self, _: &RunConfiguration) -> anyhow::Result<Regression> {
@@ -87,8 +87,8 @@ impl Samples for Points {
         self.queue.push_back(range);
     }
 
-    fn next(&mut self) -> Option<Minibatch> {
-        let range = self.queue.front_mut()?;
+    fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
+        let Some(range) = self.queue.front_mut() else { return Ok(None) };
         let positions = self.batch.min(range.end - range.start);
         let samples: Vec<u32> = (range.start..range.start + positions).map(|sample| sample as u32).collect();
         let split = range.split as u64;
@@ -103,7 +103,7 @@ impl Samples for Points {
             row.iter_mut().for_each(|value| *value = noise.next_u32() as f32 / u32::MAX as f32 - 0.5);
             row[[0, 0, label as usize]] += 1.0;
         }
-        Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions })
+        Ok(Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions }))
     }
 }
 

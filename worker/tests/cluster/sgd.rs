@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use configuration::{Exit, RunConfiguration};
-use dataset::{LoaderRange, Minibatch, Split};
+use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
 use network::{Engine, GoogLeNet, Losses, Precision};
@@ -13,7 +13,7 @@ use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, Evaluation, JoinReply,
-    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, ShardClient, Version, Wire,
+    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, RunStatus, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use worker::actor::Place;
@@ -47,8 +47,8 @@ impl Workload for GoldenWork {
     type Model = Noting;
     type Samples = Minibatches;
 
-    fn data(&self) -> DataDescription {
-        data()
+    fn data(&self, _: &RunStatus) -> anyhow::Result<DataDescription> {
+        Ok(data())
     }
 
     fn model(&self, _: &RunConfiguration) -> anyhow::Result<Noting> {
@@ -72,12 +72,19 @@ impl Samples for Minibatches {
         self.requested += (range.end - range.start) / TenSteps::BATCH as u64;
     }
 
-    fn next(&mut self) -> Option<Minibatch> {
-        self.requested = self.requested.checked_sub(1)?;
+    fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
+        let Some(left) = self.requested.checked_sub(1) else { return Ok(None) };
+        self.requested = left;
         self.step += 1;
         let (images, labels) = TenSteps::minibatch(self.step);
         let samples = (0..TenSteps::BATCH as u32).collect();
-        Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions: TenSteps::BATCH as u64 })
+        Ok(Some(Minibatch {
+            images,
+            labels,
+            samples,
+            skipped: Vec::new(),
+            positions: TenSteps::BATCH as u64,
+        }))
     }
 }
 

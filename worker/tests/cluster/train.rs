@@ -8,7 +8,7 @@ use configuration::{Exit, Precision, RunFlags, Sampling};
 use dataset::Crops;
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunStatus};
-use worker::{Combine, Data, FetchOptions, JudgeOptions, TrainOptions, exit_of, fetch, judge, train};
+use worker::{Combine, Data, FetchOptions, JudgeOptions, Part, TrainOptions, exit_of, fetch, judge, train};
 
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };
 
@@ -21,6 +21,8 @@ fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
         loader_threads: 1,
         isa: None,
         output: output.map(Path::to_path_buf),
+        data_patience: Duration::from_secs(60),
+        looked_at: false,
         patience: Patience::default(),
     }
 }
@@ -73,7 +75,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         models: vec![output.join("model.safetensors")],
         labels: None,
         data: DATA,
-        held_out: false,
+        part: Part::Unseen,
         crops: vec![Crops::One],
         combine: Combine::Mean,
         output: folder.path().join("evaluation"),
@@ -181,6 +183,8 @@ async fn an_unreachable_server_is_waited_for_and_then_given_up() {
         loader_threads: 1,
         isa: None,
         output: None,
+        data_patience: Duration::from_secs(60),
+        looked_at: false,
         patience,
     };
     let start = std::time::Instant::now();
@@ -206,6 +210,8 @@ async fn a_worker_may_start_before_its_server() {
         loader_threads: 1,
         isa: None,
         output: None,
+        data_patience: Duration::from_secs(60),
+        looked_at: false,
         patience: Patience::default(),
     };
     let early = tokio::spawn(train(early, async { drop(leaving.await) }));
