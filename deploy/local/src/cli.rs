@@ -23,6 +23,9 @@ pub struct Options {
     /// is then kept for validation); or tar shards in their place [default: ten classes that the program draws itself]
     #[arg(long, value_name = "D")]
     pub data: Option<PathBuf>,
+    /// Seconds to wait for a data folder that is away, as a network disk can be; then the run stops with a snapshot
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub data_patience: u64,
     /// Folder for the model, metrics, curve, snapshots and logs; a run found there is resumed
     #[arg(long, value_name = "O", default_value = "downpour-run")]
     pub output: PathBuf,
@@ -72,6 +75,8 @@ impl Options {
 /// What the program runs itself as; people use the binaries `parameter-server` and `worker` for this.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at a data folder: classes, kinds of files, sizes, what is passed over and why
+    Data(worker::look::DataFlags),
     /// Take one part of a run, as a child of the launcher
     #[command(subcommand, hide = true)]
     Role(Role),
@@ -92,7 +97,8 @@ const SHORT_LESSON: &str = "More, with examples and the files that a run leaves:
 const LESSON: &str = "\
 Examples:
   downpour                              train on the embedded set with the recipe quick
-  downpour --data photos                train on your own images with the recipe paper
+  downpour data photos                  look at your own images first
+  downpour --data photos                train on them with the recipe paper
   downpour --data photos --input-size 128 --epochs 20 --output photos-run
   downpour --workers 4 --shards 2       more replicas
   downpour --json | tail -n 1           the result for a script

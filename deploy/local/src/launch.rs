@@ -1,5 +1,6 @@
 //! From a command line to a result: settles what the run is, lets sessions run until it is done, and says how it went.
 
+use std::path::Path;
 use std::time::Instant;
 
 use configuration::{Exit, print_line};
@@ -49,6 +50,14 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     };
     let resuming = folder.snapshots().exists();
     folder.write_record(&record)?;
+    // A run that goes on has been through this.
+    let looked = match &options.data {
+        Some(data) if !resuming => match look_at(data, &mut interrupts).await? {
+            Some(told) => Some(told),
+            None => return Ok(Exit::Interrupted),
+        },
+        _ => None,
+    };
 
     let posts = Posts {
         program: std::env::current_exe().map_err(|error| broken("find this executable", error))?,
@@ -62,6 +71,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
         "recipe {}: {} workers with {} compute threads each, {} shards; output in {shown}",
         configuration.recipe, options.workers, posts.threads, options.shards
     ));
+    looked.iter().for_each(|told| progress.tell(told));
     let (end, status) = sessions(&posts, resuming, &mut progress, &mut interrupts).await;
     progress.end();
 
@@ -73,7 +83,8 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     let metrics = draw(&folder, &title, &progress);
     let done = match end {
         End::Finished => {
-            finish(&metrics, &mut record, asked, &folder).and_then(|result| print(&result, options))
+            let skipped = status.map_or(0, |status| status.unreadable);
+            finish(&metrics, skipped, &mut record, asked, &folder).and_then(|result| print(&result, options))
         }
         End::Interrupted(cut_short) => {
             progress.tell(&stopped(status.as_ref(), cut_short, &folder));
@@ -86,6 +97,22 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     };
     folder.write_record(&record)?;
     done
+}
+
+/// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it off.
+async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<String>, Failure> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let data = data.to_owned();
+    // A thread of its own, which nobody waits for where the user breaks it off.
+    std::thread::spawn(move || drop(tell.send(worker::look::before_run(&data))));
+    tokio::select! {
+        told = told => match told {
+            Ok(Ok(told)) => Ok(Some(told)),
+            Ok(Err(error)) => Err(Failure::bad_input(format!("{error:#}"))),
+            Err(_) => Err(Failure::broken("looking at the data ended by a panic")),
+        },
+        () = interrupts.next() => Ok(None),
+    }
 }
 
 /// What this call wants the run to be: the whole configuration, and the data folder.
@@ -155,6 +182,7 @@ fn draw(folder: &Folder, title: &str, progress: &Progress) -> Metrics {
 
 fn finish(
     metrics: &Metrics,
+    skipped: u64,
     record: &mut Record,
     asked: Value,
     folder: &Folder,
@@ -170,7 +198,7 @@ fn finish(
     if !folder.model().is_file() {
         return Err(missing("is not there", folder.model()));
     }
-    let result = RunResult::new(last, record.seconds, folder);
+    let result = RunResult::new(last, skipped, record.seconds, folder);
     record.asked = asked;
     record.result = Some(result.clone());
     Ok(result)

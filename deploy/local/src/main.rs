@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     match line.command {
         Some(cli::Command::Role(cli::Role::ParameterServer(flags))) => parameter_server::cli::run(flags),
         Some(cli::Command::Role(cli::Role::Worker(command))) => worker::cli::run(command),
+        Some(cli::Command::Data(flags)) => worker::look::run(&flags),
         None => run(&line.options),
     }
 }

@@ -54,6 +54,8 @@ impl Posts<'_> {
                 words.extend(["--coordinator".into(), coordinator.into()]);
                 if let Some(data) = &self.options.data {
                     words.extend(["--data".into(), data.display().to_string()]);
+                    words.extend(["--data-patience".into(), self.options.data_patience.to_string()]);
+                    words.push("--looked-at".into());
                 }
                 words.extend(["--threads".into(), self.threads.to_string()]);
                 if self.options.pin {
@@ -96,7 +98,7 @@ mod tests {
         let words = std::iter::once("downpour").chain(post.arguments.iter().map(String::as_str));
         match CommandLine::try_parse_from(words).unwrap().command {
             Some(Command::Role(role)) => role,
-            None => panic!("no role in {:?}", post.arguments),
+            _ => panic!("no role in {:?}", post.arguments),
         }
     }
 
@@ -134,6 +136,7 @@ mod tests {
             panic!("not a worker")
         };
         assert_eq!((flags.coordinator.as_str(), flags.data), ("h:1", Some("d".into())));
+        assert_eq!((flags.data_patience, flags.looked_at), (60, true));
         assert_eq!((flags.compute.threads, flags.compute.isa.as_deref()), (Some(5), Some("avx2")));
         assert_eq!(flags.compute.pin, Some(10), "behind the threads of two workers");
         assert_eq!(flags.output.as_deref(), Some(folder.path()));

@@ -259,6 +259,8 @@ mod tests {
             evaluations: Vec::new(),
             layout: None,
             configuration: configuration::recipe("quick").unwrap(),
+            data_hash: String::new(),
+            unreadable: 0,
             classes: Vec::new(),
             shards: Vec::new(),
         }

@@ -20,6 +20,9 @@ pub struct RunResult {
     pub loss: f64,
     /// Validation images.
     pub validation_images: u64,
+    /// Training images that could not be read, and were skipped.
+    #[serde(default)]
+    pub skipped: u64,
     /// The same of the last iterate.
     pub last_iterate: Scores,
     /// Training samples used.
@@ -35,13 +38,14 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// The result of a run whose last evaluation was `evaluation`.
-    pub fn new(evaluation: &EvaluationPoint, seconds: f64, folder: &Folder) -> RunResult {
+    /// The result of a run whose last evaluation was `evaluation`, and that skipped so many training images.
+    pub fn new(evaluation: &EvaluationPoint, skipped: u64, seconds: f64, folder: &Folder) -> RunResult {
         RunResult {
             top1: evaluation.average.top1,
             top5: evaluation.average.top5,
             loss: evaluation.average.loss,
             validation_images: evaluation.images,
+            skipped,
             last_iterate: evaluation.last_iterate,
             samples: evaluation.samples,
             seconds,
@@ -70,7 +74,11 @@ impl fmt::Display for RunResult {
             percent(self.last_iterate.top1),
             self.last_iterate.loss
         )?;
-        writeln!(f, "  {} training samples in {}", self.samples, duration(self.seconds))?;
+        write!(f, "  {} training samples in {}", self.samples, duration(self.seconds))?;
+        match self.skipped {
+            0 => writeln!(f)?,
+            skipped => writeln!(f, "; {skipped} images were skipped, since they cannot be read")?,
+        }
         writeln!(f, "model    {}", self.model.display())?;
         writeln!(f, "curve    {}", self.curve.display())?;
         write!(f, "metrics  {}", self.metrics.display())
@@ -107,12 +115,16 @@ mod tests {
             average: Scores { top1: 0.925, top5: 0.99, loss: 0.25 },
             last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
         };
-        let result = RunResult::new(&evaluation, 75.0, &folder);
+        let result = RunResult::new(&evaluation, 2, 75.0, &folder);
         let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
         assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
         let text = result.to_string();
-        for part in ["top-1 92.50 %", "600 images", "900 training samples in 1 min 15 s", "model.safetensors"]
-        {
+        for part in [
+            "top-1 92.50 %",
+            "600 images",
+            "900 training samples in 1 min 15 s; 2 images were skipped",
+            "model.safetensors",
+        ] {
             assert!(text.contains(part), "{part} is missing from:\n{text}");
         }
     }

@@ -3,5 +3,6 @@
 
 mod bad_input;
 mod clock;
+mod data;
 mod support;
 mod whole_run;

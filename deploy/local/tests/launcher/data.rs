@@ -1,0 +1,121 @@
+//! Data folders: looked at before a run, away during it, and unfit for one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::{Home, Running, binary, run, until};
+
+/// A folder of drawn pictures with `train/` and `val/`.
+fn pictures(home: &Path, images: u32) -> PathBuf {
+    let folder = home.join("shapes");
+    let mut draw = binary();
+    draw.args(["role", "worker", "draw", "--input-size", "32", "--validation", "20"]);
+    run(draw.args(["--images", &images.to_string()]).arg("--output").arg(&folder)).expect(0);
+    folder
+}
+
+#[test]
+fn a_look_at_a_folder_tells_what_is_in_it() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = pictures(home.path(), 100);
+    let class = "striped ring";
+    let place = folder.join("train").join(class);
+    std::fs::write(place.join("notes.txt"), "mine").unwrap();
+    std::fs::write(place.join("page.jpg"), "<!DOCTYPE html><html>").unwrap();
+    std::fs::create_dir(folder.join("test")).unwrap();
+
+    let shown = run(binary().arg("data").arg(&folder)).expect(0);
+    for part in [
+        "120 PNG images, 1 HTML page (not read), 1 other file (txt)",
+        "left alone beside the classes: test/",
+        "train/striped ring/page.jpg: an HTML page, download the picture again",
+    ] {
+        assert!(shown.stdout.contains(part), "{part} is missing from:\n{}", shown.stdout);
+    }
+    let found = run(binary().args(["data", "--json"]).arg(&folder)).expect(0).json();
+    assert_eq!((found["training"]["pictures"].as_u64(), found["fit"].as_bool()), (Some(101), Some(true)));
+    assert_eq!(found["training"]["kinds"]["PNG image"].as_u64(), Some(100));
+    assert_eq!(found["classes"].as_array().unwrap().len(), 10);
+
+    run(binary().arg("data").arg(home.path().join("nowhere"))).expect(3).says(&["is not there"]);
+}
+
+/// Nothing is started, and nothing is learnt first.
+#[test]
+fn a_folder_of_which_too_much_cannot_be_read_is_refused_before_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = pictures(home.path(), 40);
+    for class in std::fs::read_dir(folder.join("val")).unwrap() {
+        for file in std::fs::read_dir(class.unwrap().path()).unwrap() {
+            std::fs::write(file.unwrap().path(), "broken").unwrap();
+        }
+    }
+    let output = Home::new();
+    let data = folder.to_str().unwrap();
+    run(&mut output.tiny(64, &["--data", data])).expect(3).says(&[
+        "failed to train: 20 of 20 validation pictures in ",
+        "cannot be read, expected at most 5 %: val/",
+    ]);
+    assert!(!output.output().join("logs").exists(), "nothing was started");
+    let ended = run(binary().args(["data", "--json"]).arg(&folder)).expect(3);
+    assert_eq!(ended.json()["fit"].as_bool(), Some(false));
+}
+
+#[test]
+fn a_folder_that_is_away_for_a_moment_is_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, away) = (pictures(home.path(), 60), home.path().join("away"));
+    let output = Home::new();
+    let data = folder.to_str().unwrap();
+    let running = Running::start(
+        &mut output.tiny(60_000, &["--data", data, "--workers", "1", "--shards", "1", "--epochs", "40"]),
+    );
+    until("training", Duration::from_secs(60), || output.log("worker-0").contains("joined the run"));
+    std::fs::rename(&folder, &away).unwrap();
+    until("a warning", Duration::from_secs(60), || {
+        output.log("worker-0").contains("the data folder is away")
+    });
+    std::fs::rename(&away, &folder).unwrap();
+    until("a return", Duration::from_secs(60), || output.log("worker-0").contains("the data folder is back"));
+    assert!(!output.log("server-0").contains("skipped an unreadable image"), "{}", output.log("server-0"));
+    crate::support::signal(running.pid(), "INT");
+    running.wait().expect(130);
+}
+
+#[test]
+fn a_folder_that_stays_away_stops_the_run_with_a_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, away) = (pictures(home.path(), 60), home.path().join("away"));
+    let output = Home::new();
+    let data = folder.to_str().unwrap();
+    let words = ["--data", data, "--workers", "1", "--shards", "1", "--data-patience", "2"];
+    let running = Running::start(&mut output.tiny(3000, &words));
+    until("training", Duration::from_secs(60), || output.log("worker-0").contains("joined the run"));
+    std::fs::rename(&folder, &away).unwrap();
+    let ended =
+        running.wait().expect(3).says(&["has been away for 2 s", "give the same command again: it goes on"]);
+    assert!(!ended.stderr.contains("--fresh"), "{}", ended.stderr);
+    std::fs::rename(&away, &folder).unwrap();
+    let result = run(&mut output.tiny(3000, &[&words[..], &["--json"]].concat())).expect(0).json();
+    assert_eq!(result["samples"].as_u64(), Some(3000));
+    assert!(output.log("server-0").contains("resuming from snapshot"), "{}", output.log("server-0"));
+}
+
+/// What a run put aside is what an evaluation of its model on the same folder scores.
+#[test]
+fn what_a_run_put_aside_is_scored_by_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = pictures(home.path(), 100).join("train");
+    let output = Home::new();
+    let data = folder.to_str().unwrap();
+    let result = run(&mut output.tiny(64, &["--data", data, "--json"])).expect(0).json();
+    assert_eq!(result["validation_images"].as_u64(), Some(20));
+    let mut evaluate = binary();
+    evaluate
+        .args(["role", "worker", "evaluate", "--json", "--data", data])
+        .arg("--model")
+        .arg(output.output().join("model.safetensors"));
+    let found = run(evaluate.arg("--output").arg(home.path().join("evaluation"))).expect(0).json();
+    assert_eq!((found["images"].as_u64(), found["held_out"].as_bool()), (Some(20), Some(true)));
+    assert_eq!(found["top1"], result["top1"]);
+}
