@@ -35,7 +35,7 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
     let mut names: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for (label, number) in labels.iter().zip(0u32..) {
         let (wnid, words) = split(label);
-        for name in wnid.into_iter().chain(words.split(',')).map(plain) {
+        for name in wnid.into_iter().chain(words.split(',')).map(plain).filter(|name| !name.is_empty()) {
             let labels = names.entry(name).or_default();
             if labels.last() != Some(&number) {
                 labels.push(number);
@@ -83,15 +83,10 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
 
 /// WNID, if there is one in front, and the rest.
 fn split(label: &str) -> (Option<&str>, &str) {
-    match label.split_once([' ', '_']) {
-        Some((first, rest)) if is_wnid(first) => (Some(first), rest),
-        _ => (None, label),
+    match dataset::wnid(label) {
+        Some(wnid) => (Some(wnid), label[wnid.len()..].get(1..).unwrap_or("")),
+        None => (None, label),
     }
-}
-
-/// "n" and eight digits.
-fn is_wnid(text: &str) -> bool {
-    matches!(text.as_bytes(), [b'n', digits @ ..] if digits.len() == 8 && digits.iter().all(u8::is_ascii_digit))
 }
 
 fn plain(name: &str) -> String {

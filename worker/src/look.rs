@@ -1,6 +1,5 @@
 //! `downpour data`: what is in a data folder, before anything is trained on it.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,25 +58,26 @@ fn show(flags: &DataFlags) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Looks at a folder before a run begins on it; returns what there is to tell.
+/// Looks at a folder before a run begins on it; returns the lines that there are to tell.
 ///
 /// # Errors
 /// A folder that is no data set, or on which it makes no sense to begin a run.
-pub fn before_run(folder: &Path) -> anyhow::Result<String> {
+pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
     let look = look(folder)?;
     look.check()?;
     let held_out = if look.held_out { " (a fifth of every class, put aside)" } else { "" };
-    let mut told = format!(
+    let mut told = vec![format!(
         "{}: {}; {} classes, {} training and {} validation pictures{held_out}",
         folder.display(),
         look.summary(),
         look.classes.len(),
         look.train.all(),
         look.validation.all()
-    );
+    )];
+    told.extend(look.passed.lines().iter().map(|line| format!("passed over: {line}")));
     let left_out = look.train.all_left_out() + look.validation.all_left_out();
     if left_out > 0 {
-        write!(told, "; {left_out} are left out (downpour data {} names them)", folder.display())?;
+        told.push(format!("left out: {left_out} pictures, which downpour data {} names", folder.display()));
     }
     Ok(told)
 }

@@ -53,10 +53,10 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     // A run that goes on has been through this.
     let looked = match &options.data {
         Some(data) if !resuming => match look_at(data, &mut interrupts).await? {
-            Some(told) => Some(told),
+            Some(lines) => lines,
             None => return Ok(Exit::Interrupted),
         },
-        _ => None,
+        _ => Vec::new(),
     };
 
     let posts = Posts {
@@ -71,7 +71,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
         "recipe {}: {} workers with {} compute threads each, {} shards; output in {shown}",
         configuration.recipe, options.workers, posts.threads, options.shards
     ));
-    looked.iter().for_each(|told| progress.tell(told));
+    looked.iter().for_each(|line| progress.tell(line));
     let (end, status) = sessions(&posts, resuming, &mut progress, &mut interrupts).await;
     progress.end();
 
@@ -100,7 +100,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
 }
 
 /// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it off.
-async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<String>, Failure> {
+async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<String>>, Failure> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let data = data.to_owned();
     // A thread of its own, which nobody waits for where the user breaks it off.

@@ -18,6 +18,15 @@ const WORDS: &str = "synset_words.txt";
 /// Where the kit may lie under the data folder.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 
+/// The WNID that a name is or begins with, "n" and eight digits: that of `n01440764`, `n01440764 tench, Tinca tinca` and
+/// `n01440764_tench` is `n01440764`.
+pub fn wnid(name: &str) -> Option<&str> {
+    let (first, rest) = name.split_at_checked(9)?;
+    let digits = first.strip_prefix('n')?;
+    let ends = rest.is_empty() || rest.starts_with([' ', '_']);
+    (digits.bytes().all(|byte| byte.is_ascii_digit()) && ends).then_some(first)
+}
+
 /// A file of the kit in a data folder.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| path.is_file())
@@ -149,6 +158,24 @@ mod tests {
         fs::remove_dir_all(home.path().join("train")).unwrap();
         let alone = Dataset::open_validation(home.path(), Rules::NEWEST).unwrap();
         assert_eq!((alone.classes(), alone.len(Split::Validation)), (set.classes(), 5));
+    }
+
+    #[test]
+    fn a_folder_named_by_wnid_and_word_is_its_wnid() {
+        for name in ["n01440764", "n01440764 tench, Tinca tinca", "n01440764_tench"] {
+            assert_eq!(wnid(name), Some("n01440764"), "{name}");
+        }
+        for name in
+            ["n0144076", "n01440764tench", "m01440764", "n0144076x", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", ""]
+        {
+            assert_eq!(wnid(name), None, "{name}");
+        }
+        let home = data();
+        let train = home.path().join("train");
+        fs::rename(train.join("n02100735"), train.join("n02100735_setter")).unwrap();
+        let set = Dataset::open(home.path(), Rules::NEWEST).unwrap();
+        assert_eq!(set.classes(), ["n02100735 English setter", "n02119789 kit fox, Vulpes macrotis"]);
+        assert_eq!((set.len(Split::Validation), set.label(Split::Validation, 0)), (5, 0));
     }
 
     #[test]

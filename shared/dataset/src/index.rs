@@ -153,7 +153,12 @@ fn measured_classes(
 ) -> Result<Classes, DatasetError> {
     let (under, flat) = (place.under.clone(), place.flat());
     let measured = match flat {
-        Some(images) => ilsvrc::by_class(folder, &under, images)?,
+        Some(images) => {
+            let folder_of =
+                |wnid: &String| learnt.keys().find(|class| ilsvrc::wnid(class) == Some(wnid)).cloned();
+            let classes = ilsvrc::by_class(folder, &under, images)?.into_iter();
+            classes.map(|(wnid, images)| (folder_of(&wnid).unwrap_or(wnid), images)).collect()
+        }
         None => {
             let found = class_folders(folder, &place.listing.folders, rules, passed)?;
             passed.add(beside(place.listing));
@@ -172,9 +177,9 @@ fn measured_classes(
 /// What the classes are called: the names of their folders, with the synset's words where the data folder lists them.
 fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetError> {
     let words = ilsvrc::words(folder)?;
-    let name = |class: &String| match words.get(class) {
-        Some(words) => format!("{class} {words}"),
-        None => class.clone(),
+    let name = |class: &String| {
+        let key = ilsvrc::wnid(class).unwrap_or(class);
+        words.get(key).map_or_else(|| class.clone(), |words| format!("{key} {words}"))
     };
     Ok(classes.keys().map(name).collect())
 }

@@ -47,6 +47,7 @@ pub use decode::{DecodeError, SampleError};
 pub use error::DatasetError;
 pub use fingerprint::Fingerprint;
 pub use foreign::is_decoding;
+pub use ilsvrc::wnid;
 pub use kind::Kind;
 pub use list::{ListError, read_list};
 pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE};

@@ -81,11 +81,22 @@ pub(crate) fn training(
 
 /// The folder of what is measured on, as a path under the data folder; empty where the folder holds the classes itself.
 pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Result<PathBuf, DatasetError> {
-    if let Some(validation) = validation(folder, root, rules)? {
+    let trained = root.folders.contains(Path::new(TRAIN));
+    let validation = match validation(folder, root, rules) {
+        // Without train/ beside it, a folder of pictures is a class, as "valid" beside "invalid" is.
+        Ok(Some(path))
+            if !trained && name(&path) != VAL && !walk::list(folder, &path, rules)?.files.is_empty() =>
+        {
+            None
+        }
+        Err(_) if !trained => None,
+        found => found?,
+    };
+    if let Some(validation) = validation {
         leave_beside(root, &[&validation]);
         return Ok(validation);
     }
-    if root.folders.contains(Path::new(TRAIN)) {
+    if trained {
         return Err(DatasetError::NoValidationFolder { folder: folder.to_owned() });
     }
     if rules >= Rules::V2 {

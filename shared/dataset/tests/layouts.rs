@@ -61,6 +61,14 @@ fn the_validation_split_has_three_names_in_any_case() {
 }
 
 #[test]
+fn a_class_may_be_called_valid() {
+    let root = folder(&["valid/1.jpg", "valid/2.jpg", "invalid/1.jpg", "invalid/2.jpg"]);
+    assert_eq!(open(&root).classes(), ["invalid", "valid"]);
+    let measured = Dataset::open_validation(root.path(), Rules::NEWEST).unwrap();
+    assert_eq!((measured.classes().len(), counts(&measured)), (2, (0, 4)));
+}
+
+#[test]
 fn a_test_split_is_named_and_left_alone() {
     let root = folder(&[
         "train/a/1.jpg",
