@@ -152,7 +152,7 @@ fn measured_classes(
     passed: &mut Passed,
 ) -> Result<Classes, DatasetError> {
     let (under, flat) = (place.under.clone(), place.flat());
-    let measured = match flat {
+    let measured: Classes = match flat {
         Some(images) => {
             let folder_of =
                 |wnid: &String| learnt.keys().find(|class| ilsvrc::wnid(class) == Some(wnid)).cloned();
