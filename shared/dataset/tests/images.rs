@@ -43,7 +43,7 @@ fn content_decides_not_the_name() {
         ("train/b/x", &png),
         ("val/a/1.jpg", &png),
         ("val/a/2.png", &jpeg),
-        ("val/b/3.txt", &png),
+        ("val/b/3.image", &png),
     ] {
         put(root.path(), path, bytes);
     }
