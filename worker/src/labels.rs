@@ -5,8 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-/// Most bytes of a label file; ImageNet's 1000 synsets with their words have 31 KiB.
-
 /// The labels of a file, one a line in the order of the classes; there must be `classes` of them.
 ///
 /// # Errors
