@@ -1,5 +1,4 @@
 //! A part of the server: parses the command line and does what it says.
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -102,7 +102,7 @@ impl Shard {
     }
 
     /// A shard that goes on from a file.
-    pub(crate) fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: Saved) -> Shard {
+    pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: Saved) -> Shard {
         let owners = assign(&saved.layout, total as usize);
         let held = Held::of(isa, saved.layout, saved.plan, owners, saved.blocks);
         let blocks = held.blocks.len() as u32;
@@ -298,7 +298,7 @@ impl Shard {
 
 /// What is kept of a shard on disk.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Saved {
+pub struct Saved {
     pub(crate) shard: u32,
     pub(crate) total: u32,
     pub(crate) generation: u64,

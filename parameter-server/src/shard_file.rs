@@ -114,7 +114,10 @@ pub(crate) fn hash(path: &Path) -> io::Result<String> {
 }
 
 /// Reads shard `number` of `total` from snapshot `id`.
-pub(crate) fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved, ShardFileError> {
+///
+/// # Errors
+/// A file that cannot be read, that is only a part of one, or that is of another shard.
+pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved, ShardFileError> {
     let path = path(snapshots, id, number);
     let Checkpoint { mut tensors, metadata } = Checkpoint::read(&path)?;
     let wrong = |what: &str, expected: String, found: String| ShardFileError::Content {

@@ -2,7 +2,6 @@
 //!
 //! Absent by intent: how anything is computed or stored. The launcher starts processes, watches and stops them, and
 //! shows what they report.
-#![forbid(unsafe_code)]
 
 mod children;
 mod cli;

@@ -1,7 +1,6 @@
 //! What a process is told before it starts: the run configuration with its recipes and flags, logs, output, exit codes.
 //!
 //! Absent by intent: any knowledge of networks, files of images or the wire; this crate only carries decisions.
-#![forbid(unsafe_code)]
 
 mod bug;
 mod exit;

@@ -5,7 +5,6 @@
 //! [`read`] opens a file of any kind that can be read, told apart by content.
 //!
 //! Absent by intent: what a network computes. Whoever exports one describes it, layer by layer.
-#![forbid(unsafe_code)]
 
 pub mod caffe;
 mod file;

@@ -2,7 +2,6 @@
 //!
 //! Whoever reads a file or a flag of somebody else's knows how large the thing can sensibly be, and says so before any
 //! memory is taken for it.
-#![forbid(unsafe_code)]
 
 mod bytes;
 mod file;

@@ -20,7 +20,6 @@
 //! assert!(size.parameters < 1_000_000);
 //! # Ok::<(), network::ArchitectureError>(())
 //! ```
-#![forbid(unsafe_code)]
 
 mod architecture;
 mod builder;

@@ -2,7 +2,7 @@
 
 mod coordinator;
 mod fetch;
-mod frames;
+pub(crate) mod frames;
 mod push;
 mod shards;
 

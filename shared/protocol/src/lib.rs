@@ -6,7 +6,6 @@
 //! the wire; the types generated from them stay inside this crate.
 //!
 //! Absent by intent: what a shard does with a gradient, what a lease is good for.
-#![forbid(unsafe_code)]
 
 mod apart;
 mod client;
@@ -16,6 +15,7 @@ mod health;
 mod incoming;
 pub mod messages;
 mod network;
+pub mod received;
 mod retry;
 mod server;
 pub mod service;

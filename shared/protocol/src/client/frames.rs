@@ -64,12 +64,7 @@ impl<M: Message + Default> Messages<M> {
                 return Ok(Some(message));
             }
             let frame = poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await.transpose()?;
-            let Some(frame) = frame else {
-                return match self.frames.remaining() {
-                    0 => Ok(None),
-                    rest => Err(Status::internal(format!("the stream ended {rest} bytes into a message"))),
-                };
-            };
+            let Some(frame) = frame else { return self.frames.end().map(|()| None) };
             match frame.into_data() {
                 Ok(data) => self.frames.push(data),
                 // What is no data is the end, with the status.
@@ -89,7 +84,7 @@ const PREFIX: usize = 5;
 
 /// What came and was not read yet.
 #[derive(Default)]
-struct Frames {
+pub(crate) struct Frames {
     parts: VecDeque<Bytes>,
     len: usize,
     /// The length of the message whose prefix was read.
@@ -97,13 +92,14 @@ struct Frames {
 }
 
 impl Frames {
-    fn push(&mut self, data: Bytes) {
+    /// Takes in what came next.
+    pub(crate) fn push(&mut self, data: Bytes) {
         self.len += data.len();
         self.parts.extend(Some(data).filter(|data| !data.is_empty()));
     }
 
     /// The next message, once all of it is there.
-    fn message<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+    pub(crate) fn message<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         if self.next.is_none() && self.len >= PREFIX {
             let (compressed, len) = (self.get_u8(), self.get_u32() as usize);
             if compressed != 0 {
@@ -121,6 +117,14 @@ impl Frames {
                 M::decode(self.take(len)).map(Some).map_err(|error| Status::internal(error.to_string()))
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Whether the stream may end here: between two messages.
+    pub(crate) fn end(&self) -> Result<(), Status> {
+        match self.len + self.next.map_or(0, |_| PREFIX) {
+            0 => Ok(()),
+            rest => Err(Status::internal(format!("the stream ended {rest} bytes into a message"))),
         }
     }
 }
@@ -201,6 +205,20 @@ mod tests {
             }
             assert_eq!(found, blocks, "frames of {cut} bytes");
             assert_eq!((frames.remaining(), frames.parts.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_between_messages_only() {
+        let bytes = framed(&block(1));
+        for cut in 0..=bytes.len() {
+            let mut frames = Frames::default();
+            frames.push(bytes.slice(..cut));
+            all(&mut frames);
+            let end = frames.end().map_err(|status| status.message().to_owned());
+            let whole = cut == 0 || cut == bytes.len();
+            let text = format!("the stream ended {cut} bytes into a message");
+            assert_eq!(end, if whole { Ok(()) } else { Err(text) });
         }
     }
 

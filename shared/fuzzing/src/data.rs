@@ -1,0 +1,60 @@
+//! Data folders: images, tar shards, and the lists beside them.
+
+use std::path::Path;
+
+use dataset::{Crops, Dataset, Preprocessing, Split};
+
+use crate::folder;
+
+/// Side of the crops that are taken of images.
+const SIDE: usize = 32;
+/// Most images that are read of one folder.
+const MOST_IMAGES: usize = 8;
+
+/// A shard of two samples, of the classes 0 and 1.
+const SHARD: &[u8] = include_bytes!("../corpora/tar/two-samples");
+/// A list of two synsets, n02119789 and n02100735.
+const SYNSETS: &[u8] = include_bytes!("../corpora/synsets/two-synsets");
+
+/// An image file.
+pub(crate) fn image(bytes: &[u8]) {
+    measure(folder(&[("class/image.jpg", bytes)]).path());
+}
+
+/// A tar shard and the images in it.
+pub(crate) fn tar(bytes: &[u8]) {
+    measure(folder(&[("shard.tar", bytes)]).path());
+}
+
+/// The development kit's list of synsets.
+pub(crate) fn synsets(bytes: &[u8]) {
+    let home = folder(&[
+        ("val/1.jpg", b""),
+        ("val/2.jpg", b""),
+        ("meta.mat", bytes),
+        ("ILSVRC2012_validation_ground_truth.txt", b"1\n2\n"),
+    ]);
+    measure(home.path());
+}
+
+/// The lists that may lie in a data folder: names of classes, words of synsets, classes of validation images.
+pub(crate) fn lists(bytes: &[u8]) {
+    measure(folder(&[("shard.tar", SHARD), ("classes.txt", bytes)]).path());
+    measure(folder(&[("n02119789/1.jpg", b""), ("synset_words.txt", bytes)]).path());
+    let home = folder(&[
+        ("val/1.jpg", b""),
+        ("val/2.jpg", b""),
+        ("meta.mat", SYNSETS),
+        ("ILSVRC2012_validation_ground_truth.txt", bytes),
+    ]);
+    measure(home.path());
+}
+
+/// Opens a folder to measure on, and reads its first images.
+fn measure(folder: &Path) {
+    let Ok(set) = Dataset::open_validation(folder) else { return };
+    let mut out = vec![0.0; 3 * SIDE * SIDE];
+    for index in 0..set.len(Split::Validation).min(MOST_IMAGES) {
+        let _ = set.validation_sample(index, Crops::One, &Preprocessing::default(), SIDE, &mut out);
+    }
+}

@@ -1,0 +1,38 @@
+//! Model files, and the labels that go with them.
+
+use std::path::{Path, PathBuf};
+
+use parameters::checkpoint::Checkpoint;
+use worker::{ExportOptions, Format};
+
+use crate::folder;
+
+/// A Caffe model.
+pub(crate) fn caffe(bytes: &[u8]) {
+    let _ = formats::caffe::parse(bytes);
+}
+
+/// A safetensors file.
+pub(crate) fn checkpoint(bytes: &[u8]) {
+    let _ = Checkpoint::parse(bytes, Path::new("model.safetensors"));
+}
+
+/// A model of any kind with the network that it says it is of, as `worker export` opens it and writes it again.
+pub(crate) fn model(bytes: &[u8]) {
+    let home = folder(&[("model", bytes)]);
+    let at = |name: &str| -> PathBuf { home.path().join(name) };
+    let export =
+        |format, output| worker::export(&ExportOptions { model: at("model"), labels: None, format, output });
+    if export(Format::Safetensors, at("model.safetensors")).is_ok() {
+        export(Format::Onnx, at("model.onnx")).expect("a model that could be written could be read");
+    }
+}
+
+/// A file of labels, and class folders that are called as its lines.
+pub(crate) fn labels(bytes: &[u8]) {
+    let home = folder(&[("labels.txt", bytes)]);
+    let classes = String::from_utf8_lossy(bytes).lines().count();
+    if let Ok(labels) = worker::labels::read(&home.path().join("labels.txt"), classes) {
+        let _ = worker::labels::of_folders(&labels[..classes.min(2)], &labels);
+    }
+}

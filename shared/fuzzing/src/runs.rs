@@ -1,0 +1,72 @@
+//! What a run is told and what it left behind: the configuration file, and snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use configuration::RunFlags;
+use kernels::Isa;
+use parameter_server::coordinator::Settings;
+use parameter_server::{Coordinator, Shard, ShardHost, inspect, shard_file, snapshot};
+use protocol::{Coordinator as _, JoinRequest, Kind, PROTOCOL_VERSION};
+
+use crate::folder;
+
+/// Shards of one process, as a command line would ask for them.
+const MOST_SHARDS: usize = 16;
+
+/// A configuration file in TOML.
+pub(crate) fn configuration(bytes: &[u8]) {
+    let home = folder(&[("run.toml", bytes)]);
+    let flags = RunFlags { config: Some(home.path().join("run.toml")), ..RunFlags::default() };
+    if let Ok(configuration) = flags.resolve("quick") {
+        for images in [0, 1, 1_281_167, u64::MAX] {
+            parameter_server::plan::plan(&configuration, images);
+        }
+    }
+}
+
+/// A snapshot's manifest, and the run that goes on from it, as far as the first worker that joins.
+pub(crate) fn manifest(bytes: &[u8]) {
+    let home = folder(&[("1/manifest.json", bytes)]);
+    if let Ok(contents) = inspect::inspect(home.path()) {
+        let _ = contents.to_string();
+    }
+    let Ok(Some(found)) = snapshot::newest(home.path()) else { return };
+    // The leader goes on only with as many shards as it was told to have, and with a configuration that can be used.
+    let count = found.shards.len();
+    if !(1..=MOST_SHARDS).contains(&count) || found.run.configuration.validate().is_err() {
+        return;
+    }
+    let count = count as u32;
+    let settings = Settings {
+        configuration: found.run.configuration.clone(),
+        processes: 1,
+        shards: count,
+        address: "127.0.0.1:1".into(),
+        lease_time: Duration::from_secs(30),
+        life: 1,
+    };
+    let shards = (0..count).map(|number| Shard::empty(number, count, 1, Isa::scalar())).collect();
+    let host = Arc::new(ShardHost::new(0, shards, home.path().into()));
+    let data = found.run.data.clone();
+    let coordinator = Coordinator::new(settings, host, Some((found.snapshot(), found.run)));
+    let _ = coordinator.status();
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "worker".into(), data };
+    if let Ok(reply) = coordinator.join(request) {
+        let _ = coordinator.assign(reply.member, 1);
+    }
+    let _ = coordinator.checkpoint();
+    let _ = coordinator.tick();
+}
+
+/// A shard's file, and what is fetched from the shard that goes on from it.
+pub(crate) fn shard(bytes: &[u8]) {
+    let home = folder(&[("1/shard-0.safetensors", bytes)]);
+    for total in [1, 2] {
+        let Ok(saved) = shard_file::read(home.path(), 1, 0, total) else { continue };
+        let mut shard = Shard::restored(0, total, 2, Isa::scalar(), saved);
+        for kind in [Kind::Parameters, Kind::Average { evaluation: 0 }, Kind::Average { evaluation: 1 }] {
+            let _ = shard.fetch(0, kind);
+        }
+    }
+}
