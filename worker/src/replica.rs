@@ -109,6 +109,8 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
 struct Joined {
     client: CoordinatorClient,
     reply: JoinReply,
+    /// Training images, of which leases are positions.
+    images: u64,
     /// Images to measure on.
     validation: u64,
 }
@@ -118,10 +120,10 @@ async fn join<W: Workload>(workload: &W, options: &ReplicaOptions) -> Result<Joi
     // The run says by which rules its data are read, and whether it has begun.
     let status = client.status().await?;
     let data = workload.data(&status).map_err(Stop::Failed)?;
-    let validation = data.validation;
+    let (images, validation) = (data.images, data.validation);
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data };
     let reply = until_ready(options.way.patience.give_up_after, || client.join(request.clone())).await?;
-    Ok(Joined { client, reply, validation })
+    Ok(Joined { client, reply, images, validation })
 }
 
 /// Resolves once the worker was asked to leave.
@@ -227,7 +229,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         leases: &'a mut Leases,
         built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
     ) -> Result<Replica<'a, W>, Stop> {
-        let Joined { client, reply, validation } = joined;
+        let Joined { client, reply, images, validation } = joined;
         let configuration = reply.configuration.clone();
         let compute = match built {
             Some(compute) => compute.clone(),
@@ -257,7 +259,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             store,
             compute,
             samples,
-            images: workload.data().images,
+            images: *images,
             leases,
             step: 0,
             trained: 0,
