@@ -134,8 +134,7 @@ mod tests {
             return; // this file system has no holes
         }
         let text = format!("{:#}", read(&path, 2).unwrap_err());
-        let expected =
-            format!("label file {}: expected at most 16 MiB, it has 3,072 GiB", path.display());
+        let expected = format!("label file {}: expected at most 16 MiB, it has 3,072 GiB", path.display());
         assert_eq!(text, expected);
     }
 

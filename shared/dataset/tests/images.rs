@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
+use dataset::{
+    Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split,
+};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -148,7 +150,7 @@ fn a_photograph_that_lies_on_its_side_is_upright_everywhere() {
         for path in ["train/a/x.png", "train/b/x.png", "val/a/x.png", "val/b/x.png"] {
             put(root.path(), path, &png(orientation));
         }
-        let set = Dataset::open(root.path()).unwrap();
+        let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
         let preprocessing = Preprocessing::default();
         let [mut training, mut validation, mut file] = [(); 3].map(|()| vec![0.0; 3 * SIZE * SIZE]);
         set.training_sample(0, 1, 0, &Sampling::default(), SIZE, &mut training).unwrap();
