@@ -214,6 +214,7 @@ fn a_model_with_values_that_are_not_finite_is_not_written() {
     let about = About {
         configuration: &configuration,
         classes: &[],
+        data: None,
         values: "average",
         samples: 0,
         evaluation: None,

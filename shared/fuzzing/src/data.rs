@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dataset::{Crops, Dataset, Preprocessing, Split};
+use dataset::{Crops, Dataset, Preprocessing, Rules, Split};
 
 use crate::folder;
 
@@ -52,7 +52,7 @@ pub(crate) fn lists(bytes: &[u8]) {
 
 /// Opens a folder to measure on, and reads its first images.
 fn measure(folder: &Path) {
-    let Ok(set) = Dataset::open_validation(folder) else { return };
+    let Ok(set) = Dataset::open_validation(folder, Rules::NEWEST) else { return };
     let mut out = vec![0.0; 3 * SIDE * SIDE];
     for index in 0..set.len(Split::Validation).min(MOST_IMAGES) {
         let _ = set.validation_sample(index, Crops::One, &Preprocessing::default(), SIDE, &mut out);

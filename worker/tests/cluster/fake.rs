@@ -89,6 +89,8 @@ impl protocol::Coordinator for Fake {
             configuration: small(600),
             classes: vec!["a".into(), "b".into(), "c".into()],
             shards: self.shards.clone(),
+            data_hash: "points".into(),
+            unreadable: 0,
         }
     }
 }

@@ -7,7 +7,7 @@ use dataset::Minibatch;
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, Patience};
+use protocol::{DataDescription, Evaluation, Patience, RunStatus};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Workload};
@@ -32,8 +32,8 @@ impl Workload for Faulty {
     type Model = FaultyRegression;
     type Samples = Points;
 
-    fn data(&self) -> DataDescription {
-        self.linear.data()
+    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
+        self.linear.data(status)
     }
 
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<FaultyRegression> {
