@@ -136,7 +136,7 @@ impl Child {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let account = lines
             .iter()
-            .rposition(|line| ["failed to ", "error: "].iter().any(|beginning| line.starts_with(beginning)));
+            .rposition(|line| ["failed to ", "failed by ", "error: "].iter().any(|beginning| line.starts_with(beginning)));
         lines[account.unwrap_or(lines.len().saturating_sub(LAST_LINES))..].join("\n")
     }
 }
