@@ -414,6 +414,7 @@ fn plan_difference(run: &Plan, found: &Plan) -> Option<String> {
 mod tests {
     use super::*;
     use crate::testing::{layout, plan, push};
+    use parameters::Tensor;
 
     fn adopted() -> Shard {
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());

@@ -134,9 +134,9 @@ impl Child {
         let text = read_from(&self.log, from).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let account = lines
-            .iter()
-            .rposition(|line| ["failed to ", "failed by ", "error: "].iter().any(|beginning| line.starts_with(beginning)));
+        let account = lines.iter().rposition(|line| {
+            ["failed to ", "failed by ", "error: "].iter().any(|beginning| line.starts_with(beginning))
+        });
         lines[account.unwrap_or(lines.len().saturating_sub(LAST_LINES))..].join("\n")
     }
 }

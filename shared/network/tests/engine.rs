@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kernels::{Isa, Pool};
-use ndarray::{Array4, Axis, s};
+use ndarray::{Array4, Axis};
 use network::{Architecture, Engine, GoogLeNet, Initialisation, Precision};
 
 const SIZE: usize = 80;
@@ -83,7 +83,7 @@ fn a_minibatch_is_the_mean_of_its_images() {
         let labels = [0, 1, 2];
         let mut one = vec![0.0; whole.len()];
         for image in 0..3 {
-            let view = images.slice(s![image..=image, .., .., ..]);
+            let view = images.slice_axis(Axis(0), (image..=image).into());
             engine.train(view, &labels[image..=image], Some(&seeds[image..=image]), &mut one, &mut |_, _| {});
             mean.iter_mut().zip(&one).for_each(|(mean, one)| *mean += one / 3.0);
         }
