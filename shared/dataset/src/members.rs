@@ -388,7 +388,7 @@ pub(crate) mod tests {
             if file.set_len((3 << 30) + 8192).is_err() {
                 return; // this file system has no holes
             }
-            let Contents { samples, faults } = list(&path).unwrap();
+            let Contents { samples, faults, .. } = list(&path).unwrap();
             assert_eq!(samples.len(), 1, "{}", kind as char);
             assert_eq!(
                 faults,
