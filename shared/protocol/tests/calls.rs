@@ -95,7 +95,7 @@ fn report() -> Report {
         metrics: StepMetrics {
             steps: 1,
             images: 2,
-            main_loss: f64::NAN,
+            main_loss: 2.5,
             auxiliary_losses: vec![0.1, 0.2],
             correct: 3,
             compute_seconds: 0.3,
@@ -121,7 +121,7 @@ fn adopt_request() -> AdoptRequest {
     AdoptRequest { shard: 0, layout: layout(), plan: plan() }
 }
 
-/// Compared as text, since not every message can be compared and NaN equals nothing.
+/// A value as text, since not every message can be compared.
 fn shown(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}")
 }

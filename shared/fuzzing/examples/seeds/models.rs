@@ -104,7 +104,14 @@ fn tiny_model(configuration: &mut RunConfiguration) -> Vec<u8> {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model.safetensors");
     let classes = ["cat".to_owned(), "dog".to_owned()];
-    let about = About { configuration, classes: &classes, values: "average", samples: 100, evaluation: None };
+    let about = About {
+        configuration,
+        classes: &classes,
+        data: None,
+        values: "average",
+        samples: 100,
+        evaluation: None,
+    };
     model_file::write(&path, network.layout(), &network.layout().initial(1), &about).unwrap();
     fs::read(path).unwrap()
 }
@@ -117,7 +124,7 @@ pub fn model() -> Vec<Seed> {
     let bare = |changes: &[(&str, &str)]| {
         let mut metadata: BTreeMap<&str, &str> =
             metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        metadata.extend(changes);
+        metadata.extend(changes.iter().copied());
         let header = serde_json::json!({"__metadata__": metadata}).to_string();
         safetensors(&header, b"")
     };

@@ -112,7 +112,7 @@ pub fn messages() -> Vec<Seed> {
 
 /// A message behind its prefix.
 fn framed(message: &Message) -> Vec<u8> {
-    [&[0], &(message.0.len() as u32).to_be_bytes(), &message.0[..]].concat()
+    [&[0][..], &(message.0.len() as u32).to_be_bytes(), &message.0].concat()
 }
 
 pub fn frames() -> Vec<Seed> {
