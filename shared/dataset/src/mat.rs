@@ -11,7 +11,7 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 /// The most bytes of a file, and of a compressed element in it: more than any list of synsets takes.
-const MOST_BYTES: u64 = 1 << 26;
+const MOST_BYTES: u64 = 1 << 24;
 /// The most structures of an array, and the most fields of each: ILSVRC's list has fewer than 2,000 of eight.
 const MOST_STRUCTURES: usize = 1 << 15;
 const MOST_FIELDS: usize = 16;
@@ -274,7 +274,7 @@ pub(crate) mod tests {
         file.extend([COMPRESSED.to_le_bytes(), (packed.len() as u32).to_le_bytes()].concat());
         file.extend(packed);
         assert!(file.len() < 1 << 17);
-        assert_eq!(refused(&file), "a compressed element cannot be read: it has more than 64 MiB");
+        assert_eq!(refused(&file), "a compressed element cannot be read: it has more than 16 MiB");
     }
 
     #[test]
@@ -282,7 +282,7 @@ pub(crate) mod tests {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("meta.mat");
         std::fs::File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        assert_eq!(read(&path).unwrap_err(), "the file has more than 64 MiB");
+        assert_eq!(read(&path).unwrap_err(), "the file has more than 16 MiB");
         std::fs::write(&path, b"MATLAB").unwrap();
         assert_eq!(read(&path).unwrap(), b"MATLAB");
     }

@@ -295,8 +295,9 @@ mod tests {
         let large = Architecture { input_size: 2048, width: 4.0, ..Architecture::paper() };
         let text = GoogLeNet::new(&large).err().expect("an error").to_string();
         assert!(
-            text.starts_with("the network is too large: with tensor loss1/fc/weights [4096, ")
-                && text.ends_with("choose a smaller --width, --input-size or --classes"),
+            text.starts_with(
+                "the network is too large: with tensor loss2/fc/weights [4096, 903168] the layout has "
+            ) && text.ends_with("choose a smaller --width, --input-size or --classes"),
             "{text}"
         );
     }

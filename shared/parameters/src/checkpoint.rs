@@ -128,8 +128,11 @@ impl Checkpoint {
 
     /// The flat vector of `layout`; tensors that it does not name are left out (a model with the auxiliary heads
     /// serves a network without them).
+    ///
+    /// # Errors
+    /// A tensor of the layout that is missing or has another shape; no memory is taken before all are there.
     pub fn to_flat(&self, layout: &Layout) -> Result<Vec<f32>, CheckpointError> {
-        let mut values = Vec::with_capacity(layout.len());
+        let mut tensors = Vec::with_capacity(layout.tensors().len());
         for expected in layout.tensors() {
             let tensor = self.tensors.get(&expected.name).ok_or_else(|| CheckpointError::Missing {
                 tensor: expected.to_string(),
@@ -142,8 +145,10 @@ impl Checkpoint {
                     found: tensor.shape().to_vec(),
                 });
             }
-            values.extend(tensor.iter());
+            tensors.push(tensor);
         }
+        let mut values = Vec::with_capacity(layout.len());
+        tensors.into_iter().for_each(|tensor| values.extend(tensor.iter()));
         Ok(values)
     }
 }
