@@ -10,7 +10,7 @@ const MOST_LIST: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The file system refused, or the file is longer than any list.
-    #[error("{0}")]
+    #[error(transparent)]
     Unreadable(#[from] io::Error),
     /// It is no UTF-8.
     #[error("expected text in UTF-8, found {found}; save it as UTF-8")]

@@ -3,9 +3,11 @@
 use network::{Architecture, Computation, GoogLeNet, LayerShape, Operand, Variant};
 use proptest::prelude::*;
 
-/// The most work of a drawn case, in multiply-adds, or in values where nothing is multiplied: the scalar
-/// reference does it in tenths of a second.
-const MOST: u64 = 1 << 26;
+/// Little work for a drawn case, in multiply-adds, or in values where nothing is multiplied: enough for narrow layers
+/// and for single images of wide ones.
+pub(crate) const LITTLE: u64 = 1 << 23;
+/// Much work for a drawn case: a minibatch of every size in an auxiliary head at the paper's width.
+pub(crate) const MUCH: u64 = 1 << 26;
 /// The largest minibatch drawn.
 const LARGEST_BATCH: usize = 130;
 
@@ -36,8 +38,8 @@ fn map(operand: &Operand) -> (Vec<usize>, usize, usize) {
 }
 
 /// Layers of one kind, of any variant, width and input size, on minibatches of any size. A minibatch is
-/// reduced to what the reference computes in time.
-pub(crate) fn layers(wanted: fn(&Computation) -> bool) -> impl Strategy<Value = Drawn> {
+/// reduced until it takes no more work than `most`, so that the reference computes it in time.
+pub(crate) fn layers(wanted: fn(&Computation) -> bool, most: u64) -> impl Strategy<Value = Drawn> {
     let variant = prop::sample::select(vec![Variant::Table, Variant::Operations, Variant::Naive]);
     let width =
         prop_oneof![prop::sample::select(vec![0.25f32, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]), 0.25f32..=2.0];
@@ -53,12 +55,12 @@ pub(crate) fn layers(wanted: fn(&Computation) -> bool) -> impl Strategy<Value = 
                 Err(_) => Architecture { auxiliary_heads: false, ..heads },
             };
             let mut layers = GoogLeNet::new(&architecture).expect("a drawn architecture is sound").shapes();
-            layers.retain(|layer| wanted(&layer.computation) && work(layer) <= MOST);
+            layers.retain(|layer| wanted(&layer.computation) && work(layer) <= most);
             if layers.is_empty() {
                 return None;
             }
             let layer = layers.swap_remove(index.index(layers.len()));
-            let batch = batch.min((MOST / work(&layer)).max(1) as usize);
+            let batch = batch.min((most / work(&layer)).max(1) as usize);
             Some(Drawn { layer, batch })
         },
     )

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conv::winograd::Scheme;
-use crate::testing::shapes::{Drawn, layers};
+use crate::testing::shapes::{Drawn, LITTLE, layers};
 use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
 use network::Computation;
@@ -156,7 +156,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn layers_of_networks_are_as_the_reference(drawn in layers(is_inner), accumulate: bool, relu: bool) {
+    fn layers_of_networks_are_as_the_reference(drawn in layers(is_inner, LITTLE), accumulate: bool, relu: bool) {
         let case = Case::of_network(&drawn);
         check_forward::<f32>(&case, relu);
         check_forward::<bf16>(&case, relu);

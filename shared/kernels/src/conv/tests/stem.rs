@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::map::blocks;
-use crate::testing::shapes::{Drawn, layers};
+use crate::testing::shapes::{Drawn, LITTLE, layers};
 use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
 use network::{Computation, Operand};
@@ -130,7 +130,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn stems_of_networks_are_as_the_reference(drawn in layers(is_stem), relu: bool) {
+    fn stems_of_networks_are_as_the_reference(drawn in layers(is_stem, LITTLE), relu: bool) {
         let case = StemCase::of_network(&drawn);
         check_stem::<f32>(&case, relu);
         check_stem::<bf16>(&case, relu);
