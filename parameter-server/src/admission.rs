@@ -44,7 +44,8 @@ pub(crate) fn data(run: &DataDescription, found: &DataDescription) -> Result<(),
     if parts.len() != found_parts.len() {
         return differs("form of the hash", run.hash.clone(), found.hash.clone());
     }
-    for (part, (expected, found)) in parts.iter().zip(&found_parts).enumerate().filter(|(_, (a, b))| a != b) {
+    let mut pairs = parts.iter().zip(&found_parts).enumerate();
+    if let Some((part, (expected, found))) = pairs.find(|(_, (expected, found))| expected != found) {
         let what = match (parts.len(), part) {
             (5, 0) => "version of the rules by which it is read",
             (5, 1) => "hash of the names of the training files",

@@ -54,7 +54,7 @@ impl ImageWork {
             patience: options.data_patience,
             flags: options.flags.clone(),
             isa,
-            threads: options.threads.clone(),
+            threads: options.threads,
             loader_threads: options.loader_threads,
             output: options.output.clone(),
         })

@@ -29,11 +29,16 @@ pub fn end_on_panic(expected: fn() -> bool) {
 fn account(panic: &PanicHookInfo) -> String {
     let thread = thread::current();
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    let text = panic.payload_as_str().unwrap_or("no text");
+    let payload = panic.payload();
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(|text| &**text));
     format!(
-        "failed by a bug of downpour: thread '{}' panicked at {place}: {text}\n\
+        "failed by a bug of downpour: thread '{}' panicked at {place}: {}\n\
          please report this text, the command and the lines above; RUST_BACKTRACE=1 shows where it came from",
-        thread.name().unwrap_or("unnamed")
+        thread.name().unwrap_or("unnamed"),
+        text.unwrap_or("no text")
     )
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry
 fn by_name(entries: &[Entry]) -> Vec<bool> {
     let is_aside = |path: &Path| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        start(name) % SHARE as u64 == 0
+        start(name).is_multiple_of(SHARE as u64)
     };
     let learnt = entries.iter().filter(|entry| !is_aside(&entry.path));
     let mut learnt: BTreeSet<u32> = learnt.map(|entry| entry.label).collect();

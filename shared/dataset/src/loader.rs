@@ -138,6 +138,7 @@ impl Loader {
     ///
     /// # Errors
     /// The data folder was away for longer than [`LoaderConfig::patience`]; nothing comes from this loader any more.
+    #[expect(clippy::should_implement_trait, reason = "an error is the end, which an iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
         let mut state = self.shared.state();
         let open = loop {

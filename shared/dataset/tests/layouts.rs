@@ -308,7 +308,7 @@ fn what_is_passed_over_is_not_even_listed() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(root.path().join("lost+found"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.path().join("lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
     }
     assert_eq!(counts(&open(&root)), (2, 2));
 }

@@ -222,14 +222,15 @@ mod tests {
 
     #[test]
     fn numbers_of_a_report_are_finite_and_can_be_summed() {
-        let report = |change: &dyn Fn(&mut proto::Metrics)| {
+        type Change<'a> = &'a dyn Fn(&mut proto::Metrics);
+        let report = |change: Change| {
             let mut metrics = proto::Metrics::default();
             change(&mut metrics);
             let member = Some(proto::Member::default());
             proto::ReportRequest { member, metrics: Some(metrics), ..Default::default() }
         };
         assert!(<(Report, u64)>::try_from(report(&|_| {})).is_ok());
-        let cases: [(&dyn Fn(&mut proto::Metrics), &str); 6] = [
+        let cases: [(Change, &str); 6] = [
             (&|m| m.steps = u64::MAX, "steps: expected at most 1099511627776, found 18446744073709551615"),
             (&|m| m.refused = 1 << 41, "refused: expected at most 1099511627776, found 2199023255552"),
             (&|m| m.main_loss = f64::NAN, "main_loss: expected a finite number, found NaN"),

@@ -16,6 +16,13 @@ use proptest::prelude::*;
 /// of very different size.
 const TOLERANCE: f32 = 1e-5;
 const WINOGRAD_TOLERANCE: f32 = 1e-4;
+
+/// The tolerance for a gradient that sums `terms` products in f32: beyond some 7,000 terms the reference itself, which
+/// adds one after the other, is off by more than [`TOLERANCE`] of a sum's typical size.
+fn sum_tolerance(terms: usize) -> f32 {
+    TOLERANCE.max(f32::EPSILON * (terms as f32).sqrt())
+}
+
 /// Tolerances of Winograd's convolution in bf16, whose transforms are rounded: of a single value and of the
 /// norm.
 const WINOGRAD_BF16: f32 = 1.0;
