@@ -74,6 +74,7 @@ impl Options {
 
 /// What the program runs itself as; people use the binaries `parameter-server` and `worker` for this.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Command {
     /// Look at a data folder: classes, kinds of files, sizes, what is passed over and why
     Data(worker::look::DataFlags),

@@ -67,12 +67,16 @@ pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing,
     Ok(listing)
 }
 
-/// Whether a folder can be listed.
+/// Whether a folder can be listed and has something in it.
 ///
 /// # Errors
-/// A folder that is not there, is none, or is not to be listed.
+/// A folder that is not there, is none, is not to be listed, or is empty.
 pub fn check_is_there(folder: &Path) -> Result<(), DatasetError> {
-    fs::read_dir(folder).map(drop).map_err(|source| refused(folder, source))
+    let mut entries = fs::read_dir(folder).map_err(|source| refused(folder, source))?;
+    match entries.next() {
+        Some(_) => Ok(()),
+        None => Err(DatasetError::Empty { folder: folder.to_owned() }),
+    }
 }
 
 fn refused(folder: &Path, source: std::io::Error) -> DatasetError {

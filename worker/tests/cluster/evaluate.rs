@@ -257,7 +257,7 @@ fn of_the_folder_that_a_model_was_trained_on_what_was_put_aside_is_scored() {
 fn scoring_what_was_learnt_is_said_loudly() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("shapes");
-    Dataset::write_drawn(20, 20, SIZE, &root).unwrap();
+    Dataset::write_drawn(20, 12, SIZE, &root).unwrap();
     let hash = Dataset::open(&root, Rules::V2).unwrap().fingerprint().hash.clone();
     let model = trained_model(home.path(), "model.safetensors", 1, &shapes(), Some((Rules::V2, &hash)));
     let output = home.path().join("evaluation");
