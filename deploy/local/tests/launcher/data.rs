@@ -52,7 +52,7 @@ fn a_folder_of_which_too_much_cannot_be_read_is_refused_before_the_run() {
     }
     let output = Home::new();
     let data = folder.to_str().unwrap();
-    run(&mut output.tiny(64, &["--data", data])).expect(3).says(&[
+    run(&mut output.tiny(64, &["--recipe", "quick", "--data", data])).expect(3).says(&[
         "failed to train: 20 of 20 validation pictures in ",
         "cannot be read, expected at most 5 %: val/",
     ]);
@@ -67,9 +67,8 @@ fn a_folder_that_is_away_for_a_moment_is_waited_for() {
     let (folder, away) = (pictures(home.path(), 60), home.path().join("away"));
     let output = Home::new();
     let data = folder.to_str().unwrap();
-    let running = Running::start(
-        &mut output.tiny(60_000, &["--data", data, "--workers", "1", "--shards", "1", "--epochs", "40"]),
-    );
+    let words = ["--recipe", "quick", "--data", data, "--workers", "1", "--shards", "1"];
+    let running = Running::start(&mut output.tiny(60_000, &words));
     until("training", Duration::from_secs(60), || output.log("worker-0").contains("joined the run"));
     std::fs::rename(&folder, &away).unwrap();
     until("a warning", Duration::from_secs(60), || {
@@ -88,7 +87,8 @@ fn a_folder_that_stays_away_stops_the_run_with_a_snapshot() {
     let (folder, away) = (pictures(home.path(), 60), home.path().join("away"));
     let output = Home::new();
     let data = folder.to_str().unwrap();
-    let words = ["--data", data, "--workers", "1", "--shards", "1", "--data-patience", "2"];
+    let words =
+        ["--recipe", "quick", "--data", data, "--workers", "1", "--shards", "1", "--data-patience", "2"];
     let running = Running::start(&mut output.tiny(3000, &words));
     until("training", Duration::from_secs(60), || output.log("worker-0").contains("joined the run"));
     std::fs::rename(&folder, &away).unwrap();
@@ -108,7 +108,7 @@ fn what_a_run_put_aside_is_scored_by_itself() {
     let folder = pictures(home.path(), 100).join("train");
     let output = Home::new();
     let data = folder.to_str().unwrap();
-    let result = run(&mut output.tiny(64, &["--data", data, "--json"])).expect(0).json();
+    let result = run(&mut output.tiny(64, &["--recipe", "quick", "--data", data, "--json"])).expect(0).json();
     assert_eq!(result["validation_images"].as_u64(), Some(20));
     let mut evaluate = binary();
     evaluate
