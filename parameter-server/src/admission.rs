@@ -1,8 +1,9 @@
-//! Who may take part: the same protocol, the same data.
+//! Admission checks: a process may take part if it speaks this release's protocol, and a worker only if it
+//! also has the run's data.
 
 use protocol::{DataDescription, PROTOCOL_VERSION, Refusal};
 
-/// The protocol must be this release's.
+/// Checks that a process, called `who` in the refusal, speaks the protocol version of this release.
 pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
     if found == PROTOCOL_VERSION {
         return Ok(());
@@ -12,13 +13,13 @@ pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
     )))
 }
 
-/// The parts of a data set's hash: a single one in the first form, in the second the version and what is compared one
-/// after the other.
+/// Splits a data set's hash into its parts. The first form of the hash is a single part; the second is the
+/// version of the rules, followed by the hashes that are compared one after the other.
 fn parts(hash: &str) -> Vec<&str> {
     hash.split(':').collect()
 }
 
-/// The first way in which a worker's data differs from the run's.
+/// Checks that a worker's data is the run's; the refusal names the first difference.
 pub(crate) fn data(run: &DataDescription, found: &DataDescription) -> Result<(), Refusal> {
     let differs = |what: &str, expected: String, found: String| {
         Err(Refusal::Mismatch(format!(
@@ -88,7 +89,7 @@ mod tests {
         ] {
             assert!(refused(hash).contains(what), "{}", refused(hash));
         }
-        // The first form of the hash goes on to be compared as a whole.
+        // A hash of the first form is still compared as a whole.
         assert_eq!(data(&data_of("5eed"), &data_of("5eed")), Ok(()));
         assert!(data(&data_of("5eed"), &data_of("beef")).is_err());
     }

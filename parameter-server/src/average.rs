@@ -1,11 +1,13 @@
 //! Polyak averaging: the model that a run yields is a running average of its iterates.
 //!
-//! `a += (1 - d)(w - a)` with `d = min(average_decay, (1 + t) / (10 + t))`, t = updates of the block before this one:
-//! the average forgets the initial values quickly and settles to the long window of `average_decay`.
+//! Each update of a block is followed by `a += (1 - d)(w - a)`, where `d = min(average_decay, (1 + t) / (10 +
+//! t))` and `t` is the number of earlier updates of that block. The average thus forgets the initial values
+//! quickly and then settles to the long window that `average_decay` sets.
 
 use protocol::Plan;
 
-/// The share `1 - d` of the new weights in the average, at the update that follows `updates` earlier ones.
+/// Returns the share `1 - d` that the new weights have in the average, at the update that follows `updates`
+/// earlier ones.
 pub fn step(plan: &Plan, updates: u64) -> f64 {
     let t = updates as f64;
     1.0 - plan.average_decay.min((1.0 + t) / (10.0 + t))

@@ -1,21 +1,23 @@
-//! What a shard lets into its blocks, so that none of them ever holds a value that is not finite.
+//! Bounds on what a shard applies to its blocks, so that no block ever holds a value that is not finite.
 //!
-//! An update is made in place: what overflows in it is lost, and a ReLU may hide the NaN that comes of it
-//! from every loss. So all that goes into an update is bounded before it. With a gradient and a block's own
-//! values of at most 10^18, a rate of at most 10^9, and momentum and decay of at most 1, no step of the
-//! update comes near 3.4 * 10^38, where f32 ends:
+//! An update is made in place. If it overflows, the old values are lost, and a ReLU may hide the resulting
+//! NaN from every loss. Everything that enters an update is therefore bounded before the update is made. With
+//! gradients and block values of at most 10^18, a rate of at most 10^9, and momentum and decay of at most 1,
+//! no intermediate result comes near 3.4 * 10^38, the largest f32:
 //!
 //! - `v = momentum * v + (g + decay * w)` is at most 3 * 10^18,
 //! - `w -= rate * v` at most 10^18 + 10^9 * 3 * 10^18, less than 4 * 10^27,
-//! - the average moves from where it was, at most 10^18, towards that `w`, and never beyond: at most 4 *
-//!   10^27, and the difference of the two at most 5 * 10^27,
-//! - the answer `w - rate * (m + m^2 + ... + m^s) / (1 + s) * v` adds less than `rate * v` once more.
+//! - the average moves from at most 10^18 towards that `w` and never beyond it: it is at most 4 * 10^27, and
+//!   the difference of the two is at most 5 * 10^27,
+//! - the values sent back, `w - rate * (m + m^2 + ... + m^s) / (1 + s) * v`, differ from `w` by less than
+//!   another `rate * v`.
 //!
-//! A block that an update took beyond 10^18 is finite, then, and takes no further gradient: the run has
-//! diverged, and the refusals say so. Networks that learn have values and gradients between 10^-10 and 10^4.
+//! A block whose values an update took beyond 10^18 is still finite, but accepts no further gradient: the run
+//! has diverged, and the refusals say so. Networks that learn have values and gradients between 10^-10 and
+//! 10^4.
 //!
-//! A third bound is for gradients that harm long before they overflow, as those of a worker whose memory is
-//! faulty: a gradient a million times as large as the block's gradients usually are.
+//! Another bound catches gradients that do harm long before anything overflows, such as those of a worker
+//! with faulty memory: a gradient a million times as large as the block's usual gradients is refused.
 
 use kernels::{Isa, Magnitudes, magnitudes};
 use parameters::{Layout, Tensor};
@@ -23,41 +25,44 @@ use protocol::{LARGEST_GRADIENT, Plan};
 
 use crate::shard::BlockState;
 
-/// Largest absolute value in a block's weights, velocity and average that takes a gradient.
+/// Largest absolute value that the weights, velocity and average of a block may hold for it to accept a
+/// gradient.
 const LARGEST_VALUE: f32 = 1e18;
-/// Largest learning rate, multipliers included: configurations allow 10, and factors of 1000 on it.
+/// Largest learning rate of a tensor, its multiplier included. Configurations allow a rate of 10 and
+/// multipliers of 1000.
 const LARGEST_RATE: f64 = 1e9;
-/// How many times as large as usual a gradient may be.
+/// Largest ratio of a gradient's root mean square to the usual one.
 const LARGEST_RATIO: f64 = 1e6;
-/// Gradients that the usual size is the mean of, and that must have come before it bounds anything.
+/// Number of gradients that the usual size is averaged over. Gradients are not compared with it before that
+/// many came.
 const USUAL: u64 = 100;
-/// Least size that counts as usual. The gradient of a block behind units that have been silent, or of a
-/// network that knows its images by heart, may be next to nothing for long, and the first large one is no
-/// fault.
+/// Smallest size that counts as usual. The gradients of a block behind inactive units, or of a network that
+/// has memorised its images, may be close to zero for a long time, and the first large one after that is not
+/// a fault.
 const LEAST_USUAL: f64 = 1.0;
 
-/// How large a block's values are, and its gradients usually.
+/// Sizes of one block's values and of its recent gradients.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// The largest absolute value of its weights, velocity and average.
+    /// Largest absolute value in the block's weights, velocity and average.
     largest: f32,
-    /// Mean of its gradients' root mean squares, over the newest ones.
+    /// Running mean of the root mean squares of the block's newest gradients.
     usual: f64,
-    /// Gradients applied, since the shard was opened.
+    /// Gradients applied since the shard was opened.
     applied: u64,
 }
 
 impl Bounds {
-    /// Those of a block that has taken no gradient yet in this process.
+    /// Measures a block to which this process has not applied a gradient yet.
     pub(crate) fn of(isa: Isa, state: &BlockState) -> Bounds {
         let BlockState { parameters, velocity, average, .. } = state;
         let each = [&**parameters, velocity, average].map(|values| magnitudes(isa, values).largest);
-        // In this order NaN is above all numbers.
+        // The total order puts NaN above all numbers.
         let largest = each.into_iter().max_by(f32::total_cmp).expect("there are three");
         Bounds { largest, usual: 0.0, applied: 0 }
     }
 
-    /// Whether the block's own values leave room for an update; if not, what is wrong with them.
+    /// Checks that the block's own values leave room for an update; the error says what they hold.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.largest <= LARGEST_VALUE {
             return Ok(());
@@ -65,8 +70,8 @@ impl Bounds {
         Err(format!("holds {:e}, expected values of at most {LARGEST_VALUE:e}", self.largest))
     }
 
-    /// Whether a gradient of that size may be applied; if not, what is wrong with it. The caller has
-    /// `gradient` as well.
+    /// Checks that `gradient`, whose measured size is `size`, may be applied; the error says what is wrong
+    /// with it.
     pub(crate) fn check_gradient(&self, gradient: &[f32], size: &Magnitudes) -> Result<(), String> {
         let fits = |value: f32| value.abs() <= LARGEST_GRADIENT;
         if !fits(size.largest) {
@@ -86,7 +91,8 @@ impl Bounds {
         Ok(())
     }
 
-    /// Notes an applied gradient of `len` values, and the largest value that its update left in the block.
+    /// Records that a gradient of `len` values was applied and that the update left `largest` as the block's
+    /// largest absolute value.
     pub(crate) fn applied(&mut self, len: usize, size: &Magnitudes, largest: f32) {
         self.largest = largest;
         self.applied += 1;
@@ -98,8 +104,8 @@ fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
     (size.sum_of_squares / len as f64).sqrt()
 }
 
-/// Whether a plan's numbers are what the bounds count on, for every tensor of the layout; if not, which is
-/// not.
+/// Checks that the numbers of a plan satisfy the bounds for every tensor of the layout; the error names the
+/// first that does not.
 pub(crate) fn check_plan(plan: &Plan, layout: &Layout) -> Result<(), String> {
     let wrong = |key: &str, found: f64, expected: &str| {
         Err(format!("plan key {key}: expected {expected}, found {found}"))
@@ -169,7 +175,7 @@ mod tests {
         kinds.map(values).concat().iter().all(|value| value.is_finite())
     }
 
-    /// Three pushes of 3e38 to one bias once made it NaN, and the run ended well.
+    /// Once, three pushes of 3e38 made a bias NaN, and the run still ended as if all was well.
     #[test]
     fn finite_gradients_that_would_overflow_are_refused_and_change_nothing() {
         let mut shard = adopted(plan());
@@ -187,8 +193,8 @@ mod tests {
         assert_eq!((shard.status().refused, shard.status().updates), (3, 0));
     }
 
-    /// The largest that is let in, again and again, at a usual rate and at the largest, with and without
-    /// staleness.
+    /// The largest gradient that is accepted, applied repeatedly, at a usual rate and near the largest, with
+    /// and without staleness.
     #[test]
     fn whatever_is_let_in_leaves_the_block_finite() {
         for (learning_rate, diverges) in [(0.01, false), (LARGEST_RATE / 2.0, true)] {
@@ -231,7 +237,8 @@ mod tests {
     fn a_gradient_a_million_times_as_large_as_usual_is_refused_once_that_is_known() {
         let mut shard = adopted(Plan { learning_rate: 1e-6, ..plan() });
         for step in 0..USUAL {
-            // Alternating, so that the weights stay where they are; one of the first is large and no fault.
+            // The signs alternate so that the weights stay where they are. A large gradient among the first
+            // is not a fault.
             let value = if step == 0 { 1e7 } else { [5.0, -5.0][step as usize % 2] };
             shard.push(to_bias(step, value)).outcome.unwrap();
         }
@@ -239,7 +246,7 @@ mod tests {
         let expected = "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 100 has a root mean square of 1.0e12, \
                         expected at most 1e6 times 1.0e5, that of the gradients before it";
         assert_eq!(found, expected);
-        // The step is free for a gradient that can be used, and the usual size follows those that are
+        // A refused gradient does not use up its step, and the usual size follows the gradients that are
         // applied.
         for step in USUAL..20 * USUAL {
             shard.push(to_bias(step, [5.0, -5.0][step as usize % 2])).outcome.unwrap();
@@ -250,7 +257,8 @@ mod tests {
         );
     }
 
-    /// A block behind silent units has no gradient for long; its first one is no fault.
+    /// The gradients of a block behind inactive units are zero for a long time; the first large one is not a
+    /// fault.
     #[test]
     fn the_first_gradients_of_a_silent_block_are_applied() {
         let mut shard = adopted(plan());

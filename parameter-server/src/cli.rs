@@ -1,4 +1,4 @@
-//! The command line: flags to options, signals to a shutdown, results to exit codes.
+//! The command line: turns flags into options, signals into a shutdown, and results into exit codes.
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -31,15 +31,15 @@ Started again with the same --snapshots, it goes on from the newest complete sna
 Exit codes: 0 done, 2 wrong flag or configuration, 3 bad input, 4 diverged, 70 a bug of this program, 130 interrupted
 (can be resumed).")]
 pub struct Cli {
-    /// What else to do.
+    /// A command other than serving.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What to serve.
+    /// Flags of serving, the default.
     #[command(flatten)]
     pub flags: Flags,
 }
 
-/// What the program does beside serving.
+/// Commands of the program other than serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Ask a process of the server whether it serves its shards: exit code 0 if it does, else 1
@@ -62,7 +62,7 @@ pub struct HealthFlags {
 /// Flags of `parameter-server`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// What the run is to be.
+    /// Flags that describe the run.
     #[command(flatten)]
     pub run: RunFlags,
     /// Address to listen on; port 0 takes a free one
@@ -86,8 +86,8 @@ pub struct Flags {
     /// Seconds between snapshots: what a crash costs at most (the first process's matter)
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
     pub snapshot_interval: u16,
-    /// Seconds that a worker may be silent before its samples go to others; it reports at least every 2 (the first
-    /// process's matter)
+    /// Seconds that a worker may be silent before its samples go to others; it reports at least every 2 (the
+    /// first process's matter)
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub lease_time: u16,
     /// Removes the snapshots found there and starts anew
@@ -99,7 +99,7 @@ pub struct Flags {
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
-    /// How to log.
+    /// Flags of the log.
     #[command(flatten)]
     pub log: LogFlags,
     /// The recipe where neither --recipe nor --config is given: set by a parent process
@@ -114,7 +114,7 @@ pub struct Flags {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command, or serves if there is none.
     pub fn run(self) -> ExitCode {
         match self.command {
             None => run(self.flags),
@@ -124,7 +124,7 @@ impl Cli {
     }
 }
 
-/// Asks for a server's health; what is wrong is one line on standard error.
+/// Asks a server for its health; a failure is one line on standard error.
 fn health(flags: &HealthFlags) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = runtime.context("start the runtime").and_then(|runtime| {
@@ -140,7 +140,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
     }
 }
 
-/// Serves; the error, if any, is one line on standard error.
+/// Serves until the run ends or the process is told to stop; a failure is one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
     configuration::end_on_panic(|| false);
     logs::start(&flags.log);
@@ -154,7 +154,7 @@ pub fn run(flags: Flags) -> ExitCode {
     }
 }
 
-/// 2 for a flag or key that is wrong by itself, else 3.
+/// The exit code of an error: usage for a flag or configuration key that is wrong by itself, else bad input.
 fn exit_of(error: &anyhow::Error) -> Exit {
     let usage =
         error.chain().any(|cause| cause.is::<ConfigurationError>() || cause.is::<kernels::IsaError>());
@@ -195,13 +195,13 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         }
         crate::run(options, listener, stop_signal(flags.end_with_stdin)).await
     });
-    // A copy of a shard that is still being written must not hold the process.
+    // A shard that is still being written must not keep the process alive.
     runtime.shutdown_background();
     exit
 }
 
 /// Opens the port.
-pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => "address in use".into(),
@@ -211,7 +211,8 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Resolves on SIGTERM, SIGINT or, if so asked, at the end of standard input. A second signal ends the process at once.
+/// Resolves on SIGTERM, on SIGINT or, with `end_with_stdin`, at the end of standard input. A second signal
+/// ends the process at once.
 async fn stop_signal(end_with_stdin: bool) {
     let reason = tokio::select! {
         reason = signals() => reason,
@@ -244,15 +245,15 @@ async fn signals() -> &'static str {
     "Ctrl-C"
 }
 
-/// Resolves when standard input ends; never, if that is not asked for. A plain thread reads it, since nothing could
-/// cancel a read by the runtime.
+/// Resolves when standard input ends, or never if `asked` is false. A plain thread does the reading, since a
+/// read by the runtime could not be cancelled.
 async fn stdin_end(asked: bool) {
     if !asked {
         return std::future::pending().await;
     }
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        // An unreadable input is at its end, too.
+        // An input that cannot be read counts as ended.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         let _ = ended.send(());
     });

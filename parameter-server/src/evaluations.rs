@@ -1,7 +1,7 @@
-//! When the average is evaluated, by whom, and what came of it.
+//! The evaluations of a run: when one is due, which worker does it, and what it found.
 //!
-//! An evaluation is given to one worker while the others train; if that worker is lost it is given to another under
-//! the same number. The last one follows the last sample, and the run does not end without it.
+//! An evaluation is given to one worker while the others train. If that worker is lost, another one gets it
+//! under the same number. The last evaluation follows the last sample, and the run does not end without it.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,40 @@ use protocol::{Evaluation, EvaluationOrder};
 /// The evaluations of a run.
 #[derive(Debug)]
 pub struct Evaluations {
-    /// Positions between evaluations.
+    /// Sample positions between two evaluations.
     every: u64,
-    /// Positions of the whole run.
+    /// Sample positions of the whole run.
     total: u64,
-    /// Consumed positions at which the next one is due.
+    /// Consumed positions at which the next evaluation is due.
     due: u64,
     next_id: u64,
-    /// Orders by number, each with the incarnation that has it; none: to be given again.
+    /// Orders without a result, by number, each with the incarnation that holds it; without a holder, it is
+    /// to be given again.
     open: BTreeMap<u64, (EvaluationOrder, Option<u64>)>,
     done: Vec<Evaluation>,
     last: Option<u64>,
 }
 
 impl Evaluations {
-    /// One evaluation each `every` positions, the first after `consumed`, and one at `total`; those of an earlier life
-    /// are `done`. Numbers start at `first_id`.
+    /// Schedules an evaluation each `every` positions, the first after `consumed`, and a last one at `total`.
+    /// `done` are the results from before a restart; numbers start at `first_id`.
     pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
         let every = every.max(1);
         let due = (consumed / every + 1) * every;
         Evaluations { every, total, due, next_id: first_id, open: BTreeMap::new(), done, last: None }
     }
 
-    /// The evaluation that `holder` shall do now, if any.
+    /// Returns the evaluation that `holder` is to do now, if any; `samples` is recorded in a new order.
     pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
         let last = consumed >= self.total;
         if last && self.last.is_none() {
-            // What nobody works on is superseded by the last one.
+            // The last evaluation replaces those that nobody is working on.
             self.open.retain(|_, (_, holder)| holder.is_some());
             self.last = Some(self.next_id);
             return Some(self.open(holder, samples, true));
         }
-        if let Some((order, place)) = self.open.values_mut().find(|(_, holder)| holder.is_none()) {
-            *place = Some(holder);
+        if let Some((order, assignee)) = self.open.values_mut().find(|(_, holder)| holder.is_none()) {
+            *assignee = Some(holder);
             return Some(order.clone());
         }
         if !last && consumed >= self.due && self.open.is_empty() {
@@ -59,16 +60,16 @@ impl Evaluations {
         order
     }
 
-    /// Takes back what `holder` was to evaluate.
+    /// Takes the evaluations back that `holder` was to do.
     pub fn take_back(&mut self, holder: u64) {
-        for (_, place) in self.open.values_mut() {
-            place.take_if(|place| *place == holder);
+        for (_, assignee) in self.open.values_mut() {
+            assignee.take_if(|assignee| *assignee == holder);
         }
     }
 
-    /// Notes a result; false if `holder` has no such order (a repeated report).
+    /// Records a result; returns false if `holder` does not hold that order, as when a report is repeated.
     pub fn record(&mut self, holder: u64, evaluation: Evaluation) -> bool {
-        let held = self.open.get(&evaluation.id).is_some_and(|(_, place)| *place == Some(holder));
+        let held = self.open.get(&evaluation.id).is_some_and(|(_, assignee)| *assignee == Some(holder));
         if held {
             self.open.remove(&evaluation.id);
             self.done.push(evaluation);
@@ -76,12 +77,7 @@ impl Evaluations {
         held
     }
 
-    /// Whether an evaluation is out or waits to be given again.
-    pub fn under_way(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    /// The result of the last one, which ends the run.
+    /// The result of the last evaluation, which ends the run.
     pub fn last(&self) -> Option<&Evaluation> {
         let last = self.last?;
         self.done.iter().rev().find(|evaluation| evaluation.id == last)

@@ -14,35 +14,35 @@ use tokio::sync::watch;
 
 use crate::{Shard, shard_file, snapshot};
 
-/// Several shards with consecutive numbers.
+/// Shards with consecutive numbers, served by one process.
 pub struct ShardHost {
     first: u32,
     shards: Vec<Mutex<Shard>>,
     snapshots: PathBuf,
-    /// Set at the end of the run: whether that was interrupted.
+    /// `Some(interrupted)` once the leader ordered the shards to finish.
     ended: watch::Sender<Option<bool>>,
 }
 
 impl ShardHost {
-    /// Hosts `shards`, whose numbers start at `first`; snapshots go into the folder `snapshots`.
+    /// Hosts `shards`, which are numbered from `first` on; their snapshots go into the folder `snapshots`.
     pub fn new(first: u32, shards: Vec<Shard>, snapshots: PathBuf) -> ShardHost {
         let shards = shards.into_iter().map(Mutex::new).collect();
         ShardHost { first, shards, snapshots, ended: watch::Sender::new(None) }
     }
 
-    /// Becomes something when the coordinator says that the run has ended: whether it was interrupted.
-    pub fn ended(&self) -> watch::Receiver<Option<bool>> {
+    /// Watches for the end of the run: `Some(interrupted)` once the leader ordered the shards to finish.
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<bool>> {
         self.ended.subscribe()
     }
 
-    /// The layout, once a worker brought it to the first shard here.
+    /// The network's layout, once a worker brought it to the first shard of this process.
     pub fn layout(&self) -> Option<Layout> {
         self.shards.first().and_then(|shard| lock(shard).layout().cloned())
     }
 
-    /// Puts others in the place of all shards.
+    /// Replaces all shards.
     pub(crate) fn replace(&self, shards: Vec<Shard>) {
-        self.shards.iter().zip(shards).for_each(|(place, shard)| *lock(place) = shard);
+        self.shards.iter().zip(shards).for_each(|(old, shard)| *lock(old) = shard);
     }
 
     fn shard(&self, number: u32) -> Result<MutexGuard<'_, Shard>, Refusal> {
@@ -53,19 +53,20 @@ impl ShardHost {
         })
     }
 
-    /// Writes every shard into snapshot `id`; if one cannot be written nothing stays of it.
+    /// Writes every shard into snapshot `id`; if one cannot be written, the files of all are removed.
     fn write(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let written = self.write_each(id);
         if written.is_ok() {
             snapshot::prune(&self.snapshots, id);
         } else if let Err(error) = snapshot::remove(&self.snapshots, id) {
-            // A half of a snapshot would count among those kept.
+            // Half a snapshot would count among those that are kept.
             tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
         }
         written
     }
 
-    /// Each is copied between two pushes; the file is written while pushes go on.
+    /// Writes the shards one after the other: each is copied between two pushes and written while pushes go
+    /// on.
     fn write_each(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let mut statuses = self.status();
         for (shard, status) in self.shards.iter().zip(&mut statuses) {
@@ -119,7 +120,10 @@ impl Shards for ShardHost {
     }
 }
 
-/// A panic inside a shard leaves a block half updated; there is nothing better to do than to stop with it.
+/// Locks a shard. A panic inside a shard leaves a block half updated, so the process stops with it.
+///
+/// # Panics
+/// If an earlier call panicked inside the shard.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().expect("no push panicked in this shard")
 }

@@ -1,4 +1,4 @@
-//! A part of the server: parses the command line and does what it says.
+//! The program `parameter-server`: parses the command line and runs its command.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,10 @@
-//! From the configuration's epochs and shares to the samples that shards count in.
+//! The plan that every shard follows: the configuration's epochs and fractions, converted to numbers of
+//! samples.
 
 use configuration::RunConfiguration;
 use protocol::Plan;
 
-/// What every shard must know, from the configuration and the number of training images.
+/// Makes the plan of a run with `images` training images from its configuration.
 pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);

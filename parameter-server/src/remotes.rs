@@ -1,14 +1,14 @@
-//! The leader's way to the server's other processes.
+//! The leader's connections to the server's other processes.
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use protocol::{ClientError, ShardClient, ShardOrder, ShardStatus, Way};
 use tokio::task::JoinSet;
 
-/// How long a process may be out of reach before an order fails; it is given again later.
+/// Time for which a process may be out of reach before an order fails; failed orders are given again later.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
-/// Connections to other processes, made when first needed.
+/// Connections to the server's other processes, each made when it is first needed.
 pub(crate) struct Remotes {
     way: Way,
     clients: Mutex<BTreeMap<String, ShardClient>>,
@@ -30,7 +30,10 @@ impl Remotes {
         Ok(client)
     }
 
-    /// Gives an order to all at once; the statuses of all shards, or the first failure.
+    /// Gives an order to all processes at once and returns the statuses of all their shards.
+    ///
+    /// # Errors
+    /// The first failure.
     pub(crate) async fn order(
         &self,
         addresses: &[String],
@@ -49,7 +52,10 @@ impl Remotes {
         Ok(statuses)
     }
 
-    /// What the shards at `address` say about themselves.
+    /// Asks the shards at `address` for their statuses.
+    ///
+    /// # Errors
+    /// A process that cannot be reached.
     pub(crate) async fn status(&self, address: &str) -> Result<Vec<ShardStatus>, ClientError> {
         self.client(address).await?.status().await
     }

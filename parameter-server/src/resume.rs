@@ -1,10 +1,13 @@
-//! Whether a run found on disk is the run that is asked for.
+//! The check that a run found on disk is the run that the flags ask for.
 
 use anyhow::bail;
 use configuration::{RunConfiguration, RunFlags};
 use serde_json::Value;
 
-/// The configuration of a run that goes on: as it was, if nothing that the flags name differs.
+/// Returns the configuration `found` in a snapshot, with which its run resumes.
+///
+/// # Errors
+/// Anything that the flags name and that differs there; the text says the key and both values.
 pub(crate) fn configuration(
     flags: &RunFlags,
     default_recipe: &str,
@@ -14,7 +17,8 @@ pub(crate) fn configuration(
     if flags.recipe.is_some() || flags.config.is_some() {
         asked = flags.resolve(default_recipe)?;
         asked.network.classes = asked.network.classes.or(found.network.classes);
-        // Put there by the server as the run began, or by none, if that was before there were versions.
+        // The leader fills these two in as a run begins; releases before the data rules had versions left
+        // that one out.
         asked.run.data_rules = asked.run.data_rules.or(found.run.data_rules);
         asked.run.init_sha256 = asked.run.init_sha256.or_else(|| found.run.init_sha256.clone());
     } else {
@@ -31,7 +35,7 @@ pub(crate) fn configuration(
     Ok(found.clone())
 }
 
-/// The first key, dotted, at which two configurations differ, and both values.
+/// Finds the first key, dotted, at which two configurations differ, and returns it with both values.
 fn first_difference(key: &str, found: &Value, asked: &Value) -> Option<(String, String, String)> {
     let (Value::Object(f), Value::Object(a)) = (found, asked) else {
         let show = |value: &Value| if value.is_null() { "not set".into() } else { value.to_string() };

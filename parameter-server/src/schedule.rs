@@ -1,11 +1,11 @@
-//! The learning rate as a function of samples: the paper's staircase behind a linear ramp.
+//! The learning rate schedule, a function of samples: a linear ramp followed by the paper's staircase.
 //!
-//! It depends on the samples applied to one block and on the plan, so every shard gets it right on its own,
-//! in any order of pushes and after any restore.
+//! The rate depends only on the plan and on the samples applied to one block, so every shard computes it on
+//! its own, in any order of pushes and after any restore.
 
 use protocol::Plan;
 
-/// The rate of the update that takes a block from `before` to `after` samples:
+/// Returns the learning rate of the update that takes a block from `before` to `after` samples:
 /// `learning_rate * stair_factor^floor(before / stair_samples) * min(1, after / ramp_samples)`.
 pub fn rate(plan: &Plan, before: u64, after: u64) -> f64 {
     let stair = before / plan.stair_samples.max(1);

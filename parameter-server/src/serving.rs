@@ -1,4 +1,4 @@
-//! The network side of a process, running beside it.
+//! The network services of a process, which run in a task of their own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,16 +6,17 @@ use anyhow::{Context, anyhow};
 use protocol::{Coordinator, Listener, ServeError, Shards};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// How long open calls may take to end.
+/// Time that open calls have to end.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-/// The services on the network.
+/// The running network services of a process.
 pub(crate) struct Serving {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
 }
 
 impl Serving {
+    /// Starts to serve shards and, in the leader, the coordinator.
     pub(crate) fn start(
         listener: impl Listener,
         coordinator: Option<Arc<dyn Coordinator>>,
@@ -23,14 +24,14 @@ impl Serving {
     ) -> Serving {
         let (stop, stopped) = oneshot::channel();
         let stopped = async move {
-            // Dropped is stopped as well.
+            // A dropped sender stops the services as well.
             let _ = stopped.await;
         };
         let task = tokio::spawn(protocol::serve(listener, coordinator, Some(shards), stopped));
         Serving { stop, task }
     }
 
-    /// Resolves only if serving ends by itself, with the reason.
+    /// Waits until serving ends by itself, which is a failure, and returns the reason.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         match (&mut self.task).await.context("serve") {
             Ok(Ok(())) => anyhow!("serving ended though nobody stopped it"),
@@ -39,7 +40,7 @@ impl Serving {
         }
     }
 
-    /// Takes no new calls and waits a little for those that are open.
+    /// Accepts no new calls and waits a little for the open ones.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         if tokio::time::timeout(LAST_CALLS, self.task).await.is_err() {

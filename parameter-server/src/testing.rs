@@ -1,4 +1,4 @@
-//! What the unit tests of several files share.
+//! Helpers that several unit tests share.
 
 use parameters::{Initialiser, Layout, Tensor};
 use protocol::{BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, Plan, Version};
@@ -20,7 +20,7 @@ pub fn plan() -> Plan {
     }
 }
 
-/// Three tensors in four blocks: one larger than a block, one with multipliers, one small.
+/// A layout of three tensors in four blocks: one tensor larger than a block, one with multipliers, one small.
 pub fn layout() -> Layout {
     let tensor = |name: &str, shape: &[usize], rate_multiplier, decay_multiplier| Tensor {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! The program itself: what it prints, and the codes that it ends with.
+//! Tests of the program itself: what it prints, and its exit codes.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -23,14 +23,14 @@ fn server(home: &Path, words: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Exit code and the last line of the log of a process that ends by itself.
+/// Returns the exit code and the last line of the log of a process that ends by itself.
 fn fails(home: &Path, words: &[&str]) -> (Option<i32>, String) {
     let output = server(home, words).wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     (output.status.code(), text.lines().last().unwrap_or_default().to_string())
 }
 
-/// Exit code of `parameter-server health`, and what it says.
+/// Returns the exit code of `parameter-server health` and its text.
 fn health(address: &str) -> (Option<i32>, String) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_parameter-server"));
     let output = program.args(["health", "--address", address, "--deadline", "2"]).output().unwrap();

@@ -1,4 +1,4 @@
-//! Whole runs: server processes and workers in one test process, over real connections.
+//! Whole runs of server processes and workers, in one test process and over real connections.
 
 mod common;
 
@@ -119,7 +119,7 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     assert!(end.iter().all(|block| block.version.counter == 30), "30 minibatches, each applied once");
     assert_eq!(resumed.end().await.unwrap(), Exit::Done);
 
-    // Nothing is left to do, and no worker is waited for.
+    // A finished run ends at once and waits for no worker.
     let finished = Process::start(options(home.path())).await;
     assert_eq!(finished.end().await.unwrap(), Exit::Done);
     let mut anew = Process::start(Options { fresh: true, ..options(home.path()) }).await;

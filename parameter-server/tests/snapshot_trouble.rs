@@ -1,4 +1,5 @@
-//! Snapshots that cannot be used or written: what is said, that nothing is lost, and how it goes on.
+//! Snapshots that cannot be used or written: the server says why, loses nothing, and continues or can be
+//! started again.
 
 mod common;
 
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 /// Far more than any step here takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program as a process, with its log.
+/// The server program as a process of its own, with its log.
 struct Server {
     child: Child,
     address: String,
@@ -30,7 +31,7 @@ struct Server {
 }
 
 impl Server {
-    /// `program` with the run of the tests, a snapshot every second.
+    /// Starts `program` with a run that takes a snapshot every second.
     fn start(mut program: Command, snapshots: &Path) -> Server {
         program.args([
             "--recipe",
@@ -68,7 +69,8 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until what is logged behind the first `from` bytes has all the texts in one line; how long the log is then.
+    /// Waits until a line of the log, after its first `from` bytes, contains all the texts; returns the length of
+    /// the log at that moment.
     async fn says(&self, from: usize, texts: &[&str]) -> usize {
         let begun = Instant::now();
         loop {
@@ -81,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Asks for the end; the exit code.
+    /// Asks the program to stop and returns its exit code.
     fn stop(mut self) -> Option<i32> {
         drop(self.child.stdin.take());
         self.child.wait().unwrap().code()
@@ -200,7 +202,8 @@ async fn a_snapshot_of_another_network_or_shard_count_is_refused_and_kept() {
     assert_eq!(fs::read(home.path().join("1/manifest.json")).unwrap(), manifest);
 }
 
-/// The leader cannot look into the folder of a process on another machine; that one is told what it should find there.
+/// The leader cannot look into the folder of a process on another machine; that one is told what it should
+/// find there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_process_with_another_file_than_the_manifest_names_refuses_it() {
     let home = tempfile::tempdir().unwrap();
@@ -279,8 +282,8 @@ async fn a_folder_in_use_is_refused_and_a_killed_process_leaves_it_free() {
     assert_eq!(third.stop(), Some(130));
 }
 
-/// A limit on the size of files stands in for a full disk: a write fails in the middle, as it does there, and needs neither
-/// a user's rights nor a file system of its own.
+/// A limit on the size of files stands in for a full disk: a write fails in the middle, as it does there, and
+/// needs neither a user's rights nor a file system of its own.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_costs_the_snapshot_and_not_the_run() {
@@ -315,7 +318,7 @@ async fn a_full_disk_costs_the_snapshot_and_not_the_run() {
     let kept = snapshot::newest(home.path()).unwrap().expect("the one before");
 
     limit("unlimited");
-    // Had anything of those that failed been left, this one would have a higher number.
+    // The failed snapshots left nothing behind; otherwise this one would have a higher number.
     server.says(full, &[&format!("snapshot {} after ", kept.id + 1)]).await;
     let next = snapshot::newest(home.path()).unwrap().expect("a new one");
     assert!(next.run.progress.used > kept.run.progress.used);

@@ -1,4 +1,5 @@
-//! A server in the test's own process, and a worker that trains a quadratic bowl over the real wire.
+//! A server that runs in the test's own process, and a worker that minimises a quadratic function, a bowl,
+//! over real connections.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -21,10 +22,10 @@ use tokio::{
 
 /// Training images of the tests' data.
 pub const IMAGES: u64 = 100;
-/// Where the bowl has its lowest point, in every direction.
+/// Coordinate of the bowl's lowest point, the same in every direction.
 pub const TARGET: f32 = 0.25;
 
-/// Four blocks in three tensors.
+/// A layout of three tensors in four blocks.
 pub fn layout() -> Layout {
     let tensor = |name: &str, shape: &[usize]| Tensor {
         name: name.into(),
@@ -58,7 +59,7 @@ pub fn flags() -> RunFlags {
     }
 }
 
-/// A leader of one process with two shards; snapshots only at the end.
+/// Options of a server of one process with two shards that takes a snapshot only at the end.
 pub fn options(snapshots: &Path) -> Options {
     Options {
         flags: flags(),
@@ -97,12 +98,12 @@ impl Process {
         Process { address, stop: Some(stop), task }
     }
 
-    /// As a signal does.
+    /// Stops the process as a signal does.
     pub fn stop(&mut self) {
         let _ = self.stop.take().expect("stopped once").send(());
     }
 
-    /// How it ended.
+    /// Waits for the process to end and returns its result.
     pub async fn end(self) -> anyhow::Result<Exit> {
         let Process { task, stop: _stop, .. } = self;
         tokio::time::timeout(Duration::from_secs(30), task).await.expect("the process ends").unwrap()
@@ -113,7 +114,7 @@ pub async fn coordinator(address: &str) -> CoordinatorClient {
     CoordinatorClient::connect(address, Patience::default()).await.unwrap()
 }
 
-/// Waits until `reached` says so of the run's state.
+/// Waits until `reached` accepts the run's status, and returns that status.
 pub async fn until(address: &str, reached: impl Fn(&RunStatus) -> bool) -> RunStatus {
     let client = coordinator(address).await;
     for _ in 0..2000 {
@@ -167,7 +168,7 @@ impl Worker {
         &self.shards[&self.joined.shards[number as usize]]
     }
 
-    /// All blocks, by number.
+    /// Fetches all blocks, in the order of their numbers.
     pub async fn fetch(&self, kind: Kind) -> Vec<BlockValues> {
         let owners = assign(&self.layout, self.joined.shards.len());
         let mut all = Vec::new();
@@ -214,7 +215,7 @@ impl Worker {
         self.step += 1;
     }
 
-    /// Trains on a lease, reporting each minibatch; the end, if there was one on the way.
+    /// Trains on a lease and reports each minibatch; returns the end of the run, if that came first.
     pub async fn train(&mut self, lease: &Lease) -> Option<Ending> {
         let (positions, mut used) = (lease.end - lease.start, 0);
         loop {
@@ -238,7 +239,7 @@ impl Worker {
         }
     }
 
-    /// Reports what `fill` puts in.
+    /// Sends the report that `fill` fills in.
     pub async fn report(&self, fill: impl FnOnce(&mut Report)) -> Option<Ending> {
         let mut report = Report {
             member: self.joined.member,
@@ -251,7 +252,7 @@ impl Worker {
         self.client.report(report).await.unwrap()
     }
 
-    /// Mean square distance from the bottom.
+    /// Mean square distance of the parameters from the bowl's lowest point.
     pub async fn distance(&self, kind: Kind) -> f64 {
         let square = |value: f32| f64::from(value - TARGET).powi(2);
         let sum: f64 =
@@ -259,7 +260,7 @@ impl Worker {
         sum / self.layout.len() as f64
     }
 
-    /// Takes part until the end, and leaves.
+    /// Takes part in the run until its end, and leaves.
     pub async fn work(&mut self) -> Ending {
         let ending = loop {
             let ending = match self.client.assign(self.joined.member).await.unwrap() {
