@@ -34,5 +34,5 @@ mod warm_start;
 pub use coordinator::Coordinator;
 pub use host::ShardHost;
 pub use server::{Options, Timing, run};
-pub use shard::{Saved, Shard};
+pub use shard::{SavedShard, Shard};
 pub use warm_start::WarmStart;

@@ -1,18 +1,22 @@
-//! A shard: its blocks of parameters, and the update that every pushed gradient makes to them.
+//! A shard: blocks of parameters, and the update that every pushed gradient makes to its block.
 //!
-//! Plain synchronous code without clock, network or threads: `v = momentum * v + (g + decay * w)`, `w -= rate * v`,
-//! which is the form of `torch.optim.SGD` (Caffe keeps the rate inside the velocity). Pushes come in any order and
-//! from any worker, nobody waits; a push is told from its repetition by (incarnation, step, block).
+//! A shard is plain synchronous code without a clock, a network or threads. Its update is that of
+//! `torch.optim.SGD`: `v = momentum * v + (g + decay * w)`, then `w -= rate * v` (Caffe keeps the rate inside
+//! the velocity). Pushes come from any worker in any order, and none waits for another. A push is identified
+//! by (incarnation, step, block), and one that is repeated is not applied again.
 //!
-//! Two things keep several workers as steady as one, which meets neither. With momentum 0.9 and nothing done about it,
-//! one update in between is enough for two workers to stay on the first plateau at a rate that is right for one.
+//! Staleness is the number of updates that a block received between the fetch that a gradient was computed
+//! from and the gradient's own application. A single worker has none. Two measures keep several workers as
+//! stable as one; with momentum 0.9 and neither of them, a staleness of 1 is enough for two workers to stay
+//! on the first plateau at a learning rate that is right for one.
 //!
-//! - The rate of an update is the schedule's divided by 1 + staleness, the updates that came in between (Zhang et al.,
-//!   "Staleness-aware Async-SGD for Distributed Deep Learning", 2016): N workers move the parameters as one does with a
-//!   batch N times as large.
-//! - The answer to a push is not the block as it is, but as momentum alone will have made it by the time the next
-//!   gradient comes back, if as many updates come in between as did this time (Hakimi et al., "Taming Momentum in a
-//!   Distributed Asynchronous Environment", 2019, with a velocity for each worker; here all share the block's).
+//! - The learning rate of an update is the schedule's divided by 1 + staleness (Zhang et al.,
+//!   "Staleness-aware Async-SGD for Distributed Deep Learning", 2016). N workers then move the parameters as
+//!   one worker does with a batch N times as large.
+//! - The answer to a push is not the block itself but the block moved ahead by its momentum: to where
+//!   momentum alone takes it before the worker's next gradient arrives, if the staleness stays the same
+//!   (Hakimi et al., "Taming Momentum in a Distributed Asynchronous Environment", 2019, who keep a velocity
+//!   for each worker; here all workers share the block's velocity).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,56 +30,58 @@ use crate::{
     schedule, warm_start,
 };
 
-/// Evaluations whose average is kept frozen at the same time: the one under way and one that starts beside it.
+/// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
+/// done.
 const FROZEN: usize = 2;
-/// Refused pushes that the log names one by one. Beyond them it names those at powers of two, so that a
-/// worker that goes on and on fills no disk.
+/// Number of refused pushes that are logged one by one. After those, only every refusal whose count is a
+/// power of two is logged, so that a worker that never stops does not fill the disk.
 const NAMED: u64 = 100;
 
-/// What is held of each value: itself, its velocity, its average.
+/// Number of values held for each parameter: the parameter, its velocity and its average.
 const COPIES: usize = 3;
 
-/// One part of the parameters; empty until a worker brings the layout.
+/// One part of the network's parameters. A shard is empty until a worker brings the network's layout.
 pub struct Shard {
     number: u32,
     total: u32,
     generation: u64,
     isa: Isa,
-    /// What an adopted layout's tensors start from; let go of once one is.
+    /// The model file that tensors start from; dropped once a layout is adopted.
     warm: Option<Arc<WarmStart>>,
-    held: Option<Held>,
+    adopted: Option<Adopted>,
     status: ShardStatus,
 }
 
-/// What a shard has once a layout was adopted.
+/// The state of a shard that has adopted a layout.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub(crate) struct Adopted {
     pub(crate) layout: Layout,
     pub(crate) plan: Plan,
-    /// Shard of every block of the layout.
+    /// Number of the shard that owns each block of the layout.
     owners: Vec<u32>,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
-    /// By block: what it lets in.
+    /// Bounds on the gradients of each block.
     bounds: BTreeMap<u32, Bounds>,
-    /// Averages as they were when an evaluation was first named, newest last.
+    /// Averages of the shard, each as it was when its evaluation was first fetched, the newest last.
     frozen: Vec<Frozen>,
 }
 
-/// Everything that a shard remembers of one block.
+/// The state of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BlockState {
-    /// Shared with those who are being sent them: an update leaves theirs as they are.
+    /// The parameters. They are shared with the fetches that are being sent: an update then changes a copy.
     pub(crate) parameters: Arc<Vec<f32>>,
     pub(crate) velocity: Vec<f32>,
     pub(crate) average: Vec<f32>,
     /// Updates applied since the start of the run.
     pub(crate) counter: u64,
-    /// Samples behind them.
+    /// Samples behind those updates.
     pub(crate) samples: u64,
-    /// The newest step applied of each incarnation: 16 bytes for every worker that ever pushed.
+    /// The newest step that was applied from each incarnation: 16 bytes for every worker that ever pushed.
     pub(crate) applied: BTreeMap<u64, u64>,
 }
 
+/// The averages of a shard's blocks at one moment.
 #[derive(Clone)]
 struct Frozen {
     evaluation: u64,
@@ -83,7 +89,7 @@ struct Frozen {
 }
 
 impl Shard {
-    /// Shard `number` of `total`, without a layout yet; its versions start in `generation`.
+    /// Makes shard `number` of `total` without a layout; its versions start in `generation`.
     pub fn empty(number: u32, total: u32, generation: u64, isa: Isa) -> Shard {
         Shard {
             number,
@@ -91,36 +97,36 @@ impl Shard {
             generation,
             isa,
             warm: None,
-            held: None,
+            adopted: None,
             status: ShardStatus { shard: number, ..Default::default() },
         }
     }
 
-    /// The same with tensors that start from a model file, where it has them.
-    pub fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
+    /// Sets the model file from which the tensors start that it has.
+    pub(crate) fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
         Shard { warm, ..self }
     }
 
-    /// A shard that goes on from a file.
-    pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: Saved) -> Shard {
+    /// Makes shard `number` of `total` from what was read from its file; its versions go on in `generation`.
+    pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: SavedShard) -> Shard {
         let owners = assign(&saved.layout, total as usize);
-        let held = Held::of(isa, saved.layout, saved.plan, owners, saved.blocks);
-        let blocks = held.blocks.len() as u32;
-        let samples = held.blocks.values().map(|state| state.samples).max().unwrap_or(0);
+        let adopted = Adopted::of(isa, saved.layout, saved.plan, owners, saved.blocks);
+        let blocks = adopted.blocks.len() as u32;
+        let samples = adopted.blocks.values().map(|state| state.samples).max().unwrap_or(0);
         let status = ShardStatus { shard: number, blocks, samples, ..Default::default() };
-        Shard { number, total, generation, isa, warm: None, held: Some(held), status }
+        Shard { number, total, generation, isa, warm: None, adopted: Some(adopted), status }
     }
 
-    /// Whether the shard is worth a snapshot: from a block that has diverged no run can go on, and the
-    /// snapshot would take the place of one from which it can. If not, the block by name.
+    /// Checks that the shard is worth a snapshot; the error names a block that has diverged. No run can
+    /// resume from such a block, and its snapshot would replace one that a run can resume from.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.held.as_ref().map_or(Ok(()), Held::check)
+        self.adopted.as_ref().map_or(Ok(()), Adopted::check)
     }
 
-    /// What a snapshot holds of this shard; none before a layout was adopted.
-    pub(crate) fn saved(&self) -> Option<Saved> {
-        let Held { layout, plan, blocks, .. } = self.held.as_ref()?;
-        Some(Saved {
+    /// Copies what a snapshot holds of this shard; returns none before a layout is adopted.
+    pub(crate) fn saved(&self) -> Option<SavedShard> {
+        let Adopted { layout, plan, blocks, .. } = self.adopted.as_ref()?;
+        Some(SavedShard {
             shard: self.number,
             total: self.total,
             generation: self.generation,
@@ -130,17 +136,22 @@ impl Shard {
         })
     }
 
-    /// Takes layout and plan over if there are none yet, else compares: the refusal names the first tensor or the
-    /// key of the plan that differs.
+    /// Adopts a layout and a plan if the shard has none yet, else compares them with its own.
+    ///
+    /// # Errors
+    /// [`Refusal::Mismatch`], with the first tensor or key of the plan that differs from the shard's own, or
+    /// if the model file that the run starts from is not the one given to this process; [`Refusal::Invalid`]
+    /// for numbers out of range, initial values that are too large, or a layout that does not fit this
+    /// machine's memory.
     pub fn adopt(&mut self, layout: Layout, plan: Plan) -> Result<AdoptReply, Refusal> {
-        if let Some(held) = &self.held {
-            if let Some(difference) = held.layout.first_difference(&layout) {
+        if let Some(adopted) = &self.adopted {
+            if let Some(difference) = adopted.layout.first_difference(&layout) {
                 return Err(Refusal::Mismatch(format!(
                     "shard {}: the network is not the run's: {difference}",
                     self.number
                 )));
             }
-            if let Some(difference) = plan_difference(&held.plan, &plan) {
+            if let Some(difference) = plan_difference(&adopted.plan, &plan) {
                 return Err(Refusal::Mismatch(format!("shard {}: {difference}", self.number)));
             }
         } else {
@@ -151,21 +162,22 @@ impl Shard {
                 .map_err(|text| Refusal::Mismatch(format!("shard {}: {text}", self.number)))?;
             self.check_memory(&layout)?;
             if let Some(warm) = warm.filter(|_| self.number == 0) {
-                warm.account(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
+                warm.summary(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
             }
-            let held = Held::new(self.isa, self.number, self.total, layout, plan, warm);
-            held.check().map_err(|text| {
+            let adopted = Adopted::new(self.isa, self.number, self.total, layout, plan, warm);
+            adopted.check().map_err(|text| {
                 Refusal::Invalid(format!("shard {}: {text} at the start of a run", self.number))
             })?;
-            self.held = Some(held);
+            self.adopted = Some(adopted);
             self.warm = None;
         }
-        let held = self.held.as_ref().expect("adopted above");
-        self.status.blocks = held.blocks.len() as u32;
-        Ok(AdoptReply { fingerprint: held.layout.fingerprint() })
+        let adopted = self.adopted.as_ref().expect("adopted above");
+        self.status.blocks = adopted.blocks.len() as u32;
+        Ok(AdoptReply { fingerprint: adopted.layout.fingerprint() })
     }
 
-    /// Whether this machine has the memory for this shard's part of a layout, which a worker may bring in any size.
+    /// Checks that this machine has the memory for this shard's part of a layout, which a worker may send in
+    /// any size.
     fn check_memory(&self, layout: &Layout) -> Result<(), Refusal> {
         let owners = assign(layout, self.total as usize);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == self.number);
@@ -180,8 +192,9 @@ impl Shard {
         })
     }
 
-    /// Applies one gradient block, unless its identity was applied before or it is unusable, and answers with the block
-    /// to compute the next gradient from, in the gradient's own memory.
+    /// Applies the gradient of one block, unless it was applied before or is unusable. The reply holds the
+    /// block's values from which the worker is to compute its next gradient; they lie in the memory of the
+    /// pushed gradient.
     pub fn push(&mut self, push: BlockPush) -> PushReply {
         self.status.bytes_in += 4 * push.gradient.len() as u64;
         let block = push.block;
@@ -191,7 +204,8 @@ impl Shard {
                 (Ok(block), staleness)
             }
             Err(refusal) => {
-                // A shard that is not ready has judged nothing.
+                // A shard without a layout did not examine the push, so this is not counted as a refused
+                // gradient.
                 if !matches!(refusal, Refusal::NotReady(_)) {
                     self.status.refused += 1;
                     let refused = self.status.refused;
@@ -207,9 +221,9 @@ impl Shard {
 
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
-        let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
-        let block = held.owned(number, push.block)?.clone();
-        let tensor = &held.layout.tensors()[block.tensor];
+        let adopted = self.adopted.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        let block = adopted.owned(number, push.block)?.clone();
+        let tensor = &adopted.layout.tensors()[block.tensor];
         let what = || format!("shard {number}: gradient of block {} ({})", push.block, tensor.name);
         if push.gradient.len() != block.range.len() {
             let (found, expected) = (push.gradient.len(), block.range.len());
@@ -218,12 +232,12 @@ impl Shard {
         if push.samples == 0 {
             return Err(Refusal::Invalid(format!("{} has 0 samples behind it, expected at least 1", what())));
         }
-        let state = held.blocks.get_mut(&push.block).expect("an owned block has a state");
+        let state = adopted.blocks.get_mut(&push.block).expect("an owned block has a state");
         if state.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest) {
             self.status.repeated += 1;
             return Ok((state.values(push.block, generation), 0));
         }
-        let bounds = held.bounds.get_mut(&push.block).expect("an owned block has bounds");
+        let bounds = adopted.bounds.get_mut(&push.block).expect("an owned block has bounds");
         let size = magnitudes(isa, &push.gradient);
         let (worker, step) = (push.member.worker, push.step);
         bounds.check_gradient(&push.gradient, &size).map_err(|text| {
@@ -235,20 +249,20 @@ impl Shard {
                 what()
             ))
         })?;
-        // A version from before a restore may be ahead of the block: then nothing came in between.
+        // A version from before a restore may be ahead of the block; its staleness counts as 0.
         let staleness = state.counter.saturating_sub(push.version.counter);
         let samples = state.samples + u64::from(push.samples);
-        let rate = schedule::rate(&held.plan, state.samples, samples);
+        let rate = schedule::rate(&adopted.plan, state.samples, samples);
         let update = Update {
             rate: (rate * f64::from(tensor.rate_multiplier) / (1 + staleness) as f64) as f32,
-            momentum: held.plan.momentum as f32,
-            decay: (held.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
+            momentum: adopted.plan.momentum as f32,
+            decay: (adopted.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
         };
-        let average_step = average::step(&held.plan, state.counter) as f32;
+        let average_step = average::step(&adopted.plan, state.counter) as f32;
         let BlockState { parameters, velocity, average, .. } = state;
         let weights = Arc::make_mut(parameters).as_mut_slice();
         let block = State { weights, velocity, average };
-        let ahead = update.rate * carried(held.plan.momentum, staleness);
+        let ahead = update.rate * momentum_look_ahead(adopted.plan.momentum, staleness);
         let largest = momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
         bounds.applied(push.gradient.len(), &size, largest);
         state.counter += 1;
@@ -263,13 +277,17 @@ impl Shard {
         Ok((BlockValues { block: push.block, version, values: push.gradient.into() }, staleness))
     }
 
-    /// Reads one block. The first fetch of an average that names a new evaluation freezes the whole shard's average,
-    /// so that an evaluation sees one moment of it; evaluation 0 reads the average as it is now.
+    /// Reads one block. The first fetch of an average for a new evaluation freezes the averages of the whole
+    /// shard, so that the evaluation sees them all at one moment; evaluation 0 reads the current average.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] before a layout is adopted; [`Refusal::Invalid`] for a block that does not exist
+    /// or that belongs to another shard.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
-        let held = self.held.as_mut().ok_or_else(|| nothing_adopted(number))?;
-        held.owned(number, block)?;
-        let state = &held.blocks[&block];
+        let adopted = self.adopted.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        adopted.owned(number, block)?;
+        let state = &adopted.blocks[&block];
         let values = match kind {
             Kind::Parameters => state.values(block, generation),
             Kind::Average { evaluation: 0 } => {
@@ -277,7 +295,7 @@ impl Shard {
                 BlockValues { block, version, values: state.average.clone().into() }
             }
             Kind::Average { evaluation } => {
-                let (version, values) = held.frozen(evaluation, generation).blocks[&block].clone();
+                let (version, values) = adopted.frozen(evaluation, generation).blocks[&block].clone();
                 BlockValues { block, version, values: values.into() }
             }
         };
@@ -285,20 +303,20 @@ impl Shard {
         Ok(values)
     }
 
-    /// Counters since the process started.
+    /// Counters of the shard since the process started.
     pub fn status(&self) -> &ShardStatus {
         &self.status
     }
 
-    /// The layout, once adopted.
+    /// The network's layout, once it is adopted.
     pub fn layout(&self) -> Option<&Layout> {
-        self.held.as_ref().map(|held| &held.layout)
+        self.adopted.as_ref().map(|adopted| &adopted.layout)
     }
 }
 
-/// What is kept of a shard on disk.
+/// The state of a shard as its file keeps it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Saved {
+pub struct SavedShard {
     pub(crate) shard: u32,
     pub(crate) total: u32,
     pub(crate) generation: u64,
@@ -307,8 +325,15 @@ pub struct Saved {
     pub(crate) blocks: BTreeMap<u32, BlockState>,
 }
 
-impl Held {
-    fn new(isa: Isa, number: u32, total: u32, layout: Layout, plan: Plan, warm: Option<&WarmStart>) -> Held {
+impl Adopted {
+    fn new(
+        isa: Isa,
+        number: u32,
+        total: u32,
+        layout: Layout,
+        plan: Plan,
+        warm: Option<&WarmStart>,
+    ) -> Adopted {
         let owners = assign(&layout, total as usize);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
         let start = |block: &Block| {
@@ -320,15 +345,21 @@ impl Held {
             }
         };
         let blocks = own.map(|block| (block.index, BlockState::new(start(block)))).collect();
-        Held::of(isa, layout, plan, owners, blocks)
+        Adopted::of(isa, layout, plan, owners, blocks)
     }
 
-    fn of(isa: Isa, layout: Layout, plan: Plan, owners: Vec<u32>, blocks: BTreeMap<u32, BlockState>) -> Held {
+    fn of(
+        isa: Isa,
+        layout: Layout,
+        plan: Plan,
+        owners: Vec<u32>,
+        blocks: BTreeMap<u32, BlockState>,
+    ) -> Adopted {
         let bounds = blocks.iter().map(|(&index, state)| (index, Bounds::of(isa, state))).collect();
-        Held { layout, plan, owners, blocks, bounds, frozen: Vec::new() }
+        Adopted { layout, plan, owners, blocks, bounds, frozen: Vec::new() }
     }
 
-    /// Whether all blocks leave room for updates; if not, the first that does not, by name.
+    /// Checks that all blocks leave room for updates; the error names the first that does not.
     fn check(&self) -> Result<(), String> {
         self.bounds.iter().try_for_each(|(&index, bounds)| {
             let name = &self.layout.tensors()[self.layout.blocks()[index as usize].tensor].name;
@@ -336,6 +367,7 @@ impl Held {
         })
     }
 
+    /// Finds a block that shard `number` owns.
     fn owned(&self, number: u32, index: u32) -> Result<&Block, Refusal> {
         let blocks = self.layout.blocks();
         let block = blocks.get(index as usize).ok_or_else(|| {
@@ -352,6 +384,7 @@ impl Held {
         Ok(block)
     }
 
+    /// Returns the averages frozen for an evaluation, freezing them now if this is its first fetch.
     fn frozen(&mut self, evaluation: u64, generation: u64) -> &Frozen {
         if let Some(at) = self.frozen.iter().position(|frozen| frozen.evaluation == evaluation) {
             return &self.frozen[at];
@@ -379,16 +412,16 @@ impl BlockState {
         }
     }
 
-    /// The parameters as they travel.
+    /// The block's parameters as a message, without a copy.
     fn values(&self, block: u32, generation: u64) -> BlockValues {
         let version = Version { generation, counter: self.counter };
         BlockValues { block, version, values: self.parameters.clone().into() }
     }
 }
 
-/// How far momentum alone carries parameters in that many updates, as a multiple of rate times velocity:
-/// `m + m^2 + ... + m^updates`.
-fn carried(momentum: f64, updates: u64) -> f32 {
+/// Returns how far momentum alone moves the parameters in `updates` updates, as a multiple of rate times
+/// velocity: `m + m^2 + ... + m^updates`.
+fn momentum_look_ahead(momentum: f64, updates: u64) -> f32 {
     let rest = momentum.powf(updates as f64);
     (momentum * (1.0 - rest) / (1.0 - momentum)) as f32
 }
@@ -397,7 +430,7 @@ fn nothing_adopted(number: u32) -> Refusal {
     Refusal::NotReady(format!("shard {number}: no layout adopted yet; a joining worker brings it"))
 }
 
-/// The first key in which two plans differ, with both values.
+/// Describes the first key in which a worker's plan differs from the run's, with both values.
 fn plan_difference(run: &Plan, found: &Plan) -> Option<String> {
     let keys = |plan: &Plan| match serde_json::to_value(plan) {
         Ok(serde_json::Value::Object(keys)) => keys,
@@ -490,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn staleness_is_what_came_in_between() {
+    fn staleness_is_the_number_of_updates_since_the_fetch() {
         let mut shard = adopted();
         let fetched = shard.fetch(3, Kind::Parameters).unwrap().version;
         let mut staleness =
@@ -507,7 +540,8 @@ mod tests {
         let mut shard = adopted();
         for staleness in 0..3 {
             let before = parameters(&mut shard, 2);
-            // A bias has no decay, and a tenth of the gradient replaces what momentum takes off: the velocity stays.
+            // A bias has no decay, and a tenth of the gradient replaces what momentum takes off, so the
+            // velocity stays.
             let g = gradient(300, 0);
             let next = g.iter().map(|g| if staleness == 0 { *g } else { 0.1 * g }).collect();
             let answer = shard
@@ -561,7 +595,7 @@ mod tests {
         }
         assert_eq!(parameters(&mut shard, 3), before);
         assert_eq!((shard.status().refused, shard.status().updates), (5, 0));
-        // A refused push was not applied: its repetition with usable values is.
+        // A refused push does not use up its step: repeated with usable values, it is applied.
         shard.push(good).outcome.unwrap();
         assert_eq!(shard.status().updates, 1);
     }
@@ -604,7 +638,7 @@ mod tests {
         assert_eq!(refusal, Refusal::Mismatch(text.into()));
     }
 
-    /// 16 GiB of parameters are announced in a message of a few bytes.
+    /// A message of a few bytes can announce 16 GiB of parameters.
     #[test]
     fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {
         let largest = Tensor { shape: vec![1 << 16, 1 << 16], ..layout().tensors()[0].clone() };

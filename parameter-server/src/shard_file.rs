@@ -1,5 +1,6 @@
-//! One shard on disk: `ID/shard-K.safetensors` with parameters, velocity and average of each block as tensors, and
-//! versions, samples, applied identities, layout and plan as metadata. Exact: what is read equals what was written.
+//! The file of one shard in a snapshot, `ID/shard-K.safetensors`. Its tensors are the parameters, velocity
+//! and average of each block; its metadata are versions, sample counts, identities of applied pushes, layout
+//! and plan. A shard that is read equals the one that was written, bit for bit.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +19,14 @@ use parameters::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::shard::{BlockState, Saved};
+use crate::shard::{BlockState, SavedShard};
 
-/// Changes when the file's meaning does.
+/// Name of the file's format; it changes when the meaning of the file does.
 const FORMAT: &str = "downpour shard 1";
 
-/// The part of a block's state that is not tensors.
+/// The counters of a block, which the file keeps as metadata.
 #[derive(Serialize, Deserialize)]
-struct Book {
+struct BlockCounters {
     counter: u64,
     samples: u64,
     applied: BTreeMap<u64, u64>,
@@ -34,7 +35,7 @@ struct Book {
 /// Why a shard's file cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardFileError {
-    /// The folder or the file's hash could not be made.
+    /// The snapshot's folder cannot be made, or the written file cannot be hashed.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The folder or file.
@@ -45,36 +46,36 @@ pub enum ShardFileError {
     /// The file cannot be read or written as a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A block of the shard holds values that no snapshot may have.
+    /// A block of the shard holds values that are not finite.
     #[error("{}: {found}; {advice}", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
-        /// The tensor, and what it holds.
+        /// The tensor, and the first value in it that is not finite.
         found: NotFinite,
-        /// What to do.
+        /// Advice on what to do.
         advice: String,
     },
-    /// The file is a checkpoint, but not of this shard.
+    /// The file is a checkpoint, but not one of this shard.
     #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Name of the key or tensor that does not fit.
         what: String,
-        /// What it should be.
+        /// The value that it should have.
         expected: String,
-        /// What it is.
+        /// The value that it has.
         found: String,
     },
 }
 
-/// The file of shard `number` in snapshot `id` of the folder `snapshots`.
+/// Returns the path of the file of shard `number` in snapshot `id` of the folder `snapshots`.
 pub fn path(snapshots: &Path, id: u64, number: u32) -> PathBuf {
     snapshots.join(id.to_string()).join(format!("shard-{number}.safetensors"))
 }
 
-/// Numbers of the shards whose files are in snapshot `id`, ascending.
+/// Lists the numbers of the shards whose files are in snapshot `id`, ascending.
 pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(snapshots.join(id.to_string())) else { return Vec::new() };
     let number = |name: &str| name.strip_prefix("shard-")?.strip_suffix(".safetensors")?.parse().ok();
@@ -84,9 +85,11 @@ pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
     numbers
 }
 
-/// Writes a shard durably, if all that it holds is finite; returns the SHA-256 of the file as it lies on
-/// disk.
-pub(crate) fn write(snapshots: &Path, id: u64, saved: Saved) -> Result<String, ShardFileError> {
+/// Writes a shard durably and returns the SHA-256 of the file, hexadecimal, as read back from the disk.
+///
+/// # Errors
+/// A shard with values that are not finite, or a file that cannot be written.
+pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<String, ShardFileError> {
     let path = path(snapshots, id, saved.shard);
     check(&saved.layout, &saved.blocks).map_err(|found| ShardFileError::NotFinite {
         path: path.clone(),
@@ -99,7 +102,7 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: Saved) -> Result<String, S
     hash(&path).map_err(|source| ShardFileError::Write { path, source })
 }
 
-/// SHA-256 of a file, hexadecimal.
+/// Computes the SHA-256 of a file, hexadecimal.
 pub(crate) fn hash(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut hash = Sha256::new();
@@ -116,8 +119,9 @@ pub(crate) fn hash(path: &Path) -> io::Result<String> {
 /// Reads shard `number` of `total` from snapshot `id`.
 ///
 /// # Errors
-/// A file that cannot be read, that is only a part of one, or that is of another shard.
-pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved, ShardFileError> {
+/// A file that cannot be read, that is incomplete, that is of another shard, or that holds values that are
+/// not finite.
+pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedShard, ShardFileError> {
     let path = path(snapshots, id, number);
     let Checkpoint { mut tensors, metadata } = Checkpoint::read(&path)?;
     let wrong = |what: &str, expected: String, found: String| ShardFileError::Content {
@@ -141,7 +145,7 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved,
     let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
     let layout: Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
     let plan = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
-    let mut books: BTreeMap<u32, Book> =
+    let mut counters: BTreeMap<u32, BlockCounters> =
         serde_json::from_str(text("blocks")).map_err(unreadable("blocks"))?;
 
     let owners = assign(&layout, total as usize);
@@ -162,7 +166,7 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved,
         let (parameters, velocity, average) =
             (values("parameters")?, values("velocity")?, values("average")?);
         let missing = || wrong("blocks", format!("block {index}"), "none".into());
-        let Book { counter, samples, applied } = books.remove(&index).ok_or_else(missing)?;
+        let BlockCounters { counter, samples, applied } = counters.remove(&index).ok_or_else(missing)?;
         let parameters = Arc::new(parameters);
         blocks.insert(index, BlockState { parameters, velocity, average, counter, samples, applied });
     }
@@ -175,10 +179,11 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<Saved,
             snapshots.join(id.to_string()).display()
         ),
     })?;
-    Ok(Saved { shard: number, total, generation, layout, plan, blocks })
+    Ok(SavedShard { shard: number, total, generation, layout, plan, blocks })
 }
 
-/// Whether all that a shard holds is finite. The first array that is not is named by the network's tensor.
+/// Checks that all values of a shard are finite; the error names the network's tensor of the first that is
+/// not.
 fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotFinite> {
     for (index, state) in blocks {
         let BlockState { parameters, velocity, average, .. } = state;
@@ -190,11 +195,11 @@ fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotF
     Ok(())
 }
 
-fn to_checkpoint(saved: Saved) -> Checkpoint {
+fn to_checkpoint(saved: SavedShard) -> Checkpoint {
     let json =
         |value: serde_json::Result<String>| value.expect("plain numbers, strings and lists become JSON");
     let mut tensors = BTreeMap::new();
-    let mut books = BTreeMap::new();
+    let mut counters = BTreeMap::new();
     for (index, state) in saved.blocks {
         let BlockState { parameters, velocity, average, counter, samples, applied } = state;
         let parameters = Arc::unwrap_or_clone(parameters);
@@ -203,7 +208,7 @@ fn to_checkpoint(saved: Saved) -> Checkpoint {
                 ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector is its own shape");
             tensors.insert(format!("{kind}/{index}"), tensor);
         }
-        books.insert(index, Book { counter, samples, applied });
+        counters.insert(index, BlockCounters { counter, samples, applied });
     }
     let metadata = [
         ("format", FORMAT.into()),
@@ -212,7 +217,7 @@ fn to_checkpoint(saved: Saved) -> Checkpoint {
         ("generation", saved.generation.to_string()),
         ("layout", json(serde_json::to_string(&saved.layout))),
         ("plan", json(serde_json::to_string(&saved.plan))),
-        ("blocks", json(serde_json::to_string(&books))),
+        ("blocks", json(serde_json::to_string(&counters))),
     ];
     Checkpoint { tensors, metadata: metadata.map(|(key, value)| (key.to_string(), value)).into() }
 }
@@ -253,7 +258,7 @@ mod tests {
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
         assert_eq!(restored.push(repeated).outcome, Ok(fetched));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
-        // Both go on alike: velocity, average, counters and samples are there.
+        // Both shards continue alike, so velocity, average, counters and samples were all restored.
         for shard in [&mut shard, &mut restored] {
             shard.push(push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }

@@ -1,7 +1,8 @@
-//! A warm start: the tensors of a model file in place of initial values.
+//! A warm start: tensors start with the values of a model file instead of random initial values.
 //!
-//! Every process of the server reads the file itself, as it starts: it is told so by its own flag, no message carries a
-//! model, and no worker has to be the first. The run's plan names the file by its hash, so that all begin alike.
+//! Every process of the server is given the file by its own flag and reads it as it starts, so no message
+//! carries a model and no worker has to bring one. The run's plan holds the hash of the file, so that all
+//! processes start from the same one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use protocol::Plan;
 
 use crate::shard_file;
 
-/// A model file to start from.
+/// The model file that a run starts from.
 pub struct WarmStart {
     path: PathBuf,
     sha256: String,
@@ -20,11 +21,10 @@ pub struct WarmStart {
 }
 
 impl WarmStart {
-    /// Reads the file, of any kind that can be read.
+    /// Reads a model file of any supported format.
     ///
     /// # Errors
-    /// A file that cannot be read, of which only a part is there, or in which a tensor holds values that are
-    /// not finite.
+    /// A file that cannot be read, that is incomplete, or in which a tensor holds values that are not finite.
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
             let (_, checkpoint) = formats::read(path)?;
@@ -38,7 +38,8 @@ impl WarmStart {
         &self.sha256
     }
 
-    /// The values that the run's plan has a tensor start with; none: those of its initialiser.
+    /// Returns the values of the file with which a tensor starts, or none if the tensor starts by its
+    /// initialiser: because the plan says so, or because the file has no tensor of its name and shape.
     pub(crate) fn values(&self, plan: &Plan, tensor: &Tensor) -> Option<&[f32]> {
         if plan.init_except.iter().any(|except| pattern::matches(except, &tensor.name)) {
             return None;
@@ -48,8 +49,8 @@ impl WarmStart {
             .then(|| found.as_slice().expect("tensors are read in standard layout"))
     }
 
-    /// What is taken of the file and what is not, one line each.
-    pub(crate) fn account(&self, plan: &Plan, layout: &Layout) -> Vec<String> {
+    /// Describes in lines of the log which tensors start from the file and which do not.
+    pub(crate) fn summary(&self, plan: &Plan, layout: &Layout) -> Vec<String> {
         let (taken, anew): (Vec<_>, Vec<_>) =
             layout.tensors().iter().partition(|tensor| self.values(plan, tensor).is_some());
         let left = self.checkpoint.tensors.keys().filter(|name| layout.find(name).is_none());
@@ -71,7 +72,7 @@ impl WarmStart {
         lines
     }
 
-    /// Name and shape of a tensor that is not taken, and what the file has instead.
+    /// Describes a tensor that does not start from the file: its name and shape, and the reason.
     fn why_not(&self, tensor: &Tensor) -> String {
         match self.checkpoint.tensors.get(&tensor.name) {
             None => format!("{tensor} (not in the file)"),
@@ -83,7 +84,8 @@ impl WarmStart {
     }
 }
 
-/// Whether the process was given the file that the run starts from, and whether that makes sense for its network.
+/// Checks that this process was given the model file that the run starts from, and that the file fits the
+/// network.
 pub(crate) fn check(warm: Option<&WarmStart>, plan: &Plan, layout: &Layout) -> Result<(), String> {
     match (&plan.init_sha256, warm) {
         (None, None) => Ok(()),
@@ -134,7 +136,7 @@ mod tests {
         testing::{layout, plan},
     };
 
-    /// A model like the test layout's, with a classifier of 7 classes and a tensor more.
+    /// A model of the test layout, but with a classifier of 7 classes and one more tensor.
     fn warm(home: &Path) -> Arc<WarmStart> {
         let tensor = |shape: &[usize], start: f32| {
             let values = (0..shape.iter().product()).map(|i| start + i as f32).collect();
@@ -186,7 +188,7 @@ mod tests {
             }
         }
         assert_eq!(
-            warm.account(&plan, &layout()),
+            warm.summary(&plan, &layout()),
             [
                 format!(
                     "starting from {}: 1 of the network's 3 tensors are taken, 300000 values",
