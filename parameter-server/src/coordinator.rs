@@ -1,7 +1,8 @@
-//! The coordinator: membership, the run's decisions, leases of samples, evaluations, and the end.
+//! The coordinator: it keeps the members, leases samples to them, orders evaluations, and decides when a run
+//! ends.
 //!
-//! All of it is one state behind one lock, changed by short calls that never wait. The clock is tokio's, so that a
-//! simulation can turn it.
+//! All of its state is behind one lock and is changed by short calls that never wait. The clock is tokio's,
+//! so that simulations can advance it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,53 +25,55 @@ use crate::{
     evaluations::Evaluations,
     leases::{Leases, Progress, Range},
     membership::Membership,
-    metrics::{EvaluationLine, Line, Meter, Place, Traffic},
+    metrics::{EvaluationLine, Line, Meter, RunPosition, Traffic},
     plan::plan,
-    processes::Processes,
+    processes::{Placement, Processes},
 };
 
-/// Minibatches in a row, over all workers, whose refused pushes end the run.
+/// Number of minibatches in a row, over all workers, whose pushes must be refused for the run to end as
+/// diverged.
 const MOST_REFUSED: u64 = 20;
-/// Share of the training images that may be unreadable.
+/// Largest fraction of the training images that may be unreadable.
 const MOST_UNREADABLE: f64 = 0.05;
-/// Training images of a data set at most: workers number them in 32 bits.
+/// Largest number of training images, which workers number in 32 bits.
 const MOST_IMAGES: u64 = u32::MAX as u64;
-/// Pause of a worker for which there is nothing to do now.
+/// Pause of a worker for which there is nothing to do at the moment.
 const PAUSE_MILLISECONDS: u64 = 200;
-/// Pause of a lone worker that a snapshot keeps from working.
+/// Pause of the only worker while a snapshot is taken.
 const SNAPSHOT_PAUSE_MILLISECONDS: u64 = 20;
 
-/// What a coordinator is told at its start.
+/// Settings of a coordinator.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The run's configuration; the first worker's data completes it.
+    /// The run's configuration; the number of classes comes from the first worker's data.
     pub configuration: RunConfiguration,
     /// Processes that form the server.
     pub processes: u32,
-    /// Shards of each process.
+    /// Number of shards in each process.
     pub shards: u32,
-    /// Where workers reach this process.
+    /// Address under which workers reach this process.
     pub address: String,
-    /// How long a member may be silent.
+    /// Time for which a member may be silent.
     pub lease_time: Duration,
-    /// How often the run was started before: makes the numbers of this life unlike those of earlier ones.
+    /// Number of this life: the count of the leader's earlier starts. It keeps the ids that this life gives
+    /// apart from those of earlier ones.
     pub life: u64,
 }
 
-/// What a snapshot keeps of the run beside the shards.
+/// The state of a run apart from the shards, as snapshots keep it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpointed {
-    /// The configuration, complete.
+pub struct SavedRun {
+    /// The complete configuration.
     pub configuration: RunConfiguration,
-    /// The data that the run trains on.
+    /// Description of the data that the run trains on.
     pub data: DataDescription,
-    /// Epochs, leases, counts.
+    /// Progress of leases and epochs.
     pub progress: Progress,
     /// Minibatches acknowledged.
     pub steps: u64,
-    /// Names of the unreadable images met so far.
+    /// Names of the unreadable images found so far.
     pub unreadable: BTreeSet<String>,
-    /// Results so far.
+    /// Results of the evaluations so far, the oldest first.
     pub evaluations: Vec<Evaluation>,
     /// Whether the run is complete, its last evaluation included.
     pub finished: bool,
@@ -78,10 +81,10 @@ pub struct Checkpointed {
     pub addresses: Vec<String>,
 }
 
-impl Checkpointed {
-    /// Whether the numbers fit each other, so that a run can go on with them.
+impl SavedRun {
+    /// Whether the numbers are consistent with each other, so that a run can resume from them.
     pub(crate) fn is_consistent(&self) -> bool {
-        let Checkpointed { configuration, data, progress, .. } = self;
+        let SavedRun { configuration, data, progress, .. } = self;
         let total = plan(configuration, data.images).total_samples;
         let within = |range: &Range| range.start <= range.end && range.end <= data.images;
         data.images > 0
@@ -91,7 +94,7 @@ impl Checkpointed {
     }
 }
 
-/// One per run, in the server's first process.
+/// The coordinator of a run, which lives in the server's first process.
 pub struct Coordinator {
     settings: Settings,
     host: Arc<ShardHost>,
@@ -102,23 +105,26 @@ struct State {
     configuration: RunConfiguration,
     processes: Processes,
     members: Membership,
-    /// None until a worker brought the data.
+    /// The run, once the first worker has described the data.
     run: Option<Run>,
+    /// Minibatches in a row whose pushes were refused.
     refused_in_row: u64,
     unreadable: BTreeSet<String>,
+    /// Newest status of each shard, by its number.
     statuses: BTreeMap<u32, ShardStatus>,
     latest: Option<TrainingLine>,
-    /// Lines that nobody took yet.
+    /// Lines of metrics that were not taken yet.
     lines: Vec<Line>,
-    /// The newest snapshot; its hashes are those of all shards.
+    /// The newest complete snapshot, with the hashes of all shards' files.
     snapshot: Option<Snapshot>,
     /// Whether a snapshot is due or being taken.
-    settling: bool,
+    snapshot_pending: bool,
     ending: Option<Ending>,
-    /// Whether members may be told of the completion: once it is in a snapshot.
-    announced: bool,
+    /// Whether members may be told that the run is complete, which a snapshot must hold first.
+    completion_announced: bool,
 }
 
+/// A run whose data is known.
 struct Run {
     data: DataDescription,
     plan: Plan,
@@ -128,13 +134,13 @@ struct Run {
 }
 
 impl Coordinator {
-    /// Starts a run, or goes on with what a snapshot holds, whose hashes are those of all shards' files.
+    /// Starts a run, or resumes it from a snapshot, given with the hashes of all shards' files.
     pub fn new(
         settings: Settings,
         host: Arc<ShardHost>,
-        resumed: Option<(Snapshot, Checkpointed)>,
+        resumed: Option<(Snapshot, SavedRun)>,
     ) -> Coordinator {
-        let first = numbers(settings.life);
+        let first = first_id(settings.life);
         let mut state = State {
             configuration: settings.configuration.clone(),
             processes: Processes::new(settings.processes, settings.shards, &settings.address),
@@ -146,14 +152,14 @@ impl Coordinator {
             latest: None,
             lines: Vec::new(),
             snapshot: None,
-            settling: false,
+            snapshot_pending: false,
             ending: None,
-            announced: false,
+            completion_announced: false,
         };
         if let Some((snapshot, saved)) = resumed {
             state.snapshot = Some(snapshot);
             state.ending = saved.finished.then_some(Ending::Completed);
-            state.announced = saved.finished;
+            state.completion_announced = saved.finished;
             state.processes.remember(&saved.addresses);
             state.unreadable = saved.unreadable;
             state.configuration = saved.configuration;
@@ -172,58 +178,64 @@ impl Coordinator {
         self.state.lock().expect("no call panicked with the state in hand")
     }
 
-    /// To be called a few times a second: puts silent members out, takes the shards' counters in, and returns the
-    /// lines of metrics that became due.
+    /// Does what depends on time, and is to be called a few times a second: it removes silent members, reads
+    /// the counters of this process's shards, and returns the lines of metrics that became due.
     pub fn tick(&self) -> Vec<Line> {
         let statuses = self.host.status();
         let mut state = self.state();
         state.observe(statuses);
         state.expire(self.settings.lease_time);
-        state.draw_line(false);
+        state.add_training_line(false);
         std::mem::take(&mut state.lines)
     }
 
-    /// Takes in the counters of shards of other processes.
+    /// Records the statuses of another process's shards.
     pub fn observe(&self, statuses: Vec<ShardStatus>) {
         self.state().observe(statuses);
     }
 
-    /// Stops the run so that it can be resumed: no more leases, workers are told. A run that ended stays as it ended.
+    /// Stops the run so that it can be resumed: no leases are given any more, and workers are told to finish.
+    /// A run that has already ended stays as it ended.
     pub fn interrupt(&self) {
         self.state().ending.get_or_insert(Ending::Interrupted);
     }
 
-    /// Lets members know that the run is complete: from now on no restart can make it incomplete again.
-    pub fn announce(&self) {
-        self.state().announced = true;
+    /// Allows members to be told that the run is complete. This must be called only once a snapshot holds the
+    /// completion, so that no restart can make the run incomplete again.
+    pub fn announce_completion(&self) {
+        self.state().completion_announced = true;
     }
 
-    /// How the run ended, if it did.
+    /// The end of the run, or none while the run lasts.
     pub fn ending(&self) -> Option<Ending> {
         self.state().ending.clone()
     }
 
-    /// Whether no member is left that does not know of the end, and whether none is left at all.
-    pub fn farewell(&self) -> (bool, bool) {
-        let state = self.state();
-        (state.members.all_told(), state.members.is_empty())
+    /// Whether every member was told how the run ended.
+    pub fn all_told(&self) -> bool {
+        self.state().members.all_told()
     }
 
-    /// Whether all processes of the server are there.
+    /// Whether there are no members (any more).
+    pub fn all_left(&self) -> bool {
+        self.state().members.is_empty()
+    }
+
+    /// Whether all processes of the server have registered.
     pub fn complete(&self) -> bool {
         self.state().processes.complete()
     }
 
-    /// Addresses of the server's other processes that are there.
+    /// Addresses of the server's other processes that have registered.
     pub fn others(&self) -> Vec<String> {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
     }
 
-    /// What a snapshot begun now must keep; none before the data is known.
-    pub fn checkpoint(&self) -> Option<Checkpointed> {
+    /// Copies the state of the run for a snapshot that begins now; returns none before the data is known.
+    pub fn checkpoint(&self) -> Option<SavedRun> {
         let state = self.state();
         let run = state.run.as_ref()?;
-        Some(Checkpointed {
+        Some(SavedRun {
             configuration: state.configuration.clone(),
             data: run.data.clone(),
             progress: run.leases.progress(),
@@ -235,29 +247,29 @@ impl Coordinator {
         })
     }
 
-    /// Prepares a snapshot; whether it may be taken now. A lone worker gets no more leases, and once it has handed in
-    /// those that it has, no push is under way: what is kept then is one moment of the run, from which it goes on bit by
-    /// bit. Several workers are not waited for.
-    pub fn settle(&self) -> bool {
+    /// Prepares a snapshot and returns whether it may be taken now. A single worker gets no more leases, and
+    /// once it has completed those that it holds, no push is under way. The snapshot then shows one moment of
+    /// the run, from which the run resumes bit for bit. Several workers are not waited for.
+    pub fn prepare_snapshot(&self) -> bool {
         let mut state = self.state();
-        state.settling = true;
-        state.members.len() > 1 || state.run.as_ref().is_none_or(|run| run.leases.out() == 0)
+        state.snapshot_pending = true;
+        state.members.len() > 1 || state.run.as_ref().is_none_or(|run| run.leases.outstanding() == 0)
     }
 
-    /// The snapshot is taken or given up: the leases go on.
-    pub fn go_on(&self) {
-        self.state().settling = false;
+    /// Gives leases again after a snapshot was taken or given up.
+    pub fn resume_leases(&self) {
+        self.state().snapshot_pending = false;
     }
 
-    /// Notes that a snapshot is complete, with the hashes of all shards' files.
-    pub fn snapshot_taken(&self, snapshot: Snapshot) {
+    /// Records that a snapshot is complete, with the hashes of all shards' files.
+    pub fn record_snapshot(&self, snapshot: Snapshot) {
         self.state().snapshot = Some(snapshot);
     }
 }
 
-/// The first number of leases, incarnations and evaluations in the run's life `life`: each life has its own, since
-/// shards and workers may remember those of another.
-fn numbers(life: u64) -> u64 {
+/// Returns the first id of leases, incarnations and evaluations in the life `life` of the server. Each life
+/// has ids of its own, since shards and workers may remember those of an earlier one.
+fn first_id(life: u64) -> u64 {
     (life << 32) + 1
 }
 
@@ -265,7 +277,7 @@ impl Run {
     fn new(
         configuration: &RunConfiguration,
         data: DataDescription,
-        first_number: u64,
+        first_id: u64,
         evaluations: Vec<Evaluation>,
         progress: Option<(&Progress, u64)>,
     ) -> Run {
@@ -273,22 +285,26 @@ impl Run {
         let (images, total) = (data.images, plan.total_samples);
         let size = configuration.run.lease_batches * configuration.run.batch as u64;
         let (leases, steps) = match progress {
-            Some((progress, steps)) => (Leases::resume(images, total, size, first_number, progress), steps),
-            None => (Leases::new(images, total, size, first_number), 0),
+            Some((progress, steps)) => (Leases::resume(images, total, size, first_id, progress), steps),
+            None => (Leases::new(images, total, size, first_id), 0),
         };
         let every = (configuration.run.evaluate_epochs * images as f64).round() as u64;
-        let evaluations = Evaluations::new(every, total, leases.consumed(), first_number, evaluations);
+        let evaluations = Evaluations::new(every, total, leases.consumed(), first_id, evaluations);
         Run { data, leases, evaluations, meter: Meter::new(total, steps, Instant::now()), plan }
     }
 }
 
 impl State {
-    /// The run, which exists once somebody could join.
+    /// The run, which exists once a worker has joined.
+    ///
+    /// # Panics
+    /// If no worker has joined yet.
     fn run(&mut self) -> &mut Run {
         self.run.as_mut().expect("members have joined, so the data is known")
     }
 
-    /// Takes in what the shards of one process say. A shard whose samples fell came back from a file.
+    /// Records the statuses of one process's shards. A shard whose sample count fell was restored from a
+    /// file.
     fn observe(&mut self, statuses: Vec<ShardStatus>) {
         let lost = statuses.iter().filter_map(|status| {
             let before = self.statuses.get(&status.shard)?.samples;
@@ -299,12 +315,13 @@ impl State {
             tracing::warn!(
                 "shard {shard} came back without the newest {samples} samples: their updates are lost"
             );
-            run.leases.lose(samples);
+            run.leases.record_lost(samples);
         }
         self.statuses.extend(statuses.into_iter().map(|status| (status.shard, status)));
     }
 
-    /// The shards of a process that came back had whatever was used until now, even if they did not live to say so.
+    /// Prepares for the loss of updates in shards whose process was restarted: they had applied everything
+    /// used until now, even if their last status was older.
     fn expect_loss(&mut self, shards: RangeInclusive<u32>) {
         let had = self.run.as_ref().map_or(0, |run| run.leases.used().saturating_sub(run.leases.lost()));
         for shard in shards {
@@ -314,9 +331,10 @@ impl State {
         }
     }
 
+    /// Removes members that were silent for too long and takes their leases and evaluations back.
     fn expire(&mut self, lease_time: Duration) {
         for (member, name) in self.members.expire(Instant::now()) {
-            let run = self.run.as_mut().expect("members have joined, so the data is known");
+            let run = self.run();
             let leases = run.leases.take_back(member.incarnation, true);
             run.evaluations.take_back(member.incarnation);
             tracing::warn!(
@@ -327,30 +345,32 @@ impl State {
         }
     }
 
-    fn draw_line(&mut self, last: bool) {
+    /// Adds a line of training metrics if one is due, or for the end of the run (`last`).
+    fn add_training_line(&mut self, last: bool) {
         let bytes = if self.configuration.run.wire == Wire::Bf16 { 2 } else { 4 };
         let traffic = Traffic::of(self.statuses.values(), bytes);
         let Some(run) = &mut self.run else { return };
-        let place = Place {
+        let position = RunPosition {
             epoch: run.leases.epoch(),
             samples: run.leases.used(),
-            leases: run.leases.out() as u32,
+            leases: run.leases.outstanding() as u32,
             workers: self.members.len() as u32,
         };
-        if let Some(line) = run.meter.line(Instant::now(), place, traffic, last) {
+        if let Some(line) = run.meter.line(Instant::now(), position, traffic, last) {
             self.latest = Some(line.clone());
             self.lines.push(Line::Train(line));
         }
     }
 
+    /// Ends the run, unless it has already ended.
     fn end(&mut self, ending: Ending) {
         if self.ending.is_none() {
             self.ending = Some(ending);
         }
     }
 
-    /// Takes over the first worker's data, or compares.
-    fn data(&mut self, data: DataDescription, first_number: u64) -> Result<(), Refusal> {
+    /// Starts the run with the first worker's data, or compares the data with the run's.
+    fn admit_data(&mut self, data: DataDescription, first_id: u64) -> Result<(), Refusal> {
         if let Some(run) = &self.run {
             return admission::data(&run.data, &data);
         }
@@ -376,26 +396,26 @@ impl State {
             .validate()
             .map_err(|error| Refusal::Mismatch(format!("the data's classes: {error}")))?;
         self.configuration = configuration;
-        let run = Run::new(&self.configuration, data, first_number, Vec::new(), None);
+        let run = Run::new(&self.configuration, data, first_id, Vec::new(), None);
         let (total, images) = (run.plan.total_samples, run.data.images);
         tracing::info!("the run: {classes} classes, {images} training images, {total} samples in all");
         self.run = Some(run);
         Ok(())
     }
 
-    /// How the run ended, as far as members may know.
-    fn known_ending(&self) -> Option<Ending> {
-        self.ending.clone().filter(|ending| self.announced || *ending != Ending::Completed)
+    /// The end of the run, if members may be told of it.
+    fn announced_ending(&self) -> Option<Ending> {
+        self.ending.clone().filter(|ending| self.completion_announced || *ending != Ending::Completed)
     }
 
-    /// What a member is to do next.
+    /// Chooses what a member is to do next.
     fn assign(&mut self, member: Member) -> Assignment {
-        if let Some(ending) = self.known_ending() {
-            self.members.tell(member);
+        if let Some(ending) = self.announced_ending() {
+            self.members.mark_told(member);
             return Assignment::Finished(ending);
         }
         let ended = self.ending.is_some();
-        let held_back = self.settling && self.members.len() == 1;
+        let held_back = self.snapshot_pending && self.members.len() == 1;
         let run = self.run();
         if let Some(order) =
             run.evaluations.order(member.incarnation, run.leases.consumed(), run.leases.used())
@@ -409,7 +429,7 @@ impl State {
         if let Some(lease) = run.leases.lease(member.incarnation) {
             return Assignment::Train(lease);
         }
-        let reason = match run.leases.out() {
+        let reason = match run.leases.outstanding() {
             0 if ended => "the last snapshot".into(),
             0 => "the last evaluation".into(),
             out => format!("{out} leases that are still out"),
@@ -417,8 +437,10 @@ impl State {
         Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason }
     }
 
-    fn note_refused(&mut self, metrics: &StepMetrics) {
-        // A report with usable minibatches among the refused ones breaks the row, wherever in it they were.
+    /// Counts refused minibatches and ends the run if it has diverged.
+    fn record_refused(&mut self, metrics: &StepMetrics) {
+        // The order of the minibatches in a report is not known, so one that was applied ends the row of
+        // refused ones.
         if metrics.refused < metrics.steps {
             self.refused_in_row = 0;
         } else {
@@ -442,7 +464,8 @@ impl State {
         )));
     }
 
-    fn note_unreadable(&mut self, skipped: Vec<String>) {
+    /// Records unreadable images and ends the run if there are too many.
+    fn record_unreadable(&mut self, skipped: Vec<String>) {
         let images = self.run().data.images;
         for image in skipped {
             if self.unreadable.insert(image.clone()) {
@@ -461,13 +484,14 @@ impl State {
         }
     }
 
-    fn note_evaluation(&mut self, member: Member, evaluation: Evaluation) {
+    /// Records the result of an evaluation; the last one completes the run.
+    fn record_evaluation(&mut self, member: Member, evaluation: Evaluation) {
         if !self.run().evaluations.record(member.incarnation, evaluation.clone()) {
             return;
         }
         let last = self.run().evaluations.last().is_some();
         if last {
-            self.draw_line(true);
+            self.add_training_line(true);
         }
         self.lines.push(Line::Evaluation(EvaluationLine::new(&evaluation, self.latest.as_ref())));
         if last {
@@ -475,6 +499,7 @@ impl State {
         }
     }
 
+    /// Removes a member that leaves, and takes its leases and evaluations back.
     fn leave(&mut self, member: Member) {
         let leases = self.run().leases.take_back(member.incarnation, false);
         self.run().evaluations.take_back(member.incarnation);
@@ -487,10 +512,12 @@ impl State {
         }
     }
 
-    /// Name of the state and what there is to say of it.
+    /// Returns the name of the run's state, and a detail of it for people.
     fn describe(&self) -> (&'static str, String) {
         match (&self.ending, &self.run) {
-            (Some(Ending::Completed), _) if !self.announced => ("evaluating", "the last snapshot".into()),
+            (Some(Ending::Completed), _) if !self.completion_announced => {
+                ("evaluating", "the last snapshot".into())
+            }
             (Some(Ending::Completed), _) => ("finished", String::new()),
             (Some(Ending::Diverged(text)), _) => ("diverged", text.clone()),
             (Some(Ending::Failed(text)), _) => ("failed", text.clone()),
@@ -510,7 +537,7 @@ impl protocol::Coordinator for Coordinator {
         if !state.processes.complete() {
             return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
         }
-        state.data(request.data, numbers(self.settings.life))?;
+        state.admit_data(request.data, first_id(self.settings.life))?;
         let member = state.members.join(request.name.clone(), Instant::now());
         tracing::info!("worker {} joined ({}); {} workers", member.worker, request.name, state.members.len());
         Ok(JoinReply {
@@ -523,28 +550,30 @@ impl protocol::Coordinator for Coordinator {
 
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal> {
         let mut state = self.state();
-        state.members.hear(member, Instant::now())?;
-        if let Some(assignment) = state.members.assigned(member, call) {
+        state.members.record_call(member, Instant::now())?;
+        if let Some(assignment) = state.members.earlier_answer(member, call) {
             return Ok(assignment);
         }
         let assignment = state.assign(member);
-        state.members.assign(member, call, assignment.clone());
+        state.members.keep_answer(member, call, assignment.clone());
         Ok(assignment)
     }
 
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
         let Report { member, progress, metrics, evaluation, leaving } = report;
-        // The last line of a run tells the counters of now, not those of the last tick: a short run may have had none.
+        // The last line of a run needs the present counters: a short run may end before the first tick has
+        // read any.
         let statuses = if evaluation.is_some() { self.host.status() } else { Vec::new() };
         let mut state = self.state();
         state.observe(statuses);
-        match state.members.hear(member, Instant::now()) {
-            // The repetition of a last report, or the last one of somebody who is out already: gone is gone.
-            Err(_) if leaving => return Ok(state.known_ending()),
-            heard => heard?,
+        match state.members.record_call(member, Instant::now()) {
+            // A worker that has left stays left: ignore its last report if it is repeated, or comes after the
+            // worker expired.
+            Err(_) if leaving => return Ok(state.announced_ending()),
+            recorded => recorded?,
         }
-        if !state.members.reports(member, call) {
-            return Ok(state.known_ending());
+        if !state.members.record_report(member, call) {
+            return Ok(state.announced_ending());
         }
         let run = state.run();
         for progress in &progress {
@@ -553,28 +582,28 @@ impl protocol::Coordinator for Coordinator {
                 .map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
         }
         run.meter.add(&metrics);
-        for account in run.leases.complete() {
+        for ledger in run.leases.take_complete() {
             tracing::info!(
-                epoch = account.epoch,
-                images = account.images,
-                distinct = account.distinct,
-                repeated = account.repeated,
-                skipped = account.skipped,
-                lost = account.lost,
+                epoch = ledger.epoch,
+                images = ledger.images,
+                distinct = ledger.distinct,
+                repeated = ledger.repeated,
+                skipped = ledger.skipped,
+                lost = ledger.lost,
                 "epoch is complete"
             );
         }
-        state.note_unreadable(progress.into_iter().flat_map(|progress| progress.skipped).collect());
-        state.note_refused(&metrics);
+        state.record_unreadable(progress.into_iter().flat_map(|progress| progress.skipped).collect());
+        state.record_refused(&metrics);
         if let Some(evaluation) = evaluation {
-            state.note_evaluation(member, evaluation);
+            state.record_evaluation(member, evaluation);
         }
         if leaving {
             state.leave(member);
         }
-        let ending = state.known_ending();
+        let ending = state.announced_ending();
         if ending.is_some() {
-            state.members.tell(member);
+            state.members.mark_told(member);
         }
         Ok(ending)
     }
@@ -585,12 +614,14 @@ impl protocol::Coordinator for Coordinator {
         let RegisterRequest { address, shards, holds, .. } = request;
         let held = holds.map(|holding| holding.first_shard);
         let of_another_life = holds.is_some_and(|holding| holding.life != self.settings.life);
-        let (first_shard, again) = if of_another_life {
-            // They have what came behind the snapshot that this life began with, and go back to it: then they are there.
-            state.processes.place(&address, shards, held)?
+        let placement = if of_another_life {
+            // These shards hold updates made after the snapshot that this life began with. The process is
+            // told to go back to that snapshot, and counts as registered only when it calls again.
+            state.processes.find(&address, shards, held)?
         } else {
             state.processes.register(&address, shards, held)?
         };
+        let Placement { first_shard, registered_before: again } = placement;
         let last = first_shard + shards - 1;
         match (again, holds) {
             (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
@@ -606,7 +637,7 @@ impl protocol::Coordinator for Coordinator {
                 );
                 state.expect_loss(first_shard..=last);
             }
-            // It only shows that it is there.
+            // The process only shows that it is still there.
             (true, Some(_)) => {}
         }
         Ok(RegisterReply {
@@ -630,7 +661,7 @@ impl protocol::Coordinator for Coordinator {
             total_samples: run.map_or(0, |run| run.leases.total()),
             epoch: run.map_or(0, |run| run.leases.epoch()),
             workers: state.members.len() as u32,
-            leases: run.map_or(0, |run| run.leases.out()) as u32,
+            leases: run.map_or(0, |run| run.leases.outstanding()) as u32,
             latest: state.latest.clone(),
             evaluations: run.map(|run| run.evaluations.done().to_vec()).unwrap_or_default(),
             layout,

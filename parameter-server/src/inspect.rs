@@ -1,4 +1,5 @@
-//! `parameter-server inspect`: what is in a folder of snapshots, and whether a run could go on from it.
+//! The command `parameter-server inspect`: shows what is in a folder of snapshots and whether a run could
+//! resume from it.
 
 use std::{
     fmt::{self, Write},
@@ -14,7 +15,7 @@ use protocol::Evaluation;
 use serde::Serialize;
 
 use crate::{
-    leases::Account,
+    leases::EpochLedger,
     shard_file::{self, ShardFileError},
     snapshot::{self, Manifest},
 };
@@ -30,60 +31,60 @@ pub struct InspectFlags {
     pub json: bool,
 }
 
-/// All snapshots of a folder.
+/// The content of a folder of snapshots.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Contents {
     /// The snapshots, oldest first.
     pub snapshots: Vec<Inspected>,
 }
 
-/// One snapshot.
+/// A snapshot as found in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspected {
-    /// Its number.
+    /// Number of the snapshot.
     pub id: u64,
-    /// Whether a run can go on from it: manifest and files are there, and they fit.
+    /// Whether a run can resume from the snapshot: its manifest and files are there and fit each other.
     pub complete: bool,
-    /// Why not.
+    /// The reasons why no run can resume from it.
     pub problems: Vec<String>,
-    /// What the manifest says; none without one that can be read.
+    /// The state of the run in the manifest, if the manifest can be read.
     pub run: Option<InspectedRun>,
     /// The shards' files.
     pub shards: Vec<InspectedShard>,
 }
 
-/// The run beside the shards.
+/// The state of a run apart from the shards.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedRun {
-    /// Whether it was complete.
+    /// Whether the run was complete.
     pub finished: bool,
     /// Samples used.
     pub samples: u64,
-    /// Minibatches behind them.
+    /// Minibatches behind those samples.
     pub steps: u64,
-    /// Accounts of the epochs that were begun.
-    pub epochs: Vec<Account>,
+    /// Ledgers of the epochs that had begun.
+    pub epochs: Vec<EpochLedger>,
     /// Evaluations so far.
     pub evaluations: Vec<Evaluation>,
-    /// The whole configuration.
+    /// The complete configuration.
     pub configuration: RunConfiguration,
 }
 
-/// A shard's file.
+/// The file of a shard.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedShard {
     /// Number of the shard.
     pub shard: u32,
-    /// Its file.
+    /// Path of the file.
     pub file: PathBuf,
-    /// Size; none if it is not there.
+    /// Size of the file, if it is there.
     pub bytes: Option<u64>,
-    /// `whole`, `damaged`, `not finite` (whole, with values that no run goes on from), `missing`, or
-    /// `elsewhere`: on its process's machine. Without a manifest, `unknown`.
+    /// State of the file: `whole`, `damaged`, `not finite` (whole, but with values that are not finite),
+    /// `missing`, `elsewhere` (on the machine of the shard's process), or `unknown` (there is no manifest).
     pub state: &'static str,
 }
 
-/// Prints what is in the folder. 3 if no run can go on from it.
+/// Prints what is in the folder; the exit code is 3 if no run can resume from it.
 pub fn run(flags: &InspectFlags) -> ExitCode {
     match print(flags) {
         Ok(()) => Exit::Done.into(),
@@ -162,7 +163,7 @@ fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
         finished: run.finished,
         samples: run.progress.used,
         steps: run.steps,
-        epochs: run.progress.accounts,
+        epochs: run.progress.ledgers,
         evaluations: run.evaluations,
         configuration: run.configuration,
     };
@@ -176,13 +177,13 @@ fn file(folder: &Path, id: u64, shard: u32, state: &'static str) -> InspectedSha
 }
 
 impl Contents {
-    /// The one that a run would go on from.
+    /// The snapshot that a run would resume from.
     pub fn newest(&self) -> Option<&Inspected> {
         self.snapshots.iter().rev().find(|snapshot| snapshot.complete)
     }
 }
 
-/// For people: each snapshot with its shards, and the configuration of the newest.
+/// Text for people: each snapshot with its shards, and the configuration of the newest usable one.
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.snapshots.iter().try_for_each(|snapshot| snapshot.fmt(f))?;
@@ -209,7 +210,7 @@ impl fmt::Display for Inspected {
             writeln!(f, "  shard {shard:<4} {state:<10} {bytes:>12} bytes  {}", file.display())?;
         }
         let Some(run) = &self.run else { return Ok(()) };
-        for Account { epoch, images, distinct, repeated, skipped, lost } in &run.epochs {
+        for EpochLedger { epoch, images, distinct, repeated, skipped, lost } in &run.epochs {
             writeln!(
                 f,
                 "  epoch {epoch:<4} {distinct} of {images} images used, {skipped} skipped, {repeated} repeated, \

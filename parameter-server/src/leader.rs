@@ -1,9 +1,10 @@
-//! The server's first process: coordinator and shards, snapshots, metrics, and the end of the run in good order.
+//! The leader: the server's first process, which hosts the coordinator and the first shards, takes snapshots,
+//! writes metrics, and brings the run to an orderly end.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail, ensure};
-use configuration::{Exit, NEWEST_DATA_RULES};
+use anyhow::Context;
+use configuration::Exit;
 use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, apart};
 use tokio::{
     sync::watch,
@@ -11,29 +12,33 @@ use tokio::{
 };
 
 use crate::{
-    Coordinator, ShardHost, WarmStart,
+    Coordinator, ShardHost,
     coordinator::Settings,
     metrics::{Line, MetricsFile},
+    opening::Opening,
     remotes::Remotes,
-    resume,
     server::{Options, Restore, Timing, open_shards},
     serving::Serving,
     snapshot::{self, Manifest},
 };
 
+/// Time between two ticks of the coordinator.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two looks at the counters of other processes.
+/// Time between two requests for the counters of other processes.
 const POLL: Duration = Duration::from_secs(1);
-/// After all workers know of the end, the time that they have to hand in what they were at.
+/// Time that workers have for their last reports once all were told that the run has ended.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
-/// The same when the run is broken off: the minibatch in hand is finished first.
+/// Time that workers have for their last reports in an interrupted run, in which they finish their minibatch
+/// first.
 const LAST_MINIBATCH: Duration = Duration::from_secs(6);
-/// How long a snapshot waits for the leases of a lone worker, and how often it looks.
-const LONGEST_SETTLING: Duration = Duration::from_secs(300);
-const LOOK: Duration = Duration::from_millis(10);
-/// How often the last snapshot is tried.
-const LAST_SNAPSHOTS: usize = 6;
+/// Longest time that a snapshot waits for the leases of a single worker.
+const LONGEST_LEASE_WAIT: Duration = Duration::from_secs(300);
+/// Time between two looks at whether a single worker has completed its leases.
+const LEASE_POLL: Duration = Duration::from_millis(10);
+/// Number of attempts at the last snapshot.
+const LAST_SNAPSHOT_ATTEMPTS: usize = 6;
 
+/// Runs the leader until the run ends or `shutdown` resolves.
 pub(crate) async fn run(
     options: Options,
     listener: impl Listener,
@@ -42,67 +47,16 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let folder = options.snapshots.clone();
     let _lock = snapshot::lock(&folder, "leader")?;
-    if options.fresh {
-        snapshot::clear(&folder).context("remove the snapshots of an earlier run")?;
-    }
-    let found = snapshot::newest(&folder)?;
-    let mut configuration = match &found {
-        Some(manifest) => {
-            resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
-                .with_context(|| format!("resume from snapshot {} in {}", manifest.id, folder.display()))?
-        }
-        None => {
-            let mut configuration = options.flags.resolve(&options.default_recipe)?;
-            configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
-            configuration
-        }
-    };
-    if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
-        tell_result(manifest, &folder);
-        if snapshot::is_over(&folder, manifest.id) {
-            return Ok(Exit::Done);
-        }
-        tracing::info!("it was stopped before everybody was told");
-    }
-    let warm = match &configuration.run.init_from {
-        // What a run that goes on started from is in its snapshot.
-        Some(file) if found.is_none() => Some(WarmStart::read(file.as_ref())?),
-        _ => None,
-    };
-    if let Some(warm) = &warm {
-        let found = warm.sha256();
-        let expected = configuration.run.init_sha256.get_or_insert_with(|| found.into());
-        ensure!(
-            expected == found,
-            "configuration key run.init_sha256: expected {expected}, found {found} of the file run.init_from; give that \
-             file, or leave the key out"
-        );
-    }
+    let Some(opening) = Opening::find(&options)? else { return Ok(Exit::Done) };
+    let Opening { configuration, snapshot: found, warm } = opening;
     let total = options.shards * options.processes;
-    if let Some(manifest) = &found {
-        let written = manifest.shards.len();
-        if written != total as usize {
-            bail!(
-                "snapshot {} in {} was written by {written} shards, this server has {total}: \
-                 give --shards and --servers that make {written}, or --fresh to start anew",
-                manifest.id,
-                folder.display()
-            );
-        }
-        let samples = manifest.run.progress.used;
-        tracing::info!(
-            "resuming from snapshot {} in {} after {samples} samples",
-            manifest.id,
-            folder.display()
-        );
-    }
     let settings = Settings {
         configuration,
         processes: options.processes,
         shards: options.shards,
         address,
         lease_time: options.timing.lease,
-        life: snapshot::raise(&folder, "lives", 0)?,
+        life: snapshot::next_count(&folder, "lives", 0)?,
     };
     tracing::info!(
         "{}",
@@ -133,19 +87,7 @@ pub(crate) async fn run(
     leader.lead(serving, metrics, shutdown).await
 }
 
-fn tell_result(manifest: &Manifest, folder: &Path) {
-    let samples = manifest.run.progress.used;
-    let result = manifest.evaluation().map_or_else(String::new, |evaluation| {
-        let scores = evaluation.average;
-        format!(": top-1 {:.2} %, loss {:.4}", 100.0 * scores.top1, scores.loss)
-    });
-    tracing::info!(
-        "the run in {} is finished after {samples} samples{result}; --fresh starts anew",
-        folder.display()
-    );
-}
-
-/// What the leader's tasks share.
+/// The state that the leader's tasks share.
 #[derive(Clone)]
 struct Leader {
     coordinator: Arc<Coordinator>,
@@ -156,6 +98,7 @@ struct Leader {
 }
 
 impl Leader {
+    /// Serves the run to its end and returns the exit code that says how it ended.
     async fn lead(
         self,
         mut serving: Serving,
@@ -170,8 +113,9 @@ impl Leader {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stopping = false;
-        // Some may wait for a leader that was killed before it could tell them; they come within the farewell.
-        let absent = self.coordinator.ending().is_some();
+        // A resumed run may have ended already, if its leader was killed before it could tell the workers.
+        // Workers that still look for the leader come back within the farewell time.
+        let already_ended = self.coordinator.ending().is_some();
         let ending = loop {
             tokio::select! {
                 biased;
@@ -181,7 +125,7 @@ impl Leader {
                     stopping = true;
                     self.coordinator.interrupt();
                 }
-                _ = ticks.tick() => self.put_out(&mut metrics),
+                _ = ticks.tick() => self.tick(&mut metrics),
             }
             if let Some(ending) = self.coordinator.ending() {
                 break ending;
@@ -190,14 +134,15 @@ impl Leader {
         let _ = stop.send(true);
         snapshots.await.context("take snapshots")?;
         polling.await.context("poll the shards")?;
-        // A worker that knows of the completion goes, so that nobody were left to do again what a leader forgot that is
-        // killed now.
-        if ending == Ending::Completed && !absent {
+        // Workers leave once they are told that the run is complete. A snapshot must hold the completion
+        // before: if the leader were killed without one, work would have to be done again and no worker would
+        // be left to do it.
+        if ending == Ending::Completed && !already_ended {
             self.last_snapshot().await;
-            self.coordinator.announce();
+            self.coordinator.announce_completion();
         }
-        self.take_leave(&ending, absent, &mut metrics).await;
-        // After divergence the last good snapshot is the one to go on from.
+        self.wait_for_workers_to_leave(&ending, already_ended, &mut metrics).await;
+        // A run that has diverged keeps its last good snapshot as the newest.
         if ending == Ending::Interrupted {
             self.snapshot().await;
         }
@@ -209,7 +154,7 @@ impl Leader {
         serving.stop().await;
         Ok(match ending {
             Ending::Completed => {
-                snapshot::set_over(&self.folder)?;
+                snapshot::record_run_over(&self.folder)?;
                 Exit::Done
             }
             Ending::Interrupted => Exit::Interrupted,
@@ -224,8 +169,8 @@ impl Leader {
         })
     }
 
-    /// Lets the coordinator notice the time, and puts its lines where they belong.
-    fn put_out(&self, metrics: &mut Option<MetricsFile>) {
+    /// Ticks the coordinator and writes its lines to the log and to the metrics file.
+    fn tick(&self, metrics: &mut Option<MetricsFile>) {
         for line in self.coordinator.tick() {
             Line::log(&line);
             if let Some(file) = metrics
@@ -238,27 +183,32 @@ impl Leader {
         }
     }
 
-    /// Waits until the workers know of the end and have left, within bounds; if they are `absent`, they are given all the
-    /// time that there is.
-    async fn take_leave(&self, ending: &Ending, absent: bool, metrics: &mut Option<MetricsFile>) {
+    /// Waits until all workers were told how the run ended and have left, or until the time for it is up. If
+    /// the run had `already_ended` before this process started, workers may still come back, and the whole
+    /// time is waited.
+    async fn wait_for_workers_to_leave(
+        &self,
+        ending: &Ending,
+        already_ended: bool,
+        metrics: &mut Option<MetricsFile>,
+    ) {
         let begun = Instant::now();
         let farewell = self.timing.farewell;
-        // Whoever interrupts waits for the snapshot behind this; a worker that died lately is a member for a while
-        // and will never be told.
+        // An interrupted run takes its snapshot after this wait, and somebody waits for that, so it is kept
+        // short: a worker that died a moment ago is still a member and will never be told.
         let (grace, longest) = match ending {
             Ending::Interrupted => (LAST_MINIBATCH, farewell.min(LAST_MINIBATCH)),
             _ => (LAST_REPORTS, farewell),
         };
-        let least = if absent { longest } else { Duration::ZERO };
+        let least = if already_ended { longest } else { Duration::ZERO };
         let mut told_at = None;
         loop {
-            self.put_out(metrics);
-            let (told, gone) = self.coordinator.farewell();
-            if told && told_at.is_none() {
+            self.tick(metrics);
+            if told_at.is_none() && self.coordinator.all_told() {
                 told_at = Some(Instant::now());
             }
-            let handed_in = told_at.is_some_and(|at| at.elapsed() >= grace);
-            if begun.elapsed() >= least && (gone || handed_in) {
+            let grace_over = told_at.is_some_and(|at| at.elapsed() >= grace);
+            if begun.elapsed() >= least && (self.coordinator.all_left() || grace_over) {
                 return;
             }
             if begun.elapsed() >= longest {
@@ -269,34 +219,36 @@ impl Leader {
         }
     }
 
+    /// Takes a snapshot from time to time until `stopped`.
     async fn take_snapshots(self, mut stopped: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
-                () = self.due() => {}
+                () = self.snapshot_due() => {}
             }
             self.snapshot().await;
-            self.coordinator.go_on();
+            self.coordinator.resume_leases();
         }
     }
 
-    /// Waits until it is time for a snapshot, and for its moment.
-    async fn due(&self) {
+    /// Waits until the next snapshot is due and may be taken.
+    async fn snapshot_due(&self) {
         sleep(self.timing.snapshots).await;
         let begun = Instant::now();
-        while !self.coordinator.settle() {
-            if begun.elapsed() >= LONGEST_SETTLING {
+        while !self.coordinator.prepare_snapshot() {
+            if begun.elapsed() >= LONGEST_LEASE_WAIT {
                 tracing::warn!(
-                    "the only worker did not hand in its leases within {LONGEST_SETTLING:?}: the snapshot is taken while \
+                    "the only worker did not hand in its leases within {LONGEST_LEASE_WAIT:?}: the snapshot is taken while \
                      it works on them, and a run that goes on from there does them again"
                 );
                 return;
             }
-            sleep(LOOK).await;
+            sleep(LEASE_POLL).await;
         }
     }
 
+    /// Asks the other processes for their shards' counters from time to time until `stopped`.
     async fn poll(self, mut stopped: watch::Receiver<bool>) {
         loop {
             tokio::select! {
@@ -308,7 +260,7 @@ impl Leader {
                 tokio::select! {
                     biased;
                     _ = stopped.wait_for(|stopped| *stopped) => return,
-                    // An unreachable process is named by the client's log; its counters stay as they were.
+                    // The client logs a process that cannot be reached; the counters then stay as they were.
                     statuses = self.remotes.status(&address) => {
                         statuses.into_iter().for_each(|statuses| self.coordinator.observe(statuses));
                     }
@@ -317,9 +269,9 @@ impl Leader {
         }
     }
 
-    /// The snapshot of the end, for which a shard process that is just away is waited for.
+    /// Takes the snapshot of a completed run. A shard process that is away for a moment is waited for.
     async fn last_snapshot(&self) {
-        for _ in 0..LAST_SNAPSHOTS {
+        for _ in 0..LAST_SNAPSHOT_ATTEMPTS {
             if self.snapshot().await {
                 return;
             }
@@ -328,7 +280,8 @@ impl Leader {
         tracing::warn!("the end of the run is in no snapshot; started again, it would go on from the newest");
     }
 
-    /// Takes a snapshot; a failure is logged and costs nothing but the snapshot. Whether there is one now.
+    /// Takes a snapshot and returns whether one was taken. A failure is logged and costs nothing but the
+    /// snapshot.
     async fn snapshot(&self) -> bool {
         let id = match snapshot::next_id(&self.folder) {
             Ok(id) => id,
@@ -357,12 +310,13 @@ impl Leader {
         }
     }
 
-    /// The samples in the new snapshot; none while there is nothing to keep.
+    /// Takes snapshot `id` and returns the number of samples in it, or none while there is nothing to keep.
     async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
         if !self.coordinator.complete() {
             return Ok(None);
         }
-        // Progress first: what it counts as used is then in every shard's file.
+        // The progress is copied first, so that every shard's file holds the updates of all samples that it
+        // counts as used.
         let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
         let Some(layout) = self.host.layout() else { return Ok(None) };
         let used = run.progress.used;
@@ -375,7 +329,7 @@ impl Leader {
         let others = self.coordinator.others();
         let (own, others) = tokio::join!(own, self.remotes.order(&others, &order));
         let mut statuses = match own.context("write the shards")? {
-            // A worker is just bringing the layout to one shard after the other.
+            // The first worker is still bringing the layout to one shard after the other.
             Err(Refusal::NotReady(_)) => return Ok(None),
             result => result?,
         };
@@ -392,7 +346,7 @@ impl Leader {
         })
         .await
         .context("write the manifest")??;
-        self.coordinator.snapshot_taken(taken);
+        self.coordinator.record_snapshot(taken);
         Ok(Some(used))
     }
 }

@@ -1,57 +1,61 @@
-//! Leases of samples: which positions of each epoch's shuffled order are to do, out with a worker, or done.
+//! Leases of samples: which positions of each epoch's shuffled order are still to do, leased to a worker, or
+//! done.
 //!
-//! Every position of the run is credited exactly once, as used or as skipped; so in every epoch
-//! `distinct + skipped = images`. What a worker gives up goes back and is leased again before anything new.
+//! Every position of the run is credited exactly once, as used or as skipped, so every epoch ends with
+//! `distinct + skipped = images`. Positions that a worker gives up are leased again before any new ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::{Lease, LeaseProgress};
 use serde::{Deserialize, Serialize};
 
-/// The account of one epoch.
+/// The ledger of one epoch: how many of its positions were used, repeated, skipped and lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub struct EpochLedger {
     /// Epoch, from 0.
     pub epoch: u64,
     /// Positions of the epoch that belong to the run.
     pub images: u64,
     /// Positions used, each counted once.
     pub distinct: u64,
-    /// Positions given out again though a vanished worker may have used them: an upper bound.
+    /// Positions that were leased again although a lost worker may have used them: an upper bound of those
+    /// used twice.
     pub repeated: u64,
     /// Positions whose image is unreadable.
     pub skipped: u64,
-    /// Positions whose push a lost shard forgot.
+    /// Positions whose updates were lost when a shard was restored from an older file.
     pub lost: u64,
 }
 
-impl Account {
-    /// Whether every position was used or skipped.
+impl EpochLedger {
+    /// Whether every position of the epoch was used or skipped.
     pub fn complete(&self) -> bool {
         self.distinct + self.skipped == self.images
     }
 }
 
-/// Positions `start..end` of an epoch.
+/// The positions `start..end` of one epoch's shuffled order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Range {
     /// Epoch, from 0.
     pub epoch: u64,
     /// First position.
     pub start: u64,
-    /// One past the last.
+    /// One past the last position.
     pub end: u64,
 }
 
-/// How far the run is, in a form that outlives the process.
+/// The progress of a run, in the form that snapshots keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Positions of the run, counted over all epochs, that were leased at least once: the first ones.
+    /// Number of positions that were leased at least once; they are the run's first ones, counted over all
+    /// epochs.
     pub leased: u64,
-    /// Among them, those to do again or still.
+    /// The leased positions that are neither used nor skipped yet.
     pub to_do: Vec<Range>,
-    /// Accounts of the epochs that are begun, in their order.
-    pub accounts: Vec<Account>,
+    /// Ledgers of the epochs that have begun, in their order.
+    #[serde(rename = "accounts")]
+    pub ledgers: Vec<EpochLedger>,
     /// Positions used so far.
     pub used: u64,
     /// Positions skipped so far.
@@ -59,25 +63,26 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether every position that was leased is used, skipped or to do, and the epochs' accounts say the same.
+    /// Whether every leased position is used, skipped or still to do, and the epochs' ledgers add up to the
+    /// same.
     pub fn is_consistent(&self) -> bool {
-        // In 128 bits, in which no sum of what a file says is too large.
+        // 128 bits hold the sum of any numbers that a file may contain.
         let rest: u128 =
             self.to_do.iter().map(|range| u128::from(range.end.saturating_sub(range.start))).sum();
-        let epochs: BTreeSet<u64> = self.accounts.iter().map(|account| account.epoch).collect();
-        let sum = |positions: fn(&Account) -> u64| {
-            self.accounts.iter().map(|account| u128::from(positions(account))).sum::<u128>()
+        let epochs: BTreeSet<u64> = self.ledgers.iter().map(|ledger| ledger.epoch).collect();
+        let sum = |positions: fn(&EpochLedger) -> u64| {
+            self.ledgers.iter().map(|ledger| u128::from(positions(ledger))).sum::<u128>()
         };
         let (leased, used, skipped) =
             (u128::from(self.leased), u128::from(self.used), u128::from(self.skipped));
         leased == used + skipped + rest
             && self.to_do.iter().all(|range| epochs.contains(&range.epoch))
-            && used == sum(|account| account.distinct)
-            && skipped == sum(|account| account.skipped)
+            && used == sum(|ledger| ledger.distinct)
+            && skipped == sum(|ledger| ledger.skipped)
     }
 }
 
-/// The book of all leases of a run.
+/// All leases of a run, and the ledgers of its epochs.
 #[derive(Debug)]
 pub struct Leases {
     /// Training images: positions of a whole epoch.
@@ -89,24 +94,26 @@ pub struct Leases {
     next_id: u64,
     leased: u64,
     to_do: BTreeSet<Range>,
-    out: BTreeMap<u64, Out>,
-    accounts: BTreeMap<u64, Account>,
-    /// Of them, those that became complete and were not told yet.
-    complete: VecDeque<Account>,
+    /// The leases that workers hold, by id.
+    outstanding: BTreeMap<u64, Outstanding>,
+    /// The ledgers of the epochs that have begun, by epoch.
+    ledgers: BTreeMap<u64, EpochLedger>,
+    /// Ledgers that became complete since they were last asked for.
+    complete: VecDeque<EpochLedger>,
     used: u64,
     skipped: u64,
 }
 
-/// A lease and how far its holder got.
+/// A lease that a worker holds, and how far that worker got.
 #[derive(Debug)]
-struct Out {
+struct Outstanding {
     lease: Lease,
     holder: u64,
     used: u64,
     consumed: u64,
 }
 
-/// What is wrong with a report on a lease.
+/// A report on a lease whose numbers are impossible.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "lease {lease} ({positions} positions, {used_before} used and {consumed_before} consumed before): \
@@ -122,7 +129,11 @@ pub struct ProgressError {
 }
 
 impl Leases {
-    /// The book of a run of `total` positions over epochs of `images`, in leases of `size`; ids start at `first_id`.
+    /// Starts a run of `total` positions over epochs of `images`, in leases of `size` positions; ids start at
+    /// `first_id`.
+    ///
+    /// # Panics
+    /// If `images` or `size` is 0.
     pub fn new(images: u64, total: u64, size: u64, first_id: u64) -> Leases {
         assert!(images > 0 && size > 0, "a run has images and leases have positions");
         Leases {
@@ -132,57 +143,61 @@ impl Leases {
             next_id: first_id,
             leased: 0,
             to_do: BTreeSet::new(),
-            out: BTreeMap::new(),
-            accounts: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
             complete: VecDeque::new(),
             used: 0,
             skipped: 0,
         }
     }
 
-    /// The same, going on from `progress`.
+    /// Resumes a run from the `progress` that a snapshot kept; the other arguments are those of
+    /// [`new`](Self::new).
+    ///
+    /// # Panics
+    /// If `images` or `size` is 0.
     pub fn resume(images: u64, total: u64, size: u64, first_id: u64, progress: &Progress) -> Leases {
         Leases {
             leased: progress.leased,
             to_do: progress.to_do.iter().copied().collect(),
-            accounts: progress.accounts.iter().map(|account| (account.epoch, *account)).collect(),
+            ledgers: progress.ledgers.iter().map(|ledger| (ledger.epoch, *ledger)).collect(),
             used: progress.used,
             skipped: progress.skipped,
             ..Leases::new(images, total, size, first_id)
         }
     }
 
-    /// What a snapshot keeps. Leases that are out count as to do: nobody will know them after a restart, and part of
-    /// them may be in the shards already.
+    /// Returns the progress that a snapshot keeps. The rest of every outstanding lease counts as still to do,
+    /// since no lease survives a restart, and as repeated, since the shards may hold part of it already.
     pub fn progress(&self) -> Progress {
         let mut to_do = self.to_do.clone();
-        let mut accounts = self.accounts.clone();
-        for out in self.out.values() {
-            if let Some(rest) = out.rest() {
+        let mut ledgers = self.ledgers.clone();
+        for lease in self.outstanding.values() {
+            if let Some(rest) = lease.rest() {
                 to_do.insert(rest);
-                let account = accounts.get_mut(&rest.epoch).expect("a leased epoch has an account");
-                account.repeated += rest.end - rest.start;
+                let ledger = ledgers.get_mut(&rest.epoch).expect("a leased epoch has a ledger");
+                ledger.repeated += rest.end - rest.start;
             }
         }
         Progress {
             leased: self.leased,
             to_do: to_do.into_iter().collect(),
-            accounts: accounts.into_values().collect(),
+            ledgers: ledgers.into_values().collect(),
             used: self.used,
             skipped: self.skipped,
         }
     }
 
-    /// The next range for `holder`; none when everything is done or out.
+    /// Leases the next range to `holder`; returns none when everything is done or leased.
     pub fn lease(&mut self, holder: u64) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end };
         self.next_id += 1;
-        self.out.insert(lease.id, Out { lease: lease.clone(), holder, used: 0, consumed: 0 });
+        self.outstanding.insert(lease.id, Outstanding { lease: lease.clone(), holder, used: 0, consumed: 0 });
         Some(lease)
     }
 
-    /// The next range that was never leased; the end of an epoch and of the run cut it.
+    /// Takes the next range that was never leased, cut at the end of the epoch and of the run.
     fn fresh(&mut self) -> Option<Range> {
         let (epoch, start) = (self.leased / self.images, self.leased % self.images);
         let images = self.images.min(self.total - epoch * self.images);
@@ -191,83 +206,93 @@ impl Leases {
             return None;
         }
         self.leased += end - start;
-        self.accounts.entry(epoch).or_insert(Account { epoch, images, ..Account::default() });
+        self.ledgers.entry(epoch).or_insert(EpochLedger { epoch, images, ..EpochLedger::default() });
         Some(Range { epoch, start, end })
     }
 
-    /// Credits what `holder` reports. A lease that it does not hold (any more) is passed over: reports may be repeated.
+    /// Credits what `holder` reports. A report on a lease that it does not hold (any more) is ignored, since
+    /// reports may be repeated.
+    ///
+    /// # Errors
+    /// Numbers that exceed the lease, fall below those of an earlier report, or use more than they consume.
     pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<(), ProgressError> {
-        let Some(out) = self.out.get_mut(&progress.lease).filter(|out| out.holder == holder) else {
+        let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
+        else {
             return Ok(());
         };
-        let positions = out.lease.end - out.lease.start;
+        let positions = lease.lease.end - lease.lease.start;
         let (used, consumed) = (progress.used, progress.consumed);
         let skipped = consumed.checked_sub(used);
         let new = match (
-            used.checked_sub(out.used),
-            skipped.and_then(|now| now.checked_sub(out.consumed - out.used)),
+            used.checked_sub(lease.used),
+            skipped.and_then(|now| now.checked_sub(lease.consumed - lease.used)),
         ) {
             (Some(used), Some(skipped)) if consumed <= positions => (used, skipped),
             _ => {
                 return Err(ProgressError {
                     lease: progress.lease,
                     positions,
-                    used_before: out.used,
-                    consumed_before: out.consumed,
+                    used_before: lease.used,
+                    consumed_before: lease.consumed,
                     used,
                     consumed,
                 });
             }
         };
-        (out.used, out.consumed) = (used, consumed);
-        let epoch = out.lease.epoch;
+        (lease.used, lease.consumed) = (used, consumed);
+        let epoch = lease.lease.epoch;
         self.used += new.0;
         self.skipped += new.1;
-        let account = self.accounts.get_mut(&epoch).expect("a leased epoch has an account");
-        account.distinct += new.0;
-        account.skipped += new.1;
-        if account.complete() {
-            self.complete.push_back(*account);
+        let ledger = self.ledgers.get_mut(&epoch).expect("a leased epoch has a ledger");
+        ledger.distinct += new.0;
+        ledger.skipped += new.1;
+        if ledger.complete() {
+            self.complete.push_back(*ledger);
         }
         if consumed == positions || progress.closed {
-            let out = self.out.remove(&progress.lease).expect("found above");
-            self.to_do.extend(out.rest());
+            let lease = self.outstanding.remove(&progress.lease).expect("found above");
+            self.to_do.extend(lease.rest());
         }
         Ok(())
     }
 
-    /// Takes back what `holder` has; with `vanished`, nobody knows how much of it reached the shards. Returns the
-    /// number of leases.
+    /// Takes all leases of `holder` back and returns their number. With `vanished`, their rest counts as
+    /// repeated, since nobody knows how much of it reached the shards.
     pub fn take_back(&mut self, holder: u64, vanished: bool) -> usize {
-        let ids: Vec<u64> =
-            self.out.values().filter(|out| out.holder == holder).map(|out| out.lease.id).collect();
+        let ids: Vec<u64> = self
+            .outstanding
+            .values()
+            .filter(|lease| lease.holder == holder)
+            .map(|lease| lease.lease.id)
+            .collect();
         for id in &ids {
-            let out = self.out.remove(id).expect("listed above");
-            let Some(rest) = out.rest() else { continue };
+            let lease = self.outstanding.remove(id).expect("listed above");
+            let Some(rest) = lease.rest() else { continue };
             self.to_do.insert(rest);
             if vanished {
-                let account = self.accounts.get_mut(&rest.epoch).expect("a leased epoch has an account");
-                account.repeated += rest.end - rest.start;
+                let ledger = self.ledgers.get_mut(&rest.epoch).expect("a leased epoch has a ledger");
+                ledger.repeated += rest.end - rest.start;
             }
         }
         ids.len()
     }
 
-    /// Notes that a shard forgot the pushes behind `positions` used ones, in the account of the epoch under way.
-    pub fn lose(&mut self, positions: u64) {
+    /// Records, in the ledger of the current epoch, that a shard lost the updates of `positions` used
+    /// positions.
+    pub fn record_lost(&mut self, positions: u64) {
         let epoch = self.epoch();
-        if let Some(account) = self.accounts.get_mut(&epoch) {
-            account.lost += positions;
+        if let Some(ledger) = self.ledgers.get_mut(&epoch) {
+            ledger.lost += positions;
         }
     }
 
-    /// Positions whose pushes were lost with a shard, in all epochs.
+    /// Positions whose updates were lost with a shard, in all epochs.
     pub fn lost(&self) -> u64 {
-        self.accounts.values().map(|account| account.lost).sum()
+        self.ledgers.values().map(|ledger| ledger.lost).sum()
     }
 
-    /// The epochs that became complete since the last call.
-    pub fn complete(&mut self) -> impl Iterator<Item = Account> {
+    /// Takes the ledgers of the epochs that became complete since the last call.
+    pub fn take_complete(&mut self) -> impl Iterator<Item = EpochLedger> {
         self.complete.drain(..)
     }
 
@@ -276,12 +301,12 @@ impl Leases {
         self.used + self.skipped == self.total
     }
 
-    /// Positions used.
+    /// Positions used so far.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Positions used or skipped.
+    /// Positions used or skipped so far.
     pub fn consumed(&self) -> u64 {
         self.used + self.skipped
     }
@@ -291,20 +316,21 @@ impl Leases {
         self.total
     }
 
-    /// The oldest epoch that is not complete; the last one when all are.
+    /// The oldest epoch that is not complete, or the last one when all are.
     pub fn epoch(&self) -> u64 {
         let last = (self.total - 1) / self.images;
-        let open = self.accounts.values().find(|account| !account.complete());
-        open.map_or(self.leased / self.images, |account| account.epoch).min(last)
+        let open = self.ledgers.values().find(|ledger| !ledger.complete());
+        open.map_or(self.leased / self.images, |ledger| ledger.epoch).min(last)
     }
 
-    /// Leases out.
-    pub fn out(&self) -> usize {
-        self.out.len()
+    /// Number of leases that workers hold.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 }
 
-impl Out {
+impl Outstanding {
+    /// The positions of the lease that are not consumed yet.
     fn rest(&self) -> Option<Range> {
         let Lease { epoch, start, end, .. } = self.lease;
         let start = start + self.consumed;
@@ -351,8 +377,8 @@ mod tests {
         let last = leases.lease(4).unwrap();
         leases.report(4, &used(&last, 2, true)).unwrap();
         assert!(leases.done());
-        let account = Account { epoch: 0, images: 10, distinct: 9, repeated: 1, skipped: 1, lost: 0 };
-        assert_eq!(leases.complete().collect::<Vec<_>>(), [account]);
+        let ledger = EpochLedger { epoch: 0, images: 10, distinct: 9, repeated: 1, skipped: 1, lost: 0 };
+        assert_eq!(leases.take_complete().collect::<Vec<_>>(), [ledger]);
     }
 
     #[test]
@@ -369,12 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn progress_goes_on_with_what_was_out() {
+    fn a_resumed_run_leases_again_what_was_outstanding() {
         let mut leases = Leases::new(10, 20, 4, 1);
         let (first, _second) = (leases.lease(1).unwrap(), leases.lease(2).unwrap());
         leases.report(1, &used(&first, 1, false)).unwrap();
         let mut resumed = Leases::resume(10, 20, 4, 100, &leases.progress());
-        assert_eq!((resumed.used(), resumed.epoch(), resumed.out()), (1, 0, 0));
+        assert_eq!((resumed.used(), resumed.epoch(), resumed.outstanding()), (1, 0, 0));
         let mut ranges = Vec::new();
         while let Some(lease) = resumed.lease(7) {
             ranges.push((lease.epoch, lease.start, lease.end));
@@ -383,7 +409,7 @@ mod tests {
         let expected = [(0, 1, 4), (0, 4, 8), (0, 8, 10), (1, 0, 4), (1, 4, 8), (1, 8, 10)];
         assert_eq!(ranges, expected);
         assert!(resumed.done());
-        let repeated: Vec<u64> = resumed.complete().map(|account| account.repeated).collect();
+        let repeated: Vec<u64> = resumed.take_complete().map(|ledger| ledger.repeated).collect();
         assert_eq!(repeated, [7, 0]);
     }
 }

@@ -17,6 +17,7 @@ mod leader;
 pub mod leases;
 pub mod membership;
 pub mod metrics;
+mod opening;
 pub mod plan;
 pub mod processes;
 mod remotes;

@@ -1,5 +1,5 @@
-//! What the run's numbers are, and when they become a line: sums over the workers' reports, set beside the shards'
-//! counters.
+//! Metrics of a run: sums over the workers' reports and the shards' counters, from time to time made into a
+//! line of the log and of the metrics file.
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -7,37 +7,39 @@ use protocol::{Evaluation, Scores, ShardStatus, StepMetrics, TrainingLine};
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// A run gives about this many lines; less often than each second, more often than each half minute.
+/// Number of lines that a run gives, about; at most one each second, and at least one each half minute.
 const LINES_OF_A_RUN: u64 = 100;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Sums since the last line.
+/// Sums of the workers' reports since the last line.
 #[derive(Debug)]
 pub struct Meter {
     /// Samples of the whole run.
     total: u64,
+    /// When the last line was made.
     since: Instant,
     sums: StepMetrics,
     /// Minibatches acknowledged in the whole run.
     steps: u64,
+    /// The shards' counters at the last line.
     traffic: Traffic,
 }
 
-/// Where the run stands when a line is drawn.
+/// The state of the run at the moment of a line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
+pub struct RunPosition {
     /// Epoch, from 0.
     pub epoch: u64,
     /// Samples used so far.
     pub samples: u64,
-    /// Leases out.
+    /// Leases that workers hold.
     pub leases: u32,
-    /// Members.
+    /// Workers that are members.
     pub workers: u32,
 }
 
-/// The counters of all shards together.
+/// The sums of all shards' counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     updates: u64,
@@ -50,7 +52,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sums what the shards say; each number on the wire takes `bytes` of the 4 that the shards count.
+    /// Sums the shards' counters. Shards count 4 bytes for each number; on the wire it takes `bytes`.
     pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>, bytes: u64) -> Traffic {
         statuses.fold(Traffic::default(), |sum, shard| Traffic {
             updates: sum.updates.saturating_add(shard.updates),
@@ -65,15 +67,15 @@ impl Traffic {
 }
 
 impl Meter {
-    /// Starts for a run of `total` samples that made `steps` minibatches so far.
+    /// Starts the sums of a run of `total` samples that has made `steps` minibatches so far.
     pub fn new(total: u64, steps: u64, now: Instant) -> Meter {
         Meter { total, since: now, sums: StepMetrics::default(), steps, traffic: Traffic::default() }
     }
 
-    /// Adds what a worker reports.
+    /// Adds the metrics of a worker's report.
     pub fn add(&mut self, metrics: &StepMetrics) {
         let sums = &mut self.sums;
-        // What a worker counts is its own affair: no number of its may bring the server down.
+        // The sums saturate: no number that a worker sends may bring the server down.
         sums.steps = sums.steps.saturating_add(metrics.steps);
         sums.images = sums.images.saturating_add(metrics.images);
         sums.main_loss += metrics.main_loss;
@@ -90,8 +92,15 @@ impl Meter {
         self.steps
     }
 
-    /// A line over the time since the last one, if it is due or the run is over (`last`).
-    pub fn line(&mut self, now: Instant, place: Place, traffic: Traffic, last: bool) -> Option<TrainingLine> {
+    /// Makes a line of the time since the last one, if one is due or the run is over (`last`) and images were
+    /// trained.
+    pub fn line(
+        &mut self,
+        now: Instant,
+        position: RunPosition,
+        traffic: Traffic,
+        last: bool,
+    ) -> Option<TrainingLine> {
         let elapsed = now.duration_since(self.since);
         let enough = self.sums.images >= self.total / LINES_OF_A_RUN || elapsed >= LONGEST;
         if self.sums.images == 0 || !(last || elapsed >= SHORTEST && enough) {
@@ -101,13 +110,13 @@ impl Meter {
         let before = std::mem::replace(&mut self.traffic, traffic);
         self.since = now;
         let images = sums.images as f64;
-        // A shard process that was restarted counts from zero again.
+        // The counters of a restarted shard process start from zero again, so the differences saturate.
         let updates = traffic.updates.saturating_sub(before.updates);
         let staleness = traffic.staleness_sum.saturating_sub(before.staleness_sum);
         Some(TrainingLine {
             step: self.steps,
-            epoch: place.epoch,
-            samples: place.samples,
+            epoch: position.epoch,
+            samples: position.samples,
             loss: sums.main_loss / images,
             auxiliary_losses: sums.auxiliary_losses.iter().map(|loss| loss / images).collect(),
             top1: sums.correct as f64 / images,
@@ -117,45 +126,45 @@ impl Meter {
             staleness_max: traffic.staleness_max,
             bytes_in: traffic.bytes_in.saturating_sub(before.bytes_in),
             bytes_out: traffic.bytes_out.saturating_sub(before.bytes_out),
-            leases: place.leases,
-            workers: place.workers,
+            leases: position.leases,
+            workers: position.workers,
             refused: traffic.refused.saturating_sub(before.refused),
         })
     }
 }
 
-/// A line of the metrics file; `kind` tells which.
+/// A line of the metrics file, as JSON told apart by its key `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Line {
-    /// Training since the line before.
+    /// Training since the previous line.
     Train(TrainingLine),
     /// A finished evaluation.
     Evaluation(EvaluationLine),
 }
 
-/// An evaluation beside the training numbers of that moment.
+/// An evaluation, together with the training numbers of that moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationLine {
-    /// Samples used when it was ordered.
+    /// Samples used when the evaluation was ordered.
     pub samples: u64,
     /// Images evaluated.
     pub images: u64,
-    /// Of the averaged parameters: `top1`, `top5`, `loss`.
+    /// Scores of the averaged parameters: `top1`, `top5`, `loss`.
     #[serde(flatten)]
     pub average: Scores,
-    /// Of the last iterate.
+    /// Scores of the last iterate.
     pub last_iterate: Scores,
-    /// Of the newest training line.
+    /// Training speed of the newest training line.
     pub images_per_second: f64,
-    /// Of the newest training line.
+    /// Learning rate of the newest training line.
     pub learning_rate: f64,
-    /// Of the newest training line.
+    /// Mean staleness of the newest training line.
     pub staleness_mean: f64,
 }
 
 impl EvaluationLine {
-    /// Sets `evaluation` beside the newest training line.
+    /// Combines `evaluation` with the newest training line, whose numbers are 0 if there is none.
     pub fn new(evaluation: &Evaluation, latest: Option<&TrainingLine>) -> EvaluationLine {
         EvaluationLine {
             samples: evaluation.samples,
@@ -172,7 +181,7 @@ impl EvaluationLine {
 impl Line {
     /// Writes the line to the log.
     pub fn log(&self) {
-        // Digits beyond these say nothing and hide the others.
+        // More digits than these carry no information and make the line hard to read.
         let digits = |value: f64, digits: i32| (value * 10f64.powi(digits)).round() / 10f64.powi(digits);
         match self {
             Line::Train(line) => {
@@ -214,7 +223,10 @@ impl Line {
 pub struct MetricsFile(std::fs::File);
 
 impl MetricsFile {
-    /// Opens the file for appending; emptied first unless the run is resumed.
+    /// Opens the file for appending; unless the run is `resumed`, the file is emptied first.
+    ///
+    /// # Errors
+    /// A file that cannot be opened or emptied.
     pub fn open(path: &Path, resumed: bool) -> std::io::Result<MetricsFile> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         if !resumed {
@@ -224,6 +236,9 @@ impl MetricsFile {
     }
 
     /// Appends a line, in one write.
+    ///
+    /// # Errors
+    /// A line that cannot be written.
     pub fn write(&mut self, line: &Line) -> std::io::Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
@@ -249,7 +264,7 @@ mod tests {
             ..StepMetrics::default()
         };
         meter.add(&metrics);
-        let place = Place { epoch: 1, samples: 64, leases: 2, workers: 3 };
+        let position = RunPosition { epoch: 1, samples: 64, leases: 2, workers: 3 };
         let shards =
             [(10, 30, 5, 800, 1600), (10, 10, 2, 400, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
                 ShardStatus {
@@ -263,10 +278,10 @@ mod tests {
                 }
             });
         let traffic = Traffic::of(shards.iter(), 2);
-        assert_eq!(meter.line(at(2000), place, traffic, false), None, "too few images for a line");
+        assert_eq!(meter.line(at(2000), position, traffic, false), None, "too few images for a line");
         meter.add(&metrics);
-        assert_eq!(meter.line(at(999), place, traffic, false), None, "too early for a line");
-        let line = meter.line(at(2000), place, traffic, false).unwrap();
+        assert_eq!(meter.line(at(999), position, traffic, false), None, "too early for a line");
+        let line = meter.line(at(2000), position, traffic, false).unwrap();
         let expected = TrainingLine {
             step: 11,
             epoch: 1,
@@ -286,9 +301,9 @@ mod tests {
         };
         assert_eq!(line, expected);
         meter.add(&metrics);
-        let line = meter.line(at(2100), place, traffic, true).unwrap();
+        let line = meter.line(at(2100), position, traffic, true).unwrap();
         assert_eq!((line.bytes_in, line.staleness_mean, line.images_per_second.round()), (0, 0.0, 640.0));
-        assert_eq!(meter.line(at(9000), place, traffic, true), None, "nothing was trained since");
+        assert_eq!(meter.line(at(9000), position, traffic, true), None, "nothing was trained since");
     }
 
     #[test]

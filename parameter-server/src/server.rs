@@ -1,4 +1,5 @@
-//! One process of the server: the leader hosts the coordinator and the first shards, every other hosts shards.
+//! One process of the server. The leader hosts the coordinator and the first shards; a follower only hosts
+//! shards.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,43 +10,43 @@ use protocol::{Listener, Way};
 
 use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};
 
-/// What a process is told at its start.
+/// Options of a server process.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What the run is to be (the leader's matter).
+    /// Flags that describe the run (used by the leader).
     pub flags: RunFlags,
-    /// The recipe where the flags name neither recipe nor file.
+    /// The recipe of a run whose flags name neither a recipe nor a file.
     pub default_recipe: String,
-    /// Where others reach this process; none: where it listens.
+    /// Address under which others reach this process; by default the one that it listens on.
     pub advertise: Option<String>,
-    /// Address of the leader; none: this process is the leader.
+    /// Address of the leader; without one, this process is the leader.
     pub coordinator: Option<String>,
     /// Shards of each process.
     pub shards: u32,
-    /// Processes that form the server (the leader's matter).
+    /// Processes that form the server (used by the leader).
     pub processes: u32,
     /// Folder of the snapshots.
     pub snapshots: PathBuf,
-    /// File that metrics are appended to (the leader's matter).
+    /// File that metrics are appended to (used by the leader).
     pub metrics: Option<PathBuf>,
-    /// Removes the snapshots and starts anew (the leader's matter).
+    /// Whether to remove the snapshots and start anew (used by the leader).
     pub fresh: bool,
     /// Instruction set of the update.
     pub isa: Isa,
-    /// The way to the server's other processes.
+    /// How to connect to the server's other processes.
     pub way: Way,
-    /// How long things take.
+    /// Intervals and time limits.
     pub timing: Timing,
 }
 
-/// The times that a server keeps.
+/// Intervals and time limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a worker may be silent before its leases go to others.
+    /// Time for which a worker may be silent before its leases go to others.
     pub lease: Duration,
     /// Time between snapshots.
     pub snapshots: Duration,
-    /// How long workers and shard processes are waited for at the end.
+    /// Time for which the end of a run waits for workers and shard processes.
     pub farewell: Duration,
 }
 
@@ -59,12 +60,12 @@ impl Default for Timing {
     }
 }
 
-/// Serves on `listener` until the run ends or `shutdown` resolves; then workers are told, a last snapshot is written,
-/// and the answer says how the run ended.
+/// Serves on `listener` until the run ends or `shutdown` resolves. Then the workers are told, a last snapshot
+/// is written, and the exit code that says how the run ended is returned.
 ///
 /// # Errors
-/// A configuration that is wrong or not the resumed run's, a snapshot folder that cannot be used, a leader that cannot
-/// be reached.
+/// A configuration that is invalid or not the resumed run's, a snapshot folder that cannot be used, or a
+/// leader that cannot be reached.
 pub async fn run(
     options: Options,
     listener: impl Listener,
@@ -87,18 +88,19 @@ pub async fn run(
     }
 }
 
-/// Where shards begin.
+/// The state that shards start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restore {
-    /// Empty: at the start of the run.
+    /// No snapshot: the start of the run.
     Nothing,
-    /// With this snapshot.
+    /// The snapshot of this number.
     Exactly(u64),
-    /// With the newest snapshot of which this process can read its files.
+    /// The newest snapshot whose files for this process's shards can be read.
     Newest,
 }
 
-/// A host of this process's shards; `warm` is what those start from that are not restored.
+/// Opens this process's shards; those that are not restored start from the model file `warm`, if there is
+/// one.
 pub(crate) fn open_shards(
     options: &Options,
     first: u32,
@@ -106,12 +108,13 @@ pub(crate) fn open_shards(
     restore: Restore,
     warm: Option<Arc<WarmStart>>,
 ) -> anyhow::Result<ShardHost> {
-    let shards = restored(options, first, total, restore, warm)?;
+    let shards = restored_shards(options, first, total, restore, warm)?;
     Ok(ShardHost::new(first, shards, options.snapshots.clone()))
 }
 
-/// The shards of this process. Their versions start in a generation that was never given.
-pub(crate) fn restored(
+/// Restores this process's shards, which are numbered from `first` on, in a server of `total` shards. Their
+/// versions start in a generation that was never used before.
+pub(crate) fn restored_shards(
     options: &Options,
     first: u32,
     total: u32,
@@ -155,7 +158,7 @@ pub(crate) fn restored(
     let open = |number: u32| {
         let saved = saved.next();
         let least = saved.as_ref().map_or(1, |saved| saved.generation.saturating_add(1));
-        let generation = snapshot::raise(folder, &format!("generation-{number}"), least)?;
+        let generation = snapshot::next_count(folder, &format!("generation-{number}"), least)?;
         Ok(match saved {
             Some(saved) => Shard::restored(number, total, generation, options.isa, saved),
             None => Shard::empty(number, total, generation, options.isa).starting_from(warm.clone()),

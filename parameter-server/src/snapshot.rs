@@ -1,8 +1,10 @@
-//! Snapshots: `ID/shard-K.safetensors` of every shard, then `ID/manifest.json`, which makes them one.
+//! Snapshots of a run. Every shard writes `ID/shard-K.safetensors`; `ID/manifest.json`, written last,
+//! completes the snapshot.
 //!
-//! A snapshot without a manifest, or whose files are not those that the manifest names by hash, is passed over for an
-//! older one. Each shard is consistent in itself; what was pushed while a snapshot was being taken may be in some
-//! shards only, and the leases behind it are done again.
+//! A snapshot is passed over for an older one if it has no manifest, or if a file does not have the hash that
+//! the manifest gives. Each shard's file is consistent in itself. An update that was pushed while the
+//! snapshot was taken may be in the files of some shards only; the leases that such updates belong to are
+//! done again.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -14,69 +16,75 @@ use parameters::{Fingerprint, durable};
 use protocol::{Evaluation, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::{coordinator::Checkpointed, shard_file};
+use crate::{coordinator::SavedRun, shard_file};
 
-/// Complete snapshots that are kept.
+/// Number of complete snapshots that are kept.
 pub const KEPT: usize = 3;
-/// Changes when the manifest's meaning does.
+/// Name of the manifest's format; it changes when the meaning of the manifest does.
 const FORMAT: &str = "downpour snapshot 1";
 const MANIFEST: &str = "manifest.json";
-/// Most bytes of a manifest, which has some 100 for each epoch begun and the name of each class and unreadable image.
+/// Largest size of a manifest in bytes. A manifest has about 100 bytes for each epoch that has begun, and the
+/// names of all classes and unreadable images.
 const MOST_MANIFEST: u64 = 256 << 20;
-/// Most bytes of a file that holds a number.
+/// Largest size, in bytes, of a file that holds a number.
 const MOST_NUMBER: u64 = 64;
-/// Names the snapshot of a run that is over.
+/// Name of the file that holds the number of the last snapshot of a run that is over.
 const OVER: &str = "over";
 
-/// What makes the shards' files one snapshot.
+/// The manifest of a snapshot: the hashes of the shards' files, and the state of the run apart from the
+/// shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always the same; another format is not read.
+    /// Name of the format; a manifest of another format is refused.
     format: String,
-    /// Number of the snapshot, counting up.
+    /// Number of the snapshot; later ones have higher numbers.
     pub id: u64,
     /// Fingerprint of the network's layout.
     pub layout: Fingerprint,
     /// The shards' files, in the order of their numbers.
     pub shards: Vec<ShardEntry>,
-    /// The run beside the shards.
-    pub run: Checkpointed,
+    /// The state of the run apart from the shards.
+    pub run: SavedRun,
 }
 
-/// A shard's file as the manifest knows it.
+/// A shard's file as the manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
     /// Number of the shard.
     pub shard: u32,
-    /// SHA-256 of its file, hexadecimal.
+    /// SHA-256 of the file, hexadecimal.
     pub hash: String,
-    /// Whether the file lay in the coordinator's folder; else its process, on another machine, has it.
+    /// Whether the file was in the leader's own folder. If not, the shard's process has it, on another
+    /// machine.
     pub here: bool,
 }
 
 impl Manifest {
-    /// The snapshot as shard processes are told of it, with the hashes of all shards' files.
+    /// The number of the snapshot and the hashes of all shards' files, as shard processes are told them.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { id: self.id, hashes: self.shards.iter().map(|entry| entry.hash.clone()).collect() }
     }
 
-    /// Whether the run is complete.
+    /// Whether the run is complete, its last evaluation included.
     pub fn finished(&self) -> bool {
         self.run.finished
     }
 
-    /// The newest evaluation; of a finished run, the last one.
+    /// The newest evaluation; in a finished run, that is the last one.
     pub fn evaluation(&self) -> Option<&Evaluation> {
         self.run.evaluations.last()
     }
 
-    /// Puts together what the shards wrote into snapshot `id`.
+    /// Makes the manifest of snapshot `id` from the statuses of the shards that wrote their files into it.
+    ///
+    /// # Errors
+    /// A shard that named no file.
     pub(crate) fn new(
         folder: &Path,
         id: u64,
         layout: Fingerprint,
         mut statuses: Vec<ShardStatus>,
-        run: Checkpointed,
+        run: SavedRun,
     ) -> Result<Manifest, SnapshotError> {
         statuses.sort_by_key(|status| status.shard);
         let entry = |status: ShardStatus| {
@@ -89,6 +97,9 @@ impl Manifest {
     }
 
     /// Writes the manifest, which completes the snapshot.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
         let path = folder.join(self.id.to_string()).join(MANIFEST);
         let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
@@ -96,6 +107,9 @@ impl Manifest {
     }
 
     /// Reads the manifest of snapshot `id`.
+    ///
+    /// # Errors
+    /// A manifest that is missing, cannot be read, or contradicts itself.
     pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
         let text = limits::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
@@ -115,7 +129,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The same, if the files are those that it names.
+    /// Reads the manifest of snapshot `id` and checks that the shards' files have the hashes that it gives.
     fn read_whole(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let manifest = Manifest::read(folder, id)?;
         manifest.shards.iter().try_for_each(|entry| entry.check(folder, id).map(drop))?;
@@ -123,7 +137,7 @@ impl Manifest {
     }
 }
 
-/// Whether the files of the shards from `first` on are those of a snapshot, as the coordinator knows it.
+/// Checks that the files of the shards from `first` on have the hashes that the leader gave for a snapshot.
 pub(crate) fn check(
     folder: &Path,
     first: u32,
@@ -135,7 +149,11 @@ pub(crate) fn check(
 }
 
 impl ShardEntry {
-    /// Whether the file lies in the folder; what lies there must be what was written.
+    /// Returns whether the file is in the folder.
+    ///
+    /// # Errors
+    /// A file whose hash is not the one of the manifest, that cannot be read, or that is missing in the
+    /// folder it was written to.
     pub(crate) fn check(&self, folder: &Path, id: u64) -> Result<bool, SnapshotError> {
         let path = shard_file::path(folder, id, self.shard);
         match shard_file::hash(&path) {
@@ -158,7 +176,7 @@ pub enum SnapshotError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file or folder cannot be written.
@@ -166,36 +184,36 @@ pub enum SnapshotError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The manifest is not one.
+    /// The manifest cannot be parsed, or its content is not that of a manifest.
     #[error("{} is not a manifest: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The reason why it cannot be used.
         reason: String,
     },
-    /// A file is not the one that was written.
+    /// A file has another hash than when it was written.
     #[error("{} is damaged: expected sha-256 {expected}, found {found}", path.display())]
     Hash {
         /// The file.
         path: PathBuf,
-        /// What the manifest says.
+        /// The hash that the manifest gives.
         expected: String,
-        /// What the file has.
+        /// The hash of the file.
         found: String,
     },
-    /// The folder's content cannot be told.
+    /// The content of the folder cannot be listed.
     #[error("cannot list the snapshots in {}: {source}", folder.display())]
     List {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There are snapshots, and the newest that was finished cannot be used, nor any before it.
+    /// Snapshots were finished in the folder, but none of them can be used.
     #[error(
         "no snapshot in {} can be used, the newest that was finished is {id}: {reason}; put its files back as they were, \
          or --fresh to start anew (it removes the snapshots)",
@@ -204,12 +222,12 @@ pub enum SnapshotError {
     NoneUsable {
         /// The folder.
         folder: PathBuf,
-        /// Number of that snapshot.
+        /// Number of the newest snapshot that was finished.
         id: u64,
-        /// What is wrong with it.
+        /// The reason why it cannot be used.
         reason: Box<SnapshotError>,
     },
-    /// A file that counts something has no number.
+    /// A counter's file does not hold a number.
     #[error(
         "{} holds {found:?}, expected a number; write one that is higher than any it had, as 1000000",
         path.display()
@@ -217,16 +235,16 @@ pub enum SnapshotError {
     Counter {
         /// The file.
         path: PathBuf,
-        /// Its text.
+        /// The text of the file.
         found: String,
     },
     /// A shard wrote no file.
     #[error("shard {shard} was told to write a snapshot and named no file")]
     NoHash {
-        /// Its number.
+        /// Number of the shard.
         shard: u32,
     },
-    /// Another process has the folder.
+    /// Another process uses the folder.
     #[error(
         "snapshot folder {} is used by another process; stop that one, or give another --snapshots",
         folder.display()
@@ -237,10 +255,12 @@ pub enum SnapshotError {
     },
 }
 
-/// The newest usable snapshot in `folder`, none if none was ever finished there. Those passed over are named in the log.
+/// Finds the newest usable snapshot in `folder`; returns none if none was ever finished there. Snapshots that
+/// are passed over are named in the log.
 ///
 /// # Errors
-/// A folder that cannot be read, or whose finished snapshots are all damaged: to start anew is for its owner to decide.
+/// A folder that cannot be read, or one whose finished snapshots are all damaged: its owner has to decide
+/// whether to start anew.
 pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
     let mut damaged = None;
     for id in ids(folder)?.into_iter().rev() {
@@ -261,20 +281,20 @@ pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
     }
 }
 
-/// Notes that the run of the newest snapshot is over and everybody was told.
-pub(crate) fn set_over(folder: &Path) -> Result<(), SnapshotError> {
+/// Records that the run of the newest snapshot is over and that all workers were told.
+pub(crate) fn record_run_over(folder: &Path) -> Result<(), SnapshotError> {
     let path = folder.join(OVER);
     let newest = ids(folder)?.last().copied().unwrap_or_default();
     durable::write(&path, format!("{newest}\n").as_bytes())
         .map_err(|source| SnapshotError::Write { path, source })
 }
 
-/// Whether nobody waits any more for the run that snapshot `id` finished.
-pub(crate) fn is_over(folder: &Path, id: u64) -> bool {
+/// Whether snapshot `id` finished a run and all workers were told.
+pub(crate) fn is_run_over(folder: &Path, id: u64) -> bool {
     limits::read_text(&folder.join(OVER), MOST_NUMBER).is_ok_and(|text| text.trim() == id.to_string())
 }
 
-/// A number above those of all snapshots in `folder`.
+/// Returns a number above those of all snapshots in `folder`.
 pub(crate) fn next_id(folder: &Path) -> Result<u64, SnapshotError> {
     Ok(ids(folder)?.last().map_or(1, |newest| newest + 1))
 }
@@ -284,7 +304,7 @@ pub(crate) fn clear(folder: &Path) -> Result<(), SnapshotError> {
     ids(folder)?.into_iter().try_for_each(|id| remove(folder, id))
 }
 
-/// Removes one snapshot, whole or not.
+/// Removes one snapshot, complete or not.
 pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
     let path = folder.join(id.to_string());
     match fs::remove_dir_all(&path) {
@@ -293,17 +313,19 @@ pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
     }
 }
 
-/// Makes room once snapshot `newest` is written. What cannot be removed is only named: it harms no snapshot.
+/// Removes old snapshots once snapshot `newest` is written. A failure is only logged, since it harms no
+/// snapshot.
 pub(crate) fn prune(folder: &Path, newest: u64) {
     if let Err(error) = remove_old(folder, newest) {
         tracing::warn!("an old snapshot stays: {error}");
     }
 }
 
-/// Removes what is older than the last [`KEPT`] complete snapshots; `newest` was written last.
+/// Removes the snapshots older than the last [`KEPT`] complete ones; `newest` was written last.
 ///
-/// A folder without any manifest is that of a process on another machine than the coordinator: one more is kept there,
-/// since the newest may never be completed, and those above the newest, which are of a run that was given up, are not.
+/// A folder without any manifest belongs to a process on another machine than the leader's. One more snapshot
+/// is kept there, since the newest may never be completed. Snapshots with a higher number than `newest` are
+/// left over from a run that was given up, and are removed.
 fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
     let ids = ids(folder)?;
     let complete: Vec<u64> =
@@ -316,7 +338,8 @@ fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
     ids.into_iter().filter(|id| *id < oldest || *id > newest).try_for_each(|id| remove(folder, id))
 }
 
-/// Numbers of all snapshots in `folder`, ascending, complete or not; none in a folder that is not there.
+/// Lists the numbers of all snapshots in `folder`, ascending, complete or not. A folder that does not exist
+/// has none.
 pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
     let cannot = |source| SnapshotError::List { folder: folder.into(), source };
     let entries = match fs::read_dir(folder) {
@@ -326,15 +349,16 @@ pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
     let mut ids = Vec::new();
     for entry in entries {
         let id = entry.map_err(cannot)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-        // Of the largest number there is no next one; nobody counts so far.
+        // The largest number is skipped: it has no successor, and no server ever counts so far.
         ids.extend(id.filter(|id| *id < u64::MAX));
     }
     ids.sort_unstable();
     Ok(ids)
 }
 
-/// A number that is higher at each call for `name`, and at least `least`; kept in `folder`, durable before it is used.
-pub(crate) fn raise(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
+/// Returns the next value of the counter `name`, which is at least `least` and higher than any before. The
+/// file of that name in `folder` keeps it; the new value is written durably before it is returned.
+pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
     let path = folder.join(name);
     let next = match limits::read_text(&path, MOST_NUMBER) {
         Ok(text) => match text.trim().parse::<u64>().ok().and_then(|before| before.checked_add(1)) {
@@ -350,7 +374,7 @@ pub(crate) fn raise(folder: &Path, name: &str, least: u64) -> Result<u64, Snapsh
     Ok(value)
 }
 
-/// Makes the folder and locks it under `name` as long as the file lives.
+/// Makes the folder and locks it under `name` until the returned file is dropped.
 pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, SnapshotError> {
     let cannot = |path: &Path| {
         let path = path.to_path_buf();
@@ -372,7 +396,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        leases::{Account, Progress},
+        leases::{EpochLedger, Progress},
         testing::data,
     };
 
@@ -382,10 +406,10 @@ pub(crate) mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         let hash = shard_file::hash(&path).unwrap();
-        let account = Account { images: 100, distinct: id, ..Account::default() };
+        let ledger = EpochLedger { images: 100, distinct: id, ..EpochLedger::default() };
         let progress =
-            Progress { leased: id, to_do: Vec::new(), accounts: vec![account], used: id, skipped: 0 };
-        let run = Checkpointed {
+            Progress { leased: id, to_do: Vec::new(), ledgers: vec![ledger], used: id, skipped: 0 };
+        let run = SavedRun {
             configuration: configuration::recipe("quick").unwrap(),
             data: data(100),
             progress,
@@ -437,7 +461,7 @@ pub(crate) mod tests {
         assert!(text.ends_with("or --fresh to start anew (it removes the snapshots)"), "{text}");
     }
 
-    /// Each would have been counted with, or taken into memory.
+    /// Without the check, a run would count on such a number or take memory for it.
     #[test]
     fn a_manifest_of_numbers_that_no_run_has_is_passed_over() {
         let home = tempfile::tempdir().unwrap();
@@ -467,11 +491,11 @@ pub(crate) mod tests {
             assert!(text.ends_with("expected at most 256 MiB, it has 3,072 GiB"), "{text}");
         }
         fs::create_dir(folder.join(u64::MAX.to_string())).unwrap();
-        assert_eq!(next_id(folder).unwrap(), 3, "a number that none follows is nobody's");
+        assert_eq!(next_id(folder).unwrap(), 3, "the largest number is ignored");
     }
 
     #[test]
-    fn what_was_never_finished_is_no_reason_to_stay_down() {
+    fn snapshots_that_were_never_finished_do_not_keep_a_server_from_starting() {
         let home = tempfile::tempdir().unwrap();
         snapshot(home.path(), 1, "one");
         fs::remove_file(home.path().join("1").join(MANIFEST)).unwrap();
@@ -511,7 +535,7 @@ pub(crate) mod tests {
         assert_eq!(newest_id(home.path()), Some(3));
     }
 
-    /// A folder in a file's place cannot be read by anybody, root included.
+    /// A folder with the name of a file cannot be read as a file by anybody, root included.
     #[test]
     fn what_cannot_be_read_is_named_and_passed_over() {
         let home = tempfile::tempdir().unwrap();
@@ -586,13 +610,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn raised_numbers_never_repeat() {
+    fn counters_never_repeat_a_value() {
         let home = tempfile::tempdir().unwrap();
-        let raised = |least| raise(home.path(), "generation-0", least).unwrap();
-        assert_eq!([raised(1), raised(1), raised(9), raised(3)], [1, 2, 9, 10]);
+        let counted = |least| next_count(home.path(), "generation-0", least).unwrap();
+        assert_eq!([counted(1), counted(1), counted(9), counted(3)], [1, 2, 9, 10]);
         let path = home.path().join("generation-0");
         fs::write(&path, "").unwrap();
-        let text = raise(home.path(), "generation-0", 1).unwrap_err().to_string();
+        let text = next_count(home.path(), "generation-0", 1).unwrap_err().to_string();
         let expected = "holds \"\", expected a number; write one that is higher than any it had, as 1000000";
         assert_eq!(text, format!("{} {expected}", path.display()));
     }

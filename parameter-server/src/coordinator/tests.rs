@@ -1,4 +1,4 @@
-//! The coordinator, called directly, under a clock that the tests turn.
+//! Tests that call the coordinator directly, with a clock that they advance.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ fn coordinator(processes: u32) -> Coordinator {
     Coordinator::new(settings, Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into())), None)
 }
 
-/// A number that no call had before.
+/// Returns a call number that was not used before.
 fn call() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(1);
     CALLS.fetch_add(1, Ordering::Relaxed)
@@ -99,14 +99,14 @@ async fn one_worker_trains_evaluates_and_is_told_the_end() {
                     ("the last snapshot", Some(Ending::Completed))
                 );
                 assert_eq!(coordinator.status().detail, "the last snapshot");
-                coordinator.announce();
+                coordinator.announce_completion();
             }
         }
     }
     assert_eq!(evaluated, [(100, false), (200, false), (300, true)]);
-    assert_eq!(coordinator.farewell(), (true, false));
+    assert!(coordinator.all_told() && !coordinator.all_left());
     coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
-    assert_eq!(coordinator.farewell(), (true, true));
+    assert!(coordinator.all_left());
     let status = coordinator.status();
     assert_eq!((status.state.as_str(), status.samples, status.evaluations.len()), ("finished", 300, 3));
 }
@@ -232,7 +232,7 @@ async fn too_many_unreadable_images_end_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_run_takes_what_is_handed_in_and_gives_nothing_out() {
+async fn an_interrupted_run_accepts_reports_and_gives_no_leases() {
     let coordinator = coordinator(1);
     let member = coordinator.join(join(100)).unwrap().member;
     let lease = trained(&coordinator, member);
@@ -243,7 +243,7 @@ async fn an_interrupted_run_takes_what_is_handed_in_and_gives_nothing_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_life_goes_on_with_numbers_of_its_own() {
+async fn a_restarted_server_gives_ids_of_its_own() {
     let first = coordinator(1);
     let member = first.join(join(100)).unwrap().member;
     let (done, open) = (trained(&first, member), trained(&first, member));
@@ -263,7 +263,7 @@ async fn a_later_life_goes_on_with_numbers_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_shard_process_lost_that_comes_back_is_counted() {
+async fn samples_that_a_restarted_shard_process_lost_are_counted() {
     let coordinator = coordinator(2);
     let register = |first_shard: Option<u32>| {
         let holds = first_shard.map(|first_shard| Holding { first_shard, life: 0 });
@@ -281,11 +281,11 @@ async fn what_a_shard_process_lost_that_comes_back_is_counted() {
     let say = |samples: [u64; 2]| {
         let status = |(shard, samples)| ShardStatus { shard, samples, ..ShardStatus::default() };
         coordinator.observe((2..).zip(samples).map(status).collect());
-        let accounts = coordinator.checkpoint().unwrap().progress.accounts;
-        accounts.iter().map(|account| account.lost).sum::<u64>()
+        let ledgers = coordinator.checkpoint().unwrap().progress.ledgers;
+        ledgers.iter().map(|ledger| ledger.lost).sum::<u64>()
     };
     assert_eq!(say([70, 80]), 0);
-    coordinator.snapshot_taken(newest);
+    coordinator.record_snapshot(newest);
     assert_eq!(register(Some(2)), (theirs.clone(), true));
     assert_eq!(say([80, 80]), 0);
     assert_eq!(register(None), (theirs, true));
@@ -294,7 +294,7 @@ async fn what_a_shard_process_lost_that_comes_back_is_counted() {
     coordinator.report(whole(member, &lease), call()).unwrap();
     register(None);
     assert_eq!(say([70, 70]), 60, "of the 90 that they said last");
-    // 40 are used by now: what was lost before is no loss again.
+    // 40 are used by now: samples that were already counted as lost are not counted again.
     register(None);
     assert_eq!(say([70, 70]), 60);
 }
@@ -352,15 +352,15 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
     let coordinator = coordinator(1);
     let member = coordinator.join(join(100)).unwrap().member;
     let lease = trained(&coordinator, member);
-    assert!(!coordinator.settle());
+    assert!(!coordinator.prepare_snapshot());
     let wait = Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason: "a snapshot".into() };
     assert_eq!(coordinator.assign(member, call()), Ok(wait));
     coordinator.report(whole(member, &lease), call()).unwrap();
-    assert!(coordinator.settle());
-    coordinator.go_on();
+    assert!(coordinator.prepare_snapshot());
+    coordinator.resume_leases();
     trained(&coordinator, member);
-    // With another one there, nobody is waited for.
+    // With a second worker, a snapshot waits for nobody.
     let other = coordinator.join(join(100)).unwrap().member;
-    assert!(coordinator.settle());
+    assert!(coordinator.prepare_snapshot());
     trained(&coordinator, other);
 }

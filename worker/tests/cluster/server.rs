@@ -71,7 +71,7 @@ impl Server {
                 ticking.tick();
                 // No snapshot is to be waited for.
                 if ticking.ending().is_some() {
-                    ticking.announce();
+                    ticking.announce_completion();
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -26,8 +26,8 @@ const WORSE: f64 = 0.15;
 fn without_faults_every_image_is_used_once() {
     let outcome = simulate(0, &[]).unwrap();
     check(&outcome, f64::INFINITY).unwrap();
-    let accounts = &outcome.manifest.run.progress.accounts;
-    assert!(accounts.iter().all(|account| account.repeated + account.lost == 0), "{accounts:?}");
+    let ledgers = &outcome.manifest.run.progress.ledgers;
+    assert!(ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{ledgers:?}");
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
     if !run.finished || progress.used + progress.skipped != EPOCHS * IMAGES {
         return Err(format!("the newest snapshot is not that of the end: {progress:?}"));
     }
-    let accounts: Vec<(u64, u64)> =
-        progress.accounts.iter().map(|account| (account.epoch, account.distinct + account.skipped)).collect();
-    if accounts != (0..EPOCHS).map(|epoch| (epoch, IMAGES)).collect::<Vec<_>>() {
-        return Err(format!("not every image of every epoch is accounted for: {accounts:?}"));
+    let ledgers: Vec<(u64, u64)> =
+        progress.ledgers.iter().map(|ledger| (ledger.epoch, ledger.distinct + ledger.skipped)).collect();
+    if ledgers != (0..EPOCHS).map(|epoch| (epoch, IMAGES)).collect::<Vec<_>>() {
+        return Err(format!("not every image of every epoch is accounted for: {ledgers:?}"));
     }
     let loss = loss(outcome);
     if loss > (1.0 + WORSE) * faultless {

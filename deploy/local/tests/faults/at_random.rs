@@ -152,10 +152,10 @@ fn end(cluster: &mut Cluster, fault: &Fault) {
 /// Loss of the averaged parameters, if every image of every epoch is accounted for.
 fn check(manifest: &Manifest, images: u64) -> Result<f64, String> {
     let progress = &manifest.run.progress;
-    let accounts: Vec<(u64, u64)> =
-        progress.accounts.iter().map(|account| (account.epoch, account.distinct + account.skipped)).collect();
+    let ledgers: Vec<(u64, u64)> =
+        progress.ledgers.iter().map(|ledger| (ledger.epoch, ledger.distinct + ledger.skipped)).collect();
     if progress.used + progress.skipped != images
-        || accounts != (0..EPOCHS).map(|epoch| (epoch, pictures::IMAGES)).collect::<Vec<_>>()
+        || ledgers != (0..EPOCHS).map(|epoch| (epoch, pictures::IMAGES)).collect::<Vec<_>>()
     {
         return Err(format!("not every image of every epoch is accounted for: {progress:?}"));
     }

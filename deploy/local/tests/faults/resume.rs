@@ -65,7 +65,7 @@ fn killed_at_every_point(shape: &Shape, data: &Path) -> Option<State> {
     }
     let manifest = cluster.wait().unwrap();
     let repeated: u64 =
-        manifest.run.progress.accounts.iter().map(|account| account.repeated + account.lost).sum();
+        manifest.run.progress.ledgers.iter().map(|ledger| ledger.repeated + ledger.lost).sum();
     assert_eq!(repeated, 0, "a snapshot of one worker's run lies between two of its steps");
     Some(state(&cluster, &manifest))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernels::Isa;
-use parameter_server::coordinator::{Checkpointed, Settings};
+use parameter_server::coordinator::{SavedRun, Settings};
 use parameter_server::plan::plan;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::{Initialiser, Layout, Tensor, checkpoint::Checkpoint};
@@ -118,7 +118,7 @@ pub fn shard() -> Vec<Seed> {
 }
 
 /// What a coordinator keeps of a run that has begun.
-fn begun(layout: &Layout, host: ShardHost) -> Checkpointed {
+fn begun(layout: &Layout, host: ShardHost) -> SavedRun {
     let settings = Settings {
         configuration: configuration::recipe("quick").unwrap(),
         processes: 1,

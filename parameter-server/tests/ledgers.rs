@@ -1,4 +1,5 @@
-//! Whatever workers do, every position of the run is credited once, and the run ends.
+//! A model of workers beside the coordinator: whatever they do, every position of the run is credited exactly
+//! once, and the run ends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use parameter_server::{Coordinator, ShardHost, coordinator::Settings, leases::Account};
+use parameter_server::{Coordinator, ShardHost, coordinator::Settings, leases::EpochLedger};
 use proptest::prelude::*;
 use protocol::{
     Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,
@@ -14,7 +15,7 @@ use protocol::{
 };
 use tokio::time::advance;
 
-/// What happens next; numbers choose among what there is.
+/// One event of a random history; its numbers choose among the workers that there are.
 #[derive(Clone, Debug)]
 enum Event {
     Join,
@@ -31,12 +32,12 @@ enum Event {
     /// A worker hands in an evaluation.
     Evaluate(usize),
     Leave(usize),
-    /// A worker is not heard of any more, or wakes up.
+    /// A worker falls silent, or wakes up.
     Sleep(usize),
     Wait {
         seconds: u64,
     },
-    /// The coordinator goes down and comes back from what a snapshot kept.
+    /// The coordinator is restarted from a snapshot.
     Restart,
 }
 
@@ -120,7 +121,7 @@ impl Model {
         (!awake.is_empty()).then(|| awake[choice % awake.len()])
     }
 
-    /// The ending, once the worker is told.
+    /// Asks for work and returns the ending, once the worker is told.
     fn ask(&mut self, at: usize, twice: bool) -> Option<Ending> {
         let worker = &mut self.workers[at];
         worker.calls += 1;
@@ -169,7 +170,7 @@ impl Model {
         let Some((lease, progress)) = self.workers[at].leases.first().cloned() else { return };
         let left = lease.end - lease.start - progress.consumed;
         let (used, from) = (used.min(left), lease.start + progress.consumed);
-        // The same image is unreadable in every epoch; few are, so that the run may go on.
+        // Only few images are unreadable, so that the run is not ended because of them.
         let skipped = if lease.epoch == 0 && from + used == 3 { skipped.min(left - used) } else { 0 };
         let mut progress = progress;
         progress.used += used;
@@ -256,7 +257,7 @@ impl Model {
         }
     }
 
-    /// One faithful worker does what is left; the others are silent.
+    /// Lets one reliable worker do the rest of the run while all others are silent.
     async fn finish(&mut self) {
         self.workers.clear();
         self.join();
@@ -268,7 +269,7 @@ impl Model {
             self.work(0, u64::MAX, 0, false, false);
             self.evaluate(0);
             if self.coordinator.ending().is_some() {
-                self.coordinator.announce();
+                self.coordinator.announce_completion();
             }
             advance(Duration::from_secs(1)).await;
             self.coordinator.tick();
@@ -300,8 +301,8 @@ proptest! {
             prop_assert_eq!(status.samples, total - model.skipped);
             let progress = model.coordinator.checkpoint().unwrap().progress;
             prop_assert_eq!((progress.leased, progress.to_do.len()), (total, 0));
-            prop_assert!(progress.accounts.iter().all(Account::complete), "{:?}", progress.accounts);
-            prop_assert_eq!(progress.accounts.iter().map(|account| account.images).sum::<u64>(), total);
+            prop_assert!(progress.ledgers.iter().all(EpochLedger::complete), "{:?}", progress.ledgers);
+            prop_assert_eq!(progress.ledgers.iter().map(|ledger| ledger.images).sum::<u64>(), total);
             Ok(())
         })?;
     }

@@ -1,0 +1,113 @@
+//! The opening of a leader's run: what it starts from is the newest snapshot, or else the configuration that
+//! the flags give and, perhaps, a model file.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, ensure};
+use configuration::{NEWEST_DATA_RULES, RunConfiguration};
+
+use crate::{
+    WarmStart, resume,
+    server::Options,
+    snapshot::{self, Manifest},
+};
+
+/// The state that a leader's run starts from.
+pub(crate) struct Opening {
+    /// The run's configuration; in a new run, the first worker's data completes it.
+    pub(crate) configuration: RunConfiguration,
+    /// The snapshot that the run resumes from; a new run has none.
+    pub(crate) snapshot: Option<Manifest>,
+    /// The model file that a new run starts from, if its configuration names one.
+    pub(crate) warm: Option<Arc<WarmStart>>,
+}
+
+impl Opening {
+    /// Finds what the run starts from; returns none if the run is over and all workers were told. With the
+    /// option `fresh`, the snapshots of an earlier run are removed first.
+    ///
+    /// # Errors
+    /// Snapshots that cannot be read or removed, or of which none can be used; a configuration that is
+    /// invalid or not the resumed run's; a model file that cannot be used; a number of shards other than the
+    /// snapshot's.
+    pub(crate) fn find(options: &Options) -> anyhow::Result<Option<Opening>> {
+        let folder = &options.snapshots;
+        if options.fresh {
+            snapshot::clear(folder).context("remove the snapshots of an earlier run")?;
+        }
+        let found = snapshot::newest(folder)?;
+        let mut configuration = configuration(options, found.as_ref())?;
+        if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
+            log_result(manifest, folder);
+            if snapshot::is_run_over(folder, manifest.id) {
+                return Ok(None);
+            }
+            tracing::info!("it was stopped before everybody was told");
+        }
+        // The snapshot of a resumed run holds what the run started from.
+        let warm = if found.is_none() { warm_start(&mut configuration)? } else { None };
+        if let Some(manifest) = &found {
+            check_shards(manifest, options)?;
+            let samples = manifest.run.progress.used;
+            tracing::info!(
+                "resuming from snapshot {} in {} after {samples} samples",
+                manifest.id,
+                folder.display()
+            );
+        }
+        Ok(Some(Opening { configuration, snapshot: found, warm }))
+    }
+}
+
+/// Makes the configuration of a new run, or returns that of the resumed one if the flags do not contradict
+/// it.
+fn configuration(options: &Options, found: Option<&Manifest>) -> anyhow::Result<RunConfiguration> {
+    let Some(manifest) = found else {
+        let mut configuration = options.flags.resolve(&options.default_recipe)?;
+        configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
+        return Ok(configuration);
+    };
+    resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
+        .with_context(|| format!("resume from snapshot {} in {}", manifest.id, options.snapshots.display()))
+}
+
+/// Reads the model file that the configuration names, if any, and records the file's hash in the
+/// configuration.
+fn warm_start(configuration: &mut RunConfiguration) -> anyhow::Result<Option<Arc<WarmStart>>> {
+    let Some(file) = &configuration.run.init_from else { return Ok(None) };
+    let warm = WarmStart::read(file.as_ref())?;
+    let found = warm.sha256();
+    let expected = configuration.run.init_sha256.get_or_insert_with(|| found.into());
+    ensure!(
+        expected == found,
+        "configuration key run.init_sha256: expected {expected}, found {found} of the file run.init_from; give that \
+         file, or leave the key out"
+    );
+    Ok(Some(warm))
+}
+
+/// Checks that the server has as many shards as the one that wrote the snapshot.
+fn check_shards(manifest: &Manifest, options: &Options) -> anyhow::Result<()> {
+    let (written, total) = (manifest.shards.len(), options.shards * options.processes);
+    ensure!(
+        written == total as usize,
+        "snapshot {} in {} was written by {written} shards, this server has {total}: \
+         give --shards and --servers that make {written}, or --fresh to start anew",
+        manifest.id,
+        options.snapshots.display()
+    );
+    Ok(())
+}
+
+/// Logs the result of a finished run.
+fn log_result(manifest: &Manifest, folder: &Path) {
+    let samples = manifest.run.progress.used;
+    let result = manifest.evaluation().map_or_else(String::new, |evaluation| {
+        let scores = evaluation.average;
+        format!(": top-1 {:.2} %, loss {:.4}", 100.0 * scores.top1, scores.loss)
+    });
+    tracing::info!(
+        "the run in {} is finished after {samples} samples{result}; --fresh starts anew",
+        folder.display()
+    );
+}
