@@ -17,8 +17,8 @@ use proptest::prelude::*;
 const TOLERANCE: f32 = 1e-5;
 const WINOGRAD_TOLERANCE: f32 = 1e-4;
 
-/// The tolerance for a gradient that sums `terms` products in f32: beyond some 7,000 terms the reference itself, which
-/// adds one after the other, is off by more than [`TOLERANCE`] of a sum's typical size.
+/// The tolerance for a gradient that a kernel sums over `terms` products in f32, beside a reference in f64: the rounding
+/// of such a sum grows with the root of their number, past [`TOLERANCE`] beyond some 7,000 terms.
 fn sum_tolerance(terms: usize) -> f32 {
     TOLERANCE.max(f32::EPSILON * (terms as f32).sqrt())
 }
