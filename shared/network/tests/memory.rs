@@ -17,6 +17,8 @@ const BOOKS: u64 = 64 << 10;
 #[test]
 fn an_engine_takes_the_bytes_that_were_planned() {
     let paper = Architecture::paper();
+    // Pools live as long as the test: the threads of one that ends free their memory at any time.
+    let pools = [1, 2, 3].map(|threads| Arc::new(Pool::new(threads).unwrap()));
     let mut cases = 0;
     for (variant, input_size, width, classes, auxiliary_heads) in [
         (Variant::Table, 224, 1.0, 1000, true),
@@ -27,19 +29,19 @@ fn an_engine_takes_the_bytes_that_were_planned() {
         let architecture =
             Architecture { variant, input_size, width, classes, auxiliary_heads, ..paper.clone() };
         let network = Arc::new(GoogLeNet::new(&architecture).unwrap());
-        for (batch, threads) in [(1, 1), (3, 2), (9, 3)] {
-            let pool = Arc::new(Pool::new(threads).unwrap());
+        for (batch, pool) in [1, 2, 5].into_iter().zip(&pools) {
+            let threads = pool.threads();
             for isa in Isa::available() {
                 for precision in [Precision::F32, Precision::Bf16] {
                     let region = Region::new(ALLOCATOR);
-                    let planned = Engine::training_bytes(&network, batch, precision, isa, &pool);
+                    let planned = Engine::training_bytes(&network, batch, precision, isa, pool);
                     let planning = region.change();
                     let held = |change: stats_alloc::Stats| {
                         change.bytes_allocated.saturating_sub(change.bytes_deallocated) as u64
                     };
                     let most = planning.bytes_allocated as u64;
                     assert!(held(planning) == 0 && most < BOOKS, "planning took {most} bytes");
-                    let forward = Engine::forward_bytes(&network, batch, precision, isa, &pool);
+                    let forward = Engine::forward_bytes(&network, batch, precision, isa, pool);
                     type Make = fn(Arc<GoogLeNet>, usize, Precision, Isa, Arc<Pool>) -> Engine;
                     for (make, planned) in [(Engine::new as Make, planned), (Engine::forward_only, forward)] {
                         let region = Region::new(ALLOCATOR);
