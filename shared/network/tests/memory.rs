@@ -1,7 +1,7 @@
 //! The memory that an engine says it takes is the memory that it takes.
 
 use std::alloc::System;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision, Variant};
@@ -13,12 +13,20 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// What an engine has besides its buffers: lists of them, places in the arena, times of the layers.
 const BOOKS: u64 = 64 << 10;
 
+/// A pool whose threads have all started. A thread takes and frees memory of its own as it starts and as it ends, at any
+/// time, so that pools are started before anything is measured and live as long as the test.
+fn started_pool(threads: usize) -> Arc<Pool> {
+    let pool = Pool::new(threads).unwrap();
+    let all = Barrier::new(threads);
+    pool.run(threads, |_| drop(all.wait()));
+    Arc::new(pool)
+}
+
 /// One test alone: the counter counts for the whole process.
 #[test]
 fn an_engine_takes_the_bytes_that_were_planned() {
     let paper = Architecture::paper();
-    // Pools live as long as the test: the threads of one that ends free their memory at any time.
-    let pools = [1, 2, 3].map(|threads| Arc::new(Pool::new(threads).unwrap()));
+    let pools = [1, 2, 3].map(started_pool);
     let mut cases = 0;
     for (variant, input_size, width, classes, auxiliary_heads) in [
         (Variant::Table, 224, 1.0, 1000, true),
