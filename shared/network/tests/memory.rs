@@ -18,7 +18,9 @@ const BOOKS: u64 = 64 << 10;
 fn started_pool(threads: usize) -> Arc<Pool> {
     let pool = Pool::new(threads).unwrap();
     let all = Barrier::new(threads);
-    pool.run(threads, |_| drop(all.wait()));
+    pool.run(threads, |_| {
+        all.wait();
+    });
     Arc::new(pool)
 }
 
