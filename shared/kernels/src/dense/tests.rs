@@ -3,9 +3,8 @@
 
 use super::*;
 use crate::Isa;
-use crate::testing::shapes::{Drawn, MUCH, layers};
+use crate::testing::shapes::{Computation, Drawn, MUCH, Operand, layers};
 use crate::testing::{Guarded, assert_close, context, random, vector_isas};
-use network::{Computation, Operand};
 use proptest::prelude::*;
 
 /// A layer's operands.
@@ -89,7 +88,7 @@ proptest! {
 
     #[test]
     fn layers_of_networks_are_those_of_the_reference(
-        drawn in layers(|computation| matches!(computation, Computation::Dense { .. }), MUCH),
+        drawn in layers(|computation| matches!(computation, Computation::Dense), MUCH),
         relu: bool, seed: u16, threads in 1..3usize,
     ) {
         let Drawn { layer, batch } = drawn;

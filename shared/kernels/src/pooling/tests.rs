@@ -4,11 +4,10 @@
 use super::*;
 use crate::Epilogue;
 use crate::map::{LANES, Map, MapMut};
-use crate::testing::shapes::{Drawn, LITTLE, layers};
+use crate::testing::shapes::{Computation, Drawn, LITTLE, layers};
 use crate::testing::{Guarded, all_isas, assert_close, narrow, random, rounding, vector_isas, wide};
 use crate::{Isa, Pool, Value};
 use half::bf16;
-use network::Computation;
 use proptest::prelude::*;
 
 /// GoogLeNet's max pool between stages.

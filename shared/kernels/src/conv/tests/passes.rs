@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::conv::winograd::Scheme;
-use crate::testing::shapes::{Drawn, LITTLE, layers};
+use crate::testing::shapes::{Computation, Drawn, LITTLE, layers};
 use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
-use network::Computation;
 
 fn check_forward<T: Value>(case: &Case, relu: bool) {
     let (conv, pool) = (case.convolution(), one_thread());

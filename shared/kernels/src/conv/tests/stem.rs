@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::map::blocks;
-use crate::testing::shapes::{Drawn, LITTLE, layers};
+use crate::testing::shapes::{Computation, Drawn, LITTLE, Operand, layers};
 use crate::testing::{context, narrow, one_thread, vector_isas};
 use half::bf16;
-use network::{Computation, Operand};
 
 #[derive(Clone, Debug)]
 struct StemCase {
