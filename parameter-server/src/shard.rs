@@ -20,9 +20,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead};
+use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
 use parameters::{Block, Layout, assign};
-use protocol::{AdoptReply, BlockPush, BlockValues, Kind, Plan, PushReply, Refusal, ShardStatus, Version};
+use protocol::{
+    AdoptReply, BlockPush, BlockValues, Kind, Plan, PushForm, PushReply, Refusal, ShardStatus, Version,
+};
 
 use crate::{
     WarmStart, average,
@@ -253,17 +255,26 @@ impl Shard {
         let staleness = state.counter.saturating_sub(push.version.counter);
         let samples = state.samples + u64::from(push.samples);
         let rate = schedule::rate(&adopted.plan, state.samples, samples);
-        let update = Update {
-            rate: (rate * f64::from(tensor.rate_multiplier) / (1 + staleness) as f64) as f32,
-            momentum: adopted.plan.momentum as f32,
-            decay: (adopted.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
-        };
         let average_step = average::step(&adopted.plan, state.counter) as f32;
         let BlockState { parameters, velocity, average, .. } = state;
         let weights = Arc::make_mut(parameters).as_mut_slice();
-        let block = State { weights, velocity, average };
-        let ahead = update.rate * momentum_look_ahead(adopted.plan.momentum, staleness);
-        let largest = momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block);
+        let rate_of_tensor = rate * f64::from(tensor.rate_multiplier);
+        let largest = match push.form {
+            PushForm::Gradient => {
+                let update = Update {
+                    rate: (rate_of_tensor / (1 + staleness) as f64) as f32,
+                    momentum: adopted.plan.momentum as f32,
+                    decay: (adopted.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
+                };
+                let block = State { weights, velocity, average };
+                let ahead = update.rate * momentum_look_ahead(adopted.plan.momentum, staleness);
+                momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block)
+            }
+            PushForm::Step => {
+                let rate = (rate_of_tensor / ((1 + staleness) as f64).sqrt()) as f32;
+                step_update(isa, rate, average_step, &mut push.gradient, weights, average)
+            }
+        };
         bounds.applied(push.gradient.len(), &size, largest);
         state.counter += 1;
         state.samples = samples;

@@ -1,7 +1,7 @@
 //! Helpers that several unit tests share.
 
 use parameters::{Initialiser, Layout, Tensor};
-use protocol::{BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, Plan, Version};
+use protocol::{BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, Plan, PushForm, Version};
 
 /// A plan with the paper's numbers for a run of 10 epochs of 1000 images.
 pub fn plan() -> Plan {
@@ -40,7 +40,7 @@ pub fn layout() -> Layout {
 /// A push of `gradient` to block `block` of shard 0.
 pub fn push(incarnation: u64, step: u64, block: u32, version: Version, gradient: Vec<f32>) -> BlockPush {
     let member = Member { worker: incarnation as u32, incarnation };
-    BlockPush { shard: 0, member, step, block, version, samples: 32, gradient }
+    BlockPush { shard: 0, member, step, block, version, samples: 32, form: PushForm::Gradient, gradient }
 }
 
 /// A join of a worker that trains on `images` images of ten classes.

@@ -18,7 +18,7 @@ use kernels::{Buffer, Isa, peak::triad};
 use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Member, Patience, Plan, ShardClient, Version, Way, Wire};
+use protocol::{BlockPush, Kind, Member, Patience, Plan, PushForm, ShardClient, Version, Way, Wire};
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};
 
@@ -56,8 +56,16 @@ fn update(isa: Isa, layout: &Layout) {
         for (block, place) in layout.blocks().iter().zip(&mut gradients) {
             let (index, version) = (block.index, Version { generation: 1, counter: step });
             let gradient = std::mem::take(place);
-            let push =
-                BlockPush { shard: 0, member: MEMBER, step, block: index, version, samples: 16, gradient };
+            let push = BlockPush {
+                shard: 0,
+                member: MEMBER,
+                step,
+                block: index,
+                version,
+                samples: 16,
+                form: PushForm::Gradient,
+                gradient,
+            };
             // The reply is as good a gradient as any.
             *place = shard.push(push).outcome.expect("a sound push").values.into_vec();
         }

@@ -411,7 +411,7 @@ impl<'a, W: Workload> Replica<'a, W> {
 }
 
 /// The seed of one image's dropout masks: the same for whoever trains on it.
-fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
+pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
     parameters::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()
 }

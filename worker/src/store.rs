@@ -7,8 +7,8 @@ use anyhow::Context;
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Kind, LARGEST_GRADIENT, Member, Patience, Plan, PushReply, Refusal,
-    ShardClient, Version, Way, Wire,
+    AdoptRequest, BlockPush, BlockValues, Kind, LARGEST_GRADIENT, Member, Patience, Plan, PushForm,
+    PushReply, Refusal, ShardClient, Version, Way, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -209,7 +209,16 @@ impl Store {
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += gradient.len() * wire_bytes(self.wire);
-            groups[process].push(BlockPush { shard, member, step, block, version, samples, gradient });
+            groups[process].push(BlockPush {
+                shard,
+                member,
+                step,
+                block,
+                version,
+                samples,
+                form: PushForm::Gradient,
+                gradient,
+            });
             if bytes[process] >= GROUP {
                 bytes[process] = 0;
                 let group = std::mem::take(&mut groups[process]);

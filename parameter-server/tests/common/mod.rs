@@ -10,8 +10,8 @@ use parameter_server::{Options, Timing};
 use parameters::{Initialiser, Layout, Tensor, assign};
 use protocol::{
     AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorClient, DataDescription, Ending, Evaluation,
-    JoinReply, JoinRequest, Kind, Lease, LeaseProgress, PROTOCOL_VERSION, Patience, Refusal, Report,
-    RunStatus, Scores, ShardClient, StepMetrics, Wire,
+    JoinReply, JoinRequest, Kind, Lease, LeaseProgress, PROTOCOL_VERSION, Patience, PushForm, Refusal,
+    Report, RunStatus, Scores, ShardClient, StepMetrics, Wire,
 };
 use tokio::{
     net::TcpListener,
@@ -201,6 +201,7 @@ impl Worker {
                 block: fetched.block,
                 version: fetched.version,
                 samples,
+                form: PushForm::Gradient,
                 gradient: fetched.values.to_vec().iter().map(|value| value - TARGET).collect(),
             };
             let (pushes, to_send) = mpsc::channel(1);

@@ -74,5 +74,5 @@ pub use map::{LANES, Map, MapMut, Shape, blocks};
 pub use pool::{Pool, PoolError};
 pub use pooling::{AveragePool, MaxPool};
 pub use softmax::{cross_entropy, softmax};
-pub use update::{State, Update, momentum_update, momentum_update_ahead};
+pub use update::{State, Update, momentum_update, momentum_update_ahead, nesterov_step, step_update};
 pub use value::Value;

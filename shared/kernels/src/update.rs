@@ -64,6 +64,44 @@ pub fn momentum_update_ahead(
     dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state })
 }
 
+/// Takes a parameter server's step for each value whose worker keeps the momentum: `w -= rate * step`, then
+/// `a += average_step * (w - a)`, and overwrites the step with `w`, the weights to answer with.
+///
+/// Returns the largest absolute value that the block now holds in its weights and average, as
+/// [`momentum_update_ahead`] does.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn step_update(
+    isa: Isa,
+    rate: f32,
+    average_step: f32,
+    step: &mut [f32],
+    weights: &mut [f32],
+    average: &mut [f32],
+) -> f32 {
+    check(step, &[weights, average]);
+    dispatch(isa, StepUpdate { rate, average_step, step, weights, average })
+}
+
+/// Makes a worker's step of its gradient, in Nesterov's form: `g = gradient + decay * w`, `v = momentum * v + g`, and
+/// overwrites the gradient with `g + momentum * v`. A parameter server that subtracts it, times the rate, from its
+/// weights keeps them where momentum will carry them.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn nesterov_step(
+    isa: Isa,
+    momentum: f32,
+    decay: f32,
+    weights: &[f32],
+    gradient: &mut [f32],
+    velocity: &mut [f32],
+) {
+    check(weights, &[gradient, velocity]);
+    dispatch(isa, NesterovStep { momentum, decay, weights, gradient, velocity });
+}
+
 fn check(gradient: &[f32], state: &[&mut [f32]]) {
     let expected = gradient.len();
     for found in state {
@@ -119,6 +157,51 @@ impl Loop for StepAhead<'_> {
             largest = [*w, *v, *a].into_iter().map(magnitude_bits).fold(largest, u32::max);
         }
         f32::from_bits(largest)
+    }
+}
+
+struct StepUpdate<'a> {
+    rate: f32,
+    average_step: f32,
+    step: &'a mut [f32],
+    weights: &'a mut [f32],
+    average: &'a mut [f32],
+}
+
+impl Loop for StepUpdate<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let mut largest = 0;
+        for ((w, a), u) in self.weights.iter_mut().zip(self.average).zip(self.step) {
+            *w -= self.rate * *u;
+            *a += self.average_step * (*w - *a);
+            *u = *w;
+            largest = [*w, *a].into_iter().map(magnitude_bits).fold(largest, u32::max);
+        }
+        f32::from_bits(largest)
+    }
+}
+
+struct NesterovStep<'a> {
+    momentum: f32,
+    decay: f32,
+    weights: &'a [f32],
+    gradient: &'a mut [f32],
+    velocity: &'a mut [f32],
+}
+
+impl Loop for NesterovStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((g, v), w) in self.gradient.iter_mut().zip(self.velocity).zip(self.weights) {
+            let decayed = *g + self.decay * *w;
+            *v = self.momentum * *v + decayed;
+            *g = decayed + self.momentum * *v;
+        }
     }
 }
 
@@ -180,6 +263,49 @@ mod tests {
                         array.check(&name);
                         assert_close(&name, array.values(), expected, 1e-5, 1.0);
                     }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn steps_of_workers_are_those_of_the_formula(
+            len in prop_oneof![12 => 0..70usize, 4 => prop::sample::select(vec![192usize, 1000, 9408, 36_864])],
+            rate in 0f32..1.0, momentum in 0f32..1.0, decay in 0f32..0.1, average_step in 0f32..=1.0,
+            seed: u32,
+        ) {
+            let start = [0, 1, 2, 3].map(|array| random(len, u64::from(seed) << 2 | array));
+            let mut expected: [Vec<f32>; 4] = Default::default();
+            let [gradient, weights, velocity, average] = &start;
+            for (((g, w), v), a) in gradient.iter().zip(weights).zip(velocity).zip(average) {
+                let [g, w, v, a] = [*g, *w, *v, *a].map(f64::from);
+                let g = g + f64::from(decay) * w;
+                let v = f64::from(momentum) * v + g;
+                let u = g + f64::from(momentum) * v;
+                let w = w - f64::from(rate) * u;
+                let a = a + f64::from(average_step) * (w - a);
+                for (expected, value) in expected.iter_mut().zip([u, w, v, a]) {
+                    expected.push(value as f32);
+                }
+            }
+            for isa in all_isas::<f32>() {
+                let name = format!("a worker's step of {len}, {}", isa.name());
+                let mut arrays = [0, 1, 2, 3].map(|array: usize| {
+                    let mut guarded = Guarded::<f32>::new(len, 0.0);
+                    guarded.values().copy_from_slice(&start[array]);
+                    guarded
+                });
+                let [g, w, v, a] = &mut arrays;
+                nesterov_step(isa, momentum, decay, w.values(), g.values(), v.values());
+                assert_close(&name, g.values(), &expected[0], 1e-5, 1.0);
+                let largest = step_update(isa, rate, average_step, g.values(), w.values(), a.values());
+                prop_assert_eq!(g.values(), w.values());
+                let held = [&mut *w, &mut *a].into_iter().flat_map(|array| array.values().to_vec());
+                prop_assert_eq!(largest, held.fold(0.0, |largest: f32, value| largest.max(value.abs())));
+                for (array, expected) in arrays.iter_mut().zip(&expected).skip(1) {
+                    array.check(&name);
+                    assert_close(&name, array.values(), expected, 1e-5, 1.0);
                 }
             }
         }

@@ -155,6 +155,17 @@ pub const LARGEST_GRADIENT: f32 = 1e18;
 /// gradients that belong to such losses are those that shards refuse.
 pub const LARGEST_LOSS: f32 = 1e12;
 
+/// Where the momentum of a push is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PushForm {
+    /// At the shard: the push holds a gradient, which the shard adds to its own velocity.
+    #[default]
+    Gradient,
+    /// At the worker: the push holds a step, the gradient with the worker's own velocity and weight decay, which
+    /// the shard takes at its learning rate.
+    Step,
+}
+
 /// One gradient block on its way to its shard.
 #[derive(Clone, Debug)]
 pub struct BlockPush {
@@ -170,7 +181,9 @@ pub struct BlockPush {
     pub version: Version,
     /// Samples behind the gradient.
     pub samples: u32,
-    /// The mean gradient: finite, and at most [`LARGEST_GRADIENT`].
+    /// What `gradient` holds.
+    pub form: PushForm,
+    /// The mean gradient, or a step made of it: finite, and at most [`LARGEST_GRADIENT`].
     pub gradient: Vec<f32>,
 }
 

@@ -338,7 +338,7 @@ mod tests {
 
     fn push(blocks: Vec<proto::GradientBlock>) -> proto::PushRequest {
         let member = Some(proto::Member::default());
-        proto::PushRequest { member, step: 1, samples: 1, wire: proto::Wire::F32.into(), blocks }
+        proto::PushRequest { member, step: 1, samples: 1, wire: proto::Wire::F32.into(), form: 0, blocks }
     }
 
     #[tokio::test]

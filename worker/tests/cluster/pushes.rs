@@ -4,7 +4,7 @@ use crate::linear::layout;
 use crate::server::{Server, small};
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, JoinRequest, Kind,
-    PROTOCOL_VERSION, Patience, PushReply, Refusal, ShardClient, Wire,
+    PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal, ShardClient, Wire,
 };
 use tokio::sync::mpsc;
 
@@ -64,6 +64,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
         block: 0,
         version: before.version,
         samples: 16,
+        form: PushForm::Gradient,
         gradient: vec![0.5; 24],
     };
     let refused = cases.len() as u64;

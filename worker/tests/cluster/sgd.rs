@@ -13,7 +13,8 @@ use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, Evaluation, JoinReply,
-    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushReply, RunStatus, ShardClient, Version, Wire,
+    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus, ShardClient, Version,
+    Wire,
 };
 use tokio::sync::mpsc;
 use worker::actor::Place;
@@ -225,7 +226,16 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
 fn push(joined: &JoinReply, shard: u32, step: u64, block: u32, gradient: Vec<f32>) -> BlockPush {
     // Nobody else pushes: nothing came in between.
     let version = Version { generation: 0, counter: step - 1 };
-    BlockPush { shard, member: joined.member, step, block, version, samples: 1, gradient }
+    BlockPush {
+        shard,
+        member: joined.member,
+        step,
+        block,
+        version,
+        samples: 1,
+        form: PushForm::Gradient,
+        gradient,
+    }
 }
 
 async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32> {

@@ -12,7 +12,7 @@ use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::{Initialiser, Layout, Tensor, checkpoint::Checkpoint};
 use protocol::{
     AdoptRequest, BlockPush, Coordinator as _, DataDescription, JoinRequest, Member, PROTOCOL_VERSION,
-    ShardOrder, Shards, Version,
+    PushForm, ShardOrder, Shards, Version,
 };
 use serde_json::{Value, json};
 
@@ -67,6 +67,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
                 block,
                 version,
                 samples: 32,
+                form: PushForm::Gradient,
                 gradient: vec![0.5; count],
             });
         }

@@ -64,15 +64,35 @@ impl TryFrom<proto::AdoptReply> for Answer<AdoptReply> {
     }
 }
 
+impl From<PushForm> for proto::PushForm {
+    fn from(form: PushForm) -> proto::PushForm {
+        match form {
+            PushForm::Gradient => proto::PushForm::Gradient,
+            PushForm::Step => proto::PushForm::Step,
+        }
+    }
+}
+
+fn push_form(number: i32) -> Result<PushForm, FieldError> {
+    match proto::PushForm::try_from(number) {
+        Ok(proto::PushForm::Gradient) => Ok(PushForm::Gradient),
+        Ok(proto::PushForm::Step) => Ok(PushForm::Step),
+        Err(_) => Err(FieldError::new("PushRequest", "form", "0 or 1", number.to_string())),
+    }
+}
+
 /// The pushes as they travel: a request for each run of them that belongs to one step.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
-    for BlockPush { shard, member, step, block, version, samples, gradient } in pushes {
+    for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
+        let form = proto::PushForm::from(form).into();
         let member = Some(member.into());
-        let same = requests.last().is_some_and(|r| (r.member, r.step, r.samples) == (member, step, samples));
+        let same = requests
+            .last()
+            .is_some_and(|r| (r.member, r.step, r.samples, r.form) == (member, step, samples, form));
         if !same {
             let wire = proto::Wire::from(wire).into();
-            requests.push(proto::PushRequest { member, step, samples, wire, blocks: Vec::new() });
+            requests.push(proto::PushRequest { member, step, samples, wire, form, blocks: Vec::new() });
         }
         let gradient = wire::encode(wire, gradient);
         let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient };
@@ -85,7 +105,7 @@ pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::Pu
 pub(crate) fn block_pushes(
     request: proto::PushRequest,
 ) -> impl Iterator<Item = (u32, Result<BlockPush, FieldError>)> {
-    let proto::PushRequest { member, step, samples, wire, blocks } = request;
+    let proto::PushRequest { member, step, samples, wire, form, blocks } = request;
     let read = move |block: proto::GradientBlock| {
         let wire = wire::format(wire, "PushRequest")?;
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
@@ -96,6 +116,7 @@ pub(crate) fn block_pushes(
             block: block.block,
             version: required(block.version, "GradientBlock", "version")?.into(),
             samples,
+            form: push_form(form)?,
             gradient: gradient.into_vec(),
         })
     };

@@ -286,7 +286,16 @@ pub fn block_push(block: u32, step: u64) -> BlockPush {
     let length = layout().blocks()[block as usize].range.len();
     let gradient = (0..length).map(|place| ((place % 1000) as f32 + block as f32) * 1.000_123).collect();
     let version = Version { generation: 1, counter: 2 };
-    BlockPush { shard: 0, member: MEMBER, step, block, version, samples: 32, gradient }
+    BlockPush {
+        shard: 0,
+        member: MEMBER,
+        step,
+        block,
+        version,
+        samples: 32,
+        form: PushForm::Gradient,
+        gradient,
+    }
 }
 
 /// Pushes every block of [`layout`] in one step, two in a message, and returns the replies.

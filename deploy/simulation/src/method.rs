@@ -1,0 +1,23 @@
+//! How the workers' gradients become updates.
+
+use serde::Serialize;
+
+/// Where the velocity is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentumPlace {
+    /// At the shard: one velocity for all workers.
+    Shard,
+    /// At each worker: a velocity of its own.
+    Worker,
+}
+
+/// A way to train with many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every worker pushes when it is done and waits for nobody.
+    Asynchronous(MomentumPlace),
+    /// All workers' gradients are averaged into one update, for which all wait.
+    Synchronous,
+}

@@ -1,0 +1,451 @@
+//! The run itself: events in virtual time, computing for real.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataset::{Crops, DataAway, Dataset, LoaderConfig, Minibatch, Preprocessing, Sampling, Split};
+use kernels::{Isa, Pool};
+use ndarray::Array4;
+use network::{Engine, GoogLeNet, Precision};
+use parameter_server::Shard;
+use parameters::Layout;
+use protocol::{BlockPush, Kind, Member, Plan, PushForm, Version};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use worker::momentum::{Clip, Momentum};
+use worker::scores::Tally;
+
+use crate::events::{Event, Events};
+use crate::report::{Evaluation, Report};
+use crate::samples::Samples;
+use crate::{Cluster, Method, MomentumPlace};
+
+/// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds of it.
+const FORWARD: f64 = 1.0 / 3.0;
+
+/// What is trained, on what, and how.
+pub struct Run {
+    /// The machines.
+    pub cluster: Cluster,
+    /// The way of training.
+    pub method: Method,
+    /// The network.
+    pub network: Arc<GoogLeNet>,
+    /// Seed of a sample's dropout masks, or none without dropout.
+    pub dropout: Option<u64>,
+    /// The images.
+    pub dataset: Arc<Dataset>,
+    /// How training samples are drawn.
+    pub sampling: Sampling,
+    /// Seed of order, samples and jitter.
+    pub seed: u64,
+    /// The update rule.
+    pub plan: Plan,
+    /// Clip of each tensor's gradient, in running means of its norm.
+    pub clip: Option<f64>,
+    /// Images of a minibatch.
+    pub batch: usize,
+    /// Images between two evaluations.
+    pub evaluate_every: u64,
+    /// Accuracy at which the run ends, once two evaluations in a row have it.
+    pub until: Option<f64>,
+    /// Threads that compute.
+    pub threads: usize,
+}
+
+/// A virtual worker.
+struct Worker {
+    parameters: Vec<f32>,
+    versions: Vec<Version>,
+    momentum: Option<Momentum>,
+    clip: Option<Clip>,
+    /// The gradient in flight, with the minibatch that it is of.
+    gradient: Vec<f32>,
+    minibatch: Option<Arc<Minibatch>>,
+    step: u64,
+    /// Counts its losses.
+    life: u64,
+}
+
+/// Trains until the plan's samples are used or the accuracy is reached. `each` is told every evaluation as it comes.
+///
+/// # Errors
+/// A data folder that stays away.
+///
+/// # Panics
+/// If the cluster has no machine.
+pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, DataAway> {
+    assert!(!run.cluster.machines.is_empty(), "a cluster has at least one machine");
+    Simulation::new(run)?.run(each)
+}
+
+struct Simulation<'a> {
+    run: &'a Run,
+    isa: Isa,
+    layout: Layout,
+    engine: Engine,
+    shard: Shard,
+    samples: Samples,
+    validation: Vec<(Array4<f32>, Vec<u32>)>,
+    workers: Vec<Worker>,
+    events: Events,
+    random: ChaCha8Rng,
+    /// When the server's link is free again to receive, and to send.
+    receiving_until: f64,
+    sending_until: f64,
+    report: Report,
+    interval: Interval,
+}
+
+/// Sums since the last evaluation.
+#[derive(Default)]
+struct Interval {
+    loss: f64,
+    steps: u64,
+    staleness: u64,
+    pushes: u64,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(run: &'a Run) -> Result<Simulation<'a>, DataAway> {
+        let isa = Isa::detect();
+        let layout = run.network.layout().clone();
+        let pool = Arc::new(Pool::new(run.threads).expect("a simulation has threads"));
+        let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
+        let mut shard = Shard::empty(0, 1, 1, isa);
+        shard.adopt(layout.clone(), run.plan.clone()).expect("an empty shard adopts a sound plan");
+        let config = LoaderConfig {
+            threads: 1,
+            size: run.network.architecture().input_size,
+            sampling: run.sampling.clone(),
+            preprocessing: Preprocessing::default(),
+            crops: Crops::One,
+            seed: run.seed,
+            batch: run.batch,
+            depth: 4,
+            patience: dataset::PATIENCE,
+        };
+        let validation = validation(&run.dataset, &config)?;
+        let samples = Samples::new(&run.dataset, config);
+        let machines = run.cluster.machines.len();
+        let at_worker = machines > 1 && run.method == Method::Asynchronous(MomentumPlace::Worker);
+        let worker = || Worker {
+            parameters: vec![0.0; layout.len()],
+            versions: vec![Version::default(); layout.blocks().len()],
+            momentum: at_worker.then(|| Momentum::new(&layout, run.plan.momentum, run.plan.weight_decay)),
+            clip: run.clip.map(|most| Clip::new(most, layout.tensors().len())),
+            gradient: vec![0.0; layout.len()],
+            minibatch: None,
+            step: 0,
+            life: 0,
+        };
+        let workers = (0..machines).map(|_| worker()).collect();
+        let report = Report {
+            cluster: run.cluster.clone(),
+            method: run.method,
+            evaluations: Vec::new(),
+            images: 0,
+            repeated: 0,
+            seconds: 0.0,
+            staleness_max: 0,
+            refused: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            computing: 0.0,
+            receiving: 0.0,
+            sending: 0.0,
+            real_seconds: 0.0,
+        };
+        Ok(Simulation {
+            run,
+            isa,
+            engine,
+            shard,
+            samples,
+            validation,
+            workers,
+            events: Events::default(),
+            random: ChaCha8Rng::seed_from_u64(run.seed),
+            receiving_until: 0.0,
+            sending_until: 0.0,
+            report,
+            interval: Interval::default(),
+            layout,
+        })
+    }
+
+    fn run(mut self, mut each: impl FnMut(&Evaluation)) -> Result<Report, DataAway> {
+        let started = Instant::now();
+        match self.run.method {
+            Method::Asynchronous(_) => self.asynchronous(&mut each)?,
+            Method::Synchronous => self.synchronous(&mut each)?,
+        }
+        let seconds = self.report.seconds.max(f64::MIN_POSITIVE);
+        self.report.computing /= seconds * self.workers.len() as f64;
+        self.report.receiving /= seconds;
+        self.report.sending /= seconds;
+        self.report.real_seconds = started.elapsed().as_secs_f64();
+        Ok(self.report)
+    }
+
+    fn asynchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
+        for worker in 0..self.workers.len() {
+            self.fetch(worker);
+            // Workers do not begin at the same moment.
+            let begin = self.random.random_range(0.0..0.5) * self.run.cluster.machines[worker].step;
+            self.events.plan(begin, worker, 0, Event::Begin);
+            self.plan_loss(worker, 0.0);
+        }
+        while !self.ended() {
+            let entry = self.events.next().expect("a worker always has something planned");
+            if entry.life != self.workers[entry.worker].life {
+                continue;
+            }
+            self.report.seconds = entry.time;
+            match entry.event {
+                Event::Begin => {
+                    let minibatch = self.samples.next()?;
+                    let seconds = self.compute(entry.worker, &minibatch);
+                    self.workers[entry.worker].minibatch = Some(minibatch);
+                    let arrival = self.send(entry.worker, entry.time, seconds);
+                    self.events.plan(arrival, entry.worker, entry.life, Event::Arrive);
+                }
+                Event::Arrive => {
+                    self.push(entry.worker);
+                    let back = self.receive(entry.worker, entry.time);
+                    self.events.plan(back, entry.worker, entry.life, Event::Begin);
+                    self.evaluate_if_due(each);
+                }
+                Event::Lose => self.lose(entry.worker, entry.time),
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of all workers at a time, as long as the slowest takes.
+    fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
+        let workers = self.workers.len();
+        let mut mean = vec![0.0; self.layout.len()];
+        while !self.ended() {
+            mean.fill(0.0);
+            let (start, mut end, mut images) = (self.report.seconds, self.report.seconds, 0);
+            for worker in 0..workers {
+                self.fetch(worker);
+                let minibatch = self.samples.next()?;
+                images += minibatch.labels.len() as u64;
+                let seconds = self.compute(worker, &minibatch);
+                end = f64::max(end, self.send(worker, start, seconds));
+                mean.iter_mut()
+                    .zip(&self.workers[worker].gradient)
+                    .for_each(|(m, g)| *m += g / workers as f32);
+            }
+            std::mem::swap(&mut self.workers[0].gradient, &mut mean);
+            self.workers[0].step += 1;
+            self.push_blocks(0, images as u32);
+            std::mem::swap(&mut self.workers[0].gradient, &mut mean);
+            self.report.seconds = (0..workers).fold(end, |last, worker| last.max(self.receive(worker, end)));
+            self.evaluate_if_due(each);
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        let reached = self.run.until.is_some_and(|top1| self.report.first_at(top1).is_some());
+        let hopeless = self.interval.steps > 0 && !self.interval.loss.is_finite();
+        reached || hopeless || self.report.images >= self.run.plan.total_samples
+    }
+
+    /// Computes the gradient of a minibatch with the worker's parameters; returns the seconds of the step.
+    fn compute(&mut self, worker: usize, minibatch: &Minibatch) -> f64 {
+        let Worker { parameters, momentum, clip, gradient, .. } = &mut self.workers[worker];
+        self.engine.load(parameters);
+        let epoch = self.report.images / self.run.dataset.len(Split::Train).max(1) as u64;
+        let seeds: Option<Vec<u64>> = self.run.dropout.map(|seed| {
+            minibatch
+                .samples
+                .iter()
+                .map(|&sample| worker::replica::dropout_seed(seed, epoch, sample))
+                .collect()
+        });
+        let losses = self.engine.train(
+            minibatch.images.view(),
+            &minibatch.labels,
+            seeds.as_deref(),
+            gradient,
+            &mut |_, _| {},
+        );
+        for tensor in 0..self.layout.tensors().len() {
+            let range = self.layout.range(tensor);
+            let gradient = &mut gradient[range.clone()];
+            if let Some(clip) = clip {
+                clip.apply(self.isa, tensor, gradient);
+            }
+            if let Some(momentum) = momentum {
+                momentum.step(self.isa, tensor, range.clone(), &parameters[range], gradient);
+            }
+        }
+        self.interval.loss += f64::from(losses.main);
+        self.interval.steps += 1;
+        let jitter = self.run.cluster.jitter;
+        let seconds =
+            self.run.cluster.machines[worker].step * (1.0 + jitter * self.random.random_range(-1.0..=1.0));
+        self.report.computing += seconds;
+        seconds
+    }
+
+    /// When the push of a step that begins at `start` and takes `seconds` has arrived.
+    fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
+        let machine = self.run.cluster.machines[worker];
+        let bytes = self.bytes();
+        self.report.bytes_up += bytes as u64;
+        let (first, taken) = (start + FORWARD * seconds, taken(bytes, self.run.cluster.server.down));
+        let begin = first.max(self.receiving_until);
+        self.receiving_until = begin + taken;
+        self.report.receiving += taken;
+        // The last gradients leave when backward ends.
+        let transfer = taken.max(self::taken(bytes, machine.link.up));
+        (begin + transfer).max(start + seconds) + machine.round_trip / 2.0
+    }
+
+    /// When the parameters that leave the server at `start` are at the worker.
+    fn receive(&mut self, worker: usize, start: f64) -> f64 {
+        let machine = self.run.cluster.machines[worker];
+        let bytes = self.bytes();
+        self.report.bytes_down += bytes as u64;
+        let taken = taken(bytes, self.run.cluster.server.up);
+        let begin = start.max(self.sending_until);
+        self.sending_until = begin + taken;
+        self.report.sending += taken;
+        begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
+    }
+
+    /// Bytes of all parameters.
+    fn bytes(&self) -> f64 {
+        (self.layout.len() * size_of::<f32>()) as f64
+    }
+
+    /// The worker's gradient comes to the shard, whose reply becomes the worker's parameters.
+    fn push(&mut self, worker: usize) {
+        self.workers[worker].step += 1;
+        let minibatch = self.workers[worker].minibatch.take().expect("a push is of a minibatch");
+        self.push_blocks(worker, minibatch.labels.len() as u32);
+    }
+
+    fn push_blocks(&mut self, number: usize, samples: u32) {
+        let worker = &mut self.workers[number];
+        let form = if worker.momentum.is_some() { PushForm::Step } else { PushForm::Gradient };
+        let incarnation = worker.life << 32 | number as u64;
+        let mut newest = 0;
+        for block in self.layout.blocks() {
+            let push = BlockPush {
+                shard: 0,
+                member: Member { worker: number as u32, incarnation },
+                step: worker.step,
+                block: block.index,
+                version: worker.versions[block.index as usize],
+                samples,
+                form,
+                gradient: worker.gradient[block.range.clone()].to_vec(),
+            };
+            let reply = self.shard.push(push);
+            match reply.outcome {
+                Ok(values) => {
+                    values.values.copy_to(&mut worker.parameters[block.range.clone()]);
+                    worker.versions[block.index as usize] = values.version;
+                    newest = newest.max(reply.staleness);
+                }
+                Err(_) => self.report.refused += 1,
+            }
+        }
+        self.report.images += u64::from(samples);
+        self.report.staleness_max = self.report.staleness_max.max(newest);
+        self.interval.staleness += newest;
+        self.interval.pushes += 1;
+    }
+
+    /// Brings the shard's parameters to a worker, in no time.
+    fn fetch(&mut self, worker: usize) {
+        let Worker { parameters, versions, .. } = &mut self.workers[worker];
+        for block in self.layout.blocks() {
+            let values = self.shard.fetch(block.index, Kind::Parameters).expect("the shard has every block");
+            values.values.copy_to(&mut parameters[block.range.clone()]);
+            versions[block.index as usize] = values.version;
+        }
+    }
+
+    fn plan_loss(&mut self, worker: usize, now: f64) {
+        if let Some(mean) = self.run.cluster.between_losses {
+            let lived = -mean * self.random.random_range(f64::MIN_POSITIVE..1.0).ln();
+            self.events.plan(now + lived, worker, self.workers[worker].life, Event::Lose);
+        }
+    }
+
+    /// A worker is lost with its step and its velocity, and begins anew after a while.
+    fn lose(&mut self, number: usize, now: f64) {
+        let worker = &mut self.workers[number];
+        worker.life += 1;
+        worker.step = 0;
+        if let Some(momentum) = &mut worker.momentum {
+            *momentum = Momentum::new(&self.layout, self.run.plan.momentum, self.run.plan.weight_decay);
+        }
+        if let Some(minibatch) = worker.minibatch.take() {
+            self.report.repeated += minibatch.labels.len() as u64;
+            self.samples.take_back(minibatch);
+        }
+        self.fetch(number);
+        let back = now + self.run.cluster.away;
+        self.events.plan(back, number, self.workers[number].life, Event::Begin);
+        self.plan_loss(number, back);
+    }
+
+    fn evaluate_if_due(&mut self, each: &mut impl FnMut(&Evaluation)) {
+        let every = self.run.evaluate_every.max(1);
+        let due = (self.report.evaluations.len() as u64 + 1) * every;
+        if self.report.images < due.min(self.run.plan.total_samples) {
+            return;
+        }
+        let mut average = vec![0.0; self.layout.len()];
+        for block in self.layout.blocks() {
+            let kind = Kind::Average { evaluation: 0 };
+            let values = self.shard.fetch(block.index, kind).expect("the shard has every block");
+            values.values.copy_to(&mut average[block.range.clone()]);
+        }
+        self.engine.load(&average);
+        let mut tally = Tally::default();
+        for (images, labels) in &self.validation {
+            tally.add(self.engine.logits(images.view()).view(), labels);
+        }
+        let scores = tally.scores();
+        let interval = std::mem::take(&mut self.interval);
+        let evaluation = Evaluation {
+            images: self.report.images,
+            seconds: self.report.seconds,
+            top1: scores.top1,
+            loss: scores.loss,
+            training_loss: interval.loss / interval.steps.max(1) as f64,
+            staleness: interval.staleness as f64 / interval.pushes.max(1) as f64,
+        };
+        each(&evaluation);
+        self.report.evaluations.push(evaluation);
+    }
+}
+
+/// Seconds that `bytes` take at a rate; none where there is no limit.
+fn taken(bytes: f64, rate: Option<f64>) -> f64 {
+    rate.map_or(0.0, |rate| bytes / rate)
+}
+
+/// The validation images, in minibatches.
+fn validation(
+    dataset: &Arc<Dataset>,
+    config: &LoaderConfig,
+) -> Result<Vec<(Array4<f32>, Vec<u32>)>, DataAway> {
+    let end = dataset.len(Split::Validation) as u64;
+    let mut loader = dataset::Loader::new(Arc::clone(dataset), config.clone());
+    loader.request(dataset::LoaderRange { split: Split::Validation, epoch: 0, start: 0, end });
+    let mut minibatches = Vec::new();
+    while let Some(Minibatch { images, labels, .. }) = loader.next()? {
+        minibatches.push((images, labels));
+    }
+    Ok(minibatches)
+}
