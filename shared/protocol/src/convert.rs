@@ -99,6 +99,10 @@ mod tests {
         assert_eq!(error::<Refusal, _>(refusal), "Refusal.reason: expected 1 to 5, found 6");
         let ending = proto::Ending { how: 0, text: String::new() };
         assert_eq!(error::<Ending, _>(ending), "Ending.how: expected 1 to 4, found 0");
+        let configuration = serde_json::to_string(&configuration::recipe("quick").unwrap()).unwrap();
+        let status = proto::StatusReply { configuration, state: 8, ..Default::default() };
+        let text = error::<Answer<RunStatus>, _>(status);
+        assert_eq!(text, "StatusReply.state: expected 1 to 7, found 8");
 
         let outcome =
             proto::adopt_reply::Outcome::Adopted(proto::Adopted { fingerprint: vec![0; 31].into() });

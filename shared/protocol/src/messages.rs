@@ -1,12 +1,14 @@
 //! What the services say to each other, in the domain's own types; the generated ones stop at this crate's edge.
 
+use std::fmt;
+
 use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
 use crate::Values;
 
 /// Raised when a message changes its meaning; Join refuses any other.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// What a worker or a shard process is told when it may not go on as it asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -429,11 +431,46 @@ pub struct ShardStatus {
     pub samples: u64,
 }
 
+/// What a run is doing, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Server processes or workers are missing; nothing is trained.
+    Waiting,
+    /// Workers train.
+    Training,
+    /// All samples are used; the last evaluation or the last snapshot is being made.
+    Evaluating,
+    /// The run is complete.
+    Finished,
+    /// The run was stopped since its loss or its gradients grew beyond bounds.
+    Diverged,
+    /// The run was stopped since it cannot go on with what it was given.
+    Failed,
+    /// The server is being stopped; the run can be resumed.
+    Interrupted,
+}
+
+impl fmt::Display for RunState {
+    /// Writes the state's name in small letters, as `training`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RunState::Waiting => "waiting",
+            RunState::Training => "training",
+            RunState::Evaluating => "evaluating",
+            RunState::Finished => "finished",
+            RunState::Diverged => "diverged",
+            RunState::Failed => "failed",
+            RunState::Interrupted => "interrupted",
+        })
+    }
+}
+
 /// State of the whole run, for whoever watches.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RunStatus {
-    /// "waiting", "training", "evaluating", "finished", "diverged", "failed", "interrupted".
-    pub state: String,
+    /// What the run is doing, or how it ended.
+    pub state: RunState,
     /// What is being waited for, or how the run ended; empty otherwise.
     pub detail: String,
     /// Samples used.

@@ -8,7 +8,7 @@ use configuration::Exit;
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,
-    Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunStatus,
+    Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus,
     ShardOrder, ShardStatus, Version,
 };
 use tokio::net::TcpListener;
@@ -76,7 +76,7 @@ impl protocol::Coordinator for Fake {
 
     fn status(&self) -> RunStatus {
         RunStatus {
-            state: "training".into(),
+            state: RunState::Training,
             detail: String::new(),
             samples: 16,
             total_samples: 600,
