@@ -5,8 +5,8 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-/// Does what takes long away from the threads that serve the network. On a runtime of one thread, as a simulation's
-/// is, it is done in place: there everything is to happen in one order.
+/// Does what takes long away from the threads that serve the network. On a runtime of one thread, as a
+/// simulation's is, it is done in place: there everything is to happen in one order.
 ///
 /// # Errors
 /// The work panicked elsewhere.

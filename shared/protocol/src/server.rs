@@ -1,4 +1,4 @@
-//! Puts implementations of the two traits on the network.
+//! The gRPC servers of the two services.
 
 use std::{
     future::{Future, pending},
@@ -28,17 +28,21 @@ use crate::{
     wire,
 };
 
-/// Blocks or replies made and not yet taken by the connection. A reader that is slow holds up its own stream.
+/// Most blocks or replies that wait for the connection to take them. A slow reader holds up its own stream
+/// only.
 const QUEUE: usize = 8;
 
 /// How long calls may go on after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves what is given on `listener` until `shutdown` is done, and the health service with it, which says that this
-/// process serves if it has shards.
+/// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
+/// beside them, which reports SERVING if there are shards.
 ///
-/// Then no connection is accepted any more, streams of blocks are ended between two blocks (whoever pushes or
-/// fetches comes back to a server that is started again), and calls that have begun are answered, within 5 s.
+/// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients come
+/// back to a server that is started again), and calls that have begun are answered, all within 5 s.
+///
+/// # Errors
+/// A listener that fails; the text names its address.
 pub async fn serve(
     listener: impl Listener,
     coordinator: Option<Arc<dyn Coordinator>>,
@@ -188,7 +192,7 @@ impl shards_server::Shards for ShardsService {
     }
 }
 
-/// The answer to a call that takes long.
+/// Answers a call that takes long, on a thread of its own.
 async fn answer_apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
     apart(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
 }
@@ -217,7 +221,8 @@ async fn answer_pushes(
     }
 }
 
-/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the reply.
+/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the
+/// reply.
 fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushReply {
     let wire = wire::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |(block, push): (u32, Result<BlockPush, _>)| {
@@ -262,7 +267,7 @@ async fn send_blocks(
     }
 }
 
-/// Comes back with what to tell a stream when the server is being stopped.
+/// Waits until the server is being stopped; returns the status that its streams end with.
 async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
     // The sender goes away only with the server.
     let _ = stopping.wait_for(|&stopping| stopping).await;
