@@ -23,7 +23,7 @@
 //! # });
 //! ```
 
-mod apart;
+mod blocking;
 mod client;
 mod convert;
 mod error;
@@ -45,7 +45,7 @@ mod proto {
     tonic::include_proto!("downpour.v1");
 }
 
-pub use apart::apart;
+pub use blocking::run_blocking;
 pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};
 pub use health::check_health;

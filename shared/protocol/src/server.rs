@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    Coordinator, Listener, Refusal, ServeError, Shards, apart,
+    Coordinator, Listener, Refusal, ServeError, Shards,
     convert::{
         Answer,
         shards::{block_pushes, block_reply, fetch_reply, kind_of},
@@ -24,6 +24,7 @@ use crate::{
     incoming::Incoming,
     messages::*,
     proto::{self, coordinator_server, shards_server},
+    run_blocking,
     transport::{self, MESSAGE},
     wire,
 };
@@ -147,7 +148,7 @@ impl shards_server::Shards for ShardsService {
         let request = AdoptRequest::try_from(request.into_inner());
         let shards = self.shards.clone();
         // An empty shard draws its initial values.
-        let answer = answer_apart(move || shards.adopt(request?)).await;
+        let answer = answer_blocking(move || shards.adopt(request?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -180,7 +181,7 @@ impl shards_server::Shards for ShardsService {
     ) -> Result<Response<proto::OrderReply>, Status> {
         let order = ShardOrder::try_from(request.into_inner());
         let shards = self.shards.clone();
-        let answer = answer_apart(move || shards.order(order?)).await;
+        let answer = answer_blocking(move || shards.order(order?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -193,8 +194,8 @@ impl shards_server::Shards for ShardsService {
 }
 
 /// Answers a call that takes long, on a thread of its own.
-async fn answer_apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
-    apart(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+async fn answer_blocking<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+    run_blocking(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
 }
 
 /// Applies the pushes of one stream, one after the other.
