@@ -76,7 +76,7 @@ pub(crate) async fn run(
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
-        remotes: Arc::new(Remotes::new(options.way)),
+        remotes: Arc::new(Remotes::new(options.connector)),
         folder: folder.into(),
         timing: options.timing,
     };

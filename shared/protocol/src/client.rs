@@ -15,7 +15,7 @@ pub use coordinator::CoordinatorClient;
 pub use shards::ShardClient;
 
 use crate::{
-    ClientError, Patience, Way,
+    ClientError, Connector, Patience,
     convert::{Answer, FieldError},
     retry::{Attempts, Failure},
     transport,
@@ -31,7 +31,7 @@ struct Link {
 
 impl Link {
     /// Connects to `address`, and waits for a server that is not up yet.
-    async fn connect(address: &str, Way { network, patience }: Way) -> Result<Link, ClientError> {
+    async fn connect(address: &str, Connector { network, patience }: Connector) -> Result<Link, ClientError> {
         let endpoint = transport::endpoint(address, patience.connecting)?;
         let mut attempts = Attempts::new(address, &patience);
         loop {

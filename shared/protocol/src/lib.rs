@@ -50,7 +50,7 @@ pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
 pub use messages::*;
-pub use network::{Connection, Listener, Network, Way};
+pub use network::{Connection, Connector, Listener, Network};
 pub use retry::Patience;
 pub use server::serve;
 pub use service::{Coordinator, Shards};

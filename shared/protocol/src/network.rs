@@ -11,7 +11,7 @@ use crate::Patience;
 
 /// How to reach other processes: over which network, and with how much patience.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct Connector {
     /// What carries the connections.
     pub network: Network,
     /// The deadlines and pauses of every call.
@@ -19,9 +19,9 @@ pub struct Way {
 }
 
 /// Connects over TCP.
-impl From<Patience> for Way {
-    fn from(patience: Patience) -> Way {
-        Way { network: Network::default(), patience }
+impl From<Patience> for Connector {
+    fn from(patience: Patience) -> Connector {
+        Connector { network: Network::default(), patience }
     }
 }
 

@@ -121,8 +121,9 @@ impl protocol::Shards for Fake {
 
 /// How a worker's training ends there.
 async fn refused(address: String) -> String {
-    let way = Patience::default().into();
-    let options = ReplicaOptions { coordinator: address, name: "only".into(), way, place: Place::Inline };
+    let connector = Patience::default().into();
+    let options =
+        ReplicaOptions { coordinator: address, name: "only".into(), connector, place: Place::Inline };
     let work = Linear::new(IMAGES, Duration::ZERO);
     let error = replica::run(&work, &options, std::future::pending()).await.unwrap_err();
     assert_eq!(exit_of(&error), Exit::BadInput);

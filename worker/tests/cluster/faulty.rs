@@ -94,7 +94,7 @@ async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Faulty)
     let options = ReplicaOptions {
         coordinator: server.address.clone(),
         name: "faulty".into(),
-        way: Patience::default().into(),
+        connector: Patience::default().into(),
         place: Place::Inline,
     };
     (replica::run(&work, &options, std::future::pending()).await.unwrap(), work)

@@ -12,8 +12,8 @@ use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 
 fn options(server: &Server, name: &str, place: Place) -> ReplicaOptions {
-    let (coordinator, way) = (server.address.clone(), Patience::default().into());
-    ReplicaOptions { coordinator, name: name.into(), way, place }
+    let (coordinator, connector) = (server.address.clone(), Patience::default().into());
+    ReplicaOptions { coordinator, name: name.into(), connector, place }
 }
 
 /// Two epochs of 300 points.

@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use super::Link;
 use crate::{
-    ClientError, Way,
+    ClientError, Connector,
     messages::*,
     proto::{self, coordinator_client},
     transport::MESSAGE,
@@ -32,8 +32,11 @@ impl CoordinatorClient {
     /// # Errors
     /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
     /// first.
-    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<CoordinatorClient, ClientError> {
-        Ok(CoordinatorClient { link: Link::connect(address, way.into()).await?, calls: Arc::default() })
+    pub async fn connect(
+        address: &str,
+        connector: impl Into<Connector>,
+    ) -> Result<CoordinatorClient, ClientError> {
+        Ok(CoordinatorClient { link: Link::connect(address, connector.into()).await?, calls: Arc::default() })
     }
 
     fn client(&self) -> coordinator_client::CoordinatorClient<Channel> {

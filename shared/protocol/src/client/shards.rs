@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 
 use super::{Link, fetch, push};
 use crate::{
-    ClientError, Way, Wire,
+    ClientError, Connector, Wire,
     messages::*,
     proto::{self, shards_client},
     transport::MESSAGE,
@@ -26,8 +26,8 @@ impl ShardClient {
     /// # Errors
     /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
     /// first.
-    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<ShardClient, ClientError> {
-        Ok(ShardClient { link: Link::connect(address, way.into()).await? })
+    pub async fn connect(address: &str, connector: impl Into<Connector>) -> Result<ShardClient, ClientError> {
+        Ok(ShardClient { link: Link::connect(address, connector.into()).await? })
     }
 
     /// Gives one shard the network's layout, which an empty shard takes over and any other compares with its
