@@ -179,7 +179,7 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         metrics: flags.metrics,
         fresh: flags.fresh,
         isa,
-        way: Patience::default().into(),
+        connector: Patience::default().into(),
         timing: Timing {
             lease: Duration::from_secs(flags.lease_time.into()),
             snapshots: Duration::from_secs(flags.snapshot_interval.into()),

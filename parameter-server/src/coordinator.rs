@@ -14,8 +14,8 @@ use std::{
 use configuration::{RunConfiguration, Wire};
 use protocol::{
     Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, LARGEST_LOSS, Member, Plan,
-    Refusal, RegisterReply, RegisterRequest, Report, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
-    TrainingLine,
+    Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus, ShardStatus, Shards, Snapshot,
+    StepMetrics, TrainingLine,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -512,20 +512,20 @@ impl State {
         }
     }
 
-    /// Returns the name of the run's state, and a detail of it for people.
-    fn describe(&self) -> (&'static str, String) {
+    /// Returns the run's state, and a detail of it for people.
+    fn describe(&self) -> (RunState, String) {
         match (&self.ending, &self.run) {
             (Some(Ending::Completed), _) if !self.completion_announced => {
-                ("evaluating", "the last snapshot".into())
+                (RunState::Evaluating, "the last snapshot".into())
             }
-            (Some(Ending::Completed), _) => ("finished", String::new()),
-            (Some(Ending::Diverged(text)), _) => ("diverged", text.clone()),
-            (Some(Ending::Failed(text)), _) => ("failed", text.clone()),
-            (Some(Ending::Interrupted), _) => ("interrupted", String::new()),
-            (None, _) if !self.processes.complete() => ("waiting", self.processes.missing()),
-            (None, Some(run)) if run.leases.done() => ("evaluating", "the last evaluation".into()),
-            (None, _) if self.members.is_empty() => ("waiting", "workers to join".into()),
-            (None, _) => ("training", String::new()),
+            (Some(Ending::Completed), _) => (RunState::Finished, String::new()),
+            (Some(Ending::Diverged(text)), _) => (RunState::Diverged, text.clone()),
+            (Some(Ending::Failed(text)), _) => (RunState::Failed, text.clone()),
+            (Some(Ending::Interrupted), _) => (RunState::Interrupted, String::new()),
+            (None, _) if !self.processes.complete() => (RunState::Waiting, self.processes.missing()),
+            (None, Some(run)) if run.leases.done() => (RunState::Evaluating, "the last evaluation".into()),
+            (None, _) if self.members.is_empty() => (RunState::Waiting, "workers to join".into()),
+            (None, _) => (RunState::Training, String::new()),
         }
     }
 }
@@ -652,10 +652,10 @@ impl protocol::Coordinator for Coordinator {
     fn status(&self) -> RunStatus {
         let layout = self.host.layout();
         let state = self.state();
-        let (name, detail) = state.describe();
+        let (run_state, detail) = state.describe();
         let run = state.run.as_ref();
         RunStatus {
-            state: name.into(),
+            state: run_state,
             detail,
             samples: run.map_or(0, |run| run.leases.used()),
             total_samples: run.map_or(0, |run| run.leases.total()),

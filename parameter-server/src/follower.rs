@@ -143,7 +143,7 @@ impl Registrar {
         address: String,
         coordinator: &str,
     ) -> Result<(Registrar, RegisterReply), ClientError> {
-        let leader = CoordinatorClient::connect(coordinator, options.way.clone()).await?;
+        let leader = CoordinatorClient::connect(coordinator, options.connector.clone()).await?;
         let (protocol, shards) = (PROTOCOL_VERSION, options.shards);
         let request = RegisterRequest { protocol, address, shards, holds: None };
         let reply = leader.register(request.clone()).await?;

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use configuration::Exit;
-use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, apart};
+use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, run_blocking};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
-        remotes: Arc::new(Remotes::new(options.way)),
+        remotes: Arc::new(Remotes::new(options.connector)),
         folder: folder.into(),
         timing: options.timing,
     };
@@ -322,7 +322,7 @@ impl Leader {
         let used = run.progress.used;
         let order = ShardOrder::Snapshot { id };
         let host = self.host.clone();
-        let own = apart({
+        let own = run_blocking({
             let order = order.clone();
             move || host.order(order)
         });
@@ -338,7 +338,7 @@ impl Leader {
             result => statuses.extend(result?),
         }
         let folder = self.folder.clone();
-        let taken = apart(move || {
+        let taken = run_blocking(move || {
             let manifest = Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?;
             manifest.write(&folder)?;
             snapshot::prune(&folder, id);

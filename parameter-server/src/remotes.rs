@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use protocol::{ClientError, ShardClient, ShardOrder, ShardStatus, Way};
+use protocol::{ClientError, Connector, ShardClient, ShardOrder, ShardStatus};
 use tokio::task::JoinSet;
 
 /// Time for which a process may be out of reach before an order fails; failed orders are given again later.
@@ -10,14 +10,14 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// Connections to the server's other processes, each made when it is first needed.
 pub(crate) struct Remotes {
-    way: Way,
+    connector: Connector,
     clients: Mutex<BTreeMap<String, ShardClient>>,
 }
 
 impl Remotes {
-    pub(crate) fn new(mut way: Way) -> Remotes {
-        way.patience.give_up_after = GIVE_UP_AFTER;
-        Remotes { way, clients: Mutex::default() }
+    pub(crate) fn new(mut connector: Connector) -> Remotes {
+        connector.patience.give_up_after = GIVE_UP_AFTER;
+        Remotes { connector, clients: Mutex::default() }
     }
 
     async fn client(&self, address: &str) -> Result<ShardClient, ClientError> {
@@ -25,7 +25,7 @@ impl Remotes {
         if let Some(client) = known {
             return Ok(client);
         }
-        let client = ShardClient::connect(address, self.way.clone()).await?;
+        let client = ShardClient::connect(address, self.connector.clone()).await?;
         self.clients.lock().expect("no panic with the map in hand").insert(address.into(), client.clone());
         Ok(client)
     }

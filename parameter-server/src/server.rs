@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use configuration::{Exit, RunFlags};
 use kernels::Isa;
-use protocol::{Listener, Way};
+use protocol::{Connector, Listener};
 
 use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};
 
@@ -34,7 +34,7 @@ pub struct Options {
     /// Instruction set of the update.
     pub isa: Isa,
     /// How to connect to the server's other processes.
-    pub way: Way,
+    pub connector: Connector,
     /// Intervals and time limits.
     pub timing: Timing,
 }

@@ -11,7 +11,7 @@ use parameter_server::{
     snapshot::{self, Manifest},
 };
 use parameters::checkpoint::Checkpoint;
-use protocol::{Assignment, Ending, Kind, LeaseProgress};
+use protocol::{Assignment, Ending, Kind, LeaseProgress, RunState};
 
 fn newest(folder: &Path) -> Option<Manifest> {
     snapshot::newest(folder).unwrap()
@@ -30,8 +30,8 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     });
     let waiting = until(&address, |_| true).await;
     assert_eq!(
-        (waiting.state.as_str(), waiting.detail.as_str()),
-        ("waiting", "1 of 2 server processes to register")
+        (waiting.state, waiting.detail.as_str()),
+        (RunState::Waiting, "1 of 2 server processes to register")
     );
     let follower = Process::start(Options { coordinator: Some(address.clone()), ..options(&folder) }).await;
     let mut late = Worker::join(&address, "late").await;

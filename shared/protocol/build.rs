@@ -10,7 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Blocks are slices of what came from the network, not copies.
         .bytes(".")
-        // The comments are in the proto files, for whoever reads the wire; the generated types are not public.
+        // The comments are in the proto files, for whoever reads the wire; the generated types are not
+        // public.
         .disable_comments(["."])
         .compile_fds(descriptors)?;
     Ok(())

@@ -18,7 +18,7 @@ use kernels::{Buffer, Isa, peak::triad};
 use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Member, Patience, Plan, PushForm, ShardClient, Version, Way, Wire};
+use protocol::{BlockPush, Connector, Kind, Member, Patience, Plan, PushForm, ShardClient, Version, Wire};
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};
 
@@ -193,9 +193,9 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
     let runtime = Runtime::new().expect("a runtime");
     let values = layout.len();
     let store = runtime.block_on(async {
-        let way = Way::from(Patience::default());
-        let store = Store::connect(&[address], layout, Wire::F32, &way).await.expect("connected");
-        store.adopt(&plan(), way.patience).await.expect("adopted");
+        let connector = Connector::from(Patience::default());
+        let store = Store::connect(&[address], layout, Wire::F32, &connector).await.expect("connected");
+        store.adopt(&plan(), connector.patience).await.expect("adopted");
         store
     });
     (runtime, store, Plain::connect(4 * values))

@@ -11,8 +11,8 @@ use anyhow::Context;
 use configuration::{Exit, RunConfiguration};
 use dataset::{LoaderRange, Minibatch, Split};
 use protocol::{
-    Assignment, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease, Member,
-    PROTOCOL_VERSION, Way,
+    Assignment, Connector, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease,
+    Member, PROTOCOL_VERSION,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ pub struct ReplicaOptions {
     /// A name for the server's log.
     pub name: String,
     /// The way to the server; a server that is not ready is waited for as long as one that is out of reach.
-    pub way: Way,
+    pub connector: Connector,
     /// Where computing and loading run.
     pub place: Place,
 }
@@ -116,13 +116,14 @@ struct Joined {
 }
 
 async fn join<W: Workload>(workload: &W, options: &ReplicaOptions) -> Result<Joined, Stop> {
-    let client = CoordinatorClient::connect(&options.coordinator, options.way.clone()).await?;
+    let client = CoordinatorClient::connect(&options.coordinator, options.connector.clone()).await?;
     // The run says by which rules its data are read, and whether it has begun.
     let status = client.status().await?;
     let data = workload.data(&status).map_err(Stop::Failed)?;
     let (images, validation) = (data.images, data.validation);
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data };
-    let reply = until_ready(options.way.patience.give_up_after, || client.join(request.clone())).await?;
+    let reply =
+        until_ready(options.connector.patience.give_up_after, || client.join(request.clone())).await?;
     Ok(Joined { client, reply, images, validation })
 }
 
@@ -241,8 +242,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         };
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let wire = configuration.run.wire;
-        let mut store = Store::connect(&reply.shards, layout, wire, &options.way).await?;
-        store.adopt(&reply.plan, options.way.patience).await?;
+        let mut store = Store::connect(&reply.shards, layout, wire, &options.connector).await?;
+        store.adopt(&reply.plan, options.connector.patience).await?;
         let Member { worker, incarnation } = reply.member;
         tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
         let parameters = store.fetch(Kind::Parameters).await?;

@@ -7,8 +7,8 @@ use anyhow::Context;
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Kind, LARGEST_GRADIENT, Member, Patience, Plan, PushForm,
-    PushReply, Refusal, ShardClient, Version, Way, Wire,
+    AdoptRequest, BlockPush, BlockValues, Connector, Kind, LARGEST_GRADIENT, Member, Patience, Plan,
+    PushForm, PushReply, Refusal, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -72,7 +72,7 @@ impl Store {
         addresses: &[String],
         layout: Arc<Layout>,
         wire: Wire,
-        way: &Way,
+        connector: &Connector,
     ) -> Result<Store, Stop> {
         if addresses.is_empty() {
             let text = "the coordinator names no shards, expected the address of at least one; start worker and server from \
@@ -84,7 +84,7 @@ impl Store {
         for address in addresses {
             if !known.contains_key(address.as_str()) {
                 known.insert(address, processes.len());
-                processes.push(ShardClient::connect(address, way.clone()).await?);
+                processes.push(ShardClient::connect(address, connector.clone()).await?);
             }
         }
         let process_of = |shard: u32| known[addresses[shard as usize].as_str()];

@@ -51,7 +51,7 @@ pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) ->
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: format!("{}/{}", host(), std::process::id()),
-        way: options.patience.into(),
+        connector: options.patience.into(),
         place: Place::Thread,
     };
     replica::run(&work, &replica, shutdown).await

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parameter_server::snapshot;
-use protocol::{CoordinatorClient, Patience, RunStatus, check_health};
+use protocol::{CoordinatorClient, Patience, RunState, RunStatus, check_health};
 use tokio::time::sleep;
 
 const TIMES: usize = 5;
@@ -148,7 +148,7 @@ impl Run {
             CoordinatorClient::connect(&self.address(LEADER), patience).await.expect("it serves");
         let progress = async || {
             let status: RunStatus = coordinator.status().await.expect("it answers");
-            (status.state == "training").then_some(status.samples)
+            (status.state == RunState::Training).then_some(status.samples)
         };
         let mut before = None;
         until("a minibatch", async || match progress().await {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use configuration::logs::{self, LogFlags};
 use indicatif::{ProgressBar, ProgressStyle};
-use protocol::{Evaluation, RunStatus};
+use protocol::{Evaluation, RunState, RunStatus};
 
 use crate::result::duration;
 
@@ -100,7 +100,7 @@ impl Progress {
             });
         }
         self.tell_evaluations(status);
-        if status.state == "waiting" {
+        if status.state == RunState::Waiting {
             if self.waiting_told != status.detail {
                 self.waiting_told.clone_from(&status.detail);
                 self.tell(&format!("waiting: {}", status.detail));
@@ -171,8 +171,8 @@ fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
     if let Some(last) = status.evaluations.last() {
         parts.push(format!("validated {:.1} %", last.average.top1 * 100.0));
     }
-    if status.state != "training" {
-        parts.push(status.state.clone());
+    if status.state != RunState::Training {
+        parts.push(status.state.to_string());
     }
     parts.extend(seconds_left.map(|seconds| format!("{} left", duration(seconds))));
     parts.join(", ")
@@ -181,7 +181,7 @@ fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
 fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
     let line = status.latest.clone().unwrap_or_default();
     tracing::info!(
-        state = status.state,
+        state = %status.state,
         epoch = status.epoch,
         step = line.step,
         samples = status.samples,
@@ -240,7 +240,7 @@ mod tests {
 
     fn status() -> RunStatus {
         RunStatus {
-            state: "training".into(),
+            state: RunState::Training,
             detail: String::new(),
             samples: 12_800,
             total_samples: 160_000,
@@ -277,7 +277,7 @@ mod tests {
         let average = Scores { top1: 0.875, top5: 0.99, loss: 0.4 };
         let last_iterate = Scores { top1: 0.8, top5: 0.98, loss: 0.5 };
         status.evaluations = vec![Evaluation { id: 1, samples: 10_000, images: 1000, average, last_iterate }];
-        status.state = "evaluating".into();
+        status.state = RunState::Evaluating;
         assert!(facts(&status, None).ends_with("validated 87.5 %, evaluating"));
         assert_eq!(
             evaluation_text(&status.evaluations[0]),

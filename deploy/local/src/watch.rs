@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use configuration::Exit;
-use protocol::{CoordinatorClient, Patience, RunStatus};
+use protocol::{CoordinatorClient, Patience, RunState, RunStatus};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
@@ -225,8 +225,9 @@ impl Session {
 
     /// Divergence is found by the server: its words say which rate to try.
     async fn as_the_coordinator_tells_it(&mut self, failure: Failure) -> Failure {
-        let diverged =
-            |status: &Option<RunStatus>| status.as_ref().is_some_and(|status| status.state == "diverged");
+        let diverged = |status: &Option<RunStatus>| {
+            status.as_ref().is_some_and(|status| status.state == RunState::Diverged)
+        };
         match timeout(2 * ASK_EVERY, self.status.wait_for(diverged)).await {
             Ok(Ok(status)) => {
                 Failure { text: status.as_ref().expect("it diverged").detail.clone(), ..failure }

@@ -108,7 +108,7 @@ async fn one_worker_trains_evaluates_and_is_told_the_end() {
     coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
     assert!(coordinator.all_left());
     let status = coordinator.status();
-    assert_eq!((status.state.as_str(), status.samples, status.evaluations.len()), ("finished", 300, 3));
+    assert_eq!((status.state, status.samples, status.evaluations.len()), (RunState::Finished, 300, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,7 +228,7 @@ async fn too_many_unreadable_images_end_the_run() {
     let text = "6 of 100 training images are unreadable, expected at most 5 %; one of them: \
                 rose/0.jpg: zero bytes; repair or remove them, then start again with --fresh";
     assert_eq!(skip(6), Some(Ending::Failed(text.into())));
-    assert_eq!(coordinator.status().state, "failed");
+    assert_eq!(coordinator.status().state, RunState::Failed);
 }
 
 #[tokio::test(start_paused = true)]

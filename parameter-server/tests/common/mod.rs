@@ -72,7 +72,7 @@ pub fn options(snapshots: &Path) -> Options {
         metrics: None,
         fresh: false,
         isa: Isa::detect(),
-        way: Patience::default().into(),
+        connector: Patience::default().into(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
     }
 }

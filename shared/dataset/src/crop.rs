@@ -1,4 +1,5 @@
-//! A rectangle of an image becomes an input of the network: cut and resized in one step, perhaps mirrored.
+//! Crops: a rectangle of an image becomes an input of the network, cut and resized in one step and perhaps
+//! mirrored.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -10,18 +11,19 @@ use crate::random::Random;
 use crate::sampling::Sampling;
 use crate::views::View;
 
-/// How a crop is resized.
+/// The interpolation by which a crop is resized.
 ///
-/// Bilinear, cubic and area look at every pixel of a crop that they shrink; nearest takes one for each that it makes.
+/// When a crop shrinks, bilinear, cubic and area take every pixel of it into account; nearest takes one for
+/// each new pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {
-    /// Linear between pixels.
+    /// Linear interpolation between pixels.
     Bilinear,
-    /// The mean of the area that a pixel covers.
+    /// The mean over the area that a new pixel covers.
     Area,
-    /// The nearest pixel.
+    /// The value of the nearest pixel.
     Nearest,
-    /// Catmull-Rom's cubic.
+    /// Cubic interpolation by Catmull and Rom.
     Cubic,
 }
 
@@ -49,9 +51,9 @@ pub(crate) struct Crop {
 impl Crop {
     /// A random crop of an image.
     ///
-    /// The area is drawn first, uniformly; then the aspect ratio, log-uniformly among those that fit with it, so that
-    /// the area stays uniform. An image that is itself longer than the widest aspect allows has no crop of its whole
-    /// area: there the largest that it has is the bound.
+    /// The area is drawn first, uniformly; then the aspect ratio, log-uniformly among those that fit with it,
+    /// so that the area stays uniform. An image that is itself longer than the widest aspect allows has no
+    /// crop of its whole area: there the largest that it has is the bound.
     pub(crate) fn random(random: &mut Random, sampling: &Sampling, width: u32, height: u32) -> Crop {
         let (w, h) = (f64::from(width), f64::from(height));
         let [narrow, wide] = sampling.aspect.map(f64::from);
@@ -67,7 +69,8 @@ impl Crop {
         Crop { left: left.into(), top: top.into(), width: w.into(), height: h.into(), mirror }
     }
 
-    /// A view of an image of `width` x `height`: the rectangle of the image itself that the view's square is made from.
+    /// A view of an image of `width` x `height`: the rectangle of the image itself that the view's square is
+    /// made from.
     pub(crate) fn of_view(view: &View, width: u32, height: u32) -> Crop {
         let along = |first: u32, resized: u32, length: u32| {
             let (pixel, length) = (f64::from(length) / f64::from(resized), f64::from(length));
@@ -228,7 +231,8 @@ mod tests {
         }
     }
 
-    /// Shrinking averages over the whole crop: a checkerboard of single pixels becomes grey, but for the nearest pixel.
+    /// Shrinking averages over the whole crop: a checkerboard of single pixels becomes grey, but for the
+    /// nearest pixel.
     #[test]
     fn shrinking_passes_over_no_pixel_but_for_nearest() {
         let image = RgbImage::from_fn(64, 64, |x, y| Rgb([if (x + y) % 2 == 0 { 0 } else { 255 }; 3]));

@@ -1,4 +1,4 @@
-//! The data set: classes, and labelled samples in a training and a validation split.
+//! The data set: its classes, and labelled samples in a training and a validation split.
 
 use std::fs;
 use std::io::{self, Read};
@@ -21,10 +21,10 @@ use crate::split::Split;
 use crate::streams::Streams;
 use crate::views::Crops;
 
-/// Images of each split by which a folder that is away is known.
+/// Images of each split that are tried to find out whether the data folder is away.
 const PROBES: usize = 8;
 
-/// Why the drawn set could not be written.
+/// An error: the synthetic set could not be written as files.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}; name a new folder in one that is there and has room", path.display())]
 pub struct WriteError {
@@ -32,7 +32,7 @@ pub struct WriteError {
     source: io::Error,
 }
 
-/// Labelled images: photographs in folders or tar shards, or the drawn set.
+/// A set of labelled images: photographs in class folders or tar shards, or synthetic pictures.
 #[derive(Debug)]
 pub struct Dataset {
     classes: Vec<String>,
@@ -47,7 +47,7 @@ enum Source {
     Drawn(Drawn),
 }
 
-/// Images of a data folder.
+/// The images of a data folder.
 #[derive(Debug)]
 struct Images {
     index: Index,
@@ -55,25 +55,27 @@ struct Images {
 }
 
 impl Dataset {
-    /// Opens a folder with class folders in `train/` and `val/` (or `valid/`, `validation/`, in any case), or with plain
-    /// class folders, of which a fifth of the images is then put aside for validation by a hash of their paths (a log line
-    /// says so).
+    /// Opens a data folder. It has class folders in `train/` and `val/` (or `valid/`, `validation/`, in any
+    /// case), or class folders alone: then a fifth of the images is held out for validation, by a hash of
+    /// their paths, and a log line says so.
     ///
     /// Classes are the folder names in byte order. The split depends on names only.
     ///
-    /// In place of class folders there may be tar shards in the WebDataset layout, `*.tar`: consecutive members `key.jpg`
-    /// (or `.jpeg`, `.png`) and `key.cls`, the number of its class in ASCII, are a sample; other members are passed over.
-    /// The names of the classes stand in `classes.txt` in the folder, one a line; without it they are the numbers. Samples
-    /// before the place where a shard is cut off or damaged are used; a warning names what is not.
+    /// Tar shards in the WebDataset layout (`*.tar`) may take the place of class folders. Consecutive members
+    /// `key.jpg` (or `.jpeg`, `.png`) and `key.cls`, which holds the number of its class in ASCII, form a
+    /// sample; other members are skipped. `classes.txt` in the data folder has the names of the classes, one
+    /// a line; without it their numbers are the names. Of a shard that is cut off or damaged, the samples
+    /// before that place are used; a warning names the place.
     ///
     /// # Errors
-    /// A folder that is no data set; the text says what was expected and found.
+    /// A folder that is no data set; the text says what was expected and what was found.
     pub fn open(folder: &Path, rules: Rules) -> Result<Dataset, DatasetError> {
         Ok(Dataset::of_images(Index::open(folder, rules)?))
     }
 
-    /// Opens a folder to measure on: the class folders or shards of its validation split where it has one, else its own,
-    /// all of their images. The training split is empty, and one class is enough.
+    /// Opens a data folder for evaluation only: all images of its validation split, or of the folder itself
+    /// if it has no splits, become the validation split. The training split is empty, and one class is
+    /// enough.
     ///
     /// # Errors
     /// A folder that is no data set.
@@ -88,8 +90,9 @@ impl Dataset {
         Dataset { classes, fingerprint, source: Source::Images(Images { index, shards }) }
     }
 
-    /// The set that the program draws itself: 10 classes, `images` training and `validation` validation pictures,
-    /// made on demand for crops of `size` pixels. Picture (split, index) is always the same.
+    /// Makes the synthetic set: 10 classes, with `images` training and `validation` validation pictures that
+    /// are drawn on demand for crops of `size` pixels. The picture of a split and an index is always the
+    /// same.
     pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
         let drawn = Drawn::new(size);
         let hash: [u8; 32] = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
@@ -98,8 +101,11 @@ impl Dataset {
         Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
     }
 
-    /// Writes the pictures of [`drawn`](Self::drawn) as PNG files into a new `folder`, with `train/` and `val/` class
-    /// folders, as [`open`](Self::open) takes them.
+    /// Writes the synthetic set of [`drawn`](Self::drawn) as PNG files into a new `folder`, with class
+    /// folders in `train/` and `val/`, as [`open`](Self::open) reads them.
+    ///
+    /// # Errors
+    /// A folder that exists already, or a file that cannot be written.
     pub fn write_drawn(
         images: usize,
         validation: usize,
@@ -124,12 +130,12 @@ impl Dataset {
         Ok(())
     }
 
-    /// Names of the classes; a label is an index into them.
+    /// Returns the names of the classes; a label is an index into them.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Samples in a split.
+    /// Returns the number of samples in a split.
     pub fn len(&self, split: Split) -> usize {
         match split {
             Split::Train => self.fingerprint.images as usize,
@@ -137,22 +143,23 @@ impl Dataset {
         }
     }
 
-    /// Counts and hash of what is in the set.
+    /// Returns the counts and the hash by which two processes compare their data sets.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Whether the validation images were put aside by a rule, since the folder does not say which they are.
+    /// Returns whether the validation images were held out by a rule, since the folder does not name a
+    /// validation split.
     pub fn held_out(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
     }
 
-    /// Whether the folder says itself which images are which: it has splits.
+    /// Returns whether the folder itself is divided into a training and a validation split.
     pub fn is_split(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.given)
     }
 
-    /// Looks at the first bytes of every picture; nothing where the program draws them.
+    /// Looks at the first bytes of every image file; returns none for the synthetic set.
     pub fn look(&self) -> Option<Look> {
         match &self.source {
             Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
@@ -160,7 +167,8 @@ impl Dataset {
         }
     }
 
-    /// Whether the folder is away as a whole: none of a few images from all over the set can be opened.
+    /// Returns whether the folder is away as a whole: none of a few images from all over the set can be
+    /// opened.
     pub(crate) fn is_away(&self) -> bool {
         match &self.source {
             Source::Images(images) => images.is_away(),
@@ -168,7 +176,7 @@ impl Dataset {
         }
     }
 
-    /// What else lies in the folder.
+    /// Returns what else lies in the data folder; none for the synthetic set.
     pub fn passed(&self) -> Option<&Passed> {
         match &self.source {
             Source::Images(images) => Some(&images.index.passed),
@@ -176,7 +184,10 @@ impl Dataset {
         }
     }
 
-    /// Label of a sample, without reading it. Panics if `index` is not in the split.
+    /// Returns the label of a sample, without reading its image.
+    ///
+    /// # Panics
+    /// If `index` is not in the split.
     pub fn label(&self, split: Split, index: usize) -> u32 {
         assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
         match &self.source {
@@ -185,8 +196,11 @@ impl Dataset {
         }
     }
 
-    /// What a sample is called: the path of its file under the data folder (in a tar shard, its name there behind the
-    /// shard's path), or its number in the drawn set.
+    /// Returns the name of a sample: the path of its file under the data folder (in a tar shard, the shard's
+    /// path and the name there), or its number in the synthetic set.
+    ///
+    /// # Panics
+    /// If `index` is not in the split of a data folder.
     pub fn name(&self, split: Split, index: usize) -> String {
         match &self.source {
             Source::Images(images) => images.entries(split)[index].path.display().to_string(),
@@ -194,9 +208,10 @@ impl Dataset {
         }
     }
 
-    /// The training samples in the order of one epoch, so that a lease of positions means the same samples to every
-    /// worker: [`epoch_order`](crate::epoch_order), and over tar shards one that reads them forward. It depends on the
-    /// names in the set, `seed` and `epoch` only.
+    /// Returns the indexes of the training samples in the order of one epoch:
+    /// [`epoch_order`](crate::epoch_order), or an order that reads tar shards forward. It depends on the
+    /// names in the set, `seed` and `epoch` only, so that a lease of positions means the same samples to
+    /// every worker.
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),
@@ -204,10 +219,16 @@ impl Dataset {
         }
     }
 
-    /// Training sample `index`, as `sampling` makes it; returns its label.
+    /// Reads training sample `index`, crops and distorts it by `sampling`, and returns its label.
     ///
-    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The sample
-    /// depends on (`seed`, `epoch`, `index`) only. Panics if `index` or the length of `out` is wrong.
+    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The
+    /// sample depends on (`seed`, `epoch`, `index`) only.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    ///
+    /// # Panics
+    /// If `index` is not in the training split, or `out` has another length.
     pub fn training_sample(
         &self,
         index: usize,
@@ -223,10 +244,16 @@ impl Dataset {
         Ok(label)
     }
 
-    /// Validation sample `index`: its views one after the other; returns its label.
+    /// Reads validation sample `index`, writes its views one after the other, and returns its label.
     ///
-    /// `out` receives `crops.count()` times what it does in [`training_sample`](Self::training_sample), minus the
-    /// mean of `preprocessing`.
+    /// `out` receives `crops.count()` views of 3 x `size` x `size` values each, planar R, G, B in 0..255
+    /// minus the mean of `preprocessing`.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    ///
+    /// # Panics
+    /// If `index` is not in the validation split, or `out` has another length.
     pub fn validation_sample(
         &self,
         index: usize,

@@ -1,9 +1,9 @@
-//! From an image file to RGB pixels as a person sees them: JPEG, PNG, WebP, GIF, BMP and TIFF, told apart by content,
-//! whatever the file's name.
+//! Decoding of image files to RGB pixels as a person sees them: JPEG, PNG, WebP, GIF, BMP and TIFF, told
+//! apart by their content and not by their names.
 //!
-//! Pixels are turned as the file's orientation says. Grey is spread over the channels, CMYK and YCCK are converted as Adobe
-//! stores them (inverted), 16 bits are rounded to 8, what is transparent lies on white. Of a file with several pictures,
-//! the first is read.
+//! Pixels are turned as the file's orientation says. Grey is spread over the channels, CMYK and YCCK are
+//! converted as Adobe stores them (inverted), 16 bits are rounded to 8, what is transparent lies on white. Of
+//! a file with several pictures, the first is read.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
@@ -24,58 +24,58 @@ use crate::turn::turned;
 const MOST_PIXELS: u64 = 256_000_000;
 /// The largest file that is read.
 pub(crate) const MOST_BYTES: u64 = 1 << 30;
-/// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a progressive
-/// JPEG's coefficients or a TIFF's samples take until it is there.
+/// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a
+/// progressive JPEG's coefficients or a TIFF's samples take until it is there.
 const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
 /// Up to this many pixels, a header is believed where a coding has no strict bound: they cost little.
 const FEW_PIXELS: u64 = 1 << 24;
 
-/// A sample that could not be read. It is skipped and named; the run goes on.
+/// An error: a sample could not be read. The run names it, skips it and goes on.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct SampleError {
-    /// The file; of an image in a tar shard, its name there behind the shard's path.
+    /// Path of the file; for an image in a tar shard, the shard's path and the name there.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with the image.
     #[source]
     pub reason: DecodeError,
 }
 
 impl SampleError {
-    /// Whether the file system refused, so that nothing is known of the image itself.
+    /// Returns whether the file could not be read at all, so that nothing is known of the image itself.
     pub fn is_of_the_file_system(&self) -> bool {
         matches!(self.reason, DecodeError::Unreadable(_))
     }
 }
 
-/// What is wrong with an image file.
+/// What is wrong with an image file that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The file system refused.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
-    /// Another kind of file.
+    /// The file is of a kind that is not read.
     #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
     NotAnImage {
-        /// What it is, or its first bytes.
+        /// Kind of the file, or its first bytes.
         found: String,
         /// What to do with it.
         advice: &'static str,
     },
-    /// An image, and perhaps a whole one, in a coding that is not read.
+    /// The image is in a coding that is not read.
     #[error("{kind} with {coding}, which is not read: {advice}")]
     UnreadCoding {
-        /// What it is.
+        /// Kind of the file.
         kind: Kind,
-        /// What is special about it.
+        /// Coding of the image.
         coding: String,
         /// What to do with it.
         advice: &'static str,
     },
-    /// More bytes than any image that is read can have.
+    /// The file has more bytes than any image that is read can have.
     #[error("the file has {bytes} bytes; at most {MOST_BYTES} are read")]
     LargeFile {
-        /// Its length.
+        /// Length of the file.
         bytes: u64,
     },
     /// The header announces too many pixels.
@@ -101,7 +101,7 @@ pub enum DecodeError {
         /// Length of the file.
         bytes: u64,
     },
-    /// Few enough pixels, but too much memory for them, or for what the file has beside them.
+    /// The image has few enough pixels, but decoding it would take too much memory.
     #[error(
         "decoding it takes more memory than an image of its size may: save it anew, with 8 bits a channel"
     )]
@@ -112,7 +112,7 @@ pub enum DecodeError {
         /// Length of the file.
         bytes: u64,
     },
-    /// The decoder gave up.
+    /// The decoder found an error.
     #[error("the image is damaged: {0}")]
     Damaged(String),
 }
@@ -137,7 +137,8 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
 
 /// Decodes the bytes of a file.
 pub(crate) fn decode(file: &[u8]) -> Result<RgbImage, DecodeError> {
-    // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the run.
+    // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the
+    // run.
     guarded(|| decode_known(file, Kind::of(file)))
         .unwrap_or_else(|| Err(DecodeError::Damaged("the decoder failed on it".into())))
 }
@@ -174,7 +175,8 @@ fn decode_jpeg(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
     if markers.complete {
         return Ok((pixels(file)?, markers.orientation()));
     }
-    // Without its end marker, the picture is whole if its last scan has begun and nothing that could follow changes it.
+    // Without its end marker, the picture is whole if its last scan has begun and nothing that could follow
+    // changes it.
     let bytes = file.len() as u64;
     if !markers.has_every_scan() {
         return Err(DecodeError::Truncated { bytes });
@@ -242,17 +244,19 @@ fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// The most pixels that a file of so many bytes can have, each standing for as many as its coding allows at its best.
+/// The most pixels that a file of so many bytes can have, each standing for as many as its coding allows at
+/// its best.
 fn most_pixels(kind: Kind, bytes: u64) -> u64 {
     match kind {
         // A bit for each block of 8 x 8.
         Kind::Jpeg => bytes * 8 * 64,
-        // Twelve bits for a string that is one longer each time, up to 4096; but a picture may be smaller than its screen.
+        // Twelve bits for a string that is one longer each time, up to 4096; but a picture may be smaller
+        // than its screen.
         Kind::Gif => (bytes * 4096 * 8 / 12).max(FEW_PIXELS),
         // Two bytes for 255 pixels, or for the rest of them.
         Kind::Bmp => (bytes * 128).max(FEW_PIXELS),
-        // Deflate shortens by 1032, and a byte has eight pixels of one bit. Fax codes and lossless WebP have no such bound,
-        // but of what has more pixels than this, nothing could be learnt.
+        // Deflate shortens by 1032, and a byte has eight pixels of one bit. Fax codes and lossless WebP have
+        // no such bound, but of what has more pixels than this, nothing could be learnt.
         _ => (bytes * 8 * 1032).max(FEW_PIXELS),
     }
 }

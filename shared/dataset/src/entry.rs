@@ -27,7 +27,8 @@ pub(crate) struct Entry {
     pub(crate) part: Option<Part>,
 }
 
-/// The classes and images of a data folder; images are sorted by class and path, in shards by shard and place.
+/// The classes and images of a data folder; images are sorted by class and path, in shards by shard and
+/// place.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) folder: PathBuf,

@@ -1,23 +1,23 @@
-//! Why a folder is no data set.
+//! The reasons why a folder is no data set.
 
 use std::path::PathBuf;
 
 /// Why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// There is no such folder.
+    /// The folder does not exist.
     #[error("data folder {} is not there: {EXPECTED}; check the path", folder.display())]
     Missing {
         /// The folder.
         folder: PathBuf,
     },
-    /// It is a file.
+    /// The path is that of a file.
     #[error("data folder {} is not a folder: {EXPECTED}", folder.display())]
     NotAFolder {
         /// The path.
         folder: PathBuf,
     },
-    /// The file system refused.
+    /// The folder cannot be listed.
     #[error("data folder {} cannot be listed: {source}", folder.display())]
     Unreadable {
         /// The folder.
@@ -25,13 +25,13 @@ pub enum DatasetError {
         /// Why.
         source: std::io::Error,
     },
-    /// Nothing is in it.
+    /// The folder is empty.
     #[error("data folder {} is empty: {EXPECTED}", folder.display())]
     Empty {
         /// The folder.
         folder: PathBuf,
     },
-    /// Files, but no folders.
+    /// The folder has files, but no class folders.
     #[error(
         "data folder {} has no class folders, only {files} files: {EXPECTED}; put each image in the folder of its class",
         folder.display()
@@ -42,7 +42,7 @@ pub enum DatasetError {
         /// Files found in it.
         files: usize,
     },
-    /// A single class folder.
+    /// The folder has a single class folder.
     #[error("data folder {} has the one class \"{class}\": expected at least two", folder.display())]
     OneClass {
         /// The folder.
@@ -50,7 +50,7 @@ pub enum DatasetError {
         /// The class.
         class: String,
     },
-    /// A class folder without files.
+    /// A class folder has no images.
     #[error(
         "class \"{class}\" has no images in {}{}: expected at least one; add images or remove the folder",
         folder.display(),
@@ -64,7 +64,7 @@ pub enum DatasetError {
         /// Files in it that are no images.
         others: Option<String>,
     },
-    /// No class folder has a picture.
+    /// No class folder has an image.
     #[error(
         "data folder {} has no pictures: {others} in {classes} class folders; expected image files in each",
         folder.display()
@@ -74,34 +74,34 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Class folders in it.
         classes: usize,
-        /// What they hold.
+        /// What the class folders hold instead.
         others: String,
     },
-    /// Two folders that would be one class by mistake.
+    /// Two class folders have names that are written the same.
     #[error(
         "{} and {} are both written \"{class}\": expected class folders that can be told apart; rename one of them",
         first.display(),
         second.display()
     )]
     SameName {
-        /// A folder.
+        /// One of the folders.
         first: PathBuf,
-        /// Another one.
+        /// The other folder.
         second: PathBuf,
-        /// What both are written as.
+        /// The name as it is written.
         class: String,
     },
-    /// Splits under names that they do not have here.
+    /// The class folders are splits with names that are not known here.
     #[error("data folder {} has splits in place of class folders: {splits}; {advice}", folder.display())]
     SplitsAsClasses {
         /// The folder.
         folder: PathBuf,
-        /// The splits' names.
+        /// Names of the splits.
         splits: String,
-        /// What to rename, or to give.
+        /// What to rename, or which folder to give instead.
         advice: String,
     },
-    /// Two folders that could each be the validation split.
+    /// Two folders could each be the validation split.
     #[error(
         "data folder {} has both {first}/ and {second}/: expected one validation split; move one of them elsewhere",
         folder.display()
@@ -109,12 +109,12 @@ pub enum DatasetError {
     TwoValidationFolders {
         /// The folder.
         folder: PathBuf,
-        /// One of them.
+        /// Name of one of them.
         first: String,
-        /// The other one.
+        /// Name of the other one.
         second: String,
     },
-    /// The classes are further below.
+    /// The class folders are in a folder below the one that was given.
     #[error(
         "data folder {} has no classes of its own: {} has {found}: give that",
         folder.display(),
@@ -123,18 +123,18 @@ pub enum DatasetError {
     OneTooHigh {
         /// The folder.
         folder: PathBuf,
-        /// The folder to give.
+        /// The folder to give instead.
         inner: PathBuf,
-        /// What is in that.
+        /// What that folder holds.
         found: String,
     },
-    /// A compressed shard.
+    /// A tar shard is compressed.
     #[error("{} is a compressed tar: expected tar shards that are not compressed; unpack it (gunzip)", path.display())]
     PackedShard {
         /// The shard.
         path: PathBuf,
     },
-    /// A class that could not be learnt.
+    /// A class of the validation split has no training images.
     #[error(
         "class \"{class}\" is in {} but not in train/: expected every validation class in train/; add training images or remove it",
         folder.display()
@@ -145,7 +145,7 @@ pub enum DatasetError {
         /// Its name.
         class: String,
     },
-    /// Validation images without class folders, and nothing that says their classes.
+    /// The validation images lie in one folder, and no file says their classes.
     #[error(
         "{} has no class folders, only {files} files: expected one folder per class, or ILSVRC's \
          ILSVRC2012_validation_ground_truth.txt and meta.mat in {} or in its devkit/data or ILSVRC2012_devkit_t12/data",
@@ -157,10 +157,10 @@ pub enum DatasetError {
         folder: PathBuf,
         /// The folder of its validation split.
         validation: PathBuf,
-        /// Files found there.
+        /// Number of files in it.
         files: usize,
     },
-    /// ILSVRC's ground truth is of another number of images.
+    /// ILSVRC's ground truth has another number of lines than there are images.
     #[error(
         "ground truth {} has {lines} lines for the {images} images in {}: expected one line an image, in the order of \
          their names; check that both are whole",
@@ -170,14 +170,14 @@ pub enum DatasetError {
     GroundTruth {
         /// The file.
         path: PathBuf,
-        /// Lines in it.
+        /// Number of its lines.
         lines: usize,
-        /// Images in the folder.
+        /// Number of images.
         images: usize,
         /// The folder of the images.
         folder: PathBuf,
     },
-    /// A file of ILSVRC's development kit that cannot be used.
+    /// A file of ILSVRC's development kit cannot be used.
     #[error("development kit file {}: {reason}", path.display())]
     Devkit {
         /// The file.
@@ -185,7 +185,7 @@ pub enum DatasetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// `train/` without `val/`.
+    /// There is a `train/`, but no validation split.
     #[error(
         "data folder {} has train/ but no val/: expected both; add val/ with one folder per class, \
          or give {} itself to have a fifth of its images put aside",
@@ -196,7 +196,7 @@ pub enum DatasetError {
         /// The folder.
         folder: PathBuf,
     },
-    /// Tar shards and something else.
+    /// Some folders have tar shards, and others do not.
     #[error(
         "data folder {} has tar shards in {} and other data in {}: expected one kind in all of it; move one of them \
          elsewhere",
@@ -207,12 +207,12 @@ pub enum DatasetError {
     MixedKinds {
         /// The data folder.
         folder: PathBuf,
-        /// Where shards are.
+        /// A folder with shards.
         shards: PathBuf,
-        /// Where none are.
+        /// A folder without shards.
         others: PathBuf,
     },
-    /// A shard that the file system refused.
+    /// A tar shard cannot be read.
     #[error("tar shard {} cannot be read: {source}", path.display())]
     Shard {
         /// The shard.
@@ -220,31 +220,31 @@ pub enum DatasetError {
         /// Why.
         source: std::io::Error,
     },
-    /// Shards without anything to use.
+    /// No tar shard has a sample.
     #[error(
         "none of the {shards} tar shards in {} has a sample: expected members key.jpg (or .jpeg, .png) and key.cls, the \
          number of its class, one behind the other; found: {fault}",
         folder.display()
     )]
     NoSamples {
-        /// Their folder.
+        /// Folder of the shards.
         folder: PathBuf,
-        /// How many there are.
+        /// Number of shards.
         shards: usize,
-        /// What is wrong with the first of them.
+        /// What is wrong with the first shard.
         fault: String,
     },
-    /// A sample of a class that there is not.
+    /// A sample in a tar shard has a class number that does not exist.
     #[error("{} is of class {class}: expected {expected}; correct its .cls or the list", sample.display())]
     ClassRange {
-        /// The image's name behind the path of its shard.
+        /// Path of the shard, and the image's name in it.
         sample: PathBuf,
-        /// The number of its class.
+        /// Number of the sample's class.
         class: u32,
-        /// Which classes there are.
+        /// The class numbers that exist.
         expected: String,
     },
-    /// A list of class names that cannot be used.
+    /// The list of class names cannot be used.
     #[error("class list {}: {reason}", path.display())]
     ClassList {
         /// The file.
@@ -252,7 +252,7 @@ pub enum DatasetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nothing to measure on.
+    /// There is no validation image.
     #[error(
         "data folder {} has {images} training images but none for validation: expected at least one; \
          add images, or a val/ folder",
@@ -261,7 +261,7 @@ pub enum DatasetError {
     NoValidation {
         /// The folder.
         folder: PathBuf,
-        /// Training images found.
+        /// Number of training images.
         images: usize,
     },
 }

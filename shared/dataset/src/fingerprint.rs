@@ -1,4 +1,4 @@
-//! What two processes compare to know that they see the same data.
+//! Fingerprints of data sets, by which two processes find out whether they see the same data.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,16 +19,17 @@ const MOST_BYTES: u64 = 1 << 20;
 /// Files looked at at once: a file system behind a network answers slowly, but many at a time.
 const THREADS: usize = 16;
 
-/// Counts of a data set, and a hash of what is in it.
+/// The fingerprint of a data set: its counts, and a hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Training samples.
+    /// Number of training samples.
     pub images: u64,
-    /// Validation samples.
+    /// Number of validation samples.
     pub validation: u64,
-    /// By [`Rules::V1`], 64 hexadecimal digits over the classes and relative paths of both splits. By [`Rules::V2`],
-    /// `2:training:validation:sizes:content`: four hashes of 32 digits, over the classes and relative paths of each split,
-    /// over the sizes of the files, and over the content of a sample of them.
+    /// Hash of the content, in hexadecimal digits. By [`Rules::V1`] it has 64 digits over the classes and
+    /// relative paths of both splits. By [`Rules::V2`] it is `2:training:validation:sizes:content`: four
+    /// hashes of 32 digits, over the classes and relative paths of each split, over the sizes of the files,
+    /// and over the content of a sample of them.
     pub hash: String,
 }
 
@@ -39,15 +40,16 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether the validation images of this set are the training images of another one, by their names; by the first rules
-    /// that cannot be told.
+    /// Returns whether the validation images of this set have the names of the training images of another
+    /// set, whose hash is given. With hashes of [`Rules::V1`] this is not known, and the answer is no.
     pub fn measures_what_was_learnt(&self, other_hash: &str) -> bool {
         let part = |hash: &str, place| hash.split(':').nth(place).map(str::to_owned);
         let measured = part(&self.hash, 2);
         measured.is_some() && measured == part(other_hash, 1)
     }
 
-    /// The fingerprint of a folder; by the newer rules this asks for the sizes of all files and reads a few.
+    /// Computes the fingerprint of a folder. By the newer rules this asks for the sizes of all files and
+    /// reads a few.
     pub(crate) fn of(index: &Index) -> Fingerprint {
         let hash = match index.rules {
             Rules::V1 => names_only(index),
@@ -61,8 +63,8 @@ fn splits(index: &Index) -> [(&'static str, &[Entry]); 2] {
     [("train", &index.train), ("val", &index.validation)]
 }
 
-/// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over classes and
-/// paths.
+/// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over
+/// classes and paths.
 fn names_only(index: &Index) -> String {
     let mut hash = Sha256::new();
     for (split, entries) in splits(index) {

@@ -1,4 +1,5 @@
-//! Decoders of other people, whose panics over a damaged file cost that file and not the process.
+//! A guard around decoders from other crates: a panic over a damaged file costs that file and not the
+//! process.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,7 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The result of `decode`, or none if it panicked.
+/// Runs `decode`, and returns its result, or none if it panicked.
 pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     let before = DECODING.replace(true);
     let decoded = catch_unwind(AssertUnwindSafe(decode));
@@ -15,7 +16,7 @@ pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     decoded.ok()
 }
 
-/// Whether this thread is inside a decoder whose panic is caught and told as a damaged file.
+/// Returns whether this thread is inside a decoder whose panic is caught and reported as a damaged file.
 pub fn is_decoding() -> bool {
     DECODING.get()
 }

@@ -1,4 +1,5 @@
-//! What is transparent lies on white, as viewers show it: black ink on nothing is a drawing, not a black square.
+//! What is transparent lies on white, as viewers show it: black ink on nothing is a drawing, not a black
+//! square.
 
 use image::{DynamicImage, RgbImage};
 

@@ -1,4 +1,4 @@
-//! The images that are put aside for validation where the folder does not say which they are.
+//! The images that are held out for validation where the data folder names no validation split.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,8 @@ use crate::rules::Rules;
 /// One image of so many is put aside.
 const SHARE: usize = 5;
 
-/// Splits images into those that are learnt from and those that are put aside, each in the order that they come in.
+/// Splits images into those that are learnt from and those that are put aside, each in the order that they
+/// come in.
 ///
 /// Paths are those under the data folder, whose first part is the class folder or the shard.
 pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry>) {
@@ -31,7 +32,8 @@ pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry
     (train, validation)
 }
 
-/// Every fifth image on average, by the hash of its bare name; of each class at least one is kept to learn from.
+/// Every fifth image on average, by the hash of its bare name; of each class at least one is kept to learn
+/// from.
 fn by_name(entries: &[Entry]) -> Vec<bool> {
     let is_aside = |path: &Path| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -42,8 +44,8 @@ fn by_name(entries: &[Entry]) -> Vec<bool> {
     entries.iter().map(|entry| is_aside(&entry.path) && !learnt.insert(entry.label)).collect()
 }
 
-/// A fifth of every class, and at least one image where it has two: those whose paths have the least hashes. An image that
-/// comes or goes moves at most one other.
+/// A fifth of every class, and at least one image where it has two: those whose paths have the least hashes.
+/// An image that comes or goes moves at most one other.
 fn by_class(entries: &[Entry]) -> Vec<bool> {
     let mut order: Vec<(u32, u64, String, usize)> = entries
         .iter()
@@ -95,7 +97,8 @@ mod tests {
         assert!(!fewer_validation.is_empty() && fewer_validation.len() < validation.len());
     }
 
-    /// People's folders: objects with a folder each, whose pictures all have one name; few pictures in each of many classes.
+    /// People's folders: objects with a folder each, whose pictures all have one name; few pictures in each
+    /// of many classes.
     #[test]
     fn a_fifth_of_every_class_is_put_aside_whatever_the_names() {
         for (name, images) in [("objects", 30), ("numbered", 5), ("two", 2), ("one", 1), ("many", 1003)] {

@@ -1,8 +1,9 @@
-//! ILSVRC-2012 as it is handed out: a flat folder of validation images, whose classes stand in a file of its development
-//! kit as numbers, and the kit's list of synsets, which says what WNID and words belong to a number.
+//! ILSVRC-2012 as it is handed out: a flat folder of validation images, whose classes stand in a file of its
+//! development kit as numbers, and the kit's list of synsets, which says what WNID and words belong to a
+//! number.
 //!
-//! The kit numbers its synsets from 1 in an order of its own (ILSVRC2012_ID). Labels here are those of all other data
-//! sets: the places of the WNIDs in byte order.
+//! The kit numbers its synsets from 1 in an order of its own (ILSVRC2012_ID). Labels here are those of all
+//! other data sets: the places of the WNIDs in byte order.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ const WORDS: &str = "synset_words.txt";
 /// Where the kit may lie under the data folder.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 
-/// The WNID that a name is or begins with, "n" and eight digits: that of `n01440764`, `n01440764 tench, Tinca tinca` and
-/// `n01440764_tench` is `n01440764`.
+/// Returns the WNID that a name is or begins with: "n" and eight digits. It is `n01440764` for the names
+/// `n01440764`, `n01440764 tench, Tinca tinca` and `n01440764_tench`.
 pub fn wnid(name: &str) -> Option<&str> {
     let (first, rest) = name.split_at_checked(9)?;
     let digits = first.strip_prefix('n')?;

@@ -1,8 +1,9 @@
-//! How a data folder is read: as class folders with image files, or as tar shards ([`shards`]) in their place.
+//! How a data folder is read: as class folders with image files, or as tar shards ([`shards`]) in their
+//! place.
 //!
-//! Either `train/` and a validation split hold one folder per class (as ImageNet does), or the folder itself holds them
-//! and a rule puts images aside ([`held_out`]). Every file of a class folder, however deep, is a sample unless its name
-//! says that it is none: what it holds is seen when it is decoded.
+//! Either `train/` and a validation split hold one folder per class (as ImageNet does), or the folder itself
+//! holds them and a rule puts images aside ([`held_out`]). Every file of a class folder, however deep, is a
+//! sample unless its name says that it is none: what it holds is seen when it is decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -55,8 +56,8 @@ impl Index {
         Ok(index)
     }
 
-    /// Lists what is only measured on: all images in the class folders or shards of the validation split, where there is
-    /// one, or else in those of the folder itself. One class is enough.
+    /// Lists what is only measured on: all images in the class folders or shards of the validation split,
+    /// where there is one, or else in those of the folder itself. One class is enough.
     pub(crate) fn open_validation(folder: &Path, rules: Rules) -> Result<Index, DatasetError> {
         let mut root = list(folder, Path::new(""), rules)?;
         let under = splits::measured(folder, &mut root, rules)?;
@@ -174,7 +175,8 @@ fn measured_classes(
     Ok(measured)
 }
 
-/// What the classes are called: the names of their folders, with the synset's words where the data folder lists them.
+/// What the classes are called: the names of their folders, with the synset's words where the data folder
+/// lists them.
 fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetError> {
     let words = ilsvrc::words(folder)?;
     let name = |class: &String| {
@@ -227,7 +229,8 @@ fn classes_of(
     Ok(found.into_iter().map(|(class, found)| (class, found.files)).collect())
 }
 
-/// Class folders by the names of their classes. Folders whose names differ in Unicode form alone are one class.
+/// Class folders by the names of their classes. Folders whose names differ in Unicode form alone are one
+/// class.
 fn named(
     folder: &Path,
     found: Vec<ClassFolder>,

@@ -1,5 +1,5 @@
-//! What the markers of a JPEG file say, and whether the file is whole: the decoder fills what is missing with grey and
-//! says nothing.
+//! What the markers of a JPEG file say, and whether the file is whole: the decoder fills what is missing with
+//! grey and says nothing.
 
 use image::metadata::Orientation;
 
@@ -10,7 +10,8 @@ pub(crate) const END: [u8; 2] = [0xFF, 0xD9];
 #[derive(Debug, Default)]
 pub(crate) struct Markers<'a> {
     frame: Option<Frame>,
-    /// Of each component that a scan was seen of, its name and which of its 64 coefficients are there to the last bit.
+    /// Of each component that a scan was seen of, its name and which of its 64 coefficients are there to the
+    /// last bit.
     scanned: Vec<(u8, u64)>,
     /// The metadata that cameras write, in the form of a TIFF.
     exif: Option<&'a [u8]>,
@@ -72,8 +73,8 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// Adds what a scan's header says: the components in it, and of a progressive picture the range of coefficients and
-    /// the bit that they are given to.
+    /// Adds what a scan's header says: the components in it, and of a progressive picture the range of
+    /// coefficients and the bit that they are given to.
     fn add_scan(&mut self, header: &[u8]) {
         let (Some(frame), Some((&count, rest))) = (self.frame, header.split_first()) else { return };
         let Some((components, rest)) = rest.split_at_checked(2 * usize::from(count)) else { return };

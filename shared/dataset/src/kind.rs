@@ -1,11 +1,11 @@
-//! What a file is, told by its first bytes, whatever its name says.
+//! Kinds of files, told by their first bytes and not by their names.
 
 use std::fmt;
 
-/// What a file is.
+/// The kind of a file, as its first bytes tell it.
 ///
-/// Its [name](Kind::name) stands in messages: `{kind}` is the name behind its article, as in "an SVG drawing", and an
-/// `s` makes the plural of every name.
+/// Its [name](Kind::name) stands in messages: `{kind}` is the name behind its article, as in "an SVG
+/// drawing", and an `s` makes the plural of every name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// JPEG, of whatever coding.
@@ -28,7 +28,7 @@ pub enum Kind {
     JpegXl,
     /// JPEG 2000.
     Jpeg2000,
-    /// What a camera's sensor saw, of any maker.
+    /// The raw data of a camera's sensor, of any maker.
     CameraRaw,
     /// A document of Photoshop.
     Photoshop,
@@ -50,26 +50,26 @@ pub enum Kind {
     Video,
     /// HTML: often what a server says instead of sending the picture.
     Html,
-    /// What Git has in the place of a large file that was not fetched.
+    /// A Git LFS pointer, which stands in the place of a large file that was not fetched.
     GitLfs,
-    /// What macOS notes about another file, named `._` and the other's name.
+    /// A file of macOS about another file, named `._` and the other's name.
     AppleDouble,
-    /// Files in one, perhaps compressed.
+    /// An archive or a compressed file.
     Archive,
-    /// Words in UTF-8 or UTF-16.
+    /// Text in UTF-8 or UTF-16.
     Text,
-    /// No bytes at all.
+    /// A file without any bytes.
     Empty,
-    /// None of these.
+    /// A file of none of these kinds.
     Unknown,
 }
 
 impl Kind {
-    /// As many of a file's first bytes as tell its kind.
+    /// Number of first bytes of a file that are enough to tell its kind.
     pub const FIRST_BYTES: usize = 1024;
 
-    /// The kind of the file that starts with these bytes; with fewer than [`Kind::FIRST_BYTES`] of a longer file, it may
-    /// stay unknown.
+    /// Returns the kind of the file that starts with these bytes. With fewer than [`Kind::FIRST_BYTES`] of a
+    /// longer file it may be unknown.
     pub fn of(file: &[u8]) -> Kind {
         let start = &file[..file.len().min(Kind::FIRST_BYTES)];
         if start.is_empty() {
@@ -90,17 +90,17 @@ impl Kind {
         }
     }
 
-    /// Its name, without an article; its plural ends in `s`.
+    /// Returns the kind's name, without an article; its plural ends in `s`.
     pub fn name(self) -> &'static str {
         self.facts().1
     }
 
-    /// Whether files of this kind are decoded.
+    /// Returns whether files of this kind are decoded.
     pub fn is_read(self) -> bool {
         matches!(self, Kind::Jpeg | Kind::Png | Kind::Webp | Kind::Gif | Kind::Bmp | Kind::Tiff)
     }
 
-    /// What to do with a file of this kind that cannot be read.
+    /// Returns what to do with a file of this kind that cannot be read.
     pub fn advice(self) -> &'static str {
         self.facts().2
     }
@@ -225,14 +225,15 @@ fn boxed(start: &[u8]) -> Kind {
     }
 }
 
-/// Whether two letters that many a text begins with are a bitmap's: its second header has one of a few lengths.
+/// Whether two letters that many a text begins with are a bitmap's: its second header has one of a few
+/// lengths.
 fn has_bitmap_header(start: &[u8]) -> bool {
     let length = start.get(14..18).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
     matches!(length, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
-/// Whether a file in the form of a TIFF is a camera's: of Canon by its mark; of others because it is a negative by its
-/// version tag, or has a small copy in the first place, where a TIFF has the picture.
+/// Whether a file in the form of a TIFF is a camera's: of Canon by its mark; of others because it is a
+/// negative by its version tag, or has a small copy in the first place, where a TIFF has the picture.
 fn is_camera_raw(start: &[u8]) -> bool {
     const NEW_SUBFILE_TYPE: u16 = 254;
     const DNG_VERSION: u16 = 50706;

@@ -1,8 +1,37 @@
-//! From image files, or from the drawn set, to minibatches.
+//! Data sets and the way from their image files to minibatches.
 //!
-//! A [`Dataset`] is a list of classes and, per split, a list of samples: photographs in class folders or tar shards, or
-//! pictures that the program draws itself. A [`Loader`] turns ranges of an epoch's shuffled order into [`Minibatch`]es on
-//! threads of its own. Every random choice depends on (seed, purpose, epoch, sample) only, never on a thread.
+//! A [`Dataset`] is a list of classes and, per split, a list of samples: photographs in class folders or tar
+//! shards, or synthetic pictures that the program draws itself. A [`Loader`] turns ranges of an epoch's
+//! shuffled order into [`Minibatch`]es on threads of its own. Every random choice depends on (seed, purpose,
+//! epoch, sample) only, never on a thread.
+//!
+//! Absent by intent: what labels mean, and training.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, PATIENCE, Preprocessing, Sampling, Split};
+//!
+//! // 100 training and 10 validation pictures, drawn by the program, for inputs of 32 pixels.
+//! let dataset = Arc::new(Dataset::drawn(100, 10, 32));
+//! let config = LoaderConfig {
+//!     threads: 1,
+//!     size: 32,
+//!     sampling: Sampling::default(),
+//!     preprocessing: Preprocessing::default(),
+//!     crops: Crops::One,
+//!     seed: 1,
+//!     batch: 8,
+//!     depth: 1,
+//!     patience: PATIENCE,
+//! };
+//! let mut loader = Loader::new(dataset, config);
+//! loader.request(LoaderRange { split: Split::Train, epoch: 0, start: 0, end: 8 });
+//! let minibatch = loader.next()?.expect("a range was requested");
+//! assert_eq!(minibatch.images.shape(), [8, 3, 32, 32]);
+//! assert_eq!(minibatch.labels.len(), 8);
+//! # Ok::<(), dataset::DataAway>(())
+//! ```
 
 mod crop;
 mod dataset;

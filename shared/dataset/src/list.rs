@@ -3,31 +3,33 @@
 use std::io;
 use std::path::Path;
 
-/// Most bytes of a list: the names of more classes than any network has.
+/// Most bytes of a list, enough for the names of more classes than any network has.
 const MOST_LIST: u64 = 16 << 20;
 
-/// Why a file is no list.
+/// Why a file is no list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The file system refused, or the file is longer than any list.
+    /// The file cannot be read, or is longer than any list.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// It is no UTF-8.
+    /// The file is no text in UTF-8.
     #[error("expected text in UTF-8, found {found}; save it as UTF-8")]
     NotText {
         /// What it is, or where it stops being text.
         found: String,
     },
-    /// A line between others is empty.
+    /// A line between two others is empty.
     #[error("line {line} is empty: expected a name on each line; remove the line, or write the name")]
     EmptyLine {
-        /// Its number, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
 
-/// The lines of a file without the spaces around them. A byte order mark, either kind of line end, and empty lines at the
-/// end are taken; an empty line between others is not, because every item behind it would move by one.
+/// Reads the lines of a file, without the spaces around them.
+///
+/// A byte order mark, either kind of line end, and empty lines at the end are allowed. An empty line between
+/// two others is an error, since it would move every later item by one.
 ///
 /// # Errors
 /// A file that cannot be read, is no text, or has an empty line in its middle.

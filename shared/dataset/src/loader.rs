@@ -1,11 +1,12 @@
-//! Loader threads: samples decoded ahead of time, minibatches delivered in the order that was asked for.
+//! The loader: threads decode samples ahead of time, and minibatches are delivered in the order of the
+//! requests.
 //!
-//! Ranges wait in a queue and are cut into minibatches, of which at most `depth` are open at once; threads take
-//! samples from the oldest open minibatch that still has some. What a thread makes goes to its place in its
-//! minibatch, so that neither content nor order depends on how many threads there are.
+//! Requested ranges wait in a queue and are cut into minibatches, of which at most `depth` are open at once;
+//! threads take samples from the oldest open minibatch that still has some. Each sample goes to its own place
+//! in its minibatch, so that neither content nor order depends on the number of threads.
 //!
-//! A data folder that is away as a whole, as a network disk can be, is no folder of broken pictures: threads wait for it
-//! and try the sample again.
+//! While a data folder is away as a whole, as a network disk can be, threads wait for it and try the sample
+//! again, instead of skipping its images as unreadable.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,35 +22,35 @@ use crate::sampling::{Preprocessing, Sampling};
 use crate::split::Split;
 use crate::views::Crops;
 
-/// What a loader does with each range.
+/// The settings of a loader.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Threads that decode; at least 1.
     pub threads: usize,
     /// Side of the network's input, pixels.
     pub size: usize,
-    /// How training samples are drawn.
+    /// How training samples are cropped and distorted.
     pub sampling: Sampling,
-    /// How validation images are prepared.
+    /// How validation images are resized, and the mean that is subtracted from them.
     pub preprocessing: Preprocessing,
     /// Views of each validation image.
     pub crops: Crops,
-    /// The run's seed: order, crops and mirrors come from it.
+    /// The run's seed, from which order, crops and mirrors follow.
     pub seed: u64,
-    /// Epoch positions of one minibatch.
+    /// Number of epoch positions of one minibatch; at least 1.
     pub batch: usize,
-    /// Minibatches made ahead; at least 1.
+    /// Number of minibatches that are made ahead; at least 1.
     pub depth: usize,
-    /// How long a data folder that is away is waited for.
+    /// Time for which to wait for a data folder that is away.
     pub patience: Duration,
 }
 
-/// How long a data folder that is away is waited for where nobody says otherwise.
+/// Default of the time for which to wait for a data folder that is away.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two tries of a sample while the data folder is away.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The data folder was away for longer than it is waited for.
+/// An error: the data folder was away for longer than the loader waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the data folder has been away for {} s: none of its pictures can be opened any more ({example}); bring it back, then \
@@ -57,18 +58,19 @@ const RETRY: Duration = Duration::from_secs(1);
     waited.as_secs()
 )]
 pub struct DataAway {
-    /// How long it was waited for.
+    /// Time for which the loader waited.
     pub waited: Duration,
-    /// The picture that was wanted, and what the file system said.
+    /// A sample that could not be read, and what the system said.
     pub example: String,
 }
 
-/// Epoch positions `start..end` of a split.
+/// A request to a loader: the epoch positions `start..end` of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderRange {
-    /// Training positions index the epoch's shuffled order; validation positions are sample indexes.
+    /// The split. Training positions are those of the epoch's shuffled order; validation positions are sample
+    /// indexes.
     pub split: Split,
-    /// Epoch, from 0; of no meaning for validation.
+    /// Number of the epoch, from 0; without meaning for validation.
     pub epoch: u64,
     /// First position.
     pub start: u64,
@@ -76,31 +78,36 @@ pub struct LoaderRange {
     pub end: u64,
 }
 
-/// Some images and their labels.
+/// A minibatch: images as inputs of the network, with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
-    /// N x 3 x size x size, R, G, B in 0..255 minus the mean; for validation, N times the views of an image.
+    /// The inputs, N x 3 x size x size: R, G, B in 0..255 minus the mean. For validation there are N times as
+    /// many as an image has views.
     pub images: Array4<f32>,
-    /// N labels.
+    /// The N labels.
     pub labels: Vec<u32>,
-    /// N sample indexes of the split.
+    /// The N indexes of the samples in their split.
     pub samples: Vec<u32>,
-    /// Samples that could not be read: "path: reason".
+    /// Samples that could not be read, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Epoch positions that this minibatch stands for: N plus the skipped.
+    /// Number of epoch positions of this minibatch: N and the skipped samples.
     pub positions: u64,
 }
 
-/// Decodes requested ranges on its own threads, at most [`LoaderConfig::depth`] minibatches ahead.
+/// A loader, which decodes requested ranges on its own threads, at most [`LoaderConfig::depth`] minibatches
+/// ahead.
 ///
-/// Dropped, it ends its threads as soon as each is done with the sample in its hands.
+/// When a loader is dropped, each of its threads ends after the sample that it is working on.
 pub struct Loader {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Loader {
-    /// Starts the threads. Panics if `threads`, `batch`, `depth` or `size` is 0.
+    /// Starts a loader and its threads.
+    ///
+    /// # Panics
+    /// If `threads`, `batch`, `depth` or `size` is 0.
     pub fn new(dataset: Arc<Dataset>, config: LoaderConfig) -> Loader {
         let LoaderConfig { threads, size, batch, depth, .. } = config;
         assert!(threads.min(size).min(batch).min(depth) > 0, "a loader needs all of {config:?}");
@@ -120,7 +127,10 @@ impl Loader {
         Loader { shared, threads }
     }
 
-    /// Queues a range; never blocks. Panics if it reaches past the end of the split.
+    /// Queues a range, without blocking.
+    ///
+    /// # Panics
+    /// If the range reaches past the end of its split.
     pub fn request(&self, range: LoaderRange) {
         let LoaderRange { split, epoch, start, end } = range;
         let images = self.shared.dataset.len(split);
@@ -131,13 +141,14 @@ impl Loader {
         self.shared.work.notify_all();
     }
 
-    /// The next minibatch: ranges in the order of their requests, positions in order within them, the last
-    /// minibatch of a range perhaps short. Blocks until it is ready; `None` once everything requested was given.
+    /// Waits for the next minibatch; returns none once everything requested has been delivered.
     ///
-    /// A minibatch of which nothing could be read has no images, and its positions all the same.
+    /// Ranges come in the order of their requests, and positions in their order; the last minibatch of a
+    /// range may be short. A minibatch of which no sample could be read has its positions, but no images.
     ///
     /// # Errors
-    /// The data folder was away for longer than [`LoaderConfig::patience`]; nothing comes from this loader any more.
+    /// [`DataAway`], once the data folder was away for longer than [`LoaderConfig::patience`]; the loader
+    /// delivers nothing more then.
     #[expect(clippy::should_implement_trait, reason = "an error is the end, which an iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
         let mut state = self.shared.state();
@@ -158,7 +169,7 @@ impl Loader {
         Ok(Some(self.shared.assemble(open)))
     }
 
-    /// Forgets everything requested and made.
+    /// Drops everything that was requested or made and is not delivered yet.
     pub fn clear(&mut self) {
         let mut state = self.shared.state();
         state.queue.clear();
@@ -347,8 +358,8 @@ impl Shared {
         }
     }
 
-    /// Makes a sample; tries again for as long as the data folder is away and the sample is wanted. Nothing comes of it if
-    /// the folder stays away.
+    /// Makes a sample; tries again for as long as the data folder is away and the sample is wanted. Nothing
+    /// comes of it if the folder stays away.
     fn make_patiently(&self, job: &mut Job) -> Option<Made> {
         loop {
             let error = match self.make(job) {

@@ -1,4 +1,5 @@
-//! A look at the first bytes of every picture, before a run begins: what there is, and whether enough of it can be read.
+//! The look at a data folder before a run begins: the first bytes of every image tell what there is, and
+//! whether enough of it can be read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,57 +11,57 @@ use crate::entry::{Entry, Index};
 use crate::kind::Kind;
 use crate::passed::{Passed, Reason, other_files};
 
-/// Share of a split's pictures that may be left out.
+/// Largest share of a split's images that may be unreadable.
 pub const MOST_LEFT_OUT: f64 = 0.05;
 /// Files opened at once: a file system behind a network answers slowly, but many at a time.
 const THREADS: usize = 16;
 /// Pictures that are named in an error.
 const EXAMPLES: usize = 3;
 
-/// What was found in a data folder.
+/// What a look at a data folder found.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// The folder.
     pub folder: PathBuf,
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
-    /// What is learnt from.
+    /// The training split.
     pub train: SplitLook,
-    /// What is measured on.
+    /// The validation split.
     pub validation: SplitLook,
-    /// Whether the validation pictures were put aside by a rule.
+    /// Whether the validation images were held out by a rule.
     pub held_out: bool,
-    /// What is no part of the data set.
+    /// The files and folders that are no part of the data set.
     pub passed: Passed,
-    /// Files in folders that were passed over.
+    /// Number of files in folders that were passed over.
     pub files_in_passed_folders: u64,
 }
 
-/// What was found in a split.
+/// What a look at one split found.
 #[derive(Clone, Debug, Default)]
 pub struct SplitLook {
-    /// Pictures of each class that can be read as far as their first bytes tell, in label order.
+    /// Number of images of each class that can be read, as far as their first bytes tell, in label order.
     pub pictures: Vec<u64>,
-    /// Pictures of each class that cannot.
+    /// Number of images of each class that cannot be read, in label order.
     pub left_out: Vec<u64>,
-    /// Files of each kind.
+    /// Number of files of each kind.
     pub kinds: BTreeMap<Kind, u64>,
-    /// Files that could not be opened or read.
+    /// Number of files that could not be opened or read.
     pub unreadable: u64,
-    /// Samples of tar shards without a picture, or without a class.
+    /// Number of samples in tar shards without an image or without a class.
     pub incomplete: u64,
-    /// Sizes of all files in bytes: the least, the middle one and the largest.
+    /// Sizes of the files in bytes: the smallest, the median and the largest.
     pub bytes: [u64; 3],
-    /// What is left out: the path under the data folder, and why.
+    /// The images that cannot be read: each path under the data folder, and the reason.
     pub reasons: Vec<(PathBuf, String)>,
     /// The labels of `reasons`.
     labels_left_out: Vec<u32>,
 }
 
-/// Why a run on these pictures would be in vain.
+/// Why no run can begin with the images of a data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// Too many pictures cannot be read.
+    /// Too many images cannot be read.
     #[error(
         "{left_out} of {pictures} {split} pictures in {} cannot be read, expected at most {} %: {examples}",
         folder.display(),
@@ -69,16 +70,16 @@ pub enum Unfit {
     TooManyLeftOut {
         /// The data folder.
         folder: PathBuf,
-        /// "training" or "validation".
+        /// The split: "training" or "validation".
         split: &'static str,
-        /// How many.
+        /// Number of images that cannot be read.
         left_out: u64,
-        /// Of how many.
+        /// Number of images in the split.
         pictures: u64,
-        /// Some of them, with the reasons.
+        /// Some of the unreadable images, with the reasons.
         examples: String,
     },
-    /// A class that nothing can be learnt about.
+    /// A class has no readable training image.
     #[error(
         "class \"{class}\" in {} has no training picture that can be read: {examples}; put pictures there, or remove the class",
         folder.display()
@@ -109,10 +110,11 @@ impl Look {
         }
     }
 
-    /// Whether a run on these pictures can begin.
+    /// Checks whether a run with these images can begin.
     ///
     /// # Errors
-    /// More than [`MOST_LEFT_OUT`] of a split, or all training pictures of a class, cannot be read.
+    /// [`Unfit`], if more than [`MOST_LEFT_OUT`] of a split, or all training images of a class, cannot be
+    /// read.
     pub fn check(&self) -> Result<(), Unfit> {
         for (split, look) in [("training", &self.train), ("validation", &self.validation)] {
             let (left_out, pictures) = (look.all_left_out(), look.all());
@@ -138,7 +140,8 @@ impl Look {
         }
     }
 
-    /// "2,310 JPEG images, 41 PNG images, 3 HEIC photographs (not read), 12 other files (json, txt)".
+    /// Returns the counts as text: "2,310 JPEG images, 41 PNG images, 3 HEIC photographs (not read), 12 other
+    /// files (json, txt)".
     pub fn summary(&self) -> String {
         let mut kinds = self.train.kinds.clone();
         self.validation.kinds.iter().for_each(|(&kind, count)| *kinds.entry(kind).or_default() += count);
@@ -202,12 +205,12 @@ impl SplitLook {
         look
     }
 
-    /// Pictures of all classes, those that are left out included.
+    /// Returns the number of images of all classes, unreadable ones included.
     pub fn all(&self) -> u64 {
         self.pictures.iter().sum::<u64>() + self.all_left_out()
     }
 
-    /// Pictures of all classes that are left out.
+    /// Returns the number of unreadable images of all classes.
     pub fn all_left_out(&self) -> u64 {
         self.left_out.iter().sum::<u64>() + self.incomplete
     }

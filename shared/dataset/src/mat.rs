@@ -1,7 +1,8 @@
 //! Reads one array of structures from a MATLAB 5 file, as ILSVRC's development kit lists its synsets.
 //!
-//! A file is a header of 128 bytes and elements: a type and a length of 32 bits each, then the data, padded to 8 bytes;
-//! four bytes of data or less may lie in the place of the second half of that tag. A compressed element holds another one.
+//! A file is a header of 128 bytes and elements: a type and a length of 32 bits each, then the data, padded
+//! to 8 bytes; four bytes of data or less may lie in the place of the second half of that tag. A compressed
+//! element holds another one.
 
 use std::collections::BTreeMap;
 use std::fs::File;

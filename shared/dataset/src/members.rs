@@ -1,9 +1,10 @@
-//! What is in one tar shard, in the WebDataset layout: consecutive members that share their name up to the first dot are
-//! a sample, of which the extension `jpg`, `jpeg` or `png` is the image and `cls` its class, a number from 0 in ASCII.
-//! Other extensions, other kinds of members, hidden files and names longer than any path are passed over.
+//! What is in one tar shard, in the WebDataset layout: consecutive members that share their name up to the
+//! first dot are a sample, of which the extension `jpg`, `jpeg` or `png` is the image and `cls` its class, a
+//! number from 0 in ASCII. Other extensions, other kinds of members, hidden files and names longer than any
+//! path are passed over.
 //!
-//! Only headers and `cls` members are read. A shard that is cut off or damaged gives the samples before that place: a
-//! tar has no table of contents, and what follows could be anything.
+//! Only headers and `cls` members are read. A shard that is cut off or damaged gives the samples before that
+//! place: a tar has no table of contents, and what follows could be anything.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -16,8 +17,8 @@ use tar::{Archive, Entry};
 const BLOCK: u64 = 512;
 /// Longest class that is read, bytes.
 const MOST_DIGITS: u64 = 32;
-/// Most bytes that are read of one member before its contents: its header and those that go before it, with a long name
-/// and extended attributes, which systems keep to 64 KiB.
+/// Most bytes that are read of one member before its contents: its header and those that go before it, with a
+/// long name and extended attributes, which systems keep to 64 KiB.
 const MOST_HEADERS: u64 = 1 << 20;
 /// Longest name of a sample, bytes: that of the longest path that a system has.
 const MOST_NAME: usize = 4096;
@@ -90,8 +91,8 @@ pub(crate) fn list(path: &Path) -> io::Result<Contents> {
     Ok(contents(groups, fault.map(|fault| (end, fault))))
 }
 
-/// A shard's file, of which only so much is read for one member: a name of gigabytes would be read into memory whole, and
-/// a hole in a file costs its author nothing.
+/// A shard's file, of which only so much is read for one member: a name of gigabytes would be read into
+/// memory whole, and a hole in a file costs its author nothing.
 struct Shard<'a> {
     file: File,
     /// Bytes that may still be read for the member at hand.
@@ -170,16 +171,16 @@ fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
     Ok(())
 }
 
-/// A name up to the first dot behind its folders, and what follows the dot; nothing if there is no such dot, or nothing
-/// before it.
+/// A name up to the first dot behind its folders, and what follows the dot; nothing if there is no such dot,
+/// or nothing before it.
 fn split(name: &str) -> Option<(&str, &str)> {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name[start..].find('.')?;
     (dot > start).then(|| (&name[..dot], &name[dot + 1..]))
 }
 
-/// The samples among the groups. Of a shard that ends too early, the last group may be half a sample: the fault names
-/// the place.
+/// The samples among the groups. Of a shard that ends too early, the last group may be half a sample: the
+/// fault names the place.
 fn contents(groups: Vec<Group>, fault: Option<(u64, String)>) -> Contents {
     let mut contents = Contents::default();
     let mut first = None;
@@ -244,8 +245,8 @@ pub(crate) mod tests {
         [members.collect::<Vec<_>>().concat(), END.to_vec()].concat()
     }
 
-    /// A member of a kind, in the ustar form: its header, then its bytes in whole blocks. A name of more than 100 bytes is
-    /// cut in two at a slash.
+    /// A member of a kind, in the ustar form: its header, then its bytes in whole blocks. A name of more than
+    /// 100 bytes is cut in two at a slash.
     fn member(kind: u8, name: &str, bytes: &[u8]) -> Vec<u8> {
         let slash = if name.len() > 100 { name[..156].rfind('/').unwrap() } else { 0 };
         let mut header = [0; 512];
@@ -371,7 +372,8 @@ pub(crate) mod tests {
         assert!(text.starts_with("cut off or damaged at byte 0 (") && text.ends_with(" 0"), "{text}");
     }
 
-    /// GNU's long names and links, and POSIX's extended headers, each announced with 3 GiB of which none is on the disk.
+    /// GNU's long names and links, and POSIX's extended headers, each announced with 3 GiB of which none is
+    /// on the disk.
     #[test]
     fn a_name_of_gigabytes_is_not_read() {
         let good = [member(b'0', "1.jpg", b"one"), member(b'0', "1.cls", b"1")].concat();

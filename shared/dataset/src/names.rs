@@ -1,4 +1,5 @@
-//! Names of files and folders as text: one form for those that differ in their Unicode form alone, and none that is lost.
+//! Names of files and folders as text: one form for those that differ in their Unicode form alone, and none
+//! that is lost.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// A name in Unicode's composed form (NFC), in which a Mac's names and those of other systems are the same. Bytes that are
-/// no UTF-8 are written as `\xE9`, so that two such names stay two.
+/// A name in Unicode's composed form (NFC), in which a Mac's names and those of other systems are the same.
+/// Bytes that are no UTF-8 are written as `\xE9`, so that two such names stay two.
 pub(crate) fn text(name: &OsStr) -> String {
     match name.to_str() {
         Some(text) => composed(text).into_owned(),

@@ -1,10 +1,10 @@
 //! The order in which an epoch visits its samples.
 //!
-//! Files are shuffled one by one. What lies in tar shards is read as streams: each shard is cut into runs of consecutive
-//! samples, the runs are shuffled, and a number of them is merged at random, each in its own order. Any range of
-//! positions, and so any lease, is then one stretch of each run that is open there, read forward. What this costs is
-//! that samples of one run stay near each other in every epoch: shards should be filled in random order, not class by
-//! class.
+//! Files are shuffled one by one. What lies in tar shards is read as streams: each shard is cut into runs of
+//! consecutive samples, the runs are shuffled, and a number of them is merged at random, each in its own
+//! order. Any range of positions, and so any lease, is then one stretch of each run that is open there, read
+//! forward. What this costs is that samples of one run stay near each other in every epoch: shards should be
+//! filled in random order, not class by class.
 
 use std::ops::Range;
 
@@ -12,10 +12,12 @@ use rand::RngExt;
 
 use crate::random::stream;
 
-/// The shuffled sample indexes of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images` that depends
-/// on (images, seed, epoch) only, so that a lease of positions means the same samples to every worker.
+/// Returns the shuffled sample indexes of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images`
+/// that depends on (images, seed, epoch) only, so that a lease of positions means the same samples to every
+/// worker.
 ///
-/// Panics if `images` does not fit 32 bits.
+/// # Panics
+/// If `images` does not fit 32 bits.
 pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let images = u32::try_from(images).expect("an epoch has less than 2^32 samples");
     let mut order: Vec<u32> = (0..images).collect();
@@ -30,11 +32,12 @@ pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<u32> {
 const LONGEST_RUN: u32 = 256;
 /// Runs that are merged: as many as a usual minibatch has images, which then come from different places.
 pub(crate) const OPEN_RUNS: usize = 32;
-/// Runs that an epoch has at least, if need be shorter ones: few long ones would be mixed badly, and a set so small
-/// stays in the memory of the machine.
+/// Runs that an epoch has at least, if need be shorter ones: few long ones would be mixed badly, and a set so
+/// small stays in the memory of the machine.
 const LEAST_RUNS: u32 = 256;
 
-/// The order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`, `epoch`) only.
+/// The order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`, `epoch`)
+/// only.
 ///
 /// Panics if the samples do not fit 32 bits.
 pub(crate) fn merged_order(shards: &[usize], seed: u64, epoch: u64) -> Vec<u32> {
@@ -100,8 +103,8 @@ mod tests {
         assert!(stretches < count * (OPEN_RUNS + 1), "{stretches} stretches in {count} leases");
     }
 
-    /// In an epoch, the places of two neighbours of a small set are as far from each other as of any two: a third of the
-    /// epoch.
+    /// In an epoch, the places of two neighbours of a small set are as far from each other as of any two: a
+    /// third of the epoch.
     #[test]
     fn a_small_set_of_shards_is_shuffled_well() {
         let place = |sample| merged_order(&[200], 1, 0).iter().position(|&other| other == sample).unwrap();

@@ -1,4 +1,4 @@
-//! What of a data folder is no part of the data set, and why: nothing is left out without a word.
+//! Files and folders of a data folder that are no part of the data set, and why; each is reported.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 /// Why a file or folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Its name begins with a dot.
+    /// The name begins with a dot.
     Hidden,
-    /// An operating system, a file server or a program keeps it for itself.
+    /// An operating system, a file server or a program made it for its own use.
     System,
-    /// A file whose name says that it is no picture.
+    /// The file's name says that it is no image.
     Other,
-    /// It lies beside the class folders, or beside `train/` and `val/`.
+    /// The place is beside the class folders, or beside `train/` and `val/`.
     Beside,
-    /// A link to a folder whose pictures are in the set already, or that holds a class folder itself.
+    /// The link leads to a folder whose images are in the set already, or that holds a class folder itself.
     Link,
-    /// A pipe, a socket or a device.
+    /// The file is a pipe, a socket or a device.
     Special,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn other_files(files: &[PathBuf]) -> String {
     format!("{} other file{plural}{kinds}", files.len())
 }
 
-/// Everything that was passed over, as paths under the data folder.
+/// The files and folders that were passed over, as paths under the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     files: BTreeMap<Reason, Vec<PathBuf>>,
@@ -113,27 +113,27 @@ impl Passed {
         self.files.remove(&reason).unwrap_or_default()
     }
 
-    /// The files that were passed over for a reason.
+    /// Returns the files that were passed over for a reason.
     pub fn files(&self, reason: Reason) -> &[PathBuf] {
         self.files.get(&reason).map_or(&[], Vec::as_slice)
     }
 
-    /// The folders that were passed over for a reason, with all that is in them.
+    /// Returns the folders that were passed over for a reason, with everything in them.
     pub fn folders(&self, reason: Reason) -> &[PathBuf] {
         self.folders.get(&reason).map_or(&[], Vec::as_slice)
     }
 
-    /// All folders that were passed over.
+    /// Returns all folders that were passed over.
     pub fn all_folders(&self) -> impl Iterator<Item = &Path> {
         self.folders.values().flatten().map(PathBuf::as_path)
     }
 
-    /// All files that were passed over, without those in folders that were.
+    /// Returns all files that were passed over, without those inside of folders that were.
     pub fn all_files(&self) -> impl Iterator<Item = &Path> {
         self.files.values().flatten().map(PathBuf::as_path)
     }
 
-    /// A line for each reason: how many, and which.
+    /// Returns a line for each reason, with the number and the names.
     pub fn lines(&self) -> Vec<String> {
         use Reason::*;
         let line = |reason| {

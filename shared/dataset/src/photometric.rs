@@ -1,5 +1,5 @@
-//! Photometric distortions of training samples: brightness, contrast and saturation in random order (Howard 2013,
-//! section 2), then the random lighting of AlexNet (Krizhevsky et al. 2012, section 4.1).
+//! Photometric distortions of training samples: brightness, contrast and saturation in random order (Howard
+//! 2013, section 2), then the random lighting of AlexNet (Krizhevsky et al. 2012, section 4.1).
 
 use std::f64::consts::TAU;
 
@@ -7,16 +7,16 @@ use rand::RngExt;
 
 use crate::random::Random;
 
-/// Which distortions a training sample undergoes, and how strongly. A strength of 0 is off.
+/// The strengths of the photometric distortions of training samples. A strength of 0 switches one off.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Photometric {
-    /// The image is mixed with black by a factor in 1 +- this.
+    /// Brightness: the image is mixed with black, by a random factor in 1 +- this strength.
     pub brightness: f32,
-    /// The image is mixed with its mean grey by a factor in 1 +- this.
+    /// Contrast: the image is mixed with its mean grey, by a random factor in 1 +- this strength.
     pub contrast: f32,
-    /// Each pixel is mixed with its own grey by a factor in 1 +- this.
+    /// Saturation: each pixel is mixed with its own grey, by a random factor in 1 +- this strength.
     pub saturation: f32,
-    /// Standard deviation of the three coefficients of the random lighting (published: 0.1).
+    /// Lighting: standard deviation of the three random coefficients (AlexNet: 0.1).
     pub lighting: f32,
 }
 
@@ -37,12 +37,12 @@ const COMPONENTS: [[f32; 3]; 3] =
 const SCALES: [f32; 3] = [0.2175 * 255.0, 0.0188 * 255.0, 0.0045 * 255.0];
 
 impl Photometric {
-    /// No distortion.
+    /// Strengths of no distortion at all.
     pub const OFF: Photometric =
         Photometric { brightness: 0.0, contrast: 0.0, saturation: 0.0, lighting: 0.0 };
 
-    /// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which comes
-    /// last, may leave it.
+    /// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting,
+    /// which comes last, may leave it.
     pub(crate) fn distort(&self, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
         let mut order = [
             (Mixture::Brightness, self.brightness),
@@ -139,7 +139,8 @@ mod tests {
         }
     }
 
-    /// 0.1 along the first component moves R, G and B by some 3 levels of 255, all the same way: 0.5675 * 5.546 = 3.15.
+    /// 0.1 along the first component moves R, G and B by some 3 levels of 255, all the same way: 0.5675 *
+    /// 5.546 = 3.15.
     #[test]
     fn lighting_is_on_the_scale_of_255_levels() {
         let [red, green, blue] = shifts([0.1, 0.0, 0.0]);
@@ -159,7 +160,8 @@ mod tests {
         assert!((within - 0.6827).abs() < 0.014, "{within} within one standard deviation");
     }
 
-    /// Brightness alone cannot tell an order; all three together can: their order varies, their strength stays bounded.
+    /// Brightness alone cannot tell an order; all three together can: their order varies, their strength
+    /// stays bounded.
     #[test]
     fn order_and_factors_vary_within_their_bounds() {
         let all = Photometric { brightness: 0.5, contrast: 0.5, saturation: 0.5, lighting: 0.0 };

@@ -1,7 +1,7 @@
 //! From a PNG file to RGB pixels, row by row: no more of the picture is held than what becomes of it.
 //!
-//! Texts and colour profiles, which may unpack to any length, are passed over, and checksums are not compared: where one
-//! is wrong, other readers show the picture.
+//! Texts and colour profiles, which may unpack to any length, are passed over, and checksums are not
+//! compared: where one is wrong, other readers show the picture.
 
 use std::io::Cursor;
 
@@ -17,7 +17,8 @@ pub(crate) fn dimensions(file: &[u8]) -> Result<(u32, u32), DecodingError> {
     decoder.read_header_info().map(|header| header.size())
 }
 
-/// The pixels of a file, and how they are to be turned. Beside the pixels, at most `most_bytes` are allocated.
+/// The pixels of a file, and how they are to be turned. Beside the pixels, at most `most_bytes` are
+/// allocated.
 pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orientation), DecodingError> {
     let mut decoder = decoder(file, most_bytes);
     decoder.set_transformations(Transformations::EXPAND);

@@ -1,4 +1,5 @@
-//! How training samples are made of images (paper, section 6), and how a network wants its images when it is used.
+//! How training samples are made of images (paper, section 6), and how a network wants its images when it is
+//! used.
 
 use std::path::Path;
 
@@ -11,26 +12,28 @@ use crate::photometric::Photometric;
 use crate::random::stream;
 use crate::views::{Crops, Resize, views};
 
-/// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled) where nothing else is said.
+/// Default of the mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
 pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
-/// How training samples are drawn.
+/// How training samples are cropped and distorted at random.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Least and largest share of the image's area, drawn uniformly.
+    /// Smallest and largest share of the image's area that a crop has, drawn uniformly.
     pub area: [f32; 2],
-    /// Least and largest aspect ratio (width / height), drawn log-uniformly among those that fit.
+    /// Smallest and largest aspect ratio of a crop (width / height), drawn log-uniformly among those that
+    /// fit.
     pub aspect: [f32; 2],
     /// Whether half of the crops are mirrored left to right.
     pub mirror: bool,
     /// The interpolations of the resize, equally probable; at least one.
     pub interpolations: Vec<Interpolation>,
-    /// What is done to colours.
+    /// Distortions of the colours.
     pub photometric: Photometric,
 }
 
 impl Default for Sampling {
-    /// Area 8 to 100 %, aspect 3/4 to 4/3, mirrored: the paper's prescription; bilinear, colours as they are.
+    /// Returns the paper's prescription: area 8 to 100 %, aspect 3/4 to 4/3, mirrored; bilinear, without
+    /// distortions.
     fn default() -> Self {
         Sampling {
             area: [0.08, 1.0],
@@ -43,8 +46,9 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus [`MEAN`],
-    /// in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others as they were.
+    /// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus
+    /// [`MEAN`], in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the
+    /// others as they were.
     pub(crate) fn write(
         &self,
         image: &RgbImage,
@@ -65,27 +69,28 @@ impl Sampling {
     }
 }
 
-/// How a network wants its images when it is used.
+/// How images are prepared for a trained network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessing {
     /// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
     pub mean: [f32; 3],
-    /// How an image gets to the scale that it is cropped at.
+    /// How an image is resized before it is cropped.
     pub resize: Resize,
 }
 
 impl Default for Preprocessing {
-    /// As the networks trained here want it.
+    /// Returns the preparation for networks that were trained by this program.
     fn default() -> Self {
         Preprocessing { mean: MEAN, resize: Resize::ShorterSide }
     }
 }
 
 impl Preprocessing {
-    /// Reads an image file and writes its single crop for inputs of `size`: planar R, G, B in 0..255 minus the mean.
+    /// Reads an image file and writes its centre crop of `size` x `size` pixels: planar R, G, B in 0..255
+    /// minus the mean.
     ///
     /// # Errors
-    /// A file that is no image that can be read.
+    /// A file that cannot be read, or is no image that can be decoded.
     ///
     /// # Panics
     /// If `out` is not 3 x `size` x `size` long.

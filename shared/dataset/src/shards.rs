@@ -1,10 +1,12 @@
 //! A data folder of tar shards: `*.tar` files in `train/` and `val/`, or in the folder itself.
 //!
-//! A few large files are what a disk behind a network reads well, where a million small ones are not. The shards'
-//! headers are read once, when the folder is opened; images are read when they are needed ([`streams`](crate::streams)).
+//! A few large files are what a disk behind a network reads well, where a million small ones are not. The
+//! shards' headers are read once, when the folder is opened; images are read when they are needed
+//! ([`streams`](crate::streams)).
 //!
-//! Classes are numbers in a shard. What they are called stands in `classes.txt` in the data folder, one name a line in the
-//! order of the numbers (Caffe's `synset_words.txt` will do under that name); without it the numbers are the names.
+//! Classes are numbers in a shard. What they are called stands in `classes.txt` in the data folder, one name
+//! a line in the order of the numbers (Caffe's `synset_words.txt` will do under that name); without it the
+//! numbers are the names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -127,8 +129,8 @@ impl Found {
     }
 }
 
-/// The samples of the shards in a place, in the order of the shards' names and in their own; the shards come behind those
-/// that were found before.
+/// The samples of the shards in a place, in the order of the shards' names and in their own; the shards come
+/// behind those that were found before.
 fn entries(
     folder: &Path,
     Place { under, listing }: Place,

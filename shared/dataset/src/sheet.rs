@@ -1,4 +1,4 @@
-//! A contact sheet: what a way of sampling makes of a few images, to look at.
+//! Contact sheets: pictures of the training samples that a sampling makes of a few images.
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -13,21 +13,23 @@ use crate::split::Split;
 /// White pixels between samples.
 const GAP: u32 = 4;
 
-/// A contact sheet and how long its samples took.
+/// A contact sheet, and the time that its samples took.
 #[derive(Clone, Debug)]
 pub struct Sheet {
     /// The picture as the bytes of a PNG file.
     pub png: Vec<u8>,
-    /// What its rows show: names of the images, from the top.
+    /// Names of the images that its rows show, from the top.
     pub images: Vec<String>,
-    /// Time that reading and sampling took on this thread, without the writing of the sheet.
+    /// Time that reading and sampling took on one thread, without drawing the sheet.
     pub elapsed: Duration,
 }
 
 impl Dataset {
-    /// Draws training samples: a row for each of `images` images from all over the split, a column for each of `epochs`
-    /// epochs, exactly as a run with this seed sees them at inputs of `size` pixels. The mean is added back; what
-    /// lighting moves out of 0..255 is clipped.
+    /// Draws a contact sheet of training samples, with a row for each of `images` images from all over the
+    /// split and a column for each of `epochs` epochs.
+    ///
+    /// The samples are those that a run with this seed sees at inputs of `size` pixels, with the mean added
+    /// back and values clipped to 0..255.
     ///
     /// # Errors
     /// The first image that cannot be read.

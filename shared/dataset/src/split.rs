@@ -1,10 +1,12 @@
 //! The two parts of a data set.
 
-/// Which part of the data set.
+/// A split of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What is learnt from: visited in [`Dataset::epoch_order`](crate::Dataset::epoch_order), cropped at random.
+    /// The samples that a network learns from, in the order of
+    /// [`Dataset::epoch_order`](crate::Dataset::epoch_order) and cropped at random.
     Train,
-    /// What is measured on: visited in index order, each image in one or more views.
+    /// The samples that a network is evaluated on, in the order of their indexes and each in one or more
+    /// views.
     Validation,
 }

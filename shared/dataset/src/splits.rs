@@ -19,7 +19,8 @@ const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 /// Folders in each other, each alone in the one above, that are looked into for classes.
 const DEEPEST: usize = 8;
 
-/// What a folder's name says it is, where it begins or ends with one of these words: `seg_train`, `Test images`.
+/// What a folder's name says it is, where it begins or ends with one of these words: `seg_train`, `Test
+/// images`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Train,
@@ -58,8 +59,8 @@ fn words(name: &str) -> impl DoubleEndedIterator<Item = &str> {
     name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// The folders of the splits as paths under the data folder, or nothing where the folder holds the classes itself. What
-/// lies beside the splits, a test split for one, moves to what is passed over.
+/// The folders of the splits as paths under the data folder, or nothing where the folder holds the classes
+/// itself. What lies beside the splits, a test split for one, moves to what is passed over.
 pub(crate) fn training(
     folder: &Path,
     root: &mut Listing,
@@ -79,7 +80,8 @@ pub(crate) fn training(
     Ok(Some((train, validation)))
 }
 
-/// The folder of what is measured on, as a path under the data folder; empty where the folder holds the classes itself.
+/// The folder of what is measured on, as a path under the data folder; empty where the folder holds the
+/// classes itself.
 pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Result<PathBuf, DatasetError> {
     let trained = root.folders.contains(Path::new(TRAIN));
     let validation = match validation(folder, root, rules) {

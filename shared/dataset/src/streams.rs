@@ -1,8 +1,9 @@
 //! Images out of tar shards, by offset, such that reading stays a stream.
 //!
 //! An epoch takes the samples of a run one after the other, but of many runs in turn
-//! ([`order`](crate::order)). Each run is read by an open file of its own, with a buffer: one read fetches several images
-//! of a run, and a file that only moves forward is what operating systems and network file systems read ahead for.
+//! ([`order`](crate::order)). Each run is read by an open file of its own, with a buffer: one read fetches
+//! several images of a run, and a file that only moves forward is what operating systems and network file
+//! systems read ahead for.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -13,8 +14,8 @@ use crate::decode::{DecodeError, MOST_BYTES};
 use crate::entry::Part;
 use crate::order::OPEN_RUNS;
 
-/// Bytes of one read: about as much of a run as lies in one lease, 128 positions of 32 runs in ImageNet's images of
-/// 110 kB, so that what one worker reads is not read by another too.
+/// Bytes of one read: about as much of a run as lies in one lease, 128 positions of 32 runs in ImageNet's
+/// images of 110 kB, so that what one worker reads is not read by another too.
 const BUFFER: usize = 512 << 10;
 /// Idle streams kept: those of all runs that are open, and of those that were open just before.
 const MOST_IDLE: usize = 2 * OPEN_RUNS;

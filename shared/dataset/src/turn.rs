@@ -3,7 +3,8 @@
 use image::RgbImage;
 use image::metadata::Orientation;
 
-/// Side of the squares that an image is turned by: their rows lie in the cache, in whichever direction they are written.
+/// Side of the squares that an image is turned by: their rows lie in the cache, in whichever direction they
+/// are written.
 const TILE: usize = 32;
 
 /// The image as a person is to see it.
@@ -50,7 +51,8 @@ mod tests {
     use super::*;
     use image::{DynamicImage, Rgb};
 
-    /// Each way, beside what the library's own slower code makes, at sizes below, at and above those of the squares.
+    /// Each way, beside what the library's own slower code makes, at sizes below, at and above those of the
+    /// squares.
     #[test]
     fn each_orientation_puts_every_pixel_in_its_place() {
         for (width, height) in [(1, 1), (3, 2), (32, 64), (33, 70), (97, 5)] {

@@ -1,8 +1,9 @@
 //! The views of a test image that are classified (paper, section 7).
 //!
-//! The image is resized to one or four scales, squares are taken from it along its longer side, and from each square
-//! its corners, its centre and the square itself, each as it is and mirrored. The paper does not say what one and ten
-//! crops are taken from: here it is the middle square of the first scale, 256 / 224 of the input.
+//! The image is resized to one or four scales, squares are taken from it along its longer side, and from each
+//! square its corners, its centre and the square itself, each as it is and mirrored. The paper does not say
+//! what one and ten crops are taken from: here it is the middle square of the first scale, 256 / 224 of the
+//! input.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,24 +11,24 @@ use std::str::FromStr;
 /// Shorter side of the resized image at an input of 224, for each scale.
 const SCALES: [u32; 4] = [256, 288, 320, 352];
 
-/// How many crops of each test image are classified.
+/// The number of crops of each test image that are classified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Crops {
-    /// The centre of the middle square at the first scale.
+    /// 1 crop: the centre of the middle square at the first scale.
     One,
-    /// Four corners and the centre of that square, each mirrored too.
+    /// 10 crops: the corners and the centre of the middle square at the first scale, and their mirrors.
     Ten,
-    /// Four scales, three squares, six crops, two mirrors.
+    /// 144 crops: four scales, three squares, six crops, two mirrors.
     All,
 }
 
-/// A number of crops that is not offered.
+/// An error: a number of crops other than 1, 10 and 144.
 #[derive(Debug, thiserror::Error)]
 #[error("expected 1, 10 or 144 crops, found {0}")]
 pub struct CropsError(String);
 
 impl Crops {
-    /// Views of one image.
+    /// Returns the number of views of one image.
     pub fn count(self) -> usize {
         match self {
             Crops::One => 1,
@@ -56,12 +57,12 @@ impl FromStr for Crops {
     }
 }
 
-/// How an image gets to a scale.
+/// How an image is resized to a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// Its shorter side becomes the scale; the aspect ratio stays.
+    /// The shorter side becomes the scale; the aspect ratio stays.
     ShorterSide,
-    /// Both sides become the scale, as the public BVLC models had their images.
+    /// Both sides become the scale, as for the public BVLC models.
     Square,
 }
 
@@ -74,9 +75,9 @@ pub struct View {
     pub left: u32,
     /// First row of the square.
     pub top: u32,
-    /// Side of the square; where it is not the input's, the square is resized once more.
+    /// Side of the square, which is resized once more if the input has another one.
     pub side: u32,
-    /// Whether it is mirrored left to right.
+    /// Whether the square is mirrored left to right.
     pub mirror: bool,
 }
 
@@ -99,8 +100,8 @@ fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
     }
 }
 
-/// Every view of an image of `width` x `height` pixels for inputs of `size`, each followed by its mirror where mirrors
-/// are taken. A square image has the same square three times.
+/// Returns all views of an image of `width` x `height` pixels for inputs of `size`, each followed by its
+/// mirror where mirrors are taken. A square image has the same square three times.
 pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -> Vec<View> {
     let scales = if crops == Crops::All { &SCALES[..] } else { &SCALES[..1] };
     let mut views = Vec::with_capacity(crops.count());
@@ -149,14 +150,15 @@ mod tests {
     struct Case {
         name: &'static str,
         image: [u32; 2],
-        /// Resized width and height, offsets of the three squares, distance of the far corners, side of the square.
+        /// Resized width and height, offsets of the three squares, distance of the far corners, side of the
+        /// square.
         scales: [Scale; 4],
     }
 
     type Scale = ([u32; 2], [[u32; 2]; 3], u32, u32);
 
-    /// 500 x 375 is 4:3, the shape of most ILSVRC photographs: the shorter side 375 goes to 256, 288, 320 and 352, the
-    /// longer to 4/3 of it: 341.3, 384, 426.7 and 469.3.
+    /// 500 x 375 is 4:3, the shape of most ILSVRC photographs: the shorter side 375 goes to 256, 288, 320 and
+    /// 352, the longer to 4/3 of it: 341.3, 384, 426.7 and 469.3.
     const TABLE: [Case; 3] = [
         Case {
             name: "landscape: left, centre, right",

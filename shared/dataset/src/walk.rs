@@ -1,4 +1,5 @@
-//! Folders and what is in them: files that may be pictures, folders that may be classes, and the rest, which is noted.
+//! Folders and what is in them: files that may be pictures, folders that may be classes, and the rest, which
+//! is noted.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs;
@@ -67,10 +68,10 @@ pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing,
     Ok(listing)
 }
 
-/// Whether a folder can be listed and has something in it.
+/// Checks that a folder can be listed and is not empty.
 ///
 /// # Errors
-/// A folder that is not there, is none, is not to be listed, or is empty.
+/// A path that does not exist, is no folder, cannot be listed, or is empty.
 pub fn check_is_there(folder: &Path) -> Result<(), DatasetError> {
     let mut entries = fs::read_dir(folder).map_err(|source| refused(folder, source))?;
     match entries.next() {
@@ -101,8 +102,8 @@ pub(crate) struct ClassFolder {
 
 /// Lists class folders with all that is below them.
 ///
-/// A class folder may be a link. A link to a folder below one is followed unless what it leads to is in one of the class
-/// folders already, or holds one of them.
+/// A class folder may be a link. A link to a folder below one is followed unless what it leads to is in one
+/// of the class folders already, or holds one of them.
 pub(crate) fn class_folders(
     folder: &Path,
     paths: &BTreeSet<PathBuf>,
@@ -143,7 +144,8 @@ struct Walk<'a> {
     passed: &'a mut Passed,
     /// Folders that were listed, as the file system knows them, whatever links lead to them.
     seen: HashSet<PathBuf>,
-    /// Linked folders, each with the number of its class: what they lead to is known once all others are listed.
+    /// Linked folders, each with the number of its class: what they lead to is known once all others are
+    /// listed.
     links: VecDeque<(usize, PathBuf)>,
 }
 

@@ -1,4 +1,5 @@
-//! Image files as they are found in the wild: an unreadable one is named with its reason, and costs only itself.
+//! Image files as they are found in the wild: an unreadable one is named with its reason, and costs only
+//! itself.
 
 use std::fs;
 use std::io::Cursor;

@@ -1,4 +1,5 @@
-//! Data folders as people have them: splits under other names, files that are no pictures, links, and names of all kinds.
+//! Data folders as people have them: splits under other names, files that are no pictures, links, and names
+//! of all kinds.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The look at a data folder before a run: every file is accounted for, and what cannot be trained on is refused then.
+//! The look at a data folder before a run: every file is accounted for, and what cannot be trained on is
+//! refused then.
 
 use std::fs;
 use std::io::Cursor;
@@ -32,8 +33,8 @@ fn refused(root: &TempDir) -> String {
     look(root).check().unwrap_err().to_string().replace(&root.path().display().to_string(), "DATA")
 }
 
-/// 2,000 files as people have them: three languages of names, cameras, phones, downloads, a file server, two systems; a tenth
-/// is of no use.
+/// 2,000 files as people have them: three languages of names, cameras, phones, downloads, a file server, two
+/// systems; a tenth is of no use.
 #[test]
 fn a_look_accounts_for_every_file() {
     let root = TempDir::new().unwrap();

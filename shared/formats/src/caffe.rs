@@ -1,10 +1,12 @@
-//! Caffe models: a NetParameter with the weights of every layer, as `caffe train` writes it.
+//! Reader of Caffe models: the message NetParameter with the weights of every layer, as `caffe train` writes
+//! it.
 //!
-//! A file has its layers in one of two messages: V1LayerParameter until 2014, LayerParameter since. Both say name, type
-//! and blobs; other fields and layers without blobs are passed over. Blob 0 of a layer is its weights, blob 1 its bias.
-//! Weights are for correlation, as here, and a fully connected layer sees channels before rows, as here too. Two things
-//! differ: older blobs have exactly four dimensions (a bias is 1 x 1 x 1 x O, fully connected weights are 1 x 1 x O x I),
-//! and Caffe's images are blue, green, red where ours are red, green, blue; so the first layer's inputs change places.
+//! A file has its layers in one of two messages: V1LayerParameter until 2014, LayerParameter since. Both have
+//! a name, a type and blobs; other fields, and layers without blobs, are skipped. Blob 0 of a layer holds its
+//! weights, blob 1 its bias. As here, weights are for correlation, and a fully connected layer sees channels
+//! before rows. Two things differ: older blobs have exactly four dimensions (a bias is 1 x 1 x 1 x O, fully
+//! connected weights are 1 x 1 x O x I), and Caffe's images are blue, green, red where ours are red, green,
+//! blue, so that the inputs of the first layer are reversed.
 //!
 //! Field numbers: src/caffe/proto/caffe.proto of BVLC/caffe.
 
@@ -24,33 +26,33 @@ mod field {
     pub const SHAPE_DIM: u64 = 1;
 }
 
-/// Where the two layer messages have what is read of them.
+/// Numbers of the fields that are read of a layer, which differ between the two layer messages.
 struct LayerFields {
     name: u64,
     kind: u64,
     blobs: u64,
 }
 
-const V1_LAYER: LayerFields = LayerFields { name: 4, kind: 5, blobs: 6 };
 /// Caffe's own limit on the dimensions of a blob.
 const MOST_DIMENSIONS: usize = 32;
 
+const V1_LAYER: LayerFields = LayerFields { name: 4, kind: 5, blobs: 6 };
 const LAYER: LayerFields = LayerFields { name: 1, kind: 2, blobs: 7 };
 
 /// V1LayerParameter.LayerType.
 const V1_CONVOLUTION: u64 = 4;
 const V1_INNER_PRODUCT: u64 = 14;
 
-/// What can be wrong with a Caffe model.
+/// Why bytes are no Caffe model that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaffeError {
-    /// Not a protocol buffer, or a part of one.
+    /// The bytes are no protocol buffer, or only a part of one.
     #[error("not a whole protocol buffer, {0}")]
     Wire(#[from] WireError),
-    /// A protocol buffer of something else.
+    /// The protocol buffer has no layer with weights.
     #[error("no layer with weights is in it")]
     NoLayers,
-    /// A layer whose parameters mean something that is not known here.
+    /// A layer with parameters is neither a convolution nor fully connected.
     #[error(
         "layer {layer} is of type {found} and has {blobs} blobs; expected convolutions and inner products, each with \
          weights and a bias"
@@ -58,34 +60,35 @@ pub enum CaffeError {
     Layer {
         /// Name of the layer.
         layer: String,
-        /// Its type.
+        /// Type of the layer.
         found: String,
-        /// Its number of blobs.
+        /// Number of the layer's blobs.
         blobs: usize,
     },
-    /// Two layers of one name.
+    /// Two layers have the same name.
     #[error("two layers are named {layer}")]
     Twice {
-        /// The name.
+        /// Name of both layers.
         layer: String,
     },
-    /// A blob that contradicts itself or its layer.
+    /// A blob contradicts itself or its layer.
     #[error("layer {layer}, blob {blob}: {what}")]
     Blob {
         /// Name of the layer.
         layer: String,
-        /// 0: weights, 1: bias.
+        /// Number of the blob: 0 for weights, 1 for the bias.
         blob: usize,
-        /// Expected and found.
+        /// What was expected and found.
         what: String,
     },
 }
 
-/// Reads the weights of a Caffe model: tensors `LAYER/weights` and `LAYER/bias`, convolutions as O x I x H x W, fully
-/// connected layers as O x I, for red, green, blue.
+/// Reads the bytes of a Caffe model as tensors `LAYER/weights` and `LAYER/bias`: convolutions are O x I x H x
+/// W, fully connected layers O x I, for images in the order red, green, blue.
 ///
 /// # Errors
-/// Bytes that are no such model, or only a part of one.
+/// Bytes that are no Caffe model or only a part of one, and layers that are neither convolutions nor fully
+/// connected.
 pub fn parse(bytes: &[u8]) -> Result<Checkpoint, CaffeError> {
     let mut net = Reader::new(bytes);
     let mut checkpoint = Checkpoint::default();
@@ -122,11 +125,11 @@ enum LayerKind {
 struct Layer {
     name: String,
     kind: Option<LayerKind>,
-    /// The type as the file says it.
+    /// The type as the file names it.
     said: String,
-    /// How many blobs it has.
+    /// Number of blobs.
     count: usize,
-    /// The first two of them, which is what a layer has here; more are only counted.
+    /// The first two blobs, as many as a usable layer has; further ones are only counted.
     blobs: Vec<Blob>,
 }
 
@@ -165,7 +168,7 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Weights and bias in the shapes that they have here.
+    /// Returns weights and bias in the shapes that they have in a checkpoint.
     fn tensors(self) -> Result<(ArrayD<f32>, ArrayD<f32>), CaffeError> {
         let Layer { name, kind, said, count, blobs } = self;
         let (Some(kind), 2, Ok([weights, bias])) = (kind, count, <[Blob; 2]>::try_from(blobs)) else {
@@ -211,7 +214,8 @@ impl Blob {
         Ok(Blob { shape: shape.unwrap_or_else(|| legacy.into()), data })
     }
 
-    /// The values in an array of so many dimensions: leading extents of 1 are what older blobs are filled up with.
+    /// Returns the values as an array with this number of dimensions, without the leading extents of 1 that
+    /// fill up older blobs.
     fn into_array(self, dimensions: usize) -> Result<ArrayD<f32>, String> {
         let Blob { shape, data } = self;
         let fill = shape.len().saturating_sub(dimensions);
@@ -234,7 +238,7 @@ impl Blob {
     }
 }
 
-/// The extents of a BlobShape, packed or not.
+/// Reads the extents of a BlobShape, packed or not.
 fn read_shape(mut message: Reader) -> Result<Vec<u64>, WireError> {
     let mut shape = Vec::new();
     let mut add = |extent, place: &Reader| {

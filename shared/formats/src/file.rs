@@ -1,4 +1,4 @@
-//! Any model file that can be read, told apart by content and not by name.
+//! Reader of model files in any format, which it tells by their content and not by their name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use parameters::checkpoint::{Checkpoint, CheckpointError, MOST_BYTES};
 
 use crate::caffe::{self, CaffeError};
 
-/// The formats that are read.
+/// The format of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A checkpoint as this program writes it.
+    /// A safetensors file, as this program writes it.
     Safetensors,
-    /// A `.caffemodel`.
+    /// A Caffe model (`.caffemodel`).
     Caffe,
 }
 
-/// Why a file is no model.
+/// Why a file is no model that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The file cannot be read.
@@ -27,11 +27,10 @@ pub enum FormatError {
         /// Why.
         source: io::Error,
     },
-    /// It is a safetensors file that cannot be used, or the tensors of either kind are none that a model can
-    /// have.
+    /// The file is a safetensors file that cannot be used, or a tensor of either format is not finite.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// It is no safetensors file, and no Caffe model either.
+    /// The file is no safetensors file, and no Caffe model either.
     #[error(
         "model file {} ({bytes} bytes) is neither a safetensors file nor a whole caffe model: {reason}; get or write it \
          again",
@@ -40,17 +39,17 @@ pub enum FormatError {
     Caffe {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// Length of the file.
         bytes: usize,
-        /// What does not fit.
+        /// Why it is no Caffe model.
         reason: CaffeError,
     },
 }
 
-/// Reads a model file: its tensors, with metadata if it is a safetensors file, and which kind it is.
+/// Reads a model file; returns its format and its tensors, with metadata if it is a safetensors file.
 ///
 /// # Errors
-/// A file that cannot be read, of which only a part is there, or in which a tensor holds values that are not
+/// A file that cannot be read, is in no known format, is only a part of a file, or holds values that are not
 /// finite.
 pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
     let bytes =
@@ -64,7 +63,8 @@ pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
     }
 }
 
-/// A safetensors file starts with the length of its header in 8 bytes, and the header with a brace.
+/// Returns whether the bytes start as a safetensors file does: 8 bytes with the length of a header, then its
+/// brace.
 fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }

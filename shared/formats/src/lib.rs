@@ -1,10 +1,20 @@
-//! Model files that other programs write and read: Caffe models come in ([`caffe`]), ONNX goes out ([`onnx`]).
+//! Model files of other programs: Caffe models are read ([`caffe`]), ONNX models are written ([`onnx`]).
 //!
-//! Both are protocol buffers; the few rules of that encoding are in `wire`, so that nothing else of it is needed.
-//! Whatever the format, a model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint): named tensors.
-//! [`read`] opens a file of any kind that can be read, told apart by content.
+//! Both are protocol buffers; the module `wire` has the few rules of that encoding that are needed. A model
+//! in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors, whatever the format.
+//! [`read`] reads a file of any format, which it tells by the content.
 //!
-//! Absent by intent: what a network computes. Whoever exports one describes it, layer by layer.
+//! Absent by intent: what a network computes. The caller who exports a network describes it, layer by layer.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! let error = formats::read(Path::new("/nowhere/model.caffemodel")).unwrap_err();
+//! assert!(error.to_string().starts_with("cannot read model file /nowhere/model.caffemodel: "));
+//!
+//! let error = formats::caffe::parse(b"no model").unwrap_err();
+//! assert!(error.to_string().starts_with("not a whole protocol buffer, at byte "));
+//! ```
 
 pub mod caffe;
 mod file;

@@ -1,8 +1,8 @@
-//! ONNX: a network as a graph of operators with its tensors inside, for runtimes that know nothing of this program.
+//! Writer of ONNX models: a network as a graph of operators with its tensors inside, for other runtimes.
 //!
-//! Operator set 17 (IR version 8). A [`Graph`] grows layer by layer; every layer is named, and so is its output. What
-//! GoogLeNet needs maps onto ONNX without loss: pools round up (`ceil_mode`), LRN divides alpha by the size as Caffe
-//! does, and dropout, which does nothing outside of training, is left out.
+//! Models have operator set 17 (IR version 8). A [`Graph`] grows layer by layer; a layer and its output have
+//! the same name. Everything in GoogLeNet has an operator in ONNX: pools round up (`ceil_mode`), LRN divides
+//! alpha by the size as Caffe does, and dropout, which does nothing outside of training, is left out.
 //!
 //! Field numbers: onnx/onnx.proto of onnx/onnx.
 
@@ -15,7 +15,7 @@ use parameters::durable;
 
 use crate::wire::Message;
 
-/// Version of the operator set.
+/// Version of ONNX's operator set.
 pub const OPERATOR_SET: i64 = 17;
 /// Version of the file format that goes with it.
 const IR_VERSION: i64 = 8;
@@ -23,7 +23,7 @@ const IR_VERSION: i64 = 8;
 pub const INPUT: &str = "images";
 /// Name of the graph's output: N x classes.
 pub const OUTPUT: &str = "probabilities";
-/// Symbol of the extent that is free.
+/// Symbol of the batch's extent, which is free.
 const BATCH: &str = "N";
 
 /// TensorProto.DataType.FLOAT.
@@ -40,21 +40,21 @@ enum Attribute {
     Integers(Vec<i64>),
 }
 
-/// A network that is being written down. Layers are given in forward order, by the names of their inputs.
+/// An ONNX graph that is being built. Layers are added in forward order and refer to their inputs by name.
 pub struct Graph {
     message: Message,
     side: usize,
 }
 
 impl Graph {
-    /// An empty graph for images of `side` x `side` pixels.
+    /// Starts an empty graph for images of `side` x `side` pixels.
     pub fn new(name: &str, side: usize) -> Graph {
         let mut message = Message::default();
         message.bytes(2, name);
         Graph { message, side }
     }
 
-    /// A tensor of parameters.
+    /// Adds a tensor of parameters.
     pub fn tensor(&mut self, name: &str, values: ArrayViewD<f32>) {
         let mut tensor = Message::default();
         for &extent in values.shape() {
@@ -65,7 +65,7 @@ impl Graph {
         self.message.message(5, &tensor);
     }
 
-    /// A convolution with its bias; the parameters are `name/weights` and `name/bias`.
+    /// Adds a convolution whose parameters are the tensors `NAME/weights` and `NAME/bias`.
     pub fn convolution(
         &mut self,
         name: &str,
@@ -80,24 +80,24 @@ impl Graph {
         self.node("Conv", output, &inputs, attributes);
     }
 
-    /// Negative values become zero.
+    /// Adds a ReLU.
     pub fn relu(&mut self, input: &str, output: &str) {
         self.node("Relu", output, &[input], vec![]);
     }
 
-    /// A max pool whose number of windows is rounded up.
+    /// Adds a max pool whose number of windows is rounded up.
     pub fn max_pool(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
         let mut attributes = window(kernel, stride, padding);
         attributes.push(("ceil_mode", Attribute::Integer(1)));
         self.node("MaxPool", name, &[input], attributes);
     }
 
-    /// The mean of every channel.
+    /// Adds an average pool over each whole channel.
     pub fn global_average(&mut self, name: &str, input: &str) {
         self.node("GlobalAveragePool", name, &[input], vec![]);
     }
 
-    /// Local response normalisation over `size` channels.
+    /// Adds a local response normalisation over `size` channels.
     pub fn lrn(&mut self, name: &str, input: &str, size: usize, [alpha, beta, k]: [f32; 3]) {
         let attributes = vec![
             ("size", Attribute::Integer(size as i64)),
@@ -108,30 +108,31 @@ impl Graph {
         self.node("LRN", name, &[input], attributes);
     }
 
-    /// Maps side by side.
+    /// Adds a concatenation of the inputs' channels.
     pub fn concat(&mut self, name: &str, inputs: &[&str]) {
         self.node("Concat", name, inputs, vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// Maps to rows.
+    /// Adds a layer that turns the maps of each image into one row.
     pub fn flatten(&mut self, name: &str, input: &str) {
         self.node("Flatten", name, &[input], vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// A fully connected layer; its tensors are `NAME/weights` (O x I) and `NAME/bias`.
+    /// Adds a fully connected layer whose parameters are the tensors `NAME/weights` (O x I) and `NAME/bias`.
     pub fn dense(&mut self, name: &str, input: &str) {
         let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
         self.node("Gemm", name, &inputs, vec![("transB", Attribute::Integer(1))]);
     }
 
-    /// The end: `logits` of so many `classes` become the probabilities that the graph puts out.
+    /// Adds the softmax that turns the logits of `classes` classes into the graph's output, and so completes
+    /// the graph.
     pub fn softmax(&mut self, logits: &str, classes: usize) {
         self.node("Softmax", OUTPUT, &[logits], vec![("axis", Attribute::Integer(1))]);
         let images = value(INPUT, &[3, self.side, self.side]);
         self.message.message(11, &images).message(12, &value(OUTPUT, &[classes]));
     }
 
-    /// Writes the model with its metadata, whole or not at all.
+    /// Writes the model with its metadata to a file, whole or not at all.
     ///
     /// # Errors
     /// A file that cannot be written.

@@ -1,6 +1,6 @@
 //! The encoding of protocol buffers: a message is a row of fields, each a key (number and type) and a value.
 //!
-//! Reading needs no schema: whoever knows the numbers picks the fields, all others are passed over.
+//! Reading needs no schema: the caller picks fields by their numbers and skips all others.
 
 /// Longest encoding of 64 bits in groups of 7.
 const LONGEST_VARINT: usize = 10;
@@ -10,11 +10,11 @@ const FIXED64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 const FIXED32: u64 = 5;
 
-/// What does not follow the encoding, and where in the file.
+/// An error in the encoding of a protocol buffer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset}: {what}")]
 pub struct WireError {
-    /// Position in the file.
+    /// Position of the error in the file, in bytes.
     pub offset: usize,
     /// What is wrong there.
     pub what: String,
@@ -39,27 +39,27 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A message that is a whole file.
+    /// Starts to read a message that is a whole file.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, offset: 0 }
     }
 
-    /// The bytes not read yet.
+    /// Returns the bytes that are not read yet.
     pub fn bytes(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// An error at this place.
+    /// Makes an error at the current position.
     pub fn error(&self, what: impl Into<String>) -> WireError {
         WireError { offset: self.offset, what: what.into() }
     }
 
-    /// The bytes not read yet, as text.
+    /// Returns the bytes that are not read yet, as text.
     pub fn text(&self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.rest).map_err(|_| self.error("expected text in UTF-8"))
     }
 
-    /// The next field's number and value; none behind the last.
+    /// Reads the number and value of the next field; none after the last.
     pub fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number in groups of 7 bits, the lowest first.
+    /// Reads a number in groups of 7 bits, the lowest first.
     pub fn varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0u64;
         for (position, &byte) in self.rest.iter().take(LONGEST_VARINT).enumerate() {

@@ -1,4 +1,5 @@
-//! Caffe models in every form that they come in, built byte by byte, and what is wrong with a file that is none.
+//! Caffe models in every form that they come in, built byte by byte, and what is wrong with a file that is
+//! none.
 
 use std::fs;
 
@@ -188,8 +189,8 @@ fn a_truncated_safetensors_file_says_so() {
     assert!(text.starts_with(&start) && text.ends_with("; get or write it again"), "{text}");
 }
 
-/// Extents whose product is 0, or wraps to the number of values, though others of them overflow; a shape, and a number of
-/// blobs, that would take many times the memory of the file.
+/// Extents whose product is 0, or wraps to the number of values, though others of them overflow; a shape, and
+/// a number of blobs, that would take many times the memory of the file.
 #[test]
 fn extents_and_counts_are_bounded_before_memory_is_taken() {
     let none = || packed(&[]);

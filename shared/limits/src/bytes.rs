@@ -1,12 +1,12 @@
-//! Numbers of bytes as people read them.
+//! Numbers of bytes as text for people.
 
 use std::fmt;
 
-/// A number of bytes; its text has two or more digits: "780 KiB", "1.5 GiB", "4,658 GiB".
+/// A number of bytes, whose text has at least two digits: "780 KiB", "1.5 GiB", "4,658 GiB".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
-/// From the largest on; what is larger than all stays in GiB, in which memory is sold.
+/// Units from the largest on. There is none above GiB, in which memory is sold.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl fmt::Display for Bytes {

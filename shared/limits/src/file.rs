@@ -1,4 +1,4 @@
-//! Whole files, read up to a size.
+//! Reading of whole files up to a size.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::{Bytes, memory};
 
-/// The bytes of a file that has `most` of them at most.
+/// Reads the bytes of a file that has at most `most` bytes.
 ///
 /// # Errors
-/// What the file system refuses; a file that is larger than `most` or than the memory that this machine has free, of
-/// which nothing, or no more than `most`, is read.
+/// What the system says; a file that is larger than `most`, or than the memory that this machine has free. Of
+/// such a file nothing is read, or at most `most` bytes where its length was not known.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // What is no regular file, such as a pipe, says 0 and is counted as it is read.
@@ -28,10 +28,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a file in UTF-8 that has `most` bytes at most.
+/// Reads the text of a file in UTF-8 that has at most `most` bytes.
 ///
 /// # Errors
-/// As [`read`], and bytes that are no text.
+/// Those of [`read`], and bytes that are no UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(path, most)?).map_err(|error| {
         let text =

@@ -1,20 +1,20 @@
-//! Blocks: the unit of transfer, of versioning and of placement on shards.
+//! Blocks of the flat vector: the unit of transfer, of versioning and of placement on shards.
 
 use std::{cmp::Reverse, ops::Range};
 
 use crate::Layout;
 
-/// Most values of one block: 1 MiB of f32, under gRPC's default message limit with room to spare.
+/// Most values of one block: 1 MiB of f32, well under gRPC's default limit of 4 MiB a message.
 pub const BLOCK_VALUES: usize = 262_144;
 
-/// A piece of one tensor.
+/// A block: a piece of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Number of the block in the layout, counting up in flat order.
+    /// Number of the block in the layout, in the order of the flat vector.
     pub index: u32,
-    /// Number of the tensor that it is a piece of.
+    /// Number of the tensor that the block is a piece of.
     pub tensor: usize,
-    /// Where it lies in the flat vector.
+    /// Positions of the block's values in the flat vector.
     pub range: Range<usize>,
 }
 
@@ -30,10 +30,11 @@ pub(crate) fn cut(starts: &[usize]) -> Vec<Block> {
     blocks
 }
 
-/// Places every block on one of `shards` shards: by block number, the number of its shard.
+/// Places every block on one of `shards` shards; returns the shard's number for each block.
 ///
-/// The largest goes first, each to the shard with the fewest bytes so far; so no two shards differ by more than
-/// one block. Depends on nothing but the layout and the number of shards.
+/// Blocks are placed from the largest to the smallest, each on the shard with the fewest values so far, so
+/// that no two shards differ by more than one block. The result depends on the layout and the number of
+/// shards only.
 ///
 /// # Panics
 /// If `shards` is 0.

@@ -1,4 +1,4 @@
-//! Checkpoints: named tensors with metadata in the safetensors format, readable by every tool that knows it.
+//! Checkpoints: named tensors with metadata, as files in the safetensors format.
 
 use std::{
     collections::BTreeMap,
@@ -15,28 +15,34 @@ use crate::{
     finite::{self, NotFinite},
 };
 
-/// Most bytes of a file that is read: a shard's has parameters, velocity and average of at most every value there can be,
-/// and a header, of which safetensors reads 100 MB.
+/// Most bytes of a checkpoint file. The largest is that of a shard, with parameters, velocity and average of
+/// every value that a layout may have; safetensors reads a header of at most 100 MB.
 pub const MOST_BYTES: u64 = 3 * size_of::<f32>() as u64 * MOST_VALUES as u64 + (128 << 20);
 
-/// Tensors by name, with strings that say what they are.
+/// Named tensors, with metadata that says what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
-    /// The tensors, row-major.
+    /// The tensors by name, row-major.
     pub tensors: BTreeMap<String, ArrayD<f32>>,
-    /// Names and values for whoever reads the file (step, classes, mean).
+    /// Metadata by name, such as the classes, the mean and the step.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Checkpoint {
     /// Reads a safetensors file of f32 tensors.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no whole safetensors file, or has tensors of another type than f32.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let bytes = limits::read(path, MOST_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.into(), source })?;
         Checkpoint::parse(&bytes, path)
     }
 
-    /// The same of the file's bytes; `path` is for the message.
+    /// Reads the bytes of a safetensors file of f32 tensors; errors name `path`.
+    ///
+    /// # Errors
+    /// Bytes that are no whole safetensors file, or tensors of another type than f32.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
         let malformed =
             |reason: String| CheckpointError::Malformed { path: path.into(), bytes: bytes.len(), reason };
@@ -61,11 +67,10 @@ impl Checkpoint {
         Ok(Checkpoint { tensors, metadata })
     }
 
-    /// The same checkpoint, if all of its values are finite: what is not is no model. `path` is for the
-    /// message.
+    /// Returns the checkpoint as it is if all of its values are finite; errors name `path`.
     ///
     /// # Errors
-    /// The first tensor, by name, that holds a NaN or an infinity.
+    /// [`CheckpointError::NotFinite`] with the first tensor, by name, that holds a NaN or an infinity.
     pub fn finite(self, path: &Path) -> Result<Checkpoint, CheckpointError> {
         self.tensors
             .iter()
@@ -74,15 +79,18 @@ impl Checkpoint {
         Ok(self)
     }
 
-    /// Writes the file, whole or not at all. Equal checkpoints give equal bytes.
+    /// Writes the checkpoint to a file, whole or not at all. Equal checkpoints give equal bytes.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`] for a file that cannot be written; the one that was there before still is.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         durable::write(path, &self.to_bytes())
             .map_err(|source| CheckpointError::Write { path: path.into(), source })
     }
 
-    /// The file's bytes: length of the header, header (JSON, padded to 8 bytes), values.
+    /// Encodes the file: the header's length, the header (JSON, padded to 8 bytes), and the values.
     ///
-    /// Written here because the safetensors crate keeps metadata in a map of random order.
+    /// This is not left to the safetensors crate, which keeps metadata in a map of random order.
     fn to_bytes(&self) -> Vec<u8> {
         let mut entries = serde_json::Map::new();
         if !self.metadata.is_empty() {
@@ -106,7 +114,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// The checkpoint of a flat vector.
+    /// Makes the checkpoint of a flat vector of parameters.
     ///
     /// # Panics
     /// If `values` is not as long as the layout.
@@ -126,11 +134,11 @@ impl Checkpoint {
         Checkpoint { tensors, metadata }
     }
 
-    /// The flat vector of `layout`; tensors that it does not name are left out (a model with the auxiliary heads
-    /// serves a network without them).
+    /// Copies the tensors of `layout` into a flat vector. Tensors that the layout does not name are left out,
+    /// so that a model with auxiliary heads serves a network without them.
     ///
     /// # Errors
-    /// A tensor of the layout that is missing or has another shape; no memory is taken before all are there.
+    /// A tensor of the layout that is missing or has another shape. Memory is taken only once all are found.
     pub fn to_flat(&self, layout: &Layout) -> Result<Vec<f32>, CheckpointError> {
         let mut tensors = Vec::with_capacity(layout.tensors().len());
         for expected in layout.tensors() {
@@ -164,7 +172,7 @@ pub enum CheckpointError {
         /// Why.
         source: io::Error,
     },
-    /// The file cannot be written; what was there before still is.
+    /// The file cannot be written; the one that was there before still is.
     #[error("cannot write checkpoint {}: {source}", path.display())]
     Write {
         /// The file.
@@ -172,7 +180,7 @@ pub enum CheckpointError {
         /// Why.
         source: io::Error,
     },
-    /// Not a safetensors file, or a part of one.
+    /// The file is no safetensors file, or only a part of one.
     #[error(
         "checkpoint {} ({bytes} bytes) is not a whole safetensors file: {reason}; get or write it again",
         path.display()
@@ -180,22 +188,22 @@ pub enum CheckpointError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// Length of the file.
         bytes: usize,
-        /// What does not fit.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A tensor of another number type.
+    /// A tensor has another number type than f32.
     #[error("checkpoint {}: tensor {tensor} has type {found}; expected F32, convert the file", path.display())]
     Type {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// Its type.
+        /// Number type of the tensor.
         found: String,
     },
-    /// A tensor holds values that no model can have.
+    /// A tensor holds values that are not finite.
     #[error(
         "{}: {found}; training diverged before it was written, or the file is damaged: use an earlier one, or get it again",
         path.display()
@@ -203,7 +211,7 @@ pub enum CheckpointError {
     NotFinite {
         /// The file.
         path: PathBuf,
-        /// The tensor, and what it holds.
+        /// The tensor and its values.
         found: NotFinite,
     },
     /// A tensor of the network is not in the checkpoint.
@@ -213,7 +221,7 @@ pub enum CheckpointError {
     Missing {
         /// Name and shape of the tensor.
         tensor: String,
-        /// Tensors in the checkpoint.
+        /// Number of tensors in the checkpoint.
         tensors: usize,
     },
     /// A tensor has another shape than the network's.

@@ -7,9 +7,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Writes `bytes` to `path`: to a temporary file in the same folder, synced, renamed over `path`, the folder synced.
+/// Writes `bytes` to `path`: to a temporary file in the same folder, synced, renamed over `path`, the folder
+/// synced.
 ///
-/// On an error `path` is as it was before, and the temporary file is gone. The folder must be there.
+/// The folder must exist.
+///
+/// # Errors
+/// What the system says; `path` is as it was before, and the temporary file is gone.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path
         .file_name()
@@ -18,7 +22,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // Unique among processes and within this one, so that two writers of one path never share a temporary file.
+    // Unique among processes and within this one, so that two writers of one path never share a temporary
+    // file.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let mut temporary = name.to_os_string();

@@ -1,4 +1,4 @@
-//! A short proof that two sides mean the same network.
+//! Fingerprints of layouts, by which two processes find out whether they mean the same network.
 
 use std::fmt;
 
@@ -7,13 +7,15 @@ use sha2::{Digest, Sha256};
 
 use crate::{Initialiser, Tensor};
 
-/// SHA-256 over a canonical text of a layout's tensors. Shown as its first 16 hexadecimal digits, serialised as all 64.
+/// The fingerprint of a layout: SHA-256 over a canonical text of its tensors. Its text shows the first 16
+/// hexadecimal digits; serialised it has all 64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// One line a tensor; floats by their bits, so that the text is exact.
+    /// Computes the fingerprint over one line for each tensor, with floats as their bits, so that the text is
+    /// exact.
     pub(crate) fn of(tensors: &[Tensor]) -> Fingerprint {
         let mut hash = Sha256::new();
         hash.update("downpour layout 1\n");
@@ -35,12 +37,12 @@ impl Fingerprint {
         Fingerprint(hash.finalize().into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// All 64 hexadecimal digits.
+    /// Returns all 64 hexadecimal digits.
     pub fn to_hex(&self) -> String {
         hexadecimal(&self.0)
     }
@@ -101,7 +103,7 @@ impl TryFrom<String> for Fingerprint {
     }
 }
 
-/// Not a fingerprint.
+/// A text or bytes that are no fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("fingerprint: expected {expected}, found {found}")]
 pub struct FingerprintError {

@@ -1,11 +1,11 @@
-//! The one check that values are finite: whoever reads or writes a model or a snapshot calls it.
+//! The check that a tensor's values are finite, made wherever a model or a snapshot is read or written.
 //!
-//! A NaN in one bias spreads through everything that is computed from it, and much of that looks like a
+//! A NaN in one bias spreads through everything that is computed from it, and much of that still looks like a
 //! result.
 
 use std::fmt::Display;
 
-/// Values of one tensor that are NaN or infinite.
+/// A tensor with values that are NaN or infinite.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "tensor {tensor} holds {count} value{} not finite (NaN or infinite), the first at {first}: {value}",
@@ -14,18 +14,18 @@ use std::fmt::Display;
 pub struct NotFinite {
     /// Name of the tensor.
     pub tensor: String,
-    /// How many of its values are not finite.
+    /// Number of values that are not finite.
     pub count: usize,
-    /// Position of the first one.
+    /// Position of the first such value in the tensor.
     pub first: usize,
-    /// The first one.
+    /// The first such value.
     pub value: f32,
 }
 
-/// Looks at all values of a tensor, given in their order.
+/// Checks all values of a tensor, given in their order.
 ///
 /// # Errors
-/// Values that are not finite.
+/// [`NotFinite`], if one of the values is.
 pub fn check<'a>(tensor: impl Display, values: impl IntoIterator<Item = &'a f32>) -> Result<(), NotFinite> {
     let mut found = values.into_iter().enumerate().filter(|(_, value)| !value.is_finite());
     let Some((first, &value)) = found.next() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Initial values: a pure function of (seed, tensor name, position within the tensor), so that each shard fills
-//! its own blocks and no worker has to be the first.
+//! Initial values: a pure function of (seed, tensor name, position within the tensor), so that each shard
+//! fills its own blocks and no worker has to bring them.
 
 use std::{f64::consts::TAU, ops::Range};
 
@@ -8,7 +8,7 @@ use rand::Rng;
 use crate::{Block, Initialiser, Layout, Tensor, random};
 
 impl Layout {
-    /// The values that `block` starts with: the same as [`Layout::initial`] has there.
+    /// Draws the initial values of one block, which are those of [`Layout::initial`] at its positions.
     pub fn initial_values(&self, block: &Block, seed: u64) -> Vec<f32> {
         let start = self.range(block.tensor).start;
         let mut values = vec![0.0; block.range.len()];
@@ -21,7 +21,7 @@ impl Layout {
         values
     }
 
-    /// The whole flat vector of initial values.
+    /// Draws the whole flat vector of initial values.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];
         for (index, tensor) in self.tensors().iter().enumerate() {
@@ -31,7 +31,8 @@ impl Layout {
     }
 }
 
-/// Fills `values` with the tensor's values at `positions`: the stream is sought to the first position's word.
+/// Fills `values` with the tensor's initial values at `positions`; the random stream is moved to the first of
+/// them.
 fn fill(tensor: &Tensor, positions: Range<usize>, seed: u64, values: &mut [f32]) {
     let mut stream = random::stream(seed, &format!("initial {}", tensor.name), &[]);
     match tensor.initialiser {
@@ -45,7 +46,8 @@ fn fill(tensor: &Tensor, positions: Range<usize>, seed: u64, values: &mut [f32])
             }
         }
         Initialiser::Normal { deviation } => {
-            // Box-Muller, one value from two words: half of each pair is given up so that every position can be sought.
+            // Box-Muller, one value from two words: half of each pair is given up so that every position can
+            // be sought.
             stream.set_word_pos(2 * positions.start as u128);
             for value in values {
                 let [radius, angle] = [stream.next_u32(), stream.next_u32()]

@@ -1,4 +1,4 @@
-//! The order of a network's tensors in the flat vector, checked once, and everything that follows from it.
+//! Layouts: the order of a network's tensors in the flat vector, and everything that follows from it.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -6,24 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Block, Fingerprint, Tensor, block, pattern};
 
-/// Most values that a layout may have (16 GiB of f32): a layout comes from the network, and its blocks are listed in memory.
+/// Most values that a layout may have (16 GiB of f32). Layouts arrive over the network, and their blocks are
+/// listed in memory.
 pub const MOST_VALUES: usize = 1 << 32;
 
 /// The tensors of a network, in the order in which they lie in the flat vector of parameters.
 ///
-/// Serialised as the list of its tensors; reading checks them as [`Layout::new`] does.
+/// A layout is serialised as the list of its tensors; reading checks them as [`Layout::new`] does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Tensor>", into = "Vec<Tensor>")]
 pub struct Layout {
     tensors: Vec<Tensor>,
-    /// Where each tensor starts, and behind them the length of the vector.
+    /// First position of each tensor, and at the end the length of the vector.
     starts: Vec<usize>,
     blocks: Vec<Block>,
     names: BTreeMap<String, usize>,
 }
 
 impl Layout {
-    /// Checks the tensors and places them one behind the other.
+    /// Makes a layout in which the tensors lie one behind the other.
+    ///
+    /// # Errors
+    /// Two tensors of one name, a tensor with an unusable property, or more than [`MOST_VALUES`] values.
     pub fn new(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
         let mut names = BTreeMap::new();
         let mut starts = vec![0];
@@ -44,48 +48,52 @@ impl Layout {
         Ok(Layout { tensors, starts, blocks, names })
     }
 
-    /// Number of values in the flat vector.
+    /// Returns the number of values in the flat vector.
     pub fn len(&self) -> usize {
         self.starts[self.tensors.len()]
     }
 
-    /// True for a layout without tensors.
+    /// Returns whether the layout has no tensors.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 
-    /// The tensors in their order.
+    /// Returns the tensors in their order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// Where the tensor of that number lies in the flat vector.
+    /// Returns the positions of tensor number `tensor` in the flat vector.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
     pub fn range(&self, tensor: usize) -> Range<usize> {
         self.starts[tensor]..self.starts[tensor + 1]
     }
 
-    /// The number of the tensor of that name.
+    /// Returns the number of the tensor with this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
 
-    /// The blocks in flat order: pieces of one tensor of at most [`BLOCK_VALUES`](crate::BLOCK_VALUES) values.
+    /// Returns the blocks in the order of the flat vector, each with at most
+    /// [`BLOCK_VALUES`](crate::BLOCK_VALUES) values of one tensor.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// The numbers of the blocks that make up the tensor of that number.
+    /// Returns the numbers of the blocks that make up tensor number `tensor`.
     pub fn blocks_of(&self, tensor: usize) -> Range<usize> {
         let first = self.blocks.partition_point(|block| block.tensor < tensor);
         let past = self.blocks.partition_point(|block| block.tensor <= tensor);
         first..past
     }
 
-    /// The same layout with the rate multipliers of tensors multiplied by those of all [patterns](crate::pattern) that
-    /// fit their names.
+    /// Returns a copy of the layout in which each tensor's rate multiplier is multiplied by the factors of
+    /// all [patterns](crate::pattern) that match its name.
     ///
     /// # Errors
-    /// The first pattern that fits no tensor, or a factor that makes no usable multiplier.
+    /// The first pattern that matches no tensor, or a factor that gives no usable multiplier.
     pub fn scale_rates<'a>(
         &self,
         factors: impl IntoIterator<Item = (&'a str, f32)>,
@@ -104,12 +112,12 @@ impl Layout {
         Layout::new(tensors)
     }
 
-    /// What tells this layout from every other: names, shapes, initialisers and multipliers in their order.
+    /// Returns the layout's fingerprint, over the names, shapes, initialisers and multipliers of all tensors.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.tensors)
     }
 
-    /// The first tensor in which `found` differs from `self`, the expected one.
+    /// Returns the first difference of the layout `found` from this one, which is expected.
     pub fn first_difference(&self, found: &Layout) -> Option<Difference> {
         let most = self.tensors.len().max(found.tensors.len());
         (0..most).find_map(|tensor| {
@@ -123,7 +131,7 @@ impl Layout {
     }
 }
 
-/// What holds for every tensor on its own.
+/// Checks the properties of one tensor.
 fn check(index: usize, tensor: &Tensor) -> Result<(), LayoutError> {
     let wrong = |what: &'static str, found: String, expected: &'static str| {
         Err(LayoutError::Tensor { index, name: tensor.name.clone(), what, found, expected })
@@ -166,9 +174,9 @@ impl From<Layout> for Vec<Tensor> {
 pub struct Difference {
     /// Number of the tensor.
     pub tensor: usize,
-    /// The tensor of the layout that was asked; none if it has fewer.
+    /// The tensor of the expected layout; none if that has fewer.
     pub expected: Option<Tensor>,
-    /// The tensor of the other layout; none if it has fewer.
+    /// The tensor of the other layout; none if that has fewer.
     pub found: Option<Tensor>,
 }
 
@@ -192,10 +200,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What is wrong with a list of tensors.
+/// Why a list of tensors is no layout.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LayoutError {
-    /// Two tensors of one name.
+    /// Two tensors have the same name.
     #[error("tensors {first} and {second} are both named {name}; expected unique names")]
     Twice {
         /// The name.
@@ -205,21 +213,21 @@ pub enum LayoutError {
         /// Number of the second.
         second: usize,
     },
-    /// A tensor with an unusable property.
+    /// A tensor has an unusable property.
     #[error("tensor {index} ({name}): {what} is {found}; expected {expected}")]
     Tensor {
         /// Number of the tensor.
         index: usize,
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// Which property.
+        /// The property.
         what: &'static str,
-        /// What it is.
+        /// Value of the property.
         found: String,
-        /// What it may be.
+        /// Values that it may have.
         expected: &'static str,
     },
-    /// A pattern for nothing.
+    /// A pattern matches no tensor.
     #[error(
         "no tensor is named as the pattern {pattern:?} says; expected one that fits, as \"loss3/classifier/*\""
     )]
@@ -227,10 +235,10 @@ pub enum LayoutError {
         /// The pattern.
         pattern: String,
     },
-    /// More values than a flat vector may have.
+    /// The layout would have more than [`MOST_VALUES`] values.
     #[error("with tensor {tensor} the layout has over {MOST_VALUES} values; expected at most that many")]
     TooLarge {
-        /// The tensor that goes over the limit.
+        /// The tensor that exceeds the limit.
         tensor: String,
     },
 }

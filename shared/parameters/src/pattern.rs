@@ -1,8 +1,10 @@
-//! Patterns of tensor names, in which `*` stands for any characters, also none: `loss3/classifier/*`, `*/bias`.
+//! Patterns of tensor names, in which `*` stands for any number of any characters: `loss3/classifier/*`,
+//! `*/bias`.
 
-/// Whether the pattern fits the whole name.
+/// Returns whether the pattern matches the whole name.
 ///
-/// The time is that of looking for each piece between stars once: whoever writes a pattern of many stars makes nobody wait.
+/// Each piece between two stars is searched for once, so that a pattern of many stars costs no more than one
+/// pass over the name.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));

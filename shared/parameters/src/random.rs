@@ -1,7 +1,7 @@
 //! The one source of randomness: generators that are named, not shared.
 //!
-//! A stream depends on the run's seed, on what it is for and on which one it is, never on who draws from it; so
-//! the same initial values, orders, crops and masks come out on any worker, thread and machine.
+//! A stream depends on the run's seed, on what it is for and on which one it is, never on who draws from it;
+//! so the same initial values, orders, crops and masks come out on any worker, thread and machine.
 
 use rand::SeedableRng;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 /// The generator of every stream: portable, fast, and seekable by 32-bit words.
 pub type Random = rand_chacha::ChaCha8Rng;
 
-/// The stream for `purpose` (a plain word, as "order") and `indices` (as epoch and sample) of the run with this seed.
+/// The stream for `purpose` (a plain word, as "order") and `indices` (as epoch and sample) of the run with
+/// this seed.
 pub fn stream(seed: u64, purpose: &str, indices: &[u64]) -> Random {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

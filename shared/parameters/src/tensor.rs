@@ -1,10 +1,10 @@
-//! One tensor: what a shard must know of it to hold, fill and update it without knowing the layer behind it.
+//! Tensors: what a shard must know of one to hold, fill and update it without knowing the layer behind it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a tensor's values start.
+/// The rule by which a tensor's initial values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initialiser {
@@ -23,7 +23,7 @@ pub enum Initialiser {
 }
 
 impl Initialiser {
-    /// The number that the initialiser carries.
+    /// Returns the number that the initialiser carries.
     pub(crate) fn parameter(self) -> f32 {
         match self {
             Initialiser::Constant(value) => value,
@@ -43,15 +43,15 @@ impl fmt::Display for Initialiser {
     }
 }
 
-/// A named tensor of f32 values, row-major.
+/// A named tensor of f32 values, row-major: its description, without the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
-    /// Unique within the layout, as `inception_3a/3x3/weights`.
+    /// Name of the tensor, unique in its layout, such as `inception_3a/3x3/weights`.
     pub name: String,
     /// Extent of each dimension, outermost first (O x I x H x W for convolutions, O x I for dense layers).
     pub shape: Vec<usize>,
-    /// How the values start.
+    /// Rule by which the initial values are drawn.
     pub initialiser: Initialiser,
     /// Factor on the learning rate.
     pub rate_multiplier: f32,
@@ -60,13 +60,13 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Number of values; a layout has checked that it does not overflow.
+    /// Returns the number of values; a layout has checked that it does not overflow.
     pub fn values(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// Name and shape, as error texts show it.
+/// Shows name and shape, as in error texts.
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.name, self.shape)

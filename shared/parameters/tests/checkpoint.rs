@@ -69,8 +69,8 @@ fn a_file_cut_off_anywhere_is_told_and_not_read() {
     assert!(matches!(Checkpoint::read(&path), Err(CheckpointError::Malformed { .. })));
 }
 
-/// What a header may claim: a length beyond the file, extents whose product wraps or is 0 beside others that overflow, places
-/// outside of the values, values that are not there.
+/// What a header may claim: a length beyond the file, extents whose product wraps or is 0 beside others that
+/// overflow, places outside of the values, values that are not there.
 #[test]
 fn claims_of_a_header_are_checked_before_memory_is_taken() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The clients. Both are cheap to clone; clones share one connection.
+//! Clients of the two services. Both are cheap to clone; clones share one connection.
 
 mod coordinator;
 mod fetch;
@@ -15,13 +15,13 @@ pub use coordinator::CoordinatorClient;
 pub use shards::ShardClient;
 
 use crate::{
-    ClientError, Patience, Way,
+    ClientError, Connector, Patience,
     convert::{Answer, FieldError},
     retry::{Attempts, Failure},
     transport,
 };
 
-/// A connection to one server, with what is needed to call it patiently. It reconnects by itself.
+/// A connection to one server, which reconnects by itself, and the patience with which it is used.
 #[derive(Clone, Debug)]
 struct Link {
     address: Arc<str>,
@@ -30,8 +30,8 @@ struct Link {
 }
 
 impl Link {
-    /// Connects to `address`, waiting for the server to be there.
-    async fn connect(address: &str, Way { network, patience }: Way) -> Result<Link, ClientError> {
+    /// Connects to `address`, and waits for a server that is not up yet.
+    async fn connect(address: &str, Connector { network, patience }: Connector) -> Result<Link, ClientError> {
         let endpoint = transport::endpoint(address, patience.connecting)?;
         let mut attempts = Attempts::new(address, &patience);
         loop {
@@ -52,7 +52,7 @@ impl Link {
         Attempts::new(&self.address, &self.patience)
     }
 
-    /// One attempt of something: its result within the deadline.
+    /// Makes one attempt at a call, which must be answered within the deadline.
     async fn within<T>(
         &self,
         call: &'static str,
@@ -66,7 +66,7 @@ impl Link {
         }
     }
 
-    /// A call with one answer, attempted until there is one.
+    /// Makes a call with one answer, again and again until it is answered or patience ends.
     async fn call<Reply, T, Attempt>(
         &self,
         call: &'static str,

@@ -1,4 +1,5 @@
-//! Where generated types become the domain's and back. What came from the network is checked here, field by field.
+//! Conversion between the generated types and the domain's own, in both directions. Messages from the network
+//! are checked here, field by field.
 
 mod common;
 mod coordinator;
@@ -8,11 +9,11 @@ use std::fmt::Display;
 
 use crate::Refusal;
 
-/// What a server answers: the thing asked for, or why not.
+/// A server's answer: what was asked for, or a refusal.
 pub(crate) type Answer<T> = Result<T, Refusal>;
 
-/// A field of a message that does not hold what it should. Public only as far as the generated types are: not
-/// outside this crate.
+/// A field of a message that does not hold what it should. Like the generated types, it does not leave this
+/// crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}.{field}: expected {expected}, found {found}")]
 pub struct FieldError {
@@ -33,22 +34,22 @@ impl FieldError {
     }
 }
 
-/// A request that cannot be read is refused as any other unusable one.
+/// Refuses a request that cannot be read like any other that is invalid.
 impl From<FieldError> for Refusal {
     fn from(error: FieldError) -> Refusal {
         Refusal::Invalid(error.to_string())
     }
 }
 
-/// The field's value, which must be there.
+/// Returns a field's value, which must be present.
 fn required<T>(value: Option<T>, message: &'static str, field: &'static str) -> Result<T, FieldError> {
     value.ok_or_else(|| FieldError::new(message, field, "a value", "none"))
 }
 
-/// Most bytes of a name or an address.
+/// Most bytes that a name or an address may have.
 const MOST_NAME: usize = 4096;
 
-/// A text of at most `most` bytes.
+/// Returns a field's text, which may have at most `most` bytes.
 fn bounded(
     text: String,
     most: usize,
@@ -99,6 +100,10 @@ mod tests {
         assert_eq!(error::<Refusal, _>(refusal), "Refusal.reason: expected 1 to 5, found 6");
         let ending = proto::Ending { how: 0, text: String::new() };
         assert_eq!(error::<Ending, _>(ending), "Ending.how: expected 1 to 4, found 0");
+        let configuration = serde_json::to_string(&configuration::recipe("quick").unwrap()).unwrap();
+        let status = proto::StatusReply { configuration, state: 8, ..Default::default() };
+        let text = error::<Answer<RunStatus>, _>(status);
+        assert_eq!(text, "StatusReply.state: expected 1 to 7, found 8");
 
         let outcome =
             proto::adopt_reply::Outcome::Adopted(proto::Adopted { fingerprint: vec![0; 31].into() });

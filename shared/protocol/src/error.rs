@@ -1,4 +1,4 @@
-//! What can go wrong on the way, as callers need to tell it apart.
+//! Errors of calls and of serving, as callers need to tell them apart.
 
 use crate::Refusal;
 
@@ -14,19 +14,19 @@ pub enum ClientError {
          this machine can reach it, then start again"
     )]
     Unreachable {
-        /// Where the server should be.
+        /// Address of the server.
         address: String,
-        /// How long it was tried.
+        /// Seconds for which it was tried.
         seconds: u64,
-        /// What came of the last attempt.
+        /// Why the last attempt failed.
         last: String,
     },
-    /// The address is not one.
+    /// The text given as an address is no "host:port".
     #[error("address {address:?} is not usable: {reason}; expected host:port, as 127.0.0.1:7070")]
     Address {
-        /// What was given.
+        /// The text that was given.
         address: String,
-        /// Why not.
+        /// What is wrong with it.
         reason: String,
     },
     /// The answer does not say what it should, or the other side does not know the call.
@@ -34,28 +34,28 @@ pub enum ClientError {
         "{address} answered {call} with something unusable: {reason}; check that both sides are the same version"
     )]
     Unusable {
-        /// Where the server is.
+        /// Address of the server.
         address: String,
         /// The call, as "join".
         call: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// Asked for its health, the server is not there or does not serve.
+    /// The server is not there, or its health service says that it does not serve.
     #[error(
         "{address} does not serve: expected status SERVING, found {found}; a server that is starting or being \
          stopped answers so, its log says which"
     )]
     NotServing {
-        /// Where the server should be.
+        /// Address of the server.
         address: String,
-        /// Its status, or what came of asking.
+        /// Its status, or why it did not answer.
         found: String,
     },
 }
 
 impl ClientError {
-    /// The server's refusal, if that is what it is.
+    /// Returns the server's refusal, if the error is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             ClientError::Refused(refusal) => Some(refusal),
@@ -68,7 +68,7 @@ impl ClientError {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {address}: {reason}")]
 pub struct ServeError {
-    /// Where it listened.
+    /// The address that was served.
     pub(crate) address: String,
     /// What failed.
     pub(crate) reason: String,

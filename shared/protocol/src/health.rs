@@ -1,4 +1,5 @@
-//! The health service that orchestrators ask (`grpc.health.v1`), and the one question that our own checks ask of it.
+//! The gRPC health service (`grpc.health.v1`) that orchestrators ask, and a client for the one question that
+//! this program asks of it.
 
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use tonic_health::{
 
 use crate::{ClientError, proto::shards_server, retry::reason, transport};
 
-/// Whom orchestrators ask for: the process as a whole, or the service that every process of a server has.
+/// The names that orchestrators ask for: the process as a whole, or the service that every server process
+/// has.
 const NAMES: [&str; 2] = ["", shards_server::SERVICE_NAME];
 
-/// The health service of a process. It serves if it serves shards.
+/// Makes the health service of a process, which reports SERVING if the process serves shards.
 pub(crate) async fn service(shards: bool) -> (HealthReporter, HealthServer<impl Health>) {
     let (reporter, service) = health_reporter();
     let status = if shards { ServingStatus::Serving } else { ServingStatus::NotServing };
@@ -28,7 +30,7 @@ pub(crate) async fn service(shards: bool) -> (HealthReporter, HealthServer<impl 
     (reporter, service)
 }
 
-/// Says that the process stops, and ends the streams of those who watch it, for which a shutdown would wait.
+/// Reports that the process stops, and ends the streams of its watchers, for which a shutdown would wait.
 pub(crate) async fn withdraw(mut reporter: HealthReporter) {
     for name in NAMES {
         reporter.set_service_status(name, ServingStatus::NotServing).await;
@@ -36,8 +38,12 @@ pub(crate) async fn withdraw(mut reporter: HealthReporter) {
     }
 }
 
-/// Asks the server at `address` ("host:port") once whether it serves shards; connecting and the answer must come
+/// Asks the server at `address` ("host:port") once whether it serves shards; connection and answer must come
 /// within `deadline`.
+///
+/// # Errors
+/// [`ClientError::Address`] for an address that is none; [`ClientError::NotServing`] for a server that is not
+/// there in time, or says that it does not serve.
 pub async fn check_health(address: &str, deadline: Duration) -> Result<(), ClientError> {
     let endpoint = transport::endpoint(address, deadline)?;
     let asked = async {

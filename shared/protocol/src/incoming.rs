@@ -1,4 +1,4 @@
-//! A listener's connections in the form in which tonic takes them.
+//! A listener's connections as the stream that tonic takes.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use tonic::transport::server::Connected;
 
 use crate::Listener;
 
-/// A listener at work: comes back with a connection.
+/// A pending `accept`, which returns the listener with its result.
 type Accepting<L, C> = Pin<Box<dyn Future<Output = (L, io::Result<C>)> + Send>>;
 
 /// The stream of a listener's connections.
@@ -41,7 +41,7 @@ impl<L: Listener> Stream for Incoming<L> {
     }
 }
 
-/// A connection of which nothing more is known.
+/// An accepted connection; tonic is told nothing more about it.
 pub(crate) struct Accepted<C>(C);
 
 impl<C> Connected for Accepted<C> {

@@ -1,13 +1,29 @@
-//! The wire: what server and workers say to each other, and the only crate that knows how it is said.
+//! The protocol between server and workers: its messages, clients with deadlines and retry, and the servers'
+//! glue to gRPC.
 //!
-//! [`messages`] are the domain's own types and [`service`] the two services as plain traits. [`serve`] puts
-//! implementations of the traits on the network; [`CoordinatorClient`] and [`ShardClient`] call them from
-//! elsewhere, with deadlines and retry. The `.proto` files at the root of the repository are the document of
-//! the wire; the types generated from them stay inside this crate.
+//! [`messages`] are the domain's own types, and [`service`] has the two services as plain traits. [`serve`]
+//! offers implementations of the traits on a network; [`CoordinatorClient`] and [`ShardClient`] call them
+//! from other processes, with deadlines and retry. The `.proto` files in the repository's folder `proto`
+//! document the wire; the types generated from them stay inside this crate, the only one that knows tonic and
+//! prost.
 //!
-//! Absent by intent: what a shard does with a gradient, what a lease is good for.
+//! Absent by intent: what a shard does with a gradient, and what a lease is good for.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use protocol::{ClientError, CoordinatorClient, Patience};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! // Nothing listens on port 1, so that patience ends after a tenth of a second.
+//! let patience = Patience { give_up_after: Duration::from_millis(100), ..Patience::default() };
+//! let error = CoordinatorClient::connect("127.0.0.1:1", patience).await.unwrap_err();
+//! assert!(matches!(error, ClientError::Unreachable { .. }));
+//! assert!(error.to_string().starts_with("cannot reach 127.0.0.1:1: tried for 0 s"));
+//! # });
+//! ```
 
-mod apart;
+mod blocking;
 mod client;
 mod convert;
 mod error;
@@ -29,12 +45,12 @@ mod proto {
     tonic::include_proto!("downpour.v1");
 }
 
-pub use apart::apart;
+pub use blocking::run_blocking;
 pub use client::{CoordinatorClient, ShardClient};
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
 pub use messages::*;
-pub use network::{Connection, Listener, Network, Way};
+pub use network::{Connection, Connector, Listener, Network};
 pub use retry::Patience;
 pub use server::serve;
 pub use service::{Coordinator, Shards};

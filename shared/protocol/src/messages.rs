@@ -1,14 +1,17 @@
-//! What the services say to each other, in the domain's own types; the generated ones stop at this crate's edge.
+//! The messages of both services as the domain's own types; the generated types do not leave this crate.
+
+use std::fmt;
 
 use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
 
 use crate::Values;
 
-/// Raised when a message changes its meaning; Join refuses any other.
-pub const PROTOCOL_VERSION: u32 = 4;
+/// Version of the protocol, raised when a message changes its meaning. Join and Register refuse any other.
+pub const PROTOCOL_VERSION: u32 = 5;
 
-/// What a worker or a shard process is told when it may not go on as it asked.
+/// Why a server will not do what a worker or a shard process asked; the text says what was expected and
+/// found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The request contradicts the run (other network, other data, other protocol): final.
@@ -28,41 +31,42 @@ pub enum Refusal {
     Internal(String),
 }
 
-/// Identifies a block's state: never goes back. A shard restored from a file starts a new generation.
+/// The version of a block's values, which never goes back: a shard restored from a file starts a new
+/// generation.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct Version {
-    /// Raised by every restore of the shard.
+    /// Number of the generation, raised by every restore of the shard.
     pub generation: u64,
     /// Updates applied to the block since the start of the run.
     pub counter: u64,
 }
 
-/// How numbers travel.
+/// The number format in which gradients and parameters travel.
 pub use configuration::Wire;
 
-/// The count and hash of a data set, and its class names in label order.
+/// A data set as workers compare it: the counts of its images, a hash, and its class names.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DataDescription {
-    /// Training images.
+    /// Number of training images.
     pub images: u64,
-    /// Validation images.
+    /// Number of validation images.
     pub validation: u64,
-    /// Hash of what is in the data set, in one of the forms that `Data` in `coordinator.proto` says.
+    /// Hash of the data set's content, in one of the forms that `Data` in `coordinator.proto` describes.
     pub hash: String,
     /// Class names; the position is the label.
     pub classes: Vec<String>,
 }
 
-/// A worker asks to become a member.
+/// A worker's request to become a member of the run.
 #[derive(Clone, Debug)]
 pub struct JoinRequest {
     /// Must equal [`PROTOCOL_VERSION`].
     pub protocol: u32,
     /// A name for logs (host and process).
     pub name: String,
-    /// What the worker trains on.
+    /// The data set that the worker has.
     pub data: DataDescription,
 }
 
@@ -71,33 +75,34 @@ pub struct JoinRequest {
 pub struct Member {
     /// Number of the worker, unique in the run.
     pub worker: u32,
-    /// Unique among all joins of the run; an expired one is fenced for good.
+    /// Number of the join, unique in the run; an incarnation that has expired stays fenced.
     pub incarnation: u64,
 }
 
-/// What a worker needs to take part.
+/// What a new member needs to take part in the run.
 #[derive(Clone, Debug)]
 pub struct JoinReply {
     /// The new membership.
     pub member: Member,
     /// The run's configuration with everything decided (classes, epochs).
     pub configuration: RunConfiguration,
-    /// How the shards apply what is pushed; handed on to every shard with the layout.
+    /// How shards apply gradients; the worker hands it to every shard with the layout.
     pub plan: Plan,
     /// Address of each shard, by shard number ("host:port"; several shards may share one).
     pub shards: Vec<String>,
 }
 
-/// Everything a shard must know beside the layout, the same for all shards of a run.
+/// How shards turn gradients into updates: what a shard must know beside the layout, the same for all shards
+/// of a run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Plan {
     /// Seed of the run: initial values.
     pub seed: u64,
     /// Base learning rate.
     pub learning_rate: f64,
-    /// Factor of each stair of the schedule (0.96).
+    /// Factor on the learning rate at each stair of the schedule (0.96).
     pub stair_factor: f64,
-    /// Samples per stair (8 epochs).
+    /// Samples of one stair (8 epochs).
     pub stair_samples: u64,
     /// Samples of the linear ramp at the start.
     pub ramp_samples: u64,
@@ -109,50 +114,54 @@ pub struct Plan {
     pub average_decay: f64,
     /// Samples in the whole run.
     pub total_samples: u64,
-    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none: all start by their initialisers.
+    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none if all tensors start
+    /// by their initialisers.
     #[serde(default)]
     pub init_sha256: Option<String>,
-    /// [Patterns](parameters::pattern) of the names of tensors that start by their initialisers all the same.
+    /// [Patterns](parameters::pattern) of the tensors that start by their initialisers even if the model file
+    /// has them.
     #[serde(default)]
     pub init_except: Vec<String>,
 }
 
-/// Sent by each joining worker to each shard: an empty shard adopts it, another compares.
+/// The layout and update rule that each joining worker sends to each shard: an empty shard adopts them, any
+/// other compares them with its own.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
-    /// Which shard of the process.
+    /// Number of the shard.
     pub shard: u32,
     /// The network's parameters.
     pub layout: Layout,
-    /// The run's plan.
+    /// The run's update rule.
     pub plan: Plan,
 }
 
-/// A shard's answer.
+/// A shard's answer to an adoption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptReply {
-    /// Fingerprint of the layout that the shard holds.
+    /// Fingerprint of the shard's layout.
     pub fingerprint: Fingerprint,
 }
 
-/// Which values of a block.
+/// The values of a block that a fetch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
     /// Their Polyak average, frozen at the first fetch that names this evaluation.
     Average {
-        /// The evaluation that it is for; 0 reads the average as it is now, not frozen.
+        /// Number of the evaluation that the average is for; 0 reads the current average, which is not
+        /// frozen.
         evaluation: u64,
     },
 }
 
 /// Largest absolute value of a gradient that a shard applies. Gradients of networks that learn are smaller by
-/// many orders; a larger one could overflow in the update, which is made in place.
+/// many orders of magnitude; a larger one could overflow in the update, which is made in place.
 pub const LARGEST_GRADIENT: f32 = 1e18;
 
-/// Largest loss of a minibatch before the run counts as diverged, which no network comes back from: the
-/// gradients that belong to such losses are those that shards refuse.
+/// Largest loss of a minibatch before the run counts as diverged. No network recovers from such a loss, whose
+/// gradients are those that shards refuse.
 pub const LARGEST_LOSS: f32 = 1e12;
 
 /// Where the momentum of a push is kept.
@@ -166,14 +175,14 @@ pub enum PushForm {
     Step,
 }
 
-/// One gradient block on its way to its shard.
+/// One block of a gradient, on its way to its shard.
 #[derive(Clone, Debug)]
 pub struct BlockPush {
-    /// Which shard of the process.
+    /// Number of the shard.
     pub shard: u32,
-    /// Who pushes.
+    /// The worker that pushes.
     pub member: Member,
-    /// The worker's step, counting up within the incarnation.
+    /// Number of the worker's step, counted within its incarnation.
     pub step: u64,
     /// Index of the block in the layout.
     pub block: u32,
@@ -187,40 +196,41 @@ pub struct BlockPush {
     pub gradient: Vec<f32>,
 }
 
-/// What became of a pushed block.
+/// The answer to one pushed block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PushReply {
     /// Index of the block.
     pub block: u32,
-    /// `Ok`: the block to compute the next gradient from (also when this one had been applied before). `Err`: why not.
+    /// The block to compute the next gradient from (also if this push had been applied before), or why the
+    /// push was refused.
     pub outcome: Result<BlockValues, Refusal>,
-    /// Updates that were applied between the state that the gradient was computed from and this push.
+    /// Updates that the block had between the version that the gradient was computed from and this push.
     pub staleness: u64,
 }
 
-/// One block.
+/// The values of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
     /// Index of the block.
     pub block: u32,
-    /// Its version.
+    /// Version of the values.
     pub version: Version,
-    /// Its values.
+    /// The values.
     pub values: Values,
 }
 
-/// What a worker is to do next.
+/// The coordinator's answer to what a worker is to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Assignment {
     /// Train on positions `start..end` of the epoch's shuffled order.
     Train(Lease),
     /// Evaluate the average and the last iterate on the whole validation set.
     Evaluate(EvaluationOrder),
-    /// Nothing now; ask again after so many milliseconds.
+    /// Nothing for now: ask again after a pause.
     Wait {
-        /// Pause before the next request.
+        /// Length of the pause.
         milliseconds: u64,
-        /// What is being waited for (for the log).
+        /// What the run waits for, for the log.
         reason: String,
     },
     /// The run is over.
@@ -232,9 +242,11 @@ pub enum Assignment {
 pub enum Ending {
     /// All samples used, final evaluation done.
     Completed,
-    /// A loss that is not finite or far too large, or too many refused pushes: says which rate to try.
+    /// A loss was not finite or far too large, or too many pushes were refused; the text says which rate to
+    /// try.
     Diverged(String),
-    /// The run cannot go on with what it was given (over 5 % of the images unreadable): says what and what to do.
+    /// The run cannot go on with what it was given, such as images of which over 5 % are unreadable; the text
+    /// says what to do.
     Failed(String),
     /// The server is being stopped; the run can be resumed.
     Interrupted,
@@ -260,11 +272,11 @@ pub struct EvaluationOrder {
     pub id: u64,
     /// Samples that the run had used when it was ordered.
     pub samples: u64,
-    /// True for the last one: the worker also writes the model file.
+    /// Whether it is the run's last one, after which the worker also writes the model file.
     pub last: bool,
 }
 
-/// Top-1, top-5 (as fractions) and mean loss over the validation images.
+/// Accuracy and loss over the validation images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scores {
     /// Share of images whose most probable class is right.
@@ -284,39 +296,39 @@ pub struct Evaluation {
     pub samples: u64,
     /// Images evaluated.
     pub images: u64,
-    /// Of the averaged parameters.
+    /// Scores of the averaged parameters.
     pub average: Scores,
-    /// Of the last iterate.
+    /// Scores of the last iterate.
     pub last_iterate: Scores,
 }
 
-/// How far a worker got with a lease; everything counts from the lease's start, so a report may come twice.
+/// How far a worker got with a lease, counted from the lease's start, so that a report may arrive twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseProgress {
     /// Number of the lease.
     pub lease: u64,
-    /// Positions used: their push was acknowledged by every shard. Skipped ones not included.
+    /// Positions whose gradients every shard has acknowledged; skipped ones are not included.
     pub used: u64,
-    /// Unreadable images met in this lease so far ("path: reason").
+    /// Unreadable images of this lease so far, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Positions behind which nothing is outstanding: used + skipped so far.
+    /// Positions that are done with: used or skipped.
     pub consumed: u64,
-    /// True when the worker will do no more of it: the rest goes back.
+    /// Whether the worker will do no more of the lease; the rest goes back.
     pub closed: bool,
 }
 
-/// Sums over the minibatches since the last report.
+/// Metrics of a worker, summed over the minibatches since its last report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepMetrics {
-    /// Minibatches.
+    /// Number of minibatches.
     pub steps: u64,
-    /// Images.
+    /// Number of images.
     pub images: u64,
     /// Sum over images of the main head's loss.
     pub main_loss: f64,
     /// Sums over images of the auxiliary heads' losses; empty without heads.
     pub auxiliary_losses: Vec<f64>,
-    /// Right first guesses of the main head.
+    /// Images whose most probable class of the main head is right.
     pub correct: u64,
     /// Seconds of computing.
     pub compute_seconds: f64,
@@ -324,57 +336,58 @@ pub struct StepMetrics {
     pub wait_seconds: f64,
     /// Minibatches of which a push was refused as unusable (not finite, or far too large).
     pub refused: u64,
-    /// True once a loss was not finite, or above [`LARGEST_LOSS`].
+    /// Whether a loss was not finite, or above [`LARGEST_LOSS`].
     pub diverged: bool,
 }
 
-/// Sent every few steps and at least every few seconds: progress, metrics, and a sign of life.
+/// A worker's report of progress and metrics, sent every few steps and at least every few seconds: it is also
+/// the sign of life that keeps the worker's membership.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Who reports.
+    /// The worker that reports.
     pub member: Member,
-    /// State of the leases it holds or just closed.
+    /// Progress of the leases that the worker holds or has just closed.
     pub progress: Vec<LeaseProgress>,
-    /// What it did.
+    /// Metrics since the last report.
     pub metrics: StepMetrics,
-    /// An evaluation that it finished.
+    /// An evaluation that the worker finished.
     pub evaluation: Option<Evaluation>,
-    /// True when it leaves: all its leases go back.
+    /// Whether the worker leaves the run: all of its leases go back.
     pub leaving: bool,
 }
 
-/// A shard process registers with the coordinator.
+/// A shard process's request to the coordinator for its place in the server.
 #[derive(Clone, Debug)]
 pub struct RegisterRequest {
     /// Must equal [`PROTOCOL_VERSION`].
     pub protocol: u32,
-    /// Where workers reach it.
+    /// Address at which workers reach the process.
     pub address: String,
-    /// Shards that it hosts.
+    /// Number of shards that the process hosts.
     pub shards: u32,
-    /// The shards that it holds; none when it has just started.
+    /// The shards that the process holds; none when it has just started.
     pub holds: Option<Holding>,
 }
 
-/// The shards that a process holds.
+/// The shards that a shard process has in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Number of the first one.
+    /// Number of the first shard.
     pub first_shard: u32,
-    /// The coordinator's life in which they were placed or went back to a snapshot last.
+    /// The coordinator's life in which the shards were placed, or restored from a snapshot, last.
     pub life: u64,
 }
 
-/// Which shards a process holds.
+/// The coordinator's answer to a registration: which shards the process is to hold, and what they start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterReply {
-    /// Number of its first shard.
+    /// Number of the process's first shard.
     pub first_shard: u32,
-    /// Shards in the whole server.
+    /// Number of shards in the whole server.
     pub total_shards: u32,
-    /// The newest complete snapshot: where shards of another life than this begin.
+    /// The newest complete snapshot, which shards of another life than this go back to.
     pub restore: Option<Snapshot>,
-    /// Counts the coordinator's starts.
+    /// Number of the coordinator's life: it counts the coordinator's starts.
     pub life: u64,
     /// Whether the address had registered in this life before.
     pub again: bool,
@@ -383,51 +396,51 @@ pub struct RegisterReply {
 /// A complete snapshot, as a shard process knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its number.
+    /// Number of the snapshot.
     pub id: u64,
     /// SHA-256 of the files of the process's shards, hexadecimal, in the order of their numbers.
     pub hashes: Vec<String>,
 }
 
 impl Snapshot {
-    /// What a process of `shards` shards is to know of a snapshot of all shards.
+    /// Narrows a snapshot of all shards to the `shards` shards of one process, from number `first` on.
     pub fn of(&self, first: u32, shards: u32) -> Snapshot {
         let hashes = self.hashes.iter().skip(first as usize).take(shards as usize).cloned().collect();
         Snapshot { id: self.id, hashes }
     }
 }
 
-/// The coordinator tells a shard process to write its shards into snapshot `id`, or to end.
+/// An order of the coordinator to a shard process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardOrder {
-    /// Write `id/shard-k` for each shard hosted; answered when they are durable.
+    /// Write each shard `k` of the process into `id/shard-k`, and answer when the files are durable.
     Snapshot {
         /// Number of the snapshot.
         id: u64,
     },
-    /// The run has ended: exit (after the reply), with 0 unless it was interrupted.
+    /// Exit after the reply, since the run has ended: with 0 unless it was interrupted.
     Finish {
         /// Whether the run can go on.
         interrupted: bool,
     },
 }
 
-/// What a shard says about itself (counters since its process started, where nothing else is said).
+/// The state of a shard; counters start with its process unless they say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ShardStatus {
     /// Shard number.
     pub shard: u32,
-    /// Blocks that it owns.
+    /// Number of blocks that the shard owns.
     pub blocks: u32,
-    /// Updates applied (block pushes).
+    /// Number of updates applied, one for each pushed block.
     pub updates: u64,
-    /// Pushes seen before and not applied again.
+    /// Number of pushes that had been applied before and were not applied again.
     pub repeated: u64,
-    /// Pushes refused.
+    /// Number of pushes refused.
     pub refused: u64,
-    /// Sum and maximum of staleness over the updates applied.
+    /// Sum of the staleness of all updates applied.
     pub staleness_sum: u64,
-    /// Largest staleness of one update.
+    /// Largest staleness of an update applied.
     pub staleness_max: u64,
     /// Bytes of gradients received, as f32 in memory.
     pub bytes_in: u64,
@@ -435,35 +448,70 @@ pub struct ShardStatus {
     pub bytes_out: u64,
     /// Learning rate of the newest update.
     pub learning_rate: f64,
-    /// Hash of the file just written, after a snapshot order (hexadecimal sha-256).
+    /// SHA-256, hexadecimal, of the file that was just written; only in the answer to a snapshot order.
     pub snapshot_hash: Option<String>,
-    /// Samples behind that block of the shard that has most of them, since the start of the run; they only fall when
-    /// the shard comes back from a file, by what it lost.
+    /// Samples applied to the block of the shard that has most, since the start of the run. The number falls
+    /// only when the shard is restored from a file, by what was lost.
     pub samples: u64,
 }
 
-/// State of the whole run, for whoever watches.
+/// What a run is doing, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Server processes or workers are missing; nothing is trained.
+    Waiting,
+    /// Workers train.
+    Training,
+    /// All samples are used; the last evaluation or the last snapshot is being made.
+    Evaluating,
+    /// The run is complete.
+    Finished,
+    /// The run was stopped since its loss or its gradients grew beyond bounds.
+    Diverged,
+    /// The run was stopped since it cannot go on with what it was given.
+    Failed,
+    /// The server is being stopped; the run can be resumed.
+    Interrupted,
+}
+
+impl fmt::Display for RunState {
+    /// Writes the state's name in small letters, as `training`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RunState::Waiting => "waiting",
+            RunState::Training => "training",
+            RunState::Evaluating => "evaluating",
+            RunState::Finished => "finished",
+            RunState::Diverged => "diverged",
+            RunState::Failed => "failed",
+            RunState::Interrupted => "interrupted",
+        })
+    }
+}
+
+/// The state of a whole run, for whoever watches it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RunStatus {
-    /// "waiting", "training", "evaluating", "finished", "diverged", "failed", "interrupted".
-    pub state: String,
-    /// What is being waited for, or how the run ended; empty otherwise.
+    /// What the run is doing, or how it ended.
+    pub state: RunState,
+    /// What the run waits for, or how it ended; empty otherwise.
     pub detail: String,
-    /// Samples used.
+    /// Samples used so far.
     pub samples: u64,
     /// Samples in the whole run (0 until the first worker joined).
     pub total_samples: u64,
     /// Epoch, from 0.
     pub epoch: u64,
-    /// Members now.
+    /// Number of workers that are members now.
     pub workers: u32,
-    /// Leases out now.
+    /// Number of leases that workers hold now.
     pub leases: u32,
-    /// Newest training metrics line.
+    /// Newest line of training metrics; none before the first.
     pub latest: Option<TrainingLine>,
     /// All evaluations so far.
     pub evaluations: Vec<Evaluation>,
-    /// Layout that the shards hold (None until one adopted); what `worker fetch` needs.
+    /// Layout that the shards hold; none until one has adopted it. A fetch of the model needs it.
     pub layout: Option<Layout>,
     /// Configuration of the run.
     pub configuration: RunConfiguration,
@@ -471,16 +519,16 @@ pub struct RunStatus {
     pub classes: Vec<String>,
     /// Address of each shard.
     pub shards: Vec<String>,
-    /// Hash of the data; empty until the first worker joined.
+    /// Hash of the data set; empty until the first worker joined.
     pub data_hash: String,
-    /// Training images met so far that could not be read.
+    /// Number of training images so far that could not be read.
     pub unreadable: u64,
 }
 
-/// One line of training metrics, over the time since the line before.
+/// One line of training metrics, over the time since the line before and all workers together.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingLine {
-    /// Global step: minibatches whose push was acknowledged.
+    /// Global step: the number of minibatches whose push was acknowledged.
     pub step: u64,
     /// Epoch, from 0.
     pub epoch: u64,
@@ -490,9 +538,9 @@ pub struct TrainingLine {
     pub loss: f64,
     /// Mean losses of the auxiliary heads.
     pub auxiliary_losses: Vec<f64>,
-    /// Share of right first guesses of the main head, in training.
+    /// Share of training images whose most probable class of the main head was right.
     pub top1: f64,
-    /// Images a second, all workers together.
+    /// Images a second.
     pub images_per_second: f64,
     /// Learning rate.
     pub learning_rate: f64,
@@ -500,14 +548,14 @@ pub struct TrainingLine {
     pub staleness_mean: f64,
     /// Largest staleness.
     pub staleness_max: u64,
-    /// Bytes received and sent by the shards.
+    /// Bytes of gradients received by the shards, as f32 in memory.
     pub bytes_in: u64,
-    /// Bytes sent by the shards.
+    /// Bytes of parameters sent by the shards, as f32 in memory.
     pub bytes_out: u64,
-    /// Leases out.
+    /// Number of leases that workers hold.
     pub leases: u32,
-    /// Members.
+    /// Number of workers that are members.
     pub workers: u32,
-    /// Pushes refused.
+    /// Number of pushes refused.
     pub refused: u64,
 }

@@ -1,4 +1,4 @@
-//! What carries connections: TCP, or whatever stands in for it, as the simulated network of a test.
+//! Connections between processes: TCP, or the simulated network of a test in its place.
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -9,23 +9,23 @@ use tokio::{
 
 use crate::Patience;
 
-/// The way to other processes: the network between, and the patience on it.
+/// How to reach other processes: over which network, and with how much patience.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct Connector {
     /// What carries the connections.
     pub network: Network,
-    /// How long to wait for what.
+    /// The deadlines and pauses of every call.
     pub patience: Patience,
 }
 
-/// Over TCP.
-impl From<Patience> for Way {
-    fn from(patience: Patience) -> Way {
-        Way { network: Network::default(), patience }
+/// Connects over TCP.
+impl From<Patience> for Connector {
+    fn from(patience: Patience) -> Connector {
+        Connector { network: Network::default(), patience }
     }
 }
 
-/// Opens connections; by default over TCP.
+/// A network on which connections are opened: TCP by default.
 #[derive(Clone, Default)]
 pub struct Network(Option<Arc<Open>>);
 
@@ -34,7 +34,7 @@ type Open = dyn Fn(String) -> Opening + Send + Sync;
 pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send>>;
 
 impl Network {
-    /// A network on which `open` connects to an address ("host:port").
+    /// Makes a network on which `open` connects to an address ("host:port"), or says why it cannot.
     pub fn new<Opening, C>(open: impl Fn(String) -> Opening + Send + Sync + 'static) -> Network
     where
         Opening: Future<Output = io::Result<C>> + Send + 'static,
@@ -46,7 +46,7 @@ impl Network {
         })))
     }
 
-    /// How connections are opened; none: over TCP.
+    /// Returns the function that opens connections, or none for TCP.
     pub(crate) fn open(&self) -> Option<Arc<Open>> {
         self.0.clone()
     }
@@ -58,20 +58,26 @@ impl fmt::Debug for Network {
     }
 }
 
-/// Bytes both ways.
+/// An open connection: a stream of bytes in both directions.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for C {}
 
-/// Where connections come in.
+/// A source of incoming connections, such as a TCP port.
 pub trait Listener: Send + 'static {
-    /// What comes in.
+    /// The connections that come in.
     type Connection: Connection;
 
-    /// Where it listens.
+    /// Returns the address that the listener is bound to.
+    ///
+    /// # Errors
+    /// What the system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// The next connection.
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// What the system says; the listener may be asked again.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
 }
 

@@ -1,6 +1,6 @@
-//! Bytes from the network, read without a network: as recorded traffic is, or bytes that were made up to try the readers.
+//! Readers of messages as plain functions on bytes, for recorded traffic and for fuzzing.
 //!
-//! The readers are those that clients and servers use. They check every field of a message as they do on receipt.
+//! They are the readers that clients and servers use, and check every field of a message as on receipt.
 
 use std::fmt::Display;
 
@@ -14,15 +14,15 @@ use crate::{
     proto, wire,
 };
 
-/// Why bytes cannot be read as what they should be.
+/// Why bytes are not the message that they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ReceiveError(String);
 
-/// Reads the bytes of one message.
+/// A function that reads the bytes of one message.
 pub type Reader = fn(&[u8]) -> Result<(), ReceiveError>;
 
-/// Each message with content that a call may bring, by its name in the `.proto` files.
+/// The readers of all messages that have content, each with the message's name in the `.proto` files.
 pub const MESSAGES: [(&str, Reader); 17] = [
     ("JoinRequest", read::<proto::JoinRequest, JoinRequest>),
     ("JoinReply", read::<proto::JoinReply, Answer<JoinReply>>),
@@ -43,10 +43,10 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
 ];
 
-/// Reads the stream that answers a fetch, in the parts in which it came: each block, or why it was refused.
+/// Reads the stream that answers a fetch, cut into any parts: each block, or why it was refused.
 ///
 /// # Errors
-/// The first part of it that is no message, or a stream that ends in the middle of one.
+/// Bytes that are no message, or a stream that ends in the middle of one.
 pub fn fetched<'a>(
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Result<BlockValues, Refusal>>, ReceiveError> {
@@ -70,12 +70,12 @@ fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, ReceiveError> {
     M::decode(Bytes::copy_from_slice(bytes)).map_err(unusable)
 }
 
-/// Reads a message that becomes one `T`.
+/// Reads a message and converts it to a `T`.
 fn read<M: Message + Default, T: TryFrom<M, Error: Display>>(bytes: &[u8]) -> Result<(), ReceiveError> {
     T::try_from(decode(bytes)?).map(drop).map_err(unusable)
 }
 
-/// Reads all blocks, whatever is wrong with one of them, as a server does.
+/// Reads every block of a push, also behind one that is unusable, as a server does.
 fn push_request(bytes: &[u8]) -> Result<(), ReceiveError> {
     let blocks = block_pushes(decode(bytes)?).map(|(_, push)| push.map(drop).map_err(unusable));
     blocks.fold(Ok(()), Result::and)

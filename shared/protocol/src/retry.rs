@@ -1,4 +1,4 @@
-//! Retry, in one place: what is tried again, after which pause, for how long, and what is said meanwhile.
+//! Retry, in one place: what is tried again, after which pauses, for how long, and what is logged meanwhile.
 
 use std::{
     collections::hash_map::RandomState,
@@ -16,15 +16,16 @@ use tracing::{info, warn};
 
 use crate::ClientError;
 
-/// Trouble that lasts is told again this often.
+/// Interval at which trouble that lasts is logged again.
 const REMINDER: Duration = Duration::from_secs(15);
 
-/// How long to wait for what, before trying again and before giving up.
+/// Deadlines of calls, the pauses between attempts, and when to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// How long a server may be out of reach, or a stream without progress, before a call gives up (5 minutes).
+    /// Time for which a server may be out of reach, or a stream without progress, before a call gives up (5
+    /// minutes).
     pub give_up_after: Duration,
-    /// Pause after the first failure; each further one doubles it (50 ms).
+    /// Pause after the first failure; each further failure doubles it (50 ms).
     pub first_pause: Duration,
     /// Longest pause (5 s).
     pub longest_pause: Duration,
@@ -32,11 +33,12 @@ pub struct Patience {
     pub connecting: Duration,
     /// Deadline of one attempt of a control call (10 s).
     pub control: Duration,
-    /// Deadline of one attempt of an order, behind which a file is written (120 s).
+    /// Deadline of one attempt of an order, during which a file is written (120 s).
     pub order: Duration,
-    /// How long a stream may stand still while something is outstanding (60 s).
+    /// Time for which a stream may stand still while something is outstanding (60 s).
     pub stall: Duration,
-    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not come back all at once.
+    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not come back all at
+    /// once.
     pub jitter: u64,
 }
 
@@ -57,7 +59,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The pause behind the failure of that number, from 0: between half and all of a doubling step.
+    /// Returns the pause after failure number `failure`, from 0: between half and all of a doubling step.
     fn pause(&self, failure: u32) -> Duration {
         let step = self.first_pause.saturating_mul(1 << failure.min(20)).min(self.longest_pause);
         let word = random::stream(self.jitter, "pause", &[u64::from(failure)]).next_u32();
@@ -65,22 +67,22 @@ impl Patience {
     }
 }
 
-/// What became of one attempt that did not succeed.
+/// Why one attempt did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Trouble on the way: another attempt may succeed.
+    /// Trouble with the connection or the server: another attempt may succeed.
     Passing(String),
-    /// No attempt will.
+    /// No further attempt can succeed.
     Final(ClientError),
 }
 
 impl Failure {
-    /// No answer within the deadline.
+    /// Makes the failure of an attempt that had no answer within the deadline.
     pub(crate) fn silence(deadline: Duration) -> Failure {
         Failure::Passing(format!("no answer within {} s", deadline.as_secs_f32()))
     }
 
-    /// Tells passing from final by the status that a call ended with.
+    /// Classifies the status that a call ended with.
     pub(crate) fn of(status: &Status, address: &str, call: &'static str) -> Failure {
         let retryable = matches!(
             status.code(),
@@ -94,18 +96,18 @@ impl Failure {
         }
     }
 
-    /// The other side does not speak as it should.
+    /// Makes the failure of an answer that breaks the protocol.
     pub(crate) fn unusable(address: &str, call: &'static str, reason: impl Display) -> Failure {
         Failure::Final(ClientError::Unusable { address: address.into(), call, reason: reason.to_string() })
     }
 }
 
-/// What a call that failed says to a person.
+/// Returns the reason why a call failed, for people.
 pub(crate) fn reason(status: &Status) -> String {
     root(status).unwrap_or_else(|| format!("status {:?}, {}", status.code(), status.message()))
 }
 
-/// The innermost cause, which is the telling one ("connection refused").
+/// Returns the innermost cause of an error, which says most ("connection refused").
 fn root(error: &dyn Error) -> Option<String> {
     let mut cause = error.source()?;
     while let Some(next) = cause.source() {
@@ -118,11 +120,11 @@ fn root(error: &dyn Error) -> Option<String> {
 pub(crate) struct Attempts<'a> {
     address: &'a str,
     patience: &'a Patience,
-    /// The first failure since the newest progress. Not that progress itself: a stream may be idle for long before.
+    /// Time of the first failure since the newest progress; a stream may have been idle for long before it.
     since: Option<Instant>,
     /// Failures since the newest progress.
     failures: u32,
-    /// When the trouble was told last.
+    /// Time at which the trouble was logged last.
     told: Option<Instant>,
 }
 
@@ -131,7 +133,7 @@ impl<'a> Attempts<'a> {
         Attempts { address, patience, since: None, failures: 0, told: None }
     }
 
-    /// The call moved on: patience starts anew.
+    /// Notes that the call moved on: patience starts anew.
     pub(crate) fn progress(&mut self) {
         if let Some(since) = self.since.take() {
             info!("{} answers again after {:.1} s", self.address, since.elapsed().as_secs_f32());
@@ -140,7 +142,8 @@ impl<'a> Attempts<'a> {
         self.told = None;
     }
 
-    /// Waits until the next attempt is due; the error is what the call ends with if there is to be none.
+    /// Waits until the next attempt is due; the error is what the call ends with when there is to be no
+    /// further one.
     pub(crate) async fn after(&mut self, failure: Failure) -> Result<(), ClientError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! Puts implementations of the two traits on the network.
+//! The gRPC servers of the two services.
 
 use std::{
     future::{Future, pending},
@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    Coordinator, Listener, Refusal, ServeError, Shards, apart,
+    Coordinator, Listener, Refusal, ServeError, Shards,
     convert::{
         Answer,
         shards::{block_pushes, block_reply, fetch_reply, kind_of},
@@ -24,21 +24,26 @@ use crate::{
     incoming::Incoming,
     messages::*,
     proto::{self, coordinator_server, shards_server},
+    run_blocking,
     transport::{self, MESSAGE},
     wire,
 };
 
-/// Blocks or replies made and not yet taken by the connection. A reader that is slow holds up its own stream.
+/// Most blocks or replies that wait for the connection to take them. A slow reader holds up its own stream
+/// only.
 const QUEUE: usize = 8;
 
 /// How long calls may go on after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves what is given on `listener` until `shutdown` is done, and the health service with it, which says that this
-/// process serves if it has shards.
+/// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
+/// beside them, which reports SERVING if there are shards.
 ///
-/// Then no connection is accepted any more, streams of blocks are ended between two blocks (whoever pushes or
-/// fetches comes back to a server that is started again), and calls that have begun are answered, within 5 s.
+/// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients come
+/// back to a server that is started again), and calls that have begun are answered, all within 5 s.
+///
+/// # Errors
+/// A listener that fails; the text names its address.
 pub async fn serve(
     listener: impl Listener,
     coordinator: Option<Arc<dyn Coordinator>>,
@@ -143,7 +148,7 @@ impl shards_server::Shards for ShardsService {
         let request = AdoptRequest::try_from(request.into_inner());
         let shards = self.shards.clone();
         // An empty shard draws its initial values.
-        let answer = answer_apart(move || shards.adopt(request?)).await;
+        let answer = answer_blocking(move || shards.adopt(request?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -176,7 +181,7 @@ impl shards_server::Shards for ShardsService {
     ) -> Result<Response<proto::OrderReply>, Status> {
         let order = ShardOrder::try_from(request.into_inner());
         let shards = self.shards.clone();
-        let answer = answer_apart(move || shards.order(order?)).await;
+        let answer = answer_blocking(move || shards.order(order?)).await;
         Ok(Response::new(answer.into()))
     }
 
@@ -188,9 +193,9 @@ impl shards_server::Shards for ShardsService {
     }
 }
 
-/// The answer to a call that takes long.
-async fn answer_apart<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
-    apart(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+/// Answers a call that takes long, on a thread of its own.
+async fn answer_blocking<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+    run_blocking(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
 }
 
 /// Applies the pushes of one stream, one after the other.
@@ -217,7 +222,8 @@ async fn answer_pushes(
     }
 }
 
-/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the reply.
+/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the
+/// reply.
 fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushReply {
     let wire = wire::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |(block, push): (u32, Result<BlockPush, _>)| {
@@ -262,7 +268,7 @@ async fn send_blocks(
     }
 }
 
-/// Comes back with what to tell a stream when the server is being stopped.
+/// Waits until the server is being stopped; returns the status that its streams end with.
 async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
     // The sender goes away only with the server.
     let _ = stopping.wait_for(|&stopping| stopping).await;

@@ -1,34 +1,63 @@
-//! The two services as plain traits: short synchronous calls, so that shard and coordinator are testable with no runtime.
-//! `server.rs` puts them on the network; tests call them directly.
+//! The two services as plain traits of short synchronous calls, so that shards and coordinator can be tested
+//! without a runtime. [`serve`](crate::serve) puts them on the network; tests call them directly.
+//!
+//! A call that cannot be carried out is answered with a [`Refusal`].
 
 use crate::messages::*;
 
-/// Membership, leases of samples, evaluation, the end. One per run, in the server's first process.
+/// The coordinator of a run: members, leases of samples, evaluations and the end. It lives in the server's
+/// first process.
 pub trait Coordinator: Send + Sync + 'static {
-    /// A worker becomes a member. `NotReady` until all shards registered.
+    /// Makes a worker a member of the run.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] until all shards have registered; [`Refusal::Mismatch`] for another protocol or
+    /// other data.
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal>;
-    /// A member asks what to do next. `call` counts up among its calls; a repetition, which has the same number, gets
-    /// the same answer.
+    /// Answers what a member is to do next. `call` counts the member's calls; a repetition has the number of
+    /// the first attempt and gets the same answer.
+    ///
+    /// # Errors
+    /// [`Refusal::Fenced`] for a membership that has expired.
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal>;
-    /// A member reports progress; the answer is how the run ended, if it did. A repetition, which has the same number
-    /// `call`, is not counted again.
+    /// Takes in a member's report; returns how the run ended, or none while it goes on. A repetition has the
+    /// number of the first attempt in `call` and is not counted again.
+    ///
+    /// # Errors
+    /// [`Refusal::Fenced`] for a membership that has expired; [`Refusal::Invalid`] for progress beyond its
+    /// lease.
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal>;
-    /// A shard process registers.
+    /// Registers a shard process, and tells it which shards to hold.
+    ///
+    /// # Errors
+    /// [`Refusal::Mismatch`] for another protocol, or when the server has no place for the process.
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal>;
-    /// The state of the run.
+    /// Returns the state of the run.
     fn status(&self) -> RunStatus;
 }
 
-/// The shards of one process.
+/// The shards of one server process.
 pub trait Shards: Send + Sync + 'static {
-    /// Takes the layout over, or compares it with the one held.
+    /// Takes over the layout if the shard is empty, else compares it with its own.
+    ///
+    /// # Errors
+    /// [`Refusal::Mismatch`] naming the first difference; [`Refusal::Invalid`] for a layout that cannot be
+    /// used.
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal>;
-    /// Applies one gradient block, once.
+    /// Applies one gradient block, once however often it is pushed.
     fn push(&self, push: BlockPush) -> PushReply;
     /// Reads one block.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] while the shard has no layout; [`Refusal::Invalid`] for a block that it does not
+    /// own.
     fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
-    /// Carries out the coordinator's order; may take as long as writing a file does.
+    /// Carries out an order of the coordinator, which may take as long as writing a file does.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] while there is nothing to write; [`Refusal::Internal`] for a snapshot that
+    /// cannot be written.
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal>;
-    /// What each shard says about itself.
+    /// Returns the counters of each shard.
     fn status(&self) -> Vec<ShardStatus>;
 }

@@ -1,4 +1,4 @@
-//! How both sides set up HTTP/2, in one place since the two must fit each other.
+//! The HTTP/2 settings of both sides, in one place since they must fit each other.
 
 use std::{
     io,
@@ -20,23 +20,25 @@ use crate::{
     network::{Connection, Opening},
 };
 
-/// Bytes of one stream that may be on the way unread: the default of 64 KiB would throttle a block to many round trips.
+/// Bytes of one stream that may be under way unread: the default of 64 KiB would throttle a block to many
+/// round trips.
 const STREAM_WINDOW: u32 = 16 << 20;
 
-/// Bytes of all streams of a connection that may be on the way unread: four streams, so that a stream whose
-/// reader is slow leaves room for the others.
+/// Bytes of all streams of a connection that may be under way unread: four streams, so that a stream with a
+/// slow reader leaves room for the others.
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
 /// Largest HTTP/2 frame: a message with a block in one instead of the default's 65.
 const FRAME: u32 = 2 << 20;
 
-/// Largest message; blocks have 1 MiB, groups of them little more, layouts and reports far less.
+/// Bytes of the largest message; a block has 1 MiB, a group of blocks little more, layouts and reports far
+/// less.
 pub(crate) const MESSAGE: usize = 4 << 20;
 
 /// How often a connection asks whether the other side is still there, and how long it waits for the answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// The settings of a server.
+/// Makes the settings of a server.
 pub(crate) fn server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -46,7 +48,8 @@ pub(crate) fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }
 
-/// The settings of a connection to `address` ("host:port"), each attempt to connect within `connecting`.
+/// Makes the settings of a connection to `address` ("host:port"); each attempt to connect has `connecting` as
+/// deadline.
 pub(crate) fn endpoint(address: &str, connecting: Duration) -> Result<Endpoint, ClientError> {
     let unusable = |reason: String| ClientError::Address { address: address.into(), reason };
     let authority: Authority = address.parse().map_err(|_| unusable("it is not a host and a port".into()))?;
@@ -66,7 +69,8 @@ pub(crate) fn endpoint(address: &str, connecting: Duration) -> Result<Endpoint, 
         .keep_alive_while_idle(true))
 }
 
-/// Connects, once: over TCP by what tonic has for it, which tries all addresses of a name, else as the network does.
+/// Connects, once: over TCP with tonic's own connector, which tries all addresses of a name, else as the
+/// network does.
 pub(crate) async fn connect(endpoint: &Endpoint, address: &str, network: &Network) -> Result<Channel, Error> {
     match network.open() {
         None => endpoint.connect().await,

@@ -1,4 +1,4 @@
-//! The values of a block, wherever they lie.
+//! The values of a block, in memory or as the bytes in which they arrived.
 
 use std::{fmt, sync::Arc};
 
@@ -6,20 +6,20 @@ use bytes::Bytes;
 
 use crate::{Wire, convert::FieldError, wire};
 
-/// The values of a block: in memory that is shared with whoever holds them, or as the bytes that they came in. They are copied
-/// to where they are wanted, and nowhere on the way.
+/// The values of a block: shared memory, or the bytes in which they arrived. They are copied once, to their
+/// destination.
 #[derive(Clone)]
 pub struct Values(Held);
 
 #[derive(Clone)]
 enum Held {
     Memory(Arc<Vec<f32>>),
-    /// Whole values.
+    /// Bytes of whole values, in this number format.
     Bytes(Wire, Bytes),
 }
 
 impl Values {
-    /// How many there are.
+    /// Returns the number of values.
     #[expect(clippy::len_without_is_empty, reason = "no block is empty")]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -28,7 +28,7 @@ impl Values {
         }
     }
 
-    /// Copies them.
+    /// Copies the values into `to`.
     ///
     /// # Panics
     /// If `to` has another length.
@@ -40,7 +40,7 @@ impl Values {
         }
     }
 
-    /// Copies them to the end of `to`.
+    /// Appends the values to `to`.
     pub fn append_to(&self, to: &mut Vec<f32>) {
         match &self.0 {
             Held::Memory(values) => to.extend_from_slice(values),
@@ -48,14 +48,14 @@ impl Values {
         }
     }
 
-    /// A copy.
+    /// Returns a copy of the values.
     pub fn to_vec(&self) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.len());
         self.append_to(&mut values);
         values
     }
 
-    /// As a vector: their own memory if nobody else holds it, else a copy.
+    /// Turns the values into a vector: their own memory if nobody else shares it, else a copy.
     pub fn into_vec(self) -> Vec<f32> {
         match self.0 {
             Held::Memory(values) => Arc::unwrap_or_clone(values),
@@ -63,7 +63,7 @@ impl Values {
         }
     }
 
-    /// As they travel.
+    /// Encodes the values for the wire.
     pub(crate) fn encode(self, wire: Wire) -> Bytes {
         match self.0 {
             Held::Memory(values) => wire::encode(wire, values),
@@ -71,7 +71,7 @@ impl Values {
         }
     }
 
-    /// Those that travelled as `bytes` in `field` of `message`.
+    /// Decodes the values that travelled as `bytes` in `field` of `message`.
     pub(crate) fn decode(
         wire: Wire,
         bytes: Bytes,

@@ -1,14 +1,14 @@
-//! The values of a block as bytes: little-endian f32 or bf16.
+//! The number formats of the wire: a block's values as little-endian f32 or bf16.
 //!
-//! On little-endian machines f32 values go out as the memory that they are, and come in with one copy, to where they are wanted (a
-//! buffer from the network need not be aligned for f32).
+//! On little-endian machines f32 values are sent from where they lie, and arrive with one copy to their
+//! destination (a buffer from the network need not be aligned for f32).
 
 use bytes::Bytes;
 use half::bf16;
 
 use crate::{Wire, convert::FieldError, proto};
 
-/// Floats that can be lent out as bytes, so that they are sent from where they lie.
+/// Values of f32 that lend out their own memory as bytes.
 struct Floats<V>(V);
 
 impl<V: AsRef<Vec<f32>>> AsRef<[u8]> for Floats<V> {
@@ -17,7 +17,7 @@ impl<V: AsRef<Vec<f32>>> AsRef<[u8]> for Floats<V> {
     }
 }
 
-/// The same of halves.
+/// Values of bf16, as their bits, that lend out their own memory as bytes.
 struct Halves(Vec<u16>);
 
 impl AsRef<[u8]> for Halves {
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Halves {
     }
 }
 
-/// The values as they travel: those of f32 where they lie.
+/// Encodes values for the wire; those of f32 are not copied on little-endian machines.
 pub(crate) fn encode(wire: Wire, values: impl AsRef<Vec<f32>> + Send + 'static) -> Bytes {
     match wire {
         Wire::F32 if cfg!(target_endian = "little") => Bytes::from_owner(Floats(values)),
@@ -38,7 +38,7 @@ pub(crate) fn encode(wire: Wire, values: impl AsRef<Vec<f32>> + Send + 'static) 
     }
 }
 
-/// Whether the bytes of a message's field are whole values.
+/// Checks that the bytes of a message's field are whole values.
 pub(crate) fn check(
     wire: Wire,
     bytes: &[u8],
@@ -53,7 +53,7 @@ pub(crate) fn check(
     Err(FieldError::new(message, field, expected, format!("{} bytes", bytes.len())))
 }
 
-/// Bytes of a value.
+/// Returns the bytes of one value.
 pub(crate) fn width(wire: Wire) -> usize {
     match wire {
         Wire::F32 => size_of::<f32>(),
@@ -61,7 +61,7 @@ pub(crate) fn width(wire: Wire) -> usize {
     }
 }
 
-/// Adds the values that travelled as `bytes` to `to`.
+/// Appends the values that travelled as `bytes` to `to`.
 pub(crate) fn extend(wire: Wire, bytes: &[u8], to: &mut Vec<f32>) {
     match wire {
         Wire::F32 => to.extend(floats(bytes)),
@@ -87,8 +87,10 @@ fn halves(bytes: &[u8]) -> impl Iterator<Item = f32> {
     values.iter().map(|value| f32::from_bits(u32::from(u16::from_le_bytes(*value)) << 16))
 }
 
-/// The bits of the nearest bf16, ties to even. Without a branch, so that loops over it are vectors: the 16 bits that are lost carry
-/// over when they are more than half of the last that stays, and the infinity that a NaN would carry over to is kept from it.
+/// Returns the bits of the nearest bf16, ties to even.
+///
+/// There is no branch, so that loops over it become vector code: the 16 bits that are lost carry over when
+/// they are more than half of the last bit that stays, and a NaN is kept from carrying over to infinity.
 fn nearest(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
@@ -96,7 +98,7 @@ fn nearest(value: f32) -> u16 {
     if value.is_nan() { quiet } else { rounded }
 }
 
-/// The format behind its number in `message`.
+/// Reads the number format of `message` from its number.
 pub(crate) fn format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
     match proto::Wire::try_from(number) {
         Ok(proto::Wire::F32) => Ok(Wire::F32),

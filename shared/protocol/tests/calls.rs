@@ -14,7 +14,7 @@ fn evaluation(id: u64) -> Evaluation {
 
 fn status() -> RunStatus {
     RunStatus {
-        state: "training".into(),
+        state: RunState::Training,
         detail: "nothing".into(),
         samples: 1,
         total_samples: 2,

@@ -8,7 +8,7 @@ use configuration::Exit;
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,
-    Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunStatus,
+    Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus,
     ShardOrder, ShardStatus, Version,
 };
 use tokio::net::TcpListener;
@@ -76,7 +76,7 @@ impl protocol::Coordinator for Fake {
 
     fn status(&self) -> RunStatus {
         RunStatus {
-            state: "training".into(),
+            state: RunState::Training,
             detail: String::new(),
             samples: 16,
             total_samples: 600,
@@ -121,8 +121,9 @@ impl protocol::Shards for Fake {
 
 /// How a worker's training ends there.
 async fn refused(address: String) -> String {
-    let way = Patience::default().into();
-    let options = ReplicaOptions { coordinator: address, name: "only".into(), way, place: Place::Inline };
+    let connector = Patience::default().into();
+    let options =
+        ReplicaOptions { coordinator: address, name: "only".into(), connector, place: Place::Inline };
     let work = Linear::new(IMAGES, Duration::ZERO);
     let error = replica::run(&work, &options, std::future::pending()).await.unwrap_err();
     assert_eq!(exit_of(&error), Exit::BadInput);

@@ -7,7 +7,7 @@ use dataset::Minibatch;
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, Patience, RunStatus};
+use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Workload};
@@ -94,7 +94,7 @@ async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Faulty)
     let options = ReplicaOptions {
         coordinator: server.address.clone(),
         name: "faulty".into(),
-        way: Patience::default().into(),
+        connector: Patience::default().into(),
         place: Place::Inline,
     };
     (replica::run(&work, &options, std::future::pending()).await.unwrap(), work)
@@ -109,7 +109,7 @@ async fn twenty_minibatches_in_a_row_with_an_unusable_bias_end_the_run_as_diverg
         let (exit, _) = train(&server, fault).await;
         assert_eq!(exit, Exit::Diverged);
         let status = server.status();
-        assert_eq!(status.state, "diverged");
+        assert_eq!(status.state, RunState::Diverged);
         let reason = "minibatches in a row were refused as not finite or far too large; try --learning-rate ";
         assert!(status.detail.contains(reason), "{}", status.detail);
         let shard = server.shards().await.remove(0);

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::linear::Linear;
 use crate::server::{Server, small};
 use configuration::{Exit, RunConfiguration};
-use protocol::Patience;
+use protocol::{Patience, RunState};
 use tokio::sync::oneshot;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 
 fn options(server: &Server, name: &str, place: Place) -> ReplicaOptions {
-    let (coordinator, way) = (server.address.clone(), Patience::default().into());
-    ReplicaOptions { coordinator, name: name.into(), way, place }
+    let (coordinator, connector) = (server.address.clone(), Patience::default().into());
+    ReplicaOptions { coordinator, name: name.into(), connector, place }
 }
 
 /// Two epochs of 300 points.
@@ -31,7 +31,7 @@ async fn one_inline_replica_learns_and_is_evaluated() {
         replica::run(&work, &options(&server, "only", Place::Inline), std::future::pending()).await.unwrap();
     assert_eq!(exit, Exit::Done);
     let status = server.status();
-    assert_eq!((status.state.as_str(), status.samples), ("finished", 600));
+    assert_eq!((status.state, status.samples), (RunState::Finished, 600));
     let evaluation = status.evaluations.last().unwrap();
     assert_eq!((evaluation.samples, evaluation.images), (600, 90));
     assert!(evaluation.average.top1 > 0.9 && evaluation.last_iterate.top1 > 0.9, "{evaluation:?}");

@@ -127,7 +127,7 @@ async fn ten_steps_of_one_worker_follow_torch() {
     let options = ReplicaOptions {
         coordinator: server.address.clone(),
         name: "golden".into(),
-        way: Patience::default().into(),
+        connector: Patience::default().into(),
         place: Place::Thread,
     };
     assert_eq!(replica::run(&work, &options, std::future::pending()).await.unwrap(), Exit::Done);

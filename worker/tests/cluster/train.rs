@@ -7,7 +7,7 @@ use crate::server::{Server, small};
 use configuration::{Exit, Precision, RunFlags, Sampling};
 use dataset::Crops;
 use parameters::checkpoint::Checkpoint;
-use protocol::{Patience, RunStatus};
+use protocol::{Patience, RunState, RunStatus};
 use worker::{Combine, Data, FetchOptions, JudgeOptions, Part, TrainOptions, exit_of, fetch, judge, train};
 
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };
@@ -53,7 +53,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         assert_eq!(worker.await.unwrap().unwrap(), Exit::Done);
     }
     let status = server.status();
-    assert_eq!((status.state.as_str(), status.samples), ("finished", 16_000));
+    assert_eq!((status.state, status.samples), (RunState::Finished, 16_000));
     let chance = 10f64.ln();
     let loss = latest_loss(&status).unwrap();
     assert!(loss < chance - 0.3, "the loss at the end is {loss}, at the start {chance}");
@@ -164,7 +164,7 @@ async fn divergence_ends_the_run_and_says_which_rate_to_try() {
     let server = Server::start(configuration, 1, 1).await;
     assert_eq!(to_its_end(options(&server, None)).await.unwrap(), Exit::Diverged);
     let status = server.status();
-    assert_eq!(status.state, "diverged");
+    assert_eq!(status.state, RunState::Diverged);
     assert!(status.detail.contains("at learning rate 10: "), "{}", status.detail);
     assert!(status.detail.contains("try --learning-rate 5"), "{}", status.detail);
 }

@@ -12,7 +12,7 @@ use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
 use parameter_server::{Options, Timing};
-use protocol::{Patience, Way};
+use protocol::{Connector, Patience};
 use turmoil::{Builder, Sim};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -63,11 +63,11 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
         .build();
     let ends = Ends::default();
     for (host, name) in HOSTS.into_iter().enumerate() {
-        let way = Way { network: network(), patience: patience(seed, host) };
+        let connector = Connector { network: network(), patience: patience(seed, host) };
         if host < PROCESSES {
-            serve(&mut sim, name, options(seed, name, home.path(), way), ends.clone());
+            serve(&mut sim, name, options(seed, name, home.path(), connector), ends.clone());
         } else {
-            work(&mut sim, name, way, ends.clone());
+            work(&mut sim, name, connector, ends.clone());
         }
     }
     let took = run(&mut sim, faults, &ends)?;
@@ -164,9 +164,9 @@ fn serve(sim: &mut Sim<'_>, name: &'static str, options: Options, ends: Ends) {
 }
 
 /// A worker.
-fn work(sim: &mut Sim<'_>, name: &'static str, way: Way, ends: Ends) {
+fn work(sim: &mut Sim<'_>, name: &'static str, connector: Connector, ends: Ends) {
     let coordinator = address(HOSTS[0]);
-    let options = ReplicaOptions { coordinator, name: name.into(), way, place: Place::Inline };
+    let options = ReplicaOptions { coordinator, name: name.into(), connector, place: Place::Inline };
     sim.host(name, move || {
         let (options, ends) = (options.clone(), ends.clone());
         async move {
@@ -181,7 +181,7 @@ fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-fn options(seed: u64, name: &str, home: &Path, way: Way) -> Options {
+fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options {
     let leader = name == HOSTS[0];
     Options {
         flags: RunFlags {
@@ -200,7 +200,7 @@ fn options(seed: u64, name: &str, home: &Path, way: Way) -> Options {
         metrics: None,
         fresh: false,
         isa: Isa::scalar(),
-        way,
+        connector,
         timing: Timing {
             lease: Duration::from_secs(8),
             snapshots: Duration::from_secs(2),

@@ -218,7 +218,8 @@ fn the_first_of_several_pictures_is_read() {
         [b"WEBP".to_vec(), riff(b"VP8X", &[2, 0, 0, 0, 8, 0, 0, 6, 0, 0]), riff(b"ANIM", &[0; 6])].concat();
     for frame in frames {
         let still = encoded(DynamicImage::from(frame).into_rgb8(), ImageFormat::WebP);
-        // Place, size, time and flags of the frame, then its picture, as it lies behind the still file's own header.
+        // Place, size, time and flags of the frame, then its picture, as it lies behind the still file's own
+        // header.
         let frame = [&[0, 0, 0, 0, 0, 0, 8, 0, 0, 6, 0, 0, 100, 0, 0, 2][..], &still[12..]].concat();
         webp.extend(riff(b"ANMF", &frame));
     }

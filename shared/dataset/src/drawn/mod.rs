@@ -1,8 +1,8 @@
-//! The set that the program draws itself, so that it can be tried without any download.
+//! The synthetic set, whose pictures the program draws itself, so that it can be tried without any download.
 //!
-//! Ten classes: five outlines, each filled with one of two textures. Neither outline nor texture alone tells the
-//! class, and nothing else does: position, size, turn, proportions, colours, light, clutter and noise are drawn at
-//! random from the same distribution for every class, and all outlines have the same area.
+//! Ten classes: five outlines, each filled with one of two textures. Neither outline nor texture alone tells
+//! the class, and nothing else does: position, size, turn, proportions, colours, light, clutter and noise are
+//! drawn at random from the same distribution for every class, and all outlines have the same area.
 
 mod canvas;
 mod colour;

@@ -1,4 +1,5 @@
-//! The object of a picture: an outline filled with a texture, both as signed distances so that edges are smooth.
+//! The object of a picture: an outline filled with a texture, both as signed distances so that edges are
+//! smooth.
 
 use std::f32::consts::TAU;
 

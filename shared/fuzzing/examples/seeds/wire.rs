@@ -61,7 +61,7 @@ pub fn messages() -> Vec<Seed> {
     let registration =
         new().number(1, 1).number(2, 4).message(3, new().number(1, 7).bytes(2, "00ff")).number(4, 2);
     let line = new().number(1, 10).double(4, 0.5).double(5, 1.0).number(10, 3);
-    let status = new().bytes(1, "training").message(8, line).message(9, evaluation()).message(10, layout());
+    let status = new().number(16, 2).message(8, line).message(9, evaluation()).message(10, layout());
     let status = status.bytes(11, configuration()).bytes(12, "cat").bytes(13, "a:1");
     let gradient = |bytes: &[u8]| new().number(2, 1).message(3, version()).bytes(4, bytes);
     let push =

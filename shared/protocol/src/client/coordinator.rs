@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use super::Link;
 use crate::{
-    ClientError, Way,
+    ClientError, Connector,
     messages::*,
     proto::{self, coordinator_client},
     transport::MESSAGE,
@@ -17,18 +17,26 @@ use crate::{
 
 /// Calls the coordinator: the methods of [`Coordinator`](crate::Coordinator), over the network.
 ///
-/// Each call is attempted until it is answered or patience ends; a [`Refusal`] comes back at once.
+/// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
+/// back at once.
 #[derive(Clone, Debug)]
 pub struct CoordinatorClient {
     link: Link,
-    /// Calls so far that are told from their repetitions by a number.
+    /// Calls so far; the number of a call tells it from its own repetition.
     calls: Arc<AtomicU64>,
 }
 
 impl CoordinatorClient {
-    /// Connects to `address` ("host:port"), waiting for the server to be there.
-    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<CoordinatorClient, ClientError> {
-        Ok(CoordinatorClient { link: Link::connect(address, way.into()).await?, calls: Arc::default() })
+    /// Connects to `address` ("host:port"), and waits for a server that is not up yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
+    /// first.
+    pub async fn connect(
+        address: &str,
+        connector: impl Into<Connector>,
+    ) -> Result<CoordinatorClient, ClientError> {
+        Ok(CoordinatorClient { link: Link::connect(address, connector.into()).await?, calls: Arc::default() })
     }
 
     fn client(&self) -> coordinator_client::CoordinatorClient<Channel> {
@@ -42,7 +50,12 @@ impl CoordinatorClient {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A worker becomes a member. [`Refusal::NotReady`]: ask again.
+    /// Makes the calling worker a member of the run.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`Refusal::NotReady`] while the server is incomplete (ask again), or
+    /// with [`Refusal::Mismatch`] for another protocol or other data; else what keeps the call from being
+    /// answered.
     pub async fn join(&self, request: JoinRequest) -> Result<JoinReply, ClientError> {
         let request = proto::JoinRequest::from(request);
         let attempt = || {
@@ -52,7 +65,11 @@ impl CoordinatorClient {
         self.link.call("join", self.link.patience.control, attempt).await
     }
 
-    /// A member asks what to do next.
+    /// Asks what `member` is to do next.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
+    /// call from being answered.
     pub async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
         let request = proto::AssignRequest::from((member, self.number()));
         let attempt = || {
@@ -62,7 +79,11 @@ impl CoordinatorClient {
         self.link.call("assign", self.link.patience.control, attempt).await
     }
 
-    /// A member reports; the answer is how the run ended, if it did.
+    /// Reports a member's progress; returns how the run ended, or none while it goes on.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
+    /// call from being answered.
     pub async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
         let request = proto::ReportRequest::from((report, self.number()));
         let attempt = || {
@@ -72,7 +93,11 @@ impl CoordinatorClient {
         self.link.call("report", self.link.patience.control, attempt).await
     }
 
-    /// A shard process registers.
+    /// Registers a shard process, which thereby learns which shards it is to hold.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the server has no place for it; else what keeps the call from being
+    /// answered.
     pub async fn register(&self, request: RegisterRequest) -> Result<RegisterReply, ClientError> {
         let request = proto::RegisterRequest::from(request);
         let attempt = || {
@@ -82,7 +107,10 @@ impl CoordinatorClient {
         self.link.call("register", self.link.patience.control, attempt).await
     }
 
-    /// The state of the run.
+    /// Returns the state of the run.
+    ///
+    /// # Errors
+    /// What keeps the call from being answered; a status is refused to nobody.
     pub async fn status(&self) -> Result<RunStatus, ClientError> {
         let attempt = || {
             let mut client = self.client();

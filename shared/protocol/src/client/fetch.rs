@@ -1,4 +1,4 @@
-//! Fetching blocks: one server stream, begun again with what is missing.
+//! Fetching of blocks over a server stream, which is begun again for the blocks that are still missing.
 
 use tokio::{sync::mpsc, time::timeout};
 
@@ -11,7 +11,7 @@ use crate::{
     retry::{Attempts, Failure},
 };
 
-/// The method.
+/// Path of the method.
 const FETCH: &str = "/downpour.v1.Shards/Fetch";
 
 pub(super) async fn fetch(
@@ -22,7 +22,7 @@ pub(super) async fn fetch(
     kind: Kind,
     values: mpsc::Sender<BlockValues>,
 ) -> Result<(), ClientError> {
-    // Of this, `blocks` is always what has not come yet.
+    // Its `blocks` are always those that have not arrived yet.
     let mut missing = proto::FetchRequest {
         shard,
         blocks,
@@ -39,7 +39,7 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-/// One stream, until it ends.
+/// Fetches over one stream, until it ends.
 async fn stream(
     link: &Link,
     missing: &mut proto::FetchRequest,
@@ -53,7 +53,7 @@ async fn stream(
         let reply = match timeout(link.patience.stall, incoming.message()).await {
             Ok(Ok(Some(reply))) => reply,
             Ok(Ok(None)) if missing.blocks.is_empty() => return Ok(()),
-            // All is there; how the stream ends no longer matters.
+            // Every block is there; how the stream ends no longer matters.
             Ok(Err(_)) | Err(_) if missing.blocks.is_empty() => return Ok(()),
             Ok(Ok(None)) => {
                 let reason = format!("the stream ended with {} blocks missing", missing.blocks.len());

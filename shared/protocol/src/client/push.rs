@@ -1,4 +1,5 @@
-//! Pushing gradients: one bidirectional stream, begun again with what has no reply.
+//! Pushing of gradients over a bidirectional stream, which is begun again with the requests that have no
+//! reply.
 
 use std::collections::VecDeque;
 
@@ -18,13 +19,13 @@ use crate::{
     retry::{Attempts, Failure},
 };
 
-/// The method.
+/// Path of the method.
 const PUSH: &str = "/downpour.v1.Shards/Push";
 
 /// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
 
-/// What outlives a broken connection.
+/// The state of a push that outlives a broken connection.
 struct Pushing {
     wire: Wire,
     pushes: mpsc::Receiver<Vec<BlockPush>>,
@@ -53,7 +54,7 @@ pub(super) async fn push(
 }
 
 impl Pushing {
-    /// One stream, until all is done or it breaks.
+    /// Pushes over one stream, until everything is answered or the stream breaks.
     async fn stream(&mut self, link: &Link, attempts: &mut Attempts<'_>) -> Result<(), Failure> {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let mut outgoing = Some(outgoing);
@@ -114,14 +115,14 @@ impl Pushing {
             }
         }
         drop(outgoing);
-        // Every push has its reply; the end is only waited for so that the stream closes in order, and how it ends
-        // no longer matters.
+        // Every push has its reply; the end is only waited for so that the stream closes in order, and how it
+        // ends no longer matters.
         let _ = timeout(link.patience.control, incoming.message()).await;
         Ok(())
     }
 
-    /// Matches a reply with the oldest request, whose blocks it must answer in their order. The error says what is
-    /// wrong with it.
+    /// Matches a reply with the oldest request, whose blocks it must answer in their order. The error says
+    /// how the reply differs.
     fn take(&mut self, reply: proto::PushReply, sent: &mut usize) -> Result<(), String> {
         let replies = reply.blocks.into_iter().map(PushReply::try_from).collect::<Result<Vec<_>, _>>();
         let replies = replies.map_err(|error| error.to_string())?;
@@ -140,8 +141,8 @@ impl Pushing {
     }
 }
 
-/// Puts a copy of the request, which shares its bytes, into the queue: true once it is in, false if the queue takes no more.
-/// With no queue or no request it waits forever, as it does when dropped: then nothing was put in.
+/// Puts a copy of the request, which shares its bytes, into the queue: true once it is in, false if the queue
+/// is closed. Without a queue or a request it waits forever. If the future is dropped, nothing was put in.
 async fn offer(queue: Option<&mpsc::Sender<proto::PushRequest>>, item: Option<&proto::PushRequest>) -> bool {
     match (queue, item) {
         (Some(queue), Some(item)) => queue.send(item.clone()).await.is_ok(),

@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 
 use super::{Link, fetch, push};
 use crate::{
-    ClientError, Way, Wire,
+    ClientError, Connector, Wire,
     messages::*,
     proto::{self, shards_client},
     transport::MESSAGE,
@@ -13,19 +13,28 @@ use crate::{
 
 /// Calls the shards of one process: the methods of [`Shards`](crate::Shards), over the network.
 ///
-/// Each call is attempted until it is answered or patience ends; a [`Refusal`] comes back at once.
+/// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
+/// back at once.
 #[derive(Clone, Debug)]
 pub struct ShardClient {
     link: Link,
 }
 
 impl ShardClient {
-    /// Connects to `address` ("host:port"), waiting for the server to be there.
-    pub async fn connect(address: &str, way: impl Into<Way>) -> Result<ShardClient, ClientError> {
-        Ok(ShardClient { link: Link::connect(address, way.into()).await? })
+    /// Connects to `address` ("host:port"), and waits for a server that is not up yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
+    /// first.
+    pub async fn connect(address: &str, connector: impl Into<Connector>) -> Result<ShardClient, ClientError> {
+        Ok(ShardClient { link: Link::connect(address, connector.into()).await? })
     }
 
-    /// Tells one shard the network.
+    /// Gives one shard the network's layout, which an empty shard takes over and any other compares with its
+    /// own.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] naming the first difference; else what keeps the call from being answered.
     pub async fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, ClientError> {
         let request = proto::AdoptRequest::from(request);
         let attempt = || {
@@ -35,7 +44,11 @@ impl ShardClient {
         self.link.call("adopt", self.link.patience.control, attempt).await
     }
 
-    /// Has the process write a snapshot, or end.
+    /// Orders the process to write a snapshot of its shards, or to end; returns the state of each shard.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the order cannot be carried out; else what keeps the call from being
+    /// answered.
     pub async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
         let request = proto::OrderRequest::from(order);
         let attempt = || {
@@ -45,7 +58,10 @@ impl ShardClient {
         self.link.call("order", self.link.patience.order, attempt).await
     }
 
-    /// What each shard says about itself.
+    /// Returns the counters of each shard of the process.
+    ///
+    /// # Errors
+    /// What keeps the call from being answered.
     pub async fn status(&self) -> Result<Vec<ShardStatus>, ClientError> {
         let attempt = || {
             let mut client = self.link.shards();
@@ -54,12 +70,17 @@ impl ShardClient {
         self.link.call("status", self.link.patience.control, attempt).await
     }
 
-    /// Pushes what comes in `pushes`, each group of blocks as it comes and as one message (so it is to stay well under
-    /// 4 MiB), and hands each block's reply to `replies` as it comes.
+    /// Pushes each group of gradient blocks that arrives in `pushes` as one message, and hands each block's
+    /// reply to `replies`. A group is to stay well under 4 MiB.
     ///
-    /// Ends when the sender of `pushes` is dropped and every block has its reply. After a broken connection what
-    /// has none is sent again; a push is applied once however often it is sent. Replies may lag behind without
-    /// holding up the pushes; if their receiver is dropped, the pushes go on and the replies are let go.
+    /// The call ends when the sender of `pushes` is dropped and every block has its reply. Blocks without a
+    /// reply are sent again after a broken connection; a push is applied once however often it is sent.
+    /// Replies may lag behind without holding up the pushes; if their receiver is dropped, the pushes go on
+    /// and the replies are discarded.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when patience ends, [`ClientError::Unusable`] for a reply that fits no
+    /// push. A refused block is no error of the call: its reply says so.
     pub async fn push(
         &self,
         wire: Wire,
@@ -69,10 +90,14 @@ impl ShardClient {
         push::push(&self.link, wire, pushes, replies).await
     }
 
-    /// Fetches `blocks` of one shard and hands each to `values` as it comes, in the order asked for.
+    /// Fetches `blocks` of one shard, and hands each to `values` in the order asked for.
     ///
-    /// After a broken connection those that have not come are asked for again. A receiver that is dropped ends
-    /// the fetch. The first refusal ends it with [`ClientError::Refused`].
+    /// Blocks that are still missing after a broken connection are asked for again. Dropping the receiver of
+    /// `values` ends the fetch.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the first refusal, which ends the fetch; [`ClientError::Unreachable`]
+    /// when patience ends.
     pub async fn fetch(
         &self,
         wire: Wire,
@@ -86,7 +111,7 @@ impl ShardClient {
 }
 
 impl Link {
-    /// A client on this link's connection.
+    /// Returns a generated client on this link's connection.
     pub(super) fn shards(&self) -> shards_client::ShardsClient<Channel> {
         shards_client::ShardsClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE)

@@ -1,4 +1,4 @@
-//! common.proto.
+//! Conversion of the messages of `common.proto`.
 
 use parameters::{Initialiser, Layout, Tensor};
 

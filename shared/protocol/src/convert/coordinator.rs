@@ -405,10 +405,40 @@ impl TryFrom<proto::RegisterReply> for Answer<RegisterReply> {
     }
 }
 
+impl From<RunState> for proto::status_reply::State {
+    fn from(state: RunState) -> proto::status_reply::State {
+        use proto::status_reply::State;
+        match state {
+            RunState::Waiting => State::Waiting,
+            RunState::Training => State::Training,
+            RunState::Evaluating => State::Evaluating,
+            RunState::Finished => State::Finished,
+            RunState::Diverged => State::Diverged,
+            RunState::Failed => State::Failed,
+            RunState::Interrupted => State::Interrupted,
+        }
+    }
+}
+
+/// Reads a run's state from its number in a status.
+fn run_state(number: i32) -> Result<RunState, FieldError> {
+    use proto::status_reply::State;
+    match State::try_from(number) {
+        Ok(State::Waiting) => Ok(RunState::Waiting),
+        Ok(State::Training) => Ok(RunState::Training),
+        Ok(State::Evaluating) => Ok(RunState::Evaluating),
+        Ok(State::Finished) => Ok(RunState::Finished),
+        Ok(State::Diverged) => Ok(RunState::Diverged),
+        Ok(State::Failed) => Ok(RunState::Failed),
+        Ok(State::Interrupted) => Ok(RunState::Interrupted),
+        Ok(State::Unspecified) | Err(_) => Err(FieldError::new("StatusReply", "state", "1 to 7", number)),
+    }
+}
+
 impl From<RunStatus> for proto::StatusReply {
     fn from(status: RunStatus) -> proto::StatusReply {
         proto::StatusReply {
-            state: status.state,
+            state: proto::status_reply::State::from(status.state).into(),
             detail: status.detail,
             samples: status.samples,
             total_samples: status.total_samples,
@@ -434,7 +464,7 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
     fn try_from(status: proto::StatusReply) -> Result<Answer<RunStatus>, FieldError> {
         Ok(Ok(RunStatus {
             configuration: read_configuration(&status.configuration, "StatusReply")?,
-            state: status.state,
+            state: run_state(status.state)?,
             detail: status.detail,
             samples: status.samples,
             total_samples: status.total_samples,

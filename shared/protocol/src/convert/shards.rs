@@ -1,4 +1,4 @@
-//! shards.proto.
+//! Conversion of the messages of `shards.proto`.
 
 use super::{Answer, FieldError, required};
 use crate::{Values, messages::*, proto, wire};
@@ -81,7 +81,7 @@ fn push_form(number: i32) -> Result<PushForm, FieldError> {
     }
 }
 
-/// The pushes as they travel: a request for each run of them that belongs to one step.
+/// Encodes pushes: one request for each row of pushes that belong to the same step.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
     for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
@@ -101,7 +101,8 @@ pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::Pu
     requests
 }
 
-/// The block pushes of a request; what is wrong with one says nothing of the others.
+/// Decodes the block pushes of a request, each on its own: one that is unusable leaves the others as they
+/// are.
 pub(crate) fn block_pushes(
     request: proto::PushRequest,
 ) -> impl Iterator<Item = (u32, Result<BlockPush, FieldError>)> {
@@ -123,7 +124,7 @@ pub(crate) fn block_pushes(
     blocks.into_iter().map(move |block| (block.block, read(block)))
 }
 
-/// A block's reply as it travels.
+/// Encodes the reply to one pushed block.
 pub(crate) fn block_reply(reply: PushReply, wire: Wire) -> proto::BlockReply {
     use proto::block_reply::Outcome;
     let outcome = match reply.outcome {
@@ -150,7 +151,7 @@ impl TryFrom<proto::BlockReply> for PushReply {
     }
 }
 
-/// The average that a fetch names, if it wants one.
+/// Returns the evaluation whose average a fetch names, or none for the parameters.
 pub(crate) fn average_of(kind: Kind) -> Option<u64> {
     match kind {
         Kind::Parameters => None,
@@ -158,7 +159,7 @@ pub(crate) fn average_of(kind: Kind) -> Option<u64> {
     }
 }
 
-/// What a fetch wants, by the average that it names.
+/// Returns which values a fetch asks for, by the evaluation that it names.
 pub(crate) fn kind_of(average: Option<u64>) -> Kind {
     match average {
         None => Kind::Parameters,
@@ -166,7 +167,7 @@ pub(crate) fn kind_of(average: Option<u64>) -> Kind {
     }
 }
 
-/// A block as it travels.
+/// Encodes a block.
 fn block_values(BlockValues { block, version, values }: BlockValues, wire: Wire) -> proto::BlockValues {
     proto::BlockValues {
         block,
@@ -189,7 +190,7 @@ impl TryFrom<proto::BlockValues> for BlockValues {
     }
 }
 
-/// A block, or why not, as it travels.
+/// Encodes a block, or the refusal to send it.
 pub(crate) fn fetch_reply(answer: Answer<BlockValues>, wire: Wire) -> proto::FetchReply {
     use proto::fetch_reply::Outcome;
     let outcome = match answer {

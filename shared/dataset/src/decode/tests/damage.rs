@@ -181,8 +181,8 @@ fn a_tiff_with_absurd_parts_is_refused() {
     }
 }
 
-/// Whatever the bytes, there is an answer; damage inside the pixels may pass, damage to the header may not give an image
-/// of another size than it says.
+/// Whatever the bytes, there is an answer; damage inside the pixels may pass, damage to the header may not
+/// give an image of another size than it says.
 #[test]
 fn damaged_files_are_refused_or_read_but_never_panic() {
     let small = FORMATS.map(|(_, format)| encoded(picture(9, 9), format));
