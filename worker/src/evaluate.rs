@@ -6,10 +6,10 @@ use anyhow::anyhow;
 
 use dataset::{LoaderRange, Split};
 use protocol::{Evaluation, EvaluationOrder, Kind};
+use setup::Tally;
 
 use crate::actor::Actor;
 use crate::compute::Compute;
-use crate::scores::Tally;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Model, Samples};

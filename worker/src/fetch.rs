@@ -1,12 +1,12 @@
-//! `worker fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation writes.
+//! `downpour fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use protocol::{CoordinatorClient, Kind, Patience};
+use setup::model_file::{self, About};
 
-use crate::model_file::{self, About};
 use crate::stop::Stop;
 use crate::store::Store;
 

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use configuration::{Exit, RunFlags};
-use kernels::Isa;
+use configuration::Exit;
 use protocol::Patience;
+use setup::{Data, Threads, isa};
 
 use crate::actor::Place;
-use crate::data::Data;
-use crate::googlenet::ImageWork;
+use crate::image_work::ImageWork;
 use crate::replica::{self, ReplicaOptions};
-use crate::threads::Threads;
 
 /// Options of [`train`].
 #[derive(Clone, Debug)]
@@ -20,8 +18,6 @@ pub struct TrainOptions {
     pub coordinator: String,
     /// What to train on: the same for every worker of a run.
     pub data: Data,
-    /// What the run is expected to be; a difference is refused.
-    pub flags: RunFlags,
     /// Threads that compute.
     pub threads: Threads,
     /// Threads that decode images.
@@ -55,11 +51,6 @@ pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) ->
         place: Place::Thread,
     };
     replica::run(&work, &replica, shutdown).await
-}
-
-/// The instruction set of that name, or the best one.
-pub(crate) fn isa(name: Option<&str>) -> anyhow::Result<Isa> {
-    Ok(name.map_or_else(|| Ok(Isa::detect()), Isa::by_name)?)
 }
 
 /// The machine's name for the server's log.

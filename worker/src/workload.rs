@@ -1,6 +1,6 @@
 //! What a replica trains, as its loop sees it: data, model and samples behind three small traits.
 //!
-//! The real one is GoogLeNet on images (`googlenet.rs`); a simulation brings a small linear model.
+//! The real one is GoogLeNet on images (`image_work.rs`); a simulation brings a small linear model.
 
 use configuration::RunConfiguration;
 use dataset::{DataAway, LoaderRange, Minibatch};

@@ -1,14 +1,18 @@
 //! The command line of `downpour`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use configuration::{RunFlags, logs::LogFlags};
 
-/// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own
+use crate::commands::{bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples};
+
+/// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own.
+/// What is done with a model, and with images before there is one, are commands
 #[derive(Debug, Parser)]
 #[command(name = "downpour", version, after_help = SHORT_LESSON, after_long_help = LESSON)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     #[command(flatten)]
     pub options: Options,
@@ -72,12 +76,31 @@ impl Options {
     }
 }
 
-/// What the program runs itself as; people use the binaries `parameter-server` and `worker` for this.
+/// Commands of the program; without one it trains.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Command {
+    /// Train on this machine, as downpour does without a command
+    Train(Options),
+    /// Score model files on images, by one crop or many, alone and together
+    Evaluate(evaluate::Flags),
+    /// Print the five most probable labels of image files
+    Classify(classify::Flags),
+    /// Write a model in a form that other programs read
+    Export(export::Flags),
+    /// Get the averaged parameters of a run and write them as a model file
+    Fetch(fetch::Flags),
+    /// Train seven models on a folder of images, and score them alone and together
+    Ensemble(ensemble::Flags),
     /// Look at a data folder: classes, kinds of files, sizes, what is passed over and why
-    Data(worker::look::DataFlags),
+    Data(data::Flags),
+    /// Write a contact sheet of the training samples that a configuration makes
+    Samples(samples::Flags),
+    /// Write pictures of the drawn set as image files, to look at or to train on
+    Draw(draw::Flags),
+    /// Print the network's layers, parameters and multiply-adds
+    Describe(describe::Flags),
+    /// Measure training steps (or the forward pass) on this machine
+    Bench(bench::Flags),
     /// Take one part of a run, as a child of the launcher
     #[command(subcommand, hide = true)]
     Role(Role),
@@ -85,12 +108,41 @@ pub enum Command {
 
 /// The parts of a run, with the command lines of their own binaries.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Role {
     /// As the binary `parameter-server`
     ParameterServer(parameter_server::cli::Flags),
     /// As the binary `worker`
     #[command(subcommand)]
     Worker(worker::cli::Command),
+}
+
+/// The command line of this process; what is wrong with it is told, and ends the process.
+pub fn parse() -> CommandLine {
+    let words: Vec<_> = std::env::args_os().collect();
+    CommandLine::try_parse_from(&words).unwrap_or_else(|error| {
+        let first = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+        advised(error, first).exit()
+    })
+}
+
+/// The error with a tip for whoever named a folder where a command or nothing may stand; `first` is the first word behind the
+/// program.
+fn advised(mut error: clap::Error, first: &str) -> clap::Error {
+    let place = match error.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        ErrorKind::UnknownArgument if first == "train" || first.starts_with('-') => ContextKind::InvalidArg,
+        _ => return error,
+    };
+    let Some(ContextValue::String(word)) = error.get(place) else { return error };
+    let word = word.clone();
+    let is_like_a_command = error.get(ContextKind::SuggestedSubcommand).is_some();
+    if word.starts_with('-') || is_like_a_command && !Path::new(&word).exists() {
+        return error;
+    }
+    let tip = format!("--data {word}? The images to train on are named by this flag: downpour --data {word}");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 const SHORT_LESSON: &str = "More, with examples and the files that a run leaves: downpour --help";
@@ -100,6 +152,7 @@ Examples:
   downpour                              train on the embedded set with the recipe quick
   downpour data photos                  look at your own images first
   downpour --data photos                train on them with the recipe paper
+  downpour evaluate --data photos --model downpour-run/model.safetensors
   downpour --data photos --input-size 128 --epochs 20 --output photos-run
   downpour --workers 4 --shards 2       more replicas
   downpour --json | tail -n 1           the result for a script
@@ -135,6 +188,57 @@ mod tests {
         assert_eq!(plain.threads_per_worker(1), 1);
         let folder = CommandLine::parse_from(["downpour", "--data", "d", "--threads", "3"]).options;
         assert_eq!((folder.default_recipe(), folder.threads_per_worker(8)), ("paper", 3));
+    }
+
+    #[test]
+    fn training_is_the_command_of_who_names_none() {
+        let words = ["--data", "d", "--threads", "3", "--batch", "8"];
+        let plain = CommandLine::parse_from(["downpour"].iter().chain(&words)).options;
+        let Some(Command::Train(named)) =
+            CommandLine::parse_from(["downpour", "train"].iter().chain(&words)).command
+        else {
+            panic!("not train")
+        };
+        assert_eq!(format!("{plain:?}"), format!("{named:?}"));
+    }
+
+    #[test]
+    fn every_number_of_a_command_has_a_range() {
+        let parses = |words: &str| CommandLine::try_parse_from(words.split(' ')).is_ok();
+        for (words, most) in [
+            ("downpour evaluate --loader-threads", 1024),
+            ("downpour evaluate --threads", 1024),
+            ("downpour bench --batch", 4096),
+            ("downpour bench --steps", 100_000),
+            ("downpour bench --seconds", 3600),
+            ("downpour samples --rows", 100),
+            ("downpour samples --columns", 100),
+            ("downpour draw --output x --images", 10_000_000),
+            ("downpour draw --output x --validation", 10_000_000),
+            ("downpour draw --output x --input-size", 2048),
+        ] {
+            assert!(parses(&format!("{words} {most}")), "{words} {most}");
+            for wrong in [(most + 1).to_string(), "-1".into(), "1e300".into(), "NaN".into(), "inf".into()] {
+                assert!(!parses(&format!("{words}={wrong}")), "{words}={wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_command_may_be_a_folder_or_a_slip() {
+        let said = |words: &str| {
+            let words: Vec<&str> = words.split(' ').collect();
+            advised(CommandLine::try_parse_from(&words).unwrap_err(), words[1]).to_string()
+        };
+        for words in ["downpour photos", "downpour train photos", "downpour --workers 2 photos"] {
+            assert!(said(words).contains("tip: --data photos? "), "{}", said(words));
+        }
+        let slip = said("downpour evalute");
+        assert!(slip.contains("'evaluate'") && !slip.contains("--data"), "{slip}");
+        // A folder that is there and called almost as a command.
+        assert!(said("downpour src").contains("--data src?"), "{}", said("downpour src"));
+        assert!(!said("downpour evaluate photos").contains("--data photos?"));
+        assert!(!said("downpour train --bacth").contains("--data"));
     }
 
     #[test]

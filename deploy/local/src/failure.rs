@@ -1,4 +1,4 @@
-//! Why the launcher ends other than well: a text for people and the exit code for scripts.
+//! Why a command ends other than well: a text for people and the exit code for scripts.
 
 use configuration::Exit;
 
@@ -25,5 +25,12 @@ impl Failure {
     /// Something broke that is neither the caller's input nor the run's numbers.
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }
+    }
+}
+
+/// An error of a library, with the exit code that it means.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure { code: setup::exit_of(&error).code(), text: format!("{error:#}") }
     }
 }

@@ -2,17 +2,37 @@
 
 use std::io;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::failure::Failure;
 
 /// Signals in the order of their coming.
 pub struct Interrupts(mpsc::Receiver<()>);
 
 impl Interrupts {
     /// From now on these signals do not end the process.
-    pub fn listen() -> io::Result<Interrupts> {
+    ///
+    /// # Errors
+    /// A system that hands out no signals.
+    pub fn listen() -> Result<Interrupts, Failure> {
         let (send, receive) = mpsc::channel(8);
-        listen(send)?;
+        listen(send).map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
         Ok(Interrupts(receive))
+    }
+
+    /// Runs `work` on a thread of its own and returns what came of it; nothing if a signal came first. Nobody waits for the
+    /// thread then.
+    pub async fn unless<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (send, done) = oneshot::channel();
+        std::thread::spawn(move || drop(send.send(work())));
+        tokio::select! {
+            // A thread that panicked has ended this process.
+            done = done => done.ok(),
+            () = self.next() => None,
+        }
     }
 
     /// Waits for the next one.

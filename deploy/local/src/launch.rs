@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use configuration::{Exit, print_line};
+use configuration::RunConfiguration;
 use protocol::RunStatus;
 use serde_json::Value;
 
@@ -21,29 +21,46 @@ use crate::watch::{End, session};
 /// Sessions that may be lost to a dying server before we give up.
 const SERVER_LOSSES: u32 = 2;
 
-/// Trains, or prints the result of a run that is finished.
-pub async fn launch(options: &Options) -> Result<Exit, Failure> {
-    let begun = Instant::now();
+/// How training ended where nothing failed.
+pub enum Training {
+    /// The run is finished, now or since an earlier call.
+    Finished(RunResult),
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Settles what the options ask for: the configuration and the threads of each worker.
+///
+/// # Errors
+/// Options that no run can follow on this machine.
+pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
     let configuration =
         options.run.resolve(options.default_recipe()).map_err(|error| Failure::usage(error.to_string()))?;
-    let asked = asked(options, &configuration);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads_per_worker(cores);
     // A run that goes on may be another than the flags name: then its workers look for themselves.
     if options.fresh || !Folder::is_begun(&options.output) {
         let isa = configuration::isa_name(options.isa.clone());
-        worker::memory::check_run(&configuration, isa.as_deref(), threads, options.workers.into())
-            .map_err(|error| Failure { code: worker::exit_of(&error).code(), text: format!("{error:#}") })?;
+        setup::memory::check_run(&configuration, isa.as_deref(), threads, options.workers.into())?;
     }
-    let broken = |what: &str, error: std::io::Error| Failure::broken(format!("cannot {what}: {error}"));
-    let mut interrupts = Interrupts::listen().map_err(|error| broken("listen for signals", error))?;
+    Ok((configuration, threads))
+}
+
+/// Trains, or takes up the result of a run that is finished.
+///
+/// # Errors
+/// Whatever keeps the run from its end; what it has done so far is in its output folder.
+pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Training, Failure> {
+    let begun = Instant::now();
+    let (configuration, threads) = settle(options)?;
+    let asked = asked(options, &configuration);
 
     let folder = Folder::open(&options.output, options.fresh)?;
     let shown = folder.path().display();
     let known = folder.record()?;
     let mut record = match known {
         Some(Record { result: Some(_), .. }) => {
-            return again(&known.expect("just matched"), &asked, &folder, options);
+            return again(known.expect("just matched"), &asked, &folder);
         }
         Some(record) => record,
         None => Record::new(asked.clone()),
@@ -52,15 +69,16 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     folder.write_record(&record)?;
     // A run that goes on has been through this.
     let looked = match &options.data {
-        Some(data) if !resuming => match look_at(data, &mut interrupts).await? {
+        Some(data) if !resuming => match look_at(data, interrupts).await? {
             Some(lines) => lines,
-            None => return Ok(Exit::Interrupted),
+            None => return Ok(Training::Interrupted),
         },
         _ => Vec::new(),
     };
 
     let posts = Posts {
-        program: std::env::current_exe().map_err(|error| broken("find this executable", error))?,
+        program: std::env::current_exe()
+            .map_err(|error| Failure::broken(format!("cannot find this executable: {error}")))?,
         options,
         folder: &folder,
         threads,
@@ -72,7 +90,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
         configuration.recipe, options.workers, posts.threads, options.shards
     ));
     looked.iter().for_each(|line| progress.tell(line));
-    let (end, status) = sessions(&posts, resuming, &mut progress, &mut interrupts).await;
+    let (end, status) = sessions(&posts, resuming, &mut progress, interrupts).await;
     progress.end();
 
     record.seconds += begun.elapsed().as_secs_f64();
@@ -84,11 +102,11 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     let done = match end {
         End::Finished => {
             let skipped = status.map_or(0, |status| status.unreadable);
-            finish(&metrics, skipped, &mut record, asked, &folder).and_then(|result| print(&result, options))
+            finish(&metrics, skipped, &mut record, asked, &folder).map(Training::Finished)
         }
         End::Interrupted(cut_short) => {
             progress.tell(&stopped(status.as_ref(), cut_short, &folder));
-            Ok(Exit::Interrupted)
+            Ok(Training::Interrupted)
         }
         End::ServerLost(text) => Err(Failure::broken(format!(
             "{text}\nthe run stopped; the same command goes on from its newest snapshot"
@@ -101,22 +119,15 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
 
 /// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it off.
 async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<String>>, Failure> {
-    let (tell, told) = tokio::sync::oneshot::channel();
     let data = data.to_owned();
-    // A thread of its own, which nobody waits for where the user breaks it off.
-    std::thread::spawn(move || drop(tell.send(worker::look::before_run(&data))));
-    tokio::select! {
-        told = told => match told {
-            Ok(Ok(told)) => Ok(Some(told)),
-            Ok(Err(error)) => Err(Failure::bad_input(format!("{error:#}"))),
-            Err(_) => Err(Failure::broken("looking at the data ended by a panic")),
-        },
-        () = interrupts.next() => Ok(None),
+    match interrupts.unless(move || models::look::before_run(&data)).await {
+        Some(told) => told.map(Some).map_err(|error| Failure::bad_input(format!("{error:#}"))),
+        None => Ok(None),
     }
 }
 
 /// What this call wants the run to be: the whole configuration, and the data folder.
-fn asked(options: &Options, configuration: &configuration::RunConfiguration) -> Value {
+fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
     // Another spelling of the same folder is the same data.
     asked["data"] = options
@@ -128,7 +139,7 @@ fn asked(options: &Options, configuration: &configuration::RunConfiguration) -> 
 }
 
 /// The result of a run that is finished, if it is the one that was asked for.
-fn again(record: &Record, asked: &Value, folder: &Folder, options: &Options) -> Result<Exit, Failure> {
+fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Failure> {
     let shown = folder.path().display();
     if let Some(difference) = record.first_difference(asked) {
         return Err(Failure::bad_input(format!(
@@ -137,13 +148,7 @@ fn again(record: &Record, asked: &Value, folder: &Folder, options: &Options) -> 
         )));
     }
     eprintln!("the run in {shown} is finished; --fresh trains it anew. Its result:");
-    print(record.result.as_ref().expect("it is finished"), options)
-}
-
-fn print(result: &RunResult, options: &Options) -> Result<Exit, Failure> {
-    let printed = if options.json { print_line(result.to_json()) } else { print_line(result) };
-    printed.map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
-    Ok(Exit::Done)
+    Ok(Training::Finished(record.result.expect("it is finished")))
 }
 
 /// Sessions until one ends otherwise than by a dying server.

@@ -1,10 +1,13 @@
-//! One command trains on one machine: shards and workers as processes of their own, started by re-executing itself.
+//! What a person types: trains on one machine, and does everything with models and images that needs no server.
 //!
-//! Absent by intent: how anything is computed or stored. The launcher starts processes, watches and stops them, and
-//! shows what they report.
+//! Training starts shards and workers as processes of their own, by executing this program again in a role; it watches and
+//! stops them, and shows what they report. Each other command is a file in `commands`.
+//!
+//! Absent by intent: how anything is computed or stored.
 
 mod children;
 mod cli;
+mod commands;
 mod curve;
 mod failure;
 mod folder;
@@ -18,30 +21,10 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let line = cli::CommandLine::parse();
+    let line = cli::parse();
     match line.command {
-        Some(cli::Command::Role(cli::Role::ParameterServer(flags))) => parameter_server::cli::run(flags),
-        Some(cli::Command::Role(cli::Role::Worker(command))) => worker::cli::run(command),
-        Some(cli::Command::Data(flags)) => worker::look::run(&flags),
-        None => run(&line.options),
-    }
-}
-
-fn run(options: &cli::Options) -> ExitCode {
-    configuration::end_on_panic(|| false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(launch::launch(options)),
-        Err(error) => Err(failure::Failure::broken(format!("cannot start the runtime: {error}"))),
-    };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            eprintln!("failed to train: {}", failure.text);
-            ExitCode::from(failure.code)
-        }
+        Some(command) => commands::run(command),
+        None => commands::run(cli::Command::Train(line.options)),
     }
 }

@@ -12,8 +12,8 @@ use parameters::Layout;
 use protocol::{BlockPush, Kind, Member, Plan, PushForm, Version};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use setup::Tally;
 use worker::momentum::{Clip, Momentum};
-use worker::scores::Tally;
 
 use crate::events::{Event, Events};
 use crate::report::{Evaluation, Report};

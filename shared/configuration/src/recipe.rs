@@ -34,6 +34,13 @@ pub(crate) fn parse(text: &str, path: &str) -> Result<RunConfiguration, Configur
         .map_err(|e| ConfigurationError::Parse { path: path.into(), text: e.to_string().trim_end().into() })
 }
 
+impl RunConfiguration {
+    /// The text of a configuration file that says this.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is plain data")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +60,7 @@ mod tests {
             }
             configuration.validate().unwrap();
             assert_eq!(configuration.recipe, name);
+            assert_eq!(parse(&configuration.to_toml(), name).unwrap(), configuration);
         }
     }
 

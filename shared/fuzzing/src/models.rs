@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use models::{ExportOptions, Format};
 use parameters::checkpoint::Checkpoint;
-use worker::{ExportOptions, Format};
 
 use crate::folder;
 
@@ -17,12 +17,12 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     let _ = Checkpoint::parse(bytes, Path::new("model.safetensors"));
 }
 
-/// A model of any kind with the network that it says it is of, as `worker export` opens it and writes it again.
+/// A model of any kind with the network that it says it is of, as `downpour export` opens it and writes it again.
 pub(crate) fn model(bytes: &[u8]) {
     let home = folder(&[("model", bytes)]);
     let at = |name: &str| -> PathBuf { home.path().join(name) };
     let export =
-        |format, output| worker::export(&ExportOptions { model: at("model"), labels: None, format, output });
+        |format, output| models::export(&ExportOptions { model: at("model"), labels: None, format, output });
     if export(Format::Safetensors, at("model.safetensors")).is_ok() {
         export(Format::Onnx, at("model.onnx")).expect("a model that could be written could be read");
     }
@@ -32,7 +32,7 @@ pub(crate) fn model(bytes: &[u8]) {
 pub(crate) fn labels(bytes: &[u8]) {
     let home = folder(&[("labels.txt", bytes)]);
     let classes = String::from_utf8_lossy(bytes).lines().count();
-    if let Ok(labels) = worker::labels::read(&home.path().join("labels.txt"), classes) {
-        let _ = worker::labels::of_folders(&labels[..classes.min(2)], &labels);
+    if let Ok(labels) = models::labels::read(&home.path().join("labels.txt"), classes) {
+        let _ = models::labels::of_folders(&labels[..classes.min(2)], &labels);
     }
 }

@@ -11,11 +11,12 @@ use protocol::{
     Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus,
     ShardOrder, ShardStatus, Version,
 };
+use setup::exit_of;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
-use worker::{FetchOptions, exit_of, fetch};
+use worker::{FetchOptions, fetch};
 
 use crate::linear::{Linear, layout};
 use crate::server::small;

@@ -1,6 +1,5 @@
 //! Workers against a whole parameter server inside the test's own process.
 
-mod evaluate;
 mod fake;
 mod faulty;
 #[path = "../../../shared/network/tests/golden/mod.rs"]

@@ -14,53 +14,15 @@ fn worker(words: &str) -> Output {
 }
 
 #[test]
-fn describe_prints_one_object_with_the_known_numbers() {
-    for (words, parameters, multiply_adds) in [
-        ("describe --json", 13_378_280, 1_591_044_096),
-        ("describe --json --no-aux", 6_998_552, 1_582_671_872u64),
-    ] {
-        let output = worker(words);
-        assert_eq!(output.status.code(), Some(0));
-        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(object["parameters"].as_u64(), Some(parameters));
-        assert_eq!(object["multiply_adds"].as_u64(), Some(multiply_adds));
-        assert!(object["layers"].as_array().unwrap().len() > 60);
-    }
-}
-
-#[test]
-fn samples_writes_a_sheet_and_names_its_rows() {
-    let home = tempfile::tempdir().unwrap();
-    let sheet = home.path().join("sheet.png");
-    let output =
-        worker(&format!("samples --rows 2 --columns 3 --input-size 32 --output {}", sheet.display()));
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.starts_with("drawn/0\ndrawn/10000\n") && text.contains("samples a second"), "{text}");
-    assert!(std::fs::read(sheet).unwrap().starts_with(b"\x89PNG"));
-}
-
-#[test]
-fn bench_prints_one_object_with_its_numbers() {
-    let output =
-        worker("bench --json --batch 2 --threads 1 --width 0.05 --input-size 80 --classes 10 --steps 1");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for number in ["images_per_second", "gflops"] {
-        assert!(object[number].as_f64().unwrap() > 0.0, "{number} in {object}");
-    }
-    assert!(object["layers"].as_array().unwrap().len() > 60);
-}
-
-#[test]
 fn bad_input_is_met_with_one_line_and_its_exit_code() {
     let empty = tempfile::tempdir().unwrap();
     let empty = empty.path().display();
     for (words, code, expected) in [
         ("train --batsh 3".to_string(), 2, "unexpected argument '--batsh'"),
         ("train --threads 0".into(), 2, "0 is not in 1.."),
+        ("train --batch 3".into(), 2, "unexpected argument '--batch'"),
+        ("evaluate --model x".into(), 2, "unrecognized subcommand 'evaluate'"),
         ("train --isa mmx".into(), 2, "failed to train: "),
-        ("describe --input-size 64".into(), 2, "leave the heads out with --no-aux"),
         (
             "train --data /does/not/exist".into(),
             3,

@@ -4,11 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::server::{Server, small};
-use configuration::{Exit, Precision, RunFlags, Sampling};
-use dataset::Crops;
+use configuration::{Exit, RunConfiguration, Sampling};
+use dataset::{Crops, Loader};
+use kernels::Isa;
+use models::{Combine, EvaluateOptions, Part};
+use network::Engine;
+use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
-use protocol::{Patience, RunState, RunStatus};
-use worker::{Combine, Data, FetchOptions, JudgeOptions, Part, TrainOptions, exit_of, fetch, judge, train};
+use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
+use setup::{Data, exit_of};
+use worker::actor::Place;
+use worker::replica::{self, ReplicaOptions};
+use worker::workload::Workload;
+use worker::{FetchOptions, ImageWork, TrainOptions, fetch, train};
 
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };
 
@@ -16,7 +24,6 @@ fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
     TrainOptions {
         coordinator: server.address.clone(),
         data: DATA,
-        flags: RunFlags::default(),
         threads: 1.into(),
         loader_threads: 1,
         isa: None,
@@ -71,7 +78,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     assert!(model.metadata["evaluation"].contains("\"top1\""));
 
     // The file alone scores what the run said.
-    let alone = JudgeOptions {
+    let alone = EvaluateOptions {
         models: vec![output.join("model.safetensors")],
         labels: None,
         data: DATA,
@@ -83,7 +90,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         loader_threads: 1,
         isa: None,
     };
-    let scores = judge(&alone).unwrap();
+    let scores = models::evaluate(&alone).unwrap();
     assert_eq!((scores.images, scores.top1, scores.top5), (60, last.average.top1, last.average.top5));
     assert!((scores.loss - last.average.loss).abs() < 1e-4, "{scores:?}, in the run {last:?}");
 
@@ -110,12 +117,44 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         std::fs::create_dir_all(photographs.join(class)).unwrap();
         std::fs::write(photographs.join(class).join("a.jpg"), "never read").unwrap();
     }
-    let other = JudgeOptions { data: Data::Folder(photographs), ..alone.clone() };
-    let text = judge(&other).unwrap_err().to_string();
+    let other = EvaluateOptions { data: Data::Folder(photographs), ..alone.clone() };
+    let text = models::evaluate(&other).unwrap_err().to_string();
     assert!(text.starts_with("none of the 2 class folders is one of the model's 10 labels"), "{text}");
     Checkpoint { metadata: [].into(), ..model }.write(&fetched).unwrap();
-    let text = judge(&JudgeOptions { models: vec![fetched], ..alone }).unwrap_err().to_string();
+    let text = models::evaluate(&EvaluateOptions { models: vec![fetched], ..alone }).unwrap_err().to_string();
     assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
+}
+
+/// Work that makes a wider network of a run's configuration, as another release might.
+struct Wider(ImageWork);
+
+impl Workload for Wider {
+    type Model = Engine;
+    type Samples = Loader;
+
+    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
+        self.0.data(status)
+    }
+
+    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
+        let mut wider = configuration.clone();
+        wider.network.width = 0.25;
+        self.0.model(&wider)
+    }
+
+    fn samples(&self, configuration: &RunConfiguration) -> Loader {
+        self.0.samples(configuration)
+    }
+
+    fn keep(
+        &self,
+        configuration: &RunConfiguration,
+        layout: &Layout,
+        average: &[f32],
+        evaluation: &Evaluation,
+    ) -> anyhow::Result<()> {
+        self.0.keep(configuration, layout, average, evaluation)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,8 +163,15 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
     let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
     let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
     server.until(|status| status.samples > 0).await;
-    let flags = RunFlags { width: Some(0.25), ..RunFlags::default() };
-    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
+    let options = options(&server, None);
+    let work = Wider(ImageWork::new(&options, Isa::detect()).unwrap());
+    let replica = ReplicaOptions {
+        coordinator: options.coordinator,
+        name: "wider".into(),
+        connector: options.patience.into(),
+        place: Place::Thread,
+    };
+    let error = replica::run(&work, &replica, std::future::pending()).await.unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("tensor 0: expected conv1/7x7_s2/weights [8, 3, 7, 7]"), "{text}");
     assert!(text.contains("found conv1/7x7_s2/weights [16, 3, 7, 7]"), "{text}");
@@ -135,7 +181,7 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_with_other_data_seed_or_precision_is_refused_with_both_values() {
+async fn a_worker_with_other_data_is_refused_with_both_values() {
     let server = Server::start(small(100_000), 1, 1).await;
     let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
     let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
@@ -145,14 +191,6 @@ async fn a_worker_with_other_data_seed_or_precision_is_refused_with_both_values(
     let text = format!("{error:#}");
     assert!(text.contains("training images: expected 32, found 31"), "{text}");
     assert_eq!(exit_of(&error), Exit::BadInput);
-    let flags = RunFlags { seed: Some(7), ..RunFlags::default() };
-    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.contains("run.seed: the run has 1, this worker was asked for 7"), "{text}");
-    let flags = RunFlags { precision: Some(Precision::Bf16), ..RunFlags::default() };
-    let error = to_its_end(TrainOptions { flags, ..options(&server, None) }).await.unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.contains("run.precision: the run has f32, this worker was asked for bf16"), "{text}");
     leave.send(()).unwrap();
     assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
 }
@@ -178,7 +216,6 @@ async fn an_unreachable_server_is_waited_for_and_then_given_up() {
     let options = TrainOptions {
         coordinator: coordinator.clone(),
         data: DATA,
-        flags: RunFlags::default(),
         threads: 1.into(),
         loader_threads: 1,
         isa: None,
@@ -205,7 +242,6 @@ async fn a_worker_may_start_before_its_server() {
     let early = TrainOptions {
         coordinator: address.clone(),
         data: DATA,
-        flags: RunFlags::default(),
         threads: 1.into(),
         loader_threads: 1,
         isa: None,

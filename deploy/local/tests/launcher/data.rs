@@ -9,7 +9,7 @@ use crate::support::{Home, Running, binary, run, until};
 fn pictures(home: &Path, images: u32) -> PathBuf {
     let folder = home.join("shapes");
     let mut draw = binary();
-    draw.args(["role", "worker", "draw", "--input-size", "32", "--validation", "20"]);
+    draw.args(["draw", "--input-size", "32", "--validation", "20"]);
     run(draw.args(["--images", &images.to_string()]).arg("--output").arg(&folder)).expect(0);
     folder
 }
@@ -112,7 +112,7 @@ fn what_a_run_put_aside_is_scored_by_itself() {
     assert_eq!(result["validation_images"].as_u64(), Some(20));
     let mut evaluate = binary();
     evaluate
-        .args(["role", "worker", "evaluate", "--json", "--data", data])
+        .args(["evaluate", "--json", "--data", data])
         .arg("--model")
         .arg(output.output().join("model.safetensors"));
     let found = run(evaluate.arg("--output").arg(home.path().join("evaluation"))).expect(0).json();

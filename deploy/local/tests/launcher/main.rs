@@ -4,5 +4,6 @@
 mod bad_input;
 mod clock;
 mod data;
+#[path = "../support/mod.rs"]
 mod support;
 mod whole_run;

@@ -7,7 +7,7 @@ use configuration::RunConfiguration;
 use ndarray::ArrayD;
 use network::{Architecture, GoogLeNet};
 use parameters::checkpoint::Checkpoint;
-use worker::model_file::{self, About};
+use setup::model_file::{self, About};
 
 use crate::protobuf::Message;
 use crate::{Seed, seed};

@@ -1,0 +1,85 @@
+//! `downpour bench`: measures training steps of a network on this machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::{Exit, Precision, print_line};
+use models::bench::{self, BenchOptions, MOST_STEPS};
+use models::roofline;
+use setup::{ComputeFlags, precision};
+
+use super::network_flags::NetworkFlags;
+
+/// Longest time that is measured for.
+const MOST_SECONDS: f64 = 3600.0;
+
+/// Flags of `downpour bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A step is forward, loss, backward and the momentum update of every tensor, all in this process.
+Images and labels are made up: time does not depend on them.
+
+Examples:
+  downpour bench --batch 16 --threads 2 --roofline roofline.svg
+  downpour bench --forward-only --no-aux --input-size 224 --json"
+)]
+pub struct Flags {
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// Images of one step
+    #[arg(long, value_name = "B", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
+    /// Measure the forward pass alone, auxiliary heads off
+    #[arg(long)]
+    pub forward_only: bool,
+    /// What activations are kept in, and multiplied
+    #[arg(long, value_name = "P", default_value = "f32")]
+    pub precision: Precision,
+    /// Steps to measure [default: as many as fit into --seconds, at least 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_STEPS)))]
+    pub steps: Option<u32>,
+    /// Seconds to measure for
+    #[arg(long, value_name = "S", default_value_t = 5.0, conflicts_with = "steps", value_parser = seconds)]
+    pub seconds: f64,
+    /// Print one JSON object: images_per_second, gflops, peak_rss_bytes, layers
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the layers under the machine's roofline into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub roofline: Option<PathBuf>,
+}
+
+/// A time that can be measured for.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
+    seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
+}
+
+/// Measures and prints, as a table for people or as one JSON object, and draws the roofline if asked to.
+///
+/// # Errors
+/// Flags that no network can be built from, an instruction set that the machine lacks, a picture that cannot be written.
+pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
+    let options = BenchOptions {
+        batch: flags.batch.into(),
+        threads: flags.compute.threads(),
+        forward_only: flags.forward_only,
+        precision: precision(flags.precision),
+        isa: flags.compute.isa(),
+        steps: flags.steps,
+        seconds: flags.seconds,
+    };
+    let measurement = bench::measure(&flags.network.architecture(), &options)?;
+    if let Some(path) = &flags.roofline {
+        roofline::write(&measurement, path)?;
+    }
+    match flags.json {
+        true => print_line(serde_json::to_string(&measurement)?)?,
+        false => print_line(measurement.table().trim_end())?,
+    }
+    Ok(Exit::Done)
+}

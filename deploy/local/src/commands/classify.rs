@@ -1,0 +1,47 @@
+//! `downpour classify`: prints the most probable labels of image files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::Exit;
+use models::ClassifyOptions;
+use setup::ComputeFlags;
+use setup::model_file::MODEL_FILE;
+
+/// Flags of `downpour classify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
+
+Examples:
+  downpour classify --model model.safetensors rose.jpg tulip.png
+  downpour classify --model bvlc_googlenet.caffemodel --labels synset_words.txt --json photos/*.jpg"
+)]
+pub struct Flags {
+    /// The model file
+    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    pub model: PathBuf,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// JPEG or PNG files
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
+    /// Print one JSON object for each image: image, top (each with class, label and probability)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints the labels of every image, in the order of the images.
+///
+/// # Errors
+/// A file that is no model, labels of another number; images that cannot be read, once all others are told.
+pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+    let (threads, isa) = (flags.compute.threads(), flags.compute.isa());
+    let Flags { model, labels, images, json, .. } = flags;
+    models::classify(&ClassifyOptions { model, labels, images, json, threads, isa })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,33 @@
+//! `downpour data`: what is in a data folder, before anything is trained on it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::Exit;
+use models::look;
+
+/// Flags of `downpour data`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads the first bytes of every file, changes nothing, and ends with 3 where a run would not begin.
+
+Example:
+  downpour data photos"
+)]
+pub struct Flags {
+    /// Folder of images as a run takes it
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Print one JSON object: classes, kinds, sizes, what is passed over and left out
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what is in the folder.
+///
+/// # Errors
+/// A folder that is no data set, or one on which a run would not begin.
+pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
+    look::show(&flags.folder, flags.json)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,38 @@
+//! `downpour describe`: prints what a network is made of.
+
+use clap::Args;
+use configuration::{Exit, print_line};
+use models::describe;
+use network::GoogLeNet;
+
+use super::network_flags::NetworkFlags;
+
+/// Flags of `downpour describe`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// Print one JSON object: parameters, multiply_adds, layers
+    #[arg(long)]
+    pub json: bool,
+    /// Print the modules with dimension reduction beside those without (paper, Figure 2)
+    #[arg(long, conflicts_with = "json")]
+    pub modules: bool,
+}
+
+/// Prints the network as a table for people or as one JSON object, or its modules beside those without reduction.
+///
+/// # Errors
+/// Flags that no network can be built from.
+pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
+    let architecture = flags.network.architecture();
+    let text = if flags.modules {
+        describe::modules(&architecture)?
+    } else {
+        let description = GoogLeNet::new(&architecture)?.describe();
+        if flags.json { serde_json::to_string(&description)? } else { describe::table(&description) }
+    };
+    print_line(text.trim_end())?;
+    Ok(Exit::Done)
+}

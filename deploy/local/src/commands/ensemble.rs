@@ -1,0 +1,183 @@
+//! `downpour ensemble`: trains the paper's ensemble (section 7) on a folder of images, and scores its models alone and
+//! together.
+//!
+//! Seven models start from the same initial values. They differ in the order of the images and in their samples; one of them
+//! sees mainly smaller relative crops, one mainly larger ones, and the seventh is wider. Each is a run in a folder of its own, so
+//! that the same command goes on after an interruption.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Parser};
+use configuration::logs::{self, LogFlags};
+use configuration::{Exit, print_line};
+use dataset::Crops;
+use models::{Combine, EvaluateOptions, Part};
+use parameters::durable;
+use setup::{Data, Threads};
+
+use crate::cli::{CommandLine, Options};
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::launch::{Training, settle, train};
+use crate::result::RunResult;
+
+/// The recipe that the members follow but for the area of their crops.
+const RECIPE: &str = "paper";
+/// Members that differ from the first in nothing but their samples: their averages are set beside their last iterates.
+const ALIKE: usize = 3;
+
+/// Flags of `downpour ensemble`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The models lie in model-1 to model-7 of the output folder, each as `downpour --output` leaves it, and what
+`downpour evaluate` writes of all of them in evaluation.
+
+Examples:
+  downpour ensemble --data photos
+  downpour ensemble --data photos --input-size 80 --width 0.25 --wider 0.5 --epochs 20 --crops 1,10"
+)]
+pub struct Flags {
+    /// Folder of images to train on, as for `train`
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for the models and their evaluation; what is found there is gone on with
+    #[arg(long, value_name = "DIR", default_value = "ensemble")]
+    pub output: PathBuf,
+    /// Side of the square input in pixels
+    #[arg(long, value_name = "S", default_value_t = 112)]
+    pub input_size: usize,
+    /// Width multiplier of the first six models
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub width: f32,
+    /// Width multiplier of the seventh model
+    #[arg(long, value_name = "X", default_value_t = 0.75)]
+    pub wider: f32,
+    /// Length of each run in epochs
+    #[arg(long, value_name = "E", default_value_t = 60.0)]
+    pub epochs: f64,
+    /// Crops of each image that is scored, 1, 10 or 144; several, with commas, make a table
+    #[arg(long, value_name = "N", default_value = "1,10,144", value_delimiter = ',')]
+    pub crops: Vec<Crops>,
+}
+
+/// One model of the ensemble.
+struct Member {
+    /// Its number from 1 on, which also is the seed of its samples.
+    number: usize,
+    width: f32,
+    /// Least and largest share of an image's area that a training crop takes, where that is not the recipe's.
+    area: Option<[f32; 2]>,
+}
+
+impl Flags {
+    fn members(&self) -> [Member; 7] {
+        let member = |number, width, area| Member { number, width, area };
+        [
+            member(1, self.width, None),
+            member(2, self.width, None),
+            member(3, self.width, None),
+            member(4, self.width, Some([0.08, 0.6])),
+            member(5, self.width, Some([0.35, 1.0])),
+            member(6, self.width, None),
+            member(7, self.wider, None),
+        ]
+    }
+
+    /// The command line of a member's run.
+    fn options(&self, member: &Member) -> anyhow::Result<Options> {
+        let folder = self.output.join(format!("model-{}", member.number));
+        let mut words: Vec<OsString> = vec!["downpour".into()];
+        let mut word = |name: &str, value: OsString| words.extend([name.into(), value]);
+        word("--data", self.data.clone().into());
+        word("--output", folder.clone().into());
+        match member.area {
+            None => word("--recipe", RECIPE.into()),
+            Some(area) => word("--config", recipe_file(&folder, area)?.into()),
+        }
+        word("--input-size", self.input_size.to_string().into());
+        word("--width", member.width.to_string().into());
+        word("--epochs", self.epochs.to_string().into());
+        word("--sample-seed", member.number.to_string().into());
+        Ok(CommandLine::try_parse_from(words)?.options)
+    }
+}
+
+/// Writes the recipe with another area of the crops beside the folder of a run.
+fn recipe_file(folder: &Path, area: [f32; 2]) -> anyhow::Result<PathBuf> {
+    let mut configuration = configuration::recipe(RECIPE)?;
+    configuration.sampling.area = area;
+    let path = folder.with_extension("toml");
+    durable::write(&path, configuration.to_toml().as_bytes())
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Trains the members one after the other, scores them, and prints the paper's Table 3.
+///
+/// # Errors
+/// A member that cannot be trained, of which the text says which it is, or models that cannot be scored.
+pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    std::fs::create_dir_all(&flags.output).map_err(|error| {
+        Failure::bad_input(format!("cannot create the output folder {}: {error}", flags.output.display()))
+    })?;
+    let members = flags.members();
+    let of_member = |member: &Member, failure: Failure| Failure {
+        text: format!("model {}: {}", member.number, failure.text),
+        ..failure
+    };
+    let mut runs = Vec::new();
+    for member in &members {
+        let options = flags.options(member)?;
+        // What is wrong with the last is said before the first is trained.
+        settle(&options).map_err(|failure| of_member(member, failure))?;
+        runs.push(options);
+    }
+    let mut results = Vec::new();
+    for (member, options) in members.iter().zip(&runs) {
+        eprintln!("model {} of {}: width {}", member.number, members.len(), member.width);
+        match train(options, &mut interrupts).await.map_err(|failure| of_member(member, failure))? {
+            Training::Finished(result) => results.push(result),
+            Training::Interrupted => return Ok(Exit::Interrupted),
+        }
+    }
+    logs::start(&LogFlags::default());
+    let options = EvaluateOptions {
+        models: results.iter().map(|result| result.model.clone()).collect(),
+        labels: None,
+        data: Data::Folder(flags.data.clone()),
+        part: Part::Unseen,
+        crops: flags.crops.clone(),
+        combine: Combine::Mean,
+        output: flags.output.join("evaluation"),
+        threads: Threads::default(),
+        loader_threads: 1,
+        isa: configuration::isa_name(None),
+    };
+    let Some(evaluated) = interrupts.unless(move || models::evaluate(&options)).await else {
+        return Ok(Exit::Interrupted);
+    };
+    let text = format!("{}\n\n{}", evaluated?.text(), averages(&results[..ALIKE]));
+    print_line(text).map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
+    Ok(Exit::Done)
+}
+
+/// The average of the parameters beside the last iterate, a line for each model.
+fn averages(results: &[RunResult]) -> String {
+    let mut text =
+        "The average of the parameters and the last iterate, one centre crop (models that differ in their \
+                    samples alone):"
+            .to_owned();
+    for (result, number) in results.iter().zip(1..) {
+        text += &format!(
+            "\nmodel {number}: average top-1 {:.2} %, loss {:.4}; last iterate top-1 {:.2} %, loss {:.4}",
+            100.0 * result.top1,
+            result.loss,
+            100.0 * result.last_iterate.top1,
+            result.last_iterate.loss
+        );
+    }
+    text
+}

@@ -1,0 +1,93 @@
+//! `downpour evaluate`: scores model files on images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::logs::{self, LogFlags};
+use configuration::{Exit, print_line};
+use dataset::Crops;
+use models::{Combine, EvaluateOptions, Part};
+use setup::model_file::MODEL_FILE;
+use setup::{ComputeFlags, Data};
+
+/// Flags of `downpour evaluate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves. Of the folder that a model was trained
+on, only the fifth is scored that training put aside; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
+may take the place of class folders; the names of their classes stand in classes.txt beside val/.
+
+The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
+40 classes), evaluation.json, and predictions/, from which the same command goes on after an interruption.
+
+Examples:
+  downpour evaluate --model model.safetensors --data flower_photos
+  downpour evaluate --model a.safetensors --model b.safetensors --data photos --crops 1,10,144"
+)]
+pub struct Flags {
+    /// A model file; given several times, the models are scored together as well [default: model.safetensors]
+    #[arg(long = "model", value_name = "FILE")]
+    pub models: Vec<PathBuf>,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The images [default: the drawn set]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Of class folders or shards without train/ and val/, only the fifth of the images that training puts aside [default:
+    /// so where the model was trained on this folder]
+    #[arg(long, requires = "data", conflicts_with = "all")]
+    pub held_out: bool,
+    /// All images of class folders or shards without train/ and val/, also those that the model was trained on
+    #[arg(long, requires = "data")]
+    pub all: bool,
+    /// Crops of each image, 1, 10 or 144; several, with commas, make a table
+    #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
+    pub crops: Vec<Crops>,
+    /// How the probabilities of an image's crops become one; models are averaged
+    #[arg(long, value_name = "HOW", value_enum, default_value = "mean")]
+    pub combine: Combine,
+    /// Folder for predictions and pictures
+    #[arg(long, value_name = "DIR", default_value = "evaluation")]
+    pub output: PathBuf,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
+    /// Threads that decode images
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub loader_threads: u16,
+    /// Print one JSON object: images, top1, top5, loss, rows, members, unscored
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Scores the models, writes predictions and pictures, and prints the table or one JSON object.
+///
+/// # Errors
+/// A file that is no model, models of different classes, data that cannot be used, an output folder that cannot be written.
+pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+    logs::start(&LogFlags::default());
+    let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };
+    let options = EvaluateOptions {
+        models,
+        labels: flags.labels,
+        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        part: match (flags.held_out, flags.all) {
+            (true, _) => Part::HeldOut,
+            (_, true) => Part::All,
+            _ => Part::Unseen,
+        },
+        crops: flags.crops,
+        combine: flags.combine,
+        output: flags.output,
+        threads: flags.compute.threads(),
+        loader_threads: flags.loader_threads.into(),
+        isa: flags.compute.isa(),
+    };
+    let result = models::evaluate(&options)?;
+    match flags.json {
+        true => print_line(serde_json::to_string(&result)?)?,
+        false => print_line(result.text())?,
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,44 @@
+//! `downpour export`: writes a model in a form that other programs read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::{Exit, print_line};
+use models::{ExportOptions, Format};
+use setup::model_file::MODEL_FILE;
+
+/// Flags of `downpour export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
+
+Examples:
+  downpour export --format onnx --output model.onnx
+  downpour export --format safetensors --model bvlc_googlenet.caffemodel --labels synset_words.txt --output bvlc.safetensors"
+)]
+pub struct Flags {
+    /// In which form
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Format,
+    /// The model file
+    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    pub model: PathBuf,
+    /// Labels, one a line in the order of the classes [default: those of the model]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Writes the model, and says where.
+///
+/// # Errors
+/// A file that is no model, labels of another number, a file that cannot be written.
+pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+    let Flags { format, model, labels, output } = flags;
+    let options = ExportOptions { model, labels, format, output };
+    models::export(&options)?;
+    print_line(format_args!("wrote {}", options.output.display()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,59 @@
+//! The commands, a file each: flags with their help, and from them to the library that does the work.
+
+pub mod bench;
+pub mod classify;
+pub mod data;
+pub mod describe;
+pub mod draw;
+pub mod ensemble;
+pub mod evaluate;
+pub mod export;
+pub mod fetch;
+mod network_flags;
+pub mod samples;
+mod train;
+
+use std::process::ExitCode;
+
+use configuration::Exit;
+
+use crate::cli::{Command, Role};
+use crate::failure::Failure;
+
+/// Carries a command out; the error, if any, is on standard error.
+pub fn run(command: Command) -> ExitCode {
+    configuration::end_on_panic(dataset::is_decoding);
+    let (what, ended) = match command {
+        Command::Train(options) => ("train", in_runtime(train::run(&options))),
+        Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),
+        Command::Evaluate(flags) => ("evaluate the model", of(evaluate::run(flags))),
+        Command::Classify(flags) => ("classify", of(classify::run(flags))),
+        Command::Export(flags) => ("export the model", of(export::run(flags))),
+        Command::Fetch(flags) => ("fetch the model", in_runtime(async { of(fetch::run(flags).await) })),
+        Command::Data(flags) => ("look at the data", of(data::run(&flags))),
+        Command::Samples(flags) => ("draw samples", of(samples::run(flags))),
+        Command::Draw(flags) => ("draw", of(draw::run(&flags))),
+        Command::Describe(flags) => ("describe the network", of(describe::run(&flags))),
+        Command::Bench(flags) => ("bench", of(bench::run(&flags))),
+        Command::Role(Role::ParameterServer(flags)) => return parameter_server::cli::run(flags),
+        Command::Role(Role::Worker(command)) => return worker::cli::run(command),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("failed to {what}: {}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// The end of a command that only a library's error can break off.
+fn of(ended: anyhow::Result<Exit>) -> Result<Exit, Failure> {
+    ended.map_err(Failure::from)
+}
+
+/// Carries out what has to wait for others.
+fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::broken(format!("cannot start the runtime: {error}")))?.block_on(work)
+}

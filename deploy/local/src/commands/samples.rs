@@ -1,0 +1,47 @@
+//! `downpour samples`: draws what training makes of a few images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use configuration::{Exit, RunFlags, print_line};
+use models::SamplesOptions;
+use setup::Data;
+
+/// Flags of `downpour samples`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  downpour samples --data photos
+  downpour samples --data photos --config mine.toml --sample-seed 2 --output sheet.png")]
+pub struct Flags {
+    /// Folder of images as for `train` [default: the drawn set]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Images, a row each
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rows: u16,
+    /// Epochs, a column each
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub columns: u16,
+    /// The PNG file to write
+    #[arg(long, value_name = "FILE", default_value = "samples.png")]
+    pub output: PathBuf,
+}
+
+/// Writes the contact sheet, and names its rows.
+///
+/// # Errors
+/// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
+pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+    let options = SamplesOptions {
+        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        flags: flags.run,
+        images: flags.rows.into(),
+        epochs: flags.columns.into(),
+        output: flags.output,
+    };
+    print_line(models::samples(&options)?)?;
+    Ok(Exit::Done)
+}

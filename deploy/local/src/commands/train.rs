@@ -1,0 +1,23 @@
+//! `downpour train`, or `downpour` alone: trains on this machine.
+
+use configuration::{Exit, print_line};
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::launch::{Training, train};
+
+/// Trains, and prints the result for people or as one JSON object.
+///
+/// # Errors
+/// Whatever keeps the run from its end.
+pub async fn run(options: &Options) -> Result<Exit, Failure> {
+    match train(options, &mut Interrupts::listen()?).await? {
+        Training::Interrupted => Ok(Exit::Interrupted),
+        Training::Finished(result) => {
+            let printed = if options.json { print_line(result.to_json()) } else { print_line(result) };
+            printed.map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
+            Ok(Exit::Done)
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Runs the real binary on runs small enough for a test.
+#![allow(dead_code, reason = "each test program that includes this file needs a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A configuration that trains in seconds, for tests of what is around the training.
+pub const TINY: [&str; 6] = ["--input-size", "32", "--width", "0.05", "--batch", "16"];
+
+/// An output folder that does not outlive its test.
+pub struct Home(tempfile::TempDir);
+
+impl Home {
+    pub fn new() -> Home {
+        Home(tempfile::tempdir().unwrap())
+    }
+
+    /// The output folder of the run.
+    pub fn output(&self) -> PathBuf {
+        self.0.path().join("run")
+    }
+
+    /// `downpour` on the output folder.
+    pub fn downpour(&self, arguments: &[&str]) -> Command {
+        let mut command = binary();
+        command.arg("--output").arg(self.output()).args(arguments);
+        command
+    }
+
+    /// The same for a tiny run of so many images.
+    pub fn tiny(&self, images: u64, arguments: &[&str]) -> Command {
+        let mut command = self.downpour(&TINY);
+        command.args(["--learning-rate", "0.0001", "--images", &images.to_string()]).args(arguments);
+        command
+    }
+
+    /// The lines of `metrics.jsonl` of this kind.
+    pub fn metrics(&self, kind: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.output().join("metrics.jsonl")).unwrap_or_default();
+        // The last line may be half written.
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["kind"] == kind).collect()
+    }
+
+    /// Everything that the children of this name logged.
+    pub fn log(&self, child: &str) -> String {
+        std::fs::read_to_string(self.output().join(format!("logs/{child}.log"))).unwrap_or_default()
+    }
+}
+
+/// The program under test, with nothing of this environment that would change what it does.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_downpour"));
+    command.env_remove("RUST_LOG").env_remove("DOWNPOUR_ISA").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end.
+pub fn run(command: &mut Command) -> Ended {
+    Running::start(command).wait()
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, parts: &[&str]) -> Ended {
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is missing from:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// The last line of stdout.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let last =
+            self.stdout.lines().last().unwrap_or_else(|| panic!("no stdout; stderr:\n{}", self.stderr));
+        serde_json::from_str(last).unwrap()
+    }
+}
+
+/// A program that runs; killed if the test fails before its end.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Running {
+        Running(Some(command.spawn().unwrap()))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    pub fn wait(mut self) -> Ended {
+        let Output { status, stdout, stderr } = self.0.take().unwrap().wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits for something to become true.
+#[track_caller]
+pub fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < within, "waited {within:?} for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Processes whose command line holds all of these words.
+#[cfg(target_os = "linux")]
+pub fn processes(words: &[&str]) -> Vec<u32> {
+    let commands = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, std::fs::read(entry.path().join("cmdline")).ok()?))
+    });
+    commands
+        .filter(|(_, command)| {
+            let command = String::from_utf8_lossy(command).replace('\0', " ");
+            words.iter().all(|word| command.contains(word))
+        })
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

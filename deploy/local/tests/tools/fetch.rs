@@ -1,0 +1,26 @@
+//! `downpour fetch` from a run that goes on.
+
+use std::time::Duration;
+
+use parameters::checkpoint::Checkpoint;
+
+use crate::support::{Home, Running, binary, run, signal, text, until};
+
+#[test]
+fn the_parameters_of_a_run_are_fetched_while_it_trains() {
+    let home = Home::new();
+    let running = Running::start(&mut home.tiny(1_000_000, &["--workers", "1", "--shards", "1"]));
+    until("training", Duration::from_secs(60), || home.log("worker-0").contains("joined the run"));
+    let log = home.log("server-0");
+    let (_, address) = log.split_once("127.0.0.1:").expect("the server says where it listens");
+    let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("fetched.safetensors");
+    let mut fetch = binary();
+    fetch.args(["fetch", "--coordinator", &format!("127.0.0.1:{port}"), "--output", text(&model)]);
+    run(fetch.arg("--last-iterate")).expect(0);
+    let fetched = Checkpoint::read(&model).unwrap();
+    assert_eq!((&*fetched.metadata["input_size"], &*fetched.metadata["parameters"]), ("32", "last iterate"));
+    signal(running.pid(), "INT");
+    running.wait().expect(130);
+}

@@ -1,0 +1,89 @@
+//! `downpour classify`: the five most probable labels of images.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use ndarray::{Array1, Array4};
+use serde_json::json;
+use setup::{Threads, isa};
+
+use crate::evaluate::{Combine, combined, most_probable};
+use crate::labels;
+use crate::loaded::LoadedModel;
+
+/// Images from which on a terminal shows how far it is.
+const MANY: usize = 50;
+
+/// Options of [`classify`].
+#[derive(Clone, Debug)]
+pub struct ClassifyOptions {
+    /// The model file.
+    pub model: PathBuf,
+    /// Labels, one a line, in place of the model's own.
+    pub labels: Option<PathBuf>,
+    /// The image files.
+    pub images: Vec<PathBuf>,
+    /// One JSON object a line in place of text.
+    pub json: bool,
+    /// Threads that compute.
+    pub threads: Threads,
+    /// Instruction set; `None`: the best of the machine.
+    pub isa: Option<String>,
+}
+
+/// Prints the most probable labels of every image, in the order of the images.
+///
+/// # Errors
+/// A file that is no model, labels of another number; images that cannot be read, once all others are told.
+pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
+    let isa = isa(options.isa.as_deref())?;
+    let model = LoadedModel::open(&options.model)?;
+    let labels = match &options.labels {
+        Some(path) => labels::read(path, model.card.classes.len())?,
+        None => model.card.classes.clone(),
+    };
+    let pool = options.threads.pool()?;
+    let mut engine = model.engine(1, isa, pool)?;
+    let size = model.input_size();
+    let mut input = Array4::zeros((1, 3, size, size));
+    let mut unreadable = 0;
+    let progress = options.images.len() >= MANY && std::io::stderr().is_terminal();
+    for (number, path) in options.images.iter().enumerate() {
+        if progress && number % MANY == 0 {
+            eprintln!("{number} of {} images", options.images.len());
+        }
+        let out = input.as_slice_mut().expect("a new array is contiguous");
+        if let Err(error) = model.card.preprocessing.centre_of_file(path, size, out) {
+            eprintln!("cannot classify {error}");
+            unreadable += 1;
+            continue;
+        }
+        let logits = engine.logits(input.view());
+        let mut probabilities = Array1::zeros(labels.len());
+        combined(logits.view(), Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
+        let best = most_probable(probabilities.view());
+        let text = if options.json {
+            let top: Vec<_> = best
+                .into_iter()
+                .map(|class| json!({"class": class, "label": labels[class], "probability": probabilities[class]}))
+                .collect();
+            json!({"image": path.display().to_string(), "top": top}).to_string()
+        } else {
+            let lines =
+                best.into_iter().map(|class| format!("\n{:9.4}  {}", probabilities[class], labels[class]));
+            lines.fold(path.display().to_string(), |text, line| text + &line)
+        };
+        match writeln!(std::io::stdout(), "{text}") {
+            // Whoever reads has seen enough, as `head` does.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            result => result.context("print the labels")?,
+        }
+    }
+    ensure!(
+        unreadable == 0,
+        "{unreadable} of {} images cannot be read; the lines above name them",
+        options.images.len()
+    );
+    Ok(())
+}

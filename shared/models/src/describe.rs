@@ -1,0 +1,155 @@
+//! `downpour describe`: what the network is made of and what one image costs.
+
+use std::collections::BTreeMap;
+
+use network::{Architecture, ArchitectureError, Description, GoogLeNet, Variant};
+
+/// Table for people of the modules with dimension reduction beside those without (paper, Figure 2b and 2a), each network fed
+/// by its own modules below; of the architecture all but its variant and heads count.
+///
+/// # Errors
+/// An architecture that cannot be built.
+pub fn modules(architecture: &Architecture) -> Result<String, ArchitectureError> {
+    let describe = |variant| {
+        let architecture = Architecture { variant, auxiliary_heads: false, ..architecture.clone() };
+        Ok(cost_of_modules(&GoogLeNet::new(&architecture)?.describe()))
+    };
+    let (reduced, naive) = (describe(Variant::Table)?, describe(Variant::Naive)?);
+    let mut text = format!(
+        "{:<14} {:>31} {:>31} {:>7}\n{:<14} {:>9} {:>21} {:>9} {:>21} {:>7}\n",
+        "",
+        "with reduction (Figure 2b)",
+        "naive (Figure 2a)",
+        "",
+        "module",
+        "channels",
+        "multiply-adds",
+        "channels",
+        "multiply-adds",
+        "ratio"
+    );
+    for ((name, reduced), (_, naive)) in reduced.iter().zip(&naive) {
+        text += &format!(
+            "{name:<14} {:>9} {:>21} {:>9} {:>21} {:>7.1}\n",
+            reduced.channels,
+            grouped(reduced.multiply_adds),
+            naive.channels,
+            grouped(naive.multiply_adds),
+            naive.multiply_adds as f64 / reduced.multiply_adds as f64
+        );
+    }
+    Ok(text)
+}
+
+/// A module's output channels and multiply-adds.
+#[derive(Default)]
+struct ModuleCost {
+    channels: usize,
+    multiply_adds: u64,
+}
+
+fn cost_of_modules(description: &Description) -> BTreeMap<String, ModuleCost> {
+    let mut modules = BTreeMap::<String, ModuleCost>::new();
+    for layer in &description.layers {
+        if let Some((module, part)) = layer.name.split_once('/').filter(|(m, _)| m.starts_with("inception_"))
+        {
+            let cost = modules.entry(module.to_owned()).or_default();
+            cost.multiply_adds += layer.multiply_adds;
+            // What ends up side by side: the reductions do not, and a pool only where nothing projects it.
+            let ends = !part.ends_with("_reduce") && part != "pool";
+            cost.channels += if ends { layer.output[0] } else { 0 };
+            if part == "pool" && !description.layers.iter().any(|l| l.name == format!("{module}/pool_proj")) {
+                cost.channels += layer.output[0];
+            }
+        }
+    }
+    modules
+}
+
+/// Table for people: a network's layers, and a last line for all of them.
+pub fn table(description: &Description) -> String {
+    let mut text = format!(
+        "{:<34} {:<16} {:>13} {:>12} {:>15}\n",
+        "layer", "kind", "output", "parameters", "multiply-adds"
+    );
+    for layer in &description.layers {
+        let output = layer.output.map(|side| side.to_string()).join("x");
+        text += &format!(
+            "{:<34} {:<16} {:>13} {:>12} {:>15}\n",
+            layer.name,
+            layer.kind,
+            output,
+            grouped(layer.parameters),
+            grouped(layer.multiply_adds)
+        );
+    }
+    text += &format!(
+        "{:<34} {:<16} {:>13} {:>12} {:>15}\n",
+        "all",
+        "",
+        "",
+        grouped(description.parameters),
+        grouped(description.multiply_adds)
+    );
+    text
+}
+
+/// 1234567 as "1,234,567".
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(architecture: Architecture) -> Description {
+        GoogLeNet::new(&architecture).unwrap().describe()
+    }
+
+    #[test]
+    fn the_paper_network_has_the_known_size() {
+        let whole = described(Architecture::paper());
+        assert_eq!((whole.parameters, whole.multiply_adds), (13_378_280, 1_591_044_096));
+        let main = described(Architecture { auxiliary_heads: false, ..Architecture::paper() });
+        assert_eq!((main.parameters, main.multiply_adds), (6_998_552, 1_582_671_872));
+        assert!(table(&main).lines().last().unwrap().contains("6,998,552"));
+    }
+
+    #[test]
+    fn the_readme_says_what_each_width_costs() {
+        let readme = include_str!("../../../README.md");
+        for width in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5] {
+            let cost = |auxiliary_heads| {
+                let network = described(Architecture { width, auxiliary_heads, ..Architecture::paper() });
+                [grouped(network.parameters), grouped(network.multiply_adds)]
+            };
+            let ([all, all_adds], [main, main_adds]) = (cost(true), cost(false));
+            let row = format!("| {width} | {all} | {all_adds} | {main}; {main_adds} |");
+            assert!(readme.contains(&row), "expected in README.md: {row}");
+        }
+    }
+
+    #[test]
+    fn reductions_are_cheaper_in_every_module_and_more_so_higher_up() {
+        let text = modules(&Architecture::paper()).unwrap();
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let found: Vec<String> = row("inception_3a").split_whitespace().map(str::to_owned).collect();
+        assert_eq!(found, ["inception_3a", "256", "128,049,152", "416", "303,464,448", "2.4"]);
+        assert!(row("inception_5b").contains(" 1024 ") && text.lines().count() == 2 + 9, "{text}");
+    }
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+        cases.into_iter().for_each(|(number, text)| assert_eq!(grouped(number), text));
+    }
+}

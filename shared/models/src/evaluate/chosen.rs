@@ -1,0 +1,131 @@
+//! Which images of a data folder are scored: those that no model has learnt from, as far as the models say.
+
+use std::path::Path;
+
+use anyhow::bail;
+use configuration::RunConfiguration;
+use dataset::{Dataset, Rules, Split};
+use setup::Data;
+use setup::model_file::DATA;
+
+use super::members::Member;
+
+/// Which images of a folder without a validation split are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Those that training put aside, where the models say that they were trained on this folder; else all.
+    #[default]
+    Unseen,
+    /// Those that training would put aside.
+    HeldOut,
+    /// All of them.
+    All,
+}
+
+/// What is scored.
+pub(super) struct Chosen {
+    pub data: Dataset,
+    /// Whether these are only the images that training put aside.
+    pub held_out: bool,
+    /// What there is to say about the choice.
+    pub note: Option<String>,
+}
+
+impl Chosen {
+    /// Chooses for these models.
+    pub fn of(data: &Data, members: &[Member], part: Part) -> anyhow::Result<Chosen> {
+        let size = members[0].model.input_size();
+        let folder = match data {
+            Data::Folder(folder) => folder,
+            drawn => {
+                let data = drawn.open(size, Rules::NEWEST)?;
+                return Ok(Chosen { data, held_out: false, note: None });
+            }
+        };
+        let own = trained_on(folder, members);
+        let rules = match part {
+            Part::HeldOut => rules_of_all(members)?,
+            _ => own.as_ref().map_or(Rules::NEWEST, |(_, rules)| *rules),
+        };
+        match (part, own) {
+            (Part::HeldOut, _) => {
+                let data = Dataset::open(folder, rules)?;
+                Ok(Chosen { held_out: data.held_out(), data, note: None })
+            }
+            (Part::Unseen, Some((data, _))) => {
+                let rules = rules_of_all(members)?;
+                let (aside, learnt) = (data.len(Split::Validation), data.len(Split::Train));
+                let note = format!(
+                    "{aside} of {} images were put aside when the model was trained on this folder (rules {}): only those are \
+                     scored; --all scores the others too",
+                    aside + learnt,
+                    rules.number()
+                );
+                tracing::info!("{note}");
+                Ok(Chosen { data, held_out: true, note: Some(note) })
+            }
+            (_, own) => {
+                let data = Dataset::open_validation(folder, rules)?;
+                let note = seen(&data, members, own.as_ref().map(|(own, _)| own.len(Split::Train)));
+                note.iter().for_each(|note| tracing::warn!("{note}"));
+                Ok(Chosen { data, held_out: false, note })
+            }
+        }
+    }
+}
+
+/// The folder as one of the models was trained on it with images put aside, if one was, and by which rules.
+fn trained_on(folder: &Path, members: &[Member]) -> Option<(Dataset, Rules)> {
+    members.iter().find_map(|member| {
+        let hash = member.model.checkpoint.metadata.get(DATA)?;
+        let rules = rules(member);
+        let data = Dataset::open(folder, rules).ok()?;
+        (data.held_out() && data.fingerprint().hash == *hash).then_some((data, rules))
+    })
+}
+
+/// What must be said of scores of these images, if the models were or may have been trained on them.
+fn seen(data: &Dataset, members: &[Member], learnt: Option<usize>) -> Option<String> {
+    let images = data.len(Split::Validation);
+    if let Some(learnt) = learnt {
+        return Some(format!("{learnt} of these {images} images were trained on: their scores say little"));
+    }
+    let hash = |member: &Member| member.model.checkpoint.metadata.get(DATA).cloned();
+    let hashes: Vec<String> = members.iter().filter_map(hash).collect();
+    // A folder with splits of its own gives its validation images, whatever they are called.
+    if !data.is_split() && hashes.iter().any(|hash| data.fingerprint().measures_what_was_learnt(hash)) {
+        return Some(format!("all of these {images} images were trained on: their scores say little"));
+    }
+    let silent = members.iter().any(|member| {
+        member.model.checkpoint.metadata.contains_key("configuration") && hash(member).is_none()
+    });
+    (silent && !data.is_split()).then(|| {
+        format!(
+            "a model does not say what it was trained on: if that was this folder, most of these {images} images were among \
+             it, and --held-out keeps to those that were put aside"
+        )
+    })
+}
+
+/// The rules of all models, which must be the same: other rules put other images aside.
+fn rules_of_all(members: &[Member]) -> anyhow::Result<Rules> {
+    let first = rules(&members[0]);
+    if let Some(other) = members.iter().find(|member| rules(member) != first) {
+        bail!(
+            "{} put images aside by rules {}, {} by rules {}: no image was unseen by all; score them one by one, or give --all",
+            members[0].model.path.display(),
+            first.number(),
+            other.model.path.display(),
+            rules(other).number()
+        );
+    }
+    Ok(first)
+}
+
+/// The rules by which a model's run read its data; the newest where the file is of no run.
+fn rules(member: &Member) -> Rules {
+    let Some(text) = member.model.checkpoint.metadata.get("configuration") else { return Rules::NEWEST };
+    let configuration: Result<RunConfiguration, _> = serde_json::from_str(text);
+    let number = configuration.map_or(1, |configuration| configuration.run.data_rules());
+    Rules::of(number).unwrap_or(Rules::NEWEST)
+}

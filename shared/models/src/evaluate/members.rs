@@ -1,0 +1,54 @@
+//! The models of an ensemble: which file each is, and whether they speak of the same classes.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use parameters::checkpoint::MOST_BYTES;
+use sha2::{Digest, Sha256};
+
+use crate::loaded::LoadedModel;
+
+/// One model of an ensemble.
+pub(super) struct Member {
+    /// SHA-256 of the file, hexadecimal.
+    pub hash: String,
+    pub model: LoadedModel,
+}
+
+impl Member {
+    pub fn open(path: &Path) -> anyhow::Result<Member> {
+        let model = LoadedModel::open(path)?;
+        let bytes = limits::read(path, MOST_BYTES).with_context(|| format!("read {}", path.display()))?;
+        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Member { hash, model })
+    }
+}
+
+/// The classes of all, which must be the same in the same order.
+pub(super) fn common_classes(members: &[Member]) -> anyhow::Result<&[String]> {
+    let (first, others) = members.split_first().context("expected at least one --model")?;
+    for other in others {
+        let (one, two) = (first.model.path.display(), other.model.path.display());
+        ensure!(
+            first.model.card.classes.len() == other.model.card.classes.len(),
+            "the models of an ensemble must have the same classes: {one} has {}, {two} has {}",
+            first.model.card.classes.len(),
+            other.model.card.classes.len()
+        );
+        let difference = first
+            .model
+            .card
+            .classes
+            .iter()
+            .zip(&other.model.card.classes)
+            .enumerate()
+            .find(|(_, (a, b))| a != b);
+        if let Some((number, (a, b))) = difference {
+            anyhow::bail!(
+                "the models of an ensemble must have the same classes in the same order: class {number} is \"{a}\" in \
+                 {one}, \"{b}\" in {two}"
+            );
+        }
+    }
+    Ok(&first.model.card.classes)
+}

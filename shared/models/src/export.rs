@@ -1,0 +1,108 @@
+//! `downpour export`: a model in a form that other programs read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use formats::onnx::{Graph, INPUT};
+use network::Computation;
+use parameters::checkpoint::Checkpoint;
+
+use crate::labels;
+use crate::loaded::LoadedModel;
+
+/// The forms that a model is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A graph of operators with the tensors inside, opset 17.
+    Onnx,
+    /// Named tensors with metadata: what `classify`, `evaluate` and `--init-from` read, too.
+    Safetensors,
+}
+
+/// Options of [`export`].
+#[derive(Clone, Debug)]
+pub struct ExportOptions {
+    /// The model file.
+    pub model: PathBuf,
+    /// Labels, one a line, in place of the model's own.
+    pub labels: Option<PathBuf>,
+    /// In which form.
+    pub format: Format,
+    /// The file to write.
+    pub output: PathBuf,
+}
+
+/// Writes the model, without auxiliary heads, whole or not at all; labels, preprocessing and recipe are in its metadata.
+///
+/// # Errors
+/// A file that is no model, labels of another number, a file that cannot be written.
+pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
+    let mut model = LoadedModel::open(&options.model)?;
+    if let Some(path) = &options.labels {
+        model.card.classes = labels::read(path, model.card.classes.len())?;
+    }
+    // What a run wrote there stays.
+    let mut metadata = model.checkpoint.metadata.clone();
+    metadata.extend(model.card.to_metadata()?);
+    match options.format {
+        Format::Safetensors => {
+            let names = model.network().layout().tensors().iter().map(|tensor| &tensor.name);
+            let tensor = |name: &String| (name.clone(), model.checkpoint.tensors[name].clone());
+            let checkpoint = Checkpoint { tensors: names.map(tensor).collect(), metadata };
+            Ok(checkpoint.write(&options.output)?)
+        }
+        Format::Onnx => write_onnx(&model, &metadata, &options.output),
+    }
+}
+
+/// Writes the network down layer by layer.
+fn write_onnx(model: &LoadedModel, metadata: &BTreeMap<String, String>, output: &Path) -> anyhow::Result<()> {
+    let mut graph = Graph::new("googlenet", model.input_size());
+    for tensor in model.network().layout().tensors() {
+        graph.tensor(&tensor.name, model.checkpoint.tensors[&tensor.name].view());
+    }
+    // By layer: the name of its output; dropout puts out what it reads.
+    let mut outputs: Vec<String> = Vec::new();
+    let mut joined: BTreeMap<Vec<usize>, String> = BTreeMap::new();
+    for layer in model.network().graph() {
+        let name = &layer.name;
+        let inputs: Vec<&str> = layer.inputs.iter().map(|&input| outputs[input].as_str()).collect();
+        let input = match inputs[..] {
+            [] => INPUT,
+            [only] => only,
+            // All readers of a module read one concatenation of its branches.
+            _ => joined.entry(layer.inputs.clone()).or_insert_with(|| {
+                let together = format!("{name}/input");
+                graph.concat(&together, &inputs);
+                together
+            }),
+        };
+        let mut puts_out = name.clone();
+        match layer.computation {
+            Computation::Convolution { groups, relu, kernel, stride, padding } => {
+                let convolved = if relu { format!("{name}/linear") } else { name.clone() };
+                graph.convolution(name, input, &convolved, groups, [kernel, stride, padding]);
+                if relu {
+                    graph.relu(&convolved, name);
+                }
+            }
+            Computation::MaxPool { kernel, stride, padding } => {
+                graph.max_pool(name, input, kernel, stride, padding);
+            }
+            // The main path has no other than that of the whole map.
+            Computation::AveragePool { .. } => graph.global_average(name, input),
+            Computation::Lrn { size, alpha, beta, k } => graph.lrn(name, input, size, [alpha, beta, k]),
+            Computation::Flatten => graph.flatten(name, input),
+            Computation::Dense { relu: false } => graph.dense(name, input),
+            Computation::Dense { relu: true } => {
+                bail!("layer {name} is a hidden layer of an auxiliary head, which is not exported")
+            }
+            Computation::Dropout => puts_out = input.to_owned(),
+        }
+        outputs.push(puts_out);
+    }
+    let logits = outputs.last().expect("a network has layers");
+    graph.softmax(logits, model.card.classes.len());
+    graph.write(output, metadata).with_context(|| format!("write {}", output.display()))
+}

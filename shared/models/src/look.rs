@@ -1,0 +1,145 @@
+//! `downpour data`: what is in a data folder, before anything is trained on it.
+
+use std::path::Path;
+
+use configuration::print_line;
+use dataset::{Dataset, Look, Rules, SplitLook};
+use serde_json::{Value, json};
+
+/// Classes that a table for people shows.
+const CLASSES_SHOWN: usize = 30;
+/// Pictures that are left out, named for people.
+const REASONS_SHOWN: usize = 10;
+
+/// Prints what is in a folder, as text for people or as one JSON object.
+///
+/// # Errors
+/// A folder that is no data set, or, once it is printed, one on which it makes no sense to begin a run.
+pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
+    let look = look(folder)?;
+    let fit = look.check();
+    match json {
+        true => {
+            let mut found = as_json(&look);
+            found["fit"] = json!(fit.is_ok());
+            print_line(found)?;
+        }
+        false => print_line(text(&look).trim_end())?,
+    }
+    Ok(fit?)
+}
+
+/// Looks at a folder before a run begins on it; returns the lines that there are to tell.
+///
+/// # Errors
+/// A folder that is no data set, or on which it makes no sense to begin a run.
+pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let look = look(folder)?;
+    look.check()?;
+    let held_out = if look.held_out { " (a fifth of every class, put aside)" } else { "" };
+    let mut told = vec![format!(
+        "{}: {}; {} classes, {} training and {} validation pictures{held_out}",
+        folder.display(),
+        look.summary(),
+        look.classes.len(),
+        look.train.all(),
+        look.validation.all()
+    )];
+    told.extend(look.passed.lines().iter().map(|line| format!("passed over: {line}")));
+    let left_out = look.train.all_left_out() + look.validation.all_left_out();
+    if left_out > 0 {
+        told.push(format!("left out: {left_out} pictures, which downpour data {} names", folder.display()));
+    }
+    Ok(told)
+}
+
+fn look(folder: &Path) -> anyhow::Result<Look> {
+    Ok(Dataset::open(folder, Rules::NEWEST)?.look().expect("a folder holds pictures"))
+}
+
+fn splits(look: &Look) -> [(&'static str, &SplitLook); 2] {
+    [("training", &look.train), ("validation", &look.validation)]
+}
+
+fn text(look: &Look) -> String {
+    let mut text = format!("{}: {}\n", look.folder.display(), look.summary());
+    for (name, split) in splits(look) {
+        let [least, middle, largest] = split.bytes.map(size);
+        let aside =
+            if name == "validation" && look.held_out { ", a fifth of every class, put aside" } else { "" };
+        text += &format!(
+            "{name:<11}{} pictures of {least} to {largest}, half of them up to {middle}{aside}\n",
+            split.all()
+        );
+    }
+    let width = look.classes.iter().take(CLASSES_SHOWN).map(|class| class.chars().count()).max().unwrap_or(0);
+    text += &format!("\n{:<width$} {:>9} {:>10} {:>9}\n", "class", "training", "validation", "left out");
+    for (label, class) in look.classes.iter().enumerate().take(CLASSES_SHOWN) {
+        let left_out = look.train.left_out[label] + look.validation.left_out[label];
+        let (train, validation) = (look.train.pictures[label], look.validation.pictures[label]);
+        text += &format!("{class:<width$} {train:>9} {validation:>10} {left_out:>9}\n");
+    }
+    if look.classes.len() > CLASSES_SHOWN {
+        text += &format!("and {} more classes\n", look.classes.len() - CLASSES_SHOWN);
+    }
+    let passed = look.passed.lines();
+    if !passed.is_empty() {
+        text += "\npassed over\n";
+        passed.iter().for_each(|line| text += &format!("  {line}\n"));
+    }
+    let reasons: Vec<_> = splits(look).into_iter().flat_map(|(_, split)| &split.reasons).collect();
+    if !reasons.is_empty() {
+        text += "\nleft out\n";
+        for (path, reason) in reasons.iter().take(REASONS_SHOWN) {
+            text += &format!("  {}: {reason}\n", path.display());
+        }
+        if reasons.len() > REASONS_SHOWN {
+            text += &format!("  and {} more\n", reasons.len() - REASONS_SHOWN);
+        }
+    }
+    text
+}
+
+fn as_json(look: &Look) -> Value {
+    let split = |split: &SplitLook| {
+        let kinds: serde_json::Map<String, Value> =
+            split.kinds.iter().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
+        let left_out = split.reasons.iter();
+        json!({
+            "pictures": split.all(),
+            "left_out": split.all_left_out(),
+            "incomplete": split.incomplete,
+            "kinds": kinds,
+            "bytes": { "least": split.bytes[0], "median": split.bytes[1], "largest": split.bytes[2] },
+            "reasons": left_out
+                .map(|(path, reason)| json!({ "path": path.display().to_string(), "reason": reason }))
+                .collect::<Vec<_>>(),
+        })
+    };
+    let classes = look.classes.iter().enumerate().map(|(label, class)| {
+        json!({
+            "class": class,
+            "training": look.train.pictures[label],
+            "validation": look.validation.pictures[label],
+            "left_out": look.train.left_out[label] + look.validation.left_out[label],
+        })
+    });
+    json!({
+        "folder": look.folder.display().to_string(),
+        "summary": look.summary(),
+        "held_out": look.held_out,
+        "classes": classes.collect::<Vec<_>>(),
+        "training": split(&look.train),
+        "validation": split(&look.validation),
+        "passed_over": look.passed.lines(),
+    })
+}
+
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

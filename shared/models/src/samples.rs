@@ -1,0 +1,76 @@
+//! `downpour samples`: a contact sheet of what a configuration makes of a few training images.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use configuration::{ConfigurationError, RunFlags};
+use dataset::Rules;
+use parameters::durable;
+use setup::{Data, sampling};
+
+/// Most pixels of a sheet, of which each takes three bytes in memory before it is packed.
+const MOST_PIXELS: u64 = 512 << 20;
+
+/// Options of [`samples`].
+#[derive(Clone, Debug)]
+pub struct SamplesOptions {
+    /// Where the images are.
+    pub data: Data,
+    /// The configuration whose sampling is shown.
+    pub flags: RunFlags,
+    /// Images, a row each.
+    pub images: usize,
+    /// Epochs, a column each.
+    pub epochs: u64,
+    /// The PNG file.
+    pub output: PathBuf,
+}
+
+/// Writes the sheet; returns what to tell.
+///
+/// # Errors
+/// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
+pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
+    let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
+    let configuration = options.flags.resolve(recipe)?;
+    let size = configuration.network.input_size;
+    let pixels = options.images as u64 * options.epochs * (size * size) as u64;
+    if pixels > MOST_PIXELS {
+        let found = format!("{size} pixels for {} x {} samples", options.images, options.epochs);
+        let expected =
+            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size";
+        Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
+    }
+    let data = options.data.open(size, Rules::NEWEST)?;
+    let (seed, sampling) = (configuration.run.sample_seed(), sampling(&configuration.sampling));
+    let sheet = data.contact_sheet(options.images, options.epochs, seed, &sampling, size)?;
+    durable::write(&options.output, &sheet.png)
+        .with_context(|| format!("write {}", options.output.display()))?;
+    let made = sheet.images.len() as f64 * options.epochs as f64;
+    Ok(format!(
+        "{}\n{}: these images by row, {} epochs by column; {:.0} samples a second at {size} pixels on one thread",
+        sheet.images.join("\n"),
+        options.output.display(),
+        options.epochs,
+        made / sheet.elapsed.as_secs_f64(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_of_gigapixels_is_refused_as_a_flag() {
+        let options = SamplesOptions {
+            data: Data::embedded(),
+            flags: RunFlags { input_size: Some(2048), ..RunFlags::default() },
+            images: 100,
+            epochs: 100,
+            output: "sheet.png".into(),
+        };
+        let error = samples(&options).unwrap_err();
+        assert_eq!(setup::exit_of(&error), configuration::Exit::Usage);
+        assert!(error.to_string().contains("found 2048 pixels for 100 x 100 samples, expected "), "{error}");
+    }
+}

@@ -1,0 +1,322 @@
+//! Model files of every kind: opened, exported, classified with; and what is wrong with those that cannot be used.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dataset::Dataset;
+use models::{ClassifyOptions, ExportOptions, Format, classify, export};
+use network::{Architecture, GoogLeNet};
+use parameters::Layout;
+use parameters::checkpoint::Checkpoint;
+use setup::model_file::{self, About};
+
+/// The layout of GoogLeNet without auxiliary heads.
+fn layout(classes: usize, input_size: usize, width: f32) -> Layout {
+    let architecture =
+        Architecture { classes, input_size, width, auxiliary_heads: false, ..Architecture::paper() };
+    GoogLeNet::new(&architecture).unwrap().layout().clone()
+}
+
+/// A narrow model of three classes, as a run writes it.
+fn model(home: &Path) -> PathBuf {
+    let mut configuration = configuration::recipe("quick").unwrap();
+    (configuration.network.input_size, configuration.network.width) = (32, 0.25);
+    let layout = layout(3, 32, 0.25);
+    let classes = ["rose", "tulip", "daisy"].map(String::from);
+    let about = About {
+        configuration: &configuration,
+        classes: &classes,
+        data: None,
+        values: "average",
+        samples: 7,
+        evaluation: None,
+    };
+    let path = home.join("model.safetensors");
+    model_file::write(&path, &layout, &layout.initial(5), &about).unwrap();
+    path
+}
+
+fn exported(model: &Path, format: Format, labels: Option<PathBuf>) -> anyhow::Result<Vec<u8>> {
+    let output = model.with_file_name("exported");
+    export(&ExportOptions { model: model.into(), labels, format, output: output.clone() })?;
+    Ok(fs::read(output)?)
+}
+
+fn reason(model: &Path) -> String {
+    format!("{:#}", exported(model, Format::Safetensors, None).unwrap_err())
+}
+
+/// A field of a protocol buffer that has a length.
+fn field(number: u64, content: &[u8]) -> Vec<u8> {
+    [varint(number << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// The layout's layers as a Caffe model.
+fn caffe_model(layout: &Layout, values: &[f32]) -> Vec<u8> {
+    let blob = |tensor: usize| {
+        let dims: Vec<u8> = layout.tensors()[tensor].shape.iter().flat_map(|&n| varint(n as u64)).collect();
+        let data: Vec<u8> = values[layout.range(tensor)].iter().flat_map(|v| v.to_le_bytes()).collect();
+        field(7, &[field(7, &field(1, &dims)), field(5, &data)].concat())
+    };
+    let layer = |weights: usize| {
+        let tensor = &layout.tensors()[weights];
+        let kind = if tensor.shape.len() == 4 { "Convolution" } else { "InnerProduct" };
+        let name = tensor.name.strip_suffix("/weights").unwrap();
+        let parts = [field(1, name.as_bytes()), field(2, kind.as_bytes()), blob(weights), blob(weights + 1)];
+        field(100, &parts.concat())
+    };
+    (0..layout.tensors().len()).step_by(2).flat_map(layer).collect()
+}
+
+#[test]
+fn a_model_of_a_run_is_exported_with_what_it_says_of_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let path = model(home.path());
+    let labels = home.path().join("labels.txt");
+    fs::write(&labels, "red rose\ntulip\ndaisy\n").unwrap();
+    let bytes = exported(&path, Format::Safetensors, Some(labels)).unwrap();
+    let (before, after) =
+        (Checkpoint::read(&path).unwrap(), Checkpoint::parse(&bytes, Path::new("exported")).unwrap());
+    assert_eq!(after.tensors, before.tensors);
+    for (key, expected) in [
+        ("classes", "[\"red rose\",\"tulip\",\"daisy\"]"),
+        ("input_size", "32"),
+        ("width", "0.25"),
+        ("architecture", "googlenet"),
+        ("variant", "\"table\""),
+        ("mean", "[123.0,117.0,104.0]"),
+        ("recipe", "quick"),
+        ("samples", "7"),
+    ] {
+        assert_eq!(after.metadata[key], expected, "{key}");
+    }
+    assert!(after.metadata["configuration"].contains("\"learning_rate\":0.006"));
+
+    let onnx = exported(&path, Format::Onnx, None).unwrap();
+    let has = |text: &str| onnx.windows(text.len()).any(|window| window == text.as_bytes());
+    for text in ["Conv", "MaxPool", "LRN", "Concat", "GlobalAveragePool", "Gemm", "Softmax", "tulip"] {
+        assert!(has(text), "{text}");
+    }
+    assert!(!has("Dropout"));
+    let values = before.tensors.values().map(|tensor| tensor.len()).sum::<usize>();
+    assert!(onnx.len() > 4 * values, "every tensor is in it");
+}
+
+#[test]
+fn a_caffe_model_opens_by_itself_with_colours_turned() {
+    let home = tempfile::tempdir().unwrap();
+    let (layout, path) = (layout(4, 224, 1.0), home.path().join("a.caffemodel"));
+    let values = layout.initial(3);
+    fs::write(&path, caffe_model(&layout, &values)).unwrap();
+    let bytes = exported(&path, Format::Safetensors, None).unwrap();
+    let model = Checkpoint::parse(&bytes, &path).unwrap();
+    assert_eq!(model.metadata["classes"], "[\"class 0\",\"class 1\",\"class 2\",\"class 3\"]");
+    assert!(model.metadata["resize"].starts_with("both sides to "), "the whole image is squashed");
+    let found = model.to_flat(&layout).unwrap();
+    let stem = layout.range(0).end;
+    assert_eq!(found[stem..], values[stem..]);
+    let (filter, turned) = (&values[..3 * 49], &found[..3 * 49]);
+    for colour in 0..3 {
+        assert_eq!(turned[colour * 49..][..49], filter[(2 - colour) * 49..][..49], "colour {colour}");
+    }
+}
+
+#[test]
+fn images_are_classified_and_those_that_cannot_be_read_counted() {
+    let home = tempfile::tempdir().unwrap();
+    let pictures = home.path().join("pictures");
+    Dataset::write_drawn(10, 10, 32, &pictures).unwrap();
+    let folder = fs::read_dir(pictures.join("val")).unwrap().next().unwrap().unwrap().path();
+    let picture = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let missing = home.path().join("missing.jpg");
+    let options = |images: &[&PathBuf], labels: Option<PathBuf>| ClassifyOptions {
+        model: model(home.path()),
+        labels,
+        images: images.iter().map(|&image| image.clone()).collect(),
+        json: true,
+        threads: 1.into(),
+        isa: None,
+    };
+    classify(&options(&[&picture], None)).unwrap();
+    let text = classify(&options(&[&missing, &picture], None)).unwrap_err().to_string();
+    assert_eq!(text, "1 of 2 images cannot be read; the lines above name them");
+    let labels = home.path().join("labels.txt");
+    fs::write(&labels, "rose\n").unwrap();
+    let text = classify(&options(&[&picture], Some(labels.clone()))).unwrap_err().to_string();
+    let expected = format!(
+        "label file {} has 1 lines, the model has 3 classes: expected one label a line, in the order of the classes",
+        labels.display()
+    );
+    assert_eq!(text, expected);
+}
+
+/// A good model but for one value.
+fn spoilt(home: &Path, tensor: &str, place: usize, value: f32) -> PathBuf {
+    let path = model(home);
+    let mut checkpoint = Checkpoint::read(&path).unwrap();
+    checkpoint.tensors.get_mut(tensor).unwrap().as_slice_mut().unwrap()[place] = value;
+    checkpoint.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_model_with_one_nan_is_refused_by_tensor() {
+    let home = tempfile::tempdir().unwrap();
+    let path = spoilt(home.path(), "conv1/7x7_s2/bias", 12, f32::NAN);
+    let model = path.display().to_string();
+    let text = reason(&path);
+    let found = "tensor conv1/7x7_s2/bias holds 1 value that is not finite (NaN or infinite), the first at 12: NaN; training";
+    assert!(text.contains(&format!("{model}: {found}")), "{text}");
+    assert!(!home.path().join("exported").exists());
+
+    let layout = layout(4, 224, 1.0);
+    let mut values = layout.initial(3);
+    values[layout.range(layout.find("loss3/classifier/bias").unwrap()).start + 3] = f32::INFINITY;
+    fs::write(&path, caffe_model(&layout, &values)).unwrap();
+    let found = "tensor loss3/classifier/bias holds 1 value that is not finite (NaN or infinite), the first at 3: inf;";
+    let text = reason(&path);
+    assert!(text.starts_with(&format!("{model}: {found}")), "{text}");
+}
+
+#[test]
+fn a_model_with_values_that_are_not_finite_is_not_written() {
+    let home = tempfile::tempdir().unwrap();
+    let before = fs::read(model(home.path())).unwrap();
+    let layout = layout(3, 32, 0.25);
+    let configuration = configuration::recipe("quick").unwrap();
+    let about = About {
+        configuration: &configuration,
+        classes: &[],
+        data: None,
+        values: "average",
+        samples: 0,
+        evaluation: None,
+    };
+    let mut values = layout.initial(5);
+    let bias = layout.range(layout.find("conv2/3x3/bias").unwrap());
+    values[bias.start + 5..bias.start + 8].fill(f32::NEG_INFINITY);
+    let (path, folder) = (home.path().join("model.safetensors"), home.path().join("new/model.safetensors"));
+    for path in [&path, &folder] {
+        let text = format!("{:#}", model_file::write(path, &layout, &values, &about).unwrap_err());
+        let expected = format!(
+            "{} is not written: training has diverged, start it again with a lower --learning-rate: tensor conv2/3x3/bias \
+             holds 3 values that are not finite (NaN or infinite), the first at 5: -inf",
+            path.display()
+        );
+        assert_eq!(text, expected);
+    }
+    assert_eq!(fs::read(path).unwrap(), before, "what was there stays");
+    assert!(!home.path().join("new").exists());
+}
+
+/// What a case does to a good model.
+type Change<'a> = &'a dyn Fn(&mut Checkpoint);
+
+/// What the metadata of a file claim is the file's: another exit code than that of a wrong flag.
+#[test]
+fn metadata_of_a_network_that_cannot_be_built_are_the_files_fault() {
+    let home = tempfile::tempdir().unwrap();
+    let path = model(home.path());
+    let whole = Checkpoint::read(&path).unwrap();
+    for (key, value, expected) in [
+        ("input_size", "1000000000", "expected an input side of 32 to 2048 pixels, found 1000000000"),
+        ("width", "1e30", "expected a width multiplier above 0 and at most 8"),
+        ("classes", "[]", "expected 2 to 100000 classes, found 0"),
+        ("input_size", "18446744073709551616", "metadata input_size: expected what a run writes there"),
+        ("mean", "[1]", "metadata mean: expected what a run writes there"),
+        ("architecture", "resnet", "metadata architecture: expected googlenet, found resnet"),
+    ] {
+        let mut claimed = whole.clone();
+        claimed.metadata.insert(key.into(), value.into());
+        claimed.write(&path).unwrap();
+        let error = exported(&path, Format::Safetensors, None).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
+        assert_eq!(setup::exit_of(&error), configuration::Exit::BadInput, "{text}");
+    }
+}
+
+#[test]
+fn a_model_that_is_cut_or_of_another_network_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let path = model(home.path());
+    let shown = path.display();
+    let whole = Checkpoint::read(&path).unwrap();
+    let changed = |change: Change| {
+        let mut checkpoint = whole.clone();
+        change(&mut checkpoint);
+        checkpoint.write(&path).unwrap();
+        reason(&path)
+    };
+    let cases: [(Change, String); 5] = [
+        (
+            &|checkpoint| drop(checkpoint.metadata.insert("width".into(), "0.5".into())),
+            format!(
+                "load model {shown}: tensor conv1/7x7_s2/weights: expected shape [32, 3, 7, 7], found [16, 3, 7, 7] in \
+                 the checkpoint"
+            ),
+        ),
+        (
+            &|checkpoint| drop(checkpoint.tensors.remove("conv2/3x3/bias")),
+            format!(
+                "load model {shown}: tensor conv2/3x3/bias [48] is missing among the checkpoint's 115; use the network \
+                 that it was trained with"
+            ),
+        ),
+        (
+            &|checkpoint| drop(checkpoint.metadata.insert("resize".into(), "none".into())),
+            format!("model file {shown}: metadata resize: expected \"shorter side to"),
+        ),
+        (
+            &|checkpoint| drop(checkpoint.metadata.insert("mean".into(), "[123.0,1e39,104.0]".into())),
+            format!(
+                "model file {shown}: metadata mean: expected what a run writes there, found [123.0,1e39,104.0]"
+            ),
+        ),
+        (
+            &|checkpoint| checkpoint.metadata.clear(),
+            format!("model file {shown}: metadata classes: expected what a run writes there, found nothing"),
+        ),
+    ];
+    for (change, expected) in cases {
+        let text = changed(change);
+        assert!(text.starts_with(&expected), "{text}\nexpected {expected}");
+    }
+
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let text = reason(&path);
+    let expected = format!("checkpoint {shown} ({} bytes) is not a whole safetensors file", bytes.len() / 2);
+    assert!(text.starts_with(&expected), "{text}");
+
+    let layout = layout(4, 32, 0.25);
+    let caffe = caffe_model(&layout, &layout.initial(1));
+    fs::write(&path, &caffe[..caffe.len() - 3]).unwrap();
+    let text = reason(&path);
+    assert!(
+        text.contains("is neither a safetensors file nor a whole caffe model: not a whole protocol"),
+        "{text}"
+    );
+    // Cut behind a layer it is a whole message; what is missing is named.
+    let last = layout.tensors().len() - 2;
+    let kept = caffe.len() - (4 * (layout.len() - layout.range(last).start) + 200);
+    let cut = (kept..caffe.len()).find(|&end| formats::caffe::parse(&caffe[..end]).is_ok()).unwrap();
+    fs::write(&path, &caffe[..cut]).unwrap();
+    assert_eq!(
+        reason(&path),
+        format!(
+            "model file {shown} has no tensor loss3/classifier/weights, only such as conv1/7x7_s2/bias: expected a model \
+             of GoogLeNet"
+        )
+    );
+}

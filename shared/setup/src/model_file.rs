@@ -1,0 +1,178 @@
+//! The model file: parameters with everything that is needed to use them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use configuration::RunConfiguration;
+use dataset::{Preprocessing, Resize};
+use network::{Architecture, Variant};
+use parameters::checkpoint::Checkpoint;
+use parameters::{Layout, finite};
+use protocol::Evaluation;
+use serde::de::DeserializeOwned;
+
+use crate::architecture::architecture;
+
+/// Name of the file in an output folder.
+pub const MODEL_FILE: &str = "model.safetensors";
+
+/// The metadata that tell the data that a model was trained on, by their hash.
+pub const DATA: &str = "data";
+/// What the metadata `architecture` says.
+const GOOGLENET: &str = "googlenet";
+/// What the metadata `resize` says of the two ways that images get to their scale.
+const SHORTER_SIDE: &str = "shorter side to round(input_size * 256 / 224), centre crop of input_size";
+const SQUARE: &str = "both sides to round(input_size * 256 / 224), centre crop of input_size";
+
+/// Everything that using a model needs besides its tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelCard {
+    /// The network that the tensors are of.
+    pub architecture: Architecture,
+    /// Names of the classes in the order of the network's outputs.
+    pub classes: Vec<String>,
+    /// How images become inputs.
+    pub preprocessing: Preprocessing,
+}
+
+impl ModelCard {
+    /// Reads the card in a model file's metadata; its network is without auxiliary heads, which only training needs.
+    ///
+    /// # Errors
+    /// Metadata that are missing or not what [`to_metadata`](Self::to_metadata) makes.
+    pub fn of_metadata(model: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
+        let classes: Vec<String> = value(model, path, "classes")?;
+        let found = model.metadata.get("architecture").map_or("nothing", String::as_str);
+        ensure!(
+            found == GOOGLENET,
+            "model file {}: metadata architecture: expected {GOOGLENET}, found {found}",
+            path.display()
+        );
+        let architecture = Architecture {
+            classes: classes.len(),
+            input_size: value(model, path, "input_size")?,
+            width: value(model, path, "width")?,
+            auxiliary_heads: false,
+            // Files of before the network had variants do not name one.
+            variant: match model.metadata.contains_key("variant") {
+                true => value(model, path, "variant")?,
+                false => Variant::Table,
+            },
+            ..Architecture::paper()
+        };
+        Ok(ModelCard { architecture, classes, preprocessing: preprocessing(model, path)? })
+    }
+
+    /// The card as metadata of a file. Metadata are strings; lists and objects are JSON.
+    ///
+    /// # Errors
+    /// None in practice: names and numbers can always be written as JSON.
+    pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let Architecture { input_size, width, auxiliary_heads, variant, .. } = &self.architecture;
+        let resize = match self.preprocessing.resize {
+            Resize::ShorterSide => SHORTER_SIDE,
+            Resize::Square => SQUARE,
+        };
+        let metadata = [
+            ("architecture", GOOGLENET.to_owned()),
+            ("classes", serde_json::to_string(&self.classes).context("write the classes")?),
+            ("input_size", input_size.to_string()),
+            ("width", width.to_string()),
+            ("variant", serde_json::to_string(variant).context("write the variant")?),
+            ("auxiliary_heads", auxiliary_heads.to_string()),
+            ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
+            ("mean", serde_json::to_string(&self.preprocessing.mean).context("write the mean")?),
+            ("resize", resize.to_owned()),
+        ];
+        Ok(metadata.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}
+
+/// Description of what a run writes into a model file besides the tensors.
+pub struct About<'a> {
+    /// The run that it comes from.
+    pub configuration: &'a RunConfiguration,
+    /// Class names in label order.
+    pub classes: &'a [String],
+    /// Hash of the data that it was trained on.
+    pub data: Option<&'a str>,
+    /// Which values: "average" or "last iterate".
+    pub values: &'static str,
+    /// Samples that the run had used.
+    pub samples: u64,
+    /// The newest evaluation; it says itself after how many samples.
+    pub evaluation: Option<&'a Evaluation>,
+}
+
+/// Writes `values` (as long as `layout`) with their description, whole or not at all.
+///
+/// # Errors
+/// Values that are not finite, by the first tensor that has some; a file or its folder that cannot be
+/// written.
+pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> anyhow::Result<()> {
+    for (index, tensor) in layout.tensors().iter().enumerate() {
+        finite::check(&tensor.name, &values[layout.range(index)]).with_context(|| {
+            format!(
+                "{} is not written: training has diverged, start it again with a lower --learning-rate",
+                path.display()
+            )
+        })?;
+    }
+    let card = ModelCard {
+        architecture: architecture(&about.configuration.network, about.classes.len()),
+        classes: about.classes.to_vec(),
+        preprocessing: Preprocessing::default(),
+    };
+    let mut metadata = card.to_metadata()?;
+    let configuration = serde_json::to_string(about.configuration).context("write the configuration")?;
+    metadata.extend([
+        ("parameters".into(), about.values.to_owned()),
+        ("recipe".into(), about.configuration.recipe.clone()),
+        ("configuration".into(), configuration),
+        ("samples".into(), about.samples.to_string()),
+    ]);
+    if let Some(hash) = about.data {
+        metadata.insert(DATA.into(), hash.to_owned());
+    }
+    if let Some(evaluation) = about.evaluation {
+        let text = serde_json::to_string(evaluation).context("write the scores")?;
+        metadata.insert("evaluation".into(), text);
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
+    }
+    Checkpoint::from_flat(layout, values, metadata).write(path)?;
+    tracing::info!("wrote {}", path.display());
+    Ok(())
+}
+
+/// How the model of a file wants its images.
+fn preprocessing(model: &Checkpoint, path: &Path) -> anyhow::Result<Preprocessing> {
+    let resize = match model.metadata.get("resize").map_or("nothing", String::as_str) {
+        SHORTER_SIDE => Resize::ShorterSide,
+        SQUARE => Resize::Square,
+        found => bail!(
+            "model file {}: metadata resize: expected \"{SHORTER_SIDE}\" or \"{SQUARE}\", found \"{found}\"",
+            path.display()
+        ),
+    };
+    let mean: [f32; 3] = value(model, path, "mean")?;
+    ensure!(
+        mean.iter().all(|value| value.is_finite()),
+        "model file {}: metadata mean: expected finite numbers, found {mean:?}",
+        path.display()
+    );
+    Ok(Preprocessing { mean, resize })
+}
+
+fn value<T: DeserializeOwned>(model: &Checkpoint, path: &Path, key: &str) -> anyhow::Result<T> {
+    let text = model.metadata.get(key).map_or("nothing", String::as_str);
+    serde_json::from_str(text).with_context(|| {
+        format!(
+            "model file {}: metadata {key}: expected what a run writes there, found {text}; use a file that a run or \
+             `downpour fetch` wrote",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,193 @@
+//! A worker's real work: GoogLeNet on images.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use configuration::RunConfiguration;
+use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
+use kernels::Isa;
+use ndarray::{Array2, ArrayView4};
+use network::{Engine, GoogLeNet, Losses};
+use parameters::Layout;
+use protocol::{DataDescription, Evaluation, RunStatus};
+use setup::memory::{self, MADE_AHEAD};
+use setup::model_file::{self, About, MODEL_FILE};
+use setup::{ANY_SIZE, Data, Threads, architecture, precision, rules, sampling};
+
+use crate::train::TrainOptions;
+use crate::workload::{Model, Samples, Workload};
+
+/// GoogLeNet, images, and the machine to compute with.
+pub struct ImageWork {
+    data: Data,
+    /// The data as the run's rules read them, once a run is known.
+    dataset: Mutex<Option<(Rules, Arc<Dataset>)>>,
+    looked_at: bool,
+    patience: Duration,
+    isa: Isa,
+    threads: Threads,
+    loader_threads: usize,
+    output: Option<PathBuf>,
+}
+
+impl ImageWork {
+    /// The work that these options ask for; the data are opened once a run says by which rules.
+    ///
+    /// # Errors
+    /// A data folder that is not there.
+    pub fn new(options: &TrainOptions, isa: Isa) -> anyhow::Result<ImageWork> {
+        options.data.check_is_there()?;
+        Ok(ImageWork {
+            data: options.data.clone(),
+            dataset: Mutex::default(),
+            looked_at: options.looked_at,
+            patience: options.data_patience,
+            isa,
+            threads: options.threads,
+            loader_threads: options.loader_threads,
+            output: options.output.clone(),
+        })
+    }
+
+    /// The data, which are known once the run has been asked.
+    fn dataset(&self) -> Arc<Dataset> {
+        let opened = self.dataset.lock().expect("nothing panics while it holds the data");
+        Arc::clone(&opened.as_ref().expect("a run was joined, so the data are open").1)
+    }
+
+    /// The data by the rules of a run.
+    fn open_by(&self, rules: Rules) -> anyhow::Result<Arc<Dataset>> {
+        let mut opened = self.dataset.lock().expect("nothing panics while it holds the data");
+        match &*opened {
+            Some((known, dataset)) if *known == rules => Ok(Arc::clone(dataset)),
+            _ => {
+                let dataset = Arc::new(self.data.open(ANY_SIZE, rules)?);
+                *opened = Some((rules, Arc::clone(&dataset)));
+                Ok(dataset)
+            }
+        }
+    }
+}
+
+impl Workload for ImageWork {
+    type Model = Engine;
+    type Samples = Loader;
+
+    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
+        let dataset = self.open_by(rules(&status.configuration)?)?;
+        if status.samples == 0
+            && !self.looked_at
+            && let Some(look) = dataset.look()
+        {
+            tracing::info!("{}", look.summary());
+            look.check()?;
+        }
+        let dataset::Fingerprint { images, validation, hash } = dataset.fingerprint().clone();
+        Ok(DataDescription { images, validation, hash, classes: dataset.classes().to_vec() })
+    }
+
+    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
+        let found = self.dataset().classes().len();
+        let classes = configuration.network.classes.unwrap_or(found);
+        ensure!(
+            classes >= found,
+            "the run's network has {classes} classes, the data has {found}: start the run with --classes {found} or more"
+        );
+        let mut network = GoogLeNet::new(&architecture(&configuration.network, classes))?;
+        let multipliers = &configuration.optimisation.rate_multipliers;
+        network
+            .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
+            .context("configuration key optimisation.rate_multipliers")?;
+        let (batch, precision) = (configuration.run.batch, precision(configuration.run.precision));
+        let pool = self.threads.pool()?;
+        let bytes = |batch| memory::worker_bytes(&network, batch, precision, self.isa, &pool);
+        memory::check("training", batch, bytes)?;
+        let engine = Engine::new(Arc::new(network), batch, precision, self.isa, pool);
+        let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
+        kernels.sort();
+        kernels.dedup();
+        tracing::info!(
+            isa = engine.isa().name(),
+            threads = self.threads.count(),
+            "computing with {}",
+            kernels.join(", ")
+        );
+        Ok(engine)
+    }
+
+    fn samples(&self, configuration: &RunConfiguration) -> Loader {
+        let size = configuration.network.input_size;
+        let dataset = match &self.data {
+            Data::Folder(_) => self.dataset(),
+            Data::Drawn { images, validation } => Arc::new(Dataset::drawn(*images, *validation, size)),
+        };
+        let config = LoaderConfig {
+            threads: self.loader_threads,
+            size,
+            sampling: sampling(&configuration.sampling),
+            preprocessing: Preprocessing::default(),
+            crops: Crops::One,
+            seed: configuration.run.sample_seed(),
+            batch: configuration.run.batch,
+            depth: MADE_AHEAD,
+            patience: self.patience,
+        };
+        Loader::new(dataset, config)
+    }
+
+    fn keep(
+        &self,
+        configuration: &RunConfiguration,
+        layout: &Layout,
+        average: &[f32],
+        evaluation: &Evaluation,
+    ) -> anyhow::Result<()> {
+        let Some(folder) = &self.output else { return Ok(()) };
+        let dataset = self.dataset();
+        let about = About {
+            configuration,
+            classes: dataset.classes(),
+            data: Some(&dataset.fingerprint().hash),
+            values: "average",
+            samples: evaluation.samples,
+            evaluation: Some(evaluation),
+        };
+        model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
+    }
+}
+
+impl Model for Engine {
+    fn layout(&self) -> &Layout {
+        self.network().layout()
+    }
+
+    fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
+        Engine::load_tensor(self, tensor, values);
+    }
+
+    fn train(
+        &mut self,
+        minibatch: &Minibatch,
+        dropout: Option<&[u64]>,
+        gradients: &mut [f32],
+        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
+    ) -> Losses {
+        Engine::train(self, minibatch.images.view(), &minibatch.labels, dropout, gradients, ready)
+    }
+
+    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+        Engine::logits(self, images)
+    }
+}
+
+impl Samples for Loader {
+    fn request(&mut self, range: LoaderRange) {
+        Loader::request(self, range);
+    }
+
+    fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
+        Loader::next(self)
+    }
+}
