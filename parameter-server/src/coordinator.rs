@@ -26,6 +26,7 @@ use crate::{
     leases::{Leases, Progress, Range},
     membership::Membership,
     metrics::{EvaluationLine, Line, Meter, RunPosition, Traffic},
+    momentum::MomentumSwitch,
     plan::plan,
     processes::{Placement, Processes},
 };
@@ -79,6 +80,9 @@ pub struct SavedRun {
     pub finished: bool,
     /// Addresses of the processes, in the order of their shards.
     pub addresses: Vec<String>,
+    /// Whether momentum has moved from the shards to the workers.
+    #[serde(default)]
+    pub momentum_moved: bool,
 }
 
 impl SavedRun {
@@ -131,6 +135,7 @@ struct Run {
     leases: Leases,
     evaluations: Evaluations,
     meter: Meter,
+    momentum: MomentumSwitch,
 }
 
 impl Coordinator {
@@ -169,6 +174,7 @@ impl Coordinator {
                 first,
                 saved.evaluations,
                 Some((&saved.progress, saved.steps)),
+                saved.momentum_moved,
             ));
         }
         Coordinator { settings, host, state: Mutex::new(state) }
@@ -244,6 +250,7 @@ impl Coordinator {
             evaluations: run.evaluations.done().to_vec(),
             finished: state.ending == Some(Ending::Completed),
             addresses: state.processes.addresses().map(str::to_string).collect(),
+            momentum_moved: run.momentum.moved(),
         })
     }
 
@@ -280,6 +287,7 @@ impl Run {
         first_id: u64,
         evaluations: Vec<Evaluation>,
         progress: Option<(&Progress, u64)>,
+        momentum_moved: bool,
     ) -> Run {
         let plan = plan(configuration, data.images);
         let (images, total) = (data.images, plan.total_samples);
@@ -290,7 +298,9 @@ impl Run {
         };
         let every = (configuration.run.evaluate_epochs * images as f64).round() as u64;
         let evaluations = Evaluations::new(every, total, leases.consumed(), first_id, evaluations);
-        Run { data, leases, evaluations, meter: Meter::new(total, steps, Instant::now()), plan }
+        let momentum = MomentumSwitch::new(configuration.optimisation.momentum_at, momentum_moved);
+        let meter = Meter::new(total, steps, Instant::now());
+        Run { data, leases, evaluations, meter, momentum, plan }
     }
 }
 
@@ -396,7 +406,7 @@ impl State {
             .validate()
             .map_err(|error| Refusal::Mismatch(format!("the data's classes: {error}")))?;
         self.configuration = configuration;
-        let run = Run::new(&self.configuration, data, first_id, Vec::new(), None);
+        let run = Run::new(&self.configuration, data, first_id, Vec::new(), None, false);
         let (total, images) = (run.plan.total_samples, run.data.images);
         tracing::info!("the run: {classes} classes, {images} training images, {total} samples in all");
         self.run = Some(run);
@@ -426,7 +436,7 @@ impl State {
             let reason = "a snapshot".into();
             return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
         }
-        if let Some(lease) = run.leases.lease(member.incarnation) {
+        if let Some(lease) = run.leases.lease(member.incarnation, run.momentum.form()) {
             return Assignment::Train(lease);
         }
         let reason = match run.leases.outstanding() {
@@ -582,6 +592,9 @@ impl protocol::Coordinator for Coordinator {
                 .map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
         }
         run.meter.add(&metrics);
+        if metrics.steps > metrics.refused {
+            run.momentum.record(member.incarnation);
+        }
         for ledger in run.leases.take_complete() {
             tracing::info!(
                 epoch = ledger.epoch,

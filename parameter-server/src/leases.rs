@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::{Lease, LeaseProgress};
+use protocol::{Lease, LeaseProgress, PushForm};
 use serde::{Deserialize, Serialize};
 
 /// The ledger of one epoch: how many of its positions were used, repeated, skipped and lost.
@@ -188,10 +188,10 @@ impl Leases {
         }
     }
 
-    /// Leases the next range to `holder`; returns none when everything is done or leased.
-    pub fn lease(&mut self, holder: u64) -> Option<Lease> {
+    /// Leases the next range to `holder`, who is to push it in a form; returns none when everything is done or leased.
+    pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
-        let lease = Lease { id: self.next_id, epoch, start, end };
+        let lease = Lease { id: self.next_id, epoch, start, end, form };
         self.next_id += 1;
         self.outstanding.insert(lease.id, Outstanding { lease: lease.clone(), holder, used: 0, consumed: 0 });
         Some(lease)
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_end_of_an_epoch_and_of_the_run_cut_a_lease() {
         let mut leases = Leases::new(10, 25, 4, 1);
-        let ranges: Vec<_> = std::iter::from_fn(|| leases.lease(1))
+        let ranges: Vec<_> = std::iter::from_fn(|| leases.lease(1, PushForm::Gradient))
             .map(|lease| (lease.epoch, lease.start, lease.end))
             .collect();
         let expected =
@@ -360,21 +360,22 @@ mod tests {
     #[test]
     fn a_lease_given_up_goes_first_and_counts_once() {
         let mut leases = Leases::new(10, 10, 4, 1);
-        let (first, second) = (leases.lease(1).unwrap(), leases.lease(2).unwrap());
+        let (first, second) =
+            (leases.lease(1, PushForm::Gradient).unwrap(), leases.lease(2, PushForm::Gradient).unwrap());
         leases.report(1, &used(&first, 3, false)).unwrap();
         leases.report(1, &used(&first, 3, false)).unwrap();
         assert_eq!(leases.take_back(1, true), 1);
-        let again = leases.lease(3).unwrap();
+        let again = leases.lease(3, PushForm::Gradient).unwrap();
         assert_eq!((again.start, again.end), (3, 4));
         leases.report(1, &used(&first, 4, true)).unwrap();
         assert_eq!(leases.used(), 3, "a report on a lease that was taken back credits nothing");
         leases.report(3, &used(&again, 1, true)).unwrap();
         leases.report(2, &used(&second, 2, true)).unwrap();
-        let rest = leases.lease(4).unwrap();
+        let rest = leases.lease(4, PushForm::Gradient).unwrap();
         assert_eq!((rest.start, rest.end), (6, 8));
         let skips = LeaseProgress { consumed: 2, used: 1, closed: true, ..used(&rest, 1, true) };
         leases.report(4, &skips).unwrap();
-        let last = leases.lease(4).unwrap();
+        let last = leases.lease(4, PushForm::Gradient).unwrap();
         leases.report(4, &used(&last, 2, true)).unwrap();
         assert!(leases.done());
         let ledger = EpochLedger { epoch: 0, images: 10, distinct: 9, repeated: 1, skipped: 1, lost: 0 };
@@ -384,7 +385,7 @@ mod tests {
     #[test]
     fn impossible_reports_are_refused_with_their_numbers() {
         let mut leases = Leases::new(10, 10, 4, 1);
-        let lease = leases.lease(1).unwrap();
+        let lease = leases.lease(1, PushForm::Gradient).unwrap();
         leases.report(1, &used(&lease, 2, false)).unwrap();
         let error = leases.report(1, &used(&lease, 5, false)).unwrap_err().to_string();
         let expected = "lease 1 (4 positions, 2 used and 2 consumed before): found 5 used, 5 consumed; \
@@ -397,12 +398,13 @@ mod tests {
     #[test]
     fn a_resumed_run_leases_again_what_was_outstanding() {
         let mut leases = Leases::new(10, 20, 4, 1);
-        let (first, _second) = (leases.lease(1).unwrap(), leases.lease(2).unwrap());
+        let (first, _second) =
+            (leases.lease(1, PushForm::Gradient).unwrap(), leases.lease(2, PushForm::Gradient).unwrap());
         leases.report(1, &used(&first, 1, false)).unwrap();
         let mut resumed = Leases::resume(10, 20, 4, 100, &leases.progress());
         assert_eq!((resumed.used(), resumed.epoch(), resumed.outstanding()), (1, 0, 0));
         let mut ranges = Vec::new();
-        while let Some(lease) = resumed.lease(7) {
+        while let Some(lease) = resumed.lease(7, PushForm::Gradient) {
             ranges.push((lease.epoch, lease.start, lease.end));
             resumed.report(7, &used(&lease, lease.end - lease.start, true)).unwrap();
         }

@@ -41,6 +41,7 @@ mod leader;
 pub mod leases;
 mod membership;
 mod metrics;
+mod momentum;
 mod opening;
 pub mod plan;
 mod processes;

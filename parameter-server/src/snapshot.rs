@@ -410,6 +410,7 @@ pub(crate) mod tests {
         let progress =
             Progress { leased: id, to_do: Vec::new(), ledgers: vec![ledger], used: id, skipped: 0 };
         let run = SavedRun {
+            momentum_moved: true,
             configuration: configuration::recipe("quick").unwrap(),
             data: data(100),
             progress,

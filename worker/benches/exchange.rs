@@ -108,10 +108,11 @@ fn exchange(runtime: &Runtime, store: &mut Store, plain: &mut Plain, layout: &La
     let ours = || {
         step += 1;
         let (blocks, gradients) = mpsc::unbounded_channel();
-        let exchange =
-            store.exchange(Step { member: MEMBER, step, samples: 16 }, gradients, |tensor, values| {
-                model[layout.range(tensor)].copy_from_slice(&values)
-            });
+        let exchange = store.exchange(
+            Step { member: MEMBER, step, samples: 16, form: PushForm::Gradient },
+            gradients,
+            |tensor, values| model[layout.range(tensor)].copy_from_slice(&values),
+        );
         let exchanged = thread::scope(|scope| {
             // As backward does it, from the top.
             scope.spawn(|| {

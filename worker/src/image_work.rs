@@ -163,6 +163,10 @@ impl Model for Engine {
         self.network().layout()
     }
 
+    fn isa(&self) -> Isa {
+        Engine::isa(self)
+    }
+
     fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
         Engine::load_tensor(self, tensor, values);
     }

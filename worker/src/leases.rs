@@ -59,9 +59,10 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::PushForm;
 
     fn lease(id: u64, start: u64, end: u64) -> Lease {
-        Lease { id, epoch: 0, start, end }
+        Lease { id, epoch: 0, start, end, form: PushForm::Gradient }
     }
 
     #[test]

@@ -29,24 +29,21 @@ impl Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }
 
-    /// Scales the gradient of a tensor down to the bound if it is longer. What is not finite stays, for the shard to
-    /// refuse it.
-    pub fn apply(&mut self, isa: Isa, tensor: usize, gradient: &mut [f32]) {
+    /// The factor, at most 1, that takes the gradient of a tensor down to the bound. What is not finite stays as it is,
+    /// for the shard to refuse it.
+    pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
         let norm = magnitudes(isa, gradient).sum_of_squares.sqrt();
-        if !norm.is_finite() {
-            return;
-        }
         let usual = &mut self.usual[tensor];
+        if !norm.is_finite() {
+            return 1.0;
+        }
         if *usual == 0.0 {
             *usual = norm;
-            return;
+            return 1.0;
         }
         let bound = self.most * *usual;
-        if norm > bound {
-            let scale = (bound / norm) as f32;
-            gradient.iter_mut().for_each(|value| *value *= scale);
-        }
         *usual += NEWEST * (norm.min(LARGEST_IN_MEAN * *usual) - *usual);
+        if norm > bound { (bound / norm) as f32 } else { 1.0 }
     }
 }
 
@@ -70,7 +67,13 @@ impl Momentum {
         }
     }
 
-    /// Makes the step of a tensor, in place of its gradient; `range` is where the tensor lies in the layout.
+    /// Stops: the velocity is zero again.
+    pub fn stop(&mut self) {
+        self.velocity.fill(0.0);
+    }
+
+    /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies in the
+    /// layout.
     pub fn step(
         &mut self,
         isa: Isa,
@@ -81,5 +84,64 @@ impl Momentum {
     ) {
         let velocity = &mut self.velocity[range];
         nesterov_step(isa, self.momentum, self.decay[tensor], weights, gradient, velocity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parameters::{Initialiser, Tensor};
+
+    #[test]
+    fn a_gradient_is_clipped_at_the_usual_norm_of_its_tensor() {
+        let isa = Isa::detect();
+        let mut clip = Clip::new(1.0, 2);
+        assert_eq!(clip.factor(isa, 0, &[0.6, 0.8]), 1.0);
+        // The first gradient of a tensor is all that is known of it.
+        assert_eq!(clip.factor(isa, 1, &[60.0, 80.0]), 1.0);
+        assert_eq!(clip.factor(isa, 0, &[0.3, 0.4]), 1.0);
+        let usual = 1.0 + NEWEST * (0.5 - 1.0);
+        let found = clip.factor(isa, 0, &[6.0, 8.0]);
+        assert!((f64::from(found) - usual / 10.0).abs() < 1e-6, "{found}");
+        // One that is far too long moves the mean as one of four times the usual norm.
+        let usual = usual + NEWEST * (LARGEST_IN_MEAN - 1.0) * usual;
+        let found = clip.factor(isa, 0, &[6.0, 8.0]);
+        assert!((f64::from(found) - usual / 10.0).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_neither_scaled_nor_counted() {
+        let isa = Isa::detect();
+        let mut clip = Clip::new(1.0, 1);
+        assert_eq!(clip.factor(isa, 0, &[1.0]), 1.0);
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert_eq!(clip.factor(isa, 0, &[bad]), 1.0);
+        }
+        assert_eq!(clip.factor(isa, 0, &[2.0]), 0.5);
+    }
+
+    /// Alone, and with a shard that only adds, a worker makes the steps of `torch.optim.SGD` with `nesterov=True`: from
+    /// w = 1 with lr = 0.1, momentum = 0.9, weight_decay = 0.01 and gradients 0.5, -0.25, by hand.
+    #[test]
+    fn a_worker_alone_makes_nesterovs_steps() {
+        let tensor = Tensor {
+            name: "weights".into(),
+            shape: vec![1],
+            initialiser: Initialiser::Constant(1.0),
+            rate_multiplier: 1.0,
+            decay_multiplier: 1.0,
+        };
+        let layout = Layout::new(vec![tensor]).unwrap();
+        let mut momentum = Momentum::new(&layout, 0.9, 0.01);
+        let mut weight = 1.0_f32;
+        for (gradient, expected) in [
+            (0.5, 1.0 - 0.1 * (0.51 + 0.9 * 0.51)),
+            (-0.25, 0.903_1 - 0.1 * (-0.240_969 + 0.9 * (0.9 * 0.51 - 0.240_969))),
+        ] {
+            let mut step = [gradient];
+            momentum.step(Isa::detect(), 0, 0..1, &[weight], &mut step);
+            weight -= 0.1 * step[0];
+            assert!((f64::from(weight) - expected).abs() < 1e-6, "{weight}, expected {expected}");
+        }
     }
 }

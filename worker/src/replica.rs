@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use configuration::{Exit, RunConfiguration};
+use configuration::{Exit, MomentumPlace, RunConfiguration};
 use dataset::{LoaderRange, Minibatch, Split};
 use protocol::{
     Assignment, Connector, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease,
-    Member, PROTOCOL_VERSION,
+    Member, PROTOCOL_VERSION, PushForm,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -236,7 +236,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             Some(compute) => compute.clone(),
             None => {
                 let model = workload.model(&configuration).map_err(Stop::Failed)?;
-                let compute = Compute::new(model, configuration.optimisation.clip_norm);
+                let compute = Compute::new(model, &configuration.optimisation);
                 built.insert(Arc::new(Actor::start("compute", options.place, compute))).clone()
             }
         };
@@ -247,7 +247,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let Member { worker, incarnation } = reply.member;
         tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
         let parameters = store.fetch(Kind::Parameters).await?;
-        compute.call(move |compute| compute.load(&parameters)).await?;
+        compute.call(move |compute| compute.begin(&parameters)).await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));
         Ok(Replica {
             workload,
@@ -304,12 +304,18 @@ impl<'a, W: Workload> Replica<'a, W> {
 
     /// Queues the samples of a lease, which must be positions of an epoch of the images that there are.
     async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
-        let Lease { id, epoch, start, end } = lease;
+        let Lease { id, epoch, start, end, form } = lease;
         let images = self.images;
         if !(start < end && end <= images) {
             return Err(Stop::Failed(anyhow::anyhow!(
                 "lease {id} of the coordinator: expected positions within 0..{images}, as many as there are training images \
                  here, found {start}..{end}; start worker and server from one release"
+            )));
+        }
+        if form == PushForm::Step && self.configuration.optimisation.momentum_at == MomentumPlace::Shard {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "lease {id} of the coordinator asks for a worker's own momentum, which the run's key optimisation.momentum_at \
+                 leaves to the shards; start worker and server from one release"
             )));
         }
         self.leases.add(lease);
@@ -322,7 +328,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     /// The next minibatch of the current lease.
     async fn train(&mut self) -> Result<(), Stop> {
         let start = Instant::now();
-        let epoch = self.leases.current().expect("called with a lease").epoch;
+        let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
         let minibatch = self.samples.call(Samples::next).await??;
         let mut minibatch =
             minibatch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
@@ -330,7 +336,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         skipped.iter().for_each(|skipped| tracing::warn!("skipped: {skipped}"));
         let images = minibatch.labels.len() as u64;
         if images > 0 {
-            self.step(minibatch, epoch, start).await?;
+            self.step(minibatch, epoch, form, start).await?;
         }
         self.trained += images;
         self.reporter.progress(self.leases.advance(images, skipped));
@@ -343,21 +349,27 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 
     /// Computes and exchanges one gradient; `start` is when this worker began to wait for its images.
-    async fn step(&mut self, minibatch: Minibatch, epoch: u64, start: Instant) -> Result<(), Stop> {
+    async fn step(
+        &mut self,
+        minibatch: Minibatch,
+        epoch: u64,
+        form: PushForm,
+        start: Instant,
+    ) -> Result<(), Stop> {
         self.step += 1;
         let samples = minibatch.labels.len() as u32;
-        let step = Step { member: self.member, step: self.step, samples };
+        let step = Step { member: self.member, step: self.step, samples, form };
         let seeds = self.configuration.network.dropout.then(|| {
             let seed = self.configuration.run.sample_seed();
             minibatch.samples.iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
         });
         let (gradients, completed) = mpsc::unbounded_channel();
         let training =
-            self.compute.call(move |compute| compute.train(&minibatch, seeds.as_deref(), &gradients));
+            self.compute.call(move |compute| compute.train(form, &minibatch, seeds.as_deref(), &gradients));
         let compute = &self.compute;
         let exchange = self.store.exchange(step, completed, |tensor, values| {
             // Queued behind the backward pass that is under way; the next step comes behind it.
-            drop(compute.call(move |compute| compute.model.load_tensor(tensor, &values)));
+            drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
         });
         let ((losses, computing), exchange) =
             tokio::try_join!(async { training.await.map_err(Stop::from) }, exchange)?;

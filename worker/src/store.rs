@@ -31,6 +31,8 @@ pub struct Step {
     pub step: u64,
     /// Images behind the gradient.
     pub samples: u32,
+    /// What is pushed: gradients, or steps made of them.
+    pub form: PushForm,
 }
 
 /// What became of a step's pushes.
@@ -199,7 +201,7 @@ impl Store {
         mut gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
         streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
     ) -> Result<(), Stop> {
-        let Step { member, step, samples } = step;
+        let Step { member, step, samples, form } = step;
         let isa = Isa::detect();
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
@@ -209,16 +211,7 @@ impl Store {
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += gradient.len() * wire_bytes(self.wire);
-            groups[process].push(BlockPush {
-                shard,
-                member,
-                step,
-                block,
-                version,
-                samples,
-                form: PushForm::Gradient,
-                gradient,
-            });
+            groups[process].push(BlockPush { shard, member, step, block, version, samples, form, gradient });
             if bytes[process] >= GROUP {
                 bytes[process] = 0;
                 let group = std::mem::take(&mut groups[process]);

@@ -4,6 +4,7 @@
 
 use configuration::RunConfiguration;
 use dataset::{DataAway, LoaderRange, Minibatch};
+use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
@@ -13,6 +14,11 @@ use protocol::{DataDescription, Evaluation, RunStatus};
 pub trait Model: Send + 'static {
     /// Its parameters.
     fn layout(&self) -> &Layout;
+
+    /// The instruction set for what is done to its gradients; the best of this machine, unless it computes with another.
+    fn isa(&self) -> Isa {
+        Isa::detect()
+    }
 
     /// Takes new values of one tensor; each tensor is loaded before the first use.
     fn load_tensor(&mut self, tensor: usize, values: &[f32]);

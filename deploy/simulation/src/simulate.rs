@@ -278,7 +278,8 @@ impl<'a> Simulation<'a> {
             let range = self.layout.range(tensor);
             let gradient = &mut gradient[range.clone()];
             if let Some(clip) = clip {
-                clip.apply(self.isa, tensor, gradient);
+                let factor = clip.factor(self.isa, tensor, gradient);
+                gradient.iter_mut().for_each(|value| *value *= factor);
             }
             if let Some(momentum) = momentum {
                 momentum.step(self.isa, tensor, range.clone(), &parameters[range], gradient);

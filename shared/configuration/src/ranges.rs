@@ -97,6 +97,11 @@ impl RunConfiguration {
         {
             return wrong("optimisation.clip_norm", norm.to_string(), "over 0, at most 1000000000");
         }
+        if let Some(most) = o.clip_tensors
+            && !(most > 0.0 && most <= 1e9)
+        {
+            return wrong("optimisation.clip_tensors", most.to_string(), "over 0, at most 1000000000");
+        }
         if let Some((_, factor)) = o.rate_multipliers.iter().find(|(_, f)| !(0.0..=1000.0).contains(*f)) {
             return wrong("optimisation.rate_multipliers", factor.to_string(), "factors from 0 to 1000");
         }
@@ -168,7 +173,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         type Put = fn(&mut RunConfiguration, f64);
-        let numbers: [(&str, Put, f64, f64); 21] = [
+        let numbers: [(&str, Put, f64, f64); 22] = [
             ("network.classes", |c, v| c.network.classes = Some(v as usize), 2.0, 100_000.0),
             ("network.input_size", |c, v| c.network.input_size = v as usize, 32.0, 2048.0),
             ("network.width", |c, v| c.network.width = v as f32, 0.05, 4.0),
@@ -184,6 +189,7 @@ mod tests {
             ("optimisation.stair_epochs", |c, v| c.optimisation.stair_epochs = v, 1e-3, 1e6),
             ("optimisation.ramp", |c, v| c.optimisation.ramp = v, 0.0, 1.0),
             ("optimisation.clip_norm", |c, v| c.optimisation.clip_norm = Some(v), 1e-9, 1e9),
+            ("optimisation.clip_tensors", |c, v| c.optimisation.clip_tensors = Some(v), 1e-9, 1e9),
             (
                 "optimisation.rate_multipliers",
                 |c, v| c.optimisation.rate_multipliers = [("*".into(), v as f32)].into(),

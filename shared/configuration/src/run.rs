@@ -133,10 +133,29 @@ pub struct Optimisation {
     /// Clip of a push by its global norm, on the worker; left out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    /// Clip of each tensor's gradient at so many running means of its norm, on the worker; left out, none. It follows the
+    /// run, and no tensor waits for the whole gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_tensors: Option<f64>,
+    /// Where momentum lives once several workers push; left out, "shard".
+    #[serde(default)]
+    pub momentum_at: MomentumPlace,
     /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor takes those of
     /// all patterns that fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_multipliers: BTreeMap<String, f32>,
+}
+
+/// Where momentum lives. A single worker always trains with the shards' velocity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum MomentumPlace {
+    /// In one velocity for all workers, at the shards.
+    #[default]
+    Shard,
+    /// In a velocity of each worker, which pushes steps that the shards add.
+    Worker,
 }
 
 /// Batch, length, seed and rhythm.

@@ -165,7 +165,7 @@ pub const LARGEST_GRADIENT: f32 = 1e18;
 pub const LARGEST_LOSS: f32 = 1e12;
 
 /// Where the momentum of a push is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PushForm {
     /// At the shard: the push holds a gradient, which the shard adds to its own velocity.
     #[default]
@@ -263,6 +263,8 @@ pub struct Lease {
     pub start: u64,
     /// One past the last position.
     pub end: u64,
+    /// What the worker pushes of these samples.
+    pub form: PushForm,
 }
 
 /// An evaluation given to one worker.

@@ -65,7 +65,7 @@ fn script() -> Script {
             plan: plan(),
             shards: vec!["a:1".into(), "a:1".into()],
         }),
-        assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4 })),
+        assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4, form: PushForm::Gradient })),
         report: Ok(None),
         register: Ok(RegisterReply { first_shard: 1, total_shards: 2, restore: None, life: 7, again: true }),
         status: status(),

@@ -12,9 +12,10 @@ use crate::compute::{Threads, isa};
 
 /// Minibatches that a loader makes ahead of the one that is computed with.
 pub const MADE_AHEAD: usize = 2;
-/// Copies of all parameters that a worker holds beside its engine: the gradient, and, while it evaluates, the average and
+/// Copies of all parameters that a worker holds beside its engine: the gradient, its own velocity with the parameters that
+/// it decays, and, while it evaluates, the average and
 /// the newest values.
-const COPIES: u64 = 3;
+const COPIES: u64 = 5;
 /// Copies of all parameters that the server holds, its processes together: values, velocity and average.
 const SERVED: u64 = 3;
 /// Minibatches of images that a worker holds: those made ahead, and the one that it computes with.
@@ -181,7 +182,7 @@ mod tests {
         let pool = Pool::new(1).unwrap();
         let bytes = |batch| worker_bytes(&network, batch, Precision::F32, Isa::scalar(), &pool);
         let engine = |batch| Engine::training_bytes(&network, batch, Precision::F32, Isa::scalar(), &pool);
-        let beside = 3 * 4 * network.layout().len() as u64 + 3 * 8 * 3 * 96 * 96 * 4;
+        let beside = 5 * 4 * network.layout().len() as u64 + 3 * 8 * 3 * 96 * 96 * 4;
         assert_eq!(bytes(8), engine(8) + beside);
         assert!((1..32).all(|batch| bytes(batch) < bytes(batch + 1)));
         assert_eq!(bytes(usize::MAX), u64::MAX);

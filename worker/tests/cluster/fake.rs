@@ -8,8 +8,8 @@ use configuration::Exit;
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,
-    Lease, Member, Patience, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus,
-    ShardOrder, ShardStatus, Version,
+    Lease, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState,
+    RunStatus, ShardOrder, ShardStatus, Version,
 };
 use setup::exit_of;
 use tokio::net::TcpListener;
@@ -134,7 +134,8 @@ async fn refused(address: String) -> String {
 #[tokio::test]
 async fn a_lease_beyond_the_images_or_of_none_is_an_error_with_both_ranges() {
     for (start, end) in [(0, IMAGES + 1), (IMAGES - 1, u64::MAX), (u64::MAX - 1, u64::MAX), (7, 7)] {
-        let (address, _served) = Fake::serve(Lease { id: 4, epoch: 0, start, end }, 0.0, 1).await;
+        let (address, _served) =
+            Fake::serve(Lease { id: 4, epoch: 0, start, end, form: PushForm::Gradient }, 0.0, 1).await;
         assert_eq!(
             refused(address).await,
             format!(
@@ -147,7 +148,8 @@ async fn a_lease_beyond_the_images_or_of_none_is_an_error_with_both_ranges() {
 
 #[tokio::test]
 async fn a_run_without_shards_is_an_error() {
-    let (address, _served) = Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16 }, 0.0, 0).await;
+    let (address, _served) =
+        Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16, form: PushForm::Gradient }, 0.0, 0).await;
     let expected = "the coordinator names no shards, expected the address of at least one; start worker and server from \
                     one release";
     assert_eq!(refused(address).await, expected);
@@ -157,7 +159,9 @@ async fn a_run_without_shards_is_an_error() {
 async fn parameters_that_are_not_finite_are_fetched_into_no_file() {
     let home = tempfile::tempdir().unwrap();
     let output = home.path().join("model.safetensors");
-    let (address, _served) = Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16 }, f32::NAN, 1).await;
+    let (address, _served) =
+        Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16, form: PushForm::Gradient }, f32::NAN, 1)
+            .await;
     let (coordinator, patience) = (address, Patience::default());
     let options = FetchOptions { coordinator, output: output.clone(), last_iterate: false, patience };
     let text = format!("{:#}", fetch(options).await.unwrap_err());

@@ -3,7 +3,7 @@
 use configuration::RunConfiguration;
 use parameters::Layout;
 
-use super::{Answer, FieldError, MOST_NAME, bounded, required};
+use super::{Answer, FieldError, MOST_NAME, bounded, required, shards::push_form};
 use crate::{messages::*, proto};
 
 /// Longest pause that a worker can be told.
@@ -137,8 +137,9 @@ impl From<Answer<Assignment>> for proto::AssignReply {
     fn from(answer: Answer<Assignment>) -> proto::AssignReply {
         use proto::assign_reply::Outcome;
         let outcome = match answer {
-            Ok(Assignment::Train(Lease { id, epoch, start, end })) => {
-                Outcome::Train(proto::Lease { id, epoch, start, end })
+            Ok(Assignment::Train(Lease { id, epoch, start, end, form })) => {
+                let form = proto::PushForm::from(form).into();
+                Outcome::Train(proto::Lease { id, epoch, start, end, form })
             }
             Ok(Assignment::Evaluate(EvaluationOrder { id, samples, last })) => {
                 Outcome::Evaluate(proto::EvaluationOrder { id, samples, last })
@@ -159,11 +160,12 @@ impl TryFrom<proto::AssignReply> for Answer<Assignment> {
     fn try_from(reply: proto::AssignReply) -> Result<Answer<Assignment>, FieldError> {
         use proto::assign_reply::Outcome;
         Ok(match required(reply.outcome, "AssignReply", "outcome")? {
-            Outcome::Train(proto::Lease { id, epoch, start, end }) => {
+            Outcome::Train(proto::Lease { id, epoch, start, end, form }) => {
                 if start > end {
                     return Err(FieldError::new("Lease", "end", format!("at least start ({start})"), end));
                 }
-                Ok(Assignment::Train(Lease { id, epoch, start, end }))
+                let form = push_form(form, "Lease")?;
+                Ok(Assignment::Train(Lease { id, epoch, start, end, form }))
             }
             Outcome::Evaluate(proto::EvaluationOrder { id, samples, last }) => {
                 Ok(Assignment::Evaluate(EvaluationOrder { id, samples, last }))

@@ -73,11 +73,11 @@ impl From<PushForm> for proto::PushForm {
     }
 }
 
-fn push_form(number: i32) -> Result<PushForm, FieldError> {
+pub(crate) fn push_form(number: i32, message: &'static str) -> Result<PushForm, FieldError> {
     match proto::PushForm::try_from(number) {
         Ok(proto::PushForm::Gradient) => Ok(PushForm::Gradient),
         Ok(proto::PushForm::Step) => Ok(PushForm::Step),
-        Err(_) => Err(FieldError::new("PushRequest", "form", "0 or 1", number.to_string())),
+        Err(_) => Err(FieldError::new(message, "form", "0 or 1", number.to_string())),
     }
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn block_pushes(
             block: block.block,
             version: required(block.version, "GradientBlock", "version")?.into(),
             samples,
-            form: push_form(form)?,
+            form: push_form(form, "PushRequest")?,
             gradient: gradient.into_vec(),
         })
     };

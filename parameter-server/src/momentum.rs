@@ -1,0 +1,89 @@
+//! When momentum moves from the shards to the workers.
+//!
+//! A single worker trains with the shards' velocity, as `torch.optim.SGD` does. As soon as several workers push at the
+//! same time, each keeps a velocity of its own, for the rest of the run: a velocity that several share stands only a
+//! small part of the learning rate.
+
+use std::collections::BTreeSet;
+
+use configuration::MomentumPlace;
+use protocol::PushForm;
+
+/// Watches who pushes.
+#[derive(Clone, Debug)]
+pub struct MomentumSwitch {
+    place: MomentumPlace,
+    moved: bool,
+    /// Incarnations that pushed before the move.
+    pushed: BTreeSet<u64>,
+    last: Option<u64>,
+}
+
+impl MomentumSwitch {
+    /// Watches a run whose configuration wants momentum at `place`; `moved` says whether several workers have pushed.
+    pub fn new(place: MomentumPlace, moved: bool) -> MomentumSwitch {
+        MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None }
+    }
+
+    /// Whether momentum has moved to the workers.
+    pub fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// What workers are to push.
+    pub fn form(&self) -> PushForm {
+        if self.moved { PushForm::Step } else { PushForm::Gradient }
+    }
+
+    /// Records that a member pushed. Members that take turns are there at the same time; one that only follows another
+    /// may be the same worker, started again.
+    pub fn record(&mut self, incarnation: u64) {
+        if self.moved || self.place == MomentumPlace::Shard || self.last == Some(incarnation) {
+            return;
+        }
+        self.last = Some(incarnation);
+        if !self.pushed.insert(incarnation) {
+            self.moved = true;
+            self.pushed.clear();
+            tracing::info!("several workers push: each keeps a momentum of its own from now on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form_after(place: MomentumPlace, incarnations: &[u64]) -> PushForm {
+        let mut switch = MomentumSwitch::new(place, false);
+        incarnations.iter().for_each(|&incarnation| switch.record(incarnation));
+        switch.form()
+    }
+
+    #[test]
+    fn momentum_moves_once_two_workers_take_turns() {
+        for (incarnations, expected) in [
+            (&[][..], PushForm::Gradient),
+            (&[1, 1, 1], PushForm::Gradient),
+            (&[1, 2], PushForm::Gradient),
+            (&[1, 2, 1], PushForm::Step),
+            (&[1, 2, 3, 2], PushForm::Step),
+        ] {
+            assert_eq!(form_after(MomentumPlace::Worker, incarnations), expected, "{incarnations:?}");
+            assert_eq!(form_after(MomentumPlace::Shard, incarnations), PushForm::Gradient);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_started_again_and_again_is_one() {
+        let again: Vec<u64> = (1..100).flat_map(|incarnation| [incarnation; 3]).collect();
+        assert_eq!(form_after(MomentumPlace::Worker, &again), PushForm::Gradient);
+    }
+
+    #[test]
+    fn what_has_moved_stays() {
+        let mut switch = MomentumSwitch::new(MomentumPlace::Worker, true);
+        switch.record(1);
+        assert_eq!(switch.form(), PushForm::Step);
+    }
+}
