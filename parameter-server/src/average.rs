@@ -4,11 +4,11 @@
 //! t))` and `t` is the number of earlier updates of that block. The average thus forgets the initial values
 //! quickly and then settles to the long window that `average_decay` sets.
 
-use protocol::Plan;
+use protocol::UpdateRule;
 
 /// Returns the share `1 - d` that the new weights have in the average, at the update that follows `updates`
 /// earlier ones.
-pub fn step(plan: &Plan, updates: u64) -> f64 {
+pub fn step(plan: &UpdateRule, updates: u64) -> f64 {
     let t = updates as f64;
     1.0 - plan.average_decay.min((1.0 + t) / (10.0 + t))
 }
@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn warms_up_then_stays_at_the_bound() {
-        let plan = Plan { average_decay: 0.999, ..plan() };
+        let plan = UpdateRule { average_decay: 0.999, ..plan() };
         for (updates, expected) in [(0, 0.9), (1, 9.0 / 11.0), (8, 0.5), (8989, 9.0 / 8999.0), (8990, 0.001)]
         {
             let found = step(&plan, updates);

@@ -21,7 +21,7 @@
 
 use kernels::{Isa, Magnitudes, magnitudes};
 use parameters::{Layout, Tensor};
-use protocol::{LARGEST_GRADIENT, Plan};
+use protocol::{LARGEST_GRADIENT, UpdateRule};
 
 use crate::shard::BlockState;
 
@@ -106,7 +106,7 @@ fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
 
 /// Checks that the numbers of a plan satisfy the bounds for every tensor of the layout; the error names the
 /// first that does not.
-pub(crate) fn check_plan(plan: &Plan, layout: &Layout) -> Result<(), String> {
+pub(crate) fn check_plan(plan: &UpdateRule, layout: &Layout) -> Result<(), String> {
     let wrong = |key: &str, found: f64, expected: &str| {
         Err(format!("plan key {key}: expected {expected}, found {found}"))
     };
@@ -154,7 +154,7 @@ mod tests {
         testing::{layout, plan, push},
     };
 
-    fn adopted(plan: Plan) -> Shard {
+    fn adopted(plan: UpdateRule) -> Shard {
         let mut shard = Shard::empty(0, 1, 1, Isa::detect());
         shard.adopt(layout(), plan).unwrap();
         shard
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn whatever_is_let_in_leaves_the_block_finite() {
         for (learning_rate, diverges) in [(0.01, false), (LARGEST_RATE / 2.0, true)] {
-            let extreme = Plan {
+            let extreme = UpdateRule {
                 learning_rate,
                 momentum: 1.0 - f64::EPSILON,
                 weight_decay: 1.0 - f64::EPSILON,
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_gradient_a_million_times_as_large_as_usual_is_refused_once_that_is_known() {
-        let mut shard = adopted(Plan { learning_rate: 1e-6, ..plan() });
+        let mut shard = adopted(UpdateRule { learning_rate: 1e-6, ..plan() });
         for step in 0..USUAL {
             // The signs alternate so that the weights stay where they are. A large gradient among the first
             // is not a fault.
@@ -301,23 +301,27 @@ mod tests {
         };
         let cases = [
             (
-                Plan { learning_rate: f64::NAN, ..plan() },
+                UpdateRule { learning_rate: f64::NAN, ..plan() },
                 layout(),
                 "plan key learning_rate: expected a finite number of at least 0, found NaN",
             ),
-            (Plan { momentum: 1.0, ..plan() }, layout(), "plan key momentum: expected 0 to below 1, found 1"),
             (
-                Plan { weight_decay: f64::INFINITY, ..plan() },
+                UpdateRule { momentum: 1.0, ..plan() },
+                layout(),
+                "plan key momentum: expected 0 to below 1, found 1",
+            ),
+            (
+                UpdateRule { weight_decay: f64::INFINITY, ..plan() },
                 layout(),
                 "plan key weight_decay: expected 0 to below 1, found inf",
             ),
             (
-                Plan { average_decay: -0.5, ..plan() },
+                UpdateRule { average_decay: -0.5, ..plan() },
                 layout(),
                 "plan key average_decay: expected 0 to below 1, found -0.5",
             ),
             (
-                Plan { stair_factor: 2.0, ..plan() },
+                UpdateRule { stair_factor: 2.0, ..plan() },
                 layout(),
                 "plan key stair_factor: expected 0 to 1, found 2",
             ),

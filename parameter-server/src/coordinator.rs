@@ -13,9 +13,9 @@ use std::{
 
 use configuration::{RunConfiguration, Wire};
 use protocol::{
-    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, LARGEST_LOSS, Member, Plan,
-    Refusal, RegisterReply, RegisterRequest, Report, RunState, RunStatus, ShardStatus, Shards, Snapshot,
-    StepMetrics, TrainingLine,
+    Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, LARGEST_LOSS, Member, Refusal,
+    RegisterReply, RegisterRequest, Report, RunState, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
+    TrainingLine, UpdateRule,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -131,7 +131,7 @@ struct State {
 /// A run whose data is known.
 struct Run {
     data: DataDescription,
-    plan: Plan,
+    plan: UpdateRule,
     leases: Leases,
     evaluations: Evaluations,
     meter: Meter,

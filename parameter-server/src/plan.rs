@@ -2,13 +2,13 @@
 //! samples.
 
 use configuration::RunConfiguration;
-use protocol::Plan;
+use protocol::UpdateRule;
 
 /// Makes the plan of a run with `images` training images from its configuration.
-pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
+pub fn plan(configuration: &RunConfiguration, images: u64) -> UpdateRule {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);
-    Plan {
+    UpdateRule {
         seed: configuration.run.seed,
         learning_rate: optimisation.learning_rate,
         stair_factor: optimisation.stair_factor,

@@ -3,11 +3,11 @@
 //! The rate depends only on the plan and on the samples applied to one block, so every shard computes it on
 //! its own, in any order of pushes and after any restore.
 
-use protocol::Plan;
+use protocol::UpdateRule;
 
 /// Returns the learning rate of the update that takes a block from `before` to `after` samples:
 /// `learning_rate * stair_factor^floor(before / stair_samples) * min(1, after / ramp_samples)`.
-pub fn rate(plan: &Plan, before: u64, after: u64) -> f64 {
+pub fn rate(plan: &UpdateRule, before: u64, after: u64) -> f64 {
     let stair = before / plan.stair_samples.max(1);
     let ramp = if after < plan.ramp_samples { after as f64 / plan.ramp_samples as f64 } else { 1.0 };
     plan.learning_rate * plan.stair_factor.powf(stair as f64) * ramp
@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn ramp_and_stairs_follow_the_table() {
         // 0.01, -4 % every 8000 samples, ramp over the first 500 of 10000 samples.
-        let plan = Plan { stair_samples: 8000, ramp_samples: 500, ..plan() };
+        let plan = UpdateRule { stair_samples: 8000, ramp_samples: 500, ..plan() };
         struct Case {
             before: u64,
             after: u64,
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn no_ramp_starts_at_the_full_rate() {
-        let plan = Plan { ramp_samples: 0, ..plan() };
+        let plan = UpdateRule { ramp_samples: 0, ..plan() };
         assert_eq!(rate(&plan, 0, 1), plan.learning_rate);
     }
 }

@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
 use parameters::{Block, Layout, assign};
 use protocol::{
-    AdoptReply, BlockPush, BlockValues, Kind, Plan, PushForm, PushReply, Refusal, ShardStatus, Version,
+    AdoptReply, BlockPush, BlockValues, Kind, PushForm, PushReply, Refusal, ShardStatus, UpdateRule, Version,
 };
 
 use crate::{
@@ -58,7 +58,7 @@ pub struct Shard {
 #[derive(Clone)]
 pub(crate) struct Adopted {
     pub(crate) layout: Layout,
-    pub(crate) plan: Plan,
+    pub(crate) plan: UpdateRule,
     /// Number of the shard that owns each block of the layout.
     owners: Vec<u32>,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
@@ -145,7 +145,7 @@ impl Shard {
     /// if the model file that the run starts from is not the one given to this process; [`Refusal::Invalid`]
     /// for numbers out of range, initial values that are too large, or a layout that does not fit this
     /// machine's memory.
-    pub fn adopt(&mut self, layout: Layout, plan: Plan) -> Result<AdoptReply, Refusal> {
+    pub fn adopt(&mut self, layout: Layout, plan: UpdateRule) -> Result<AdoptReply, Refusal> {
         if let Some(adopted) = &self.adopted {
             if let Some(difference) = adopted.layout.first_difference(&layout) {
                 return Err(Refusal::Mismatch(format!(
@@ -332,7 +332,7 @@ pub struct SavedShard {
     pub(crate) total: u32,
     pub(crate) generation: u64,
     pub(crate) layout: Layout,
-    pub(crate) plan: Plan,
+    pub(crate) plan: UpdateRule,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
 }
 
@@ -342,7 +342,7 @@ impl Adopted {
         number: u32,
         total: u32,
         layout: Layout,
-        plan: Plan,
+        plan: UpdateRule,
         warm: Option<&WarmStart>,
     ) -> Adopted {
         let owners = assign(&layout, total as usize);
@@ -362,7 +362,7 @@ impl Adopted {
     fn of(
         isa: Isa,
         layout: Layout,
-        plan: Plan,
+        plan: UpdateRule,
         owners: Vec<u32>,
         blocks: BTreeMap<u32, BlockState>,
     ) -> Adopted {
@@ -442,8 +442,8 @@ fn nothing_adopted(number: u32) -> Refusal {
 }
 
 /// Describes the first key in which a worker's plan differs from the run's, with both values.
-fn plan_difference(run: &Plan, found: &Plan) -> Option<String> {
-    let keys = |plan: &Plan| match serde_json::to_value(plan) {
+fn plan_difference(run: &UpdateRule, found: &UpdateRule) -> Option<String> {
+    let keys = |plan: &UpdateRule| match serde_json::to_value(plan) {
         Ok(serde_json::Value::Object(keys)) => keys,
         _ => unreachable!("a plan is an object"),
     };
@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn updates_follow_torch_sgd_and_the_average_follows_them() {
-        let plan = Plan { ramp_samples: 100, stair_samples: 200, ..plan() };
+        let plan = UpdateRule { ramp_samples: 100, stair_samples: 200, ..plan() };
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
         shard.adopt(layout(), plan.clone()).unwrap();
         // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
@@ -644,7 +644,7 @@ mod tests {
         let text =
             "shard 0: the network is not the run's: tensor 1: expected fc/bias [300], found fc/bias [301]";
         assert_eq!(refusal, Refusal::Mismatch(text.into()));
-        let refusal = shard.adopt(layout(), Plan { momentum: 0.5, ..plan() }).unwrap_err();
+        let refusal = shard.adopt(layout(), UpdateRule { momentum: 0.5, ..plan() }).unwrap_err();
         let text = "shard 0: plan key momentum: the run has 0.9, the worker brings 0.5";
         assert_eq!(refusal, Refusal::Mismatch(text.into()));
     }

@@ -1,11 +1,13 @@
 //! Helpers that several unit tests share.
 
 use parameters::{Initialiser, Layout, Tensor};
-use protocol::{BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, Plan, PushForm, Version};
+use protocol::{
+    BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, PushForm, UpdateRule, Version,
+};
 
 /// A plan with the paper's numbers for a run of 10 epochs of 1000 images.
-pub fn plan() -> Plan {
-    Plan {
+pub fn plan() -> UpdateRule {
+    UpdateRule {
         seed: 7,
         learning_rate: 0.01,
         stair_factor: 0.96,

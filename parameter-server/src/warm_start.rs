@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use parameters::{Layout, Tensor, checkpoint::Checkpoint, pattern};
-use protocol::Plan;
+use protocol::UpdateRule;
 
 use crate::shard_file;
 
@@ -40,7 +40,7 @@ impl WarmStart {
 
     /// Returns the values of the file with which a tensor starts, or none if the tensor starts by its
     /// initialiser: because the plan says so, or because the file has no tensor of its name and shape.
-    pub(crate) fn values(&self, plan: &Plan, tensor: &Tensor) -> Option<&[f32]> {
+    pub(crate) fn values(&self, plan: &UpdateRule, tensor: &Tensor) -> Option<&[f32]> {
         if plan.init_except.iter().any(|except| pattern::matches(except, &tensor.name)) {
             return None;
         }
@@ -50,7 +50,7 @@ impl WarmStart {
     }
 
     /// Describes in lines of the log which tensors start from the file and which do not.
-    pub(crate) fn summary(&self, plan: &Plan, layout: &Layout) -> Vec<String> {
+    pub(crate) fn summary(&self, plan: &UpdateRule, layout: &Layout) -> Vec<String> {
         let (taken, anew): (Vec<_>, Vec<_>) =
             layout.tensors().iter().partition(|tensor| self.values(plan, tensor).is_some());
         let left = self.checkpoint.tensors.keys().filter(|name| layout.find(name).is_none());
@@ -86,7 +86,7 @@ impl WarmStart {
 
 /// Checks that this process was given the model file that the run starts from, and that the file fits the
 /// network.
-pub(crate) fn check(warm: Option<&WarmStart>, plan: &Plan, layout: &Layout) -> Result<(), String> {
+pub(crate) fn check(warm: Option<&WarmStart>, plan: &UpdateRule, layout: &Layout) -> Result<(), String> {
     match (&plan.init_sha256, warm) {
         (None, None) => Ok(()),
         (None, Some(warm)) => Err(format!(
@@ -164,8 +164,11 @@ mod tests {
     fn matching_tensors_start_as_in_the_file_and_others_anew() {
         let home = tempfile::tempdir().unwrap();
         let warm = warm(home.path());
-        let plan =
-            Plan { init_sha256: Some(warm.sha256().into()), init_except: vec!["*/bias".into()], ..plan() };
+        let plan = UpdateRule {
+            init_sha256: Some(warm.sha256().into()),
+            init_except: vec!["*/bias".into()],
+            ..plan()
+        };
         let (mut warmed, mut cold) = (shard(Some(warm.clone())), shard(None));
         warmed.adopt(layout(), plan.clone()).unwrap();
         cold.adopt(layout(), crate::testing::plan()).unwrap();
@@ -206,10 +209,10 @@ mod tests {
         let warm = warm(home.path());
         let file = home.path().join("model.safetensors");
         let (file, sha256) = (file.display(), warm.sha256().to_string());
-        let text = |warm: Option<Arc<WarmStart>>, plan: Plan| {
+        let text = |warm: Option<Arc<WarmStart>>, plan: UpdateRule| {
             shard(warm).adopt(layout(), plan).unwrap_err().to_string()
         };
-        let from = |sha256: &str| Plan { init_sha256: Some(sha256.into()), ..plan() };
+        let from = |sha256: &str| UpdateRule { init_sha256: Some(sha256.into()), ..plan() };
         let cases = [
             (
                 text(Some(warm.clone()), plan()),
@@ -231,14 +234,14 @@ mod tests {
                 ),
             ),
             (
-                text(Some(warm.clone()), Plan { init_except: vec!["fc*".into()], ..from(&sha256) }),
+                text(Some(warm.clone()), UpdateRule { init_except: vec!["fc*".into()], ..from(&sha256) }),
                 format!(
                     "shard 0: model file {file} has no tensor that fits the network, as fc/weights [300, 1000] (by \
                      init_except); give a model of this network, or the network of that model"
                 ),
             ),
             (
-                text(Some(warm), Plan { init_except: vec!["loss3/*".into()], ..from(&sha256) }),
+                text(Some(warm), UpdateRule { init_except: vec!["loss3/*".into()], ..from(&sha256) }),
                 "shard 0: configuration key run.init_except: no tensor is named as the pattern \"loss3/*\" says; expected \
                  one that fits, as \"loss3/classifier/*\""
                     .into(),

@@ -18,7 +18,9 @@ use kernels::{Buffer, Isa, peak::triad};
 use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
-use protocol::{BlockPush, Connector, Kind, Member, Patience, Plan, PushForm, ShardClient, Version, Wire};
+use protocol::{
+    BlockPush, Connector, Kind, Member, Patience, PushForm, ShardClient, UpdateRule, Version, Wire,
+};
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};
 
@@ -161,8 +163,8 @@ fn compare(what: &str, ours: (&str, f64, impl FnMut()), theirs: (&str, f64, impl
     println!("{what}: {} {our:.2} GB/s, {} {their:.2} GB/s, ratio {ratio:.2}", ours.0, theirs.0);
 }
 
-fn plan() -> Plan {
-    Plan {
+fn plan() -> UpdateRule {
+    UpdateRule {
         seed: 1,
         learning_rate: 1e-4,
         stair_factor: 1.0,

@@ -7,8 +7,8 @@ use anyhow::Context;
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Connector, Kind, LARGEST_GRADIENT, Member, Patience, Plan,
-    PushForm, PushReply, Refusal, ShardClient, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, Connector, Kind, LARGEST_GRADIENT, Member, Patience, PushForm,
+    PushReply, Refusal, ShardClient, UpdateRule, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Has every shard adopt the layout, or compare it with its own.
-    pub async fn adopt(&self, plan: &Plan, patience: Patience) -> Result<(), Stop> {
+    pub async fn adopt(&self, plan: &UpdateRule, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
             let request = AdoptRequest { shard, layout: (*self.layout).clone(), plan: plan.clone() };
             until_ready(patience.give_up_after, || self.processes[process].adopt(request.clone())).await?;

@@ -20,7 +20,7 @@ fn main() {
         initialisation: network::Initialisation::Bvlc,
         variant: network::Variant::Table,
     };
-    let plan = protocol::Plan {
+    let plan = protocol::UpdateRule {
         seed,
         learning_rate: rate,
         stair_factor: 0.96,

@@ -9,7 +9,7 @@ use ndarray::Array4;
 use network::{Engine, GoogLeNet, Precision};
 use parameter_server::Shard;
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Member, Plan, PushForm, Version};
+use protocol::{BlockPush, Kind, Member, PushForm, UpdateRule, Version};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use setup::Tally;
@@ -40,7 +40,7 @@ pub struct Run {
     /// Seed of order, samples and jitter.
     pub seed: u64,
     /// The update rule.
-    pub plan: Plan,
+    pub plan: UpdateRule,
     /// Clip of each tensor's gradient, in running means of its norm.
     pub clip: Option<f64>,
     /// Images of a minibatch.

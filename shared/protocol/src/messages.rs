@@ -87,7 +87,7 @@ pub struct JoinReply {
     /// The run's configuration with everything decided (classes, epochs).
     pub configuration: RunConfiguration,
     /// How shards apply gradients; the worker hands it to every shard with the layout.
-    pub plan: Plan,
+    pub plan: UpdateRule,
     /// Address of each shard, by shard number ("host:port"; several shards may share one).
     pub shards: Vec<String>,
 }
@@ -95,7 +95,7 @@ pub struct JoinReply {
 /// How shards turn gradients into updates: what a shard must know beside the layout, the same for all shards
 /// of a run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Plan {
+pub struct UpdateRule {
     /// Seed of the run: initial values.
     pub seed: u64,
     /// Base learning rate.
@@ -133,7 +133,7 @@ pub struct AdoptRequest {
     /// The network's parameters.
     pub layout: Layout,
     /// The run's update rule.
-    pub plan: Plan,
+    pub plan: UpdateRule,
 }
 
 /// A shard's answer to an adoption.

@@ -431,7 +431,7 @@ mod tests {
             let request = proto::AdoptRequest {
                 shard: 0,
                 layout: Some(proto::Layout { tensors }),
-                plan: Some(proto::Plan::default()),
+                plan: Some(proto::UpdateRule::default()),
             };
             let reply = shards.adopt(request).await.unwrap().into_inner();
             assert_eq!(reply.outcome, Some(proto::adopt_reply::Outcome::Refusal(invalid(text))));
@@ -444,7 +444,7 @@ mod tests {
         let request = proto::AdoptRequest {
             shard: 0,
             layout: Some(proto::Layout::default()),
-            plan: Some(proto::Plan::default()),
+            plan: Some(proto::UpdateRule::default()),
         };
         let reply = shards.adopt(request).await.unwrap().into_inner();
         let Some(proto::adopt_reply::Outcome::Refusal(refusal)) = reply.outcome else {

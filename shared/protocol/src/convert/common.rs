@@ -3,7 +3,7 @@
 use parameters::{Initialiser, Layout, Tensor};
 
 use super::{FieldError, MOST_NAME, bounded, required};
-use crate::{Member, Plan, Refusal, Wire, proto};
+use crate::{Member, Refusal, UpdateRule, Wire, proto};
 
 /// Most dimensions of a tensor; those of a network have four.
 const MOST_DIMENSIONS: usize = 8;
@@ -121,9 +121,9 @@ impl TryFrom<proto::Layout> for Layout {
     }
 }
 
-impl From<Plan> for proto::Plan {
-    fn from(plan: Plan) -> proto::Plan {
-        proto::Plan {
+impl From<UpdateRule> for proto::UpdateRule {
+    fn from(plan: UpdateRule) -> proto::UpdateRule {
+        proto::UpdateRule {
             seed: plan.seed,
             learning_rate: plan.learning_rate,
             stair_factor: plan.stair_factor,
@@ -139,9 +139,9 @@ impl From<Plan> for proto::Plan {
     }
 }
 
-impl From<proto::Plan> for Plan {
-    fn from(plan: proto::Plan) -> Plan {
-        Plan {
+impl From<proto::UpdateRule> for UpdateRule {
+    fn from(plan: proto::UpdateRule) -> UpdateRule {
+        UpdateRule {
             seed: plan.seed,
             learning_rate: plan.learning_rate,
             stair_factor: plan.stair_factor,

@@ -32,8 +32,8 @@ pub fn layout() -> Layout {
     .unwrap()
 }
 
-pub fn plan() -> Plan {
-    Plan {
+pub fn plan() -> UpdateRule {
+    UpdateRule {
         seed: u64::MAX,
         learning_rate: 0.1 + 0.2,
         stair_factor: 0.96,
