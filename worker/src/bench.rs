@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use configuration::print_line;
 use kernels::peak::{fma_peak, round_trip, triad_rate};
 use kernels::{Buffer, Isa, Pool, Update, bf16, momentum_update};
 use ndarray::Array4;
 use network::{Engine, GoogLeNet, LayerDescription, LayerTime, Precision};
+use process::print_line;
 use serde::Serialize;
 
 use crate::describe::NetworkFlags;
@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     fn small() -> (NetworkFlags, BenchOptions) {
-        let variant = crate::describe::NetworkVariant::Table;
+        let variant = network::Variant::Table;
         let flags = NetworkFlags { classes: 10, input_size: 80, width: 0.1, no_aux: false, variant };
         let (steps, seconds, precision) = (Some(2), 0.0, Precision::F32);
         (

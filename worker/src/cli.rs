@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use configuration::logs::LogFlags;
-use configuration::{Exit, Precision, RunFlags, isa_name, print_line};
 use dataset::{Crops, Dataset};
+use process::logs::LogFlags;
+use process::{Exit, RunFlags, isa_name, print_line};
 use protocol::Patience;
+use settings::Precision;
 
 use crate::bench::{BenchOptions, MOST_STEPS};
 use crate::describe::NetworkFlags;
@@ -356,7 +357,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Carries a command out; the error, if any, is one line on standard error.
 pub fn run(command: Command) -> ExitCode {
-    configuration::end_on_panic(dataset::is_decoding);
+    process::end_on_panic(dataset::is_decoding);
     let (what, result) = match command {
         Command::Train(flags) => ("train", run_train(flags)),
         Command::Describe(flags) => {
@@ -385,7 +386,7 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
-    configuration::logs::start(&flags.log);
+    process::logs::start(&flags.log);
     kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,
@@ -408,7 +409,7 @@ fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
         batch: flags.batch.into(),
         threads: flags.compute.threads(),
         forward_only: flags.forward_only,
-        precision: crate::googlenet::precision(flags.precision),
+        precision: flags.precision,
         isa: isa_name(flags.compute.isa),
         steps: flags.steps,
         seconds: flags.seconds,
@@ -418,7 +419,7 @@ fn run_bench(flags: BenchFlags) -> anyhow::Result<Exit> {
 }
 
 fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
-    configuration::logs::start(&LogFlags::default());
+    process::logs::start(&LogFlags::default());
     let options = FetchOptions {
         coordinator: flags.coordinator,
         output: flags.output,
@@ -430,7 +431,7 @@ fn run_fetch(flags: FetchFlags) -> anyhow::Result<Exit> {
 }
 
 fn run_evaluate(flags: EvaluateFlags) -> anyhow::Result<Exit> {
-    configuration::logs::start(&LogFlags::default());
+    process::logs::start(&LogFlags::default());
     let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };
     let options = JudgeOptions {
         models,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use configuration::print_line;
 use network::{Architecture, Description, GoogLeNet, Variant};
+use process::{help, print_line};
 
 /// The flags that decide a network where no run does.
 #[derive(Clone, Debug, Args)]
@@ -22,19 +22,8 @@ pub struct NetworkFlags {
     #[arg(long)]
     pub no_aux: bool,
     /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension reduction
-    #[arg(long, value_name = "V", value_enum, default_value_t = NetworkVariant::Table)]
-    pub variant: NetworkVariant,
-}
-
-/// The networks that `--variant` names.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum NetworkVariant {
-    /// Table 1 by its filter counts
-    Table,
-    /// Separable stem, 204 filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a
-    Operations,
-    /// Modules of Figure 2a
-    Naive,
+    #[arg(long, value_name = "V", default_value_t, help = help("Which of the paper's networks", "network.variant"))]
+    pub variant: Variant,
 }
 
 impl NetworkFlags {
@@ -45,11 +34,7 @@ impl NetworkFlags {
             input_size: self.input_size,
             width: self.width,
             auxiliary_heads: !self.no_aux,
-            variant: match self.variant {
-                NetworkVariant::Table => Variant::Table,
-                NetworkVariant::Operations => Variant::Operations,
-                NetworkVariant::Naive => Variant::Naive,
-            },
+            variant: self.variant,
             ..Architecture::paper()
         }
     }
@@ -181,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_paper_network_has_the_known_size() {
-        let variant = NetworkVariant::Table;
+        let variant = Variant::Table;
         let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: false, variant };
         let whole = GoogLeNet::new(&flags.architecture()).unwrap().describe();
         assert_eq!((whole.parameters, whole.multiply_adds), (13_378_280, 1_591_044_096));
@@ -196,7 +181,7 @@ mod tests {
         let readme = include_str!("../../README.md");
         for width in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5] {
             let cost = |no_aux| {
-                let variant = NetworkVariant::Table;
+                let variant = Variant::Table;
                 let flags = NetworkFlags { classes: 1000, input_size: 224, width, no_aux, variant };
                 let network = GoogLeNet::new(&flags.architecture()).unwrap().describe();
                 [grouped(network.parameters), grouped(network.multiply_adds)]
@@ -209,7 +194,7 @@ mod tests {
 
     #[test]
     fn reductions_are_cheaper_in_every_module_and_more_so_higher_up() {
-        let variant = NetworkVariant::Table;
+        let variant = Variant::Table;
         let flags = NetworkFlags { classes: 1000, input_size: 224, width: 1.0, no_aux: true, variant };
         let text = compared(&flags).unwrap();
         let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();

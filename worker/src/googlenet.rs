@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use configuration::{RunConfiguration, RunFlags};
-use dataset::{
-    Crops, DataAway, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric,
-    Preprocessing, Rules, Sampling,
-};
+use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
 use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
-use network::{Architecture, Engine, GoogLeNet, Initialisation, Losses, Precision, Variant};
+use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
+use process::RunFlags;
 use protocol::{DataDescription, Evaluation, RunStatus};
+use settings::{Difference, RunConfiguration, first_difference};
 
 use crate::data::{ANY_SIZE, Data};
 use crate::memory;
@@ -98,19 +96,19 @@ impl Workload for ImageWork {
     }
 
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
-        let expected = expected_network(&self.flags, configuration)?;
+        check_flags(&self.flags, configuration)?;
         let found = self.dataset().classes().len();
-        let classes = expected.classes.unwrap_or(found);
+        let classes = configuration.network.classes.unwrap_or(found);
         ensure!(
             classes >= found,
             "the run's network has {classes} classes, the data has {found}: start the run with --classes {found} or more"
         );
-        let mut network = GoogLeNet::new(&architecture(&expected, classes))?;
+        let mut network = GoogLeNet::new(&Architecture::of(&configuration.network, classes))?;
         let multipliers = &configuration.optimisation.rate_multipliers;
         network
             .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
             .context("configuration key optimisation.rate_multipliers")?;
-        let (batch, precision) = (configuration.run.batch, precision(configuration.run.precision));
+        let (batch, precision) = (configuration.run.batch, configuration.run.precision);
         let pool = self.threads.pool()?;
         let bytes = |batch| memory::worker_bytes(&network, batch, precision, self.isa, &pool);
         memory::check("training", batch, bytes)?;
@@ -136,7 +134,7 @@ impl Workload for ImageWork {
         let config = LoaderConfig {
             threads: self.loader_threads,
             size,
-            sampling: sampling(&configuration.sampling),
+            sampling: configuration.sampling.clone(),
             preprocessing: Preprocessing::default(),
             crops: Crops::One,
             seed: configuration.run.sample_seed(),
@@ -179,83 +177,14 @@ pub(crate) fn rules(configuration: &RunConfiguration) -> anyhow::Result<Rules> {
     })
 }
 
-/// The precision of a configuration.
-pub(crate) fn precision(precision: configuration::Precision) -> Precision {
-    match precision {
-        configuration::Precision::F32 => Precision::F32,
-        configuration::Precision::Bf16 => Precision::Bf16,
-    }
-}
-
-/// The network of a configuration, for so many classes.
-pub(crate) fn architecture(network: &configuration::Network, classes: usize) -> Architecture {
-    Architecture {
-        classes,
-        input_size: network.input_size,
-        width: network.width,
-        auxiliary_heads: network.auxiliary_heads,
-        initialisation: match network.initialisation {
-            configuration::Initialisation::Bvlc => Initialisation::Bvlc,
-            configuration::Initialisation::He => Initialisation::He,
-        },
-        variant: match network.variant {
-            configuration::Variant::Table => Variant::Table,
-            configuration::Variant::Operations => Variant::Operations,
-            configuration::Variant::Naive => Variant::Naive,
-        },
-    }
-}
-
-/// What the data set makes of a configuration.
-pub(crate) fn sampling(configuration: &configuration::Sampling) -> Sampling {
-    let interpolation = |by: &configuration::Interpolation| match by {
-        configuration::Interpolation::Bilinear => Interpolation::Bilinear,
-        configuration::Interpolation::Area => Interpolation::Area,
-        configuration::Interpolation::Nearest => Interpolation::Nearest,
-        configuration::Interpolation::Cubic => Interpolation::Cubic,
-    };
-    let &configuration::Sampling { area, aspect, mirror, .. } = configuration;
-    let &configuration::Sampling { brightness, contrast, saturation, lighting, .. } = configuration;
-    Sampling {
-        area,
-        aspect,
-        mirror,
-        interpolations: configuration.interpolation.iter().map(interpolation).collect(),
-        photometric: Photometric { brightness, contrast, saturation, lighting },
-    }
-}
-
-/// The network that the flags ask for in this run. Another network than the run's is for the shards to refuse, by the
-/// first tensor; what no shard would see, and what would break the account of samples or the schedule, is refused here.
-fn expected_network(flags: &RunFlags, run: &RunConfiguration) -> anyhow::Result<configuration::Network> {
-    let mut expected = match (&flags.config, &flags.recipe) {
-        (None, None) => run.clone(),
-        _ => {
-            let mut named = flags.resolve(&run.recipe)?;
-            named.network.classes = named.network.classes.or(run.network.classes);
-            named
-        }
-    };
-    flags.override_onto(&mut expected);
-    let same = [
-        ("run.seed", run.run.seed.to_string(), expected.run.seed.to_string()),
-        ("run.sample_seed", run.run.sample_seed().to_string(), expected.run.sample_seed().to_string()),
-        ("run.batch", run.run.batch.to_string(), expected.run.batch.to_string()),
-        ("run.precision", run.run.precision.to_string(), expected.run.precision.to_string()),
-        (
-            "optimisation.learning_rate",
-            run.optimisation.learning_rate.to_string(),
-            expected.optimisation.learning_rate.to_string(),
+/// Checks that the flags name nothing that is otherwise in the run.
+fn check_flags(flags: &RunFlags, run: &RunConfiguration) -> anyhow::Result<()> {
+    match first_difference(run, &flags.resolve_for(run)?) {
+        None => Ok(()),
+        Some(Difference { key, one, other }) => bail!(
+            "{key}: the run has {one}, this worker was asked for {other}; leave the flag out, or start another run"
         ),
-    ];
-    for (key, run, asked) in same {
-        if run != asked {
-            bail!(
-                "{key}: the run has {run}, this worker was asked for {asked}; leave the flag out, or start another run"
-            );
-        }
     }
-    Ok(expected.network)
 }
 
 impl Model for Engine {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use configuration::{Exit, print_line};
 use dataset::{Dataset, Look, Rules, SplitLook};
+use process::{Exit, print_line};
 use serde_json::{Value, json};
 
 use crate::failure::exit_of;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use configuration::RunConfiguration;
 use dataset::{Preprocessing, Resize};
 use parameters::checkpoint::Checkpoint;
 use parameters::{Layout, finite};
 use protocol::Evaluation;
 use serde::de::DeserializeOwned;
+use settings::RunConfiguration;
 
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -92,7 +92,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
 /// Metadata that are missing or not what [`write()`] writes.
 pub fn describe(model: &Checkpoint, path: &Path) -> anyhow::Result<(RunConfiguration, Vec<String>)> {
     let classes: Vec<String> = value(model, path, "classes")?;
-    let mut configuration = configuration::recipe("paper")?;
+    let mut configuration = settings::recipe("paper")?;
     let network = &mut configuration.network;
     network.classes = Some(classes.len());
     network.input_size = value(model, path, "input_size")?;

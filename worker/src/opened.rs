@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use configuration::RunConfiguration;
 use dataset::{MEAN, Preprocessing, Resize};
 use formats::Kind;
 use kernels::{Isa, Pool};
-use network::{Engine, GoogLeNet, Precision};
+use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
+use settings::RunConfiguration;
 
-use crate::googlenet::architecture;
 use crate::model_file;
 
 /// The tensor that tells the number of classes.
@@ -52,14 +51,14 @@ impl Opened {
                         path.display()
                     )
                 })?;
-                let mut configuration = configuration::recipe("paper")?;
+                let mut configuration = settings::recipe("paper")?;
                 configuration.network.classes = Some(classes);
                 configuration.network.auxiliary_heads = false;
                 let labels = (0..classes).map(|class| format!("class {class}")).collect();
                 (configuration, labels, Preprocessing { mean: MEAN, resize: Resize::Square })
             }
         };
-        let network = GoogLeNet::new(&architecture(&configuration.network, labels.len()));
+        let network = GoogLeNet::new(&Architecture::of(&configuration.network, labels.len()));
         // The error is the file's and not that of a flag, as it would be taken for.
         let network = network.map_err(|error| {
             anyhow!(

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use configuration::{Exit, RunFlags};
 use kernels::Isa;
+use process::{Exit, RunFlags};
 use protocol::Patience;
 
 use crate::actor::Place;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use configuration::{RunFlags, logs::LogFlags};
+use process::{RunFlags, logs::LogFlags};
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own
 #[derive(Debug, Parser)]

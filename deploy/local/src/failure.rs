@@ -1,6 +1,6 @@
 //! Why the launcher ends other than well: a text for people and the exit code for scripts.
 
-use configuration::Exit;
+use process::Exit;
 
 /// An end with a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use configuration::{Exit, print_line};
+use process::{Exit, print_line};
 use protocol::RunStatus;
 use serde_json::Value;
+use settings::{ConfigurationError, RunConfiguration};
 
 use crate::cli::Options;
 use crate::curve;
@@ -24,14 +25,14 @@ const SERVER_LOSSES: u32 = 2;
 /// Trains, or prints the result of a run that is finished.
 pub async fn launch(options: &Options) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let configuration =
-        options.run.resolve(options.default_recipe()).map_err(|error| Failure::usage(error.to_string()))?;
+    let wrong = |error: ConfigurationError| Failure::usage(error.to_string());
+    let configuration = options.run.resolve(options.default_recipe()).map_err(wrong)?;
     let asked = asked(options, &configuration);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads_per_worker(cores);
     // A run that goes on may be another than the flags name: then its workers look for themselves.
     if options.fresh || !Folder::is_begun(&options.output) {
-        let isa = configuration::isa_name(options.isa.clone());
+        let isa = process::isa_name(options.isa.clone());
         worker::memory::check_run(&configuration, isa.as_deref(), threads, options.workers.into())
             .map_err(|error| Failure { code: worker::exit_of(&error).code(), text: format!("{error:#}") })?;
     }
@@ -63,6 +64,7 @@ pub async fn launch(options: &Options) -> Result<Exit, Failure> {
         program: std::env::current_exe().map_err(|error| broken("find this executable", error))?,
         options,
         folder: &folder,
+        run: options.run.to_words().map_err(wrong)?,
         threads,
         init_from: configuration.run.init_from.as_ref(),
     };
@@ -116,7 +118,7 @@ async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<
 }
 
 /// What this call wants the run to be: the whole configuration, and the data folder.
-fn asked(options: &Options, configuration: &configuration::RunConfiguration) -> Value {
+fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
     // Another spelling of the same folder is the same data.
     asked["data"] = options

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &cli::Options) -> ExitCode {
-    configuration::end_on_panic(|| false);
+    process::end_on_panic(|| false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(launch::launch(options)),

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
 use crate::{
-    Layout, MOST_VALUES, durable,
+    Layout, MOST_VALUES,
     finite::{self, NotFinite},
 };
 
@@ -31,7 +31,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads a safetensors file of f32 tensors.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let bytes = limits::read(path, MOST_BYTES)
+        let bytes = files::read(path, MOST_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.into(), source })?;
         Checkpoint::parse(&bytes, path)
     }
@@ -76,7 +76,7 @@ impl Checkpoint {
 
     /// Writes the file, whole or not at all. Equal checkpoints give equal bytes.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        durable::write(path, &self.to_bytes())
+        files::write(path, &self.to_bytes())
             .map_err(|source| CheckpointError::Write { path: path.into(), source })
     }
 

@@ -124,7 +124,7 @@ mod tests {
             "{text}"
         );
 
-        let mut configuration = configuration::recipe("quick").unwrap();
+        let mut configuration = settings::recipe("quick").unwrap();
         configuration.run.batch = 0;
         let configuration = serde_json::to_string(&configuration).unwrap();
         let text = error::<Answer<RunStatus>, _>(proto::StatusReply { configuration, ..Default::default() });

@@ -1,7 +1,7 @@
 //! What the services say to each other, in the domain's own types; the generated ones stop at this crate's edge.
 
-use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
+use settings::RunConfiguration;
 
 use crate::Values;
 
@@ -40,7 +40,7 @@ pub struct Version {
 }
 
 /// How numbers travel.
-pub use configuration::Wire;
+pub use settings::Wire;
 
 /// The count and hash of a data set, and its class names in label order.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::server::{Server, small};
-use configuration::{Exit, Precision, RunFlags, Sampling};
+use ::process::{Exit, RunFlags};
 use dataset::Crops;
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunStatus};
+use settings::{Precision, Sampling};
 use worker::{Combine, Data, FetchOptions, JudgeOptions, Part, TrainOptions, exit_of, fetch, judge, train};
 
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use crate::{Bytes, memory};
+use limits::{Bytes, memory};
 
 /// The bytes of a file that has `most` of them at most.
 ///
