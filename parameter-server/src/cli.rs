@@ -4,9 +4,10 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
-use configuration::{ConfigurationError, Exit, RunFlags, isa_name, logs, logs::LogFlags};
 use kernels::Isa;
+use process::{Exit, RunFlags, isa_name, logs, logs::LogFlags};
 use protocol::Patience;
+use settings::ConfigurationError;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -142,7 +143,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 
 /// Serves until the run ends or the process is told to stop; a failure is one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
-    configuration::end_on_panic(|| false);
+    process::end_on_panic(|| false);
     logs::start(&flags.log);
     kernels::memory::retain_freed_memory();
     match try_run(flags) {

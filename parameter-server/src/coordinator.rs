@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use configuration::{RunConfiguration, Wire};
 use protocol::{
     Assignment, DataDescription, Ending, Evaluation, JoinReply, JoinRequest, LARGEST_LOSS, Member, Refusal,
     RegisterReply, RegisterRequest, Report, RunState, RunStatus, ShardStatus, Shards, Snapshot, StepMetrics,
     TrainingLine, UpdateRule,
 };
 use serde::{Deserialize, Serialize};
+use settings::{RunConfiguration, Wire};
 use tokio::time::Instant;
 
 use crate::{

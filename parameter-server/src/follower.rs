@@ -9,7 +9,7 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
-use configuration::Exit;
+use process::Exit;
 use protocol::{
     ClientError, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION, RegisterReply, RegisterRequest,
     Snapshot,

@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use configuration::{Exit, RunConfiguration, print_line};
+use process::{Exit, print_line};
 use protocol::Evaluation;
 use serde::Serialize;
+use settings::RunConfiguration;
 
 use crate::{
     leases::EpochLedger,

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use configuration::Exit;
+use process::Exit;
 use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, run_blocking};
 use tokio::{
     sync::watch,

@@ -20,7 +20,7 @@
 //!     rate_multiplier: 1.0,
 //!     decay_multiplier: 1.0,
 //! };
-//! let configuration = configuration::recipe("quick").expect("an embedded recipe");
+//! let configuration = settings::recipe("quick").expect("an embedded recipe");
 //!
 //! let mut shard = Shard::empty(0, 1, 1, Isa::detect());
 //! shard.adopt(Layout::new(vec![weights])?, plan(&configuration, 1000))?;

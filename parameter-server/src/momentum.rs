@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use configuration::MomentumPlace;
 use protocol::PushForm;
+use settings::MomentumPlace;
 
 /// Watches who pushes.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
-use configuration::{NEWEST_DATA_RULES, RunConfiguration};
+use settings::{NEWEST_DATA_RULES, RunConfiguration};
 
 use crate::{
     WarmStart, resume,
@@ -67,7 +67,7 @@ fn configuration(options: &Options, found: Option<&Manifest>) -> anyhow::Result<
         configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
         return Ok(configuration);
     };
-    resume::configuration(&options.flags, &options.default_recipe, &manifest.run.configuration)
+    resume::configuration(&options.flags, &manifest.run.configuration)
         .with_context(|| format!("resume from snapshot {} in {}", manifest.id, options.snapshots.display()))
 }
 

@@ -1,8 +1,8 @@
 //! The plan that every shard follows: the configuration's epochs and fractions, converted to numbers of
 //! samples.
 
-use configuration::RunConfiguration;
 use protocol::UpdateRule;
+use settings::RunConfiguration;
 
 /// Makes the plan of a run with `images` training images from its configuration.
 pub fn plan(configuration: &RunConfiguration, images: u64) -> UpdateRule {
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn epochs_become_samples() {
-        let mut configuration = configuration::recipe("paper").unwrap();
+        let mut configuration = settings::recipe("paper").unwrap();
         let found = plan(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (184_200, 24_560, 9210));
         assert_eq!((found.learning_rate, found.momentum, found.weight_decay), (0.01, 0.9, 2e-4));

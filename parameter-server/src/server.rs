@@ -4,8 +4,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use configuration::{Exit, RunFlags};
 use kernels::Isa;
+use process::{Exit, RunFlags};
 use protocol::{Connector, Listener};
 
 use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};

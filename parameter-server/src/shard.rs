@@ -25,6 +25,7 @@ use parameters::{Block, Layout, assign};
 use protocol::{
     AdoptReply, BlockPush, BlockValues, Kind, PushForm, PushReply, Refusal, ShardStatus, UpdateRule, Version,
 };
+use settings::{Difference, first_difference};
 
 use crate::{
     WarmStart, average,
@@ -153,8 +154,11 @@ impl Shard {
                     self.number
                 )));
             }
-            if let Some(difference) = plan_difference(&adopted.plan, &plan) {
-                return Err(Refusal::Mismatch(format!("shard {}: {difference}", self.number)));
+            if let Some(Difference { key, one, other }) = first_difference(&adopted.plan, &plan) {
+                return Err(Refusal::Mismatch(format!(
+                    "shard {}: plan key {key}: the run has {one}, the worker brings {other}",
+                    self.number
+                )));
             }
         } else {
             bounds::check_plan(&plan, &layout)
@@ -439,19 +443,6 @@ fn momentum_look_ahead(momentum: f64, updates: u64) -> f32 {
 
 fn nothing_adopted(number: u32) -> Refusal {
     Refusal::NotReady(format!("shard {number}: no layout adopted yet; a joining worker brings it"))
-}
-
-/// Describes the first key in which a worker's plan differs from the run's, with both values.
-fn plan_difference(run: &UpdateRule, found: &UpdateRule) -> Option<String> {
-    let keys = |plan: &UpdateRule| match serde_json::to_value(plan) {
-        Ok(serde_json::Value::Object(keys)) => keys,
-        _ => unreachable!("a plan is an object"),
-    };
-    let found = keys(found);
-    keys(run).into_iter().find_map(|(key, run)| {
-        let found = &found[&key];
-        (run != *found).then(|| format!("plan key {key}: the run has {run}, the worker brings {found}"))
-    })
 }
 
 #[cfg(test)]

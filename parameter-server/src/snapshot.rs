@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use parameters::{Fingerprint, durable};
+use parameters::Fingerprint;
 use protocol::{Evaluation, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ impl Manifest {
     pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
         let path = folder.join(self.id.to_string()).join(MANIFEST);
         let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
-        durable::write(&path, text.as_bytes()).map_err(|source| SnapshotError::Write { path, source })
+        files::write(&path, text.as_bytes()).map_err(|source| SnapshotError::Write { path, source })
     }
 
     /// Reads the manifest of snapshot `id`.
@@ -112,7 +112,7 @@ impl Manifest {
     /// A manifest that is missing, cannot be read, or contradicts itself.
     pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
-        let text = limits::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
+        let text = files::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => SnapshotError::Unfinished,
             _ => SnapshotError::Read { path: path.clone(), source },
         })?;
@@ -285,13 +285,13 @@ pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
 pub(crate) fn record_run_over(folder: &Path) -> Result<(), SnapshotError> {
     let path = folder.join(OVER);
     let newest = ids(folder)?.last().copied().unwrap_or_default();
-    durable::write(&path, format!("{newest}\n").as_bytes())
+    files::write(&path, format!("{newest}\n").as_bytes())
         .map_err(|source| SnapshotError::Write { path, source })
 }
 
 /// Whether snapshot `id` finished a run and all workers were told.
 pub(crate) fn is_run_over(folder: &Path, id: u64) -> bool {
-    limits::read_text(&folder.join(OVER), MOST_NUMBER).is_ok_and(|text| text.trim() == id.to_string())
+    files::read_text(&folder.join(OVER), MOST_NUMBER).is_ok_and(|text| text.trim() == id.to_string())
 }
 
 /// Returns a number above those of all snapshots in `folder`.
@@ -360,7 +360,7 @@ pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
 /// file of that name in `folder` keeps it; the new value is written durably before it is returned.
 pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, SnapshotError> {
     let path = folder.join(name);
-    let next = match limits::read_text(&path, MOST_NUMBER) {
+    let next = match files::read_text(&path, MOST_NUMBER) {
         Ok(text) => match text.trim().parse::<u64>().ok().and_then(|before| before.checked_add(1)) {
             Some(next) => next,
             None => return Err(SnapshotError::Counter { path, found: text }),
@@ -369,7 +369,7 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
         Err(source) => return Err(SnapshotError::Read { path, source }),
     };
     let value = next.max(least);
-    durable::write(&path, format!("{value}\n").as_bytes())
+    files::write(&path, format!("{value}\n").as_bytes())
         .map_err(|source| SnapshotError::Write { path, source })?;
     Ok(value)
 }
@@ -411,7 +411,7 @@ pub(crate) mod tests {
             Progress { leased: id, to_do: Vec::new(), ledgers: vec![ledger], used: id, skipped: 0 };
         let run = SavedRun {
             momentum_moved: true,
-            configuration: configuration::recipe("quick").unwrap(),
+            configuration: settings::recipe("quick").unwrap(),
             data: data(100),
             progress,
             steps: id,

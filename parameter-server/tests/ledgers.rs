@@ -80,7 +80,7 @@ fn host() -> Arc<ShardHost> {
 
 impl Model {
     fn new(images: u64, total: u64) -> Model {
-        let mut configuration = configuration::recipe("quick").unwrap();
+        let mut configuration = settings::recipe("quick").unwrap();
         configuration.run.batch = 4;
         configuration.run.lease_batches = 2;
         configuration.run.images = Some(total);

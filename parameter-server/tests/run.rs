@@ -5,12 +5,12 @@ mod common;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use common::{Process, Worker, flags, layout, options, until};
-use configuration::{Exit, RunFlags};
 use parameter_server::{
     Options, Timing,
     snapshot::{self, Manifest},
 };
 use parameters::checkpoint::Checkpoint;
+use process::{Exit, RunFlags};
 use protocol::{Assignment, Ending, Kind, LeaseProgress, RunState};
 
 fn newest(folder: &Path) -> Option<Manifest> {

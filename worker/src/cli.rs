@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use configuration::Exit;
-use configuration::logs::LogFlags;
+use process::Exit;
+use process::logs::LogFlags;
 use protocol::Patience;
 use setup::{ComputeFlags, Data, exit_of};
 
@@ -84,7 +84,7 @@ pub struct TrainFlags {
 
 /// Carries a command out; the error, if any, is one line on standard error.
 pub fn run(command: Command) -> ExitCode {
-    configuration::end_on_panic(dataset::is_decoding);
+    process::end_on_panic(dataset::is_decoding);
     let Command::Train(flags) = command;
     match run_train(flags) {
         Ok(exit) => exit.into(),
@@ -96,7 +96,7 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
-    configuration::logs::start(&flags.log);
+    process::logs::start(&flags.log);
     kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,

@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use configuration::{MomentumPlace, Optimisation};
 use dataset::Minibatch;
 use kernels::Isa;
 use network::Losses;
 use protocol::PushForm;
+use settings::{MomentumPlace, Optimisation};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 

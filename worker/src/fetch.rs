@@ -44,7 +44,7 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
     } else {
         (Kind::Average { evaluation: 0 }, "average")
     };
-    let wire = configuration::Wire::F32; // a file is worth all bits
+    let wire = settings::Wire::F32; // a file is worth all bits
     let mut store = Store::connect(&status.shards, Arc::new(layout), wire, &options.patience.into())
         .await
         .map_err(reason)?;

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use configuration::RunConfiguration;
 use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
 use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
-use network::{Engine, GoogLeNet, Losses};
+use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation, RunStatus};
+use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
 use setup::model_file::{self, About, MODEL_FILE};
-use setup::{ANY_SIZE, Data, Threads, architecture, precision, rules, sampling};
+use setup::{ANY_SIZE, Data, Threads, rules};
 
 use crate::train::TrainOptions;
 use crate::workload::{Model, Samples, Workload};
@@ -95,12 +95,12 @@ impl Workload for ImageWork {
             classes >= found,
             "the run's network has {classes} classes, the data has {found}: start the run with --classes {found} or more"
         );
-        let mut network = GoogLeNet::new(&architecture(&configuration.network, classes))?;
+        let mut network = GoogLeNet::new(&Architecture::of(&configuration.network, classes))?;
         let multipliers = &configuration.optimisation.rate_multipliers;
         network
             .scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))
             .context("configuration key optimisation.rate_multipliers")?;
-        let (batch, precision) = (configuration.run.batch, precision(configuration.run.precision));
+        let (batch, precision) = (configuration.run.batch, configuration.run.precision);
         let pool = self.threads.pool()?;
         let bytes = |batch| memory::worker_bytes(&network, batch, precision, self.isa, &pool);
         memory::check("training", batch, bytes)?;
@@ -126,7 +126,7 @@ impl Workload for ImageWork {
         let config = LoaderConfig {
             threads: self.loader_threads,
             size,
-            sampling: sampling(&configuration.sampling),
+            sampling: configuration.sampling.clone(),
             preprocessing: Preprocessing::default(),
             crops: Crops::One,
             seed: configuration.run.sample_seed(),

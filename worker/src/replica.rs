@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use configuration::{Exit, MomentumPlace, RunConfiguration};
 use dataset::{LoaderRange, Minibatch, Split};
+use process::Exit;
 use protocol::{
     Assignment, Connector, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease,
     Member, PROTOCOL_VERSION, PushForm,
 };
+use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -426,5 +427,5 @@ impl<'a, W: Workload> Replica<'a, W> {
 /// The seed of one image's dropout masks: the same for whoever trains on it.
 pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
-    parameters::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()
+    settings::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use configuration::Exit;
+use process::Exit;
 use protocol::Patience;
 use setup::{Data, Threads, isa};
 

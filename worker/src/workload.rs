@@ -2,13 +2,13 @@
 //!
 //! The real one is GoogLeNet on images (`image_work.rs`); a simulation brings a small linear model.
 
-use configuration::RunConfiguration;
 use dataset::{DataAway, LoaderRange, Minibatch};
 use kernels::Isa;
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation, RunStatus};
+use settings::RunConfiguration;
 
 /// A model that a replica computes with. Its parameters come tensor by tensor, and its gradients go so.
 pub trait Model: Send + 'static {

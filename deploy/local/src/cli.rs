@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
-use configuration::{RunFlags, logs::LogFlags};
+use process::{RunFlags, logs::LogFlags};
 
 use crate::commands::{bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples};
 

@@ -1,6 +1,6 @@
 //! Why a command ends other than well: a text for people and the exit code for scripts.
 
-use configuration::Exit;
+use process::Exit;
 
 /// An end with a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +12,6 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A flag or a configuration key is wrong.
-    pub fn usage(text: impl Into<String>) -> Failure {
-        Failure { code: Exit::Usage.code(), text: text.into() }
-    }
-
     /// The data or a file cannot be used.
     pub fn bad_input(text: impl Into<String>) -> Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use settings::{Difference, first_difference};
 
 use crate::failure::Failure;
 use crate::result::RunResult;
@@ -49,21 +50,9 @@ impl Record {
 
     /// The first key at which `asked` differs from what this run was started with, for people.
     pub fn first_difference(&self, asked: &Value) -> Option<String> {
-        first_difference("", &self.asked, asked)
+        first_difference(&self.asked, asked)
+            .map(|Difference { key, one, other }| format!("{key}: the run has {one}, asked for {other}"))
     }
-}
-
-fn first_difference(at: &str, held: &Value, asked: &Value) -> Option<String> {
-    if let (Value::Object(held), Value::Object(asked)) = (held, asked) {
-        let keys = held.keys().chain(asked.keys().filter(|key| !held.contains_key(*key)));
-        let null = Value::Null;
-        return keys.into_iter().find_map(|key| {
-            let name = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-            first_difference(&name, held.get(key).unwrap_or(&null), asked.get(key).unwrap_or(&null))
-        });
-    }
-    let show = |value: &Value| if value.is_null() { "not set".to_string() } else { value.to_string() };
-    (held != asked).then(|| format!("{at}: the run has {}, asked for {}", show(held), show(asked)))
 }
 
 /// An output folder, locked by this process until dropped.
@@ -115,7 +104,7 @@ impl Folder {
     /// What `run.json` says; None in a new folder.
     pub fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join(RECORD);
-        let text = match limits::read_text(&path, MOST_RECORD) {
+        let text = match files::read_text(&path, MOST_RECORD) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Failure::bad_input(format!("cannot read {}: {error}", path.display()))),
@@ -183,7 +172,7 @@ fn is_marked(record: &Path) -> bool {
     struct Mark {
         program: String,
     }
-    limits::read_text(record, MOST_RECORD).is_ok_and(|text| {
+    files::read_text(record, MOST_RECORD).is_ok_and(|text| {
         serde_json::from_str::<Mark>(&text).is_ok_and(|mark| mark.program == Record::PROGRAM)
     })
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use configuration::RunConfiguration;
 use protocol::RunStatus;
 use serde_json::Value;
+use settings::RunConfiguration;
 
 use crate::cli::Options;
 use crate::curve;
@@ -34,13 +34,12 @@ pub enum Training {
 /// # Errors
 /// Options that no run can follow on this machine.
 pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
-    let configuration =
-        options.run.resolve(options.default_recipe()).map_err(|error| Failure::usage(error.to_string()))?;
+    let configuration = options.run.resolve(options.default_recipe()).map_err(anyhow::Error::from)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads_per_worker(cores);
     // A run that goes on may be another than the flags name: then its workers look for themselves.
     if options.fresh || !Folder::is_begun(&options.output) {
-        let isa = configuration::isa_name(options.isa.clone());
+        let isa = process::isa_name(options.isa.clone());
         setup::memory::check_run(&configuration, isa.as_deref(), threads, options.workers.into())?;
     }
     Ok((configuration, threads))
@@ -81,6 +80,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
             .map_err(|error| Failure::broken(format!("cannot find this executable: {error}")))?,
         options,
         folder: &folder,
+        run: options.run.to_words().map_err(anyhow::Error::from)?,
         threads,
         init_from: configuration.run.init_from.as_ref(),
     };

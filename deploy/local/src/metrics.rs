@@ -46,7 +46,7 @@ enum Line {
 impl Metrics {
     /// Reads the file; a run that has not written one yet has no points.
     pub fn read(path: &Path) -> std::io::Result<Metrics> {
-        match limits::read_text(path, MOST_BYTES) {
+        match files::read_text(path, MOST_BYTES) {
             Ok(text) => Ok(Metrics::parse(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Metrics::default()),
             Err(error) => Err(error),

@@ -15,6 +15,8 @@ pub struct Posts<'a> {
     pub program: PathBuf,
     pub options: &'a Options,
     pub folder: &'a Folder,
+    /// Words that say what the run is to be.
+    pub run: Vec<String>,
     /// Compute threads of each worker.
     pub threads: usize,
     /// Model file that the run starts from.
@@ -28,7 +30,7 @@ impl Posts<'_> {
         words.extend(["--servers".into(), self.options.shards.to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
-        words.extend(self.options.run.to_words());
+        words.extend(self.run.iter().cloned());
         self.post("server-0", words)
     }
 
@@ -112,12 +114,14 @@ mod tests {
             program: "downpour".into(),
             options: &options,
             folder: &folder,
+            run: options.run.to_words().unwrap(),
             threads: 5,
             init_from: None,
         };
 
         let Role::ParameterServer(flags) = role(&posts.coordinator()) else { panic!("not a server") };
-        assert_eq!((flags.shards, flags.servers, flags.run.batch), (1, 2, Some(8)));
+        assert_eq!((flags.shards, flags.servers), (1, 2));
+        assert_eq!(flags.run.resolve("paper").unwrap().run.batch, 8);
         assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
         assert_eq!((flags.snapshots, flags.metrics), (folder.snapshots(), Some(folder.metrics())));
         assert!(flags.end_with_stdin && flags.print_address && flags.log.log_json);

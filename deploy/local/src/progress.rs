@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use configuration::logs::{self, LogFlags};
 use indicatif::{ProgressBar, ProgressStyle};
+use process::logs::{self, LogFlags};
 use protocol::{Evaluation, RunState, RunStatus};
 
 use crate::result::duration;
@@ -258,7 +258,7 @@ mod tests {
             }),
             evaluations: Vec::new(),
             layout: None,
-            configuration: configuration::recipe("quick").unwrap(),
+            configuration: settings::recipe("quick").unwrap(),
             data_hash: String::new(),
             unreadable: 0,
             classes: Vec::new(),

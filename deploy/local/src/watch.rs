@@ -6,7 +6,7 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use configuration::Exit;
+use process::Exit;
 use protocol::{CoordinatorClient, Patience, RunState, RunStatus};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};

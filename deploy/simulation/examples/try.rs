@@ -1,3 +1,5 @@
+//! A throw-away: tries one method in virtual time.
+use settings::MomentumPlace;
 use simulation::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ fn main() {
         dataset: Arc::new(dataset::Dataset::drawn(20_000, 1000, 64)),
         sampling: dataset::Sampling {
             area: [0.7, 1.0],
-            interpolations: vec![dataset::Interpolation::Bilinear],
+            interpolation: vec![dataset::Interpolation::Bilinear],
             ..dataset::Sampling::default()
         },
         seed,

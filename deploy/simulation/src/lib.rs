@@ -16,6 +16,6 @@ mod samples;
 mod simulate;
 
 pub use cluster::{Cluster, Link, Machine};
-pub use method::{Method, MomentumPlace};
+pub use method::Method;
 pub use report::{Evaluation, Report};
 pub use simulate::{Run, simulate};

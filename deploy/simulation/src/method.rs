@@ -1,16 +1,7 @@
 //! How the workers' gradients become updates.
 
 use serde::Serialize;
-
-/// Where the velocity is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MomentumPlace {
-    /// At the shard: one velocity for all workers.
-    Shard,
-    /// At each worker: a velocity of its own.
-    Worker,
-}
+use settings::MomentumPlace;
 
 /// A way to train with many workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -67,7 +67,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MomentumPlace;
+    use settings::MomentumPlace;
 
     #[test]
     fn an_accuracy_is_reached_at_the_first_of_two_in_a_row() {

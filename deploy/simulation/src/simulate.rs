@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use dataset::{Crops, DataAway, Dataset, LoaderConfig, Minibatch, Preprocessing, Sampling, Split};
 use kernels::{Isa, Pool};
-use ndarray::Array4;
 use network::{Engine, GoogLeNet, Precision};
 use parameter_server::Shard;
 use parameters::Layout;
 use protocol::{BlockPush, Kind, Member, PushForm, UpdateRule, Version};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use settings::MomentumPlace;
+use settings::random::Random;
 use setup::Tally;
 use worker::momentum::{Clip, Momentum};
 
 use crate::events::{Event, Events};
 use crate::report::{Evaluation, Report};
 use crate::samples::Samples;
-use crate::{Cluster, Method, MomentumPlace};
+use crate::{Cluster, Method};
 
 /// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds of it.
 const FORWARD: f64 = 1.0 / 3.0;
@@ -86,10 +86,10 @@ struct Simulation<'a> {
     engine: Engine,
     shard: Shard,
     samples: Samples,
-    validation: Vec<(Array4<f32>, Vec<u32>)>,
+    validation: Vec<Minibatch>,
     workers: Vec<Worker>,
     events: Events,
-    random: ChaCha8Rng,
+    random: Random,
     /// When the server's link is free again to receive, and to send.
     receiving_until: f64,
     sending_until: f64,
@@ -165,7 +165,7 @@ impl<'a> Simulation<'a> {
             validation,
             workers,
             events: Events::default(),
-            random: ChaCha8Rng::seed_from_u64(run.seed),
+            random: Random::seed_from_u64(run.seed),
             receiving_until: 0.0,
             sending_until: 0.0,
             report,
@@ -413,7 +413,7 @@ impl<'a> Simulation<'a> {
         }
         self.engine.load(&average);
         let mut tally = Tally::default();
-        for (images, labels) in &self.validation {
+        for Minibatch { images, labels, .. } in &self.validation {
             tally.add(self.engine.logits(images.view()).view(), labels);
         }
         let scores = tally.scores();
@@ -437,16 +437,13 @@ fn taken(bytes: f64, rate: Option<f64>) -> f64 {
 }
 
 /// The validation images, in minibatches.
-fn validation(
-    dataset: &Arc<Dataset>,
-    config: &LoaderConfig,
-) -> Result<Vec<(Array4<f32>, Vec<u32>)>, DataAway> {
+fn validation(dataset: &Arc<Dataset>, config: &LoaderConfig) -> Result<Vec<Minibatch>, DataAway> {
     let end = dataset.len(Split::Validation) as u64;
     let mut loader = dataset::Loader::new(Arc::clone(dataset), config.clone());
     loader.request(dataset::LoaderRange { split: Split::Validation, epoch: 0, start: 0, end });
     let mut minibatches = Vec::new();
-    while let Some(Minibatch { images, labels, .. }) = loader.next()? {
-        minibatches.push((images, labels));
+    while let Some(minibatch) = loader.next()? {
+        minibatches.push(minibatch);
     }
     Ok(minibatches)
 }

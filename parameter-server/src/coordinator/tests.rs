@@ -10,7 +10,7 @@ use crate::testing::{data, join};
 
 /// A run of 300 positions over 100 images in leases of 40, evaluated after each epoch.
 fn coordinator(processes: u32) -> Coordinator {
-    let mut configuration = configuration::recipe("quick").unwrap();
+    let mut configuration = settings::recipe("quick").unwrap();
     configuration.run.batch = 10;
     configuration.run.lease_batches = 4;
     configuration.run.epochs = 3.0;
@@ -200,7 +200,7 @@ async fn divergence_ends_the_run_and_names_a_rate() {
         reports.iter().map(send).last().flatten()
     };
     let expected = |reason: &str| {
-        let rate = configuration::recipe("quick").unwrap().optimisation.learning_rate;
+        let rate = settings::recipe("quick").unwrap().optimisation.learning_rate;
         Some(Ending::Diverged(format!(
             "training diverged after 0 samples at learning rate {rate}: {reason}; try --learning-rate {} --fresh",
             rate / 2.0

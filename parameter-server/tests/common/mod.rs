@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use parameter_server::{Options, Timing};
 use parameters::{Initialiser, Layout, Tensor, assign};
+use process::{Exit, RunFlags};
 use protocol::{
     AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorClient, DataDescription, Ending, Evaluation,
     JoinReply, JoinRequest, Kind, Lease, LeaseProgress, PROTOCOL_VERSION, Patience, PushForm, Refusal,

@@ -6,35 +6,18 @@ use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand::RngExt;
+use settings::random::Random;
+use settings::{Interpolation, Sampling};
 
-use crate::random::Random;
-use crate::sampling::Sampling;
 use crate::views::View;
 
-/// The interpolation by which a crop is resized.
-///
-/// When a crop shrinks, bilinear, cubic and area take every pixel of it into account; nearest takes one for
-/// each new pixel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Interpolation {
-    /// Linear interpolation between pixels.
-    Bilinear,
-    /// The mean over the area that a new pixel covers.
-    Area,
-    /// The value of the nearest pixel.
-    Nearest,
-    /// Cubic interpolation by Catmull and Rom.
-    Cubic,
-}
-
-impl Interpolation {
-    fn algorithm(self) -> ResizeAlg {
-        match self {
-            Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-            Interpolation::Area => ResizeAlg::Convolution(FilterType::Box),
-            Interpolation::Nearest => ResizeAlg::Nearest,
-            Interpolation::Cubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        }
+/// How the resizer does an interpolation.
+fn algorithm(by: Interpolation) -> ResizeAlg {
+    match by {
+        Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        Interpolation::Area => ResizeAlg::Convolution(FilterType::Box),
+        Interpolation::Nearest => ResizeAlg::Nearest,
+        Interpolation::Cubic => ResizeAlg::Convolution(FilterType::CatmullRom),
     }
 }
 
@@ -89,12 +72,8 @@ impl Crop {
         let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
             .expect("an RGB image has three bytes a pixel");
         let mut resized = TypedImage::<U8x3>::new(size as u32, size as u32);
-        let options = ResizeOptions::new().resize_alg(by.algorithm()).crop(
-            self.left,
-            self.top,
-            self.width,
-            self.height,
-        );
+        let options =
+            ResizeOptions::new().resize_alg(algorithm(by)).crop(self.left, self.top, self.width, self.height);
         Resizer::new().resize_typed(&source, &mut resized, &options).expect("a crop lies inside its image");
         for (channel, plane) in out.chunks_exact_mut(size * size).enumerate() {
             let rows = plane.chunks_exact_mut(size).zip(resized.pixels().chunks_exact(size));
@@ -117,9 +96,9 @@ fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::stream;
     use crate::views::{Crops, Resize, views};
     use image::Rgb;
+    use settings::random::stream;
 
     fn crops(sampling: &Sampling, width: u32, height: u32, count: u64) -> Vec<Crop> {
         (0..count).map(|i| Crop::random(&mut stream(5, "crop", &[i]), sampling, width, height)).collect()

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use settings::Sampling;
 use sha2::{Digest, Sha256};
 
 use crate::decode::{self, SampleError};
@@ -16,7 +17,7 @@ use crate::look::Look;
 use crate::order::{epoch_order, merged_order};
 use crate::passed::Passed;
 use crate::rules::Rules;
-use crate::sampling::{Preprocessing, Sampling};
+use crate::sampling::{Preprocessing, write_sample};
 use crate::split::Split;
 use crate::streams::Streams;
 use crate::views::Crops;
@@ -240,7 +241,7 @@ impl Dataset {
     ) -> Result<u32, SampleError> {
         let label = self.label(Split::Train, index);
         let image = self.image(Split::Train, index)?;
-        sampling.write(&image, (seed, epoch, index as u64), size, out);
+        write_sample(sampling, &image, (seed, epoch, index as u64), size, out);
         Ok(label)
     }
 

@@ -57,7 +57,6 @@ mod order;
 mod passed;
 mod photometric;
 mod png;
-mod random;
 mod rules;
 mod sampling;
 mod shards;
@@ -69,7 +68,6 @@ mod turn;
 mod views;
 mod walk;
 
-pub use crop::Interpolation;
 pub use dataset::{Dataset, WriteError};
 pub use decode::{DecodeError, SampleError};
 pub use error::DatasetError;
@@ -82,9 +80,9 @@ pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENC
 pub use look::{Look, MOST_LEFT_OUT, SplitLook, Unfit};
 pub use order::epoch_order;
 pub use passed::{Passed, Reason};
-pub use photometric::Photometric;
 pub use rules::Rules;
-pub use sampling::{MEAN, Preprocessing, Sampling};
+pub use sampling::{MEAN, Preprocessing};
+pub use settings::{Interpolation, Sampling};
 pub use sheet::Sheet;
 pub use split::Split;
 pub use views::{Crops, CropsError, Resize, View, views};

@@ -34,7 +34,7 @@ pub enum ListError {
 /// # Errors
 /// A file that cannot be read, is no text, or has an empty line in its middle.
 pub fn read_list(path: &Path) -> Result<Vec<String>, ListError> {
-    let bytes = limits::read(path, MOST_LIST)?;
+    let bytes = files::read(path, MOST_LIST)?;
     let not_text = |found: String| ListError::NotText { found };
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(not_text("UTF-16".to_owned()));

@@ -15,10 +15,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ndarray::Array4;
+use settings::Sampling;
 
 use crate::dataset::Dataset;
 use crate::decode::SampleError;
-use crate::sampling::{Preprocessing, Sampling};
+use crate::sampling::Preprocessing;
 use crate::split::Split;
 use crate::views::Crops;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rand::RngExt;
 
-use crate::random::stream;
+use settings::random::stream;
 
 /// Returns the shuffled sample indexes of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images`
 /// that depends on (images, seed, epoch) only, so that a lease of positions means the same samples to every

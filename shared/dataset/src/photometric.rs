@@ -5,20 +5,8 @@ use std::f64::consts::TAU;
 
 use rand::RngExt;
 
-use crate::random::Random;
-
-/// The strengths of the photometric distortions of training samples. A strength of 0 switches one off.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Photometric {
-    /// Brightness: the image is mixed with black, by a random factor in 1 +- this strength.
-    pub brightness: f32,
-    /// Contrast: the image is mixed with its mean grey, by a random factor in 1 +- this strength.
-    pub contrast: f32,
-    /// Saturation: each pixel is mixed with its own grey, by a random factor in 1 +- this strength.
-    pub saturation: f32,
-    /// Lighting: standard deviation of the three random coefficients (AlexNet: 0.1).
-    pub lighting: f32,
-}
+use settings::Sampling;
+use settings::random::Random;
 
 /// The three that are mixtures with something grey.
 #[derive(Clone, Copy)]
@@ -36,34 +24,28 @@ const COMPONENTS: [[f32; 3]; 3] =
 /// Their published scales hold for pixels in 0..1; those here are in 0..255.
 const SCALES: [f32; 3] = [0.2175 * 255.0, 0.0188 * 255.0, 0.0045 * 255.0];
 
-impl Photometric {
-    /// Strengths of no distortion at all.
-    pub const OFF: Photometric =
-        Photometric { brightness: 0.0, contrast: 0.0, saturation: 0.0, lighting: 0.0 };
-
-    /// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting,
-    /// which comes last, may leave it.
-    pub(crate) fn distort(&self, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
-        let mut order = [
-            (Mixture::Brightness, self.brightness),
-            (Mixture::Contrast, self.contrast),
-            (Mixture::Saturation, self.saturation),
-        ];
-        for last in (1..order.len()).rev() {
-            order.swap(last, mixing.random_range(0..=last));
+/// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which comes
+/// last, may leave it.
+pub(crate) fn distort(sampling: &Sampling, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
+    let mut order = [
+        (Mixture::Brightness, sampling.brightness),
+        (Mixture::Contrast, sampling.contrast),
+        (Mixture::Saturation, sampling.saturation),
+    ];
+    for last in (1..order.len()).rev() {
+        order.swap(last, mixing.random_range(0..=last));
+    }
+    for (mixture, strength) in order {
+        // Drawn even where it is off: the others stay as they are.
+        let factor = 1.0 + strength * (2.0 * mixing.random::<f32>() - 1.0);
+        if strength > 0.0 {
+            mix(mixture, factor, planes);
         }
-        for (mixture, strength) in order {
-            // Drawn even where it is off: the others stay as they are.
-            let factor = 1.0 + strength * (2.0 * mixing.random::<f32>() - 1.0);
-            if strength > 0.0 {
-                mix(mixture, factor, planes);
-            }
-        }
-        if self.lighting > 0.0 {
-            let shifts = shifts([0; 3].map(|_| self.lighting * normal(lighting)));
-            for (plane, shift) in channels(planes).into_iter().zip(shifts) {
-                plane.iter_mut().for_each(|value| *value += shift);
-            }
+    }
+    if sampling.lighting > 0.0 {
+        let shifts = shifts([0; 3].map(|_| sampling.lighting * normal(lighting)));
+        for (plane, shift) in channels(planes).into_iter().zip(shifts) {
+            plane.iter_mut().for_each(|value| *value += shift);
         }
     }
 }
@@ -110,7 +92,7 @@ fn normal(random: &mut Random) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::stream;
+    use settings::random::stream;
 
     /// Two pixels: (100, 150, 200) and (50, 50, 50); greys 140.75 and 50, their mean 95.375.
     const PIXELS: [f32; 6] = [100.0, 50.0, 150.0, 50.0, 200.0, 50.0];
@@ -164,18 +146,18 @@ mod tests {
     /// stays bounded.
     #[test]
     fn order_and_factors_vary_within_their_bounds() {
-        let all = Photometric { brightness: 0.5, contrast: 0.5, saturation: 0.5, lighting: 0.0 };
-        let bright = Photometric { brightness: 0.5, ..Photometric::OFF };
+        let all = Sampling { brightness: 0.5, contrast: 0.5, saturation: 0.5, ..Sampling::default() };
+        let bright = Sampling { brightness: 0.5, ..Sampling::default() };
         let mut factors = Vec::new();
         let mut ends = std::collections::BTreeSet::new();
         for index in 0..2000 {
             let (mut mixing, mut lighting) = (stream(1, "a", &[index]), stream(1, "b", &[index]));
             let mut planes = [100.0, 100.0, 100.0];
-            bright.distort(&mut mixing, &mut lighting, &mut planes);
+            distort(&bright, &mut mixing, &mut lighting, &mut planes);
             factors.push(planes[0] / 100.0);
             let (mut mixing, mut lighting) = (stream(1, "a", &[index]), stream(1, "b", &[index]));
             let mut planes = PIXELS;
-            all.distort(&mut mixing, &mut lighting, &mut planes);
+            distort(&all, &mut mixing, &mut lighting, &mut planes);
             assert!(planes.iter().all(|v| (0.0..=255.0).contains(v)));
             ends.insert(planes.map(|v| v as u8));
         }
@@ -189,7 +171,7 @@ mod tests {
     #[test]
     fn off_is_off() {
         let mut planes = PIXELS;
-        Photometric::OFF.distort(&mut stream(1, "a", &[]), &mut stream(1, "b", &[]), &mut planes);
+        distort(&Sampling::default(), &mut stream(1, "a", &[]), &mut stream(1, "b", &[]), &mut planes);
         assert_eq!(planes, PIXELS);
     }
 }

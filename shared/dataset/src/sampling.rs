@@ -5,68 +5,36 @@ use std::path::Path;
 
 use image::RgbImage;
 use rand::RngExt;
+use settings::random::{Random, stream};
+use settings::{Interpolation, Sampling};
 
-use crate::crop::{Crop, Interpolation};
+use crate::crop::Crop;
 use crate::decode::{self, SampleError};
-use crate::photometric::Photometric;
-use crate::random::stream;
+use crate::photometric;
 use crate::views::{Crops, Resize, views};
 
 /// Default of the mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
 pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
-/// How training samples are cropped and distorted at random.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
-    /// Smallest and largest share of the image's area that a crop has, drawn uniformly.
-    pub area: [f32; 2],
-    /// Smallest and largest aspect ratio of a crop (width / height), drawn log-uniformly among those that
-    /// fit.
-    pub aspect: [f32; 2],
-    /// Whether half of the crops are mirrored left to right.
-    pub mirror: bool,
-    /// The interpolations of the resize, equally probable; at least one.
-    pub interpolations: Vec<Interpolation>,
-    /// Distortions of the colours.
-    pub photometric: Photometric,
+/// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus [`MEAN`], in
+/// `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others as they were.
+pub(crate) fn write_sample(
+    sampling: &Sampling,
+    image: &RgbImage,
+    (seed, epoch, index): (u64, u64, u64),
+    size: usize,
+    out: &mut [f32],
+) {
+    let stream = |purpose| stream(seed, purpose, &[epoch, index]);
+    let crop = Crop::random(&mut stream("crop"), sampling, image.width(), image.height());
+    crop.write(image, interpolation(sampling, &mut stream("interpolation")), size, out);
+    photometric::distort(sampling, &mut stream("photometric"), &mut stream("lighting"), out);
+    subtract(MEAN, out);
 }
 
-impl Default for Sampling {
-    /// Returns the paper's prescription: area 8 to 100 %, aspect 3/4 to 4/3, mirrored; bilinear, without
-    /// distortions.
-    fn default() -> Self {
-        Sampling {
-            area: [0.08, 1.0],
-            aspect: [3.0 / 4.0, 4.0 / 3.0],
-            mirror: true,
-            interpolations: vec![Interpolation::Bilinear],
-            photometric: Photometric::OFF,
-        }
-    }
-}
-
-impl Sampling {
-    /// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus
-    /// [`MEAN`], in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the
-    /// others as they were.
-    pub(crate) fn write(
-        &self,
-        image: &RgbImage,
-        (seed, epoch, index): (u64, u64, u64),
-        size: usize,
-        out: &mut [f32],
-    ) {
-        let stream = |purpose| stream(seed, purpose, &[epoch, index]);
-        let crop = Crop::random(&mut stream("crop"), self, image.width(), image.height());
-        crop.write(image, self.interpolation(seed, epoch, index), size, out);
-        self.photometric.distort(&mut stream("photometric"), &mut stream("lighting"), out);
-        subtract(MEAN, out);
-    }
-
-    fn interpolation(&self, seed: u64, epoch: u64, index: u64) -> Interpolation {
-        let mut random = stream(seed, "interpolation", &[epoch, index]);
-        self.interpolations[random.random_range(0..self.interpolations.len())]
-    }
+/// One of the interpolations, all equally probable.
+fn interpolation(sampling: &Sampling, random: &mut Random) -> Interpolation {
+    sampling.interpolation[random.random_range(0..sampling.interpolation.len())]
 }
 
 /// How images are prepared for a trained network.
@@ -128,9 +96,11 @@ mod tests {
     fn each_of_four_interpolations_comes_a_quarter_of_the_time() {
         let all =
             [Interpolation::Bilinear, Interpolation::Area, Interpolation::Nearest, Interpolation::Cubic];
-        let sampling = Sampling { interpolations: all.to_vec(), ..Sampling::default() };
+        let sampling = Sampling { interpolation: all.to_vec(), ..Sampling::default() };
         for (seed, epoch) in [(1, 0), (2, 7)] {
-            let drawn: Vec<_> = (0..4000).map(|index| sampling.interpolation(seed, epoch, index)).collect();
+            let drawn: Vec<_> = (0..4000)
+                .map(|index| interpolation(&sampling, &mut stream(seed, "interpolation", &[epoch, index])))
+                .collect();
             for by in all {
                 // Expected 1000, standard deviation 27.
                 let times = drawn.iter().filter(|&&found| found == by).count();
@@ -138,7 +108,8 @@ mod tests {
             }
         }
         let one = Sampling::default();
-        assert!((0..100).all(|index| one.interpolation(1, 0, index) == Interpolation::Bilinear));
+        let drawn = |index| interpolation(&one, &mut stream(1, "interpolation", &[0, index]));
+        assert!((0..100).all(|index| drawn(index) == Interpolation::Bilinear));
     }
 
     #[test]
@@ -146,14 +117,11 @@ mod tests {
         let image = RgbImage::from_fn(90, 70, |x, y| Rgb([(2 * x) as u8, (3 * y) as u8, (x + y) as u8]));
         let made = |sampling: &Sampling| {
             let mut out = vec![0.0; 3 * 16 * 16];
-            sampling.write(&image, (3, 4, 5), 16, &mut out);
+            write_sample(sampling, &image, (3, 4, 5), 16, &mut out);
             out
         };
         let plain = Sampling::default();
-        let lit = Sampling {
-            photometric: Photometric { lighting: 0.1, ..Photometric::OFF },
-            ..Sampling::default()
-        };
+        let lit = Sampling { lighting: 0.1, ..Sampling::default() };
         // Lighting adds the same colour to every pixel: the crop beneath it is the same.
         let (plain, lit) = (made(&plain), made(&lit));
         for (plain, lit) in plain.chunks_exact(256).zip(lit.chunks_exact(256)) {

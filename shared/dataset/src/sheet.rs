@@ -4,10 +4,11 @@ use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
+use settings::Sampling;
 
 use crate::dataset::Dataset;
 use crate::decode::SampleError;
-use crate::sampling::{MEAN, Sampling};
+use crate::sampling::MEAN;
 use crate::split::Split;
 
 /// White pixels between samples.

@@ -95,8 +95,8 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::stream;
     use rand::RngExt;
+    use settings::random::stream;
     use std::thread;
     use tempfile::TempDir;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataset::{
-    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Photometric, Preprocessing,
-    Rules, Sampling, Split, epoch_order,
+    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules,
+    Sampling, Split, epoch_order,
 };
 
 const SIZE: usize = 32;
@@ -43,13 +43,16 @@ fn drain(loader: &mut Loader) -> Vec<Minibatch> {
 #[test]
 fn one_thread_and_eight_make_the_same_minibatches() {
     let everything = Sampling {
-        interpolations: vec![
+        interpolation: vec![
             Interpolation::Bilinear,
             Interpolation::Area,
             Interpolation::Nearest,
             Interpolation::Cubic,
         ],
-        photometric: Photometric { brightness: 0.5, contrast: 0.5, saturation: 0.5, lighting: 0.1 },
+        brightness: 0.5,
+        contrast: 0.5,
+        saturation: 0.5,
+        lighting: 0.1,
         ..Sampling::default()
     };
     let made = [1, 8].map(|threads| {

@@ -53,7 +53,7 @@ pub enum FormatError {
 /// finite.
 pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
     let bytes =
-        limits::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
+        files::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
     if is_safetensors(&bytes) {
         return Ok((Kind::Safetensors, Checkpoint::parse(&bytes, path)?.finite(path)?));
     }

@@ -11,7 +11,6 @@ use std::io;
 use std::path::Path;
 
 use ndarray::ArrayViewD;
-use parameters::durable;
 
 use crate::wire::Message;
 
@@ -146,7 +145,7 @@ impl Graph {
             entry.bytes(1, key).bytes(2, value);
             model.message(14, &entry);
         }
-        durable::write(path, &model.into_bytes())
+        files::write(path, &model.into_bytes())
     }
 
     /// An operator with one output, which has its name.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use configuration::RunFlags;
 use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost, inspect, shard_file, snapshot};
+use process::RunFlags;
 use protocol::{Coordinator as _, JoinRequest, Kind, PROTOCOL_VERSION};
 
 use crate::folder;

@@ -1,8 +1,6 @@
-//! Limits on what is taken from outside: files are read up to a size, and memory is taken up to what the
-//! machine has.
+//! Limits on what is taken from outside: memory is taken up to what the machine has.
 //!
-//! Every reader of a file or a flag knows how large the thing can sensibly be, and says so before any memory
-//! is taken.
+//! Whoever needs much of it asks first, and says so before any is taken.
 //!
 //! ```
 //! use limits::{Bytes, memory};
@@ -17,8 +15,6 @@
 //! ```
 
 mod bytes;
-mod file;
 pub mod memory;
 
 pub use bytes::Bytes;
-pub use file::{read, read_text};

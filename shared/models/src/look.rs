@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use configuration::print_line;
 use dataset::{Dataset, Look, Rules, SplitLook};
+use process::print_line;
 use serde_json::{Value, json};
 
 /// Classes that a table for people shows.

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use anyhow::Context;
-use parameters::durable;
 use plotters::prelude::*;
 
 use crate::bench::Measurement;
@@ -18,7 +17,7 @@ const FILTERED: RGBColor = RGBColor(225, 120, 20);
 /// If the file cannot be written.
 pub fn write(measurement: &Measurement, path: &Path) -> anyhow::Result<()> {
     let picture = picture(measurement).with_context(|| format!("draw {}", path.display()))?;
-    durable::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
+    files::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
 fn picture(measurement: &Measurement) -> anyhow::Result<String> {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use configuration::{ConfigurationError, RunFlags};
 use dataset::Rules;
-use parameters::durable;
-use setup::{Data, sampling};
+use process::RunFlags;
+use settings::ConfigurationError;
+use setup::Data;
 
 /// Most pixels of a sheet, of which each takes three bytes in memory before it is packed.
 const MOST_PIXELS: u64 = 512 << 20;
@@ -38,13 +38,14 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
     if pixels > MOST_PIXELS {
         let found = format!("{size} pixels for {} x {} samples", options.images, options.epochs);
         let expected =
-            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size";
+            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size"
+                .into();
         Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
     }
     let data = options.data.open(size, Rules::NEWEST)?;
-    let (seed, sampling) = (configuration.run.sample_seed(), sampling(&configuration.sampling));
-    let sheet = data.contact_sheet(options.images, options.epochs, seed, &sampling, size)?;
-    durable::write(&options.output, &sheet.png)
+    let (seed, sampling) = (configuration.run.sample_seed(), &configuration.sampling);
+    let sheet = data.contact_sheet(options.images, options.epochs, seed, sampling, size)?;
+    files::write(&options.output, &sheet.png)
         .with_context(|| format!("write {}", options.output.display()))?;
     let made = sheet.images.len() as f64 * options.epochs as f64;
     Ok(format!(
@@ -70,7 +71,7 @@ mod tests {
             output: "sheet.png".into(),
         };
         let error = samples(&options).unwrap_err();
-        assert_eq!(setup::exit_of(&error), configuration::Exit::Usage);
+        assert_eq!(setup::exit_of(&error), process::Exit::Usage);
         assert!(error.to_string().contains("found 2048 pixels for 100 x 100 samples, expected "), "{error}");
     }
 }

@@ -19,7 +19,7 @@ fn layout(classes: usize, input_size: usize, width: f32) -> Layout {
 
 /// A narrow model of three classes, as a run writes it.
 fn model(home: &Path) -> PathBuf {
-    let mut configuration = configuration::recipe("quick").unwrap();
+    let mut configuration = settings::recipe("quick").unwrap();
     (configuration.network.input_size, configuration.network.width) = (32, 0.25);
     let layout = layout(3, 32, 0.25);
     let classes = ["rose", "tulip", "daisy"].map(String::from);
@@ -193,7 +193,7 @@ fn a_model_with_values_that_are_not_finite_is_not_written() {
     let home = tempfile::tempdir().unwrap();
     let before = fs::read(model(home.path())).unwrap();
     let layout = layout(3, 32, 0.25);
-    let configuration = configuration::recipe("quick").unwrap();
+    let configuration = settings::recipe("quick").unwrap();
     let about = About {
         configuration: &configuration,
         classes: &[],
@@ -242,7 +242,7 @@ fn metadata_of_a_network_that_cannot_be_built_are_the_files_fault() {
         let error = exported(&path, Format::Safetensors, None).unwrap_err();
         let text = format!("{error:#}");
         assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
-        assert_eq!(setup::exit_of(&error), configuration::Exit::BadInput, "{text}");
+        assert_eq!(setup::exit_of(&error), process::Exit::BadInput, "{text}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use parameters::LayoutError;
 use serde::{Deserialize, Serialize};
+use settings::{CLASSES, INPUT_SIZES, Initialisation, Network, Variant, WIDTHS};
 
 /// The network that a run trains: GoogLeNet of the paper's Table 1, whole or reduced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,33 +23,6 @@ pub struct Architecture {
     /// Variant of the network that the paper describes.
     #[serde(default)]
     pub variant: Variant,
-}
-
-/// The variants of GoogLeNet that the paper describes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Variant {
-    /// Table 1 by its filter counts, like every public GoogLeNet.
-    #[default]
-    Table,
-    /// The network behind Table 1's printed operation counts, 1,500,878,720 multiply-adds at full width: a
-    /// separable stem with depth multiplier 8, 204 filters of 3x3 in module 4a, and 48 filters in the 5x5
-    /// reduction of 5a.
-    Operations,
-    /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 convolutions of the whole input,
-    /// and the pooled input itself.
-    Naive,
-}
-
-/// Initial values of weights and biases. In both schemes the three classifiers start from a normal
-/// distribution with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Initialisation {
-    /// The initial values of the public BVLC model: uniform weights with variance 1/fan_in, biases 0.2.
-    Bvlc,
-    /// He initialisation: uniform weights with variance 2/fan_in, biases 0.
-    He,
 }
 
 /// Reasons why an [`Architecture`] cannot be built.
@@ -77,13 +51,15 @@ pub enum ArchitectureError {
         /// The largest side allowed.
         most: usize,
     },
-    /// A width multiplier that is not positive, or so large that it can only be a mistake.
-    #[error("expected a width multiplier above 0 and at most {most}, found {found}: choose another --width")]
+    /// A width multiplier that is so small or so large that it can only be a mistake.
+    #[error("expected a width multiplier of {least} to {most}, found {found}: choose another --width")]
     Width {
         /// The multiplier asked for.
         found: f32,
+        /// The smallest multiplier allowed.
+        least: f64,
         /// The largest multiplier allowed.
-        most: f32,
+        most: f64,
     },
     /// An input so small that the map under the auxiliary heads is smaller than their 5x5 windows.
     #[error(
@@ -100,13 +76,16 @@ pub enum ArchitectureError {
     },
 }
 
-const CLASSES: std::ops::RangeInclusive<usize> = 2..=100_000;
-const INPUT_SIZES: std::ops::RangeInclusive<usize> = 32..=2048;
-const LARGEST_WIDTH: f32 = 8.0;
 /// Side of the auxiliary heads' pooling window.
 pub(crate) const AUXILIARY_WINDOW: usize = 5;
 
 impl Architecture {
+    /// The network of a configuration, for `classes` classes.
+    pub fn of(network: &Network, classes: usize) -> Architecture {
+        let &Network { input_size, width, auxiliary_heads, initialisation, variant, .. } = network;
+        Architecture { classes, input_size, width, auxiliary_heads, initialisation, variant }
+    }
+
     /// GoogLeNet as printed: 1000 classes, 224 pixels, full width, both heads, BVLC's initial values.
     pub fn paper() -> Architecture {
         Architecture {
@@ -132,8 +111,9 @@ impl Architecture {
         if !INPUT_SIZES.contains(&self.input_size) {
             return Err(ArchitectureError::InputSize { found: self.input_size, least, most });
         }
-        if !(self.width > 0.0 && self.width <= LARGEST_WIDTH) {
-            return Err(ArchitectureError::Width { found: self.width, most: LARGEST_WIDTH });
+        if !WIDTHS.contains(&f64::from(self.width)) {
+            let (least, most) = (*WIDTHS.start(), *WIDTHS.end());
+            return Err(ArchitectureError::Width { found: self.width, least, most });
         }
         let map = auxiliary_map(self.input_size);
         if self.auxiliary_heads && map < AUXILIARY_WINDOW {
@@ -191,7 +171,7 @@ mod tests {
             text(Architecture { input_size: 16, ..paper.clone() }).contains("32 to 2048 pixels, found 16")
         );
         for width in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-            assert!(text(Architecture { width, ..paper.clone() }).contains("width multiplier above 0"));
+            assert!(text(Architecture { width, ..paper.clone() }).contains("width multiplier of 0.05 to 4"));
         }
         let small = Architecture { input_size: 64, ..paper };
         assert_eq!(

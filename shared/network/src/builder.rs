@@ -4,7 +4,9 @@
 use kernels::{AveragePool, BRANCHES, Convolution, Dense, MaxPool, Stem};
 use parameters::{Initialiser, Tensor};
 
-use crate::architecture::{AUXILIARY_WINDOW, Architecture, Initialisation};
+use settings::Initialisation;
+
+use crate::architecture::{AUXILIARY_WINDOW, Architecture};
 use crate::layers::{
     AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer,
     GradientWrite, Layer, LrnLayer, MaxPoolLayer, Operation, StemLayer,

@@ -11,7 +11,9 @@ use crate::loss;
 pub use crate::loss::Losses;
 use crate::memory::{Lengths, Memory, Part, Step};
 use crate::network::GoogLeNet;
-use crate::precision::{LayerValue, Precision, in_precision};
+use settings::Precision;
+
+use crate::precision::{LayerValue, in_precision, instructions};
 
 /// A network with memory for a batch size, bound to an instruction set and to threads. All memory is
 /// allocated when the engine is made; parameters must be loaded before the first step.
@@ -74,7 +76,7 @@ impl Engine {
         training: bool,
     ) -> Engine {
         let memory = Memory::new(lengths(&network, batch, precision, isa, &pool, training));
-        let isa = precision.instructions(isa);
+        let isa = instructions(precision, isa);
         let times = vec![[Duration::ZERO; 2]; network.layers().len()];
         Engine { network, precision, isa, pool, batch, memory, times, training }
     }
@@ -280,7 +282,7 @@ fn lengths(
     pool: &Pool,
     training: bool,
 ) -> Lengths {
-    let isa = precision.instructions(isa);
+    let isa = instructions(precision, isa);
     in_precision!(precision, T => Lengths::new::<T>(network, batch, training, isa, pool))
 }
 

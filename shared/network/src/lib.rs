@@ -35,10 +35,10 @@ mod shapes;
 mod sharing;
 mod table;
 
-pub use architecture::{Architecture, ArchitectureError, Initialisation, Variant};
+pub use architecture::{Architecture, ArchitectureError};
 pub use engine::{Engine, LayerTime};
 pub use graph::{Computation, GraphLayer};
 pub use loss::Losses;
 pub use network::{Description, GoogLeNet, LayerDescription};
-pub use precision::Precision;
+pub use settings::{Initialisation, Precision, Variant};
 pub use shapes::{LayerShape, Operand};

@@ -3,7 +3,9 @@
 use parameters::{Layout, LayoutError};
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Architecture, ArchitectureError, Variant};
+use settings::Variant;
+
+use crate::architecture::{Architecture, ArchitectureError};
 use crate::builder::{self, Builder};
 use crate::graph::{Endpoint, GraphLayer, graph};
 use crate::layers::Layer;
@@ -201,8 +203,8 @@ pub struct LayerDescription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::Initialisation;
     use parameters::Initialiser;
+    use settings::Initialisation;
 
     #[test]
     fn table_1_is_counted_right() {

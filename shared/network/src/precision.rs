@@ -1,30 +1,15 @@
 //! The number format of activations.
 
 use kernels::{Isa, Value, bf16};
-use serde::Serialize;
+use settings::Precision;
 
 use crate::layers::{Operation, Passes};
 
-/// The number format of activations, their gradients and the convolutions' packed weights while a minibatch
-/// is computed. In either precision sums are f32, and parameters and their gradients go in and out as f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// f32 throughout.
-    #[default]
-    F32,
-    /// bf16: half the memory, and twice the multiply-adds per second where the machine multiplies pairs of
-    /// bf16.
-    Bf16,
-}
-
-impl Precision {
-    /// The instruction set together with the bf16 instructions that this precision uses.
-    pub(crate) fn instructions(self, isa: Isa) -> Isa {
-        match self {
-            Precision::F32 => isa,
-            Precision::Bf16 => isa.with_bf16(),
-        }
+/// The instruction set together with the bf16 instructions that a precision uses.
+pub(crate) fn instructions(precision: Precision, isa: Isa) -> Isa {
+    match precision {
+        Precision::F32 => isa,
+        Precision::Bf16 => isa.with_bf16(),
     }
 }
 
@@ -50,11 +35,11 @@ impl LayerValue for bf16 {
 macro_rules! in_precision {
     ($precision:expr, $values:ident => $run:expr) => {
         match $precision {
-            $crate::precision::Precision::F32 => {
+            settings::Precision::F32 => {
                 type $values = f32;
                 $run
             }
-            $crate::precision::Precision::Bf16 => {
+            settings::Precision::Bf16 => {
                 type $values = kernels::bf16;
                 $run
             }

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
 use crate::{
-    Layout, MOST_VALUES, durable,
+    Layout, MOST_VALUES,
     finite::{self, NotFinite},
 };
 
@@ -34,7 +34,7 @@ impl Checkpoint {
     /// # Errors
     /// A file that cannot be read, is no whole safetensors file, or has tensors of another type than f32.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let bytes = limits::read(path, MOST_BYTES)
+        let bytes = files::read(path, MOST_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.into(), source })?;
         Checkpoint::parse(&bytes, path)
     }
@@ -84,7 +84,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Write`] for a file that cannot be written; the one that was there before still is.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        durable::write(path, &self.to_bytes())
+        files::write(path, &self.to_bytes())
             .map_err(|source| CheckpointError::Write { path: path.into(), source })
     }
 

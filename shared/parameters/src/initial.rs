@@ -5,7 +5,9 @@ use std::{f64::consts::TAU, ops::Range};
 
 use rand::Rng;
 
-use crate::{Block, Initialiser, Layout, Tensor, random};
+use settings::random;
+
+use crate::{Block, Initialiser, Layout, Tensor};
 
 impl Layout {
     /// Draws the initial values of one block, which are those of [`Layout::initial`] at its positions.

@@ -27,13 +27,11 @@
 
 mod block;
 pub mod checkpoint;
-pub mod durable;
 mod fingerprint;
 pub mod finite;
 mod initial;
 mod layout;
 pub mod pattern;
-pub mod random;
 mod tensor;
 
 pub use block::{BLOCK_VALUES, Block, assign};

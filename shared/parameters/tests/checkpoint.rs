@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fs};
 use parameters::{
     Initialiser, Layout, Tensor,
     checkpoint::{Checkpoint, CheckpointError},
-    durable,
 };
 use proptest::prelude::*;
 
@@ -170,21 +169,4 @@ fn another_type_a_missing_tensor_and_another_shape_are_named() {
 fn tensors_beyond_the_layout_are_left_out() {
     let (_, values, large) = checkpoint(&[vec![2, 3], vec![4]], 1);
     assert_eq!(large.to_flat(&layout(&[vec![2, 3]])).unwrap(), values[..6]);
-}
-
-#[test]
-fn a_durable_write_replaces_the_file_and_leaves_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    durable::write(&path, b"one").unwrap();
-    durable::write(&path, b"two").unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"two");
-    // A folder in the way: the rename fails, and the temporary file is gone.
-    let taken = folder.path().join("taken");
-    fs::create_dir(&taken).unwrap();
-    durable::write(&taken, b"three").unwrap_err();
-    durable::write(std::path::Path::new("/"), b"four").unwrap_err();
-    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["state", "taken"]);
 }

@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(error::<Refusal, _>(refusal), "Refusal.reason: expected 1 to 5, found 6");
         let ending = proto::Ending { how: 0, text: String::new() };
         assert_eq!(error::<Ending, _>(ending), "Ending.how: expected 1 to 4, found 0");
-        let configuration = serde_json::to_string(&configuration::recipe("quick").unwrap()).unwrap();
+        let configuration = serde_json::to_string(&settings::recipe("quick").unwrap()).unwrap();
         let status = proto::StatusReply { configuration, state: 8, ..Default::default() };
         let text = error::<Answer<RunStatus>, _>(status);
         assert_eq!(text, "StatusReply.state: expected 1 to 7, found 8");
@@ -129,7 +129,7 @@ mod tests {
             "{text}"
         );
 
-        let mut configuration = configuration::recipe("quick").unwrap();
+        let mut configuration = settings::recipe("quick").unwrap();
         configuration.run.batch = 0;
         let configuration = serde_json::to_string(&configuration).unwrap();
         let text = error::<Answer<RunStatus>, _>(proto::StatusReply { configuration, ..Default::default() });

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use configuration::RunConfiguration;
 use parameters::{Fingerprint, Layout};
+use settings::RunConfiguration;
 
 use crate::Values;
 
@@ -44,7 +44,7 @@ pub struct Version {
 }
 
 /// The number format in which gradients and parameters travel.
-pub use configuration::Wire;
+pub use settings::Wire;
 
 /// A data set as workers compare it: the counts of its images, a hash, and its class names.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use parameters::random;
 use rand::Rng;
+use settings::random;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 use tracing::{info, warn};

@@ -49,8 +49,8 @@ fn status() -> RunStatus {
 }
 
 /// A configuration whose floats need every digit.
-fn configuration() -> configuration::RunConfiguration {
-    let mut configuration = configuration::recipe("paper").unwrap();
+fn configuration() -> settings::RunConfiguration {
+    let mut configuration = settings::recipe("paper").unwrap();
     configuration.optimisation.learning_rate = 0.1 + 0.2;
     configuration.optimisation.clip_norm = Some(1.0 / 3.0);
     configuration.network.width = 1.0 / 3.0;

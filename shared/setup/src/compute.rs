@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use configuration::isa_name;
 use kernels::{Isa, Pool};
+use process::isa_name;
 
 /// Flags that say what a command computes with.
 #[derive(Clone, Debug, Args)]

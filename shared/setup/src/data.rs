@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use configuration::RunConfiguration;
-use dataset::{Dataset, Interpolation, Photometric, Rules, Sampling};
+use dataset::{Dataset, Rules};
+use settings::RunConfiguration;
 
 /// The drawn set's fingerprint does not depend on the size that it is drawn at; before the run's is known, any will do.
 pub const ANY_SIZE: usize = 64;
@@ -64,23 +64,4 @@ pub fn rules(configuration: &RunConfiguration) -> anyhow::Result<Rules> {
             Rules::NEWEST.number()
         )
     })
-}
-
-/// The sampling of training crops that settings ask for.
-pub fn sampling(configuration: &configuration::Sampling) -> Sampling {
-    let interpolation = |by: &configuration::Interpolation| match by {
-        configuration::Interpolation::Bilinear => Interpolation::Bilinear,
-        configuration::Interpolation::Area => Interpolation::Area,
-        configuration::Interpolation::Nearest => Interpolation::Nearest,
-        configuration::Interpolation::Cubic => Interpolation::Cubic,
-    };
-    let &configuration::Sampling { area, aspect, mirror, .. } = configuration;
-    let &configuration::Sampling { brightness, contrast, saturation, lighting, .. } = configuration;
-    Sampling {
-        area,
-        aspect,
-        mirror,
-        interpolations: configuration.interpolation.iter().map(interpolation).collect(),
-        photometric: Photometric { brightness, contrast, saturation, lighting },
-    }
 }

@@ -1,8 +1,9 @@
 //! Which exit code an error means.
 
-use configuration::{ConfigurationError, Exit};
 use kernels::IsaError;
 use network::ArchitectureError;
+use process::Exit;
+use settings::ConfigurationError;
 
 use crate::memory::TooLarge;
 
@@ -25,7 +26,7 @@ mod tests {
     fn flags_are_usage_and_the_rest_is_input() {
         let unknown = kernels::Isa::by_name("mmx").unwrap_err();
         assert_eq!(exit_of(&anyhow::Error::from(unknown).context("choose the instruction set")), Exit::Usage);
-        let recipe = configuration::recipe("papper").unwrap_err();
+        let recipe = settings::recipe("papper").unwrap_err();
         assert_eq!(exit_of(&recipe.into()), Exit::Usage);
         assert_eq!(exit_of(&anyhow::anyhow!("no such folder")), Exit::BadInput);
     }

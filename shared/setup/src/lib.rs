@@ -4,15 +4,13 @@
 //! Training (`worker`) and everything that is done with a trained model (`models`) begin here.
 //!
 //! ```
-//! let recipe = configuration::recipe("quick").unwrap();
-//! let network = setup::architecture(&recipe.network, 10);
-//! assert_eq!(network.classes, 10);
+//! let recipe = settings::recipe("quick").unwrap();
+//! setup::memory::check_run(&recipe, Some("scalar"), 1, 1).expect("a small network");
 //! ```
 //!
-//! Absent by intent: the settings themselves (`configuration`), how a network computes (`network`), how an image is
+//! Absent by intent: the settings themselves (`settings`), how a network computes (`network`), how an image is
 //! decoded (`dataset`).
 
-mod architecture;
 mod compute;
 mod data;
 mod failure;
@@ -20,9 +18,8 @@ pub mod memory;
 pub mod model_file;
 mod scores;
 
-pub use architecture::{architecture, precision};
 pub use compute::{ComputeFlags, Threads, isa};
-pub use data::{ANY_SIZE, Data, rules, sampling};
+pub use data::{ANY_SIZE, Data, rules};
 pub use failure::exit_of;
 pub use model_file::ModelCard;
 pub use scores::{Outcome, Tally};

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use configuration::RunConfiguration;
 use kernels::{Isa, Pool};
 use limits::{Bytes, memory};
-use network::{Engine, GoogLeNet, Precision};
+use network::{Architecture, Engine, GoogLeNet, Precision};
+use settings::RunConfiguration;
 
-use crate::architecture::{architecture, precision};
 use crate::compute::{Threads, isa};
 
 /// Minibatches that a loader makes ahead of the one that is computed with.
@@ -114,9 +113,9 @@ pub fn check_run(
 ) -> anyhow::Result<()> {
     let isa = isa(isa_name)?;
     let classes = configuration.network.classes.unwrap_or(LEAST_CLASSES);
-    let network = GoogLeNet::new(&architecture(&configuration.network, classes))?;
+    let network = GoogLeNet::new(&Architecture::of(&configuration.network, classes))?;
     let pool = Threads::from(threads).pool()?;
-    let precision = precision(configuration.run.precision);
+    let precision = configuration.run.precision;
     let bytes = |batch| {
         let worker = worker_bytes(&network, batch, precision, isa, &pool);
         worker.saturating_mul(workers as u64).saturating_add(SERVED * parameter_bytes(&network))
@@ -128,7 +127,6 @@ pub fn check_run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use network::Architecture;
 
     const GIB: u64 = 1 << 30;
 
@@ -156,14 +154,14 @@ mod tests {
     /// The paper's network on 4096 images of 2048 x 2048 pixels.
     #[test]
     fn a_run_that_no_machine_has_memory_for_is_refused_as_a_flag() {
-        let mut run = configuration::recipe("paper").unwrap();
+        let mut run = settings::recipe("paper").unwrap();
         (run.run.batch, run.network.input_size) = (4096, 2048);
         run.validate().unwrap();
         if memory::available().is_none() {
             return; // a system that is not asked
         }
         let error = check_run(&run, Some("scalar"), 1, 2).unwrap_err();
-        assert_eq!(crate::exit_of(&error), configuration::Exit::Usage);
+        assert_eq!(crate::exit_of(&error), process::Exit::Usage);
         let text = error.to_string();
         assert!(text.starts_with("training with 2 workers with a batch of 4096 needs "), "{text}");
         (run.run.batch, run.network.input_size, run.network.width) = (1, 128, 0.25);

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use configuration::RunConfiguration;
 use dataset::{Preprocessing, Resize};
 use network::{Architecture, Variant};
 use parameters::checkpoint::Checkpoint;
 use parameters::{Layout, finite};
 use protocol::Evaluation;
 use serde::de::DeserializeOwned;
-
-use crate::architecture::architecture;
+use settings::RunConfiguration;
 
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -120,7 +118,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
         })?;
     }
     let card = ModelCard {
-        architecture: architecture(&about.configuration.network, about.classes.len()),
+        architecture: Architecture::of(&about.configuration.network, about.classes.len()),
         classes: about.classes.to_vec(),
         preprocessing: Preprocessing::default(),
     };

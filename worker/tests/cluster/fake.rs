@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use configuration::Exit;
+use ::process::Exit;
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use configuration::{Exit, RunConfiguration};
+use ::process::Exit;
 use dataset::Minibatch;
 use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
+use settings::RunConfiguration;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Workload};

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use configuration::RunConfiguration;
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use ndarray::{Array2, Array4, ArrayView4};
 use network::Losses;
-use parameters::{Initialiser, Layout, Tensor, random};
+use parameters::{Initialiser, Layout, Tensor};
 use protocol::{DataDescription, Evaluation, RunStatus};
 use rand::Rng;
+use settings::RunConfiguration;
+use settings::random;
 use worker::workload::{Model, Samples, Workload};
 
 pub const CLASSES: usize = 3;

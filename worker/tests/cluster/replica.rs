@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::linear::Linear;
 use crate::server::{Server, small};
-use configuration::{Exit, RunConfiguration};
+use ::process::Exit;
 use protocol::{Patience, RunState};
+use settings::RunConfiguration;
 use tokio::sync::oneshot;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use configuration::{RunConfiguration, recipe};
 use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use protocol::{
     CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus, ShardClient, ShardStatus,
 };
+use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use configuration::{Exit, RunConfiguration};
+use ::process::Exit;
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use kernels::{Isa, Pool};
 use ndarray::{Array2, ArrayView4};
@@ -16,6 +16,7 @@ use protocol::{
     JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus, ShardClient, Version,
     Wire,
 };
+use settings::RunConfiguration;
 use tokio::sync::mpsc;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::server::{Server, small};
-use configuration::{Exit, RunConfiguration, Sampling};
+use ::process::Exit;
 use dataset::{Crops, Loader};
 use kernels::Isa;
 use models::{Combine, EvaluateOptions, Part};
@@ -12,6 +12,7 @@ use network::Engine;
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
+use settings::{RunConfiguration, Sampling};
 use setup::{Data, exit_of};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};

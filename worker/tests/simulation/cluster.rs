@@ -8,10 +8,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
 use parameter_server::{Options, Timing};
+use process::{Exit, RunFlags};
 use protocol::{Connector, Patience};
 use turmoil::{Builder, Sim};
 use worker::actor::Place;

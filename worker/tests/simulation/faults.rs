@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use parameters::random::{self, Random};
 use rand::Rng;
+use settings::random::{self, Random};
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, PartialEq)]

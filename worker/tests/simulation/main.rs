@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
-use configuration::logs::{self, LogFlags};
+use process::logs::{self, LogFlags};
 
 const SEED: &str = "DOWNPOUR_SIMULATION_SEED";
 

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::{Exit, Precision, print_line};
 use models::bench::{self, BenchOptions, MOST_STEPS};
 use models::roofline;
-use setup::{ComputeFlags, precision};
+use process::{Exit, print_line};
+use settings::Precision;
+use setup::ComputeFlags;
 
 use super::network_flags::NetworkFlags;
 
@@ -68,7 +69,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         batch: flags.batch.into(),
         threads: flags.compute.threads(),
         forward_only: flags.forward_only,
-        precision: precision(flags.precision),
+        precision: flags.precision,
         isa: flags.compute.isa(),
         steps: flags.steps,
         seconds: flags.seconds,

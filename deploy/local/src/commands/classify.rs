@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::Exit;
 use models::ClassifyOptions;
+use process::Exit;
 use setup::ComputeFlags;
 use setup::model_file::MODEL_FILE;
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::Exit;
 use models::look;
+use process::Exit;
 
 /// Flags of `downpour data`.
 #[derive(Debug, Args)]

@@ -1,9 +1,9 @@
 //! `downpour describe`: prints what a network is made of.
 
 use clap::Args;
-use configuration::{Exit, print_line};
 use models::describe;
 use network::GoogLeNet;
+use process::{Exit, print_line};
 
 use super::network_flags::NetworkFlags;
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::{Exit, print_line};
 use dataset::Dataset;
+use process::{Exit, print_line};
 
 /// Most pictures of a drawn set that is written: each is a file.
 const MOST_DRAWN: i64 = 10_000_000;

@@ -6,15 +6,13 @@
 //! that the same command goes on after an interruption.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, Parser};
-use configuration::logs::{self, LogFlags};
-use configuration::{Exit, print_line};
 use dataset::Crops;
 use models::{Combine, EvaluateOptions, Part};
-use parameters::durable;
+use process::logs::{self, LogFlags};
+use process::{Exit, print_line};
 use setup::{Data, Threads};
 
 use crate::cli::{CommandLine, Options};
@@ -91,10 +89,10 @@ impl Flags {
         let mut words: Vec<OsString> = vec!["downpour".into()];
         let mut word = |name: &str, value: OsString| words.extend([name.into(), value]);
         word("--data", self.data.clone().into());
-        word("--output", folder.clone().into());
-        match member.area {
-            None => word("--recipe", RECIPE.into()),
-            Some(area) => word("--config", recipe_file(&folder, area)?.into()),
+        word("--output", folder.into());
+        word("--recipe", RECIPE.into());
+        if let Some([least, most]) = member.area {
+            word("--set", format!("sampling.area={least},{most}").into());
         }
         word("--input-size", self.input_size.to_string().into());
         word("--width", member.width.to_string().into());
@@ -102,16 +100,6 @@ impl Flags {
         word("--sample-seed", member.number.to_string().into());
         Ok(CommandLine::try_parse_from(words)?.options)
     }
-}
-
-/// Writes the recipe with another area of the crops beside the folder of a run.
-fn recipe_file(folder: &Path, area: [f32; 2]) -> anyhow::Result<PathBuf> {
-    let mut configuration = configuration::recipe(RECIPE)?;
-    configuration.sampling.area = area;
-    let path = folder.with_extension("toml");
-    durable::write(&path, configuration.to_toml().as_bytes())
-        .with_context(|| format!("write {}", path.display()))?;
-    Ok(path)
 }
 
 /// Trains the members one after the other, scores them, and prints the paper's Table 3.
@@ -154,7 +142,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
         output: flags.output.join("evaluation"),
         threads: Threads::default(),
         loader_threads: 1,
-        isa: configuration::isa_name(None),
+        isa: process::isa_name(None),
     };
     let Some(evaluated) = interrupts.unless(move || models::evaluate(&options)).await else {
         return Ok(Exit::Interrupted);

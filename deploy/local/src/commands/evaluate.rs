@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::logs::{self, LogFlags};
-use configuration::{Exit, print_line};
 use dataset::Crops;
 use models::{Combine, EvaluateOptions, Part};
+use process::logs::{self, LogFlags};
+use process::{Exit, print_line};
 use setup::model_file::MODEL_FILE;
 use setup::{ComputeFlags, Data};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::{Exit, print_line};
 use models::{ExportOptions, Format};
+use process::{Exit, print_line};
 use setup::model_file::MODEL_FILE;
 
 /// Flags of `downpour export`.

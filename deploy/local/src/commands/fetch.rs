@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::Exit;
-use configuration::logs::{self, LogFlags};
+use process::Exit;
+use process::logs::{self, LogFlags};
 use protocol::Patience;
 use worker::FetchOptions;
 

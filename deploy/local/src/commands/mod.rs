@@ -15,14 +15,14 @@ mod train;
 
 use std::process::ExitCode;
 
-use configuration::Exit;
+use process::Exit;
 
 use crate::cli::{Command, Role};
 use crate::failure::Failure;
 
 /// Carries a command out; the error, if any, is on standard error.
 pub fn run(command: Command) -> ExitCode {
-    configuration::end_on_panic(dataset::is_decoding);
+    process::end_on_panic(dataset::is_decoding);
     let (what, ended) = match command {
         Command::Train(options) => ("train", in_runtime(train::run(&options))),
         Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),

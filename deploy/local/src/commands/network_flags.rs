@@ -2,6 +2,7 @@
 
 use clap::Args;
 use network::{Architecture, Variant};
+use process::help;
 
 /// Flags that decide a network where no run does.
 #[derive(Clone, Debug, Args)]
@@ -19,19 +20,8 @@ pub struct NetworkFlags {
     #[arg(long)]
     pub no_aux: bool,
     /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension reduction
-    #[arg(long, value_name = "V", value_enum, default_value_t = NetworkVariant::Table)]
-    pub variant: NetworkVariant,
-}
-
-/// The networks that `--variant` names.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum NetworkVariant {
-    /// Table 1 by its filter counts
-    Table,
-    /// Separable stem, 204 filters of 3x3 in 4a, 48 of the 5x5 reduction in 5a
-    Operations,
-    /// Modules of Figure 2a
-    Naive,
+    #[arg(long, value_name = "V", default_value_t, help = help("Which of the paper's networks", "network.variant"))]
+    pub variant: Variant,
 }
 
 impl NetworkFlags {
@@ -42,11 +32,7 @@ impl NetworkFlags {
             input_size: self.input_size,
             width: self.width,
             auxiliary_heads: !self.no_aux,
-            variant: match self.variant {
-                NetworkVariant::Table => Variant::Table,
-                NetworkVariant::Operations => Variant::Operations,
-                NetworkVariant::Naive => Variant::Naive,
-            },
+            variant: self.variant,
             ..Architecture::paper()
         }
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use configuration::{Exit, RunFlags, print_line};
 use models::SamplesOptions;
+use process::{Exit, RunFlags, print_line};
 use setup::Data;
 
 /// Flags of `downpour samples`.

@@ -1,6 +1,6 @@
 //! `downpour train`, or `downpour` alone: trains on this machine.
 
-use configuration::{Exit, print_line};
+use process::{Exit, print_line};
 
 use crate::cli::Options;
 use crate::failure::Failure;

@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use parameter_server::snapshot::Manifest;
-use parameters::random;
 use rand::RngExt;
+use settings::random;
 
 use crate::ALONE;
 use crate::cluster::{Cluster, Shape};

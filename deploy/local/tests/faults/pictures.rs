@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
-use parameters::random::{self, Random};
 use rand::RngExt;
+use settings::random::{self, Random};
 
 const SIDE: u32 = 40;
 const COLOURS: [(&str, [f32; 3]); 4] = [

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use parameter_server::{shard_file, snapshot::Manifest};
 use parameters::checkpoint::Checkpoint;
-use parameters::random;
 use rand::Rng;
+use settings::random;
 
 use crate::ALONE;
 use crate::cluster::{Cluster, Shape, newest_complete};

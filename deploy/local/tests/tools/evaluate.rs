@@ -40,7 +40,7 @@ fn trained_model(
     classes: &[String],
     data: Option<(Rules, &str)>,
 ) -> PathBuf {
-    let mut configuration = configuration::recipe("quick").unwrap();
+    let mut configuration = settings::recipe("quick").unwrap();
     configuration.network.input_size = SIZE;
     configuration.network.width = 0.05;
     let architecture = Architecture {

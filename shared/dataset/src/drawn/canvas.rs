@@ -6,7 +6,7 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 
 use super::colour::{self, Colour, mix};
-use crate::random::Random;
+use settings::random::Random;
 
 /// A colour and how much of a pixel it covers, 0 to 1.
 pub(super) struct Paint {

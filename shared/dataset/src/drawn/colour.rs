@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use crate::random::Random;
+use settings::random::Random;
 
 /// R, G, B in 0..255.
 pub(super) type Colour = [f32; 3];

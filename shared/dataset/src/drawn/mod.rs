@@ -11,11 +11,11 @@ mod object;
 use image::RgbImage;
 use rand::RngExt;
 
-use crate::random::{Random, stream};
 use crate::split::Split;
 use crate::views::first_scale;
 use canvas::Canvas;
 use object::{Object, Outline, Texture};
+use settings::random::{Random, stream};
 
 /// Changes with the pictures, so that the fingerprint does too.
 pub(crate) const EDITION: &str = "drawn-1";

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::canvas::{Bounds, Paint, coverage};
 use super::colour::{Colour, mix};
-use crate::random::Random;
+use settings::random::Random;
 
 /// What encloses the object.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use configuration::RunConfiguration;
 use ndarray::ArrayD;
 use network::{Architecture, GoogLeNet};
 use parameters::checkpoint::Checkpoint;
+use settings::RunConfiguration;
 use setup::model_file::{self, About};
 
 use crate::protobuf::Message;
@@ -117,7 +117,7 @@ fn tiny_model(configuration: &mut RunConfiguration) -> Vec<u8> {
 }
 
 pub fn model() -> Vec<Seed> {
-    let mut configuration = configuration::recipe("quick").unwrap();
+    let mut configuration = settings::recipe("quick").unwrap();
     let whole = tiny_model(&mut configuration);
     let Checkpoint { metadata, .. } = Checkpoint::parse(&whole, "model".as_ref()).unwrap();
     // What the file says of itself, changed, with no tensors behind it.

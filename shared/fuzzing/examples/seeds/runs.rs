@@ -19,9 +19,8 @@ use serde_json::{Value, json};
 use crate::{Seed, seed};
 
 pub fn configuration() -> Vec<Seed> {
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configuration/recipes");
-    let text = |name: &str| fs::read_to_string(recipes.join(name).with_extension("toml")).unwrap();
-    let names = configuration::recipe_names();
+    let text = |name: &str| toml::to_string(&settings::recipe(name).unwrap()).unwrap();
+    let names = settings::recipe_names();
     let mut seeds: Vec<Seed> = names.map(|name| seed(name, text(name))).collect();
     let quick = text("quick");
     let with = |from: &str, to: &str| {
@@ -51,7 +50,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
         decay_multiplier: 1.0,
     };
     let layout = Layout::new(vec![tensor("fc/weights", &[4, 3]), tensor("fc/bias", &[4])]).unwrap();
-    let plan = plan(&configuration::recipe("quick").unwrap(), 1000);
+    let plan = plan(&settings::recipe("quick").unwrap(), 1000);
     let shards = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
     let host = ShardHost::new(0, shards, home.into());
     for shard in 0..2 {
@@ -121,7 +120,7 @@ pub fn shard() -> Vec<Seed> {
 /// What a coordinator keeps of a run that has begun.
 fn begun(layout: &Layout, host: ShardHost) -> SavedRun {
     let settings = Settings {
-        configuration: configuration::recipe("quick").unwrap(),
+        configuration: settings::recipe("quick").unwrap(),
         processes: 1,
         shards: 2,
         address: "a:1".into(),

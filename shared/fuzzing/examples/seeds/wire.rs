@@ -49,7 +49,7 @@ fn shard_status() -> Message {
 }
 
 fn configuration() -> String {
-    serde_json::to_string(&configuration::recipe("quick").unwrap()).unwrap()
+    serde_json::to_string(&settings::recipe("quick").unwrap()).unwrap()
 }
 
 pub fn messages() -> Vec<Seed> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::bail;
-use configuration::RunConfiguration;
 use dataset::{Dataset, Rules, Split};
+use settings::RunConfiguration;
 use setup::Data;
 use setup::model_file::DATA;
 

@@ -18,7 +18,7 @@ pub(super) struct Member {
 impl Member {
     pub fn open(path: &Path) -> anyhow::Result<Member> {
         let model = LoadedModel::open(path)?;
-        let bytes = limits::read(path, MOST_BYTES).with_context(|| format!("read {}", path.display()))?;
+        let bytes = files::read(path, MOST_BYTES).with_context(|| format!("read {}", path.display()))?;
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Member { hash, model })
     }

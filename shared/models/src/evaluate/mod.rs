@@ -18,7 +18,6 @@ use anyhow::{Context, ensure};
 use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE, Sampling, Split};
 use kernels::{Isa, Pool};
 use ndarray::{Array1, ArrayView1, ArrayView2};
-use parameters::durable;
 use serde::Serialize;
 use setup::memory::MADE_AHEAD;
 use setup::{Data, Outcome, Tally, Threads, isa};
@@ -334,7 +333,7 @@ impl Evaluator<'_> {
         }
         let output = &self.options.output;
         let listing = output.join("predictions.tsv");
-        durable::write(&listing, most.listing.as_bytes())
+        files::write(&listing, most.listing.as_bytes())
             .with_context(|| format!("write {}", listing.display()))?;
         pictures::write(&output.join("errors.svg"), pictures::errors(&rows))?;
         if !most.confusion.is_empty() {
@@ -360,7 +359,7 @@ impl Evaluator<'_> {
         };
         let summary = serde_json::to_string_pretty(&result).context("write the table")?;
         let path = output.join("evaluation.json");
-        durable::write(&path, summary.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+        files::write(&path, summary.as_bytes()).with_context(|| format!("write {}", path.display()))?;
         Ok(result)
     }
 }

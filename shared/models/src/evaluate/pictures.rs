@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Context;
-use parameters::durable;
 use plotters::prelude::*;
 
 use super::table::{Estimate, Row};
@@ -23,7 +22,7 @@ pub(super) struct Confusion {
 /// Writes a picture, whole or not at all.
 pub(super) fn write(path: &Path, picture: anyhow::Result<String>) -> anyhow::Result<()> {
     let picture = picture.with_context(|| format!("draw {}", path.display()))?;
-    durable::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
+    files::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
 /// The errors of the rows, top-1 and top-5, each with one standard error up and down.

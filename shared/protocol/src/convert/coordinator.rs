@@ -1,7 +1,7 @@
 //! coordinator.proto.
 
-use configuration::RunConfiguration;
 use parameters::Layout;
+use settings::RunConfiguration;
 
 use super::{Answer, FieldError, MOST_NAME, bounded, required, shards::push_form};
 use crate::{messages::*, proto};

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::*;
-use crate::random::stream;
+use settings::random::stream;
 
 fn truncated(bytes: usize) -> String {
     format!("the image is truncated: the file ends after {bytes} bytes, before the image does")

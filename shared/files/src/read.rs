@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use crate::{Bytes, memory};
+use limits::{Bytes, memory};
 
 /// Reads the bytes of a file that has at most `most` bytes.
 ///

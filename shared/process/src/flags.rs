@@ -1,0 +1,276 @@
+//! The flags that `downpour`, `worker train` and `parameter-server` share, and the order in which a run's settings go
+//! over each other: the recipe, over it the file, over that `--set`, over that the flags with names of their own.
+
+use std::path::PathBuf;
+
+use settings::{ConfigurationError, Key, Layer, Precision, RunConfiguration, recipe};
+
+use crate::file;
+
+/// What a run is to be; anything left out comes from the configuration file or the recipe.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub struct RunFlags {
+    /// Start from a named recipe: quick, paper, bvlc or fine-tune [default: the file's, else quick without --data, paper
+    /// with it]
+    #[arg(long, value_name = "R")]
+    pub recipe: Option<String>,
+    /// Read from a TOML file what the run has otherwise than its recipe
+    #[arg(long, value_name = "F")]
+    pub config: Option<PathBuf>,
+    /// Set any key of the configuration, as run.lease_batches=2 or sampling.area=0.08,0.5; may be repeated. It goes over
+    /// the file, which goes over the recipe; the flags below go over it
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Length of the run in epochs
+    #[arg(long, value_name = "E", conflicts_with = "images", help = help("Length of the run", "run.epochs"))]
+    pub epochs: Option<f64>,
+    /// Length of the run in images
+    #[arg(long, value_name = "I", help = help("Length of the run", "run.images"))]
+    pub images: Option<u64>,
+    /// Images of one minibatch
+    #[arg(long, value_name = "B", help = help("Minibatch", "run.batch"))]
+    pub batch: Option<usize>,
+    /// Number format in which workers compute
+    #[arg(long, value_name = "P", help = help("Number format in which workers compute", "run.precision"))]
+    pub precision: Option<Precision>,
+    /// Side of the square input
+    #[arg(long, value_name = "S", help = help("Side of the square input", "network.input_size"))]
+    pub input_size: Option<usize>,
+    /// Width multiplier of every layer
+    #[arg(long, value_name = "X", help = help("Width multiplier of every layer", "network.width"))]
+    pub width: Option<f32>,
+    /// Leave out the two auxiliary classifiers
+    #[arg(long)]
+    pub no_aux: bool,
+    /// Number of classes
+    #[arg(long, value_name = "K", help = help("Classes [default: as many as the data has]", "network.classes"))]
+    pub classes: Option<usize>,
+    /// Base learning rate
+    #[arg(long, value_name = "L", help = help("Base learning rate", "optimisation.learning_rate"))]
+    pub learning_rate: Option<f64>,
+    /// Model file to start from, a caffe model or one of a run: the tensors that fit the network are taken
+    #[arg(long, value_name = "FILE")]
+    pub init_from: Option<String>,
+    /// Seed of initial values, order, samples and dropout masks
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Seed of order, samples and dropout masks alone [default: --seed]
+    #[arg(long, value_name = "S")]
+    pub sample_seed: Option<u64>,
+}
+
+/// The help of a flag: what it means, and the range of the key that it sets.
+///
+/// # Panics
+/// If there is no such key.
+pub fn help(meaning: &str, key: &str) -> String {
+    let range = Key::named(key).expect("a key of the table").range;
+    format!("{meaning}: {range}")
+}
+
+/// Key and value of a flag `--set`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as run.batch=8")?;
+    Layer::default().set(key, value).map_err(|error| error.to_string())?;
+    Ok((key.into(), value.into()))
+}
+
+impl RunFlags {
+    /// The configuration of a new run; `default_recipe` where neither flag nor file names one.
+    ///
+    /// # Errors
+    /// A file or a recipe that cannot be used, a value out of its range.
+    pub fn resolve(&self, default_recipe: &str) -> Result<RunConfiguration, ConfigurationError> {
+        self.over(|| recipe(default_recipe))
+    }
+
+    /// The configuration that the flags ask for of a run that has begun: what they leave out is the run's.
+    ///
+    /// # Errors
+    /// As of [`RunFlags::resolve`].
+    pub fn resolve_for(&self, run: &RunConfiguration) -> Result<RunConfiguration, ConfigurationError> {
+        Ok(self.over(|| Ok(run.clone()))?.completed_like(run))
+    }
+
+    /// The settings over the recipe that is named, else over those of `otherwise`. A file that has every key stands
+    /// alone.
+    fn over(
+        &self,
+        otherwise: impl FnOnce() -> Result<RunConfiguration, ConfigurationError>,
+    ) -> Result<RunConfiguration, ConfigurationError> {
+        let named = self.layer()?;
+        let file = self.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        let base = match (named.recipe(), file.whole(), file.recipe()) {
+            (Some(name), ..) | (None, None, Some(name)) => recipe(name)?,
+            (None, Some(whole), _) => whole,
+            (None, None, None) => otherwise()?,
+        };
+        let configuration = file.under(named).over(&base);
+        configuration.validate()?;
+        Ok(configuration)
+    }
+
+    /// What the command line itself names.
+    fn layer(&self) -> Result<Layer, ConfigurationError> {
+        let mut set = Layer::default();
+        self.set.iter().try_for_each(|(key, value)| set.set(key, value))?;
+        let mut flags = Layer::default();
+        let mut flag = |key: &str, value: Option<String>| match value {
+            Some(value) => flags.set(key, &value),
+            None => Ok(()),
+        };
+        fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+            value.as_ref().map(T::to_string)
+        }
+        flag("recipe", text(&self.recipe))?;
+        flag("run.epochs", text(&self.epochs))?;
+        flag("run.images", text(&self.images))?;
+        flag("run.batch", text(&self.batch))?;
+        flag("run.precision", text(&self.precision))?;
+        flag("network.input_size", text(&self.input_size))?;
+        flag("network.width", text(&self.width))?;
+        flag("network.auxiliary_heads", self.no_aux.then(|| "false".into()))?;
+        flag("network.classes", text(&self.classes))?;
+        flag("optimisation.learning_rate", text(&self.learning_rate))?;
+        flag("run.init_from", text(&self.init_from))?;
+        flag("run.seed", text(&self.seed))?;
+        flag("run.sample_seed", text(&self.sample_seed))?;
+        Ok(set.under(flags))
+    }
+
+    /// The same settings as words for a child process's command line.
+    ///
+    /// # Errors
+    /// As of [`RunFlags::resolve`].
+    pub fn to_words(&self) -> Result<Vec<String>, ConfigurationError> {
+        let file = self.config.iter().map(|path| format!("--config={}", path.display()));
+        Ok(file.chain(self.layer()?.texts().map(|text| format!("--set={text}"))).collect())
+    }
+}
+
+/// The instruction set asked for: the flag, else `DOWNPOUR_ISA`, else none (the best of the machine).
+/// Called once, in main.
+pub fn isa_name(flag: Option<String>) -> Option<String> {
+    flag.or_else(|| std::env::var("DOWNPOUR_ISA").ok()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        flags: RunFlags,
+    }
+
+    fn parsed(words: &[&str]) -> Result<RunFlags, clap::Error> {
+        Words::try_parse_from(std::iter::once(&"program").chain(words)).map(|words| words.flags)
+    }
+
+    fn resolved(words: &[&str]) -> RunConfiguration {
+        parsed(words).unwrap().resolve("quick").unwrap()
+    }
+
+    #[test]
+    fn words_for_a_child_ask_for_the_same_run() {
+        let flags = RunFlags {
+            recipe: Some("fine-tune".into()),
+            set: vec![("optimisation.rate_multipliers".into(), "*/bias=2,fc*=0.5".into())],
+            epochs: Some(1.5),
+            batch: Some(8),
+            precision: Some(Precision::Bf16),
+            input_size: Some(96),
+            width: Some(0.3),
+            no_aux: true,
+            classes: Some(7),
+            learning_rate: Some(0.003),
+            init_from: Some("a model, of = sorts".into()),
+            seed: Some(u64::MAX),
+            sample_seed: Some(10),
+            ..RunFlags::default()
+        };
+        let words = flags.to_words().unwrap();
+        let child = parsed(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let configuration = flags.resolve("quick").unwrap();
+        assert_eq!(child.resolve("quick").unwrap(), configuration);
+        assert_eq!((configuration.run.batch, configuration.network.width), (8, 0.3));
+    }
+
+    #[test]
+    fn a_flag_goes_over_the_recipe_and_is_validated() {
+        let flags = RunFlags { batch: Some(8), images: Some(100), no_aux: true, ..RunFlags::default() };
+        let configuration = flags.resolve("paper").unwrap();
+        assert_eq!(configuration.run.batch, 8);
+        assert_eq!(configuration.total_samples(1000), 100);
+        assert!(!configuration.network.auxiliary_heads);
+        let text =
+            RunFlags { batch: Some(0), ..RunFlags::default() }.resolve("paper").unwrap_err().to_string();
+        assert_eq!(text, "configuration key run.batch: found 0, expected 1 to 4096 images");
+    }
+
+    #[test]
+    fn flags_go_over_set_over_the_file_over_the_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let file = path.to_str().unwrap();
+        std::fs::write(&path, "recipe = \"bvlc\"\n[run]\nbatch = 3\nseed = 3\nwire = \"bf16\"\n").unwrap();
+        let bvlc = resolved(&["--recipe", "bvlc"]);
+        let mut expected = bvlc.clone();
+        (expected.run.batch, expected.run.seed, expected.run.wire) = (3, 3, settings::Wire::Bf16);
+        assert_eq!(resolved(&["--config", file]), expected);
+        (expected.run.batch, expected.run.seed) = (4, 4);
+        let set = ["--config", file, "--set", "run.batch=4", "--set", "run.seed=4"];
+        assert_eq!(resolved(&set), expected);
+        expected.run.seed = 5;
+        assert_eq!(resolved(&[&set[..], &["--seed", "5"]].concat()), expected);
+        // The recipe beneath is that of the highest that names one.
+        let quick = resolved(&["--config", file, "--set", "recipe=quick"]);
+        assert_eq!((quick.recipe.as_str(), quick.network.input_size, quick.run.batch), ("quick", 64, 3));
+        let paper = resolved(&["--config", file, "--set", "recipe=quick", "--recipe", "paper"]);
+        assert_eq!((paper.recipe.as_str(), paper.network.input_size, paper.run.batch), ("paper", 224, 3));
+        // Of a run that has begun, the file asks for no more than it holds.
+        std::fs::write(&path, "[run]\nbatch = 3\n").unwrap();
+        let begun = RunConfiguration { run: settings::Run { batch: 3, ..bvlc.run.clone() }, ..bvlc };
+        assert_eq!(parsed(&["--config", file]).unwrap().resolve_for(&begun).unwrap(), begun);
+    }
+
+    #[test]
+    fn a_file_with_every_key_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.toml");
+        let mut whole = resolved(&["--recipe", "fine-tune", "--init-from", "model"]);
+        (whole.recipe, whole.run.init_except) = ("of my own".into(), Vec::new());
+        whole.optimisation.rate_multipliers.clear();
+        std::fs::write(&path, toml::to_string(&whole).unwrap()).unwrap();
+        assert_eq!(resolved(&["--config", path.to_str().unwrap()]), whole);
+        std::fs::write(&path, "recipe = \"of my own\"\n").unwrap();
+        let text =
+            parsed(&["--config", path.to_str().unwrap()]).unwrap().resolve("quick").unwrap_err().to_string();
+        assert_eq!(text, "recipe \"of my own\" is not known; expected one of quick, paper, bvlc, fine-tune");
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_refused_as_a_flag() {
+        for (setting, expected) in [
+            ("run.batch", "expected KEY=VALUE, as run.batch=8"),
+            ("run.bacth=8", "configuration key run.bacth is not known; expected one of run.seed, "),
+            ("run.batch=many", "configuration key run.batch: found \"many\", expected 1 to 4096 images"),
+        ] {
+            let text = parsed(&["--set", setting]).unwrap_err().to_string();
+            assert!(text.contains("--set <KEY=VALUE>") && text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn help_tells_the_range() {
+        use clap::CommandFactory;
+        let help = Words::command().render_long_help().to_string();
+        for part in
+            ["Minibatch: 1 to 4096 images", "over 0, at most 10", "one of f32, bf16", "over the recipe"]
+        {
+            assert!(help.contains(part), "{part} is missing from {help}");
+        }
+    }
+}

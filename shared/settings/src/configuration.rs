@@ -1,0 +1,139 @@
+//! The run configuration: one type, held and snapshotted by the server, returned to every worker that joins.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::keys::KEYS;
+use crate::range::shown;
+use crate::{ConfigurationError, Network, Optimisation, Run, Sampling};
+
+/// Everything that decides what a run computes. TOML in files, JSON on the wire; unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RunConfiguration {
+    /// Name of the recipe that the run started from.
+    pub recipe: String,
+    /// The network.
+    pub network: Network,
+    /// How training crops are drawn.
+    pub sampling: Sampling,
+    /// How the server applies gradients.
+    pub optimisation: Optimisation,
+    /// Batch, length, seed and rhythm of the run.
+    pub run: Run,
+}
+
+impl RunConfiguration {
+    /// Checks the range of every key, and what keys ask of each other.
+    ///
+    /// # Errors
+    /// The first key that is out of its range: its name, what was found and what is expected.
+    pub fn validate(&self) -> Result<(), ConfigurationError> {
+        let values = self.values();
+        for key in KEYS {
+            if let Some(value) = key.of(&values) {
+                key.check(value)?;
+            }
+        }
+        let run = &self.run;
+        if run.init_from.is_none() && (run.init_sha256.is_some() || !run.init_except.is_empty()) {
+            return Err(ConfigurationError::Value {
+                key: "run.init_from",
+                found: "nothing".into(),
+                expected: "a model file: name one with --init-from, or leave out init_sha256 and init_except"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Samples in the whole run, for a training set of `images`; never more than can be counted.
+    pub fn total_samples(&self, images: u64) -> u64 {
+        self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
+    }
+
+    /// Takes over from a run that has begun what its server filled in where the configuration said nothing: the number
+    /// of classes, the version of the data rules, the hash of the model file.
+    #[must_use]
+    pub fn completed_like(mut self, begun: &RunConfiguration) -> RunConfiguration {
+        self.network.classes = self.network.classes.or(begun.network.classes);
+        self.run.data_rules = self.run.data_rules.or(begun.run.data_rules);
+        self.run.init_sha256 = self.run.init_sha256.or_else(|| begun.run.init_sha256.clone());
+        self
+    }
+
+    /// The values of all keys that have one, by section.
+    pub(crate) fn values(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(values)) => values,
+            other => unreachable!("a configuration is an object of plain data, not {other:?}"),
+        }
+    }
+}
+
+/// A key in which two configurations, or other records of settings, differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The key, dotted.
+    pub key: String,
+    /// The value in the first, as text; "not set" where there is none.
+    pub one: String,
+    /// The value in the second.
+    pub other: String,
+}
+
+/// Finds the first key in which two records of settings differ.
+///
+/// # Panics
+/// If a record is no plain data: a map whose keys are no texts.
+pub fn first_difference<T: Serialize + ?Sized>(one: &T, other: &T) -> Option<Difference> {
+    let value = |record: &T| serde_json::to_value(record).expect("settings are plain data");
+    difference_at("", &value(one), &value(other))
+}
+
+fn difference_at(key: &str, one: &Value, other: &Value) -> Option<Difference> {
+    let (Value::Object(o), Value::Object(p)) = (one, other) else {
+        let text = |value: &Value| if value.is_null() { "not set".into() } else { shown(value) };
+        return (one != other).then(|| Difference { key: key.into(), one: text(one), other: text(other) });
+    };
+    let names = o.keys().chain(p.keys().filter(|name| !o.contains_key(*name)));
+    names.into_iter().find_map(|name| {
+        let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        let value = |values: &Map<String, Value>| values.get(name).cloned().unwrap_or_default();
+        difference_at(&inner, &value(o), &value(p))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_of_a_run_can_always_be_counted() {
+        let mut configuration = crate::recipe("paper").unwrap();
+        configuration.run.epochs = 1e6;
+        assert_eq!(configuration.total_samples(1000), 1_000_000_000);
+        assert_eq!(configuration.total_samples(u64::MAX), u64::MAX);
+        configuration.run.epochs = 1e-9;
+        assert_eq!(configuration.total_samples(1000), 1);
+    }
+
+    #[test]
+    fn the_first_key_that_differs_is_told_with_both_values() {
+        let paper = crate::recipe("paper").unwrap();
+        assert_eq!(first_difference(&paper, &paper.clone()), None);
+        let difference = |change: fn(&mut RunConfiguration)| {
+            let mut other = paper.clone();
+            change(&mut other);
+            let Difference { key, one, other } = first_difference(&paper, &other).unwrap();
+            format!("{key}: {one}, {other}")
+        };
+        assert_eq!(difference(|c| c.network.width = 0.3), "network.width: 1, 0.3");
+        assert_eq!(difference(|c| c.run.images = Some(9)), "run.images: not set, 9");
+        assert_eq!(difference(|c| c.run.wire = crate::Wire::Bf16), "run.wire: \"f32\", \"bf16\"");
+        let multipliers =
+            |c: &mut RunConfiguration| c.optimisation.rate_multipliers = [("*".into(), 2.0)].into();
+        assert_eq!(difference(multipliers), "optimisation.rate_multipliers: not set, {\"*\": 2}");
+    }
+}

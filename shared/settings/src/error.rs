@@ -1,0 +1,48 @@
+//! What is wrong with a configuration.
+
+/// Reasons why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// A value of another kind, or out of its range.
+    #[error("configuration key {key}: found {found}, expected {expected}")]
+    Value {
+        /// The key, dotted.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A key that there is not.
+    #[error("configuration key {found} is not known; expected one of {known}")]
+    Key {
+        /// The key given.
+        found: String,
+        /// The keys that are nearest to it.
+        known: String,
+    },
+    /// A recipe that there is not.
+    #[error("recipe {found:?} is not known; expected one of {known}")]
+    Recipe {
+        /// The name given.
+        found: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file that is not what it should be: syntax, an unknown key, a value of another kind or out of its range.
+    #[error("configuration file {path}: {text}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong, with line and key.
+        text: String,
+    },
+}

@@ -1,0 +1,54 @@
+//! The section `[optimisation]`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::choice::choice;
+
+/// Asynchronous momentum SGD with the paper's staircase and Polyak averaging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Optimisation {
+    /// Base learning rate (torch's form of momentum: the rate is outside the velocity).
+    pub learning_rate: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// L2 penalty on weights; biases have none.
+    pub weight_decay: f64,
+    /// Factor of each stair (0.96).
+    pub stair_factor: f64,
+    /// Length of one stair (8).
+    pub stair_epochs: f64,
+    /// Share of the run's samples over which the rate rises linearly from zero.
+    pub ramp: f64,
+    /// Upper bound of the Polyak average's decay; (1 + t) / (10 + t) below it.
+    pub average_decay: f64,
+    /// Clip of a push by its global norm, on the worker; left out, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Clip of each tensor's gradient at so many running means of its norm, on the worker; left out, none. It follows the
+    /// run, and no tensor waits for the whole gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_tensors: Option<f64>,
+    /// Where momentum lives once several workers push; left out, "shard".
+    #[serde(default)]
+    pub momentum_at: MomentumPlace,
+    /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor takes those of
+    /// all patterns that fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rate_multipliers: BTreeMap<String, f32>,
+}
+
+choice! {
+    /// Where momentum lives. A single worker always trains with the shards' velocity.
+    #[derive(Default)]
+    pub enum MomentumPlace {
+        /// In one velocity for all workers, at the shards.
+        #[default]
+        Shard = "shard",
+        /// In a velocity of each worker, which pushes steps that the shards add.
+        Worker = "worker",
+    }
+}

@@ -1,0 +1,68 @@
+//! The paper's training: asynchronous momentum SGD, -4 % every 8 epochs, Polyak averaging, both auxiliary heads, dropout;
+//! crops of 8-100 % of the area, Howard's photometric distortions, four interpolations.
+//! Where the paper is silent (rate, batch, decay, initial values), the public BVLC model's solver decides.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Precision, Run, RunConfiguration,
+    Sampling, Variant, Wire,
+};
+
+pub(super) fn recipe() -> RunConfiguration {
+    RunConfiguration {
+        recipe: "paper".into(),
+        network: Network {
+            classes: None,
+            input_size: 224,
+            width: 1.0,
+            auxiliary_heads: true,
+            initialisation: Initialisation::Bvlc,
+            dropout: true,
+            variant: Variant::Table,
+        },
+        sampling: Sampling {
+            area: [0.08, 1.0],
+            aspect: [0.75, 1.3333334],
+            mirror: true,
+            interpolation: vec![
+                Interpolation::Bilinear,
+                Interpolation::Area,
+                Interpolation::Nearest,
+                Interpolation::Cubic,
+            ],
+            brightness: 0.5,
+            contrast: 0.5,
+            saturation: 0.5,
+            lighting: 0.1,
+        },
+        optimisation: Optimisation {
+            learning_rate: 0.01,
+            momentum: 0.9,
+            weight_decay: 2e-4,
+            stair_factor: 0.96,
+            stair_epochs: 8.0,
+            ramp: 0.05,
+            average_decay: 0.9999,
+            clip_norm: None,
+            clip_tensors: None,
+            momentum_at: MomentumPlace::Shard,
+            rate_multipliers: BTreeMap::new(),
+        },
+        run: Run {
+            seed: 1,
+            sample_seed: None,
+            batch: 32,
+            precision: Precision::F32,
+            epochs: 60.0,
+            images: None,
+            evaluate_epochs: 2.0,
+            lease_batches: 4,
+            wire: Wire::F32,
+            init_from: None,
+            init_sha256: None,
+            data_rules: None,
+            init_except: vec![],
+        },
+    }
+}
