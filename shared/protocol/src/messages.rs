@@ -450,7 +450,7 @@ pub struct RunStatus {
     pub latest: Option<TrainingLine>,
     /// All evaluations so far.
     pub evaluations: Vec<Evaluation>,
-    /// Layout that the shards hold (None until one adopted); what `worker fetch` needs.
+    /// Layout that the shards hold (None until one adopted); what `downpour fetch` needs.
     pub layout: Option<Layout>,
     /// Configuration of the run.
     pub configuration: RunConfiguration,
