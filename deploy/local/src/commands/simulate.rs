@@ -8,7 +8,7 @@ use clap::Args;
 use network::GoogLeNet;
 use parameter_server::plan::plan;
 use process::{Exit, RunFlags, print_line};
-use settings::{MomentumPlace, RunConfiguration};
+use settings::RunConfiguration;
 use setup::{ComputeFlags, Data, architecture, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 
@@ -128,11 +128,10 @@ impl Flags {
     }
 
     fn method(&self, configuration: &RunConfiguration) -> Method {
-        match (self.synchronous, configuration.optimisation.momentum_at) {
-            (true, _) => Method::Synchronous,
-            (false, MomentumPlace::Shard) => Method::Asynchronous(simulation::MomentumPlace::Shard),
-            (false, MomentumPlace::Worker) => Method::Asynchronous(simulation::MomentumPlace::Worker),
+        if self.synchronous {
+            return Method::Synchronous;
         }
+        Method::Asynchronous(configuration.optimisation.momentum_at)
     }
 }
 
