@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
-use network::GoogLeNet;
+use network::{Architecture, GoogLeNet};
 use parameter_server::plan::plan;
 use process::{Exit, RunFlags, print_line};
 use settings::RunConfiguration;
-use setup::{ComputeFlags, Data, architecture, rules};
+use setup::{ComputeFlags, Data, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 
 use crate::curve;
@@ -151,7 +151,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let found = dataset.classes().len();
     let classes = configuration.network.classes.unwrap_or(found);
     ensure!(classes >= found, "--classes {classes}: the data has {found} classes");
-    let mut network = GoogLeNet::new(&architecture(&configuration.network, classes))?;
+    let mut network = GoogLeNet::new(&Architecture::of(&configuration.network, classes))?;
     let multipliers = &configuration.optimisation.rate_multipliers;
     network.scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))?;
     let images = dataset.len(dataset::Split::Train) as u64;
