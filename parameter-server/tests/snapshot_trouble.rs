@@ -15,7 +15,7 @@ use std::{
 
 use common::{Process, Worker, flags, layout, options, until};
 use configuration::{Exit, RunFlags};
-use parameter_server::{Options, shard_file, snapshot};
+use parameter_server::{Options, shard::file as shard_file, snapshot};
 use parameters::{assign, checkpoint::Checkpoint};
 use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};
 use sha2::{Digest, Sha256};

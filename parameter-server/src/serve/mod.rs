@@ -1,6 +1,13 @@
 //! One process of the server. The leader hosts the coordinator and the first shards; a follower only hosts
 //! shards.
 
+mod follower;
+mod leader;
+mod opening;
+mod remotes;
+mod resume;
+mod serving;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -8,7 +15,11 @@ use configuration::{Exit, RunFlags};
 use kernels::Isa;
 use protocol::{Listener, Way};
 
-use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};
+use crate::{
+    ShardHost,
+    shard::{Shard, WarmStart, file},
+    snapshot,
+};
 
 /// Options of a server process.
 #[derive(Clone, Debug)]
@@ -125,7 +136,7 @@ pub(crate) fn restored_shards(
     let numbers = first..first + options.shards;
     let read = |id: u64| {
         let read = |number| {
-            shard_file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"))
+            file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"))
         };
         numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
     };

@@ -14,10 +14,11 @@ use configuration::{Exit, RunConfiguration, print_line};
 use protocol::Evaluation;
 use serde::Serialize;
 
+use super::Manifest;
 use crate::{
-    leases::EpochLedger,
-    shard_file::{self, ShardFileError},
-    snapshot::{self, Manifest},
+    coordinator::leases::EpochLedger,
+    shard::file::{self as shard_file, ShardFileError},
+    snapshot,
 };
 
 /// Flags of `parameter-server inspect`.

@@ -5,7 +5,7 @@ use configuration::RunConfiguration;
 use protocol::Plan;
 
 /// Makes the plan of a run with `images` training images from its configuration.
-pub fn plan(configuration: &RunConfiguration, images: u64) -> Plan {
+pub fn of(configuration: &RunConfiguration, images: u64) -> Plan {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);
     Plan {
@@ -30,11 +30,11 @@ mod tests {
     #[test]
     fn epochs_become_samples() {
         let mut configuration = configuration::recipe("paper").unwrap();
-        let found = plan(&configuration, 3070);
+        let found = of(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (184_200, 24_560, 9210));
         assert_eq!((found.learning_rate, found.momentum, found.weight_decay), (0.01, 0.9, 2e-4));
         configuration.run.images = Some(100);
-        let found = plan(&configuration, 3070);
+        let found = of(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (100, 24_560, 5));
     }
 }
