@@ -1,6 +1,6 @@
 """Our step beside another program's on the same machine: alternating pairs, the median ratio.
 
-    cargo build --release -p worker
+    cargo build --release
     python worker/bench/against.py pytorch|tensorflow|onnxruntime|openvino [--forward-only]
         [--pairs 5] [--batch 16] [--threads 2] [--seconds 10] [--isa avx2] [--precision bf16] [--python PYTHON] [--onnx FILE]
 
@@ -8,7 +8,7 @@ Each side is a fresh process. The peer runs by --python (this one), which must h
 we know of: PyTorch channels_last with jemalloc on huge pages where libjemalloc is found (--jemalloc PATH names another
 place), TensorFlow in one function with the C library's allocator. A training step is 224x224, 1000 classes, both auxiliary heads,
 dropout, three losses, backward, momentum 0.9; --forward-only is the main network alone. ONNX Runtime and OpenVINO only infer,
-from --onnx FILE, a model of full size that `worker export --format onnx` wrote. --precision bf16 has both sides compute in bf16
+from --onnx FILE, a model of full size that `downpour export --format onnx` wrote. --precision bf16 has both sides compute in bf16
 (PyTorch by autocast, OpenVINO by its hint); `ours` as the peer sets our bf16 beside our f32.
 
 Beside each of our figures stand the arithmetic peak and the round trip between the threads, measured in that process: where
@@ -59,7 +59,7 @@ def main():
         environment.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2")
     shape = ["--batch", str(a.batch), "--threads", str(a.threads), "--seconds", str(a.seconds)]
     shape += ["--forward-only"] if a.forward_only else []
-    bench = [os.path.join(ROOT, "target/release/worker"), "bench", "--json", *shape]
+    bench = [os.path.join(ROOT, "target/release/downpour"), "bench", "--json", *shape]
     bench += ["--isa", a.isa] if a.isa else []
     script = [a.python, os.path.join(HERE, "peers", a.peer + ".py"), *shape, "--precision", a.precision]
     ours = bench + ["--precision", a.precision]

@@ -6,7 +6,7 @@
 A run is `downpour` with one worker and one shard, recipe bvlc at 224x224 on the drawn images: images are drawn and cropped, every
 gradient goes to the shard and every parameter comes back over loopback, in f32. It is stopped after --seconds of progress; its
 rate is that between the first and the last line of its log that tell how many samples were used, but those of the first
-seconds. The bare step is `worker bench` with as many classes.
+seconds. The bare step is `downpour bench` with as many classes.
 """
 import argparse
 import json
@@ -49,8 +49,8 @@ def run(shape, seconds):
 
 
 def bare(shape):
-    """What `worker bench` measured."""
-    words = [os.path.join(PROGRAMS, "worker"), "bench", "--json", "--classes", "10", *shape]
+    """What `downpour bench` measured."""
+    words = [os.path.join(PROGRAMS, "downpour"), "bench", "--json", "--classes", "10", *shape]
     return json.loads(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 

@@ -138,7 +138,7 @@ impl Outgoing {
 }
 
 /// Scales the gradient down to the norm `bound` if it is longer.
-fn clip(gradient: &mut [f32], bound: f64) {
+pub fn clip(gradient: &mut [f32], bound: f64) {
     let norm = gradient.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
     if norm > bound {
         let scale = (bound / norm) as f32;

@@ -10,7 +10,7 @@
 
 pub mod actor;
 pub mod cli;
-mod compute;
+pub mod compute;
 mod evaluate;
 mod fetch;
 mod image_work;

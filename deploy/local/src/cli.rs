@@ -6,7 +6,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use process::{RunFlags, logs::LogFlags};
 
-use crate::commands::{bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples};
+use crate::commands::{
+    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples, simulate,
+};
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own.
 /// What is done with a model, and with images before there is one, are commands
@@ -101,6 +103,8 @@ pub enum Command {
     Describe(describe::Flags),
     /// Measure training steps (or the forward pass) on this machine
     Bench(bench::Flags),
+    /// Train with many workers in virtual time: what N machines on given links would make of a run
+    Simulate(simulate::Flags),
     /// Take one part of a run, as a child of the launcher
     #[command(subcommand, hide = true)]
     Role(Role),

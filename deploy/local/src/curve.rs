@@ -33,6 +33,29 @@ pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
     std::fs::write(path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+/// Writes a picture of accuracies over time: shares at seconds, at least one.
+pub fn draw_accuracy(accuracy: &[(f64, f64)], title: &str, path: &Path) -> Result<(), String> {
+    let points = accuracy.iter().map(|(seconds, share)| (*seconds, share * 100.0)).collect();
+    let line = Line { name: "validation, average", colour: AVERAGE, dots: true, points };
+    let picture =
+        accuracy_picture(line, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
+    std::fs::write(path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn accuracy_picture(line: Line, title: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let end = line.points.iter().map(|point| point.0).fold(1.0, f64::max);
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, (SIZE.0, SIZE.1 / 2)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let area = root.titled(title, ("sans-serif", 18))?;
+        let legend = SeriesLabelPosition::LowerRight;
+        panel(&area, ["virtual seconds", "top-1, %"], 0.0..end, 0.0..100.0, legend, &[line])?;
+        root.present()?;
+    }
+    Ok(text)
+}
+
 fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error::Error>> {
     let training = |value: fn(&crate::metrics::TrainingPoint) -> Option<f64>| {
         smooth(
@@ -71,13 +94,20 @@ fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error:
         let (upper, lower) = root.titled(title, ("sans-serif", 18))?.split_vertically((SIZE.1 - 30) / 2);
         panel(
             &upper,
-            "loss",
+            ["training samples used", "loss"],
             0.0..samples,
             0.0..highest.max(1e-6),
             SeriesLabelPosition::UpperRight,
             &losses,
         )?;
-        panel(&lower, "top-1, %", 0.0..samples, 0.0..100.0, SeriesLabelPosition::LowerRight, &accuracies)?;
+        panel(
+            &lower,
+            ["training samples used", "top-1, %"],
+            0.0..samples,
+            0.0..100.0,
+            SeriesLabelPosition::LowerRight,
+            &accuracies,
+        )?;
         root.present()?;
     }
     Ok(text)
@@ -85,7 +115,7 @@ fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error:
 
 fn panel(
     area: &DrawingArea<SVGBackend, Shift>,
-    name: &str,
+    [x_name, y_name]: [&str; 2],
     x: Range<f64>,
     y: Range<f64>,
     legend: SeriesLabelPosition,
@@ -99,8 +129,8 @@ fn panel(
         .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
-        .x_desc("training samples used")
-        .y_desc(name)
+        .x_desc(x_name)
+        .y_desc(y_name)
         .x_label_formatter(&|value| count(*value))
         .label_style(("sans-serif", 13))
         .light_line_style(TRANSPARENT)

@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use settings::MomentumPlace;
 use settings::random::Random;
 use setup::Tally;
+use worker::compute::clip;
 use worker::momentum::{Clip, Momentum};
 
 use crate::events::{Event, Events};
@@ -41,16 +42,20 @@ pub struct Run {
     pub seed: u64,
     /// The update rule.
     pub plan: UpdateRule,
+    /// Clip of the whole gradient at this norm.
+    pub clip_norm: Option<f64>,
     /// Clip of each tensor's gradient, in running means of its norm.
-    pub clip: Option<f64>,
+    pub clip_tensors: Option<f64>,
     /// Images of a minibatch.
     pub batch: usize,
     /// Images between two evaluations.
     pub evaluate_every: u64,
     /// Accuracy at which the run ends, once two evaluations in a row have it.
     pub until: Option<f64>,
-    /// Threads that compute.
-    pub threads: usize,
+    /// The instruction set to compute with.
+    pub isa: Isa,
+    /// The threads that compute.
+    pub pool: Arc<Pool>,
 }
 
 /// A virtual worker.
@@ -108,9 +113,9 @@ struct Interval {
 
 impl<'a> Simulation<'a> {
     fn new(run: &'a Run) -> Result<Simulation<'a>, DataAway> {
-        let isa = Isa::detect();
+        let isa = run.isa;
         let layout = run.network.layout().clone();
-        let pool = Arc::new(Pool::new(run.threads).expect("a simulation has threads"));
+        let pool = Arc::clone(&run.pool);
         let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
         let mut shard = Shard::empty(0, 1, 1, isa);
         shard.adopt(layout.clone(), run.plan.clone()).expect("an empty shard adopts a sound plan");
@@ -133,7 +138,7 @@ impl<'a> Simulation<'a> {
             parameters: vec![0.0; layout.len()],
             versions: vec![Version::default(); layout.blocks().len()],
             momentum: at_worker.then(|| Momentum::new(&layout, run.plan.momentum, run.plan.weight_decay)),
-            clip: run.clip.map(|most| Clip::new(most, layout.tensors().len())),
+            clip: run.clip_tensors.map(|most| Clip::new(most, layout.tensors().len())),
             gradient: vec![0.0; layout.len()],
             minibatch: None,
             step: 0,
@@ -257,7 +262,7 @@ impl<'a> Simulation<'a> {
 
     /// Computes the gradient of a minibatch with the worker's parameters; returns the seconds of the step.
     fn compute(&mut self, worker: usize, minibatch: &Minibatch) -> f64 {
-        let Worker { parameters, momentum, clip, gradient, .. } = &mut self.workers[worker];
+        let Worker { parameters, momentum, clip: clip_tensors, gradient, .. } = &mut self.workers[worker];
         self.engine.load(parameters);
         let epoch = self.report.images / self.run.dataset.len(Split::Train).max(1) as u64;
         let seeds: Option<Vec<u64>> = self.run.dropout.map(|seed| {
@@ -274,10 +279,13 @@ impl<'a> Simulation<'a> {
             gradient,
             &mut |_, _| {},
         );
+        if let Some(most) = self.run.clip_norm {
+            clip(gradient, most);
+        }
         for tensor in 0..self.layout.tensors().len() {
             let range = self.layout.range(tensor);
             let gradient = &mut gradient[range.clone()];
-            if let Some(clip) = clip {
+            if let Some(clip) = clip_tensors {
                 let factor = clip.factor(self.isa, tensor, gradient);
                 gradient.iter_mut().for_each(|value| *value *= factor);
             }

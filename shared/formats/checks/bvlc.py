@@ -1,7 +1,7 @@
-"""`worker classify` with the public BVLC weights beside what an independent forward pass expects.
+"""`downpour classify` with the public BVLC weights beside what an independent forward pass expects.
 
-    cargo build --release -p worker
-    python shared/formats/checks/bvlc.py BVLC PHOTOS [--worker target/release/worker]
+    cargo build --release
+    python shared/formats/checks/bvlc.py BVLC PHOTOS [--downpour target/release/downpour]
 
 BVLC is a folder with bvlc_googlenet.caffemodel, synset_words.txt and expected_top5.tsv (lines of an image's path and
 "class:probability" five times); PHOTOS the folder that those paths are in, which has val/daisy too. Passes if the first
@@ -22,12 +22,12 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("bvlc")
     options.add_argument("photos")
-    options.add_argument("--worker", default="target/release/worker")
+    options.add_argument("--downpour", default="target/release/downpour")
     options = options.parse_args()
 
     def classify(files):
         told = subprocess.run(
-            [options.worker, "classify", "--model", os.path.join(options.bvlc, "bvlc_googlenet.caffemodel"),
+            [options.downpour, "classify", "--model", os.path.join(options.bvlc, "bvlc_googlenet.caffemodel"),
              "--labels", os.path.join(options.bvlc, "synset_words.txt"), "--json"] + files,
             check=True, capture_output=True, text=True)
         return [json.loads(line)["top"] for line in told.stdout.splitlines()]

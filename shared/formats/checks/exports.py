@@ -1,10 +1,10 @@
-"""Exports of a model beside `worker classify`: ONNX Runtime and PyTorch must agree with it to 1e-4.
+"""Exports of a model beside `downpour classify`: ONNX Runtime and PyTorch must agree with it to 1e-4.
 
-    cargo build --release -p worker
+    cargo build --release
     pip install numpy pillow onnx onnxruntime safetensors torch
-    python shared/formats/checks/exports.py MODEL [--labels FILE] [--worker target/release/worker]
+    python shared/formats/checks/exports.py MODEL [--labels FILE] [--downpour target/release/downpour]
 
-MODEL is any file that the worker opens. It is exported both ways; noise images of the input's size before its crop are
+MODEL is any file that downpour opens. It is exported both ways; noise images of the input's size before its crop are
 classified by all three, so that nobody has to resize.
 """
 import argparse
@@ -30,7 +30,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("model")
     options.add_argument("--labels")
-    options.add_argument("--worker", default="target/release/worker")
+    options.add_argument("--downpour", default="target/release/downpour")
     options = options.parse_args()
     labels = ["--labels", options.labels] if options.labels else []
 
@@ -38,7 +38,7 @@ def main():
         written = {}
         for form in ["onnx", "safetensors"]:
             written[form] = os.path.join(home, f"model.{form}")
-            subprocess.run([options.worker, "export", "--format", form, "--model", options.model,
+            subprocess.run([options.downpour, "export", "--format", form, "--model", options.model,
                             "--output", written[form]] + labels, check=True, stdout=subprocess.DEVNULL)
         onnx.checker.check_model(written["onnx"], full_check=True)
         network, about = googlenet.load(written["safetensors"])
@@ -59,7 +59,7 @@ def main():
             inputs.append(crop.transpose(2, 0, 1))
         inputs = np.stack(inputs)
 
-        told = subprocess.run([options.worker, "classify", "--model", options.model, "--json"] + labels + files,
+        told = subprocess.run([options.downpour, "classify", "--model", options.model, "--json"] + labels + files,
                               check=True, capture_output=True, text=True)
         ours = [json.loads(line)["top"] for line in told.stdout.splitlines()]
 

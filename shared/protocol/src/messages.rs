@@ -513,7 +513,7 @@ pub struct RunStatus {
     pub latest: Option<TrainingLine>,
     /// All evaluations so far.
     pub evaluations: Vec<Evaluation>,
-    /// Layout that the shards hold; none until one has adopted it. A fetch of the model needs it.
+    /// Layout that the shards hold; none until one has adopted it. `downpour fetch` needs it.
     pub layout: Option<Layout>,
     /// Configuration of the run.
     pub configuration: RunConfiguration,

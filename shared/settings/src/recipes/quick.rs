@@ -30,7 +30,7 @@ pub(super) fn recipe() -> RunConfiguration {
             lighting: 0.0,
         },
         optimisation: Optimisation {
-            learning_rate: 0.006,
+            learning_rate: 0.012,
             momentum: 0.9,
             weight_decay: 2e-4,
             stair_factor: 0.96,
@@ -38,8 +38,8 @@ pub(super) fn recipe() -> RunConfiguration {
             ramp: 0.05,
             average_decay: 0.995,
             clip_norm: None,
-            clip_tensors: None,
-            momentum_at: MomentumPlace::Shard,
+            clip_tensors: Some(1.0),
+            momentum_at: MomentumPlace::Worker,
             rate_multipliers: BTreeMap::new(),
         },
         run: Run {

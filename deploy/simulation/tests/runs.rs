@@ -1,0 +1,104 @@
+//! Simulated runs of a very small network on the drawn set.
+
+use std::sync::Arc;
+
+use dataset::Dataset;
+use kernels::{Isa, Pool};
+use network::{Architecture, GoogLeNet};
+use parameter_server::plan::plan;
+use settings::{MomentumPlace, Sampling};
+use simulation::{Cluster, Link, Method, Report, Run, simulate};
+
+/// A run of `images` images on a cluster.
+fn run(cluster: Cluster, method: Method, images: u64) -> Run {
+    let mut configuration = settings::recipe("quick").unwrap();
+    configuration.run.images = Some(images);
+    let architecture = Architecture {
+        classes: 10,
+        input_size: 32,
+        width: 0.1,
+        auxiliary_heads: false,
+        ..Architecture::paper()
+    };
+    Run {
+        cluster,
+        method,
+        network: Arc::new(GoogLeNet::new(&architecture).unwrap()),
+        dropout: None,
+        dataset: Arc::new(Dataset::drawn(96, 20, 32)),
+        sampling: Sampling::default(),
+        seed: 3,
+        plan: plan(&configuration, 96),
+        clip_norm: None,
+        clip_tensors: Some(1.0),
+        batch: 16,
+        evaluate_every: 64,
+        until: None,
+        isa: Isa::detect(),
+        pool: Arc::new(Pool::new(1).unwrap()),
+    }
+}
+
+fn report(cluster: Cluster, method: Method, images: u64) -> Report {
+    Report { real_seconds: 0.0, ..simulate(&run(cluster, method, images), |_| {}).unwrap() }
+}
+
+const OWN: Method = Method::Asynchronous(MomentumPlace::Worker);
+
+#[test]
+fn a_simulated_run_is_the_same_each_time_it_is_made() {
+    let [first, second] = [(); 2].map(|()| serde_json::to_string(&report(Cluster::of(3), OWN, 320)).unwrap());
+    assert_eq!(first, second);
+}
+
+#[test]
+fn every_image_is_used_once_and_each_evaluation_is_there() {
+    for (workers, method) in
+        [(1, OWN), (4, OWN), (4, Method::Asynchronous(MomentumPlace::Shard)), (4, Method::Synchronous)]
+    {
+        let found = report(Cluster::of(workers), method, 320);
+        assert_eq!((found.images, found.repeated, found.refused), (320, 0, 0), "{method:?}");
+        assert_eq!(found.evaluations.last().unwrap().images, 320, "{method:?}");
+        assert_eq!(found.staleness_max > 0, workers > 1 && method != Method::Synchronous, "{method:?}");
+    }
+}
+
+/// Steps of a second on machines that do not jitter, and transfers whose lengths are known.
+#[test]
+fn time_is_that_of_steps_and_transfers() {
+    let plain = Cluster { jitter: 0.0, ..Cluster::of(1) };
+    let steps = 320.0 / 16.0;
+    let free = report(plain.clone(), Method::Synchronous, 320);
+    assert!((free.seconds - steps).abs() < 1e-9, "{}", free.seconds);
+    assert_eq!(free.computing, 1.0);
+    // All parameters take two seconds up, of which two thirds of one are hidden behind backward, and two down.
+    let bytes = free.bytes_up as f64 / steps;
+    let mut linked = plain.clone();
+    linked.machines[0].link = Link { up: Some(bytes / 2.0), down: Some(bytes / 2.0) };
+    linked.machines[0].round_trip = 0.5;
+    let found = report(linked, Method::Synchronous, 320);
+    let expected = steps * (1.0 / 3.0 + 2.0 + 2.0 + 0.5);
+    assert!((found.seconds - expected).abs() < 1e-6, "{}, expected {expected}", found.seconds);
+    // At the server, four workers' transfers stand in line.
+    let shared = Link { up: Some(bytes / 2.0), down: Some(bytes / 2.0) };
+    let crowded = report(Cluster { server: shared, jitter: 0.0, ..Cluster::of(4) }, OWN, 320);
+    assert!(crowded.seconds > steps / 4.0 * 8.0 - 8.0, "{}", crowded.seconds);
+    assert!(crowded.receiving > 0.9, "{}", crowded.receiving);
+}
+
+#[test]
+fn the_images_of_lost_workers_are_computed_again() {
+    let cluster = Cluster { between_losses: Some(4.0), away: 1.0, ..Cluster::of(3) };
+    let found = report(cluster, OWN, 640);
+    assert!(found.repeated > 0, "{found:?}");
+    assert_eq!(found.images, 640);
+}
+
+#[test]
+fn a_run_ends_at_the_accuracy_that_was_asked_for() {
+    let mut asked = run(Cluster::of(1), OWN, 100_000);
+    asked.until = Some(0.05);
+    let found = simulate(&asked, |_| {}).unwrap();
+    assert!(found.images < 1000, "{}", found.images);
+    assert!(found.first_at(0.05).is_some());
+}
