@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Options, Timing,
-    inspect::{self, InspectFlags},
+    snapshot::inspect::{self, InspectFlags},
 };
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use kernels::Isa;
-//! use parameter_server::{Shard, plan::plan};
+//! use parameter_server::{Shard, update_rule};
 //! use parameters::{Initialiser, Layout, Tensor};
 //! use protocol::Kind;
 //!
@@ -23,42 +23,23 @@
 //! let configuration = settings::recipe("quick").expect("an embedded recipe");
 //!
 //! let mut shard = Shard::empty(0, 1, 1, Isa::detect());
-//! shard.adopt(Layout::new(vec![weights])?, plan(&configuration, 1000))?;
+//! shard.adopt(Layout::new(vec![weights])?, update_rule::of(&configuration, 1000))?;
 //! assert_eq!(shard.fetch(0, Kind::Parameters)?.values.to_vec().len(), 300);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod admission;
 mod average;
-mod bounds;
 pub mod cli;
 pub mod coordinator;
-mod evaluations;
-mod follower;
-mod host;
-pub mod inspect;
-mod leader;
-pub mod leases;
-mod membership;
-mod metrics;
-mod momentum;
-mod opening;
-pub mod plan;
-mod processes;
-mod remotes;
-mod resume;
 mod schedule;
-mod server;
-mod serving;
-mod shard;
-pub mod shard_file;
+mod serve;
+pub mod shard;
 pub mod snapshot;
+mod telemetry;
 #[cfg(test)]
 mod testing;
-mod warm_start;
+pub mod update_rule;
 
 pub use coordinator::Coordinator;
-pub use host::ShardHost;
-pub use server::{Options, Timing, run};
-pub use shard::{SavedShard, Shard};
-use warm_start::WarmStart;
+pub use serve::{Options, Timing, run};
+pub use shard::{SavedShard, Shard, ShardHost};

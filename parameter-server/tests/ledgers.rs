@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use parameter_server::{Coordinator, ShardHost, coordinator::Settings, leases::EpochLedger};
+use parameter_server::{
+    Coordinator, ShardHost,
+    coordinator::{Settings, leases::EpochLedger},
+};
 use proptest::prelude::*;
 use protocol::{
     Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,

@@ -147,7 +147,7 @@ async fn a_damaged_snapshot_is_passed_over_for_the_one_before() {
     let complete = fs::read_dir(home.path()).unwrap().flatten();
     let complete = complete.filter(|entry| entry.path().join("manifest.json").exists()).count();
     assert_eq!(complete, snapshot::KEPT);
-    let file = parameter_server::shard_file::path(home.path(), last.id, 1);
+    let file = parameter_server::shard::file::path(home.path(), last.id, 1);
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     let older = newest(home.path()).unwrap();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use common::{Process, Worker, flags, layout, options, until};
-use parameter_server::{Options, shard_file, snapshot};
+use parameter_server::{Options, shard::file as shard_file, snapshot};
 use parameters::{assign, checkpoint::Checkpoint};
 use process::{Exit, RunFlags};
 use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};

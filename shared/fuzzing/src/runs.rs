@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kernels::Isa;
 use parameter_server::coordinator::Settings;
-use parameter_server::{Coordinator, Shard, ShardHost, inspect, shard_file, snapshot};
+use parameter_server::{Coordinator, Shard, ShardHost, shard, snapshot};
 use process::RunFlags;
 use protocol::{Coordinator as _, JoinRequest, Kind, PROTOCOL_VERSION};
 
@@ -20,7 +20,7 @@ pub(crate) fn configuration(bytes: &[u8]) {
     let flags = RunFlags { config: Some(home.path().join("run.toml")), ..RunFlags::default() };
     if let Ok(configuration) = flags.resolve("quick") {
         for images in [0, 1, 1_281_167, u64::MAX] {
-            parameter_server::plan::plan(&configuration, images);
+            parameter_server::update_rule::of(&configuration, images);
         }
     }
 }
@@ -28,7 +28,7 @@ pub(crate) fn configuration(bytes: &[u8]) {
 /// A snapshot's manifest, and the run that goes on from it, as far as the first worker that joins.
 pub(crate) fn manifest(bytes: &[u8]) {
     let home = folder(&[("1/manifest.json", bytes)]);
-    if let Ok(contents) = inspect::inspect(home.path()) {
+    if let Ok(contents) = snapshot::inspect::inspect(home.path()) {
         let _ = contents.to_string();
     }
     let Ok(Some(found)) = snapshot::newest(home.path()) else { return };
@@ -63,7 +63,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
 pub(crate) fn shard(bytes: &[u8]) {
     let home = folder(&[("1/shard-0.safetensors", bytes)]);
     for total in [1, 2] {
-        let Ok(saved) = shard_file::read(home.path(), 1, 0, total) else { continue };
+        let Ok(saved) = shard::file::read(home.path(), 1, 0, total) else { continue };
         let mut shard = Shard::restored(0, total, 2, Isa::scalar(), saved);
         for kind in [Kind::Parameters, Kind::Average { evaluation: 0 }, Kind::Average { evaluation: 1 }] {
             let _ = shard.fetch(0, kind);

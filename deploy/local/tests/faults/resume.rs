@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use parameter_server::{shard_file, snapshot::Manifest};
+use parameter_server::{shard::file as shard_file, snapshot::Manifest};
 use parameters::checkpoint::Checkpoint;
 use rand::Rng;
 use settings::random;

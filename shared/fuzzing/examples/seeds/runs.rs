@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kernels::Isa;
 use parameter_server::coordinator::{SavedRun, Settings};
-use parameter_server::plan::plan;
+use parameter_server::update_rule;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::{Initialiser, Layout, Tensor, checkpoint::Checkpoint};
 use protocol::{
@@ -50,7 +50,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
         decay_multiplier: 1.0,
     };
     let layout = Layout::new(vec![tensor("fc/weights", &[4, 3]), tensor("fc/bias", &[4])]).unwrap();
-    let plan = plan(&settings::recipe("quick").unwrap(), 1000);
+    let plan = update_rule::of(&settings::recipe("quick").unwrap(), 1000);
     let shards = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
     let host = ShardHost::new(0, shards, home.into());
     for shard in 0..2 {

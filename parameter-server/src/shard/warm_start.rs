@@ -11,7 +11,7 @@ use anyhow::Context;
 use parameters::{Layout, Tensor, checkpoint::Checkpoint, pattern};
 use protocol::UpdateRule;
 
-use crate::shard_file;
+use super::file;
 
 /// The model file that a run starts from.
 pub struct WarmStart {
@@ -28,7 +28,7 @@ impl WarmStart {
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
             let (_, checkpoint) = formats::read(path)?;
-            anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256: shard_file::hash(path)?, checkpoint }))
+            anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256: file::hash(path)?, checkpoint }))
         };
         read().context("start from a model (--init-from)")
     }

@@ -1,11 +1,11 @@
-//! The plan that every shard follows: the configuration's epochs and fractions, converted to numbers of
+//! The update rule that every shard follows: the configuration's epochs and fractions, converted to numbers of
 //! samples.
 
 use protocol::UpdateRule;
 use settings::RunConfiguration;
 
-/// Makes the plan of a run with `images` training images from its configuration.
-pub fn plan(configuration: &RunConfiguration, images: u64) -> UpdateRule {
+/// Makes the update rule of a run with `images` training images from its configuration.
+pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);
     UpdateRule {
@@ -30,11 +30,11 @@ mod tests {
     #[test]
     fn epochs_become_samples() {
         let mut configuration = settings::recipe("paper").unwrap();
-        let found = plan(&configuration, 3070);
+        let found = of(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (184_200, 24_560, 9210));
         assert_eq!((found.learning_rate, found.momentum, found.weight_decay), (0.01, 0.9, 2e-4));
         configuration.run.images = Some(100);
-        let found = plan(&configuration, 3070);
+        let found = of(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (100, 24_560, 5));
     }
 }

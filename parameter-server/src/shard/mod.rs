@@ -18,6 +18,11 @@
 //!   (Hakimi et al., "Taming Momentum in a Distributed Asynchronous Environment", 2019, who keep a velocity
 //!   for each worker; here all workers share the block's velocity).
 
+mod bounds;
+pub mod file;
+mod host;
+mod warm_start;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
@@ -27,11 +32,9 @@ use protocol::{
 };
 use settings::{Difference, first_difference};
 
-use crate::{
-    WarmStart, average,
-    bounds::{self, Bounds},
-    schedule, warm_start,
-};
+use self::bounds::Bounds;
+pub use self::{host::ShardHost, warm_start::WarmStart};
+use crate::{average, schedule};
 
 /// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
 /// done.

@@ -4,6 +4,13 @@
 //! All of its state is behind one lock and is changed by short calls that never wait. The clock is tokio's,
 //! so that simulations can advance it.
 
+mod admission;
+mod evaluations;
+pub mod leases;
+mod membership;
+mod momentum_switch;
+mod placement;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
@@ -20,15 +27,17 @@ use serde::{Deserialize, Serialize};
 use settings::{RunConfiguration, Wire};
 use tokio::time::Instant;
 
-use crate::{
-    ShardHost, admission,
+use self::{
     evaluations::Evaluations,
     leases::{Leases, Progress, Range},
     membership::Membership,
-    metrics::{EvaluationLine, Line, Meter, RunPosition, Traffic},
-    momentum::MomentumSwitch,
-    plan::plan,
-    processes::{Placement, Processes},
+    momentum_switch::MomentumSwitch,
+    placement::{Placement, Processes},
+};
+use crate::{
+    ShardHost,
+    telemetry::{EvaluationLine, Line, Meter, RunPosition, Traffic},
+    update_rule,
 };
 
 /// Number of minibatches in a row, over all workers, whose pushes must be refused for the run to end as
@@ -89,7 +98,7 @@ impl SavedRun {
     /// Whether the numbers are consistent with each other, so that a run can resume from them.
     pub(crate) fn is_consistent(&self) -> bool {
         let SavedRun { configuration, data, progress, .. } = self;
-        let total = plan(configuration, data.images).total_samples;
+        let total = update_rule::of(configuration, data.images).total_samples;
         let within = |range: &Range| range.start <= range.end && range.end <= data.images;
         data.images > 0
             && progress.leased <= total
@@ -289,7 +298,7 @@ impl Run {
         progress: Option<(&Progress, u64)>,
         momentum_moved: bool,
     ) -> Run {
-        let plan = plan(configuration, data.images);
+        let plan = update_rule::of(configuration, data.images);
         let (images, total) = (data.images, plan.total_samples);
         let size = configuration.run.lease_batches * configuration.run.batch as u64;
         let (leases, steps) = match progress {

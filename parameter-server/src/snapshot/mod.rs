@@ -6,6 +6,8 @@
 //! snapshot was taken may be in the files of some shards only; the leases that such updates belong to are
 //! done again.
 
+pub mod inspect;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -16,7 +18,7 @@ use parameters::Fingerprint;
 use protocol::{Evaluation, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::{coordinator::SavedRun, shard_file};
+use crate::{coordinator::SavedRun, shard::file as shard_file};
 
 /// Number of complete snapshots that are kept.
 pub const KEPT: usize = 3;
@@ -396,7 +398,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        leases::{EpochLedger, Progress},
+        coordinator::leases::{EpochLedger, Progress},
         testing::data,
     };
 

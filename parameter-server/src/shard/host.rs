@@ -12,7 +12,8 @@ use protocol::{
 };
 use tokio::sync::watch;
 
-use crate::{Shard, shard_file, snapshot};
+use super::{Shard, file};
+use crate::snapshot;
 
 /// Shards with consecutive numbers, served by one process.
 pub struct ShardHost {
@@ -81,7 +82,7 @@ impl ShardHost {
                 Refusal::NotReady(format!("shard {number}: nothing to write yet, no layout was adopted"))
             })?;
             drop(shard);
-            let hash = shard_file::write(&self.snapshots, id, saved)
+            let hash = file::write(&self.snapshots, id, saved)
                 .map_err(|error| Refusal::Internal(format!("shard {number}: {error}")))?;
             status.snapshot_hash = Some(hash);
         }
@@ -159,6 +160,6 @@ mod tests {
             assert_eq!(refusal, Refusal::Internal(expected));
             assert!(!home.path().join("2").exists(), "not even the file of the shard that is well");
         }
-        assert!(shard_file::read(home.path(), 1, 1, 2).is_ok(), "the one before stays");
+        assert!(file::read(home.path(), 1, 1, 2).is_ok(), "the one before stays");
     }
 }

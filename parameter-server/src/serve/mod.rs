@@ -1,6 +1,13 @@
 //! One process of the server. The leader hosts the coordinator and the first shards; a follower only hosts
 //! shards.
 
+mod follower;
+mod leader;
+mod opening;
+mod remotes;
+mod resume;
+mod serving;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -8,7 +15,11 @@ use kernels::Isa;
 use process::{Exit, RunFlags};
 use protocol::{Connector, Listener};
 
-use crate::{Shard, ShardHost, WarmStart, follower, leader, shard_file, snapshot};
+use crate::{
+    ShardHost,
+    shard::{Shard, WarmStart, file},
+    snapshot,
+};
 
 /// Options of a server process.
 #[derive(Clone, Debug)]
@@ -124,9 +135,8 @@ pub(crate) fn restored_shards(
     let folder = &options.snapshots;
     let numbers = first..first + options.shards;
     let read = |id: u64| {
-        let read = |number| {
-            shard_file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"))
-        };
+        let read =
+            |number| file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"));
         numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
     };
     let newest = || {

@@ -16,12 +16,8 @@ use protocol::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{
-    WarmStart,
-    server::{Options, Restore, open_shards, restored_shards},
-    serving::Serving,
-    snapshot,
-};
+use super::{Options, Restore, open_shards, restored_shards, serving::Serving};
+use crate::{shard::WarmStart, snapshot};
 
 /// Largest number of shards of a server, since lists of all shards are kept in memory.
 const MOST_SHARDS: u32 = 1 << 20;

@@ -19,7 +19,7 @@ use parameters::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::shard::{BlockState, SavedShard};
+use super::{BlockState, SavedShard};
 
 /// Name of the file's format; it changes when the meaning of the file does.
 const FORMAT: &str = "downpour shard 1";

@@ -6,9 +6,9 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, ensure};
 use settings::{NEWEST_DATA_RULES, RunConfiguration};
 
+use super::{Options, resume};
 use crate::{
-    WarmStart, resume,
-    server::Options,
+    shard::WarmStart,
     snapshot::{self, Manifest},
 };
 

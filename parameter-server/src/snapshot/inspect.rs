@@ -15,10 +15,11 @@ use protocol::Evaluation;
 use serde::Serialize;
 use settings::RunConfiguration;
 
+use super::Manifest;
 use crate::{
-    leases::EpochLedger,
-    shard_file::{self, ShardFileError},
-    snapshot::{self, Manifest},
+    coordinator::leases::EpochLedger,
+    shard::file::{self as shard_file, ShardFileError},
+    snapshot,
 };
 
 /// Flags of `parameter-server inspect`.

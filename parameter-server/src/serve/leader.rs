@@ -11,15 +11,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
+use super::{Options, Restore, Timing, open_shards, opening::Opening, remotes::Remotes, serving::Serving};
 use crate::{
     Coordinator, ShardHost,
     coordinator::Settings,
-    metrics::{Line, MetricsFile},
-    opening::Opening,
-    remotes::Remotes,
-    server::{Options, Restore, Timing, open_shards},
-    serving::Serving,
     snapshot::{self, Manifest},
+    telemetry::{Line, MetricsFile},
 };
 
 /// Time between two ticks of the coordinator.

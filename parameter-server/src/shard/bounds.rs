@@ -23,7 +23,7 @@ use kernels::{Isa, Magnitudes, magnitudes};
 use parameters::{Layout, Tensor};
 use protocol::{LARGEST_GRADIENT, UpdateRule};
 
-use crate::shard::BlockState;
+use super::BlockState;
 
 /// Largest absolute value that the weights, velocity and average of a block may hold for it to accept a
 /// gradient.
