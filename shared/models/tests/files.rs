@@ -100,7 +100,7 @@ fn a_model_of_a_run_is_exported_with_what_it_says_of_itself() {
     ] {
         assert_eq!(after.metadata[key], expected, "{key}");
     }
-    assert!(after.metadata["configuration"].contains("\"learning_rate\":0.006"));
+    assert!(after.metadata["configuration"].contains("\"learning_rate\":0.012"));
 
     let onnx = exported(&path, Format::Onnx, None).unwrap();
     let has = |text: &str| onnx.windows(text.len()).any(|window| window == text.as_bytes());
@@ -230,7 +230,7 @@ fn metadata_of_a_network_that_cannot_be_built_are_the_files_fault() {
     let whole = Checkpoint::read(&path).unwrap();
     for (key, value, expected) in [
         ("input_size", "1000000000", "expected an input side of 32 to 2048 pixels, found 1000000000"),
-        ("width", "1e30", "expected a width multiplier above 0 and at most 8"),
+        ("width", "1e30", "expected a width multiplier of 0.05 to 4, found 1"),
         ("classes", "[]", "expected 2 to 100000 classes, found 0"),
         ("input_size", "18446744073709551616", "metadata input_size: expected what a run writes there"),
         ("mean", "[1]", "metadata mean: expected what a run writes there"),

@@ -29,7 +29,8 @@ pub struct Optimisation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Clip of each tensor's gradient at so many running means of its norm, on the worker; left out, none. It follows the
-    /// run, and no tensor waits for the whole gradient.
+    /// run, and no tensor waits for the whole gradient; the mean begins anew with each worker, so that a resumed run is
+    /// not the same bit for bit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_tensors: Option<f64>,
     /// Where momentum lives once several workers push; left out, "shard".
