@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_says_what_each_width_costs() {
-        let readme = include_str!("../../../README.md");
+    fn the_guide_says_what_each_width_costs() {
+        let page = include_str!("../../../deploy/guide/evaluate.md");
         for width in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5] {
             let cost = |auxiliary_heads| {
                 let network = described(Architecture { width, auxiliary_heads, ..Architecture::paper() });
@@ -134,7 +134,7 @@ mod tests {
             };
             let ([all, all_adds], [main, main_adds]) = (cost(true), cost(false));
             let row = format!("| {width} | {all} | {all_adds} | {main}; {main_adds} |");
-            assert!(readme.contains(&row), "expected in README.md: {row}");
+            assert!(page.contains(&row), "expected in deploy/guide/evaluate.md: {row}");
         }
     }
 
