@@ -11,9 +11,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use super::{
-    Options, Restore, Timing, open_shards, opening::Opening, remotes::Remotes, serving::Serving,
-};
+use super::{Options, Restore, Timing, open_shards, opening::Opening, remotes::Remotes, serving::Serving};
 use crate::{
     Coordinator, ShardHost,
     coordinator::Settings,

@@ -135,9 +135,8 @@ pub(crate) fn restored_shards(
     let folder = &options.snapshots;
     let numbers = first..first + options.shards;
     let read = |id: u64| {
-        let read = |number| {
-            file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"))
-        };
+        let read =
+            |number| file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"));
         numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
     };
     let newest = || {
