@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataset::Dataset;
 use kernels::{Isa, Pool};
 use network::{Architecture, GoogLeNet};
-use parameter_server::plan::plan;
+use parameter_server::update_rule;
 use settings::{MomentumPlace, Sampling};
 use simulation::{Cluster, Link, Method, Report, Run, simulate};
 
@@ -28,7 +28,7 @@ fn run(cluster: Cluster, method: Method, images: u64) -> Run {
         dataset: Arc::new(Dataset::drawn(96, 20, 32)),
         sampling: Sampling::default(),
         seed: 3,
-        plan: plan(&configuration, 96),
+        plan: update_rule::of(&configuration, 96),
         clip_norm: None,
         clip_tensors: Some(1.0),
         batch: 16,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use network::{Architecture, GoogLeNet};
-use parameter_server::plan::plan;
+use parameter_server::update_rule;
 use process::{Exit, RunFlags, print_line};
 use settings::RunConfiguration;
 use setup::{ComputeFlags, Data, rules};
@@ -164,7 +164,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         dataset,
         sampling: configuration.sampling.clone(),
         seed: configuration.run.sample_seed(),
-        plan: plan(&configuration, images),
+        plan: update_rule::of(&configuration, images),
         clip_norm: configuration.optimisation.clip_norm,
         clip_tensors: configuration.optimisation.clip_tensors,
         batch: configuration.run.batch,
