@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::{RunFlags, logs::LogFlags};
 
 use crate::commands::{
@@ -134,14 +134,16 @@ pub fn parse() -> CommandLine {
 /// program.
 fn advised(mut error: clap::Error, first: &str) -> clap::Error {
     let place = match error.kind() {
-        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        // Behind a flag of training, such a word is a command in the wrong place for clap.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => ContextKind::InvalidSubcommand,
         ErrorKind::UnknownArgument if first == "train" || first.starts_with('-') => ContextKind::InvalidArg,
         _ => return error,
     };
     let Some(ContextValue::String(word)) = error.get(place) else { return error };
     let word = word.clone();
     let is_like_a_command = error.get(ContextKind::SuggestedSubcommand).is_some();
-    if word.starts_with('-') || is_like_a_command && !Path::new(&word).exists() {
+    let is_a_command = CommandLine::command().find_subcommand(&word).is_some();
+    if word.starts_with('-') || is_a_command || is_like_a_command && !Path::new(&word).exists() {
         return error;
     }
     let tip = format!("--data {word}? The images to train on are named by this flag: downpour --data {word}");
@@ -178,7 +180,6 @@ or folder, 4 diverged, 70 a bug of this program, 130 interrupted.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -243,6 +244,8 @@ mod tests {
         assert!(said("downpour src").contains("--data src?"), "{}", said("downpour src"));
         assert!(!said("downpour evaluate photos").contains("--data photos?"));
         assert!(!said("downpour train --bacth").contains("--data"));
+        let behind = said("downpour --workers 2 evaluate");
+        assert!(behind.contains("'evaluate'") && !behind.contains("--data"), "{behind}");
     }
 
     #[test]

@@ -102,8 +102,8 @@ pub(crate) struct ClassFolder {
 
 /// Lists class folders with all that is below them.
 ///
-/// A class folder may be a link. A link to a folder below one is followed unless what it leads to is in one
-/// of the class folders already, or holds one of them.
+/// A class folder may be a link, unless what it leads to is a class folder itself. A link to a folder below one
+/// is followed unless what it leads to is in one of the class folders already, or holds one of them.
 pub(crate) fn class_folders(
     folder: &Path,
     paths: &BTreeSet<PathBuf>,
@@ -113,10 +113,17 @@ pub(crate) fn class_folders(
     let mut walk = Walk { folder, rules, passed, seen: HashSet::new(), links: VecDeque::new() };
     let mut classes = Vec::new();
     let mut roots = Vec::new();
-    for (number, path) in paths.iter().enumerate() {
-        let mut class = ClassFolder { path: path.clone(), files: Vec::new(), others: Vec::new() };
+    let is_link = |path: &&PathBuf| folder.join(path).is_symlink();
+    let own: HashSet<&PathBuf> = paths.iter().filter(|path| !is_link(path)).collect();
+    let mut taken = own.iter().map(|path| walk.real(path)).collect::<Result<HashSet<_>, _>>()?;
+    for path in paths {
         let root = walk.real(path)?;
-        walk.below(&mut class, number, path.clone(), root.clone())?;
+        if rules >= Rules::V2 && !own.contains(path) && !taken.insert(root.clone()) {
+            walk.passed.folder(Reason::Link, path.clone());
+            continue;
+        }
+        let mut class = ClassFolder { path: path.clone(), files: Vec::new(), others: Vec::new() };
+        walk.below(&mut class, classes.len(), path.clone(), root.clone())?;
         roots.push(root);
         classes.push(class);
     }

@@ -302,6 +302,21 @@ fn a_linked_folder_is_followed_once_and_loops_are_named() {
     assert_eq!(named, ["cat/again/back", "cat/loop", "cat/more", "dog/up"].map(std::path::PathBuf::from));
 }
 
+/// A link to a class is no class of its own, with the same pictures under another name; a link to pictures elsewhere is.
+#[cfg(unix)]
+#[test]
+fn a_class_that_is_a_link_to_another_class_is_named() {
+    use std::os::unix::fs::symlink;
+    let root = folder(&["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"]);
+    let elsewhere = folder(&["hens/1.jpg", "hens/2.jpg"]);
+    symlink(root.path().join("dog"), root.path().join("again")).unwrap();
+    symlink(elsewhere.path().join("hens"), root.path().join("hen")).unwrap();
+    symlink(elsewhere.path().join("hens"), root.path().join("hen too")).unwrap();
+    let set = open(&root);
+    assert_eq!(set.classes(), ["cat", "dog", "hen"]);
+    assert_eq!(set.passed().unwrap().folders(Reason::Link), ["again", "hen too"].map(std::path::Path::new));
+}
+
 /// What `lost+found` is for one who may not read it must not be the end.
 #[test]
 fn what_is_passed_over_is_not_even_listed() {
