@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use configuration::{RunFlags, logs::LogFlags};
 
 use crate::commands::{bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples};
@@ -130,14 +130,16 @@ pub fn parse() -> CommandLine {
 /// program.
 fn advised(mut error: clap::Error, first: &str) -> clap::Error {
     let place = match error.kind() {
-        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        // The second is said of a word behind flags of training.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => ContextKind::InvalidSubcommand,
         ErrorKind::UnknownArgument if first == "train" || first.starts_with('-') => ContextKind::InvalidArg,
         _ => return error,
     };
     let Some(ContextValue::String(word)) = error.get(place) else { return error };
     let word = word.clone();
+    let is_a_command = CommandLine::command().find_subcommand(&word).is_some();
     let is_like_a_command = error.get(ContextKind::SuggestedSubcommand).is_some();
-    if word.starts_with('-') || is_like_a_command && !Path::new(&word).exists() {
+    if is_a_command || word.starts_with('-') || is_like_a_command && !Path::new(&word).exists() {
         return error;
     }
     let tip = format!("--data {word}? The images to train on are named by this flag: downpour --data {word}");
@@ -174,7 +176,6 @@ or folder, 4 diverged, 70 a bug of this program, 130 interrupted.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -238,7 +239,9 @@ mod tests {
         // A folder that is there and called almost as a command.
         assert!(said("downpour src").contains("--data src?"), "{}", said("downpour src"));
         assert!(!said("downpour evaluate photos").contains("--data photos?"));
-        assert!(!said("downpour train --bacth").contains("--data"));
+        for words in ["downpour train --bacth", "downpour --workers 2 evaluate"] {
+            assert!(!said(words).contains("--data"), "{}", said(words));
+        }
     }
 
     #[test]
