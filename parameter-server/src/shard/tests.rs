@@ -112,6 +112,29 @@ fn a_stale_gradient_moves_the_parameters_less_and_is_answered_ahead() {
 }
 
 #[test]
+fn a_step_is_added_by_the_root_of_its_staleness_and_leaves_the_velocity() {
+    let mut shard = adopted();
+    for staleness in 0..3 {
+        let before = parameters(&mut shard, 2);
+        let g = gradient(300, staleness);
+        let step =
+            BlockPush { form: PushForm::Step, ..push(1 + staleness, 0, 2, Version::default(), g.clone()) };
+        let reply = shard.push(step);
+        let (answer, after) = (reply.outcome.unwrap().values.to_vec(), parameters(&mut shard, 2));
+        assert_eq!((reply.staleness, &answer), (staleness, &after), "a step is not answered ahead");
+        for i in 0..300 {
+            let moved = 2.0 * 0.01 * g[i] / ((1 + staleness) as f32).sqrt(); // a bias has rate multiplier 2
+            assert!((before[i] - after[i] - moved).abs() < 1e-6, "staleness {staleness}: value {i}");
+        }
+    }
+    // Were there a velocity, a gradient of zero would move the parameters by it.
+    let before = parameters(&mut shard, 2);
+    let version = Version { generation: 1, counter: 3 };
+    shard.push(push(9, 0, 2, version, vec![0.0; 300])).outcome.unwrap();
+    assert_eq!(parameters(&mut shard, 2), before);
+}
+
+#[test]
 fn unusable_pushes_are_refused_by_name_and_change_nothing() {
     let mut shard = adopted();
     let before = parameters(&mut shard, 3);
