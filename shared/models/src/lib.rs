@@ -1,7 +1,7 @@
 //! What is done with a trained model, and with images before there is one; no server and no training.
 //!
 //! A model file is opened in one way, whatever its kind, and then [`evaluate`](evaluate()) scores it, [`classify`](classify())
-//! names images and [`export`](export()) writes it for other programs. [`describe`] and [`bench`] tell what a network is made of
+//! names images and [`export`](export()) writes it for other programs. [`describe`] and [`bench`](mod@bench) tell what a network is made of
 //! and how fast it runs here, [`look`] and [`samples`](samples()) what is in a folder of images and what training makes of them.
 //!
 //! ```
