@@ -51,7 +51,10 @@ impl<T: Send + 'static> Actor<T> {
         Actor { name, home: Home::Thread(sender) }
     }
 
-    /// Queues `job` at once; the future gives its result. Dropped, the job runs all the same.
+    /// Queues `job` at once; the future gives its result. The job also runs if the future is dropped.
+    ///
+    /// # Errors
+    /// [`Gone`], if the actor's thread has ended.
     pub fn call<R, F>(&self, job: F) -> impl Future<Output = Result<R, Gone>> + Send + use<T, R, F>
     where
         R: Send + 'static,

@@ -45,8 +45,11 @@ impl From<crate::actor::Gone> for Stop {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Calls until the answer is other than "not ready", with growing pauses, for as long as `patience` lasts. A server
-/// that cannot be reached at all is the client's own patience.
+/// Calls until the answer is other than "not ready", with growing pauses, for as long as `patience` lasts. A server that
+/// cannot be reached at all is the client's own patience.
+///
+/// # Errors
+/// Any failure of the call other than "not ready", which is an error too once `patience` has ended.
 pub async fn until_ready<T, F>(patience: Duration, mut call: impl FnMut() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,

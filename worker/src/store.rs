@@ -70,6 +70,9 @@ pub struct Store {
 
 impl Store {
     /// Connects to every shard. `addresses` are by shard number; shards at one address share a connection.
+    ///
+    /// # Errors
+    /// A server that cannot be reached.
     pub async fn connect(
         addresses: &[String],
         layout: Arc<Layout>,
@@ -100,6 +103,9 @@ impl Store {
     }
 
     /// Has every shard adopt the layout, or compare it with its own.
+    ///
+    /// # Errors
+    /// A shard that refuses the layout, or cannot be reached.
     pub async fn adopt(&self, plan: &UpdateRule, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
             let request = AdoptRequest { shard, layout: (*self.layout).clone(), plan: plan.clone() };
@@ -120,6 +126,9 @@ impl Store {
 
     /// Fetches every block of `kind` from all shards at once. Parameters become the state that the next gradient is
     /// computed from.
+    ///
+    /// # Errors
+    /// A shard that refuses the fetch, or cannot be reached.
     pub async fn fetch(&mut self, kind: Kind) -> Result<Vec<f32>, Stop> {
         let (values, mut received) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
@@ -146,9 +155,12 @@ impl Store {
     /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its update
     /// left it, and `updated` receives every tensor whose blocks have all come.
     ///
-    /// From the first block on that is not finite, or far too large, nothing more is sent: that one is for
-    /// the shard to refuse and count, the others would only harm. A tensor of which not every block came
-    /// stays as it was fetched last.
+    /// After the first block that is not finite, or far too large, nothing more is sent: the shard refuses and counts
+    /// that block, and further ones would only spread the damage. A tensor of which some block had no reply keeps the
+    /// values that were fetched last.
+    ///
+    /// # Errors
+    /// A shard that cannot be reached, or refuses a push for another reason than unusable values.
     pub async fn exchange(
         &mut self,
         step: Step,

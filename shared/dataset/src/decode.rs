@@ -51,7 +51,7 @@ impl SampleError {
 /// What is wrong with an image file that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The file cannot be read.
+    /// The image file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     /// The file is of a kind that is not read.

@@ -8,7 +8,7 @@ pub enum DatasetError {
     /// The folder does not exist.
     #[error("data folder {} is not there: {EXPECTED}; check the path", folder.display())]
     Missing {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
     },
     /// The path is that of a file.
@@ -20,15 +20,15 @@ pub enum DatasetError {
     /// The folder cannot be listed.
     #[error("data folder {} cannot be listed: {source}", folder.display())]
     Unreadable {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Why.
+        /// What the system says.
         source: std::io::Error,
     },
     /// The folder is empty.
     #[error("data folder {} is empty: {EXPECTED}", folder.display())]
     Empty {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
     },
     /// The folder has files, but no class folders.
@@ -37,7 +37,7 @@ pub enum DatasetError {
         folder.display()
     )]
     NoClasses {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// Files found in it.
         files: usize,
@@ -45,9 +45,9 @@ pub enum DatasetError {
     /// The folder has a single class folder.
     #[error("data folder {} has the one class \"{class}\": expected at least two", folder.display())]
     OneClass {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// The class.
+        /// Name of the class.
         class: String,
     },
     /// A class folder has no images.
@@ -59,7 +59,7 @@ pub enum DatasetError {
     EmptyClass {
         /// The folder of the class.
         folder: PathBuf,
-        /// Its name.
+        /// Name of the class.
         class: String,
         /// Files in it that are no images.
         others: Option<String>,
@@ -70,7 +70,7 @@ pub enum DatasetError {
         folder.display()
     )]
     NoPictures {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// Class folders in it.
         classes: usize,
@@ -91,10 +91,10 @@ pub enum DatasetError {
         /// The name as it is written.
         class: String,
     },
-    /// The class folders are splits with names that are not known here.
+    /// The class folders are splits under other names than `train` and `val`.
     #[error("data folder {} has splits in place of class folders: {splits}; {advice}", folder.display())]
     SplitsAsClasses {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// Names of the splits.
         splits: String,
@@ -107,7 +107,7 @@ pub enum DatasetError {
         folder.display()
     )]
     TwoValidationFolders {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// Name of one of them.
         first: String,
@@ -121,7 +121,7 @@ pub enum DatasetError {
         inner.display()
     )]
     OneTooHigh {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// The folder to give instead.
         inner: PathBuf,
@@ -131,7 +131,7 @@ pub enum DatasetError {
     /// A tar shard is compressed.
     #[error("{} is a compressed tar: expected tar shards that are not compressed; unpack it (gunzip)", path.display())]
     PackedShard {
-        /// The shard.
+        /// Path of the tar shard.
         path: PathBuf,
     },
     /// A class of the validation split has no training images.
@@ -142,7 +142,7 @@ pub enum DatasetError {
     ValidationOnly {
         /// The folder of the class under `val/`.
         folder: PathBuf,
-        /// Its name.
+        /// Name of the class.
         class: String,
     },
     /// The validation images lie in one folder, and no file says their classes.
@@ -168,7 +168,7 @@ pub enum DatasetError {
         folder.display()
     )]
     GroundTruth {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Number of its lines.
         lines: usize,
@@ -180,7 +180,7 @@ pub enum DatasetError {
     /// A file of ILSVRC's development kit cannot be used.
     #[error("development kit file {}: {reason}", path.display())]
     Devkit {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -193,7 +193,7 @@ pub enum DatasetError {
         folder.join("train").display()
     )]
     NoValidationFolder {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
     },
     /// Some folders have tar shards, and others do not.
@@ -215,9 +215,9 @@ pub enum DatasetError {
     /// A tar shard cannot be read.
     #[error("tar shard {} cannot be read: {source}", path.display())]
     Shard {
-        /// The shard.
+        /// Path of the tar shard.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: std::io::Error,
     },
     /// No tar shard has a sample.
@@ -247,7 +247,7 @@ pub enum DatasetError {
     /// The list of class names cannot be used.
     #[error("class list {}: {reason}", path.display())]
     ClassList {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -259,7 +259,7 @@ pub enum DatasetError {
         folder.display()
     )]
     NoValidation {
-        /// The folder.
+        /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
         /// Number of training images.
         images: usize,

@@ -16,9 +16,9 @@ pub enum Kind {
     Webp,
     /// GIF.
     Gif,
-    /// A bitmap of Windows.
+    /// BMP, a bitmap of Windows.
     Bmp,
-    /// TIFF, also with offsets of 64 bits.
+    /// TIFF, also BigTIFF with its offsets of 64 bits.
     Tiff,
     /// HEIC or another HEIF: a still picture of a phone.
     Heic,
@@ -34,11 +34,11 @@ pub enum Kind {
     Photoshop,
     /// A document of GIMP.
     Gimp,
-    /// SVG, plain.
+    /// SVG, not compressed.
     Svg,
     /// An icon of Windows.
     Icon,
-    /// PBM, PGM or PPM.
+    /// An image of Netpbm: PBM, PGM or PPM.
     Netpbm,
     /// OpenEXR.
     OpenExr,

@@ -9,7 +9,7 @@ const MOST_LIST: u64 = 16 << 20;
 /// Why a file is no list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The file cannot be read, or is longer than any list.
+    /// The list cannot be read, or is longer than any list.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
     /// The file is no text in UTF-8.

@@ -73,9 +73,9 @@ pub struct LoaderRange {
     pub split: Split,
     /// Number of the epoch, from 0; without meaning for validation.
     pub epoch: u64,
-    /// First position.
+    /// First position of the range.
     pub start: u64,
-    /// One past the last position.
+    /// One past the last position of the range.
     pub end: u64,
 }
 

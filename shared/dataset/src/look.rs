@@ -21,7 +21,7 @@ const EXAMPLES: usize = 3;
 /// What a look at a data folder found.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// The folder.
+    /// The data folder.
     pub folder: PathBuf,
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
@@ -87,7 +87,7 @@ pub enum Unfit {
     UnreadableClass {
         /// The data folder.
         folder: PathBuf,
-        /// The class.
+        /// Name of the class.
         class: String,
         /// Some of its files, with the reasons.
         examples: String,

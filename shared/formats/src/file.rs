@@ -19,12 +19,12 @@ pub enum Kind {
 /// Why a file is no model that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// The file cannot be read.
+    /// The model file cannot be read.
     #[error("cannot read model file {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
     /// The file is a safetensors file that cannot be used, or a tensor of either format is not finite.
@@ -37,7 +37,7 @@ pub enum FormatError {
         path.display()
     )]
     Caffe {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Length of the file.
         bytes: usize,

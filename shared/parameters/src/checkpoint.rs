@@ -164,20 +164,20 @@ impl Checkpoint {
 /// Why a checkpoint cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file cannot be read.
+    /// The checkpoint file cannot be read.
     #[error("cannot read checkpoint {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
-    /// The file cannot be written; the one that was there before still is.
+    /// The checkpoint file cannot be written; the one that was there before still is.
     #[error("cannot write checkpoint {}: {source}", path.display())]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
     /// The file is no safetensors file, or only a part of one.
@@ -186,7 +186,7 @@ pub enum CheckpointError {
         path.display()
     )]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Length of the file.
         bytes: usize,
@@ -196,9 +196,9 @@ pub enum CheckpointError {
     /// A tensor has another number type than f32.
     #[error("checkpoint {}: tensor {tensor} has type {found}; expected F32, convert the file", path.display())]
     Type {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Number type of the tensor.
         found: String,
@@ -209,7 +209,7 @@ pub enum CheckpointError {
         path.display()
     )]
     NotFinite {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The tensor and its values.
         found: NotFinite,

@@ -14,11 +14,11 @@ use std::fmt::Display;
 pub struct NotFinite {
     /// Name of the tensor.
     pub tensor: String,
-    /// Number of values that are not finite.
+    /// Number of the tensor's values that are not finite.
     pub count: usize,
-    /// Position of the first such value in the tensor.
+    /// Position in the tensor of its first value that is not finite.
     pub first: usize,
-    /// The first such value.
+    /// The first value that is not finite: NaN or an infinity.
     pub value: f32,
 }
 

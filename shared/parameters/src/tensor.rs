@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initialiser {
-    /// Every value the same.
+    /// A constant, which every value has.
     Constant(f32),
     /// Uniform between `-bound` and `bound`.
     Uniform {

@@ -5,8 +5,8 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-/// Runs work that takes long on a thread of its own, so that it holds up no call. On a runtime of one thread, as that
-/// of a simulation, it runs in place: there everything happens in one order.
+/// Runs work that takes long on a thread of its own, so that it holds up no call. On a runtime of one thread,
+/// as that of a simulation, it runs in place: there everything happens in one order.
 ///
 /// # Errors
 /// Work that panicked on its thread.

@@ -130,7 +130,7 @@ pub struct UpdateRule {
 pub struct AdoptRequest {
     /// Number of the shard.
     pub shard: u32,
-    /// The network's parameters.
+    /// Layout of the network's parameters.
     pub layout: Layout,
     /// The run's update rule.
     pub plan: UpdateRule,
@@ -148,7 +148,7 @@ pub struct AdoptReply {
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
-    /// Their Polyak average, frozen at the first fetch that names this evaluation.
+    /// The Polyak average of the parameters, frozen at the first fetch that names the evaluation.
     Average {
         /// Number of the evaluation that the average is for; 0 reads the current average, which is not
         /// frozen.
@@ -199,7 +199,7 @@ pub struct BlockPush {
 /// The answer to one pushed block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PushReply {
-    /// Index of the block.
+    /// Index of the block in the layout.
     pub block: u32,
     /// The block to compute the next gradient from (also if this push had been applied before), or why the
     /// push was refused.
@@ -211,7 +211,7 @@ pub struct PushReply {
 /// The values of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
-    /// Index of the block.
+    /// Index of the block in the layout.
     pub block: u32,
     /// Version of the values.
     pub version: Version,
@@ -259,9 +259,9 @@ pub struct Lease {
     pub id: u64,
     /// Epoch, from 0.
     pub epoch: u64,
-    /// First position.
+    /// First position of the range.
     pub start: u64,
-    /// One past the last position.
+    /// One past the last position of the range.
     pub end: u64,
     /// What the worker pushes of these samples.
     pub form: PushForm,
@@ -272,7 +272,7 @@ pub struct Lease {
 pub struct EvaluationOrder {
     /// Number of the evaluation, unique in the run.
     pub id: u64,
-    /// Samples that the run had used when it was ordered.
+    /// Samples that the run had used when the evaluation was ordered.
     pub samples: u64,
     /// Whether it is the run's last one, after which the worker also writes the model file.
     pub last: bool,
@@ -294,7 +294,7 @@ pub struct Scores {
 pub struct Evaluation {
     /// Number of the evaluation.
     pub id: u64,
-    /// Samples that the run had used when it was ordered.
+    /// Samples that the run had used when the evaluation was ordered.
     pub samples: u64,
     /// Images evaluated.
     pub images: u64,
@@ -450,7 +450,8 @@ pub struct ShardStatus {
     pub bytes_out: u64,
     /// Learning rate of the newest update.
     pub learning_rate: f64,
-    /// SHA-256, hexadecimal, of the file that was just written; only in the answer to a snapshot order.
+    /// SHA-256, hexadecimal, of the snapshot file that was just written; only in the answer to a snapshot
+    /// order.
     pub snapshot_hash: Option<String>,
     /// Samples applied to the block of the shard that has most, since the start of the run. The number falls
     /// only when the shard is restored from a file, by what was lost.
@@ -471,7 +472,8 @@ pub enum RunState {
     Finished,
     /// The run was stopped since its loss or its gradients grew beyond bounds.
     Diverged,
-    /// The run was stopped since it cannot go on with what it was given.
+    /// The run was stopped since its data or settings do not let it go on, as when over 5 % of the images are
+    /// unreadable.
     Failed,
     /// The server is being stopped; the run can be resumed.
     Interrupted,

@@ -1,0 +1,249 @@
+//! Tests of a shard: what it adopts, applies, refuses and answers.
+
+use super::*;
+use crate::testing::{layout, plan, push};
+use parameters::Tensor;
+
+fn adopted() -> Shard {
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.adopt(layout(), plan()).unwrap();
+    shard
+}
+
+/// A gradient that differs from value to value and from step to step.
+fn gradient(values: usize, step: u64) -> Vec<f32> {
+    (0..values).map(|i| ((i as f32 + 1.0) * 0.37 + step as f32).sin()).collect()
+}
+
+fn parameters(shard: &mut Shard, block: u32) -> Vec<f32> {
+    shard.fetch(block, Kind::Parameters).unwrap().values.to_vec()
+}
+
+fn refusal(shard: &mut Shard, push: &BlockPush) -> String {
+    shard.push(push.clone()).outcome.unwrap_err().to_string()
+}
+
+#[test]
+fn updates_follow_torch_sgd_and_the_average_follows_them() {
+    let plan = UpdateRule { ramp_samples: 100, stair_samples: 200, ..plan() };
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.adopt(layout(), plan.clone()).unwrap();
+    // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
+    for (block, values, rate_multiplier, decay_multiplier) in [(2, 300, 2.0, 0.0), (3, 300, 1.0, 1.0)] {
+        let mut w: Vec<f64> = parameters(&mut shard, block).into_iter().map(f64::from).collect();
+        let (mut v, mut a) = (vec![0.0; values], w.clone());
+        for t in 0..12u64 {
+            let g = gradient(values, t);
+            let version = Version { generation: 1, counter: t };
+            let updated = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
+            assert_eq!(updated.version, Version { generation: 1, counter: t + 1 });
+            assert_eq!(updated.values.to_vec(), parameters(&mut shard, block));
+            let before = 32 * t;
+            let ramp = f64::min(1.0, (before + 32) as f64 / 100.0);
+            let rate = 0.01 * 0.96f64.powi((before / 200) as i32) * ramp * rate_multiplier;
+            let d = f64::min(0.9999, (1.0 + t as f64) / (10.0 + t as f64));
+            for i in 0..values {
+                v[i] = 0.9 * v[i] + (f64::from(g[i]) + 2e-4 * decay_multiplier * w[i]);
+                w[i] -= rate * v[i];
+                a[i] += (1.0 - d) * (w[i] - a[i]);
+            }
+        }
+        let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
+        for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
+            for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+                let difference = (f64::from(found) - expected).abs();
+                assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_repeated_push_is_acknowledged_and_not_applied() {
+    let mut shard = adopted();
+    let first = push(4, 10, 3, Version::default(), gradient(300, 0));
+    let updated = shard.push(first.clone()).outcome.unwrap();
+    let after = parameters(&mut shard, 3);
+    let older = push(4, 9, 3, Version::default(), gradient(300, 1));
+    for repeated in [&first, &older] {
+        assert_eq!(shard.push(repeated.clone()).outcome, Ok(updated.clone()));
+    }
+    assert_eq!(parameters(&mut shard, 3), after);
+    assert_eq!((shard.status().updates, shard.status().repeated), (1, 2));
+    // Another block, another incarnation and a later step are other pushes.
+    shard.push(push(4, 10, 2, Version::default(), gradient(300, 0))).outcome.unwrap();
+    shard.push(push(5, 10, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+    shard.push(push(4, 11, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+    assert_eq!(shard.status().updates, 4);
+}
+
+#[test]
+fn staleness_is_the_number_of_updates_since_the_fetch() {
+    let mut shard = adopted();
+    let fetched = shard.fetch(3, Kind::Parameters).unwrap().version;
+    let mut staleness =
+        |incarnation, version| shard.push(push(incarnation, 0, 3, version, gradient(300, 0))).staleness;
+    assert_eq!([staleness(1, fetched), staleness(2, fetched), staleness(3, fetched)], [0, 1, 2]);
+    let ahead = Version { generation: 0, counter: 99 };
+    assert_eq!(staleness(4, ahead), 0);
+    let status = shard.status();
+    assert_eq!((status.staleness_sum, status.staleness_max, status.updates), (3, 2, 4));
+}
+
+#[test]
+fn a_stale_gradient_moves_the_parameters_less_and_is_answered_ahead() {
+    let mut shard = adopted();
+    for staleness in 0..3 {
+        let before = parameters(&mut shard, 2);
+        // A bias has no decay, and a tenth of the gradient replaces what momentum takes off, so the
+        // velocity stays.
+        let g = gradient(300, 0);
+        let next = g.iter().map(|g| if staleness == 0 { *g } else { 0.1 * g }).collect();
+        let answer =
+            shard.push(push(1 + staleness, 0, 2, Version::default(), next)).outcome.unwrap().values.to_vec();
+        let after = parameters(&mut shard, 2);
+        for i in 0..300 {
+            let moved = 2.0 * 0.01 * g[i] / (1 + staleness) as f32; // a bias has rate multiplier 2
+            let ahead = moved * [0.0, 0.9, 0.9 + 0.81][staleness as usize];
+            assert!((before[i] - after[i] - moved).abs() < 1e-6, "staleness {staleness}: value {i}");
+            assert!((after[i] - answer[i] - ahead).abs() < 1e-6, "staleness {staleness}: answer {i}");
+        }
+    }
+}
+
+#[test]
+fn a_step_is_added_by_the_root_of_its_staleness_and_leaves_the_velocity() {
+    let mut shard = adopted();
+    for staleness in 0..3 {
+        let before = parameters(&mut shard, 2);
+        let g = gradient(300, staleness);
+        let step =
+            BlockPush { form: PushForm::Step, ..push(1 + staleness, 0, 2, Version::default(), g.clone()) };
+        let reply = shard.push(step);
+        let (answer, after) = (reply.outcome.unwrap().values.to_vec(), parameters(&mut shard, 2));
+        assert_eq!((reply.staleness, &answer), (staleness, &after), "a step is not answered ahead");
+        for i in 0..300 {
+            let moved = 2.0 * 0.01 * g[i] / ((1 + staleness) as f32).sqrt(); // a bias has rate multiplier 2
+            assert!((before[i] - after[i] - moved).abs() < 1e-6, "staleness {staleness}: value {i}");
+        }
+    }
+    // Were there a velocity, a gradient of zero would move the parameters by it.
+    let before = parameters(&mut shard, 2);
+    let version = Version { generation: 1, counter: 3 };
+    shard.push(push(9, 0, 2, version, vec![0.0; 300])).outcome.unwrap();
+    assert_eq!(parameters(&mut shard, 2), before);
+}
+
+#[test]
+fn unusable_pushes_are_refused_by_name_and_change_nothing() {
+    let mut shard = adopted();
+    let before = parameters(&mut shard, 3);
+    let good = push(1, 5, 3, Version::default(), gradient(300, 0));
+    let mut poisoned = good.clone();
+    poisoned.gradient[17] = f32::NAN;
+    let mut infinite = good.clone();
+    infinite.gradient[0] = f32::NEG_INFINITY;
+    let cases = [
+        (
+            BlockPush { gradient: vec![0.0; 1024], ..good.clone() },
+            "shard 0: gradient of block 3 (classifier/weights) has 1024 values, expected 300",
+        ),
+        (
+            poisoned,
+            "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has NaN at position 17, \
+             expected finite numbers of at most 1e18",
+        ),
+        (
+            infinite,
+            "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has -inf at position 0, \
+             expected finite numbers of at most 1e18",
+        ),
+        (
+            BlockPush { samples: 0, ..good.clone() },
+            "shard 0: gradient of block 3 (classifier/weights) has 0 samples behind it, expected at least 1",
+        ),
+        (BlockPush { block: 4, ..good.clone() }, "shard 0: block 4 is unknown, expected 0 to 3"),
+    ];
+    for (push, text) in &cases {
+        assert_eq!(refusal(&mut shard, push), *text);
+    }
+    assert_eq!(parameters(&mut shard, 3), before);
+    assert_eq!((shard.status().refused, shard.status().updates), (5, 0));
+    // A refused push does not use up its step: repeated with usable values, it is applied.
+    shard.push(good).outcome.unwrap();
+    assert_eq!(shard.status().updates, 1);
+}
+
+#[test]
+fn a_shard_serves_its_own_blocks_only() {
+    let mut shards: Vec<Shard> = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
+    let early = push(1, 0, 0, Version::default(), Vec::new());
+    let text = "shard 0: no layout adopted yet; a joining worker brings it";
+    assert_eq!(shards[0].push(early).outcome, Err(Refusal::NotReady(text.into())));
+    for shard in &mut shards {
+        shard.adopt(layout(), plan()).unwrap();
+    }
+    assert_eq!(shards.iter().map(|shard| shard.status().blocks).sum::<u32>(), 4);
+    let owners = assign(&layout(), 2);
+    let text = shards[1 - owners[0] as usize].fetch(0, Kind::Parameters).unwrap_err().to_string();
+    assert_eq!(text, format!("shard {}: block 0 (fc/weights) belongs to shard {}", 1 - owners[0], owners[0]));
+    let expected = layout().initial(plan().seed);
+    for block in layout().blocks() {
+        let found = parameters(&mut shards[owners[block.index as usize] as usize], block.index);
+        assert_eq!(found, expected[block.range.clone()]);
+    }
+}
+
+#[test]
+fn another_network_or_plan_is_refused_by_its_first_difference() {
+    let mut shard = adopted();
+    assert_eq!(shard.adopt(layout(), plan()).unwrap().fingerprint, layout().fingerprint());
+    let mut tensors = layout().tensors().to_vec();
+    tensors[1].shape = vec![301];
+    let refusal = shard.adopt(Layout::new(tensors).unwrap(), plan()).unwrap_err();
+    let text = "shard 0: the network is not the run's: tensor 1: expected fc/bias [300], found fc/bias [301]";
+    assert_eq!(refusal, Refusal::Mismatch(text.into()));
+    let refusal = shard.adopt(layout(), UpdateRule { momentum: 0.5, ..plan() }).unwrap_err();
+    let text = "shard 0: plan key momentum: the run has 0.9, the worker brings 0.5";
+    assert_eq!(refusal, Refusal::Mismatch(text.into()));
+}
+
+/// A message of a few bytes can announce 16 GiB of parameters.
+#[test]
+fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {
+    let largest = Tensor { shape: vec![1 << 16, 1 << 16], ..layout().tensors()[0].clone() };
+    let large = Layout::new(vec![largest]).unwrap();
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    if limits::memory::available().is_none_or(|free| free >= 48 << 30) {
+        return; // it would be taken
+    }
+    let refusal = shard.adopt(large, plan()).unwrap_err();
+    let Refusal::Invalid(text) = refusal else { panic!("expected an invalid layout, found {refusal:?}") };
+    assert!(
+        text.starts_with(
+            "shard 0: for 4294967296 of the network's 4294967296 parameters, with velocity and average, 48 GiB of \
+             memory are needed, this machine has "
+        ),
+        "{text}"
+    );
+    shard.adopt(layout(), plan()).unwrap();
+}
+
+#[test]
+fn an_evaluation_sees_the_average_of_one_moment() {
+    let mut shard = adopted();
+    shard.push(push(1, 0, 3, Version::default(), gradient(300, 0))).outcome.unwrap();
+    let average = |shard: &mut Shard, evaluation, block| {
+        let fetched = shard.fetch(block, Kind::Average { evaluation }).unwrap();
+        (fetched.version.counter, fetched.values.to_vec())
+    };
+    // The first fetch names block 2, and freezes block 3 as well.
+    average(&mut shard, 1, 2);
+    let (_, at_one) = average(&mut shard, 0, 3);
+    shard.push(push(1, 1, 3, Version::default(), gradient(300, 1))).outcome.unwrap();
+    let (_, at_two) = average(&mut shard, 2, 3);
+    assert_ne!(at_one, at_two);
+    assert_eq!(average(&mut shard, 1, 3), (1, at_one));
+    shard.push(push(1, 2, 3, Version::default(), gradient(300, 2))).outcome.unwrap();
+    assert_eq!(average(&mut shard, 2, 3), (2, at_two));
+}
