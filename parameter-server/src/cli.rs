@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use kernels::Isa;
-use process::{Exit, RunFlags, isa_name, logs, logs::LogFlags};
+use process::{Exit, RunFlags, Signals, isa_name, logs, logs::LogFlags, stdin_end};
 use protocol::Patience;
 use settings::ConfigurationError;
 use tokio::net::TcpListener;
@@ -215,50 +215,16 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 /// Resolves on SIGTERM, on SIGINT or, with `end_with_stdin`, at the end of standard input. A second signal
 /// ends the process at once.
 async fn stop_signal(end_with_stdin: bool) {
+    let mut signals = Signals::listen().expect("a signal handler can be installed");
     let reason = tokio::select! {
-        reason = signals() => reason,
+        reason = signals.next() => reason,
         () = stdin_end(end_with_stdin) => "end of standard input",
     };
     tracing::info!("{reason}");
-    tokio::spawn(async {
-        signals().await;
+    tokio::spawn(async move {
+        signals.next().await;
         std::process::exit(Exit::Interrupted.code().into());
     });
-}
-
-#[cfg(unix)]
-async fn signals() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be installed");
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-#[cfg(not(unix))]
-async fn signals() -> &'static str {
-    // Without a handler there is nothing to wait for.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    "Ctrl-C"
-}
-
-/// Resolves when standard input ends, or never if `asked` is false. A plain thread does the reading, since a
-/// read by the runtime could not be cancelled.
-async fn stdin_end(asked: bool) {
-    if !asked {
-        return std::future::pending().await;
-    }
-    let (ended, end) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        // An input that cannot be read counts as ended.
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _ = ended.send(());
-    });
-    let _ = end.await;
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use parameter_server::{Options, shard::file as shard_file, snapshot};
 use parameters::{assign, checkpoint::Checkpoint};
 use process::{Exit, RunFlags};
 use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};
-use sha2::{Digest, Sha256};
 
 /// Far more than any step here takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -152,9 +151,7 @@ async fn a_snapshot_with_values_that_are_not_finite_is_refused_by_tensor() {
     let (block, name) = (2, "a/bias");
     let shard = assign(&layout(), 2)[block];
     let (file, manifest) = (shard_file::path(home.path(), 1, shard), home.path().join("1/manifest.json"));
-    let hash = |file: &Path| -> String {
-        Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let hash = |file: &Path| -> String { files::Digest::of_file(file).unwrap().to_string() };
     let before = hash(&file);
     let mut checkpoint = Checkpoint::read(&file).unwrap();
     let values = checkpoint.tensors.get_mut(&format!("parameters/{block}")).unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use process::Exit;
 use process::logs::LogFlags;
+use process::{Exit, Signals, stdin_end};
 use protocol::Patience;
 use setup::{ComputeFlags, Data, exit_of};
 
@@ -127,43 +127,12 @@ fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 
 /// Resolves on SIGTERM, SIGINT or, if so asked, at the end of standard input.
 async fn stop_signal(end_with_stdin: bool) {
-    let stdin = stdin_end(end_with_stdin);
+    let mut signals = Signals::listen().expect("a signal handler can be installed");
     let reason = tokio::select! {
-        reason = signals() => reason,
-        () = stdin => "the parent process is gone",
+        reason = signals.next() => reason,
+        () = stdin_end(end_with_stdin) => "the parent process is gone",
     };
     tracing::info!("{reason}: leaving after the minibatch in hand");
-}
-
-#[cfg(unix)]
-async fn signals() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be installed");
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-#[cfg(not(unix))]
-async fn signals() -> &'static str {
-    let _ = tokio::signal::ctrl_c().await;
-    "Ctrl-C"
-}
-
-/// Resolves when standard input ends; never, if that is not asked for. A plain thread reads it, since nothing could
-/// cancel a read by the runtime.
-async fn stdin_end(asked: bool) {
-    if !asked {
-        return std::future::pending().await;
-    }
-    let (ended, end) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        let _ = ended.send(());
-    });
-    let _ = end.await;
 }
 
 #[cfg(test)]

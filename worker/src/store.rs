@@ -222,7 +222,7 @@ impl Store {
             let usable = magnitudes(isa, &gradient).largest <= LARGEST_GRADIENT;
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
-            bytes[process] += gradient.len() * wire_bytes(self.wire);
+            bytes[process] += gradient.len() * self.wire.bytes();
             groups[process].push(BlockPush { shard, member, step, block, version, samples, form, gradient });
             if bytes[process] >= GROUP {
                 bytes[process] = 0;
@@ -265,7 +265,7 @@ impl Store {
 impl Exchange {
     /// Counts what became of a block, and gives its values if it was updated.
     fn count(&mut self, layout: &Layout, wire: Wire, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
-        let bytes = (layout.blocks()[reply.block as usize].range.len() * wire_bytes(wire)) as u64;
+        let bytes = (layout.blocks()[reply.block as usize].range.len() * wire.bytes()) as u64;
         self.bytes_out += bytes;
         match reply.outcome {
             Ok(block) => {
@@ -293,11 +293,4 @@ async fn all(mut tasks: JoinSet<Result<(), Stop>>) -> Result<(), Stop> {
         task.context("run a task of the exchange").map_err(Stop::Failed)??;
     }
     Ok(())
-}
-
-fn wire_bytes(wire: Wire) -> usize {
-    match wire {
-        Wire::F32 => 4,
-        Wire::Bf16 => 2,
-    }
 }

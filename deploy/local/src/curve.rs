@@ -30,7 +30,8 @@ struct Line {
 pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
     let picture =
         picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
-    std::fs::write(path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    files::write(path, picture.as_bytes())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Writes a picture of accuracies over time: shares at seconds, at least one.
@@ -39,7 +40,8 @@ pub fn draw_accuracy(accuracy: &[(f64, f64)], title: &str, path: &Path) -> Resul
     let line = Line { name: "validation, average", colour: AVERAGE, dots: true, points };
     let picture =
         accuracy_picture(line, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
-    std::fs::write(path, picture).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    files::write(path, picture.as_bytes())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn accuracy_picture(line: Line, title: &str) -> Result<String, Box<dyn std::error::Error>> {

@@ -3,10 +3,12 @@
 //! `run.json` marks a folder as ours and remembers what was asked for, how long it took and how it ended. Only names
 //! listed in [`OURS`] are ever deleted, and only in a folder with that mark.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use files::{Lock, LockError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use settings::{Difference, first_difference};
@@ -15,15 +17,11 @@ use crate::failure::Failure;
 use crate::result::RunResult;
 
 const RECORD: &str = "run.json";
-const NEW_RECORD: &str = "run.json.new";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 
 /// Most bytes of a record, which is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
-/// Most bytes that are read of a lock, which holds a process's number.
-const MOST_HOLDER: u64 = 32;
-
 /// Everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder recognisable.
 const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
@@ -59,7 +57,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    lock: File,
+    _lock: Lock,
 }
 
 impl Folder {
@@ -77,7 +75,8 @@ impl Folder {
             })
             .map_err(|error| cannot("list the output folder", path, error))?;
         names.sort();
-        if let Some(foreign) = names.iter().find(|name| *name != LOCK && *name != NEW_RECORD)
+        let ours_to_be = |name: &OsString| name == LOCK || is_unfinished_record(name);
+        if let Some(foreign) = names.iter().find(|name| !ours_to_be(name))
             && !ours
         {
             return Err(Failure::bad_input(format!(
@@ -86,7 +85,7 @@ impl Folder {
             )));
         }
         let lock = lock(path)?;
-        let folder = Folder { path: path.to_path_buf(), lock };
+        let folder = Folder { path: path.to_path_buf(), _lock: lock };
         if fresh {
             for name in OURS {
                 let path = folder.path.join(name);
@@ -120,11 +119,8 @@ impl Folder {
     /// Writes `run.json`, whole or not at all.
     pub fn write_record(&self, record: &Record) -> Result<(), Failure> {
         let path = self.path.join(RECORD);
-        let temporary = self.path.join(NEW_RECORD);
         let text = serde_json::to_string_pretty(record).expect("a record is plain data");
-        File::create(&temporary)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&temporary, &path))
+        files::write(&path, text.as_bytes())
             .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
     }
 
@@ -159,12 +155,9 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // The lock itself ends with the file; the number in it is only for people. The file stays: to remove it
-        // would let one launcher lock the old file and another a new one.
-        let _ = self.lock.set_len(0);
-    }
+/// Whether a file of that name is what a launcher leaves that is killed as it writes the record.
+fn is_unfinished_record(name: &OsString) -> bool {
+    name.to_str().and_then(|name| name.strip_prefix(RECORD)).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn is_marked(record: &Path) -> bool {
@@ -177,28 +170,18 @@ fn is_marked(record: &Path) -> bool {
     })
 }
 
-/// The operating system holds the lock for us and drops it with the process: a killed launcher leaves none behind.
-fn lock(folder: &Path) -> Result<File, Failure> {
+fn lock(folder: &Path) -> Result<Lock, Failure> {
     let path = folder.join(LOCK);
-    let cannot = |error| Failure::bad_input(format!("cannot lock {}: {error}", path.display()));
-    let mut file =
-        OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::Error(error)) => return Err(cannot(error)),
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.take(MOST_HOLDER).read_to_string(&mut holder);
-            return Err(Failure::bad_input(format!(
-                "output folder {} is in use by another downpour (process {}); wait for it, stop it, or name another \
+    Lock::take(&path).map_err(|error| {
+        Failure::bad_input(match error {
+            LockError::Io(error) => format!("cannot lock {}: {error}", path.display()),
+            LockError::Held { holder } => format!(
+                "output folder {} is in use by another downpour (process {holder}); wait for it, stop it, or name another \
                  folder with --output",
-                folder.display(),
-                holder.trim()
-            )));
-        }
-    }
-    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(cannot)?;
-    Ok(file)
+                folder.display()
+            ),
+        })
+    })
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

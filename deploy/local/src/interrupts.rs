@@ -1,13 +1,12 @@
 //! Ctrl-C and SIGTERM, one after another: the first asks for a stop, the second for an end at once.
 
-use std::io;
-
-use tokio::sync::{mpsc, oneshot};
+use process::Signals;
+use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
 /// Signals in the order of their coming.
-pub struct Interrupts(mpsc::Receiver<()>);
+pub struct Interrupts(Signals);
 
 impl Interrupts {
     /// From now on these signals do not end the process.
@@ -15,9 +14,9 @@ impl Interrupts {
     /// # Errors
     /// A system that hands out no signals.
     pub fn listen() -> Result<Interrupts, Failure> {
-        let (send, receive) = mpsc::channel(8);
-        listen(send).map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
-        Ok(Interrupts(receive))
+        let signals = Signals::listen();
+        let told = signals.map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
+        Ok(Interrupts(told))
     }
 
     /// Runs `work` on a thread of its own and returns what came of it; nothing if a signal came first. Nobody waits for the
@@ -37,26 +36,6 @@ impl Interrupts {
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending().await
-        }
+        self.0.next().await;
     }
-}
-
-#[cfg(unix)]
-fn listen(send: mpsc::Sender<()>) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let (mut signals, send) = (signal(kind)?, send.clone());
-        tokio::spawn(async move { while signals.recv().await.is_some() && send.send(()).await.is_ok() {} });
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn listen(send: mpsc::Sender<()>) -> io::Result<()> {
-    tokio::spawn(
-        async move { while tokio::signal::ctrl_c().await.is_ok() && send.send(()).await.is_ok() {} },
-    );
-    Ok(())
 }

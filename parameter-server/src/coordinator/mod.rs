@@ -24,7 +24,7 @@ use protocol::{
     TrainingLine, UpdateRule,
 };
 use serde::{Deserialize, Serialize};
-use settings::{RunConfiguration, Wire};
+use settings::RunConfiguration;
 use tokio::time::Instant;
 
 use self::{
@@ -366,7 +366,7 @@ impl State {
 
     /// Adds a line of training metrics if one is due, or for the end of the run (`last`).
     fn add_training_line(&mut self, last: bool) {
-        let bytes = if self.configuration.run.wire == Wire::Bf16 { 2 } else { 4 };
+        let bytes = self.configuration.run.wire.bytes() as u64;
         let traffic = Traffic::of(self.statuses.values(), bytes);
         let Some(run) = &mut self.run else { return };
         let position = RunPosition {

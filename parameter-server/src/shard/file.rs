@@ -4,12 +4,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use files::Digest;
 use ndarray::{ArrayD, IxDyn};
 use parameters::{
     Layout, assign,
@@ -17,7 +17,6 @@ use parameters::{
     finite::{self, NotFinite},
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{BlockState, SavedShard};
 
@@ -99,21 +98,10 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<Stri
     let folder = path.parent().expect("a file in the snapshot's folder");
     fs::create_dir_all(folder).map_err(|source| ShardFileError::Write { path: folder.into(), source })?;
     to_checkpoint(saved).write(&path)?;
-    hash(&path).map_err(|source| ShardFileError::Write { path, source })
-}
-
-/// Computes the SHA-256 of a file, hexadecimal.
-pub(crate) fn hash(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
+    match Digest::of_file(&path) {
+        Ok(digest) => Ok(digest.to_string()),
+        Err(source) => Err(ShardFileError::Write { path, source }),
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Reads shard `number` of `total` from snapshot `id`.

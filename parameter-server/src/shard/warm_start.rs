@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use parameters::{Layout, Tensor, checkpoint::Checkpoint, pattern};
+use files::Digest;
+use formats::FormatError;
+use parameters::{
+    Layout, Tensor,
+    checkpoint::{Checkpoint, MOST_BYTES},
+    pattern,
+};
 use protocol::UpdateRule;
-
-use super::file;
 
 /// The model file that a run starts from.
 pub struct WarmStart {
@@ -27,8 +31,11 @@ impl WarmStart {
     /// A file that cannot be read, that is incomplete, or in which a tensor holds values that are not finite.
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
-            let (_, checkpoint) = formats::read(path)?;
-            anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256: file::hash(path)?, checkpoint }))
+            let bytes = files::read(path, MOST_BYTES)
+                .map_err(|source| FormatError::Read { path: path.into(), source })?;
+            let (_, checkpoint) = formats::parse(&bytes, path)?;
+            let sha256 = Digest::of(&bytes).to_string();
+            anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256, checkpoint }))
         };
         read().context("start from a model (--init-from)")
     }

@@ -298,7 +298,7 @@ mod tests {
             let mut checkpoint = Checkpoint::read(&file).unwrap();
             checkpoint.tensors.get_mut("average/2").unwrap()[[12]] = value;
             checkpoint.write(&file).unwrap();
-            manifest.shards[0].hash = shard_file::hash(&file).unwrap();
+            manifest.shards[0].hash = files::Digest::of_file(&file).unwrap().to_string();
             manifest.write(home.path()).unwrap();
             let found = inspect(home.path()).unwrap().snapshots.remove(0);
             assert_eq!((found.complete, found.shards[0].state), (complete, state));

@@ -9,11 +9,11 @@
 pub mod inspect;
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use files::{Digest, Lock, LockError};
 use parameters::Fingerprint;
 use protocol::{Evaluation, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ impl ShardEntry {
     /// folder it was written to.
     pub(crate) fn check(&self, folder: &Path, id: u64) -> Result<bool, SnapshotError> {
         let path = shard_file::path(folder, id, self.shard);
-        match shard_file::hash(&path) {
+        match Digest::of_file(&path).map(|digest| digest.to_string()) {
             Ok(found) if found == self.hash => Ok(true),
             Ok(found) => Err(SnapshotError::Hash { path, expected: self.hash.clone(), found }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.here => Ok(false),
@@ -376,19 +376,18 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
     Ok(value)
 }
 
-/// Makes the folder and locks it under `name` until the returned file is dropped.
-pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, SnapshotError> {
+/// Makes the folder and locks it under `name` until the returned lock is dropped.
+pub(crate) fn lock(folder: &Path, name: &str) -> Result<Lock, SnapshotError> {
     let cannot = |path: &Path| {
         let path = path.to_path_buf();
         move |source| SnapshotError::Write { path, source }
     };
     fs::create_dir_all(folder).map_err(cannot(folder))?;
     let path = folder.join(format!("{name}.lock"));
-    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(cannot(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SnapshotError::Locked { folder: folder.into() }),
-        Err(TryLockError::Error(source)) => Err(SnapshotError::Write { path, source }),
+    match Lock::take(&path) {
+        Ok(lock) => Ok(lock),
+        Err(LockError::Held { .. }) => Err(SnapshotError::Locked { folder: folder.into() }),
+        Err(LockError::Io(source)) => Err(SnapshotError::Write { path, source }),
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
     let path = shard_file::path(folder, id, 0);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, text).unwrap();
-    let hash = shard_file::hash(&path).unwrap();
+    let hash = files::Digest::of_file(&path).unwrap().to_string();
     let ledger = EpochLedger { images: 100, distinct: id, ..EpochLedger::default() };
     let progress = Progress { leased: id, to_do: Vec::new(), ledgers: vec![ledger], used: id, skipped: 0 };
     let run = SavedRun {
@@ -132,7 +132,7 @@ fn the_newest_is_told_by_its_number_whatever_the_clock_said() {
         let manifest = snapshot(home.path(), id, "x");
         let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 / manifest.id);
         for file in ["", MANIFEST, "shard-0.safetensors"] {
-            let file = File::open(home.path().join(id.to_string()).join(file)).unwrap();
+            let file = fs::File::open(home.path().join(id.to_string()).join(file)).unwrap();
             file.set_modified(written).unwrap();
         }
     }
@@ -173,7 +173,7 @@ fn what_is_wrong_is_said() {
     let good = snapshot(folder, 1, "one");
     let path = shard_file::path(folder, 1, 0);
     fs::write(&path, "two").unwrap();
-    let found = shard_file::hash(&path).unwrap();
+    let found = files::Digest::of_file(&path).unwrap().to_string();
     let expected = &good.shards[0].hash;
     assert_eq!(
         reason(1),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use settings::Sampling;
-use sha2::{Digest, Sha256};
 
 use crate::decode::{self, SampleError};
 use crate::drawn::{Drawn, EDITION};
@@ -96,8 +95,7 @@ impl Dataset {
     /// same.
     pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
         let drawn = Drawn::new(size);
-        let hash: [u8; 32] = Sha256::digest(format!("{EDITION} {}", drawn.side())).into();
-        let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = files::Digest::of(format!("{EDITION} {}", drawn.side())).to_string();
         let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
         Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
     }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::thread;
 
-use sha2::{Digest, Sha256};
+use files::{Digest, Digester};
 
 use crate::entry::{Entry, Index};
 use crate::names;
@@ -66,7 +66,7 @@ fn splits(index: &Index) -> [(&'static str, &[Entry]); 2] {
 /// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over
 /// classes and paths.
 fn names_only(index: &Index) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Digester::default();
     for (split, entries) in splits(index) {
         hash.update(format!("{split} {}\n", entries.len()));
         for entry in entries {
@@ -81,33 +81,33 @@ fn names_only(index: &Index) -> String {
             hash.update(b"\n");
         }
     }
-    hex(hash, 32)
+    hash.finish().to_string()
 }
 
 fn named_sized_and_sampled(index: &Index) -> String {
-    let (mut sized, mut sampled) = (Sha256::new(), Sha256::new());
+    let (mut sized, mut sampled) = (Digester::default(), Digester::default());
     let mut named = Vec::new();
     let mut least = Vec::new();
     for (split, entries) in splits(index) {
-        let mut names = Sha256::new();
+        let mut names = Digester::default();
         for (entry, size) in entries.iter().zip(sizes(index, entries)) {
             let name = format!("{} {}\n", entry.label, own_path(index, entry));
             names.update(&name);
             sized.update(size.to_le_bytes());
             // Which files are sampled depends on their names alone, so that everybody reads the same ones.
-            least.push((Sha256::digest(split.to_owned() + &name), entry));
+            least.push((Digest::of(split.to_owned() + &name), entry));
             if least.len() >= 4 * SAMPLE {
                 keep_least(&mut least);
             }
         }
-        named.push(hex(names, 16));
+        named.push(names.finish().start(16));
     }
     keep_least(&mut least);
     let mut contents: Vec<_> = least.into_iter().map(|(_, entry)| content(index, entry)).collect();
     // In an order of their own, so that another name is no other content.
     contents.sort_unstable();
     contents.iter().for_each(|content| sampled.update(content));
-    format!("2:{}:{}:{}", named.join(":"), hex(sized, 16), hex(sampled, 16))
+    format!("2:{}:{}:{}", named.join(":"), sized.finish().start(16), sampled.finish().start(16))
 }
 
 fn keep_least<H: Ord>(candidates: &mut Vec<(H, &Entry)>) {
@@ -152,15 +152,11 @@ fn content(index: &Index, entry: &Entry) -> [u8; 32] {
                 shard.take(part.length.min(MOST_BYTES)).read_to_end(&mut bytes)?
             }
         };
-        Ok::<_, std::io::Error>(Sha256::digest(&bytes).into())
+        Ok::<_, std::io::Error>(*Digest::of(&bytes).as_bytes())
     };
     read().unwrap_or([0; 32])
 }
 
 fn shard(index: &Index, number: u32) -> std::path::PathBuf {
     index.folder.join::<&Path>(&index.shards[number as usize])
-}
-
-fn hex(hash: Sha256, bytes: usize) -> String {
-    hash.finalize()[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
 }

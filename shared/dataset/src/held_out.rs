@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use files::Digest;
 
 use crate::entry::Entry;
 use crate::names;
@@ -66,8 +66,7 @@ fn by_class(entries: &[Entry]) -> Vec<bool> {
 
 /// The first eight bytes of a hash.
 fn start(bytes: &[u8]) -> u64 {
-    let hash: [u8; 32] = Sha256::digest(bytes).into();
-    let [a, b, c, d, e, f, g, h, ..] = hash;
+    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 

@@ -54,10 +54,18 @@ pub enum FormatError {
 pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
     let bytes =
         files::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
-    if is_safetensors(&bytes) {
-        return Ok((Kind::Safetensors, Checkpoint::parse(&bytes, path)?.finite(path)?));
+    parse(&bytes, path)
+}
+
+/// Reads the bytes of a model file as [`read`] does; `path` is for the message.
+///
+/// # Errors
+/// As of [`read`].
+pub fn parse(bytes: &[u8], path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
+    if is_safetensors(bytes) {
+        return Ok((Kind::Safetensors, Checkpoint::parse(bytes, path)?.finite(path)?));
     }
-    match caffe::parse(&bytes) {
+    match caffe::parse(bytes) {
         Ok(checkpoint) => Ok((Kind::Caffe, checkpoint.finite(path)?)),
         Err(reason) => Err(FormatError::Caffe { path: path.into(), bytes: bytes.len(), reason }),
     }

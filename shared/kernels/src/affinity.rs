@@ -5,20 +5,13 @@ use std::io;
 /// Binds the calling thread to one CPU.
 #[cfg(target_os = "linux")]
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
-    /// Number of CPUs in the C library's own set.
-    const CPUS: usize = 1024;
-    const BITS: usize = usize::BITS as usize;
-    unsafe extern "C" {
-        fn sched_setaffinity(thread: i32, bytes: usize, set: *const usize) -> i32;
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-    let mut set = [0; CPUS / BITS];
-    let word = set.get_mut(cpu / BITS).ok_or(io::ErrorKind::InvalidInput)?;
-    *word |= 1 << (cpu % BITS);
-    // SAFETY: the set is as long as said and only read; 0 is the calling thread.
-    match unsafe { sched_setaffinity(0, size_of_val(&set), set.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// Refuses: on other systems than Linux no way to bind a thread is known.

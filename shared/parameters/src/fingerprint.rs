@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use files::{Digest, Digester};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{Initialiser, Tensor};
 
@@ -11,13 +11,13 @@ use crate::{Initialiser, Tensor};
 /// hexadecimal digits; serialised it has all 64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Fingerprint([u8; 32]);
+pub struct Fingerprint(Digest);
 
 impl Fingerprint {
     /// Computes the fingerprint over one line for each tensor, with floats as their bits, so that the text is
     /// exact.
     pub(crate) fn of(tensors: &[Tensor]) -> Fingerprint {
-        let mut hash = Sha256::new();
+        let mut hash = Digester::default();
         hash.update("downpour layout 1\n");
         for tensor in tensors {
             let kind = match tensor.initialiser {
@@ -34,27 +34,23 @@ impl Fingerprint {
                 tensor.name, tensor.shape
             ));
         }
-        Fingerprint(hash.finalize().into())
+        Fingerprint(hash.finish())
     }
 
     /// Returns the 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// Returns all 64 hexadecimal digits.
     pub fn to_hex(&self) -> String {
-        hexadecimal(&self.0)
+        self.0.to_string()
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hexadecimal(&self.0[..8]))
+        f.write_str(&self.0.start(8))
     }
 }
 
@@ -66,7 +62,7 @@ impl fmt::Debug for Fingerprint {
 
 impl From<[u8; 32]> for Fingerprint {
     fn from(bytes: [u8; 32]) -> Fingerprint {
-        Fingerprint(bytes)
+        Fingerprint(bytes.into())
     }
 }
 
@@ -76,7 +72,7 @@ impl TryFrom<&[u8]> for Fingerprint {
     fn try_from(bytes: &[u8]) -> Result<Fingerprint, FingerprintError> {
         bytes
             .try_into()
-            .map(Fingerprint)
+            .map(|bytes: [u8; 32]| Fingerprint(bytes.into()))
             .map_err(|_| FingerprintError { expected: "32 bytes", found: format!("{} bytes", bytes.len()) })
     }
 }
@@ -91,15 +87,10 @@ impl TryFrom<String> for Fingerprint {
     type Error = FingerprintError;
 
     fn try_from(text: String) -> Result<Fingerprint, FingerprintError> {
-        let wrong = || FingerprintError { expected: "64 hexadecimal digits", found: format!("{text:?}") };
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Fingerprint(bytes))
+        let found = || format!("{text:?}");
+        text.parse()
+            .map(Fingerprint)
+            .map_err(|_| FingerprintError { expected: "64 hexadecimal digits", found: found() })
     }
 }
 

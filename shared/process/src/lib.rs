@@ -1,4 +1,4 @@
-//! The manners of a program: its flags, logs, output and exit codes, and what it does about a bug of its own.
+//! The manners of a program: its flags, logs, output, signals and exit codes, and what it does about a bug of its own.
 //!
 //! Absent by intent: what the program does.
 
@@ -8,8 +8,10 @@ mod file;
 mod flags;
 pub mod logs;
 mod output;
+mod signals;
 
 pub use bug::end_on_panic;
 pub use exit::Exit;
 pub use flags::{RunFlags, help, isa_name};
 pub use output::print_line;
+pub use signals::{Signals, stdin_end};

@@ -24,7 +24,7 @@ impl Values {
     pub fn len(&self) -> usize {
         match &self.0 {
             Held::Memory(values) => values.len(),
-            Held::Bytes(wire, bytes) => bytes.len() / wire::width(*wire),
+            Held::Bytes(wire, bytes) => bytes.len() / wire.bytes(),
         }
     }
 

@@ -4,7 +4,6 @@
 //! destination (a buffer from the network need not be aligned for f32).
 
 use bytes::Bytes;
-use half::bf16;
 
 use crate::{Wire, convert::FieldError, proto};
 
@@ -45,20 +44,12 @@ pub(crate) fn check(
     message: &'static str,
     field: &'static str,
 ) -> Result<(), FieldError> {
-    let width = width(wire);
+    let width = wire.bytes();
     if bytes.len().is_multiple_of(width) {
         return Ok(());
     }
     let expected = format!("a multiple of {width} bytes");
     Err(FieldError::new(message, field, expected, format!("{} bytes", bytes.len())))
-}
-
-/// Returns the bytes of one value.
-pub(crate) fn width(wire: Wire) -> usize {
-    match wire {
-        Wire::F32 => size_of::<f32>(),
-        Wire::Bf16 => size_of::<bf16>(),
-    }
 }
 
 /// Appends the values that travelled as `bytes` to `to`.

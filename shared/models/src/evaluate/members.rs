@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use parameters::checkpoint::MOST_BYTES;
-use sha2::{Digest, Sha256};
+use files::Digest;
 
 use crate::loaded::LoadedModel;
 
@@ -18,9 +17,8 @@ pub(super) struct Member {
 impl Member {
     pub fn open(path: &Path) -> anyhow::Result<Member> {
         let model = LoadedModel::open(path)?;
-        let bytes = files::read(path, MOST_BYTES).with_context(|| format!("read {}", path.display()))?;
-        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Member { hash, model })
+        let hash = Digest::of_file(path).with_context(|| format!("read {}", path.display()))?;
+        Ok(Member { hash: hash.to_string(), model })
     }
 }
 

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::Combine;
 
@@ -42,8 +41,7 @@ impl Predictions {
     /// Opens the file of `key` in `folder`, or begins it.
     pub fn open(folder: &Path, key: &Key) -> anyhow::Result<Predictions> {
         let header = serde_json::to_string(key).context("write what the predictions are of")? + "\n";
-        let name: String = Sha256::digest(&header)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = folder.join(name + ".rows");
+        let path = folder.join(files::Digest::of(&header).start(8) + ".rows");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = file.with_context(|| format!("open {}", path.display()))?;
         match file.try_lock() {

@@ -1,0 +1,75 @@
+//! Locks: a file that one process at a time holds.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Most bytes that are read of a lock's file, which holds a process's number.
+const MOST_HOLDER: u64 = 32;
+
+/// A lock that this process holds until it is dropped. The operating system gives it up with the process: one that is
+/// killed leaves none behind.
+#[derive(Debug)]
+pub struct Lock(File);
+
+/// Reasons why a lock is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("held by process {holder}")]
+    Held {
+        /// The process's number, as it wrote it; empty if it did not.
+        holder: String,
+    },
+    /// The file cannot be opened, locked or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Lock {
+    /// Takes the lock of a file, which is made if it is not there, and writes this process's number into it.
+    ///
+    /// # Errors
+    /// Another holder, or a file that cannot be opened, locked or written.
+    pub fn take(path: &Path) -> Result<Lock, LockError> {
+        let mut file = File::options().create(true).read(true).write(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The number is only for people: without it the error is the same.
+                let _ = file.take(MOST_HOLDER).read_to_string(&mut holder);
+                return Err(LockError::Held { holder: holder.trim().into() });
+            }
+        }
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(Lock(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The file stays: to remove it would let one process lock the old file and another a new one.
+        let _ = self.0.set_len(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_has_one_holder_who_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        let text = Lock::take(&path).unwrap_err().to_string();
+        assert_eq!(text, format!("held by process {}", std::process::id()));
+        drop(held);
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        Lock::take(&path).unwrap();
+        assert!(matches!(Lock::take(&home.path().join("no/lock")), Err(LockError::Io(_))));
+    }
+}

@@ -1,0 +1,66 @@
+//! What tells a program to stop: signals, one after another, and the end of standard input.
+
+use std::future::pending;
+use std::io;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Ctrl-C and SIGTERM in the order of their coming.
+pub struct Signals(mpsc::Receiver<&'static str>);
+
+/// Most signals that wait to be looked at; further ones are dropped.
+const MOST_WAITING: usize = 8;
+
+impl Signals {
+    /// From now on these signals do not end the process. Needs a runtime.
+    ///
+    /// # Errors
+    /// A system that hands out no signals.
+    pub fn listen() -> io::Result<Signals> {
+        let (send, receive) = mpsc::channel(MOST_WAITING);
+        listen(&send)?;
+        Ok(Signals(receive))
+    }
+
+    /// Waits for the next one and returns its name.
+    pub async fn next(&mut self) -> &'static str {
+        match self.0.recv().await {
+            Some(name) => name,
+            None => pending().await,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn listen(send: &mpsc::Sender<&'static str>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
+        let (mut signals, send) = (signal(kind)?, send.clone());
+        tokio::spawn(async move { while signals.recv().await.is_some() && send.send(name).await.is_ok() {} });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn listen(send: &mpsc::Sender<&'static str>) -> io::Result<()> {
+    let send = send.clone();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() && send.send("Ctrl-C").await.is_ok() {}
+    });
+    Ok(())
+}
+
+/// Waits until standard input ends, as it does for a child whose parent is gone; for ever, if that is not `asked` for.
+pub async fn stdin_end(asked: bool) {
+    if !asked {
+        return pending().await;
+    }
+    let (ended, end) = oneshot::channel();
+    // A plain thread reads, since nothing could cancel a read by the runtime.
+    std::thread::spawn(move || {
+        // An input that cannot be read counts as ended.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
