@@ -1,4 +1,4 @@
-//! Recipes: named starting points, a file each.
+//! Recipes: named starting points, a file each. The paper's has every key; the others say what they have otherwise.
 
 mod bvlc;
 mod fine_tune;
