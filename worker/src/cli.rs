@@ -59,7 +59,7 @@ pub struct TrainFlags {
     /// drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// What computes.
+    /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Threads that decode images

@@ -11,7 +11,7 @@ use crate::commands::{
 };
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own.
-/// What is done with a model, and with images before there is one, are commands
+/// Commands do the rest: look at images, score models, hand them on, measure
 #[derive(Debug, Parser)]
 #[command(name = "downpour", version, after_help = SHORT_LESSON, after_long_help = LESSON)]
 #[command(args_conflicts_with_subcommands = true)]

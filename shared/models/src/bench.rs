@@ -22,7 +22,7 @@ pub struct BenchOptions {
     pub threads: Threads,
     /// The forward pass alone, auxiliary heads off.
     pub forward_only: bool,
-    /// What activations are kept in, and multiplied.
+    /// Number format in which activations are kept and multiplied.
     pub precision: Precision,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,

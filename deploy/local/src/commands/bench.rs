@@ -25,19 +25,19 @@ Examples:
   downpour bench --forward-only --no-aux --input-size 224 --json"
 )]
 pub struct Flags {
-    /// Which network.
+    /// Size and form of the network.
     #[command(flatten)]
     pub network: NetworkFlags,
     /// Images of one step
     #[arg(long, value_name = "B", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
-    /// What computes.
+    /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Measure the forward pass alone, auxiliary heads off
     #[arg(long)]
     pub forward_only: bool,
-    /// What activations are kept in, and multiplied
+    /// Number format in which activations are kept and multiplied
     #[arg(long, value_name = "P", default_value = "f32")]
     pub precision: Precision,
     /// Steps to measure [default: as many as fit into --seconds, at least 3]

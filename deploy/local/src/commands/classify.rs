@@ -27,7 +27,7 @@ pub struct Flags {
     /// JPEG or PNG files
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
-    /// What computes.
+    /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Print one JSON object for each image: image, top (each with class, label and probability)

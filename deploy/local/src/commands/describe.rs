@@ -10,7 +10,7 @@ use super::network_flags::NetworkFlags;
 /// Flags of `downpour describe`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Which network.
+    /// Size and form of the network.
     #[command(flatten)]
     pub network: NetworkFlags,
     /// Print one JSON object: parameters, multiply_adds, layers

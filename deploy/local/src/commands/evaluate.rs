@@ -34,8 +34,8 @@ pub struct Flags {
     /// The images [default: the drawn set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Of class folders or shards without train/ and val/, only the fifth of the images that training puts aside [default:
-    /// so where the model was trained on this folder]
+    /// Score the fifth of the images alone that training puts aside of class folders or shards without train/ and val/
+    /// [default: so where the model was trained on this folder]
     #[arg(long, requires = "data", conflicts_with = "all")]
     pub held_out: bool,
     /// All images of class folders or shards without train/ and val/, also those that the model was trained on
@@ -44,13 +44,13 @@ pub struct Flags {
     /// Crops of each image, 1, 10 or 144; several, with commas, make a table
     #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
     pub crops: Vec<Crops>,
-    /// How the probabilities of an image's crops become one; models are averaged
+    /// Combination of the probabilities of an image's crops; those of models are averaged
     #[arg(long, value_name = "HOW", value_enum, default_value = "mean")]
     pub combine: Combine,
     /// Folder for predictions and pictures
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     pub output: PathBuf,
-    /// What computes.
+    /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Threads that decode images
