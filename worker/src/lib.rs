@@ -10,12 +10,13 @@
 
 pub mod actor;
 pub mod cli;
-pub mod compute;
+mod compute;
 mod evaluate;
 mod fetch;
 mod image_work;
 mod leases;
-pub mod momentum;
+mod momentum;
+pub mod outgoing;
 pub mod replica;
 mod report;
 pub mod stop;

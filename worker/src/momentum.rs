@@ -8,6 +8,7 @@
 
 use kernels::{Isa, magnitudes, nesterov_step};
 use parameters::Layout;
+use protocol::LARGEST_GRADIENT;
 
 /// Share of the newest gradient in the running mean of a tensor's norm.
 const NEWEST: f64 = 0.01;
@@ -29,12 +30,14 @@ impl Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }
 
-    /// The factor, at most 1, that takes the gradient of a tensor down to the bound. What is not finite stays as it is,
-    /// for the shard to refuse it.
+    /// The factor, at most 1, that takes the gradient of a tensor down to the bound. One that is not finite or far too
+    /// large stays as it is, for the shards to refuse and count it: a clip would hide a fault.
     pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
         let norm = magnitudes(isa, gradient).sum_of_squares.sqrt();
         let usual = &mut self.usual[tensor];
-        if !norm.is_finite() {
+        // Written so that NaN is not usable.
+        let usable = norm <= f64::from(LARGEST_GRADIENT);
+        if !usable {
             return 1.0;
         }
         if *usual == 0.0 {
@@ -110,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_neither_scaled_nor_counted() {
+    fn what_shards_refuse_is_neither_scaled_nor_counted() {
         let isa = Isa::detect();
         let mut clip = Clip::new(1.0, 1);
         assert_eq!(clip.factor(isa, 0, &[1.0]), 1.0);
-        for bad in [f32::NAN, f32::INFINITY] {
+        for bad in [f32::NAN, f32::INFINITY, 3e38, 2.0 * LARGEST_GRADIENT] {
             assert_eq!(clip.factor(isa, 0, &[bad]), 1.0);
         }
         assert_eq!(clip.factor(isa, 0, &[2.0]), 0.5);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// A connection, the same in both directions of a worker or of the server.
+/// The link of a machine to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Link {
     /// Bytes per second from the machine; none: no limit.

@@ -1,6 +1,7 @@
 //! What a simulated run shows.
 
 use serde::Serialize;
+use settings::Optimisation;
 
 use crate::{Cluster, Method};
 
@@ -28,6 +29,8 @@ pub struct Report {
     pub cluster: Cluster,
     /// The way of training.
     pub method: Method,
+    /// The optimizer's settings.
+    pub optimisation: Optimisation,
     /// Scores over the run.
     pub evaluations: Vec<Evaluation>,
     /// Images behind the updates.
@@ -67,7 +70,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use settings::MomentumPlace;
 
     #[test]
     fn an_accuracy_is_reached_at_the_first_of_two_in_a_row() {
@@ -81,7 +83,8 @@ mod tests {
         };
         let report = Report {
             cluster: Cluster::of(1),
-            method: Method::Asynchronous(MomentumPlace::Shard),
+            method: Method::Asynchronous,
+            optimisation: settings::recipe("quick").unwrap().optimisation,
             evaluations: [(1, 0.2), (2, 0.9), (3, 0.8), (4, 0.9), (5, 0.95)].map(evaluation).to_vec(),
             images: 5,
             repeated: 0,

@@ -5,12 +5,21 @@ use std::sync::Arc;
 
 use dataset::{DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Split};
 
+/// A minibatch with the epoch that it is of.
+pub struct Taken {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// The images.
+    pub minibatch: Minibatch,
+}
+
 /// All epochs' training samples, cut into minibatches. What a lost worker had in hand goes to the next that asks.
 pub struct Samples {
     loader: Loader,
     images: u64,
-    epoch: u64,
-    returned: VecDeque<Arc<Minibatch>>,
+    /// Epochs that were begun.
+    epochs: u64,
+    returned: VecDeque<Taken>,
 }
 
 impl Samples {
@@ -20,7 +29,7 @@ impl Samples {
         Samples {
             loader: Loader::new(Arc::clone(dataset), config),
             images,
-            epoch: 0,
+            epochs: 0,
             returned: VecDeque::new(),
         }
     }
@@ -29,26 +38,28 @@ impl Samples {
     ///
     /// # Errors
     /// A data folder that stays away.
-    pub fn next(&mut self) -> Result<Arc<Minibatch>, DataAway> {
-        if let Some(minibatch) = self.returned.pop_front() {
-            return Ok(minibatch);
+    pub fn next(&mut self) -> Result<Taken, DataAway> {
+        if let Some(taken) = self.returned.pop_front() {
+            return Ok(taken);
         }
         loop {
             match self.loader.next()? {
-                Some(minibatch) if !minibatch.labels.is_empty() => return Ok(Arc::new(minibatch)),
+                Some(minibatch) if !minibatch.labels.is_empty() => {
+                    return Ok(Taken { epoch: self.epochs - 1, minibatch });
+                }
                 Some(_) => {}
                 None => {
                     let range =
-                        LoaderRange { split: Split::Train, epoch: self.epoch, start: 0, end: self.images };
+                        LoaderRange { split: Split::Train, epoch: self.epochs, start: 0, end: self.images };
                     self.loader.request(range);
-                    self.epoch += 1;
+                    self.epochs += 1;
                 }
             }
         }
     }
 
     /// Takes back a minibatch of which no update came.
-    pub fn take_back(&mut self, minibatch: Arc<Minibatch>) {
-        self.returned.push_back(minibatch);
+    pub fn take_back(&mut self, taken: Taken) {
+        self.returned.push_back(taken);
     }
 }

@@ -10,15 +10,15 @@ use parameter_server::Shard;
 use parameters::Layout;
 use protocol::{BlockPush, Kind, Member, PushForm, UpdateRule, Version};
 use rand::{RngExt, SeedableRng};
-use settings::MomentumPlace;
 use settings::random::Random;
+use settings::{MomentumPlace, Optimisation};
 use setup::Tally;
-use worker::compute::clip;
-use worker::momentum::{Clip, Momentum};
+use worker::outgoing::Outgoing;
+use worker::replica::dropout_seed;
 
 use crate::events::{Event, Events};
 use crate::report::{Evaluation, Report};
-use crate::samples::Samples;
+use crate::samples::{Samples, Taken};
 use crate::{Cluster, Method};
 
 /// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds of it.
@@ -42,10 +42,8 @@ pub struct Run {
     pub seed: u64,
     /// The update rule.
     pub plan: UpdateRule,
-    /// Clip of the whole gradient at this norm.
-    pub clip_norm: Option<f64>,
-    /// Clip of each tensor's gradient, in running means of its norm.
-    pub clip_tensors: Option<f64>,
+    /// The optimizer's settings, of which workers follow clip and momentum.
+    pub optimisation: Optimisation,
     /// Images of a minibatch.
     pub batch: usize,
     /// Images between two evaluations.
@@ -62,11 +60,10 @@ pub struct Run {
 struct Worker {
     parameters: Vec<f32>,
     versions: Vec<Version>,
-    momentum: Option<Momentum>,
-    clip: Option<Clip>,
-    /// The gradient in flight, with the minibatch that it is of.
-    gradient: Vec<f32>,
-    minibatch: Option<Arc<Minibatch>>,
+    outgoing: Outgoing,
+    /// The blocks in flight, with the minibatch that they are of.
+    pushes: Vec<(u32, Vec<f32>)>,
+    taken: Option<Taken>,
     step: u64,
     /// Counts its losses.
     life: u64,
@@ -86,9 +83,11 @@ pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, Data
 
 struct Simulation<'a> {
     run: &'a Run,
-    isa: Isa,
     layout: Layout,
+    /// What workers push.
+    form: PushForm,
     engine: Engine,
+    gradient: Vec<f32>,
     shard: Shard,
     samples: Samples,
     validation: Vec<Minibatch>,
@@ -133,14 +132,12 @@ impl<'a> Simulation<'a> {
         let validation = validation(&run.dataset, &config)?;
         let samples = Samples::new(&run.dataset, config);
         let machines = run.cluster.machines.len();
-        let at_worker = machines > 1 && run.method == Method::Asynchronous(MomentumPlace::Worker);
         let worker = || Worker {
             parameters: vec![0.0; layout.len()],
             versions: vec![Version::default(); layout.blocks().len()],
-            momentum: at_worker.then(|| Momentum::new(&layout, run.plan.momentum, run.plan.weight_decay)),
-            clip: run.clip_tensors.map(|most| Clip::new(most, layout.tensors().len())),
-            gradient: vec![0.0; layout.len()],
-            minibatch: None,
+            outgoing: Outgoing::new(&layout, isa, &run.optimisation),
+            pushes: Vec::new(),
+            taken: None,
             step: 0,
             life: 0,
         };
@@ -148,6 +145,7 @@ impl<'a> Simulation<'a> {
         let report = Report {
             cluster: run.cluster.clone(),
             method: run.method,
+            optimisation: run.optimisation.clone(),
             evaluations: Vec::new(),
             images: 0,
             repeated: 0,
@@ -161,9 +159,12 @@ impl<'a> Simulation<'a> {
             sending: 0.0,
             real_seconds: 0.0,
         };
+        let several = machines > 1 && run.method == Method::Asynchronous;
+        let at_workers = several && run.optimisation.momentum_at == MomentumPlace::Worker;
         Ok(Simulation {
             run,
-            isa,
+            form: if at_workers { PushForm::Step } else { PushForm::Gradient },
+            gradient: vec![0.0; layout.len()],
             engine,
             shard,
             samples,
@@ -182,7 +183,7 @@ impl<'a> Simulation<'a> {
     fn run(mut self, mut each: impl FnMut(&Evaluation)) -> Result<Report, DataAway> {
         let started = Instant::now();
         match self.run.method {
-            Method::Asynchronous(_) => self.asynchronous(&mut each)?,
+            Method::Asynchronous => self.asynchronous(&mut each)?,
             Method::Synchronous => self.synchronous(&mut each)?,
         }
         let seconds = self.report.seconds.max(f64::MIN_POSITIVE);
@@ -209,9 +210,9 @@ impl<'a> Simulation<'a> {
             self.report.seconds = entry.time;
             match entry.event {
                 Event::Begin => {
-                    let minibatch = self.samples.next()?;
-                    let seconds = self.compute(entry.worker, &minibatch);
-                    self.workers[entry.worker].minibatch = Some(minibatch);
+                    let taken = self.samples.next()?;
+                    let seconds = self.compute(entry.worker, &taken);
+                    self.workers[entry.worker].taken = Some(taken);
                     let arrival = self.send(entry.worker, entry.time, seconds);
                     self.events.plan(arrival, entry.worker, entry.life, Event::Arrive);
                 }
@@ -230,28 +231,34 @@ impl<'a> Simulation<'a> {
     /// One step of all workers at a time, as long as the slowest takes.
     fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
         let workers = self.workers.len();
-        let mut mean = vec![0.0; self.layout.len()];
         while !self.ended() {
-            mean.fill(0.0);
             let (start, mut end, mut images) = (self.report.seconds, self.report.seconds, 0);
             for worker in 0..workers {
                 self.fetch(worker);
-                let minibatch = self.samples.next()?;
-                images += minibatch.labels.len() as u64;
-                let seconds = self.compute(worker, &minibatch);
+                let taken = self.samples.next()?;
+                images += taken.minibatch.labels.len() as u64;
+                let seconds = self.compute(worker, &taken);
                 end = f64::max(end, self.send(worker, start, seconds));
-                mean.iter_mut()
-                    .zip(&self.workers[worker].gradient)
-                    .for_each(|(m, g)| *m += g / workers as f32);
             }
-            std::mem::swap(&mut self.workers[0].gradient, &mut mean);
+            self.average_pushes();
             self.workers[0].step += 1;
             self.push_blocks(0, images as u32);
-            std::mem::swap(&mut self.workers[0].gradient, &mut mean);
             self.report.seconds = (0..workers).fold(end, |last, worker| last.max(self.receive(worker, end)));
             self.evaluate_if_due(each);
         }
         Ok(())
+    }
+
+    /// Makes the first worker's push the mean of all.
+    fn average_pushes(&mut self) {
+        let share = 1.0 / self.workers.len() as f32;
+        let (first, others) = self.workers.split_first_mut().expect("a cluster has at least one machine");
+        for (at, (_, mean)) in first.pushes.iter_mut().enumerate() {
+            for other in others.iter() {
+                mean.iter_mut().zip(&other.pushes[at].1).for_each(|(sum, value)| *sum += value);
+            }
+            mean.iter_mut().for_each(|value| *value *= share);
+        }
     }
 
     fn ended(&self) -> bool {
@@ -260,38 +267,22 @@ impl<'a> Simulation<'a> {
         reached || hopeless || self.report.images >= self.run.plan.total_samples
     }
 
-    /// Computes the gradient of a minibatch with the worker's parameters; returns the seconds of the step.
-    fn compute(&mut self, worker: usize, minibatch: &Minibatch) -> f64 {
-        let Worker { parameters, momentum, clip: clip_tensors, gradient, .. } = &mut self.workers[worker];
+    /// Computes what a worker pushes of a minibatch, with its parameters; returns the seconds of the step.
+    fn compute(&mut self, worker: usize, Taken { epoch, minibatch }: &Taken) -> f64 {
+        let Worker { parameters, outgoing, pushes, .. } = &mut self.workers[worker];
         self.engine.load(parameters);
-        let epoch = self.report.images / self.run.dataset.len(Split::Train).max(1) as u64;
-        let seeds: Option<Vec<u64>> = self.run.dropout.map(|seed| {
-            minibatch
-                .samples
-                .iter()
-                .map(|&sample| worker::replica::dropout_seed(seed, epoch, sample))
-                .collect()
-        });
-        let losses = self.engine.train(
-            minibatch.images.view(),
-            &minibatch.labels,
-            seeds.as_deref(),
-            gradient,
-            &mut |_, _| {},
-        );
-        if let Some(most) = self.run.clip_norm {
-            clip(gradient, most);
-        }
+        let seeds: Option<Vec<u64>> = self
+            .run
+            .dropout
+            .map(|seed| minibatch.samples.iter().map(|&sample| dropout_seed(seed, *epoch, sample)).collect());
+        let (images, labels) = (minibatch.images.view(), &minibatch.labels);
+        let losses = self.engine.train(images, labels, seeds.as_deref(), &mut self.gradient, &mut |_, _| {});
+        outgoing.clip_whole(&mut self.gradient);
+        pushes.clear();
         for tensor in 0..self.layout.tensors().len() {
-            let range = self.layout.range(tensor);
-            let gradient = &mut gradient[range.clone()];
-            if let Some(clip) = clip_tensors {
-                let factor = clip.factor(self.isa, tensor, gradient);
-                gradient.iter_mut().for_each(|value| *value *= factor);
-            }
-            if let Some(momentum) = momentum {
-                momentum.step(self.isa, tensor, range.clone(), &parameters[range], gradient);
-            }
+            let gradient = &self.gradient[self.layout.range(tensor)];
+            outgoing
+                .send(self.form, tensor, gradient, parameters, |block, values| pushes.push((block, values)));
         }
         self.interval.loss += f64::from(losses.main);
         self.interval.steps += 1;
@@ -336,31 +327,30 @@ impl<'a> Simulation<'a> {
     /// The worker's gradient comes to the shard, whose reply becomes the worker's parameters.
     fn push(&mut self, worker: usize) {
         self.workers[worker].step += 1;
-        let minibatch = self.workers[worker].minibatch.take().expect("a push is of a minibatch");
-        self.push_blocks(worker, minibatch.labels.len() as u32);
+        let taken = self.workers[worker].taken.take().expect("a push is of a minibatch");
+        self.push_blocks(worker, taken.minibatch.labels.len() as u32);
     }
 
     fn push_blocks(&mut self, number: usize, samples: u32) {
         let worker = &mut self.workers[number];
-        let form = if worker.momentum.is_some() { PushForm::Step } else { PushForm::Gradient };
         let incarnation = worker.life << 32 | number as u64;
         let mut newest = 0;
-        for block in self.layout.blocks() {
-            let push = BlockPush {
+        for (index, gradient) in worker.pushes.drain(..) {
+            let reply = self.shard.push(BlockPush {
                 shard: 0,
                 member: Member { worker: number as u32, incarnation },
                 step: worker.step,
-                block: block.index,
-                version: worker.versions[block.index as usize],
+                block: index,
+                version: worker.versions[index as usize],
                 samples,
-                form,
-                gradient: worker.gradient[block.range.clone()].to_vec(),
-            };
-            let reply = self.shard.push(push);
+                form: self.form,
+                gradient,
+            });
             match reply.outcome {
                 Ok(values) => {
-                    values.values.copy_to(&mut worker.parameters[block.range.clone()]);
-                    worker.versions[block.index as usize] = values.version;
+                    let range = self.layout.blocks()[index as usize].range.clone();
+                    values.values.copy_to(&mut worker.parameters[range]);
+                    worker.versions[index as usize] = values.version;
                     newest = newest.max(reply.staleness);
                 }
                 Err(_) => self.report.refused += 1,
@@ -394,12 +384,10 @@ impl<'a> Simulation<'a> {
         let worker = &mut self.workers[number];
         worker.life += 1;
         worker.step = 0;
-        if let Some(momentum) = &mut worker.momentum {
-            *momentum = Momentum::new(&self.layout, self.run.plan.momentum, self.run.plan.weight_decay);
-        }
-        if let Some(minibatch) = worker.minibatch.take() {
-            self.report.repeated += minibatch.labels.len() as u64;
-            self.samples.take_back(minibatch);
+        worker.outgoing.begin();
+        if let Some(taken) = worker.taken.take() {
+            self.report.repeated += taken.minibatch.labels.len() as u64;
+            self.samples.take_back(taken);
         }
         self.fetch(number);
         let back = now + self.run.cluster.away;

@@ -6,11 +6,14 @@ use dataset::Dataset;
 use kernels::{Isa, Pool};
 use network::{Architecture, GoogLeNet};
 use parameter_server::update_rule;
-use settings::{MomentumPlace, Sampling};
+use settings::{MomentumPlace, Optimisation, Sampling};
 use simulation::{Cluster, Link, Method, Report, Run, simulate};
 
+/// A way of training, and where momentum lives.
+type Way = (Method, MomentumPlace);
+
 /// A run of `images` images on a cluster.
-fn run(cluster: Cluster, method: Method, images: u64) -> Run {
+fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
     let mut configuration = settings::recipe("quick").unwrap();
     configuration.run.images = Some(images);
     let architecture = Architecture {
@@ -29,8 +32,12 @@ fn run(cluster: Cluster, method: Method, images: u64) -> Run {
         sampling: Sampling::default(),
         seed: 3,
         plan: update_rule::of(&configuration, 96),
-        clip_norm: None,
-        clip_tensors: Some(1.0),
+        optimisation: Optimisation {
+            momentum_at,
+            clip_tensors: Some(1.0),
+            clip_norm: None,
+            ..configuration.optimisation
+        },
         batch: 16,
         evaluate_every: 64,
         until: None,
@@ -39,11 +46,13 @@ fn run(cluster: Cluster, method: Method, images: u64) -> Run {
     }
 }
 
-fn report(cluster: Cluster, method: Method, images: u64) -> Report {
-    Report { real_seconds: 0.0, ..simulate(&run(cluster, method, images), |_| {}).unwrap() }
+fn report(cluster: Cluster, way: Way, images: u64) -> Report {
+    Report { real_seconds: 0.0, ..simulate(&run(cluster, way, images), |_| {}).unwrap() }
 }
 
-const OWN: Method = Method::Asynchronous(MomentumPlace::Worker);
+const OWN: Way = (Method::Asynchronous, MomentumPlace::Worker);
+const SHARED: Way = (Method::Asynchronous, MomentumPlace::Shard);
+const TOGETHER: Way = (Method::Synchronous, MomentumPlace::Worker);
 
 #[test]
 fn a_simulated_run_is_the_same_each_time_it_is_made() {
@@ -53,13 +62,11 @@ fn a_simulated_run_is_the_same_each_time_it_is_made() {
 
 #[test]
 fn every_image_is_used_once_and_each_evaluation_is_there() {
-    for (workers, method) in
-        [(1, OWN), (4, OWN), (4, Method::Asynchronous(MomentumPlace::Shard)), (4, Method::Synchronous)]
-    {
-        let found = report(Cluster::of(workers), method, 320);
-        assert_eq!((found.images, found.repeated, found.refused), (320, 0, 0), "{method:?}");
-        assert_eq!(found.evaluations.last().unwrap().images, 320, "{method:?}");
-        assert_eq!(found.staleness_max > 0, workers > 1 && method != Method::Synchronous, "{method:?}");
+    for (workers, way) in [(1, OWN), (4, OWN), (4, SHARED), (4, TOGETHER)] {
+        let found = report(Cluster::of(workers), way, 320);
+        assert_eq!((found.images, found.repeated, found.refused), (320, 0, 0), "{way:?}");
+        assert_eq!(found.evaluations.last().unwrap().images, 320, "{way:?}");
+        assert_eq!(found.staleness_max > 0, workers > 1 && way != TOGETHER, "{way:?}");
     }
 }
 
@@ -68,7 +75,7 @@ fn every_image_is_used_once_and_each_evaluation_is_there() {
 fn time_is_that_of_steps_and_transfers() {
     let plain = Cluster { jitter: 0.0, ..Cluster::of(1) };
     let steps = 320.0 / 16.0;
-    let free = report(plain.clone(), Method::Synchronous, 320);
+    let free = report(plain.clone(), TOGETHER, 320);
     assert!((free.seconds - steps).abs() < 1e-9, "{}", free.seconds);
     assert_eq!(free.computing, 1.0);
     // All parameters take two seconds up, of which two thirds of one are hidden behind backward, and two down.
@@ -76,7 +83,7 @@ fn time_is_that_of_steps_and_transfers() {
     let mut linked = plain.clone();
     linked.machines[0].link = Link { up: Some(bytes / 2.0), down: Some(bytes / 2.0) };
     linked.machines[0].round_trip = 0.5;
-    let found = report(linked, Method::Synchronous, 320);
+    let found = report(linked, TOGETHER, 320);
     let expected = steps * (1.0 / 3.0 + 2.0 + 2.0 + 0.5);
     assert!((found.seconds - expected).abs() < 1e-6, "{}, expected {expected}", found.seconds);
     // At the server, four workers' transfers stand in line.

@@ -8,7 +8,6 @@ use clap::Args;
 use network::{Architecture, GoogLeNet};
 use parameter_server::update_rule;
 use process::{Exit, RunFlags, print_line};
-use settings::RunConfiguration;
 use setup::{ComputeFlags, Data, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 
@@ -75,7 +74,7 @@ pub struct Flags {
     /// Seconds until a lost worker is back
     #[arg(long, value_name = "S", help_heading = "The machines", default_value_t = 10.0, value_parser = time)]
     pub away: f64,
-    /// What computes.
+    /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Print one JSON object: cluster, evaluations, images, seconds, staleness, bytes, how busy workers and links were
@@ -126,13 +125,6 @@ impl Flags {
             away: self.away,
         }
     }
-
-    fn method(&self, configuration: &RunConfiguration) -> Method {
-        if self.synchronous {
-            return Method::Synchronous;
-        }
-        Method::Asynchronous(configuration.optimisation.momentum_at)
-    }
 }
 
 /// Trains in virtual time and prints the evaluations as they come, or one JSON object at the end.
@@ -158,15 +150,14 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let every = (configuration.run.evaluate_epochs * images as f64).round() as u64;
     let run = Run {
         cluster: flags.cluster(),
-        method: flags.method(&configuration),
+        method: if flags.synchronous { Method::Synchronous } else { Method::Asynchronous },
         network: Arc::new(network),
         dropout: configuration.network.dropout.then(|| configuration.run.sample_seed()),
         dataset,
         sampling: configuration.sampling.clone(),
         seed: configuration.run.sample_seed(),
         plan: update_rule::of(&configuration, images),
-        clip_norm: configuration.optimisation.clip_norm,
-        clip_tensors: configuration.optimisation.clip_tensors,
+        optimisation: configuration.optimisation.clone(),
         batch: configuration.run.batch,
         evaluate_every: flags.evaluate_images.unwrap_or(every).max(1),
         until: flags.until,
