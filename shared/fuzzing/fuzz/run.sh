@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs all fuzzers of a folder that `build` made, in parallel, and says of each how many inputs it ran, how much code they
-# covered and how many of them broke a reader. Fails if any did.
+# Runs all fuzzers of a folder that `build` made, one on each core at a time, and says of each how many inputs it ran, how
+# much code they covered and how many of them broke a reader. Fails if any did.
 #
-#   run.sh SECONDS
+#   run.sh SECONDS        how long each of them runs
 #
 # Logs, new inputs and what crashes go to NAME.log, NAME.corpus and NAME.artifacts in $OUT [default: out, beside this script].
 set -euo pipefail
@@ -30,18 +30,16 @@ fuzz() {
     return 1
 }
 
-declare -A pids
-for corpus in corpora/*/; do
-    name=$(basename "$corpus")
-    fuzz "$name" >"$OUT/$name.log" 2>&1 &
-    pids[$name]=$!
-done
+names=$(cd corpora && printf '%s\n' * | sort)
+export -f fuzz
+export OUT MOST_CRASHES seconds
+# A fuzzer that shares its core would take inputs for slow that only wait.
+xargs -P "$(nproc)" -I NAME bash -c 'code=0; fuzz NAME >"$OUT/NAME.log" 2>&1 || code=$?; echo $code >"$OUT/NAME.code"' <<<"$names"
 
 failed=0
 printf '%-14s %12s %9s %8s  %s\n' reader runs coverage crashes exit
-for name in $(printf '%s\n' "${!pids[@]}" | sort); do
-    code=0
-    wait "${pids[$name]}" || code=$?
+for name in $names; do
+    code=$(cat "$OUT/$name.code")
     runs=$(awk '/^stat::number_of_executed_units:/ { sum += $2 } END { print sum + 0 }' "$OUT/$name.log")
     coverage=$(grep -oE ' cov: [0-9]+' "$OUT/$name.log" | tail -n 1 | tr -dc 0-9) || true
     crashes=$(find "$OUT/$name.artifacts" -type f ! -name 'slow-unit-*' | wc -l)
