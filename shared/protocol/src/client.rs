@@ -16,7 +16,8 @@ pub use shards::ShardClient;
 
 use crate::{
     ClientError, Connector, Patience,
-    convert::{Answer, FieldError},
+    fields::FieldError,
+    messages::Answer,
     retry::{Attempts, Failure},
     transport,
 };

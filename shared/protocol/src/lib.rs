@@ -25,8 +25,8 @@
 
 mod blocking;
 mod client;
-mod convert;
 mod error;
+mod fields;
 mod health;
 mod incoming;
 pub mod messages;

@@ -9,8 +9,7 @@ use prost::Message;
 
 use crate::{
     client::frames::Frames,
-    convert::{Answer, shards::block_pushes},
-    messages::*,
+    messages::{Answer, block_pushes, *},
     proto, wire,
 };
 

@@ -16,13 +16,10 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
     Coordinator, Listener, Refusal, ServeError, Shards,
-    convert::{
-        Answer,
-        shards::{block_pushes, block_reply, fetch_reply, kind_of},
-    },
+    fields::FieldError,
     health,
     incoming::Incoming,
-    messages::*,
+    messages::{Answer, block_pushes, block_reply, fetch_reply, kind_of, *},
     proto::{self, coordinator_server, shards_server},
     run_blocking,
     transport::{self, MESSAGE},
@@ -88,42 +85,63 @@ pub async fn serve(
     }
 }
 
+/// Reads a request, makes the call that it asks for, and makes a reply of the answer.
+fn reply<Message, Asked, Granted, Reply>(
+    request: Request<Message>,
+    call: impl FnOnce(Asked) -> Answer<Granted>,
+) -> Result<Response<Reply>, Status>
+where
+    Asked: TryFrom<Message, Error = FieldError>,
+    Reply: From<Answer<Granted>>,
+{
+    let answer = Asked::try_from(request.into_inner()).map_err(Refusal::from).and_then(call);
+    Ok(Response::new(answer.into()))
+}
+
+/// Replies to a call that takes long, which is made on a thread of its own.
+async fn reply_blocking<Message, Asked, Granted, Reply>(
+    request: Request<Message>,
+    call: impl FnOnce(Asked) -> Answer<Granted> + Send + 'static,
+) -> Result<Response<Reply>, Status>
+where
+    Asked: TryFrom<Message, Error = FieldError> + Send + 'static,
+    Granted: Send + 'static,
+    Reply: From<Answer<Granted>>,
+{
+    let asked = Asked::try_from(request.into_inner());
+    let answer = run_blocking(move || call(asked?)).await;
+    let answer = answer.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())));
+    Ok(Response::new(answer.into()))
+}
+
 /// The coordinator's calls are short and do not wait, so they are made where they arrive.
 struct CoordinatorService(Arc<dyn Coordinator>);
 
 #[async_trait]
 impl coordinator_server::Coordinator for CoordinatorService {
     async fn join(&self, request: Request<proto::JoinRequest>) -> Result<Response<proto::JoinReply>, Status> {
-        let request = JoinRequest::try_from(request.into_inner());
-        let answer = request.map_err(Refusal::from).and_then(|request| self.0.join(request));
-        Ok(Response::new(answer.into()))
+        reply(request, |request| self.0.join(request))
     }
 
     async fn assign(
         &self,
         request: Request<proto::AssignRequest>,
     ) -> Result<Response<proto::AssignReply>, Status> {
-        let request = <(Member, u64)>::try_from(request.into_inner());
-        let answer = request.map_err(Refusal::from).and_then(|(member, call)| self.0.assign(member, call));
-        Ok(Response::new(answer.into()))
+        reply(request, |(member, call)| self.0.assign(member, call))
     }
 
     async fn report(
         &self,
         request: Request<proto::ReportRequest>,
     ) -> Result<Response<proto::ReportReply>, Status> {
-        let request = <(Report, u64)>::try_from(request.into_inner());
-        let answer = request.map_err(Refusal::from).and_then(|(report, call)| self.0.report(report, call));
-        Ok(Response::new(answer.into()))
+        reply(request, |(report, call)| self.0.report(report, call))
     }
 
     async fn register(
         &self,
         request: Request<proto::RegisterRequest>,
     ) -> Result<Response<proto::RegisterReply>, Status> {
-        let request = RegisterRequest::try_from(request.into_inner());
-        let answer = request.map_err(Refusal::from).and_then(|request| self.0.register(request));
-        Ok(Response::new(answer.into()))
+        reply(request, |request| self.0.register(request))
     }
 
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
@@ -145,11 +163,9 @@ impl shards_server::Shards for ShardsService {
         &self,
         request: Request<proto::AdoptRequest>,
     ) -> Result<Response<proto::AdoptReply>, Status> {
-        let request = AdoptRequest::try_from(request.into_inner());
         let shards = self.shards.clone();
         // An empty shard draws its initial values.
-        let answer = answer_blocking(move || shards.adopt(request?)).await;
-        Ok(Response::new(answer.into()))
+        reply_blocking(request, move |request| shards.adopt(request)).await
     }
 
     async fn push(
@@ -179,10 +195,8 @@ impl shards_server::Shards for ShardsService {
         &self,
         request: Request<proto::OrderRequest>,
     ) -> Result<Response<proto::OrderReply>, Status> {
-        let order = ShardOrder::try_from(request.into_inner());
         let shards = self.shards.clone();
-        let answer = answer_blocking(move || shards.order(order?)).await;
-        Ok(Response::new(answer.into()))
+        reply_blocking(request, move |order| shards.order(order)).await
     }
 
     async fn status(
@@ -191,11 +205,6 @@ impl shards_server::Shards for ShardsService {
     ) -> Result<Response<proto::ShardStatusReply>, Status> {
         Ok(Response::new(self.shards.status().into()))
     }
-}
-
-/// Answers a call that takes long, on a thread of its own.
-async fn answer_blocking<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
-    run_blocking(work).await.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
 }
 
 /// Applies the pushes of one stream, one after the other.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Wire, convert::FieldError, wire};
+use crate::{Wire, fields::FieldError, wire};
 
 /// The values of a block: shared memory, or the bytes in which they arrived. They are copied once, to their
 /// destination.

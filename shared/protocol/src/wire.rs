@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{Wire, convert::FieldError, proto};
+use crate::{Wire, fields::FieldError, proto};
 
 /// Values of f32 that lend out their own memory as bytes.
 struct Floats<V>(V);
@@ -87,6 +87,15 @@ fn nearest(value: f32) -> u16 {
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
     let quiet = (bits >> 16) as u16 | 0x40;
     if value.is_nan() { quiet } else { rounded }
+}
+
+impl From<Wire> for proto::Wire {
+    fn from(wire: Wire) -> proto::Wire {
+        match wire {
+            Wire::F32 => proto::Wire::F32,
+            Wire::Bf16 => proto::Wire::Bf16,
+        }
+    }
 }
 
 /// Reads the number format of `message` from its number.

@@ -4,9 +4,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{Link, frames};
 use crate::{
-    ClientError, Wire,
-    convert::{Answer, shards::average_of},
-    messages::*,
+    ClientError,
+    messages::{Answer, BlockValues},
     proto,
     retry::{Attempts, Failure},
 };
@@ -14,21 +13,12 @@ use crate::{
 /// Path of the method.
 const FETCH: &str = "/downpour.v1.Shards/Fetch";
 
+/// Fetches the blocks that are `missing`; its list is always of those that have not arrived yet.
 pub(super) async fn fetch(
     link: &Link,
-    wire: Wire,
-    shard: u32,
-    blocks: Vec<u32>,
-    kind: Kind,
+    mut missing: proto::FetchRequest,
     values: mpsc::Sender<BlockValues>,
 ) -> Result<(), ClientError> {
-    // Its `blocks` are always those that have not arrived yet.
-    let mut missing = proto::FetchRequest {
-        shard,
-        blocks,
-        wire: proto::Wire::from(wire).into(),
-        average_of_evaluation: average_of(kind),
-    };
     let mut attempts = link.attempts();
     while !missing.blocks.is_empty() {
         match stream(link, &mut missing, &values, &mut attempts).await {

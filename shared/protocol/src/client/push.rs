@@ -13,8 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Link, frames};
 use crate::{
     ClientError, Wire,
-    convert::shards::push_requests,
-    messages::*,
+    messages::{push_requests, *},
     proto,
     retry::{Attempts, Failure},
 };

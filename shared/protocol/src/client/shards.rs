@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 use super::{Link, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
-    messages::*,
+    messages::{fetch_request, *},
     proto::{self, shards_client},
     transport::MESSAGE,
 };
@@ -106,7 +106,7 @@ impl ShardClient {
         kind: Kind,
         values: mpsc::Sender<BlockValues>,
     ) -> Result<(), ClientError> {
-        fetch::fetch(&self.link, wire, shard, blocks, kind, values).await
+        fetch::fetch(&self.link, fetch_request(wire, shard, blocks, kind), values).await
     }
 }
 

@@ -1,0 +1,77 @@
+//! What a worker is to do next.
+
+use super::{ending::Ending, evaluation::EvaluationOrder, lease::Lease, member::Member, refusal::Answer};
+use crate::{
+    fields::{FieldError, at_most, required},
+    proto,
+};
+
+/// Longest pause that a worker can be told.
+const LONGEST_WAIT_MILLISECONDS: u64 = 60_000;
+
+/// The coordinator's answer to what a worker is to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Assignment {
+    /// Train on positions `start..end` of the epoch's shuffled order.
+    Train(Lease),
+    /// Evaluate the average and the last iterate on the whole validation set.
+    Evaluate(EvaluationOrder),
+    /// Nothing for now: ask again after a pause.
+    Wait {
+        /// Length of the pause.
+        milliseconds: u64,
+        /// What the run waits for, for the log.
+        reason: String,
+    },
+    /// The run is over.
+    Finished(Ending),
+}
+
+/// A member's call, and its number.
+impl From<(Member, u64)> for proto::AssignRequest {
+    fn from((member, call): (Member, u64)) -> proto::AssignRequest {
+        proto::AssignRequest { member: Some(member.into()), call }
+    }
+}
+
+impl TryFrom<proto::AssignRequest> for (Member, u64) {
+    type Error = FieldError;
+
+    fn try_from(request: proto::AssignRequest) -> Result<(Member, u64), FieldError> {
+        Ok((required(request.member, "AssignRequest", "member")?.into(), request.call))
+    }
+}
+
+impl From<Answer<Assignment>> for proto::AssignReply {
+    fn from(answer: Answer<Assignment>) -> proto::AssignReply {
+        use proto::assign_reply::Outcome;
+        let outcome = match answer {
+            Ok(Assignment::Train(lease)) => Outcome::Train(lease.into()),
+            Ok(Assignment::Evaluate(order)) => Outcome::Evaluate(order.into()),
+            Ok(Assignment::Wait { milliseconds, reason }) => {
+                Outcome::Wait(proto::Wait { milliseconds, reason })
+            }
+            Ok(Assignment::Finished(ending)) => Outcome::Finished(ending.into()),
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::AssignReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::AssignReply> for Answer<Assignment> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::AssignReply) -> Result<Answer<Assignment>, FieldError> {
+        use proto::assign_reply::Outcome;
+        Ok(match required(reply.outcome, "AssignReply", "outcome")? {
+            Outcome::Train(lease) => Ok(Assignment::Train(lease.try_into()?)),
+            Outcome::Evaluate(order) => Ok(Assignment::Evaluate(order.into())),
+            Outcome::Wait(proto::Wait { milliseconds, reason }) => {
+                let milliseconds = at_most(milliseconds, LONGEST_WAIT_MILLISECONDS, "Wait", "milliseconds")?;
+                Ok(Assignment::Wait { milliseconds, reason })
+            }
+            Outcome::Finished(ending) => Ok(Assignment::Finished(ending.try_into()?)),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}

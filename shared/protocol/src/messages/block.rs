@@ -1,0 +1,45 @@
+//! The values of one block.
+
+use super::version::Version;
+use crate::{
+    Values, Wire,
+    fields::{FieldError, required},
+    proto, wire,
+};
+
+/// The values of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockValues {
+    /// Index of the block in the layout.
+    pub block: u32,
+    /// Version of the values.
+    pub version: Version,
+    /// The values.
+    pub values: Values,
+}
+
+/// Encodes a block.
+pub(super) fn write_block(
+    BlockValues { block, version, values }: BlockValues,
+    wire: Wire,
+) -> proto::BlockValues {
+    proto::BlockValues {
+        block,
+        version: Some(version.into()),
+        wire: proto::Wire::from(wire).into(),
+        values: values.encode(wire),
+    }
+}
+
+impl TryFrom<proto::BlockValues> for BlockValues {
+    type Error = FieldError;
+
+    fn try_from(block: proto::BlockValues) -> Result<BlockValues, FieldError> {
+        let wire = wire::format(block.wire, "BlockValues")?;
+        Ok(BlockValues {
+            block: block.block,
+            version: required(block.version, "BlockValues", "version")?.into(),
+            values: Values::decode(wire, block.values, "BlockValues", "values")?,
+        })
+    }
+}

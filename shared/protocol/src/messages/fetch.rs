@@ -1,0 +1,63 @@
+//! Which values a fetch asks for, and each of its answers.
+
+use super::{
+    block::{BlockValues, write_block},
+    refusal::Answer,
+};
+use crate::{
+    Wire,
+    fields::{FieldError, required},
+    proto,
+};
+
+/// The values of a block that a fetch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The parameters that updates are applied to.
+    Parameters,
+    /// The Polyak average of the parameters, frozen at the first fetch that names the evaluation.
+    Average {
+        /// Number of the evaluation that the average is for; 0 reads the current average, which is not
+        /// frozen.
+        evaluation: u64,
+    },
+}
+
+/// Encodes a request for `blocks` of one shard.
+pub(crate) fn fetch_request(wire: Wire, shard: u32, blocks: Vec<u32>, kind: Kind) -> proto::FetchRequest {
+    let average_of_evaluation = match kind {
+        Kind::Parameters => None,
+        Kind::Average { evaluation } => Some(evaluation),
+    };
+    proto::FetchRequest { shard, blocks, wire: proto::Wire::from(wire).into(), average_of_evaluation }
+}
+
+/// Returns which values a fetch asks for, by the evaluation that it names.
+pub(crate) fn kind_of(average: Option<u64>) -> Kind {
+    match average {
+        None => Kind::Parameters,
+        Some(evaluation) => Kind::Average { evaluation },
+    }
+}
+
+/// Encodes a block, or the refusal to send it.
+pub(crate) fn fetch_reply(answer: Answer<BlockValues>, wire: Wire) -> proto::FetchReply {
+    use proto::fetch_reply::Outcome;
+    let outcome = match answer {
+        Ok(block) => Outcome::Block(write_block(block, wire)),
+        Err(refusal) => Outcome::Refusal(refusal.into()),
+    };
+    proto::FetchReply { outcome: Some(outcome) }
+}
+
+impl TryFrom<proto::FetchReply> for Answer<BlockValues> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::FetchReply) -> Result<Answer<BlockValues>, FieldError> {
+        use proto::fetch_reply::Outcome;
+        Ok(match required(reply.outcome, "FetchReply", "outcome")? {
+            Outcome::Block(block) => Ok(block.try_into()?),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}

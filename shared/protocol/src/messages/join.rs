@@ -1,0 +1,77 @@
+//! How a worker becomes a member of the run.
+
+use settings::RunConfiguration;
+
+use super::{configuration, data::DataDescription, member::Member, update_rule::UpdateRule};
+use crate::{
+    fields::{FieldError, MOST_NAME, answer, bounded, required},
+    proto,
+};
+
+/// A worker's request to become a member of the run.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// Must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    pub protocol: u32,
+    /// A name for logs (host and process).
+    pub name: String,
+    /// The data set that the worker has.
+    pub data: DataDescription,
+}
+
+/// What a new member needs to take part in the run.
+#[derive(Clone, Debug)]
+pub struct JoinReply {
+    /// The new membership.
+    pub member: Member,
+    /// The run's configuration with everything decided (classes, epochs).
+    pub configuration: RunConfiguration,
+    /// How shards apply gradients; the worker hands it to every shard with the layout.
+    pub plan: UpdateRule,
+    /// Address of each shard, by shard number ("host:port"; several shards may share one).
+    pub shards: Vec<String>,
+}
+
+impl From<JoinRequest> for proto::JoinRequest {
+    fn from(JoinRequest { protocol, name, data }: JoinRequest) -> proto::JoinRequest {
+        proto::JoinRequest { protocol, name, data: Some(data.into()) }
+    }
+}
+
+impl TryFrom<proto::JoinRequest> for JoinRequest {
+    type Error = FieldError;
+
+    fn try_from(request: proto::JoinRequest) -> Result<JoinRequest, FieldError> {
+        Ok(JoinRequest {
+            protocol: request.protocol,
+            data: required(request.data, "JoinRequest", "data")?.try_into()?,
+            name: bounded(request.name, MOST_NAME, "JoinRequest", "name")?,
+        })
+    }
+}
+
+impl From<JoinReply> for proto::Membership {
+    fn from(JoinReply { member, configuration, plan, shards }: JoinReply) -> proto::Membership {
+        proto::Membership {
+            member: Some(member.into()),
+            configuration: configuration::write(&configuration),
+            plan: Some(plan.into()),
+            shards,
+        }
+    }
+}
+
+impl TryFrom<proto::Membership> for JoinReply {
+    type Error = FieldError;
+
+    fn try_from(membership: proto::Membership) -> Result<JoinReply, FieldError> {
+        Ok(JoinReply {
+            member: required(membership.member, "Membership", "member")?.into(),
+            configuration: configuration::read(&membership.configuration, "Membership")?,
+            plan: required(membership.plan, "Membership", "plan")?.into(),
+            shards: membership.shards,
+        })
+    }
+}
+
+answer!(JoinReply, proto::JoinReply, join_reply::Membership);

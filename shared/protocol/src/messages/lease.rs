@@ -1,0 +1,75 @@
+//! Ranges of samples that are given to workers for a time, and what became of them.
+
+use super::push::{self, PushForm};
+use crate::{
+    fields::{FieldError, bounded},
+    proto,
+};
+
+/// Most bytes of what is told of an image: its path, a place in it and what is wrong.
+const MOST_ACCOUNT: usize = 16 << 10;
+
+/// A range of an epoch's shuffled order given to one worker for a time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lease {
+    /// Number of the lease, unique in the run.
+    pub id: u64,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// First position of the range.
+    pub start: u64,
+    /// One past the last position of the range.
+    pub end: u64,
+    /// What the worker pushes of these samples.
+    pub form: PushForm,
+}
+
+/// How far a worker got with a lease, counted from the lease's start, so that a report may arrive twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseProgress {
+    /// Number of the lease.
+    pub lease: u64,
+    /// Positions whose gradients every shard has acknowledged; skipped ones are not included.
+    pub used: u64,
+    /// Unreadable images of this lease so far, each as "path: reason".
+    pub skipped: Vec<String>,
+    /// Positions that are done with: used or skipped.
+    pub consumed: u64,
+    /// Whether the worker will do no more of the lease; the rest goes back.
+    pub closed: bool,
+}
+
+impl From<Lease> for proto::Lease {
+    fn from(Lease { id, epoch, start, end, form }: Lease) -> proto::Lease {
+        proto::Lease { id, epoch, start, end, form: proto::PushForm::from(form).into() }
+    }
+}
+
+impl TryFrom<proto::Lease> for Lease {
+    type Error = FieldError;
+
+    fn try_from(proto::Lease { id, epoch, start, end, form }: proto::Lease) -> Result<Lease, FieldError> {
+        if start > end {
+            return Err(FieldError::new("Lease", "end", format!("at least start ({start})"), end));
+        }
+        Ok(Lease { id, epoch, start, end, form: push::form(form, "Lease")? })
+    }
+}
+
+impl From<LeaseProgress> for proto::LeaseProgress {
+    fn from(progress: LeaseProgress) -> proto::LeaseProgress {
+        let LeaseProgress { lease, used, skipped, consumed, closed } = progress;
+        proto::LeaseProgress { lease, used, skipped, consumed, closed }
+    }
+}
+
+impl TryFrom<proto::LeaseProgress> for LeaseProgress {
+    type Error = FieldError;
+
+    fn try_from(progress: proto::LeaseProgress) -> Result<LeaseProgress, FieldError> {
+        let proto::LeaseProgress { lease, used, skipped, consumed, closed } = progress;
+        let account = |text| bounded(text, MOST_ACCOUNT, "LeaseProgress", "skipped");
+        let skipped = skipped.into_iter().map(account).collect::<Result<_, _>>()?;
+        Ok(LeaseProgress { lease, used, skipped, consumed, closed })
+    }
+}

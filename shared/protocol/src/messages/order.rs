@@ -1,0 +1,47 @@
+//! What the coordinator orders a shard process to do.
+
+use super::shard_status::ShardStatus;
+use crate::{
+    fields::{FieldError, answer, required},
+    proto,
+};
+
+/// An order of the coordinator to a shard process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardOrder {
+    /// Write each shard `k` of the process into `id/shard-k`, and answer when the files are durable.
+    Snapshot {
+        /// Number of the snapshot.
+        id: u64,
+    },
+    /// Exit after the reply, since the run has ended: with 0 unless it was interrupted.
+    Finish {
+        /// Whether the run can go on.
+        interrupted: bool,
+    },
+}
+
+impl From<ShardOrder> for proto::OrderRequest {
+    fn from(order: ShardOrder) -> proto::OrderRequest {
+        use proto::order_request::Order;
+        let order = match order {
+            ShardOrder::Snapshot { id } => Order::Snapshot(id),
+            ShardOrder::Finish { interrupted } => Order::Finish(proto::Finish { interrupted }),
+        };
+        proto::OrderRequest { order: Some(order) }
+    }
+}
+
+impl TryFrom<proto::OrderRequest> for ShardOrder {
+    type Error = FieldError;
+
+    fn try_from(request: proto::OrderRequest) -> Result<ShardOrder, FieldError> {
+        use proto::order_request::Order;
+        Ok(match required(request.order, "OrderRequest", "order")? {
+            Order::Snapshot(id) => ShardOrder::Snapshot { id },
+            Order::Finish(proto::Finish { interrupted }) => ShardOrder::Finish { interrupted },
+        })
+    }
+}
+
+answer!(Vec<ShardStatus>, proto::OrderReply, order_reply::Shards);

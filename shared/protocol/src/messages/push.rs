@@ -1,0 +1,149 @@
+//! Pushes: the blocks of a gradient and what becomes of each.
+
+use super::{
+    block::{BlockValues, write_block},
+    member::Member,
+    refusal::Refusal,
+    version::Version,
+};
+use crate::{
+    Values, Wire,
+    fields::{FieldError, required},
+    proto, wire,
+};
+
+/// Largest absolute value of a gradient that a shard applies. Gradients of networks that learn are smaller by
+/// many orders of magnitude; a larger one could overflow in the update, which is made in place.
+pub const LARGEST_GRADIENT: f32 = 1e18;
+
+/// Where the momentum of a push is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum PushForm {
+    /// At the shard: the push holds a gradient, which the shard adds to its own velocity.
+    #[default]
+    Gradient,
+    /// At the worker: the push holds a step, the gradient with the worker's own velocity and weight decay, which
+    /// the shard takes at its learning rate.
+    Step,
+}
+
+/// One block of a gradient, on its way to its shard.
+#[derive(Clone, Debug)]
+pub struct BlockPush {
+    /// Number of the shard.
+    pub shard: u32,
+    /// The worker that pushes.
+    pub member: Member,
+    /// Number of the worker's step, counted within its incarnation.
+    pub step: u64,
+    /// Index of the block in the layout.
+    pub block: u32,
+    /// The version of the block that the gradient was computed from.
+    pub version: Version,
+    /// Samples behind the gradient.
+    pub samples: u32,
+    /// What `gradient` holds.
+    pub form: PushForm,
+    /// The mean gradient, or a step made of it: finite, and at most [`LARGEST_GRADIENT`].
+    pub gradient: Vec<f32>,
+}
+
+/// The answer to one pushed block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PushReply {
+    /// Index of the block in the layout.
+    pub block: u32,
+    /// The block to compute the next gradient from (also if this push had been applied before), or why the
+    /// push was refused.
+    pub outcome: Result<BlockValues, Refusal>,
+    /// Updates that the block had between the version that the gradient was computed from and this push.
+    pub staleness: u64,
+}
+
+impl From<PushForm> for proto::PushForm {
+    fn from(form: PushForm) -> proto::PushForm {
+        match form {
+            PushForm::Gradient => proto::PushForm::Gradient,
+            PushForm::Step => proto::PushForm::Step,
+        }
+    }
+}
+
+/// Reads the form of a push from its number in `message`.
+pub(super) fn form(number: i32, message: &'static str) -> Result<PushForm, FieldError> {
+    match proto::PushForm::try_from(number) {
+        Ok(proto::PushForm::Gradient) => Ok(PushForm::Gradient),
+        Ok(proto::PushForm::Step) => Ok(PushForm::Step),
+        Err(_) => Err(FieldError::new(message, "form", "0 or 1", number.to_string())),
+    }
+}
+
+/// Encodes pushes: one request for each row of pushes that belong to the same step.
+pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
+    let mut requests: Vec<proto::PushRequest> = Vec::new();
+    for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
+        let form = proto::PushForm::from(form).into();
+        let member = Some(member.into());
+        let same = requests
+            .last()
+            .is_some_and(|r| (r.member, r.step, r.samples, r.form) == (member, step, samples, form));
+        if !same {
+            let wire = proto::Wire::from(wire).into();
+            requests.push(proto::PushRequest { member, step, samples, wire, form, blocks: Vec::new() });
+        }
+        let gradient = wire::encode(wire, gradient);
+        let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient };
+        requests.last_mut().expect("there is one for this step").blocks.push(block);
+    }
+    requests
+}
+
+/// Decodes the block pushes of a request, each on its own: one that is unusable leaves the others as they
+/// are.
+pub(crate) fn block_pushes(
+    request: proto::PushRequest,
+) -> impl Iterator<Item = (u32, Result<BlockPush, FieldError>)> {
+    let proto::PushRequest { member, step, samples, wire, form, blocks } = request;
+    let read = move |block: proto::GradientBlock| {
+        let wire = wire::format(wire, "PushRequest")?;
+        let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
+        Ok(BlockPush {
+            shard: block.shard,
+            member: required(member, "PushRequest", "member")?.into(),
+            step,
+            block: block.block,
+            version: required(block.version, "GradientBlock", "version")?.into(),
+            samples,
+            form: self::form(form, "PushRequest")?,
+            gradient: gradient.into_vec(),
+        })
+    };
+    blocks.into_iter().map(move |block| (block.block, read(block)))
+}
+
+/// Encodes the reply to one pushed block.
+pub(crate) fn block_reply(reply: PushReply, wire: Wire) -> proto::BlockReply {
+    use proto::block_reply::Outcome;
+    let outcome = match reply.outcome {
+        Ok(block) => Outcome::Block(write_block(block, wire)),
+        Err(refusal) => {
+            Outcome::Refused(proto::RefusedBlock { block: reply.block, refusal: Some(refusal.into()) })
+        }
+    };
+    proto::BlockReply { outcome: Some(outcome), staleness: reply.staleness }
+}
+
+impl TryFrom<proto::BlockReply> for PushReply {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::BlockReply) -> Result<PushReply, FieldError> {
+        use proto::block_reply::Outcome;
+        let (block, outcome) = match required(reply.outcome, "BlockReply", "outcome")? {
+            Outcome::Block(block) => (block.block, Ok(block.try_into()?)),
+            Outcome::Refused(proto::RefusedBlock { block, refusal }) => {
+                (block, Err(required(refusal, "RefusedBlock", "refusal")?.try_into()?))
+            }
+        };
+        Ok(PushReply { block, outcome, staleness: reply.staleness })
+    }
+}

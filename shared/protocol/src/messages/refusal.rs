@@ -1,0 +1,66 @@
+//! Why a server turns a request down.
+
+use crate::{fields::FieldError, proto};
+
+/// Why a server will not do what a worker or a shard process asked; the text says what was expected and
+/// found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request contradicts the run (other network, other data, other protocol): final.
+    #[error("{0}")]
+    Mismatch(String),
+    /// The worker's incarnation is no longer a member (its lease expired): join anew.
+    #[error("{0}")]
+    Fenced(String),
+    /// Not possible yet (no layout adopted, shards missing): ask again.
+    #[error("{0}")]
+    NotReady(String),
+    /// The values are unusable (wrong length, unknown block, not finite, far too large): final for this push.
+    #[error("{0}")]
+    Invalid(String),
+    /// The server failed on its own side.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// A server's answer: what was asked for, or a refusal.
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+/// Refuses a request that cannot be read like any other that is invalid.
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Refusal {
+        Refusal::Invalid(error.to_string())
+    }
+}
+
+impl From<Refusal> for proto::Refusal {
+    fn from(refusal: Refusal) -> proto::Refusal {
+        use proto::refusal::Reason;
+        let (reason, text) = match refusal {
+            Refusal::Mismatch(text) => (Reason::Mismatch, text),
+            Refusal::Fenced(text) => (Reason::Fenced, text),
+            Refusal::NotReady(text) => (Reason::NotReady, text),
+            Refusal::Invalid(text) => (Reason::Invalid, text),
+            Refusal::Internal(text) => (Reason::Internal, text),
+        };
+        proto::Refusal { reason: reason.into(), text }
+    }
+}
+
+impl TryFrom<proto::Refusal> for Refusal {
+    type Error = FieldError;
+
+    fn try_from(refusal: proto::Refusal) -> Result<Refusal, FieldError> {
+        use proto::refusal::Reason;
+        Ok(match Reason::try_from(refusal.reason) {
+            Ok(Reason::Mismatch) => Refusal::Mismatch(refusal.text),
+            Ok(Reason::Fenced) => Refusal::Fenced(refusal.text),
+            Ok(Reason::NotReady) => Refusal::NotReady(refusal.text),
+            Ok(Reason::Invalid) => Refusal::Invalid(refusal.text),
+            Ok(Reason::Internal) => Refusal::Internal(refusal.text),
+            Ok(Reason::Unspecified) | Err(_) => {
+                return Err(FieldError::new("Refusal", "reason", "1 to 5", refusal.reason));
+            }
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! How a shard process gets its place in the server.
+
+use super::snapshot::Snapshot;
+use crate::{
+    fields::{FieldError, MOST_NAME, answer, bounded, same_fields},
+    proto,
+};
+
+/// Most shards of a server: as many processes as its flag takes, of as many shards.
+const MOST_SHARDS: u32 = 1 << 16;
+
+/// A shard process's request to the coordinator for its place in the server.
+#[derive(Clone, Debug)]
+pub struct RegisterRequest {
+    /// Must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    pub protocol: u32,
+    /// Address at which workers reach the process.
+    pub address: String,
+    /// Number of shards that the process hosts.
+    pub shards: u32,
+    /// The shards that the process holds; none when it has just started.
+    pub holds: Option<Holding>,
+}
+
+/// The shards that a shard process has in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Number of the first shard.
+    pub first_shard: u32,
+    /// The coordinator's life in which the shards were placed, or restored from a snapshot, last.
+    pub life: u64,
+}
+
+/// The coordinator's answer to a registration: which shards the process is to hold, and what they start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterReply {
+    /// Number of the process's first shard.
+    pub first_shard: u32,
+    /// Number of shards in the whole server.
+    pub total_shards: u32,
+    /// The newest complete snapshot, which shards of another life than this go back to.
+    pub restore: Option<Snapshot>,
+    /// Number of the coordinator's life: it counts the coordinator's starts.
+    pub life: u64,
+    /// Whether the address had registered in this life before.
+    pub again: bool,
+}
+
+same_fields!(Holding, proto::Holding { first_shard, life });
+
+impl From<RegisterRequest> for proto::RegisterRequest {
+    fn from(request: RegisterRequest) -> proto::RegisterRequest {
+        let RegisterRequest { protocol, address, shards, holds } = request;
+        proto::RegisterRequest { protocol, address, shards, holds: holds.map(proto::Holding::from) }
+    }
+}
+
+impl TryFrom<proto::RegisterRequest> for RegisterRequest {
+    type Error = FieldError;
+
+    fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
+        let proto::RegisterRequest { protocol, address, shards, holds } = request;
+        let address = bounded(address, MOST_NAME, "RegisterRequest", "address")?;
+        Ok(RegisterRequest { protocol, address, shards, holds: holds.map(Holding::from) })
+    }
+}
+
+impl From<RegisterReply> for proto::Registration {
+    fn from(reply: RegisterReply) -> proto::Registration {
+        let RegisterReply { first_shard, total_shards, restore, life, again } = reply;
+        proto::Registration {
+            first_shard,
+            total_shards,
+            restore: restore.map(proto::Snapshot::from),
+            life,
+            again,
+        }
+    }
+}
+
+impl TryFrom<proto::Registration> for RegisterReply {
+    type Error = FieldError;
+
+    fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
+        let proto::Registration { first_shard, total_shards, restore, life, again } = registration;
+        if !(1..=MOST_SHARDS).contains(&total_shards) {
+            let expected = format!("1 to {MOST_SHARDS}");
+            return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
+        }
+        if first_shard >= total_shards {
+            let expected = format!("below total_shards ({total_shards})");
+            return Err(FieldError::new("Registration", "first_shard", expected, first_shard));
+        }
+        Ok(RegisterReply { first_shard, total_shards, restore: restore.map(Snapshot::from), life, again })
+    }
+}
+
+answer!(RegisterReply, proto::RegisterReply, register_reply::Registration);

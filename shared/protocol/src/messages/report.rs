@@ -1,0 +1,148 @@
+//! What a worker tells the coordinator every few seconds.
+
+use super::{ending::Ending, evaluation::Evaluation, lease::LeaseProgress, member::Member, refusal::Answer};
+use crate::{
+    fields::{FieldError, at_most, finite, listed, required},
+    proto,
+};
+
+/// Largest count in a report, so small that no sum of such counts overflows.
+const MOST_COUNTED: u64 = 1 << 40;
+
+/// Most auxiliary heads of a network.
+const MOST_HEADS: usize = 2;
+
+/// A worker's report of progress and metrics, sent every few steps and at least every few seconds: it is also
+/// the sign of life that keeps the worker's membership.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The worker that reports.
+    pub member: Member,
+    /// Progress of the leases that the worker holds or has just closed.
+    pub progress: Vec<LeaseProgress>,
+    /// Metrics since the last report.
+    pub metrics: StepMetrics,
+    /// An evaluation that the worker finished.
+    pub evaluation: Option<Evaluation>,
+    /// Whether the worker leaves the run: all of its leases go back.
+    pub leaving: bool,
+}
+
+/// Metrics of a worker, summed over the minibatches since its last report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepMetrics {
+    /// Number of minibatches.
+    pub steps: u64,
+    /// Number of images.
+    pub images: u64,
+    /// Sum over images of the main head's loss.
+    pub main_loss: f64,
+    /// Sums over images of the auxiliary heads' losses; empty without heads.
+    pub auxiliary_losses: Vec<f64>,
+    /// Images whose most probable class of the main head is right.
+    pub correct: u64,
+    /// Seconds of computing.
+    pub compute_seconds: f64,
+    /// Seconds of waiting for parameters, acknowledgements and images.
+    pub wait_seconds: f64,
+    /// Minibatches of which a push was refused as unusable (not finite, or far too large).
+    pub refused: u64,
+    /// Whether a loss was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
+    pub diverged: bool,
+}
+
+/// A report and the number of the call as a request.
+impl From<(Report, u64)> for proto::ReportRequest {
+    fn from((report, call): (Report, u64)) -> proto::ReportRequest {
+        let Report { member, progress, metrics, evaluation, leaving } = report;
+        proto::ReportRequest {
+            member: Some(member.into()),
+            progress: progress.into_iter().map(proto::LeaseProgress::from).collect(),
+            metrics: Some(metrics.into()),
+            evaluation: evaluation.map(proto::Evaluation::from),
+            leaving,
+            call,
+        }
+    }
+}
+
+impl TryFrom<proto::ReportRequest> for (Report, u64) {
+    type Error = FieldError;
+
+    fn try_from(request: proto::ReportRequest) -> Result<(Report, u64), FieldError> {
+        let progress = request.progress.into_iter().map(LeaseProgress::try_from);
+        let report = Report {
+            metrics: required(request.metrics, "ReportRequest", "metrics")?.try_into()?,
+            member: required(request.member, "ReportRequest", "member")?.into(),
+            progress: progress.collect::<Result<_, _>>()?,
+            evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
+            leaving: request.leaving,
+        };
+        Ok((report, request.call))
+    }
+}
+
+impl From<StepMetrics> for proto::Metrics {
+    fn from(m: StepMetrics) -> proto::Metrics {
+        proto::Metrics {
+            steps: m.steps,
+            images: m.images,
+            main_loss: m.main_loss,
+            auxiliary_losses: m.auxiliary_losses,
+            correct: m.correct,
+            compute_seconds: m.compute_seconds,
+            wait_seconds: m.wait_seconds,
+            refused: m.refused,
+            diverged: m.diverged,
+        }
+    }
+}
+
+impl TryFrom<proto::Metrics> for StepMetrics {
+    type Error = FieldError;
+
+    fn try_from(m: proto::Metrics) -> Result<StepMetrics, FieldError> {
+        let count = |value, field| at_most(value, MOST_COUNTED, "Metrics", field);
+        let finite = |value, field| finite(value, "Metrics", field);
+        let losses = listed(m.auxiliary_losses, MOST_HEADS, "values", "Metrics", "auxiliary_losses")?;
+        Ok(StepMetrics {
+            auxiliary_losses: losses
+                .into_iter()
+                .map(|loss| finite(loss, "auxiliary_losses"))
+                .collect::<Result<_, _>>()?,
+            steps: count(m.steps, "steps")?,
+            images: count(m.images, "images")?,
+            main_loss: finite(m.main_loss, "main_loss")?,
+            correct: count(m.correct, "correct")?,
+            compute_seconds: finite(m.compute_seconds, "compute_seconds")?,
+            wait_seconds: finite(m.wait_seconds, "wait_seconds")?,
+            refused: count(m.refused, "refused")?,
+            diverged: m.diverged,
+        })
+    }
+}
+
+impl From<Answer<Option<Ending>>> for proto::ReportReply {
+    fn from(answer: Answer<Option<Ending>>) -> proto::ReportReply {
+        use proto::report_reply::Outcome;
+        let outcome = match answer {
+            Ok(None) => Outcome::Running(proto::Running {}),
+            Ok(Some(ending)) => Outcome::Ended(ending.into()),
+            Err(refusal) => Outcome::Refusal(refusal.into()),
+        };
+        proto::ReportReply { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<proto::ReportReply> for Answer<Option<Ending>> {
+    type Error = FieldError;
+
+    fn try_from(reply: proto::ReportReply) -> Result<Answer<Option<Ending>>, FieldError> {
+        use proto::report_reply::Outcome;
+        Ok(match required(reply.outcome, "ReportReply", "outcome")? {
+            Outcome::Running(proto::Running {}) => Ok(None),
+            Outcome::Ended(ending) => Ok(Some(ending.try_into()?)),
+            Outcome::Refusal(refusal) => Err(refusal.try_into()?),
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! What is wrong with a message is named by field.
+
+use super::*;
+use crate::{fields::FieldError, proto};
+
+/// The text with which a message is turned down.
+fn error<T, M: TryInto<T, Error = FieldError>>(message: M) -> String {
+    match message.try_into() {
+        Ok(_) => panic!("expected an error, found a usable message"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_reply_without_an_outcome_names_it() {
+    let texts = [
+        error::<Answer<JoinReply>, _>(proto::JoinReply::default()),
+        error::<Answer<Assignment>, _>(proto::AssignReply::default()),
+        error::<Answer<Option<Ending>>, _>(proto::ReportReply::default()),
+        error::<Answer<RegisterReply>, _>(proto::RegisterReply::default()),
+        error::<Answer<AdoptReply>, _>(proto::AdoptReply::default()),
+        error::<Answer<Vec<ShardStatus>>, _>(proto::OrderReply::default()),
+        error::<Answer<BlockValues>, _>(proto::FetchReply::default()),
+        error::<PushReply, _>(proto::BlockReply::default()),
+    ];
+    for text in texts {
+        assert!(text.ends_with("Reply.outcome: expected a value, found none"), "{text}");
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_field() {
+    let refusal = proto::Refusal { reason: 6, text: "why".into() };
+    assert_eq!(error::<Refusal, _>(refusal), "Refusal.reason: expected 1 to 5, found 6");
+    let ending = proto::Ending { how: 0, text: String::new() };
+    assert_eq!(error::<Ending, _>(ending), "Ending.how: expected 1 to 4, found 0");
+    let configuration = serde_json::to_string(&settings::recipe("quick").unwrap()).unwrap();
+    let status = proto::StatusReply { configuration, state: 8, ..Default::default() };
+    let text = error::<Answer<RunStatus>, _>(status);
+    assert_eq!(text, "StatusReply.state: expected 1 to 7, found 8");
+
+    let outcome = proto::adopt_reply::Outcome::Adopted(proto::Adopted { fingerprint: vec![0; 31].into() });
+    let text = error::<Answer<AdoptReply>, _>(proto::AdoptReply { outcome: Some(outcome) });
+    assert_eq!(text, "Adopted.fingerprint: expected 32 bytes, found 31 bytes");
+
+    let lease = proto::Lease { id: 1, epoch: 0, start: 9, end: 8, form: 0 };
+    let outcome = proto::assign_reply::Outcome::Train(lease);
+    let text = error::<Answer<Assignment>, _>(proto::AssignReply { outcome: Some(outcome) });
+    assert_eq!(text, "Lease.end: expected at least start (9), found 8");
+
+    let wait = proto::Wait { milliseconds: u64::MAX, reason: String::new() };
+    let outcome = proto::assign_reply::Outcome::Wait(wait);
+    let text = error::<Answer<Assignment>, _>(proto::AssignReply { outcome: Some(outcome) });
+    assert_eq!(text, format!("Wait.milliseconds: expected at most 60000, found {}", u64::MAX));
+
+    let status = proto::StatusReply { configuration: "{\"recipe\": 3}".into(), ..Default::default() };
+    let text = error::<Answer<RunStatus>, _>(status);
+    assert!(
+        text.starts_with(
+            "StatusReply.configuration: expected a run configuration as JSON, found invalid type"
+        ),
+        "{text}"
+    );
+
+    let mut configuration = settings::recipe("quick").unwrap();
+    configuration.run.batch = 0;
+    let configuration = serde_json::to_string(&configuration).unwrap();
+    let text = error::<Answer<RunStatus>, _>(proto::StatusReply { configuration, ..Default::default() });
+    assert_eq!(
+        text,
+        "StatusReply.configuration: expected values in their ranges, found configuration key run.batch: found 0, \
+         expected 1 to 4096 images"
+    );
+
+    let block = proto::BlockValues {
+        block: 1,
+        version: Some(Version::default().into()),
+        wire: proto::Wire::Bf16.into(),
+        values: vec![0; 5].into(),
+    };
+    let outcome = proto::fetch_reply::Outcome::Block(block);
+    let text = error::<Answer<BlockValues>, _>(proto::FetchReply { outcome: Some(outcome) });
+    assert_eq!(text, "BlockValues.values: expected a multiple of 2 bytes, found 5 bytes");
+}
+
+/// What is counted, listed or kept of a message has a most.
+#[test]
+fn what_a_receiver_would_take_memory_for_is_bounded() {
+    let join = |data: proto::Data, name: &str| {
+        error::<JoinRequest, _>(proto::JoinRequest { data: Some(data), name: name.into(), protocol: 1 })
+    };
+    let data = proto::Data { images: 10, validation: 1, ..Default::default() };
+    let cases = [
+        (
+            join(proto::Data { images: 1 << 32, ..data.clone() }, ""),
+            "Data.images: expected at most 4294967295, found 4294967296",
+        ),
+        (
+            join(proto::Data { validation: u64::MAX, ..data.clone() }, ""),
+            "Data.validation: expected at most 4294967295, found 18446744073709551615",
+        ),
+        (
+            join(proto::Data { classes: vec![String::new(); 100_001], ..data.clone() }, ""),
+            "Data.classes: expected at most 100000 names, found 100001",
+        ),
+        (
+            join(proto::Data { hash: "0".repeat(5000), ..data.clone() }, ""),
+            "Data.hash: expected at most 4096 bytes, found 5000 bytes",
+        ),
+        (join(data, &"w".repeat(4097)), "JoinRequest.name: expected at most 4096 bytes, found 4097 bytes"),
+        (
+            error::<RegisterRequest, _>(proto::RegisterRequest {
+                address: "h".repeat(4097),
+                ..Default::default()
+            }),
+            "RegisterRequest.address: expected at most 4096 bytes, found 4097 bytes",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text, expected);
+    }
+    let report = |metrics: proto::Metrics, skipped: Vec<String>| {
+        error::<(Report, u64), _>(proto::ReportRequest {
+            member: Some(proto::Member::default()),
+            metrics: Some(metrics),
+            progress: vec![proto::LeaseProgress { skipped, ..Default::default() }],
+            ..Default::default()
+        })
+    };
+    let losses = proto::Metrics { auxiliary_losses: vec![0.0; 3], ..Default::default() };
+    assert_eq!(report(losses, vec![]), "Metrics.auxiliary_losses: expected at most 2 values, found 3");
+    assert_eq!(
+        report(proto::Metrics::default(), vec!["a.jpg".into(), "b".repeat(20_000)]),
+        "LeaseProgress.skipped: expected at most 16384 bytes, found 20000 bytes"
+    );
+    let tensor = |name: &str, shape: Vec<u64>| {
+        let initialiser = Some(proto::tensor::Initialiser::Constant(0.0));
+        let tensor = proto::Tensor { name: name.into(), shape, initialiser, ..Default::default() };
+        error::<parameters::Layout, _>(proto::Layout { tensors: vec![tensor] })
+    };
+    assert_eq!(tensor("a", vec![1; 9]), "Tensor.shape: expected at most 8 dimensions, found 9");
+    assert_eq!(
+        tensor(&"a".repeat(4097), vec![1]),
+        "Tensor.name: expected at most 4096 bytes, found 4097 bytes"
+    );
+    let text = tensor("a", vec![1 << 63, 2]);
+    assert!(text.starts_with("Layout.tensors: expected a usable layout, found with tensor a "), "{text}");
+    let register = |first_shard, total_shards| {
+        let place = proto::Registration { first_shard, total_shards, ..Default::default() };
+        let outcome = Some(proto::register_reply::Outcome::Registration(place));
+        error::<Answer<RegisterReply>, _>(proto::RegisterReply { outcome })
+    };
+    assert_eq!(register(0, 0), "Registration.total_shards: expected 1 to 65536, found 0");
+    assert_eq!(register(0, u32::MAX), "Registration.total_shards: expected 1 to 65536, found 4294967295");
+    assert_eq!(register(4, 4), "Registration.first_shard: expected below total_shards (4), found 4");
+}
+
+#[test]
+fn numbers_of_a_report_are_finite_and_can_be_summed() {
+    type Change<'a> = &'a dyn Fn(&mut proto::Metrics);
+    let report = |change: Change| {
+        let mut metrics = proto::Metrics::default();
+        change(&mut metrics);
+        let member = Some(proto::Member::default());
+        proto::ReportRequest { member, metrics: Some(metrics), ..Default::default() }
+    };
+    assert!(<(Report, u64)>::try_from(report(&|_| {})).is_ok());
+    let cases: [(Change, &str); 6] = [
+        (&|m| m.steps = u64::MAX, "steps: expected at most 1099511627776, found 18446744073709551615"),
+        (&|m| m.refused = 1 << 41, "refused: expected at most 1099511627776, found 2199023255552"),
+        (&|m| m.main_loss = f64::NAN, "main_loss: expected a finite number, found NaN"),
+        (&|m| m.wait_seconds = f64::INFINITY, "wait_seconds: expected a finite number, found inf"),
+        (&|m| m.auxiliary_losses = vec![0.0; 17], "auxiliary_losses: expected at most 2 values, found 17"),
+        (
+            &|m| m.auxiliary_losses = vec![0.5, f64::NEG_INFINITY],
+            "auxiliary_losses: expected a finite number, found -inf",
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(error::<(Report, u64), _>(report(change)), format!("Metrics.{expected}"));
+    }
+
+    let scores = |top1, top5, loss| Some(proto::Scores { top1, top5, loss });
+    let evaluation = |last_iterate| proto::Evaluation {
+        average: scores(0.5, 1.0, f64::MAX),
+        last_iterate,
+        ..Default::default()
+    };
+    assert!(Evaluation::try_from(evaluation(scores(0.0, 1.0, 0.0))).is_ok());
+    for (scores, expected) in [
+        (scores(0.0, 1.0, f64::NAN), "Scores.loss: expected a finite number, found NaN"),
+        (scores(1.0, 2.5, 1.0), "Scores.top5: expected 0 to 1, found 2.5"),
+        (scores(f64::NAN, 0.5, 1.0), "Scores.top1: expected 0 to 1, found NaN"),
+    ] {
+        assert_eq!(error::<Evaluation, _>(evaluation(scores)), expected);
+    }
+}

@@ -1,0 +1,52 @@
+//! How shards turn gradients into updates.
+
+use crate::{fields::same_fields, proto};
+
+/// How shards turn gradients into updates: what a shard must know beside the layout, the same for all shards
+/// of a run.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpdateRule {
+    /// Seed of the run: initial values.
+    pub seed: u64,
+    /// Base learning rate.
+    pub learning_rate: f64,
+    /// Factor on the learning rate at each stair of the schedule (0.96).
+    pub stair_factor: f64,
+    /// Samples of one stair (8 epochs).
+    pub stair_samples: u64,
+    /// Samples of the linear ramp at the start.
+    pub ramp_samples: u64,
+    /// Momentum (0.9).
+    pub momentum: f64,
+    /// Weight decay, times each tensor's own multiplier.
+    pub weight_decay: f64,
+    /// Upper bound of the Polyak average's decay (0.9999).
+    pub average_decay: f64,
+    /// Samples in the whole run.
+    pub total_samples: u64,
+    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none if all tensors start
+    /// by their initialisers.
+    #[serde(default)]
+    pub init_sha256: Option<String>,
+    /// [Patterns](parameters::pattern) of the tensors that start by their initialisers even if the model file
+    /// has them.
+    #[serde(default)]
+    pub init_except: Vec<String>,
+}
+
+same_fields!(
+    UpdateRule,
+    proto::UpdateRule {
+        seed,
+        learning_rate,
+        stair_factor,
+        stair_samples,
+        ramp_samples,
+        momentum,
+        weight_decay,
+        average_decay,
+        total_samples,
+        init_sha256,
+        init_except,
+    }
+);
