@@ -35,6 +35,7 @@ mod schedule;
 mod serve;
 pub mod shard;
 pub mod snapshot;
+mod staleness;
 mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -16,6 +16,7 @@ pub fn plan() -> UpdateRule {
         momentum: 0.9,
         weight_decay: 2e-4,
         average_decay: 0.9999,
+        staleness: None,
         total_samples: 10_000,
         init_sha256: None,
         init_except: Vec::new(),

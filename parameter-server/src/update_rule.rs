@@ -17,6 +17,7 @@ pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
         momentum: optimisation.momentum,
         weight_decay: optimisation.weight_decay,
         average_decay: optimisation.average_decay,
+        staleness: optimisation.staleness,
         total_samples,
         init_sha256: configuration.run.init_sha256.clone(),
         init_except: configuration.run.init_except.clone(),

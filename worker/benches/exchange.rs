@@ -168,6 +168,7 @@ fn plan() -> UpdateRule {
         seed: 1,
         learning_rate: 1e-4,
         stair_factor: 1.0,
+        staleness: None,
         stair_samples: 1000,
         ramp_samples: 0,
         momentum: 0.9,

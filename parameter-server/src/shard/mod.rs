@@ -6,17 +6,7 @@
 //! by (incarnation, step, block), and one that is repeated is not applied again.
 //!
 //! Staleness is the number of updates that a block received between the fetch that a gradient was computed
-//! from and the gradient's own application. A single worker has none. Two measures keep several workers as
-//! stable as one; with momentum 0.9 and neither of them, a staleness of 1 is enough for two workers to stay
-//! on the first plateau at a learning rate that is right for one.
-//!
-//! - The learning rate of an update is the schedule's divided by 1 + staleness (Zhang et al.,
-//!   "Staleness-aware Async-SGD for Distributed Deep Learning", 2016). N workers then move the parameters as
-//!   one worker does with a batch N times as large.
-//! - The answer to a push is not the block itself but the block moved ahead by its momentum: to where
-//!   momentum alone takes it before the worker's next gradient arrives, if the staleness stays the same
-//!   (Hakimi et al., "Taming Momentum in a Distributed Asynchronous Environment", 2019, who keep a velocity
-//!   for each worker; here all workers share the block's velocity).
+//! from and the gradient's own application. What is made of it is a [policy](crate::staleness) of the run.
 
 mod bounds;
 pub mod file;
@@ -34,7 +24,7 @@ use settings::{Difference, first_difference};
 
 use self::bounds::Bounds;
 pub use self::{host::ShardHost, warm_start::WarmStart};
-use crate::{average, schedule};
+use crate::{average, schedule, staleness};
 
 /// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
 /// done.
@@ -265,21 +255,22 @@ impl Shard {
         let average_step = average::step(&adopted.plan, state.counter) as f32;
         let BlockState { parameters, velocity, average, .. } = state;
         let weights = Arc::make_mut(parameters).as_mut_slice();
-        let rate_of_tensor = rate * f64::from(tensor.rate_multiplier);
+        let policy = staleness::policy(&adopted.plan, push.form);
+        let rate_of_update = policy.rate(rate * f64::from(tensor.rate_multiplier), staleness) as f32;
         let largest = match push.form {
             PushForm::Gradient => {
                 let update = Update {
-                    rate: (rate_of_tensor / (1 + staleness) as f64) as f32,
+                    rate: rate_of_update,
                     momentum: adopted.plan.momentum as f32,
                     decay: (adopted.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
                 };
                 let block = State { weights, velocity, average };
-                let ahead = update.rate * momentum_look_ahead(adopted.plan.momentum, staleness);
+                let ahead =
+                    rate_of_update * momentum_look_ahead(adopted.plan.momentum, policy.look_ahead(staleness));
                 momentum_update_ahead(isa, &update, average_step, ahead, &mut push.gradient, block)
             }
             PushForm::Step => {
-                let rate = (rate_of_tensor / ((1 + staleness) as f64).sqrt()) as f32;
-                step_update(isa, rate, average_step, &mut push.gradient, weights, average)
+                step_update(isa, rate_of_update, average_step, &mut push.gradient, weights, average)
             }
         };
         bounds.applied(push.gradient.len(), &size, largest);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::{layout, plan, push};
 use parameters::Tensor;
+use settings::Staleness;
 
 fn adopted() -> Shard {
     let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
@@ -132,6 +133,37 @@ fn a_step_is_added_by_the_root_of_its_staleness_and_leaves_the_velocity() {
     let version = Version { generation: 1, counter: 3 };
     shard.push(push(9, 0, 2, version, vec![0.0; 300])).outcome.unwrap();
     assert_eq!(parameters(&mut shard, 2), before);
+}
+
+#[test]
+fn a_policy_by_name_takes_the_place_of_that_of_the_form() {
+    let moved_and_ahead = |staleness, form| {
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), UpdateRule { staleness, momentum: 0.5, ..plan() }).unwrap();
+        // Two pushes of zeros leave the bias and its velocity as they are, and make the third one stale.
+        for step in 0..2 {
+            shard.push(push(1, step, 2, Version::default(), vec![0.0; 300])).outcome.unwrap();
+        }
+        let before = parameters(&mut shard, 2)[0];
+        let pushed = BlockPush { form, ..push(1, 2, 2, Version { generation: 1, counter: 1 }, vec![1.0; 300]) };
+        let answer = shard.push(pushed).outcome.unwrap().values.to_vec()[0];
+        let after = parameters(&mut shard, 2)[0];
+        [(before - after) / 0.02, (after - answer) / 0.02] // a bias has rate multiplier 2
+    };
+    let root = 0.5f32.sqrt();
+    for (staleness, form, expected) in [
+        (None, PushForm::Gradient, [0.5, 0.25]),
+        (Some(Staleness::Divide), PushForm::Gradient, [0.5, 0.25]),
+        (Some(Staleness::Root), PushForm::Gradient, [root, root * 0.5]),
+        (Some(Staleness::None), PushForm::Gradient, [1.0, 0.0]),
+        (None, PushForm::Step, [root, 0.0]),
+        (Some(Staleness::Divide), PushForm::Step, [0.5, 0.0]),
+        (Some(Staleness::None), PushForm::Step, [1.0, 0.0]),
+    ] {
+        let found = moved_and_ahead(staleness, form);
+        let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-3);
+        assert!(near, "{staleness:?}, {form:?}: {found:?}, expected {expected:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Checks of the fields of messages from the network, and the conversions that many messages share.
 
-use std::{convert::Infallible, fmt::Display};
+use std::{convert::Infallible, fmt::Display, str::FromStr};
+
+use settings::NoSuchChoice;
 
 /// A field of a message that does not hold what it should. Like the generated types, it does not leave this
 /// crate.
@@ -38,6 +40,17 @@ pub(crate) fn required<T>(
     field: &'static str,
 ) -> Result<T, FieldError> {
     value.ok_or_else(|| FieldError::new(message, field, "a value", "none"))
+}
+
+/// Returns the setting that a field names.
+pub(crate) fn choice<T: FromStr<Err = NoSuchChoice>>(
+    name: &str,
+    message: &'static str,
+    field: &'static str,
+) -> Result<T, FieldError> {
+    name.parse().map_err(|NoSuchChoice { expected, found }| {
+        FieldError::new(message, field, format!("one of {}", expected.join(", ")), found)
+    })
 }
 
 /// Most bytes that a name or an address may have.

@@ -61,4 +61,4 @@ pub(crate) use self::{
 };
 
 /// Version of the protocol, raised when a message changes its meaning. Join and Register refuse any other.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::range::Range;
 use crate::{
     CLASSES, ConfigurationError, INPUT_SIZES, Initialisation, Interpolation, MomentumPlace,
-    NEWEST_DATA_RULES, Precision, Variant, WIDTHS, Wire,
+    NEWEST_DATA_RULES, Precision, Staleness, Variant, WIDTHS, Wire,
 };
 
 /// A key of a configuration.
@@ -72,6 +72,7 @@ pub static KEYS: &[Key] = &[
     key("optimisation.clip_norm", over(1e9)),
     key("optimisation.clip_tensors", over(1e9)),
     key("optimisation.momentum_at", Range::Choice(MomentumPlace::NAMES)),
+    key("optimisation.staleness", Range::Choice(Staleness::NAMES)),
     key("optimisation.rate_multipliers", Range::Factors { most: 1000.0 }),
     key("run.seed", SEED),
     key("run.sample_seed", SEED),

@@ -136,6 +136,7 @@ mod tests {
             "optimisation.clip_norm=9",
             "optimisation.clip_tensors=2",
             "optimisation.momentum_at=worker",
+            "optimisation.staleness=none",
             "optimisation.rate_multipliers=*/bias=2,fc*=0.5",
             "run.seed=18446744073709551615",
             "run.sample_seed=3",

@@ -36,6 +36,11 @@ pub struct Optimisation {
     /// Where momentum lives once several workers push; left out, "shard".
     #[serde(default)]
     pub momentum_at: MomentumPlace,
+    /// What a shard makes of the staleness of a push, the number of updates between the fetch that it was computed from
+    /// and its own; left out, "divide" for gradients and "root" for the steps of workers that keep their momentum. One
+    /// worker alone has no staleness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<Staleness>,
     /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor takes those of
     /// all patterns that fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -51,5 +56,17 @@ choice! {
         Shard = "shard",
         /// In a velocity of each worker, which pushes steps that the shards add.
         Worker = "worker",
+    }
+}
+
+choice! {
+    /// What a shard makes of the staleness of a push.
+    pub enum Staleness {
+        /// Divides the rate by 1 + staleness; the reply to a gradient is the block moved ahead by its momentum.
+        Divide = "divide",
+        /// Divides the rate by the root of 1 + staleness; the reply is moved ahead in the same way.
+        Root = "root",
+        /// Nothing: the whole rate, and the block as it is.
+        None = "none",
     }
 }

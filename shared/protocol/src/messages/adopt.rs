@@ -40,7 +40,7 @@ impl TryFrom<proto::AdoptRequest> for AdoptRequest {
         Ok(AdoptRequest {
             shard: request.shard,
             layout: required(request.layout, "AdoptRequest", "layout")?.try_into()?,
-            plan: required(request.plan, "AdoptRequest", "plan")?.into(),
+            plan: required(request.plan, "AdoptRequest", "plan")?.try_into()?,
         })
     }
 }

@@ -68,7 +68,7 @@ impl TryFrom<proto::Membership> for JoinReply {
         Ok(JoinReply {
             member: required(membership.member, "Membership", "member")?.into(),
             configuration: configuration::read(&membership.configuration, "Membership")?,
-            plan: required(membership.plan, "Membership", "plan")?.into(),
+            plan: required(membership.plan, "Membership", "plan")?.try_into()?,
             shards: membership.shards,
         })
     }

@@ -1,6 +1,11 @@
 //! How shards turn gradients into updates.
 
-use crate::{fields::same_fields, proto};
+use settings::Staleness;
+
+use crate::{
+    fields::{FieldError, choice},
+    proto,
+};
 
 /// How shards turn gradients into updates: what a shard must know beside the layout, the same for all shards
 /// of a run.
@@ -22,6 +27,9 @@ pub struct UpdateRule {
     pub weight_decay: f64,
     /// Upper bound of the Polyak average's decay (0.9999).
     pub average_decay: f64,
+    /// What is made of the staleness of a push; none for what its form suggests.
+    #[serde(default)]
+    pub staleness: Option<Staleness>,
     /// Samples in the whole run.
     pub total_samples: u64,
     /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none if all tensors start
@@ -34,19 +42,42 @@ pub struct UpdateRule {
     pub init_except: Vec<String>,
 }
 
-same_fields!(
-    UpdateRule,
-    proto::UpdateRule {
-        seed,
-        learning_rate,
-        stair_factor,
-        stair_samples,
-        ramp_samples,
-        momentum,
-        weight_decay,
-        average_decay,
-        total_samples,
-        init_sha256,
-        init_except,
+impl From<UpdateRule> for proto::UpdateRule {
+    fn from(rule: UpdateRule) -> proto::UpdateRule {
+        proto::UpdateRule {
+            seed: rule.seed,
+            learning_rate: rule.learning_rate,
+            stair_factor: rule.stair_factor,
+            stair_samples: rule.stair_samples,
+            ramp_samples: rule.ramp_samples,
+            momentum: rule.momentum,
+            weight_decay: rule.weight_decay,
+            average_decay: rule.average_decay,
+            total_samples: rule.total_samples,
+            init_sha256: rule.init_sha256,
+            init_except: rule.init_except,
+            staleness: rule.staleness.map(|policy| policy.name().into()),
+        }
     }
-);
+}
+
+impl TryFrom<proto::UpdateRule> for UpdateRule {
+    type Error = FieldError;
+
+    fn try_from(rule: proto::UpdateRule) -> Result<UpdateRule, FieldError> {
+        Ok(UpdateRule {
+            seed: rule.seed,
+            learning_rate: rule.learning_rate,
+            stair_factor: rule.stair_factor,
+            stair_samples: rule.stair_samples,
+            ramp_samples: rule.ramp_samples,
+            momentum: rule.momentum,
+            weight_decay: rule.weight_decay,
+            average_decay: rule.average_decay,
+            total_samples: rule.total_samples,
+            init_sha256: rule.init_sha256,
+            init_except: rule.init_except,
+            staleness: rule.staleness.map(|name| choice(&name, "UpdateRule", "staleness")).transpose()?,
+        })
+    }
+}

@@ -45,6 +45,7 @@ pub fn plan() -> UpdateRule {
         total_samples: 1 << 40,
         init_sha256: Some("5eed".into()),
         init_except: vec!["fc/*".into()],
+        staleness: Some(settings::Staleness::Root),
     }
 }
 

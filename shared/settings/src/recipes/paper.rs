@@ -47,6 +47,7 @@ pub(super) fn recipe() -> RunConfiguration {
             clip_norm: None,
             clip_tensors: None,
             momentum_at: MomentumPlace::Shard,
+            staleness: None,
             rate_multipliers: BTreeMap::new(),
         },
         run: Run {

@@ -1,0 +1,17 @@
+//! Nothing is made of staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its reply is the
+//! block as it is.
+
+use super::Policy;
+
+/// The policy `none`.
+pub(super) struct None;
+
+impl Policy for None {
+    fn rate(&self, rate: f64, _: u64) -> f64 {
+        rate
+    }
+
+    fn look_ahead(&self, _: u64) -> u64 {
+        0
+    }
+}
