@@ -28,10 +28,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod average;
 pub mod cli;
 pub mod coordinator;
-mod schedule;
+mod optimizer;
 mod serve;
 pub mod shard;
 pub mod snapshot;

@@ -9,6 +9,7 @@ use protocol::{
 pub fn plan() -> UpdateRule {
     UpdateRule {
         seed: 7,
+        optimizer: settings::Optimizer::Momentum,
         learning_rate: 0.01,
         stair_factor: 0.96,
         stair_samples: 8000,

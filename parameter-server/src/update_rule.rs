@@ -10,6 +10,7 @@ pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
     let total_samples = configuration.total_samples(images);
     UpdateRule {
         seed: configuration.run.seed,
+        optimizer: optimisation.optimizer,
         learning_rate: optimisation.learning_rate,
         stair_factor: optimisation.stair_factor,
         stair_samples: ((optimisation.stair_epochs * images as f64).round() as u64).max(1),

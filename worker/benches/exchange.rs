@@ -167,6 +167,7 @@ fn plan() -> UpdateRule {
     UpdateRule {
         seed: 1,
         learning_rate: 1e-4,
+        optimizer: settings::Optimizer::Momentum,
         stair_factor: 1.0,
         staleness: None,
         stair_samples: 1000,

@@ -3,7 +3,7 @@
 //! An update is made in place. If it overflows, the old values are lost, and a ReLU may hide the resulting
 //! NaN from every loss. Everything that enters an update is therefore bounded before the update is made. With
 //! gradients and block values of at most 10^18, a rate of at most 10^9, and momentum and decay of at most 1,
-//! no intermediate result comes near 3.4 * 10^38, the largest f32:
+//! no intermediate result comes near 3.4 * 10^38, the largest f32. With momentum:
 //!
 //! - `v = momentum * v + (g + decay * w)` is at most 3 * 10^18,
 //! - `w -= rate * v` at most 10^18 + 10^9 * 3 * 10^18, less than 4 * 10^27,
@@ -11,6 +11,11 @@
 //!   the difference of the two is at most 5 * 10^27,
 //! - the values sent back, `w - rate * (m + m^2 + ... + m^s) / (1 + s) * v`, differ from `w` by less than
 //!   another `rate * v`.
+//!
+//! With Adagrad, whose roots `sqrt(floor + s)` are what is bounded:
+//!
+//! - `g + decay * w` is at most 2 * 10^18, its square 4 * 10^36, and `s`, at most 10^36 before, stays finite,
+//! - a root is at least as large as the gradient in it, so that a weight moves by at most the rate.
 //!
 //! A block whose values an update took beyond 10^18 is still finite, but accepts no further gradient: the run
 //! has diverged, and the refusals say so. Networks that learn have values and gradients between 10^-10 and
@@ -24,9 +29,10 @@ use parameters::{Layout, Tensor};
 use protocol::{LARGEST_GRADIENT, UpdateRule};
 
 use super::BlockState;
+use crate::optimizer::Optimizer;
 
-/// Largest absolute value that the weights, velocity and average of a block may hold for it to accept a
-/// gradient.
+/// Largest magnitude that the weights, the average and the optimizer's arrays of a block may have for it to
+/// accept a gradient.
 const LARGEST_VALUE: f32 = 1e18;
 /// Largest learning rate of a tensor, its multiplier included. Configurations allow a rate of 10 and
 /// multipliers of 1000.
@@ -44,7 +50,7 @@ const LEAST_USUAL: f64 = 1.0;
 /// Sizes of one block's values and of its recent gradients.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// Largest absolute value in the block's weights, velocity and average.
+    /// Largest magnitude in the block's weights, average and optimizer's arrays.
     largest: f32,
     /// Running mean of the root mean squares of the block's newest gradients.
     usual: f64,
@@ -54,9 +60,10 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Measures a block to which this process has not applied a gradient yet.
-    pub(crate) fn of(isa: Isa, state: &BlockState) -> Bounds {
-        let BlockState { parameters, velocity, average, .. } = state;
-        let each = [&**parameters, velocity, average].map(|values| magnitudes(isa, values).largest);
+    pub(crate) fn of(isa: Isa, optimizer: &dyn Optimizer, state: &BlockState) -> Bounds {
+        let BlockState { parameters, average, arrays, .. } = state;
+        let [parameters, average] = [&**parameters, average].map(|values| magnitudes(isa, values).largest);
+        let each = [parameters, average, optimizer.largest(isa, arrays)];
         // The total order puts NaN above all numbers.
         let largest = each.into_iter().max_by(f32::total_cmp).expect("there are three");
         Bounds { largest, usual: 0.0, applied: 0 }
@@ -150,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Shard,
+        Shard, optimizer,
         testing::{layout, plan, push},
     };
 
@@ -197,8 +204,16 @@ mod tests {
     /// and without staleness.
     #[test]
     fn whatever_is_let_in_leaves_the_block_finite() {
-        for (learning_rate, diverges) in [(0.01, false), (LARGEST_RATE / 2.0, true)] {
+        use settings::Optimizer::{Adagrad, Momentum};
+        for (optimizer, learning_rate, most) in [
+            (Momentum, 0.01, 200),
+            (Momentum, LARGEST_RATE / 2.0, 1),
+            // The root of two such squares is beyond what a block may hold.
+            (Adagrad, 0.01, 2),
+            (Adagrad, LARGEST_RATE / 2.0, 2),
+        ] {
             let extreme = UpdateRule {
+                optimizer,
                 learning_rate,
                 momentum: 1.0 - f64::EPSILON,
                 weight_decay: 1.0 - f64::EPSILON,
@@ -228,7 +243,7 @@ mod tests {
                     }
                     assert!(all_finite(&mut shard), "after step {step}");
                 }
-                assert_eq!((applied == 1, refused == 199), (diverges, diverges), "{applied}, {refused}");
+                assert_eq!((applied, refused), (most, 200 - most), "{optimizer}, {learning_rate}");
             }
         }
     }
@@ -273,9 +288,9 @@ mod tests {
         let mut saved = adopted(plan()).saved().unwrap();
         for (value, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (2e18, "2e18")] {
             let state = saved.blocks.get_mut(&2).unwrap();
-            state.velocity[299] = value;
+            state.arrays.get_mut("velocity").unwrap()[299] = value;
             assert_eq!(
-                Bounds::of(Isa::detect(), state).check(),
+                Bounds::of(Isa::detect(), &*optimizer::of(&plan()), state).check(),
                 Err(format!("holds {text}, expected values of at most 1e18"))
             );
         }
@@ -347,15 +362,17 @@ mod tests {
     fn the_size_of_a_block_is_that_of_its_largest_array() {
         let state = |parameters: f32, velocity: f32, average: f32| BlockState {
             parameters: Arc::new(vec![0.0, parameters]),
-            velocity: vec![velocity, 0.0],
             average: vec![0.0, average],
+            arrays: [("velocity", vec![velocity, 0.0])].into(),
             counter: 0,
             samples: 0,
             applied: BTreeMap::new(),
         };
+        let momentum = optimizer::of(&plan());
+        let largest = |state| Bounds::of(Isa::scalar(), &*momentum, &state).largest;
         for (parameters, velocity, average) in [(-3.0, 2.0, 1.0), (1.0, -3.0, 2.0), (1.0, 2.0, 3.0)] {
-            assert_eq!(Bounds::of(Isa::scalar(), &state(parameters, velocity, average)).largest, 3.0);
+            assert_eq!(largest(state(parameters, velocity, average)), 3.0);
         }
-        assert!(Bounds::of(Isa::scalar(), &state(f32::NAN, 1.0, f32::INFINITY)).largest.is_nan());
+        assert!(largest(state(f32::NAN, 1.0, f32::INFINITY)).is_nan());
     }
 }

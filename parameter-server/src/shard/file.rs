@@ -1,6 +1,7 @@
-//! The file of one shard in a snapshot, `ID/shard-K.safetensors`. Its tensors are the parameters, velocity
-//! and average of each block; its metadata are versions, sample counts, identities of applied pushes, layout
-//! and plan. A shard that is read equals the one that was written, bit for bit.
+//! The file of one shard in a snapshot, `ID/shard-K.safetensors`. Its tensors are the parameters, the average
+//! and the optimizer's arrays of each block, under the names that the optimizer gives them; its metadata are
+//! versions, sample counts, identities of applied pushes, layout, plan, and the optimizer's name. A shard that
+//! is read equals the one that was written, bit for bit.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +17,11 @@ use parameters::{
     checkpoint::{Checkpoint, CheckpointError},
     finite::{self, NotFinite},
 };
+use protocol::UpdateRule;
 use serde::{Deserialize, Serialize};
 
 use super::{BlockState, SavedShard};
+use crate::optimizer;
 
 /// Name of the file's format; it changes when the meaning of the file does.
 const FORMAT: &str = "downpour shard 1";
@@ -132,7 +135,12 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
     };
     let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
     let layout: Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
-    let plan = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
+    let plan: UpdateRule = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
+    // Files that name no optimizer were written when there was only one.
+    if metadata.contains_key("optimizer") {
+        expect("optimizer", plan.optimizer.to_string())?;
+    }
+    let optimizer = optimizer::of(&plan);
     let mut counters: BTreeMap<u32, BlockCounters> =
         serde_json::from_str(text("blocks")).map_err(unreadable("blocks"))?;
 
@@ -151,12 +159,12 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
                 Err(wrong(&format!("tensor {name}"), count(block.range.len()), count(values.len())))
             }
         };
-        let (parameters, velocity, average) =
-            (values("parameters")?, values("velocity")?, values("average")?);
+        let (parameters, average) = (Arc::new(values("parameters")?), values("average")?);
+        let array = |&name: &&'static str| values(name).map(|values| (name, values));
+        let arrays = optimizer.arrays().iter().map(array).collect::<Result<_, _>>()?;
         let missing = || wrong("blocks", format!("block {index}"), "none".into());
         let BlockCounters { counter, samples, applied } = counters.remove(&index).ok_or_else(missing)?;
-        let parameters = Arc::new(parameters);
-        blocks.insert(index, BlockState { parameters, velocity, average, counter, samples, applied });
+        blocks.insert(index, BlockState { parameters, average, arrays, counter, samples, applied });
     }
     check(&layout, &blocks).map_err(|found| ShardFileError::NotFinite {
         path: path.clone(),
@@ -174,9 +182,10 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
 /// not.
 fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotFinite> {
     for (index, state) in blocks {
-        let BlockState { parameters, velocity, average, .. } = state;
+        let BlockState { parameters, average, arrays, .. } = state;
         let name = &layout.tensors()[layout.blocks()[*index as usize].tensor].name;
-        for (kind, values) in [("parameters", &**parameters), ("velocity", velocity), ("average", average)] {
+        let own = [("parameters", &**parameters), ("average", average)];
+        for (kind, values) in own.into_iter().chain(arrays.iter().map(|(&name, values)| (name, values))) {
             finite::check(format_args!("{name} ({kind} of block {index})"), values)?;
         }
     }
@@ -189,9 +198,9 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
     let mut tensors = BTreeMap::new();
     let mut counters = BTreeMap::new();
     for (index, state) in saved.blocks {
-        let BlockState { parameters, velocity, average, counter, samples, applied } = state;
-        let parameters = Arc::unwrap_or_clone(parameters);
-        for (kind, values) in [("parameters", parameters), ("velocity", velocity), ("average", average)] {
+        let BlockState { parameters, average, arrays, counter, samples, applied } = state;
+        let own = [("parameters", Arc::unwrap_or_clone(parameters)), ("average", average)];
+        for (kind, values) in own.into_iter().chain(arrays) {
             let tensor =
                 ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector is its own shape");
             tensors.insert(format!("{kind}/{index}"), tensor);
@@ -205,6 +214,7 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
         ("generation", saved.generation.to_string()),
         ("layout", json(serde_json::to_string(&saved.layout))),
         ("plan", json(serde_json::to_string(&saved.plan))),
+        ("optimizer", saved.plan.optimizer.to_string()),
         ("blocks", json(serde_json::to_string(&counters))),
     ];
     Checkpoint { tensors, metadata: metadata.map(|(key, value)| (key.to_string(), value)).into() }
@@ -214,6 +224,7 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
 mod tests {
     use kernels::Isa;
     use protocol::{Kind, Version};
+    use settings::Optimizer;
 
     use super::*;
     use crate::{
@@ -223,9 +234,15 @@ mod tests {
 
     #[test]
     fn a_shard_comes_back_bit_by_bit_and_in_a_new_generation() {
+        for optimizer in [Optimizer::Momentum, Optimizer::Adagrad] {
+            comes_back(optimizer);
+        }
+    }
+
+    fn comes_back(optimizer: Optimizer) {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 1, 4, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.adopt(layout(), UpdateRule { optimizer, ..plan() }).unwrap();
         let gradient: Vec<f32> = (0..300).map(|i| (i as f32).cos()).collect();
         for step in 0..3 {
             shard.push(push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
@@ -246,11 +263,33 @@ mod tests {
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
         assert_eq!(restored.push(repeated).outcome, Ok(fetched));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
-        // Both shards continue alike, so velocity, average, counters and samples were all restored.
+        // Both shards continue alike, so the optimizer's array, average, counters and samples were all restored.
         for shard in [&mut shard, &mut restored] {
             shard.push(push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }
         assert_eq!(restored.saved().unwrap().blocks, shard.saved().unwrap().blocks);
+    }
+
+    /// The file of a run from before there was a choice names neither an optimizer nor what is made of staleness.
+    #[test]
+    fn a_file_that_names_no_optimizer_is_one_of_momentum() {
+        let home = tempfile::tempdir().unwrap();
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.adopt(layout(), plan()).unwrap();
+        shard.push(push(1, 0, 3, Version::default(), vec![0.5; 300])).outcome.unwrap();
+        let saved = shard.saved().unwrap();
+        write(home.path(), 1, saved.clone()).unwrap();
+        let file = path(home.path(), 1, 0);
+        let mut checkpoint = Checkpoint::read(&file).unwrap();
+        assert_eq!(checkpoint.metadata.remove("optimizer").as_deref(), Some("momentum"));
+        let mut plan: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&checkpoint.metadata["plan"]).unwrap();
+        for key in ["optimizer", "staleness"] {
+            assert!(plan.remove(key).is_some());
+        }
+        checkpoint.metadata.insert("plan".into(), serde_json::to_string(&plan).unwrap());
+        checkpoint.write(&file).unwrap();
+        assert_eq!(read(home.path(), 1, 0, 1).unwrap(), saved);
     }
 
     #[test]
@@ -272,6 +311,13 @@ mod tests {
             file.display()
         );
         assert_eq!(text, expected);
+        checkpoint.metadata.insert("optimizer".into(), "adagrad".into());
+        checkpoint.write(&file).unwrap();
+        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("snapshot file {}: optimizer: expected momentum, found adagrad", file.display())
+        );
         checkpoint.metadata.remove("format");
         checkpoint.write(&file).unwrap();
         let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
@@ -306,7 +352,7 @@ mod tests {
             let state = bad.blocks.get_mut(&2).unwrap();
             let values = match kind {
                 "parameters" => Arc::make_mut(&mut state.parameters),
-                "velocity" => &mut state.velocity,
+                "velocity" => state.arrays.get_mut("velocity").unwrap(),
                 _ => &mut state.average,
             };
             (values[12], values[299]) = (value, f32::NAN);

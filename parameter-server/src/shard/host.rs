@@ -149,7 +149,7 @@ mod tests {
         for (value, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "inf"), (-1e19, "1e19")] {
             let mut saved = open(1).saved().unwrap();
             let (&block, state) = saved.blocks.iter_mut().next().unwrap();
-            state.velocity[7] = value;
+            state.arrays.get_mut("velocity").unwrap()[7] = value;
             let name = layout().tensors()[layout().blocks()[block as usize].tensor].name.clone();
             host.replace(vec![open(0), Shard::restored(1, 2, 2, Isa::scalar(), saved)]);
             let refusal = host.order(ShardOrder::Snapshot { id: 2 }).unwrap_err();

@@ -3,7 +3,8 @@
 use super::*;
 use crate::testing::{layout, plan, push};
 use parameters::Tensor;
-use settings::Staleness;
+use protocol::PushForm;
+use settings::{Optimizer, Staleness};
 
 fn adopted() -> Shard {
     let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
@@ -57,6 +58,51 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
             }
         }
     }
+}
+
+/// The roots of a weight's sums divide its rate, for every block with its tensor's multipliers, and a push is answered
+/// with the block as it is, whatever its staleness.
+#[test]
+fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients() {
+    let plan = UpdateRule { optimizer: Optimizer::Adagrad, ..plan() };
+    let mut shard = Shard::empty(0, 1, 1, Isa::detect());
+    shard.adopt(layout(), plan).unwrap();
+    // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
+    for (block, rate, decay) in [(2, 0.02, 0.0), (3, 0.01, 2e-4)] {
+        let mut w: Vec<f64> = parameters(&mut shard, block).into_iter().map(f64::from).collect();
+        let (mut a, mut gradients) = (w.clone(), vec![Vec::new(); 300]);
+        for t in 0..12u64 {
+            let g = gradient(300, t);
+            // Every second push is one update old.
+            let version = Version { generation: 1, counter: t - t % 2 };
+            let answer = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
+            assert_eq!(answer.values.to_vec(), parameters(&mut shard, block));
+            let d = f64::min(0.9999, (1.0 + t as f64) / (10.0 + t as f64));
+            for i in 0..300 {
+                gradients[i].push(f64::from(g[i]) + decay * w[i]);
+                let squares: f64 = gradients[i].iter().map(|g| g * g).sum();
+                w[i] -= rate / (1 + t % 2) as f64 * gradients[i][t as usize] / (0.1 + squares).sqrt();
+                a[i] += (1.0 - d) * (w[i] - a[i]);
+            }
+        }
+        let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
+        for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
+            for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+                let difference = (f64::from(found) - expected).abs();
+                assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_a_workers_momentum_is_refused_where_the_optimizer_has_none() {
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.adopt(layout(), UpdateRule { optimizer: Optimizer::Adagrad, ..plan() }).unwrap();
+    let step = BlockPush { form: PushForm::Step, ..push(1, 0, 3, Version::default(), gradient(300, 0)) };
+    let text = "shard 0: gradient of block 3 (classifier/weights) is a step of the worker's own momentum, expected a \
+                gradient: the run's optimizer is adagrad";
+    assert_eq!(refusal(&mut shard, &step), text);
 }
 
 #[test]
@@ -145,7 +191,8 @@ fn a_policy_by_name_takes_the_place_of_that_of_the_form() {
             shard.push(push(1, step, 2, Version::default(), vec![0.0; 300])).outcome.unwrap();
         }
         let before = parameters(&mut shard, 2)[0];
-        let pushed = BlockPush { form, ..push(1, 2, 2, Version { generation: 1, counter: 1 }, vec![1.0; 300]) };
+        let pushed =
+            BlockPush { form, ..push(1, 2, 2, Version { generation: 1, counter: 1 }, vec![1.0; 300]) };
         let answer = shard.push(pushed).outcome.unwrap().values.to_vec()[0];
         let after = parameters(&mut shard, 2)[0];
         [(before - after) / 0.02, (after - answer) / 0.02] // a bias has rate multiplier 2

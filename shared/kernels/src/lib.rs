@@ -26,6 +26,7 @@
 //! # Ok::<(), kernels::PoolError>(())
 //! ```
 
+pub mod adagrad;
 mod affinity;
 pub mod blocked;
 mod buffer;
@@ -56,6 +57,7 @@ mod testing;
 pub mod update;
 mod value;
 
+pub use adagrad::{AdagradState, AdagradUpdate, adagrad_update};
 pub use buffer::Buffer;
 pub use context::Context;
 pub use conv::{

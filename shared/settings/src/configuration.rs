@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::keys::KEYS;
 use crate::range::shown;
-use crate::{ConfigurationError, Network, Optimisation, Run, Sampling};
+use crate::{ConfigurationError, MomentumPlace, Network, Optimisation, Optimizer, Run, Sampling};
 
 /// Everything that decides what a run computes. TOML in files, JSON on the wire; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,18 @@ impl RunConfiguration {
             if let Some(value) = key.of(&values) {
                 key.check(value)?;
             }
+        }
+        let Optimisation { optimizer, momentum_at, .. } = &self.optimisation;
+        if *optimizer != Optimizer::Momentum && *momentum_at == MomentumPlace::Worker {
+            return Err(ConfigurationError::Value {
+                key: "optimisation.momentum_at",
+                found: shown(&momentum_at.name().into()),
+                expected: format!(
+                    "{:?} where the optimizer is {optimizer}, which has no momentum that workers could keep: \
+                     --set optimisation.momentum_at={0}",
+                    MomentumPlace::Shard.name(),
+                ),
+            });
         }
         let run = &self.run;
         if run.init_from.is_none() && (run.init_sha256.is_some() || !run.init_except.is_empty()) {
@@ -117,6 +129,19 @@ mod tests {
         assert_eq!(configuration.total_samples(u64::MAX), u64::MAX);
         configuration.run.epochs = 1e-9;
         assert_eq!(configuration.total_samples(1000), 1);
+    }
+
+    #[test]
+    fn momentum_of_workers_goes_with_the_optimizer_that_has_one() {
+        let mut configuration = crate::recipe("quick").unwrap();
+        configuration.optimisation.optimizer = Optimizer::Adagrad;
+        assert_eq!(
+            configuration.validate().unwrap_err().to_string(),
+            "configuration key optimisation.momentum_at: found \"worker\", expected \"shard\" where the optimizer is \
+             adagrad, which has no momentum that workers could keep: --set optimisation.momentum_at=shard"
+        );
+        configuration.optimisation.momentum_at = MomentumPlace::Shard;
+        configuration.validate().unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::range::Range;
 use crate::{
     CLASSES, ConfigurationError, INPUT_SIZES, Initialisation, Interpolation, MomentumPlace,
-    NEWEST_DATA_RULES, Precision, Staleness, Variant, WIDTHS, Wire,
+    NEWEST_DATA_RULES, Optimizer, Precision, Staleness, Variant, WIDTHS, Wire,
 };
 
 /// A key of a configuration.
@@ -62,6 +62,7 @@ pub static KEYS: &[Key] = &[
     key("sampling.contrast", STRENGTH),
     key("sampling.saturation", STRENGTH),
     key("sampling.lighting", STRENGTH),
+    key("optimisation.optimizer", Range::Choice(Optimizer::NAMES)),
     key("optimisation.learning_rate", over(10.0)),
     key("optimisation.momentum", DECAY),
     key("optimisation.weight_decay", DECAY),

@@ -126,6 +126,7 @@ mod tests {
             "sampling.contrast=0.2",
             "sampling.saturation=0.3",
             "sampling.lighting=0.4",
+            "optimisation.optimizer=momentum",
             "optimisation.learning_rate=0.5",
             "optimisation.momentum=0.6",
             "optimisation.weight_decay=0",

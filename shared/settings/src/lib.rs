@@ -38,7 +38,7 @@ pub use error::ConfigurationError;
 pub use keys::{KEYS, Key};
 pub use layer::Layer;
 pub use network::{CLASSES, INPUT_SIZES, Initialisation, Network, Variant, WIDTHS};
-pub use optimisation::{MomentumPlace, Optimisation, Staleness};
+pub use optimisation::{MomentumPlace, Optimisation, Optimizer, Staleness};
 pub use range::Range;
 pub use recipes::{recipe, recipe_names};
 pub use run::{NEWEST_DATA_RULES, Precision, Run, Wire};

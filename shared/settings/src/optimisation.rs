@@ -6,14 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::choice;
 
-/// Asynchronous momentum SGD with the paper's staircase and Polyak averaging.
+/// Asynchronous SGD with the paper's staircase and Polyak averaging.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Optimisation {
+    /// How the shards make an update of a gradient; left out, "momentum".
+    #[serde(default)]
+    pub optimizer: Optimizer,
     /// Base learning rate (torch's form of momentum: the rate is outside the velocity).
     pub learning_rate: f64,
-    /// Momentum.
+    /// Momentum, of the optimizer "momentum".
     pub momentum: f64,
     /// L2 penalty on weights; biases have none.
     pub weight_decay: f64,
@@ -45,6 +48,18 @@ pub struct Optimisation {
     /// all patterns that fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_multipliers: BTreeMap<String, f32>,
+}
+
+choice! {
+    /// How the shards make an update of a gradient.
+    #[derive(Default)]
+    pub enum Optimizer {
+        /// Heavy-ball momentum in torch's form, as the paper says.
+        #[default]
+        Momentum = "momentum",
+        /// DistBelief's: each parameter has a rate of its own, which falls as its squared gradients add up.
+        Adagrad = "adagrad",
+    }
 }
 
 choice! {

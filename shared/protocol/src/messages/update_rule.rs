@@ -1,6 +1,6 @@
 //! How shards turn gradients into updates.
 
-use settings::Staleness;
+use settings::{Optimizer, Staleness};
 
 use crate::{
     fields::{FieldError, choice},
@@ -13,6 +13,9 @@ use crate::{
 pub struct UpdateRule {
     /// Seed of the run: initial values.
     pub seed: u64,
+    /// How an update is made of a gradient.
+    #[serde(default)]
+    pub optimizer: Optimizer,
     /// Base learning rate.
     pub learning_rate: f64,
     /// Factor on the learning rate at each stair of the schedule (0.96).
@@ -57,6 +60,7 @@ impl From<UpdateRule> for proto::UpdateRule {
             init_sha256: rule.init_sha256,
             init_except: rule.init_except,
             staleness: rule.staleness.map(|policy| policy.name().into()),
+            optimizer: rule.optimizer.name().into(),
         }
     }
 }
@@ -78,6 +82,7 @@ impl TryFrom<proto::UpdateRule> for UpdateRule {
             init_sha256: rule.init_sha256,
             init_except: rule.init_except,
             staleness: rule.staleness.map(|name| choice(&name, "UpdateRule", "staleness")).transpose()?,
+            optimizer: choice(&rule.optimizer, "UpdateRule", "optimizer")?,
         })
     }
 }

@@ -35,6 +35,7 @@ pub fn layout() -> Layout {
 pub fn plan() -> UpdateRule {
     UpdateRule {
         seed: u64::MAX,
+        optimizer: settings::Optimizer::Adagrad,
         learning_rate: 0.1 + 0.2,
         stair_factor: 0.96,
         stair_samples: 8,

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Precision, Run, RunConfiguration,
-    Sampling, Variant, Wire,
+    Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Optimizer, Precision, Run,
+    RunConfiguration, Sampling, Variant, Wire,
 };
 
 pub(super) fn recipe() -> RunConfiguration {
@@ -37,6 +37,7 @@ pub(super) fn recipe() -> RunConfiguration {
             lighting: 0.1,
         },
         optimisation: Optimisation {
+            optimizer: Optimizer::Momentum,
             learning_rate: 0.01,
             momentum: 0.9,
             weight_decay: 2e-4,

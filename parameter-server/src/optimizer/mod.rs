@@ -1,0 +1,84 @@
+//! Optimizers: what an update makes of a block and a push.
+//!
+//! An optimizer, a file each, names the arrays that it keeps for every block beside weights and average, says how they
+//! start, and makes the update. Snapshots hold the arrays under those names. The settings choose it by name
+//! (`optimisation.optimizer`). The [learning rate schedule](schedule) and the [average](average) are the same for all.
+
+mod adagrad;
+pub(crate) mod average;
+mod momentum;
+pub(crate) mod schedule;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kernels::Isa;
+use protocol::{PushForm, UpdateRule};
+
+use self::{adagrad::Adagrad, momentum::Momentum};
+
+/// Arrays that an optimizer keeps for a block, by their names: each has a value for every weight.
+pub(crate) type Arrays = BTreeMap<&'static str, Vec<f32>>;
+
+/// Numbers of one update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors {
+    /// Learning rate, the tensor's multiplier and what the push's staleness makes of it included.
+    pub(crate) rate: f32,
+    /// Weight decay, the tensor's multiplier included.
+    pub(crate) decay: f32,
+    /// Share of the new weights in the average.
+    pub(crate) average_step: f32,
+    /// Number of updates that the reply is ahead of the block by its momentum.
+    pub(crate) look_ahead: u64,
+}
+
+/// Values of one block.
+#[derive(Debug)]
+pub(crate) struct Values<'a> {
+    /// The weights.
+    pub(crate) weights: &'a mut [f32],
+    /// Their average.
+    pub(crate) average: &'a mut [f32],
+    /// The optimizer's own arrays.
+    pub(crate) arrays: &'a mut Arrays,
+}
+
+/// A rule by which a push changes a block.
+pub(crate) trait Optimizer: Send + Sync {
+    /// Returns the names of the arrays that it keeps for a block.
+    fn arrays(&self) -> &'static [&'static str];
+
+    /// Whether it has an update for pushes of that form.
+    fn takes(&self, form: PushForm) -> bool;
+
+    /// Returns the arrays of a block of `len` weights at the start of a run.
+    fn initial(&self, len: usize) -> Arrays {
+        self.arrays().iter().map(|&name| (name, vec![0.0; len])).collect()
+    }
+
+    /// Updates a block by a push of a form that it [takes](Self::takes) and overwrites the push with the reply: the
+    /// weights to compute the next gradient from.
+    ///
+    /// Returns the largest magnitude that the block now holds, its average and the optimizer's arrays included: NaN if
+    /// it holds one.
+    fn update(&self, isa: Isa, form: PushForm, factors: Factors, push: &mut [f32], block: Values) -> f32;
+
+    /// Returns the largest magnitude in a block's arrays, measured as [`update`](Self::update) measures them.
+    fn largest(&self, isa: Isa, arrays: &Arrays) -> f32;
+}
+
+/// Returns the optimizer that a rule names.
+pub(crate) fn of(rule: &UpdateRule) -> Arc<dyn Optimizer> {
+    match rule.optimizer {
+        settings::Optimizer::Momentum => Arc::new(Momentum { momentum: rule.momentum }),
+        settings::Optimizer::Adagrad => Arc::new(Adagrad),
+    }
+}
+
+/// Returns an array that the optimizer keeps for every block.
+///
+/// # Panics
+/// If the block has none of that name: it was made for another optimizer.
+fn array<'a>(arrays: &'a mut Arrays, name: &str) -> &'a mut [f32] {
+    arrays.get_mut(name).expect("a block has the arrays of its optimizer")
+}

@@ -1,0 +1,54 @@
+//! Momentum: the update of `torch.optim.SGD`, `v = momentum * v + (g + decay * w)`, then `w -= rate * v` (Caffe keeps
+//! the rate inside the velocity).
+//!
+//! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only takes them,
+//! `w -= rate * step`, and its velocity stays as it is.
+
+use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
+use protocol::PushForm;
+
+use super::{Arrays, Factors, Optimizer, Values, array};
+
+/// Name of the array of velocities.
+const VELOCITY: &str = "velocity";
+
+/// Heavy-ball momentum.
+pub(super) struct Momentum {
+    /// Share of the velocity that an update keeps.
+    pub(super) momentum: f64,
+}
+
+impl Optimizer for Momentum {
+    fn arrays(&self) -> &'static [&'static str] {
+        &[VELOCITY]
+    }
+
+    fn takes(&self, _: PushForm) -> bool {
+        true
+    }
+
+    fn update(&self, isa: Isa, form: PushForm, factors: Factors, push: &mut [f32], block: Values) -> f32 {
+        let Factors { rate, decay, average_step, look_ahead } = factors;
+        let Values { weights, average, arrays } = block;
+        match form {
+            PushForm::Gradient => {
+                let update = Update { rate, momentum: self.momentum as f32, decay };
+                let ahead = rate * distance(self.momentum, look_ahead);
+                let state = State { weights, velocity: array(arrays, VELOCITY), average };
+                momentum_update_ahead(isa, &update, average_step, ahead, push, state)
+            }
+            PushForm::Step => step_update(isa, rate, average_step, push, weights, average),
+        }
+    }
+
+    fn largest(&self, isa: Isa, arrays: &Arrays) -> f32 {
+        magnitudes(isa, &arrays[VELOCITY]).largest
+    }
+}
+
+/// Returns how far momentum alone moves the weights in `updates` updates, as a multiple of rate times velocity:
+/// `m + m^2 + ... + m^updates`.
+fn distance(momentum: f64, updates: u64) -> f32 {
+    let rest = momentum.powf(updates as f64);
+    (momentum * (1.0 - rest) / (1.0 - momentum)) as f32
+}

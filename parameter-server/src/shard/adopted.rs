@@ -1,0 +1,199 @@
+//! The blocks of a shard that has adopted a layout.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kernels::{Isa, Magnitudes, magnitudes};
+use parameters::{Block, Layout, Tensor};
+use protocol::{BlockPush, Refusal, UpdateRule, Version};
+
+use super::{BlockState, bounds::Bounds, warm_start::WarmStart};
+use crate::{
+    optimizer::{self, Factors, Optimizer, average, schedule},
+    staleness,
+};
+
+/// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
+/// done.
+const FROZEN: usize = 2;
+
+/// The state of a shard that has adopted a layout.
+#[derive(Clone)]
+pub(crate) struct Adopted {
+    pub(crate) layout: Layout,
+    pub(crate) plan: UpdateRule,
+    optimizer: Arc<dyn Optimizer>,
+    /// Number of the shard that owns each block of the layout.
+    owners: Vec<u32>,
+    pub(crate) blocks: BTreeMap<u32, BlockState>,
+    /// Bounds on the gradients of each block.
+    bounds: BTreeMap<u32, Bounds>,
+    /// Averages of the shard, each as it was when its evaluation was first fetched, the newest last.
+    frozen: Vec<Frozen>,
+}
+
+/// The averages of a shard's blocks at one moment.
+#[derive(Clone)]
+pub(super) struct Frozen {
+    evaluation: u64,
+    pub(super) blocks: BTreeMap<u32, (Version, Arc<Vec<f32>>)>,
+}
+
+/// The numbers of an update that was made.
+pub(super) struct Applied {
+    /// Updates of the block between the push's version and this one.
+    pub(super) staleness: u64,
+    /// The schedule's learning rate.
+    pub(super) rate: f64,
+    /// Updates of the block, this one included.
+    pub(super) counter: u64,
+    /// Samples behind those updates.
+    pub(super) samples: u64,
+}
+
+impl Adopted {
+    /// Makes the blocks of shard `number` at the start of a run.
+    pub(super) fn new(
+        isa: Isa,
+        number: u32,
+        owners: Vec<u32>,
+        layout: Layout,
+        plan: UpdateRule,
+        warm: Option<&WarmStart>,
+    ) -> Adopted {
+        let optimizer = optimizer::of(&plan);
+        let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
+        let start = |block: &Block| {
+            let tensor = &layout.tensors()[block.tensor];
+            let first = layout.range(block.tensor).start;
+            match warm.and_then(|warm| warm.values(&plan, tensor)) {
+                Some(values) => values[block.range.start - first..block.range.end - first].to_vec(),
+                None => layout.initial_values(block, plan.seed),
+            }
+        };
+        let state = |block: &Block| BlockState::new(start(block), optimizer.initial(block.range.len()));
+        let blocks = own.map(|block| (block.index, state(block))).collect();
+        Adopted::of(isa, layout, plan, owners, blocks)
+    }
+
+    /// Puts blocks together with what is known of them.
+    pub(super) fn of(
+        isa: Isa,
+        layout: Layout,
+        plan: UpdateRule,
+        owners: Vec<u32>,
+        blocks: BTreeMap<u32, BlockState>,
+    ) -> Adopted {
+        let optimizer = optimizer::of(&plan);
+        let of = |(&index, state): (&u32, &BlockState)| (index, Bounds::of(isa, &*optimizer, state));
+        let bounds = blocks.iter().map(of).collect();
+        Adopted { layout, plan, optimizer, owners, blocks, bounds, frozen: Vec::new() }
+    }
+
+    /// Checks that all blocks leave room for updates; the error names the first that does not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.bounds.iter().try_for_each(|(&index, bounds)| {
+            let name = &self.tensor(index).name;
+            bounds.check().map_err(|text| format!("block {index} ({name}) {text}"))
+        })
+    }
+
+    /// Finds a block that shard `number` owns.
+    pub(super) fn owned(&self, number: u32, index: u32) -> Result<&Block, Refusal> {
+        let blocks = self.layout.blocks();
+        let block = blocks.get(index as usize).ok_or_else(|| {
+            let last = blocks.len().saturating_sub(1);
+            Refusal::Invalid(format!("shard {number}: block {index} is unknown, expected 0 to {last}"))
+        })?;
+        let owner = self.owners[index as usize];
+        if owner != number {
+            let name = &self.layout.tensors()[block.tensor].name;
+            return Err(Refusal::Invalid(format!(
+                "shard {number}: block {index} ({name}) belongs to shard {owner}"
+            )));
+        }
+        Ok(block)
+    }
+
+    /// The tensor that a block of the layout is of.
+    fn tensor(&self, block: u32) -> &Tensor {
+        &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
+    }
+
+    /// Checks that a push may be applied in shard `number`, and measures it; returns none if it, or a newer one of its
+    /// worker, was applied before.
+    pub(super) fn examine(
+        &self,
+        number: u32,
+        isa: Isa,
+        push: &BlockPush,
+    ) -> Result<Option<Magnitudes>, Refusal> {
+        let block = self.owned(number, push.block)?;
+        let name = &self.tensor(push.block).name;
+        let invalid = |text: String| {
+            Err(Refusal::Invalid(format!("shard {number}: gradient of block {} ({name}) {text}", push.block)))
+        };
+        if push.gradient.len() != block.range.len() {
+            let (found, expected) = (push.gradient.len(), block.range.len());
+            return invalid(format!("has {found} values, expected {expected}"));
+        }
+        if push.samples == 0 {
+            return invalid("has 0 samples behind it, expected at least 1".into());
+        }
+        if !self.optimizer.takes(push.form) {
+            return invalid(format!(
+                "is a step of the worker's own momentum, expected a gradient: the run's optimizer is {}",
+                self.plan.optimizer
+            ));
+        }
+        if self.blocks[&push.block].has_applied(push) {
+            return Ok(None);
+        }
+        let (bounds, size) = (&self.bounds[&push.block], magnitudes(isa, &push.gradient));
+        let of = || format!("of worker {} at step {}", push.member.worker, push.step);
+        if let Err(text) = bounds.check_gradient(&push.gradient, &size) {
+            return invalid(format!("{} {text}", of()));
+        }
+        if let Err(text) = bounds.check() {
+            return invalid(format!("{} is not applied: the block has diverged, it {text}", of()));
+        }
+        Ok(Some(size))
+    }
+
+    /// Updates a block by a push that was [examined](Self::examine) and has this `size`; the push becomes the reply.
+    pub(super) fn update(&mut self, isa: Isa, push: &mut BlockPush, size: &Magnitudes) -> Applied {
+        let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
+        let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");
+        let bounds = self.bounds.get_mut(&push.block).expect("an owned block has bounds");
+        let staleness = state.staleness(push.version);
+        let samples = state.samples + u64::from(push.samples);
+        let rate = schedule::rate(&self.plan, state.samples, samples);
+        let policy = staleness::policy(&self.plan, push.form);
+        let factors = Factors {
+            rate: policy.rate(rate * f64::from(tensor.rate_multiplier), staleness) as f32,
+            decay: (self.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
+            average_step: average::step(&self.plan, state.counter) as f32,
+            look_ahead: policy.look_ahead(staleness),
+        };
+        let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());
+        bounds.applied(push.gradient.len(), size, largest);
+        state.counter += 1;
+        state.samples = samples;
+        state.applied.insert(push.member.incarnation, push.step);
+        Applied { staleness, rate, counter: state.counter, samples }
+    }
+
+    /// Returns the averages frozen for an evaluation, freezing them now if this is its first fetch.
+    pub(super) fn frozen(&mut self, evaluation: u64, generation: u64) -> &Frozen {
+        if let Some(at) = self.frozen.iter().position(|frozen| frozen.evaluation == evaluation) {
+            return &self.frozen[at];
+        }
+        if self.frozen.len() == FROZEN {
+            self.frozen.remove(0);
+        }
+        let copy = |(&index, state): (&u32, &BlockState)| {
+            (index, (Version { generation, counter: state.counter }, Arc::new(state.average.clone())))
+        };
+        self.frozen.push(Frozen { evaluation, blocks: self.blocks.iter().map(copy).collect() });
+        self.frozen.last().expect("just pushed")
+    }
+}

@@ -1,0 +1,60 @@
+//! The state of one block: its values, and what was applied to it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use protocol::{BlockPush, BlockValues, Version};
+
+use crate::optimizer::{Arrays, Values};
+
+/// The state of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BlockState {
+    /// The parameters. They are shared with the fetches that are being sent: an update then changes a copy.
+    pub(crate) parameters: Arc<Vec<f32>>,
+    pub(crate) average: Vec<f32>,
+    /// The optimizer's own arrays.
+    pub(crate) arrays: Arrays,
+    /// Updates applied since the start of the run.
+    pub(crate) counter: u64,
+    /// Samples behind those updates.
+    pub(crate) samples: u64,
+    /// The newest step that was applied from each incarnation: 16 bytes for every worker that ever pushed.
+    pub(crate) applied: BTreeMap<u64, u64>,
+}
+
+impl BlockState {
+    /// Makes a block at the start of a run.
+    pub(super) fn new(parameters: Vec<f32>, arrays: Arrays) -> BlockState {
+        BlockState {
+            average: parameters.clone(),
+            parameters: Arc::new(parameters),
+            arrays,
+            counter: 0,
+            samples: 0,
+            applied: BTreeMap::new(),
+        }
+    }
+
+    /// The block's parameters as a message, without a copy.
+    pub(super) fn message(&self, block: u32, generation: u64) -> BlockValues {
+        let version = Version { generation, counter: self.counter };
+        BlockValues { block, version, values: self.parameters.clone().into() }
+    }
+
+    /// Whether the push, or a newer one of its incarnation, was applied before.
+    pub(super) fn has_applied(&self, push: &BlockPush) -> bool {
+        self.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest)
+    }
+
+    /// Number of updates since the version that a push was computed from. A version from before a restore may be ahead
+    /// of the block; its staleness counts as 0.
+    pub(super) fn staleness(&self, version: Version) -> u64 {
+        self.counter.saturating_sub(version.counter)
+    }
+
+    /// The values, for an update.
+    pub(super) fn values(&mut self) -> Values<'_> {
+        let BlockState { parameters, average, arrays, .. } = self;
+        Values { weights: Arc::make_mut(parameters).as_mut_slice(), average, arrays }
+    }
+}
