@@ -28,8 +28,6 @@ struct Narrow<'a> {
 }
 
 impl Loop for Narrow<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for (to, from) in self.to.iter_mut().zip(self.from) {
@@ -49,8 +47,6 @@ struct Widen<'a> {
 }
 
 impl Loop for Widen<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for (to, from) in self.to.iter_mut().zip(self.from) {

@@ -42,8 +42,6 @@ struct Mask<'a> {
 }
 
 impl Loop for Mask<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for (position, value) in (0u32..).zip(self.row) {

@@ -99,8 +99,6 @@ struct Relu<'a> {
 }
 
 impl Vectorised for Relu<'_> {
-    type Output = ();
-
     // The loop is vectorised by hand: the compiler would store only the values that change, through masks,
     // which on many processors takes several times as long as storing all.
     #[inline(always)]
@@ -129,8 +127,6 @@ struct Mask<'a> {
 }
 
 impl Vectorised for Mask<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let (outputs, output) = self.output.as_chunks::<LANES>();
@@ -160,8 +156,6 @@ struct Copy<'a> {
 }
 
 impl Vectorised for Copy<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let (vectors, rest) = self.from.as_chunks::<LANES>();
@@ -186,8 +180,6 @@ struct Add<'a> {
 }
 
 impl Loop for Add<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for (into, from) in self.into.iter_mut().zip(self.from) {
@@ -200,9 +192,7 @@ struct Measure<'a> {
     values: &'a [f32],
 }
 
-impl Loop for Measure<'_> {
-    type Output = Magnitudes;
-
+impl Loop<Magnitudes> for Measure<'_> {
     #[inline(always)]
     fn run(self) -> Magnitudes {
         /// Sums in a fixed pattern, wide enough for any vector.

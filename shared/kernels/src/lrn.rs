@@ -240,10 +240,7 @@ struct Forward<'a, T> {
     lines: [&'a mut [f32]; LINES],
 }
 
-impl<T: Value> Vectorised for Forward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Forward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, ..] } = self;
@@ -267,7 +264,7 @@ impl<T: Value> Vectorised for Forward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Kernel<T> for Forward<'_, T> {
     fn scalar(self) {
         let Forward { lrn, channels, image, pixels, input, to, .. } = self;
         for pixel in pixels {
@@ -291,10 +288,7 @@ struct Backward<'a, T> {
     lines: [&'a mut [f32]; LINES],
 }
 
-impl<T: Value> Vectorised for Backward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to, lines } = self;
@@ -340,7 +334,7 @@ impl<T: Value> Vectorised for Backward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Kernel<T> for Backward<'_, T> {
     fn scalar(self) {
         let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, .. } = self;
         for pixel in pixels {

@@ -142,8 +142,6 @@ struct Triad<'a> {
 }
 
 impl Loop for Triad<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for ((a, b), c) in self.a.iter_mut().zip(self.b).zip(self.c) {
@@ -157,15 +155,14 @@ struct Chains<T>(PhantomData<T>);
 /// Number of sums that [`Chains`] runs in parallel.
 fn chains_of(isa: Isa) -> usize {
     struct Count;
-    impl Vectorised for Count {
-        type Output = usize;
+    impl Vectorised<f32, usize> for Count {
         #[inline(always)]
         fn vectors<S: Simd>(self, _: S) -> usize {
             CHAINS[usize::from(S::PANEL == 1)]
         }
     }
 
-    impl Kernel for Count {
+    impl Kernel<f32, usize> for Count {
         fn scalar(self) -> usize {
             CHAINS[1]
         }
@@ -173,10 +170,7 @@ fn chains_of(isa: Isa) -> usize {
     dispatch(isa, Count)
 }
 
-impl<T: Value> Vectorised for Chains<T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Chains<T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         if const { S::PANEL == 1 } {
@@ -187,7 +181,7 @@ impl<T: Value> Vectorised for Chains<T> {
     }
 }
 
-impl<T: Value> Kernel for Chains<T> {
+impl<T: Value> Kernel<T> for Chains<T> {
     fn scalar(self) {
         let (factor, term) = black_box((1.000_001f32, 1e-6f32));
         let mut sums = [[0.0f32; 16]; CHAINS[1]];

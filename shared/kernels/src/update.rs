@@ -125,8 +125,6 @@ struct Step<'a> {
 }
 
 impl Loop for Step<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for ((w, v), g) in self.weights.iter_mut().zip(self.velocity).zip(self.gradient) {
@@ -143,9 +141,7 @@ struct StepAhead<'a> {
     state: State<'a>,
 }
 
-impl Loop for StepAhead<'_> {
-    type Output = f32;
-
+impl Loop<f32> for StepAhead<'_> {
     #[inline(always)]
     fn run(self) -> f32 {
         let State { weights, velocity, average } = self.state;
@@ -168,9 +164,7 @@ struct StepUpdate<'a> {
     average: &'a mut [f32],
 }
 
-impl Loop for StepUpdate<'_> {
-    type Output = f32;
-
+impl Loop<f32> for StepUpdate<'_> {
     #[inline(always)]
     fn run(self) -> f32 {
         let mut largest = 0;
@@ -193,8 +187,6 @@ struct NesterovStep<'a> {
 }
 
 impl Loop for NesterovStep<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         for ((g, v), w) in self.gradient.iter_mut().zip(self.velocity).zip(self.weights) {

@@ -133,10 +133,7 @@ struct Task<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Task { pass, image, rows, panels, scratch } = self;

@@ -88,15 +88,14 @@ impl<'a> WeightMatrix<'a> {
 /// Pixels and output blocks of the largest register tile on `isa`.
 pub(super) fn largest_tile(isa: Isa) -> [usize; 2] {
     struct Largest;
-    impl Vectorised for Largest {
-        type Output = [usize; 2];
+    impl Vectorised<f32, [usize; 2]> for Largest {
         #[inline(always)]
         fn vectors<S: Simd>(self, _: S) -> [usize; 2] {
             [S::PIXELS[S::PANEL], S::PANEL]
         }
     }
 
-    impl Kernel for Largest {
+    impl Kernel<f32, [usize; 2]> for Largest {
         fn scalar(self) -> [usize; 2] {
             [1, 1]
         }
@@ -135,10 +134,7 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Task { matrix, panel, row_block, target } = self;

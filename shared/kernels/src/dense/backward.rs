@@ -120,8 +120,6 @@ pub(super) struct InputGradient<'a> {
 }
 
 impl Vectorised for InputGradient<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;
@@ -199,8 +197,6 @@ pub(super) struct WeightGradient<'a> {
 }
 
 impl Vectorised for WeightGradient<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Dense { inputs, outputs } = self.dense;

@@ -25,8 +25,6 @@ pub(super) struct Forward<'a> {
 }
 
 impl Vectorised for Forward<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         for row in (0..self.batch).step_by(ROWS) {

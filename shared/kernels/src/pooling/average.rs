@@ -117,10 +117,7 @@ struct Forward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Forward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Forward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Forward { rows, columns, from, to } = self;
@@ -142,7 +139,7 @@ impl<T: Value> Vectorised for Forward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Kernel<T> for Forward<'_, T> {
     fn scalar(self) {
         reference::average_forward(self.rows, self.columns, self.from, self.to);
     }
@@ -160,10 +157,7 @@ struct Backward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Backward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { rows, columns, from, accumulate, mask, to } = self;
@@ -188,7 +182,7 @@ impl<T: Value> Vectorised for Backward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Kernel<T> for Backward<'_, T> {
     fn scalar(self) {
         reference::average_backward(self.rows, self.columns, self.from, self.accumulate, self.mask, self.to);
     }

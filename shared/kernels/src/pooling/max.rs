@@ -199,10 +199,7 @@ struct Forward<'a, T> {
     indices: Option<&'a mut [u8]>,
 }
 
-impl<T: Value> Vectorised for Forward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Forward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         match self.indices {
@@ -212,7 +209,7 @@ impl<T: Value> Vectorised for Forward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Forward<'_, T> {
+impl<T: Value> Kernel<T> for Forward<'_, T> {
     fn scalar(self) {
         let Forward { rows, columns, rectified, from, to, indices } = self;
         reference::max_forward(rows, columns, rectified, from, to, indices);
@@ -383,10 +380,7 @@ struct Backward<'a, T> {
     to: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Backward<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Backward { rows, columns, from, indices, accumulate, to } = self;
@@ -418,7 +412,7 @@ impl<T: Value> Vectorised for Backward<'_, T> {
     }
 }
 
-impl<T: Value> Kernel for Backward<'_, T> {
+impl<T: Value> Kernel<T> for Backward<'_, T> {
     fn scalar(self) {
         let Backward { rows, columns, from, indices, accumulate, to } = self;
         reference::max_backward(rows, columns, from, indices, accumulate, to);

@@ -275,20 +275,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
 #[repr(align(64))]
 struct CacheLine;
 
-/// A kernel with a vector form. Kernels on register or AMX tiles have no other: the scalar reference computes
+/// A kernel with a vector form, on values of `T`. A kernel of bf16 is compiled once more for machines with
+/// bf16 instructions. Kernels on register or AMX tiles have no other form: the scalar reference computes
 /// their whole layer by other code.
 ///
 /// The compiler puts the code of a provided method into the module of the implementing type. The code of
 /// `on_...` is therefore compiled next to each kernel, so that several processors share the work and an edit
 /// recompiles one family.
-pub(crate) trait Vectorised: Sized {
-    /// Whether the kernel multiplies bf16, and so is compiled once more for machines with bf16 instructions.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other machine has such a kind"))]
-    const USES_BF16: bool = false;
-    /// Result of the kernel.
-    type Output;
+pub(crate) trait Vectorised<T: Element = f32, Output = ()>: Sized {
     /// Runs the vector form; implementations must be `#[inline(always)]`.
-    fn vectors<S: Simd>(self, simd: S) -> Self::Output;
+    fn vectors<S: Simd>(self, simd: S) -> Output;
 
     /// Runs the vector form in a function that has AVX2 and FMA switched on.
     ///
@@ -296,7 +292,7 @@ pub(crate) trait Vectorised: Sized {
     /// The machine must have both.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn on_avx2(self) -> Self::Output {
+    unsafe fn on_avx2(self) -> Output {
         // SAFETY: the caller's promise.
         self.vectors(unsafe { avx2::Avx2::new() })
     }
@@ -307,7 +303,7 @@ pub(crate) trait Vectorised: Sized {
     /// The machine must have these parts of AVX-512.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn on_avx512(self) -> Self::Output {
+    unsafe fn on_avx512(self) -> Output {
         // SAFETY: the caller's promise.
         self.vectors(unsafe { avx512::Avx512::<false>::new() })
     }
@@ -318,50 +314,46 @@ pub(crate) trait Vectorised: Sized {
     /// The machine must have these parts of AVX-512.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn on_avx512bf16(self) -> Self::Output {
+    unsafe fn on_avx512bf16(self) -> Output {
         // SAFETY: the caller's promise.
         self.vectors(unsafe { avx512::Avx512::<true>::new() })
     }
 }
 
 /// A kernel with a scalar reference besides its vector form.
-pub(crate) trait Kernel: Vectorised {
+pub(crate) trait Kernel<T: Element = f32, Output = ()>: Vectorised<T, Output> {
     /// Runs the scalar reference: plain loops, obviously right.
-    fn scalar(self) -> Self::Output;
+    fn scalar(self) -> Output;
 }
 
 /// A plain loop that the compiler vectorises by itself: one body for the scalar reference and for vectors.
-pub(crate) trait Loop {
-    /// Result of the loop.
-    type Output;
+pub(crate) trait Loop<Output = ()> {
     /// Runs the loop; implementations must be `#[inline(always)]`.
-    fn run(self) -> Self::Output;
+    fn run(self) -> Output;
 }
 
-impl<L: Loop> Vectorised for L {
-    type Output = L::Output;
-
+impl<L: Loop<Output>, Output> Vectorised<f32, Output> for L {
     #[inline(always)]
-    fn vectors<S: Simd>(self, _simd: S) -> L::Output {
+    fn vectors<S: Simd>(self, _simd: S) -> Output {
         self.run()
     }
 }
 
-impl<L: Loop> Kernel for L {
-    fn scalar(self) -> L::Output {
+impl<L: Loop<Output>, Output> Kernel<f32, Output> for L {
+    fn scalar(self) -> Output {
         self.run()
     }
 }
 
 /// Runs `kernel` on `isa`.
 #[inline]
-pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+pub(crate) fn dispatch<T: Element, Output>(isa: Isa, kernel: impl Kernel<T, Output>) -> Output {
     if isa == Isa::scalar() { kernel.scalar() } else { dispatch_tiled(isa, kernel) }
 }
 
 /// Runs the vector form of `kernel` on `isa`, which is not the scalar reference: for kernels on tiles.
 #[inline]
-pub(crate) fn dispatch_tiled<K: Vectorised>(isa: Isa, kernel: K) -> K::Output {
+pub(crate) fn dispatch_tiled<T: Element, Output>(isa: Isa, kernel: impl Vectorised<T, Output>) -> Output {
     match isa.kind() {
         Kind::Scalar => unreachable!("the scalar reference runs no kernel on tiles"),
         #[cfg(target_arch = "x86_64")]
@@ -369,7 +361,7 @@ pub(crate) fn dispatch_tiled<K: Vectorised>(isa: Isa, kernel: K) -> K::Output {
         Kind::Avx2 => unsafe { kernel.on_avx2() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes this kind only where the machine has these parts of AVX-512 and BF16.
-        Kind::Avx512Bf16 | Kind::Amx if K::USES_BF16 => unsafe { kernel.on_avx512bf16() },
+        Kind::Avx512Bf16 | Kind::Amx if const { T::GROUP == 2 } => unsafe { kernel.on_avx512bf16() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa` makes these kinds only where the machine has these parts of AVX-512.
         Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { kernel.on_avx512() },

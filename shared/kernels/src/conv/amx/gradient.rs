@@ -158,10 +158,7 @@ struct Task<'a, T> {
     sums: &'a mut [f32],
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
         let tiles = self.amx.configure();

@@ -41,10 +41,7 @@ struct Task<'a, T> {
     target: &'a mut [T],
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         let Task { matrix, panel, pair, target } = self;

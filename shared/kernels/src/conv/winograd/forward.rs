@@ -82,10 +82,7 @@ struct Task<'a, T> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         by_scheme!(self.scheme, one_chunk(simd, self));

@@ -133,10 +133,7 @@ struct Task<'a, T> {
     gradients: SharedGradients<'a>,
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         by_scheme!(self.partition.scheme, all_chunks(simd, self));

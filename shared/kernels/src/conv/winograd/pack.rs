@@ -42,10 +42,7 @@ struct Task<'a, T> {
     packed: Disjoint<'a, T>,
 }
 
-impl<T: Value> Vectorised for Task<'_, T> {
-    const USES_BF16: bool = T::GROUP == 2;
-    type Output = ();
-
+impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
         by_scheme!(self.scheme, transform(simd, self));
