@@ -196,10 +196,12 @@ impl Engine {
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
         let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: dropout };
+        let (memory, times) = (&mut self.memory, &mut self.times[..]);
+        let mut walk = Walk { layers: network.layers(), step: &step, memory, times };
         for index in 0..network.layers().len() {
-            forward::<T>(network.layers(), index, &step, &mut self.memory, &mut self.times);
+            walk.forward::<T>(index);
         }
-        let losses = loss::losses(&network, &step, labels, &mut self.memory);
+        let losses = loss::losses(&network, &step, labels, walk.memory);
         for (index, layer) in network.layers().iter().enumerate().rev() {
             let mut elapsed = Duration::ZERO;
             if let Some(tensor) = layer.operation.tensor() {
@@ -210,13 +212,13 @@ impl Engine {
                 let passes = T::passes(&*layer.operation);
                 let gradients =
                     ParameterGradients { weights: &mut *weight_gradient, bias: &mut *bias_gradient };
-                passes.backward_parameters(&step, &mut self.memory, gradients);
+                passes.backward_parameters(&step, walk.memory, gradients);
                 elapsed = start.elapsed();
                 ready(tensor, weight_gradient);
                 ready(tensor + 1, bias_gradient);
             }
-            self.times[index][1] = elapsed;
-            backward_input::<T>(network.layers(), index, &step, &mut self.memory, &mut self.times);
+            walk.times[index][1] = elapsed;
+            walk.backward_input::<T>(index);
         }
         losses
     }
@@ -237,9 +239,11 @@ impl Engine {
         let images = images.as_slice().expect("standard layout is contiguous");
         let step = Step { isa: self.isa, pool: &self.pool, batch, images, seeds: None };
         self.times.fill([Duration::ZERO; 2]);
+        let (memory, times) = (&mut self.memory, &mut self.times[..]);
+        let mut walk = Walk { layers: self.network.layers(), step: &step, memory, times };
         for (index, layer) in self.network.layers().iter().enumerate() {
             if !layer.auxiliary {
-                forward::<T>(self.network.layers(), index, &step, &mut self.memory, &mut self.times);
+                walk.forward::<T>(index);
             }
         }
         let head = self.network.heads().iter().find(|head| !head.auxiliary).expect("the main head");
@@ -289,55 +293,59 @@ fn lengths(
 /// Forward and backward time of each layer.
 type Times = [[Duration; 2]];
 
-/// Runs the forward pass of a layer. Fused layers all run when the first of them is due.
-fn forward<T: LayerValue>(
-    layers: &[Layer],
-    index: usize,
-    step: &Step,
-    memory: &mut Memory,
-    times: &mut Times,
-) {
-    let layer = &layers[index];
-    let start = Instant::now();
-    if let Some(branches) = layer.fused {
-        forward_fused::<T>(convolutions(layers, branches), step, memory);
-        share_time(layers, &branches, start.elapsed(), |index, time| times[index][0] = time);
-    } else if layer.fused_into.is_none() {
-        T::passes(&*layer.operation).forward(step, memory);
-        times[index][0] = start.elapsed();
-    }
+/// A step on its way through the layers.
+struct Walk<'a> {
+    layers: &'a [Layer],
+    step: &'a Step<'a>,
+    memory: &'a mut Memory,
+    times: &'a mut Times,
 }
 
-/// Computes a layer's contribution to the gradient of its input. Fused layers all contribute when the first
-/// of them is due: in backward order it is the last whose output gradient becomes complete.
-fn backward_input<T: LayerValue>(
-    layers: &[Layer],
-    index: usize,
-    step: &Step,
-    memory: &mut Memory,
-    times: &mut Times,
-) {
-    let layer = &layers[index];
-    let start = Instant::now();
-    if let Some(branches) = layer.fused {
-        let others = branches[1..].iter().all(|&branch| layers[branch].gradient_write.accumulate);
-        let write = GradientWrite { accumulate: others, ..layer.gradient_write };
-        backward_input_fused::<T>(convolutions(layers, branches), step, memory, write);
-        share_time(layers, &branches, start.elapsed(), |index, time| times[index][1] += time);
-    } else if layer.fused_into.is_none() {
-        T::passes(&*layer.operation).backward_input(step, memory, layer.gradient_write);
-        times[index][1] += start.elapsed();
+impl Walk<'_> {
+    /// Runs the forward pass of a layer. Fused layers all run when the first of them is due.
+    fn forward<T: LayerValue>(&mut self, index: usize) {
+        let layer = &self.layers[index];
+        let start = Instant::now();
+        if let Some(branches) = layer.fused {
+            forward_fused::<T>(convolutions(self.layers, branches), self.step, self.memory);
+            self.share_time(&branches, start.elapsed(), |[forward, _], time| *forward = time);
+        } else if layer.fused_into.is_none() {
+            T::passes(&*layer.operation).forward(self.step, self.memory);
+            self.times[index][0] = start.elapsed();
+        }
+    }
+
+    /// Computes a layer's contribution to the gradient of its input. Fused layers all contribute when the
+    /// first of them is due: in backward order it is the last whose output gradient becomes complete.
+    fn backward_input<T: LayerValue>(&mut self, index: usize) {
+        let layer = &self.layers[index];
+        let start = Instant::now();
+        if let Some(branches) = layer.fused {
+            let others = branches[1..].iter().all(|&branch| self.layers[branch].gradient_write.accumulate);
+            let write = GradientWrite { accumulate: others, ..layer.gradient_write };
+            backward_input_fused::<T>(convolutions(self.layers, branches), self.step, self.memory, write);
+            self.share_time(&branches, start.elapsed(), |[_, backward], time| *backward += time);
+        } else if layer.fused_into.is_none() {
+            T::passes(&*layer.operation).backward_input(self.step, self.memory, layer.gradient_write);
+            self.times[index][1] += start.elapsed();
+        }
+    }
+
+    /// Divides the time of layers that ran fused in proportion to their multiply-adds.
+    fn share_time(
+        &mut self,
+        branches: &[usize],
+        time: Duration,
+        give: impl Fn(&mut [Duration; 2], Duration),
+    ) {
+        let all: u64 = branches.iter().map(|&branch| self.layers[branch].multiply_adds).sum();
+        for &branch in branches {
+            let share = self.layers[branch].multiply_adds as f64 / all as f64;
+            give(&mut self.times[branch], time.mul_f64(share));
+        }
     }
 }
 
 fn convolutions(layers: &[Layer], branches: [usize; BRANCHES]) -> [&ConvolutionLayer; BRANCHES] {
     branches.map(|branch| layers[branch].operation.convolution().expect("branches are convolutions"))
-}
-
-/// Divides the time of layers that ran fused in proportion to their multiply-adds.
-fn share_time(layers: &[Layer], branches: &[usize], time: Duration, mut give: impl FnMut(usize, Duration)) {
-    let all: u64 = branches.iter().map(|&branch| layers[branch].multiply_adds).sum();
-    for &branch in branches {
-        give(branch, time.mul_f64(layers[branch].multiply_adds as f64 / all as f64));
-    }
 }
