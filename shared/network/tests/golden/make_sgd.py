@@ -5,9 +5,6 @@
 Weight decay is on weights only. Step s takes the images and labels of seed s.
 """
 
-import json
-import pathlib
-
 import torch
 
 import reference
@@ -40,9 +37,7 @@ def main():
         "losses": totals,
         "tensors": [reference.statistics(name, tensor) for name, tensor in tensors.items()],
     }
-    path = pathlib.Path(__file__).with_name("sgd.json")
-    path.write_text(json.dumps(golden, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
-    print(f"{path.name}: {path.stat().st_size} bytes")
+    reference.write("sgd.json", golden)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ use ndarray::Array4;
 use network::{Architecture, GoogLeNet};
 use serde::Deserialize;
 
-const PROJECTIONS: usize = 64;
+/// Each takes its signs from one bit of a hash.
+const PROJECTIONS: usize = u64::BITS as usize;
 const SAMPLES: usize = 64;
 const IMAGE_STREAM: u64 = 1_000_000;
 const LABEL_STREAM: u64 = 2_000_000;

@@ -4,6 +4,9 @@ Weights and images come from an integer hash that tests/golden/mod.rs writes the
 results only.
 """
 
+import json
+import pathlib
+
 import numpy
 import torch
 import torch.nn.functional as functional
@@ -186,3 +189,10 @@ def statistics(name, tensor):
         "projections": rounded(projections),
         "samples": rounded(values[places.astype(numpy.int64)]),
     }
+
+
+def write(name, golden):
+    """Writes a golden file beside this one, with a line for each tensor."""
+    path = pathlib.Path(__file__).with_name(name)
+    path.write_text(json.dumps(golden, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
+    print(f"{path.name}: {path.stat().st_size} bytes")
