@@ -7,8 +7,8 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::peak::fma_peak;
 use kernels::{
-    Buffer, Context, Convolution, Epilogue, Isa, Map, MapMut, ParameterGradients, PlanarImages, Pool, Shape,
-    Stem, Value, bf16,
+    Buffer, Context, Convolution, ConvolutionParameters, Epilogue, Isa, Map, MapMut, ParameterGradients,
+    PlanarImages, Pool, Shape, Stem, Value, bf16,
 };
 use std::time::Duration;
 
@@ -65,7 +65,13 @@ fn layer<T: Value>(
         bencher.iter(|| {
             let y = MapMut::whole(y, to);
             let context = Context { isa, pool, scratch: &mut scratch };
-            conv.forward(context, Map::whole(x, from), forward, &bias, true, y);
+            conv.forward(
+                context,
+                Map::whole(x, from),
+                ConvolutionParameters { packed: forward, bias: &bias },
+                true,
+                y,
+            );
         });
     });
     group.bench_function(format!("{name} input gradient"), |bencher| {
@@ -100,7 +106,7 @@ fn stem(group: &mut BenchmarkGroup<'_, WallTime>, isa: Isa, pool: &Pool) {
         bencher.iter(|| {
             let y = MapMut::whole(&mut y, shape);
             let context = Context { isa, pool, scratch: &mut scratch };
-            stem.forward(context, images, &packed, &bias, true, y);
+            stem.forward(context, images, ConvolutionParameters { packed: &packed, bias: &bias }, true, y);
         });
     });
     group.bench_function("stem 7x7/2 weight gradient", |bencher| {

@@ -67,18 +67,33 @@ fn memory_bound(criterion: &mut Criterion) {
         let mut indices = vec![0; to.len()];
         let bytes = 4 * from.len() + 5 * to.len();
         measure(&mut group, &format!("max pool {what} forward {channels}x{side}x{side}"), bytes, || {
-            max.forward(isa, &pool, Map::whole(&x, from), MapMut::whole(&mut y, to), Some(&mut indices));
+            max.forward(
+                Context { isa, pool: &pool, scratch: &mut [] },
+                Map::whole(&x, from),
+                MapMut::whole(&mut y, to),
+                Some(&mut indices),
+            );
         });
         measure(&mut group, &format!("max pool {what} backward {channels}x{side}x{side}"), bytes, || {
             let dy = Map::whole(&y, to);
-            max.backward(isa, &pool, dy, &indices, false, MapMut::whole(&mut dx, from));
+            max.backward(
+                Context { isa, pool: &pool, scratch: &mut [] },
+                dy,
+                &indices,
+                false,
+                MapMut::whole(&mut dx, from),
+            );
         });
     }
     let average = AveragePool { kernel: 5, stride: 3 };
     let (from, to) = (shape(512, 14), shape(512, 4));
     let (x, mut y) = (filled(from.len()), Buffer::zeroed(to.len()));
     measure(&mut group, "average pool 5x5/3 forward 512x14x14", 4 * (from.len() + to.len()), || {
-        average.forward(isa, &pool, Map::whole(&x, from), MapMut::whole(&mut y, to));
+        average.forward(
+            Context { isa, pool: &pool, scratch: &mut [] },
+            Map::whole(&x, from),
+            MapMut::whole(&mut y, to),
+        );
     });
 
     let dense = Dense { inputs: 2048, outputs: 1024 };

@@ -33,3 +33,15 @@ impl Context<'_> {
         });
     }
 }
+
+/// The first parts of some memory, of these lengths.
+///
+/// # Panics
+/// If the memory is shorter.
+pub(crate) fn split<const N: usize>(mut memory: &mut [f32], lengths: [usize; N]) -> [&mut [f32]; N] {
+    lengths.map(|len| {
+        let (part, rest) = std::mem::take(&mut memory).split_at_mut(len);
+        memory = rest;
+        part
+    })
+}

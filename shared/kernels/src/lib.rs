@@ -1,9 +1,11 @@
 //! SIMD kernels on slices: convolution, pooling, normalisation, dense layers, the optimizer's update.
 //!
-//! Each operation is a function or a small struct of sizes. It takes the instruction set ([`Isa`]) and the
-//! threads ([`Pool`]) as values, reads and writes slices that the caller owns, and keeps no state. Feature
-//! maps are blocked by 16 channels ([`map`]). `Isa::scalar()` runs the plain reference loops that every
-//! faster kernel is tested against.
+//! Each operation is a function or a small struct of sizes. It reads and writes slices that the caller owns,
+//! and keeps no state. The passes of a layer take what they run with as one [`Context`]: the instruction set
+//! ([`Isa`]), the threads ([`Pool`]) and scratch memory. Functions that pack weights or work on plain slices
+//! need no scratch and take the instruction set and the threads alone. Feature maps are blocked by 16
+//! channels ([`map`]). `Isa::scalar()` runs the plain reference loops that every faster kernel is tested
+//! against.
 //!
 //! This is the only crate of the workspace with unsafe code. Operations panic with a clear text when a length
 //! is wrong: lengths are invariants of the caller, not input.
@@ -61,7 +63,8 @@ pub use adagrad::{AdagradState, AdagradUpdate, adagrad_update};
 pub use buffer::Buffer;
 pub use context::Context;
 pub use conv::{
-    BRANCHES, Branch, BranchGradient, Convolution, PlanarImages, Stem, backward_branches, forward_branches,
+    BRANCHES, Branch, BranchGradient, Convolution, ConvolutionParameters, PlanarImages, Stem,
+    backward_branches, forward_branches,
 };
 pub use convert::{from_bf16, to_bf16};
 pub use dense::{Dense, DenseParameters};

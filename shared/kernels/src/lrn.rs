@@ -13,7 +13,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::context::Context;
+use crate::context::{Context, split};
 use crate::map::{LANES, Map, MapMut, blocks};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, Vectorised, dispatch};
@@ -106,10 +106,7 @@ impl<T: Value> Entries<T> {
 fn forward<T: Value>(lrn: &Lrn, context: Context, input: Map<T>, channels: usize, output: MapMut<T>) {
     let isa = context.isa;
     lrn.check(&input, channels, &output);
-    let to = Planes::new(output);
-    in_tasks(context, &input, |image, pixels, lines| {
-        dispatch(isa, Forward { lrn, channels, image, pixels, input, to, lines });
-    });
+    in_tasks(lrn, context, input, channels, output, |task| dispatch(isa, Forward(task)));
 }
 
 fn backward<T: Value>(
@@ -124,30 +121,41 @@ fn backward<T: Value>(
     let isa = context.isa;
     lrn.check(&input, channels, &input_gradient);
     lrn.check(&output_gradient, channels, &input_gradient);
-    let to = Planes::new(input_gradient);
-    in_tasks(context, &input, |image, pixels, lines| {
-        let task = Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, lines };
-        dispatch(isa, task);
+    in_tasks(lrn, context, input, channels, input_gradient, |task| {
+        dispatch(isa, Backward { task, output_gradient, rectified });
     });
+}
+
+/// Some pixels of one image, which no other task writes.
+struct Task<'a, T> {
+    lrn: &'a Lrn,
+    image: usize,
+    pixels: Range<usize>,
+    input: Map<'a, T>,
+    channels: usize,
+    to: Planes<'a, T>,
+    lines: [&'a mut [f32]; LINES],
 }
 
 /// Number of [`ChannelLines`] that each thread has room for.
 const LINES: usize = 3;
 
-/// Cuts every image into tasks, each with room for [`LINES`] sets of lines.
+/// Cuts every image into tasks and runs them.
 fn in_tasks<T: Value>(
+    lrn: &Lrn,
     context: Context,
-    map: &Map<T>,
-    run: impl Fn(usize, Range<usize>, [&mut [f32]; LINES]) + Sync,
+    input: Map<T>,
+    channels: usize,
+    to: MapMut<T>,
+    run: impl Fn(Task<T>) + Sync,
 ) {
-    let pixels = map.shape.pixels();
+    let (to, pixels) = (Planes::new(to), input.shape.pixels());
     let each = pixels.div_ceil(PIXELS_PER_TASK);
-    let len = ChannelLines::len(map.count);
-    context.run(map.shape.batch * each, LINES * len, |task, scratch| {
-        let start = task % each * PIXELS_PER_TASK;
-        let (squares, rest) = scratch.split_at_mut(len);
-        let (ratios, direct) = rest.split_at_mut(len);
-        run(task / each, start..pixels.min(start + PIXELS_PER_TASK), [squares, ratios, direct]);
+    let len = ChannelLines::len(input.count);
+    context.run(input.shape.batch * each, LINES * len, |task, scratch| {
+        let (image, start) = (task / each, task % each * PIXELS_PER_TASK);
+        let pixels = start..pixels.min(start + PIXELS_PER_TASK);
+        run(Task { lrn, image, pixels, input, channels, to, lines: split(scratch, [len; LINES]) });
     });
 }
 
@@ -223,38 +231,45 @@ fn square<S: Simd, T: Value>(
     }
 }
 
+/// The input and the output of each pixel of a tile in a block.
+///
+/// # Safety
+/// See [`Planes::pixels`].
+#[inline(always)]
+unsafe fn pixels_of<'a, T: Value>(
+    input: &Map<'a, T>,
+    to: &Planes<'a, T>,
+    image: usize,
+    block: usize,
+    tile: &Range<usize>,
+) -> impl Iterator<Item = (usize, (&'a [T], &'a mut [T]))> {
+    let from = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
+    // SAFETY: the caller's promise.
+    let to = unsafe { to.pixels(image, block, tile.clone()) };
+    from.chunks_exact(LANES).zip(to.chunks_exact_mut(LANES)).enumerate()
+}
+
 /// Computes `s^-0.75` from `s^-0.5`.
 #[inline(always)]
 fn power<S: Simd>(simd: S, inverse_root: S::Vector) -> S::Vector {
     simd.mul(simd.mul(inverse_root, inverse_root), simd.inverse_root(inverse_root))
 }
 
-/// Forward pass of some pixels of one image. Only this task writes them in `to`.
-struct Forward<'a, T> {
-    lrn: &'a Lrn,
-    channels: usize,
-    image: usize,
-    pixels: Range<usize>,
-    input: Map<'a, T>,
-    to: Planes<'a, T>,
-    lines: [&'a mut [f32]; LINES],
-}
+/// Forward pass of a task.
+struct Forward<'a, T>(Task<'a, T>);
 
 impl<T: Value> Vectorised<T> for Forward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Forward { lrn, channels: _, image, pixels, input, to, lines: [squares, ..] } = self;
+        let Task { lrn, image, pixels, input, to, lines: [squares, ..], .. } = self.0;
         let mut squares = ChannelLines::new(squares, input.count);
         let (k, weight) = (simd.splat(lrn.k), simd.splat(lrn.alpha / lrn.size as f32));
         for start in pixels.clone().step_by(TILE) {
             let tile = start..pixels.end.min(start + TILE);
             square(simd, &input, image, &tile, &mut squares);
             for block in 0..input.count {
-                let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
                 // SAFETY: the pixels are this task's.
-                let ys = unsafe { to.pixels(image, block, tile.clone()) };
-                let pairs = xs.chunks_exact(LANES).zip(ys.chunks_exact_mut(LANES));
-                for (pixel, (x, y)) in pairs.enumerate() {
+                for (pixel, (x, y)) in unsafe { pixels_of(&input, &to, image, block, &tile) } {
                     let near = squares.windows(simd, pixel, block, lrn.size / 2);
                     let inverse_root = simd.inverse_root(simd.mul_add(near, weight, k));
                     simd.write(y, simd.mul(simd.read(x), power(simd, inverse_root)));
@@ -266,7 +281,7 @@ impl<T: Value> Vectorised<T> for Forward<'_, T> {
 
 impl<T: Value> Kernel<T> for Forward<'_, T> {
     fn scalar(self) {
-        let Forward { lrn, channels, image, pixels, input, to, .. } = self;
+        let Task { lrn, image, pixels, input, channels, to, .. } = self.0;
         for pixel in pixels {
             let y = reference::forward(lrn, &channels_of(&input, channels, image, pixel));
             // SAFETY: the pixels are this task's.
@@ -275,23 +290,18 @@ impl<T: Value> Kernel<T> for Forward<'_, T> {
     }
 }
 
-/// Backward pass of some pixels of one image. Only this task writes them in `to`.
+/// Backward pass of a task.
 struct Backward<'a, T> {
-    lrn: &'a Lrn,
-    channels: usize,
-    rectified: bool,
-    image: usize,
-    pixels: Range<usize>,
-    input: Map<'a, T>,
+    task: Task<'a, T>,
     output_gradient: Map<'a, T>,
-    to: Planes<'a, T>,
-    lines: [&'a mut [f32]; LINES],
+    rectified: bool,
 }
 
 impl<T: Value> Vectorised<T> for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { lrn, channels: _, rectified, image, pixels, input, output_gradient, to, lines } = self;
+        let Backward { task, output_gradient, rectified } = self;
+        let Task { lrn, image, pixels, input, to, lines, .. } = task;
         let [mut squares, mut ratios, mut direct] = lines.map(|lines| ChannelLines::new(lines, input.count));
         let weight = lrn.alpha / lrn.size as f32;
         let factor = simd.splat(-2.0 * weight * lrn.beta);
@@ -315,11 +325,8 @@ impl<T: Value> Vectorised<T> for Backward<'_, T> {
                 }
             }
             for block in 0..input.count {
-                let xs = &input.plane(image, block)[tile.start * LANES..tile.end * LANES];
                 // SAFETY: the pixels are this task's.
-                let dxs = unsafe { to.pixels(image, block, tile.clone()) };
-                let pairs = xs.chunks_exact(LANES).zip(dxs.chunks_exact_mut(LANES));
-                for (pixel, (x, dx)) in pairs.enumerate() {
+                for (pixel, (x, dx)) in unsafe { pixels_of(&input, &to, image, block, &tile) } {
                     let shared = ratios.windows(simd, pixel, block, lrn.size / 2);
                     let x = simd.read(x);
                     let own = direct.get(simd, pixel, block);
@@ -336,7 +343,8 @@ impl<T: Value> Vectorised<T> for Backward<'_, T> {
 
 impl<T: Value> Kernel<T> for Backward<'_, T> {
     fn scalar(self) {
-        let Backward { lrn, channels, rectified, image, pixels, input, output_gradient, to, .. } = self;
+        let Backward { task, output_gradient, rectified } = self;
+        let Task { lrn, image, pixels, input, channels, to, .. } = task;
         for pixel in pixels {
             let x = channels_of(&input, channels, image, pixel);
             let dy = channels_of(&output_gradient, channels, image, pixel);

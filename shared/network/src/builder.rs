@@ -9,7 +9,7 @@ use settings::Initialisation;
 use crate::architecture::{AUXILIARY_WINDOW, Architecture};
 use crate::layers::{
     AveragePoolLayer, ConvolutionLayer, DenseLayer, DepthwiseStemLayer, DropoutLayer, FlattenLayer,
-    GradientWrite, Layer, LrnLayer, MaxPoolLayer, Operation, StemLayer,
+    GradientWrite, Layer, LrnLayer, Maps, MaxPoolLayer, Operation, StemLayer,
 };
 use crate::network::Head;
 use crate::plan::{Feature, MemoryPlan, Rows};
@@ -85,7 +85,8 @@ impl<'a> Builder<'a> {
         let tensor = self.parameters(name, &shape, Start::Hidden);
         let kernel =
             Convolution::new(input.segments.clone(), output.channels(), side, [input.height, input.width]);
-        let operation = ConvolutionLayer { kernel, input: input.clone(), output: output.clone(), tensor };
+        let operation =
+            ConvolutionLayer { kernel, maps: Maps { input: input.clone(), output: output.clone() }, tensor };
         self.push(name, output.size(), operation);
     }
 
@@ -103,14 +104,19 @@ impl<'a> Builder<'a> {
     fn max_pool_into(&mut self, name: &str, kernel: MaxPool, input: &Feature, output: &Feature) {
         let switches = self.plan.switches.len();
         self.plan.switches.push(output.values(1));
-        let operation = MaxPoolLayer { kernel, input: input.clone(), output: output.clone(), switches };
+        let operation =
+            MaxPoolLayer { kernel, maps: Maps { input: input.clone(), output: output.clone() }, switches };
         self.push(name, output.size(), operation);
     }
 
     /// Local response normalisation into a new map.
     pub fn lrn(&mut self, name: &str, input: &Feature) -> Feature {
         let output = self.plan.feature(input.segments.clone(), input.height, input.width);
-        self.push(name, output.size(), LrnLayer { input: input.clone(), output: output.clone() });
+        self.push(
+            name,
+            output.size(),
+            LrnLayer { maps: Maps { input: input.clone(), output: output.clone() } },
+        );
         output
     }
 
@@ -191,7 +197,7 @@ impl<'a> Builder<'a> {
         self.push(
             name,
             output.size(),
-            AveragePoolLayer { kernel, input: input.clone(), output: output.clone() },
+            AveragePoolLayer { kernel, maps: Maps { input: input.clone(), output: output.clone() } },
         );
         output
     }

@@ -1,7 +1,7 @@
 //! Several direct convolutions of one input, such as the 1x1 convolutions of an Inception module. All of them
 //! run for each band of the maps, while the data that they share is in the cache.
 
-use super::{Algorithm, Convolution};
+use super::{Algorithm, Convolution, ConvolutionParameters};
 use crate::context::Context;
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
@@ -17,10 +17,8 @@ pub const BRANCHES: usize = 3;
 pub struct Branch<'a, T = f32> {
     /// Sizes of the convolution; it must be direct.
     pub convolution: &'a Convolution,
-    /// Weights packed by [`Convolution::pack_forward`].
-    pub packed: &'a [T],
-    /// Bias of each output channel.
-    pub bias: &'a [f32],
+    /// Packed weights, and bias.
+    pub parameters: ConvolutionParameters<'a, T>,
     /// Destination of the output.
     pub output: MapMut<'a, T>,
 }
@@ -84,18 +82,18 @@ impl<T: Value> Entries<T> {
 fn forward<T: Value>(mut context: Context, input: Map<T>, branches: [Branch<T>; BRANCHES], relu: bool) {
     let isa = context.isa;
     if isa == Isa::scalar() {
-        for Branch { convolution, packed, bias, output } in branches {
-            convolution.forward(context.reborrow(), input, packed, bias, relu, output);
+        for Branch { convolution, parameters, output } in branches {
+            convolution.forward(context.reborrow(), input, parameters, relu, output);
         }
         return;
     }
     let method = branches[0].convolution.method::<T>(isa);
-    let passes = branches.map(|Branch { convolution, packed, bias, output }| {
+    let passes = branches.map(|Branch { convolution, parameters, output }| {
         check(convolution);
-        convolution.check_forward(isa, &input, packed, bias, &output.as_map());
+        convolution.check_forward(isa, &input, &parameters, &output.as_map());
         let blocks = output.first..output.first + output.count;
         let output = (output.shape, blocks, Disjoint::new(output.data));
-        convolution.forward_pass(isa, input, packed, bias, relu, output)
+        convolution.forward_pass(isa, input, parameters, relu, output)
     });
     method.run(&passes, context);
 }

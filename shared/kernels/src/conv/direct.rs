@@ -9,12 +9,11 @@ use super::band::{Band, panel};
 use super::methods::Method;
 use super::pack::{WeightMatrix, pack};
 use super::padded::Padded;
-use super::pass::Pass;
+use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution, gradient};
 use crate::context::Context;
-use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
-use crate::map::{LANES, Map, Shape};
+use crate::map::{LANES, Shape};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Vectorised, dispatch_tiled};
 use crate::value::Value;
@@ -88,15 +87,8 @@ impl<T: Value> Method<T> for Direct {
         run(passes, context);
     }
 
-    fn weight_gradient(
-        &self,
-        conv: &Convolution,
-        context: Context,
-        input: Map<T>,
-        output_gradient: Map<T>,
-        gradients: ParameterGradients,
-    ) {
-        gradient::run(conv, context, input, output_gradient, gradients);
+    fn weight_gradient(&self, conv: &Convolution, context: Context, pass: WeightPass<'_, T>) {
+        gradient::run(conv, context, pass);
     }
 }
 

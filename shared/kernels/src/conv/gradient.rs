@@ -7,13 +7,14 @@
 //! kernels larger than 1x1 the copy is widened to f32. Chunks depend only on the size of the maps and are
 //! summed in order, and each weight belongs to one task, so results do not depend on the number of threads.
 
+use super::Convolution;
 use super::grid::{ON_VECTORS, grid};
 use super::pack::MOST_TAPS;
 use super::padded::{Shifted, widen};
+use super::pairs::BlockPairs;
+use super::pass::WeightPass;
 use super::rows::{Partial, PixelRuns, Rows};
-use super::{Channels, Convolution};
-use crate::context::Context;
-use crate::gradients::{ParameterGradients, SharedGradients};
+use crate::context::{Context, split};
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Vectorised, dispatch_tiled};
@@ -89,50 +90,31 @@ pub(super) fn scratch_len<T: Value>(conv: &Convolution, pool: &Pool) -> usize {
 }
 
 /// Overwrites both gradients with the sums over all images, of which there is at least one.
-pub(super) fn run<T: Value>(
-    conv: &Convolution,
-    context: Context,
-    input: Map<T>,
-    output_gradient: Map<T>,
-    gradients: ParameterGradients,
-) {
+pub(super) fn run<T: Value>(conv: &Convolution, context: Context, pass: WeightPass<'_, T>) {
+    let WeightPass { input, output_gradient, gradients } = pass;
     let partition = Partition::new::<T>(conv, context.pool.threads());
-    let (inputs, outputs) = (&conv.inputs.blocks[..], &conv.outputs.blocks[..]);
     let (isa, gradients) = (context.isa, gradients.share());
     let grid = partition.grid;
     context.run(grid[0] * grid[1], partition.scratch(), |task, scratch| {
         let place = [task / grid[1], task % grid[1]];
-        let (input_copy, scratch) = scratch.split_at_mut(partition.input);
-        let (output_copy, sums) = scratch.split_at_mut(partition.output);
-        let task = Task {
+        let [input_copy, output_copy, sums] =
+            split(scratch, [partition.input, partition.output, partition.sums]);
+        let pairs = BlockPairs {
             conv,
-            partition: &partition,
             input,
             output_gradient,
-            inputs,
-            outputs,
-            input_blocks: part(place[0], grid[0], inputs.len()),
-            output_blocks: part(place[1], grid[1], outputs.len()),
+            input_blocks: part(place[0], grid[0], conv.input_blocks()),
+            output_blocks: part(place[1], grid[1], conv.output_blocks()),
             gradients,
-            input_copy,
-            output_copy,
-            sums,
         };
-        dispatch_tiled(isa, task);
+        dispatch_tiled(isa, Task { pairs, partition: &partition, input_copy, output_copy, sums });
     });
 }
 
-/// Some input blocks times some output blocks, over all images.
+/// A task with its memory.
 struct Task<'a, T> {
-    conv: &'a Convolution,
+    pairs: BlockPairs<'a, T>,
     partition: &'a Partition,
-    input: Map<'a, T>,
-    output_gradient: Map<'a, T>,
-    inputs: &'a [Channels],
-    outputs: &'a [Channels],
-    input_blocks: Range<usize>,
-    output_blocks: Range<usize>,
-    gradients: SharedGradients<'a>,
     input_copy: &'a mut [f32],
     output_copy: &'a mut [f32],
     sums: &'a mut [f32],
@@ -141,8 +123,8 @@ struct Task<'a, T> {
 impl<T: Value> Vectorised<T> for Task<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(mut self, simd: S) {
-        self.sums[..self.output_blocks.len() * LANES].fill(0.0);
-        let (batch, height) = (self.input.shape.batch, self.input.shape.height);
+        self.sums[..self.pairs.output_blocks.len() * LANES].fill(0.0);
+        let (batch, height) = (self.pairs.input.shape.batch, self.pairs.input.shape.height);
         for first in (0..batch).step_by(self.partition.images) {
             let images = first..(first + self.partition.images).min(batch);
             for start in (0..height).step_by(self.partition.rows) {
@@ -157,10 +139,10 @@ impl<T: Value> Task<'_, T> {
     /// Adds the contribution of a chunk to the partial sums.
     #[inline(always)]
     fn chunk<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        if self.input_blocks.start == 0 {
+        if self.pairs.input_blocks.start == 0 {
             self.add_to_bias(simd, images.clone(), rows.clone());
         }
-        if grouped::<T>(self.conv) {
+        if grouped::<T>(self.pairs.conv) {
             self.chunk_of_groups(simd, images, rows);
         } else {
             self.chunk_of_floats(simd, images, rows);
@@ -169,9 +151,9 @@ impl<T: Value> Task<'_, T> {
 
     #[inline(always)]
     fn add_to_bias<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let (output, line) = (&self.output_gradient, self.input.shape.width * LANES);
-        let bias_sums = &mut self.sums[..self.output_blocks.len() * LANES];
-        for (block, bias) in self.output_blocks.clone().zip(bias_sums.chunks_exact_mut(LANES)) {
+        let (output, line) = (&self.pairs.output_gradient, self.pairs.input.shape.width * LANES);
+        let bias_sums = &mut self.sums[..self.pairs.output_blocks.len() * LANES];
+        for (block, bias) in self.pairs.output_blocks.clone().zip(bias_sums.chunks_exact_mut(LANES)) {
             // There are several sums, since each addition waits for the previous one into the same sum.
             let mut sums = [simd.read(bias), simd.zero(), simd.zero(), simd.zero()];
             for image in images.clone() {
@@ -190,32 +172,32 @@ impl<T: Value> Task<'_, T> {
     /// The contribution of a chunk to a 1x1 kernel's gradient, in groups of pixels.
     #[inline(always)]
     fn chunk_of_groups<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let per_block = images.len() * in_groups::<T>(rows.len() * self.input.shape.width);
+        let per_block = images.len() * in_groups::<T>(rows.len() * self.pairs.input.shape.width);
         let ys = T::of_mut(self.output_copy);
-        for (block, to) in self.output_blocks.clone().zip(ys.chunks_exact_mut(per_block)) {
-            copy_in_groups(simd, &self.output_gradient, block, images.clone(), rows.clone(), to);
+        for (block, to) in self.pairs.output_blocks.clone().zip(ys.chunks_exact_mut(per_block)) {
+            copy_in_groups(simd, &self.pairs.output_gradient, block, images.clone(), rows.clone(), to);
         }
         let (pixels, input_pixel) = (per_block / LANES / T::GROUP, LANES * T::GROUP);
         let runs = PixelRuns { count: 1, pixels, input_run: 0, input_pixel, output_run: 0, ahead: 0 };
         let accumulate = images.start + rows.start > 0;
         // The source of the next block's copy (its first image) is prefetched by hand: the hardware is too
         // late.
-        let start = rows.start * self.input.shape.width * LANES;
+        let start = rows.start * self.pairs.input.shape.width * LANES;
         let next = |block: usize| {
-            self.input.data.as_ptr().wrapping_add(self.input.offset(images.start, block) + start)
+            self.pairs.input.data.as_ptr().wrapping_add(self.pairs.input.offset(images.start, block) + start)
         };
-        let sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let sums = &mut self.sums[self.pairs.output_blocks.len() * LANES..];
         let mut sums = Partial { sums, accumulate };
-        for block in self.input_blocks.clone() {
+        for block in self.pairs.input_blocks.clone() {
             let x = &mut T::of_mut(self.input_copy)[..per_block];
-            copy_in_groups(simd, &self.input, block, images.clone(), rows.clone(), x);
+            copy_in_groups(simd, &self.pairs.input, block, images.clone(), rows.clone(), x);
             let mut offsets = [0; LANES];
             offsets.iter_mut().enumerate().for_each(|(channel, offset)| *offset = channel * T::GROUP);
-            let offsets = Rows(&offsets[..self.inputs[block].count]);
+            let offsets = Rows(&offsets[..self.pairs.conv.inputs.blocks[block].count]);
             let y = |column: usize| &ys[column * per_block..];
             let runs = PixelRuns { ahead: distance(x, next(block + 1)), ..runs };
             // SAFETY: the copy has a group for each channel and each group of pixels of the chunk.
-            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, sums) };
+            sums = unsafe { products(simd, offsets, runs, x, self.pairs.output_blocks.len(), y, sums) };
         }
     }
 
@@ -223,21 +205,23 @@ impl<T: Value> Task<'_, T> {
     /// are f32 and need no copy.
     #[inline(always)]
     fn chunk_of_floats<S: Simd>(&mut self, simd: S, images: Range<usize>, rows: Range<usize>) {
-        let (kernel, width) = (self.conv.kernel, self.input.shape.width);
+        let (kernel, width) = (self.pairs.conv.kernel, self.pairs.input.shape.width);
         let (start, pixels) = (rows.start * width * LANES, rows.len() * width);
-        let (input, output) = (&self.input, &self.output_gradient);
+        let (input, output) = (&self.pairs.input, &self.pairs.output_gradient);
         let (input_floats, output_floats) = (T::as_floats(input.data), T::as_floats(output.data));
         let per_block = images.len() * pixels * LANES;
         if output_floats.is_none() {
             let ys = self.output_copy.chunks_exact_mut(per_block);
-            for (block, to) in self.output_blocks.clone().zip(ys) {
+            for (block, to) in self.pairs.output_blocks.clone().zip(ys) {
                 for (image, to) in images.clone().zip(to.chunks_exact_mut(pixels * LANES)) {
                     widen(simd, &output.plane(image, block)[start..][..pixels * LANES], to);
                 }
             }
         }
         let y = |column: usize| match output_floats {
-            Some(data) => &data[output.offset(images.start, self.output_blocks.start + column) + start..],
+            Some(data) => {
+                &data[output.offset(images.start, self.pairs.output_blocks.start + column) + start..]
+            }
             None => &self.output_copy[column * per_block..],
         };
         let shifted = Shifted::new(self.partition.rows, width, kernel);
@@ -253,9 +237,9 @@ impl<T: Value> Task<'_, T> {
             ahead: if kernel == 1 { input.shape.plane() } else { 0 },
         };
         let accumulate = images.start + rows.start > 0;
-        let sums = &mut self.sums[self.output_blocks.len() * LANES..];
+        let sums = &mut self.sums[self.pairs.output_blocks.len() * LANES..];
         let mut sums = Partial { sums, accumulate };
-        for block in self.input_blocks.clone() {
+        for block in self.pairs.input_blocks.clone() {
             let x = match input_floats {
                 Some(data) if kernel == 1 => &data[input.offset(images.start, block) + start..],
                 _ => {
@@ -268,7 +252,7 @@ impl<T: Value> Task<'_, T> {
             };
             // Offsets of the multiply's rows in the shifted copies.
             let mut offsets = [0; MOST_TAPS * LANES];
-            let channels = self.inputs[block].count;
+            let channels = self.pairs.conv.inputs.blocks[block].count;
             let offsets = &mut offsets[..kernel * kernel * channels];
             for (tap, offsets) in offsets.chunks_exact_mut(channels).enumerate() {
                 let start = shifted.tap(tap, kernel);
@@ -279,25 +263,18 @@ impl<T: Value> Task<'_, T> {
             assert!(reach <= x.len(), "input of a chunk");
             let offsets = Rows(offsets);
             // SAFETY: that `x` has the last pixel of the last tap is asserted above.
-            sums = unsafe { products(simd, offsets, runs, x, self.output_blocks.len(), y, sums) };
+            sums = unsafe { products(simd, offsets, runs, x, self.pairs.output_blocks.len(), y, sums) };
         }
     }
 
     /// Writes the partial sums, `[input block][output block][tap][input][16 outputs]`, in canonical order.
     #[inline(always)]
     fn unpack<S: Simd>(&self, simd: S) {
-        let (conv, taps) = (self.conv, self.conv.kernel * self.conv.kernel);
-        let (bias_sums, mut sums) = self.sums.split_at(self.output_blocks.len() * LANES);
-        let outputs = &self.outputs[self.output_blocks.clone()];
-        if self.input_blocks.start == 0 {
-            for (output, sums) in outputs.iter().zip(bias_sums.chunks_exact(LANES)) {
-                // SAFETY: only the task of the first input blocks writes these output channels.
-                let gradient = unsafe { self.gradients.bias.part(output.first, output.count) };
-                gradient.copy_from_slice(&sums[..output.count]);
-            }
-        }
-        for input in &self.inputs[self.input_blocks.clone()] {
-            for output in outputs {
+        let (conv, taps) = (self.pairs.conv, self.pairs.conv.kernel * self.pairs.conv.kernel);
+        let (bias_sums, mut sums) = self.sums.split_at(self.pairs.output_blocks.len() * LANES);
+        self.pairs.write_bias(bias_sums);
+        for input in self.pairs.inputs() {
+            for output in self.pairs.outputs() {
                 let (partial, rest) = sums.split_at(taps * input.count * LANES);
                 sums = rest;
                 if taps == 1 && input.count == LANES {
@@ -305,14 +282,14 @@ impl<T: Value> Task<'_, T> {
                     for (o, row) in simd.transpose(rows).into_iter().enumerate().take(output.count) {
                         let start = (output.first + o) * conv.input_count() + input.first;
                         // SAFETY: only this task has these input and output channels.
-                        simd.write(unsafe { self.gradients.weights.part(start, LANES) }, row);
+                        simd.write(unsafe { self.pairs.gradients.weights.part(start, LANES) }, row);
                     }
                     continue;
                 }
                 for o in 0..output.count {
                     let start = ((output.first + o) * conv.input_count() + input.first) * taps;
                     // SAFETY: only this task has these input and output channels.
-                    let gradient = unsafe { self.gradients.weights.part(start, input.count * taps) };
+                    let gradient = unsafe { self.pairs.gradients.weights.part(start, input.count * taps) };
                     for (i, gradient) in gradient.chunks_exact_mut(taps).enumerate() {
                         for (tap, gradient) in gradient.iter_mut().enumerate() {
                             *gradient = partial[(tap * input.count + i) * LANES + o];

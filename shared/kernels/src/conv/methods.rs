@@ -5,12 +5,11 @@
 //! kind of value and reached through [`crate::entries`], so the methods' code is compiled in this crate.
 
 use super::pack::{WeightMatrix, largest_tile};
-use super::pass::Pass;
+use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution, amx, direct, winograd};
 use crate::context::Context;
-use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
-use crate::map::{LANES, Map};
+use crate::map::LANES;
 use crate::pool::Pool;
 use crate::value::Value;
 
@@ -58,14 +57,7 @@ pub(super) trait Method<T: Value>: Sync {
     fn run(&self, passes: &[Pass<'_, T>], context: Context);
 
     /// Overwrites the gradients of weights and bias with the sums over all images.
-    fn weight_gradient(
-        &self,
-        conv: &Convolution,
-        context: Context,
-        input: Map<T>,
-        output_gradient: Map<T>,
-        gradients: ParameterGradients,
-    );
+    fn weight_gradient(&self, conv: &Convolution, context: Context, pass: WeightPass<'_, T>);
 }
 
 /// All methods for maps of one kind of value; of those that serve a convolution the first computes it.

@@ -13,6 +13,7 @@ mod grid;
 mod methods;
 mod pack;
 mod padded;
+mod pairs;
 mod pass;
 mod passes;
 mod reference;
@@ -55,6 +56,15 @@ pub struct Convolution {
     pub algorithm: Algorithm,
     inputs: BlockList,
     outputs: BlockList,
+}
+
+/// The parameters of a convolution in its forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvolutionParameters<'a, T = f32> {
+    /// Weights packed by [`Convolution::pack_forward`] or [`Stem::pack_forward`].
+    pub packed: &'a [T],
+    /// Bias of each output channel.
+    pub bias: &'a [f32],
 }
 
 /// The blocks of a map that is convolved.
@@ -199,12 +209,11 @@ impl Convolution {
         &self,
         context: Context,
         input: Map<T>,
-        packed: &[T],
-        bias: &[f32],
+        parameters: ConvolutionParameters<T>,
         relu: bool,
         output: MapMut<T>,
     ) {
-        (T::entries().convolution.forward)(self, context, input, packed, bias, relu, output);
+        (T::entries().convolution.forward)(self, context, input, parameters, relu, output);
     }
 
     /// Computes the input gradient and writes it as `epilogue` says; padding lanes become (or stay) zero.

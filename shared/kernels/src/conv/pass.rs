@@ -1,7 +1,7 @@
-//! One pass of a convolution over packed weights, forward or for the input gradient: the arguments of the
-//! kernels.
+//! The passes of a convolution: the arguments of the kernels.
 
 use crate::disjoint::Disjoint;
+use crate::gradients::ParameterGradients;
 use crate::map::{LANES, Map, Shape};
 use std::ops::Range;
 
@@ -48,4 +48,11 @@ impl<T> Pass<'_, T> {
     pub(super) fn mask_of(&self, image: usize, block: usize, from: usize, len: usize) -> Option<&[T]> {
         self.mask.as_ref().map(|mask| &mask.plane(image, block)[from..][..len])
     }
+}
+
+/// The pass that overwrites the gradients of weights and bias with the sums over all images.
+pub(super) struct WeightPass<'a, T> {
+    pub(super) input: Map<'a, T>,
+    pub(super) output_gradient: Map<'a, T>,
+    pub(super) gradients: ParameterGradients<'a>,
 }

@@ -2,8 +2,8 @@
 
 use super::methods::{Table, table};
 use super::pack::{Direction, WeightMatrix, panel_width};
-use super::pass::Pass;
-use super::{Convolution, reference};
+use super::pass::{Pass, WeightPass};
+use super::{Convolution, ConvolutionParameters, reference};
 use crate::context::Context;
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
@@ -19,7 +19,7 @@ use std::ops::Range;
 pub struct Entries<T: 'static> {
     pub(super) methods: Table<T>,
     pub(super) pack: fn(&Convolution, Direction, Isa, &Pool, &[f32], &mut [T]),
-    pub(super) forward: fn(&Convolution, Context, Map<T>, &[T], &[f32], bool, MapMut<T>),
+    pub(super) forward: fn(&Convolution, Context, Map<T>, ConvolutionParameters<T>, bool, MapMut<T>),
     pub(super) backward_input: fn(&Convolution, Context, Map<T>, &[T], Epilogue<T>, MapMut<T>),
     pub(super) backward_weights: fn(&Convolution, Context, Map<T>, Map<T>, ParameterGradients),
 }
@@ -52,20 +52,18 @@ fn forward<T: Value>(
     convolution: &Convolution,
     context: Context,
     input: Map<T>,
-    packed: &[T],
-    bias: &[f32],
+    parameters: ConvolutionParameters<T>,
     relu: bool,
     output: MapMut<T>,
 ) {
     let isa = context.isa;
-    convolution.check_forward(isa, &input, packed, bias, &output.as_map());
+    convolution.check_forward(isa, &input, &parameters, &output.as_map());
     if isa == Isa::scalar() {
-        let weights = &packed[..convolution.weights_len()];
-        return reference::forward(convolution, context.pool, input, weights, bias, relu, output);
+        return reference::forward(convolution, context.pool, input, parameters, relu, output);
     }
     let output_blocks = output.first..output.first + output.count;
     let output = (output.shape, output_blocks, Disjoint::new(output.data));
-    let pass = convolution.forward_pass(isa, input, packed, bias, relu, output);
+    let pass = convolution.forward_pass(isa, input, parameters, relu, output);
     convolution.method::<T>(isa).run(std::slice::from_ref(&pass), context);
 }
 
@@ -106,7 +104,7 @@ fn backward_weights<T: Value>(
         return gradients.clear();
     }
     let method = convolution.method::<T>(context.isa);
-    method.weight_gradient(convolution, context, input, output_gradient, gradients);
+    method.weight_gradient(convolution, context, WeightPass { input, output_gradient, gradients });
 }
 
 impl Convolution {
@@ -115,8 +113,7 @@ impl Convolution {
         &'a self,
         isa: Isa,
         input: Map<'a, T>,
-        packed: &'a [T],
-        bias: &'a [f32],
+        parameters: ConvolutionParameters<'a, T>,
         relu: bool,
         (output_shape, output_blocks, output): (Shape, Range<usize>, Disjoint<'a, T>),
     ) -> Pass<'a, T> {
@@ -124,9 +121,9 @@ impl Convolution {
             kernel: self.kernel,
             input,
             depths: &self.inputs.depths,
-            packed,
+            packed: parameters.packed,
             panels: output_blocks.len().div_ceil(panel_width(isa)),
-            bias,
+            bias: parameters.bias,
             relu,
             accumulate: false,
             mask: None,
@@ -165,11 +162,11 @@ impl Convolution {
         &self,
         isa: Isa,
         input: &Map<T>,
-        packed: &[T],
-        bias: &[f32],
+        parameters: &ConvolutionParameters<T>,
         output: &Map<T>,
     ) {
         self.check_maps(input, output);
+        let ConvolutionParameters { packed, bias } = parameters;
         assert_eq!(packed.len(), self.packed_len::<T>(isa), "packed weights of {self:?}");
         assert_eq!(bias.len(), self.output_channels, "bias of {self:?}");
     }

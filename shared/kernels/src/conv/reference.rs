@@ -3,7 +3,7 @@
 //!
 //! Weights are in canonical order; sums are taken in `f64`.
 
-use super::{Convolution, block_channels};
+use super::{Convolution, ConvolutionParameters, block_channels};
 use crate::disjoint::Disjoint;
 use crate::epilogue::Epilogue;
 use crate::gradients::ParameterGradients;
@@ -22,11 +22,11 @@ pub(super) fn forward<T: Value>(
     conv: &Convolution,
     pool: &Pool,
     input: Map<T>,
-    weights: &[T],
-    bias: &[f32],
+    parameters: ConvolutionParameters<T>,
     relu: bool,
     output: MapMut<T>,
 ) {
+    let ConvolutionParameters { packed: weights, bias } = parameters;
     let inputs = block_channels(&conv.input_channels);
     let (height, width, kernel, pad) = (input.shape.height, input.shape.width, conv.kernel, conv.kernel / 2);
     let output_blocks = output.count;

@@ -5,7 +5,7 @@ use crate::epilogue::Epilogue;
 use crate::map::{LANES, Map, MapMut, Shape};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, Vectorised, dispatch};
-use crate::{Isa, Pool, Value};
+use crate::{Context, Value};
 
 /// Mean over square windows without padding. A window that extends past the border, and a kernel larger than
 /// the map, average the pixels that exist.
@@ -30,8 +30,8 @@ impl AveragePool {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward<T: Value>(&self, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
-        (T::entries().average_pool.forward)(self, isa, pool, input, output);
+    pub fn forward<T: Value>(&self, context: Context, input: Map<T>, output: MapMut<T>) {
+        (T::entries().average_pool.forward)(self, context, input, output);
     }
 
     /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
@@ -40,13 +40,12 @@ impl AveragePool {
     /// If the shapes do not fit.
     pub fn backward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         output_gradient: Map<T>,
         epilogue: Epilogue<T>,
         input_gradient: MapMut<T>,
     ) {
-        (T::entries().average_pool.backward)(self, isa, pool, output_gradient, epilogue, input_gradient);
+        (T::entries().average_pool.backward)(self, context, output_gradient, epilogue, input_gradient);
     }
 
     fn windows(&self, len: usize) -> Windows {
@@ -59,10 +58,9 @@ impl AveragePool {
 }
 
 /// The entry points of average pooling, a part of the table in `entries.rs`.
-#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
-    forward: fn(&AveragePool, Isa, &Pool, Map<T>, MapMut<T>),
-    backward: fn(&AveragePool, Isa, &Pool, Map<T>, Epilogue<T>, MapMut<T>),
+    forward: fn(&AveragePool, Context, Map<T>, MapMut<T>),
+    backward: fn(&AveragePool, Context, Map<T>, Epilogue<T>, MapMut<T>),
 }
 
 impl<T: Value> Entries<T> {
@@ -71,23 +69,22 @@ impl<T: Value> Entries<T> {
     }
 }
 
-fn forward<T: Value>(average: &AveragePool, isa: Isa, pool: &Pool, input: Map<T>, output: MapMut<T>) {
+fn forward<T: Value>(average: &AveragePool, context: Context, input: Map<T>, output: MapMut<T>) {
     average.check((input.shape, input.count), (output.shape, output.count));
     let (rows, columns) = (average.windows(input.shape.height), average.windows(input.shape.width));
     let (batch, count) = (output.shape.batch, output.count);
     let outputs = Planes::new(output);
-    pool.run(batch * count, |task| {
+    context.pool.run(batch * count, |task| {
         let (image, block) = (task / count, task % count);
         // SAFETY: every task has a block of its own.
         let to = unsafe { outputs.plane(image, block) };
-        dispatch(isa, Forward { rows, columns, from: input.plane(image, block), to });
+        dispatch(context.isa, Forward { rows, columns, from: input.plane(image, block), to });
     });
 }
 
 fn backward<T: Value>(
     average: &AveragePool,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     output_gradient: Map<T>,
     epilogue: Epilogue<T>,
     input_gradient: MapMut<T>,
@@ -98,14 +95,14 @@ fn backward<T: Value>(
     let (rows, columns) = (average.windows(to.height), average.windows(to.width));
     let count = input_gradient.count;
     let inputs = Planes::new(input_gradient);
-    pool.run(to.batch * count, |task| {
+    context.pool.run(to.batch * count, |task| {
         let (image, block) = (task / count, task % count);
         let from = output_gradient.plane(image, block);
         // SAFETY: every task has a block of its own.
         let to = unsafe { inputs.plane(image, block) };
         let mask = epilogue.relu.as_ref().map(|values| values.plane(image, block));
         let accumulate = epilogue.accumulate;
-        dispatch(isa, Backward { rows, columns, from, accumulate, mask, to });
+        dispatch(context.isa, Backward { rows, columns, from, accumulate, mask, to });
     });
 }
 

@@ -5,7 +5,7 @@ use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, Vectorised, dispatch};
-use crate::{Isa, Pool, Value};
+use crate::{Context, Value};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -45,13 +45,12 @@ impl MaxPool {
     /// If the shapes or the number of indices do not fit.
     pub fn forward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         input: Map<T>,
         output: MapMut<T>,
         indices: Option<&mut [u8]>,
     ) {
-        (T::entries().max_pool.forward)(self, isa, pool, input, output, indices);
+        (T::entries().max_pool.forward)(self, context, input, output, indices);
     }
 
     /// Gives each output's gradient to the pixel that `indices` names; gradients add up where windows
@@ -61,15 +60,14 @@ impl MaxPool {
     /// If the shapes or the number of indices do not fit.
     pub fn backward<T: Value>(
         &self,
-        isa: Isa,
-        pool: &Pool,
+        context: Context,
         output_gradient: Map<T>,
         indices: &[u8],
         accumulate: bool,
         input_gradient: MapMut<T>,
     ) {
         let (dy, dx) = (output_gradient, input_gradient);
-        (T::entries().max_pool.backward)(self, isa, pool, dy, indices, accumulate, dx);
+        (T::entries().max_pool.backward)(self, context, dy, indices, accumulate, dx);
     }
 
     fn windows(&self, len: usize) -> Windows {
@@ -85,8 +83,8 @@ impl MaxPool {
 /// The entry points of max pooling, a part of the table in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
-    forward: fn(&MaxPool, Isa, &Pool, Map<T>, MapMut<T>, Option<&mut [u8]>),
-    backward: fn(&MaxPool, Isa, &Pool, Map<T>, &[u8], bool, MapMut<T>),
+    forward: fn(&MaxPool, Context, Map<T>, MapMut<T>, Option<&mut [u8]>),
+    backward: fn(&MaxPool, Context, Map<T>, &[u8], bool, MapMut<T>),
 }
 
 impl<T: Value> Entries<T> {
@@ -97,8 +95,7 @@ impl<T: Value> Entries<T> {
 
 fn forward<T: Value>(
     max: &MaxPool,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     input: Map<T>,
     output: MapMut<T>,
     indices: Option<&mut [u8]>,
@@ -111,21 +108,20 @@ fn forward<T: Value>(
         Disjoint::new(indices)
     });
     let outputs = Planes::new(output);
-    pool.run(batch * count, |task| {
+    context.pool.run(batch * count, |task| {
         let (image, block) = (task / count, task % count);
         // SAFETY: every task has a block of its own.
         let to = unsafe { outputs.plane(image, block) };
         // SAFETY: as above.
         let indices = positions.map(|positions| unsafe { positions.part(task * plane, plane) });
         let from = input.plane(image, block);
-        dispatch(isa, Forward { rows, columns, rectified: max.rectified, from, to, indices });
+        dispatch(context.isa, Forward { rows, columns, rectified: max.rectified, from, to, indices });
     });
 }
 
 fn backward<T: Value>(
     max: &MaxPool,
-    isa: Isa,
-    pool: &Pool,
+    context: Context,
     output_gradient: Map<T>,
     indices: &[u8],
     accumulate: bool,
@@ -138,13 +134,14 @@ fn backward<T: Value>(
     let (rows, columns) = (max.windows(to.height), max.windows(to.width));
     let (count, plane) = (input_gradient.count, from.plane());
     let inputs = Planes::new(input_gradient);
-    pool.run(to.batch * count, |task| {
+    context.pool.run(to.batch * count, |task| {
         let (image, block) = (task / count, task % count);
         let from = output_gradient.plane(image, block);
         let indices = &indices[task * plane..][..plane];
         // SAFETY: every task has a block of its own.
         let to = unsafe { inputs.plane(image, block) };
-        dispatch(isa, Backward { rows, columns, from, indices, accumulate, to });
+        let winners = Winners { rows, columns, from, indices };
+        dispatch(context.isa, Backward { winners, accumulate, to });
     });
 }
 
@@ -372,10 +369,7 @@ impl<V> Columns<'_, V> {
 /// Backward pass of one block of one image. Each input pixel collects from the windows that cover it, so that
 /// it is written once.
 struct Backward<'a, T> {
-    rows: Windows,
-    columns: Windows,
-    from: &'a [T],
-    indices: &'a [u8],
+    winners: Winners<'a, T>,
     accumulate: bool,
     to: &'a mut [T],
 }
@@ -383,28 +377,22 @@ struct Backward<'a, T> {
 impl<T: Value> Vectorised<T> for Backward<'_, T> {
     #[inline(always)]
     fn vectors<S: Simd>(self, simd: S) {
-        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        let Backward { winners, accumulate, to } = self;
+        let Winners { rows, columns, .. } = winners;
         for (iy, ys) in rows.covering().enumerate() {
             let line = &mut to[iy * columns.len * LANES..][..columns.len * LANES];
             for (pixel, (ix, xs)) in line.chunks_exact_mut(LANES).zip(columns.covering().enumerate()) {
                 let sum = if accumulate { simd.read(pixel) } else { simd.zero() };
-                let place = (ys.start * columns.count + xs.start) * LANES;
                 let position = rows.tap(ys.start, iy) * rows.kernel + columns.tap(xs.start, ix);
-                let windows = CoveringWindows {
-                    from: &from[place..],
-                    indices: &indices[place..],
-                    rows,
-                    columns,
-                    position,
-                };
+                let first = Covering { place: (ys.start * columns.count + xs.start) * LANES, position };
                 // 3x3 windows one or two pixels apart get loops of known length.
                 let sum = match [ys.len(), xs.len()] {
-                    [3, 3] => windows.collect(simd, sum, [3, 3]),
-                    [2, 2] => windows.collect(simd, sum, [2, 2]),
-                    [2, 1] => windows.collect(simd, sum, [2, 1]),
-                    [1, 2] => windows.collect(simd, sum, [1, 2]),
-                    [1, 1] => windows.collect(simd, sum, [1, 1]),
-                    size => windows.collect(simd, sum, size),
+                    [3, 3] => winners.collect(simd, sum, first, [3, 3]),
+                    [2, 2] => winners.collect(simd, sum, first, [2, 2]),
+                    [2, 1] => winners.collect(simd, sum, first, [2, 1]),
+                    [1, 2] => winners.collect(simd, sum, first, [1, 2]),
+                    [1, 1] => winners.collect(simd, sum, first, [1, 1]),
+                    size => winners.collect(simd, sum, first, size),
                 };
                 simd.write(pixel, sum);
             }
@@ -414,32 +402,44 @@ impl<T: Value> Vectorised<T> for Backward<'_, T> {
 
 impl<T: Value> Kernel<T> for Backward<'_, T> {
     fn scalar(self) {
-        let Backward { rows, columns, from, indices, accumulate, to } = self;
+        let Backward { winners: Winners { rows, columns, from, indices }, accumulate, to } = self;
         reference::max_backward(rows, columns, from, indices, accumulate, to);
     }
 }
 
-/// The windows that cover a pixel.
-struct CoveringWindows<'a, T> {
+/// The gradients of a block's outputs, and the positions of the winners in their windows.
+struct Winners<'a, T> {
     rows: Windows,
     columns: Windows,
-    /// Output gradients and indices from the first window on.
     from: &'a [T],
     indices: &'a [u8],
-    /// The pixel's position in the first window.
+}
+
+/// The first of the windows that cover a pixel.
+struct Covering {
+    /// Where its output lies.
+    place: usize,
+    /// The pixel's position in it.
     position: usize,
 }
 
-impl<T: Value> CoveringWindows<'_, T> {
-    /// Adds the gradients of the windows that the pixel has won, in `height` rows and `width` columns.
+impl<T: Value> Winners<'_, T> {
+    /// Adds the gradients of the windows that a pixel has won, in `height` rows and `width` columns.
     #[inline(always)]
-    fn collect<S: Simd>(self, simd: S, mut sum: S::Vector, [height, width]: [usize; 2]) -> S::Vector {
+    fn collect<S: Simd>(
+        &self,
+        simd: S,
+        mut sum: S::Vector,
+        first: Covering,
+        [height, width]: [usize; 2],
+    ) -> S::Vector {
+        let (from, indices) = (&self.from[first.place..], &self.indices[first.place..]);
         for y in 0..height {
             let start = y * self.columns.count * LANES;
-            let gradients = self.from[start..][..width * LANES].chunks_exact(LANES);
-            let (indices, _) = self.indices[start..][..width * LANES].as_chunks();
+            let gradients = from[start..][..width * LANES].chunks_exact(LANES);
+            let (indices, _) = indices[start..][..width * LANES].as_chunks();
             // The next window starts a stride later, so the pixel lies a stride earlier in it.
-            let mut position = self.position.wrapping_sub(y * self.rows.stride * self.rows.kernel);
+            let mut position = first.position.wrapping_sub(y * self.rows.stride * self.rows.kernel);
             for (gradient, indices) in gradients.zip(indices) {
                 let lanes = &LANES_OF_POSITIONS[position % 256];
                 sum = simd.add_equal(indices, lanes, sum, simd.read(gradient));

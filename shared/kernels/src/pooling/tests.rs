@@ -5,7 +5,9 @@ use super::*;
 use crate::Epilogue;
 use crate::map::{LANES, Map, MapMut};
 use crate::testing::shapes::{Computation, Drawn, LITTLE, layers};
-use crate::testing::{Guarded, all_isas, assert_close, narrow, random, rounding, vector_isas, wide};
+use crate::testing::{
+    Guarded, all_isas, assert_close, context, narrow, one_thread, random, rounding, vector_isas, wide,
+};
 use crate::{Isa, Pool, Value};
 use half::bf16;
 use proptest::prelude::*;
@@ -17,8 +19,15 @@ const BRANCH: MaxPool = MaxPool { kernel: 3, stride: 1, padding: 1, rectified: f
 /// GoogLeNet's average pool in front of an auxiliary head.
 const AUXILIARY: AveragePool = AveragePool { kernel: 5, stride: 3 };
 
-fn pool() -> Pool {
-    Pool::new(2).unwrap()
+/// The maxima of a map and their positions, by two threads.
+fn maxima(max: MaxPool, isa: Isa, input: &[f32], shape: Shape) -> (Vec<f32>, Vec<u8>) {
+    let (height, width) = (max.output_size(shape.height), max.output_size(shape.width));
+    let to = Shape { height, width, ..shape };
+    let (mut output, mut indices) = (vec![0.0; to.len()], vec![9; to.len()]);
+    let (pool, output_map) = (Pool::new(2).unwrap(), MapMut::whole(&mut output, to));
+    let input = Map::whole(input, shape);
+    max.forward(context(isa, &pool, &mut []), input, output_map, Some(&mut indices));
+    (output, indices)
 }
 
 fn of_size(side: usize) -> Shape {
@@ -71,38 +80,26 @@ fn windows_with_gaps_are_refused() {
 #[test]
 fn of_equal_values_the_first_wins_and_nan_crashes_nothing() {
     let shape = of_size(5);
-    let to = of_size(HALVE.output_size(5));
     for isa in all_isas::<f32>() {
         for (fill, expected) in [(3.0, 3.0), (f32::NEG_INFINITY, f32::NEG_INFINITY)] {
             let input = vec![fill; shape.len()];
-            let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
-            HALVE.forward(
-                isa,
-                &pool(),
-                Map::whole(&input, shape),
-                MapMut::whole(&mut output, to),
-                Some(&mut indices),
-            );
+            let (output, indices) = maxima(HALVE, isa, &input, shape);
             assert!(output.iter().all(|&value| value == expected), "{}", isa.name());
             assert!(indices.iter().all(|&index| index == 0), "{}", isa.name());
         }
         let mut input = vec![1.0_f32; shape.len()];
         input[0] = f32::NAN; // first of its window: stays
         input[(4 * 5 + 4) * LANES] = f32::NAN; // last of its window: loses
-        let (mut output, mut indices) = (vec![0.0_f32; to.len()], vec![9; to.len()]);
-        HALVE.forward(
-            isa,
-            &pool(),
-            Map::whole(&input, shape),
-            MapMut::whole(&mut output, to),
-            Some(&mut indices),
-        );
+        let (output, indices) = maxima(HALVE, isa, &input, shape);
         assert!(output[0].is_nan() && indices[0] == 0, "{}", isa.name());
         assert!(output[1..].iter().all(|&value| value == 1.0), "{}", isa.name());
         let mut input = vec![1.0_f32; shape.len()];
         input[2 * 5 * LANES] = f32::NAN; // first of a row of the upper window, and first of the lower one
         input[(2 * 5 + 1) * LANES] = 2.0; // hidden behind it in both
-        HALVE.forward(isa, &pool(), Map::whole(&input, shape), MapMut::whole(&mut output, to), None);
+        let (pool, to) = (one_thread(), of_size(HALVE.output_size(5)));
+        let mut output = vec![0.0; to.len()];
+        let output_map = MapMut::whole(&mut output, to);
+        HALVE.forward(context(isa, &pool, &mut []), Map::whole(&input, shape), output_map, None);
         assert!(output[0] == 1.0 && output[2 * LANES].is_nan(), "{}", isa.name());
     }
 }
@@ -112,14 +109,7 @@ fn the_branch_pool_never_sees_its_padding() {
     let shape = of_size(3);
     let input = vec![-2.0; shape.len()];
     for isa in all_isas::<f32>() {
-        let (mut output, mut indices) = (vec![0.0; shape.len()], vec![9; shape.len()]);
-        BRANCH.forward(
-            isa,
-            &pool(),
-            Map::whole(&input, shape),
-            MapMut::whole(&mut output, shape),
-            Some(&mut indices),
-        );
+        let (output, indices) = maxima(BRANCH, isa, &input, shape);
         assert!(output.iter().all(|&value| value == -2.0), "{}", isa.name());
         let first: Vec<u8> = indices.chunks(LANES).map(|lanes| lanes[0]).collect();
         assert_eq!(first, [4, 3, 3, 1, 0, 0, 1, 0, 0], "{}", isa.name());
@@ -132,27 +122,17 @@ fn gradients_match_differences() {
     let shape = Shape { batch: 1, blocks: 1, height: 6, width: 5 };
     let input: Vec<f32> = (0..shape.len()).map(|i| ((i * 37) % shape.len()) as f32).collect();
     let max = [HALVE, BRANCH, MaxPool { kernel: 4, stride: 3, padding: 2, rectified: false }];
+    let pool = one_thread();
     for isa in all_isas::<f32>() {
         for max in max {
             let to = Shape { height: max.output_size(6), width: max.output_size(5), ..shape };
             let weights: Vec<f32> = (0..to.len()).map(|i| (i % 7) as f32 - 3.0).collect();
-            let mut indices = vec![0; to.len()];
-            let mut forward = |input: &[f32]| {
-                let mut output = vec![0.0; to.len()];
-                max.forward(
-                    isa,
-                    &pool(),
-                    Map::whole(input, shape),
-                    MapMut::whole(&mut output, to),
-                    Some(&mut indices),
-                );
-                dot(&weights, &output)
-            };
-            let expected = differences(&input, &mut forward);
-            forward(&input);
+            let expected = differences(&input, &mut |input| dot(&weights, &maxima(max, isa, input, shape).0));
+            let (_, indices) = maxima(max, isa, &input, shape);
             let mut gradient = vec![9.0; shape.len()];
             let to_input = MapMut::whole(&mut gradient, shape);
-            max.backward(isa, &pool(), Map::whole(&weights, to), &indices, false, to_input);
+            let context = context(isa, &pool, &mut []);
+            max.backward(context, Map::whole(&weights, to), &indices, false, to_input);
             assert_eq!(gradient, expected, "{max:?} {}", isa.name());
         }
         for average in [AUXILIARY, AveragePool { kernel: 2, stride: 1 }, AveragePool { kernel: 9, stride: 1 }]
@@ -161,12 +141,14 @@ fn gradients_match_differences() {
             let weights: Vec<f32> = (0..to.len()).map(|i| (i % 7) as f32 - 3.0).collect();
             let expected = differences(&input, &mut |input: &[f32]| {
                 let mut output = vec![0.0; to.len()];
-                average.forward(isa, &pool(), Map::whole(input, shape), MapMut::whole(&mut output, to));
+                let context = context(isa, &pool, &mut []);
+                average.forward(context, Map::whole(input, shape), MapMut::whole(&mut output, to));
                 dot(&weights, &output)
             });
             let mut gradient = vec![9.0; shape.len()];
             let to_input = MapMut::whole(&mut gradient, shape);
-            average.backward(isa, &pool(), Map::whole(&weights, to), Epilogue::default(), to_input);
+            let context = context(isa, &pool, &mut []);
+            average.backward(context, Map::whole(&weights, to), Epilogue::default(), to_input);
             for (found, expected) in gradient.iter().zip(&expected) {
                 assert!((found - expected).abs() < 1e-3, "{average:?} {}: {found} {expected}", isa.name());
             }
@@ -250,16 +232,21 @@ fn check_max<T: Value>(sample: Sample) {
         let mut output = Guarded::<T>::new(to.len(), 7.0);
         let mut indices = vec![77; values];
         let map = Map::slice(&input, from, first, count);
-        max.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count), Some(&mut indices));
+        max.forward(
+            context(isa, &pool, &mut []),
+            map,
+            MapMut::slice(output.values(), to, 1, count),
+            Some(&mut indices),
+        );
         let mut back = Guarded::<T>::new(from.len(), 0.5);
         let map = Map::slice(&gradient, to, 1, count);
         let into = MapMut::slice(back.values(), from, first, count);
-        max.backward(isa, &pool, map, &indices, accumulate, into);
+        max.backward(context(isa, &pool, &mut []), map, &indices, accumulate, into);
         output.check(isa.name());
         back.check(isa.name());
         let mut alone = vec![T::narrow(7.0); to.len()];
         let map = Map::slice(&input, from, first, count);
-        max.forward(isa, &pool, map, MapMut::slice(&mut alone, to, 1, count), None);
+        max.forward(context(isa, &pool, &mut []), map, MapMut::slice(&mut alone, to, 1, count), None);
         assert_eq!(alone, output.values(), "{}: the same maxima without positions", isa.name());
         (output.values().to_vec(), indices, back.values().to_vec())
     };
@@ -285,12 +272,12 @@ fn check_average<T: Value>(sample: Sample) {
     let run = |isa: Isa, accumulate: bool| {
         let mut output = Guarded::<T>::new(to.len(), 7.0);
         let map = Map::slice(&input, from, first, count);
-        average.forward(isa, &pool, map, MapMut::slice(output.values(), to, 1, count));
+        average.forward(context(isa, &pool, &mut []), map, MapMut::slice(output.values(), to, 1, count));
         let mut back = Guarded::<T>::new(from.len(), 0.5);
         let map = Map::slice(&gradient, to, 1, count);
         let relu = rectified.then(|| Map::slice(&input, from, first, count));
         let into = MapMut::slice(back.values(), from, first, count);
-        average.backward(isa, &pool, map, Epilogue { accumulate, relu }, into);
+        average.backward(context(isa, &pool, &mut []), map, Epilogue { accumulate, relu }, into);
         output.check(isa.name());
         back.check(isa.name());
         (output.values().to_vec(), back.values().to_vec())

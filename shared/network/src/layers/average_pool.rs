@@ -4,15 +4,13 @@
 use kernels::{AveragePool, Value};
 
 use crate::graph::{Computation, Endpoint};
-use crate::layers::{GradientWrite, Operation, Passes};
-use crate::memory::{Memory, Part, Step};
-use crate::plan::Feature;
+use crate::layers::{GradientWrite, Maps, Operation, Passes};
+use crate::memory::{Memory, Step};
 
 /// A 5x5/3 average pool at the foot of an auxiliary head, or the global one in front of the main classifier.
 pub(crate) struct AveragePoolLayer {
     pub kernel: AveragePool,
-    pub input: Feature,
-    pub output: Feature,
+    pub maps: Maps,
 }
 
 impl Operation for AveragePoolLayer {
@@ -23,36 +21,19 @@ impl Operation for AveragePoolLayer {
     fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let AveragePool { kernel, stride } = self.kernel;
         let computation = Computation::AveragePool { kernel, stride };
-        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
+        let (input, output) = self.maps.endpoints();
+        (computation, input, output)
     }
 }
 
 impl<T: Value> Passes<T> for AveragePoolLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let [input, output] =
-            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
-        self.kernel.forward(
-            step.isa,
-            step.pool,
-            self.input.map::<T>(input, step.batch),
-            self.output.map_mut(output, step.batch),
-        );
+        let (input, output) = self.maps.values::<T>(&mut memory.arena, step.batch);
+        self.kernel.forward(step.context(&mut memory.scratch), input, output);
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
-        let [values, output, input] = memory.arena.parts([
-            Part::Values(self.input.buffer),
-            Part::Gradient(self.output.buffer),
-            Part::Gradient(self.input.buffer),
-        ]);
-        let values = self.input.map::<T>(values, step.batch);
-        let epilogue = write.epilogue(values);
-        self.kernel.backward(
-            step.isa,
-            step.pool,
-            self.output.map(output, step.batch),
-            epilogue,
-            self.input.map_mut(input, step.batch),
-        );
+        let (values, dy, dx) = self.maps.values_and_gradients::<T>(&mut memory.arena, step.batch);
+        self.kernel.backward(step.context(&mut memory.scratch), dy, write.epilogue(values), dx);
     }
 }

@@ -4,21 +4,26 @@
 //! side into one buffer, so that the concatenation costs nothing.
 
 use kernels::{
-    BRANCHES, Branch, BranchGradient, Convolution, Isa, ParameterGradients, Pool, Value, backward_branches,
-    forward_branches,
+    BRANCHES, Branch, BranchGradient, Buffer, Convolution, ConvolutionParameters, Isa, ParameterGradients,
+    Pool, Value, backward_branches, forward_branches,
 };
 
 use crate::graph::{Computation, Endpoint};
-use crate::layers::{GradientWrite, Operation, Passes};
+use crate::layers::{GradientWrite, Maps, Operation, Passes};
 use crate::memory::{Memory, Needs, Part, Step};
-use crate::plan::Feature;
 
 /// A convolution inside the network.
 pub(crate) struct ConvolutionLayer {
     pub kernel: Convolution,
-    pub input: Feature,
-    pub output: Feature,
+    pub maps: Maps,
     pub tensor: usize,
+}
+
+impl ConvolutionLayer {
+    /// The packed weights and the bias among those of the network.
+    fn parameters<'a, T: Value>(&self, parameters: &'a [Buffer]) -> ConvolutionParameters<'a, T> {
+        ConvolutionParameters { packed: T::of(&parameters[self.tensor]), bias: &parameters[self.tensor + 1] }
+    }
 }
 
 /// The forward passes of convolutions that read one input.
@@ -29,23 +34,22 @@ pub(crate) fn forward_fused<T: Value>(
 ) {
     let [a, b, c] = layers;
     let [input, outputs @ ..] = memory.arena.parts([
-        Part::Values(a.input.buffer),
-        Part::Values(a.output.buffer),
-        Part::Values(b.output.buffer),
-        Part::Values(c.output.buffer),
+        Part::Values(a.maps.input.buffer),
+        Part::Values(a.maps.output.buffer),
+        Part::Values(b.maps.output.buffer),
+        Part::Values(c.maps.output.buffer),
     ]);
     let parameters = &memory.parameters;
     let mut places = layers.into_iter().zip(outputs);
     let branches = layers.map(|layer| Branch {
         convolution: &layer.kernel,
-        packed: T::of(&parameters[layer.tensor]),
-        bias: &parameters[layer.tensor + 1],
+        parameters: layer.parameters(parameters),
         output: places
             .next()
-            .map(|(layer, output)| layer.output.map_mut(output, step.batch))
+            .map(|(layer, output)| layer.maps.output.map_mut(output, step.batch))
             .expect("one each"),
     });
-    let input = a.input.map::<T>(input, step.batch);
+    let input = a.maps.input.map::<T>(input, step.batch);
     forward_branches(step.context(&mut memory.scratch), input, branches, true);
 }
 
@@ -58,22 +62,22 @@ pub(crate) fn backward_input_fused<T: Value>(
 ) {
     let [a, b, c] = layers;
     let [values, input, outputs @ ..] = memory.arena.parts([
-        Part::Values(a.input.buffer),
-        Part::Gradient(a.input.buffer),
-        Part::Gradient(a.output.buffer),
-        Part::Gradient(b.output.buffer),
-        Part::Gradient(c.output.buffer),
+        Part::Values(a.maps.input.buffer),
+        Part::Gradient(a.maps.input.buffer),
+        Part::Gradient(a.maps.output.buffer),
+        Part::Gradient(b.maps.output.buffer),
+        Part::Gradient(c.maps.output.buffer),
     ]);
-    let values = a.input.map::<T>(values, step.batch);
+    let values = a.maps.input.map::<T>(values, step.batch);
     let epilogue = write.epilogue(values);
     let transposed = &memory.transposed;
     let mut places = outputs.into_iter();
     let branches = layers.map(|layer| BranchGradient {
         convolution: &layer.kernel,
         packed: T::of(&transposed[layer.tensor]),
-        output_gradient: layer.output.map(places.next().expect("one each"), step.batch),
+        output_gradient: layer.maps.output.map(places.next().expect("one each"), step.batch),
     });
-    let input = a.input.map_mut(input, step.batch);
+    let input = a.maps.input.map_mut(input, step.batch);
     backward_branches(step.context(&mut memory.scratch), branches, epilogue, input);
 }
 
@@ -86,7 +90,8 @@ impl Operation for ConvolutionLayer {
         let kernel = self.kernel.kernel;
         let computation =
             Computation::Convolution { groups: 1, relu: true, kernel, stride: 1, padding: kernel / 2 };
-        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
+        let (input, output) = self.maps.endpoints();
+        (computation, input, output)
     }
 
     fn tensor(&self) -> Option<usize> {
@@ -120,41 +125,24 @@ impl<T: Value> Passes<T> for ConvolutionLayer {
     }
 
     fn forward(&self, step: &Step, memory: &mut Memory) {
-        let [input, output] =
-            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
-        self.kernel.forward(
-            step.context(&mut memory.scratch),
-            self.input.map(input, step.batch),
-            T::of(&memory.parameters[self.tensor]),
-            &memory.parameters[self.tensor + 1],
-            true,
-            self.output.map_mut(output, step.batch),
-        );
+        let (input, output) = self.maps.values::<T>(&mut memory.arena, step.batch);
+        let parameters = self.parameters(&memory.parameters);
+        self.kernel.forward(step.context(&mut memory.scratch), input, parameters, true, output);
     }
 
     fn backward_parameters(&self, step: &Step, memory: &mut Memory, gradients: ParameterGradients) {
+        let Maps { input, output } = &self.maps;
         self.kernel.backward_weights(
             step.context(&mut memory.scratch),
-            self.input.map::<T>(memory.arena.get(Part::Values(self.input.buffer)), step.batch),
-            self.output.map(memory.arena.get(Part::Gradient(self.output.buffer)), step.batch),
+            input.map::<T>(memory.arena.get(Part::Values(input.buffer)), step.batch),
+            output.map(memory.arena.get(Part::Gradient(output.buffer)), step.batch),
             gradients,
         );
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
-        let [values, output, input] = memory.arena.parts([
-            Part::Values(self.input.buffer),
-            Part::Gradient(self.output.buffer),
-            Part::Gradient(self.input.buffer),
-        ]);
-        let values = self.input.map::<T>(values, step.batch);
-        let epilogue = write.epilogue(values);
-        self.kernel.backward_input(
-            step.context(&mut memory.scratch),
-            self.output.map(output, step.batch),
-            T::of(&memory.transposed[self.tensor]),
-            epilogue,
-            self.input.map_mut(input, step.batch),
-        );
+        let (values, dy, dx) = self.maps.values_and_gradients::<T>(&mut memory.arena, step.batch);
+        let (packed, epilogue) = (T::of(&memory.transposed[self.tensor]), write.epilogue(values));
+        self.kernel.backward_input(step.context(&mut memory.scratch), dy, packed, epilogue, dx);
     }
 }

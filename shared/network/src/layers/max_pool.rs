@@ -4,15 +4,14 @@
 use kernels::{MaxPool, Value};
 
 use crate::graph::{Computation, Endpoint};
-use crate::layers::{GradientWrite, Operation, Passes};
-use crate::memory::{Memory, Part, Step};
-use crate::plan::{BufferIndex, Feature};
+use crate::layers::{GradientWrite, Maps, Operation, Passes};
+use crate::memory::{Memory, Step};
+use crate::plan::BufferIndex;
 
 /// A max pool: 3x3/2 between stages, 3x3/1 with padding 1 inside a module.
 pub(crate) struct MaxPoolLayer {
     pub kernel: MaxPool,
-    pub input: Feature,
-    pub output: Feature,
+    pub maps: Maps,
     /// Index of the maxima's positions in the plan.
     pub switches: usize,
 }
@@ -25,7 +24,8 @@ impl Operation for MaxPoolLayer {
     fn describe(&self) -> (Computation, Endpoint<'_>, Endpoint<'_>) {
         let MaxPool { kernel, stride, padding, .. } = self.kernel;
         let computation = Computation::MaxPool { kernel, stride, padding };
-        (computation, Endpoint::Map(&self.input), Endpoint::Map(&self.output))
+        let (input, output) = self.maps.endpoints();
+        (computation, input, output)
     }
 
     fn needed_backward(&self) -> [Option<BufferIndex>; 2] {
@@ -36,16 +36,9 @@ impl Operation for MaxPoolLayer {
 impl<T: Value> Passes<T> for MaxPoolLayer {
     fn forward(&self, step: &Step, memory: &mut Memory) {
         let switches = &mut memory.switches[self.switches];
-        let switches = (!switches.is_empty()).then(|| &mut switches[..self.output.values(step.batch)]);
-        let [input, output] =
-            memory.arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
-        self.kernel.forward(
-            step.isa,
-            step.pool,
-            self.input.map::<T>(input, step.batch),
-            self.output.map_mut(output, step.batch),
-            switches,
-        );
+        let switches = (!switches.is_empty()).then(|| &mut switches[..self.maps.output.values(step.batch)]);
+        let (input, output) = self.maps.values::<T>(&mut memory.arena, step.batch);
+        self.kernel.forward(step.context(&mut memory.scratch), input, output, switches);
     }
 
     fn backward_input(&self, step: &Step, memory: &mut Memory, write: GradientWrite) {
@@ -54,15 +47,8 @@ impl<T: Value> Passes<T> for MaxPoolLayer {
             !(write.rectify && write.accumulate),
             "a pool writes a gradient first, or a layer below writes last"
         );
-        let [output, input] =
-            memory.arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
-        self.kernel.backward(
-            step.isa,
-            step.pool,
-            self.output.map::<T>(output, step.batch),
-            &memory.switches[self.switches][..self.output.values(step.batch)],
-            write.accumulate,
-            self.input.map_mut(input, step.batch),
-        );
+        let (dy, dx) = self.maps.gradients::<T>(&mut memory.arena, step.batch);
+        let switches = &memory.switches[self.switches][..self.maps.output.values(step.batch)];
+        self.kernel.backward(step.context(&mut memory.scratch), dy, switches, write.accumulate, dx);
     }
 }

@@ -14,6 +14,7 @@ mod depthwise_stem;
 mod dropout;
 mod flatten;
 mod lrn;
+mod maps;
 mod max_pool;
 mod stem;
 
@@ -24,6 +25,7 @@ pub(crate) use depthwise_stem::DepthwiseStemLayer;
 pub(crate) use dropout::DropoutLayer;
 pub(crate) use flatten::FlattenLayer;
 pub(crate) use lrn::LrnLayer;
+pub(crate) use maps::Maps;
 pub(crate) use max_pool::MaxPoolLayer;
 pub(crate) use stem::StemLayer;
 

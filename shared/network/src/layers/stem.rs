@@ -1,7 +1,7 @@
 //! conv1: 7x7 convolution with stride 2 on the planar images, bias, ReLU; N x 3 x S x S -> N x 64 x S/2 x S/2
 //! (paper, Table 1). The images need no gradient.
 
-use kernels::{Isa, ParameterGradients, PlanarImages, Pool, Stem, Value};
+use kernels::{ConvolutionParameters, Isa, ParameterGradients, PlanarImages, Pool, Stem, Value};
 
 use crate::graph::{Computation, Endpoint};
 use crate::layers::{Operation, Passes};
@@ -44,9 +44,10 @@ impl StemLayer {
     pub(super) fn convolve<T: Value>(&self, step: &Step, memory: &mut Memory, relu: bool) {
         let [output] = memory.arena.parts([Part::Values(self.output.buffer)]);
         let [packed, bias] = [self.tensor, self.tensor + 1].map(|tensor| &memory.parameters[tensor][..]);
+        let parameters = ConvolutionParameters { packed, bias };
         let output = self.output.map_mut::<T>(output, step.batch);
         let context = step.context(&mut memory.scratch);
-        self.kernel.forward(context, self.images(step), packed, bias, relu, output);
+        self.kernel.forward(context, self.images(step), parameters, relu, output);
     }
 
     /// Overwrites the gradients of the kernel's weights and bias.

@@ -9,11 +9,12 @@
 
 use super::positions::{Positions, Role, Source, chunk};
 use super::{budget, words};
-use crate::context::Context;
+use crate::context::{Context, split};
+use crate::conv::Convolution;
 use crate::conv::grid::grid;
-use crate::conv::{Channels, Convolution};
-use crate::gradients::{ParameterGradients, SharedGradients};
-use crate::map::{LANES, Map};
+use crate::conv::pairs::BlockPairs;
+use crate::conv::pass::WeightPass;
+use crate::map::LANES;
 use crate::pool::{Pool, part};
 use crate::simd::amx::{Amx, DEPTH, Operands, SUMS, TILE_VALUES, Tiles};
 use crate::simd::{Simd, Vectorised, dispatch_tiled};
@@ -98,58 +99,35 @@ pub(super) fn scratch_len(conv: &Convolution, pool: &Pool) -> usize {
 }
 
 /// Overwrites both gradients with the sums over all images, of which there is at least one.
-pub(super) fn run<T: Value>(
-    conv: &Convolution,
-    amx: Amx,
-    context: Context,
-    input: Map<T>,
-    output_gradient: Map<T>,
-    gradients: ParameterGradients,
-) {
+pub(super) fn run<T: Value>(conv: &Convolution, amx: Amx, context: Context, pass: WeightPass<'_, T>) {
+    let WeightPass { input, output_gradient, gradients } = pass;
     let partition = Partition::new(conv, context.pool.threads());
     let (isa, gradients) = (context.isa, gradients.share());
-    let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
-    let blocks = |side: &[Channels], index, parts| {
-        let pairs = part(index, parts, side.len().div_ceil(2));
-        2 * pairs.start..(2 * pairs.end).min(side.len())
+    let blocks = |index, parts, count: usize| {
+        let pairs = part(index, parts, count.div_ceil(2));
+        2 * pairs.start..(2 * pairs.end).min(count)
     };
     let grid = partition.grid;
-    context.run(grid[0] * grid[1], partition.scratch(), |task, mut scratch| {
-        let [copy, x, y, steps, bias, sums] = partition.parts().map(|len| {
-            let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
-            scratch = rest;
-            part
-        });
-        let task = Task {
+    context.run(grid[0] * grid[1], partition.scratch(), |task, scratch| {
+        let [copy, x, y, steps, bias, sums] = split(scratch, partition.parts());
+        let pairs = BlockPairs {
             conv,
-            amx,
-            partition: &partition,
             input,
             output_gradient,
-            input_blocks: blocks(inputs, task / grid[1], grid[0]),
-            output_blocks: blocks(outputs, task % grid[1], grid[1]),
+            input_blocks: blocks(task / grid[1], grid[0], conv.input_blocks()),
+            output_blocks: blocks(task % grid[1], grid[1], conv.output_blocks()),
             gradients,
-            copy,
-            x,
-            y,
-            steps: words(steps),
-            bias,
-            sums,
         };
+        let task = Task { pairs, amx, partition: &partition, copy, x, y, steps: words(steps), bias, sums };
         dispatch_tiled(isa, task);
     });
 }
 
-/// Some input blocks times some output blocks, over all images.
+/// A task with its memory.
 struct Task<'a, T> {
-    conv: &'a Convolution,
+    pairs: BlockPairs<'a, T>,
     amx: Amx,
     partition: &'a Partition,
-    input: Map<'a, T>,
-    output_gradient: Map<'a, T>,
-    input_blocks: Range<usize>,
-    output_blocks: Range<usize>,
-    gradients: SharedGradients<'a>,
     copy: &'a mut [f32],
     x: &'a mut [f32],
     y: &'a mut [f32],
@@ -163,14 +141,14 @@ impl<T: Value> Vectorised<T> for Task<'_, T> {
     fn vectors<S: Simd>(mut self, simd: S) {
         let tiles = self.amx.configure();
         self.bias.fill(0.0);
-        if self.input_blocks.len() % 2 == 1 {
+        if self.pairs.input_blocks.len() % 2 == 1 {
             // The last multiply has a second block, which stays zero.
             let block = LANES * self.partition.channel() / 2;
-            self.x[self.input_blocks.len() * block..][..block].fill(0.0);
+            self.x[self.pairs.input_blocks.len() * block..][..block].fill(0.0);
         }
         let steps = self.steps.iter_mut().enumerate();
         steps.for_each(|(step, offset)| *offset = (step * DEPTH * size_of::<T>()) as u32);
-        let (batch, height) = (self.input.shape.batch, self.input.shape.height);
+        let (batch, height) = (self.pairs.input.shape.batch, self.pairs.input.shape.height);
         for first in (0..batch).step_by(self.partition.images) {
             let images = first..(first + self.partition.images).min(batch);
             for start in (0..height).step_by(self.partition.rows) {
@@ -186,33 +164,34 @@ impl<T: Value> Task<'_, T> {
     /// Adds the contribution of a chunk to the sums.
     #[inline(always)]
     fn chunk<S: Simd>(&mut self, simd: S, tiles: &Tiles, images: Range<usize>, rows: Range<usize>) {
-        let kernel = self.conv.kernel;
-        let positions = Positions::new(images.len(), rows.len(), self.input.shape.width, kernel);
+        let kernel = self.pairs.conv.kernel;
+        let positions = Positions::new(images.len(), rows.len(), self.pairs.input.shape.width, kernel);
         let (inputs, outputs) = (positions.inputs().next_multiple_of(DEPTH), positions.outputs());
         let (first, start) = (images.start, rows.start);
         let place = |position: usize| position * LANES;
         let (channel, tile) = (self.partition.channel(), self.partition.outputs * LANES);
-        for (block, x) in self.input_blocks.clone().zip(self.x.chunks_exact_mut(channel * LANES / 2)) {
+        for (block, x) in self.pairs.input_blocks.clone().zip(self.x.chunks_exact_mut(channel * LANES / 2)) {
             let copy = T::of_mut(self.copy);
-            let source = Source { map: &self.input, block, image: first, row: start };
+            let source = Source { map: &self.pairs.input, block, image: first, row: start };
             positions.fill(Role::Inputs, source, inputs, copy, place);
             turn(simd, &self.copy[..inputs * LANES / 2], x, channel / 2);
         }
         let bias = self.bias.chunks_exact_mut(LANES);
-        for ((block, y), bias) in self.output_blocks.clone().zip(self.y.chunks_exact_mut(tile / 2)).zip(bias)
+        for ((block, y), bias) in
+            self.pairs.output_blocks.clone().zip(self.y.chunks_exact_mut(tile / 2)).zip(bias)
         {
             let copy = T::of_mut(self.copy);
-            let source = Source { map: &self.output_gradient, block, image: first, row: start };
+            let source = Source { map: &self.pairs.output_gradient, block, image: first, row: start };
             positions.fill(Role::Outputs, source, outputs, copy, place);
             pair(simd, &self.copy[..outputs * LANES / 2], y, bias);
         }
         let accumulate = first + start > 0;
         let steps = &self.steps[..outputs / DEPTH];
         let mut sums = self.sums.chunks_exact_mut(PAIR);
-        for x in self.x.chunks_exact(channel * LANES).take(self.input_blocks.len().div_ceil(2)) {
-            for block in (0..self.output_blocks.len()).step_by(2) {
+        for x in self.x.chunks_exact(channel * LANES).take(self.pairs.input_blocks.len().div_ceil(2)) {
+            for block in (0..self.pairs.output_blocks.len()).step_by(2) {
                 let y = &self.y[block * tile / 2..];
-                let columns = (self.output_blocks.len() - block).min(2);
+                let columns = (self.pairs.output_blocks.len() - block).min(2);
                 for tap in 0..kernel * kernel {
                     let x = &T::of(x)[positions.tap(tap / kernel, tap % kernel)..];
                     let operands = Operands {
@@ -236,18 +215,11 @@ impl<T: Value> Task<'_, T> {
     /// outputs]`, in canonical order.
     #[inline(always)]
     fn unpack<S: Simd>(&self, simd: S) {
-        let (conv, taps) = (self.conv, self.partition.taps);
-        let [inputs, outputs] = [&conv.inputs, &conv.outputs].map(|side| &side.blocks[..]);
-        let outputs = &outputs[self.output_blocks.clone()];
-        if self.input_blocks.start == 0 {
-            for (output, sums) in outputs.iter().zip(self.bias.chunks_exact(LANES)) {
-                // SAFETY: only the task of the first input blocks writes these output channels.
-                let gradient = unsafe { self.gradients.bias.part(output.first, output.count) };
-                gradient.copy_from_slice(&sums[..output.count]);
-            }
-        }
+        let (conv, taps) = (self.pairs.conv, self.partition.taps);
+        let outputs = self.pairs.outputs();
+        self.pairs.write_bias(self.bias);
         let pairs = outputs.len().div_ceil(2);
-        for (i, input) in inputs[self.input_blocks.clone()].iter().enumerate() {
+        for (i, input) in self.pairs.inputs().iter().enumerate() {
             for (o, output) in outputs.iter().enumerate() {
                 for tap in 0..taps {
                     let pair = (i / 2 * pairs + o / 2) * taps + tap;
@@ -256,7 +228,8 @@ impl<T: Value> Task<'_, T> {
                     for (lane, inputs) in turned.into_iter().enumerate().take(output.count) {
                         let start = ((output.first + lane) * conv.input_count() + input.first) * taps;
                         // SAFETY: only this task has these input and output channels.
-                        let gradient = unsafe { self.gradients.weights.part(start, input.count * taps) };
+                        let gradient =
+                            unsafe { self.pairs.gradients.weights.part(start, input.count * taps) };
                         if taps == 1 && input.count == LANES {
                             simd.write(gradient, inputs);
                         } else {

@@ -17,13 +17,11 @@ pub(super) use pass::finish;
 
 use super::methods::Method;
 use super::pack::WeightMatrix;
-use super::pass::Pass;
+use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution};
 use crate::cache;
 use crate::context::Context;
-use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
-use crate::map::Map;
 use crate::pool::Pool;
 use crate::simd::amx::{Amx, COLUMNS, ROWS};
 use crate::value::Value;
@@ -86,16 +84,9 @@ impl<T: Value> Method<T> for OnTiles {
         pass::run(passes, tiles_of::<T>(context.isa), context);
     }
 
-    fn weight_gradient(
-        &self,
-        conv: &Convolution,
-        context: Context,
-        input: Map<T>,
-        output_gradient: Map<T>,
-        gradients: ParameterGradients,
-    ) {
+    fn weight_gradient(&self, conv: &Convolution, context: Context, pass: WeightPass<'_, T>) {
         let amx = tiles_of::<T>(context.isa);
-        gradient::run(conv, amx, context, input, output_gradient, gradients);
+        gradient::run(conv, amx, context, pass);
     }
 }
 

@@ -2,7 +2,7 @@
 //! neighbouring outputs are `stride` values apart. In bf16 two adjacent taps are multiplied at a time; a row
 //! of an odd kernel has an additional tap with weight zero.
 
-use super::{Pass, PlanarImages, Stem};
+use super::{PaddedChannel, Pass, Stem};
 use crate::context::Context;
 use crate::conv::band::{Band, panel};
 use crate::conv::pack::panel_width;
@@ -73,20 +73,13 @@ impl Planar {
         self.row * self.rows
     }
 
-    /// Copies channel `plane` (counted over all images) from the input of output row `first` on.
+    /// Copies a channel from the input of output row `first` on.
     #[inline(always)]
-    fn fill<S: Simd, T: Value>(
-        &self,
-        simd: S,
-        stem: &Stem,
-        images: PlanarImages,
-        plane: usize,
-        first: usize,
-        to: &mut [T],
-    ) {
+    fn fill<S: Simd, T: Value>(&self, simd: S, channel: PaddedChannel, first: usize, to: &mut [T]) {
+        let stem = channel.stem;
         for (row, to) in to.chunks_exact_mut(self.row).take(self.rows).enumerate() {
             to.fill(T::default());
-            let from = images.row(stem, plane, first * stem.stride + row);
+            let from = channel.row(first * stem.stride + row);
             let (Some(from), Some(to)) = (from, to.get_mut(stem.padding..)) else { continue };
             for (from, to) in from.chunks(LANES).zip(to.chunks_mut(LANES)) {
                 if from.len().min(to.len()) == LANES {
@@ -138,7 +131,8 @@ impl<T: Value> Vectorised<T> for Task<'_, T> {
         let (stem, [_, width]) = (pass.stem, pass.size);
         let layout = Planar::new::<T>(stem, rows.len(), width);
         for (c, to) in (0..stem.input_channels).zip(copy.chunks_exact_mut(layout.len())) {
-            layout.fill(simd, stem, pass.images, image * stem.input_channels + c, rows.start, to);
+            let plane = image * stem.input_channels + c;
+            layout.fill(simd, PaddedChannel { stem, images: pass.images, plane }, rows.start, to);
         }
         let band = Band {
             start: copy.as_ptr(),

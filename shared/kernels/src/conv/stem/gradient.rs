@@ -6,8 +6,8 @@
 //! output.
 
 use super::super::pack::MOST_TAPS;
-use super::{PlanarImages, Stem};
-use crate::context::Context;
+use super::{PaddedChannel, PlanarImages, Stem};
+use crate::context::{Context, split};
 use crate::conv::grid::{ON_VECTORS, grid};
 use crate::conv::rows::{Partial, PixelRuns, Rows};
 use crate::gradients::{ParameterGradients, SharedGradients};
@@ -46,21 +46,15 @@ impl Copied {
         self.row * self.rows
     }
 
-    /// Copies channel `plane`, counted over all images.
+    /// Copies a channel.
     #[inline(always)]
-    fn fill<S: Simd, T: Value>(
-        &self,
-        simd: S,
-        stem: &Stem,
-        images: PlanarImages,
-        plane: usize,
-        to: &mut [T],
-    ) {
+    fn fill<S: Simd, T: Value>(&self, simd: S, channel: PaddedChannel, to: &mut [T]) {
+        let PaddedChannel { stem, images, .. } = channel;
         let group = LANES * T::GROUP;
         for (row, to) in to.chunks_exact_mut(self.row * T::GROUP).take(self.rows).enumerate() {
             to.fill(T::default());
             let Some(to) = to.get_mut(stem.padding * T::GROUP..) else { continue };
-            let lines = [row, row + stem.stride].map(|row| images.row(stem, plane, row).unwrap_or(&[]));
+            let lines = [row, row + stem.stride].map(|row| channel.row(row).unwrap_or(&[]));
             for (start, to) in (0..images.width).step_by(LANES).zip(to.chunks_mut(group)) {
                 let values = lines.map(|line| match line.get(start..start + LANES) {
                     Some(values) => simd.read(values),
@@ -131,10 +125,13 @@ pub(super) fn run<T: Value>(
     context.run(grid[0] * grid[1], per_thread, |task, scratch| {
         let channels = part(task / grid[1], grid[0], stem.input_channels);
         let columns = part(task % grid[1], grid[1], output_gradient.count);
-        let (copies, scratch) = scratch.split_at_mut(channels.len() * layout.len());
-        let (grouped, scratch) = scratch.split_at_mut(chunk_len::<T>(shape.width, columns.len()));
-        let (bias, scratch) = scratch.split_at_mut(columns.len() * LANES);
-        let weights = channels.len() * columns.len() * stem.kernel * stem.kernel * LANES;
+        let lengths = [
+            channels.len() * layout.len(),
+            chunk_len::<T>(shape.width, columns.len()),
+            columns.len() * LANES,
+            channels.len() * columns.len() * stem.kernel * stem.kernel * LANES,
+        ];
+        let [copies, grouped, bias, sums] = split(scratch, lengths);
         let task = Task {
             stem,
             images,
@@ -146,7 +143,7 @@ pub(super) fn run<T: Value>(
             copies: T::of_mut(copies),
             grouped: T::of_mut(grouped),
             bias,
-            sums: &mut scratch[..weights],
+            sums,
         };
         dispatch_tiled(isa, task);
     });
@@ -186,7 +183,8 @@ impl<T: Value> Vectorised<T> for Task<'_, T> {
         for image in 0..shape.batch {
             let copies = self.copies.chunks_exact_mut(layout.len() * T::GROUP);
             for (channel, to) in self.channels.clone().zip(copies) {
-                layout.fill(simd, stem, self.images, image * stem.input_channels + channel, to);
+                let plane = image * stem.input_channels + channel;
+                layout.fill(simd, PaddedChannel { stem, images: self.images, plane }, to);
             }
             for start in (0..shape.height).step_by(chunk) {
                 let rows = start..(start + chunk).min(shape.height);

@@ -8,6 +8,7 @@ mod reference;
 
 pub(crate) use passes::Entries;
 
+use super::ConvolutionParameters;
 use crate::context::Context;
 use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
@@ -93,12 +94,11 @@ impl Stem {
         &self,
         context: Context,
         images: PlanarImages,
-        packed: &[f32],
-        bias: &[f32],
+        parameters: ConvolutionParameters,
         relu: bool,
         output: MapMut<T>,
     ) {
-        (T::entries().stem.forward)(self, context, images, packed, bias, relu, output);
+        (T::entries().stem.forward)(self, context, images, parameters, relu, output);
     }
 
     /// Overwrites the gradients of weights and bias with the sums over all images.
@@ -139,12 +139,22 @@ pub struct PlanarImages<'a> {
     pub width: usize,
 }
 
-impl<'a> PlanarImages<'a> {
-    /// A row of a channel, which is counted over all images; none in the padding. Rows are counted from the
-    /// padding on.
-    fn row(&self, stem: &Stem, plane: usize, row: usize) -> Option<&'a [f32]> {
-        let y = row.checked_sub(stem.padding).filter(|y| *y < self.height)?;
-        Some(&self.values[(plane * self.height + y) * self.width..][..self.width])
+/// A channel of an image in its padding.
+#[derive(Clone, Copy)]
+struct PaddedChannel<'a> {
+    stem: &'a Stem,
+    images: PlanarImages<'a>,
+    /// Number of the channel, counted over all images.
+    plane: usize,
+}
+
+impl<'a> PaddedChannel<'a> {
+    /// A row, counted from the padding on; none in the padding.
+    #[inline(always)]
+    fn row(&self, row: usize) -> Option<&'a [f32]> {
+        let PlanarImages { values, height, width, .. } = self.images;
+        let y = row.checked_sub(self.stem.padding).filter(|y| *y < height)?;
+        Some(&values[(self.plane * height + y) * width..][..width])
     }
 }
 

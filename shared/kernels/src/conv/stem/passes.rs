@@ -1,5 +1,6 @@
 //! The entry points of the stem for one kind of value.
 
+use super::super::ConvolutionParameters;
 use super::super::reference::bias_gradient_of;
 use super::{Pass, PlanarImages, Stem, amx, forward as vectors, gradient, reference};
 use crate::context::Context;
@@ -10,10 +11,9 @@ use crate::planes::Planes;
 use crate::value::Value;
 
 /// The entry points of the stem, a part of the table in `entries.rs`.
-#[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
-    pub(super) forward: fn(&Stem, Context, PlanarImages, &[f32], &[f32], bool, MapMut<T>),
+    pub(super) forward: fn(&Stem, Context, PlanarImages, ConvolutionParameters, bool, MapMut<T>),
     pub(super) backward_weights: fn(&Stem, Context, PlanarImages, Map<T>, ParameterGradients),
 }
 
@@ -40,17 +40,16 @@ fn forward<T: Value>(
     stem: &Stem,
     context: Context,
     images: PlanarImages,
-    packed: &[f32],
-    bias: &[f32],
+    parameters: ConvolutionParameters,
     relu: bool,
     output: MapMut<T>,
 ) {
-    let isa = context.isa;
+    let (isa, ConvolutionParameters { packed, bias }) = (context.isa, parameters);
     stem.check_maps(images, &output.as_map());
     assert_eq!(packed.len(), stem.packed_len::<T>(isa), "packed weights of {stem:?}");
     assert_eq!(bias.len(), stem.output_channels, "bias of {stem:?}");
     if isa == Isa::scalar() {
-        return reference::forward(stem, images, packed, bias, relu, output);
+        return reference::forward(stem, images, parameters, relu, output);
     }
     let (size, output) = ([output.shape.height, output.shape.width], Planes::new(output));
     let pass = Pass { stem, images, packed: T::of(packed), bias, relu, output, size };

@@ -1,17 +1,18 @@
 //! Reference of the stem by plain loops: the measure of the vector kernels, and the code of `Isa::scalar()`.
 
-use super::{PlanarImages, Stem};
+use super::{PaddedChannel, PlanarImages, Stem};
+use crate::conv::ConvolutionParameters;
 use crate::map::{LANES, Map, MapMut};
 use crate::value::Value;
 
 pub(super) fn forward<T: Value>(
     stem: &Stem,
     images: PlanarImages,
-    weights: &[f32],
-    bias: &[f32],
+    parameters: ConvolutionParameters,
     relu: bool,
     mut output: MapMut<T>,
 ) {
+    let ConvolutionParameters { packed: weights, bias } = parameters;
     let columns = output.shape.width;
     for image in 0..output.shape.batch {
         for o in 0..output.count * LANES {
@@ -59,7 +60,8 @@ fn each_tap(stem: &Stem, images: PlanarImages, [image, y, x]: [usize; 3], mut ta
     let Stem { kernel, padding, .. } = *stem;
     for c in 0..stem.input_channels {
         for ky in 0..kernel {
-            let Some(row) = images.row(stem, image * stem.input_channels + c, y * stem.stride + ky) else {
+            let channel = PaddedChannel { stem, images, plane: image * stem.input_channels + c };
+            let Some(row) = channel.row(y * stem.stride + ky) else {
                 continue;
             };
             for kx in 0..kernel {

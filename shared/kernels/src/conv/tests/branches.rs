@@ -51,13 +51,13 @@ fn check_branches<T: Value>() {
             for i in 0..3 {
                 let y = inner_mut(shapes[i], &mut expected[i]);
                 let context = context(isa, &pool, &mut scratch);
-                convolutions[i].forward(context, x, &packed[i], &bias[i], true, y);
+                let parameters = ConvolutionParameters { packed: &packed[i], bias: &bias[i] };
+                convolutions[i].forward(context, x, parameters, true, y);
             }
             let mut outputs = found.iter_mut().zip(shapes).map(|(found, shape)| inner_mut(shape, found));
             let branches = [0, 1, 2].map(|i: usize| Branch {
                 convolution: &convolutions[i],
-                packed: &packed[i],
-                bias: &bias[i],
+                parameters: ConvolutionParameters { packed: &packed[i], bias: &bias[i] },
                 output: outputs.next().unwrap(),
             });
             forward_branches(context(isa, &pool, &mut scratch), x, branches, true);

@@ -20,7 +20,8 @@ fn check_forward<T: Value>(case: &Case, relu: bool) {
         let mut scratch = Guarded::<f32>::new(conv.scratch_len::<T>(isa, &pool), f32::NAN);
         let mut output = Guarded::<T>::new(output_shape.len(), 5.0);
         let (input, to) = (inner(input_shape, &input), inner_mut(output_shape, output.values()));
-        conv.forward(context(isa, &pool, scratch.values()), input, packed.values(), &bias, relu, to);
+        let parameters = ConvolutionParameters { packed: packed.values(), bias: &bias };
+        conv.forward(context(isa, &pool, scratch.values()), input, parameters, relu, to);
         scratch.check("scratch of forward");
         output
     };
@@ -91,7 +92,8 @@ fn check_backward_weights<T: Value>(case: &Case) {
             {
                 let points = if T::GROUP == 1 { points } else { 6 };
                 let scheme = Scheme { kernel: case.kernel, points };
-                winograd::gradient(&conv, scheme, context, x, dy, gradients);
+                let pass = pass::WeightPass { input: x, output_gradient: dy, gradients };
+                winograd::gradient(&conv, scheme, context, pass);
             }
             _ => conv.backward_weights(context, x, dy, gradients),
         }

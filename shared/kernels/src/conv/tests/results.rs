@@ -36,7 +36,8 @@ fn check_threads<T: Value>() {
             let dy = inner(output_shape, &gradient);
             conv.pack_forward(isa, &pool, &weights, &mut packed);
             let y = inner_mut(output_shape, &mut output);
-            conv.forward(context(isa, &pool, &mut scratch), x, &packed, &bias, true, y);
+            let parameters = ConvolutionParameters { packed: &packed, bias: &bias };
+            conv.forward(context(isa, &pool, &mut scratch), x, parameters, true, y);
             conv.pack_backward(isa, &pool, &weights, &mut packed);
             let dx = inner_mut(input_shape, &mut input_gradient);
             let epilogue = Epilogue { accumulate: true, relu: Some(x) };
@@ -83,7 +84,8 @@ fn errors_are_those_that_the_readme_tells() {
             conv.pack_forward(isa, pool, weights, &mut packed);
             let bias = vec![0.0; conv.output_channels];
             let into = inner_mut(to, &mut y);
-            conv.forward(context(isa, pool, &mut scratch), inner(from, x), &packed, &bias, false, into);
+            let parameters = ConvolutionParameters { packed: &packed, bias: &bias };
+            conv.forward(context(isa, pool, &mut scratch), inner(from, x), parameters, false, into);
             conv.pack_backward(isa, pool, weights, &mut packed);
             let into = inner_mut(from, &mut dx);
             let epilogue = Epilogue::default();

@@ -65,9 +65,9 @@ fn check_stem<T: Value>(case: &StemCase, relu: bool) {
         let mut scratch = Guarded::<f32>::new(stem.scratch_len::<T>(isa, &pool, height, width), f32::NAN);
         let mut output = Guarded::<T>::new(shape.len(), 5.0);
         let to = inner_mut(shape, output.values());
-        let packed = packed.values();
+        let parameters = ConvolutionParameters { packed: packed.values(), bias: &bias };
         let images = PlanarImages { values: &input, batch, height, width };
-        stem.forward(context(isa, &pool, scratch.values()), images, packed, &bias, relu, to);
+        stem.forward(context(isa, &pool, scratch.values()), images, parameters, relu, to);
         scratch.values().fill(f32::NAN);
         let mut weight_gradient = Guarded::<f32>::new(stem.weights_len(), 5.0);
         let mut bias_gradient = Guarded::<f32>::new(stem.output_channels, 5.0);

@@ -8,14 +8,15 @@
 //! so results do not depend on the number of threads.
 
 use super::super::grid::{ON_VECTORS, grid};
+use super::super::pass::WeightPass;
 use super::super::rows::{Partial, PixelRuns, Rows};
 use super::super::{Channels, Convolution};
 use super::forward::input_tile;
 use super::tiles::{Chunk, MOST as TILES, Pixels, Tiles, Zeros};
 use super::transform::{Between, MOST as MOST_POINTS, ONE, OutputGradient, WeightGradient, columns, rows};
 use super::{POINTS, Scheme, by_points, by_scheme};
-use crate::context::Context;
-use crate::gradients::{ParameterGradients, SharedGradients};
+use crate::context::{Context, split};
+use crate::gradients::SharedGradients;
 use crate::map::{LANES, Map};
 use crate::pool::{Pool, part};
 use crate::simd::{Simd, Vectorised, dispatch_tiled};
@@ -81,10 +82,9 @@ pub(in super::super) fn run<T: Value>(
     conv: &Convolution,
     scheme: Scheme,
     context: Context,
-    input: Map<T>,
-    output_gradient: Map<T>,
-    gradients: ParameterGradients,
+    pass: WeightPass<'_, T>,
 ) {
+    let WeightPass { input, output_gradient, gradients } = pass;
     let partition = Partition::new(conv, scheme, context.pool.threads());
     let channels = [&conv.inputs.blocks[..], &conv.outputs.blocks[..]];
     let tiles = Tiles::new(scheme, conv.size);
@@ -94,8 +94,7 @@ pub(in super::super) fn run<T: Value>(
     context.run(grid[0] * grid[1], lengths.iter().sum(), |task, scratch| {
         let place = [task / grid[1], task % grid[1]];
         let [inputs, outputs] = [0, 1].map(|side| part(place[side], grid[side], channels[side].len()));
-        let (transformed_input, scratch) = scratch.split_at_mut(lengths[0]);
-        let (transformed_gradient, sums) = scratch.split_at_mut(lengths[1]);
+        let [transformed_input, transformed_gradient, sums] = split(scratch, lengths);
         let task = Task {
             conv,
             partition,

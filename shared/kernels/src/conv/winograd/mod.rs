@@ -22,12 +22,10 @@ pub(super) use gradient::run as gradient;
 
 use super::methods::Method;
 use super::pack::WeightMatrix;
-use super::pass::Pass;
+use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution, gradient as direct_gradient};
 use crate::context::Context;
-use crate::gradients::ParameterGradients;
 use crate::isa::Isa;
-use crate::map::Map;
 use crate::pool::Pool;
 use crate::value::Value;
 
@@ -96,17 +94,10 @@ impl<T: Value> Method<T> for Winograd {
     }
 
     /// The batch decides about the points, or whether the direct kernel takes less time.
-    fn weight_gradient(
-        &self,
-        conv: &Convolution,
-        context: Context,
-        input: Map<T>,
-        output_gradient: Map<T>,
-        gradients: ParameterGradients,
-    ) {
-        match fastest_gradient(self.scheme(conv.kernel), conv.size, input.shape.batch) {
-            Some(scheme) => gradient::run(conv, scheme, context, input, output_gradient, gradients),
-            None => direct_gradient::run(conv, context, input, output_gradient, gradients),
+    fn weight_gradient(&self, conv: &Convolution, context: Context, pass: WeightPass<'_, T>) {
+        match fastest_gradient(self.scheme(conv.kernel), conv.size, pass.input.shape.batch) {
+            Some(scheme) => gradient::run(conv, scheme, context, pass),
+            None => direct_gradient::run(conv, context, pass),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! in order: results do not depend on the number of threads.
 
 use super::{CHANNELS, PIXELS, products};
-use crate::context::Context;
+use crate::context::{Context, split};
 use crate::conv::amx::{pair, words};
 use crate::conv::stem::{PlanarImages, Stem};
 use crate::disjoint::Disjoint;
@@ -111,12 +111,8 @@ pub(in super::super) fn run<T: Value>(
     let (sums, scratch) = scratch.split_at_mut(GROUPS * layout.sums());
     let of_groups = Disjoint::new(&mut *sums);
     let parts = layout.parts();
-    Context { isa, pool, scratch }.run(groups, parts.iter().sum(), |group, mut scratch| {
-        let [padded, every, x, y, copy, steps] = parts.map(|len| {
-            let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len);
-            scratch = rest;
-            part
-        });
+    Context { isa, pool, scratch }.run(groups, parts.iter().sum(), |group, scratch| {
+        let [padded, every, x, y, copy, steps] = split(scratch, parts);
         let task = Task {
             stem,
             amx,
