@@ -7,8 +7,8 @@ use anyhow::Context;
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Connector, Kind, LARGEST_GRADIENT, Member, Patience, PushForm,
-    PushReply, Refusal, ShardClient, UpdateRule, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, Carried, Connector, Kind, LARGEST_GRADIENT, Member, Patience,
+    PushForm, PushReply, Refusal, ShardClient, UpdateRule, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -168,7 +168,7 @@ impl Store {
         mut updated: impl FnMut(usize, Vec<f32>),
     ) -> Result<Exchange, Stop> {
         let (replies, mut replied) = mpsc::channel(QUEUE);
-        let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
+        let mut tasks: JoinSet<Result<Carried, Stop>> = JoinSet::new();
         let mut streams = Vec::new();
         for client in &self.processes {
             let (pushes, to_push) = mpsc::channel(QUEUE);
@@ -183,7 +183,7 @@ impl Store {
         let mut newer = Vec::new();
         let collect = async {
             while let Some(reply) = replied.recv().await {
-                let Some(block) = result.count(&self.layout, self.wire, reply)? else { continue };
+                let Some(block) = result.count(reply)? else { continue };
                 self.range(&block)?;
                 let tensor = self.layout.blocks()[block.block as usize].tensor;
                 let blocks = tensors.entry(tensor).or_default();
@@ -199,7 +199,9 @@ impl Store {
             }
             Ok(())
         };
-        tokio::try_join!(self.route(step, gradients, streams), collect, all(tasks))?;
+        let ((), (), carried) = tokio::try_join!(self.route(step, gradients, streams), collect, all(tasks))?;
+        result.bytes_out = carried.iter().map(|carried| carried.sent).sum();
+        result.bytes_in = carried.iter().map(|carried| carried.received).sum();
         for (block, version) in newer {
             self.versions[block as usize] = version;
         }
@@ -222,7 +224,7 @@ impl Store {
             let usable = magnitudes(isa, &gradient).largest <= LARGEST_GRADIENT;
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
-            bytes[process] += gradient.len() * self.wire.bytes();
+            bytes[process] += protocol::encoded_size(self.wire, gradient.len());
             groups[process].push(BlockPush { shard, member, step, block, version, samples, form, gradient });
             if bytes[process] >= GROUP {
                 bytes[process] = 0;
@@ -264,15 +266,12 @@ impl Store {
 
 impl Exchange {
     /// Counts what became of a block, and gives its values if it was updated.
-    fn count(&mut self, layout: &Layout, wire: Wire, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
-        let bytes = (layout.blocks()[reply.block as usize].range.len() * wire.bytes()) as u64;
-        self.bytes_out += bytes;
+    fn count(&mut self, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
         match reply.outcome {
             Ok(block) => {
                 self.applied += 1;
                 self.staleness_sum += reply.staleness;
                 self.staleness_max = self.staleness_max.max(reply.staleness);
-                self.bytes_in += bytes;
                 Ok(Some(block))
             }
             Err(refusal @ (Refusal::Fenced(_) | Refusal::NotReady(_))) => {
@@ -287,10 +286,11 @@ impl Exchange {
     }
 }
 
-/// Waits for all tasks; the first failure ends the others.
-async fn all(mut tasks: JoinSet<Result<(), Stop>>) -> Result<(), Stop> {
+/// Waits for all tasks and returns what they did; the first failure ends the others.
+async fn all<T: Send + 'static>(mut tasks: JoinSet<Result<T, Stop>>) -> Result<Vec<T>, Stop> {
+    let mut done = Vec::new();
     while let Some(task) = tasks.join_next().await {
-        task.context("run a task of the exchange").map_err(Stop::Failed)??;
+        done.push(task.context("run a task of the exchange").map_err(Stop::Failed)??);
     }
-    Ok(())
+    Ok(done)
 }

@@ -366,8 +366,7 @@ impl State {
 
     /// Adds a line of training metrics if one is due, or for the end of the run (`last`).
     fn add_training_line(&mut self, last: bool) {
-        let bytes = self.configuration.run.wire.bytes() as u64;
-        let traffic = Traffic::of(self.statuses.values(), bytes);
+        let traffic = Traffic::of(self.statuses.values());
         let Some(run) = &mut self.run else { return };
         let position = RunPosition {
             epoch: run.leases.epoch(),

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parameters::Layout;
@@ -19,16 +22,26 @@ use crate::snapshot;
 pub struct ShardHost {
     first: u32,
     shards: Vec<Mutex<Shard>>,
+    /// What the values of each shard took on the wire.
+    carried: Vec<Carried>,
     snapshots: PathBuf,
     /// `Some(interrupted)` once the leader ordered the shards to finish.
     ended: watch::Sender<Option<bool>>,
 }
 
+/// Bytes on the wire, counted beside a shard's lock.
+#[derive(Default)]
+struct Carried {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
 impl ShardHost {
     /// Hosts `shards`, which are numbered from `first` on; their snapshots go into the folder `snapshots`.
     pub fn new(first: u32, shards: Vec<Shard>, snapshots: PathBuf) -> ShardHost {
+        let carried = shards.iter().map(|_| Carried::default()).collect();
         let shards = shards.into_iter().map(Mutex::new).collect();
-        ShardHost { first, shards, snapshots, ended: watch::Sender::new(None) }
+        ShardHost { first, shards, carried, snapshots, ended: watch::Sender::new(None) }
     }
 
     /// Watches for the end of the run: `Some(interrupted)` once the leader ordered the shards to finish.
@@ -106,6 +119,14 @@ impl Shards for ShardHost {
         self.shard(shard)?.fetch(block, kind)
     }
 
+    fn carried(&self, shard: u32, received: u64, sent: u64) {
+        let carried = shard.checked_sub(self.first).and_then(|at| self.carried.get(at as usize));
+        if let Some(carried) = carried {
+            carried.received.fetch_add(received, Ordering::Relaxed);
+            carried.sent.fetch_add(sent, Ordering::Relaxed);
+        }
+    }
+
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
         match order {
             ShardOrder::Snapshot { id } => self.write(id),
@@ -117,7 +138,12 @@ impl Shards for ShardHost {
     }
 
     fn status(&self) -> Vec<ShardStatus> {
-        self.shards.iter().map(|shard| lock(shard).status().clone()).collect()
+        let status = |(shard, carried): (&Mutex<Shard>, &Carried)| ShardStatus {
+            bytes_in: carried.received.load(Ordering::Relaxed),
+            bytes_out: carried.sent.load(Ordering::Relaxed),
+            ..lock(shard).status().clone()
+        };
+        self.shards.iter().zip(&self.carried).map(status).collect()
     }
 }
 

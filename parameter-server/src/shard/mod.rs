@@ -160,13 +160,9 @@ impl Shard {
     /// block's values from which the worker is to compute its next gradient; they lie in the memory of the
     /// pushed gradient.
     pub fn push(&mut self, push: BlockPush) -> PushReply {
-        self.status.bytes_in += 4 * push.gradient.len() as u64;
         let block = push.block;
         let (outcome, staleness) = match self.apply(push) {
-            Ok((block, staleness)) => {
-                self.status.bytes_out += 4 * block.values.len() as u64;
-                (Ok(block), staleness)
-            }
+            Ok((block, staleness)) => (Ok(block), staleness),
             Err(refusal) => {
                 // A shard without a layout did not examine the push, so this is not counted as a refused
                 // gradient.
@@ -211,7 +207,7 @@ impl Shard {
         let adopted = self.adopted.as_mut().ok_or_else(|| nothing_adopted(number))?;
         adopted.owned(number, block)?;
         let state = &adopted.blocks[&block];
-        let values = match kind {
+        Ok(match kind {
             Kind::Parameters => state.message(block, generation),
             Kind::Average { evaluation: 0 } => {
                 let version = Version { generation, counter: state.counter };
@@ -221,12 +217,10 @@ impl Shard {
                 let (version, values) = adopted.frozen(evaluation, generation).blocks[&block].clone();
                 BlockValues { block, version, values: values.into() }
             }
-        };
-        self.status.bytes_out += 4 * values.values.len() as u64;
-        Ok(values)
+        })
     }
 
-    /// Counters of the shard since the process started.
+    /// Counters of the shard since the process started, except the bytes on the wire, which its host counts.
     pub fn status(&self) -> &ShardStatus {
         &self.status
     }

@@ -52,14 +52,14 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sums the shards' counters. Shards count 4 bytes for each number; on the wire it takes `bytes`.
-    pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>, bytes: u64) -> Traffic {
+    /// Sums the shards' counters.
+    pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>) -> Traffic {
         statuses.fold(Traffic::default(), |sum, shard| Traffic {
             updates: sum.updates.saturating_add(shard.updates),
             staleness_sum: sum.staleness_sum.saturating_add(shard.staleness_sum),
             staleness_max: sum.staleness_max.max(shard.staleness_max),
-            bytes_in: sum.bytes_in.saturating_add(shard.bytes_in / 4 * bytes),
-            bytes_out: sum.bytes_out.saturating_add(shard.bytes_out / 4 * bytes),
+            bytes_in: sum.bytes_in.saturating_add(shard.bytes_in),
+            bytes_out: sum.bytes_out.saturating_add(shard.bytes_out),
             refused: sum.refused.saturating_add(shard.refused),
             learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
         })
@@ -266,7 +266,7 @@ mod tests {
         meter.add(&metrics);
         let position = RunPosition { epoch: 1, samples: 64, leases: 2, workers: 3 };
         let shards =
-            [(10, 30, 5, 800, 1600), (10, 10, 2, 400, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
+            [(10, 30, 5, 400, 800), (10, 10, 2, 200, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
                 ShardStatus {
                     updates,
                     staleness_sum: sum,
@@ -277,7 +277,7 @@ mod tests {
                     ..ShardStatus::default()
                 }
             });
-        let traffic = Traffic::of(shards.iter(), 2);
+        let traffic = Traffic::of(shards.iter());
         assert_eq!(meter.line(at(2000), position, traffic, false), None, "too few images for a line");
         meter.add(&metrics);
         assert_eq!(meter.line(at(999), position, traffic, false), None, "too early for a line");

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tonic::{Response, Status, transport::Channel};
 
 pub use coordinator::CoordinatorClient;
+pub use push::Carried;
 pub use shards::ShardClient;
 
 use crate::{

@@ -25,6 +25,7 @@
 
 mod blocking;
 mod client;
+mod codec;
 mod error;
 mod fields;
 mod health;
@@ -37,7 +38,6 @@ mod server;
 pub mod service;
 mod transport;
 mod values;
-mod wire;
 
 /// Generated from `proto/downpour/v1`.
 #[allow(missing_docs, clippy::all, reason = "generated; documented in the proto files")]
@@ -46,7 +46,8 @@ mod proto {
 }
 
 pub use blocking::run_blocking;
-pub use client::{CoordinatorClient, ShardClient};
+pub use client::{Carried, CoordinatorClient, ShardClient};
+pub use codec::encoded_size;
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
 pub use messages::*;

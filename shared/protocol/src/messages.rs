@@ -55,8 +55,9 @@ pub use self::{
     version::Version,
 };
 pub(crate) use self::{
+    block::write_block,
     fetch::{fetch_reply, fetch_request, kind_of},
-    push::{block_pushes, block_reply, push_requests},
+    push::{ArrivedBlock, arrived_blocks, block_reply, push_requests},
     refusal::Answer,
 };
 

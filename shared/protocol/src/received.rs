@@ -9,8 +9,9 @@ use prost::Message;
 
 use crate::{
     client::frames::Frames,
-    messages::{Answer, block_pushes, *},
-    proto, wire,
+    codec,
+    messages::{Answer, arrived_blocks, *},
+    proto,
 };
 
 /// Why bytes are not the message that they should be.
@@ -76,7 +77,7 @@ fn read<M: Message + Default, T: TryFrom<M, Error: Display>>(bytes: &[u8]) -> Re
 
 /// Reads every block of a push, also behind one that is unusable, as a server does.
 fn push_request(bytes: &[u8]) -> Result<(), ReceiveError> {
-    let blocks = block_pushes(decode(bytes)?).map(|(_, push)| push.map(drop).map_err(unusable));
+    let blocks = arrived_blocks(decode(bytes)?).map(|arrived| arrived.push.map(drop).map_err(unusable));
     blocks.fold(Ok(()), Result::and)
 }
 
@@ -87,7 +88,7 @@ fn push_reply(bytes: &[u8]) -> Result<(), ReceiveError> {
 
 fn fetch_request(bytes: &[u8]) -> Result<(), ReceiveError> {
     let request: proto::FetchRequest = decode(bytes)?;
-    wire::format(request.wire, "FetchRequest").map(drop).map_err(unusable)
+    codec::format(request.wire, "FetchRequest").map(drop).map_err(unusable)
 }
 
 #[cfg(test)]

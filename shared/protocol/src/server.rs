@@ -15,15 +15,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    Coordinator, Listener, Refusal, ServeError, Shards,
+    Coordinator, Listener, Refusal, ServeError, Shards, codec,
     fields::FieldError,
     health,
     incoming::Incoming,
-    messages::{Answer, block_pushes, block_reply, fetch_reply, kind_of, *},
+    messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, kind_of, write_block, *},
     proto::{self, coordinator_server, shards_server},
     run_blocking,
     transport::{self, MESSAGE},
-    wire,
 };
 
 /// Most blocks or replies that wait for the connection to take them. A slow reader holds up its own stream
@@ -234,15 +233,20 @@ async fn answer_pushes(
 /// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the
 /// reply.
 fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushReply {
-    let wire = wire::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
-    let answer = |(block, push): (u32, Result<BlockPush, _>)| {
+    let wire = codec::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
+    let answer = |ArrivedBlock { shard, block, bytes, push }| {
+        let usable = push.is_ok();
         let reply = match push {
             Ok(push) => shards.push(push),
             Err(error) => PushReply { block, outcome: Err(Refusal::from(error)), staleness: 0 },
         };
-        block_reply(reply, wire)
+        let reply = block_reply(reply, wire);
+        if usable {
+            shards.carried(shard, bytes as u64, reply.value_bytes() as u64);
+        }
+        reply
     };
-    proto::PushReply { blocks: block_pushes(request).map(answer).collect() }
+    proto::PushReply { blocks: arrived_blocks(request).map(answer).collect() }
 }
 
 /// Reads the blocks of one fetch, as fast as they are taken.
@@ -253,7 +257,7 @@ async fn send_blocks(
     values: mpsc::Sender<Result<proto::FetchReply, Status>>,
 ) {
     let kind = kind_of(request.average_of_evaluation);
-    let format = wire::format(request.wire, "FetchRequest").map_err(Refusal::from);
+    let format = codec::format(request.wire, "FetchRequest").map_err(Refusal::from);
     for &block in &request.blocks {
         // A place first: a block is read when it can be sent, and not older than that.
         let place = select! {
@@ -267,8 +271,12 @@ async fn send_blocks(
         let Ok(place) = place else { return };
         let reply = format.clone().and_then(|wire| Ok((shards.fetch(request.shard, block, kind)?, wire)));
         let (reply, last) = match reply {
-            Ok((block, wire)) => (fetch_reply(Ok(block), wire), false),
-            Err(refusal) => (fetch_reply(Err(refusal), Wire::F32), true),
+            Ok((block, wire)) => {
+                let block = write_block(block, wire);
+                shards.carried(request.shard, 0, block.values.len() as u64);
+                (fetch_reply(Ok(block)), false)
+            }
+            Err(refusal) => (fetch_reply(Err(refusal)), true),
         };
         place.send(Ok(reply));
         if last {
@@ -326,6 +334,9 @@ mod tests {
             unreachable!("a malformed message came through")
         }
         fn order(&self, _: ShardOrder) -> Answer<Vec<ShardStatus>> {
+            unreachable!("a malformed message came through")
+        }
+        fn carried(&self, _: u32, _: u64, _: u64) {
             unreachable!("a malformed message came through")
         }
         fn status(&self) -> Vec<ShardStatus> {

@@ -52,6 +52,9 @@ pub trait Shards: Send + Sync + 'static {
     /// [`Refusal::NotReady`] while the shard has no layout; [`Refusal::Invalid`] for a block that it does not
     /// own.
     fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
+    /// Counts what values took on the wire, encoded: bytes of gradients `received` and of parameters `sent` for
+    /// a shard. Called by the server, once for each block.
+    fn carried(&self, shard: u32, received: u64, sent: u64);
     /// Carries out an order of the coordinator, which may take as long as writing a file does.
     ///
     /// # Errors

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Wire, fields::FieldError, wire};
+use crate::{
+    Wire,
+    codec::{self, Codec},
+    fields::FieldError,
+};
 
 /// The values of a block: shared memory, or the bytes in which they arrived. They are copied once, to their
 /// destination.
@@ -14,8 +18,8 @@ pub struct Values(Held);
 #[derive(Clone)]
 enum Held {
     Memory(Arc<Vec<f32>>),
-    /// Bytes of whole values, in this number format.
-    Bytes(Wire, Bytes),
+    /// Encoded values: what decodes them, how many there are, and their bytes.
+    Bytes(&'static dyn Codec, usize, Bytes),
 }
 
 impl Values {
@@ -24,7 +28,7 @@ impl Values {
     pub fn len(&self) -> usize {
         match &self.0 {
             Held::Memory(values) => values.len(),
-            Held::Bytes(wire, bytes) => bytes.len() / wire.bytes(),
+            Held::Bytes(_, values, _) => *values,
         }
     }
 
@@ -36,7 +40,7 @@ impl Values {
         assert_eq!(to.len(), self.len(), "values of a block");
         match &self.0 {
             Held::Memory(values) => to.copy_from_slice(values),
-            Held::Bytes(wire, bytes) => wire::copy(*wire, bytes, to),
+            Held::Bytes(codec, _, bytes) => codec.copy(bytes, to),
         }
     }
 
@@ -44,7 +48,7 @@ impl Values {
     pub fn append_to(&self, to: &mut Vec<f32>) {
         match &self.0 {
             Held::Memory(values) => to.extend_from_slice(values),
-            Held::Bytes(wire, bytes) => wire::extend(*wire, bytes, to),
+            Held::Bytes(codec, _, bytes) => codec.append(bytes, to),
         }
     }
 
@@ -65,10 +69,10 @@ impl Values {
 
     /// Encodes the values for the wire.
     pub(crate) fn encode(self, wire: Wire) -> Bytes {
-        match self.0 {
-            Held::Memory(values) => wire::encode(wire, values),
-            Held::Bytes(..) => wire::encode(wire, self.to_vec()),
-        }
+        codec::of(wire).encode(match self.0 {
+            Held::Memory(values) => values,
+            Held::Bytes(..) => Arc::new(self.to_vec()),
+        })
     }
 
     /// Decodes the values that travelled as `bytes` in `field` of `message`.
@@ -78,8 +82,11 @@ impl Values {
         message: &'static str,
         field: &'static str,
     ) -> Result<Values, FieldError> {
-        wire::check(wire, &bytes, message, field)?;
-        Ok(Values(Held::Bytes(wire, bytes)))
+        let codec = codec::of(wire);
+        let values = codec.count(&bytes).map_err(|expected| {
+            FieldError::new(message, field, expected, format!("{} bytes", bytes.len()))
+        })?;
+        Ok(Values(Held::Bytes(codec, values, bytes)))
     }
 }
 

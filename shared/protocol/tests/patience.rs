@@ -100,7 +100,7 @@ async fn a_server_that_comes_late_is_found() {
     }
 }
 
-async fn push_one(client: &ShardClient) -> Result<(), ClientError> {
+async fn push_one(client: &ShardClient) -> Result<Carried, ClientError> {
     let (to, pushes) = mpsc::channel(1);
     let (replies, _from) = mpsc::channel(1);
     to.send(vec![block_push(1, 1)]).await.unwrap();

@@ -53,6 +53,13 @@ async fn f32_arrives_exact_and_bf16_rounded() {
                 values.block
             );
         }
+        let bytes = (layout().len() * if wire == Wire::F32 { 4 } else { 2 }) as u64;
+        let carried = shards.state.lock().unwrap().carried;
+        assert_eq!(
+            carried,
+            Carried { received: bytes, sent: 2 * bytes },
+            "pushed once, sent twice, over {wire:?}"
+        );
         let average = fetch(&client, wire, &[0], Kind::Average { evaluation: 5 }).await.unwrap();
         assert_eq!(average[0].values.to_vec()[0], 5.0);
         server.stop().await;

@@ -11,6 +11,9 @@ macro_rules! choice {
         }
 
         impl $choice {
+            /// All values.
+            pub const ALL: &[$choice] = &[$($choice::$value),+];
+
             /// The names of all values.
             pub const NAMES: &[&str] = &[$($name),+];
 

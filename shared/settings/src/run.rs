@@ -86,13 +86,3 @@ choice! {
         Bf16 = "bf16",
     }
 }
-
-impl Wire {
-    /// Bytes that a number takes.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Wire::F32 => 4,
-            Wire::Bf16 => 2,
-        }
-    }
-}

@@ -111,6 +111,8 @@ impl protocol::Shards for Fake {
         Ok(BlockValues { block, version: Version::default(), values })
     }
 
+    fn carried(&self, _: u32, _: u64, _: u64) {}
+
     fn order(&self, _: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
         Ok(Vec::new())
     }

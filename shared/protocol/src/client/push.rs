@@ -24,6 +24,15 @@ const PUSH: &str = "/downpour.v1.Shards/Push";
 /// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
 
+/// Bytes of encoded values that a push carried, each block counted once however often it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes of gradients whose blocks have a reply.
+    pub sent: u64,
+    /// Bytes of parameters in the replies.
+    pub received: u64,
+}
+
 /// The state of a push that outlives a broken connection.
 struct Pushing {
     wire: Wire,
@@ -35,6 +44,7 @@ struct Pushing {
     replies: mpsc::Sender<PushReply>,
     /// Replies that the caller has not taken yet.
     unread: VecDeque<PushReply>,
+    carried: Carried,
 }
 
 pub(super) async fn push(
@@ -42,14 +52,21 @@ pub(super) async fn push(
     wire: Wire,
     pushes: mpsc::Receiver<Vec<BlockPush>>,
     replies: mpsc::Sender<PushReply>,
-) -> Result<(), ClientError> {
-    let mut pushing =
-        Pushing { wire, pushes, more: true, outstanding: VecDeque::new(), replies, unread: VecDeque::new() };
+) -> Result<Carried, ClientError> {
+    let mut pushing = Pushing {
+        wire,
+        pushes,
+        more: true,
+        outstanding: VecDeque::new(),
+        replies,
+        unread: VecDeque::new(),
+        carried: Carried::default(),
+    };
     let mut attempts = link.attempts();
     while let Err(failure) = pushing.stream(link, &mut attempts).await {
         attempts.after(failure).await?;
     }
-    Ok(())
+    Ok(pushing.carried)
 }
 
 impl Pushing {
@@ -123,6 +140,7 @@ impl Pushing {
     /// Matches a reply with the oldest request, whose blocks it must answer in their order. The error says
     /// how the reply differs.
     fn take(&mut self, reply: proto::PushReply, sent: &mut usize) -> Result<(), String> {
+        let received: usize = reply.blocks.iter().map(proto::BlockReply::value_bytes).sum();
         let replies = reply.blocks.into_iter().map(PushReply::try_from).collect::<Result<Vec<_>, _>>();
         let replies = replies.map_err(|error| error.to_string())?;
         let answered: Vec<u32> = replies.iter().map(|reply| reply.block).collect();
@@ -133,6 +151,9 @@ impl Pushing {
             let pushed: Vec<u32> = oldest.blocks.iter().map(|block| block.block).collect();
             return Err(format!("a reply for blocks {answered:?}, expected one for blocks {pushed:?}"));
         }
+        let sent_bytes: usize = oldest.blocks.iter().map(|block| block.gradient.len()).sum();
+        self.carried.sent += sent_bytes as u64;
+        self.carried.received += received as u64;
         self.outstanding.pop_front();
         *sent -= 1;
         self.unread.extend(replies);

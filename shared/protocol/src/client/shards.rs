@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
-use super::{Link, fetch, push};
+use super::{Carried, Link, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
     messages::{fetch_request, *},
@@ -76,7 +76,7 @@ impl ShardClient {
     /// The call ends when the sender of `pushes` is dropped and every block has its reply. Blocks without a
     /// reply are sent again after a broken connection; a push is applied once however often it is sent.
     /// Replies may lag behind without holding up the pushes; if their receiver is dropped, the pushes go on
-    /// and the replies are discarded.
+    /// and the replies are discarded. Returns what the values took on the wire.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] when patience ends, [`ClientError::Unusable`] for a reply that fits no
@@ -86,7 +86,7 @@ impl ShardClient {
         wire: Wire,
         pushes: mpsc::Receiver<Vec<BlockPush>>,
         replies: mpsc::Sender<PushReply>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Carried, ClientError> {
         push::push(&self.link, wire, pushes, replies).await
     }
 

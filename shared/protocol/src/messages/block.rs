@@ -2,9 +2,9 @@
 
 use super::version::Version;
 use crate::{
-    Values, Wire,
+    Values, Wire, codec,
     fields::{FieldError, required},
-    proto, wire,
+    proto,
 };
 
 /// The values of one block.
@@ -19,14 +19,14 @@ pub struct BlockValues {
 }
 
 /// Encodes a block.
-pub(super) fn write_block(
+pub(crate) fn write_block(
     BlockValues { block, version, values }: BlockValues,
     wire: Wire,
 ) -> proto::BlockValues {
     proto::BlockValues {
         block,
         version: Some(version.into()),
-        wire: proto::Wire::from(wire).into(),
+        wire: codec::number(wire),
         values: values.encode(wire),
     }
 }
@@ -35,7 +35,7 @@ impl TryFrom<proto::BlockValues> for BlockValues {
     type Error = FieldError;
 
     fn try_from(block: proto::BlockValues) -> Result<BlockValues, FieldError> {
-        let wire = wire::format(block.wire, "BlockValues")?;
+        let wire = codec::format(block.wire, "BlockValues")?;
         Ok(BlockValues {
             block: block.block,
             version: required(block.version, "BlockValues", "version")?.into(),

@@ -1,11 +1,8 @@
 //! Which values a fetch asks for, and each of its answers.
 
-use super::{
-    block::{BlockValues, write_block},
-    refusal::Answer,
-};
+use super::{block::BlockValues, refusal::Answer};
 use crate::{
-    Wire,
+    Wire, codec,
     fields::{FieldError, required},
     proto,
 };
@@ -29,7 +26,7 @@ pub(crate) fn fetch_request(wire: Wire, shard: u32, blocks: Vec<u32>, kind: Kind
         Kind::Parameters => None,
         Kind::Average { evaluation } => Some(evaluation),
     };
-    proto::FetchRequest { shard, blocks, wire: proto::Wire::from(wire).into(), average_of_evaluation }
+    proto::FetchRequest { shard, blocks, wire: codec::number(wire), average_of_evaluation }
 }
 
 /// Returns which values a fetch asks for, by the evaluation that it names.
@@ -40,11 +37,11 @@ pub(crate) fn kind_of(average: Option<u64>) -> Kind {
     }
 }
 
-/// Encodes a block, or the refusal to send it.
-pub(crate) fn fetch_reply(answer: Answer<BlockValues>, wire: Wire) -> proto::FetchReply {
+/// Makes a reply of an encoded block, or of the refusal to send it.
+pub(crate) fn fetch_reply(answer: Answer<proto::BlockValues>) -> proto::FetchReply {
     use proto::fetch_reply::Outcome;
     let outcome = match answer {
-        Ok(block) => Outcome::Block(write_block(block, wire)),
+        Ok(block) => Outcome::Block(block),
         Err(refusal) => Outcome::Refusal(refusal.into()),
     };
     proto::FetchReply { outcome: Some(outcome) }

@@ -7,9 +7,9 @@ use super::{
     version::Version,
 };
 use crate::{
-    Values, Wire,
+    Values, Wire, codec,
     fields::{FieldError, required},
-    proto, wire,
+    proto,
 };
 
 /// Largest absolute value of a gradient that a shard applies. Gradients of networks that learn are smaller by
@@ -88,24 +88,34 @@ pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::Pu
             .last()
             .is_some_and(|r| (r.member, r.step, r.samples, r.form) == (member, step, samples, form));
         if !same {
-            let wire = proto::Wire::from(wire).into();
+            let wire = codec::number(wire);
             requests.push(proto::PushRequest { member, step, samples, wire, form, blocks: Vec::new() });
         }
-        let gradient = wire::encode(wire, gradient);
+        let gradient = Values::from(gradient).encode(wire);
         let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient };
         requests.last_mut().expect("there is one for this step").blocks.push(block);
     }
     requests
 }
 
+/// One block of a push as it arrived.
+pub(crate) struct ArrivedBlock {
+    /// Number of the shard.
+    pub(crate) shard: u32,
+    /// Index of the block in the layout.
+    pub(crate) block: u32,
+    /// Bytes of the encoded gradient.
+    pub(crate) bytes: usize,
+    /// The push, if it is usable.
+    pub(crate) push: Result<BlockPush, FieldError>,
+}
+
 /// Decodes the block pushes of a request, each on its own: one that is unusable leaves the others as they
 /// are.
-pub(crate) fn block_pushes(
-    request: proto::PushRequest,
-) -> impl Iterator<Item = (u32, Result<BlockPush, FieldError>)> {
+pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item = ArrivedBlock> {
     let proto::PushRequest { member, step, samples, wire, form, blocks } = request;
     let read = move |block: proto::GradientBlock| {
-        let wire = wire::format(wire, "PushRequest")?;
+        let wire = codec::format(wire, "PushRequest")?;
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
             shard: block.shard,
@@ -118,7 +128,10 @@ pub(crate) fn block_pushes(
             gradient: gradient.into_vec(),
         })
     };
-    blocks.into_iter().map(move |block| (block.block, read(block)))
+    blocks.into_iter().map(move |arrived| {
+        let (shard, block, bytes) = (arrived.shard, arrived.block, arrived.gradient.len());
+        ArrivedBlock { shard, block, bytes, push: read(arrived) }
+    })
 }
 
 /// Encodes the reply to one pushed block.
@@ -145,5 +158,15 @@ impl TryFrom<proto::BlockReply> for PushReply {
             }
         };
         Ok(PushReply { block, outcome, staleness: reply.staleness })
+    }
+}
+
+impl proto::BlockReply {
+    /// Returns the bytes of the encoded values that the reply holds.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match &self.outcome {
+            Some(proto::block_reply::Outcome::Block(block)) => block.values.len(),
+            _ => 0,
+        }
     }
 }

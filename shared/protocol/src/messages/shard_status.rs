@@ -23,9 +23,9 @@ pub struct ShardStatus {
     pub staleness_sum: u64,
     /// Largest staleness of an update applied.
     pub staleness_max: u64,
-    /// Bytes of gradients received, as f32 in memory.
+    /// Bytes of gradients received, as they travelled.
     pub bytes_in: u64,
-    /// Bytes of parameters sent, as f32 in memory.
+    /// Bytes of parameters sent, as they travelled.
     pub bytes_out: u64,
     /// Learning rate of the newest update.
     pub learning_rate: f64,

@@ -25,9 +25,9 @@ pub struct TrainingLine {
     pub staleness_mean: f64,
     /// Largest staleness.
     pub staleness_max: u64,
-    /// Bytes of gradients received by the shards, as f32 in memory.
+    /// Bytes of gradients received by the shards, as they travelled.
     pub bytes_in: u64,
-    /// Bytes of parameters sent by the shards, as f32 in memory.
+    /// Bytes of parameters sent by the shards, as they travelled.
     pub bytes_out: u64,
     /// Number of leases that workers hold.
     pub leases: u32,

@@ -119,6 +119,8 @@ pub struct State {
     pub orders: Vec<ShardOrder>,
     /// Bytes of the blocks that were fetched.
     pub fetched: usize,
+    /// What the server counted on the wire.
+    pub carried: Carried,
 }
 
 impl Adder {
@@ -200,6 +202,12 @@ impl Shards for Adder {
             values[0] = evaluation as f32;
         }
         Ok(BlockValues { block, version: *version, values: values.into() })
+    }
+
+    fn carried(&self, _: u32, received: u64, sent: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.carried.received += received;
+        state.carried.sent += sent;
     }
 
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
@@ -317,7 +325,7 @@ pub async fn push_all(client: &ShardClient, wire: Wire, step: u64) -> Result<Vec
         all
     };
     let (done, (), all) = tokio::join!(client.push(wire, pushes, replies), feed, drain);
-    done.map(|()| all)
+    done.map(|_| all)
 }
 
 /// Fetches the blocks and returns them as they came.

@@ -1,0 +1,138 @@
+//! Codecs: how the values of a block become bytes for the wire, and values again.
+//!
+//! A codec is a file of its own. It has a name in the settings (`run.wire`), a number in `shards.proto`, and an
+//! entry in the table that [`of`] reads; nothing else knows what its bytes look like, or how many there are.
+
+mod bfloat16;
+mod float32;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::{bfloat16::Bfloat16, float32::Float32};
+use crate::{Wire, fields::FieldError, proto};
+
+/// A way to turn values into bytes and back.
+pub(crate) trait Codec: Sync {
+    /// Returns the codec's number in messages.
+    fn number(&self) -> proto::Wire;
+
+    /// Returns about how many bytes `values` values become.
+    fn size(&self, values: usize) -> usize;
+
+    /// Encodes the values of a block.
+    fn encode(&self, values: Arc<Vec<f32>>) -> Bytes;
+
+    /// Returns how many values `bytes` hold.
+    ///
+    /// # Errors
+    /// What was expected, if they are no whole values.
+    fn count(&self, bytes: &[u8]) -> Result<usize, String>;
+
+    /// Copies the values that travelled as `bytes` to `to`, which has as many.
+    fn copy(&self, bytes: &[u8], to: &mut [f32]);
+
+    /// Appends the values that travelled as `bytes` to `to`.
+    fn append(&self, bytes: &[u8], to: &mut Vec<f32>);
+}
+
+/// Returns the codec of a number format.
+pub(crate) fn of(wire: Wire) -> &'static dyn Codec {
+    match wire {
+        Wire::F32 => &Float32,
+        Wire::Bf16 => &Bfloat16,
+    }
+}
+
+/// Returns about how many bytes `values` values take on the wire.
+pub fn encoded_size(wire: Wire, values: usize) -> usize {
+    of(wire).size(values)
+}
+
+/// Returns the number of a format in messages.
+pub(crate) fn number(wire: Wire) -> i32 {
+    of(wire).number().into()
+}
+
+/// Reads the number format of `message` from its number.
+pub(crate) fn format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
+    let known = Wire::ALL.iter().find(|wire| self::number(**wire) == number);
+    known.copied().ok_or_else(|| {
+        let formats: Vec<String> =
+            Wire::ALL.iter().map(|wire| format!("{} ({wire})", self::number(*wire))).collect();
+        FieldError::new(message, "wire", formats.join(" or "), number)
+    })
+}
+
+/// Returns the number of values in `bytes`, of which each takes `width`.
+fn whole(bytes: &[u8], width: usize) -> Result<usize, String> {
+    if bytes.len().is_multiple_of(width) {
+        return Ok(bytes.len() / width);
+    }
+    Err(format!("a multiple of {width} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn there_and_back(wire: Wire, values: &[f32]) -> Vec<f32> {
+        let codec = of(wire);
+        let bytes = codec.encode(Arc::new(values.to_vec()));
+        assert_eq!(codec.count(&bytes), Ok(values.len()));
+        assert_eq!(codec.size(values.len()), bytes.len());
+        let (mut added, mut copied) = (vec![0.5], vec![0.0; values.len()]);
+        codec.append(&bytes, &mut added);
+        codec.copy(&bytes, &mut copied);
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&added[1..]), bits(&copied));
+        copied
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn f32_keeps_every_bit_and_bf16_the_nearest(bits in prop::collection::vec(any::<u32>(), 0..100)) {
+            let values: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).collect();
+            let exact: Vec<u32> = there_and_back(Wire::F32, &values).iter().map(|v| v.to_bits()).collect();
+            prop_assert_eq!(&exact, &bits);
+            for (value, rounded) in values.iter().zip(there_and_back(Wire::Bf16, &values)) {
+                if value.is_nan() {
+                    prop_assert!(rounded.is_nan());
+                } else {
+                    // Nearest, ties to even, by integers: add just under half of the last kept bit.
+                    let bits = u64::from(value.to_bits());
+                    let expected = ((bits + 0x7fff + (bits >> 16 & 1)) >> 16 << 16) as u32;
+                    prop_assert_eq!(rounded.to_bits(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_little_endian() {
+        let bytes = |wire| of(wire).encode(Arc::new(vec![1.0, -2.5]));
+        assert_eq!(bytes(Wire::F32)[..], [0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0]);
+        assert_eq!(bytes(Wire::Bf16)[..], [0x80, 0x3f, 0x20, 0xc0]);
+    }
+
+    #[test]
+    fn a_broken_length_and_an_unknown_format_say_what_was_expected() {
+        assert_eq!(of(Wire::F32).count(&[0; 7]), Err("a multiple of 4 bytes".into()));
+        assert_eq!(of(Wire::Bf16).count(&[0; 7]), Err("a multiple of 2 bytes".into()));
+        let text = |number| format(number, "PushRequest").unwrap_err().to_string();
+        assert_eq!(text(0), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
+        assert_eq!(text(9), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9");
+    }
+
+    #[test]
+    fn every_format_has_a_number_of_its_own() {
+        for wire in Wire::ALL {
+            assert_eq!(format(number(*wire), "PushRequest").as_ref(), Ok(wire));
+        }
+    }
+}
