@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use dataset::Minibatch;
 use network::Losses;
 use protocol::PushForm;
 use settings::Optimisation;
@@ -10,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::outgoing::Outgoing;
-use crate::workload::Model;
+use crate::workload::{Model, Pass};
 
 /// What the compute thread owns.
 pub struct Compute<M> {
@@ -62,7 +61,7 @@ impl<M: Model> Compute<M> {
     pub fn train(
         &mut self,
         form: PushForm,
-        minibatch: &Minibatch,
+        batch: &M::Batch,
         dropout: Option<&[u64]>,
         out: &UnboundedSender<(u32, Vec<f32>)>,
     ) -> (Losses, Duration) {
@@ -75,16 +74,15 @@ impl<M: Model> Compute<M> {
             });
         };
         let losses = if outgoing.waits_for_the_whole() {
-            let losses = model.train(minibatch, dropout, gradients, &mut |_, _| {});
+            let losses = model.train(batch, Pass { dropout, gradients, ready: &mut |_, _| {} });
             outgoing.clip_whole(gradients);
             for tensor in (0..model.layout().tensors().len()).rev() {
                 send(outgoing, tensor, &gradients[model.layout().range(tensor)]);
             }
             losses
         } else {
-            model.train(minibatch, dropout, gradients, &mut |tensor, gradient| {
-                send(outgoing, tensor, gradient);
-            })
+            let ready = &mut |tensor: usize, gradient: &[f32]| send(outgoing, tensor, gradient);
+            model.train(batch, Pass { dropout, gradients, ready })
         };
         (losses, start.elapsed())
     }

@@ -12,13 +12,13 @@ use crate::actor::Actor;
 use crate::compute::Compute;
 use crate::stop::Stop;
 use crate::store::Store;
-use crate::workload::{Model, Samples};
+use crate::workload::{Batch, Model, Samples};
 
 /// Scores both; returns the result and the averaged parameters.
 ///
 /// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is an empty
 /// queue.
-pub async fn evaluate<M: Model, S: Samples>(
+pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     order: &EvaluationOrder,
     images: u64,
     store: &mut Store,
@@ -43,7 +43,7 @@ pub async fn evaluate<M: Model, S: Samples>(
 ///
 /// # Errors
 /// Images of which none can be read: a score of nothing is no number.
-pub async fn score<M: Model, S: Samples>(
+pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
     images: u64,
     parameters: Arc<Vec<f32>>,
     compute: &Actor<Compute<M>>,
@@ -56,14 +56,16 @@ pub async fn score<M: Model, S: Samples>(
     }
     let mut tally = Tally::default();
     let mut unread = None;
-    while let Some(minibatch) = samples.call(Samples::next).await?? {
-        minibatch.skipped.iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));
-        unread = unread.or_else(|| minibatch.skipped.first().cloned());
-        if !minibatch.labels.is_empty() {
-            let (logits, labels) = compute
-                .call(move |compute| (compute.model.logits(minibatch.images.view()), minibatch.labels))
-                .await?;
-            tally.add(logits.view(), &labels);
+    while let Some(batch) = samples.call(Samples::next).await?? {
+        batch.skipped().iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));
+        unread = unread.or_else(|| batch.skipped().first().cloned());
+        if !batch.samples().is_empty() {
+            let mut sum = tally;
+            let score = move |compute: &mut Compute<M>| {
+                compute.model.score(&batch, &mut sum);
+                sum
+            };
+            tally = compute.call(score).await?;
         }
     }
     if let (0, Some(example)) = (tally.images(), unread) {

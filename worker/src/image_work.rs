@@ -7,17 +7,16 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
 use kernels::Isa;
-use ndarray::{Array2, ArrayView4};
 use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, RunStatus};
+use protocol::{DataDescription, RunStatus};
 use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
 use setup::model_file::{self, About, MODEL_FILE};
-use setup::{ANY_SIZE, Data, Threads, rules};
+use setup::{ANY_SIZE, Data, Tally, Threads, rules};
 
 use crate::train::TrainOptions;
-use crate::workload::{Model, Samples, Workload};
+use crate::workload::{Batch, Model, Pass, Samples, Trained, Workload};
 
 /// GoogLeNet, images, and the machine to compute with.
 pub struct ImageWork {
@@ -137,28 +136,34 @@ impl Workload for ImageWork {
         Loader::new(dataset, config)
     }
 
-    fn keep(
-        &self,
-        configuration: &RunConfiguration,
-        layout: &Layout,
-        average: &[f32],
-        evaluation: &Evaluation,
-    ) -> anyhow::Result<()> {
+    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()> {
         let Some(folder) = &self.output else { return Ok(()) };
         let dataset = self.dataset();
         let about = About {
-            configuration,
+            configuration: trained.configuration,
             classes: dataset.classes(),
             data: Some(&dataset.fingerprint().hash),
             values: "average",
-            samples: evaluation.samples,
-            evaluation: Some(evaluation),
+            samples: trained.evaluation.samples,
+            evaluation: Some(trained.evaluation),
         };
-        model_file::write(&folder.join(MODEL_FILE), layout, average, &about)
+        model_file::write(&folder.join(MODEL_FILE), trained.layout, trained.average, &about)
+    }
+}
+
+impl Batch for Minibatch {
+    fn samples(&self) -> &[u32] {
+        &self.samples
+    }
+
+    fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 }
 
 impl Model for Engine {
+    type Batch = Minibatch;
+
     fn layout(&self) -> &Layout {
         self.network().layout()
     }
@@ -171,22 +176,18 @@ impl Model for Engine {
         Engine::load_tensor(self, tensor, values);
     }
 
-    fn train(
-        &mut self,
-        minibatch: &Minibatch,
-        dropout: Option<&[u64]>,
-        gradients: &mut [f32],
-        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
-    ) -> Losses {
-        Engine::train(self, minibatch.images.view(), &minibatch.labels, dropout, gradients, ready)
+    fn train(&mut self, batch: &Minibatch, Pass { dropout, gradients, ready }: Pass<'_>) -> Losses {
+        Engine::train(self, batch.images.view(), &batch.labels, dropout, gradients, ready)
     }
 
-    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
-        Engine::logits(self, images)
+    fn score(&mut self, batch: &Minibatch, tally: &mut Tally) {
+        tally.add(self.logits(batch.images.view()).view(), &batch.labels);
     }
 }
 
 impl Samples for Loader {
+    type Batch = Minibatch;
+
     fn request(&mut self, range: LoaderRange) {
         Loader::request(self, range);
     }

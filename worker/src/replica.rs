@@ -4,11 +4,12 @@
 //! push brings the block as its update left it, and the next step starts when all are there. A replica therefore never
 //! computes with parameters older than its own last push. The next lease is asked for while the one before is in work.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use dataset::{LoaderRange, Minibatch, Split};
+use dataset::{LoaderRange, Split};
 use process::Exit;
 use protocol::{
     Assignment, Connector, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease,
@@ -25,7 +26,7 @@ use crate::leases::Leases;
 use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::{Stop, until_ready};
 use crate::store::{Step, Store};
-use crate::workload::{Model, Samples, Workload};
+use crate::workload::{Batch, Model, Samples, Trained, Workload};
 
 /// How long the minibatch in hand may take once the worker was asked to leave; then it is given up.
 const GRACE: Duration = Duration::from_millis(2500);
@@ -195,9 +196,6 @@ async fn session<W: Workload>(
     stop
 }
 
-/// A value that never is: the loop ends by its error only.
-enum Never {}
-
 /// What one membership works with.
 struct Replica<'a, W: Workload> {
     workload: &'a W,
@@ -270,7 +268,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         })
     }
 
-    async fn work(&mut self, leaving: watch::Receiver<bool>) -> Result<Never, Stop> {
+    async fn work(&mut self, leaving: watch::Receiver<bool>) -> Result<Infallible, Stop> {
         let mut assigned = None;
         loop {
             match assigned.take() {
@@ -330,17 +328,16 @@ impl<'a, W: Workload> Replica<'a, W> {
     async fn train(&mut self) -> Result<(), Stop> {
         let start = Instant::now();
         let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
-        let minibatch = self.samples.call(Samples::next).await??;
-        let mut minibatch =
-            minibatch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
-        let skipped = std::mem::take(&mut minibatch.skipped);
+        let batch = self.samples.call(Samples::next).await??;
+        let batch = batch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
+        let skipped = batch.skipped().to_vec();
         skipped.iter().for_each(|skipped| tracing::warn!("skipped: {skipped}"));
-        let images = minibatch.labels.len() as u64;
-        if images > 0 {
-            self.step(minibatch, epoch, form, start).await?;
+        let samples = batch.samples().len() as u64;
+        if samples > 0 {
+            self.step(batch, epoch, form, start).await?;
         }
-        self.trained += images;
-        self.reporter.progress(self.leases.advance(images, skipped));
+        self.trained += samples;
+        self.reporter.progress(self.leases.advance(samples, skipped));
         if self.line.due(LINE_EVERY) {
             let status = self.store.first().status().await?;
             let rate = status.first().map_or(0.0, |status| status.learning_rate);
@@ -349,24 +346,24 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(())
     }
 
-    /// Computes and exchanges one gradient; `start` is when this worker began to wait for its images.
+    /// Computes and exchanges one gradient; `start` is when this worker began to wait for its samples.
     async fn step(
         &mut self,
-        minibatch: Minibatch,
+        batch: <W::Model as Model>::Batch,
         epoch: u64,
         form: PushForm,
         start: Instant,
     ) -> Result<(), Stop> {
         self.step += 1;
-        let samples = minibatch.labels.len() as u32;
+        let samples = batch.samples().len() as u32;
         let step = Step { member: self.member, step: self.step, samples, form };
         let seeds = self.configuration.network.dropout.then(|| {
             let seed = self.configuration.run.sample_seed();
-            minibatch.samples.iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
+            batch.samples().iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
         });
         let (gradients, completed) = mpsc::unbounded_channel();
         let training =
-            self.compute.call(move |compute| compute.train(form, &minibatch, seeds.as_deref(), &gradients));
+            self.compute.call(move |compute| compute.train(form, &batch, seeds.as_deref(), &gradients));
         let compute = &self.compute;
         let exchange = self.store.exchange(step, completed, |tensor, values| {
             // Queued behind the backward pass that is under way; the next step comes behind it.
@@ -412,8 +409,13 @@ impl<'a, W: Workload> Replica<'a, W> {
             "evaluated"
         );
         if order.last {
-            let layout = self.store.layout();
-            self.workload.keep(&self.configuration, layout, &average, &evaluation).map_err(Stop::Failed)?;
+            let trained = Trained {
+                configuration: &self.configuration,
+                layout: self.store.layout(),
+                average: &average,
+                evaluation: &evaluation,
+            };
+            self.workload.keep(&trained).map_err(Stop::Failed)?;
         }
         self.reporter.evaluation(evaluation);
         self.line = Line::start();

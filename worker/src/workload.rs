@@ -1,18 +1,43 @@
-//! What a replica trains, as its loop sees it: data, model and samples behind three small traits.
+//! What a replica trains, as its loop sees it: data, model and samples behind small traits.
 //!
-//! The real one is GoogLeNet on images (`image_work.rs`); a simulation brings a small linear model.
+//! The loop knows neither images nor networks: what is computed, what is loaded and what is scored are
+//! implementations of these traits. The real ones are GoogLeNet and photographs (`image_work.rs`); a simulation
+//! brings a small linear model.
 
-use dataset::{DataAway, LoaderRange, Minibatch};
+use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
-use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
 use protocol::{DataDescription, Evaluation, RunStatus};
 use settings::RunConfiguration;
+use setup::Tally;
+
+/// A minibatch, of which the loop counts the samples; what they are is between the model and the queue that
+/// made them.
+pub trait Batch: Send + 'static {
+    /// The numbers of its samples in the data set, of those that could be read.
+    fn samples(&self) -> &[u32];
+
+    /// Samples of its range that could not be read, each as "path: reason".
+    fn skipped(&self) -> &[String];
+}
+
+/// One pass forward and backward: what it needs beside the minibatch, and where its gradients go.
+pub struct Pass<'a> {
+    /// One seed of dropout masks for each sample; none: no dropout.
+    pub dropout: Option<&'a [u64]>,
+    /// The mean gradient, as long as the layout.
+    pub gradients: &'a mut [f32],
+    /// Called once for each tensor, as its gradient completes.
+    pub ready: &'a mut (dyn FnMut(usize, &[f32]) + Send),
+}
 
 /// A model that a replica computes with. Its parameters come tensor by tensor, and its gradients go so.
 pub trait Model: Send + 'static {
-    /// Its parameters.
+    /// The minibatches that the model computes with.
+    type Batch: Batch;
+
+    /// The layout of the model's parameters.
     fn layout(&self) -> &Layout;
 
     /// The instruction set for what is done to its gradients; the best of this machine, unless it computes with another.
@@ -23,23 +48,18 @@ pub trait Model: Send + 'static {
     /// Takes new values of one tensor; each tensor is loaded before the first use.
     fn load_tensor(&mut self, tensor: usize, values: &[f32]);
 
-    /// Loss and mean gradient of a minibatch of at least one image. `dropout` has one seed per image; `None`: no
-    /// dropout. `gradients` is as long as the layout. `ready` is called once for each tensor, as its gradient
-    /// completes.
-    fn train(
-        &mut self,
-        minibatch: &Minibatch,
-        dropout: Option<&[u64]>,
-        gradients: &mut [f32],
-        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
-    ) -> Losses;
+    /// Computes loss and mean gradient of a minibatch of at least one sample.
+    fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
-    /// Logits (N x classes) of the main head for N images, N at most the run's batch.
-    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32>;
+    /// Adds the scores of a minibatch of at least one sample to `tally`.
+    fn score(&mut self, batch: &Self::Batch, tally: &mut Tally);
 }
 
 /// A queue of sample ranges that comes back as minibatches.
 pub trait Samples: Send + 'static {
+    /// The minibatches of the queue.
+    type Batch: Batch;
+
     /// Queues a range; does not block.
     fn request(&mut self, range: LoaderRange);
 
@@ -48,7 +68,19 @@ pub trait Samples: Send + 'static {
     ///
     /// # Errors
     /// Data that stayed away for longer than they are waited for.
-    fn next(&mut self) -> Result<Option<Minibatch>, DataAway>;
+    fn next(&mut self) -> Result<Option<Self::Batch>, DataAway>;
+}
+
+/// The end of a run, as whoever keeps its model sees it.
+pub struct Trained<'a> {
+    /// The run's configuration.
+    pub configuration: &'a RunConfiguration,
+    /// The layout of the parameters.
+    pub layout: &'a Layout,
+    /// The averaged parameters, as long as the layout.
+    pub average: &'a [f32],
+    /// The last evaluation.
+    pub evaluation: &'a Evaluation,
 }
 
 /// What a worker brings along: its data, and how it builds the rest once the run's configuration is known.
@@ -56,7 +88,7 @@ pub trait Workload: Sync {
     /// The model of this work.
     type Model: Model;
     /// The source of its minibatches.
-    type Samples: Samples;
+    type Samples: Samples<Batch = <Self::Model as Model>::Batch>;
 
     /// The data, as a worker states it that joins a run of this status.
     ///
@@ -73,15 +105,9 @@ pub trait Workload: Sync {
     /// An empty queue of a run's samples.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
 
-    /// Called after the last evaluation, before it is reported, with the averaged parameters (as long as `layout`).
+    /// Keeps the model of a run; called after the last evaluation, before it is reported.
     ///
     /// # Errors
     /// Whatever keeps the model from being kept.
-    fn keep(
-        &self,
-        configuration: &RunConfiguration,
-        layout: &Layout,
-        average: &[f32],
-        evaluation: &Evaluation,
-    ) -> anyhow::Result<()>;
+    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()>;
 }

@@ -58,6 +58,27 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of a run that has not begun.
+    pub(crate) fn new(cluster: Cluster, method: Method, optimisation: Optimisation) -> Report {
+        Report {
+            cluster,
+            method,
+            optimisation,
+            evaluations: Vec::new(),
+            images: 0,
+            repeated: 0,
+            seconds: 0.0,
+            staleness_max: 0,
+            refused: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            computing: 0.0,
+            receiving: 0.0,
+            sending: 0.0,
+            real_seconds: 0.0,
+        }
+    }
+
     /// The first of two evaluations in a row at or above `top1`; none if there were no two.
     pub fn first_at(&self, top1: f64) -> Option<&Evaluation> {
         self.evaluations
@@ -81,22 +102,10 @@ mod tests {
             training_loss: 0.0,
             staleness: 0.0,
         };
+        let optimisation = settings::recipe("quick").unwrap().optimisation;
         let report = Report {
-            cluster: Cluster::of(1),
-            method: Method::Asynchronous,
-            optimisation: settings::recipe("quick").unwrap().optimisation,
             evaluations: [(1, 0.2), (2, 0.9), (3, 0.8), (4, 0.9), (5, 0.95)].map(evaluation).to_vec(),
-            images: 5,
-            repeated: 0,
-            seconds: 0.0,
-            staleness_max: 0,
-            refused: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            computing: 1.0,
-            receiving: 0.0,
-            sending: 0.0,
-            real_seconds: 0.0,
+            ..Report::new(Cluster::of(1), Method::Asynchronous, optimisation)
         };
         assert_eq!(report.first_at(0.9).map(|found| found.images), Some(4));
         assert_eq!(report.first_at(0.95), None);

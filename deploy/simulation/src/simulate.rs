@@ -142,23 +142,7 @@ impl<'a> Simulation<'a> {
             life: 0,
         };
         let workers = (0..machines).map(|_| worker()).collect();
-        let report = Report {
-            cluster: run.cluster.clone(),
-            method: run.method,
-            optimisation: run.optimisation.clone(),
-            evaluations: Vec::new(),
-            images: 0,
-            repeated: 0,
-            seconds: 0.0,
-            staleness_max: 0,
-            refused: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            computing: 0.0,
-            receiving: 0.0,
-            sending: 0.0,
-            real_seconds: 0.0,
-        };
+        let report = Report::new(run.cluster.clone(), run.method, run.optimisation.clone());
         let several = machines > 1 && run.method == Method::Asynchronous;
         let at_workers = several && run.optimisation.momentum_at == MomentumPlace::Worker;
         Ok(Simulation {

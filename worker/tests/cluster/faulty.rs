@@ -4,60 +4,30 @@ use std::time::Duration;
 
 use ::process::Exit;
 use dataset::Minibatch;
-use ndarray::{Array2, ArrayView4};
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
+use protocol::{Patience, RunState};
 use settings::RunConfiguration;
+use setup::Tally;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
-use worker::workload::{Model, Workload};
+use worker::workload::{Model, Pass, Workload};
 
-use crate::linear::{Linear, Points, Regression};
+use crate::altered::Altered;
+use crate::linear::{Linear, Regression};
 use crate::server::{Server, small};
 
 /// The linear model, of whose bias gradients one value is another in some of the steps.
-struct Faulty {
-    linear: Linear,
-    /// By step, from 1.
-    fault: fn(u64) -> Option<f32>,
-}
-
 struct FaultyRegression {
     inner: Regression,
+    /// By step, from 1.
     fault: fn(u64) -> Option<f32>,
     step: u64,
 }
 
-impl Workload for Faulty {
-    type Model = FaultyRegression;
-    type Samples = Points;
-
-    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
-        self.linear.data(status)
-    }
-
-    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<FaultyRegression> {
-        let inner = self.linear.model(configuration)?;
-        Ok(FaultyRegression { inner, fault: self.fault, step: 0 })
-    }
-
-    fn samples(&self, configuration: &RunConfiguration) -> Points {
-        self.linear.samples(configuration)
-    }
-
-    fn keep(
-        &self,
-        configuration: &RunConfiguration,
-        layout: &Layout,
-        average: &[f32],
-        evaluation: &Evaluation,
-    ) -> anyhow::Result<()> {
-        self.linear.keep(configuration, layout, average, evaluation)
-    }
-}
-
 impl Model for FaultyRegression {
+    type Batch = Minibatch;
+
     fn layout(&self) -> &Layout {
         self.inner.layout()
     }
@@ -66,39 +36,37 @@ impl Model for FaultyRegression {
         self.inner.load_tensor(tensor, values);
     }
 
-    fn train(
-        &mut self,
-        minibatch: &Minibatch,
-        dropout: Option<&[u64]>,
-        gradients: &mut [f32],
-        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
-    ) -> Losses {
+    fn train(&mut self, minibatch: &Minibatch, Pass { dropout, gradients, ready }: Pass<'_>) -> Losses {
         self.step += 1;
         let fault = (self.fault)(self.step);
-        self.inner.train(minibatch, dropout, gradients, &mut |tensor, gradient| {
+        let faulty = &mut |tensor: usize, gradient: &[f32]| {
             let mut gradient = gradient.to_vec();
             // Tensor 1 is the bias.
             if let Some(value) = fault.filter(|_| tensor == 1) {
                 gradient[2] = value;
             }
             ready(tensor, &gradient);
-        })
+        };
+        self.inner.train(minibatch, Pass { dropout, gradients, ready: faulty })
     }
 
-    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
-        self.inner.logits(images)
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
+        self.inner.score(minibatch, tally);
     }
 }
 
-async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Faulty) {
-    let work = Faulty { linear: Linear::new(300, Duration::ZERO), fault };
+async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Linear) {
+    let model = move |linear: &Linear, configuration: &RunConfiguration| {
+        Ok(FaultyRegression { inner: linear.model(configuration)?, fault, step: 0 })
+    };
+    let work = Altered { inner: Linear::new(300, Duration::ZERO), model };
     let options = ReplicaOptions {
         coordinator: server.address.clone(),
         name: "faulty".into(),
         connector: Patience::default().into(),
         place: Place::Inline,
     };
-    (replica::run(&work, &options, std::future::pending()).await.unwrap(), work)
+    (replica::run(&work, &options, std::future::pending()).await.unwrap(), work.inner)
 }
 
 #[tokio::test]
@@ -131,14 +99,14 @@ async fn single_faults_are_refused_and_counted_and_the_run_ends_well() {
         60 if step > 200 => Some(1e9),
         _ => None,
     };
-    let (exit, work) = train(&server, fault).await;
+    let (exit, linear) = train(&server, fault).await;
     assert_eq!(exit, Exit::Done);
     let status = server.status();
     let steps = server.coordinator.checkpoint().unwrap().steps;
     let faults = (1..=steps).filter(|&step| fault(step).is_some()).count() as u64;
     let refused: u64 = server.shards().await.iter().map(|shard| shard.refused).sum();
     assert!(faults > 8 && refused == faults, "{refused} refused, expected {faults}");
-    let kept = work.linear.kept.lock().unwrap().take().unwrap();
+    let kept = linear.kept.lock().unwrap().take().unwrap();
     assert!(kept.iter().all(|value| value.is_finite()), "{kept:?}");
     let scores = status.evaluations.last().unwrap().average;
     assert!(scores.top1 > 0.9, "{scores:?}");

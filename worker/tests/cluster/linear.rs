@@ -8,11 +8,12 @@ use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use ndarray::{Array2, Array4, ArrayView4};
 use network::Losses;
 use parameters::{Initialiser, Layout, Tensor};
-use protocol::{DataDescription, Evaluation, RunStatus};
+use protocol::{DataDescription, RunStatus};
 use rand::Rng;
 use settings::RunConfiguration;
 use settings::random;
-use worker::workload::{Model, Samples, Workload};
+use setup::Tally;
+use worker::workload::{Model, Pass, Samples, Trained, Workload};
 
 pub const CLASSES: usize = 3;
 pub const INPUTS: usize = 8;
@@ -75,13 +76,15 @@ impl Workload for Linear {
         Points { images: self.images, validation: 90, batch, queue: VecDeque::new() }
     }
 
-    fn keep(&self, _: &RunConfiguration, _: &Layout, average: &[f32], _: &Evaluation) -> anyhow::Result<()> {
-        *self.kept.lock().unwrap() = Some(average.to_vec());
+    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()> {
+        *self.kept.lock().unwrap() = Some(trained.average.to_vec());
         Ok(())
     }
 }
 
 impl Samples for Points {
+    type Batch = Minibatch;
+
     fn request(&mut self, range: LoaderRange) {
         let length = if range.split == Split::Train { self.images } else { self.validation };
         assert!(range.start < range.end && range.end <= length, "{range:?} of {length}");
@@ -109,6 +112,8 @@ impl Samples for Points {
 }
 
 impl Model for Regression {
+    type Batch = Minibatch;
+
     fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -118,13 +123,7 @@ impl Model for Regression {
         self.parameters[range].copy_from_slice(values);
     }
 
-    fn train(
-        &mut self,
-        minibatch: &Minibatch,
-        _: Option<&[u64]>,
-        gradients: &mut [f32],
-        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
-    ) -> Losses {
+    fn train(&mut self, minibatch: &Minibatch, Pass { gradients, ready, .. }: Pass<'_>) -> Losses {
         std::thread::sleep(self.pause);
         let logits = self.logits(minibatch.images.view());
         let (weights, bias) = gradients.split_at_mut(CLASSES * INPUTS);
@@ -152,7 +151,13 @@ impl Model for Regression {
         Losses { total: main, main, auxiliary: [None; 2], correct, images }
     }
 
-    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
+        tally.add(self.logits(minibatch.images.view()).view(), &minibatch.labels);
+    }
+}
+
+impl Regression {
+    fn logits(&self, images: ArrayView4<f32>) -> Array2<f32> {
         let (weights, bias) = self.parameters.split_at(CLASSES * INPUTS);
         let image = |n: usize| images.index_axis(ndarray::Axis(0), n).iter().copied().collect::<Vec<f32>>();
         Array2::from_shape_fn((images.dim().0, CLASSES), |(n, class)| {

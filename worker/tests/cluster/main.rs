@@ -1,5 +1,6 @@
 //! Workers against a whole parameter server inside the test's own process.
 
+mod altered;
 mod fake;
 mod faulty;
 #[path = "../../../shared/network/tests/golden/mod.rs"]

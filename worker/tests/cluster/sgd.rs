@@ -7,20 +7,19 @@ use std::sync::{Arc, Mutex};
 use ::process::Exit;
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use kernels::{Isa, Pool};
-use ndarray::{Array2, ArrayView4};
 use network::{Engine, GoogLeNet, Losses, Precision};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, Evaluation, JoinReply,
-    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus, ShardClient, Version,
-    Wire,
+    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, JoinReply, JoinRequest, Kind,
+    PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus, ShardClient, Version, Wire,
 };
 use settings::RunConfiguration;
+use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
-use worker::workload::{Model, Samples, Workload};
+use worker::workload::{Model, Pass, Samples, Trained, Workload};
 use worker::{FetchOptions, fetch};
 
 use crate::golden::TenSteps;
@@ -63,12 +62,14 @@ impl Workload for GoldenWork {
         Minibatches::default()
     }
 
-    fn keep(&self, _: &RunConfiguration, _: &Layout, _: &[f32], _: &Evaluation) -> anyhow::Result<()> {
+    fn keep(&self, _: &Trained<'_>) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
 impl Samples for Minibatches {
+    type Batch = Minibatch;
+
     fn request(&mut self, range: LoaderRange) {
         assert_eq!((range.split, range.epoch), (Split::Train, 0));
         self.requested += (range.end - range.start) / TenSteps::BATCH as u64;
@@ -91,6 +92,8 @@ impl Samples for Minibatches {
 }
 
 impl Model for Noting {
+    type Batch = Minibatch;
+
     fn layout(&self) -> &Layout {
         self.engine.network().layout()
     }
@@ -99,20 +102,14 @@ impl Model for Noting {
         self.engine.load_tensor(tensor, values);
     }
 
-    fn train(
-        &mut self,
-        minibatch: &Minibatch,
-        dropout: Option<&[u64]>,
-        gradients: &mut [f32],
-        ready: &mut (dyn FnMut(usize, &[f32]) + Send),
-    ) -> Losses {
-        let losses = self.engine.train(minibatch.images.view(), &minibatch.labels, dropout, gradients, ready);
+    fn train(&mut self, minibatch: &Minibatch, pass: Pass<'_>) -> Losses {
+        let losses = Model::train(&mut self.engine, minibatch, pass);
         self.losses.lock().unwrap().push(losses.total);
         losses
     }
 
-    fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
-        self.engine.logits(images)
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
+        self.engine.score(minibatch, tally);
     }
 }
 

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::altered::Altered;
 use crate::server::{Server, small};
 use ::process::Exit;
-use dataset::{Crops, Loader};
+use dataset::Crops;
 use kernels::Isa;
 use models::{Combine, EvaluateOptions, Part};
-use network::Engine;
-use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
-use protocol::{DataDescription, Evaluation, Patience, RunState, RunStatus};
+use protocol::{Patience, RunState, RunStatus};
 use settings::{RunConfiguration, Sampling};
 use setup::{Data, exit_of};
 use worker::actor::Place;
@@ -22,13 +21,17 @@ use worker::{FetchOptions, ImageWork, TrainOptions, fetch, train};
 const DATA: Data = Data::Drawn { images: 32, validation: 60 };
 
 fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
+    TrainOptions { output: output.map(Path::to_path_buf), ..options_at(server.address.clone()) }
+}
+
+fn options_at(coordinator: String) -> TrainOptions {
     TrainOptions {
-        coordinator: server.address.clone(),
+        coordinator,
         data: DATA,
         threads: 1.into(),
         loader_threads: 1,
         isa: None,
-        output: output.map(Path::to_path_buf),
+        output: None,
         data_patience: Duration::from_secs(60),
         looked_at: false,
         patience: Patience::default(),
@@ -126,74 +129,53 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
 }
 
-/// Work that makes a wider network of a run's configuration, as another release might.
-struct Wider(ImageWork);
-
-impl Workload for Wider {
-    type Model = Engine;
-    type Samples = Loader;
-
-    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
-        self.0.data(status)
+/// Runs a worker that trains, and `other` beside it, which is to be refused with `texts`.
+async fn refused_beside_another(
+    server: Server,
+    other: impl Future<Output = anyhow::Result<Exit>>,
+    texts: &[&str],
+) {
+    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
+    server.until(|status| status.samples > 0).await;
+    let error = other.await.unwrap_err();
+    let found = format!("{error:#}");
+    for text in texts {
+        assert!(found.contains(text), "expected {text:?} in {found}");
     }
-
-    fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
-        let mut wider = configuration.clone();
-        wider.network.width = 0.25;
-        self.0.model(&wider)
-    }
-
-    fn samples(&self, configuration: &RunConfiguration) -> Loader {
-        self.0.samples(configuration)
-    }
-
-    fn keep(
-        &self,
-        configuration: &RunConfiguration,
-        layout: &Layout,
-        average: &[f32],
-        evaluation: &Evaluation,
-    ) -> anyhow::Result<()> {
-        self.0.keep(configuration, layout, average, evaluation)
-    }
+    assert_eq!(exit_of(&error), Exit::BadInput);
+    leave.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
     let server = Server::start(small(100_000), 1, 1).await;
-    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
-    let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
-    server.until(|status| status.samples > 0).await;
     let options = options(&server, None);
-    let work = Wider(ImageWork::new(&options, Isa::detect()).unwrap());
+    // Another release might make a wider network of a run's configuration.
+    let model = |work: &ImageWork, configuration: &RunConfiguration| {
+        let mut wider = configuration.clone();
+        wider.network.width = 0.25;
+        work.model(&wider)
+    };
+    let work = Altered { inner: ImageWork::new(&options, Isa::detect()).unwrap(), model };
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: "wider".into(),
         connector: options.patience.into(),
         place: Place::Thread,
     };
-    let error = replica::run(&work, &replica, std::future::pending()).await.unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.contains("tensor 0: expected conv1/7x7_s2/weights [8, 3, 7, 7]"), "{text}");
-    assert!(text.contains("found conv1/7x7_s2/weights [16, 3, 7, 7]"), "{text}");
-    assert_eq!(exit_of(&error), Exit::BadInput);
-    leave.send(()).unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
+    let texts =
+        ["tensor 0: expected conv1/7x7_s2/weights [8, 3, 7, 7]", "found conv1/7x7_s2/weights [16, 3, 7, 7]"];
+    refused_beside_another(server, replica::run(&work, &replica, std::future::pending()), &texts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_other_data_is_refused_with_both_values() {
     let server = Server::start(small(100_000), 1, 1).await;
-    let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
-    let first = tokio::spawn(train(options(&server, None), async { drop(leaving.await) }));
-    server.until(|status| status.samples > 0).await;
     let data = Data::Drawn { images: 31, validation: 60 };
-    let error = to_its_end(TrainOptions { data, ..options(&server, None) }).await.unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.contains("training images: expected 32, found 31"), "{text}");
-    assert_eq!(exit_of(&error), Exit::BadInput);
-    leave.send(()).unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), Exit::Done);
+    let other = to_its_end(TrainOptions { data, ..options(&server, None) });
+    refused_beside_another(server, other, &["training images: expected 32, found 31"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,17 +196,7 @@ async fn an_unreachable_server_is_waited_for_and_then_given_up() {
     let coordinator = listener.local_addr().unwrap().to_string();
     drop(listener);
     let patience = Patience { give_up_after: Duration::from_secs(1), ..Patience::default() };
-    let options = TrainOptions {
-        coordinator: coordinator.clone(),
-        data: DATA,
-        threads: 1.into(),
-        loader_threads: 1,
-        isa: None,
-        output: None,
-        data_patience: Duration::from_secs(60),
-        looked_at: false,
-        patience,
-    };
+    let options = TrainOptions { patience, ..options_at(coordinator.clone()) };
     let start = std::time::Instant::now();
     let error = to_its_end(options).await.unwrap_err();
     let text = format!("{error:#}");
@@ -240,17 +212,7 @@ async fn a_worker_may_start_before_its_server() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
-    let early = TrainOptions {
-        coordinator: address.clone(),
-        data: DATA,
-        threads: 1.into(),
-        loader_threads: 1,
-        isa: None,
-        output: None,
-        data_patience: Duration::from_secs(60),
-        looked_at: false,
-        patience: Patience::default(),
-    };
+    let early = options_at(address.clone());
     let early = tokio::spawn(train(early, async { drop(leaving.await) }));
     tokio::time::sleep(Duration::from_millis(300)).await;
     let server = Server::start_at(&address, small(100_000), 1, 1).await;
