@@ -7,7 +7,6 @@ use clap::{Args, Parser, Subcommand};
 use kernels::Isa;
 use process::{Exit, RunFlags, Signals, isa_name, logs, logs::LogFlags, stdin_end};
 use protocol::Patience;
-use settings::ConfigurationError;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -150,16 +149,9 @@ pub fn run(flags: Flags) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("failed to serve: {error:#}");
-            exit_of(&error).into()
+            Exit::of(error.as_ref(), |cause| cause.is::<kernels::IsaError>()).into()
         }
     }
-}
-
-/// The exit code of an error: usage for a flag or configuration key that is wrong by itself, else bad input.
-fn exit_of(error: &anyhow::Error) -> Exit {
-    let usage =
-        error.chain().any(|cause| cause.is::<ConfigurationError>() || cause.is::<kernels::IsaError>());
-    if usage { Exit::Usage } else { Exit::BadInput }
 }
 
 fn try_run(flags: Flags) -> anyhow::Result<Exit> {
@@ -245,12 +237,5 @@ mod tests {
         };
         let listen = Cli::parse_from(["parameter-server"]).flags.listen;
         assert_eq!((flags.address, flags.deadline), (listen, 3), "asked where it listens");
-    }
-
-    #[test]
-    fn errors_of_usage_are_told_from_bad_input() {
-        let wrong = RunFlags { batch: Some(0), ..RunFlags::default() }.resolve("paper").unwrap_err();
-        assert_eq!(exit_of(&anyhow::Error::from(wrong).context("start")), Exit::Usage);
-        assert_eq!(exit_of(&anyhow!("cannot listen")), Exit::BadInput);
     }
 }

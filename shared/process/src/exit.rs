@@ -1,8 +1,12 @@
 //! Exit codes that mean something.
 
+use std::error::Error;
+use std::iter::successors;
 use std::process::ExitCode;
 
-/// How a process ends, as its exit code says it.
+use settings::ConfigurationError;
+
+/// The end of a process, as its exit code says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: the work is done.
@@ -23,7 +27,7 @@ impl Exit {
     const ALL: [Exit; 6] =
         [Exit::Done, Exit::Usage, Exit::BadInput, Exit::Diverged, Exit::Bug, Exit::Interrupted];
 
-    /// The number that the shell sees.
+    /// Returns the number that the shell sees.
     pub fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -35,7 +39,15 @@ impl Exit {
         }
     }
 
-    /// The exit behind a code, if it is one of ours.
+    /// Returns the exit of a program that an error ended: [`Exit::Usage`] if the error or one of its causes
+    /// is a configuration error, or another that `is_usage` knows as a wrong flag; else [`Exit::BadInput`].
+    pub fn of(error: &(dyn Error + 'static), is_usage: impl Fn(&(dyn Error + 'static)) -> bool) -> Exit {
+        let mut causes = successors(Some(error), |&cause| cause.source());
+        let usage = causes.any(|cause| cause.is::<ConfigurationError>() || is_usage(cause));
+        if usage { Exit::Usage } else { Exit::BadInput }
+    }
+
+    /// Returns the exit behind a code, if it is one of ours.
     pub fn from_code(code: i32) -> Option<Exit> {
         Exit::ALL.into_iter().find(|exit| i32::from(exit.code()) == code)
     }
@@ -50,6 +62,7 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     #[test]
     fn codes_round_trip() {
@@ -57,5 +70,20 @@ mod tests {
             assert_eq!(Exit::from_code(i32::from(exit.code())), Some(exit));
         }
         assert_eq!(Exit::from_code(1), None);
+    }
+
+    /// An error with another as its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to start")]
+    struct Caused(#[source] ConfigurationError);
+
+    #[test]
+    fn errors_of_usage_are_told_from_bad_input() {
+        let wrong = || settings::recipe("papper").unwrap_err();
+        assert_eq!(Exit::of(&wrong(), |_| false), Exit::Usage);
+        assert_eq!(Exit::of(&Caused(wrong()), |_| false), Exit::Usage);
+        let system = io::Error::other("cannot listen");
+        assert_eq!(Exit::of(&system, |_| false), Exit::BadInput);
+        assert_eq!(Exit::of(&system, |cause| cause.is::<io::Error>()), Exit::Usage);
     }
 }

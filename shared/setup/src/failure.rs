@@ -3,19 +3,15 @@
 use kernels::IsaError;
 use network::ArchitectureError;
 use process::Exit;
-use settings::ConfigurationError;
 
 use crate::memory::TooLarge;
 
-/// What the shell is told about `error`: 2 where a flag or configuration key is wrong by itself, else 3.
+/// Returns the exit that an error of setting up or of training ends a program with: [`Exit::Usage`] where a
+/// flag or a configuration key is wrong by itself, else [`Exit::BadInput`].
 pub fn exit_of(error: &anyhow::Error) -> Exit {
-    let wrong_by_itself = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<ConfigurationError>()
-            || cause.is::<ArchitectureError>()
-            || cause.is::<IsaError>()
-            || cause.is::<TooLarge>()
-    };
-    if error.chain().any(wrong_by_itself) { Exit::Usage } else { Exit::BadInput }
+    Exit::of(error.as_ref(), |cause| {
+        cause.is::<ArchitectureError>() || cause.is::<IsaError>() || cause.is::<TooLarge>()
+    })
 }
 
 #[cfg(test)]
