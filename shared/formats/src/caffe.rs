@@ -43,7 +43,7 @@ const LAYER: LayerFields = LayerFields { name: 1, kind: 2, blobs: 7 };
 const V1_CONVOLUTION: u64 = 4;
 const V1_INNER_PRODUCT: u64 = 14;
 
-/// Why bytes are no Caffe model that can be used.
+/// Reasons why bytes are no Caffe model that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaffeError {
     /// The bytes are no protocol buffer, or only a part of one.
@@ -78,7 +78,7 @@ pub enum CaffeError {
         layer: String,
         /// Number of the blob: 0 for weights, 1 for the bias.
         blob: usize,
-        /// What was expected and found.
+        /// The fault: what was expected, and what was found.
         what: String,
     },
 }

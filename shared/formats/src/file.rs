@@ -9,14 +9,14 @@ use crate::caffe::{self, CaffeError};
 
 /// The format of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileFormat {
     /// A safetensors file, as this program writes it.
     Safetensors,
     /// A Caffe model (`.caffemodel`).
     Caffe,
 }
 
-/// Why a file is no model that can be used.
+/// Reasons why a file is no model that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The model file cannot be read.
@@ -24,7 +24,7 @@ pub enum FormatError {
     Read {
         /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
     /// The file is a safetensors file that cannot be used, or a tensor of either format is not finite.
@@ -41,7 +41,7 @@ pub enum FormatError {
         path: PathBuf,
         /// Length of the file.
         bytes: usize,
-        /// Why it is no Caffe model.
+        /// Reason why the file is no Caffe model.
         reason: CaffeError,
     },
 }
@@ -51,22 +51,29 @@ pub enum FormatError {
 /// # Errors
 /// A file that cannot be read, is in no known format, is only a part of a file, or holds values that are not
 /// finite.
-pub fn read(path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
-    let bytes =
-        files::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })?;
-    parse(&bytes, path)
+pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
+    parse(&read_bytes(path)?, path)
 }
 
-/// Reads the bytes of a model file as [`read`] does; `path` is for the message.
+/// Reads the bytes of a model file, for [`parse`] and whatever else the caller makes of them, such as a
+/// digest.
 ///
 /// # Errors
-/// As of [`read`].
-pub fn parse(bytes: &[u8], path: &Path) -> Result<(Kind, Checkpoint), FormatError> {
+/// A file that cannot be read, or is larger than any model.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FormatError> {
+    files::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })
+}
+
+/// Reads a model from the bytes of its file, as [`read`] does; errors name `path`.
+///
+/// # Errors
+/// Bytes in no known format, only a part of a file, or values that are not finite.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     if is_safetensors(bytes) {
-        return Ok((Kind::Safetensors, Checkpoint::parse(bytes, path)?.finite(path)?));
+        return Ok((FileFormat::Safetensors, Checkpoint::parse(bytes, path)?.finite(path)?));
     }
     match caffe::parse(bytes) {
-        Ok(checkpoint) => Ok((Kind::Caffe, checkpoint.finite(path)?)),
+        Ok(checkpoint) => Ok((FileFormat::Caffe, checkpoint.finite(path)?)),
         Err(reason) => Err(FormatError::Caffe { path: path.into(), bytes: bytes.len(), reason }),
     }
 }

@@ -21,5 +21,5 @@ mod file;
 pub mod onnx;
 mod wire;
 
-pub use file::{FormatError, Kind, parse, read};
+pub use file::{FileFormat, FormatError, parse, read, read_bytes};
 pub use wire::WireError;

@@ -148,7 +148,7 @@ impl Graph {
         files::write(path, &model.into_bytes())
     }
 
-    /// An operator with one output, which has its name.
+    /// Adds an operator with one output, which has its name.
     fn node(&mut self, operator: &str, name: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>) {
         let mut node = Message::default();
         for input in inputs {
@@ -174,13 +174,13 @@ impl Graph {
     }
 }
 
-/// The attributes of a square window: the same padding on every side.
+/// Returns the attributes of a square window: the same padding on every side.
 fn window(kernel: usize, stride: usize, padding: usize) -> Vec<(&'static str, Attribute)> {
     let all = |value: usize, times| Attribute::Integers(vec![value as i64; times]);
     vec![("kernel_shape", all(kernel, 2)), ("strides", all(stride, 2)), ("pads", all(padding, 4))]
 }
 
-/// An input or output of floats: the batch, then `extents`.
+/// Makes an input or output of floats: the batch, then `extents`.
 fn value(name: &str, extents: &[usize]) -> Message {
     let mut shape = Message::default();
     let mut dimension = Message::default();

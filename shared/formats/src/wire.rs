@@ -16,7 +16,7 @@ const FIXED32: u64 = 5;
 pub struct WireError {
     /// Position of the error in the file, in bytes.
     pub offset: usize,
-    /// What is wrong there.
+    /// The fault at that byte.
     pub what: String,
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use formats::Kind;
+use formats::FileFormat;
 use ndarray::{ArrayD, IxDyn};
 
 /// A field of the wire type for messages and text.
@@ -109,7 +109,7 @@ fn old_and_new_layers_packed_and_unpacked_give_the_same_tensors() {
         let path = home.path().join(name);
         fs::write(&path, content).unwrap();
         let (kind, checkpoint) = formats::read(&path).unwrap();
-        assert_eq!(kind, Kind::Caffe, "{name}");
+        assert_eq!(kind, FileFormat::Caffe, "{name}");
         let names: Vec<_> = checkpoint.tensors.keys().map(String::as_str).collect();
         assert_eq!(names, ["conv1/bias", "conv1/weights", "fc/bias", "fc/weights"], "{name}");
         let tensor = |of: &str| &checkpoint.tensors[of];
@@ -177,7 +177,7 @@ fn a_truncated_safetensors_file_says_so() {
         formats::read(&caffe).unwrap()
     };
     checkpoint.write(&path).unwrap();
-    assert_eq!(formats::read(&path).unwrap(), (Kind::Safetensors, checkpoint));
+    assert_eq!(formats::read(&path).unwrap(), (FileFormat::Safetensors, checkpoint));
     let content = fs::read(&path).unwrap();
     fs::write(&path, &content[..content.len() - 9]).unwrap();
     let text = formats::read(&path).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use ndarray::{Array1, Array4};
 use serde_json::json;
 use setup::{Threads, isa};
 
-use crate::evaluate::{Combine, combined, most_probable};
+use crate::evaluate::combine::{Combine, combined, most_probable};
 use crate::labels;
 use crate::loaded::LoadedModel;
 

@@ -1,17 +1,20 @@
-//! A model file of any kind that can be read, loaded for use: its network, its classes, how it wants its images.
+//! A model file of any format that can be read, loaded for use: its network, its classes, how it wants its
+//! images.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use dataset::{MEAN, Preprocessing, Resize};
-use formats::Kind;
+use files::Digest;
+use formats::FileFormat;
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
 use setup::ModelCard;
 
-/// The tensor by which a Caffe model, which has no card, is known as GoogLeNet, and which tells the number of its classes.
+/// The tensor by which a Caffe model, which has no card, is known as GoogLeNet, and which tells the number of
+/// its classes.
 const CLASSIFIER: &str = "loss3/classifier/weights";
 
 /// A model that is ready for use.
@@ -31,10 +34,24 @@ impl LoadedModel {
     /// # Errors
     /// A file that is no model, that of another network, or one with values that are not finite.
     pub fn open(path: &Path) -> anyhow::Result<LoadedModel> {
-        let (kind, checkpoint) = formats::read(path)?;
-        let card = match kind {
-            Kind::Safetensors => ModelCard::of_metadata(&checkpoint, path)?,
-            Kind::Caffe => card_of_caffe(&checkpoint, path)?,
+        LoadedModel::of(formats::read(path)?, path)
+    }
+
+    /// Opens a model file as [`LoadedModel::open`] does; returns the digest of the bytes that it was read
+    /// from, too.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::open`].
+    pub fn open_with_digest(path: &Path) -> anyhow::Result<(LoadedModel, Digest)> {
+        let bytes = formats::read_bytes(path)?;
+        let model = LoadedModel::of(formats::parse(&bytes, path)?, path)?;
+        Ok((model, Digest::of(&bytes)))
+    }
+
+    fn of((format, checkpoint): (FileFormat, Checkpoint), path: &Path) -> anyhow::Result<LoadedModel> {
+        let card = match format {
+            FileFormat::Safetensors => ModelCard::of_metadata(&checkpoint, path)?,
+            FileFormat::Caffe => card_of_caffe(&checkpoint, path)?,
         };
         let network = GoogLeNet::new(&card.architecture);
         // The error is the file's and not that of a flag, as it would be taken for.
@@ -49,17 +66,18 @@ impl LoadedModel {
         Ok(LoadedModel { path: path.to_owned(), card, checkpoint, network: Arc::new(network), parameters })
     }
 
-    /// The network that computes the model.
+    /// Returns the network that computes the model.
     pub fn network(&self) -> &GoogLeNet {
         &self.network
     }
 
-    /// Side of the input, pixels.
+    /// Returns the side of the input in pixels.
     pub fn input_size(&self) -> usize {
         self.card.architecture.input_size
     }
 
-    /// An engine of the network with its parameters, for up to `batch` inputs at once, in f32 whatever it was trained in.
+    /// Makes an engine of the network with its parameters, for up to `batch` inputs at once, in f32
+    /// whatever it was trained in.
     ///
     /// # Errors
     /// Less memory than that takes.
@@ -76,8 +94,8 @@ impl LoadedModel {
     }
 }
 
-/// The card of a Caffe model of GoogLeNet, whose file says nothing but its tensors: the network and the preprocessing of the
-/// public one.
+/// Makes the card of a Caffe model of GoogLeNet, whose file says nothing but its tensors: the network and
+/// the preprocessing of the public one.
 fn card_of_caffe(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
     let classes = checkpoint.tensors.get(CLASSIFIER).map(|tensor| tensor.shape()[0]);
     let classes = classes.with_context(|| {

@@ -10,29 +10,30 @@ use setup::model_file::DATA;
 
 use super::members::Member;
 
-/// Which images of a folder without a validation split are asked for.
+/// The part of a folder without a validation split that is scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// Those that training put aside, where the models say that they were trained on this folder; else all.
+    /// The images that training held out, where the models say that they were trained on this folder; else
+    /// all.
     #[default]
     Unseen,
-    /// Those that training would put aside.
+    /// The images that training would hold out.
     HeldOut,
-    /// All of them.
+    /// All images of the folder.
     All,
 }
 
-/// What is scored.
+/// The images that are scored.
 pub(super) struct Chosen {
     pub data: Dataset,
-    /// Whether these are only the images that training put aside.
+    /// Whether these are only the images that training held out.
     pub held_out: bool,
-    /// What there is to say about the choice.
+    /// A note for people about the choice of images.
     pub note: Option<String>,
 }
 
 impl Chosen {
-    /// Chooses for these models.
+    /// Chooses the images that these models are scored on.
     pub fn of(data: &Data, members: &[Member], part: Part) -> anyhow::Result<Chosen> {
         let size = members[0].model.input_size();
         let folder = match data {
@@ -56,7 +57,7 @@ impl Chosen {
                 let rules = rules_of_all(members)?;
                 let (aside, learnt) = (data.len(Split::Validation), data.len(Split::Train));
                 let note = format!(
-                    "{aside} of {} images were put aside when the model was trained on this folder (rules {}): only those are \
+                    "{aside} of {} images were held out when the model was trained on this folder (rules {}): only those are \
                      scored; --all scores the others too",
                     aside + learnt,
                     rules.number()
@@ -74,7 +75,8 @@ impl Chosen {
     }
 }
 
-/// The folder as one of the models was trained on it with images put aside, if one was, and by which rules.
+/// Opens the folder as one of the models was trained on it, with images held out; returns the data and their
+/// rules, or none if no model was.
 fn trained_on(folder: &Path, members: &[Member]) -> Option<(Dataset, Rules)> {
     members.iter().find_map(|member| {
         let hash = member.model.checkpoint.metadata.get(DATA)?;
@@ -84,7 +86,7 @@ fn trained_on(folder: &Path, members: &[Member]) -> Option<(Dataset, Rules)> {
     })
 }
 
-/// What must be said of scores of these images, if the models were or may have been trained on them.
+/// Returns a warning about the scores of these images if the models were or may have been trained on them.
 fn seen(data: &Dataset, members: &[Member], learnt: Option<usize>) -> Option<String> {
     let images = data.len(Split::Validation);
     if let Some(learnt) = learnt {
@@ -102,17 +104,17 @@ fn seen(data: &Dataset, members: &[Member], learnt: Option<usize>) -> Option<Str
     (silent && !data.is_split()).then(|| {
         format!(
             "a model does not say what it was trained on: if that was this folder, most of these {images} images were among \
-             it, and --held-out keeps to those that were put aside"
+             it, and --held-out keeps to those that were held out"
         )
     })
 }
 
-/// The rules of all models, which must be the same: other rules put other images aside.
+/// Returns the rules of all models, which must be the same: other rules hold out other images.
 fn rules_of_all(members: &[Member]) -> anyhow::Result<Rules> {
     let first = rules(&members[0]);
     if let Some(other) = members.iter().find(|member| rules(member) != first) {
         bail!(
-            "{} put images aside by rules {}, {} by rules {}: no image was unseen by all; score them one by one, or give --all",
+            "{} held out images by rules {}, {} by rules {}: no image was unseen by all; score them one by one, or give --all",
             members[0].model.path.display(),
             first.number(),
             other.model.path.display(),
@@ -122,7 +124,7 @@ fn rules_of_all(members: &[Member]) -> anyhow::Result<Rules> {
     Ok(first)
 }
 
-/// The rules by which a model's run read its data; the newest where the file is of no run.
+/// Returns the rules by which a model's run read its data; the newest where the file is of no run.
 fn rules(member: &Member) -> Rules {
     let Some(text) = member.model.checkpoint.metadata.get("configuration") else { return Rules::NEWEST };
     let configuration: Result<RunConfiguration, _> = serde_json::from_str(text);

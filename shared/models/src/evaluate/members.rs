@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use files::Digest;
 
 use crate::loaded::LoadedModel;
 
@@ -16,13 +15,12 @@ pub(super) struct Member {
 
 impl Member {
     pub fn open(path: &Path) -> anyhow::Result<Member> {
-        let model = LoadedModel::open(path)?;
-        let hash = Digest::of_file(path).with_context(|| format!("read {}", path.display()))?;
-        Ok(Member { hash: hash.to_string(), model })
+        let (model, digest) = LoadedModel::open_with_digest(path)?;
+        Ok(Member { hash: digest.to_string(), model })
     }
 }
 
-/// The classes of all, which must be the same in the same order.
+/// Returns the classes of all, which must be the same in the same order.
 pub(super) fn common_classes(members: &[Member]) -> anyhow::Result<&[String]> {
     let (first, others) = members.split_first().context("expected at least one --model")?;
     for other in others {

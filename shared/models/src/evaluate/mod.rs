@@ -1,10 +1,11 @@
-//! `downpour evaluate`: what models score on images, by one crop or many, alone or together (paper, section 7), without
-//! a server.
+//! `downpour evaluate`: what models score on images, by one crop or many, alone or together (paper, section
+//! 7), without a server.
 //!
-//! Each model's probabilities are computed once for each number of crops and kept in the output folder, so that an
-//! evaluation goes on after an interruption and an ensemble costs nothing once its members are done.
+//! Each model's probabilities are computed once for each number of crops and kept in the output folder, so
+//! that an evaluation goes on after an interruption and an ensemble costs nothing once its members are done.
 
 mod chosen;
+pub(crate) mod combine;
 mod members;
 mod pictures;
 mod predictions;
@@ -25,6 +26,8 @@ use setup::{Data, Outcome, Tally, Threads, isa};
 use crate::labels;
 use chosen::Chosen;
 pub use chosen::Part;
+pub use combine::Combine;
+use combine::{combined, most_probable};
 use members::Member;
 use pictures::Confusion;
 use predictions::{Key, Predictions};
@@ -32,20 +35,10 @@ pub use table::{Estimate, Row};
 
 /// Inputs of one forward pass, where one image has not more.
 const INPUTS: usize = 16;
-/// How often progress is logged.
+/// Time between two lines of progress in the log.
 const RHYTHM: Duration = Duration::from_secs(10);
-/// Takes the place of the probabilities of an image that cannot be read.
+/// Value in the place of each probability of an image that cannot be read.
 const UNREADABLE: f32 = -1.0;
-
-/// How the crops of an image become one prediction; models are always averaged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Combine {
-    /// The mean of the probabilities.
-    Mean,
-    /// The largest probability of each class.
-    Max,
-}
 
 /// Options of [`evaluate`].
 #[derive(Clone, Debug)]
@@ -54,13 +47,13 @@ pub struct EvaluateOptions {
     pub models: Vec<PathBuf>,
     /// Labels, one a line, in place of the models' own.
     pub labels: Option<PathBuf>,
-    /// What to score them on.
+    /// The images to score the models on.
     pub data: Data,
-    /// Which images of a folder without a validation split are scored.
+    /// The part of a folder without a validation split that is scored.
     pub part: Part,
     /// Numbers of crops, each a row of the table.
     pub crops: Vec<Crops>,
-    /// How crops become one prediction.
+    /// The rule by which crops become one prediction.
     pub combine: Combine,
     /// Folder for predictions and pictures.
     pub output: PathBuf,
@@ -75,23 +68,25 @@ pub struct EvaluateOptions {
 /// Result of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvaluationResult {
-    /// Images scored.
+    /// Number of images scored.
     pub images: u64,
-    /// Share of them whose most probable class is right, of all models by the most crops: the last row of the table.
+    /// Share of images whose most probable class is right, of all models by the most crops: the last row of
+    /// the table.
     pub top1: f64,
-    /// Share whose five most probable classes hold the right one.
+    /// Share of images whose five most probable classes hold the right one.
     pub top5: f64,
     /// Mean cross-entropy.
     pub loss: f64,
-    /// The table; a single model's rows are those of the best by top-1 error at the fewest crops, as in the paper.
+    /// The table; a single model's rows are those of the best by top-1 error at the fewest crops, as in the
+    /// paper.
     pub rows: Vec<Row>,
-    /// What each model scores alone, where there are several.
+    /// Scores of each model alone, where there are several.
     pub members: Vec<MemberScores>,
     /// Class folders that are no label of the models: predicted, not scored.
     pub unscored: Vec<String>,
-    /// Whether only those images are scored that training put aside.
+    /// Whether only the images are scored that training held out.
     pub held_out: bool,
-    /// What there is to say about the choice of images: some were put aside, or trained on.
+    /// A note for people about the choice of images: some were held out, or trained on.
     pub note: Option<String>,
     /// Images that could not be read.
     pub unreadable: u64,
@@ -99,16 +94,16 @@ pub struct EvaluationResult {
     pub output: PathBuf,
 }
 
-/// A model alone.
+/// Scores of one model alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemberScores {
-    /// Its file.
+    /// The model file.
     pub model: PathBuf,
     /// Crops of each image.
     pub crops: usize,
     /// Share of images whose most probable class is right.
     pub top1: f64,
-    /// Share whose five most probable classes hold the right one.
+    /// Share of images whose five most probable classes hold the right one.
     pub top5: f64,
     /// Mean cross-entropy.
     pub loss: f64,
@@ -117,8 +112,8 @@ pub struct MemberScores {
 /// Scores the models and writes predictions and pictures into the output folder.
 ///
 /// # Errors
-/// A file that is no model, models of different classes, data that cannot be used or has none of their classes, an
-/// output folder that cannot be written or is in use.
+/// A file that is no model, models of different classes, data that cannot be used or has none of their
+/// classes, an output folder that cannot be written or is in use.
 pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
     let isa = isa(options.isa.as_deref())?;
     let members: Vec<Member> =
@@ -154,9 +149,9 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
 struct Evaluator<'a> {
     options: &'a EvaluateOptions,
     data: Arc<Dataset>,
-    /// Whether only those images are scored that training put aside.
+    /// Whether only the images are scored that training held out.
     held_out: bool,
-    /// What there is to say about the choice of images.
+    /// A note for people about the choice of images.
     note: Option<String>,
     /// The label of each class folder, if it has one.
     label_of_class: Vec<Option<u32>>,
@@ -167,9 +162,9 @@ struct Evaluator<'a> {
 
 /// Outcomes of all models by one number of crops.
 struct Counted {
-    /// Of each model alone, then of all together: the outcome of each image that is scored.
+    /// Outcomes of the images that are scored: those of each model alone, then those of all together.
     outcomes: Vec<Vec<Outcome>>,
-    /// How often each label was taken for each, where there are few.
+    /// Counts of how often each label was taken for each, where there are few labels.
     confusion: Vec<u32>,
     /// A line for each image.
     listing: String,
@@ -364,8 +359,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// One row of probabilities for each position of a minibatch, whose first position is `first`; nothing if no image could
-/// be read.
+/// Computes a row of probabilities for each position of a minibatch, whose first position is `first`; none if
+/// no image could be read.
 fn rows(
     minibatch: &Minibatch,
     first: usize,
@@ -382,36 +377,11 @@ fn rows(
     Some(rows)
 }
 
-/// The probabilities of one image from the logits of its views.
-pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
-    row.fill(0.0);
-    for view in logits.outer_iter() {
-        let largest = view.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = view.iter().map(|logit| (logit - largest).exp()).sum();
-        for (value, logit) in row.iter_mut().zip(view) {
-            let probability = (logit - largest).exp() / sum;
-            match combine {
-                Combine::Mean => *value += probability / logits.nrows() as f32,
-                // Not a number stays: it is no prediction.
-                Combine::Max if probability.is_nan() || probability > *value => *value = probability,
-                Combine::Max => {}
-            }
-        }
-    }
-}
-
-/// The outcome of probabilities, which need not sum to one; too small ones count as the smallest that has all digits.
+/// Computes the outcome of probabilities, which need not sum to one; too small ones count as the smallest
+/// normal number.
 fn outcome(probabilities: ArrayView1<f32>, label: u32) -> Outcome {
     let logarithms = probabilities.mapv(|p| if p < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { p }.ln());
     Outcome::of(logarithms.view(), label)
-}
-
-/// The five most probable labels, or all of fewer, the most probable first.
-pub(crate) fn most_probable(probabilities: ArrayView1<f32>) -> Vec<usize> {
-    let mut labels: Vec<usize> = (0..probabilities.len()).collect();
-    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-    labels.truncate(5);
-    labels
 }
 
 fn tally(outcomes: &[Outcome]) -> Tally {
@@ -421,7 +391,7 @@ fn tally(outcomes: &[Outcome]) -> Tally {
 }
 
 impl EvaluationResult {
-    /// The table and what else there is to say, for people.
+    /// Returns the table and what else there is to say, for people.
     pub fn text(&self) -> String {
         let mut text = table::text(&self.rows);
         let mut fewest = self.members.iter().filter(|member| member.crops == self.rows[0].crops).peekable();
@@ -458,17 +428,6 @@ impl EvaluationResult {
 mod tests {
     use super::*;
     use ndarray::array;
-
-    #[test]
-    fn crops_are_combined_as_probabilities_not_as_logits() {
-        // Softmax: (0.5, 0.5) and (0.9, 0.1).
-        let logits = array![[7.0, 7.0], [9f32.ln(), 0.0]];
-        let mut row = [0.0; 2];
-        combined(logits.view(), Combine::Mean, &mut row);
-        assert!((row[0] - 0.7).abs() < 1e-6 && (row[1] - 0.3).abs() < 1e-6, "{row:?}");
-        combined(logits.view(), Combine::Max, &mut row);
-        assert!((row[0] - 0.9).abs() < 1e-6 && (row[1] - 0.5).abs() < 1e-6, "{row:?}");
-    }
 
     #[test]
     fn a_loss_is_of_normalised_scores_and_never_infinite() {

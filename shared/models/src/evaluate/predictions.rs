@@ -1,18 +1,21 @@
-//! The kept predictions: a file for each model, data set and way of cropping, to which a row is added for each image.
+//! The kept predictions: a file for each model, data set and way of cropping, to which a row is added for
+//! each image.
 //!
-//! The first line says what the rows are (JSON); then come the probabilities of each image, little-endian f32, in the
-//! order of the images. What an interruption leaves is whole rows and perhaps a piece of one, which is cut off.
+//! The first line says what the rows are (JSON); then come the probabilities of each image, little-endian
+//! f32, in the order of the images. What an interruption leaves is whole rows and perhaps a piece of one,
+//! which is cut off.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use files::{Lock, LockError};
 use serde::Serialize;
 
-use super::Combine;
+use super::combine::Combine;
 
-/// What the rows of a file depend on.
+/// Everything that the rows of a file depend on.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Key {
     /// SHA-256 of the model file.
@@ -22,7 +25,7 @@ pub(super) struct Key {
     pub images: usize,
     pub classes: usize,
     pub crops: usize,
-    /// How the crops of an image become one row.
+    /// The rule by which the crops of an image become one row.
     pub combine: Combine,
 }
 
@@ -31,9 +34,10 @@ pub(super) struct Key {
 pub(super) struct Predictions {
     path: PathBuf,
     file: File,
+    _lock: Lock,
     images: usize,
     classes: usize,
-    /// Whole rows in it.
+    /// Number of whole rows in the file.
     pub rows: usize,
 }
 
@@ -42,18 +46,18 @@ impl Predictions {
     pub fn open(folder: &Path, key: &Key) -> anyhow::Result<Predictions> {
         let header = serde_json::to_string(key).context("write what the predictions are of")? + "\n";
         let path = folder.join(files::Digest::of(&header).start(8) + ".rows");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = file.with_context(|| format!("open {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(
+        let lock = match Lock::take(&path.with_extension("lock")) {
+            Ok(lock) => lock,
+            Err(LockError::Held { .. }) => bail!(
                 "{} is being written by another evaluation: wait for it, or name another --output",
                 path.display()
             ),
-            Err(TryLockError::Error(error)) => {
+            Err(LockError::Io(error)) => {
                 return Err(error).with_context(|| format!("lock {}", path.display()));
             }
-        }
+        };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = file.with_context(|| format!("open {}", path.display()))?;
         let mut found = String::new();
         BufReader::new(&file).take(header.len() as u64).read_line(&mut found).unwrap_or_default();
         if !header.starts_with(&found) {
@@ -74,15 +78,18 @@ impl Predictions {
         prepare(&mut file).with_context(|| format!("write {}", path.display()))?;
         let (images, classes, rows) = (key.images, key.classes, rows as usize);
         ensure!(rows <= images, "{} has {rows} rows for {images} images: remove it", path.display());
-        Ok(Predictions { path, file, images, classes, rows })
+        Ok(Predictions { path, file, _lock: lock, images, classes, rows })
     }
 
-    /// Whether every image has its row.
+    /// Returns whether every image has its row.
     pub fn complete(&self) -> bool {
         self.rows == self.images
     }
 
     /// Adds whole rows.
+    ///
+    /// # Panics
+    /// If `rows` ends in the middle of a row.
     pub fn append(&mut self, rows: &[f32]) -> anyhow::Result<()> {
         assert!(rows.len().is_multiple_of(self.classes), "whole rows");
         let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
