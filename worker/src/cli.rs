@@ -27,7 +27,7 @@ What is done with a model afterwards, and with images before, is in the program 
 Exit codes: 0 done, 2 wrong flag, 3 bad input, 4 diverged, 70 a bug of this program, 130 the run was
 interrupted.")]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -44,10 +44,10 @@ pub enum Command {
 #[command(
     after_help = "Any number of workers may join, in any order, before or after the server, and leave at any time.
 A worker takes the network and the recipe from the run.
-Without --data the embedded drawn set is used: the server and every worker then need no files.
+Without --data the synthetic set is used: the server and every worker then need no files.
 
 Examples:
-  worker train                                        a server on this machine, the drawn set
+  worker train                                        a server on this machine, the synthetic set
   worker train --coordinator 10.0.0.1:7070 --data photos --threads 8 --loader-threads 2
   DOWNPOUR_ISA=avx2 worker train                      use no wider instructions than AVX2"
 )]
@@ -55,8 +55,8 @@ pub struct TrainFlags {
     /// Address of the run's coordinator
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     pub coordinator: String,
-    /// Folder with train/ and val/ class folders, with plain class folders, or with tar shards in their place [default: the
-    /// drawn set]
+    /// Folder with train/ and val/ class folders, with plain class folders, or with tar shards in their place
+    /// [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Instruction set and threads that compute.
@@ -68,7 +68,7 @@ pub struct TrainFlags {
     /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// How to log.
+    /// Flags of the log.
     #[command(flatten)]
     pub log: LogFlags,
     /// Seconds to wait for a data folder that is away, as a network disk can be; then the worker leaves
@@ -100,7 +100,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,
-        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        data: flags.data.map_or(Data::synthetic(), Data::Folder),
         threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: flags.compute.isa(),

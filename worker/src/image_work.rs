@@ -32,7 +32,7 @@ pub struct ImageWork {
 }
 
 impl ImageWork {
-    /// The work that these options ask for; the data are opened once a run says by which rules.
+    /// Returns the work that these options ask for; the data are opened once a run says by which rules.
     ///
     /// # Errors
     /// A data folder that is not there.
@@ -50,13 +50,13 @@ impl ImageWork {
         })
     }
 
-    /// The data, which are known once the run has been asked.
+    /// Returns the data, which are known once the run has been asked.
     fn dataset(&self) -> Arc<Dataset> {
         let opened = self.dataset.lock().expect("nothing panics while it holds the data");
         Arc::clone(&opened.as_ref().expect("a run was joined, so the data are open").1)
     }
 
-    /// The data by the rules of a run.
+    /// Returns the data by the rules of a run.
     fn open_by(&self, rules: Rules) -> anyhow::Result<Arc<Dataset>> {
         let mut opened = self.dataset.lock().expect("nothing panics while it holds the data");
         match &*opened {
@@ -120,7 +120,9 @@ impl Workload for ImageWork {
         let size = configuration.network.input_size;
         let dataset = match &self.data {
             Data::Folder(_) => self.dataset(),
-            Data::Drawn { images, validation } => Arc::new(Dataset::drawn(*images, *validation, size)),
+            Data::Synthetic { images, validation } => {
+                Arc::new(Dataset::synthetic(*images, *validation, size))
+            }
         };
         let config = LoaderConfig {
             threads: self.loader_threads,

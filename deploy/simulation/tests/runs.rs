@@ -1,4 +1,4 @@
-//! Simulated runs of a very small network on the drawn set.
+//! Simulated runs of a very small network on the synthetic set.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
         method,
         network: Arc::new(GoogLeNet::new(&architecture).unwrap()),
         dropout: None,
-        dataset: Arc::new(Dataset::drawn(96, 20, 32)),
+        dataset: Arc::new(Dataset::synthetic(96, 20, 32)),
         sampling: Sampling::default(),
         seed: 3,
         plan: update_rule::of(&configuration, 96),
@@ -78,7 +78,8 @@ fn time_is_that_of_steps_and_transfers() {
     let free = report(plain.clone(), TOGETHER, 320);
     assert!((free.seconds - steps).abs() < 1e-9, "{}", free.seconds);
     assert_eq!(free.computing, 1.0);
-    // All parameters take two seconds up, of which two thirds of one are hidden behind backward, and two down.
+    // All parameters take two seconds up, of which two thirds of one are hidden behind backward, and two
+    // down.
     let bytes = free.bytes_up as f64 / steps;
     let mut linked = plain.clone();
     linked.machines[0].link = Link { up: Some(bytes / 2.0), down: Some(bytes / 2.0) };

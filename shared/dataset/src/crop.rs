@@ -9,9 +9,9 @@ use rand::RngExt;
 use settings::random::Random;
 use settings::{Interpolation, Sampling};
 
-use crate::views::View;
+use crate::evaluation_crops::View;
 
-/// How the resizer does an interpolation.
+/// Returns the resizer's algorithm for an interpolation.
 fn algorithm(by: Interpolation) -> ResizeAlg {
     match by {
         Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
@@ -32,7 +32,7 @@ pub(crate) struct Crop {
 }
 
 impl Crop {
-    /// A random crop of an image.
+    /// Draws a random crop of an image.
     ///
     /// The area is drawn first, uniformly; then the aspect ratio, log-uniformly among those that fit with it,
     /// so that the area stays uniform. An image that is itself longer than the widest aspect allows has no
@@ -52,8 +52,8 @@ impl Crop {
         Crop { left: left.into(), top: top.into(), width: w.into(), height: h.into(), mirror }
     }
 
-    /// A view of an image of `width` x `height`: the rectangle of the image itself that the view's square is
-    /// made from.
+    /// Makes the crop of a view of an image of `width` x `height`: the rectangle of the image itself that the
+    /// view's square is made from.
     pub(crate) fn of_view(view: &View, width: u32, height: u32) -> Crop {
         let along = |first: u32, resized: u32, length: u32| {
             let (pixel, length) = (f64::from(length) / f64::from(resized), f64::from(length));
@@ -96,7 +96,7 @@ fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::{Crops, Resize, views};
+    use crate::evaluation_crops::{Crops, Resize, views};
     use image::Rgb;
     use settings::random::stream;
 

@@ -8,9 +8,9 @@ use image::RgbImage;
 use settings::Sampling;
 
 use crate::decode::{self, SampleError};
-use crate::drawn::{Drawn, EDITION};
 use crate::entry::{Entry, Index};
 use crate::error::DatasetError;
+use crate::evaluation_crops::Crops;
 use crate::fingerprint::Fingerprint;
 use crate::look::Look;
 use crate::order::{epoch_order, merged_order};
@@ -19,7 +19,7 @@ use crate::rules::Rules;
 use crate::sampling::{Preprocessing, write_sample};
 use crate::split::Split;
 use crate::streams::Streams;
-use crate::views::Crops;
+use crate::synthetic::{EDITION, Synthetic};
 
 /// Images of each split that are tried to find out whether the data folder is away.
 const PROBES: usize = 8;
@@ -44,7 +44,7 @@ pub struct Dataset {
 #[expect(clippy::large_enum_variant, reason = "a process has one or two sets")]
 enum Source {
     Images(Images),
-    Drawn(Drawn),
+    Synthetic(Synthetic),
 }
 
 /// The images of a data folder.
@@ -93,25 +93,25 @@ impl Dataset {
     /// Makes the synthetic set: 10 classes, with `images` training and `validation` validation pictures that
     /// are drawn on demand for crops of `size` pixels. The picture of a split and an index is always the
     /// same.
-    pub fn drawn(images: usize, validation: usize, size: usize) -> Dataset {
-        let drawn = Drawn::new(size);
+    pub fn synthetic(images: usize, validation: usize, size: usize) -> Dataset {
+        let drawn = Synthetic::new(size);
         let hash = files::Digest::of(format!("{EDITION} {}", drawn.side())).to_string();
         let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
-        Dataset { classes: Drawn::classes(), fingerprint, source: Source::Drawn(drawn) }
+        Dataset { classes: Synthetic::classes(), fingerprint, source: Source::Synthetic(drawn) }
     }
 
-    /// Writes the synthetic set of [`drawn`](Self::drawn) as PNG files into a new `folder`, with class
-    /// folders in `train/` and `val/`, as [`open`](Self::open) reads them.
+    /// Writes the synthetic set of [`synthetic`](Self::synthetic) as PNG files into a new `folder`, with
+    /// class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
     ///
     /// # Errors
     /// A folder that exists already, or a file that cannot be written.
-    pub fn write_drawn(
+    pub fn write_synthetic(
         images: usize,
         validation: usize,
         size: usize,
         folder: &Path,
     ) -> Result<(), WriteError> {
-        let set = Dataset::drawn(images, validation, size);
+        let set = Dataset::synthetic(images, validation, size);
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| WriteError { path, source }
@@ -162,7 +162,7 @@ impl Dataset {
     pub fn look(&self) -> Option<Look> {
         match &self.source {
             Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
-            Source::Drawn(_) => None,
+            Source::Synthetic(_) => None,
         }
     }
 
@@ -171,7 +171,7 @@ impl Dataset {
     pub(crate) fn is_away(&self) -> bool {
         match &self.source {
             Source::Images(images) => images.is_away(),
-            Source::Drawn(_) => false,
+            Source::Synthetic(_) => false,
         }
     }
 
@@ -179,7 +179,7 @@ impl Dataset {
     pub fn passed(&self) -> Option<&Passed> {
         match &self.source {
             Source::Images(images) => Some(&images.index.passed),
-            Source::Drawn(_) => None,
+            Source::Synthetic(_) => None,
         }
     }
 
@@ -191,7 +191,7 @@ impl Dataset {
         assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
         match &self.source {
             Source::Images(images) => images.entries(split)[index].label,
-            Source::Drawn(_) => Drawn::label(index),
+            Source::Synthetic(_) => Synthetic::label(index),
         }
     }
 
@@ -203,7 +203,7 @@ impl Dataset {
     pub fn name(&self, split: Split, index: usize) -> String {
         match &self.source {
             Source::Images(images) => images.entries(split)[index].path.display().to_string(),
-            Source::Drawn(_) => format!("drawn/{index}"),
+            Source::Synthetic(_) => format!("drawn/{index}"),
         }
     }
 
@@ -214,7 +214,7 @@ impl Dataset {
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),
-            Source::Drawn(_) => epoch_order(self.len(Split::Train), seed, epoch),
+            Source::Synthetic(_) => epoch_order(self.len(Split::Train), seed, epoch),
         }
     }
 
@@ -270,7 +270,7 @@ impl Dataset {
     fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
         match &self.source {
             Source::Images(images) => images.read(&images.entries(split)[index]),
-            Source::Drawn(drawn) => Ok(drawn.picture(split, index)),
+            Source::Synthetic(drawn) => Ok(drawn.picture(split, index)),
         }
     }
 }

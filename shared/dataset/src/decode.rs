@@ -17,7 +17,7 @@ use png::DecodingError as PngError;
 use crate::foreign::guarded;
 use crate::ground::opaque;
 use crate::jpeg::{self, Markers};
-use crate::kind::Kind;
+use crate::kind::FileKind;
 use crate::turn::turned;
 
 /// The largest image that is read. The header is asked before anything is allocated.
@@ -27,7 +27,7 @@ pub(crate) const MOST_BYTES: u64 = 1 << 30;
 /// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a
 /// progressive JPEG's coefficients or a TIFF's samples take until it is there.
 const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
-/// Up to this many pixels, a header is believed where a coding has no strict bound: they cost little.
+/// Number of pixels up to which a header is believed where a coding has no strict bound: they cost little.
 const FEW_PIXELS: u64 = 1 << 24;
 
 /// An error: a sample could not be read. The run names it, skips it and goes on.
@@ -36,7 +36,7 @@ const FEW_PIXELS: u64 = 1 << 24;
 pub struct SampleError {
     /// Path of the file; for an image in a tar shard, the shard's path and the name there.
     pub path: PathBuf,
-    /// What is wrong with the image.
+    /// The fault of the image.
     #[source]
     pub reason: DecodeError,
 }
@@ -48,7 +48,7 @@ impl SampleError {
     }
 }
 
-/// What is wrong with an image file that cannot be decoded.
+/// Reasons why an image file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The image file cannot be read.
@@ -59,17 +59,17 @@ pub enum DecodeError {
     NotAnImage {
         /// Kind of the file, or its first bytes.
         found: String,
-        /// What to do with it.
+        /// Advice to the user.
         advice: &'static str,
     },
     /// The image is in a coding that is not read.
     #[error("{kind} with {coding}, which is not read: {advice}")]
     UnreadCoding {
         /// Kind of the file.
-        kind: Kind,
+        kind: FileKind,
         /// Coding of the image.
         coding: String,
-        /// What to do with it.
+        /// Advice to the user.
         advice: &'static str,
     },
     /// The file has more bytes than any image that is read can have.
@@ -139,26 +139,26 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
 pub(crate) fn decode(file: &[u8]) -> Result<RgbImage, DecodeError> {
     // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the
     // run.
-    guarded(|| decode_known(file, Kind::of(file)))
+    guarded(|| decode_known(file, FileKind::of(file)))
         .unwrap_or_else(|| Err(DecodeError::Damaged("the decoder failed on it".into())))
 }
 
-fn decode_known(file: &[u8], kind: Kind) -> Result<RgbImage, DecodeError> {
+fn decode_known(file: &[u8], kind: FileKind) -> Result<RgbImage, DecodeError> {
     let (pixels, orientation) = match kind {
-        Kind::Jpeg => decode_jpeg(file)?,
-        Kind::Png => decode_png(file)?,
-        Kind::Webp => decode_as(ImageFormat::WebP, file, kind)?,
-        Kind::Gif => decode_as(ImageFormat::Gif, file, kind)?,
-        Kind::Bmp => decode_as(ImageFormat::Bmp, file, kind)?,
-        Kind::Tiff => decode_as(ImageFormat::Tiff, file, kind)?,
+        FileKind::Jpeg => decode_jpeg(file)?,
+        FileKind::Png => decode_png(file)?,
+        FileKind::Webp => decode_as(ImageFormat::WebP, file, kind)?,
+        FileKind::Gif => decode_as(ImageFormat::Gif, file, kind)?,
+        FileKind::Bmp => decode_as(ImageFormat::Bmp, file, kind)?,
+        FileKind::Tiff => decode_as(ImageFormat::Tiff, file, kind)?,
         _ => return Err(not_an_image(file, kind)),
     };
     Ok(turned(pixels, orientation))
 }
 
-fn not_an_image(file: &[u8], kind: Kind) -> DecodeError {
+fn not_an_image(file: &[u8], kind: FileKind) -> DecodeError {
     let found = match kind {
-        Kind::Unknown | Kind::Text => {
+        FileKind::Unknown | FileKind::Text => {
             format!("a file that starts with \"{}\"", file[..file.len().min(8)].escape_ascii())
         }
         _ => kind.to_string(),
@@ -169,9 +169,9 @@ fn not_an_image(file: &[u8], kind: Kind) -> DecodeError {
 fn decode_jpeg(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
     let markers = Markers::of(file);
     if let Some((coding, advice)) = markers.unread_coding() {
-        return Err(DecodeError::UnreadCoding { kind: Kind::Jpeg, coding: coding.to_owned(), advice });
+        return Err(DecodeError::UnreadCoding { kind: FileKind::Jpeg, coding: coding.to_owned(), advice });
     }
-    let pixels = |file: &[u8]| decode_as(ImageFormat::Jpeg, file, Kind::Jpeg).map(|(pixels, _)| pixels);
+    let pixels = |file: &[u8]| decode_as(ImageFormat::Jpeg, file, FileKind::Jpeg).map(|(pixels, _)| pixels);
     if markers.complete {
         return Ok((pixels(file)?, markers.orientation()));
     }
@@ -201,11 +201,15 @@ fn decode_png(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
         error => DecodeError::Damaged(error.to_string().to_lowercase()),
     };
     let (width, height) = crate::png::dimensions(file).map_err(explain)?;
-    check_size(Kind::Png, [width, height], file)?;
+    check_size(FileKind::Png, [width, height], file)?;
     crate::png::decode(file, MOST_MEMORY as usize).map_err(explain)
 }
 
-fn decode_as(format: ImageFormat, file: &[u8], kind: Kind) -> Result<(RgbImage, Orientation), DecodeError> {
+fn decode_as(
+    format: ImageFormat,
+    file: &[u8],
+    kind: FileKind,
+) -> Result<(RgbImage, Orientation), DecodeError> {
     let decoded = || {
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
         reader.no_limits(); // until the size is known
@@ -220,7 +224,7 @@ fn decode_as(format: ImageFormat, file: &[u8], kind: Kind) -> Result<(RgbImage, 
         decoder.set_limits(limits)?;
         // Of a JPEG, the orientation is known from its markers already.
         let orientation = match kind {
-            Kind::Jpeg => Orientation::NoTransforms,
+            FileKind::Jpeg => Orientation::NoTransforms,
             _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
         };
         DynamicImage::from_decoder(decoder).map(|image| Ok((opaque(image), orientation)))
@@ -228,8 +232,8 @@ fn decode_as(format: ImageFormat, file: &[u8], kind: Kind) -> Result<(RgbImage, 
     decoded().unwrap_or_else(|error| Err(explain(error, kind, file)))
 }
 
-/// Whether a header's size is one that is read, and one that its file can have.
-fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), DecodeError> {
+/// Returns whether a header's size is one that is read, and one that its file can have.
+fn check_size(kind: FileKind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), DecodeError> {
     let pixels = u64::from(width) * u64::from(height);
     let bytes = file.len() as u64;
     if pixels == 0 {
@@ -244,24 +248,24 @@ fn check_size(kind: Kind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// The most pixels that a file of so many bytes can have, each standing for as many as its coding allows at
-/// its best.
-fn most_pixels(kind: Kind, bytes: u64) -> u64 {
+/// Returns the most pixels that a file of so many bytes can have, each standing for as many as its coding
+/// allows at its best.
+fn most_pixels(kind: FileKind, bytes: u64) -> u64 {
     match kind {
         // A bit for each block of 8 x 8.
-        Kind::Jpeg => bytes * 8 * 64,
+        FileKind::Jpeg => bytes * 8 * 64,
         // Twelve bits for a string that is one longer each time, up to 4096; but a picture may be smaller
         // than its screen.
-        Kind::Gif => (bytes * 4096 * 8 / 12).max(FEW_PIXELS),
+        FileKind::Gif => (bytes * 4096 * 8 / 12).max(FEW_PIXELS),
         // Two bytes for 255 pixels, or for the rest of them.
-        Kind::Bmp => (bytes * 128).max(FEW_PIXELS),
+        FileKind::Bmp => (bytes * 128).max(FEW_PIXELS),
         // Deflate shortens by 1032, and a byte has eight pixels of one bit. Fax codes and lossless WebP have
         // no such bound, but of what has more pixels than this, nothing could be learnt.
         _ => (bytes * 8 * 1032).max(FEW_PIXELS),
     }
 }
 
-fn explain(error: ImageError, kind: Kind, file: &[u8]) -> DecodeError {
+fn explain(error: ImageError, kind: FileKind, file: &[u8]) -> DecodeError {
     let text = match &error {
         ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             return DecodeError::Truncated { bytes: file.len() as u64 };
@@ -285,10 +289,10 @@ fn explain(error: ImageError, kind: Kind, file: &[u8]) -> DecodeError {
     DecodeError::Damaged(text)
 }
 
-/// Whether a WebP file ends before the length that it begins with.
-fn is_shorter_than_it_says(kind: Kind, file: &[u8]) -> bool {
+/// Returns whether a WebP file ends before the length that it begins with.
+fn is_shorter_than_it_says(kind: FileKind, file: &[u8]) -> bool {
     let length = file.get(4..8).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
-    kind == Kind::Webp && length.is_some_and(|length| u64::from(length) + 8 > file.len() as u64)
+    kind == FileKind::Webp && length.is_some_and(|length| u64::from(length) + 8 > file.len() as u64)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use crate::passed::Passed;
 use crate::rules::Rules;
 
-/// Where an image lies in a tar shard.
+/// The place of an image in a tar shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Part {
     /// Index of the shard.
     pub(crate) shard: u32,
-    /// Its first byte.
+    /// Position of the image's first byte.
     pub(crate) offset: u64,
-    /// Its length, bytes.
+    /// Length of the image in bytes.
     pub(crate) length: u64,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     /// Index of its class.
     pub(crate) label: u32,
-    /// Where it lies in a shard.
+    /// Place of the image in its shard; none for a file of its own.
     pub(crate) part: Option<Part>,
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct Index {
     pub(crate) validation: Vec<Entry>,
     /// Whether the images lie in folders of their splits.
     pub(crate) given: bool,
-    /// Whether the validation images were put aside by a rule, since the folder does not say which they are.
+    /// Whether the validation images were held out by a rule, since the folder does not say which they are.
     pub(crate) held_out: bool,
     /// Paths of the shards under the data folder; empty if images are files.
     pub(crate) shards: Vec<PathBuf>,
     /// Samples of shards without an image, or without a class.
     pub(crate) incomplete: u64,
-    /// What else is in the folder.
+    /// Files and folders that are passed over.
     pub(crate) passed: Passed,
 }

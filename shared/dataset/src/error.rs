@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a folder is no data set.
+/// Reasons why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The folder does not exist.
@@ -22,7 +22,7 @@ pub enum DatasetError {
     Unreadable {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// The folder is empty.
@@ -74,7 +74,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Class folders in it.
         classes: usize,
-        /// What the class folders hold instead.
+        /// Kinds of the files that the class folders hold instead.
         others: String,
     },
     /// Two class folders have names that are written the same.
@@ -98,7 +98,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Names of the splits.
         splits: String,
-        /// What to rename, or which folder to give instead.
+        /// Advice: what to rename, or which folder to give instead.
         advice: String,
     },
     /// Two folders could each be the validation split.
@@ -125,7 +125,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// The folder to give instead.
         inner: PathBuf,
-        /// What that folder holds.
+        /// Description of what that folder holds.
         found: String,
     },
     /// A tar shard is compressed.
@@ -182,13 +182,13 @@ pub enum DatasetError {
     Devkit {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// There is a `train/`, but no validation split.
     #[error(
         "data folder {} has train/ but no val/: expected both; add val/ with one folder per class, \
-         or give {} itself to have a fifth of its images put aside",
+         or give {} itself to have a fifth of its images held out",
         folder.display(),
         folder.join("train").display()
     )]
@@ -217,7 +217,7 @@ pub enum DatasetError {
     Shard {
         /// Path of the tar shard.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// No tar shard has a sample.
@@ -231,7 +231,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Number of shards.
         shards: usize,
-        /// What is wrong with the first shard.
+        /// The fault of the first shard.
         fault: String,
     },
     /// A sample in a tar shard has a class number that does not exist.
@@ -249,7 +249,7 @@ pub enum DatasetError {
     ClassList {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// There is no validation image.

@@ -115,13 +115,13 @@ fn keep_least<H: Ord>(candidates: &mut Vec<(H, &Entry)>) {
     candidates.truncate(SAMPLE);
 }
 
-/// The path of an image without the folder of its split, whatever that is called.
+/// Returns the path of an image without the folder of its split, whatever that is called.
 fn own_path(index: &Index, entry: &Entry) -> String {
     let splits = usize::from(index.given);
     names::key(&entry.path.iter().skip(splits).collect::<std::path::PathBuf>())
 }
 
-/// The sizes of the images in bytes; of a file that cannot be looked at, the largest number.
+/// Returns the sizes of the images in bytes; of a file that cannot be looked at, the largest number.
 fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
     let size = |entry: &Entry| match &entry.part {
         Some(part) => part.length,
@@ -140,7 +140,7 @@ fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
     })
 }
 
-/// A hash of the first bytes of an image, or a mark where it cannot be read.
+/// Computes a hash of the first bytes of an image, or a mark where it cannot be read.
 fn content(index: &Index, entry: &Entry) -> [u8; 32] {
     let read = || {
         let mut bytes = Vec::new();

@@ -3,13 +3,13 @@
 
 use image::{DynamicImage, RgbImage};
 
-/// A sample of a pixel that covers the white behind it by `alpha` of 255.
+/// Blends a sample of a pixel that covers the white behind it by `alpha` of 255.
 pub(crate) fn over_white(sample: u8, alpha: u8) -> u8 {
     let (sample, alpha) = (u32::from(sample), u32::from(alpha));
     ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// An image of any kind as opaque RGB: grey is spread over the channels, 16 bits are rounded to 8.
+/// Converts an image of any kind to opaque RGB: grey is spread over the channels, 16 bits are rounded to 8.
 pub(crate) fn opaque(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();

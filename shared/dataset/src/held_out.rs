@@ -9,10 +9,10 @@ use crate::entry::Entry;
 use crate::names;
 use crate::rules::Rules;
 
-/// One image of so many is put aside.
+/// Number of images of which one is held out.
 const SHARE: usize = 5;
 
-/// Splits images into those that are learnt from and those that are put aside, each in the order that they
+/// Splits images into those that are learnt from and those that are held out, each in the order that they
 /// come in.
 ///
 /// Paths are those under the data folder, whose first part is the class folder or the shard.
@@ -27,7 +27,7 @@ pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry
     tracing::info!(
         training = train.len(),
         validation = validation.len(),
-        "no train/ in the data folder: a fifth of the images is put aside for validation, by a hash of their paths"
+        "no train/ in the data folder: a fifth of the images is held out for validation, by a hash of their paths"
     );
     (train, validation)
 }
@@ -44,8 +44,8 @@ fn by_name(entries: &[Entry]) -> Vec<bool> {
     entries.iter().map(|entry| is_aside(&entry.path) && !learnt.insert(entry.label)).collect()
 }
 
-/// A fifth of every class, and at least one image where it has two: those whose paths have the least hashes.
-/// An image that comes or goes moves at most one other.
+/// Chooses a fifth of every class, and at least one image where it has two: those whose paths have the least
+/// hashes. An image that comes or goes moves at most one other.
 fn by_class(entries: &[Entry]) -> Vec<bool> {
     let mut order: Vec<(u32, u64, String, usize)> = entries
         .iter()
@@ -64,7 +64,7 @@ fn by_class(entries: &[Entry]) -> Vec<bool> {
     aside
 }
 
-/// The first eight bytes of a hash.
+/// Returns the first eight bytes of a hash.
 fn start(bytes: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
@@ -99,7 +99,7 @@ mod tests {
     /// People's folders: objects with a folder each, whose pictures all have one name; few pictures in each
     /// of many classes.
     #[test]
-    fn a_fifth_of_every_class_is_put_aside_whatever_the_names() {
+    fn a_fifth_of_every_class_is_held_out_whatever_the_names() {
         for (name, images) in [("objects", 30), ("numbered", 5), ("two", 2), ("one", 1), ("many", 1003)] {
             let of = |class: u32| (0..images).map(move |item| (class, item));
             let path = |(class, item): (u32, u32)| match name {
@@ -133,7 +133,8 @@ mod tests {
         }
     }
 
-    /// What a trained model's accuracy means: it may not change between releases.
+    /// A trained model's accuracy is that on its held-out images: which they are may not change between
+    /// releases.
     #[test]
     fn the_fifth_is_pinned() {
         let entries =

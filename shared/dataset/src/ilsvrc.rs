@@ -16,7 +16,7 @@ const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const SYNSETS: &str = "meta.mat";
 /// Caffe's list: a WNID and its words on each line.
 const WORDS: &str = "synset_words.txt";
-/// Where the kit may lie under the data folder.
+/// Folders under the data folder in which the kit may lie.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 
 /// Returns the WNID that a name is or begins with: "n" and eight digits. It is `n01440764` for the names
@@ -28,7 +28,7 @@ pub fn wnid(name: &str) -> Option<&str> {
     (digits.bytes().all(|byte| byte.is_ascii_digit()) && ends).then_some(first)
 }
 
-/// A file of the kit in a data folder.
+/// Finds a file of the kit in a data folder.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| path.is_file())
 }
@@ -37,7 +37,7 @@ fn wrong(path: &Path, reason: impl Into<String>) -> DatasetError {
     DatasetError::Devkit { path: path.to_owned(), reason: reason.into() }
 }
 
-/// WNID and words by ILSVRC2012_ID.
+/// Reads the WNID and words of each synset, by ILSVRC2012_ID.
 fn synsets(path: &Path) -> Result<BTreeMap<u32, (String, String)>, DatasetError> {
     let bytes = mat::read(path).map_err(|reason| wrong(path, reason))?;
     let structures = mat::structures(&bytes, "synsets").map_err(|reason| wrong(path, reason))?;
@@ -56,7 +56,7 @@ fn synsets(path: &Path) -> Result<BTreeMap<u32, (String, String)>, DatasetError>
         .collect()
 }
 
-/// The words of each WNID, where the data folder holds a list of them.
+/// Reads the words of each WNID, where the data folder holds a list of them.
 pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetError> {
     if let Some(path) = find(folder, SYNSETS) {
         return Ok(synsets(&path)?.into_values().collect());

@@ -2,7 +2,7 @@
 //! place.
 //!
 //! Either `train/` and a validation split hold one folder per class (as ImageNet does), or the folder itself
-//! holds them and a rule puts images aside ([`held_out`]). Every file of a class folder, however deep, is a
+//! holds them and a rule holds images out ([`held_out`]). Every file of a class folder, however deep, is a
 //! sample unless its name says that it is none: what it holds is seen when it is decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +127,7 @@ impl Place {
         Ok(Place { under, listing })
     }
 
-    /// Its files, sorted, where it has files and no folders.
+    /// Returns the files of the folder, sorted, where it has files and no folders.
     fn flat(&self) -> Option<Vec<PathBuf>> {
         let mut files = self.listing.files.clone();
         files.sort();
@@ -135,7 +135,8 @@ impl Place {
     }
 }
 
-/// All files of a listing, which lie beside the folders that are used, and what else was passed over in it.
+/// Returns all files of a listing, which lie beside the folders that are used, and what else was passed over
+/// in it.
 pub(crate) fn beside(mut listing: Listing) -> Passed {
     let mut passed = Passed::default();
     listing.files.into_iter().for_each(|path| passed.file(Reason::Beside, path));
@@ -144,7 +145,7 @@ pub(crate) fn beside(mut listing: Listing) -> Passed {
     passed
 }
 
-/// The classes of the validation split, which must all be learnt.
+/// Returns the classes of the validation split, which must all be learnt.
 fn measured_classes(
     folder: &Path,
     place: Place,
@@ -175,7 +176,7 @@ fn measured_classes(
     Ok(measured)
 }
 
-/// What the classes are called: the names of their folders, with the synset's words where the data folder
+/// Returns the names of the classes: those of their folders, with the synset's words where the data folder
 /// lists them.
 fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetError> {
     let words = ilsvrc::words(folder)?;
@@ -196,7 +197,7 @@ fn entries(numbered: &Classes, classes: &Classes) -> Vec<Entry> {
         .collect()
 }
 
-/// The class folders of a place, each with at least one file.
+/// Lists the class folders of a place, each with at least one file.
 fn classes_of(
     folder: &Path,
     place: Place,

@@ -6,7 +6,7 @@ use image::metadata::Orientation;
 /// The end-of-image marker.
 pub(crate) const END: [u8; 2] = [0xFF, 0xD9];
 
-/// What the markers of a file say.
+/// The markers of a JPEG file.
 #[derive(Debug, Default)]
 pub(crate) struct Markers<'a> {
     frame: Option<Frame>,
@@ -19,14 +19,14 @@ pub(crate) struct Markers<'a> {
     pub(crate) complete: bool,
 }
 
-/// How the picture is coded.
+/// The coding of the picture, as its frame header says it.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     /// The number of its marker.
     marker: u8,
     /// Bits of a sample.
     bits: u8,
-    /// How many components it has: one for grey, three for colours.
+    /// Number of components: one for grey, three for colours.
     components: u8,
 }
 
@@ -93,18 +93,18 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// Whether the headers of all scans are there that the whole picture takes.
+    /// Returns whether the headers of all scans are there that the whole picture takes.
     pub(crate) fn has_every_scan(&self) -> bool {
         let whole = self.scanned.iter().filter(|(_, coefficients)| *coefficients == u64::MAX).count();
         self.frame.is_some_and(|frame| whole >= frame.components.into())
     }
 
-    /// How the picture is to be turned; broken metadata says nothing.
+    /// Returns how the picture is to be turned; broken metadata says nothing.
     pub(crate) fn orientation(&self) -> Orientation {
         self.exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
     }
 
-    /// The coding of a whole picture that is not read, and what to do with it.
+    /// Returns the coding of the picture if it is one that is not read, with advice for the user.
     pub(crate) fn unread_coding(&self) -> Option<(&'static str, &'static str)> {
         const SAVE: &str = "save it anew as a usual JPEG or as PNG";
         let Frame { marker, bits, .. } = self.frame?;
@@ -120,7 +120,8 @@ impl<'a> Markers<'a> {
     }
 }
 
-/// A marker that has a length or ends the image: not a stuffed zero, a fill byte or a restart marker.
+/// Returns whether two bytes are a marker that has a length or ends the image: not a stuffed zero, a fill
+/// byte or a restart marker.
 fn is_marker(pair: &[u8]) -> bool {
     pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0x01 | 0xFF | 0xD0..=0xD8)
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 /// The kind of a file, as its first bytes tell it.
 ///
-/// Its [name](Kind::name) stands in messages: `{kind}` is the name behind its article, as in "an SVG
+/// Its [name](FileKind::name) stands in messages: `{kind}` is the name behind its article, as in "an SVG
 /// drawing", and an `s` makes the plural of every name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FileKind {
     /// JPEG, of whatever coding.
     Jpeg,
     /// PNG, also with several pictures.
@@ -64,25 +64,25 @@ pub enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl FileKind {
     /// Number of first bytes of a file that are enough to tell its kind.
     pub const FIRST_BYTES: usize = 1024;
 
-    /// Returns the kind of the file that starts with these bytes. With fewer than [`Kind::FIRST_BYTES`] of a
-    /// longer file it may be unknown.
-    pub fn of(file: &[u8]) -> Kind {
-        let start = &file[..file.len().min(Kind::FIRST_BYTES)];
+    /// Returns the kind of the file that starts with these bytes. With fewer than [`FileKind::FIRST_BYTES`]
+    /// of a longer file it may be unknown.
+    pub fn of(file: &[u8]) -> FileKind {
+        let start = &file[..file.len().min(FileKind::FIRST_BYTES)];
         if start.is_empty() {
-            return Kind::Empty;
+            return FileKind::Empty;
         }
-        let fits = |(_, at, bytes): &&(Kind, usize, &[u8])| {
+        let fits = |(_, at, bytes): &&(FileKind, usize, &[u8])| {
             start.get(*at..).is_some_and(|rest| rest.starts_with(bytes))
         };
         match SIGNATURES.iter().find(fits) {
-            Some((Kind::Tiff, ..)) if is_camera_raw(start) => Kind::CameraRaw,
-            Some((Kind::Bmp, ..)) if !has_bitmap_header(start) => written(start),
+            Some((FileKind::Tiff, ..)) if is_camera_raw(start) => FileKind::CameraRaw,
+            Some((FileKind::Bmp, ..)) if !has_bitmap_header(start) => written(start),
             // Letters that a text may have there too.
-            Some((Kind::Video, 4, _)) if start[0] != 0 => written(start),
+            Some((FileKind::Video, 4, _)) if start[0] != 0 => written(start),
             Some((_, 8, _)) if !start.starts_with(b"RIFF") => written(start),
             Some((_, 4, b"ftyp")) => boxed(start),
             Some((kind, ..)) => *kind,
@@ -97,7 +97,10 @@ impl Kind {
 
     /// Returns whether files of this kind are decoded.
     pub fn is_read(self) -> bool {
-        matches!(self, Kind::Jpeg | Kind::Png | Kind::Webp | Kind::Gif | Kind::Bmp | Kind::Tiff)
+        matches!(
+            self,
+            FileKind::Jpeg | FileKind::Png | FileKind::Webp | FileKind::Gif | FileKind::Bmp | FileKind::Tiff
+        )
     }
 
     /// Returns what to do with a file of this kind that cannot be read.
@@ -105,43 +108,43 @@ impl Kind {
         self.facts().2
     }
 
-    /// Article, name, and what to do with it.
+    /// Returns the article, the name, and the advice for a file of this kind.
     fn facts(self) -> (&'static str, &'static str, &'static str) {
         const CONVERT: &str = "convert it to JPEG or PNG";
         const REMOVE: &str = "remove it";
         match self {
-            Kind::Jpeg => ("a", "JPEG image", CONVERT),
-            Kind::Png => ("a", "PNG image", CONVERT),
-            Kind::Webp => ("a", "WebP image", CONVERT),
-            Kind::Gif => ("a", "GIF image", CONVERT),
-            Kind::Bmp => ("a", "BMP image", CONVERT),
-            Kind::Tiff => ("a", "TIFF image", CONVERT),
-            Kind::Heic => ("a", "HEIC photograph", "convert it to JPEG"),
-            Kind::Avif => ("an", "AVIF image", CONVERT),
-            Kind::JpegXl => ("a", "JPEG XL image", CONVERT),
-            Kind::Jpeg2000 => ("a", "JPEG 2000 image", CONVERT),
-            Kind::CameraRaw => ("a", "camera raw file", "develop it to JPEG"),
-            Kind::Photoshop => ("a", "Photoshop document", "export it as PNG"),
-            Kind::Gimp => ("a", "GIMP document", "export it as PNG"),
-            Kind::Svg => ("an", "SVG drawing", "export it as PNG"),
-            Kind::Icon => ("an", "icon", CONVERT),
-            Kind::Netpbm => ("a", "Netpbm image", CONVERT),
-            Kind::OpenExr => ("an", "OpenEXR image", CONVERT),
-            Kind::Pdf => ("a", "PDF document", "export its pictures or remove it"),
-            Kind::PostScript => ("a", "PostScript document", "export its pictures or remove it"),
-            Kind::Video => ("a", "video", "export its pictures or remove it"),
-            Kind::Html => ("an", "HTML page", "download the picture again or remove the file"),
-            Kind::GitLfs => ("a", "Git LFS pointer", "fetch the picture with git lfs pull"),
-            Kind::AppleDouble => ("a", "macOS metadata file", REMOVE),
-            Kind::Archive => ("an", "archive", "unpack it or remove it"),
-            Kind::Text => ("a", "text file", REMOVE),
-            Kind::Empty => ("an", "empty file", "get it again or remove it"),
-            Kind::Unknown => ("an", "unknown file", "convert it to JPEG or PNG, or remove it"),
+            FileKind::Jpeg => ("a", "JPEG image", CONVERT),
+            FileKind::Png => ("a", "PNG image", CONVERT),
+            FileKind::Webp => ("a", "WebP image", CONVERT),
+            FileKind::Gif => ("a", "GIF image", CONVERT),
+            FileKind::Bmp => ("a", "BMP image", CONVERT),
+            FileKind::Tiff => ("a", "TIFF image", CONVERT),
+            FileKind::Heic => ("a", "HEIC photograph", "convert it to JPEG"),
+            FileKind::Avif => ("an", "AVIF image", CONVERT),
+            FileKind::JpegXl => ("a", "JPEG XL image", CONVERT),
+            FileKind::Jpeg2000 => ("a", "JPEG 2000 image", CONVERT),
+            FileKind::CameraRaw => ("a", "camera raw file", "develop it to JPEG"),
+            FileKind::Photoshop => ("a", "Photoshop document", "export it as PNG"),
+            FileKind::Gimp => ("a", "GIMP document", "export it as PNG"),
+            FileKind::Svg => ("an", "SVG drawing", "export it as PNG"),
+            FileKind::Icon => ("an", "icon", CONVERT),
+            FileKind::Netpbm => ("a", "Netpbm image", CONVERT),
+            FileKind::OpenExr => ("an", "OpenEXR image", CONVERT),
+            FileKind::Pdf => ("a", "PDF document", "export its pictures or remove it"),
+            FileKind::PostScript => ("a", "PostScript document", "export its pictures or remove it"),
+            FileKind::Video => ("a", "video", "export its pictures or remove it"),
+            FileKind::Html => ("an", "HTML page", "download the picture again or remove the file"),
+            FileKind::GitLfs => ("a", "Git LFS pointer", "fetch the picture with git lfs pull"),
+            FileKind::AppleDouble => ("a", "macOS metadata file", REMOVE),
+            FileKind::Archive => ("an", "archive", "unpack it or remove it"),
+            FileKind::Text => ("a", "text file", REMOVE),
+            FileKind::Empty => ("an", "empty file", "get it again or remove it"),
+            FileKind::Unknown => ("an", "unknown file", "convert it to JPEG or PNG, or remove it"),
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (article, name, _) = self.facts();
         write!(f, "{article} {name}")
@@ -149,59 +152,59 @@ impl fmt::Display for Kind {
 }
 
 /// The bytes by which a kind begins, and where they lie; the first that fit decide.
-const SIGNATURES: &[(Kind, usize, &[u8])] = &[
-    (Kind::Jpeg, 0, b"\xFF\xD8\xFF"),
-    (Kind::Png, 0, b"\x89PNG\r\n\x1A\n"),
-    (Kind::Webp, 8, b"WEBP"),
-    (Kind::Gif, 0, b"GIF87a"),
-    (Kind::Gif, 0, b"GIF89a"),
-    (Kind::Bmp, 0, b"BM"),
-    (Kind::CameraRaw, 0, b"IIU\0"),
-    (Kind::CameraRaw, 0, b"IIRO\x08"),
-    (Kind::CameraRaw, 0, b"IIRS\x08"),
-    (Kind::CameraRaw, 0, b"MMOR\0"),
-    (Kind::CameraRaw, 0, b"FUJIFILMCCD-RAW"),
-    (Kind::CameraRaw, 0, b"\0MRM"),
-    (Kind::CameraRaw, 0, b"FOVb"),
-    (Kind::Tiff, 0, b"II*\0"),
-    (Kind::Tiff, 0, b"MM\0*"),
-    (Kind::Tiff, 0, b"II+\0"),
-    (Kind::Tiff, 0, b"MM\0+"),
-    (Kind::JpegXl, 0, b"\xFF\x0A"),
-    (Kind::JpegXl, 0, b"\0\0\0\x0CJXL \r\n\x87\n"),
-    (Kind::Jpeg2000, 0, b"\0\0\0\x0CjP  \r\n\x87\n"),
-    (Kind::Jpeg2000, 0, b"\xFF\x4F\xFF\x51"),
-    (Kind::Photoshop, 0, b"8BPS"),
-    (Kind::Gimp, 0, b"gimp xcf "),
-    (Kind::Icon, 0, b"\0\0\x01\0"),
-    (Kind::Icon, 0, b"\0\0\x02\0"),
-    (Kind::OpenExr, 0, b"\x76\x2F\x31\x01"),
-    (Kind::Pdf, 0, b"%PDF-"),
-    (Kind::PostScript, 0, b"%!PS"),
-    (Kind::PostScript, 0, b"\xC5\xD0\xD3\xC6"),
-    (Kind::Video, 4, b"ftyp"),
-    (Kind::Video, 4, b"moov"),
-    (Kind::Video, 4, b"mdat"),
-    (Kind::Video, 4, b"wide"),
-    (Kind::Video, 0, b"\x1A\x45\xDF\xA3"),
-    (Kind::Video, 8, b"AVI "),
-    (Kind::Video, 0, b"\0\0\x01\xBA"),
-    (Kind::Video, 0, b"\0\0\x01\xB3"),
-    (Kind::Video, 0, b"FLV\x01"),
-    (Kind::Video, 0, b"\x30\x26\xB2\x75\x8E\x66\xCF\x11"),
-    (Kind::AppleDouble, 0, b"\0\x05\x16\x07"),
-    (Kind::Archive, 0, b"PK\x03\x04"),
-    (Kind::Archive, 0, b"\x1F\x8B"),
-    (Kind::Archive, 4, b"1AY&SY"),
-    (Kind::Archive, 0, b"\xFD7zXZ\0"),
-    (Kind::Archive, 0, b"\x28\xB5\x2F\xFD"),
-    (Kind::Archive, 0, b"7z\xBC\xAF\x27\x1C"),
-    (Kind::Archive, 0, b"Rar!\x1A\x07"),
-    (Kind::Archive, 257, b"ustar"),
+const SIGNATURES: &[(FileKind, usize, &[u8])] = &[
+    (FileKind::Jpeg, 0, b"\xFF\xD8\xFF"),
+    (FileKind::Png, 0, b"\x89PNG\r\n\x1A\n"),
+    (FileKind::Webp, 8, b"WEBP"),
+    (FileKind::Gif, 0, b"GIF87a"),
+    (FileKind::Gif, 0, b"GIF89a"),
+    (FileKind::Bmp, 0, b"BM"),
+    (FileKind::CameraRaw, 0, b"IIU\0"),
+    (FileKind::CameraRaw, 0, b"IIRO\x08"),
+    (FileKind::CameraRaw, 0, b"IIRS\x08"),
+    (FileKind::CameraRaw, 0, b"MMOR\0"),
+    (FileKind::CameraRaw, 0, b"FUJIFILMCCD-RAW"),
+    (FileKind::CameraRaw, 0, b"\0MRM"),
+    (FileKind::CameraRaw, 0, b"FOVb"),
+    (FileKind::Tiff, 0, b"II*\0"),
+    (FileKind::Tiff, 0, b"MM\0*"),
+    (FileKind::Tiff, 0, b"II+\0"),
+    (FileKind::Tiff, 0, b"MM\0+"),
+    (FileKind::JpegXl, 0, b"\xFF\x0A"),
+    (FileKind::JpegXl, 0, b"\0\0\0\x0CJXL \r\n\x87\n"),
+    (FileKind::Jpeg2000, 0, b"\0\0\0\x0CjP  \r\n\x87\n"),
+    (FileKind::Jpeg2000, 0, b"\xFF\x4F\xFF\x51"),
+    (FileKind::Photoshop, 0, b"8BPS"),
+    (FileKind::Gimp, 0, b"gimp xcf "),
+    (FileKind::Icon, 0, b"\0\0\x01\0"),
+    (FileKind::Icon, 0, b"\0\0\x02\0"),
+    (FileKind::OpenExr, 0, b"\x76\x2F\x31\x01"),
+    (FileKind::Pdf, 0, b"%PDF-"),
+    (FileKind::PostScript, 0, b"%!PS"),
+    (FileKind::PostScript, 0, b"\xC5\xD0\xD3\xC6"),
+    (FileKind::Video, 4, b"ftyp"),
+    (FileKind::Video, 4, b"moov"),
+    (FileKind::Video, 4, b"mdat"),
+    (FileKind::Video, 4, b"wide"),
+    (FileKind::Video, 0, b"\x1A\x45\xDF\xA3"),
+    (FileKind::Video, 8, b"AVI "),
+    (FileKind::Video, 0, b"\0\0\x01\xBA"),
+    (FileKind::Video, 0, b"\0\0\x01\xB3"),
+    (FileKind::Video, 0, b"FLV\x01"),
+    (FileKind::Video, 0, b"\x30\x26\xB2\x75\x8E\x66\xCF\x11"),
+    (FileKind::AppleDouble, 0, b"\0\x05\x16\x07"),
+    (FileKind::Archive, 0, b"PK\x03\x04"),
+    (FileKind::Archive, 0, b"\x1F\x8B"),
+    (FileKind::Archive, 4, b"1AY&SY"),
+    (FileKind::Archive, 0, b"\xFD7zXZ\0"),
+    (FileKind::Archive, 0, b"\x28\xB5\x2F\xFD"),
+    (FileKind::Archive, 0, b"7z\xBC\xAF\x27\x1C"),
+    (FileKind::Archive, 0, b"Rar!\x1A\x07"),
+    (FileKind::Archive, 257, b"ustar"),
 ];
 
-/// The kind of a file of the ISO base media format, by the brands that it names.
-fn boxed(start: &[u8]) -> Kind {
+/// Returns the kind of a file of the ISO base media format, by the brands that it names.
+fn boxed(start: &[u8]) -> FileKind {
     let length =
         u32::from_be_bytes(*start.first_chunk().expect("a signature behind them was found")) as usize;
     let brands = start.get(8..length.min(start.len())).unwrap_or_default();
@@ -213,27 +216,27 @@ fn boxed(start: &[u8]) -> Kind {
             .any(|(at, brand)| at != 1 && wanted.iter().any(|wanted| brand == *wanted))
     };
     if named(&[b"avif", b"avis"]) {
-        Kind::Avif
+        FileKind::Avif
     } else if named(&[
         b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
     ]) {
-        Kind::Heic
+        FileKind::Heic
     } else if named(&[b"crx "]) {
-        Kind::CameraRaw
+        FileKind::CameraRaw
     } else {
-        Kind::Video
+        FileKind::Video
     }
 }
 
-/// Whether two letters that many a text begins with are a bitmap's: its second header has one of a few
-/// lengths.
+/// Returns whether two letters that many a text begins with are a bitmap's: its second header has one of a
+/// few lengths.
 fn has_bitmap_header(start: &[u8]) -> bool {
     let length = start.get(14..18).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
     matches!(length, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
-/// Whether a file in the form of a TIFF is a camera's: of Canon by its mark; of others because it is a
-/// negative by its version tag, or has a small copy in the first place, where a TIFF has the picture.
+/// Returns whether a file in the form of a TIFF is a camera's: of Canon by its mark; of others because it is
+/// a negative by its version tag, or has a small copy in the first place, where a TIFF has the picture.
 fn is_camera_raw(start: &[u8]) -> bool {
     const NEW_SUBFILE_TYPE: u16 = 254;
     const DNG_VERSION: u16 = 50706;
@@ -261,15 +264,15 @@ fn is_camera_raw(start: &[u8]) -> bool {
     })
 }
 
-/// The kind of a file without a signature: written in letters, or unknown.
-fn written(start: &[u8]) -> Kind {
+/// Returns the kind of a file without a signature: written in letters, or unknown.
+fn written(start: &[u8]) -> FileKind {
     if let [b'P', b'1'..=b'7', space, ..] = start
         && space.is_ascii_whitespace()
     {
-        return Kind::Netpbm;
+        return FileKind::Netpbm;
     }
     if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
-        return Kind::Text; // the mark in front of UTF-16
+        return FileKind::Text; // the mark in front of UTF-16
     }
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
     let text = match std::str::from_utf8(start) {
@@ -278,18 +281,18 @@ fn written(start: &[u8]) -> Kind {
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&start[..error.valid_up_to()]).expect("it is valid up to there")
         }
-        Err(_) => return Kind::Unknown,
+        Err(_) => return FileKind::Unknown,
     };
     if text.chars().any(|letter| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r' | '\x0C')) {
-        return Kind::Unknown;
+        return FileKind::Unknown;
     }
     let text = text.trim_start().to_ascii_lowercase();
     let (marked, has) = (text.starts_with('<'), |word| text.contains(word));
     match () {
-        () if marked && (has("<!doctype html") || has("<html") || has("<head")) => Kind::Html,
-        () if marked && has("<svg") => Kind::Svg,
-        () if text.starts_with("version https://git-lfs") => Kind::GitLfs,
-        () => Kind::Text,
+        () if marked && (has("<!doctype html") || has("<html") || has("<head")) => FileKind::Html,
+        () if marked && has("<svg") => FileKind::Svg,
+        () if text.starts_with("version https://git-lfs") => FileKind::GitLfs,
+        () => FileKind::Text,
     }
 }
 
@@ -297,7 +300,7 @@ fn written(start: &[u8]) -> Kind {
 mod tests {
     use super::*;
 
-    /// A box of brands, as in the first bytes of what phones and cameras write.
+    /// Makes a box of brands, as in the first bytes of what phones and cameras write.
     fn brands(brands: &[&[u8; 4]]) -> Vec<u8> {
         let length = 8 + 4 * (brands.len() as u32 + 1);
         let mut bytes = [&length.to_be_bytes()[..], b"ftyp", brands[0], &[0; 4]].concat();
@@ -306,7 +309,7 @@ mod tests {
         bytes
     }
 
-    /// A TIFF whose one directory has one tag of 32 bits.
+    /// Makes a TIFF whose one directory has one tag of 32 bits.
     fn tiff(tag: u16, value: u32) -> [Vec<u8>; 2] {
         let little =
             [&b"II*\0\x08\0\0\0\x01\0"[..], &tag.to_le_bytes(), b"\x04\0\x01\0\0\0", &value.to_le_bytes()];
@@ -322,54 +325,54 @@ mod tests {
     #[test]
     fn each_kind_is_told_by_its_first_bytes() {
         let [little, big] = tiff(256, 640);
-        let cases: &[(&[u8], Kind)] = &[
-            (b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", Kind::Jpeg),
-            (b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR", Kind::Png),
-            (b"RIFF\x24\0\0\0WEBPVP8 ", Kind::Webp),
-            (b"GIF89a\x01\0\x01\0", Kind::Gif),
-            (&bitmap(40), Kind::Bmp),
-            (&bitmap(124), Kind::Bmp),
-            (&little, Kind::Tiff),
-            (&big, Kind::Tiff),
-            (b"II+\0\x08\0\0\0", Kind::Tiff),
-            (&brands(&[b"heic", b"mif1", b"heic"]), Kind::Heic),
-            (&brands(&[b"mif1", b"heic", b"hevc"]), Kind::Heic),
-            (&brands(&[b"avif", b"mif1", b"miaf"]), Kind::Avif),
-            (&brands(&[b"mif1", b"avif"]), Kind::Avif),
-            (&brands(&[b"crx ", b"isom"]), Kind::CameraRaw),
-            (&brands(&[b"qt  "]), Kind::Video),
-            (&brands(&[b"isom", b"avc1"]), Kind::Video),
-            (b"\xFF\x0A\xFA\x1F", Kind::JpegXl),
-            (b"\0\0\0\x0CjP  \r\n\x87\n", Kind::Jpeg2000),
-            (b"8BPS\0\x01", Kind::Photoshop),
-            (b"gimp xcf v011\0", Kind::Gimp),
-            (b"<?xml version=\"1.0\"?>\n<svg width=\"4\">", Kind::Svg),
-            (b"\xEF\xBB\xBF\n<SVG>", Kind::Svg),
-            (b"\0\0\x01\0\x01\0", Kind::Icon),
-            (b"P6 48 40 255\n\xFF\x80", Kind::Netpbm),
-            (b"\x76\x2F\x31\x01\x02", Kind::OpenExr),
-            (b"%PDF-1.7\n%\xE2\xE3", Kind::Pdf),
-            (b"%!PS-Adobe-3.0 EPSF-3.0", Kind::PostScript),
-            (b"\x1A\x45\xDF\xA3\x01", Kind::Video),
-            (b"RIFF\x24\0\0\0AVI LIST", Kind::Video),
-            (b"<!DOCTYPE html>\n<html><svg>", Kind::Html),
-            (b"  <html lang=\"en\">", Kind::Html),
-            (b"<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC>", Kind::Html),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:", Kind::GitLfs),
-            (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", Kind::AppleDouble),
-            (b"PK\x03\x04\x14\0", Kind::Archive),
-            (b"\x1F\x8B\x08\0", Kind::Archive),
-            (b"BZh91AY&SY", Kind::Archive),
-            (b"", Kind::Empty),
-            (b"rose, 12\r\n", Kind::Text),
-            ("fleur d'été".as_bytes(), Kind::Text),
-            (b"\xFF\xFEr\0o\0", Kind::Text),
-            (b"\x01\x02\x03", Kind::Unknown),
-            (&[0; 600], Kind::Unknown),
-            (b"\xE9t\xE9", Kind::Unknown),
+        let cases: &[(&[u8], FileKind)] = &[
+            (b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", FileKind::Jpeg),
+            (b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR", FileKind::Png),
+            (b"RIFF\x24\0\0\0WEBPVP8 ", FileKind::Webp),
+            (b"GIF89a\x01\0\x01\0", FileKind::Gif),
+            (&bitmap(40), FileKind::Bmp),
+            (&bitmap(124), FileKind::Bmp),
+            (&little, FileKind::Tiff),
+            (&big, FileKind::Tiff),
+            (b"II+\0\x08\0\0\0", FileKind::Tiff),
+            (&brands(&[b"heic", b"mif1", b"heic"]), FileKind::Heic),
+            (&brands(&[b"mif1", b"heic", b"hevc"]), FileKind::Heic),
+            (&brands(&[b"avif", b"mif1", b"miaf"]), FileKind::Avif),
+            (&brands(&[b"mif1", b"avif"]), FileKind::Avif),
+            (&brands(&[b"crx ", b"isom"]), FileKind::CameraRaw),
+            (&brands(&[b"qt  "]), FileKind::Video),
+            (&brands(&[b"isom", b"avc1"]), FileKind::Video),
+            (b"\xFF\x0A\xFA\x1F", FileKind::JpegXl),
+            (b"\0\0\0\x0CjP  \r\n\x87\n", FileKind::Jpeg2000),
+            (b"8BPS\0\x01", FileKind::Photoshop),
+            (b"gimp xcf v011\0", FileKind::Gimp),
+            (b"<?xml version=\"1.0\"?>\n<svg width=\"4\">", FileKind::Svg),
+            (b"\xEF\xBB\xBF\n<SVG>", FileKind::Svg),
+            (b"\0\0\x01\0\x01\0", FileKind::Icon),
+            (b"P6 48 40 255\n\xFF\x80", FileKind::Netpbm),
+            (b"\x76\x2F\x31\x01\x02", FileKind::OpenExr),
+            (b"%PDF-1.7\n%\xE2\xE3", FileKind::Pdf),
+            (b"%!PS-Adobe-3.0 EPSF-3.0", FileKind::PostScript),
+            (b"\x1A\x45\xDF\xA3\x01", FileKind::Video),
+            (b"RIFF\x24\0\0\0AVI LIST", FileKind::Video),
+            (b"<!DOCTYPE html>\n<html><svg>", FileKind::Html),
+            (b"  <html lang=\"en\">", FileKind::Html),
+            (b"<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC>", FileKind::Html),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:", FileKind::GitLfs),
+            (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", FileKind::AppleDouble),
+            (b"PK\x03\x04\x14\0", FileKind::Archive),
+            (b"\x1F\x8B\x08\0", FileKind::Archive),
+            (b"BZh91AY&SY", FileKind::Archive),
+            (b"", FileKind::Empty),
+            (b"rose, 12\r\n", FileKind::Text),
+            ("fleur d'été".as_bytes(), FileKind::Text),
+            (b"\xFF\xFEr\0o\0", FileKind::Text),
+            (b"\x01\x02\x03", FileKind::Unknown),
+            (&[0; 600], FileKind::Unknown),
+            (b"\xE9t\xE9", FileKind::Unknown),
         ];
         for &(bytes, kind) in cases {
-            assert_eq!(Kind::of(bytes), kind, "\"{}\"", bytes.escape_ascii());
+            assert_eq!(FileKind::of(bytes), kind, "\"{}\"", bytes.escape_ascii());
         }
     }
 
@@ -377,13 +380,13 @@ mod tests {
     fn a_negative_in_the_form_of_a_tiff_is_a_cameras() {
         for (tag, value) in [(254, 1), (50706, 0x0104_0000)] {
             for file in tiff(tag, value) {
-                assert_eq!(Kind::of(&file), Kind::CameraRaw, "tag {tag}");
+                assert_eq!(FileKind::of(&file), FileKind::CameraRaw, "tag {tag}");
             }
         }
-        assert_eq!(Kind::of(b"II*\0\x10\0\0\0CR\x02\0"), Kind::CameraRaw);
+        assert_eq!(FileKind::of(b"II*\0\x10\0\0\0CR\x02\0"), FileKind::CameraRaw);
         // A page of several, which is no small copy.
         for file in tiff(254, 2) {
-            assert_eq!(Kind::of(&file), Kind::Tiff);
+            assert_eq!(FileKind::of(&file), FileKind::Tiff);
         }
     }
 
@@ -398,23 +401,23 @@ mod tests {
             "P1: a list",
             "II* v",
         ] {
-            assert_eq!(Kind::of(text.as_bytes()), Kind::Text, "{text}");
+            assert_eq!(FileKind::of(text.as_bytes()), FileKind::Text, "{text}");
         }
     }
 
     #[test]
     fn a_letter_across_the_last_of_the_first_bytes_is_text_all_the_same() {
         for shift in 0..4 {
-            let text = "x".repeat(shift) + &"€".repeat(Kind::FIRST_BYTES);
-            assert_eq!(Kind::of(text.as_bytes()), Kind::Text, "shifted by {shift}");
+            let text = "x".repeat(shift) + &"€".repeat(FileKind::FIRST_BYTES);
+            assert_eq!(FileKind::of(text.as_bytes()), FileKind::Text, "shifted by {shift}");
         }
     }
 
     #[test]
     fn a_kind_has_a_name_in_singular_and_plural() {
-        assert_eq!(Kind::Svg.to_string(), "an SVG drawing");
+        assert_eq!(FileKind::Svg.to_string(), "an SVG drawing");
         assert_eq!(
-            format!("12 {}s: {}", Kind::Heic.name(), Kind::Heic.advice()),
+            format!("12 {}s: {}", FileKind::Heic.name(), FileKind::Heic.advice()),
             "12 HEIC photographs: convert it to JPEG"
         );
     }
@@ -428,7 +431,7 @@ mod tests {
                 for fill in [0, 0xFF] {
                     let mut file = start.clone();
                     file.resize(length, fill);
-                    Kind::of(&file);
+                    FileKind::of(&file);
                 }
             }
         }

@@ -13,7 +13,7 @@
 //! use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, PATIENCE, Preprocessing, Sampling, Split};
 //!
 //! // 100 training and 10 validation pictures, drawn by the program, for inputs of 32 pixels.
-//! let dataset = Arc::new(Dataset::drawn(100, 10, 32));
+//! let dataset = Arc::new(Dataset::synthetic(100, 10, 32));
 //! let config = LoaderConfig {
 //!     threads: 1,
 //!     size: 32,
@@ -36,9 +36,9 @@
 mod crop;
 mod dataset;
 mod decode;
-mod drawn;
 mod entry;
 mod error;
+mod evaluation_crops;
 mod fingerprint;
 mod foreign;
 mod ground;
@@ -64,17 +64,18 @@ mod sheet;
 mod split;
 mod splits;
 mod streams;
+mod synthetic;
 mod turn;
-mod views;
 mod walk;
 
 pub use dataset::{Dataset, WriteError};
 pub use decode::{DecodeError, SampleError};
 pub use error::DatasetError;
+pub use evaluation_crops::{Crops, CropsError, Resize, View, views};
 pub use fingerprint::Fingerprint;
 pub use foreign::is_decoding;
 pub use ilsvrc::wnid;
-pub use kind::Kind;
+pub use kind::FileKind;
 pub use list::{ListError, read_list};
 pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE};
 pub use look::{Look, MOST_LEFT_OUT, SplitLook, Unfit};
@@ -85,5 +86,4 @@ pub use sampling::{MEAN, Preprocessing};
 pub use settings::{Interpolation, Sampling};
 pub use sheet::Sheet;
 pub use split::Split;
-pub use views::{Crops, CropsError, Resize, View, views};
 pub use walk::check_is_there;

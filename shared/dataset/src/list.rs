@@ -6,7 +6,7 @@ use std::path::Path;
 /// Most bytes of a list, enough for the names of more classes than any network has.
 const MOST_LIST: u64 = 16 << 20;
 
-/// Why a file is no list of names.
+/// Reasons why a file is no list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The list cannot be read, or is longer than any list.
@@ -15,7 +15,7 @@ pub enum ListError {
     /// The file is no text in UTF-8.
     #[error("expected text in UTF-8, found {found}; save it as UTF-8")]
     NotText {
-        /// What it is, or where it stops being text.
+        /// Description of the file, or the place where it stops being text.
         found: String,
     },
     /// A line between two others is empty.

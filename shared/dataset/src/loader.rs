@@ -19,9 +19,9 @@ use settings::Sampling;
 
 use crate::dataset::Dataset;
 use crate::decode::SampleError;
+use crate::evaluation_crops::Crops;
 use crate::sampling::Preprocessing;
 use crate::split::Split;
-use crate::views::Crops;
 
 /// The settings of a loader.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Side of the network's input, pixels.
     pub size: usize,
-    /// How training samples are cropped and distorted.
+    /// The random crops and distortions of training samples.
     pub sampling: Sampling,
-    /// How validation images are resized, and the mean that is subtracted from them.
+    /// The resize of validation images, and the mean that is subtracted from them.
     pub preprocessing: Preprocessing,
     /// Views of each validation image.
     pub crops: Crops,
@@ -150,6 +150,9 @@ impl Loader {
     /// # Errors
     /// [`DataAway`], once the data folder was away for longer than [`LoaderConfig::patience`]; the loader
     /// delivers nothing more then.
+    ///
+    /// # Panics
+    /// If a thread of the loader has panicked.
     #[expect(clippy::should_implement_trait, reason = "an error is the end, which an iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Minibatch>, DataAway> {
         let mut state = self.shared.state();
@@ -191,12 +194,12 @@ impl Drop for Loader {
 
 const UNPOISONED: &str = "nothing panics while it holds the loader's state";
 
-/// What the threads and the loader's owner share.
+/// The state that the threads and the loader's owner share.
 struct Shared {
     dataset: Arc<Dataset>,
     config: LoaderConfig,
     state: Mutex<State>,
-    /// There may be a sample to take, or it is time to stop.
+    /// Signal that there may be a sample to take, or that it is time to stop.
     work: Condvar,
     /// A minibatch may be complete, or a thread has failed.
     ready: Condvar,
@@ -208,7 +211,7 @@ struct State {
     failed: bool,
     /// The data folder was waited for in vain.
     away: Option<DataAway>,
-    /// Since when the data folder is waited for.
+    /// Time since which the data folder is waited for.
     away_since: Option<Instant>,
     queue: VecDeque<Request>,
     open: VecDeque<Open>,
@@ -239,7 +242,7 @@ struct Open {
     taken: usize,
     /// Samples that have not come back yet.
     missing: usize,
-    /// What came back, at the places of `samples`.
+    /// Samples that came back, at the places of `samples`.
     made: Vec<Option<Made>>,
 }
 
@@ -257,12 +260,12 @@ struct Job {
 }
 
 impl State {
-    /// The oldest minibatch, if it is complete.
+    /// Returns the oldest minibatch, if it is complete.
     fn take_complete(&mut self) -> Option<Open> {
         if self.open.front()?.missing == 0 { self.open.pop_front() } else { None }
     }
 
-    /// Whether everything that was requested has been given.
+    /// Returns whether everything that was requested has been given.
     fn is_idle(&self) -> bool {
         self.open.is_empty() && self.queue.iter().all(|request| request.positions.is_empty())
     }
@@ -278,7 +281,8 @@ impl State {
         }
     }
 
-    /// The next sample to decode, from the oldest minibatch that has one; opens a minibatch if there is room.
+    /// Returns the next sample to decode, from the oldest minibatch that has one; opens a minibatch if there
+    /// is room.
     fn take(&mut self, batch: usize, depth: usize) -> Option<Job> {
         if self.open.iter().all(|open| open.taken == open.samples.len()) {
             if self.open.len() == depth {
@@ -318,7 +322,7 @@ impl State {
         Some(())
     }
 
-    /// Whether the minibatch of a sample is still being made.
+    /// Returns whether the minibatch of a sample is still being made.
     fn wants(&self, job: &Job) -> bool {
         self.open.iter().any(|open| open.identity == job.minibatch)
     }
@@ -337,7 +341,7 @@ impl Shared {
         self.state.lock().expect(UNPOISONED)
     }
 
-    /// What a thread does until it is told to stop.
+    /// Runs a thread: decodes samples until it is told to stop.
     fn decode_samples(&self) {
         let _alarm = Alarm(self);
         let mut state = self.state();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::entry::{Entry, Index};
-use crate::kind::Kind;
+use crate::kind::FileKind;
 use crate::passed::{Passed, Reason, other_files};
 
 /// Largest share of a split's images that may be unreadable.
@@ -18,7 +18,7 @@ const THREADS: usize = 16;
 /// Pictures that are named in an error.
 const EXAMPLES: usize = 3;
 
-/// What a look at a data folder found.
+/// The findings of a look at a data folder.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// The data folder.
@@ -37,7 +37,7 @@ pub struct Look {
     pub files_in_passed_folders: u64,
 }
 
-/// What a look at one split found.
+/// The findings of a look at one split.
 #[derive(Clone, Debug, Default)]
 pub struct SplitLook {
     /// Number of images of each class that can be read, as far as their first bytes tell, in label order.
@@ -45,7 +45,7 @@ pub struct SplitLook {
     /// Number of images of each class that cannot be read, in label order.
     pub left_out: Vec<u64>,
     /// Number of files of each kind.
-    pub kinds: BTreeMap<Kind, u64>,
+    pub kinds: BTreeMap<FileKind, u64>,
     /// Number of files that could not be opened or read.
     pub unreadable: u64,
     /// Number of samples in tar shards without an image or without a class.
@@ -58,10 +58,10 @@ pub struct SplitLook {
     labels_left_out: Vec<u32>,
 }
 
-/// Why no run can begin with the images of a data folder.
+/// Reasons why no run can begin with the images of a data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// Too many images cannot be read.
+    /// More images than a run can do without cannot be read.
     #[error(
         "{left_out} of {pictures} {split} pictures in {} cannot be read, expected at most {} %: {examples}",
         folder.display(),
@@ -145,7 +145,7 @@ impl Look {
     pub fn summary(&self) -> String {
         let mut kinds = self.train.kinds.clone();
         self.validation.kinds.iter().for_each(|(&kind, count)| *kinds.entry(kind).or_default() += count);
-        let mut kinds: Vec<(Kind, u64)> = kinds.into_iter().collect();
+        let mut kinds: Vec<(FileKind, u64)> = kinds.into_iter().collect();
         kinds.sort_by_key(|&(kind, count)| (!kind.is_read(), std::cmp::Reverse(count)));
         let plural = |count: u64| if count == 1 { "" } else { "s" };
         let mut parts: Vec<String> = kinds
@@ -215,7 +215,7 @@ impl SplitLook {
         self.left_out.iter().sum::<u64>() + self.incomplete
     }
 
-    /// Some of what is left out, of those whose numbers in the list of reasons are asked for.
+    /// Lists some of what is left out: those whose numbers in the list of reasons `of` accepts.
     fn examples(&self, of: impl Fn(usize) -> bool) -> String {
         let chosen = self.reasons.iter().enumerate().filter(|(number, _)| of(*number));
         let shown: Vec<String> = chosen
@@ -231,7 +231,7 @@ impl SplitLook {
 }
 
 /// Kind and size of a file, or why it cannot be read.
-type Seen = Result<(Kind, u64), String>;
+type Seen = Result<(FileKind, u64), String>;
 
 fn look_at_all(index: &Index, entries: &[Entry]) -> Vec<Seen> {
     let share = entries.len().div_ceil(THREADS).max(1);
@@ -251,13 +251,13 @@ fn look_at_all(index: &Index, entries: &[Entry]) -> Vec<Seen> {
 }
 
 fn look_at(index: &Index, entry: &Entry, shard: &mut Option<(u32, File)>) -> Seen {
-    let mut start = Vec::with_capacity(Kind::FIRST_BYTES);
+    let mut start = Vec::with_capacity(FileKind::FIRST_BYTES);
     let mut look = || -> io::Result<u64> {
         match &entry.part {
             None => {
                 let mut file = File::open(index.folder.join(&entry.path))?;
                 let size = file.metadata()?.len();
-                file.by_ref().take(Kind::FIRST_BYTES as u64).read_to_end(&mut start)?;
+                file.by_ref().take(FileKind::FIRST_BYTES as u64).read_to_end(&mut start)?;
                 Ok(size)
             }
             Some(part) => {
@@ -267,13 +267,13 @@ fn look_at(index: &Index, entry: &Entry, shard: &mut Option<(u32, File)>) -> See
                 }
                 let (_, file) = shard.as_mut().expect("it was just opened");
                 file.seek(SeekFrom::Start(part.offset))?;
-                file.take(part.length.min(Kind::FIRST_BYTES as u64)).read_to_end(&mut start)?;
+                file.take(part.length.min(FileKind::FIRST_BYTES as u64)).read_to_end(&mut start)?;
                 Ok(part.length)
             }
         }
     };
     let size = look().map_err(|error| format!("a file that cannot be read ({error})"))?;
-    Ok((Kind::of(&start), size))
+    Ok((FileKind::of(&start), size))
 }
 
 /// Files below a folder, as far as it can be listed; links are not followed.
@@ -286,7 +286,7 @@ fn files_below(folder: &Path) -> u64 {
     entries.flatten().map(count).sum()
 }
 
-/// 2310 as "2,310".
+/// Writes a number in groups of three digits: 2310 as "2,310".
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

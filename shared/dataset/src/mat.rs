@@ -30,17 +30,17 @@ const TEXT: u8 = 4;
 pub(crate) enum Field {
     Text(String),
     Number(f64),
-    /// Something else, or nothing.
+    /// An element of another type, or none.
     Other,
 }
 
-/// The bytes of a file that is no longer than a list of synsets can be.
+/// Reads the bytes of a file that is no longer than a list of synsets can be.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     read_at_most(file, "the file").map_err(|error| error.to_string())
 }
 
-/// All that a source gives, or an error if that is more than any list of synsets takes.
+/// Reads all that a source gives, or an error if that is more than any list of synsets takes.
 fn read_at_most(source: impl Read, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
@@ -50,7 +50,7 @@ fn read_at_most(source: impl Read, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The structures of the array `name`: the fields of each by name.
+/// Reads the structures of the array `name`: the fields of each by name.
 pub(crate) fn structures(bytes: &[u8], name: &str) -> Result<Vec<BTreeMap<String, Field>>, String> {
     let start = bytes.get(..HEADER).ok_or("the file is shorter than its header")?;
     if &start[124..128] != b"\x00\x01IM" {
@@ -80,11 +80,11 @@ fn inflate(data: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("a compressed element cannot be read: {error}"))
 }
 
-/// What is left of a sequence of elements.
+/// The rest of a sequence of elements.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
-    /// Type and data of the next element.
+    /// Reads the type and data of the next element.
     fn next(&mut self) -> Result<(u32, &'a [u8]), String> {
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let tag = self.0.get(..8).ok_or("it ends in the middle of an element")?;
@@ -158,7 +158,7 @@ fn field(data: &[u8]) -> Result<Field, String> {
     })
 }
 
-/// The first number of numeric data.
+/// Reads the first number of numeric data.
 fn number(kind: u32, data: &[u8]) -> Option<f64> {
     Some(match kind {
         1 => f64::from(i8::from_le_bytes([*data.first()?])),
@@ -205,7 +205,7 @@ pub(crate) mod tests {
         matrix(TEXT, [1, text.len() as i32], "", &element(4, &units))
     }
 
-    /// A file as MATLAB writes it: another array in front, then `synsets`, compressed.
+    /// Makes a file as MATLAB writes it: another array in front, then `synsets`, compressed.
     pub(crate) fn synsets(list: &[(u8, &str, &str)]) -> Vec<u8> {
         let mut fields = element(5, &32i32.to_le_bytes());
         let names: Vec<u8> = ["ILSVRC2012_ID", "WNID", "words", "gloss"]
@@ -246,7 +246,7 @@ pub(crate) mod tests {
         assert_eq!(text, "it has no array of structures \"classes\"");
     }
 
-    /// A file of one array of structures without a field in front of its end.
+    /// Makes a file of one array of structures without a field in front of its end.
     fn of_structures(sides: [i32; 2], names: &[u8], length: i32) -> Vec<u8> {
         let fields = [element(5, &length.to_le_bytes()), element(1, names)].concat();
         let mut file = vec![b' '; 124];

@@ -23,14 +23,14 @@ const MOST_HEADERS: u64 = 1 << 20;
 /// Longest name of a sample, bytes: that of the longest path that a system has.
 const MOST_NAME: usize = 4096;
 
-/// What a shard holds.
+/// The contents of a shard.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// Its samples, in their order.
+    /// Samples of the shard, in their order.
     pub(crate) samples: Vec<Sample>,
-    /// How many others have no image, or no class.
+    /// Number of samples that have no image, or no class.
     pub(crate) left_out: u64,
-    /// What of it is of no use, and why; for the log.
+    /// Lines for the log about what is of no use in the shard, and why.
     pub(crate) faults: Vec<String>,
 }
 
@@ -118,7 +118,7 @@ impl Seek for Shard<'_> {
     }
 }
 
-/// By what a file is compressed, told by its first bytes.
+/// Returns the name of the compression that a file's first bytes tell, if any.
 fn compression(start: &[u8]) -> Option<&'static str> {
     let known: [(&[u8], &str); 5] = [
         (b"\x1f\x8b", "gzip"),
@@ -171,16 +171,16 @@ fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
     Ok(())
 }
 
-/// A name up to the first dot behind its folders, and what follows the dot; nothing if there is no such dot,
-/// or nothing before it.
+/// Splits a name at the first dot behind its folders; returns the key before it, and what follows the dot;
+/// nothing if there is no such dot, or nothing before it.
 fn split(name: &str) -> Option<(&str, &str)> {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name[start..].find('.')?;
     (dot > start).then(|| (&name[..dot], &name[dot + 1..]))
 }
 
-/// The samples among the groups. Of a shard that ends too early, the last group may be half a sample: the
-/// fault names the place.
+/// Finds the samples among the groups. Of a shard that ends too early, the last group may be half a sample:
+/// the fault names the place.
 fn contents(groups: Vec<Group>, fault: Option<(u64, String)>) -> Contents {
     let mut contents = Contents::default();
     let mut first = None;
@@ -239,14 +239,14 @@ pub(crate) mod tests {
     /// The two empty blocks behind the last member.
     const END: [u8; 1024] = [0; 1024];
 
-    /// A tar of files.
+    /// Makes a tar of files.
     pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let members = files.iter().map(|(name, bytes)| member(b'0', name, bytes));
         [members.collect::<Vec<_>>().concat(), END.to_vec()].concat()
     }
 
-    /// A member of a kind, in the ustar form: its header, then its bytes in whole blocks. A name of more than
-    /// 100 bytes is cut in two at a slash.
+    /// Makes a member of a kind, in the ustar form: its header, then its bytes in whole blocks. A name of
+    /// more than 100 bytes is cut in two at a slash.
     fn member(kind: u8, name: &str, bytes: &[u8]) -> Vec<u8> {
         let slash = if name.len() > 100 { name[..156].rfind('/').unwrap() } else { 0 };
         let mut header = [0; 512];

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// A name in Unicode's composed form (NFC), in which a Mac's names and those of other systems are the same.
-/// Bytes that are no UTF-8 are written as `\xE9`, so that two such names stay two.
+/// Writes a name in Unicode's composed form (NFC), in which a Mac's names and those of other systems are the
+/// same. Bytes that are no UTF-8 are written as `\xE9`, so that two such names stay two.
 pub(crate) fn text(name: &OsStr) -> String {
     match name.to_str() {
         Some(text) => composed(text).into_owned(),
@@ -23,7 +23,7 @@ pub(crate) fn text(name: &OsStr) -> String {
     }
 }
 
-/// The parts of a path, each as [`text`], between slashes: the same on every system and file system.
+/// Writes the parts of a path, each as [`text`], between slashes: the same on every system and file system.
 pub(crate) fn key(path: &Path) -> String {
     path.iter().map(text).collect::<Vec<_>>().join("/")
 }

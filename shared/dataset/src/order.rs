@@ -36,8 +36,8 @@ pub(crate) const OPEN_RUNS: usize = 32;
 /// small stays in the memory of the machine.
 const LEAST_RUNS: u32 = 256;
 
-/// The order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`, `epoch`)
-/// only.
+/// Returns the order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`,
+/// `epoch`) only.
 ///
 /// Panics if the samples do not fit 32 bits.
 pub(crate) fn merged_order(shards: &[usize], seed: u64, epoch: u64) -> Vec<u32> {
@@ -112,7 +112,7 @@ mod tests {
         assert!((55..80).contains(&(apart / 199)), "{apart}");
     }
 
-    /// As for files: it may not change between releases.
+    /// The order over shards may not change between releases, like that over files.
     #[test]
     fn the_order_over_shards_is_pinned() {
         let order = merged_order(&[20_000, 10_000], 1, 0);

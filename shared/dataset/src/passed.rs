@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a file or folder is passed over.
+/// Reasons why a file or folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The name begins with a dot.
@@ -48,7 +48,7 @@ const OTHER_EXTENSIONS: &str = "txt text json jsonl ndjson geojson csv tsv xml y
     xz zst 7z rar md5 sha1 sha256 mp4 mov avi mkv webm wmv mpg mpeg mp3 wav m4a flac lnk url exe dll part crdownload \
     download tmp bak swp xmp aae";
 
-/// Why a name alone is reason enough to pass over what bears it.
+/// Returns the reason why a file or folder is passed over for its name alone, if there is one.
 pub(crate) fn by_name(name: &OsStr, is_folder: bool) -> Option<Reason> {
     if name.as_encoded_bytes().starts_with(b".") {
         return Some(Reason::Hidden);
@@ -67,12 +67,12 @@ pub(crate) fn by_name(name: &OsStr, is_folder: bool) -> Option<Reason> {
     other.then_some(Reason::Other)
 }
 
-/// The extension of a file's name in lower case.
+/// Returns the extension of a file's name in lower case.
 pub(crate) fn extension(path: &Path) -> Option<String> {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
 }
 
-/// "2 other files (pdf, txt)".
+/// Writes the number of other files with their extensions: "2 other files (pdf, txt)".
 pub(crate) fn other_files(files: &[PathBuf]) -> String {
     let mut extensions: Vec<String> = files.iter().filter_map(|path| extension(path)).collect();
     extensions.sort();

@@ -21,11 +21,12 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 /// Principal components of ILSVRC's colours: a row each for R, G and B, a column for each component.
 const COMPONENTS: [[f32; 3]; 3] =
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]];
-/// Their published scales hold for pixels in 0..1; those here are in 0..255.
+/// Standard deviations along the principal components. The published ones hold for pixels in 0..1; those here
+/// are in 0..255.
 const SCALES: [f32; 3] = [0.2175 * 255.0, 0.0188 * 255.0, 0.0045 * 255.0];
 
-/// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which comes
-/// last, may leave it.
+/// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which
+/// comes last, may leave it.
 pub(crate) fn distort(sampling: &Sampling, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
     let mut order = [
         (Mixture::Brightness, sampling.brightness),
@@ -71,7 +72,7 @@ fn mix(mixture: Mixture, factor: f32, planes: &mut [f32]) {
     }
 }
 
-/// What lighting with these coefficients adds to R, G and B.
+/// Returns what lighting with these coefficients adds to R, G and B.
 fn shifts(coefficients: [f32; 3]) -> [f32; 3] {
     COMPONENTS.map(|row| (0..3).map(|i| row[i] * coefficients[i] * SCALES[i]).sum())
 }
@@ -83,7 +84,7 @@ fn channels(planes: &mut [f32]) -> [&mut [f32]; 3] {
     [red, green, blue]
 }
 
-/// A value of the standard normal distribution (Box and Muller).
+/// Draws a value of the standard normal distribution (Box and Muller).
 fn normal(random: &mut Random) -> f32 {
     let (u, v) = (1.0 - random.random::<f64>(), random.random::<f64>());
     ((-2.0 * u.ln()).sqrt() * (TAU * v).cos()) as f32

@@ -11,14 +11,14 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, InterlaceInfo, Limits, Tr
 
 use crate::ground::over_white;
 
-/// Width and height that a file's header says.
+/// Reads the width and height in a file's header.
 pub(crate) fn dimensions(file: &[u8]) -> Result<(u32, u32), DecodingError> {
     let mut decoder = decoder(file, usize::MAX);
     decoder.read_header_info().map(|header| header.size())
 }
 
-/// The pixels of a file, and how they are to be turned. Beside the pixels, at most `most_bytes` are
-/// allocated.
+/// Decodes the pixels of a file, and reads how they are to be turned. Beside the pixels, at most `most_bytes`
+/// are allocated.
 pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orientation), DecodingError> {
     let mut decoder = decoder(file, most_bytes);
     decoder.set_transformations(Transformations::EXPAND);
@@ -65,12 +65,12 @@ fn decoder(file: &[u8], most_bytes: usize) -> Decoder<Cursor<&[u8]>> {
     decoder
 }
 
-/// A sample of 16 bits, rounded to 8.
+/// Rounds a sample of 16 bits to 8.
 fn eight_bits(sample: [u8; 2]) -> u8 {
     ((u32::from(u16::from_be_bytes(sample)) + 128) / 257) as u8
 }
 
-/// A row of samples of 8 bits.
+/// Converts a row of samples of 8 bits to RGB.
 fn to_rgb(samples: &[u8], colour: ColorType, out: &mut [u8]) {
     let out = out.chunks_exact_mut(3);
     match colour {

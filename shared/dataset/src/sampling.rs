@@ -10,14 +10,15 @@ use settings::{Interpolation, Sampling};
 
 use crate::crop::Crop;
 use crate::decode::{self, SampleError};
+use crate::evaluation_crops::{Crops, Resize, views};
 use crate::photometric;
-use crate::views::{Crops, Resize, views};
 
 /// Default of the mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
 pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
-/// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus [`MEAN`], in
-/// `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others as they were.
+/// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus
+/// [`MEAN`], in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others
+/// as they were.
 pub(crate) fn write_sample(
     sampling: &Sampling,
     image: &RgbImage,
@@ -32,17 +33,17 @@ pub(crate) fn write_sample(
     subtract(MEAN, out);
 }
 
-/// One of the interpolations, all equally probable.
+/// Draws one of the interpolations, all equally probable.
 fn interpolation(sampling: &Sampling, random: &mut Random) -> Interpolation {
     sampling.interpolation[random.random_range(0..sampling.interpolation.len())]
 }
 
-/// How images are prepared for a trained network.
+/// The preparation of images for a trained network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessing {
     /// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
     pub mean: [f32; 3],
-    /// How an image is resized before it is cropped.
+    /// The resize of an image before it is cropped.
     pub resize: Resize,
 }
 

@@ -25,19 +25,19 @@ use crate::walk::{Listing, at};
 
 /// The list of class names.
 const CLASSES: &str = "classes.txt";
-/// Without that list, more classes than any network here can have are taken for a mistake.
+/// Most classes without that list: more than any network here can have are taken for a mistake.
 const MOST_CLASSES: usize = 100_000;
 /// Shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
 const THREADS: usize = 16;
 
 /// A folder that may hold shards.
 pub(crate) struct Place {
-    /// Its path under the data folder.
+    /// Path of the shard under the data folder.
     pub(crate) under: PathBuf,
     pub(crate) listing: Listing,
 }
 
-/// Whether these folders of a data folder hold shards, all of them or none.
+/// Returns whether these folders of a data folder hold shards, all of them or none.
 pub(crate) fn are_in(folder: &Path, places: &[Place]) -> Result<bool, DatasetError> {
     let mixed = |shards: &Path, others: &Path| DatasetError::MixedKinds {
         folder: folder.to_owned(),
@@ -64,13 +64,14 @@ fn is_shard(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
 }
 
-/// Whether a file's name says that it is a compressed shard.
+/// Returns whether a file's name says that it is a compressed shard.
 pub(crate) fn is_packed(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"].iter().any(|end| name.ends_with(end))
 }
 
-/// The data set of a folder of shards: those of both splits, or else its own, of which images are put aside.
+/// Opens the data set of a folder of shards: those of both splits, or else its own, of which images are
+/// held out.
 pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<Index, DatasetError> {
     let mut found = Found::default();
     let given = places.len() > 1;
@@ -96,7 +97,7 @@ pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<In
     Ok(found.index(folder, rules, classes, [train, validation], given, !given))
 }
 
-/// All samples of the shards in a place, to measure on.
+/// Opens all samples of the shards in a place, to measure on.
 pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Result<Index, DatasetError> {
     let mut found = Found::default();
     let given = !place.under.as_os_str().is_empty();
@@ -105,7 +106,7 @@ pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Resu
     Ok(found.index(folder, rules, classes, [Vec::new(), validation], given, false))
 }
 
-/// What was found beside the samples.
+/// Findings beside the samples.
 #[derive(Default)]
 struct Found {
     shards: Vec<PathBuf>,
@@ -167,7 +168,7 @@ fn entries(
     Ok(entries)
 }
 
-/// What is in each of the shards.
+/// Lists what is in each of the shards.
 fn contents(folder: &Path, shards: &[PathBuf]) -> Result<Vec<Contents>, DatasetError> {
     let list = |path: &PathBuf| {
         let path = folder.join(path);
@@ -186,7 +187,7 @@ fn contents(folder: &Path, shards: &[PathBuf]) -> Result<Vec<Contents>, DatasetE
     listed.into_iter().map(|(_, contents)| contents).collect()
 }
 
-/// What the classes of the samples are called.
+/// Returns the names of the samples' classes.
 fn names<'a>(
     folder: &Path,
     samples: impl Iterator<Item = &'a Entry> + Clone,
@@ -208,7 +209,7 @@ fn names<'a>(
     Ok(listed.unwrap_or_else(|| (0..=last).map(|class| class.to_string()).collect()))
 }
 
-/// The names in the list of classes, if there is one.
+/// Reads the names in the list of classes, if there is one.
 fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
     let wrong = |reason| DatasetError::ClassList { path: path.to_owned(), reason };
     let names = match read_list(path) {
@@ -244,7 +245,7 @@ mod tests {
     use std::time::Duration;
     use tempfile::TempDir;
 
-    /// A folder with these files.
+    /// Makes a folder with these files.
     fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
         let root = TempDir::new().unwrap();
         for (file, bytes) in files {
@@ -255,14 +256,14 @@ mod tests {
         root
     }
 
-    /// An image of one colour.
+    /// Makes an image of one colour.
     fn png(grey: u8) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         RgbImage::from_pixel(8, 8, Rgb([grey; 3])).write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
     }
 
-    /// A shard of samples: key, grey of the image, class.
+    /// Makes a shard of samples: key, grey of the image, class.
     fn shard(samples: &[(&str, u8, u32)]) -> Vec<u8> {
         let files = samples.iter().flat_map(|(key, grey, class)| {
             [(format!("{key}.png"), png(*grey)), (format!("{key}.cls"), class.to_string().into_bytes())]
@@ -277,7 +278,7 @@ mod tests {
         (0..set.len(split)).map(|index| (set.name(split, index), set.label(split, index))).collect()
     }
 
-    /// The grey of a validation image.
+    /// Returns the grey of a validation image.
     fn grey(set: &Dataset, index: usize) -> Result<f32, SampleError> {
         let (mut out, preprocessing) = (vec![0.0; 3 * 4 * 4], Preprocessing::default());
         set.validation_sample(index, Crops::One, &preprocessing, 4, &mut out)?;

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_sheet_shows_the_samples_of_a_run() {
-        let (size, set) = (32, Dataset::drawn(30, 10, 32));
+        let (size, set) = (32, Dataset::synthetic(30, 10, 32));
         let sheet = set.contact_sheet(3, 2, 5, &Sampling::default(), size).unwrap();
         assert_eq!(sheet.images, ["drawn/0", "drawn/10", "drawn/20"]);
         let picture = image::load_from_memory(&sheet.png).unwrap().into_rgb8();

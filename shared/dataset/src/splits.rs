@@ -13,14 +13,14 @@ use crate::walk::{self, Listing, at};
 pub(crate) const TRAIN: &str = "train";
 /// The folder of what is measured on, as we write it.
 pub(crate) const VAL: &str = "val";
-/// What it is called by others, in any case.
+/// Names of the validation folder, in upper or lower case.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// Folders in each other, each alone in the one above, that are looked into for classes.
 const DEEPEST: usize = 8;
 
-/// What a folder's name says it is, where it begins or ends with one of these words: `seg_train`, `Test
-/// images`.
+/// The split that a folder's name says it is, where it begins or ends with one of these words: `seg_train`,
+/// `Test images`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Train,
@@ -50,7 +50,7 @@ fn said(word: &str) -> Option<Says> {
     }
 }
 
-/// Whether a name says which split a folder is, and nothing else.
+/// Returns whether a name says which split a folder is, and nothing else.
 fn says_only(path: &Path) -> bool {
     words(&name(path).to_lowercase()).all(|word| said(word).is_some() || FILLERS.contains(&word))
 }
@@ -59,8 +59,8 @@ fn words(name: &str) -> impl DoubleEndedIterator<Item = &str> {
     name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// The folders of the splits as paths under the data folder, or nothing where the folder holds the classes
-/// itself. What lies beside the splits, a test split for one, moves to what is passed over.
+/// Finds the folders of the splits, as paths under the data folder, or nothing where the folder holds the
+/// classes itself. What lies beside the splits, a test split for one, moves to what is passed over.
 pub(crate) fn training(
     folder: &Path,
     root: &mut Listing,
@@ -80,8 +80,8 @@ pub(crate) fn training(
     Ok(Some((train, validation)))
 }
 
-/// The folder of what is measured on, as a path under the data folder; empty where the folder holds the
-/// classes itself.
+/// Finds the folder of what is measured on, as a path under the data folder; empty where the folder holds
+/// the classes itself.
 pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Result<PathBuf, DatasetError> {
     let trained = root.folders.contains(Path::new(TRAIN));
     let validation = match validation(folder, root, rules) {
@@ -107,7 +107,7 @@ pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Resul
     Ok(PathBuf::new())
 }
 
-/// The validation split among the folders.
+/// Finds the validation split among the folders.
 fn validation(folder: &Path, root: &Listing, rules: Rules) -> Result<Option<PathBuf>, DatasetError> {
     let named = |path: &&PathBuf| match rules {
         Rules::V1 => name(path) == VAL,
@@ -163,7 +163,7 @@ fn check_classes(folder: &Path, root: &Listing, rules: Rules) -> Result<(), Data
     }
     if let Some(train) = train {
         let shown = at(folder, train).display().to_string();
-        advice.push(format!("or give {shown} itself to have a fifth of its images put aside"));
+        advice.push(format!("or give {shown} itself to have a fifth of its images held out"));
     }
     Err(DatasetError::SplitsAsClasses {
         folder: folder.to_owned(),

@@ -41,7 +41,7 @@ impl Streams {
         Streams { shards, idle: Mutex::default() }
     }
 
-    /// The bytes of an image.
+    /// Reads the bytes of an image.
     pub(crate) fn read(&self, part: &Part) -> Result<Vec<u8>, DecodeError> {
         if part.length > MOST_BYTES {
             return Err(DecodeError::LargeFile { bytes: part.length });
@@ -55,7 +55,7 @@ impl Streams {
         Ok(bytes)
     }
 
-    /// The idle stream of the shard that is nearest before the image.
+    /// Takes the idle stream of the shard that is nearest before the image.
     fn take(&self, part: &Part) -> Option<Stream> {
         let mut idle = self.idle.lock().expect(UNPOISONED);
         let before = |stream: &Stream| stream.shard == part.shard && stream.position <= part.offset;

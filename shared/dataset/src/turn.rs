@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 /// are written.
 const TILE: usize = 32;
 
-/// The image as a person is to see it.
+/// Turns the image as a person is to see it.
 pub(crate) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
     let [width, height] = [image.width() as usize, image.height() as usize];
     let (last_x, last_y) = (width.saturating_sub(1), height.saturating_sub(1));

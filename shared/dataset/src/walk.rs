@@ -11,7 +11,7 @@ use crate::names;
 use crate::passed::{self, Passed, Reason};
 use crate::rules::Rules;
 
-/// What one folder holds, as paths under the data folder.
+/// The contents of one folder, as paths under the data folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) folders: BTreeSet<PathBuf>,
@@ -19,7 +19,7 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<PathBuf>,
     /// Files whose names say that they are neither.
     pub(crate) others: Vec<PathBuf>,
-    /// What is passed over, `others` included.
+    /// Files and folders that are passed over, `others` included.
     pub(crate) passed: Passed,
 }
 
@@ -102,8 +102,8 @@ pub(crate) struct ClassFolder {
 
 /// Lists class folders with all that is below them.
 ///
-/// A class folder may be a link, unless what it leads to is a class folder itself. A link to a folder below one
-/// is followed unless what it leads to is in one of the class folders already, or holds one of them.
+/// A class folder may be a link, unless what it leads to is a class folder itself. A link to a folder below
+/// one is followed unless what it leads to is in one of the class folders already, or holds one of them.
 pub(crate) fn class_folders(
     folder: &Path,
     paths: &BTreeSet<PathBuf>,
@@ -157,7 +157,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// A folder's path without links.
+    /// Resolves the links in a folder's path.
     fn real(&self, path: &Path) -> Result<PathBuf, DatasetError> {
         let path = self.folder.join(path);
         path.canonicalize().map_err(|source| DatasetError::Unreadable { folder: path, source })

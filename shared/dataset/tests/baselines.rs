@@ -1,4 +1,4 @@
-//! The drawn set cannot be told by colour, nor by a linear look at its pixels.
+//! The synthetic set cannot be told by colour, nor by a linear look at its pixels.
 
 use std::ops::Range;
 
@@ -150,8 +150,8 @@ struct Case {
 }
 
 #[test]
-fn neither_colours_nor_a_linear_model_tell_the_drawn_classes() {
-    let set = Dataset::drawn(TRAINING, VALIDATION, SIZE);
+fn neither_colours_nor_a_linear_model_tell_the_synthetic_classes() {
+    let set = Dataset::synthetic(TRAINING, VALIDATION, SIZE);
     let cases = [
         Case {
             name: "colour histogram",

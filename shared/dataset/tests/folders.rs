@@ -65,11 +65,11 @@ fn what_is_measured_on_needs_no_training_images() {
 }
 
 #[test]
-fn the_drawn_set_as_files_is_the_drawn_set() {
+fn the_synthetic_set_as_files_is_the_synthetic_set() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("drawn");
-    Dataset::write_drawn(20, 10, 32, &root).unwrap();
-    let (files, drawn) = (Dataset::open(&root, Rules::NEWEST).unwrap(), Dataset::drawn(20, 10, 32));
+    Dataset::write_synthetic(20, 10, 32, &root).unwrap();
+    let (files, drawn) = (Dataset::open(&root, Rules::NEWEST).unwrap(), Dataset::synthetic(20, 10, 32));
     assert_eq!(counts(&files), (20, 10));
     let sample = |set: &Dataset, index| {
         let mut out = vec![0.0; 3 * 32 * 32];
@@ -82,7 +82,7 @@ fn the_drawn_set_as_files_is_the_drawn_set() {
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert!((0..10).map(|index| sample(&files, index)).eq(expected), "pictures differ");
 
-    let text = Dataset::write_drawn(20, 10, 32, &root).unwrap_err().to_string();
+    let text = Dataset::write_synthetic(20, 10, 32, &root).unwrap_err().to_string();
     let shown = root.display();
     assert!(text.starts_with(&format!("cannot write {shown}: ")) && text.contains("name a new"), "{text}");
 }
@@ -195,7 +195,7 @@ fn every_wrong_folder_says_what_was_expected_and_found() {
             files: &["train/a/1.jpg", "train/b/1.jpg"],
             empty: &[],
             message: "data folder DATA has train/ but no val/: expected both; add val/ with one folder per class, \
-                      or give DATA/train itself to have a fifth of its images put aside".into(),
+                      or give DATA/train itself to have a fifth of its images held out".into(),
         },
         Case {
             files: &["train/a/1.jpg", "train/b/1.jpg"],

@@ -91,27 +91,27 @@ fn splits_are_not_taken_for_classes() {
         (
             &["Train/cat/1.jpg", "Train/dog/1.jpg", "Val/cat/1.jpg", "Val/dog/1.jpg"],
             "\"Train\", \"Val\"; rename \"Train\" to \"train\", \"Val\" is taken as it is, or give DATA/Train itself to \
-             have a fifth of its images put aside",
+             have a fifth of its images held out",
         ),
         (
             &["training/cat/1.jpg", "training/dog/1.jpg", "validation/cat/1.jpg", "LICENSE"],
             "\"training\", \"validation\"; rename \"training\" to \"train\", \"validation\" is taken as it is, or give \
-             DATA/training itself to have a fifth of its images put aside",
+             DATA/training itself to have a fifth of its images held out",
         ),
         (
             &["seg_train/cat/1.jpg", "seg_train/dog/1.jpg", "seg_test/cat/1.jpg", "seg_pred/1.jpg"],
             "\"seg_test\", \"seg_train\"; rename \"seg_train\" to \"train\", add \"val\" with one folder per class, or \
-             give DATA/seg_train itself to have a fifth of its images put aside",
+             give DATA/seg_train itself to have a fifth of its images held out",
         ),
         (
             &["training_set/cat/1.jpg", "training_set/dog/1.jpg", "flowers-val/dog/1.jpg"],
             "\"flowers-val\", \"training_set\"; rename \"training_set\" to \"train\", rename \"flowers-val\" to \"val\", or give \
-             DATA/training_set itself to have a fifth of its images put aside",
+             DATA/training_set itself to have a fifth of its images held out",
         ),
         (
             &["training/cat/1.jpg", "training/dog/1.jpg"],
             "\"training\"; rename \"training\" to \"train\", add \"val\" with one folder per class, or give \
-             DATA/training itself to have a fifth of its images put aside",
+             DATA/training itself to have a fifth of its images held out",
         ),
         (
             &["val/cat/1.jpg", "val/dog/1.jpg"],
@@ -302,7 +302,8 @@ fn a_linked_folder_is_followed_once_and_loops_are_named() {
     assert_eq!(named, ["cat/again/back", "cat/loop", "cat/more", "dog/up"].map(std::path::PathBuf::from));
 }
 
-/// A link to a class is no class of its own, with the same pictures under another name; a link to pictures elsewhere is.
+/// A link to a class is no class of its own, with the same pictures under another name; a link to pictures
+/// elsewhere is.
 #[cfg(unix)]
 #[test]
 fn a_class_that_is_a_link_to_another_class_is_named() {

@@ -15,7 +15,7 @@ fn loader(threads: usize) -> Loader {
 }
 
 fn loader_of(threads: usize, sampling: Sampling) -> Loader {
-    let set = Arc::new(Dataset::drawn(500, 100, SIZE));
+    let set = Arc::new(Dataset::synthetic(500, 100, SIZE));
     Loader::new(
         set,
         LoaderConfig {
@@ -78,7 +78,7 @@ fn minibatches_follow_the_order_of_requests_and_positions() {
     let expected =
         [&epoch_order(500, 7, 2)[480..], &(90..100).collect::<Vec<_>>(), &epoch_order(500, 7, 3)[..16]];
     assert_eq!(samples, expected.concat());
-    let set = Dataset::drawn(500, 100, SIZE);
+    let set = Dataset::synthetic(500, 100, SIZE);
     for minibatch in &made {
         assert_eq!(minibatch.images.shape(), [minibatch.samples.len(), 3, SIZE, SIZE]);
         assert!(minibatch.skipped.is_empty());
@@ -93,7 +93,7 @@ fn minibatches_follow_the_order_of_requests_and_positions() {
 
 #[test]
 fn an_epoch_is_cropped_anew() {
-    let set = Dataset::drawn(10, 10, SIZE);
+    let set = Dataset::synthetic(10, 10, SIZE);
     let crop = |epoch, seed| {
         let mut out = vec![0.0; 3 * SIZE * SIZE];
         set.training_sample(3, epoch, seed, &Sampling::default(), SIZE, &mut out).unwrap();
@@ -137,7 +137,7 @@ fn a_range_past_the_end_is_the_callers_mistake() {
 /// Pictures in a folder, and a loader of all of them that waits for so long.
 fn files(patience: Duration) -> (tempfile::TempDir, Loader) {
     let home = tempfile::TempDir::new().unwrap();
-    Dataset::write_drawn(40, 10, SIZE, &home.path().join("data")).unwrap();
+    Dataset::write_synthetic(40, 10, SIZE, &home.path().join("data")).unwrap();
     let set = Arc::new(Dataset::open(&home.path().join("data"), Rules::NEWEST).unwrap());
     let config = LoaderConfig {
         threads: 2,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use dataset::{Dataset, Kind, Look, Reason, Rules};
+use dataset::{Dataset, FileKind, Look, Reason, Rules};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -100,14 +100,15 @@ fn a_look_accounts_for_every_file() {
     assert_eq!((look.train.all() + look.validation.all(), look.held_out), (1820, true));
     let kinds =
         |kind| [&look.train, &look.validation].map(|split| split.kinds.get(&kind).unwrap_or(&0)).into_iter();
-    let counts = [Kind::Jpeg, Kind::Png, Kind::Heic, Kind::Html, Kind::Empty, Kind::Unknown];
+    let counts =
+        [FileKind::Jpeg, FileKind::Png, FileKind::Heic, FileKind::Html, FileKind::Empty, FileKind::Unknown];
     assert_eq!(counts.map(|kind| kinds(kind).sum::<u64>()), [900, 900, 5, 5, 5, 5]);
     assert_eq!(look.train.all_left_out() + look.validation.all_left_out(), 20);
     assert_eq!(look.train.reasons.len() + look.validation.reasons.len(), 20);
     assert_eq!(look.passed.files(Reason::Other).len(), 60);
     let passed = look.passed.all_files().count() as u64 + look.files_in_passed_folders;
     assert_eq!(look.train.all() + look.validation.all() + passed, 2000);
-    // Of every class a fifth is put aside.
+    // Of every class a fifth is held out.
     for label in 0..5 {
         assert_eq!(look.validation.pictures[label] + look.validation.left_out[label], 73, "364 of a class");
     }

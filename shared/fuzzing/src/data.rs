@@ -16,17 +16,17 @@ const SHARD: &[u8] = include_bytes!("../corpora/tar/two-samples");
 /// A list of two synsets, n02119789 and n02100735.
 const SYNSETS: &[u8] = include_bytes!("../corpora/synsets/two-synsets");
 
-/// An image file.
+/// Reads an image file.
 pub(crate) fn image(bytes: &[u8]) {
     measure(folder(&[("class/image.jpg", bytes)]).path());
 }
 
-/// A tar shard and the images in it.
+/// Reads a tar shard and the images in it.
 pub(crate) fn tar(bytes: &[u8]) {
     measure(folder(&[("shard.tar", bytes)]).path());
 }
 
-/// The development kit's list of synsets.
+/// Reads the development kit's list of synsets.
 pub(crate) fn synsets(bytes: &[u8]) {
     let home = folder(&[
         ("val/1.jpg", b""),
@@ -37,7 +37,8 @@ pub(crate) fn synsets(bytes: &[u8]) {
     measure(home.path());
 }
 
-/// The lists that may lie in a data folder: names of classes, words of synsets, classes of validation images.
+/// Reads the lists that may lie in a data folder: names of classes, words of synsets, classes of validation
+/// images.
 pub(crate) fn lists(bytes: &[u8]) {
     measure(folder(&[("shard.tar", SHARD), ("classes.txt", bytes)]).path());
     measure(folder(&[("n02119789/1.jpg", b""), ("synset_words.txt", bytes)]).path());

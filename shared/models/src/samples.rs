@@ -14,7 +14,7 @@ const MOST_PIXELS: u64 = 512 << 20;
 /// Options of [`samples`].
 #[derive(Clone, Debug)]
 pub struct SamplesOptions {
-    /// Where the images are.
+    /// The images.
     pub data: Data,
     /// The configuration whose sampling is shown.
     pub flags: RunFlags,
@@ -26,7 +26,7 @@ pub struct SamplesOptions {
     pub output: PathBuf,
 }
 
-/// Writes the sheet; returns what to tell.
+/// Writes the sheet; returns a text for people that names its rows.
 ///
 /// # Errors
 /// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_sheet_of_gigapixels_is_refused_as_a_flag() {
         let options = SamplesOptions {
-            data: Data::embedded(),
+            data: Data::synthetic(),
             flags: RunFlags { input_size: Some(2048), ..RunFlags::default() },
             images: 100,
             epochs: 100,

@@ -1,4 +1,5 @@
-//! Model files of every kind: opened, exported, classified with; and what is wrong with those that cannot be used.
+//! Model files of every kind: opened, exported, classified with; and what is wrong with those that cannot be
+//! used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,7 +136,7 @@ fn a_caffe_model_opens_by_itself_with_colours_turned() {
 fn images_are_classified_and_those_that_cannot_be_read_counted() {
     let home = tempfile::tempdir().unwrap();
     let pictures = home.path().join("pictures");
-    Dataset::write_drawn(10, 10, 32, &pictures).unwrap();
+    Dataset::write_synthetic(10, 10, 32, &pictures).unwrap();
     let folder = fs::read_dir(pictures.join("val")).unwrap().next().unwrap().unwrap().path();
     let picture = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     let missing = home.path().join("missing.jpg");

@@ -1,4 +1,5 @@
-//! Data that are trained and measured on, a folder or the drawn set, and how a run's settings have them read.
+//! Data that are trained and measured on, a folder or the synthetic set, and how a run's settings have them
+//! read.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,8 @@ use anyhow::Context;
 use dataset::{Dataset, Rules};
 use settings::RunConfiguration;
 
-/// The drawn set's fingerprint does not depend on the size that it is drawn at; before the run's is known, any will do.
+/// Size at which the synthetic set is opened where only its classes and its fingerprint are asked for. The
+/// fingerprint depends on the size, so that every process of a run takes this one.
 pub const ANY_SIZE: usize = 64;
 
 /// Data that a network is trained or measured on.
@@ -14,8 +16,8 @@ pub const ANY_SIZE: usize = 64;
 pub enum Data {
     /// A folder of photographs.
     Folder(PathBuf),
-    /// The set that the program draws itself.
-    Drawn {
+    /// The synthetic set, which the program draws itself.
+    Synthetic {
         /// Training images.
         images: usize,
         /// Validation images.
@@ -24,9 +26,9 @@ pub enum Data {
 }
 
 impl Data {
-    /// The drawn set that every process of a run uses where no folder is named.
-    pub const fn embedded() -> Data {
-        Data::Drawn { images: 20_000, validation: 1_000 }
+    /// Returns the synthetic set that every process of a run uses where no folder is named.
+    pub const fn synthetic() -> Data {
+        Data::Synthetic { images: 20_000, validation: 1_000 }
     }
 
     /// Opens the data for crops of `size` pixels.
@@ -36,23 +38,23 @@ impl Data {
     pub fn open(&self, size: usize, rules: Rules) -> anyhow::Result<Dataset> {
         match self {
             Data::Folder(folder) => Ok(Dataset::open(folder, rules)?),
-            Data::Drawn { images, validation } => Ok(Dataset::drawn(*images, *validation, size)),
+            Data::Synthetic { images, validation } => Ok(Dataset::synthetic(*images, *validation, size)),
         }
     }
 
-    /// Checks that a folder can be opened at all, which a worker can say before it knows its run.
+    /// Checks that the data can be opened at all, as far as that can be known without the rules of a run.
     ///
     /// # Errors
     /// A folder that is not there.
     pub fn check_is_there(&self) -> anyhow::Result<()> {
         match self {
             Data::Folder(folder) => Ok(dataset::check_is_there(folder)?),
-            Data::Drawn { .. } => Ok(()),
+            Data::Synthetic { .. } => Ok(()),
         }
     }
 }
 
-/// The rules by which a run reads its data.
+/// Returns the rules by which a run reads its data.
 ///
 /// # Errors
 /// Rules that this release does not know.

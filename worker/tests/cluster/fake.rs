@@ -25,11 +25,11 @@ const IMAGES: u64 = 300;
 
 /// Coordinator and shard in one, for the linear model.
 struct Fake {
-    /// What every worker is to train on.
+    /// The lease that every worker gets.
     lease: Lease,
     /// Addresses of the shards.
     shards: Vec<String>,
-    /// What every parameter is.
+    /// The value of every parameter.
     value: f32,
 }
 
@@ -122,7 +122,7 @@ impl protocol::Shards for Fake {
     }
 }
 
-/// How a worker's training ends there.
+/// Trains against the server; returns the error that ends it.
 async fn refused(address: String) -> String {
     let connector = Patience::default().into();
     let options =

@@ -20,7 +20,7 @@ use crate::server::{Server, small};
 /// The linear model, of whose bias gradients one value is another in some of the steps.
 struct FaultyRegression {
     inner: Regression,
-    /// By step, from 1.
+    /// The fault of a step, counted from 1.
     fault: fn(u64) -> Option<f32>,
     step: u64,
 }

@@ -21,7 +21,7 @@ pub const INPUTS: usize = 8;
 /// `images` training points in three clouds.
 pub struct Linear {
     pub images: u64,
-    /// How long a step takes at least.
+    /// Least time of a step.
     pub pause: Duration,
     /// The averaged parameters, once the run has ended.
     pub kept: Mutex<Option<Vec<f32>>>,

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 /// Coordinator and shard processes; they end with it.
 pub struct Server {
-    /// Where workers find the coordinator.
+    /// Address of the coordinator.
     pub address: String,
     pub coordinator: Arc<Coordinator>,
     addresses: Vec<String>,
@@ -30,7 +30,7 @@ impl Server {
         Server::start_at("127.0.0.1:0", configuration, processes, shards).await
     }
 
-    /// The same, with the coordinator at an address.
+    /// Starts a server with the coordinator at an address.
     pub async fn start_at(
         address: &str,
         configuration: RunConfiguration,
@@ -83,7 +83,7 @@ impl Server {
         protocol::Coordinator::status(&*self.coordinator)
     }
 
-    /// What every shard says, by shard number.
+    /// Returns the status of every shard, by shard number.
     pub async fn shards(&self) -> Vec<ShardStatus> {
         let mut all = Vec::new();
         for address in &self.addresses {
@@ -136,8 +136,8 @@ fn serve(
     })
 }
 
-/// The recipe `quick`, small enough for a test: the narrowest network on the smallest images, no ramp, no stairs, and no
-/// clip, which would keep a run from diverging.
+/// The recipe `quick`, small enough for a test: the narrowest network on the smallest images, no ramp, no
+/// stairs, and no clip, which would keep a run from diverging.
 pub fn small(images: u64) -> RunConfiguration {
     let mut configuration = recipe("quick").unwrap();
     configuration.network.input_size = 32;

@@ -1,6 +1,7 @@
 //! Ten steps of one worker through a server follow `torch.optim.SGD` in float64.
 //!
-//! The golden file, the script that made it and its reader are those of the network's own test of the same ten steps.
+//! The golden file, the script that made it and its reader are those of the network's own test of the same
+//! ten steps.
 
 use std::sync::{Arc, Mutex};
 
@@ -163,8 +164,8 @@ fn data() -> DataDescription {
     DataDescription { images, validation: 0, hash: "golden".into(), classes }
 }
 
-/// Brings the shards' parameters, which were drawn from the run's seed, to `target`, with velocity zero: the first push
-/// moves them there, the second takes back what the first left in the velocity.
+/// Brings the shards' parameters, which were drawn from the run's seed, to `target`, with velocity zero: the
+/// first push moves them there, the second takes back what the first left in the velocity.
 async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
     let coordinator = CoordinatorClient::connect(&server.address, Patience::default()).await.unwrap();
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "start".into(), data: data() };

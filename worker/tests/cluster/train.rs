@@ -1,4 +1,5 @@
-//! `worker train` as it is: GoogLeNet, narrow and small, on the drawn set, against a server in this process.
+//! `worker train` as it is: GoogLeNet, narrow and small, on the synthetic set, against a server in this
+//! process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use worker::replica::{self, ReplicaOptions};
 use worker::workload::Workload;
 use worker::{FetchOptions, ImageWork, TrainOptions, fetch, train};
 
-const DATA: Data = Data::Drawn { images: 32, validation: 60 };
+const DATA: Data = Data::Synthetic { images: 32, validation: 60 };
 
 fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
     TrainOptions { output: output.map(Path::to_path_buf), ..options_at(server.address.clone()) }
@@ -173,7 +174,7 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_other_data_is_refused_with_both_values() {
     let server = Server::start(small(100_000), 1, 1).await;
-    let data = Data::Drawn { images: 31, validation: 60 };
+    let data = Data::Synthetic { images: 31, validation: 60 };
     let other = to_its_end(TrainOptions { data, ..options(&server, None) });
     refused_beside_another(server, other, &["training images: expected 32, found 31"]).await;
 }

@@ -1,5 +1,5 @@
-//! A whole run on simulated hosts: the server's processes and the workers as they are, on one thread, under tokio's
-//! clock, with faults.
+//! A whole run on simulated hosts: the server's processes and the workers as they are, on one thread, under
+//! tokio's clock, with faults.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use turmoil::{Builder, Sim};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 
-use crate::faults::{Fault, Kind};
+use crate::faults::{Fault, FaultKind};
 use crate::linear::Linear;
 use crate::network::{Simulated, network};
 
@@ -38,15 +38,15 @@ const MOST_DELAY: Duration = Duration::from_millis(60);
 const LONGEST: Duration = Duration::from_secs(600);
 const PORT: u16 = 7070;
 
-/// What came of a run.
+/// The outcome of a run.
 pub struct Outcome {
     /// The newest snapshot of the leader's folder.
     pub manifest: Manifest,
-    /// When the last process had ended.
+    /// Time at which the last process had ended.
     pub took: Duration,
 }
 
-/// How each process ended that came to an end by itself, by host.
+/// The ends of processes that came to an end by themselves, by host.
 type Ends = Rc<RefCell<BTreeMap<&'static str, anyhow::Result<Exit>>>>;
 
 /// One run with these faults; everything that is left to chance is drawn from `seed`.
@@ -115,10 +115,10 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, Str
 }
 
 /// Makes host or link as the active faults want it.
-fn set(sim: &mut Sim<'_>, kind: Kind, active: &[&Fault], ends: &Ends) {
+fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
     let kinds = || active.iter().map(|fault| fault.kind);
     match kind {
-        Kind::Killed { host } => {
+        FaultKind::Killed { host } => {
             let down = kinds().any(|other| other == kind);
             match (down, sim.is_host_running(HOSTS[host])) {
                 (true, true) => sim.crash(HOSTS[host]),
@@ -127,25 +127,26 @@ fn set(sim: &mut Sim<'_>, kind: Kind, active: &[&Fault], ends: &Ends) {
                 _ => {}
             }
         }
-        Kind::Partitioned { a, b } | Kind::OneWay { from: a, to: b } | Kind::Held { a, b } => {
+        FaultKind::Partitioned { a, b } | FaultKind::OneWay { from: a, to: b } | FaultKind::Held { a, b } => {
             sim.release(HOSTS[a], HOSTS[b]);
             for other in kinds() {
                 match other {
-                    Kind::Held { a, b } => sim.hold(HOSTS[a], HOSTS[b]),
-                    Kind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
-                    Kind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
-                    Kind::Killed { .. } | Kind::Slow { .. } | Kind::Lossy { .. } => {}
+                    FaultKind::Held { a, b } => sim.hold(HOSTS[a], HOSTS[b]),
+                    FaultKind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
+                    FaultKind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
+                    FaultKind::Killed { .. } | FaultKind::Slow { .. } | FaultKind::Lossy { .. } => {}
                 }
             }
         }
-        Kind::Slow { a, b, delay } => {
+        FaultKind::Slow { a, b, delay } => {
             let (least, most) =
                 if kinds().any(|other| other == kind) { (delay, delay) } else { (LEAST_DELAY, MOST_DELAY) };
             sim.set_link_latency(HOSTS[a], HOSTS[b], least);
             sim.set_link_max_message_latency(HOSTS[a], HOSTS[b], most);
         }
-        Kind::Lossy { .. } => {
-            let percent = kinds().map(|kind| if let Kind::Lossy { percent } = kind { percent } else { 0 });
+        FaultKind::Lossy { .. } => {
+            let percent =
+                kinds().map(|kind| if let FaultKind::Lossy { percent } = kind { percent } else { 0 });
             sim.set_fail_rate(f64::from(percent.max().unwrap_or(0)) / 100.0);
         }
     }
@@ -209,7 +210,7 @@ fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options 
     }
 }
 
-/// Less than in earnest, so that what nobody answers any more ends soon.
+/// The patience of a host: less than in earnest, so that calls that nobody answers any more end soon.
 fn patience(seed: u64, host: usize) -> Patience {
     Patience {
         give_up_after: Duration::from_secs(120),

@@ -8,17 +8,17 @@ use settings::random::{self, Random};
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// When it begins.
+    /// Time at which the fault begins.
     pub begin: Duration,
-    /// When it is over.
+    /// Time at which the fault is over.
     pub end: Duration,
-    /// What it is.
-    pub kind: Kind,
+    /// Kind of the fault.
+    pub kind: FaultKind,
 }
 
 /// The kinds of trouble. Hosts are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum FaultKind {
     /// The process is killed at the begin and started again at the end.
     Killed { host: usize },
     /// Nothing gets through between two hosts, and what was on its way is lost.
@@ -29,7 +29,7 @@ pub enum Kind {
     Held { a: usize, b: usize },
     /// Every message on the way between two hosts takes this long.
     Slow { a: usize, b: usize, delay: Duration },
-    /// Of a hundred messages on any way, so many are lost.
+    /// Messages are lost on every way, this many of a hundred.
     Lossy { percent: u32 },
 }
 
@@ -50,12 +50,12 @@ fn fault(random: &mut Random, hosts: usize) -> Fault {
     // Another than `host`.
     let peer = (host + 1 + below(random, hosts - 1)) % hosts;
     let (kind, longest) = match below(random, 8) {
-        0..=2 => (Kind::Killed { host }, 6000),
-        3 => (Kind::Partitioned { a: host, b: peer }, 12_000),
-        4 => (Kind::OneWay { from: host, to: peer }, 12_000),
-        5 => (Kind::Held { a: host, b: peer }, 12_000),
-        6 => (Kind::Slow { a: host, b: peer, delay: between(random, 100, 500) }, 10_000),
-        _ => (Kind::Lossy { percent: 1 + below(random, 5) as u32 }, 3000),
+        0..=2 => (FaultKind::Killed { host }, 6000),
+        3 => (FaultKind::Partitioned { a: host, b: peer }, 12_000),
+        4 => (FaultKind::OneWay { from: host, to: peer }, 12_000),
+        5 => (FaultKind::Held { a: host, b: peer }, 12_000),
+        6 => (FaultKind::Slow { a: host, b: peer, delay: between(random, 100, 500) }, 10_000),
+        _ => (FaultKind::Lossy { percent: 1 + below(random, 5) as u32 }, 3000),
     };
     let begin = between(random, 0, LAST_BEGIN.as_millis() as usize);
     Fault { begin, end: begin + between(random, 20, longest), kind }

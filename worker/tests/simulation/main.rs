@@ -1,6 +1,6 @@
-//! Whole runs on a simulated network. What happens there, and when, depends on a seed alone. One that fails is named,
-//! and runs alone, with its log, by
-//! `DOWNPOUR_SIMULATION_SEED=7 cargo test -p worker --test simulation one_run -- --nocapture`.
+//! Whole runs on a simulated network. What happens there, and when, depends on a seed alone. One that fails
+//! is named, and runs alone, with its log, by `DOWNPOUR_SIMULATION_SEED=7 cargo test -p worker --test
+//! simulation one_run -- --nocapture`.
 
 mod cluster;
 mod faults;
@@ -19,7 +19,7 @@ const SEED: &str = "DOWNPOUR_SIMULATION_SEED";
 
 /// Runs with faults of one test run.
 const SEEDS: u64 = 200;
-/// By how much the loss at the end may be above that of a run without faults.
+/// Largest excess of the loss at the end over that of a run without faults.
 const WORSE: f64 = 0.15;
 
 #[test]
@@ -34,8 +34,8 @@ fn without_faults_every_image_is_used_once() {
 fn one_run_with_faults() {
     let seed = std::env::var(SEED).map_or(0, |seed| seed.parse().expect("a seed is a number"));
     logs::start(&LogFlags::default());
-    // The runtime numbers its tasks through the whole process, and their numbers decide in which order a process that is
-    // killed drops them: so this run comes first.
+    // The runtime numbers its tasks through the whole process, and their numbers decide in which order a
+    // process that is killed drops them: so this run comes first.
     let outcome = simulate(seed, &faults::draw(seed, HOSTS.len())).unwrap();
     check(&outcome, loss(&simulate(seed, &[]).unwrap())).unwrap();
     println!("{:?} {:?}", outcome.took, outcome.manifest.run);
@@ -88,7 +88,7 @@ fn alone(seed: u64) -> Result<String, String> {
     Err(lines[lines.len().saturating_sub(40)..].join("\n"))
 }
 
-/// What must hold at the end of every run.
+/// Checks what must hold at the end of every run.
 fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
     let run = &outcome.manifest.run;
     let progress = &run.progress;
@@ -107,7 +107,7 @@ fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
     Ok(())
 }
 
-/// Of the averaged parameters at the end.
+/// Computes the loss of the averaged parameters at the end.
 fn loss(outcome: &Outcome) -> f64 {
     outcome.manifest.evaluation().expect("a finished run was evaluated").average.loss
 }

@@ -11,7 +11,7 @@ pub fn network() -> Network {
     Network::new(TcpStream::connect::<String>)
 }
 
-/// Where a simulated host listens.
+/// The listener of a simulated host.
 pub struct Simulated(TcpListener);
 
 impl Simulated {

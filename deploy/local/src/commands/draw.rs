@@ -1,4 +1,4 @@
-//! `downpour draw`: writes pictures of the drawn set as image files.
+//! `downpour draw`: writes pictures of the synthetic set as image files.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 use dataset::Dataset;
 use process::{Exit, print_line};
 
-/// Most pictures of a drawn set that is written: each is a file.
+/// Most pictures of a synthetic set that is written: each is a file.
 const MOST_DRAWN: i64 = 10_000_000;
 
 /// Flags of `downpour draw`.
@@ -32,7 +32,7 @@ pub struct Flags {
 /// A folder that is there already or cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
-    Dataset::write_drawn(images, validation, flags.input_size.into(), &flags.output)?;
+    Dataset::write_synthetic(images, validation, flags.input_size.into(), &flags.output)?;
     let folder = flags.output.display();
     print_line(format_args!("{images} training and {validation} validation pictures in {folder}"))?;
     Ok(Exit::Done)

@@ -14,7 +14,7 @@ use setup::{ComputeFlags, Data};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Data: a folder with val/ and class folders in it, or the class folders themselves. Of the folder that a model was trained
-on, only the fifth is scored that training put aside; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
+on, only the fifth is scored that training held out; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
 may take the place of class folders; the names of their classes stand in classes.txt beside val/.
 
 The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
@@ -31,14 +31,15 @@ pub struct Flags {
     /// Labels, one a line in the order of the classes [default: those of the model]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// The images [default: the drawn set]
+    /// The images [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Score the fifth of the images alone that training puts aside of class folders or shards without train/ and val/
-    /// [default: so where the model was trained on this folder]
+    /// Score the fifth of the images alone that training holds out of class folders or shards without train/
+    /// and val/ [default: so where the model was trained on this folder]
     #[arg(long, requires = "data", conflicts_with = "all")]
     pub held_out: bool,
-    /// All images of class folders or shards without train/ and val/, also those that the model was trained on
+    /// All images of class folders or shards without train/ and val/, also those that the model was trained
+    /// on
     #[arg(long, requires = "data")]
     pub all: bool,
     /// Crops of each image, 1, 10 or 144; several, with commas, make a table
@@ -64,14 +65,15 @@ pub struct Flags {
 /// Scores the models, writes predictions and pictures, and prints the table or one JSON object.
 ///
 /// # Errors
-/// A file that is no model, models of different classes, data that cannot be used, an output folder that cannot be written.
+/// A file that is no model, models of different classes, data that cannot be used, an output folder that
+/// cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };
     let options = EvaluateOptions {
         models,
         labels: flags.labels,
-        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        data: flags.data.map_or(Data::synthetic(), Data::Folder),
         part: match (flags.held_out, flags.all) {
             (true, _) => Part::HeldOut,
             (_, true) => Part::All,

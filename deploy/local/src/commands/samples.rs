@@ -13,7 +13,7 @@ use setup::Data;
   downpour samples --data photos
   downpour samples --data photos --config mine.toml --sample-seed 2 --output sheet.png")]
 pub struct Flags {
-    /// Folder of images as for `train` [default: the drawn set]
+    /// Folder of images as for `train` [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The configuration.
@@ -36,7 +36,7 @@ pub struct Flags {
 /// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let options = SamplesOptions {
-        data: flags.data.map_or(Data::embedded(), Data::Folder),
+        data: flags.data.map_or(Data::synthetic(), Data::Folder),
         flags: flags.run,
         images: flags.rows.into(),
         epochs: flags.columns.into(),

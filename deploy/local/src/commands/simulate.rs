@@ -32,7 +32,7 @@ Examples:
   downpour simulate --workers 4 --set optimisation.momentum_at=shard --until 0.95 --json"
 )]
 pub struct Flags {
-    /// Folder of images as for `train` [default: the drawn set]
+    /// Folder of images as for `train` [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Workers, one a machine
@@ -77,7 +77,8 @@ pub struct Flags {
     /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
-    /// Print one JSON object: cluster, evaluations, images, seconds, staleness, bytes, how busy workers and links were
+    /// Print one JSON object: cluster, evaluations, images, seconds, staleness, bytes, how busy workers and
+    /// links were
     #[arg(long)]
     pub json: bool,
     /// Draw top-1 over virtual time into this SVG file
@@ -138,7 +139,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         configuration.run.init_from.is_none(),
         "--init-from: a simulated run starts from initial values, not from a model; leave it out"
     );
-    let data = flags.data.clone().map_or(Data::embedded(), Data::Folder);
+    let data = flags.data.clone().map_or(Data::synthetic(), Data::Folder);
     let dataset = Arc::new(data.open(configuration.network.input_size, rules(&configuration)?)?);
     let found = dataset.classes().len();
     let classes = configuration.network.classes.unwrap_or(found);
@@ -196,7 +197,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the run came to, in sentences.
+/// Sums the run up in sentences.
 fn summary(report: &Report, until: Option<f64>) -> String {
     let mut text = format!(
         "{} images in {:.1} virtual seconds, {:.1} images/s; workers computed {:.0} % of the time; the server's link \

@@ -1,5 +1,5 @@
-//! Twenty runs in which any process is killed, told to end or stopped for a while, at any time. One that fails is
-//! named, and runs alone by `DOWNPOUR_FAULT_SEED=7 cargo test -p downpour --test faults at_random`.
+//! Twenty runs in which any process is killed, told to end or stopped for a while, at any time. One that
+//! fails is named, and runs alone by `DOWNPOUR_FAULT_SEED=7 cargo test -p downpour --test faults at_random`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ const SEEDS: u64 = 20;
 const SERVERS: usize = 2;
 const WORKERS: usize = 2;
 const EPOCHS: u64 = 16;
-/// By how much the loss at the end may be above that of the runs without faults, and how much longer a run may take.
+/// Largest excess of the loss at the end, and of the time of a run, over the runs without faults.
 const WORSE: f64 = 0.15;
 const LONGER: u32 = 2;
 /// Most faults of a run.
@@ -30,14 +30,14 @@ const MOST: u64 = 3;
 /// Something that goes wrong with one process for a while.
 #[derive(Debug)]
 struct Fault {
-    kind: Kind,
+    kind: FaultKind,
     process: usize,
     begin: Duration,
     end: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+enum FaultKind {
     /// SIGKILL, and started again at the end.
     Killed,
     /// SIGTERM, and started again at the end if it obeyed by then.
@@ -46,7 +46,7 @@ enum Kind {
     Stopped,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 struct Outcome {
     took: Duration,
@@ -83,15 +83,15 @@ fn killed_told_to_end_and_stopped_at_random_the_run_ends_as_without() {
     assert!(failed.is_empty(), "without faults {longest:?} and loss {loss}\n{failed}");
 }
 
-/// What goes wrong in the run with this seed, within the time that one without faults takes.
+/// Draws the faults of the run with this seed, within the time that one without faults takes.
 fn draw(seed: u64, faultless: Duration) -> Vec<Fault> {
     let mut random = random::stream(seed, "faults", &[]);
     let count = random.random_range(1..=MOST);
     let fault = |_| {
         let process = random.random_range(0..SERVERS + WORKERS);
-        let kind = [Kind::Killed, Kind::Told, Kind::Stopped][random.random_range(0..3)];
+        let kind = [FaultKind::Killed, FaultKind::Told, FaultKind::Stopped][random.random_range(0..3)];
         // A stopped worker may wake up after others got its samples; for a stopped server everybody waits.
-        let longest = if kind == Kind::Stopped && process >= SERVERS { 4500 } else { 1500 };
+        let longest = if kind == FaultKind::Stopped && process >= SERVERS { 4500 } else { 1500 };
         let begin = faultless.mul_f64(random.random_range(0.0..0.9));
         Fault { kind, process, begin, end: begin + Duration::from_millis(random.random_range(20..longest)) }
     };
@@ -113,7 +113,8 @@ fn run(data: &Path, faults: &[Fault]) -> Result<Outcome, String> {
         }
         for process in 0..SERVERS + WORKERS {
             match cluster.ended(process).map(|status| status.code()) {
-                // Whoever was told to end, and with the leader everybody, is started again, by compose as well.
+                // Whoever was told to end, and with the leader everybody, is started again, by compose as
+                // well.
                 Some(Some(130)) => cluster.spawn(process),
                 Some(Some(0)) | None => {}
                 Some(code) => {
@@ -134,18 +135,18 @@ fn run(data: &Path, faults: &[Fault]) -> Result<Outcome, String> {
 
 fn begin(cluster: &mut Cluster, fault: &Fault) {
     match fault.kind {
-        Kind::Killed => cluster.kill(fault.process),
-        Kind::Told => cluster.signal(fault.process, "TERM"),
-        Kind::Stopped => cluster.signal(fault.process, "STOP"),
+        FaultKind::Killed => cluster.kill(fault.process),
+        FaultKind::Told => cluster.signal(fault.process, "TERM"),
+        FaultKind::Stopped => cluster.signal(fault.process, "STOP"),
     }
 }
 
 fn end(cluster: &mut Cluster, fault: &Fault) {
     match fault.kind {
         // Told to end, a worker hands in what it has in hand and is content.
-        Kind::Killed | Kind::Told if !cluster.runs(fault.process) => cluster.spawn(fault.process),
-        Kind::Killed | Kind::Told => {}
-        Kind::Stopped => cluster.signal(fault.process, "CONT"),
+        FaultKind::Killed | FaultKind::Told if !cluster.runs(fault.process) => cluster.spawn(fault.process),
+        FaultKind::Killed | FaultKind::Told => {}
+        FaultKind::Stopped => cluster.signal(fault.process, "CONT"),
     }
 }
 

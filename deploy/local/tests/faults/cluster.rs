@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use parameter_server::snapshot::{self, Manifest};
 
-/// No run of these tests takes as long: it hangs.
+/// Longest wait: a run that takes as long hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// What runs.
+/// The processes of a run.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// Server processes, of one shard each.
@@ -22,7 +22,8 @@ pub struct Shape {
     pub seed: u64,
 }
 
-/// The processes of a run; killed with it. The leader is the first, the other server processes follow, then the workers.
+/// The processes of a run; killed with it. The leader is the first, the other server processes follow, then
+/// the workers.
 pub struct Cluster {
     home: tempfile::TempDir,
     data: PathBuf,
@@ -89,7 +90,7 @@ impl Cluster {
         self.children[process].is_some() && self.ended(process).is_none()
     }
 
-    /// How a process that is there ended, if it did.
+    /// Returns how a process that is there ended, if it did.
     pub fn ended(&mut self, process: usize) -> Option<ExitStatus> {
         self.children[process].as_mut()?.try_wait().unwrap()
     }
@@ -140,7 +141,7 @@ impl Cluster {
         self.home.path().join("snapshots")
     }
 
-    /// Everybody's log, the ends of them.
+    /// Returns the ends of all processes' logs.
     pub fn logs(&self) -> String {
         let end = |process| {
             let text = fs::read_to_string(self.log_file(process)).unwrap_or_default();

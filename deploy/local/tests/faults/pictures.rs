@@ -1,6 +1,6 @@
-//! A set that a small network learns within seconds, as far as it can be learnt: each class has its colour, but a
-//! picture's differs from it so much that some could be of another class. So the loss at the end has a floor, and is
-//! worth comparing.
+//! A set that a small network learns within seconds, as far as it can be learnt: each class has its colour,
+//! but a picture's differs from it so much that some could be of another class. So the loss at the end has a
+//! floor, and is worth comparing.
 
 use std::path::Path;
 

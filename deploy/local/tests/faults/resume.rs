@@ -38,7 +38,8 @@ fn killed_at_ten_points_one_worker_ends_bit_identical() {
     assert!(killed == state(&undisturbed, &manifest), "the killed run of {images} images ended otherwise");
 }
 
-/// The end of a run that was killed ten times, each time once it had a new snapshot; none if it was over before.
+/// The end of a run that was killed ten times, each time once it had a new snapshot; none if it was over
+/// before.
 fn killed_at_every_point(shape: &Shape, data: &Path) -> Option<State> {
     let mut cluster = Cluster::start(shape.clone(), data);
     let mut delays = random::stream(shape.seed, "points", &[]);

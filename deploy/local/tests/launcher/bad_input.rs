@@ -1,4 +1,5 @@
-//! What a user may get wrong: each ends with its exit code and a text that says what to do, and nothing is lost.
+//! What a user may get wrong: each ends with its exit code and a text that says what to do, and nothing is
+//! lost.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,8 @@ fn a_port_in_use_is_told_by_its_address() {
 #[test]
 fn divergence_names_the_rate_to_try() {
     let home = Home::new();
-    // One worker: what several do depends on how they come to each other. The recipe's clip would keep the loss finite.
+    // One worker: what several do depends on how they come to each other. The recipe's clip would keep the
+    // loss finite.
     let alone = ["--workers", "1", "--images", "5000", "--learning-rate", "8"];
     let unclipped = ["--set", "optimisation.clip_norm=1000000000"];
     let ended = run(home.downpour(&TINY).args(alone).args(unclipped)).expect(4);

@@ -1,4 +1,5 @@
-//! A wall clock that jumps: nothing waits, expires or is written by it, and logs count from the start of their process.
+//! A wall clock that jumps: nothing waits, expires or is written by it, and logs count from the start of
+//! their process.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::process::Command;

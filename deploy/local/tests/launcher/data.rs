@@ -101,9 +101,9 @@ fn a_folder_that_stays_away_stops_the_run_with_a_snapshot() {
     assert!(output.log("server-0").contains("resuming from snapshot"), "{}", output.log("server-0"));
 }
 
-/// What a run put aside is what an evaluation of its model on the same folder scores.
+/// An evaluation on the same folder scores the images that the run held out.
 #[test]
-fn what_a_run_put_aside_is_scored_by_itself() {
+fn what_a_run_held_out_is_scored_by_itself() {
     let home = tempfile::tempdir().unwrap();
     let folder = pictures(home.path(), 100).join("train");
     let output = Home::new();

@@ -28,7 +28,7 @@ impl Home {
         command
     }
 
-    /// The same for a tiny run of so many images.
+    /// Makes the command of a tiny run of this many images.
     pub fn tiny(&self, images: u64, arguments: &[&str]) -> Command {
         let mut command = self.downpour(&TINY);
         command.args(["--learning-rate", "0.0001", "--images", &images.to_string()]).args(arguments);
@@ -43,7 +43,7 @@ impl Home {
         lines.filter(|line| line["kind"] == kind).collect()
     }
 
-    /// Everything that the children of this name logged.
+    /// Returns everything that the children of this name logged.
     pub fn log(&self, child: &str) -> String {
         std::fs::read_to_string(self.output().join(format!("logs/{child}.log"))).unwrap_or_default()
     }
@@ -62,7 +62,7 @@ pub fn run(command: &mut Command) -> Ended {
     Running::start(command).wait()
 }
 
-/// How a program ended, and what it said.
+/// The end of a program: its exit code and what it printed.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,

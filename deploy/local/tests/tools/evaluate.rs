@@ -18,7 +18,7 @@ const SHAPES: usize = 10;
 /// A folder of drawn pictures with `train/` and `val/`.
 pub fn drawn(home: &Path, images: usize, validation: usize) -> PathBuf {
     let folder = home.join("shapes");
-    Dataset::write_drawn(images, validation, SIZE, &folder).unwrap();
+    Dataset::write_synthetic(images, validation, SIZE, &folder).unwrap();
     folder
 }
 
@@ -32,7 +32,7 @@ pub fn model(home: &Path, name: &str, seed: u64, classes: &[String]) -> PathBuf 
     trained_model(home, name, seed, classes, None)
 }
 
-/// The same, which says that it was trained on data of this hash, as the rules read them.
+/// Writes a model that says that it was trained on data of this hash, as these rules read them.
 fn trained_model(
     home: &Path,
     name: &str,
@@ -66,7 +66,7 @@ fn trained_model(
 }
 
 pub fn shapes() -> Vec<String> {
-    Dataset::drawn(SHAPES, SHAPES, SIZE).classes().to_vec()
+    Dataset::synthetic(SHAPES, SHAPES, SIZE).classes().to_vec()
 }
 
 fn evaluate(words: &[&str]) -> Output {
@@ -145,7 +145,7 @@ fn classes_without_a_label_are_predicted_and_listed_but_not_scored() {
     assert_eq!(found["unscored"], serde_json::json!([shapes()[3]]));
     let listing = std::fs::read_to_string(output.join("predictions.tsv")).unwrap();
     assert_eq!(listing.lines().count(), 1 + 20);
-    // A folder without val/ is all of its images, unless only those are asked for that training puts aside.
+    // A folder without val/ is all of its images, unless only those are asked for that training holds out.
     let part = verdict(&["--model", model, "--data", data, "--output", output_text, "--json", "--held-out"]);
     assert!(part["images"].as_u64().unwrap() < 18, "{part}");
 }
@@ -200,12 +200,12 @@ fn what_cannot_be_evaluated_is_refused_with_its_reason() {
     }
 }
 
-/// The folder that a model was trained on: only what was put aside then is scored, whatever rule did it.
+/// On the folder that a model was trained on, only the images held out then are scored, by whatever rules.
 #[test]
-fn of_the_folder_that_a_model_was_trained_on_what_was_put_aside_is_scored() {
+fn of_the_folder_that_a_model_was_trained_on_what_was_held_out_is_scored() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("shapes");
-    Dataset::write_drawn(60, 20, SIZE, &root).unwrap();
+    Dataset::write_synthetic(60, 20, SIZE, &root).unwrap();
     let folder = root.join("train");
     let evaluate = |models: &[&Path], data: &Path, more: &[&str]| {
         let output = home.path().join("evaluation");
@@ -228,7 +228,7 @@ fn of_the_folder_that_a_model_was_trained_on_what_was_put_aside_is_scored() {
             "{found}"
         );
         assert!(
-            found["note"].as_str().unwrap().contains("were put aside when the model was trained"),
+            found["note"].as_str().unwrap().contains("were held out when the model was trained"),
             "{found}"
         );
         let held_out = evaluate(&[&model], &folder, &["--held-out"]);
@@ -264,7 +264,7 @@ fn of_the_folder_that_a_model_was_trained_on_what_was_put_aside_is_scored() {
 fn scoring_what_was_learnt_is_said_loudly() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("shapes");
-    Dataset::write_drawn(20, 12, SIZE, &root).unwrap();
+    Dataset::write_synthetic(20, 12, SIZE, &root).unwrap();
     let hash = Dataset::open(&root, Rules::V2).unwrap().fingerprint().hash.clone();
     let model = trained_model(home.path(), "model.safetensors", 1, &shapes(), Some((Rules::V2, &hash)));
     let output = home.path().join("evaluation");
@@ -279,5 +279,5 @@ fn scoring_what_was_learnt_is_said_loudly() {
     // A model of before models said what they were trained on.
     let old = self::model(home.path(), "old.safetensors", 1, &shapes());
     let unknown = note(&old, &root.join("train"));
-    assert!(unknown.as_str().unwrap().contains("--held-out keeps to those that were put aside"), "{unknown}");
+    assert!(unknown.as_str().unwrap().contains("--held-out keeps to those that were held out"), "{unknown}");
 }

@@ -1,4 +1,5 @@
-//! The commands around training as their users meet them: the real binary, its files, its exit codes and its texts.
+//! The commands around training as their users meet them: the real binary, its files, its exit codes and its
+//! texts.
 #![cfg(unix)]
 
 mod command_line;

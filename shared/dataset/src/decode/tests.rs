@@ -7,12 +7,12 @@ use flate2::{Compression, write::ZlibEncoder};
 use image::codecs::gif::GifEncoder;
 use image::{Frame, GrayAlphaImage, GrayImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
-const FORMATS: [(Kind, ImageFormat); 5] = [
-    (Kind::Png, ImageFormat::Png),
-    (Kind::Webp, ImageFormat::WebP),
-    (Kind::Gif, ImageFormat::Gif),
-    (Kind::Bmp, ImageFormat::Bmp),
-    (Kind::Tiff, ImageFormat::Tiff),
+const FORMATS: [(FileKind, ImageFormat); 5] = [
+    (FileKind::Png, ImageFormat::Png),
+    (FileKind::Webp, ImageFormat::WebP),
+    (FileKind::Gif, ImageFormat::Gif),
+    (FileKind::Bmp, ImageFormat::Bmp),
+    (FileKind::Tiff, ImageFormat::Tiff),
 ];
 
 /// 24 x 16: three columns of colour, each lighter in the lower half.
@@ -30,7 +30,7 @@ fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
     encoded(image, ImageFormat::Png)
 }
 
-/// A picture without symmetry, in few enough colours for a palette.
+/// Makes a picture without symmetry, in few enough colours for a palette.
 fn picture(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb([(x % 8 * 30) as u8, (y % 5 * 50) as u8, (x / 4 % 3 * 90) as u8])
@@ -52,7 +52,7 @@ fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes(), &named[..], &crc32(&named).to_be_bytes()].concat()
 }
 
-/// A PNG of chunks between its header and its end.
+/// Makes a PNG of chunks between its header and its end.
 fn chunks(width: u32, height: u32, [bits, colour, interlace]: [u8; 3], between: &[Vec<u8>]) -> Vec<u8> {
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[bits, colour, 0, 0, interlace]].concat();
     let signature = b"\x89PNG\r\n\x1A\n".to_vec();
@@ -75,13 +75,13 @@ fn exif(orientation: u16) -> [Vec<u8>; 2] {
     ]
 }
 
-/// A JPEG with metadata behind its first marker.
+/// Makes a JPEG with metadata behind its first marker.
 fn with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
     let length = (8 + exif.len() as u16).to_be_bytes();
     [&jpeg[..2], &[0xFF, 0xE1], &length, b"Exif\0\0", exif, &jpeg[2..]].concat()
 }
 
-/// An uncompressed TIFF of 24 bits a pixel, with tags beside those that describe the pixels.
+/// Makes an uncompressed TIFF of 24 bits a pixel, with tags beside those that describe the pixels.
 fn tiff(image: &RgbImage, more: &[(u16, u32)]) -> Vec<u8> {
     let pixels = image.as_raw();
     let bits = 8 + pixels.len() as u32;
@@ -189,7 +189,7 @@ fn each_format_shows_what_its_png_twin_does() {
     for image in [picture(37, 23), picture(1, 1), picture(8, 40)] {
         for (kind, format) in FORMATS {
             let bytes = encoded(image.clone(), format);
-            assert_eq!(Kind::of(&bytes), kind);
+            assert_eq!(FileKind::of(&bytes), kind);
             assert_eq!(decode(&bytes).unwrap(), image, "{kind}");
         }
         assert_eq!(decode(&tiff(&image, &[])).unwrap(), image);
@@ -228,7 +228,7 @@ fn the_first_of_several_pictures_is_read() {
     assert_eq!(decode(&riff(b"RIFF", &webp)).unwrap(), expected);
 }
 
-/// What a camera stores of a picture that it says is turned by `orientation`.
+/// Turns a picture as a camera stores it that says `orientation` of it.
 fn stored(upright: &RgbImage, orientation: Orientation) -> RgbImage {
     let mut image = DynamicImage::from(upright.clone());
     image.apply_orientation(match orientation {

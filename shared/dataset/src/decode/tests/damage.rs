@@ -197,7 +197,7 @@ fn damaged_files_are_refused_or_read_but_never_panic() {
             let at = random.random_range(0..bytes.len());
             bytes[at] = random.random();
         }
-        refused += usize::from(decode_known(&bytes, Kind::of(&bytes)).is_err());
+        refused += usize::from(decode_known(&bytes, FileKind::of(&bytes)).is_err());
     }
     assert!((200..2000).contains(&refused), "{refused} of 2048 damaged files were refused");
 }

@@ -9,7 +9,7 @@ use super::canvas::{Bounds, Paint, coverage};
 use super::colour::{Colour, mix};
 use settings::random::Random;
 
-/// What encloses the object.
+/// The outline that encloses the object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Outline {
     Disc,
@@ -19,7 +19,7 @@ pub(super) enum Outline {
     Cross,
 }
 
-/// What fills the object.
+/// The texture that fills the object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Texture {
     Striped,
@@ -142,7 +142,7 @@ impl Object {
         Bounds::around(self.centre, reach)
     }
 
-    /// What the object puts at pixel (x, y).
+    /// Returns what the object paints at pixel (x, y).
     pub(super) fn at(&self, x: f32, y: f32, colours: [Colour; 2]) -> Paint {
         let (x, y) = (x - self.centre[0], y - self.centre[1]);
         let (u, v) = rotate(x, y, self.turn);

@@ -11,8 +11,8 @@ mod object;
 use image::RgbImage;
 use rand::RngExt;
 
+use crate::evaluation_crops::first_scale;
 use crate::split::Split;
-use crate::views::first_scale;
 use canvas::Canvas;
 use object::{Object, Outline, Texture};
 use settings::random::{Random, stream};
@@ -22,17 +22,17 @@ pub(crate) const EDITION: &str = "drawn-1";
 
 /// The pictures of both splits, made on demand.
 #[derive(Debug)]
-pub(crate) struct Drawn {
+pub(crate) struct Synthetic {
     side: usize,
 }
 
-impl Drawn {
+impl Synthetic {
     /// Pictures for crops of `size` pixels: with the margin that the validation crop cuts off.
-    pub(crate) fn new(size: usize) -> Drawn {
-        Drawn { side: first_scale(size) }
+    pub(crate) fn new(size: usize) -> Synthetic {
+        Synthetic { side: first_scale(size) }
     }
 
-    /// Width and height of a picture.
+    /// Returns the width, which is also the height, of a picture.
     pub(crate) fn side(&self) -> usize {
         self.side
     }
@@ -49,7 +49,7 @@ impl Drawn {
         (index % (Texture::ALL.len() * Outline::ALL.len())) as u32
     }
 
-    /// Picture `index` of a split: always the same.
+    /// Draws picture `index` of a split, always the same.
     pub(crate) fn picture(&self, split: Split, index: usize) -> RgbImage {
         let purpose = match split {
             Split::Train => "drawn training picture",
@@ -88,16 +88,16 @@ mod tests {
 
     #[test]
     fn ten_classes_with_names_of_their_own() {
-        let names = Drawn::classes();
+        let names = Synthetic::classes();
         assert_eq!(names.len(), 10);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 10);
         assert_eq!(names[0], "striped disc");
-        assert_eq!((0..10).map(Drawn::label).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        assert_eq!((0..10).map(Synthetic::label).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_picture_belongs_to_its_split_and_index() {
-        let drawn = Drawn::new(32);
+        let drawn = Synthetic::new(32);
         let picture = drawn.picture(Split::Train, 3);
         assert_eq!(picture.dimensions(), (37, 37));
         assert_eq!(picture, drawn.picture(Split::Train, 3));

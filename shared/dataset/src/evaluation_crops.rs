@@ -57,7 +57,7 @@ impl FromStr for Crops {
     }
 }
 
-/// How an image is resized to a scale.
+/// The resize of an image to a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
     /// The shorter side becomes the scale; the aspect ratio stays.
@@ -81,17 +81,17 @@ pub struct View {
     pub mirror: bool,
 }
 
-/// Shorter side of the images that single crops of `size` are taken from.
+/// Returns the shorter side of the images that single crops of `size` are taken from.
 pub(crate) fn first_scale(size: usize) -> usize {
     scaled(SCALES[0], size as u32) as usize
 }
 
-/// A scale for inputs of `size`.
+/// Returns a scale for inputs of `size`.
 fn scaled(scale: u32, size: u32) -> u32 {
     (f64::from(size) * f64::from(scale) / 224.0).round() as u32
 }
 
-/// Width and height of an image of `width` x `height` at the scale `short`.
+/// Returns the width and height of an image of `width` x `height` at the scale `short`.
 fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
     let ratio = f64::from(short) / f64::from(width.min(height));
     match resize {
@@ -136,7 +136,7 @@ pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -
 mod tests {
     use super::*;
 
-    /// The crops of one square, by hand: its offset, then the corners and the centre, then the whole.
+    /// Returns the crops of one square, by hand: its offset, then the corners and the centre, then the whole.
     fn of_square(resized: [u32; 2], [x, y]: [u32; 2], far: u32, side: u32) -> Vec<View> {
         let corners =
             [[x, y], [x + far, y], [x, y + far], [x + far, y + far], [x + far / 2, y + far / 2], [x, y]];

@@ -38,7 +38,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// A canvas that goes from one colour at its top to another at its bottom.
+    /// Makes a canvas that goes from one colour at its top to another at its bottom.
     pub(super) fn new(side: usize, [top, bottom]: [Colour; 2]) -> Canvas {
         let rows = (0..side).map(|y| mix(top, bottom, y as f32 / side as f32));
         Canvas { side, pixels: rows.flat_map(|colour| std::iter::repeat_n(colour, side)).collect() }
@@ -68,7 +68,7 @@ impl Canvas {
         });
     }
 
-    /// A small disc or box of any colour.
+    /// Draws a small disc or box of any colour.
     pub(super) fn blot(&mut self, random: &mut Random) {
         let colour = colour::any(random);
         let centre = self.anywhere(random);
@@ -81,7 +81,7 @@ impl Canvas {
         });
     }
 
-    /// A straight stroke of any colour.
+    /// Draws a straight stroke of any colour.
     pub(super) fn stroke(&mut self, random: &mut Random) {
         let side = self.side as f32;
         let colour = colour::any(random);
