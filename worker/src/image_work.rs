@@ -15,7 +15,7 @@ use setup::memory::{self, MADE_AHEAD};
 use setup::model_file::{self, About, MODEL_FILE};
 use setup::{ANY_SIZE, Data, Tally, Threads, rules};
 
-use crate::train::TrainOptions;
+use crate::options::TrainOptions;
 use crate::workload::{Batch, Model, Pass, Samples, Trained, Workload};
 
 /// GoogLeNet, images, and the machine to compute with.

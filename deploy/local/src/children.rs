@@ -1,8 +1,9 @@
 //! Child processes: this program again, in a role.
 //!
-//! A child lives in a process group of its own, so that a Ctrl-C in the terminal reaches only the launcher, and ends
-//! when its standard input does: the launcher holds that open, drops it to ask for a stop, and cannot help dropping
-//! it when it dies itself. What a child writes goes straight into its log file, which needs no launcher alive.
+//! A child lives in a process group of its own, so that a Ctrl-C in the terminal reaches only the launcher,
+//! and ends when its standard input does: the launcher holds that open, drops it to ask for a stop, and
+//! cannot help dropping it when it dies itself. What a child writes goes straight into its log file, which
+//! needs no launcher alive.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -12,27 +13,27 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-/// Bytes of a log looked at for a child's last words.
-const LAST_WORDS: u64 = 16 * 1024;
-/// Most bytes of a log taken in at once; what is longer comes with the next look.
+/// Bytes at the end of a log that are searched for the account of a failure.
+const LOG_END: u64 = 16 * 1024;
+/// Most bytes of a log that are read at once; the rest is read with the next look.
 const MOST_NEWS: u64 = 1 << 20;
-/// Lines shown of them.
-const LAST_LINES: usize = 10;
+/// Lines of a log's end that are shown where it holds no account of a failure.
+const LINES_SHOWN: usize = 10;
 
-/// How to start a child, again and again if need be.
+/// The command line of a child, by which it is started, and started again after it died.
 #[derive(Clone, Debug)]
-pub struct Post {
-    /// As logs and messages call it, and its log file: "worker-0".
+pub struct ChildCommand {
+    /// Name of the child in messages and of its log file: "worker-0".
     pub name: String,
     /// The executable.
     pub program: PathBuf,
-    /// Its command line.
+    /// Arguments of the program.
     pub arguments: Vec<String>,
     /// Folder for its log.
     pub logs: PathBuf,
 }
 
-impl Post {
+impl ChildCommand {
     /// Starts the process.
     pub fn start(&self) -> io::Result<Child> {
         let (log, mut file) = self.log()?;
@@ -47,12 +48,12 @@ impl Post {
         Ok(Child { process, stdin, first_line, log, begins, read: begins, started: Instant::now() })
     }
 
-    /// The child's log.
+    /// Returns the child's log.
     pub fn log_file(&self) -> PathBuf {
         self.logs.join(format!("{}.log", self.name))
     }
 
-    /// The child's log and its path, opened for more.
+    /// Opens the child's log to append to it; returns it with its path.
     fn log(&self) -> io::Result<(PathBuf, File)> {
         std::fs::create_dir_all(&self.logs)?;
         let path = self.log_file();
@@ -82,15 +83,15 @@ pub struct Child {
     stdin: Option<ChildStdin>,
     first_line: Option<oneshot::Receiver<String>>,
     log: PathBuf,
-    /// Where in the log this process began to write.
+    /// Position in the log at which this process began to write.
     begins: u64,
-    /// How far [`Child::news`] read.
+    /// Position in the log up to which [`Child::news`] has read.
     read: u64,
     started: Instant,
 }
 
 impl Child {
-    /// The first line of its standard output, once.
+    /// Returns the first line of the child's standard output, once.
     pub fn first_line(&mut self) -> Option<oneshot::Receiver<String>> {
         self.first_line.take()
     }
@@ -107,17 +108,17 @@ impl Child {
         let _ = self.process.wait();
     }
 
-    /// How it ended, if it did.
+    /// Returns how the process ended, if it did.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.process.try_wait()
     }
 
-    /// When it was started.
+    /// Returns when the process was started.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// Whole lines that came to its log since the last call.
+    /// Returns the whole lines that came to the child's log since the last call.
     pub fn news(&mut self) -> Vec<String> {
         let Ok(text) = read_from(&self.log, self.read) else { return Vec::new() };
         // A line that is longer than all that is taken in at once is told in pieces.
@@ -127,17 +128,17 @@ impl Child {
         String::from_utf8_lossy(&text[..whole]).lines().map(str::to_string).collect()
     }
 
-    /// The end of what this process logged: from its own account of its failure, if it gave one.
-    pub fn last_words(&self) -> String {
+    /// Returns the end of what this process logged: from its own account of its failure, if it gave one.
+    pub fn log_end(&self) -> String {
         let length = std::fs::metadata(&self.log).map_or(0, |found| found.len());
-        let from = self.begins.max(length.saturating_sub(LAST_WORDS));
+        let from = self.begins.max(length.saturating_sub(LOG_END));
         let text = read_from(&self.log, from).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let account = lines.iter().rposition(|line| {
             ["failed to ", "failed by ", "error: "].iter().any(|beginning| line.starts_with(beginning))
         });
-        lines[account.unwrap_or(lines.len().saturating_sub(LAST_LINES))..].join("\n")
+        lines[account.unwrap_or(lines.len().saturating_sub(LINES_SHOWN))..].join("\n")
     }
 }
 
@@ -149,7 +150,7 @@ fn read_from(path: &Path, position: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// "exit code 3", "signal 9 (SIGKILL)": how people say it.
+/// Describes the end of a process for people: "exit code 3", "signal 9 (SIGKILL)".
 pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit code {code}"),
@@ -162,8 +163,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn shell(folder: &Path, script: &str) -> Post {
-        Post {
+    fn shell(folder: &Path, script: &str) -> ChildCommand {
+        ChildCommand {
             name: "worker-0".into(),
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
@@ -184,17 +185,17 @@ mod tests {
     #[test]
     fn its_address_its_news_and_its_last_words_reach_us() {
         let home = tempfile::tempdir().unwrap();
-        let post = shell(
+        let command = shell(
             home.path(),
             "echo 127.0.0.1:7; echo one >&2; echo 'failed to x: y' >&2; echo z >&2; exit 3",
         );
         for _ in 0..2 {
-            let mut child = post.start().unwrap();
+            let mut child = command.start().unwrap();
             assert_eq!(child.first_line().unwrap().blocking_recv().unwrap(), "127.0.0.1:7");
             assert_eq!(wait(&mut child).code(), Some(3));
             assert_eq!(child.news(), ["one", "failed to x: y", "z"]);
             assert_eq!(child.news(), Vec::<String>::new());
-            assert_eq!(child.last_words(), "failed to x: y\nz");
+            assert_eq!(child.log_end(), "failed to x: y\nz");
         }
         let log = std::fs::read_to_string(home.path().join("logs/worker-0.log")).unwrap();
         assert_eq!(log.lines().count(), 6, "the second start appends");
@@ -203,8 +204,9 @@ mod tests {
     #[test]
     fn a_log_of_any_length_is_told_piece_by_piece() {
         let home = tempfile::tempdir().unwrap();
-        let post = shell(home.path(), "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo end >&2");
-        let mut child = post.start().unwrap();
+        let command =
+            shell(home.path(), "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo end >&2");
+        let mut child = command.start().unwrap();
         wait(&mut child);
         let pieces: Vec<Vec<String>> = (0..5).map(|_| child.news()).collect();
         assert!(pieces.iter().flatten().all(|line| line.len() as u64 <= MOST_NEWS));
@@ -218,7 +220,7 @@ mod tests {
         let mut child =
             shell(home.path(), "for i in $(seq 30); do echo line $i >&2; done; exit 1").start().unwrap();
         wait(&mut child);
-        assert!(child.last_words().starts_with("line 21\n") && child.last_words().ends_with("line 30"));
+        assert!(child.log_end().starts_with("line 21\n") && child.log_end().ends_with("line 30"));
     }
 
     #[test]

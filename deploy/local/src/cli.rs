@@ -1,17 +1,17 @@
 //! The command line of `downpour`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use process::{RunFlags, logs::LogFlags};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples, simulate,
 };
+use crate::options::Options;
 
-/// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its own.
-/// Commands do the rest: look at images, score models, hand them on, measure
+/// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its
+/// own. Commands do the rest: look at images, score models, hand them on, measure
 #[derive(Debug, Parser)]
 #[command(name = "downpour", version, after_help = SHORT_LESSON, after_long_help = LESSON)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -20,62 +20,6 @@ pub struct CommandLine {
     pub options: Options,
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// What a user may ask of one run.
-#[derive(Clone, Debug, Args)]
-pub struct Options {
-    /// Folder of images to train on: train/ and val/ with one folder per class, or the class folders alone (a fifth
-    /// is then kept for validation); or tar shards in their place [default: ten classes that the program draws itself]
-    #[arg(long, value_name = "D")]
-    pub data: Option<PathBuf>,
-    /// Seconds to wait for a data folder that is away, as a network disk can be; then the run stops with a snapshot
-    #[arg(long, value_name = "S", default_value_t = 60)]
-    pub data_patience: u64,
-    /// Folder for the model, metrics, curve, snapshots and logs; a run found there is resumed
-    #[arg(long, value_name = "O", default_value = "downpour-run")]
-    pub output: PathBuf,
-    /// Worker processes: each holds a replica of the network
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
-    /// Server processes: each holds a part of the parameters
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub shards: u16,
-    /// Compute threads of each worker [default: cores / workers, at least 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Keep each compute thread on a CPU of its own: those of worker 0 on the first ones, and so on (Linux)
-    #[arg(long)]
-    pub pin: bool,
-    #[command(flatten, next_help_heading = "The run")]
-    pub run: RunFlags,
-    /// Instruction set of the kernels: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the best here]
-    #[arg(long, value_name = "I", help_heading = "Program", hide_possible_values = true)]
-    #[arg(value_parser = ["scalar", "avx2", "avx512", "neon"])]
-    pub isa: Option<String>,
-    /// Remove what an earlier run left in the output folder, and begin anew
-    #[arg(long, help_heading = "Program")]
-    pub fresh: bool,
-    /// Print the result as one JSON object on the last line of stdout, and nothing else there
-    #[arg(long, help_heading = "Program")]
-    pub json: bool,
-    /// Show the logs of servers and workers here too, not only in the output folder
-    #[arg(long, help_heading = "Program")]
-    pub verbose: bool,
-    #[command(flatten, next_help_heading = "Program")]
-    pub logs: LogFlags,
-}
-
-impl Options {
-    /// The recipe where neither a recipe nor a configuration file is named.
-    pub fn default_recipe(&self) -> &'static str {
-        if self.data.is_some() { "paper" } else { "quick" }
-    }
-
-    /// Compute threads of each worker on a machine of `cores`.
-    pub fn threads_per_worker(&self, cores: usize) -> usize {
-        self.threads.map_or_else(|| (cores / usize::from(self.workers)).max(1), usize::from)
-    }
 }
 
 /// Commands of the program; without one it trains.
@@ -97,7 +41,7 @@ pub enum Command {
     Data(data::Flags),
     /// Write a contact sheet of the training samples that a configuration makes
     Samples(samples::Flags),
-    /// Write pictures of the drawn set as image files, to look at or to train on
+    /// Write pictures of the synthetic set as image files, to look at or to train on
     Draw(draw::Flags),
     /// Print the network's layers, parameters and multiply-adds
     Describe(describe::Flags),
@@ -114,14 +58,14 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Role {
-    /// As the binary `parameter-server`
+    /// Serve, as the binary `parameter-server`
     ParameterServer(parameter_server::cli::Flags),
-    /// As the binary `worker`
+    /// Compute, as the binary `worker`
     #[command(subcommand)]
     Worker(worker::cli::Command),
 }
 
-/// The command line of this process; what is wrong with it is told, and ends the process.
+/// Parses the command line of this process; one that is wrong ends the process with an explanation.
 pub fn parse() -> CommandLine {
     let words: Vec<_> = std::env::args_os().collect();
     CommandLine::try_parse_from(&words).unwrap_or_else(|error| {
@@ -130,8 +74,8 @@ pub fn parse() -> CommandLine {
     })
 }
 
-/// The error with a tip for whoever named a folder where a command or nothing may stand; `first` is the first word behind the
-/// program.
+/// Adds a tip to the error for whoever named a folder in the place of a command; `first` is the first word
+/// behind the program.
 fn advised(mut error: clap::Error, first: &str) -> clap::Error {
     let place = match error.kind() {
         // Behind a flag of training, such a word is a command in the wrong place for clap.
@@ -155,7 +99,7 @@ const SHORT_LESSON: &str = "More, with examples and the files that a run leaves:
 
 const LESSON: &str = "\
 Examples:
-  downpour                              train on the embedded set with the recipe quick
+  downpour                              train on the synthetic set with the recipe quick
   downpour data photos                  look at your own images first
   downpour --data photos                train on them with the recipe paper
   downpour evaluate --data photos --model downpour-run/model.safetensors
@@ -184,15 +128,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn data_decides_the_recipe_and_cores_the_threads() {
-        let plain = CommandLine::parse_from(["downpour"]).options;
-        assert_eq!((plain.default_recipe(), plain.threads_per_worker(8)), ("quick", 4));
-        assert_eq!(plain.threads_per_worker(1), 1);
-        let folder = CommandLine::parse_from(["downpour", "--data", "d", "--threads", "3"]).options;
-        assert_eq!((folder.default_recipe(), folder.threads_per_worker(8)), ("paper", 3));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! From a command line to a result: settles what the run is, lets sessions run until it is done, and says how it went.
+//! From a command line to a result: settles what the run is, lets sessions run until it is done, and says how
+//! it went.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,13 +8,13 @@ use protocol::RunStatus;
 use serde_json::Value;
 use settings::RunConfiguration;
 
-use crate::cli::Options;
+use crate::child_commands::ChildCommands;
 use crate::curve;
 use crate::failure::Failure;
 use crate::folder::{Folder, Record};
 use crate::interrupts::Interrupts;
 use crate::metrics::Metrics;
-use crate::posts::Posts;
+use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::RunResult;
 use crate::watch::{End, session};
@@ -21,7 +22,7 @@ use crate::watch::{End, session};
 /// Sessions that may be lost to a dying server before we give up.
 const SERVER_LOSSES: u32 = 2;
 
-/// How training ended where nothing failed.
+/// The end of training where nothing failed.
 pub enum Training {
     /// The run is finished, now or since an earlier call.
     Finished(RunResult),
@@ -75,7 +76,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         _ => Vec::new(),
     };
 
-    let posts = Posts {
+    let commands = ChildCommands {
         program: std::env::current_exe()
             .map_err(|error| Failure::broken(format!("cannot find this executable: {error}")))?,
         options,
@@ -87,10 +88,10 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     let mut progress = Progress::start(&options.logs);
     progress.tell(&format!(
         "recipe {}: {} workers with {} compute threads each, {} shards; output in {shown}",
-        configuration.recipe, options.workers, posts.threads, options.shards
+        configuration.recipe, options.workers, commands.threads, options.shards
     ));
     looked.iter().for_each(|line| progress.tell(line));
-    let (end, status) = sessions(&posts, resuming, &mut progress, interrupts).await;
+    let (end, status) = sessions(&commands, resuming, &mut progress, interrupts).await;
     progress.end();
 
     record.seconds += begun.elapsed().as_secs_f64();
@@ -117,7 +118,8 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     done
 }
 
-/// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it off.
+/// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it
+/// off.
 async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<String>>, Failure> {
     let data = data.to_owned();
     match interrupts.unless(move || models::look::before_run(&data)).await {
@@ -126,7 +128,7 @@ async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<
     }
 }
 
-/// What this call wants the run to be: the whole configuration, and the data folder.
+/// Describes the run that this call asks for: the whole configuration, and the data folder.
 fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
     // Another spelling of the same folder is the same data.
@@ -138,7 +140,7 @@ fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     asked
 }
 
-/// The result of a run that is finished, if it is the one that was asked for.
+/// Returns the result of a run that is finished, if it is the one that was asked for.
 fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Failure> {
     let shown = folder.path().display();
     if let Some(difference) = record.first_difference(asked) {
@@ -151,9 +153,9 @@ fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Fai
     Ok(Training::Finished(record.result.expect("it is finished")))
 }
 
-/// Sessions until one ends otherwise than by a dying server.
+/// Runs sessions until one ends otherwise than by a dying server.
 async fn sessions(
-    posts: &Posts<'_>,
+    commands: &ChildCommands<'_>,
     resuming: bool,
     progress: &mut Progress,
     interrupts: &mut Interrupts,
@@ -161,7 +163,7 @@ async fn sessions(
     let mut losses = 0;
     loop {
         progress.begin(resuming || losses > 0);
-        match session(posts, progress, interrupts).await {
+        match session(commands, progress, interrupts).await {
             (End::ServerLost(text), _) if losses < SERVER_LOSSES => {
                 losses += 1;
                 progress.warn(&format!("{text}\nall are started again, from the newest snapshot"));
@@ -203,7 +205,19 @@ fn finish(
     if !folder.model().is_file() {
         return Err(missing("is not there", folder.model()));
     }
-    let result = RunResult::new(last, skipped, record.seconds, folder);
+    let result = RunResult {
+        top1: last.average.top1,
+        top5: last.average.top5,
+        loss: last.average.loss,
+        validation_images: last.images,
+        skipped,
+        last_iterate: last.last_iterate,
+        samples: last.samples,
+        seconds: record.seconds,
+        model: folder.model(),
+        curve: folder.curve(),
+        metrics: folder.metrics(),
+    };
     record.asked = asked;
     record.result = Some(result.clone());
     Ok(result)

@@ -1,10 +1,12 @@
-//! What a person types: trains on one machine, and does everything with models and images that needs no server.
+//! The command `downpour` for people: trains on one machine, and does everything with models and images that
+//! needs no server.
 //!
-//! Training starts shards and workers as processes of their own, by executing this program again in a role; it watches and
-//! stops them, and shows what they report. Each other command is a file in `commands`.
+//! Training starts shards and workers as processes of their own, by executing this program again in a role;
+//! it watches and stops them, and shows what they report. Each other command is a file in `commands`.
 //!
 //! Absent by intent: how anything is computed or stored.
 
+mod child_commands;
 mod children;
 mod cli;
 mod commands;
@@ -14,7 +16,8 @@ mod folder;
 mod interrupts;
 mod launch;
 mod metrics;
-mod posts;
+mod options;
+
 mod progress;
 mod result;
 mod watch;

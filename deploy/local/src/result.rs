@@ -1,4 +1,4 @@
-//! What a finished run has to say: for people, and as one JSON object for scripts.
+//! The result of a finished run, for people and as one JSON object for scripts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use protocol::Scores;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::Folder;
-use crate::metrics::EvaluationPoint;
-
-/// The result of a run; accuracies are shares of the validation images, of the averaged parameters.
+/// The result of a run. Accuracies are those of the averaged parameters, as shares of the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// Share of images whose most probable class is right.
@@ -18,44 +15,27 @@ pub struct RunResult {
     pub top5: f64,
     /// Mean cross-entropy.
     pub loss: f64,
-    /// Validation images.
+    /// Number of validation images.
     pub validation_images: u64,
     /// Training images that could not be read, and were skipped.
     #[serde(default)]
     pub skipped: u64,
-    /// The same of the last iterate.
+    /// Scores of the last iterate on the same images.
     pub last_iterate: Scores,
-    /// Training samples used.
+    /// Number of training samples used.
     pub samples: u64,
     /// Seconds from start to end, over all sessions.
     pub seconds: f64,
-    /// The averaged parameters.
+    /// File of the averaged parameters.
     pub model: PathBuf,
-    /// The picture of the curves.
+    /// File with the picture of the curves.
     pub curve: PathBuf,
-    /// Training and evaluation lines.
+    /// File of training and evaluation lines.
     pub metrics: PathBuf,
 }
 
 impl RunResult {
-    /// The result of a run whose last evaluation was `evaluation`, and that skipped so many training images.
-    pub fn new(evaluation: &EvaluationPoint, skipped: u64, seconds: f64, folder: &Folder) -> RunResult {
-        RunResult {
-            top1: evaluation.average.top1,
-            top5: evaluation.average.top5,
-            loss: evaluation.average.loss,
-            validation_images: evaluation.images,
-            skipped,
-            last_iterate: evaluation.last_iterate,
-            samples: evaluation.samples,
-            seconds,
-            model: folder.model(),
-            curve: folder.curve(),
-            metrics: folder.metrics(),
-        }
-    }
-
-    /// One line of JSON.
+    /// Writes the result as one line of JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a result is plain data")
     }
@@ -85,7 +65,7 @@ impl fmt::Display for RunResult {
     }
 }
 
-/// Seconds as people say them: "48 s", "3 min 05 s", "2 h 07 min".
+/// Writes seconds as people say them: "48 s", "3 min 05 s", "2 h 07 min".
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
@@ -107,15 +87,19 @@ mod tests {
 
     #[test]
     fn both_forms_hold_the_numbers() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), false).unwrap();
-        let evaluation = EvaluationPoint {
-            samples: 900,
-            images: 600,
-            average: Scores { top1: 0.925, top5: 0.99, loss: 0.25 },
+        let result = RunResult {
+            top1: 0.925,
+            top5: 0.99,
+            loss: 0.25,
+            validation_images: 600,
+            skipped: 2,
             last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
+            samples: 900,
+            seconds: 75.0,
+            model: "run/model.safetensors".into(),
+            curve: "run/curve.svg".into(),
+            metrics: "run/metrics.jsonl".into(),
         };
-        let result = RunResult::new(&evaluation, 2, 75.0, &folder);
         let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
         assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
         let text = result.to_string();

@@ -1,7 +1,7 @@
 //! One session of a run: starts servers and workers, watches them until the run ends, and stops them.
 //!
-//! Workers come and go: one that dies is started again. Servers hold what was learnt: when one dies the session is
-//! over, and the next goes on from the newest snapshot.
+//! Workers come and go: one that dies is started again. Servers hold what was learnt: when one dies the
+//! session is over, and the next goes on from the newest snapshot.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -11,54 +11,54 @@ use protocol::{CoordinatorClient, Patience, RunState, RunStatus};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::children::{Child, Post, describe};
+use crate::child_commands::ChildCommands;
+use crate::children::{Child, ChildCommand, describe};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
-use crate::posts::Posts;
 use crate::progress::Progress;
 
-/// Between looks at the children.
+/// Time between looks at the children.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Between questions to the coordinator, and looks into the children's logs.
+/// Time between questions to the coordinator, and between looks into the children's logs.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// For a server to say where it listens.
+/// Time for a server to say where it listens.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// For the servers to finish once all workers left: the last snapshot.
+/// Time for the servers to finish, with the last snapshot, once all workers left.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
-/// For the others to leave once the coordinator did.
+/// Time for the others to leave once the coordinator did.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// For workers to finish the minibatch in hand and for the coordinator to take a snapshot behind that.
+/// Time for workers to finish the minibatch in hand, and then for the coordinator to take a snapshot.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
-/// For the other servers, once the coordinator left.
+/// Time for the other servers to stop once the coordinator left.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
-/// How often a worker may die in a row.
-const LIVES: u32 = 5;
-/// A worker that lived this long did not die of its start.
-const LIVED: Duration = Duration::from_secs(60);
-/// Before a worker's first new start; doubled each time.
-const REST: Duration = Duration::from_millis(500);
+/// Most deaths of a worker in a row.
+const MOST_DEATHS: u32 = 5;
+/// Age from which on a worker that dies did not die of its start.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// Pause before a worker's first new start; doubled each time.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Warnings of one child shown here; the rest is in its log.
 const WARNINGS_SHOWN: u32 = 20;
 
-/// How a session ended; nobody is left running.
+/// The end of a session, after which no process is left running.
 pub enum End {
     /// The run is done.
     Finished,
     /// The user stopped it; true if a second signal cut the stop short.
     Interrupted(bool),
-    /// A server process died: says which and how.
+    /// A server process died; the text says which and how.
     ServerLost(String),
-    /// There is no going on.
+    /// The run cannot go on.
     Failed(Failure),
 }
 
 /// Runs a session to its end; the status is the last that was seen.
 pub async fn session(
-    posts: &Posts<'_>,
+    commands: &ChildCommands<'_>,
     progress: &mut Progress,
     interrupts: &mut Interrupts,
 ) -> (End, Option<RunStatus>) {
-    let mut session = match Session::start(posts, interrupts).await {
+    let mut session = match Session::start(commands, interrupts).await {
         Ok(session) => session,
         Err(end) => return (end, None),
     };
@@ -74,7 +74,7 @@ pub async fn session(
         }
         if asked.elapsed() >= ASK_EVERY {
             asked = Instant::now();
-            session.show(posts.options.verbose, progress);
+            session.show(commands.options.verbose, progress);
         }
         match session.look_at_servers().or_else(|| session.look_at_workers(progress)) {
             Some(End::Failed(failure)) if failure.code == Exit::Diverged.code() => {
@@ -88,7 +88,7 @@ pub async fn session(
         End::Finished => session.leave(interrupts, progress).await,
         _ => session.stop(interrupts).await,
     };
-    session.show_last(&end, posts.options.verbose, progress);
+    session.show_last(&end, commands.options.verbose, progress);
     let status = session.status.borrow().clone();
     let end = match end {
         End::Interrupted(_) => End::Interrupted(cut_short),
@@ -98,38 +98,40 @@ pub async fn session(
 }
 
 struct Session {
-    /// The coordinator first.
-    servers: Vec<Member>,
-    workers: Vec<Member>,
-    /// Since when no worker is left, and all of them left in good order.
+    /// The servers, the coordinator first.
+    servers: Vec<Supervised>,
+    workers: Vec<Supervised>,
+    /// Time since which no worker is left, where all of them left in good order.
     deserted: Option<Instant>,
     status: watch::Receiver<Option<RunStatus>>,
     asking: tokio::task::JoinHandle<()>,
 }
 
-/// A post and who holds it.
-struct Member {
-    post: Post,
+/// A child process that is watched, and started again if it dies.
+struct Supervised {
+    command: ChildCommand,
     child: Option<Child>,
-    /// When to start the next child, after one died.
+    /// Time at which to start the next child, after one died.
     again: Option<Instant>,
     deaths_in_a_row: u32,
     warnings: u32,
 }
 
 impl Session {
-    async fn start(posts: &Posts<'_>, interrupts: &mut Interrupts) -> Result<Session, End> {
-        let mut coordinator = Member::start(posts.coordinator()).map_err(End::Failed)?;
+    async fn start(commands: &ChildCommands<'_>, interrupts: &mut Interrupts) -> Result<Session, End> {
+        let mut coordinator = Supervised::start(commands.coordinator()).map_err(End::Failed)?;
         let address = coordinator.address(interrupts).await?;
         let (send, status) = watch::channel(None);
         let asking = tokio::spawn(ask(address.clone(), send));
         let mut session =
             Session { servers: vec![coordinator], workers: Vec::new(), deserted: None, status, asking };
-        let others = posts.servers(&address).into_iter().map(|post| (true, post));
-        for (serves, post) in others.chain(posts.workers(&address).into_iter().map(|post| (false, post))) {
-            match Member::start(post) {
-                Ok(member) if serves => session.servers.push(member),
-                Ok(member) => session.workers.push(member),
+        let others = commands.servers(&address).into_iter().map(|command| (true, command));
+        for (serves, command) in
+            others.chain(commands.workers(&address).into_iter().map(|command| (false, command)))
+        {
+            match Supervised::start(command) {
+                Ok(supervised) if serves => session.servers.push(supervised),
+                Ok(supervised) => session.workers.push(supervised),
                 Err(failure) => {
                     session.stop(interrupts).await;
                     return Err(End::Failed(failure));
@@ -139,16 +141,16 @@ impl Session {
         Ok(session)
     }
 
-    /// Shows the newest status and what the children have to say.
+    /// Shows the newest status, and the children's new log lines.
     fn show(&mut self, verbose: bool, progress: &mut Progress) {
-        for member in self.servers.iter_mut().chain(&mut self.workers) {
-            member.pass_on(verbose, progress);
+        for supervised in self.servers.iter_mut().chain(&mut self.workers) {
+            supervised.pass_on(verbose, progress);
         }
         self.show_status(progress);
     }
 
-    /// The same when all is over: a failure tells what the last lines would tell, and of an interruption it is only
-    /// news whether the servers could save what there was.
+    /// Shows the last status and logs. A failure says itself what the last lines would say, and after an
+    /// interruption it is only news whether the servers could save what there was.
     fn show_last(&mut self, end: &End, verbose: bool, progress: &mut Progress) {
         match end {
             End::Failed(_) if !verbose => {}
@@ -168,13 +170,14 @@ impl Session {
         }
     }
 
-    /// The coordinator ends last and tells how the run ended; no other server may end before it.
+    /// Looks whether a server ended. The coordinator ends last and its exit code says how the run ended; no
+    /// other server may end before it.
     fn look_at_servers(&mut self) -> Option<End> {
         let (number, status) = self
             .servers
             .iter_mut()
             .enumerate()
-            .find_map(|(number, member)| Some((number, member.ended()?)))?;
+            .find_map(|(number, supervised)| Some((number, supervised.ended()?)))?;
         let server = &self.servers[number];
         Some(match status.code().and_then(Exit::from_code) {
             Some(Exit::Done) if number == 0 => End::Finished,
@@ -183,7 +186,7 @@ impl Session {
             // Somebody else's signal.
             Some(Exit::Interrupted) => End::Interrupted(false),
             Some(exit) => End::Failed(server.failure(exit)),
-            None => End::ServerLost(server.obituary(status)),
+            None => End::ServerLost(server.unexpected_end(status)),
         })
     }
 
@@ -195,7 +198,7 @@ impl Session {
                     // The servers are being stopped by somebody else.
                     Some(Exit::Interrupted) => return Some(End::Interrupted(false)),
                     Some(exit) => return Some(End::Failed(worker.failure(exit))),
-                    None => worker.mourn(status, progress),
+                    None => worker.restart_later(status, progress),
                 }
             }
             if worker.again.is_some_and(|at| at <= Instant::now())
@@ -207,11 +210,11 @@ impl Session {
         if self.workers.iter().any(|worker| worker.child.is_some() || worker.again.is_some()) {
             return None;
         }
-        if self.workers.iter().all(|worker| worker.deaths_in_a_row > LIVES) {
+        if self.workers.iter().all(|worker| worker.deaths_in_a_row > MOST_DEATHS) {
             return Some(End::Failed(Failure::broken(format!(
                 "every worker died {} times in a row; their logs are in {}",
-                LIVES + 1,
-                self.workers[0].post.logs.display()
+                MOST_DEATHS + 1,
+                self.workers[0].command.logs.display()
             ))));
         }
         // After the last evaluation workers leave before the servers do.
@@ -223,7 +226,8 @@ impl Session {
         })
     }
 
-    /// Divergence is found by the server: its words say which rate to try.
+    /// Replaces the text of a failure by the coordinator's: it finds a divergence, and its text says which
+    /// rate to try.
     async fn as_the_coordinator_tells_it(&mut self, failure: Failure) -> Failure {
         let diverged = |status: &Option<RunStatus>| {
             status.as_ref().is_some_and(|status| status.state == RunState::Diverged)
@@ -236,10 +240,10 @@ impl Session {
         }
     }
 
-    /// Waits for everybody to leave after the coordinator did; true if a signal cut that short.
+    /// Waits for all processes to leave after the coordinator did; returns true if a signal cut that short.
     async fn leave(&mut self, interrupts: &mut Interrupts, progress: &Progress) -> bool {
         self.asking.abort();
-        let mut everybody: Vec<&mut Member> = self.servers.iter_mut().chain(&mut self.workers).collect();
+        let mut everybody: Vec<&mut Supervised> = self.servers.iter_mut().chain(&mut self.workers).collect();
         let leaving = async {
             if !all_gone(&mut everybody, LEAVE_WITHIN).await {
                 ask_to_stop(&mut everybody);
@@ -250,17 +254,20 @@ impl Session {
             () = leaving => false,
             () = interrupts.next() => true,
         };
-        for member in &mut everybody {
-            if member.child.is_some() && member.ended().is_none() {
-                progress.warn(&format!("{} did not leave after the run was over: killed", member.post.name));
+        for supervised in &mut everybody {
+            if supervised.child.is_some() && supervised.ended().is_none() {
+                progress.warn(&format!(
+                    "{} did not leave after the run was over: killed",
+                    supervised.command.name
+                ));
             }
         }
         kill(&mut everybody);
         cut_short
     }
 
-    /// Stops everybody. The coordinator waits for what the workers hand in, then has the other servers write their
-    /// part of the snapshot: they must outlive it. True if a signal cut that short.
+    /// Stops all processes. The coordinator waits for what the workers hand in, then has the other servers
+    /// write their part of the snapshot: they must outlive it. True if a signal cut that short.
     async fn stop(&mut self, interrupts: &mut Interrupts) -> bool {
         let (coordinator, others) = self.servers.split_first_mut().expect("there is a coordinator");
         let groups = [
@@ -283,32 +290,32 @@ impl Session {
     }
 }
 
-fn ask_to_stop(group: &mut [&mut Member]) {
-    for member in group {
-        member.again = None;
-        if let Some(child) = &mut member.child {
+fn ask_to_stop(group: &mut [&mut Supervised]) {
+    for supervised in group {
+        supervised.again = None;
+        if let Some(child) = &mut supervised.child {
             child.ask_to_stop();
         }
     }
 }
 
-fn kill(group: &mut [&mut Member]) {
-    for child in group.iter_mut().filter_map(|member| member.child.as_mut()) {
+fn kill(group: &mut [&mut Supervised]) {
+    for child in group.iter_mut().filter_map(|supervised| supervised.child.as_mut()) {
         child.kill();
     }
 }
 
-/// Waits until every member's process ended; false if that took too long.
-async fn all_gone(group: &mut [&mut Member], within: Duration) -> bool {
+/// Waits until every process of the group ended; false if that took too long.
+async fn all_gone(group: &mut [&mut Supervised], within: Duration) -> bool {
     let gone = async {
-        while group.iter_mut().any(|member| member.child.is_some() && member.ended().is_none()) {
+        while group.iter_mut().any(|supervised| supervised.child.is_some() && supervised.ended().is_none()) {
             sleep(LOOK_EVERY / 4).await;
         }
     };
     timeout(within, gone).await.is_ok()
 }
 
-/// Asks the coordinator how the run goes, until nobody wants to know.
+/// Asks the coordinator for the run's status again and again, until nobody receives it.
 async fn ask(address: String, send: watch::Sender<Option<RunStatus>>) {
     let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
     loop {
@@ -327,23 +334,25 @@ async fn ask(address: String, send: watch::Sender<Option<RunStatus>>) {
     }
 }
 
-impl Member {
-    fn start(post: Post) -> Result<Member, Failure> {
-        let mut member = Member { post, child: None, again: None, deaths_in_a_row: 0, warnings: 0 };
-        member.start_again()?;
-        Ok(member)
+impl Supervised {
+    fn start(command: ChildCommand) -> Result<Supervised, Failure> {
+        let mut supervised =
+            Supervised { command, child: None, again: None, deaths_in_a_row: 0, warnings: 0 };
+        supervised.start_again()?;
+        Ok(supervised)
     }
 
     fn start_again(&mut self) -> Result<(), Failure> {
-        let started = self.post.start();
+        let started = self.command.start();
         self.child = Some(
-            started.map_err(|error| Failure::broken(format!("cannot start {}: {error}", self.post.name)))?,
+            started
+                .map_err(|error| Failure::broken(format!("cannot start {}: {error}", self.command.name)))?,
         );
         self.again = None;
         Ok(())
     }
 
-    /// Where the process listens, as it says itself.
+    /// Waits for the process to say where it listens.
     async fn address(&mut self, interrupts: &mut Interrupts) -> Result<String, End> {
         let child = self.child.as_mut().expect("it was just started");
         let line = child.first_line().expect("asked once");
@@ -353,7 +362,7 @@ impl Member {
                 // Standard output ended: so does the process.
                 Ok(Err(_)) => None,
                 Err(_) => {
-                    let text = format!("{} named no address in {} s", self.post.name, START_WITHIN.as_secs());
+                    let text = format!("{} named no address in {} s", self.command.name, START_WITHIN.as_secs());
                     Some(End::Failed(Failure::broken(text)))
                 }
             },
@@ -366,74 +375,71 @@ impl Member {
             let exit =
                 ended.and_then(|status| Exit::from_code(status.code()?)).filter(|exit| *exit != Exit::Done);
             End::Failed(
-                exit.map_or_else(
-                    || Failure::broken(self.last_words("broke down")),
-                    |exit| self.failure(exit),
-                ),
+                exit.map_or_else(|| Failure::broken(self.log_end("broke down")), |exit| self.failure(exit)),
             )
         }))
     }
 
-    /// How its process ended; None while it runs, or when nobody holds the post.
+    /// Returns how its process ended; `None` while it runs, or when none was started.
     fn ended(&mut self) -> Option<ExitStatus> {
         // A process that cannot be asked is not known to be gone.
         self.child.as_mut()?.ended().ok()?
     }
 
-    /// What to tell when the process ended with a code that means something.
+    /// Makes the failure of a process that ended with a code that means something.
     fn failure(&self, exit: Exit) -> Failure {
-        let mut text = self.last_words(&format!("ended with exit code {}", exit.code()));
+        let mut text = self.log_end(&format!("ended with exit code {}", exit.code()));
         if exit == Exit::Bug {
-            text += &format!("\nits log is {}", self.post.log_file().display());
+            text += &format!("\nits log is {}", self.command.log_file().display());
         }
         Failure { code: exit.code(), text }
     }
 
-    fn obituary(&self, status: ExitStatus) -> String {
-        self.last_words(&format!("ended unexpectedly ({})", describe(status)))
+    fn unexpected_end(&self, status: ExitStatus) -> String {
+        self.log_end(&format!("ended unexpectedly ({})", describe(status)))
     }
 
-    fn last_words(&self, what: &str) -> String {
-        let words = self.child.as_ref().map(Child::last_words).unwrap_or_default();
-        format!("{} {what}:\n{words}", self.post.name)
+    fn log_end(&self, what: &str) -> String {
+        let words = self.child.as_ref().map(Child::log_end).unwrap_or_default();
+        format!("{} {what}:\n{words}", self.command.name)
     }
 
-    /// A worker died: another is started after a rest, unless this keeps happening.
-    fn mourn(&mut self, status: ExitStatus, progress: &Progress) {
+    /// Lets a worker that died be started again after a pause, unless it keeps dying.
+    fn restart_later(&mut self, status: ExitStatus, progress: &Progress) {
         let lived = self.child.as_ref().map_or(Duration::ZERO, |child| child.started().elapsed());
-        self.deaths_in_a_row = if lived >= LIVED { 1 } else { self.deaths_in_a_row + 1 };
-        let obituary = self.obituary(status);
+        self.deaths_in_a_row = if lived >= SETTLED_AFTER { 1 } else { self.deaths_in_a_row + 1 };
+        let unexpected_end = self.unexpected_end(status);
         self.child = None;
-        if self.deaths_in_a_row > LIVES {
+        if self.deaths_in_a_row > MOST_DEATHS {
             progress.warn(&format!(
-                "{obituary}\nnot started again: that was {} times in a row",
+                "{unexpected_end}\nnot started again: that was {} times in a row",
                 self.deaths_in_a_row
             ));
             return;
         }
-        let rest = REST * 2u32.pow(self.deaths_in_a_row - 1);
-        progress.warn(&format!("{obituary}\nstarted again in {:.1} s", rest.as_secs_f64()));
-        self.again = Some(Instant::now() + rest);
+        let pause = RESTART_PAUSE * 2u32.pow(self.deaths_in_a_row - 1);
+        progress.warn(&format!("{unexpected_end}\nstarted again in {:.1} s", pause.as_secs_f64()));
+        self.again = Some(Instant::now() + pause);
     }
 
-    /// Everything that it logged, or what the user should see of it.
+    /// Shows everything that the process logged, or only its warnings.
     fn pass_on(&mut self, verbose: bool, progress: &Progress) {
         let Some(child) = &mut self.child else { return };
         for line in child.news() {
             if verbose {
-                progress.pass_on(&self.post.name, &line);
+                progress.pass_on(&self.command.name, &line);
             } else if is_warning(&line) && self.warnings < WARNINGS_SHOWN {
                 self.warnings += 1;
-                progress.pass_on(&self.post.name, &line);
+                progress.pass_on(&self.command.name, &line);
                 if self.warnings == WARNINGS_SHOWN {
-                    progress.tell(&format!("more warnings of {0} are in logs/{0}.log", self.post.name));
+                    progress.tell(&format!("more warnings of {0} are in logs/{0}.log", self.command.name));
                 }
             }
         }
     }
 }
 
-/// By the two forms of log line that our processes write.
+/// Returns whether a line is a warning or an error, in either of the two forms in which our processes log.
 fn is_warning(line: &str) -> bool {
     let level = line.split_whitespace().nth(1);
     matches!(level, Some("WARN" | "ERROR"))
@@ -458,20 +464,20 @@ mod tests {
         let account =
             "failed by a bug of downpour: thread 'compute' panicked at matrix.rs:52:26: out of range";
         let script = format!("echo before >&2; echo \"{account}\" >&2; exit 70");
-        let post = Post {
+        let command = ChildCommand {
             name: "worker-0".into(),
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script],
             logs: folder.path().join("logs"),
         };
-        let mut member = Member::start(post).unwrap();
+        let mut supervised = Supervised::start(command).unwrap();
         let status = loop {
-            match member.ended() {
+            match supervised.ended() {
                 Some(status) => break status,
                 None => std::thread::sleep(LOOK_EVERY / 10),
             }
         };
-        let failure = member.failure(status.code().and_then(Exit::from_code).unwrap());
+        let failure = supervised.failure(status.code().and_then(Exit::from_code).unwrap());
         let log = folder.path().join("logs/worker-0.log").display().to_string();
         assert_eq!(failure.code, 70);
         assert_eq!(failure.text, format!("worker-0 ended with exit code 70:\n{account}\nits log is {log}"));

@@ -1,8 +1,6 @@
 //! Blocks of the flat vector: the unit of transfer, of versioning and of placement on shards.
 
-use std::{cmp::Reverse, ops::Range};
-
-use crate::Layout;
+use std::ops::Range;
 
 /// Most values of one block: 1 MiB of f32, well under gRPC's default limit of 4 MiB a message.
 pub const BLOCK_VALUES: usize = 262_144;
@@ -28,26 +26,4 @@ pub(crate) fn cut(starts: &[usize]) -> Vec<Block> {
         }
     }
     blocks
-}
-
-/// Places every block on one of `shards` shards; returns the shard's number for each block.
-///
-/// Blocks are placed from the largest to the smallest, each on the shard with the fewest values so far, so
-/// that no two shards differ by more than one block. The result depends on the layout and the number of
-/// shards only.
-///
-/// # Panics
-/// If `shards` is 0.
-pub fn assign(layout: &Layout, shards: usize) -> Vec<u32> {
-    assert!(shards > 0, "cannot place {} blocks on 0 shards", layout.blocks().len());
-    let mut order: Vec<&Block> = layout.blocks().iter().collect();
-    order.sort_by_key(|block| (Reverse(block.range.len()), block.index));
-    let mut loads = vec![0usize; shards];
-    let mut placed = vec![0u32; order.len()];
-    for block in order {
-        let shard = (0..shards).min_by_key(|&shard| loads[shard]).expect("there is at least one shard");
-        loads[shard] += block.range.len();
-        placed[block.index as usize] = shard as u32;
-    }
-    placed
 }

@@ -32,9 +32,11 @@ pub mod finite;
 mod initial;
 mod layout;
 pub mod pattern;
+mod placement;
 mod tensor;
 
-pub use block::{BLOCK_VALUES, Block, assign};
+pub use block::{BLOCK_VALUES, Block};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use layout::{Difference, Layout, LayoutError, MOST_VALUES};
+pub use placement::assign;
 pub use tensor::{Initialiser, Tensor};

@@ -1,29 +1,30 @@
-//! `downpour ensemble`: trains the paper's ensemble (section 7) on a folder of images, and scores its models alone and
-//! together.
+//! `downpour ensemble`: trains the paper's ensemble (section 7) on a folder of images, and scores its models
+//! alone and together.
 //!
-//! Seven models start from the same initial values. They differ in the order of the images and in their samples; one of them
-//! sees mainly smaller relative crops, one mainly larger ones, and the seventh is wider. Each is a run in a folder of its own, so
-//! that the same command goes on after an interruption.
+//! Seven models start from the same initial values. They differ in the order of the images and in their
+//! samples; one of them sees mainly smaller relative crops, one mainly larger ones, and the seventh is wider.
+//! Each is a run in a folder of its own, so that the same command goes on after an interruption.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::Args;
 use dataset::Crops;
 use models::{Combine, EvaluateOptions, Part};
 use process::logs::{self, LogFlags};
 use process::{Exit, print_line};
 use setup::{Data, Threads};
 
-use crate::cli::{CommandLine, Options};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::launch::{Training, settle, train};
+use crate::options::Options;
 use crate::result::RunResult;
 
 /// The recipe that the members follow but for the area of their crops.
 const RECIPE: &str = "paper";
-/// Members that differ from the first in nothing but their samples: their averages are set beside their last iterates.
+/// Members that differ from the first in nothing but their samples: their averages are set beside their last
+/// iterates.
 const ALIKE: usize = 3;
 
 /// Flags of `downpour ensemble`.
@@ -40,7 +41,7 @@ pub struct Flags {
     /// Folder of images to train on, as for `train`
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder for the models and their evaluation; what is found there is gone on with
+    /// Folder for the models and their evaluation; an ensemble found there goes on
     #[arg(long, value_name = "DIR", default_value = "ensemble")]
     pub output: PathBuf,
     /// Side of the square input in pixels
@@ -62,7 +63,7 @@ pub struct Flags {
 
 /// One model of the ensemble.
 struct Member {
-    /// Its number from 1 on, which also is the seed of its samples.
+    /// Number of the model from 1 on, which also is the seed of its samples.
     number: usize,
     width: f32,
     /// Least and largest share of an image's area that a training crop takes, where that is not the recipe's.
@@ -83,7 +84,7 @@ impl Flags {
         ]
     }
 
-    /// The command line of a member's run.
+    /// Makes the options of a member's run.
     fn options(&self, member: &Member) -> anyhow::Result<Options> {
         let folder = self.output.join(format!("model-{}", member.number));
         let mut words: Vec<OsString> = vec!["downpour".into()];
@@ -98,7 +99,7 @@ impl Flags {
         word("--width", member.width.to_string().into());
         word("--epochs", self.epochs.to_string().into());
         word("--sample-seed", member.number.to_string().into());
-        Ok(CommandLine::try_parse_from(words)?.options)
+        Ok(Options::parse(words)?)
     }
 }
 
@@ -152,7 +153,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The average of the parameters beside the last iterate, a line for each model.
+/// Writes the scores of the average beside those of the last iterate, a line for each model.
 fn averages(results: &[RunResult]) -> String {
     let mut text =
         "The average of the parameters and the last iterate, one centre crop (models that differ in their \

@@ -2,10 +2,10 @@
 
 use process::{Exit, print_line};
 
-use crate::cli::Options;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::launch::{Training, train};
+use crate::options::Options;
 
 /// Trains, and prints the result for people or as one JSON object.
 ///

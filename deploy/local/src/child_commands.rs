@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::children::Post;
-use crate::cli::Options;
+use crate::children::ChildCommand;
 use crate::folder::Folder;
+use crate::options::Options;
 
-/// Where servers listen: this machine alone, at ports that the system chooses.
+/// Address at which servers listen: this machine alone, at ports that the system chooses.
 const LISTEN: &str = "127.0.0.1:0";
 
-/// Makes the posts of a run.
-pub struct Posts<'a> {
-    /// This executable.
+/// The commands of a run's child processes, which make up its servers and workers.
+pub struct ChildCommands<'a> {
+    /// Path of this executable.
     pub program: PathBuf,
     pub options: &'a Options,
     pub folder: &'a Folder,
@@ -23,19 +23,19 @@ pub struct Posts<'a> {
     pub init_from: Option<&'a String>,
 }
 
-impl Posts<'_> {
-    /// The server process that also coordinates; it decides on its address and tells it.
-    pub fn coordinator(&self) -> Post {
+impl ChildCommands<'_> {
+    /// Makes the command of the server process that also coordinates; it chooses its address and prints it.
+    pub fn coordinator(&self) -> ChildCommand {
         let mut words = self.server_words();
         words.extend(["--servers".into(), self.options.shards.to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
-        self.post("server-0", words)
+        self.command("server-0", words)
     }
 
-    /// The other server processes.
-    pub fn servers(&self, coordinator: &str) -> Vec<Post> {
+    /// Makes the commands of the other server processes.
+    pub fn servers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (1..self.options.shards)
             .map(|number| {
                 let mut words = self.server_words();
@@ -43,13 +43,13 @@ impl Posts<'_> {
                 if let Some(file) = self.init_from {
                     words.extend(["--init-from".into(), file.clone()]);
                 }
-                self.post(&format!("server-{number}"), words)
+                self.command(&format!("server-{number}"), words)
             })
             .collect()
     }
 
-    /// The workers.
-    pub fn workers(&self, coordinator: &str) -> Vec<Post> {
+    /// Makes the commands of the workers.
+    pub fn workers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (0..self.options.workers)
             .map(|number| {
                 let mut words: Vec<String> = vec!["role".into(), "worker".into(), "train".into()];
@@ -64,7 +64,7 @@ impl Posts<'_> {
                     words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
                 }
                 words.extend(["--output".into(), self.folder.path().display().to_string()]);
-                self.post(&format!("worker-{number}"), words)
+                self.command(&format!("worker-{number}"), words)
             })
             .collect()
     }
@@ -78,7 +78,7 @@ impl Posts<'_> {
         words
     }
 
-    fn post(&self, name: &str, mut words: Vec<String>) -> Post {
+    fn command(&self, name: &str, mut words: Vec<String>) -> ChildCommand {
         if let Some(isa) = &self.options.isa {
             words.extend(["--isa".into(), isa.clone()]);
         }
@@ -86,7 +86,12 @@ impl Posts<'_> {
             words.push("--log-json".into());
         }
         words.push("--end-with-stdin".into());
-        Post { name: name.into(), program: self.program.clone(), arguments: words, logs: self.folder.logs() }
+        ChildCommand {
+            name: name.into(),
+            program: self.program.clone(),
+            arguments: words,
+            logs: self.folder.logs(),
+        }
     }
 }
 
@@ -96,11 +101,11 @@ mod tests {
     use crate::cli::{Command, CommandLine, Role};
     use clap::Parser;
 
-    fn role(post: &Post) -> Role {
-        let words = std::iter::once("downpour").chain(post.arguments.iter().map(String::as_str));
+    fn role(command: &ChildCommand) -> Role {
+        let words = std::iter::once("downpour").chain(command.arguments.iter().map(String::as_str));
         match CommandLine::try_parse_from(words).unwrap().command {
             Some(Command::Role(role)) => role,
-            _ => panic!("no role in {:?}", post.arguments),
+            _ => panic!("no role in {:?}", command.arguments),
         }
     }
 
@@ -110,7 +115,7 @@ mod tests {
         let folder = Folder::open(home.path(), false).unwrap();
         let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json";
         let options = CommandLine::parse_from(words.split(' ')).options;
-        let posts = Posts {
+        let commands = ChildCommands {
             program: "downpour".into(),
             options: &options,
             folder: &folder,
@@ -119,21 +124,21 @@ mod tests {
             init_from: None,
         };
 
-        let Role::ParameterServer(flags) = role(&posts.coordinator()) else { panic!("not a server") };
+        let Role::ParameterServer(flags) = role(&commands.coordinator()) else { panic!("not a server") };
         assert_eq!((flags.shards, flags.servers), (1, 2));
         assert_eq!(flags.run.resolve("paper").unwrap().run.batch, 8);
         assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
         assert_eq!((flags.snapshots, flags.metrics), (folder.snapshots(), Some(folder.metrics())));
         assert!(flags.end_with_stdin && flags.print_address && flags.log.log_json);
 
-        let others = posts.servers("h:1");
+        let others = commands.servers("h:1");
         assert_eq!(others.len(), 1);
         let Role::ParameterServer(flags) = role(&others[0]) else { panic!("not a server") };
         assert_eq!((flags.coordinator.as_deref(), flags.shards), (Some("h:1"), 1));
 
-        let workers = posts.workers("h:1");
+        let workers = commands.workers("h:1");
         assert_eq!(
-            workers.iter().map(|post| post.name.as_str()).collect::<Vec<_>>(),
+            workers.iter().map(|command| command.name.as_str()).collect::<Vec<_>>(),
             ["worker-0", "worker-1", "worker-2"]
         );
         let Role::Worker(worker::cli::Command::Train(flags)) = role(&workers[2]) else {
