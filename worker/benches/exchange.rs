@@ -206,7 +206,7 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
     (runtime, store, Plain::connect(4 * values))
 }
 
-/// The same bytes over TCP and nothing else.
+/// A plain exchange of the same bytes over TCP and nothing else.
 struct Plain {
     stream: TcpStream,
     memory: Vec<u8>,

@@ -6,18 +6,18 @@ use std::sync::{Mutex, mpsc};
 
 use tokio::sync::oneshot;
 
-/// Where an [`Actor`]'s jobs run.
+/// The place where an [`Actor`]'s jobs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On a thread of its own.
+    /// A thread of the actor's own.
     Thread,
-    /// Where they are called from.
+    /// The caller's thread.
     Inline,
 }
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// Owns a `T` and runs jobs on it, one after the other, in the order of the calls.
+/// An actor, which owns a `T` and runs jobs on it, one after the other, in the order of the calls.
 pub struct Actor<T> {
     name: &'static str,
     home: Home<T>,
@@ -28,13 +28,13 @@ enum Home<T> {
     Inline(Mutex<T>),
 }
 
-/// The actor's thread ended: a job of it panicked.
+/// An error: the actor's thread ended, since a job of it panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread {0:?} has ended by a panic")]
 pub struct Gone(&'static str);
 
 impl<T: Send + 'static> Actor<T> {
-    /// Takes `value` over; `name` is the thread's.
+    /// Starts an actor that owns `value`, on a thread of this `name` or on the caller's.
     pub fn start(name: &'static str, place: Place, mut value: T) -> Actor<T> {
         if place == Place::Inline {
             return Actor { name, home: Home::Inline(Mutex::new(value)) };

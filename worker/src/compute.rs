@@ -1,4 +1,5 @@
-//! A model with its gradient buffer: one training step, its gradient leaving in blocks while backward goes on.
+//! A model with its gradient buffer: one training step, its gradient leaving in blocks while backward goes
+//! on.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use crate::outgoing::Outgoing;
 use crate::workload::{Model, Pass};
 
-/// What the compute thread owns.
+/// The state that the compute thread owns.
 pub struct Compute<M> {
     /// The model.
     pub model: M,
@@ -22,7 +23,7 @@ pub struct Compute<M> {
 }
 
 impl<M: Model> Compute<M> {
-    /// Prepares for `model` in a run that is optimised so.
+    /// Prepares to compute with `model` in a run with these settings of the optimizer.
     pub fn new(model: M, optimisation: &Optimisation) -> Compute<M> {
         let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation);
         let values = model.layout().len();
@@ -30,7 +31,7 @@ impl<M: Model> Compute<M> {
         Compute { model, gradients: vec![0.0; values], outgoing, parameters }
     }
 
-    /// Begins a membership with all parameters, a flat vector.
+    /// Begins a membership with all parameters, given as a flat vector.
     pub fn begin(&mut self, parameters: &[f32]) {
         self.outgoing.begin();
         self.load(parameters);
@@ -52,9 +53,9 @@ impl<M: Model> Compute<M> {
         self.model.load_tensor(tensor, values);
     }
 
-    /// One step. Each block of the gradient, or of the step made of it, goes into `out` as soon as it is complete, or,
-    /// where the norm of the whole is clipped, once all are: the channel holds at most one model. Returns the losses and
-    /// how long computing took.
+    /// Computes one step. Each block of the gradient, or of the step made of it, goes into `out` as soon as
+    /// it is complete, or, where the norm of the whole is clipped, once all are: the channel holds at most
+    /// one model. Returns the losses and how long computing took.
     ///
     /// # Panics
     /// If steps are asked for in a run that keeps its momentum at the shards.

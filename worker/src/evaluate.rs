@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples};
 
-/// Scores both; returns the result and the averaged parameters.
+/// Scores the averaged parameters and the last iterate; returns the result and the averaged parameters.
 ///
 /// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is an empty
 /// queue.

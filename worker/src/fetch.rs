@@ -1,4 +1,5 @@
-//! `downpour fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation writes.
+//! `downpour fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation
+//! writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub struct FetchOptions {
     pub output: PathBuf,
     /// The last iterate in place of the average.
     pub last_iterate: bool,
-    /// How long an unreachable server is waited for.
+    /// Deadlines and pauses of calls to an unreachable server.
     pub patience: Patience,
 }
 
@@ -60,7 +61,7 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
     model_file::write(&options.output, store.layout(), &parameters, &about)
 }
 
-/// What a stop means where there is no membership to stop.
+/// Makes an error of a stop, where there is no membership to stop.
 fn reason(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Failed(error) => error,

@@ -14,29 +14,29 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Whether one more should be asked for.
+    /// Returns whether one more lease should be asked for.
     pub fn wanted(&self) -> bool {
         self.held.len() < MOST
     }
 
-    /// How many are held.
+    /// Returns the number of leases that are held.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// The one in work.
+    /// Returns the lease in work.
     pub fn current(&self) -> Option<&Lease> {
         self.held.front().map(|(lease, _)| lease)
     }
 
-    /// Takes a new one behind the others; its id must be new to this worker.
+    /// Puts a new lease behind the others; its id must be new to this worker.
     pub fn add(&mut self, lease: Lease) {
         let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
         self.held.push_back((lease, progress));
     }
 
-    /// Counts one finished minibatch of the current lease: `used` images and the skipped ones. A lease that is done
-    /// is closed and no longer held. Returns its progress, to be reported.
+    /// Counts one finished minibatch of the current lease: `used` images and the skipped ones. A lease that
+    /// is done is closed and no longer held. Returns its progress, to be reported.
     pub fn advance(&mut self, used: u64, skipped: Vec<String>) -> LeaseProgress {
         let (lease, progress) = self.held.front_mut().expect("a minibatch comes from a lease that is held");
         progress.used += used;
@@ -50,7 +50,7 @@ impl Leases {
         progress
     }
 
-    /// Closes all: what is left of them goes back.
+    /// Closes all leases: what is left of them goes back to the coordinator.
     pub fn give_back(&mut self) -> Vec<LeaseProgress> {
         self.held.drain(..).map(|(_, progress)| LeaseProgress { closed: true, ..progress }).collect()
     }

@@ -1,10 +1,10 @@
 //! Momentum that lives with the worker, and a clip of its gradients.
 //!
-//! A velocity that many workers share stands a far smaller learning rate than one that belongs to a single worker: with
-//! one update in between, 38 times less. Here every worker has its own. What it pushes is Nesterov's step, the gradient
-//! moved on by the velocity that it leaves behind, so that the shard's parameters are always where the momentum of all
-//! workers will carry them (Hakimi et al., "Taming Momentum in a Distributed Asynchronous Environment", 2019, in the
-//! form in which the shard only adds).
+//! A velocity that many workers share stands a far smaller learning rate than one that belongs to a single
+//! worker: with one update in between, 38 times less. Here every worker has its own. What it pushes is
+//! Nesterov's step, the gradient moved on by the velocity that it leaves behind, so that the shard's
+//! parameters are always where the momentum of all workers will carry them (Hakimi et al., "Taming Momentum
+//! in a Distributed Asynchronous Environment", 2019, in the form in which the shard only adds).
 
 use kernels::{Isa, magnitudes, nesterov_step};
 use parameters::Layout;
@@ -12,11 +12,12 @@ use protocol::LARGEST_GRADIENT;
 
 /// Share of the newest gradient in the running mean of a tensor's norm.
 const NEWEST: f64 = 0.01;
-/// Largest norm that enters the running mean, in running means, so that no single gradient moves the bound far.
+/// Largest norm that enters the running mean, in running means, so that no single gradient moves the bound
+/// far.
 const LARGEST_IN_MEAN: f64 = 4.0;
 
-/// A clip of each tensor's gradient at a multiple of the running mean of its norm. It follows the run by itself, and no
-/// tensor waits for the others, which leave while backward goes on below them.
+/// A clip of each tensor's gradient at a multiple of the running mean of its norm. It follows the run by
+/// itself, and no tensor waits for the others, which leave while backward goes on below them.
 #[derive(Clone, Debug)]
 pub struct Clip {
     most: f64,
@@ -30,8 +31,9 @@ impl Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }
 
-    /// The factor, at most 1, that takes the gradient of a tensor down to the bound. One that is not finite or far too
-    /// large stays as it is, for the shards to refuse and count it: a clip would hide a fault.
+    /// Returns the factor, at most 1, that takes the gradient of a tensor down to the bound. One that is not
+    /// finite or far too large stays as it is, for the shards to refuse and count it: a clip would hide a
+    /// fault.
     pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
         let norm = magnitudes(isa, gradient).sum_of_squares.sqrt();
         let usual = &mut self.usual[tensor];
@@ -60,7 +62,7 @@ pub struct Momentum {
 }
 
 impl Momentum {
-    /// A velocity of zero for the parameters of `layout`.
+    /// Returns a velocity of zero for the parameters of `layout`.
     pub fn new(layout: &Layout, momentum: f64, weight_decay: f64) -> Momentum {
         let decay = |multiplier: f32| (weight_decay * f64::from(multiplier)) as f32;
         Momentum {
@@ -70,13 +72,13 @@ impl Momentum {
         }
     }
 
-    /// Stops: the velocity is zero again.
+    /// Stops the velocity: it is zero again.
     pub fn stop(&mut self) {
         self.velocity.fill(0.0);
     }
 
-    /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies in the
-    /// layout.
+    /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies
+    /// in the layout.
     pub fn step(
         &mut self,
         isa: Isa,
@@ -123,8 +125,9 @@ mod tests {
         assert_eq!(clip.factor(isa, 0, &[2.0]), 0.5);
     }
 
-    /// Alone, and with a shard that only adds, a worker makes the steps of `torch.optim.SGD` with `nesterov=True`: from
-    /// w = 1 with lr = 0.1, momentum = 0.9, weight_decay = 0.01 and gradients 0.5, -0.25, by hand.
+    /// Alone, and with a shard that only adds, a worker makes the steps of `torch.optim.SGD` with
+    /// `nesterov=True`: from w = 1 with lr = 0.1, momentum = 0.9, weight_decay = 0.01 and gradients 0.5,
+    /// -0.25, by hand.
     #[test]
     fn a_worker_alone_makes_nesterovs_steps() {
         let tensor = Tensor {

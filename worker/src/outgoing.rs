@@ -1,5 +1,5 @@
-//! What becomes of a gradient on its way to the shards: it is clipped, cut into blocks, and, where the worker keeps its
-//! own momentum, made into steps.
+//! What becomes of a gradient on its way to the shards: it is clipped, cut into blocks, and, where the worker
+//! keeps its own momentum, made into steps.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::momentum::{Clip, Momentum};
 /// The way out of one worker's gradients.
 pub struct Outgoing {
     isa: Isa,
-    /// By tensor: index and range (in the flat vector) of each of its blocks.
+    /// Index and range (in the flat vector) of each block, by tensor.
     blocks: Vec<Vec<(u32, Range<usize>)>>,
     clip_norm: Option<f64>,
     clip: Option<Clip>,
@@ -21,7 +21,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Prepares for gradients of `layout` in a run that is optimised so.
+    /// Prepares for gradients of `layout` in a run with these settings of the optimizer.
     pub fn new(layout: &Layout, isa: Isa, optimisation: &Optimisation) -> Outgoing {
         let mut blocks = vec![Vec::new(); layout.tensors().len()];
         for block in layout.blocks() {
@@ -38,12 +38,12 @@ impl Outgoing {
         }
     }
 
-    /// Whether the run keeps momentum at its workers, whose steps need the parameters.
+    /// Returns whether the run keeps momentum at its workers, whose steps need the parameters.
     pub fn keeps_momentum(&self) -> bool {
         self.momentum.is_some()
     }
 
-    /// Whether no part of a gradient may leave before the whole is there.
+    /// Returns whether no part of a gradient may leave before the whole is there.
     pub fn waits_for_the_whole(&self) -> bool {
         self.clip_norm.is_some()
     }
@@ -55,8 +55,8 @@ impl Outgoing {
         }
     }
 
-    /// Clips the norm of a whole gradient, if the run does so. One that is not finite or far too large stays as it is,
-    /// for the shards to refuse and count it: a clip would hide a fault.
+    /// Clips the norm of a whole gradient, if the run does so. One that is not finite or far too large stays
+    /// as it is, for the shards to refuse and count it: a clip would hide a fault.
     pub fn clip_whole(&self, gradient: &mut [f32]) {
         let Some(bound) = self.clip_norm else { return };
         let norm = magnitudes(self.isa, gradient).sum_of_squares.sqrt();
@@ -66,8 +66,8 @@ impl Outgoing {
         }
     }
 
-    /// Gives `out` the blocks to push of a tensor's gradient, each with its index. Steps are made with `parameters`, the
-    /// flat vector that the gradient was computed with.
+    /// Gives `out` the blocks to push of a tensor's gradient, each with its index. Steps are made with
+    /// `parameters`, the flat vector that the gradient was computed with.
     ///
     /// # Panics
     /// If steps are asked for in a run that keeps its momentum at the shards.
@@ -135,7 +135,8 @@ mod tests {
         }
     }
 
-    /// With a velocity of zero Nesterov's step is the decayed gradient times 1 + momentum; the next carries the velocity.
+    /// With a velocity of zero Nesterov's step is the decayed gradient times 1 + momentum; the next carries
+    /// the velocity.
     #[test]
     fn a_new_membership_begins_without_velocity() {
         let mut outgoing = outgoing(|optimisation| {

@@ -1,8 +1,10 @@
-//! The replica's loop: join, lease, compute, push, fetch, report, until the run ends or the worker is asked to leave.
+//! The replica's loop: join, lease, compute, push, fetch, report, until the run ends or the worker is asked
+//! to leave.
 //!
-//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, the reply to a
-//! push brings the block as its update left it, and the next step starts when all are there. A replica therefore never
-//! computes with parameters older than its own last push. The next lease is asked for while the one before is in work.
+//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, the
+//! reply to a push brings the block as its update left it, and the next step starts when all are there. A
+//! replica therefore never computes with parameters older than its own last push. The next lease is asked for
+//! while the one before is in work.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,9 +30,9 @@ use crate::stop::{Stop, until_ready};
 use crate::store::{Step, Store};
 use crate::workload::{Batch, Model, Samples, Trained, Workload};
 
-/// How long the minibatch in hand may take once the worker was asked to leave; then it is given up.
+/// Longest time for the minibatch in hand once the worker was asked to leave; then it is given up.
 const GRACE: Duration = Duration::from_millis(2500);
-/// How long the last report may take.
+/// Longest time for the last report.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time between two lines of training metrics.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -39,7 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before a fenced worker joins anew.
 const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where a replica works, and how.
+/// Options of a replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
     /// Address of the coordinator, "host:port".
@@ -48,12 +50,12 @@ pub struct ReplicaOptions {
     pub name: String,
     /// The way to the server; a server that is not ready is waited for as long as one that is out of reach.
     pub connector: Connector,
-    /// Where computing and loading run.
+    /// The place where computing and loading run.
     pub place: Place,
 }
 
-/// Works until the run ends or `shutdown` resolves; then the minibatch in hand is finished, the rest of the leases
-/// returned, all within 5 s.
+/// Works until the run ends or `shutdown` resolves; then the minibatch in hand is finished, the rest of the
+/// leases returned, all within 5 s.
 ///
 /// # Errors
 /// A refusal that is final, a server that stays away, a model that cannot be built or kept.
@@ -88,7 +90,7 @@ pub async fn run<W: Workload>(
     }
 }
 
-/// Membership after membership, until something other than a fence stops it.
+/// Takes part in one membership after the other, until something other than a fence stops it.
 async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watch::Receiver<bool>) -> Stop {
     let mut built = None;
     loop {
@@ -107,7 +109,7 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
     }
 }
 
-/// What a worker has once it is a member.
+/// The state of a worker that is a member.
 struct Joined {
     client: CoordinatorClient,
     reply: JoinReply,
@@ -136,7 +138,7 @@ async fn asked(mut leaving: watch::Receiver<bool>) {
     }
 }
 
-/// One membership from its start to its end.
+/// Takes part in one membership from its start to its end.
 async fn session<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
@@ -215,7 +217,7 @@ struct Replica<'a, W: Workload> {
     step: u64,
     trained: u64,
     line: Line,
-    /// No sense in asking for work before.
+    /// Time before which there is no sense in asking for work.
     ask_after: Instant,
 }
 
@@ -324,7 +326,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(())
     }
 
-    /// The next minibatch of the current lease.
+    /// Trains on the next minibatch of the current lease.
     async fn train(&mut self) -> Result<(), Stop> {
         let start = Instant::now();
         let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
@@ -426,7 +428,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 }
 
-/// The seed of one image's dropout masks: the same for whoever trains on it.
+/// Returns the seed of one image's dropout masks: the same for whoever trains on it.
 pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
     settings::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()

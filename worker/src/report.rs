@@ -1,5 +1,5 @@
-//! What a worker tells: progress and metrics to the coordinator, which also show that it lives, and a line of training
-//! metrics now and then to the log.
+//! What a worker tells: progress and metrics to the coordinator, which also show that it lives, and a line of
+//! training metrics now and then to the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -43,7 +43,7 @@ impl Reporter {
         Reporter { client, member, outbox, sending, wake }
     }
 
-    /// Adds the progress of a lease; a closed one is reported at once.
+    /// Adds the progress of a lease to the next report, which is sent at once if the lease is closed.
     pub fn progress(&self, progress: LeaseProgress) {
         if progress.closed {
             self.wake.notify_one();
@@ -56,15 +56,15 @@ impl Reporter {
         add(&mut self.outbox().metrics, metrics);
     }
 
-    /// Adds a finished evaluation; [`send`](Self::send) it.
+    /// Adds a finished evaluation to the next report; call [`send`](Self::send) then.
     pub fn evaluation(&self, evaluation: Evaluation) {
         self.outbox().evaluation = Some(evaluation);
     }
 
-    /// Sends what there is, also if that is nothing; the answer is how the run ended, if it did.
+    /// Sends a report, even an empty one; returns how the run ended, if it did.
     ///
-    /// Progress stays until it is acknowledged: given up half-way (the future dropped), it is sent again by the next
-    /// report, which is harmless.
+    /// Progress stays until it is acknowledged: given up half-way (the future dropped), it is sent again by
+    /// the next report, which is harmless.
     pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
         let _alone = self.sending.lock().await;
         let (progress, metrics, evaluation) = {
@@ -104,7 +104,7 @@ impl Reporter {
     }
 }
 
-/// The metrics of one minibatch.
+/// Returns the metrics of one minibatch.
 ///
 /// A loss that is not finite, or far too large, is told by `diverged`; the sums stay numbers.
 pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, whole: Duration) -> StepMetrics {
@@ -137,7 +137,7 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.diverged |= more.diverged;
 }
 
-/// What one line of the log sums up.
+/// The sums for one line of the log.
 pub struct Line {
     since: Instant,
     metrics: StepMetrics,
@@ -145,7 +145,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Starts a line now.
+    /// Starts the sums of a new line, and the clock of its rates.
     pub fn start() -> Line {
         Line { since: Instant::now(), metrics: StepMetrics::default(), exchange: Exchange::default() }
     }
@@ -161,7 +161,7 @@ impl Line {
         sum.bytes_out += exchange.bytes_out;
     }
 
-    /// Whether the line has been collecting for long enough and has something to say.
+    /// Returns whether the line has been collecting for long enough and has something to say.
     pub fn due(&self, every: Duration) -> bool {
         self.metrics.steps > 0 && self.since.elapsed() >= every
     }
@@ -205,7 +205,7 @@ impl Line {
     }
 }
 
-/// To so many places, for people; the log keeps numbers, not text.
+/// Rounds a value to this many decimal places for people; the log keeps numbers, not text.
 fn rounded(value: f64, places: i32) -> f64 {
     let scale = 10f64.powi(places);
     (value * scale).round() / scale

@@ -6,10 +6,10 @@ use dataset::DataAway;
 use protocol::{ClientError, Ending, Refusal};
 use tokio::time::Instant;
 
-/// Why a membership ends.
+/// Reasons why a membership ends.
 #[derive(Debug)]
 pub enum Stop {
-    /// No longer a member, or a shard lost its state: join anew.
+    /// The worker is no longer a member, or a shard lost its state: join anew.
     Rejoin(String),
     /// The run is over.
     Ended(Ending),
@@ -17,7 +17,7 @@ pub enum Stop {
     Leave,
     /// The data stayed away: this worker leaves in good order, and says why.
     Away(DataAway),
-    /// Nothing more can be done.
+    /// The worker cannot go on.
     Failed(anyhow::Error),
 }
 
@@ -45,8 +45,8 @@ impl From<crate::actor::Gone> for Stop {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Calls until the answer is other than "not ready", with growing pauses, for as long as `patience` lasts. A server that
-/// cannot be reached at all is the client's own patience.
+/// Calls until the answer is other than "not ready", with growing pauses, for as long as `patience` lasts. A
+/// server that cannot be reached at all is the client's own patience.
 ///
 /// # Errors
 /// Any failure of the call other than "not ready", which is an error too once `patience` has ended.

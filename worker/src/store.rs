@@ -18,11 +18,11 @@ use crate::stop::{Stop, until_ready};
 /// Items in a channel between compute, network and model: enough to keep a connection busy, a few MB at most.
 const QUEUE: usize = 8;
 
-/// Bytes of gradients from which on blocks are sent. A message costs both sides about as much as copying this does,
-/// and half of a network's blocks are biases of a few hundred bytes.
+/// Bytes of gradients from which on blocks are sent. A message costs both sides about as much as copying this
+/// does, and half of a network's blocks are biases of a few hundred bytes.
 const GROUP: usize = 128 << 10;
 
-/// Who pushes, and what for.
+/// The step that a push belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The pushing member.
@@ -31,18 +31,18 @@ pub struct Step {
     pub step: u64,
     /// Images behind the gradient.
     pub samples: u32,
-    /// What is pushed: gradients, or steps made of them.
+    /// The form of what is pushed: gradients, or steps made of them.
     pub form: PushForm,
 }
 
-/// What became of a step's pushes.
+/// The outcome of a step's pushes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
     /// Blocks applied.
     pub applied: u64,
     /// Sum of their staleness.
     pub staleness_sum: u64,
-    /// Their largest staleness.
+    /// Largest staleness of the updates.
     pub staleness_max: u64,
     /// Blocks refused as unusable.
     pub refused: u64,
@@ -59,11 +59,11 @@ pub struct Store {
     layout: Arc<Layout>,
     wire: Wire,
     processes: Vec<ShardClient>,
-    /// By shard: index of its process.
+    /// Index of the process, by shard.
     at: Vec<usize>,
-    /// By block: index of the process, number of the shard.
+    /// Index of the process and number of the shard, by block.
     home: Vec<(usize, u32)>,
-    /// By tensor: how many blocks it has.
+    /// Number of blocks, by tensor.
     pieces: Vec<usize>,
     versions: Vec<Version>,
 }
@@ -114,18 +114,18 @@ impl Store {
         Ok(())
     }
 
-    /// The parameters' layout.
+    /// Returns the parameters' layout.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// The first shard process, for questions about the whole.
+    /// Returns the first shard process, for questions about the whole.
     pub fn first(&self) -> &ShardClient {
         &self.processes[0]
     }
 
-    /// Fetches every block of `kind` from all shards at once. Parameters become the state that the next gradient is
-    /// computed from.
+    /// Fetches every block of `kind` from all shards at once. Parameters become the state that the next
+    /// gradient is computed from.
     ///
     /// # Errors
     /// A shard that refuses the fetch, or cannot be reached.
@@ -152,12 +152,12 @@ impl Store {
         Ok(flat)
     }
 
-    /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its update
-    /// left it, and `updated` receives every tensor whose blocks have all come.
+    /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its
+    /// update left it, and `updated` receives every tensor whose blocks have all come.
     ///
-    /// After the first block that is not finite, or far too large, nothing more is sent: the shard refuses and counts
-    /// that block, and further ones would only spread the damage. A tensor of which some block had no reply keeps the
-    /// values that were fetched last.
+    /// After the first block that is not finite, or far too large, nothing more is sent: the shard refuses
+    /// and counts that block, and further ones would only spread the damage. A tensor of which some block had
+    /// no reply keeps the values that were fetched last.
     ///
     /// # Errors
     /// A shard that cannot be reached, or refuses a push for another reason than unusable values.
@@ -252,7 +252,7 @@ impl Store {
         groups
     }
 
-    /// Where a received block belongs in the flat vector, if it is what it should be.
+    /// Returns the range of a received block in the flat vector, if it is what it should be.
     fn range(&self, block: &BlockValues) -> Result<std::ops::Range<usize>, Stop> {
         let place = self.layout.blocks().get(block.block as usize);
         let place = place.filter(|place| place.range.len() == block.values.len());

@@ -40,7 +40,8 @@ pub trait Model: Send + 'static {
     /// The layout of the model's parameters.
     fn layout(&self) -> &Layout;
 
-    /// The instruction set for what is done to its gradients; the best of this machine, unless it computes with another.
+    /// Returns the instruction set for what is done to its gradients; the best of this machine, unless it
+    /// computes with another.
     fn isa(&self) -> Isa {
         Isa::detect()
     }
@@ -63,8 +64,8 @@ pub trait Samples: Send + 'static {
     /// Queues a range; does not block.
     fn request(&mut self, range: LoaderRange);
 
-    /// The next minibatch, in the order of the requests; a range ends with its own, perhaps short, minibatch. Blocks
-    /// until it is there; `None` once everything requested was given.
+    /// Returns the next minibatch, in the order of the requests; a range ends with its own, perhaps short,
+    /// minibatch. Blocks until it is there; `None` once everything requested was given.
     ///
     /// # Errors
     /// Data that stayed away for longer than they are waited for.
@@ -83,26 +84,26 @@ pub struct Trained<'a> {
     pub evaluation: &'a Evaluation,
 }
 
-/// What a worker brings along: its data, and how it builds the rest once the run's configuration is known.
+/// The work of a worker: its data, and how it builds the rest once the run's configuration is known.
 pub trait Workload: Sync {
     /// The model of this work.
     type Model: Model;
     /// The source of its minibatches.
     type Samples: Samples<Batch = <Self::Model as Model>::Batch>;
 
-    /// The data, as a worker states it that joins a run of this status.
+    /// Returns the data, as a worker states it that joins a run of this status.
     ///
     /// # Errors
     /// Data that cannot be used, or on which it makes no sense to begin a run.
     fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription>;
 
-    /// The model of a run.
+    /// Returns the model of a run.
     ///
     /// # Errors
     /// A configuration that this worker cannot or may not follow.
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Self::Model>;
 
-    /// An empty queue of a run's samples.
+    /// Makes an empty queue of a run's samples.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
 
     /// Keeps the model of a run; called after the last evaluation, before it is reported.

@@ -1,5 +1,6 @@
-//! How long a run takes to recover on this machine: GoogLeNet at 224x224 with both heads, two server processes of one
-//! shard each and one worker. Each process in turn is killed and started again at once; medians over the times.
+//! How long a run takes to recover on this machine: GoogLeNet at 224x224 with both heads, two server
+//! processes of one shard each and one worker. Each process in turn is killed and started again at once;
+//! medians over the times.
 //!
 //! `cargo bench --package downpour --bench recovery`
 
@@ -13,9 +14,9 @@ use protocol::{CoordinatorClient, Patience, RunState, RunStatus, check_health};
 use tokio::time::sleep;
 
 const TIMES: usize = 5;
-/// Between two looks.
+/// Time between two looks.
 const LOOK: Duration = Duration::from_millis(2);
-/// Nothing here takes as long.
+/// Longest wait: nothing here takes as long.
 const LONGEST: Duration = Duration::from_secs(120);
 const LEADER: usize = 0;
 const SHARDS: usize = 1;

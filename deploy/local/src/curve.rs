@@ -159,7 +159,7 @@ fn panel(
     Ok(())
 }
 
-/// Exponential smoothing over samples, unbiased at the start.
+/// Smooths points exponentially over the samples, without bias at the start.
 fn smooth(points: Points) -> Points {
     let reach = points.last().map_or(1.0, |last| last.0) * SMOOTHING;
     let (mut sum, mut weight, mut before) = (0.0, 0.0, 0.0);
@@ -182,7 +182,7 @@ fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     Some(values[position])
 }
 
-/// A count short enough for an axis: 500, 20k, 1.5M.
+/// Makes a count short enough for an axis: 500, 20k, 1.5M.
 fn count(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{}M", value / 1e6),

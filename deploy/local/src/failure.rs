@@ -5,19 +5,19 @@ use process::Exit;
 /// An end with a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the shell sees; 1 where no [`Exit`] fits.
+    /// Exit code of the process; 1 where no [`Exit`] fits.
     pub code: u8,
-    /// What was expected, what was found, where, and what to do.
+    /// Text for the user: what was expected, what was found, where, and what to do.
     pub text: String,
 }
 
 impl Failure {
-    /// The data or a file cannot be used.
+    /// Returns the data or a file cannot be used.
     pub fn bad_input(text: impl Into<String>) -> Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }
     }
 
-    /// Something broke that is neither the caller's input nor the run's numbers.
+    /// Returns a failure that neither the caller's input nor the run's numbers caused: something broke.
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }
     }

@@ -1,7 +1,7 @@
 //! The output folder of a run: what is in it, whose it is, and that only one launcher works in it at a time.
 //!
-//! `run.json` marks a folder as ours and remembers what was asked for, how long it took and how it ended. Only names
-//! listed in [`OURS`] are ever deleted, and only in a folder with that mark.
+//! `run.json` marks a folder as ours and remembers what was asked for, how long it took and how it ended.
+//! Only names listed in [`OURS`] are ever deleted, and only in a folder with that mark.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,31 +22,33 @@ const SNAPSHOTS: &str = "snapshots";
 
 /// Most bytes of a record, which is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
-/// Everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder recognisable.
+/// Names of everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder
+/// recognisable.
 const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
-/// What `run.json` holds.
+/// The record of a run, which `run.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Always [`Record::PROGRAM`]: the mark of a folder of ours.
+    /// The mark of a folder of ours: always [`Record::PROGRAM`].
     pub program: String,
-    /// What was asked for: the run configuration and the data folder.
+    /// The run that was asked for: its configuration and the data folder.
     pub asked: Value,
     /// Seconds spent so far, over all sessions.
     pub seconds: f64,
-    /// Set once the run is finished.
+    /// The result, once the run is finished.
     pub result: Option<RunResult>,
 }
 
 impl Record {
     const PROGRAM: &str = "downpour";
 
-    /// The record of a run that is about to begin.
+    /// Makes the record of a run that is about to begin.
     pub fn new(asked: Value) -> Record {
         Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None }
     }
 
-    /// The first key at which `asked` differs from what this run was started with, for people.
+    /// Finds the first key at which `asked` differs from what this run was started with; returns it as text
+    /// for people.
     pub fn first_difference(&self, asked: &Value) -> Option<String> {
         first_difference(&self.asked, asked)
             .map(|Difference { key, one, other }| format!("{key}: the run has {one}, asked for {other}"))
@@ -95,12 +97,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Whether a run in that folder got as far as its servers: then it goes on, unless it is to begin anew.
+    /// Returns whether a run in that folder got as far as its servers: then it goes on, unless it is to begin
+    /// anew.
     pub fn is_begun(path: &Path) -> bool {
         path.join(SNAPSHOTS).exists()
     }
 
-    /// What `run.json` says; None in a new folder.
+    /// Reads `run.json`; `None` in a new folder.
     pub fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join(RECORD);
         let text = match files::read_text(&path, MOST_RECORD) {
@@ -124,38 +127,38 @@ impl Folder {
             .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Logs of the children, one file each; made by the first of them.
+    /// Returns the folder of the children's logs, one file each, which the first of them makes.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 
-    /// Snapshots of the server.
+    /// Returns the folder of the server's snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join(SNAPSHOTS)
     }
 
-    /// Training and evaluation lines, written by the coordinator.
+    /// Returns the file of training and evaluation lines, which the coordinator writes.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    /// The picture of the metrics.
+    /// Returns the file with the picture of the metrics.
     pub fn curve(&self) -> PathBuf {
         self.path.join("curve.svg")
     }
 
-    /// The averaged parameters, written by the worker that evaluates last.
+    /// Returns the file of the averaged parameters, which the worker that evaluates last writes.
     pub fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
     }
 }
 
-/// Whether a file of that name is what a launcher leaves that is killed as it writes the record.
+/// Returns whether a file of that name is left by a launcher that was killed as it wrote the record.
 fn is_unfinished_record(name: &OsString) -> bool {
     name.to_str().and_then(|name| name.strip_prefix(RECORD)).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 pub struct Interrupts(Signals);
 
 impl Interrupts {
-    /// From now on these signals do not end the process.
+    /// Takes the signals over: from now on they do not end the process.
     ///
     /// # Errors
     /// A system that hands out no signals.
@@ -19,8 +19,8 @@ impl Interrupts {
         Ok(Interrupts(told))
     }
 
-    /// Runs `work` on a thread of its own and returns what came of it; nothing if a signal came first. Nobody waits for the
-    /// thread then.
+    /// Runs `work` on a thread of its own and returns what came of it; nothing if a signal came first. Nobody
+    /// waits for the thread then.
     pub async fn unless<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -34,7 +34,7 @@ impl Interrupts {
         }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         self.0.next().await;
     }

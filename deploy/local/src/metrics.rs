@@ -12,7 +12,7 @@ pub struct Metrics {
     pub evaluations: Vec<EvaluationPoint>,
 }
 
-/// A line of kind `train`; of what it holds, what is drawn.
+/// A training line of the metrics file, with the fields that the curve is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct TrainingPoint {
     pub samples: u64,
@@ -21,19 +21,20 @@ pub struct TrainingPoint {
     pub top1: Option<f64>,
 }
 
-/// A line of kind `evaluation`.
+/// An evaluation line of the metrics file, with the fields that the curve is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct EvaluationPoint {
     pub samples: u64,
     pub images: u64,
-    /// Of the averaged parameters.
+    /// Scores of the averaged parameters.
     #[serde(flatten)]
     pub average: Scores,
-    /// Of the last iterate.
+    /// Scores of the last iterate.
     pub last_iterate: Scores,
 }
 
-/// Most bytes of the file: a line has some 500, and a run writes one each half minute or each hundredth of its length.
+/// Most bytes of the file: a line has some 500, and a run writes one each half minute or each hundredth of
+/// its length.
 const MOST_BYTES: u64 = 1 << 30;
 
 #[derive(Deserialize)]
@@ -53,8 +54,8 @@ impl Metrics {
         }
     }
 
-    /// A resumed run goes back to its snapshot: what was written beyond it is superseded by the lines that follow.
-    /// A line cut short by a kill is left out.
+    /// Parses the lines. A resumed run goes back to its snapshot: lines written beyond it are superseded by
+    /// those that follow. A line cut short by a kill is left out.
     fn parse(text: &str) -> Metrics {
         let mut metrics = Metrics::default();
         for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {

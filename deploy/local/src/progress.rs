@@ -1,4 +1,5 @@
-//! Shows a run to whoever started it: a bar on a terminal, a line every few seconds elsewhere, always on stderr.
+//! Shows a run to whoever started it: a bar on a terminal, a line every few seconds elsewhere, always on
+//! stderr.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -15,7 +16,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// The time left is judged by the pace of this long.
 const PACE_OVER: Duration = Duration::from_secs(30);
 
-/// What the status of a run looks like from outside.
+/// The display of a run's progress.
 pub struct Progress {
     surface: Surface,
     pace: Pace,
@@ -34,7 +35,8 @@ enum Surface {
 }
 
 impl Progress {
-    /// Chooses by flags and stderr. On a terminal the log of this process stays silent: it would cut through the bar.
+    /// Chooses by flags and stderr. On a terminal the log of this process stays silent: it would cut through
+    /// the bar.
     pub fn start(flags: &LogFlags) -> Progress {
         let surface = match (flags.log_json, std::io::stderr().is_terminal()) {
             (true, _) => Surface::Json,
@@ -58,13 +60,13 @@ impl Progress {
         }
     }
 
-    /// A session begins: what came before it is not news.
+    /// Begins a session: evaluations of earlier ones are not shown again.
     pub fn begin(&mut self, resuming: bool) {
         let surface = std::mem::replace(&mut self.surface, Surface::Lines);
         *self = Progress { resuming, ..Progress::on(surface) };
     }
 
-    /// Says something.
+    /// Shows a text.
     pub fn tell(&self, text: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
@@ -72,7 +74,7 @@ impl Progress {
         }
     }
 
-    /// Says something that the user should look at.
+    /// Shows a warning.
     pub fn warn(&self, text: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
@@ -138,7 +140,7 @@ impl Progress {
         }
     }
 
-    /// What was evaluated before we looked is of an earlier session.
+    /// Shows new evaluations. Those of the first status belong to an earlier session.
     fn tell_evaluations(&mut self, status: &RunStatus) {
         let told = *self.evaluations_told.get_or_insert(status.evaluations.len());
         for evaluation in status.evaluations.iter().skip(told) {
@@ -156,7 +158,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// The facts of the newest metrics line, for people.
+/// Writes the facts of the newest metrics line for people.
 fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
     let mut parts = vec![format!("epoch {}", status.epoch + 1)];
     if let Some(line) = &status.latest {
@@ -211,7 +213,7 @@ fn evaluation_text(evaluation: &Evaluation) -> String {
     )
 }
 
-/// Samples done over the last while.
+/// The pace of the last seconds: when how many samples were done.
 #[derive(Debug, Default)]
 struct Pace {
     seen: VecDeque<(Instant, u64)>,

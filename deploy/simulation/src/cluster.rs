@@ -34,17 +34,18 @@ pub struct Cluster {
     pub machines: Vec<Machine>,
     /// The link that all workers share at the server.
     pub server: Link,
-    /// Largest deviation of a step's time from its machine's, as a share; drawn uniformly.
+    /// Largest deviation of a step's time from that of its machine, as a share of it; drawn uniformly.
     pub jitter: f64,
-    /// Mean seconds between two losses of a worker, which then begins anew with the server's parameters; none: no losses.
+    /// Mean seconds between two losses of a worker, which then begins anew with the server's parameters;
+    /// none: no losses.
     pub between_losses: Option<f64>,
     /// Seconds that a lost worker is away.
     pub away: f64,
 }
 
 impl Cluster {
-    /// `workers` machines whose steps take a second, on links that take no time. From eight on, one in eight takes twice
-    /// as long: in a larger cluster there is always a slow machine.
+    /// Makes a cluster of `workers` machines whose steps take a second, on links that take no time. From
+    /// eight on, one in eight takes twice as long: in a larger cluster there is always a slow machine.
     pub fn of(workers: usize) -> Cluster {
         let slow = |worker: usize| workers >= 8 && worker % 8 == 7;
         let machine = |worker| Machine {

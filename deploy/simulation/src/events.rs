@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// What happens to a worker.
+/// Events of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It begins a step with the parameters that it has.
+    /// The worker begins a step with the parameters that it has.
     Begin,
-    /// Its push has arrived at the server.
+    /// The worker's push has arrived at the server.
     Arrive,
-    /// It is lost, with the step in its hands.
+    /// The worker is lost, with the step that it was computing.
     Lose,
 }
 
@@ -21,11 +21,11 @@ pub struct Entry {
     pub time: f64,
     /// Number of the worker.
     pub worker: usize,
-    /// The worker's life in which it was planned; it does not happen in another.
+    /// The worker's life for which the event was planned: it does not happen once the worker has been lost.
     pub life: u64,
-    /// What happens.
+    /// The event.
     pub event: Event,
-    /// Entries of one time happen in the order in which they were planned.
+    /// Number of the entry, since events of one time happen in the order in which they were planned.
     order: u64,
 }
 
@@ -44,7 +44,7 @@ impl PartialOrd for Entry {
 }
 
 impl Ord for Entry {
-    /// The earliest is the greatest, since the queue gives the greatest first.
+    /// Orders the earliest event as the greatest, since the queue gives the greatest first.
     fn cmp(&self, other: &Entry) -> Ordering {
         other.time.total_cmp(&self.time).then(other.order.cmp(&self.order))
     }
@@ -64,7 +64,7 @@ impl Events {
         self.queue.push(Entry { time, worker, life, event, order: self.planned });
     }
 
-    /// The earliest planned event.
+    /// Takes the earliest planned event out.
     pub fn next(&mut self) -> Option<Entry> {
         self.queue.pop()
     }

@@ -1,10 +1,20 @@
 //! Many workers in virtual time.
 //!
-//! How fast N workers come to an accuracy has two halves: what a stale gradient is worth, and how many of them there are
-//! in a second. The first cannot be known without training, the second not without the machines. Here one process trains
-//! for all of them: parameters, gradients, samples and the shard's updates are the real ones, made one after the other
-//! in the order in which N machines would have made them. Only the time between them is made up, from the speeds and links
-//! of a [`Cluster`], so that a run of 64 workers takes no longer than one of a single worker.
+//! How fast N workers come to an accuracy has two halves: what a stale gradient is worth, and how many of
+//! them there are in a second. The first cannot be known without training, the second not without the
+//! machines. Here one process trains for all of them: parameters, gradients, samples and the shard's updates
+//! are the real ones, made one after the other in the order in which N machines would have made them. Only
+//! the time between them is made up, from the speeds and links of a [`Cluster`], so that a run of 64 workers
+//! takes no longer than one of a single worker.
+//!
+//! ```
+//! use simulation::{Cluster, Link};
+//!
+//! // Eight machines, of which one is slow, behind a server with a link of 100 Mbit/s.
+//! let link = Link { up: Some(12.5e6), down: Some(12.5e6) };
+//! let cluster = Cluster { server: link, ..Cluster::of(8) };
+//! assert_eq!(cluster.machines.iter().filter(|machine| machine.step > 1.0).count(), 1);
+//! ```
 //!
 //! Absent by intent: processes, messages and their losses, which the tests with faults have.
 

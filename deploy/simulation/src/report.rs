@@ -79,7 +79,7 @@ impl Report {
         }
     }
 
-    /// The first of two evaluations in a row at or above `top1`; none if there were no two.
+    /// Returns the first of two evaluations in a row at or above `top1`; none if there were no two.
     pub fn first_at(&self, top1: f64) -> Option<&Evaluation> {
         self.evaluations
             .windows(2)

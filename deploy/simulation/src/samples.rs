@@ -13,17 +13,18 @@ pub struct Taken {
     pub minibatch: Minibatch,
 }
 
-/// All epochs' training samples, cut into minibatches. What a lost worker had in hand goes to the next that asks.
+/// All epochs' training samples, cut into minibatches. What a lost worker had in hand goes to the next that
+/// asks.
 pub struct Samples {
     loader: Loader,
     images: u64,
-    /// Epochs that were begun.
+    /// Number of epochs that were begun.
     epochs: u64,
     returned: VecDeque<Taken>,
 }
 
 impl Samples {
-    /// The training samples of `dataset`.
+    /// Returns the training samples of `dataset`.
     pub fn new(dataset: &Arc<Dataset>, config: LoaderConfig) -> Samples {
         let images = dataset.len(Split::Train) as u64;
         Samples {
@@ -34,7 +35,7 @@ impl Samples {
         }
     }
 
-    /// The next minibatch.
+    /// Returns the next minibatch.
     ///
     /// # Errors
     /// A data folder that stays away.

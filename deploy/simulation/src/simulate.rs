@@ -21,10 +21,11 @@ use crate::report::{Evaluation, Report};
 use crate::samples::{Samples, Taken};
 use crate::{Cluster, Method};
 
-/// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds of it.
+/// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds
+/// of it.
 const FORWARD: f64 = 1.0 / 3.0;
 
-/// What is trained, on what, and how.
+/// Description of a run: network, data, machines and method.
 pub struct Run {
     /// The machines.
     pub cluster: Cluster,
@@ -36,7 +37,7 @@ pub struct Run {
     pub dropout: Option<u64>,
     /// The images.
     pub dataset: Arc<Dataset>,
-    /// How training samples are drawn.
+    /// The sampling of training crops.
     pub sampling: Sampling,
     /// Seed of order, samples and jitter.
     pub seed: u64,
@@ -65,11 +66,12 @@ struct Worker {
     pushes: Vec<(u32, Vec<f32>)>,
     taken: Option<Taken>,
     step: u64,
-    /// Counts its losses.
+    /// Number of times that the worker was lost.
     life: u64,
 }
 
-/// Trains until the plan's samples are used or the accuracy is reached. `each` is told every evaluation as it comes.
+/// Trains until the plan's samples are used or the accuracy is reached. `each` is told every evaluation as it
+/// comes.
 ///
 /// # Errors
 /// A data folder that stays away.
@@ -84,7 +86,7 @@ pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, Data
 struct Simulation<'a> {
     run: &'a Run,
     layout: Layout,
-    /// What workers push.
+    /// The form of what workers push.
     form: PushForm,
     engine: Engine,
     gradient: Vec<f32>,
@@ -94,8 +96,9 @@ struct Simulation<'a> {
     workers: Vec<Worker>,
     events: Events,
     random: Random,
-    /// When the server's link is free again to receive, and to send.
+    /// Time from which on the server's link is free again to receive.
     receiving_until: f64,
+    /// Time from which on the server's link is free again to send.
     sending_until: f64,
     report: Report,
     interval: Interval,
@@ -212,7 +215,7 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    /// One step of all workers at a time, as long as the slowest takes.
+    /// Trains by steps of all workers at once, each as long as the slowest takes.
     fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
         let workers = self.workers.len();
         while !self.ended() {
@@ -277,7 +280,7 @@ impl<'a> Simulation<'a> {
         seconds
     }
 
-    /// When the push of a step that begins at `start` and takes `seconds` has arrived.
+    /// Sends the push of a step that begins at `start` and takes `seconds`; returns when it has arrived.
     fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
         let bytes = self.bytes();
@@ -291,7 +294,7 @@ impl<'a> Simulation<'a> {
         (begin + transfer).max(start + seconds) + machine.round_trip / 2.0
     }
 
-    /// When the parameters that leave the server at `start` are at the worker.
+    /// Sends the parameters that leave the server at `start`; returns when they are at the worker.
     fn receive(&mut self, worker: usize, start: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
         let bytes = self.bytes();
@@ -303,12 +306,12 @@ impl<'a> Simulation<'a> {
         begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
     }
 
-    /// Bytes of all parameters.
+    /// Returns the bytes of all parameters.
     fn bytes(&self) -> f64 {
         (self.layout.len() * size_of::<f32>()) as f64
     }
 
-    /// The worker's gradient comes to the shard, whose reply becomes the worker's parameters.
+    /// Pushes the worker's gradient to the shard, whose reply becomes the worker's parameters.
     fn push(&mut self, worker: usize) {
         self.workers[worker].step += 1;
         let taken = self.workers[worker].taken.take().expect("a push is of a minibatch");
@@ -363,7 +366,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// A worker is lost with its step and its velocity, and begins anew after a while.
+    /// Loses a worker with its step and its velocity; it begins anew after a while.
     fn lose(&mut self, number: usize, now: f64) {
         let worker = &mut self.workers[number];
         worker.life += 1;
@@ -411,12 +414,12 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// Seconds that `bytes` take at a rate; none where there is no limit.
+/// Returns the seconds that `bytes` take at a rate; none where there is no limit.
 fn taken(bytes: f64, rate: Option<f64>) -> f64 {
     rate.map_or(0.0, |rate| bytes / rate)
 }
 
-/// The validation images, in minibatches.
+/// Returns the validation images, in minibatches.
 fn validation(dataset: &Arc<Dataset>, config: &LoaderConfig) -> Result<Vec<Minibatch>, DataAway> {
     let end = dataset.len(Split::Validation) as u64;
     let mut loader = dataset::Loader::new(Arc::clone(dataset), config.clone());

@@ -8,17 +8,17 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
-/// A SHA-256. Its text is its 64 hexadecimal digits.
+/// A SHA-256 digest. Its text is its 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of some bytes.
+    /// Computes the digest of some bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Digest {
         Digest(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The digest of a file's bytes, of any number, which are read a piece at a time.
+    /// Computes the digest of a file's bytes, which are read piece by piece, however large the file is.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -34,12 +34,12 @@ impl Digest {
         }
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes of the digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The hexadecimal digits of the first bytes: a name where 64 digits are too many.
+    /// Returns the hexadecimal digits of the first bytes: a name where 64 digits are too many.
     ///
     /// # Panics
     /// If there are no so many bytes.
@@ -90,7 +90,7 @@ impl Digester {
         self.0.update(bytes);
     }
 
-    /// The digest of all bytes.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

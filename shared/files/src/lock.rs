@@ -7,18 +7,18 @@ use std::path::Path;
 /// Most bytes that are read of a lock's file, which holds a process's number.
 const MOST_HOLDER: u64 = 32;
 
-/// A lock that this process holds until it is dropped. The operating system gives it up with the process: one that is
-/// killed leaves none behind.
+/// A lock that this process holds until it is dropped. The operating system gives it up with the process: one
+/// that is killed leaves none behind.
 #[derive(Debug)]
 pub struct Lock(File);
 
-/// Reasons why a lock is not to be had.
+/// Reasons why a lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds it.
+    /// The lock is held by another process.
     #[error("held by process {holder}")]
     Held {
-        /// The process's number, as it wrote it; empty if it did not.
+        /// Number of that process, as it wrote it into the file; empty if it did not.
         holder: String,
     },
     /// The file cannot be opened, locked or written.

@@ -1,12 +1,19 @@
-//! Every reader of bytes from outside behind one table: files that users download, folders that somebody else filled,
-//! messages from the network.
+//! Every reader of bytes from outside behind one table: files that users download, folders that somebody else
+//! filled, messages from the network.
 //!
-//! Whatever the bytes are, a reader comes back in time, panics nowhere, and takes memory in proportion to what it was given.
-//! The test of this crate holds each reader to that on the files in `corpora/NAME/`; the driver in `fuzz/` (libFuzzer) looks
-//! for inputs on which it does not hold. An input that once broke a reader stays in its corpus.
+//! Whatever the bytes are, a reader comes back in time, panics nowhere, and takes memory in proportion to
+//! what it was given. The test of this crate holds each reader to that on the files in `corpora/NAME/`; the
+//! driver in `fuzz/` (libFuzzer) looks for inputs on which it does not hold. An input that once broke a
+//! reader stays in its corpus.
 //!
-//! Absent by intent: readers. Each entry hands its bytes to the function that the programs call, as a file where that takes a
-//! file.
+//! ```
+//! let image = fuzzing::Target::find("image").expect("there is a reader of images");
+//! // Nothing is wrong with an input that is refused.
+//! (image.run)(b"no image");
+//! ```
+//!
+//! Absent by intent: readers. Each entry hands its bytes to the function that the programs call, as a file
+//! where that takes a file.
 
 mod data;
 mod models;
@@ -51,13 +58,13 @@ const fn target(name: &'static str, run: fn(&[u8]), memory: usize, memory_per_by
 }
 
 impl Target {
-    /// The target of that name.
+    /// Returns the target of that name.
     pub fn find(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|target| target.name == name)
     }
 }
 
-/// A folder with these files, which is gone with the value.
+/// Makes a folder with these files, which is gone with the value.
 ///
 /// # Panics
 /// If the temporary folder cannot be written.

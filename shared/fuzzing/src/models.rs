@@ -7,17 +7,18 @@ use parameters::checkpoint::Checkpoint;
 
 use crate::folder;
 
-/// A Caffe model.
+/// Reads a Caffe model.
 pub(crate) fn caffe(bytes: &[u8]) {
     let _ = formats::caffe::parse(bytes);
 }
 
-/// A safetensors file.
+/// Reads a safetensors file.
 pub(crate) fn checkpoint(bytes: &[u8]) {
     let _ = Checkpoint::parse(bytes, Path::new("model.safetensors"));
 }
 
-/// A model of any kind with the network that it says it is of, as `downpour export` opens it and writes it again.
+/// Reads a model of any format with the network that it says it is of, as `downpour export` opens it and
+/// writes it again.
 pub(crate) fn model(bytes: &[u8]) {
     let home = folder(&[("model", bytes)]);
     let at = |name: &str| -> PathBuf { home.path().join(name) };
@@ -28,7 +29,7 @@ pub(crate) fn model(bytes: &[u8]) {
     }
 }
 
-/// A file of labels, and class folders that are called as its lines.
+/// Reads a file of labels, and class folders that are called as its lines.
 pub(crate) fn labels(bytes: &[u8]) {
     let home = folder(&[("labels.txt", bytes)]);
     let classes = String::from_utf8_lossy(bytes).lines().count();

@@ -14,7 +14,7 @@ use crate::folder;
 /// Shards of one process, as a command line would ask for them.
 const MOST_SHARDS: usize = 16;
 
-/// A configuration file in TOML.
+/// Reads a configuration file in TOML.
 pub(crate) fn configuration(bytes: &[u8]) {
     let home = folder(&[("run.toml", bytes)]);
     let flags = RunFlags { config: Some(home.path().join("run.toml")), ..RunFlags::default() };
@@ -25,14 +25,15 @@ pub(crate) fn configuration(bytes: &[u8]) {
     }
 }
 
-/// A snapshot's manifest, and the run that goes on from it, as far as the first worker that joins.
+/// Reads a snapshot's manifest, and lets a run go on from it, as far as the first worker that joins.
 pub(crate) fn manifest(bytes: &[u8]) {
     let home = folder(&[("1/manifest.json", bytes)]);
     if let Ok(contents) = snapshot::inspect::inspect(home.path()) {
         let _ = contents.to_string();
     }
     let Ok(Some(found)) = snapshot::newest(home.path()) else { return };
-    // The leader goes on only with as many shards as it was told to have, and with a configuration that can be used.
+    // The leader goes on only with as many shards as it was told to have, and with a configuration that can
+    // be used.
     let count = found.shards.len();
     if !(1..=MOST_SHARDS).contains(&count) || found.run.configuration.validate().is_err() {
         return;
@@ -59,7 +60,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
     let _ = coordinator.tick();
 }
 
-/// A shard's file, and what is fetched from the shard that goes on from it.
+/// Reads a shard's file, and fetches from the shard that goes on from it.
 pub(crate) fn shard(bytes: &[u8]) {
     let home = folder(&[("1/shard-0.safetensors", bytes)]);
     for total in [1, 2] {

@@ -2,7 +2,8 @@
 
 use protocol::received::{MESSAGES, fetched};
 
-/// The stream that answers a fetch. The first byte says in parts of how many bytes it comes, which must not matter.
+/// Reads the stream that answers a fetch. The first byte says in parts of how many bytes it comes, which must
+/// not matter.
 pub(crate) fn frames(bytes: &[u8]) {
     let Some((&part, stream)) = bytes.split_first() else { return };
     let whole = fetched([stream]);
@@ -14,7 +15,7 @@ pub(crate) fn frames(bytes: &[u8]) {
     }
 }
 
-/// A message. The first byte says which, by its place in the table.
+/// Reads a message. The first byte says which, by its place in the table.
 pub(crate) fn messages(bytes: &[u8]) {
     let Some((&number, message)) = bytes.split_first() else { return };
     if let Some((_, reader)) = MESSAGES.get(usize::from(number)) {

@@ -22,7 +22,7 @@ fn inputs(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Why the reader does not bear the input, if it does not.
+/// Returns why the reader does not bear the input, if it does not.
 ///
 /// The memory is all that was asked for, freed or not: never less than what was held at once.
 fn fault(target: &Target, input: &[u8]) -> Option<String> {

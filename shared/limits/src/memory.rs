@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    /// A file system with these files.
+    /// Makes a file system with these files.
     fn machine_of(files: &[(&str, &str)]) -> TempDir {
         let root = TempDir::new().unwrap();
         for (file, text) in files {

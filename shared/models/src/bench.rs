@@ -1,7 +1,8 @@
 //! `downpour bench`: whole training steps on this machine, without a server.
 //!
-//! A step is what a program does that trains alone: forward, losses, backward, the momentum update of every tensor, and packing
-//! the new values for the next step. The median over the steps is told, as scheduling only ever adds time.
+//! A step is what a program does that trains alone: forward, losses, backward, the momentum update of every
+//! tensor, and packing the new values for the next step. The median over the steps is told, as scheduling
+//! only ever adds time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -26,15 +27,16 @@ pub struct BenchOptions {
     pub precision: Precision,
     /// Instruction set; `None`: the best of the machine.
     pub isa: Option<String>,
-    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`], at most [`MOST_STEPS`].
+    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`], at most
+    /// [`MOST_STEPS`].
     pub steps: Option<u32>,
     /// Seconds to measure for.
     pub seconds: f64,
 }
 
-/// A median of fewer says little.
+/// Least number of steps: a median of fewer says little.
 pub const LEAST_STEPS: u32 = 3;
-/// More are not kept, as each has a time for every layer.
+/// Most steps, each of which is kept with a time for every layer.
 pub const MOST_STEPS: u32 = 100_000;
 /// Steps that are not counted: the first ones meet cold caches and memory not yet touched.
 const WARM_UP: u32 = 1;
@@ -44,19 +46,20 @@ const PARTS_PER_THREAD: usize = 4;
 /// The values of a part that are worth handing it to a thread.
 const LEAST_PART: usize = 16 * 1024;
 
-/// What was measured.
+/// Results of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
     /// Images a second: batch / median time of a step.
     pub images_per_second: f64,
     /// 10^9 floating-point operations a second: two for each multiply-add of direct convolution.
     pub gflops: f64,
-    /// What the machine can do at most: multiply-adds on registers alone in this precision, all threads, 10^9 operations a second.
+    /// The machine's arithmetic peak: multiply-adds on registers alone in this precision, all threads, 10^9
+    /// operations a second.
     pub fma_peak_gflops: f64,
-    /// What the machine moves at most: STREAM's triad, all threads, 10^9 bytes a second.
+    /// The machine's memory bandwidth: STREAM's triad, all threads, 10^9 bytes a second.
     pub triad_gigabytes_per_second: f64,
-    /// Nanoseconds in which a cache line goes from one thread to another and back; `None` on one thread. It tells whether
-    /// the threads had cores of their own.
+    /// Nanoseconds in which a cache line goes from one thread to another and back; `None` on one thread. It
+    /// tells whether the threads had cores of their own.
     pub round_trip_ns: Option<f64>,
     /// Largest resident memory of this process so far; `None` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
@@ -66,7 +69,7 @@ pub struct Measurement {
     pub threads: usize,
     /// The instruction set.
     pub isa: String,
-    /// What activations were kept in, and multiplied.
+    /// Number format in which activations were kept and multiplied.
     pub precision: Precision,
     /// Whether only the forward pass was measured.
     pub forward_only: bool,
@@ -91,7 +94,8 @@ pub struct LayerMeasurement {
     pub forward_ms: f64,
     /// Milliseconds of the backward pass; 0 where there is none.
     pub backward_ms: f64,
-    /// 10^9 floating-point operations a second, forward and backward together; 0 for layers without multiply-adds.
+    /// 10^9 floating-point operations a second, forward and backward together; 0 for layers without
+    /// multiply-adds.
     pub gflops: f64,
     /// Floating-point operations for each byte of input, output and parameters, each counted once a pass.
     pub intensity: f64,
@@ -100,7 +104,8 @@ pub struct LayerMeasurement {
 /// Measures training steps, or the forward pass alone, of a network.
 ///
 /// # Errors
-/// An architecture that cannot be built, an instruction set that the machine lacks, less memory than a step takes.
+/// An architecture that cannot be built, an instruction set that the machine lacks, less memory than a step
+/// takes.
 pub fn measure(architecture: &Architecture, options: &BenchOptions) -> anyhow::Result<Measurement> {
     let isa = isa(options.isa.as_deref())?;
     let auxiliary_heads = architecture.auxiliary_heads && !options.forward_only;
@@ -250,7 +255,8 @@ impl Bench {
         StepTime { seconds: start.elapsed().as_secs_f64(), update_seconds, layers: self.engine.profile() }
     }
 
-    /// Updates tensor after tensor, each in parts over the threads, and packs it while its new values are in the caches.
+    /// Updates tensor after tensor, each in parts over the threads, and packs it while its new values are in
+    /// the caches.
     fn update(&mut self) {
         // So small a rate that the weights stay as they are drawn, however long the measurement.
         let update = Update { rate: 1e-6, momentum: 0.9, decay: 2e-4 };
@@ -272,7 +278,7 @@ impl Bench {
     }
 }
 
-/// Floating-point operations of a layer in one step. The first layer has no gradient by its input.
+/// Counts the floating-point operations of a layer in one step. The first layer has no gradient by its input.
 fn operations(layer: &LayerDescription, first: bool, options: &BenchOptions) -> u64 {
     let passes = match (options.forward_only, first) {
         (true, _) => 1,
@@ -309,7 +315,7 @@ fn of_layer<'a>(
     }
 }
 
-/// The middle value; the mean of the two middle ones of an even number.
+/// Returns the middle value; the mean of the two middle ones of an even number.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -317,7 +323,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }
 
-/// VmHWM of `/proc/self/status`, where there is one.
+/// Reads VmHWM of `/proc/self/status`, where there is one.
 fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -326,7 +332,7 @@ fn peak_rss_bytes() -> Option<u64> {
 }
 
 impl Measurement {
-    /// Table for people: a line for each layer, and one for the whole step.
+    /// Writes a table for people: a line for each layer, and one for the whole step.
     pub fn table(&self) -> String {
         let percent = |gflops: f64| 100.0 * gflops / self.fma_peak_gflops;
         let mut text = format!(
@@ -397,7 +403,7 @@ mod tests {
         let path = directory.path().join("roofline.svg");
         crate::roofline::write(&measured, &path).unwrap();
         let picture = std::fs::read_to_string(path).unwrap();
-        assert!(picture.starts_with("<svg") && picture.contains("minimal filtering"), "{picture}");
+        assert!(picture.starts_with("<svg") && picture.contains("Winograd"), "{picture}");
         let text = measured.table();
         assert!(
             text.contains("conv1/7x7_s2") && text.contains("training step of 2 images of 80x80"),

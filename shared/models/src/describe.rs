@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use network::{Architecture, ArchitectureError, Description, GoogLeNet, Variant};
 
-/// Table for people of the modules with dimension reduction beside those without (paper, Figure 2b and 2a), each network fed
-/// by its own modules below; of the architecture all but its variant and heads count.
+/// Writes a table for people of the modules with dimension reduction beside those without (paper, Figure 2b
+/// and 2a), each network fed by its own modules below; of the architecture all but its variant and heads
+/// count.
 ///
 /// # Errors
 /// An architecture that cannot be built.
@@ -66,7 +67,7 @@ fn cost_of_modules(description: &Description) -> BTreeMap<String, ModuleCost> {
     modules
 }
 
-/// Table for people: a network's layers, and a last line for all of them.
+/// Writes a table for people: a network's layers, and a last line for all of them.
 pub fn table(description: &Description) -> String {
     let mut text = format!(
         "{:<34} {:<16} {:>13} {:>12} {:>15}\n",
@@ -94,7 +95,7 @@ pub fn table(description: &Description) -> String {
     text
 }
 
-/// 1234567 as "1,234,567".
+/// Writes a number in groups of three digits: 1234567 as "1,234,567".
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -27,13 +27,14 @@ pub struct ExportOptions {
     pub model: PathBuf,
     /// Labels, one a line, in place of the model's own.
     pub labels: Option<PathBuf>,
-    /// In which form.
+    /// The form to write it in.
     pub format: Format,
     /// The file to write.
     pub output: PathBuf,
 }
 
-/// Writes the model, without auxiliary heads, whole or not at all; labels, preprocessing and recipe are in its metadata.
+/// Writes the model, without auxiliary heads, whole or not at all; labels, preprocessing and recipe are in
+/// its metadata.
 ///
 /// # Errors
 /// A file that is no model, labels of another number, a file that cannot be written.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-/// The labels of a file, one a line in the order of the classes; there must be `classes` of them.
+/// Reads the labels of a file, one a line in the order of the classes; there must be `classes` of them.
 ///
 /// # Errors
 /// A file that is no list, or has another number of lines.
@@ -21,9 +21,10 @@ pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     Ok(labels)
 }
 
-/// For each class folder the label that it is, if any. A folder that is a label letter by letter is that label. Of the
-/// others, each is the label whose whole, WNID or word its name is, whatever their case; `_` counts as a space.
-/// ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words tabby and tabby cat.)
+/// Finds for each class folder the label that it is, if any. A folder that is a label letter by letter is
+/// that label. Of the others, each is the label whose whole, WNID or word its name is, whatever their case;
+/// `_` counts as a space. ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words tabby and tabby
+/// cat.)
 ///
 /// A label that one folder is letter by letter is not the label of another one that differs from it in case.
 ///
@@ -79,7 +80,7 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
     Ok(found)
 }
 
-/// WNID, if there is one in front, and the rest.
+/// Splits a label into its WNID, if there is one in front, and the rest.
 fn split(label: &str) -> (Option<&str>, &str) {
     match dataset::wnid(label) {
         Some(wnid) => (Some(wnid), label[wnid.len()..].get(1..).unwrap_or("")),

@@ -1,8 +1,9 @@
 //! What is done with a trained model, and with images before there is one; no server and no training.
 //!
-//! A model file is opened in one way, whatever its kind, and then [`evaluate`](evaluate()) scores it, [`classify`](classify())
-//! names images and [`export`](export()) writes it for other programs. [`describe`] and [`bench`](mod@bench) tell what a network is made of
-//! and how fast it runs here, [`look`] and [`samples`](samples()) what is in a folder of images and what training makes of them.
+//! A model file is opened in one way, whatever its kind, and then [`evaluate`](evaluate()) scores it,
+//! [`classify`](classify()) names images and [`export`](export()) writes it for other programs. [`describe`]
+//! and [`bench`](mod@bench) tell what a network is made of and how fast it runs here, [`look`] and
+//! [`samples`](samples()) what is in a folder of images and what training makes of them.
 //!
 //! ```
 //! let network = network::GoogLeNet::new(&network::Architecture::paper())?;
@@ -11,8 +12,8 @@
 //! # Ok::<(), network::ArchitectureError>(())
 //! ```
 //!
-//! Absent by intent: how a network computes (`network`), what a file of another program is made of (`formats`), and the command
-//! line (`downpour`).
+//! Absent by intent: how a network computes (`network`), what a file of another program is made of
+//! (`formats`), and the command line (`downpour`).
 
 pub mod bench;
 mod classify;

@@ -6,9 +6,9 @@ use dataset::{Dataset, Look, Rules, SplitLook};
 use process::print_line;
 use serde_json::{Value, json};
 
-/// Classes that a table for people shows.
+/// Most classes that a table for people shows.
 const CLASSES_SHOWN: usize = 30;
-/// Pictures that are left out, named for people.
+/// Most pictures that are named as left out.
 const REASONS_SHOWN: usize = 10;
 
 /// Prints what is in a folder, as text for people or as one JSON object.
@@ -29,14 +29,14 @@ pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     Ok(fit?)
 }
 
-/// Looks at a folder before a run begins on it; returns the lines that there are to tell.
+/// Looks at a folder before a run begins on it; returns lines for people about what it found.
 ///
 /// # Errors
 /// A folder that is no data set, or on which it makes no sense to begin a run.
 pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
     let look = look(folder)?;
     look.check()?;
-    let held_out = if look.held_out { " (a fifth of every class, put aside)" } else { "" };
+    let held_out = if look.held_out { " (a fifth of every class, held out)" } else { "" };
     let mut told = vec![format!(
         "{}: {}; {} classes, {} training and {} validation pictures{held_out}",
         folder.display(),
@@ -66,7 +66,7 @@ fn text(look: &Look) -> String {
     for (name, split) in splits(look) {
         let [least, middle, largest] = split.bytes.map(size);
         let aside =
-            if name == "validation" && look.held_out { ", a fifth of every class, put aside" } else { "" };
+            if name == "validation" && look.held_out { ", a fifth of every class, held out" } else { "" };
         text += &format!(
             "{name:<11}{} pictures of {least} to {largest}, half of them up to {middle}{aside}\n",
             split.all()
@@ -135,7 +135,7 @@ fn as_json(look: &Look) -> Value {
     })
 }
 
-/// Bytes as people say them.
+/// Writes a number of bytes as people say it.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1000 => format!("{bytes} B"),

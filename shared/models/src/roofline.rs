@@ -1,5 +1,5 @@
-//! The roofline picture of a measurement: how fast each convolution and fully connected layer ran, over how many operations it
-//! makes of each byte that it at least must move (Williams et al. 2009).
+//! The roofline picture of a measurement: how fast each convolution and fully connected layer ran, over how
+//! many operations it makes of each byte that it at least must move (Williams et al. 2009).
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use crate::bench::Measurement;
 
 const DIRECT: RGBColor = RGBColor(20, 90, 180);
-const FILTERED: RGBColor = RGBColor(225, 120, 20);
+const WINOGRAD: RGBColor = RGBColor(225, 120, 20);
 
 /// Writes the picture, whole or not at all.
 ///
@@ -54,10 +54,11 @@ fn picture(measurement: &Measurement) -> anyhow::Result<String> {
             .draw_series(LineSeries::new(roof, BLACK.stroke_width(2)))?
             .label(format!("{memory:.0} GB/s (triad), {peak:.0} GFLOP/s"))
             .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLACK.stroke_width(2)));
-        for (name, colour, filtered) in [("direct", DIRECT, false), ("minimal filtering", FILTERED, true)] {
-            let kind =
+        for (name, colour, winograd) in [("direct", DIRECT, false), ("Winograd", WINOGRAD, true)] {
+            // Winograd's kernels are named by their tiles, such as F(4x4, 3x3).
+            let is_winograd =
                 |kernel: &Option<String>| kernel.as_ref().is_some_and(|kernel| kernel.starts_with("F("));
-            let points = points.iter().filter(|layer| kind(&layer.kernel) == filtered);
+            let points = points.iter().filter(|layer| is_winograd(&layer.kernel) == winograd);
             let points = points.map(|layer| Circle::new((layer.intensity, layer.gflops), 4, colour.filled()));
             chart
                 .draw_series(points)?

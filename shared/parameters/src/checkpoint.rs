@@ -161,7 +161,7 @@ impl Checkpoint {
     }
 }
 
-/// Why a checkpoint cannot be read, written or used.
+/// Reasons why a checkpoint cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The checkpoint file cannot be read.
@@ -169,7 +169,7 @@ pub enum CheckpointError {
     Read {
         /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
     /// The checkpoint file cannot be written; the one that was there before still is.
@@ -177,7 +177,7 @@ pub enum CheckpointError {
     Write {
         /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
     /// The file is no safetensors file, or only a part of one.
@@ -190,7 +190,7 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Length of the file.
         bytes: usize,
-        /// What is wrong with it.
+        /// The fault of the file.
         reason: String,
     },
     /// A tensor has another number type than f32.

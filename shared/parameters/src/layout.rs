@@ -200,7 +200,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Why a list of tensors is no layout.
+/// Reasons why a list of tensors is no layout.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LayoutError {
     /// Two tensors have the same name.

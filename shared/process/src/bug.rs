@@ -6,11 +6,11 @@ use std::thread;
 
 use crate::exit::Exit;
 
-/// Makes every panic of this process end it with [`Exit::Bug`] and an account on standard error: a process with one
-/// dead thread would wait for it for ever.
+/// Makes every panic of this process end it with [`Exit::Bug`] and an account on standard error: a process
+/// with one dead thread would wait for it for ever.
 ///
-/// A panic on a thread for which `expected` is true is left to whoever catches it: decoders of other people may panic
-/// over a damaged picture, which is no bug of ours.
+/// A panic on a thread for which `expected` is true is left to whoever catches it: decoders of other people
+/// may panic over a damaged picture, which is no bug of ours.
 pub fn end_on_panic(expected: fn() -> bool) {
     std::panic::set_hook(Box::new(move |panic| {
         if expected() {
@@ -25,7 +25,7 @@ pub fn end_on_panic(expected: fn() -> bool) {
     }));
 }
 
-/// The panic's thread, place and text, and what to do about it.
+/// Writes the panic's thread, place and text, and what to do about it.
 fn account(panic: &PanicHookInfo) -> String {
     let thread = thread::current();
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);

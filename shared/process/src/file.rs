@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Layer, ConfigurationError> {
     }
 }
 
-/// The settings in a text; an error says the line.
+/// Parses the settings in a text; an error says the line.
 fn parse(text: &str) -> Result<Layer, String> {
     let table = DeTable::parse(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
@@ -44,12 +44,13 @@ fn parse(text: &str) -> Result<Layer, String> {
     Ok(layer)
 }
 
-/// Whether keys of a configuration are in a section of that name.
+/// Returns whether keys of a configuration are in a section of that name.
 fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.parts().0 == name)
 }
 
-/// A value of TOML as one of JSON; null for what JSON has not, which no key may be: numbers that are not finite.
+/// Converts a value of TOML to one of JSON; null for what JSON has not, which no key may be: numbers that are
+/// not finite.
 fn json(value: DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => text.into_owned().into(),

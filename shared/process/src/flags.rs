@@ -1,5 +1,6 @@
-//! The flags that `downpour`, `worker train` and `parameter-server` share, and the order in which a run's settings go
-//! over each other: the recipe, over it the file, over that `--set`, over that the flags with names of their own.
+//! The flags that `downpour`, `worker train` and `parameter-server` share, and the order in which a run's
+//! settings go over each other: the recipe, over it the file, over that `--set`, over that the flags with
+//! names of their own.
 
 use std::path::PathBuf;
 
@@ -7,18 +8,19 @@ use settings::{ConfigurationError, Key, Layer, Precision, RunConfiguration, reci
 
 use crate::file;
 
-/// What a run is to be; anything left out comes from the configuration file or the recipe.
+/// Flags that say what a run is to be. Settings without a flag come from the configuration file or the
+/// recipe.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct RunFlags {
-    /// Start from a named recipe: quick, paper, bvlc or fine-tune [default: the file's, else quick without --data, paper
-    /// with it]
+    /// Start from a named recipe: quick, paper, bvlc or fine-tune [default: the file's, else quick without
+    /// --data, paper with it]
     #[arg(long, value_name = "R")]
     pub recipe: Option<String>,
     /// Read from a TOML file what the run has otherwise than its recipe
     #[arg(long, value_name = "F")]
     pub config: Option<PathBuf>,
-    /// Set any key of the configuration, as run.lease_batches=2 or sampling.area=0.08,0.5; may be repeated. It goes over
-    /// the file, which goes over the recipe; the flags below go over it
+    /// Set any key of the configuration, as run.lease_batches=2 or sampling.area=0.08,0.5; may be repeated.
+    /// It goes over the file, which goes over the recipe; the flags below go over it
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
     /// Length of the run in epochs
@@ -59,7 +61,7 @@ pub struct RunFlags {
     pub sample_seed: Option<u64>,
 }
 
-/// The help of a flag: what it means, and the range of the key that it sets.
+/// Writes the help of a flag: what it means, and the range of the key that it sets.
 ///
 /// # Panics
 /// If there is no such key.
@@ -68,7 +70,7 @@ pub fn help(meaning: &str, key: &str) -> String {
     format!("{meaning}: {range}")
 }
 
-/// Key and value of a flag `--set`.
+/// Splits the text of a flag `--set` into key and value.
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as run.batch=8")?;
     Layer::default().set(key, value).map_err(|error| error.to_string())?;
@@ -76,7 +78,8 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl RunFlags {
-    /// The configuration of a new run; `default_recipe` where neither flag nor file names one.
+    /// Makes the configuration of a new run, with the recipe `default_recipe` where neither flag nor file
+    /// names one.
     ///
     /// # Errors
     /// A file or a recipe that cannot be used, a value out of its range.
@@ -84,7 +87,8 @@ impl RunFlags {
         self.over(|| recipe(default_recipe))
     }
 
-    /// The configuration that the flags ask for of a run that has begun: what they leave out is the run's.
+    /// Makes the configuration that the flags ask for when a run has begun already: what they leave out is
+    /// the run's.
     ///
     /// # Errors
     /// As of [`RunFlags::resolve`].
@@ -92,8 +96,8 @@ impl RunFlags {
         Ok(self.over(|| Ok(run.clone()))?.completed_like(run))
     }
 
-    /// The settings over the recipe that is named, else over those of `otherwise`. A file that has every key stands
-    /// alone.
+    /// Puts the settings over the recipe that is named, else over those of `otherwise`. A file that has
+    /// every key stands alone.
     fn over(
         &self,
         otherwise: impl FnOnce() -> Result<RunConfiguration, ConfigurationError>,
@@ -110,7 +114,7 @@ impl RunFlags {
         Ok(configuration)
     }
 
-    /// What the command line itself names.
+    /// Collects the settings that the command line itself names.
     fn layer(&self) -> Result<Layer, ConfigurationError> {
         let mut set = Layer::default();
         self.set.iter().try_for_each(|(key, value)| set.set(key, value))?;
@@ -138,7 +142,7 @@ impl RunFlags {
         Ok(set.under(flags))
     }
 
-    /// The same settings as words for a child process's command line.
+    /// Writes the settings of these flags as words for a child process's command line.
     ///
     /// # Errors
     /// As of [`RunFlags::resolve`].
@@ -148,7 +152,7 @@ impl RunFlags {
     }
 }
 
-/// The instruction set asked for: the flag, else `DOWNPOUR_ISA`, else none (the best of the machine).
+/// Returns the instruction set asked for: the flag, else `DOWNPOUR_ISA`, else none (the best of the machine).
 /// Called once, in main.
 pub fn isa_name(flag: Option<String>) -> Option<String> {
     flag.or_else(|| std::env::var("DOWNPOUR_ISA").ok()).filter(|name| !name.is_empty())

@@ -1,4 +1,17 @@
-//! The manners of a program: its flags, logs, output, signals and exit codes, and what it does about a bug of its own.
+//! The manners of a program: its flags, logs, output, signals and exit codes, and what it does about a bug of
+//! its own.
+//!
+//! ```
+//! use process::{Exit, RunFlags};
+//!
+//! let flags = RunFlags { batch: Some(8), ..RunFlags::default() };
+//! assert_eq!(flags.resolve("quick")?.run.batch, 8);
+//!
+//! let wrong = RunFlags { batch: Some(0), ..RunFlags::default() }.resolve("quick").unwrap_err();
+//! assert!(wrong.to_string().starts_with("configuration key run.batch: found 0, expected 1 to 4096"));
+//! assert_eq!(Exit::of(&wrong, |_| false), Exit::Usage);
+//! # Ok::<(), settings::ConfigurationError>(())
+//! ```
 //!
 //! Absent by intent: what the program does.
 

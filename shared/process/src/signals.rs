@@ -12,7 +12,7 @@ pub struct Signals(mpsc::Receiver<&'static str>);
 const MOST_WAITING: usize = 8;
 
 impl Signals {
-    /// From now on these signals do not end the process. Needs a runtime.
+    /// Takes the signals over: from now on they do not end the process. Needs a runtime.
     ///
     /// # Errors
     /// A system that hands out no signals.
@@ -22,7 +22,7 @@ impl Signals {
         Ok(Signals(receive))
     }
 
-    /// Waits for the next one and returns its name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
@@ -50,7 +50,8 @@ fn listen(send: &mpsc::Sender<&'static str>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until standard input ends, as it does for a child whose parent is gone; for ever, if that is not `asked` for.
+/// Waits until standard input ends, as it does for a child whose parent is gone; for ever, if that is not
+/// `asked` for.
 pub async fn stdin_end(asked: bool) {
     if !asked {
         return pending().await;

@@ -17,7 +17,7 @@ macro_rules! choice {
             /// The names of all values.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// The value's name.
+            /// Returns the value's name.
             pub const fn name(self) -> &'static str {
                 match self {
                     $($choice::$value => $name,)+

@@ -7,7 +7,8 @@ use crate::keys::KEYS;
 use crate::range::shown;
 use crate::{ConfigurationError, MomentumPlace, Network, Optimisation, Optimizer, Run, Sampling};
 
-/// Everything that decides what a run computes. TOML in files, JSON on the wire; unknown keys are refused.
+/// The configuration of a run: everything that decides what it computes. TOML in files, JSON on the wire;
+/// unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -16,9 +17,9 @@ pub struct RunConfiguration {
     pub recipe: String,
     /// The network.
     pub network: Network,
-    /// How training crops are drawn.
+    /// The sampling of training crops.
     pub sampling: Sampling,
-    /// How the server applies gradients.
+    /// The way in which gradients are applied.
     pub optimisation: Optimisation,
     /// Batch, length, seed and rhythm of the run.
     pub run: Run,
@@ -60,13 +61,14 @@ impl RunConfiguration {
         Ok(())
     }
 
-    /// Samples in the whole run, for a training set of `images`; never more than can be counted.
+    /// Returns the number of samples in the whole run, for a training set of `images`; never more than can be
+    /// counted.
     pub fn total_samples(&self, images: u64) -> u64 {
         self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
     }
 
-    /// Takes over from a run that has begun what its server filled in where the configuration said nothing: the number
-    /// of classes, the version of the data rules, the hash of the model file.
+    /// Takes over from a run that has begun what its server filled in where the configuration said nothing:
+    /// the number of classes, the version of the data rules, the hash of the model file.
     #[must_use]
     pub fn completed_like(mut self, begun: &RunConfiguration) -> RunConfiguration {
         self.network.classes = self.network.classes.or(begun.network.classes);
@@ -75,7 +77,7 @@ impl RunConfiguration {
         self
     }
 
-    /// The values of all keys that have one, by section.
+    /// Returns the values of all keys that have one, by section.
     pub(crate) fn values(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(values)) => values,
@@ -91,7 +93,7 @@ pub struct Difference {
     pub key: String,
     /// The value in the first, as text; "not set" where there is none.
     pub one: String,
-    /// The value in the second.
+    /// The value in the second, likewise.
     pub other: String,
 }
 

@@ -10,10 +10,10 @@ pub enum ConfigurationError {
         key: &'static str,
         /// The value found.
         found: String,
-        /// What is allowed.
+        /// The values that are allowed.
         expected: String,
     },
-    /// A key that there is not.
+    /// A key that no configuration has.
     #[error("configuration key {found} is not known; expected one of {known}")]
     Key {
         /// The key given.
@@ -21,12 +21,12 @@ pub enum ConfigurationError {
         /// The keys that are nearest to it.
         known: String,
     },
-    /// A recipe that there is not.
+    /// The name of no recipe.
     #[error("recipe {found:?} is not known; expected one of {known}")]
     Recipe {
         /// The name given.
         found: String,
-        /// The names there are.
+        /// The names of all recipes.
         known: String,
     },
     /// A file that cannot be read.
@@ -37,12 +37,13 @@ pub enum ConfigurationError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file that is not what it should be: syntax, an unknown key, a value of another kind or out of its range.
+    /// A file that is not what it should be: syntax, an unknown key, a value of another kind or out of its
+    /// range.
     #[error("configuration file {path}: {text}")]
     File {
         /// The file.
         path: String,
-        /// What is wrong, with line and key.
+        /// The fault, with its line and key.
         text: String,
     },
 }

@@ -1,5 +1,5 @@
-//! The table of all keys of a configuration: what each may be. Validation, `--set`, the reference, its schema and the
-//! help of flags follow from it.
+//! The table of all keys of a configuration: what each may be. Validation, `--set`, the reference, its schema
+//! and the help of flags follow from it.
 
 use serde_json::{Map, Value};
 
@@ -12,13 +12,13 @@ use crate::{
 /// A key of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name, with the section in front: `run.batch`.
+    /// Name of the key, with the section in front: `run.batch`.
     pub name: &'static str,
-    /// What it may be.
+    /// Values that the key may have.
     pub range: Range,
 }
 
-/// Most epochs of a run, and of whatever is told in epochs.
+/// The range of every length and time that is given in epochs.
 const EPOCHS: Range = Range::Number { over: true, least: 0.0, most: 1e6, below: false, unit: "epochs" };
 /// The range of the width multiplier.
 const WIDTH: Range =
@@ -93,7 +93,7 @@ pub static KEYS: &[Key] = &[
 ];
 
 impl Key {
-    /// The key of that name.
+    /// Returns the key of that name.
     ///
     /// # Errors
     /// A name that no key has; the text lists those of its section.
@@ -109,7 +109,7 @@ impl Key {
         })
     }
 
-    /// Section and name within it; the section of `recipe` is empty.
+    /// Splits the name into the section and the name within it; the section of `recipe` is empty.
     pub fn parts(&self) -> (&'static str, &'static str) {
         self.name.split_once('.').unwrap_or(("", self.name))
     }
@@ -122,12 +122,12 @@ impl Key {
         self.range.check(value).map_err(|found| self.refused(found))
     }
 
-    /// The error of a value that the key may not have.
+    /// Makes the error of a value that the key may not have.
     pub(crate) fn refused(&self, found: String) -> ConfigurationError {
         ConfigurationError::Value { key: self.name, found, expected: self.range.to_string() }
     }
 
-    /// The key's value in the values of a configuration.
+    /// Returns the key's value in the values of a configuration.
     pub(crate) fn of<'a>(&self, values: &'a Map<String, Value>) -> Option<&'a Value> {
         match self.parts() {
             ("", name) => values.get(name),

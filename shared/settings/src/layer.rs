@@ -23,7 +23,8 @@ impl Layer {
         Ok(())
     }
 
-    /// Puts the value that a text of a command line means: "8" for `run.batch`, "0.08,1" for `sampling.area`.
+    /// Puts the value that a text of a command line means for a key: "8" for `run.batch`, "0.08,1" for
+    /// `sampling.area`.
     ///
     /// # Errors
     /// A key that there is not; a text that means no value of the key's kind, or one out of its range.
@@ -33,17 +34,18 @@ impl Layer {
         self.put(key.name, value)
     }
 
-    /// The settings as texts for [`Layer::set`], `run.batch=8`.
+    /// Returns the settings as texts such as `run.batch=8`, which [`Layer::set`] understands when they are
+    /// split at the `=`.
     pub fn texts(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(name, value)| format!("{name}={}", range::text(value)))
     }
 
-    /// The recipe that the layer names.
+    /// Returns the recipe that the layer names.
     pub fn recipe(&self) -> Option<&str> {
         self.0.get("recipe").and_then(Value::as_str)
     }
 
-    /// This layer with another over it. A length in epochs that goes over one in images takes its place.
+    /// Puts another layer over this one. A length in epochs that goes over one in images takes its place.
     #[must_use]
     pub fn under(mut self, upper: Layer) -> Layer {
         if upper.sets_epochs() {
@@ -53,7 +55,8 @@ impl Layer {
         self
     }
 
-    /// The configuration with this layer over it. A length in epochs that goes over one in images takes its place.
+    /// Returns the configuration with this layer over it. A length in epochs that goes over one in images
+    /// takes its place.
     pub fn over(&self, configuration: &RunConfiguration) -> RunConfiguration {
         let mut values = configuration.values();
         if self.sets_epochs()
@@ -65,7 +68,8 @@ impl Layer {
         serde_json::from_value(Value::Object(values)).expect("every value is of its key's kind")
     }
 
-    /// The configuration that the layer is by itself, if it has every key that no configuration is without.
+    /// Returns the configuration that the layer is by itself, if it has every key that no configuration is
+    /// without.
     pub fn whole(&self) -> Option<RunConfiguration> {
         let mut values = Map::new();
         self.put_into(&mut values);

@@ -43,19 +43,19 @@ choice! {
         /// Table 1 by its filter counts, like every public GoogLeNet.
         #[default]
         Table = "table",
-        /// The network behind Table 1's printed operation counts, 1,500,878,720 multiply-adds at full width: a
-        /// separable stem with depth multiplier 8, 204 filters of 3x3 in module 4a, and 48 filters in the 5x5
-        /// reduction of 5a.
+        /// The network behind Table 1's printed operation counts, 1,500,878,720 multiply-adds at full width:
+        /// a separable stem with depth multiplier 8, 204 filters of 3x3 in module 4a, and 48 filters in the
+        /// 5x5 reduction of 5a.
         Operations = "operations",
-        /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 convolutions of the whole input, and
-        /// the pooled input itself.
+        /// Modules of Figure 2a, without dimension reduction: 1x1, 3x3 and 5x5 convolutions of the whole
+        /// input, and the pooled input itself.
         Naive = "naive",
     }
 }
 
 choice! {
-    /// Initial values of weights and biases. In both schemes the three classifiers start from a normal distribution
-    /// with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
+    /// Initial values of weights and biases. In both schemes the three classifiers start from a normal
+    /// distribution with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
     pub enum Initialisation {
         /// The initial values of the public BVLC model: uniform weights with variance 1/fan_in, biases 0.2.
         Bvlc = "bvlc",

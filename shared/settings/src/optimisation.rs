@@ -31,12 +31,12 @@ pub struct Optimisation {
     /// Clip of a push by its global norm, on the worker; left out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Clip of each tensor's gradient at so many running means of its norm, on the worker; left out, none. It follows the
-    /// run, and no tensor waits for the whole gradient; the mean begins anew with each worker, so that a resumed run is
-    /// not the same bit for bit.
+    /// Clip of each tensor's gradient at so many running means of its norm, on the worker; left out, none. It
+    /// follows the run, and no tensor waits for the whole gradient; the mean begins anew with each worker, so
+    /// that a resumed run is not the same bit for bit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_tensors: Option<f64>,
-    /// Where momentum lives once several workers push; left out, "shard".
+    /// The place of momentum once several workers push; left out, "shard".
     #[serde(default)]
     pub momentum_at: MomentumPlace,
     /// What a shard makes of the staleness of a push, the number of updates between the fetch that it was computed from
@@ -63,13 +63,13 @@ choice! {
 }
 
 choice! {
-    /// Where momentum lives. A single worker always trains with the shards' velocity.
+    /// The place where momentum is kept. A single worker always trains with the shards' velocity.
     #[derive(Default)]
     pub enum MomentumPlace {
-        /// In one velocity for all workers, at the shards.
+        /// One velocity for all workers, at the shards.
         #[default]
         Shard = "shard",
-        /// In a velocity of each worker, which pushes steps that the shards add.
+        /// A velocity of each worker, which pushes steps that the shards add.
         Worker = "worker",
     }
 }

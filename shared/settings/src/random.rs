@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 /// The generator of every stream: portable, fast, and seekable by 32-bit words.
 pub type Random = rand_chacha::ChaCha8Rng;
 
-/// The stream for `purpose` (a plain word, as "order") and `indices` (as epoch and sample) of the run with
-/// this seed.
+/// Returns the stream for `purpose` (a plain word, as "order") and `indices` (as epoch and sample) of the run
+/// with this seed.
 pub fn stream(seed: u64, purpose: &str, indices: &[u64]) -> Random {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

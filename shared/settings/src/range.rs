@@ -1,25 +1,26 @@
-//! Ranges: which values of a key can be meant, so that what follows from them can be counted, and a slip is told as one.
+//! Ranges: which values of a key can be meant, so that what follows from them can be counted, and a slip is
+//! told as one.
 
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// What a key may be.
+/// The values that a key may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Range {
-    /// True or false.
+    /// A switch: true or false.
     Switch,
-    /// One of these names.
+    /// A choice of one of these names.
     Choice(&'static [&'static str]),
-    /// At least one of these names, none twice.
+    /// A list of at least one of these names, none twice.
     Choices(&'static [&'static str]),
     /// A whole number.
     Whole {
-        /// The smallest.
+        /// The smallest number.
         least: u64,
-        /// The largest.
+        /// The largest number.
         most: u64,
-        /// What is counted, as a plural.
+        /// The unit that is counted, as a plural.
         unit: &'static str,
     },
     /// A number.
@@ -32,7 +33,7 @@ pub enum Range {
         most: f64,
         /// Whether `most` itself is out of the range.
         below: bool,
-        /// What is counted, as a plural, or a remark.
+        /// The unit that is counted, as a plural, or a remark.
         unit: &'static str,
     },
     /// Two numbers, the second no smaller than the first.
@@ -50,12 +51,12 @@ pub enum Range {
         least: usize,
         /// The largest number of bytes.
         most: usize,
-        /// What the text is, with its article.
+        /// A word for the text, with its article.
         what: &'static str,
     },
-    /// So many hexadecimal digits.
+    /// A number in hexadecimal digits.
     Hexadecimal {
-        /// Their number.
+        /// Number of the digits.
         digits: usize,
     },
     /// Patterns of tensor names.
@@ -130,8 +131,8 @@ impl Range {
         if good { Ok(()) } else { Err(shown(value)) }
     }
 
-    /// The value that a text of a command line means, which may yet be out of the range: items of lists have commas
-    /// between them, and a factor follows its pattern and an equals sign.
+    /// Parses the value that a text of a command line means, which may yet be out of the range: items of
+    /// lists have commas between them, and a factor follows its pattern and an equals sign.
     ///
     /// # Errors
     /// A text that is none.
@@ -157,7 +158,7 @@ impl Range {
     }
 }
 
-/// The text of a command line that means a value, as [`Range::parse`] reads it.
+/// Writes a value as the text of a command line that means it, as [`Range::parse`] reads it.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -170,7 +171,8 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// A number as a value: whole if it is written so, else with the nearest float; none if it is no finite number.
+/// Parses a number: whole if it is written so, else with the nearest float; none if it is no finite
+/// number.
 fn number(text: &str) -> Option<Value> {
     let text = text.trim();
     match text.parse::<u64>() {
@@ -187,7 +189,8 @@ fn patterns_fit<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<(), Strin
     Ok(())
 }
 
-/// A value as messages show it: floats with the fewest digits that tell them apart, and no more than fits a line.
+/// Writes a value as messages show it: floats with the fewest digits that tell them apart, and no more than
+/// fits a line.
 pub(crate) fn shown(value: &Value) -> String {
     let list = |items: Vec<String>| items.join(", ");
     let text = match value {
@@ -256,15 +259,15 @@ mod tests {
     use super::*;
     use crate::RunConfiguration;
 
-    /// What is told of a configuration of which one value is another; none if it may be used.
+    /// Changes one value of a configuration; returns the error if it may not be used then.
     fn refused(change: impl FnOnce(&mut RunConfiguration)) -> Option<String> {
         let mut configuration = crate::recipe("paper").unwrap();
         change(&mut configuration);
         configuration.validate().err().map(|error| error.to_string())
     }
 
-    /// The largest and least values of each number are used; what lies beyond them is named with its key, also what is no
-    /// number.
+    /// The largest and least values of each number are used; what lies beyond them is named with its key,
+    /// also what is no number.
     #[test]
     fn every_number_has_a_range() {
         type Put = fn(&mut RunConfiguration, f64);

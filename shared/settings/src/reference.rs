@@ -1,5 +1,5 @@
-//! Renders the page of all keys, and the schema of configuration files, from the types, the table of ranges and the
-//! recipes, and keeps them true.
+//! Renders the page of all keys, and the schema of configuration files, from the types, the table of ranges
+//! and the recipes, and keeps them true.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::{KEYS, Key, Range, RunConfiguration, recipe, recipe_names};
 
 const PAGE: &str = "README.md";
 const SCHEMA: &str = "schema.json";
-/// Set, the test writes page and schema in place of comparing them.
+/// Variable by which the test writes page and schema instead of comparing them.
 const UPDATE: &str = "UPDATE_REFERENCE";
 
 const HEAD: &str = "# What a run is told
@@ -73,20 +73,20 @@ fn page() -> String {
 
 const WRITABLE: &str = "text takes what is written";
 
-/// A value as a file has it.
+/// Writes a value as a file has it.
 fn written(value: &Value) -> String {
     let Value::Object(items) = value else { return shown(value) };
     let items = items.iter().map(|(key, value)| format!("{key:?} = {}", shown(value)));
     format!("{{ {} }}", items.collect::<Vec<_>>().join(", "))
 }
 
-/// The definition that a property refers to, whether by itself or within a list.
+/// Returns the definition that a property refers to, whether by itself or within a list.
 fn resolved<'a>(schema: &'a Value, property: &'a Value) -> Option<&'a Value> {
     let reference = property.get("$ref").or_else(|| property["items"].get("$ref"))?.as_str()?;
     schema.pointer(reference.strip_prefix('#')?)
 }
 
-/// The values of a choice with their meanings.
+/// Lists the values of a choice with their meanings.
 fn choices(schema: &Value, property: &Value) -> String {
     let Some(variants) = resolved(schema, property).and_then(|definition| definition["oneOf"].as_array())
     else {
@@ -102,7 +102,7 @@ fn one_line(description: &Value) -> String {
     description.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The schema of configuration files: that of the types, with ranges, and every key may be left out.
+/// Makes the schema of configuration files: that of the types, with ranges, and every key may be left out.
 fn schema_of_files() -> String {
     let mut schema = schema();
     let definitions = schema["$defs"].as_object_mut().expect("the sections' definitions");

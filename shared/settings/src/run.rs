@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::choice;
 
-/// Batch, length, seed and rhythm.
+/// Batch, length, seed and rhythm of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Seed of the initial values, and of everything that `sample_seed` is not given for.
     pub seed: u64,
-    /// Seed of the order, the samples and the dropout masks; left out, `seed`. Runs that differ in this alone begin with
-    /// the same parameters, as the members of the paper's ensemble did.
+    /// Seed of the order, the samples and the dropout masks; left out, `seed`. Runs that differ in this alone
+    /// begin with the same parameters, as the members of the paper's ensemble did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_seed: Option<u64>,
     /// Minibatch: the images of one gradient.
@@ -31,19 +31,20 @@ pub struct Run {
     pub lease_batches: u64,
     /// Number format in which gradients and parameters travel.
     pub wire: Wire,
-    /// Model file whose tensors the run starts with, where name and shape are those of the network; left out, all
-    /// tensors start by their initialisers.
+    /// Model file whose tensors the run starts with, where name and shape are those of the network; left out,
+    /// all tensors start by their initialisers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
     /// SHA-256 of that file: left out, the server puts it here as the run begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_sha256: Option<String>,
-    /// Version of the rules by which a data folder is read: which files are samples, which are held out for validation.
-    /// Left out, the server puts the newest one here as the run begins; runs of before there were versions have 1.
+    /// Version of the rules by which a data folder is read: which files are samples, which are held out for
+    /// validation. Left out, the server puts the newest one here as the run begins; runs of before there were
+    /// versions have 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_rules: Option<u32>,
-    /// Name patterns of tensors that start by their initialisers all the same (`*` stands for any characters): the
-    /// classifiers, where the classes are others than the file's.
+    /// Name patterns of tensors that start by their initialisers all the same (`*` stands for any
+    /// characters): the classifiers, where the classes are others than the file's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init_except: Vec<String>,
 }
@@ -52,27 +53,29 @@ pub struct Run {
 pub const NEWEST_DATA_RULES: u32 = 2;
 
 impl Run {
-    /// The version of the rules by which the run reads a data folder.
+    /// Returns the version of the rules by which the run reads a data folder.
     pub fn data_rules(&self) -> u32 {
         self.data_rules.unwrap_or(1)
     }
 
-    /// The seed of the order, the samples and the dropout masks.
+    /// Returns the seed of the order, the samples and the dropout masks.
     pub fn sample_seed(&self) -> u64 {
         self.sample_seed.unwrap_or(self.seed)
     }
 }
 
 choice! {
-    /// The number format of activations, their gradients and the convolutions' packed weights while a minibatch is
-    /// computed. In either precision sums are f32, and parameters and their gradients go in and out as f32.
+    /// The number format of activations, their gradients and the convolutions' packed weights while a
+    /// minibatch is computed. In either precision sums are f32, and parameters and their gradients go in and
+    /// out as f32.
     #[derive(Default)]
     pub enum Precision {
         /// 32-bit floats throughout.
         #[default]
         F32 = "f32",
-        /// The upper 16 bits of each: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which multiply
-        /// them in pairs at full rate, and twice as fast on Intel's Xeons with AMX; on other processors slower than f32.
+        /// The upper 16 bits of each: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which
+        /// multiply them in pairs at full rate, and twice as fast on Intel's Xeons with AMX; on other
+        /// processors slower than f32.
         Bf16 = "bf16",
     }
 }

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::choice;
 
-/// How training samples are cropped and distorted at random (paper, section 6).
+/// The random crops and distortions of training samples (paper, section 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
-    /// Smallest and largest share of the image's area, drawn uniformly. Some of the paper's models saw mainly smaller
-    /// relative crops (such as [0.08, 0.5]), others mainly larger ones ([0.5, 1.0]).
+    /// Smallest and largest share of the image's area, drawn uniformly. Some of the paper's models saw mainly
+    /// smaller relative crops (such as [0.08, 0.5]), others mainly larger ones ([0.5, 1.0]).
     pub area: [f32; 2],
     /// Smallest and largest aspect ratio (width / height), drawn log-uniformly among those that fit.
     pub aspect: [f32; 2],
@@ -18,8 +18,8 @@ pub struct Sampling {
     pub mirror: bool,
     /// Interpolations of the resize, equally probable.
     pub interpolation: Vec<Interpolation>,
-    /// Brightness changes by a factor in 1 +- this: the image is mixed with black (Howard 2013: 0.5). Brightness,
-    /// contrast and saturation come in random order.
+    /// Brightness changes by a factor in 1 +- this: the image is mixed with black (Howard 2013: 0.5).
+    /// Brightness, contrast and saturation come in random order.
     pub brightness: f32,
     /// Contrast changes by a factor in 1 +- this: the image is mixed with its mean grey (0.5).
     pub contrast: f32,
@@ -48,8 +48,8 @@ impl Default for Sampling {
 choice! {
     /// The interpolation by which a crop is resized.
     ///
-    /// When a crop shrinks, bilinear, cubic and area take every pixel of it into account; nearest takes one for
-    /// each new pixel.
+    /// When a crop shrinks, bilinear, cubic and area take every pixel of it into account; nearest takes one
+    /// for each new pixel.
     pub enum Interpolation {
         /// Linear interpolation between pixels.
         Bilinear = "bilinear",

@@ -13,7 +13,8 @@ pub struct ComputeFlags {
     /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Keep each of these threads on a CPU of its own, from this one on (Linux) [default: the system places them]
+    /// Keep each of these threads on a CPU of its own, from this one on (Linux) [default: the system places
+    /// them]
     #[arg(long, value_name = "CPU")]
     pub pin: Option<u16>,
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
@@ -22,18 +23,19 @@ pub struct ComputeFlags {
 }
 
 impl ComputeFlags {
-    /// The threads that these flags ask for.
+    /// Returns the threads that these flags ask for.
     pub fn threads(&self) -> Threads {
         Threads { count: self.threads.map(usize::from), pin: self.pin.map(usize::from) }
     }
 
-    /// The name of the instruction set that the flag, or else the environment, asks for; `None`: the best of the machine.
+    /// Returns the name of the instruction set that the flag, or else the environment, asks for; `None`: the
+    /// best of the machine.
     pub fn isa(&self) -> Option<String> {
         isa_name(self.isa.clone())
     }
 }
 
-/// The instruction set of that name; `None`: the best of the machine.
+/// Returns the instruction set of that name; `None`: the best of the machine.
 ///
 /// # Errors
 /// A name that is not known, or an instruction set that the machine lacks.
@@ -44,14 +46,14 @@ pub fn isa(name: Option<&str>) -> anyhow::Result<Isa> {
 /// Number and place of the threads that compute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Threads {
-    /// `None`: as many as the machine runs at once.
+    /// Number of the threads; `None`: as many as the machine runs at once.
     pub count: Option<usize>,
     /// The first of the CPUs that they keep to, one each; `None`: wherever the system has them run.
     pub pin: Option<usize>,
 }
 
 impl Threads {
-    /// The number of threads.
+    /// Returns the number of threads.
     pub fn count(&self) -> usize {
         self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
@@ -69,7 +71,7 @@ impl Threads {
     }
 }
 
-/// So many threads, wherever the system has them run.
+/// Threads of this number, on whichever CPUs the system has them run.
 impl From<usize> for Threads {
     fn from(count: usize) -> Threads {
         Threads { count: Some(count), pin: None }

@@ -1,5 +1,5 @@
-//! What a run's settings become on this machine: a network, data, threads, an instruction set, a plan of the memory, and
-//! at its end scores and a model file.
+//! What a run's settings become on this machine: a network, data, threads, an instruction set, a plan of the
+//! memory, and at its end scores and a model file.
 //!
 //! Training (`worker`) and everything that is done with a trained model (`models`) begin here.
 //!
@@ -8,8 +8,8 @@
 //! setup::memory::check_run(&recipe, Some("scalar"), 1, 1).expect("a small network");
 //! ```
 //!
-//! Absent by intent: the settings themselves (`settings`), how a network computes (`network`), how an image is
-//! decoded (`dataset`).
+//! Absent by intent: the settings themselves (`settings`), how a network computes (`network`), how an image
+//! is decoded (`dataset`).
 
 mod compute;
 mod data;

@@ -11,22 +11,21 @@ use crate::compute::{Threads, isa};
 
 /// Minibatches that a loader makes ahead of the one that is computed with.
 pub const MADE_AHEAD: usize = 2;
-/// Copies of all parameters that a worker holds beside its engine: the gradient, its own velocity with the parameters that
-/// it decays, and, while it evaluates, the average and
-/// the newest values.
+/// Copies of all parameters that a worker holds beside its engine: the gradient, its own velocity with the
+/// parameters that it decays, and, while it evaluates, the average and the newest values.
 const COPIES: u64 = 5;
 /// Copies of all parameters that the server holds, its processes together: values, velocity and average.
 const SERVED: u64 = 3;
 /// Minibatches of images that a worker holds: those made ahead, and the one that it computes with.
 const MINIBATCHES: u64 = MADE_AHEAD as u64 + 1;
-/// Classes of a run of which nobody said yet how many the data has: as few as there can be, so that nothing is refused
-/// that could fit.
+/// Classes of a run of which nobody said yet how many the data has: as few as there can be, so that nothing
+/// is refused that could fit.
 const LEAST_CLASSES: usize = 2;
 
 /// A batch for which this machine has too little memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct TooLarge {
-    /// What takes the memory, as "training".
+    /// The use of the memory, such as "training".
     what: String,
     batch: usize,
     needed: u64,
@@ -53,7 +52,8 @@ impl fmt::Display for TooLarge {
     }
 }
 
-/// Whether this machine has the memory that `what` takes with a batch; `bytes` says how much that is for any batch.
+/// Checks that this machine has the memory that `what` takes with a batch; `bytes` says how much that is for
+/// any batch.
 ///
 /// # Errors
 /// It has not: the error names the largest batch that fits.
@@ -82,29 +82,30 @@ fn within(available: u64, what: &str, batch: usize, bytes: impl Fn(usize) -> u64
     Err(TooLarge { what: what.into(), batch, needed, available, instead: (instead, bytes(instead)) })
 }
 
-/// Bytes that one worker takes to train: its engine, its copies of the parameters, its images.
+/// Returns the bytes that one worker takes to train: its engine, its copies of the parameters, its images.
 pub fn worker_bytes(network: &GoogLeNet, batch: usize, precision: Precision, isa: Isa, pool: &Pool) -> u64 {
     let engine = Engine::training_bytes(network, batch, precision, isa, pool);
     let images = image_bytes(network, batch).saturating_mul(MINIBATCHES);
     engine.saturating_add(COPIES * parameter_bytes(network)).saturating_add(images)
 }
 
-/// Bytes of one copy of all parameters.
+/// Returns the bytes of one copy of all parameters.
 pub fn parameter_bytes(network: &GoogLeNet) -> u64 {
     (network.layout().len() * size_of::<f32>()) as u64
 }
 
-/// Bytes of a minibatch of images.
+/// Returns the bytes of a minibatch of images.
 pub fn image_bytes(network: &GoogLeNet, batch: usize) -> u64 {
     let side = network.architecture().input_size;
     ((3 * side * side * size_of::<f32>()) as u64).saturating_mul(batch as u64)
 }
 
-/// Whether this machine has the memory for a whole run on it: so many workers of so many threads, and the server.
+/// Checks that this machine has the memory for a whole run: its workers, with this number of threads each,
+/// and the server.
 ///
 /// # Errors
-/// It has not; a network that cannot be built; an instruction set that the machine lacks; threads that it does not
-/// start.
+/// It has not; a network that cannot be built; an instruction set that the machine lacks; threads that it
+/// does not start.
 pub fn check_run(
     configuration: &RunConfiguration,
     isa_name: Option<&str>,

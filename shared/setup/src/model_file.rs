@@ -15,27 +15,28 @@ use settings::RunConfiguration;
 /// Name of the file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
 
-/// The metadata that tell the data that a model was trained on, by their hash.
+/// Name of the metadata with the hash of the data that a model was trained on.
 pub const DATA: &str = "data";
-/// What the metadata `architecture` says.
+/// Value of the metadata `architecture`.
 const GOOGLENET: &str = "googlenet";
-/// What the metadata `resize` says of the two ways that images get to their scale.
+/// Values of the metadata `resize`, for the two ways in which images get to their scale.
 const SHORTER_SIDE: &str = "shorter side to round(input_size * 256 / 224), centre crop of input_size";
 const SQUARE: &str = "both sides to round(input_size * 256 / 224), centre crop of input_size";
 
-/// Everything that using a model needs besides its tensors.
+/// The card of a model: everything that using it needs besides its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelCard {
     /// The network that the tensors are of.
     pub architecture: Architecture,
     /// Names of the classes in the order of the network's outputs.
     pub classes: Vec<String>,
-    /// How images become inputs.
+    /// The way from an image to an input.
     pub preprocessing: Preprocessing,
 }
 
 impl ModelCard {
-    /// Reads the card in a model file's metadata; its network is without auxiliary heads, which only training needs.
+    /// Reads the card in a model file's metadata; its network is without auxiliary heads, which only training
+    /// needs.
     ///
     /// # Errors
     /// Metadata that are missing or not what [`to_metadata`](Self::to_metadata) makes.
@@ -62,7 +63,7 @@ impl ModelCard {
         Ok(ModelCard { architecture, classes, preprocessing: preprocessing(model, path)? })
     }
 
-    /// The card as metadata of a file. Metadata are strings; lists and objects are JSON.
+    /// Writes the card as metadata of a file. Metadata are strings; lists and objects are JSON.
     ///
     /// # Errors
     /// None in practice: names and numbers can always be written as JSON.
@@ -95,11 +96,11 @@ pub struct About<'a> {
     pub classes: &'a [String],
     /// Hash of the data that it was trained on.
     pub data: Option<&'a str>,
-    /// Which values: "average" or "last iterate".
+    /// Kind of the values: "average" or "last iterate".
     pub values: &'static str,
-    /// Samples that the run had used.
+    /// Number of samples that the run had used.
     pub samples: u64,
-    /// The newest evaluation; it says itself after how many samples.
+    /// The newest evaluation, which holds the number of samples before it.
     pub evaluation: Option<&'a Evaluation>,
 }
 
@@ -145,7 +146,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     Ok(())
 }
 
-/// How the model of a file wants its images.
+/// Reads how the model of a file wants its images.
 fn preprocessing(model: &Checkpoint, path: &Path) -> anyhow::Result<Preprocessing> {
     let resize = match model.metadata.get("resize").map_or("nothing", String::as_str) {
         SHORTER_SIDE => Resize::ShorterSide,

@@ -5,18 +5,21 @@ use std::cmp::Ordering;
 use ndarray::{ArrayView1, ArrayView2};
 use protocol::Scores;
 
-/// What became of one image.
+/// The outcome of one image that was scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// Classes, the right one not counted, that are at least as probable: a network that says the same for all classes,
-    /// or nothing (not a number), gets nothing.
+    /// Classes, the right one not counted, that are at least as probable: a network that says the same for
+    /// all classes, or nothing (not a number), gets nothing.
     pub not_behind: usize,
-    /// Cross-entropy.
+    /// Cross-entropy of the right class.
     pub loss: f64,
 }
 
 impl Outcome {
-    /// The outcome of an image of class `label` with these logits.
+    /// Computes the outcome of an image of class `label` from its logits.
+    ///
+    /// # Panics
+    /// If there is no logit of that class.
     pub fn of(logits: ArrayView1<f32>, label: u32) -> Outcome {
         let right = f64::from(logits[label as usize]);
         let not_behind = logits
@@ -29,12 +32,12 @@ impl Outcome {
         Outcome { not_behind, loss: sum.ln() + most - right }
     }
 
-    /// Whether the right class is the most probable one.
+    /// Returns whether the right class is the most probable one.
     pub fn first(&self) -> bool {
         self.not_behind == 0
     }
 
-    /// Whether the right class is among the five most probable.
+    /// Returns whether the right class is among the five most probable.
     pub fn among_five(&self) -> bool {
         self.not_behind < 5
     }
@@ -51,6 +54,9 @@ pub struct Tally {
 
 impl Tally {
     /// Scores one minibatch: `logits` is N x classes, `labels` has N entries.
+    ///
+    /// # Panics
+    /// If `labels` has another number of entries, or one that is no class.
     pub fn add(&mut self, logits: ArrayView2<f32>, labels: &[u32]) {
         assert_eq!(logits.nrows(), labels.len(), "one label for each row of logits");
         for (row, &label) in logits.outer_iter().zip(labels) {
@@ -66,13 +72,13 @@ impl Tally {
         self.loss += outcome.loss;
     }
 
-    /// Images scored.
+    /// Returns the number of images scored.
     pub fn images(&self) -> u64 {
         self.images
     }
 
-    /// The means; zeros before the first image. A loss that is not finite is told as the largest number: what is
-    /// reported stays a number in every format.
+    /// Returns the means; zeros before the first image. A loss that is not finite becomes the largest number:
+    /// what is reported stays a number in every format.
     pub fn scores(&self) -> Scores {
         let images = self.images.max(1) as f64;
         let loss = if self.loss.is_finite() { self.loss / images } else { f64::MAX };

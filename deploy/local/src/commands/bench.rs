@@ -54,7 +54,7 @@ pub struct Flags {
     pub roofline: Option<PathBuf>,
 }
 
-/// A time that can be measured for.
+/// Parses a time that can be measured for.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
     seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
@@ -63,7 +63,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Measures and prints, as a table for people or as one JSON object, and draws the roofline if asked to.
 ///
 /// # Errors
-/// Flags that no network can be built from, an instruction set that the machine lacks, a picture that cannot be written.
+/// Flags that no network can be built from, an instruction set that the machine lacks, a picture that cannot
+/// be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let options = BenchOptions {
         batch: flags.batch.into(),

@@ -21,7 +21,8 @@ pub struct Flags {
     pub modules: bool,
 }
 
-/// Prints the network as a table for people or as one JSON object, or its modules beside those without reduction.
+/// Prints the network as a table for people or as one JSON object, or its modules beside those without
+/// reduction.
 ///
 /// # Errors
 /// Flags that no network can be built from.

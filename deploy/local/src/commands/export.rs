@@ -17,7 +17,7 @@ Examples:
   downpour export --format safetensors --model bvlc_googlenet.caffemodel --labels synset_words.txt --output bvlc.safetensors"
 )]
 pub struct Flags {
-    /// In which form
+    /// Form to write the model in
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Format,
     /// The model file

@@ -17,7 +17,7 @@ pub struct Flags {
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub output: PathBuf,
-    /// The parameters as the newest updates left them, not their average
+    /// Write the parameters as the newest updates left them, not their average
     #[arg(long)]
     pub last_iterate: bool,
 }

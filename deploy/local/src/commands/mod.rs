@@ -49,12 +49,12 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
-/// The end of a command that only a library's error can break off.
+/// Makes the end of a command of what a library returned.
 fn of(ended: anyhow::Result<Exit>) -> Result<Exit, Failure> {
     ended.map_err(Failure::from)
 }
 
-/// Carries out what has to wait for others.
+/// Runs work that has to wait for other processes.
 fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::broken(format!("cannot start the runtime: {error}")))?.block_on(work)

@@ -4,7 +4,7 @@ use clap::Args;
 use network::{Architecture, Variant};
 use process::help;
 
-/// Flags that decide a network where no run does.
+/// Flags of commands that need a network but no run.
 #[derive(Clone, Debug, Args)]
 pub struct NetworkFlags {
     /// Number of classes
@@ -19,13 +19,14 @@ pub struct NetworkFlags {
     /// Leave out the two auxiliary classifiers
     #[arg(long)]
     pub no_aux: bool,
-    /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension reduction
+    /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension
+    /// reduction
     #[arg(long, value_name = "V", default_value_t, help = help("Which of the paper's networks", "network.variant"))]
     pub variant: Variant,
 }
 
 impl NetworkFlags {
-    /// The network that these flags ask for.
+    /// Returns the network that these flags ask for.
     pub fn architecture(&self) -> Architecture {
         Architecture {
             classes: self.classes,

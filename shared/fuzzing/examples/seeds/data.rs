@@ -58,7 +58,8 @@ pub fn image() -> Vec<Seed> {
     let palette = [chunk(b"PLTE", &[0, 0, 0, 255, 0, 0]), chunk(b"tRNS", &[0])].concat();
     let profile = |bytes: &[u8]| chunk(b"iCCP", &[b"p\0\0", &compressed(bytes)[..]].concat());
     let text = |bytes: &[u8]| chunk(b"zTXt", &[b"t\0\0", &compressed(bytes)[..]].concat());
-    // Segments behind the start of the image: the orientation of a camera, and a frame of 60,000 by 60,000 pixels.
+    // Segments behind the start of the image: the orientation of a camera, and a frame of 60,000 by 60,000
+    // pixels.
     let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let turned = [&jpeg("rgb")[..2], exif, &jpeg("rgb")[2..]].concat();
     let mut vast = jpeg("rgb");

@@ -1,7 +1,8 @@
 //! Writes the seeds of all corpora: `cargo run --package fuzzing --example seeds`.
 //!
-//! For each reader there are small inputs as users have them, made by the writers of this program where it has one, and small
-//! inputs as an attacker would make them. What a fuzzer found lies beside them under the hash of its content and is left alone.
+//! For each reader there are small inputs as users have them, made by the writers of this program where it
+//! has one, and small inputs as an attacker would make them. What a fuzzer found lies beside them under the
+//! hash of its content and is left alone.
 
 mod data;
 mod models;

@@ -40,7 +40,8 @@ pub fn configuration() -> Vec<Seed> {
     seeds
 }
 
-/// Two shards of a network of two tensors, after one push each, and the folder that they wrote a snapshot into.
+/// Two shards of a network of two tensors, after one push each, and the folder that they wrote a snapshot
+/// into.
 fn snapshot(home: &Path) -> (Layout, ShardHost) {
     let tensor = |name: &str, shape: &[usize]| Tensor {
         name: name.into(),
@@ -117,7 +118,7 @@ pub fn shard() -> Vec<Seed> {
     ]
 }
 
-/// What a coordinator keeps of a run that has begun.
+/// Makes the part of a snapshot that a coordinator keeps, of a run that has begun.
 fn begun(layout: &Layout, host: ShardHost) -> SavedRun {
     let settings = Settings {
         configuration: settings::recipe("quick").unwrap(),

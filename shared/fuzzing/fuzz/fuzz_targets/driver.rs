@@ -19,7 +19,8 @@ static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     })
 });
 
-/// libFuzzer's own hook makes a crash of every panic. Those of the image decoders are caught by the reader and are none.
+/// libFuzzer's own hook makes a crash of every panic. Those of the image decoders are caught by the reader
+/// and are none.
 fn spare_decoders() {
     let crash = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -9,10 +9,10 @@ use super::table::{Estimate, Row};
 
 const INK: RGBColor = RGBColor(20, 90, 180);
 const PALE: RGBColor = RGBColor(225, 120, 20);
-/// More classes than these make no picture that can be read.
+/// Most classes of a picture that can still be read.
 pub(super) const MOST_CLASSES: usize = 40;
 
-/// How often each class (rows) was taken for each (columns).
+/// A confusion matrix: how often each class (rows) was taken for each (columns).
 pub(super) struct Confusion {
     pub classes: Vec<String>,
     /// Row by row.
@@ -25,7 +25,7 @@ pub(super) fn write(path: &Path, picture: anyhow::Result<String>) -> anyhow::Res
     files::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
-/// The errors of the rows, top-1 and top-5, each with one standard error up and down.
+/// Draws the errors of the rows, top-1 and top-5, each with one standard error up and down.
 pub(super) fn errors(rows: &[Row]) -> anyhow::Result<String> {
     let mut text = String::new();
     {
@@ -78,7 +78,7 @@ pub(super) fn errors(rows: &[Row]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The confusion matrix: a cell is as dark as its share of the row, and holds its count.
+/// Draws the confusion matrix: a cell is as dark as its share of the row, and holds its count.
 pub(super) fn confusion(Confusion { classes, counts }: &Confusion) -> anyhow::Result<String> {
     const CELL: i32 = 34;
     const LEFT: i32 = 180;
@@ -115,7 +115,7 @@ pub(super) fn confusion(Confusion { classes, counts }: &Confusion) -> anyhow::Re
     Ok(text)
 }
 
-/// A label short enough for the margin.
+/// Shortens a label to fit into the margin.
 fn shortened(label: &str) -> String {
     let most = 22;
     if label.chars().count() <= most {

@@ -9,14 +9,14 @@ use setup::Outcome;
 /// A share of the images with its standard error, both 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The share.
+    /// Mean of the share.
     pub value: f64,
     /// One standard error.
     pub standard_error: f64,
 }
 
 impl Estimate {
-    /// The mean of values, one an image, and its standard error.
+    /// Estimates the mean of values, one an image, with its standard error.
     fn of(values: impl Iterator<Item = f64> + Clone) -> Estimate {
         let count = values.clone().count().max(1) as f64;
         let value = values.clone().sum::<f64>() / count;
@@ -42,12 +42,13 @@ pub struct Row {
     pub loss: f64,
     /// Difference of the top-1 error to the first row, its standard error that of the paired difference.
     pub top1_to_base: Option<Estimate>,
-    /// Difference of the top-5 error.
+    /// Difference of the top-5 error to the first row, as that of the top-1 error.
     pub top5_to_base: Option<Estimate>,
 }
 
 impl Row {
-    /// The row of these outcomes; `base` are those of the first row, of the same images, none in the first row itself.
+    /// Returns the row of these outcomes; `base` are those of the first row, of the same images, none in the
+    /// first row itself.
     pub(super) fn new(models: usize, crops: Crops, outcomes: &[Outcome], base: Option<&[Outcome]>) -> Row {
         let top1 = |outcome: &Outcome| f64::from(!outcome.first());
         let top5 = |outcome: &Outcome| f64::from(!outcome.among_five());
@@ -67,7 +68,7 @@ impl Row {
     }
 }
 
-/// The table as text; errors in per cent, each with one standard error.
+/// Writes the table as text; errors in per cent, each with one standard error.
 pub(super) fn text(rows: &[Row]) -> String {
     let plain = |e: &Estimate| format!("{:.2} ± {:.2} %", 100.0 * e.value, 100.0 * e.standard_error);
     let change = |e: &Option<Estimate>| {

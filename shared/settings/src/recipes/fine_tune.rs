@@ -1,5 +1,6 @@
-//! From a trained network to new classes: --init-from FILE names it (a caffe model, or the model file of a run).
-//! Classifiers are made anew and learn ten times as fast; all other tensors start as they are in the file.
+//! From a trained network to new classes: --init-from FILE names it (a caffe model, or the model file of a
+//! run). Classifiers are made anew and learn ten times as fast; all other tensors start as they are in the
+//! file.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Recipes: named starting points, a file each. The paper's has every key; the others say what they have otherwise.
+//! Recipes: named starting points, a file each. The paper's has every key; the others say what they have
+//! otherwise.
 
 mod bvlc;
 mod fine_tune;
@@ -7,7 +8,7 @@ mod quick;
 
 use crate::{ConfigurationError, RunConfiguration};
 
-/// A recipe: its name, and what makes its configuration.
+/// A recipe: its name, and the function that makes its configuration.
 type Recipe = (&'static str, fn() -> RunConfiguration);
 
 const RECIPES: [Recipe; 4] = [
@@ -17,12 +18,12 @@ const RECIPES: [Recipe; 4] = [
     ("fine-tune", fine_tune::recipe),
 ];
 
-/// The names that [`recipe`] knows.
+/// Returns the names that [`recipe`] knows.
 pub fn recipe_names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|(name, _)| *name)
 }
 
-/// The recipe of that name.
+/// Returns the recipe of that name.
 ///
 /// # Errors
 /// A name that no recipe has.

@@ -1,6 +1,6 @@
-//! The paper's training: asynchronous momentum SGD, -4 % every 8 epochs, Polyak averaging, both auxiliary heads, dropout;
-//! crops of 8-100 % of the area, Howard's photometric distortions, four interpolations.
-//! Where the paper is silent (rate, batch, decay, initial values), the public BVLC model's solver decides.
+//! The paper's training: asynchronous momentum SGD, -4 % every 8 epochs, Polyak averaging, both auxiliary
+//! heads, dropout; crops of 8-100 % of the area, Howard's photometric distortions, four interpolations. Where
+//! the paper is silent (rate, batch, decay, initial values), the public BVLC model's solver decides.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The embedded set in under two minutes on two cores: a narrow GoogLeNet on small images.
+//! The synthetic set in under two minutes on two cores: a narrow GoogLeNet on small images.
 
 use super::paper;
 use crate::{MomentumPlace, Network, Optimisation, Run, RunConfiguration, Sampling};
