@@ -58,7 +58,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Plans an event.
+    /// Plans an event of a worker in one of its lives; a worker that is lost begins another.
     pub fn plan(&mut self, time: f64, worker: usize, life: u64, event: Event) {
         self.planned += 1;
         self.queue.push(Entry { time, worker, life, event, order: self.planned });

@@ -22,7 +22,7 @@ pub struct Evaluation {
     pub staleness: f64,
 }
 
-/// One simulated run.
+/// The report of one simulated run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The machines.

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Writes a text and the end of its line to standard output. That nobody reads any more, as behind `head`, is
-/// no error.
+/// Writes a text and the end of its line to standard output. A reader that has gone, as `head` does once it
+/// has seen enough, is no error.
 ///
 /// # Errors
 /// Standard output cannot be written for another reason, such as a full disk.

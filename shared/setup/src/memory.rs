@@ -22,7 +22,7 @@ const MINIBATCHES: u64 = MADE_AHEAD as u64 + 1;
 /// is refused that could fit.
 const LEAST_CLASSES: usize = 2;
 
-/// A batch for which this machine has too little memory.
+/// An error: this machine has too little memory for a batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct TooLarge {
     /// The use of the memory, such as "training".
