@@ -198,7 +198,7 @@ async fn session<W: Workload>(
     stop
 }
 
-/// What one membership works with.
+/// The state of a replica during one membership.
 struct Replica<'a, W: Workload> {
     workload: &'a W,
     place: Place,

@@ -37,7 +37,7 @@ pub trait Model: Send + 'static {
     /// The minibatches that the model computes with.
     type Batch: Batch;
 
-    /// The layout of the model's parameters.
+    /// Returns the layout of the model's parameters.
     fn layout(&self) -> &Layout;
 
     /// Returns the instruction set for what is done to its gradients; the best of this machine, unless it

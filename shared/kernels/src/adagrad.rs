@@ -62,9 +62,7 @@ struct Step<'a> {
     state: AdagradState<'a>,
 }
 
-impl Loop for Step<'_> {
-    type Output = f32;
-
+impl Loop<f32> for Step<'_> {
     #[inline(always)]
     fn run(self) -> f32 {
         let AdagradUpdate { rate, decay, floor } = self.update;
