@@ -11,7 +11,7 @@ use parameter_server::{
 };
 use parameters::checkpoint::Checkpoint;
 use process::{Exit, RunFlags};
-use protocol::{Assignment, Ending, Kind, LeaseProgress, RunState};
+use protocol::{Assignment, CoordinatorCalls as _, Ending, Kind, LeaseProgress, RunState};
 
 fn newest(folder: &Path) -> Option<Manifest> {
     snapshot::newest(folder).unwrap()

@@ -17,7 +17,10 @@ use common::{Process, Worker, flags, layout, options, until};
 use parameter_server::{Options, shard::file as shard_file, snapshot};
 use parameters::{assign, checkpoint::Checkpoint};
 use process::{Exit, RunFlags};
-use protocol::{CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience, RegisterRequest};
+use protocol::{
+    CoordinatorCalls as _, CoordinatorClient, Ending, JoinRequest, PROTOCOL_VERSION, Patience,
+    RegisterRequest,
+};
 
 /// Far more than any step here takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(60);

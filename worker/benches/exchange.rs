@@ -19,7 +19,8 @@ use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
 use protocol::{
-    BlockPush, Connector, Kind, Member, Patience, PushForm, ShardClient, UpdateRule, Version, Wire,
+    BlockPush, Connector, Kind, Member, Patience, PushForm, ShardCalls as _, ShardClient, UpdateRule,
+    Version, Wire,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use protocol::{CoordinatorClient, Kind, Patience};
+use protocol::{CoordinatorCalls as _, CoordinatorClient, Kind, Patience};
 use setup::model_file::{self, About};
 
 use crate::stop::Stop;

@@ -14,8 +14,8 @@ use anyhow::Context;
 use dataset::{LoaderRange, Split};
 use process::Exit;
 use protocol::{
-    Assignment, Connector, CoordinatorClient, Ending, EvaluationOrder, JoinReply, JoinRequest, Kind, Lease,
-    Member, PROTOCOL_VERSION, PushForm,
+    Assignment, Connector, CoordinatorCalls as _, CoordinatorClient, Ending, EvaluationOrder, JoinReply,
+    JoinRequest, Kind, Lease, Member, PROTOCOL_VERSION, PushForm, ShardCalls as _,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use network::Losses;
 use protocol::{
-    ClientError, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Report,
-    StepMetrics,
+    ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress,
+    Member, Report, StepMetrics,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;

@@ -8,7 +8,7 @@ use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, Connector, Kind, LARGEST_GRADIENT, Member, Patience,
-    PushForm, PushReply, Refusal, ShardClient, UpdateRule, Version, Wire,
+    PushForm, PushReply, Refusal, ShardCalls, ShardClient, UpdateRule, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -55,10 +55,12 @@ pub struct Exchange {
 }
 
 /// All shards of a run, and the version of each block as this worker last fetched it.
-pub struct Store {
+///
+/// `Client` is how the shards are called: over the network, unless a test has them in its own process.
+pub struct Store<Client = ShardClient> {
     layout: Arc<Layout>,
     wire: Wire,
-    processes: Vec<ShardClient>,
+    processes: Vec<Client>,
     /// Index of the process, by shard.
     at: Vec<usize>,
     /// Index of the process and number of the shard, by block.
@@ -92,14 +94,20 @@ impl Store {
                 processes.push(ShardClient::connect(address, connector.clone()).await?);
             }
         }
-        let process_of = |shard: u32| known[addresses[shard as usize].as_str()];
-        let shards = parameters::assign(&layout, addresses.len());
-        let home = shards.into_iter().map(|shard| (process_of(shard), shard)).collect();
+        let at = addresses.iter().map(|address| known[address.as_str()]).collect();
+        Ok(Store::over(processes, at, layout, wire))
+    }
+}
+
+impl<Client: ShardCalls> Store<Client> {
+    /// Makes a store of shards that are called through `processes`; `at` has the index of each shard's process.
+    pub fn over(processes: Vec<Client>, at: Vec<usize>, layout: Arc<Layout>, wire: Wire) -> Store<Client> {
+        let shards = parameters::assign(&layout, at.len());
+        let home = shards.into_iter().map(|shard| (at[shard as usize], shard)).collect();
         let mut pieces = vec![0; layout.tensors().len()];
         layout.blocks().iter().for_each(|block| pieces[block.tensor] += 1);
         let versions = vec![Version::default(); layout.blocks().len()];
-        let at = (0..addresses.len() as u32).map(process_of).collect();
-        Ok(Store { layout, wire, processes, at, home, pieces, versions })
+        Store { layout, wire, processes, at, home, pieces, versions }
     }
 
     /// Has every shard adopt the layout, or compare it with its own.
@@ -120,7 +128,7 @@ impl Store {
     }
 
     /// Returns the first shard process, for questions about the whole.
-    pub fn first(&self) -> &ShardClient {
+    pub fn first(&self) -> &Client {
         &self.processes[0]
     }
 

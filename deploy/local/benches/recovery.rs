@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parameter_server::snapshot;
-use protocol::{CoordinatorClient, Patience, RunState, RunStatus, check_health};
+use protocol::{CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, check_health};
 use tokio::time::sleep;
 
 const TIMES: usize = 5;

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use process::Exit;
-use protocol::{CoordinatorClient, Patience, RunState, RunStatus};
+use protocol::{CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 

@@ -11,8 +11,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use process::Exit;
 use protocol::{
-    ClientError, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION, RegisterReply, RegisterRequest,
-    Snapshot,
+    ClientError, CoordinatorCalls as _, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION,
+    RegisterReply, RegisterRequest, Snapshot,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 

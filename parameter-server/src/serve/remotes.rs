@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use protocol::{ClientError, Connector, ShardClient, ShardOrder, ShardStatus};
+use protocol::{ClientError, Connector, ShardCalls as _, ShardClient, ShardOrder, ShardStatus};
 use tokio::task::JoinSet;
 
 /// Time for which a process may be out of reach before an order fails; failed orders are given again later.

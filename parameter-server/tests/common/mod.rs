@@ -9,9 +9,10 @@ use parameter_server::{Options, Timing};
 use parameters::{Initialiser, Layout, Tensor, assign};
 use process::{Exit, RunFlags};
 use protocol::{
-    AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorClient, DataDescription, Ending, Evaluation,
-    JoinReply, JoinRequest, Kind, Lease, LeaseProgress, PROTOCOL_VERSION, Patience, PushForm, Refusal,
-    Report, RunStatus, Scores, ShardClient, StepMetrics, Wire,
+    AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient,
+    DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
+    PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores, ShardCalls as _, ShardClient,
+    StepMetrics, Wire,
 };
 use tokio::{
     net::TcpListener,

@@ -1,8 +1,10 @@
 //! Clients of the two services. Both are cheap to clone; clones share one connection.
 
+mod calls;
 mod coordinator;
 mod fetch;
 pub(crate) mod frames;
+mod in_process;
 mod push;
 mod shards;
 
@@ -11,7 +13,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tonic::{Response, Status, transport::Channel};
 
+pub use calls::{CoordinatorCalls, ShardCalls};
 pub use coordinator::CoordinatorClient;
+pub use in_process::InProcess;
 pub use push::Carried;
 pub use shards::ShardClient;
 

@@ -2,8 +2,9 @@
 //! glue to gRPC.
 //!
 //! [`messages`] are the domain's own types, and [`service`] has the two services as plain traits. [`serve`]
-//! offers implementations of the traits on a network; [`CoordinatorClient`] and [`ShardClient`] call them
-//! from other processes, with deadlines and retry. The `.proto` files in the repository's folder `proto`
+//! offers implementations of the traits on a network. [`CoordinatorCalls`] and [`ShardCalls`] are the calls to
+//! them: [`CoordinatorClient`] and [`ShardClient`] make them from other processes, with deadlines and retry, and
+//! [`InProcess`] from the same one. The `.proto` files in the repository's folder `proto`
 //! document the wire; the types generated from them stay inside this crate, the only one that knows tonic and
 //! prost.
 //!
@@ -46,7 +47,7 @@ mod proto {
 }
 
 pub use blocking::run_blocking;
-pub use client::{Carried, CoordinatorClient, ShardClient};
+pub use client::{Carried, CoordinatorCalls, CoordinatorClient, InProcess, ShardCalls, ShardClient};
 pub use codec::encoded_size;
 pub use error::{ClientError, ServeError};
 pub use health::check_health;

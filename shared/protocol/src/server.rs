@@ -1,5 +1,8 @@
 //! The gRPC servers of the two services.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::{Future, pending},
     sync::Arc,
@@ -232,7 +235,7 @@ async fn answer_pushes(
 
 /// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the
 /// reply.
-fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushReply {
+pub(crate) fn answer_push(shards: &(impl Shards + ?Sized), request: proto::PushRequest) -> proto::PushReply {
     let wire = codec::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |ArrivedBlock { shard, block, bytes, push }| {
         let usable = push.is_ok();
@@ -242,11 +245,24 @@ fn answer_push(shards: &dyn Shards, request: proto::PushRequest) -> proto::PushR
         };
         let reply = block_reply(reply, wire);
         if usable {
-            shards.carried(shard, bytes as u64, reply.value_bytes() as u64);
+            shards.carried(shard, bytes as u64, reply.value_bytes());
         }
         reply
     };
     proto::PushReply { blocks: arrived_blocks(request).map(answer).collect() }
+}
+
+/// Reads one block and encodes it.
+pub(crate) fn read_block(
+    shards: &(impl Shards + ?Sized),
+    wire: Wire,
+    shard: u32,
+    block: u32,
+    kind: Kind,
+) -> Answer<proto::BlockValues> {
+    let block = write_block(shards.fetch(shard, block, kind)?, wire);
+    shards.carried(shard, 0, block.values.len() as u64);
+    Ok(block)
 }
 
 /// Reads the blocks of one fetch, as fast as they are taken.
@@ -269,16 +285,9 @@ async fn send_blocks(
             place = values.reserve() => place,
         };
         let Ok(place) = place else { return };
-        let reply = format.clone().and_then(|wire| Ok((shards.fetch(request.shard, block, kind)?, wire)));
-        let (reply, last) = match reply {
-            Ok((block, wire)) => {
-                let block = write_block(block, wire);
-                shards.carried(request.shard, 0, block.values.len() as u64);
-                (fetch_reply(Ok(block)), false)
-            }
-            Err(refusal) => (fetch_reply(Err(refusal)), true),
-        };
-        place.send(Ok(reply));
+        let reply = format.clone().and_then(|wire| read_block(&*shards, wire, request.shard, block, kind));
+        let last = reply.is_err();
+        place.send(Ok(fetch_reply(reply)));
         if last {
             return;
         }
@@ -290,195 +299,4 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) -> Status {
     // The sender goes away only with the server.
     let _ = stopping.wait_for(|&stopping| stopping).await;
     Status::unavailable("the server is being stopped")
-}
-
-#[cfg(test)]
-mod tests {
-    use prost::Message;
-    use tokio::net::TcpListener;
-    use tokio_stream::StreamExt;
-    use tonic::transport::Channel;
-
-    use super::*;
-    use crate::proto::{coordinator_client::CoordinatorClient, shards_client::ShardsClient};
-
-    /// Behind a server that checks what comes in, nothing of what follows may arrive.
-    struct Unreached;
-
-    impl Coordinator for Unreached {
-        fn join(&self, _: JoinRequest) -> Answer<JoinReply> {
-            unreachable!("a malformed message came through")
-        }
-        fn assign(&self, _: Member, _: u64) -> Answer<Assignment> {
-            unreachable!("a malformed message came through")
-        }
-        fn report(&self, _: Report, _: u64) -> Answer<Option<Ending>> {
-            unreachable!("a malformed message came through")
-        }
-        fn register(&self, _: RegisterRequest) -> Answer<RegisterReply> {
-            unreachable!("a malformed message came through")
-        }
-        fn status(&self) -> RunStatus {
-            unreachable!("a malformed message came through")
-        }
-    }
-
-    impl Shards for Unreached {
-        fn adopt(&self, _: AdoptRequest) -> Answer<AdoptReply> {
-            panic!("a shard that fails")
-        }
-        fn push(&self, _: BlockPush) -> PushReply {
-            unreachable!("a malformed message came through")
-        }
-        fn fetch(&self, _: u32, _: u32, _: Kind) -> Answer<BlockValues> {
-            unreachable!("a malformed message came through")
-        }
-        fn order(&self, _: ShardOrder) -> Answer<Vec<ShardStatus>> {
-            unreachable!("a malformed message came through")
-        }
-        fn carried(&self, _: u32, _: u64, _: u64) {
-            unreachable!("a malformed message came through")
-        }
-        fn status(&self) -> Vec<ShardStatus> {
-            unreachable!("a malformed message came through")
-        }
-    }
-
-    /// A channel that knows nothing of this crate's own checks.
-    async fn channel() -> Channel {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (coordinator, shards) = (Arc::new(Unreached), Arc::new(Unreached));
-        tokio::spawn(serve(listener, Some(coordinator), Some(shards), pending()));
-        transport::endpoint(&address, Duration::from_secs(1)).unwrap().connect().await.unwrap()
-    }
-
-    fn invalid(text: &str) -> proto::Refusal {
-        Refusal::Invalid(text.into()).into()
-    }
-
-    fn block(block: u32, bytes: usize) -> proto::GradientBlock {
-        let version = Some(proto::Version::default());
-        proto::GradientBlock { shard: 0, block, version, gradient: vec![0; bytes].into() }
-    }
-
-    fn push(blocks: Vec<proto::GradientBlock>) -> proto::PushRequest {
-        let member = Some(proto::Member::default());
-        proto::PushRequest { member, step: 1, samples: 1, wire: proto::Wire::F32.into(), form: 0, blocks }
-    }
-
-    #[tokio::test]
-    async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
-        let mut client = ShardsClient::new(channel().await);
-        let pushes = vec![
-            push(vec![block(7, 7), proto::GradientBlock { version: None, ..block(8, 8) }]),
-            proto::PushRequest { wire: 9, ..push(vec![block(7, 8)]) },
-            proto::PushRequest { member: None, ..push(vec![block(8, 8)]) },
-        ];
-        let replies = client.push(tokio_stream::iter(pushes)).await.unwrap().into_inner();
-        let replies: Vec<proto::PushReply> = replies.map(Result::unwrap).collect().await;
-        let refused = |block, text| {
-            let refused = proto::RefusedBlock { block, refusal: Some(invalid(text)) };
-            let outcome = Some(proto::block_reply::Outcome::Refused(refused));
-            proto::BlockReply { outcome, staleness: 0 }
-        };
-        let expected = [
-            vec![
-                refused(7, "GradientBlock.gradient: expected a multiple of 4 bytes, found 7 bytes"),
-                refused(8, "GradientBlock.version: expected a value, found none"),
-            ],
-            vec![refused(7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9")],
-            vec![refused(8, "PushRequest.member: expected a value, found none")],
-        ];
-        assert_eq!(replies, expected.map(|blocks| proto::PushReply { blocks }));
-    }
-
-    #[tokio::test]
-    async fn malformed_requests_are_refused_by_field() {
-        let channel = channel().await;
-        let mut client = CoordinatorClient::new(channel.clone());
-        let mut shards = ShardsClient::new(channel);
-
-        let reply = client.join(proto::JoinRequest::default()).await.unwrap().into_inner();
-        let refusal = invalid("JoinRequest.data: expected a value, found none");
-        assert_eq!(reply.outcome, Some(proto::join_reply::Outcome::Refusal(refusal)));
-
-        let reply = client.assign(proto::AssignRequest::default()).await.unwrap().into_inner();
-        let refusal = invalid("AssignRequest.member: expected a value, found none");
-        assert_eq!(reply.outcome, Some(proto::assign_reply::Outcome::Refusal(refusal)));
-
-        let evaluation = proto::Evaluation { average: Some(proto::Scores::default()), ..Default::default() };
-        let report = proto::ReportRequest {
-            member: Some(proto::Member::default()),
-            metrics: Some(proto::Metrics::default()),
-            evaluation: Some(evaluation),
-            ..Default::default()
-        };
-        let reply = client.report(report).await.unwrap().into_inner();
-        let refusal = invalid("Evaluation.last_iterate: expected a value, found none");
-        assert_eq!(reply.outcome, Some(proto::report_reply::Outcome::Refusal(refusal)));
-
-        let reply = shards.order(proto::OrderRequest::default()).await.unwrap().into_inner();
-        let refusal = invalid("OrderRequest.order: expected a value, found none");
-        assert_eq!(reply.outcome, Some(proto::order_reply::Outcome::Refusal(refusal)));
-
-        let fetch = proto::FetchRequest { blocks: vec![1, 2], wire: 5, ..Default::default() };
-        let replies: Vec<_> = shards.fetch(fetch).await.unwrap().into_inner().collect().await;
-        let refusal = invalid("FetchRequest.wire: expected 1 (f32) or 2 (bf16), found 5");
-        let [Ok(reply)] = &replies[..] else { panic!("expected one reply, found {replies:?}") };
-        assert_eq!(reply.outcome, Some(proto::fetch_reply::Outcome::Refusal(refusal)));
-    }
-
-    #[tokio::test]
-    async fn an_unusable_layout_is_refused_with_its_reason() {
-        let mut shards = ShardsClient::new(channel().await);
-        let tensor = |start| proto::Tensor {
-            name: "a".into(),
-            shape: vec![2],
-            initialiser: start,
-            rate_multiplier: 1.0,
-            decay_multiplier: 1.0,
-        };
-        let constant = Some(proto::tensor::Initialiser::Constant(0.0));
-        for (tensors, text) in [
-            (vec![tensor(None)], "Tensor.initialiser: expected a value, found none"),
-            (
-                vec![tensor(constant), tensor(constant)],
-                "Layout.tensors: expected a usable layout, found tensors 0 and 1 are both named a; expected \
-                 unique names",
-            ),
-        ] {
-            let request = proto::AdoptRequest {
-                shard: 0,
-                layout: Some(proto::Layout { tensors }),
-                plan: Some(proto::UpdateRule::default()),
-            };
-            let reply = shards.adopt(request).await.unwrap().into_inner();
-            assert_eq!(reply.outcome, Some(proto::adopt_reply::Outcome::Refusal(invalid(text))));
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_shard_that_panics_is_an_internal_refusal() {
-        let mut shards = ShardsClient::new(channel().await);
-        let request = proto::AdoptRequest {
-            shard: 0,
-            layout: Some(proto::Layout::default()),
-            plan: Some(proto::UpdateRule::default()),
-        };
-        let reply = shards.adopt(request).await.unwrap().into_inner();
-        let Some(proto::adopt_reply::Outcome::Refusal(refusal)) = reply.outcome else {
-            panic!("expected a refusal, found {reply:?}");
-        };
-        assert_eq!(refusal.reason, i32::from(proto::refusal::Reason::Internal));
-    }
-
-    #[tokio::test]
-    async fn a_message_over_the_limit_is_not_taken() {
-        let mut shards = ShardsClient::new(channel().await);
-        let push = push(vec![block(7, MESSAGE)]);
-        assert!(push.encoded_len() > MESSAGE);
-        let mut replies = shards.push(tokio_stream::iter([push])).await.unwrap().into_inner();
-        assert_eq!(replies.message().await.unwrap_err().code(), tonic::Code::OutOfRange);
-    }
 }

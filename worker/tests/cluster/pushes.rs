@@ -3,8 +3,9 @@
 use crate::linear::layout;
 use crate::server::{Server, small};
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, JoinRequest, Kind,
-    PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal, ShardClient, Wire,
+    AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
+    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal, ShardCalls as _,
+    ShardClient, Wire,
 };
 use tokio::sync::mpsc;
 

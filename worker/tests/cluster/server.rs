@@ -8,7 +8,8 @@ use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use protocol::{
-    CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus, ShardClient, ShardStatus,
+    CoordinatorCalls as _, CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus,
+    ShardCalls as _, ShardClient, ShardStatus,
 };
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;

@@ -12,8 +12,9 @@ use network::{Engine, GoogLeNet, Losses, Precision};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, CoordinatorClient, DataDescription, JoinReply, JoinRequest, Kind,
-    PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus, ShardClient, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
+    JoinReply, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus,
+    ShardCalls as _, ShardClient, Version, Wire,
 };
 use settings::RunConfiguration;
 use setup::Tally;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tonic::transport::Channel;
 
-use super::Link;
+use super::{CoordinatorCalls, Link};
 use crate::{
     ClientError, Connector,
     messages::*,
@@ -15,7 +15,7 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// Calls the coordinator: the methods of [`Coordinator`](crate::Coordinator), over the network.
+/// Calls the coordinator over the network.
 ///
 /// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
 /// back at once.
@@ -49,14 +49,10 @@ impl CoordinatorClient {
     fn number(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
+}
 
-    /// Makes the calling worker a member of the run.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with [`Refusal::NotReady`] while the server is incomplete (ask again), or
-    /// with [`Refusal::Mismatch`] for another protocol or other data; else what keeps the call from being
-    /// answered.
-    pub async fn join(&self, request: JoinRequest) -> Result<JoinReply, ClientError> {
+impl CoordinatorCalls for CoordinatorClient {
+    async fn join(&self, request: JoinRequest) -> Result<JoinReply, ClientError> {
         let request = proto::JoinRequest::from(request);
         let attempt = || {
             let (mut client, request) = (self.client(), request.clone());
@@ -65,12 +61,7 @@ impl CoordinatorClient {
         self.link.call("join", self.link.patience.control, attempt).await
     }
 
-    /// Asks what `member` is to do next.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
-    /// call from being answered.
-    pub async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
+    async fn assign(&self, member: Member) -> Result<Assignment, ClientError> {
         let request = proto::AssignRequest::from((member, self.number()));
         let attempt = || {
             let mut client = self.client();
@@ -79,12 +70,7 @@ impl CoordinatorClient {
         self.link.call("assign", self.link.patience.control, attempt).await
     }
 
-    /// Reports a member's progress; returns how the run ended, or none while it goes on.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
-    /// call from being answered.
-    pub async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
+    async fn report(&self, report: Report) -> Result<Option<Ending>, ClientError> {
         let request = proto::ReportRequest::from((report, self.number()));
         let attempt = || {
             let (mut client, request) = (self.client(), request.clone());
@@ -93,12 +79,7 @@ impl CoordinatorClient {
         self.link.call("report", self.link.patience.control, attempt).await
     }
 
-    /// Registers a shard process, which thereby learns which shards it is to hold.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] when the server has no place for it; else what keeps the call from being
-    /// answered.
-    pub async fn register(&self, request: RegisterRequest) -> Result<RegisterReply, ClientError> {
+    async fn register(&self, request: RegisterRequest) -> Result<RegisterReply, ClientError> {
         let request = proto::RegisterRequest::from(request);
         let attempt = || {
             let (mut client, request) = (self.client(), request.clone());
@@ -107,11 +88,7 @@ impl CoordinatorClient {
         self.link.call("register", self.link.patience.control, attempt).await
     }
 
-    /// Returns the state of the run.
-    ///
-    /// # Errors
-    /// What keeps the call from being answered; a status is refused to nobody.
-    pub async fn status(&self) -> Result<RunStatus, ClientError> {
+    async fn status(&self) -> Result<RunStatus, ClientError> {
         let attempt = || {
             let mut client = self.client();
             async move { client.status(proto::StatusRequest {}).await }

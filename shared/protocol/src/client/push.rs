@@ -140,7 +140,7 @@ impl Pushing {
     /// Matches a reply with the oldest request, whose blocks it must answer in their order. The error says
     /// how the reply differs.
     fn take(&mut self, reply: proto::PushReply, sent: &mut usize) -> Result<(), String> {
-        let received: usize = reply.blocks.iter().map(proto::BlockReply::value_bytes).sum();
+        let received = reply.value_bytes();
         let replies = reply.blocks.into_iter().map(PushReply::try_from).collect::<Result<Vec<_>, _>>();
         let replies = replies.map_err(|error| error.to_string())?;
         let answered: Vec<u32> = replies.iter().map(|reply| reply.block).collect();
@@ -151,9 +151,8 @@ impl Pushing {
             let pushed: Vec<u32> = oldest.blocks.iter().map(|block| block.block).collect();
             return Err(format!("a reply for blocks {answered:?}, expected one for blocks {pushed:?}"));
         }
-        let sent_bytes: usize = oldest.blocks.iter().map(|block| block.gradient.len()).sum();
-        self.carried.sent += sent_bytes as u64;
-        self.carried.received += received as u64;
+        self.carried.sent += oldest.value_bytes();
+        self.carried.received += received;
         self.outstanding.pop_front();
         *sent -= 1;
         self.unread.extend(replies);

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
-use super::{Carried, Link, fetch, push};
+use super::{Carried, Link, ShardCalls, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
     messages::{fetch_request, *},
@@ -11,10 +11,11 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// Calls the shards of one process: the methods of [`Shards`](crate::Shards), over the network.
+/// Calls the shards of one process over the network.
 ///
 /// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
-/// back at once.
+/// back at once. Blocks without a reply are sent again after a broken connection, and blocks that are still
+/// missing are asked for again.
 #[derive(Clone, Debug)]
 pub struct ShardClient {
     link: Link,
@@ -29,13 +30,10 @@ impl ShardClient {
     pub async fn connect(address: &str, connector: impl Into<Connector>) -> Result<ShardClient, ClientError> {
         Ok(ShardClient { link: Link::connect(address, connector.into()).await? })
     }
+}
 
-    /// Gives one shard the network's layout, which an empty shard takes over and any other compares with its
-    /// own.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] naming the first difference; else what keeps the call from being answered.
-    pub async fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, ClientError> {
+impl ShardCalls for ShardClient {
+    async fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, ClientError> {
         let request = proto::AdoptRequest::from(request);
         let attempt = || {
             let (mut client, request) = (self.link.shards(), request.clone());
@@ -44,12 +42,7 @@ impl ShardClient {
         self.link.call("adopt", self.link.patience.control, attempt).await
     }
 
-    /// Orders the process to write a snapshot of its shards, or to end; returns the state of each shard.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] when the order cannot be carried out; else what keeps the call from being
-    /// answered.
-    pub async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
+    async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
         let request = proto::OrderRequest::from(order);
         let attempt = || {
             let mut client = self.link.shards();
@@ -58,11 +51,7 @@ impl ShardClient {
         self.link.call("order", self.link.patience.order, attempt).await
     }
 
-    /// Returns the counters of each shard of the process.
-    ///
-    /// # Errors
-    /// What keeps the call from being answered.
-    pub async fn status(&self) -> Result<Vec<ShardStatus>, ClientError> {
+    async fn status(&self) -> Result<Vec<ShardStatus>, ClientError> {
         let attempt = || {
             let mut client = self.link.shards();
             async move { client.status(proto::ShardStatusRequest {}).await }
@@ -70,18 +59,7 @@ impl ShardClient {
         self.link.call("status", self.link.patience.control, attempt).await
     }
 
-    /// Pushes each group of gradient blocks that arrives in `pushes` as one message, and hands each block's
-    /// reply to `replies`. A group is to stay well under 4 MiB.
-    ///
-    /// The call ends when the sender of `pushes` is dropped and every block has its reply. Blocks without a
-    /// reply are sent again after a broken connection; a push is applied once however often it is sent.
-    /// Replies may lag behind without holding up the pushes; if their receiver is dropped, the pushes go on
-    /// and the replies are discarded. Returns what the values took on the wire.
-    ///
-    /// # Errors
-    /// [`ClientError::Unreachable`] when patience ends, [`ClientError::Unusable`] for a reply that fits no
-    /// push. A refused block is no error of the call: its reply says so.
-    pub async fn push(
+    async fn push(
         &self,
         wire: Wire,
         pushes: mpsc::Receiver<Vec<BlockPush>>,
@@ -90,15 +68,7 @@ impl ShardClient {
         push::push(&self.link, wire, pushes, replies).await
     }
 
-    /// Fetches `blocks` of one shard, and hands each to `values` in the order asked for.
-    ///
-    /// Blocks that are still missing after a broken connection are asked for again. Dropping the receiver of
-    /// `values` ends the fetch.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with the first refusal, which ends the fetch; [`ClientError::Unreachable`]
-    /// when patience ends.
-    pub async fn fetch(
+    async fn fetch(
         &self,
         wire: Wire,
         shard: u32,

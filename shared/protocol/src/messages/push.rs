@@ -161,11 +161,25 @@ impl TryFrom<proto::BlockReply> for PushReply {
     }
 }
 
+impl proto::PushRequest {
+    /// Returns the bytes of the encoded gradients.
+    pub(crate) fn value_bytes(&self) -> u64 {
+        self.blocks.iter().map(|block| block.gradient.len() as u64).sum()
+    }
+}
+
+impl proto::PushReply {
+    /// Returns the bytes of the encoded parameters.
+    pub(crate) fn value_bytes(&self) -> u64 {
+        self.blocks.iter().map(proto::BlockReply::value_bytes).sum()
+    }
+}
+
 impl proto::BlockReply {
-    /// Returns the bytes of the encoded values that the reply holds.
-    pub(crate) fn value_bytes(&self) -> usize {
+    /// Returns the bytes of the encoded parameters; none for a refusal.
+    pub(crate) fn value_bytes(&self) -> u64 {
         match &self.outcome {
-            Some(proto::block_reply::Outcome::Block(block)) => block.values.len(),
+            Some(proto::block_reply::Outcome::Block(block)) => block.values.len() as u64,
             _ => 0,
         }
     }

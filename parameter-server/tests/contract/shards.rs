@@ -1,0 +1,322 @@
+//! What shards promise: adopting, pushing, fetching, orders and counts.
+
+use parameters::{Initialiser, Layout, Tensor, assign};
+use protocol::{
+    AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, JoinRequest, Kind, Member,
+    PROTOCOL_VERSION, PushForm, PushReply, Refusal, ShardCalls, ShardOrder, Version, Wire,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    coordinator::data,
+    forms::{Form, SHARDS},
+    in_every_form,
+};
+
+in_every_form!(
+    nothing_is_fetched_or_pushed_before_a_layout,
+    a_layout_is_adopted_once_and_then_compared,
+    a_push_is_applied_once_however_often_it_comes,
+    staleness_is_what_came_in_between,
+    an_unusable_push_is_refused_and_the_others_are_applied,
+    replies_come_in_order_and_hold_up_no_push,
+    blocks_come_in_the_order_asked_for_up_to_the_first_refusal,
+    an_average_is_frozen_for_its_evaluation,
+    bytes_are_counted_as_they_travel,
+    a_snapshot_is_written_for_every_shard,
+);
+
+/// A layout of three tensors in four blocks.
+fn layout() -> Layout {
+    let tensor = |name: &str, shape: &[usize]| Tensor {
+        name: name.into(),
+        shape: shape.into(),
+        initialiser: Initialiser::Uniform { bound: 0.5 },
+        rate_multiplier: 1.0,
+        decay_multiplier: 0.0,
+    };
+    Layout::new(vec![
+        tensor("a/weights", &[300, 1000]),
+        tensor("a/bias", &[300]),
+        tensor("b/weights", &[20, 30]),
+    ])
+    .unwrap()
+}
+
+/// The blocks of a shard.
+fn blocks_of(shard: u32) -> Vec<u32> {
+    let owners = assign(&layout(), SHARDS as usize);
+    (0..owners.len() as u32).filter(|&block| owners[block as usize] == shard).collect()
+}
+
+/// Has every shard adopt the layout; returns the membership under which it is pushed.
+async fn adopted<C: CoordinatorCalls, S: ShardCalls>(form: &Form<C, S>) -> Member {
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data: data() };
+    let joined = form.coordinator.join(request).await.unwrap();
+    for shard in 0..SHARDS {
+        let request = AdoptRequest { shard, layout: layout(), plan: joined.plan.clone() };
+        assert_eq!(form.shards.adopt(request).await.unwrap().fingerprint, layout().fingerprint());
+    }
+    joined.member
+}
+
+/// A push of ones to a block, computed from its version `counter`.
+fn push(member: Member, step: u64, block: u32, counter: u64) -> BlockPush {
+    BlockPush {
+        shard: assign(&layout(), SHARDS as usize)[block as usize],
+        member,
+        step,
+        block,
+        version: Version { generation: 1, counter },
+        samples: 10,
+        form: PushForm::Gradient,
+        gradient: vec![1.0; layout().blocks()[block as usize].range.len()],
+    }
+}
+
+/// Pushes the groups and returns all replies and what they took on the wire.
+async fn push_all(
+    shards: &impl ShardCalls,
+    wire: Wire,
+    groups: Vec<Vec<BlockPush>>,
+) -> (Vec<PushReply>, Carried) {
+    let (to, pushes) = mpsc::channel(1);
+    let (replies, mut from) = mpsc::channel(1);
+    let feed = async move {
+        for group in groups {
+            to.send(group).await.unwrap();
+        }
+    };
+    let drain = async move {
+        let mut all = Vec::new();
+        while let Some(reply) = from.recv().await {
+            all.push(reply);
+        }
+        all
+    };
+    let (carried, (), all) = tokio::join!(shards.push(wire, pushes, replies), feed, drain);
+    (all, carried.unwrap())
+}
+
+async fn push_one(shards: &impl ShardCalls, push: BlockPush) -> PushReply {
+    push_all(shards, Wire::F32, vec![vec![push]]).await.0.remove(0)
+}
+
+/// Fetches blocks of a shard; returns those that came, and how the call ended.
+async fn fetch(
+    shards: &impl ShardCalls,
+    wire: Wire,
+    shard: u32,
+    blocks: Vec<u32>,
+    kind: Kind,
+) -> (Vec<BlockValues>, Result<(), ClientError>) {
+    let (values, mut from) = mpsc::channel(1);
+    let drain = async move {
+        let mut all = Vec::new();
+        while let Some(block) = from.recv().await {
+            all.push(block);
+        }
+        all
+    };
+    let (done, all) = tokio::join!(shards.fetch(wire, shard, blocks, kind, values), drain);
+    (all, done)
+}
+
+async fn fetch_one(shards: &impl ShardCalls, block: u32, kind: Kind) -> BlockValues {
+    let shard = assign(&layout(), SHARDS as usize)[block as usize];
+    let (mut all, done) = fetch(shards, Wire::F32, shard, vec![block], kind).await;
+    done.unwrap();
+    all.remove(0)
+}
+
+async fn nothing_is_fetched_or_pushed_before_a_layout<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let (came, done) = fetch(&form.shards, Wire::F32, 0, vec![0], Kind::Parameters).await;
+    assert_eq!(came, []);
+    assert!(matches!(done.unwrap_err().refusal(), Some(Refusal::NotReady(_))));
+    let member = Member { worker: 0, incarnation: 1 };
+    let reply = push_one(&form.shards, push(member, 1, 0, 0)).await;
+    assert!(matches!(reply.outcome, Err(Refusal::NotReady(_))), "{reply:?}");
+    let error = form.shards.order(ShardOrder::Snapshot { id: 0 }).await.unwrap_err();
+    assert!(matches!(error.refusal(), Some(Refusal::NotReady(_))), "{error}");
+}
+
+async fn a_layout_is_adopted_once_and_then_compared<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    adopted(&form).await;
+    let before = fetch_one(&form.shards, 0, Kind::Parameters).await;
+    // A second worker brings the same, and changes nothing.
+    adopted(&form).await;
+    assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await, before);
+    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "other".into(), data: data() };
+    let plan = form.coordinator.join(request).await.unwrap().plan;
+    let mut tensors = layout().tensors().to_vec();
+    tensors[1].shape = vec![301];
+    let request = AdoptRequest { shard: 1, layout: Layout::new(tensors).unwrap(), plan };
+    let error = form.shards.adopt(request).await.unwrap_err();
+    let Some(Refusal::Mismatch(text)) = error.refusal() else { panic!("expected a mismatch, found {error}") };
+    assert!(text.contains("a/bias"), "{text}");
+}
+
+async fn a_push_is_applied_once_however_often_it_comes<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    let first = push_one(&form.shards, push(member, 1, 2, 0)).await;
+    let applied = first.outcome.unwrap();
+    assert_eq!((applied.version.counter, first.staleness), (1, 0));
+    let again = push_one(&form.shards, push(member, 1, 2, 0)).await;
+    let held = again.outcome.unwrap();
+    assert_eq!(held.version, applied.version);
+    assert_eq!(held, fetch_one(&form.shards, 2, Kind::Parameters).await);
+    let statuses = form.shards.status().await.unwrap();
+    assert_eq!(statuses.iter().map(|shard| (shard.updates, shard.repeated)).sum_pairs(), (1, 1));
+}
+
+async fn staleness_is_what_came_in_between<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    for step in 1..=3 {
+        let reply = push_one(&form.shards, push(member, step, 3, 0)).await;
+        assert_eq!((reply.outcome.unwrap().version.counter, reply.staleness), (step, step - 1));
+    }
+    let statuses = form.shards.status().await.unwrap();
+    assert_eq!(statuses.iter().map(|shard| (shard.staleness_sum, shard.staleness_max)).sum_pairs(), (3, 2));
+}
+
+async fn an_unusable_push_is_refused_and_the_others_are_applied<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    let mut group: Vec<BlockPush> = (0..4).map(|block| push(member, 1, block, 0)).collect();
+    group[1].gradient[7] = f32::NAN;
+    group[3].gradient.truncate(5);
+    group.push(BlockPush { block: 99, ..push(member, 1, 0, 0) });
+    group.push(BlockPush { shard: SHARDS, ..push(member, 2, 0, 0) });
+    let (replies, _) = push_all(&form.shards, Wire::F32, vec![group]).await;
+    assert_eq!(replies.iter().map(|reply| reply.block).collect::<Vec<_>>(), [0, 1, 2, 3, 99, 0]);
+    for (reply, usable) in replies.into_iter().zip([true, false, true, false, false, false]) {
+        match reply.outcome {
+            Ok(block) => assert!(usable && block.version.counter == 1, "{block:?}"),
+            Err(refusal) => assert!(!usable && matches!(refusal, Refusal::Invalid(_)), "{refusal}"),
+        }
+    }
+    // A refused push does not use up its identity.
+    let reply = push_one(&form.shards, push(member, 1, 1, 0)).await;
+    assert_eq!(reply.outcome.unwrap().version.counter, 1);
+}
+
+async fn replies_come_in_order_and_hold_up_no_push<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    let (to, pushes) = mpsc::channel(1);
+    let (replies, mut from) = mpsc::channel(1);
+    let shards = form.shards.clone();
+    let pushing = tokio::spawn(async move { shards.push(Wire::F32, pushes, replies).await });
+    for step in 1..=5 {
+        to.send((0..4).map(|block| push(member, step, block, step - 1)).collect()).await.unwrap();
+    }
+    drop(to);
+    for step in 1..=5 {
+        for block in 0..4 {
+            let reply = from.recv().await.unwrap();
+            assert_eq!((reply.block, reply.outcome.unwrap().version.counter), (block, step));
+        }
+    }
+    pushing.await.unwrap().unwrap();
+    // Replies that nobody takes are discarded, and the pushes are applied.
+    let (to, pushes) = mpsc::channel(1);
+    let (replies, _) = mpsc::channel(1);
+    to.send(vec![push(member, 6, 2, 5)]).await.unwrap();
+    drop(to);
+    form.shards.push(Wire::F32, pushes, replies).await.unwrap();
+    assert_eq!(fetch_one(&form.shards, 2, Kind::Parameters).await.version.counter, 6);
+}
+
+async fn blocks_come_in_the_order_asked_for_up_to_the_first_refusal<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    adopted(&form).await;
+    for shard in 0..SHARDS {
+        let mut asked: Vec<u32> = blocks_of(shard).into_iter().rev().collect();
+        asked.push(asked[0]);
+        let (came, done) = fetch(&form.shards, Wire::F32, shard, asked.clone(), Kind::Parameters).await;
+        done.unwrap();
+        assert_eq!(came.iter().map(|block| block.block).collect::<Vec<_>>(), asked);
+    }
+    // The second is another shard's.
+    let asked = vec![blocks_of(0)[0], blocks_of(1)[0], blocks_of(0)[0]];
+    let (came, done) = fetch(&form.shards, Wire::F32, 0, asked, Kind::Parameters).await;
+    assert_eq!(came.len(), 1);
+    assert!(matches!(done.unwrap_err().refusal(), Some(Refusal::Invalid(_))));
+    // Whoever takes no more ends the fetch.
+    let (values, from) = mpsc::channel(1);
+    drop(from);
+    form.shards.fetch(Wire::F32, 0, blocks_of(0), Kind::Parameters, values).await.unwrap();
+}
+
+async fn an_average_is_frozen_for_its_evaluation<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    let frozen = fetch_one(&form.shards, 2, Kind::Average { evaluation: 1 }).await;
+    push_one(&form.shards, push(member, 1, 2, 0)).await.outcome.unwrap();
+    assert_eq!(fetch_one(&form.shards, 2, Kind::Average { evaluation: 1 }).await, frozen);
+    let next = fetch_one(&form.shards, 2, Kind::Average { evaluation: 2 }).await;
+    assert_ne!(next, frozen);
+    assert_eq!(fetch_one(&form.shards, 2, Kind::Average { evaluation: 0 }).await, next);
+}
+
+async fn bytes_are_counted_as_they_travel<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    let values = layout().blocks()[2].range.len() as u64;
+    let mut expected = (0, 0);
+    for (step, wire, width) in [(1, Wire::F32, 4), (2, Wire::Bf16, 2)] {
+        let bytes = values * width;
+        let (_, carried) = push_all(&form.shards, wire, vec![vec![push(member, step, 2, step - 1)]]).await;
+        assert_eq!(carried, Carried { sent: bytes, received: bytes });
+        let shard = assign(&layout(), SHARDS as usize)[2];
+        fetch(&form.shards, wire, shard, vec![2], Kind::Parameters).await.1.unwrap();
+        expected = (expected.0 + bytes, expected.1 + 2 * bytes);
+        let statuses = form.shards.status().await.unwrap();
+        assert_eq!(statuses.iter().map(|shard| (shard.bytes_in, shard.bytes_out)).sum_pairs(), expected);
+    }
+}
+
+async fn a_snapshot_is_written_for_every_shard<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    adopted(&form).await;
+    let written = form.shards.order(ShardOrder::Snapshot { id: 3 }).await.unwrap();
+    assert_eq!(written.len(), SHARDS as usize);
+    assert!(written.iter().all(|shard| shard.snapshot_hash.is_some()), "{written:?}");
+    // Written again under the same number, it is the same.
+    assert_eq!(form.shards.order(ShardOrder::Snapshot { id: 3 }).await.unwrap(), written);
+    let ended = form.shards.order(ShardOrder::Finish { interrupted: true }).await.unwrap();
+    assert!(ended.iter().all(|shard| shard.snapshot_hash.is_none()), "{ended:?}");
+}
+
+/// Sums of pairs, one for each shard.
+trait SumPairs: Iterator<Item = (u64, u64)> + Sized {
+    fn sum_pairs(self) -> (u64, u64) {
+        self.fold((0, 0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1))
+    }
+}
+
+impl<I: Iterator<Item = (u64, u64)>> SumPairs for I {}
