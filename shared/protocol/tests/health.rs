@@ -58,8 +58,6 @@ async fn a_process_without_shards_and_one_that_is_silent_do_not_serve() {
     // Connections are taken by the system's queue, and nobody speaks on them: a process that still registers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let start = Instant::now();
     let text = check_health(&address, DEADLINE).await.unwrap_err().to_string();
-    assert!(start.elapsed() < 4 * DEADLINE, "{:?}", start.elapsed());
     assert!(text.contains("found no answer within 0.5 s;"), "{text}");
 }

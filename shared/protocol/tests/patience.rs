@@ -9,9 +9,11 @@ use std::{
 };
 
 use protocol::*;
-use support::*;
+use support::{
+    memory::{ADDRESS, Memory},
+    *,
+};
 use tokio::{
-    net::TcpListener,
     sync::mpsc,
     time::{Instant, sleep},
 };
@@ -41,56 +43,44 @@ impl Log {
     }
 }
 
-/// An address at which nobody listens.
-async fn nowhere() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_there_is_waited_for_and_then_given_up() {
     let log = Log::default();
     let _guard = log.start();
-    let address = nowhere().await;
     let short = Patience { give_up_after: Duration::from_millis(1200), ..patience() };
     let start = Instant::now();
-    let error = CoordinatorClient::connect(&address, short).await.unwrap_err();
-    assert!((1200..3000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    let error = CoordinatorClient::connect(ADDRESS, Memory::default().connector(short)).await.unwrap_err();
+    assert!((1200..1210).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     let text = error.to_string();
     assert!(
-        text.starts_with(&format!("cannot reach {address}: tried for ")) && text.contains("refused"),
+        text.starts_with(&format!("cannot reach {ADDRESS}: tried for 1 s")) && text.contains("refused"),
         "{text}"
     );
     assert!(text.ends_with("then start again"), "{text}");
     let log = log.text();
-    assert!(log.contains("WARN") && log.contains(&format!("waiting for {address}: ")), "{log}");
+    assert!(log.contains("WARN") && log.contains(&format!("waiting for {ADDRESS}: ")), "{log}");
     assert_eq!(log.lines().count(), 1, "the same is said once in a while only: {log}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_comes_late_is_found() {
     let log = Log::default();
     let _guard = log.start();
-    let address = nowhere().await;
-    let late = {
-        let address = address.parse().unwrap();
-        tokio::spawn(async move {
+    let network = Memory::default();
+    let late = tokio::spawn({
+        let network = network.clone();
+        async move {
             sleep(Duration::from_millis(300)).await;
-            Server::start_on(address, None, Some(Arc::new(Adder::holding_zeros())))
-        })
-    };
-    let client = ShardClient::connect(&address, patience()).await.unwrap();
+            ServerInMemory::start(&network, &Arc::new(Adder::holding_zeros()))
+        }
+    });
+    let short = Patience { give_up_after: Duration::from_millis(400), ..patience() };
+    let client = ShardClient::connect(ADDRESS, network.connector(short)).await.unwrap();
     assert_eq!(client.status().await.unwrap().len(), 1);
-    assert!(log.text().contains(&format!("{address} answers again after ")), "{}", log.text());
+    assert!(log.text().contains(&format!("{ADDRESS} answers again after 0.3 s")), "{}", log.text());
     late.await.unwrap().stop().await;
 
     // Gone, it is given up by every call, and by streams too.
-    let client = {
-        let server = Server::shards(&Arc::new(Adder::holding_zeros()));
-        let short = Patience { give_up_after: Duration::from_millis(200), ..patience() };
-        let client = ShardClient::connect(&server.address, short).await.unwrap();
-        tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
-        client
-    };
     for error in [
         client.status().await.unwrap_err(),
         fetch(&client, Wire::F32, &[0], Kind::Parameters).await.unwrap_err(),
@@ -108,11 +98,11 @@ async fn push_one(client: &ShardClient) -> Result<Carried, ClientError> {
     client.push(Wire::F32, pushes, replies).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_meets_the_deadline() {
-    // Connections are taken by the system's queue, and nobody speaks on them.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = silent.local_addr().unwrap().to_string();
+    // Connections are opened, and nobody speaks on them.
+    let network = Memory::default();
+    let _silent = network.listen();
     let deadline = Duration::from_millis(250);
     let short = Patience {
         give_up_after: Duration::from_millis(600),
@@ -121,8 +111,8 @@ async fn a_server_that_never_answers_meets_the_deadline() {
         stall: deadline,
         ..patience()
     };
-    let coordinator = CoordinatorClient::connect(&address, short).await.unwrap();
-    let shards = ShardClient::connect(&address, short).await.unwrap();
+    let coordinator = CoordinatorClient::connect(ADDRESS, network.connector(short)).await.unwrap();
+    let shards = ShardClient::connect(ADDRESS, network.connector(short)).await.unwrap();
     let start = Instant::now();
     let errors = tokio::join!(
         async { coordinator.assign(MEMBER).await.unwrap_err() },
@@ -130,7 +120,7 @@ async fn a_server_that_never_answers_meets_the_deadline() {
         async { fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.unwrap_err() },
         async { push_one(&shards).await.unwrap_err() },
     );
-    assert!((600..8000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!((600..900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     for error in [errors.0, errors.1, errors.2, errors.3] {
         let text = error.to_string();
         assert!(text.contains("last: no answer within 0.25 s"), "{text}");
@@ -154,12 +144,14 @@ async fn an_address_that_is_none_is_told_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_wrong_server_is_told_at_once() {
-    let server = Server::shards(&Arc::new(Adder::holding_zeros()));
-    let client = CoordinatorClient::connect(&server.address, patience()).await.unwrap();
+    let network = Memory::default();
+    let server = ServerInMemory::start(&network, &Arc::new(Adder::holding_zeros()));
+    let client = CoordinatorClient::connect(ADDRESS, network.connector(patience())).await.unwrap();
     let start = Instant::now();
     let text = client.assign(MEMBER).await.unwrap_err().to_string();
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(text.contains("answered assign with something unusable: status Unimplemented"), "{text}");
+    server.stop().await;
 }

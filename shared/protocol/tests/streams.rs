@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use half::bf16;
 use protocol::*;
-use support::*;
+use support::{
+    memory::{ADDRESS, Memory},
+    *,
+};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -108,11 +111,11 @@ async fn a_reply_comes_while_the_step_goes_on() {
     done.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_holds_up_nobody_else() {
-    let shards = Arc::new(Adder::holding_zeros());
-    let server = Server::shards(&shards);
-    let client = ShardClient::connect(&server.address, patience()).await.unwrap();
+    let network = Memory::default();
+    let _server = ServerInMemory::start(&network, &Arc::new(Adder::holding_zeros()));
+    let client = ShardClient::connect(ADDRESS, network.connector(patience())).await.unwrap();
     // A fetch of far more than any window, of which one block is read and then no more.
     let many: Vec<u32> = all_blocks().repeat(40);
     let (values, mut slow) = mpsc::channel(1);
@@ -147,11 +150,12 @@ async fn a_slow_reader_holds_up_nobody_else() {
     timeout(Duration::from_secs(5), fetching).await.unwrap().unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_costs_the_server_a_bounded_amount_of_memory() {
     let shards = Arc::new(Adder::holding_zeros());
-    let server = Server::shards(&shards);
-    let client = ShardClient::connect(&server.address, patience()).await.unwrap();
+    let network = Memory::default();
+    let _server = ServerInMemory::start(&network, &shards);
+    let client = ShardClient::connect(ADDRESS, network.connector(patience())).await.unwrap();
     let many: Vec<u32> = all_blocks().repeat(40);
     let (values, mut stopped) = mpsc::channel(1);
     let asked = many.len();
@@ -159,11 +163,8 @@ async fn a_reader_that_stops_costs_the_server_a_bounded_amount_of_memory() {
         tokio::spawn(async move { client.fetch(Wire::F32, 0, many, Kind::Parameters, values).await });
     stopped.recv().await.unwrap();
     let read = || shards.state.lock().unwrap().fetched;
-    let mut before = 0;
-    while read() != before {
-        before = read();
-        sleep(Duration::from_millis(300)).await;
-    }
+    // The clock moves only when nobody has anything left to do.
+    sleep(Duration::from_millis(1)).await;
     // The window of the stream, and the blocks queued before the connection and inside of it.
     assert!(read() <= 32 << 20, "{} bytes were read for a reader that has stopped", read());
     let mut rest = 1;
@@ -205,8 +206,13 @@ async fn a_server_killed_and_started_again_in_the_middle_of_pushes_applies_each_
             }
         }
     });
+    let came = || shards.state.lock().unwrap().came;
     for _ in 0..4 {
-        sleep(Duration::from_millis(60)).await;
+        // In the middle of a group, of which the first push is applied and the second under way.
+        let before = came();
+        while came() < before + 3 {
+            sleep(Duration::from_millis(1)).await;
+        }
         tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
         server = Server::start_on(address, None, Some(shards.clone()));
     }
@@ -240,20 +246,20 @@ async fn a_fetch_goes_on_with_what_is_missing_when_the_server_comes_back() {
     assert_eq!(came, wanted);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_open_streams_and_they_go_on_with_the_next_server() {
     let shards = Arc::new(Adder::holding_zeros());
-    let server = Server::shards(&shards);
-    let client = ShardClient::connect(&server.address, patience()).await.unwrap();
-    let address = server.address.parse().unwrap();
+    let network = Memory::default();
+    let server = ServerInMemory::start(&network, &shards);
+    let client = ShardClient::connect(ADDRESS, network.connector(patience())).await.unwrap();
     let (to, pushes) = mpsc::channel(1);
     let (replies, mut from) = mpsc::channel(1);
     let pushing = tokio::spawn(async move { client.push(Wire::F32, pushes, replies).await });
     to.send(vec![block_push(0, 1)]).await.unwrap();
     from.recv().await.unwrap().outcome.unwrap();
     // The step is not over: the stream is open and silent. That must not hold up the end.
-    timeout(Duration::from_secs(2), server.stop()).await.unwrap();
-    let _server = Server::start_on(address, None, Some(shards.clone()));
+    timeout(Duration::from_secs(1), server.stop()).await.unwrap();
+    let _server = ServerInMemory::start(&network, &shards);
     for block in 1..6 {
         to.send(vec![block_push(block, 1)]).await.unwrap();
         assert_eq!(from.recv().await.unwrap().block, block);

@@ -1,6 +1,8 @@
 //! Both services in memory, small enough to see through, and a server that can be killed.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub mod memory;
+
 use std::{
     collections::HashSet,
     net::SocketAddr,
@@ -11,7 +13,9 @@ use std::{
 
 use parameters::{Initialiser, Layout, Tensor};
 use protocol::*;
-use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, sync::oneshot};
+use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, sync::oneshot, task::JoinHandle};
+
+use self::memory::Memory;
 
 pub const MEMBER: Member = Member { worker: 3, incarnation: 17 };
 
@@ -277,6 +281,28 @@ impl Drop for Server {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A server on a network in memory, in the test's own runtime and thus on its clock.
+pub struct ServerInMemory {
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl ServerInMemory {
+    pub fn start(network: &Memory, shards: &Arc<Adder>) -> ServerInMemory {
+        let (shutdown, asked) = oneshot::channel();
+        let (listener, shards) = (network.listen(), shards.clone());
+        let asked = async { asked.await.unwrap_or(()) };
+        let task = tokio::spawn(async { serve(listener, None, Some(shards), asked).await });
+        ServerInMemory { shutdown, task }
+    }
+
+    /// Shuts down in order and waits for the end.
+    pub async fn stop(self) {
+        self.shutdown.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
     }
 }
 
