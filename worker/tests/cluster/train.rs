@@ -116,17 +116,23 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     assert_eq!(last.metadata["parameters"], "last iterate");
     assert!(last.tensors != model.tensors);
 
-    // Other classes are named, and a file without a description is no model.
-    let photographs = folder.path().join("photographs");
+    refuses_other_data_and_files(&alone, model, folder.path());
+}
+
+/// Other classes are named, and a file without a description is no model.
+fn refuses_other_data_and_files(alone: &EvaluateOptions, model: Checkpoint, folder: &Path) {
+    let photographs = folder.join("photographs");
     for class in ["train/daisy", "train/rose", "val/daisy", "val/rose"] {
         std::fs::create_dir_all(photographs.join(class)).unwrap();
         std::fs::write(photographs.join(class).join("a.jpg"), "never read").unwrap();
     }
-    let other = EvaluateOptions { data: Data::Folder(photographs), ..alone.clone() };
-    let text = models::evaluate(&other).unwrap_err().to_string();
+    let on_photographs = EvaluateOptions { data: Data::Folder(photographs), ..alone.clone() };
+    let text = models::evaluate(&on_photographs).unwrap_err().to_string();
     assert!(text.starts_with("none of the 2 class folders is one of the model's 10 labels"), "{text}");
-    Checkpoint { metadata: [].into(), ..model }.write(&fetched).unwrap();
-    let text = models::evaluate(&EvaluateOptions { models: vec![fetched], ..alone }).unwrap_err().to_string();
+    let other = folder.join("other.safetensors");
+    Checkpoint { metadata: [].into(), ..model }.write(&other).unwrap();
+    let text =
+        models::evaluate(&EvaluateOptions { models: vec![other], ..alone.clone() }).unwrap_err().to_string();
     assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
 }
 
