@@ -4,8 +4,8 @@
 //! This crate knows nothing of layers, images or the wire. A shard knows named tensors only, and gRPC is
 //! behind the two traits of [`protocol`] that [`ShardHost`] and [`Coordinator`] implement.
 //!
-//! A shard starts empty. The first worker that joins brings it the layout of the network and the plan of the
-//! run:
+//! A shard starts empty. When the first worker joins, the coordinator gives it the run's update rule, and the
+//! worker brings the layout of the network:
 //!
 //! ```
 //! use kernels::Isa;
@@ -23,7 +23,8 @@
 //! let configuration = settings::recipe("quick").expect("an embedded recipe");
 //!
 //! let mut shard = Shard::empty(0, 1, 1, Isa::detect());
-//! shard.adopt(Layout::new(vec![weights])?, update_rule::of(&configuration, 1000))?;
+//! shard.begin(&update_rule::of(&configuration, 1000))?;
+//! shard.adopt(Layout::new(vec![weights])?)?;
 //! assert_eq!(shard.fetch(0, Kind::Parameters)?.values.to_vec().len(), 300);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

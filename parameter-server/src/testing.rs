@@ -5,8 +5,8 @@ use protocol::{
     BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, PushForm, UpdateRule, Version,
 };
 
-/// A plan with the paper's numbers for a run of 10 epochs of 1000 images.
-pub fn plan() -> UpdateRule {
+/// An update rule with the paper's numbers for a run of 10 epochs of 1000 images.
+pub fn rule() -> UpdateRule {
     UpdateRule {
         seed: 7,
         optimizer: settings::Optimizer::Momentum,

@@ -50,7 +50,8 @@ fn main() {
 /// Reads gradient, weights, velocity and average, writes the last three and the reply: 32 bytes a value.
 fn update(isa: Isa, layout: &Layout) {
     let mut shard = Shard::empty(0, 1, 1, isa);
-    shard.adopt(layout.clone(), plan()).expect("an empty shard adopts");
+    shard.begin(&rule()).expect("an empty shard takes a rule");
+    shard.adopt(layout.clone()).expect("an empty shard adopts");
     let mut gradients: Vec<Vec<f32>> =
         layout.blocks().iter().map(|block| vec![1e-4; block.range.len()]).collect();
     let mut step = 0;
@@ -164,7 +165,7 @@ fn compare(what: &str, ours: (&str, f64, impl FnMut()), theirs: (&str, f64, impl
     println!("{what}: {} {our:.2} GB/s, {} {their:.2} GB/s, ratio {ratio:.2}", ours.0, theirs.0);
 }
 
-fn plan() -> UpdateRule {
+fn rule() -> UpdateRule {
     UpdateRule {
         seed: 1,
         learning_rate: 1e-4,
@@ -201,7 +202,7 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
     let store = runtime.block_on(async {
         let connector = Connector::from(Patience::default());
         let store = Store::connect(&[address], layout, Wire::F32, &connector).await.expect("connected");
-        store.adopt(&plan(), connector.patience).await.expect("adopted");
+        store.adopt(connector.patience).await.expect("adopted");
         store
     });
     (runtime, store, Plain::connect(4 * values))

@@ -244,7 +244,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let wire = configuration.run.wire;
         let mut store = Store::connect(&reply.shards, layout, wire, &options.connector).await?;
-        store.adopt(&reply.plan, options.connector.patience).await?;
+        store.adopt(options.connector.patience).await?;
         let Member { worker, incarnation } = reply.member;
         tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
         let parameters = store.fetch(Kind::Parameters).await?;

@@ -8,7 +8,7 @@ use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, Connector, Kind, LARGEST_GRADIENT, Member, Patience,
-    PushForm, PushReply, Refusal, ShardCalls, ShardClient, UpdateRule, Version, Wire,
+    PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -114,9 +114,9 @@ impl<Client: ShardCalls> Store<Client> {
     ///
     /// # Errors
     /// A shard that refuses the layout, or cannot be reached.
-    pub async fn adopt(&self, plan: &UpdateRule, patience: Patience) -> Result<(), Stop> {
+    pub async fn adopt(&self, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
-            let request = AdoptRequest { shard, layout: (*self.layout).clone(), plan: plan.clone() };
+            let request = AdoptRequest { shard, layout: (*self.layout).clone() };
             until_ready(patience.give_up_after, || self.processes[process].adopt(request.clone())).await?;
         }
         Ok(())

@@ -42,7 +42,7 @@ pub struct Run {
     /// Seed of order, samples and jitter.
     pub seed: u64,
     /// The update rule.
-    pub plan: UpdateRule,
+    pub rule: UpdateRule,
     /// The optimizer's settings, of which workers follow clip and momentum.
     pub optimisation: Optimisation,
     /// Images of a minibatch.
@@ -70,8 +70,8 @@ struct Worker {
     life: u64,
 }
 
-/// Trains until the plan's samples are used or the accuracy is reached. `each` is told every evaluation as it
-/// comes.
+/// Trains until the update rule's samples are used or the accuracy is reached. `each` is told every
+/// evaluation as it comes.
 ///
 /// # Errors
 /// A data folder that stays away.
@@ -120,7 +120,8 @@ impl<'a> Simulation<'a> {
         let pool = Arc::clone(&run.pool);
         let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
         let mut shard = Shard::empty(0, 1, 1, isa);
-        shard.adopt(layout.clone(), run.plan.clone()).expect("an empty shard adopts a sound plan");
+        shard.begin(&run.rule).expect("an empty shard takes a sound rule");
+        shard.adopt(layout.clone()).expect("a shard without a layout adopts one");
         let config = LoaderConfig {
             threads: 1,
             size: run.network.architecture().input_size,
@@ -251,7 +252,7 @@ impl<'a> Simulation<'a> {
     fn ended(&self) -> bool {
         let reached = self.run.until.is_some_and(|top1| self.report.first_at(top1).is_some());
         let hopeless = self.interval.steps > 0 && !self.interval.loss.is_finite();
-        reached || hopeless || self.report.images >= self.run.plan.total_samples
+        reached || hopeless || self.report.images >= self.run.rule.total_samples
     }
 
     /// Computes what a worker pushes of a minibatch, with its parameters; returns the seconds of the step.
@@ -385,7 +386,7 @@ impl<'a> Simulation<'a> {
     fn evaluate_if_due(&mut self, each: &mut impl FnMut(&Evaluation)) {
         let every = self.run.evaluate_every.max(1);
         let due = (self.report.evaluations.len() as u64 + 1) * every;
-        if self.report.images < due.min(self.run.plan.total_samples) {
+        if self.report.images < due.min(self.run.rule.total_samples) {
             return;
         }
         let mut average = vec![0.0; self.layout.len()];

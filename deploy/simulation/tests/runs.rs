@@ -31,7 +31,7 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
         dataset: Arc::new(Dataset::synthetic(96, 20, 32)),
         sampling: Sampling::default(),
         seed: 3,
-        plan: update_rule::of(&configuration, 96),
+        rule: update_rule::of(&configuration, 96),
         optimisation: Optimisation {
             momentum_at,
             clip_tensors: Some(1.0),

@@ -140,7 +140,7 @@ struct State {
 /// A run whose data is known.
 struct Run {
     data: DataDescription,
-    plan: UpdateRule,
+    rule: UpdateRule,
     leases: Leases,
     evaluations: Evaluations,
     meter: Meter,
@@ -236,6 +236,11 @@ impl Coordinator {
         self.state().members.is_empty()
     }
 
+    /// The run's update rule, once the first worker has described the data.
+    pub fn rule(&self) -> Option<UpdateRule> {
+        self.state().run.as_ref().map(|run| run.rule.clone())
+    }
+
     /// Whether all processes of the server have registered.
     pub fn complete(&self) -> bool {
         self.state().processes.complete()
@@ -298,8 +303,8 @@ impl Run {
         progress: Option<(&Progress, u64)>,
         momentum_moved: bool,
     ) -> Run {
-        let plan = update_rule::of(configuration, data.images);
-        let (images, total) = (data.images, plan.total_samples);
+        let rule = update_rule::of(configuration, data.images);
+        let (images, total) = (data.images, rule.total_samples);
         let size = configuration.run.lease_batches * configuration.run.batch as u64;
         let (leases, steps) = match progress {
             Some((progress, steps)) => (Leases::resume(images, total, size, first_id, progress), steps),
@@ -309,7 +314,7 @@ impl Run {
         let evaluations = Evaluations::new(every, total, leases.consumed(), first_id, evaluations);
         let momentum = MomentumSwitch::new(configuration.optimisation.momentum_at, momentum_moved);
         let meter = Meter::new(total, steps, Instant::now());
-        Run { data, leases, evaluations, meter, momentum, plan }
+        Run { data, leases, evaluations, meter, momentum, rule }
     }
 }
 
@@ -337,6 +342,20 @@ impl State {
             run.leases.record_lost(samples);
         }
         self.statuses.extend(statuses.into_iter().map(|status| (status.shard, status)));
+        self.compare_layouts();
+    }
+
+    /// Ends the run if shards have adopted different networks, as workers of different builds may bring them.
+    fn compare_layouts(&mut self) {
+        let mut layouts =
+            self.statuses.values().filter_map(|status| Some((status.shard, status.layout.as_ref()?)));
+        let Some((first, expected)) = layouts.next() else { return };
+        if let Some((shard, found)) = layouts.find(|(_, layout)| *layout != expected) {
+            self.end(Ending::Failed(format!(
+                "shard {shard} holds a network with the fingerprint {found}, expected {expected} as in shard {first}; start \
+                 all workers from one release, and the run with --fresh"
+            )));
+        }
     }
 
     /// Prepares for the loss of updates in shards whose process was restarted: they had applied everything
@@ -388,7 +407,7 @@ impl State {
     }
 
     /// Starts the run with the first worker's data, or compares the data with the run's.
-    fn admit_data(&mut self, data: DataDescription, first_id: u64) -> Result<(), Refusal> {
+    fn admit_data(&mut self, data: DataDescription, first_id: u64, host: &ShardHost) -> Result<(), Refusal> {
         if let Some(run) = &self.run {
             return admission::data(&run.data, &data);
         }
@@ -415,7 +434,8 @@ impl State {
             .map_err(|error| Refusal::Mismatch(format!("the data's classes: {error}")))?;
         self.configuration = configuration;
         let run = Run::new(&self.configuration, data, first_id, Vec::new(), None, false);
-        let (total, images) = (run.plan.total_samples, run.data.images);
+        host.begin(&run.rule)?;
+        let (total, images) = (run.rule.total_samples, run.data.images);
         tracing::info!("the run: {classes} classes, {images} training images, {total} samples in all");
         self.run = Some(run);
         Ok(())
@@ -555,15 +575,10 @@ impl protocol::Coordinator for Coordinator {
         if !state.processes.complete() {
             return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
         }
-        state.admit_data(request.data, first_id(self.settings.life))?;
+        state.admit_data(request.data, first_id(self.settings.life), &self.host)?;
         let member = state.members.join(request.name.clone(), Instant::now());
         tracing::info!("worker {} joined ({}); {} workers", member.worker, request.name, state.members.len());
-        Ok(JoinReply {
-            member,
-            configuration: state.configuration.clone(),
-            plan: state.run().plan.clone(),
-            shards: state.processes.shards(),
-        })
+        Ok(JoinReply { member, configuration: state.configuration.clone(), shards: state.processes.shards() })
     }
 
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal> {
@@ -667,6 +682,7 @@ impl protocol::Coordinator for Coordinator {
             restore: state.snapshot.as_ref().map(|snapshot| snapshot.of(first_shard, shards)),
             life: self.settings.life,
             again,
+            rule: state.run.as_ref().map(|run| run.rule.clone()),
         })
     }
 

@@ -144,7 +144,8 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
     );
     let register =
         RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, holds: None };
-    let reply = RegisterReply { first_shard: 2, total_shards: 4, restore: None, life: 0, again: false };
+    let reply =
+        RegisterReply { first_shard: 2, total_shards: 4, restore: None, life: 0, again: false, rule: None };
     assert_eq!(coordinator.register(register), Ok(reply));
 
     let text = |request| match refused(request) {

@@ -8,24 +8,24 @@ use protocol::UpdateRule;
 
 /// Returns the share `1 - d` that the new weights have in the average, at the update that follows `updates`
 /// earlier ones.
-pub fn step(plan: &UpdateRule, updates: u64) -> f64 {
+pub fn step(rule: &UpdateRule, updates: u64) -> f64 {
     let t = updates as f64;
-    1.0 - plan.average_decay.min((1.0 + t) / (10.0 + t))
+    1.0 - rule.average_decay.min((1.0 + t) / (10.0 + t))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::plan;
+    use crate::testing::rule;
 
     #[test]
     fn warms_up_then_stays_at_the_bound() {
-        let plan = UpdateRule { average_decay: 0.999, ..plan() };
+        let rule = UpdateRule { average_decay: 0.999, ..rule() };
         for (updates, expected) in [(0, 0.9), (1, 9.0 / 11.0), (8, 0.5), (8989, 9.0 / 8999.0), (8990, 0.001)]
         {
-            let found = step(&plan, updates);
+            let found = step(&rule, updates);
             assert!((found - expected).abs() < 1e-12, "{updates}: {found}, expected {expected}");
         }
-        assert!((step(&plan, 1_000_000) - 0.001).abs() < 1e-12);
+        assert!((step(&rule, 1_000_000) - 0.001).abs() < 1e-12);
     }
 }

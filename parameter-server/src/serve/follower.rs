@@ -4,7 +4,7 @@
 //! A follower registers again every few seconds. A leader that was restarted thereby finds the shards again,
 //! and they return with it to the snapshot that its run resumes from: the updates made after that snapshot
 //! are redone, and a mixture of older and newer shards would not be the parameters of any moment of the run.
-//! A follower also notices in this way that its leader stays away.
+//! A follower also notices in this way that its leader stays away, and is told the run's update rule.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -17,12 +17,14 @@ use protocol::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Options, Restore, open_shards, restored_shards, serving::Serving};
-use crate::{shard::WarmStart, snapshot};
+use crate::{ShardHost, shard::WarmStart, snapshot};
 
 /// Largest number of shards of a server, since lists of all shards are kept in memory.
 const MOST_SHARDS: u32 = 1 << 20;
 /// Time between two registrations.
 const REGISTER_EVERY: Duration = Duration::from_secs(2);
+/// Time between two registrations while the run's update rule is not known, for which workers wait.
+const REGISTER_FOR_RULE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(
     options: Options,
@@ -48,10 +50,11 @@ pub(crate) async fn run(
     let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
     let at_start = if restore == Restore::Nothing { warm()? } else { None };
     let host = Arc::new(open_shards(&options, first, total, restore, at_start)?);
+    let mut pause = begin(&host, &reply)?;
     let mut ended = host.ended();
     let mut serving = Serving::start(listener, None, host.clone());
 
-    let (mut give_up, mut pause) = (None, REGISTER_EVERY);
+    let mut give_up = None;
     loop {
         tokio::select! {
             biased;
@@ -68,13 +71,16 @@ pub(crate) async fn run(
             reply = registrar.register_again(Holding { first_shard: first, life }, pause) => {
                 let reply = reply.context("register with the leader again")?;
                 check(&reply, options.shards)?;
-                pause = REGISTER_EVERY;
-                if reply.life != life {
+                let of_another_life = reply.life != life;
+                if of_another_life {
                     let restore = restore_point(&options, first, reply.restore.as_ref())?;
                     tracing::warn!("the leader was started anew; these shards go on with it: {restore:?}");
                     let at_start = if restore == Restore::Nothing { warm()? } else { None };
                     host.replace(restored_shards(&options, first, total, restore, at_start)?);
                     life = reply.life;
+                }
+                pause = begin(&host, &reply)?;
+                if of_another_life {
                     // The leader lets no worker join before it knows that the shards went back.
                     pause = Duration::ZERO;
                 }
@@ -86,6 +92,14 @@ pub(crate) async fn run(
     // with it.
     let interrupted = give_up.is_some() || *ended.borrow() == Some(true);
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Gives the run's update rule to the shards, if the leader knows it, and returns the time until the next
+/// registration.
+fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
+    let Some(rule) = &reply.rule else { return Ok(REGISTER_FOR_RULE) };
+    host.begin(rule).context("take over the run's update rule from the leader")?;
+    Ok(REGISTER_EVERY)
 }
 
 /// Checks that the leader's reply numbers this process's shards within its server and names one file of its
@@ -165,6 +179,7 @@ mod tests {
             restore: Some(Snapshot { id: 5, hashes: vec!["5eed".into(); hashes] }),
             life: 1,
             again: false,
+            rule: None,
         };
         check(&reply(2, 4, 2), 2).unwrap();
         check(&RegisterReply { restore: None, ..reply(0, 2, 0) }, 2).unwrap();

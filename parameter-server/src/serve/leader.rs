@@ -70,6 +70,9 @@ pub(crate) async fn run(
     let host = Arc::new(open_shards(&options, 0, total, restore, warm)?);
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
+    if let Some(rule) = coordinator.rule() {
+        host.begin(&rule).context("go on from the snapshot's shards (--fresh starts anew)")?;
+    }
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),

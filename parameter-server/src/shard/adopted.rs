@@ -20,7 +20,7 @@ const FROZEN: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Adopted {
     pub(crate) layout: Layout,
-    pub(crate) plan: UpdateRule,
+    pub(crate) rule: UpdateRule,
     optimizer: Arc<dyn Optimizer>,
     /// Number of the shard that owns each block of the layout.
     owners: Vec<u32>,
@@ -57,36 +57,36 @@ impl Adopted {
         number: u32,
         owners: Vec<u32>,
         layout: Layout,
-        plan: UpdateRule,
+        rule: UpdateRule,
         warm: Option<&WarmStart>,
     ) -> Adopted {
-        let optimizer = optimizer::of(&plan);
+        let optimizer = optimizer::of(&rule);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == number);
         let start = |block: &Block| {
             let tensor = &layout.tensors()[block.tensor];
             let first = layout.range(block.tensor).start;
-            match warm.and_then(|warm| warm.values(&plan, tensor)) {
+            match warm.and_then(|warm| warm.values(&rule, tensor)) {
                 Some(values) => values[block.range.start - first..block.range.end - first].to_vec(),
-                None => layout.initial_values(block, plan.seed),
+                None => layout.initial_values(block, rule.seed),
             }
         };
         let state = |block: &Block| BlockState::new(start(block), optimizer.initial(block.range.len()));
         let blocks = own.map(|block| (block.index, state(block))).collect();
-        Adopted::of(isa, layout, plan, owners, blocks)
+        Adopted::of(isa, layout, rule, owners, blocks)
     }
 
     /// Puts blocks together with what is known of them.
     pub(super) fn of(
         isa: Isa,
         layout: Layout,
-        plan: UpdateRule,
+        rule: UpdateRule,
         owners: Vec<u32>,
         blocks: BTreeMap<u32, BlockState>,
     ) -> Adopted {
-        let optimizer = optimizer::of(&plan);
+        let optimizer = optimizer::of(&rule);
         let of = |(&index, state): (&u32, &BlockState)| (index, Bounds::of(isa, &*optimizer, state));
         let bounds = blocks.iter().map(of).collect();
-        Adopted { layout, plan, optimizer, owners, blocks, bounds, frozen: Vec::new() }
+        Adopted { layout, rule, optimizer, owners, blocks, bounds, frozen: Vec::new() }
     }
 
     /// Checks that all blocks leave room for updates; the error names the first that does not.
@@ -142,7 +142,7 @@ impl Adopted {
         if !self.optimizer.takes(push.form) {
             return invalid(format!(
                 "is a step of the worker's own momentum, expected a gradient: the run's optimizer is {}",
-                self.plan.optimizer
+                self.rule.optimizer
             ));
         }
         if self.blocks[&push.block].has_applied(push) {
@@ -166,12 +166,12 @@ impl Adopted {
         let bounds = self.bounds.get_mut(&push.block).expect("an owned block has bounds");
         let staleness = state.staleness(push.version);
         let samples = state.samples + u64::from(push.samples);
-        let rate = schedule::rate(&self.plan, state.samples, samples);
-        let policy = staleness::policy(&self.plan, push.form);
+        let rate = schedule::rate(&self.rule, state.samples, samples);
+        let policy = staleness::policy(&self.rule, push.form);
         let factors = Factors {
             rate: policy.rate(rate * f64::from(tensor.rate_multiplier), staleness) as f32,
-            decay: (self.plan.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
-            average_step: average::step(&self.plan, state.counter) as f32,
+            decay: (self.rule.weight_decay * f64::from(tensor.decay_multiplier)) as f32,
+            average_step: average::step(&self.rule, state.counter) as f32,
             look_ahead: policy.look_ahead(staleness),
         };
         let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());

@@ -111,35 +111,40 @@ fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
     (size.sum_of_squares / len as f64).sqrt()
 }
 
-/// Checks that the numbers of a plan satisfy the bounds for every tensor of the layout; the error names the
-/// first that does not.
-pub(crate) fn check_plan(plan: &UpdateRule, layout: &Layout) -> Result<(), String> {
+/// Checks that the numbers of an update rule satisfy the bounds; the error names the first that does not.
+pub(crate) fn check_rule(rule: &UpdateRule) -> Result<(), String> {
     let wrong = |key: &str, found: f64, expected: &str| {
-        Err(format!("plan key {key}: expected {expected}, found {found}"))
+        Err(format!("update rule key {key}: expected {expected}, found {found}"))
     };
-    if !(plan.learning_rate >= 0.0 && plan.learning_rate.is_finite()) {
-        return wrong("learning_rate", plan.learning_rate, "a finite number of at least 0");
+    if !(rule.learning_rate >= 0.0 && rule.learning_rate.is_finite()) {
+        return wrong("learning_rate", rule.learning_rate, "a finite number of at least 0");
     }
     for (key, found) in [
-        ("momentum", plan.momentum),
-        ("weight_decay", plan.weight_decay),
-        ("average_decay", plan.average_decay),
+        ("momentum", rule.momentum),
+        ("weight_decay", rule.weight_decay),
+        ("average_decay", rule.average_decay),
     ] {
         if !(0.0..1.0).contains(&found) {
             return wrong(key, found, "0 to below 1");
         }
     }
-    if !(0.0..=1.0).contains(&plan.stair_factor) {
-        return wrong("stair_factor", plan.stair_factor, "0 to 1");
+    if !(0.0..=1.0).contains(&rule.stair_factor) {
+        return wrong("stair_factor", rule.stair_factor, "0 to 1");
     }
-    let rate = |tensor: &Tensor| plan.learning_rate * f64::from(tensor.rate_multiplier);
+    Ok(())
+}
+
+/// Checks that an update rule satisfies the bounds for every tensor of a layout, with its multipliers; the error
+/// names the first for which it does not.
+pub(crate) fn check_layout(rule: &UpdateRule, layout: &Layout) -> Result<(), String> {
+    let rate = |tensor: &Tensor| rule.learning_rate * f64::from(tensor.rate_multiplier);
     if let Some(tensor) = layout.tensors().iter().find(|tensor| rate(tensor) > LARGEST_RATE) {
         let (name, found) = (&tensor.name, rate(tensor));
         return Err(format!(
             "the learning rate of {name}, its multiplier included: expected at most {LARGEST_RATE:e}, found {found:e}"
         ));
     }
-    let decay = |tensor: &Tensor| plan.weight_decay * f64::from(tensor.decay_multiplier);
+    let decay = |tensor: &Tensor| rule.weight_decay * f64::from(tensor.decay_multiplier);
     if let Some(tensor) = layout.tensors().iter().find(|tensor| decay(tensor) > 1.0) {
         let (name, found) = (&tensor.name, decay(tensor));
         return Err(format!(
@@ -158,12 +163,13 @@ mod tests {
     use super::*;
     use crate::{
         Shard, optimizer,
-        testing::{layout, plan, push},
+        testing::{layout, push, rule},
     };
 
-    fn adopted(plan: UpdateRule) -> Shard {
+    fn adopted(rule: UpdateRule) -> Shard {
         let mut shard = Shard::empty(0, 1, 1, Isa::detect());
-        shard.adopt(layout(), plan).unwrap();
+        shard.begin(&rule).unwrap();
+        shard.adopt(layout()).unwrap();
         shard
     }
 
@@ -185,7 +191,7 @@ mod tests {
     /// Once, three pushes of 3e38 made a bias NaN, and the run still ended as if all was well.
     #[test]
     fn finite_gradients_that_would_overflow_are_refused_and_change_nothing() {
-        let mut shard = adopted(plan());
+        let mut shard = adopted(rule());
         let before = shard.saved().unwrap();
         for (value, shown) in [(3e38, "3e38"), (-f32::MAX, "-3.4028235e38"), (1.1e18, "1.1e18")] {
             let mut push = to_bias(0, 0.5);
@@ -218,7 +224,7 @@ mod tests {
                 momentum: 1.0 - f64::EPSILON,
                 weight_decay: 1.0 - f64::EPSILON,
                 average_decay: 0.0,
-                ..plan()
+                ..rule()
             };
             for stale in [0, 1, 50] {
                 let mut shard = adopted(extreme.clone());
@@ -250,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_gradient_a_million_times_as_large_as_usual_is_refused_once_that_is_known() {
-        let mut shard = adopted(UpdateRule { learning_rate: 1e-6, ..plan() });
+        let mut shard = adopted(UpdateRule { learning_rate: 1e-6, ..rule() });
         for step in 0..USUAL {
             // The signs alternate so that the weights stay where they are. A large gradient among the first
             // is not a fault.
@@ -276,7 +282,7 @@ mod tests {
     /// fault.
     #[test]
     fn the_first_gradients_of_a_silent_block_are_applied() {
-        let mut shard = adopted(plan());
+        let mut shard = adopted(rule());
         for step in 0..2 * USUAL {
             shard.push(to_bias(step, 0.0)).outcome.unwrap();
         }
@@ -285,12 +291,12 @@ mod tests {
 
     #[test]
     fn a_run_that_starts_with_values_too_large_is_refused_by_tensor() {
-        let mut saved = adopted(plan()).saved().unwrap();
+        let mut saved = adopted(rule()).saved().unwrap();
         for (value, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (2e18, "2e18")] {
             let state = saved.blocks.get_mut(&2).unwrap();
             state.arrays.get_mut("velocity").unwrap()[299] = value;
             assert_eq!(
-                Bounds::of(Isa::detect(), &*optimizer::of(&plan()), state).check(),
+                Bounds::of(Isa::detect(), &*optimizer::of(&rule()), state).check(),
                 Err(format!("holds {text}, expected values of at most 1e18"))
             );
         }
@@ -298,17 +304,19 @@ mod tests {
         tensors[1].initialiser = parameters::Initialiser::Constant(-1e19);
         let large = Layout::new(tensors).unwrap();
         let mut shard = Shard::empty(0, 1, 1, Isa::detect());
-        let text = shard.adopt(large, plan()).unwrap_err().to_string();
+        shard.begin(&rule()).unwrap();
+        let text = shard.adopt(large).unwrap_err().to_string();
         assert_eq!(
             text,
             "shard 0: block 2 (fc/bias) holds 1e19, expected values of at most 1e18 at the start of a run"
         );
         assert!(shard.layout().is_none());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
     }
 
     #[test]
-    fn a_plan_with_numbers_out_of_range_is_refused_by_its_key() {
+    fn a_rule_with_numbers_out_of_range_is_refused_by_its_key() {
         let multiplied = |rate_multiplier, decay_multiplier| {
             let mut tensors = layout().tensors().to_vec();
             (tensors[1].rate_multiplier, tensors[1].decay_multiplier) = (rate_multiplier, decay_multiplier);
@@ -316,44 +324,44 @@ mod tests {
         };
         let cases = [
             (
-                UpdateRule { learning_rate: f64::NAN, ..plan() },
+                UpdateRule { learning_rate: f64::NAN, ..rule() },
                 layout(),
-                "plan key learning_rate: expected a finite number of at least 0, found NaN",
+                "update rule key learning_rate: expected a finite number of at least 0, found NaN",
             ),
             (
-                UpdateRule { momentum: 1.0, ..plan() },
+                UpdateRule { momentum: 1.0, ..rule() },
                 layout(),
-                "plan key momentum: expected 0 to below 1, found 1",
+                "update rule key momentum: expected 0 to below 1, found 1",
             ),
             (
-                UpdateRule { weight_decay: f64::INFINITY, ..plan() },
+                UpdateRule { weight_decay: f64::INFINITY, ..rule() },
                 layout(),
-                "plan key weight_decay: expected 0 to below 1, found inf",
+                "update rule key weight_decay: expected 0 to below 1, found inf",
             ),
             (
-                UpdateRule { average_decay: -0.5, ..plan() },
+                UpdateRule { average_decay: -0.5, ..rule() },
                 layout(),
-                "plan key average_decay: expected 0 to below 1, found -0.5",
+                "update rule key average_decay: expected 0 to below 1, found -0.5",
             ),
             (
-                UpdateRule { stair_factor: 2.0, ..plan() },
+                UpdateRule { stair_factor: 2.0, ..rule() },
                 layout(),
-                "plan key stair_factor: expected 0 to 1, found 2",
+                "update rule key stair_factor: expected 0 to 1, found 2",
             ),
             (
-                plan(),
+                rule(),
                 multiplied(f32::MAX, 0.0),
                 "the learning rate of fc/bias, its multiplier included: expected at most 1e9, found 3.4",
             ),
             (
-                plan(),
+                rule(),
                 multiplied(1.0, 1e6),
                 "the weight decay of fc/bias, its multiplier included: expected at most 1, found 2e2",
             ),
         ];
-        for (plan, layout, expected) in cases {
+        for (rule, layout, expected) in cases {
             let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-            let text = shard.adopt(layout, plan).unwrap_err().to_string();
+            let text = shard.begin(&rule).and_then(|()| shard.adopt(layout)).unwrap_err().to_string();
             assert!(text.starts_with(&format!("shard 0: {expected}")), "{text}\nexpected {expected}");
         }
     }
@@ -368,7 +376,7 @@ mod tests {
             samples: 0,
             applied: BTreeMap::new(),
         };
-        let momentum = optimizer::of(&plan());
+        let momentum = optimizer::of(&rule());
         let largest = |state| Bounds::of(Isa::scalar(), &*momentum, &state).largest;
         for (parameters, velocity, average) in [(-3.0, 2.0, 1.0), (1.0, -3.0, 2.0), (1.0, 2.0, 3.0)] {
             assert_eq!(largest(state(parameters, velocity, average)), 3.0);

@@ -1,7 +1,7 @@
 //! The file of one shard in a snapshot, `ID/shard-K.safetensors`. Its tensors are the parameters, the average
 //! and the optimizer's arrays of each block, under the names that the optimizer gives them; its metadata are
-//! versions, sample counts, identities of applied pushes, layout, plan, and the optimizer's name. A shard that
-//! is read equals the one that was written, bit for bit.
+//! versions, sample counts, identities of applied pushes, layout, update rule, and the optimizer's name. A shard
+//! that is read equals the one that was written, bit for bit.
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,11 @@ use crate::optimizer;
 
 /// Name of the file's format; it changes when the meaning of the file does.
 const FORMAT: &str = "downpour shard 1";
+
+/// Key of the update rule.
+const RULE: &str = "rule";
+/// Key of the update rule in files of earlier releases.
+const OLD_RULE: &str = "plan";
 
 /// The counters of a block, which the file keeps as metadata.
 #[derive(Serialize, Deserialize)]
@@ -135,12 +140,13 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
     };
     let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
     let layout: Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
-    let plan: UpdateRule = serde_json::from_str(text("plan")).map_err(unreadable("plan"))?;
+    let key = if metadata.contains_key(OLD_RULE) { OLD_RULE } else { RULE };
+    let rule: UpdateRule = serde_json::from_str(text(key)).map_err(unreadable(key))?;
     // Files that name no optimizer were written when there was only one.
     if metadata.contains_key("optimizer") {
-        expect("optimizer", plan.optimizer.to_string())?;
+        expect("optimizer", rule.optimizer.to_string())?;
     }
-    let optimizer = optimizer::of(&plan);
+    let optimizer = optimizer::of(&rule);
     let mut counters: BTreeMap<u32, BlockCounters> =
         serde_json::from_str(text("blocks")).map_err(unreadable("blocks"))?;
 
@@ -175,7 +181,7 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
             snapshots.join(id.to_string()).display()
         ),
     })?;
-    Ok(SavedShard { shard: number, total, generation, layout, plan, blocks })
+    Ok(SavedShard { shard: number, total, generation, layout, rule, blocks })
 }
 
 /// Checks that all values of a shard are finite; the error names the network's tensor of the first that is
@@ -213,8 +219,8 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
         ("shards", saved.total.to_string()),
         ("generation", saved.generation.to_string()),
         ("layout", json(serde_json::to_string(&saved.layout))),
-        ("plan", json(serde_json::to_string(&saved.plan))),
-        ("optimizer", saved.plan.optimizer.to_string()),
+        (RULE, json(serde_json::to_string(&saved.rule))),
+        ("optimizer", saved.rule.optimizer.to_string()),
         ("blocks", json(serde_json::to_string(&counters))),
     ];
     Checkpoint { tensors, metadata: metadata.map(|(key, value)| (key.to_string(), value)).into() }
@@ -229,7 +235,7 @@ mod tests {
     use super::*;
     use crate::{
         Shard,
-        testing::{layout, plan, push},
+        testing::{layout, push, rule},
     };
 
     #[test]
@@ -242,7 +248,8 @@ mod tests {
     fn comes_back(optimizer: Optimizer) {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 1, 4, Isa::scalar());
-        shard.adopt(layout(), UpdateRule { optimizer, ..plan() }).unwrap();
+        shard.begin(&UpdateRule { optimizer, ..rule() }).unwrap();
+        shard.adopt(layout()).unwrap();
         let gradient: Vec<f32> = (0..300).map(|i| (i as f32).cos()).collect();
         for step in 0..3 {
             shard.push(push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
@@ -270,24 +277,26 @@ mod tests {
         assert_eq!(restored.saved().unwrap().blocks, shard.saved().unwrap().blocks);
     }
 
-    /// The file of a run from before there was a choice names neither an optimizer nor what is made of staleness.
+    /// The file of a run from before there was a choice names neither an optimizer nor what is made of staleness, and
+    /// has its update rule under another key.
     #[test]
     fn a_file_that_names_no_optimizer_is_one_of_momentum() {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
         shard.push(push(1, 0, 3, Version::default(), vec![0.5; 300])).outcome.unwrap();
         let saved = shard.saved().unwrap();
         write(home.path(), 1, saved.clone()).unwrap();
         let file = path(home.path(), 1, 0);
         let mut checkpoint = Checkpoint::read(&file).unwrap();
         assert_eq!(checkpoint.metadata.remove("optimizer").as_deref(), Some("momentum"));
-        let mut plan: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&checkpoint.metadata["plan"]).unwrap();
+        let mut rule: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&checkpoint.metadata.remove(RULE).unwrap()).unwrap();
         for key in ["optimizer", "staleness"] {
-            assert!(plan.remove(key).is_some());
+            assert!(rule.remove(key).is_some());
         }
-        checkpoint.metadata.insert("plan".into(), serde_json::to_string(&plan).unwrap());
+        checkpoint.metadata.insert(OLD_RULE.into(), serde_json::to_string(&rule).unwrap());
         checkpoint.write(&file).unwrap();
         assert_eq!(read(home.path(), 1, 0, 1).unwrap(), saved);
     }
@@ -296,7 +305,8 @@ mod tests {
     fn a_file_that_does_not_fit_says_why() {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
         write(home.path(), 1, shard.saved().unwrap()).unwrap();
         let file = path(home.path(), 1, 0);
         let text = read(home.path(), 1, 0, 2).unwrap_err().to_string();
@@ -336,7 +346,8 @@ mod tests {
     fn what_is_not_finite_is_neither_written_nor_read() {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
         let good = shard.saved().unwrap();
         write(home.path(), 1, good.clone()).unwrap();
         let file = path(home.path(), 1, 0);
@@ -383,7 +394,8 @@ mod tests {
     fn wherever_a_file_is_cut_it_says_so() {
         let home = tempfile::tempdir().unwrap();
         let mut shard = Shard::empty(0, 4, 1, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
         let mut smallest = shard.saved().unwrap();
         smallest.blocks.retain(|_, state| state.parameters.len() < 1000);
         write(home.path(), 1, smallest).unwrap();

@@ -11,7 +11,7 @@ use std::{
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardOrder, ShardStatus,
-    Shards,
+    Shards, UpdateRule,
 };
 use tokio::sync::watch;
 
@@ -47,6 +47,14 @@ impl ShardHost {
     /// Watches for the end of the run: `Some(interrupted)` once the leader ordered the shards to finish.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<bool>> {
         self.ended.subscribe()
+    }
+
+    /// Gives the run's update rule to every shard.
+    ///
+    /// # Errors
+    /// That of the first shard that refuses it; see [`Shard::begin`].
+    pub fn begin(&self, rule: &UpdateRule) -> Result<(), Refusal> {
+        self.shards.iter().try_for_each(|shard| lock(shard).begin(rule))
     }
 
     /// The network's layout, once a worker brought it to the first shard of this process.
@@ -105,7 +113,7 @@ impl ShardHost {
 
 impl Shards for ShardHost {
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal> {
-        self.shard(request.shard)?.adopt(request.layout, request.plan)
+        self.shard(request.shard)?.adopt(request.layout)
     }
 
     fn push(&self, push: BlockPush) -> PushReply {
@@ -160,14 +168,15 @@ mod tests {
     use kernels::Isa;
 
     use super::*;
-    use crate::testing::{layout, plan};
+    use crate::testing::{layout, rule};
 
     #[test]
     fn a_shard_whose_block_is_not_finite_or_far_too_large_takes_no_snapshot() {
         let home = tempfile::tempdir().unwrap();
         let open = |number| {
             let mut shard = Shard::empty(number, 2, 1, Isa::scalar());
-            shard.adopt(layout(), plan()).unwrap();
+            shard.begin(&rule()).unwrap();
+            shard.adopt(layout()).unwrap();
             shard
         };
         let host = ShardHost::new(0, vec![open(0), open(1)], home.path().into());

@@ -32,7 +32,8 @@ use crate::optimizer;
 /// power of two is logged, so that a worker that never stops does not fill the disk.
 const NAMED: u64 = 100;
 
-/// One part of the network's parameters. A shard is empty until a worker brings the network's layout.
+/// One part of the network's parameters. A shard is empty until the coordinator brings the run's update rule, and a
+/// worker the network's layout.
 pub struct Shard {
     number: u32,
     total: u32,
@@ -40,8 +41,18 @@ pub struct Shard {
     isa: Isa,
     /// The model file that tensors start from; dropped once a layout is adopted.
     warm: Option<Arc<WarmStart>>,
-    adopted: Option<Adopted>,
+    stage: Stage,
     status: ShardStatus,
+}
+
+/// What a shard knows of its run.
+enum Stage {
+    /// Nothing yet.
+    Empty,
+    /// The update rule.
+    Begun(UpdateRule),
+    /// The network's layout as well.
+    Adopted(Adopted),
 }
 
 impl Shard {
@@ -53,7 +64,7 @@ impl Shard {
             generation,
             isa,
             warm: None,
-            adopted: None,
+            stage: Stage::Empty,
             status: ShardStatus { shard: number, ..Default::default() },
         }
     }
@@ -66,90 +77,136 @@ impl Shard {
     /// Makes shard `number` of `total` from what was read from its file; its versions go on in `generation`.
     pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: SavedShard) -> Shard {
         let owners = assign(&saved.layout, total as usize);
-        let adopted = Adopted::of(isa, saved.layout, saved.plan, owners, saved.blocks);
+        let adopted = Adopted::of(isa, saved.layout, saved.rule, owners, saved.blocks);
         let blocks = adopted.blocks.len() as u32;
         let samples = adopted.blocks.values().map(|state| state.samples).max().unwrap_or(0);
-        let status = ShardStatus { shard: number, blocks, samples, ..Default::default() };
-        Shard { number, total, generation, isa, warm: None, adopted: Some(adopted), status }
+        let layout = Some(adopted.layout.fingerprint().to_hex());
+        let status = ShardStatus { shard: number, blocks, samples, layout, ..Default::default() };
+        Shard { number, total, generation, isa, warm: None, stage: Stage::Adopted(adopted), status }
     }
 
     /// Checks that the shard is worth a snapshot; the error names a block that has diverged. No run can
     /// resume from such a block, and its snapshot would replace one that a run can resume from.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.adopted.as_ref().map_or(Ok(()), Adopted::check)
+        self.adopted().map_or(Ok(()), Adopted::check)
     }
 
     /// Copies what a snapshot holds of this shard; returns none before a layout is adopted.
     pub(crate) fn saved(&self) -> Option<SavedShard> {
-        let Adopted { layout, plan, blocks, .. } = self.adopted.as_ref()?;
+        let Adopted { layout, rule, blocks, .. } = self.adopted()?;
         Some(SavedShard {
             shard: self.number,
             total: self.total,
             generation: self.generation,
             layout: layout.clone(),
-            plan: plan.clone(),
+            rule: rule.clone(),
             blocks: blocks.clone(),
         })
     }
 
-    /// Adopts a layout and a plan if the shard has none yet, else compares them with its own.
+    /// The state of a shard that has a layout.
+    fn adopted(&self) -> Option<&Adopted> {
+        match &self.stage {
+            Stage::Adopted(adopted) => Some(adopted),
+            Stage::Empty | Stage::Begun(_) => None,
+        }
+    }
+
+    /// The state of a shard that has a layout, for a call that needs one.
+    fn adopted_mut(&mut self) -> Result<&mut Adopted, Refusal> {
+        match &mut self.stage {
+            Stage::Adopted(adopted) => Ok(adopted),
+            Stage::Empty | Stage::Begun(_) => Err(Refusal::NotReady(format!(
+                "shard {}: no layout adopted yet; a joining worker brings it",
+                self.number
+            ))),
+        }
+    }
+
+    /// Takes the run's update rule over from the coordinator if the shard has none yet, else compares it with its own.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`], with the first tensor or key of the plan that differs from the shard's own, or
-    /// if the model file that the run starts from is not the one given to this process; [`Refusal::Invalid`]
-    /// for numbers out of range, initial values that are too large, or a layout that does not fit this
-    /// machine's memory.
-    pub fn adopt(&mut self, layout: Layout, plan: UpdateRule) -> Result<AdoptReply, Refusal> {
-        if let Some(adopted) = &self.adopted {
-            if let Some(difference) = adopted.layout.first_difference(&layout) {
-                return Err(Refusal::Mismatch(format!(
-                    "shard {}: the network is not the run's: {difference}",
-                    self.number
-                )));
+    /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own; [`Refusal::Invalid`] for
+    /// numbers out of range.
+    pub fn begin(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
+        let own = match &self.stage {
+            Stage::Begun(own) => own,
+            Stage::Adopted(adopted) => &adopted.rule,
+            Stage::Empty => {
+                bounds::check_rule(rule).map_err(|text| self.invalid(&text))?;
+                self.stage = Stage::Begun(rule.clone());
+                return Ok(());
             }
-            if let Some(Difference { key, one, other }) = first_difference(&adopted.plan, &plan) {
-                return Err(Refusal::Mismatch(format!(
-                    "shard {}: plan key {key}: the run has {one}, the worker brings {other}",
-                    self.number
-                )));
-            }
-        } else {
-            bounds::check_plan(&plan, &layout)
-                .map_err(|text| Refusal::Invalid(format!("shard {}: {text}", self.number)))?;
-            let warm = self.warm.as_deref();
-            warm_start::check(warm, &plan, &layout)
-                .map_err(|text| Refusal::Mismatch(format!("shard {}: {text}", self.number)))?;
-            self.check_memory(&layout, &plan)?;
-            if let Some(warm) = warm.filter(|_| self.number == 0) {
-                warm.summary(&plan, &layout).iter().for_each(|line| tracing::info!("{line}"));
-            }
-            let owners = assign(&layout, self.total as usize);
-            let adopted = Adopted::new(self.isa, self.number, owners, layout, plan, warm);
-            adopted.check().map_err(|text| {
-                Refusal::Invalid(format!("shard {}: {text} at the start of a run", self.number))
-            })?;
-            self.adopted = Some(adopted);
-            self.warm = None;
+        };
+        match first_difference(own, rule) {
+            None => Ok(()),
+            Some(Difference { key, one, other }) => Err(Refusal::Mismatch(format!(
+                "shard {}: update rule key {key}: the shard has {one}, the coordinator brings {other}",
+                self.number
+            ))),
         }
-        let adopted = self.adopted.as_ref().expect("adopted above");
-        self.status.blocks = adopted.blocks.len() as u32;
-        Ok(AdoptReply { fingerprint: adopted.layout.fingerprint() })
+    }
+
+    /// Adopts a layout if the shard has none yet, else compares it with its own.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] before the coordinator has brought the update rule; [`Refusal::Mismatch`] with the first
+    /// tensor that differs from the shard's own, or if the model file that the run starts from is not the one given to
+    /// this process; [`Refusal::Invalid`] for multipliers out of range, initial values that are too large, or a layout
+    /// that does not fit this machine's memory.
+    pub fn adopt(&mut self, layout: Layout) -> Result<AdoptReply, Refusal> {
+        let number = self.number;
+        let rule = match &self.stage {
+            Stage::Empty => {
+                let text = "no update rule yet; the coordinator brings it once a worker has joined";
+                return Err(Refusal::NotReady(format!("shard {number}: {text}")));
+            }
+            Stage::Begun(rule) => rule,
+            Stage::Adopted(adopted) => {
+                return match adopted.layout.first_difference(&layout) {
+                    None => Ok(AdoptReply { fingerprint: adopted.layout.fingerprint() }),
+                    Some(difference) => Err(Refusal::Mismatch(format!(
+                        "shard {number}: the network is not the run's: {difference}"
+                    ))),
+                };
+            }
+        };
+        bounds::check_layout(rule, &layout).map_err(|text| self.invalid(&text))?;
+        let warm = self.warm.as_deref();
+        warm_start::check(warm, rule, &layout)
+            .map_err(|text| Refusal::Mismatch(format!("shard {number}: {text}")))?;
+        self.check_memory(&layout, rule)?;
+        if let Some(warm) = warm.filter(|_| number == 0) {
+            warm.summary(rule, &layout).iter().for_each(|line| tracing::info!("{line}"));
+        }
+        let owners = assign(&layout, self.total as usize);
+        let adopted = Adopted::new(self.isa, number, owners, layout, rule.clone(), warm);
+        adopted.check().map_err(|text| self.invalid(&format!("{text} at the start of a run")))?;
+        let fingerprint = adopted.layout.fingerprint();
+        (self.status.blocks, self.status.layout) = (adopted.blocks.len() as u32, Some(fingerprint.to_hex()));
+        self.stage = Stage::Adopted(adopted);
+        self.warm = None;
+        Ok(AdoptReply { fingerprint })
+    }
+
+    /// A refusal of something that this shard cannot use.
+    fn invalid(&self, text: &str) -> Refusal {
+        Refusal::Invalid(format!("shard {}: {text}", self.number))
     }
 
     /// Checks that this machine has the memory for this shard's part of a layout, which a worker may send in
     /// any size.
-    fn check_memory(&self, layout: &Layout, plan: &UpdateRule) -> Result<(), Refusal> {
+    fn check_memory(&self, layout: &Layout, rule: &UpdateRule) -> Result<(), Refusal> {
         let owners = assign(layout, self.total as usize);
         let own = layout.blocks().iter().filter(|block| owners[block.index as usize] == self.number);
         let values: usize = own.map(|block| block.range.len()).sum();
-        let arrays = optimizer::of(plan).arrays();
+        let arrays = optimizer::of(rule).arrays();
         // Beside the parameters themselves and their average.
         let copies = 2 + arrays.len();
         limits::memory::check((copies * values * size_of::<f32>()) as u64).map_err(|shortage| {
-            Refusal::Invalid(format!(
-                "shard {}: for {values} of the network's {} parameters, with {} and average, {shortage}; take a \
-                 smaller network, or more machines for the server",
-                self.number,
+            self.invalid(&format!(
+                "for {values} of the network's {} parameters, with {} and average, {shortage}; take a smaller network, \
+                 or more machines for the server",
                 layout.len(),
                 arrays.join(", ")
             ))
@@ -181,7 +238,7 @@ impl Shard {
 
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
-        let adopted = self.adopted.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        let adopted = self.adopted_mut()?;
         let Some(size) = adopted.examine(number, isa, &push)? else {
             self.status.repeated += 1;
             return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
@@ -204,7 +261,7 @@ impl Shard {
     /// or that belongs to another shard.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
-        let adopted = self.adopted.as_mut().ok_or_else(|| nothing_adopted(number))?;
+        let adopted = self.adopted_mut()?;
         adopted.owned(number, block)?;
         let state = &adopted.blocks[&block];
         Ok(match kind {
@@ -227,7 +284,7 @@ impl Shard {
 
     /// The network's layout, once it is adopted.
     pub fn layout(&self) -> Option<&Layout> {
-        self.adopted.as_ref().map(|adopted| &adopted.layout)
+        self.adopted().map(|adopted| &adopted.layout)
     }
 }
 
@@ -238,12 +295,8 @@ pub struct SavedShard {
     pub(crate) total: u32,
     pub(crate) generation: u64,
     pub(crate) layout: Layout,
-    pub(crate) plan: UpdateRule,
+    pub(crate) rule: UpdateRule,
     pub(crate) blocks: BTreeMap<u32, BlockState>,
-}
-
-fn nothing_adopted(number: u32) -> Refusal {
-    Refusal::NotReady(format!("shard {number}: no layout adopted yet; a joining worker brings it"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Tests of a shard: what it adopts, applies, refuses and answers.
 
 use super::*;
-use crate::testing::{layout, plan, push};
+use crate::testing::{layout, push, rule};
 use parameters::Tensor;
 use protocol::PushForm;
 use settings::{Optimizer, Staleness};
 
 fn adopted() -> Shard {
     let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-    shard.adopt(layout(), plan()).unwrap();
+    shard.begin(&rule()).unwrap();
+    shard.adopt(layout()).unwrap();
     shard
 }
 
@@ -27,9 +28,10 @@ fn refusal(shard: &mut Shard, push: &BlockPush) -> String {
 
 #[test]
 fn updates_follow_torch_sgd_and_the_average_follows_them() {
-    let plan = UpdateRule { ramp_samples: 100, stair_samples: 200, ..plan() };
+    let rule = UpdateRule { ramp_samples: 100, stair_samples: 200, ..rule() };
     let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-    shard.adopt(layout(), plan.clone()).unwrap();
+    shard.begin(&rule.clone()).unwrap();
+    shard.adopt(layout()).unwrap();
     // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
     for (block, values, rate_multiplier, decay_multiplier) in [(2, 300, 2.0, 0.0), (3, 300, 1.0, 1.0)] {
         let mut w: Vec<f64> = parameters(&mut shard, block).into_iter().map(f64::from).collect();
@@ -64,9 +66,10 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
 /// with the block as it is, whatever its staleness.
 #[test]
 fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients() {
-    let plan = UpdateRule { optimizer: Optimizer::Adagrad, ..plan() };
+    let rule = UpdateRule { optimizer: Optimizer::Adagrad, ..rule() };
     let mut shard = Shard::empty(0, 1, 1, Isa::detect());
-    shard.adopt(layout(), plan).unwrap();
+    shard.begin(&rule).unwrap();
+    shard.adopt(layout()).unwrap();
     // Block 2 is a bias (rate multiplier 2, no decay), block 3 a weight.
     for (block, rate, decay) in [(2, 0.02, 0.0), (3, 0.01, 2e-4)] {
         let mut w: Vec<f64> = parameters(&mut shard, block).into_iter().map(f64::from).collect();
@@ -98,7 +101,8 @@ fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients(
 #[test]
 fn a_step_of_a_workers_momentum_is_refused_where_the_optimizer_has_none() {
     let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-    shard.adopt(layout(), UpdateRule { optimizer: Optimizer::Adagrad, ..plan() }).unwrap();
+    shard.begin(&UpdateRule { optimizer: Optimizer::Adagrad, ..rule() }).unwrap();
+    shard.adopt(layout()).unwrap();
     let step = BlockPush { form: PushForm::Step, ..push(1, 0, 3, Version::default(), gradient(300, 0)) };
     let text = "shard 0: gradient of block 3 (classifier/weights) is a step of the worker's own momentum, expected a \
                 gradient: the run's optimizer is adagrad";
@@ -185,7 +189,8 @@ fn a_step_is_added_by_the_root_of_its_staleness_and_leaves_the_velocity() {
 fn a_policy_by_name_takes_the_place_of_that_of_the_form() {
     let moved_and_ahead = |staleness, form| {
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-        shard.adopt(layout(), UpdateRule { staleness, momentum: 0.5, ..plan() }).unwrap();
+        shard.begin(&UpdateRule { staleness, momentum: 0.5, ..rule() }).unwrap();
+        shard.adopt(layout()).unwrap();
         // Two pushes of zeros leave the bias and its velocity as they are, and make the third one stale.
         for step in 0..2 {
             shard.push(push(1, step, 2, Version::default(), vec![0.0; 300])).outcome.unwrap();
@@ -260,13 +265,14 @@ fn a_shard_serves_its_own_blocks_only() {
     let text = "shard 0: no layout adopted yet; a joining worker brings it";
     assert_eq!(shards[0].push(early).outcome, Err(Refusal::NotReady(text.into())));
     for shard in &mut shards {
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
     }
     assert_eq!(shards.iter().map(|shard| shard.status().blocks).sum::<u32>(), 4);
     let owners = assign(&layout(), 2);
     let text = shards[1 - owners[0] as usize].fetch(0, Kind::Parameters).unwrap_err().to_string();
     assert_eq!(text, format!("shard {}: block 0 (fc/weights) belongs to shard {}", 1 - owners[0], owners[0]));
-    let expected = layout().initial(plan().seed);
+    let expected = layout().initial(rule().seed);
     for block in layout().blocks() {
         let found = parameters(&mut shards[owners[block.index as usize] as usize], block.index);
         assert_eq!(found, expected[block.range.clone()]);
@@ -274,16 +280,23 @@ fn a_shard_serves_its_own_blocks_only() {
 }
 
 #[test]
-fn another_network_or_plan_is_refused_by_its_first_difference() {
-    let mut shard = adopted();
-    assert_eq!(shard.adopt(layout(), plan()).unwrap().fingerprint, layout().fingerprint());
+fn another_network_or_rule_is_refused_by_its_first_difference() {
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    let text = "shard 0: no update rule yet; the coordinator brings it once a worker has joined";
+    assert_eq!(shard.adopt(layout()).unwrap_err(), Refusal::NotReady(text.into()));
+    shard.begin(&rule()).unwrap();
+    for _ in 0..2 {
+        shard.begin(&rule()).unwrap();
+        assert_eq!(shard.adopt(layout()).unwrap().fingerprint, layout().fingerprint());
+        assert_eq!(shard.status().layout, Some(layout().fingerprint().to_hex()));
+    }
     let mut tensors = layout().tensors().to_vec();
     tensors[1].shape = vec![301];
-    let refusal = shard.adopt(Layout::new(tensors).unwrap(), plan()).unwrap_err();
+    let refusal = shard.adopt(Layout::new(tensors).unwrap()).unwrap_err();
     let text = "shard 0: the network is not the run's: tensor 1: expected fc/bias [300], found fc/bias [301]";
     assert_eq!(refusal, Refusal::Mismatch(text.into()));
-    let refusal = shard.adopt(layout(), UpdateRule { momentum: 0.5, ..plan() }).unwrap_err();
-    let text = "shard 0: plan key momentum: the run has 0.9, the worker brings 0.5";
+    let refusal = shard.begin(&UpdateRule { momentum: 0.5, ..rule() }).unwrap_err();
+    let text = "shard 0: update rule key momentum: the shard has 0.9, the coordinator brings 0.5";
     assert_eq!(refusal, Refusal::Mismatch(text.into()));
 }
 
@@ -296,7 +309,8 @@ fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {
     if limits::memory::available().is_none_or(|free| free >= 48 << 30) {
         return; // it would be taken
     }
-    let refusal = shard.adopt(large, plan()).unwrap_err();
+    shard.begin(&rule()).unwrap();
+    let refusal = shard.adopt(large).unwrap_err();
     let Refusal::Invalid(text) = refusal else { panic!("expected an invalid layout, found {refusal:?}") };
     assert!(
         text.starts_with(
@@ -305,7 +319,7 @@ fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {
         ),
         "{text}"
     );
-    shard.adopt(layout(), plan()).unwrap();
+    shard.adopt(layout()).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A warm start: tensors start with the values of a model file instead of random initial values.
 //!
 //! Every process of the server is given the file by its own flag and reads it as it starts, so no message
-//! carries a model and no worker has to bring one. The run's plan holds the hash of the file, so that all
+//! carries a model and no worker has to bring one. The update rule holds the hash of the file, so that all
 //! processes start from the same one.
 
 use std::path::{Path, PathBuf};
@@ -46,9 +46,9 @@ impl WarmStart {
     }
 
     /// Returns the values of the file with which a tensor starts, or none if the tensor starts by its
-    /// initialiser: because the plan says so, or because the file has no tensor of its name and shape.
-    pub(crate) fn values(&self, plan: &UpdateRule, tensor: &Tensor) -> Option<&[f32]> {
-        if plan.init_except.iter().any(|except| pattern::matches(except, &tensor.name)) {
+    /// initialiser: because the rule says so, or because the file has no tensor of its name and shape.
+    pub(crate) fn values(&self, rule: &UpdateRule, tensor: &Tensor) -> Option<&[f32]> {
+        if rule.init_except.iter().any(|except| pattern::matches(except, &tensor.name)) {
             return None;
         }
         let found = self.checkpoint.tensors.get(&tensor.name)?;
@@ -57,9 +57,9 @@ impl WarmStart {
     }
 
     /// Describes in lines of the log which tensors start from the file and which do not.
-    pub(crate) fn summary(&self, plan: &UpdateRule, layout: &Layout) -> Vec<String> {
+    pub(crate) fn summary(&self, rule: &UpdateRule, layout: &Layout) -> Vec<String> {
         let (taken, anew): (Vec<_>, Vec<_>) =
-            layout.tensors().iter().partition(|tensor| self.values(plan, tensor).is_some());
+            layout.tensors().iter().partition(|tensor| self.values(rule, tensor).is_some());
         let left = self.checkpoint.tensors.keys().filter(|name| layout.find(name).is_none());
         let mut lines = vec![format!(
             "starting from {}: {} of the network's {} tensors are taken, {} values",
@@ -93,8 +93,8 @@ impl WarmStart {
 
 /// Checks that this process was given the model file that the run starts from, and that the file fits the
 /// network.
-pub(crate) fn check(warm: Option<&WarmStart>, plan: &UpdateRule, layout: &Layout) -> Result<(), String> {
-    match (&plan.init_sha256, warm) {
+pub(crate) fn check(warm: Option<&WarmStart>, rule: &UpdateRule, layout: &Layout) -> Result<(), String> {
+    match (&rule.init_sha256, warm) {
         (None, None) => Ok(()),
         (None, Some(warm)) => Err(format!(
             "the run starts from no model file, this process was given {}; leave out its --init-from",
@@ -112,13 +112,13 @@ pub(crate) fn check(warm: Option<&WarmStart>, plan: &UpdateRule, layout: &Layout
         (Some(_), Some(warm)) => {
             let tensors = layout.tensors();
             let unused = |except: &&String| !tensors.iter().any(|t| pattern::matches(except, &t.name));
-            if let Some(except) = plan.init_except.iter().find(unused) {
+            if let Some(except) = rule.init_except.iter().find(unused) {
                 return Err(format!(
                     "configuration key run.init_except: no tensor is named as the pattern {except:?} says; expected one \
                      that fits, as \"loss3/classifier/*\""
                 ));
             }
-            if tensors.iter().any(|tensor| warm.values(plan, tensor).is_some()) {
+            if tensors.iter().any(|tensor| warm.values(rule, tensor).is_some()) {
                 return Ok(());
             }
             let example = tensors.first().map(|tensor| warm.why_not(tensor)).unwrap_or_default();
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         Shard,
-        testing::{layout, plan},
+        testing::{layout, rule},
     };
 
     /// A model of the test layout, but with a classifier of 7 classes and one more tensor.
@@ -171,14 +171,16 @@ mod tests {
     fn matching_tensors_start_as_in_the_file_and_others_anew() {
         let home = tempfile::tempdir().unwrap();
         let warm = warm(home.path());
-        let plan = UpdateRule {
+        let rule = UpdateRule {
             init_sha256: Some(warm.sha256().into()),
             init_except: vec!["*/bias".into()],
-            ..plan()
+            ..rule()
         };
         let (mut warmed, mut cold) = (shard(Some(warm.clone())), shard(None));
-        warmed.adopt(layout(), plan.clone()).unwrap();
-        cold.adopt(layout(), crate::testing::plan()).unwrap();
+        warmed.begin(&rule.clone()).unwrap();
+        warmed.adopt(layout()).unwrap();
+        cold.begin(&crate::testing::rule()).unwrap();
+        cold.adopt(layout()).unwrap();
         let whole = layout();
         for block in whole.blocks() {
             let values = |shard: &mut Shard, kind| shard.fetch(block.index, kind).unwrap().values.to_vec();
@@ -198,7 +200,7 @@ mod tests {
             }
         }
         assert_eq!(
-            warm.summary(&plan, &layout()),
+            warm.summary(&rule, &layout()),
             [
                 format!(
                     "starting from {}: 1 of the network's 3 tensors are taken, 300000 values",
@@ -216,13 +218,15 @@ mod tests {
         let warm = warm(home.path());
         let file = home.path().join("model.safetensors");
         let (file, sha256) = (file.display(), warm.sha256().to_string());
-        let text = |warm: Option<Arc<WarmStart>>, plan: UpdateRule| {
-            shard(warm).adopt(layout(), plan).unwrap_err().to_string()
+        let text = |warm: Option<Arc<WarmStart>>, rule: UpdateRule| {
+            let mut shard = shard(warm);
+            shard.begin(&rule).unwrap();
+            shard.adopt(layout()).unwrap_err().to_string()
         };
-        let from = |sha256: &str| UpdateRule { init_sha256: Some(sha256.into()), ..plan() };
+        let from = |sha256: &str| UpdateRule { init_sha256: Some(sha256.into()), ..rule() };
         let cases = [
             (
-                text(Some(warm.clone()), plan()),
+                text(Some(warm.clone()), rule()),
                 format!(
                     "shard 0: the run starts from no model file, this process was given {file}; leave out its --init-from"
                 ),

@@ -240,7 +240,7 @@ mod tests {
     use crate::{
         Shard,
         snapshot::tests::snapshot,
-        testing::{layout, plan},
+        testing::{layout, rule},
     };
 
     #[test]
@@ -291,7 +291,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut manifest = snapshot(home.path(), 1, "text");
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
-        shard.adopt(layout(), plan()).unwrap();
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
         shard_file::write(home.path(), 1, shard.saved().unwrap()).unwrap();
         let file = shard_file::path(home.path(), 1, 0);
         for (value, complete, state) in [(0.5, true, "whole"), (f32::NAN, false, "not finite")] {

@@ -45,13 +45,13 @@ pub(crate) fn policy(rule: &UpdateRule, form: PushForm) -> &'static dyn Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::plan;
+    use crate::testing::rule;
 
     #[test]
     fn a_rate_and_a_look_ahead_by_name_and_by_form() {
         use Staleness::{Divide, None, Root};
         let rates = |staleness, form| {
-            let rule = UpdateRule { staleness, ..plan() };
+            let rule = UpdateRule { staleness, ..rule() };
             let policy = policy(&rule, form);
             [0, 1, 3].map(|staleness| (policy.rate(0.6, staleness), policy.look_ahead(staleness)))
         };

@@ -159,8 +159,12 @@ impl Worker {
                 let connected = ShardClient::connect(address, Patience::default()).await.unwrap();
                 shards.insert(address.clone(), connected);
             }
-            let (layout, plan) = (layout(), joined.plan.clone());
-            shards[address].adopt(AdoptRequest { shard: shard as u32, layout, plan }).await.unwrap();
+            let request = AdoptRequest { shard: shard as u32, layout: layout() };
+            // A shard of another process waits for the update rule.
+            while let Err(error) = shards[address].adopt(request.clone()).await {
+                assert!(matches!(error.refusal(), Some(Refusal::NotReady(_))), "{error}");
+                sleep(Duration::from_millis(10)).await;
+            }
         }
         Worker { client, joined, layout: layout(), shards, step: 0, pause: Duration::ZERO }
     }

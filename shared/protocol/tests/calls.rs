@@ -62,12 +62,18 @@ fn script() -> Script {
         join: Ok(JoinReply {
             member: MEMBER,
             configuration: configuration(),
-            plan: plan(),
             shards: vec!["a:1".into(), "a:1".into()],
         }),
         assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4, form: PushForm::Gradient })),
         report: Ok(None),
-        register: Ok(RegisterReply { first_shard: 1, total_shards: 2, restore: None, life: 7, again: true }),
+        register: Ok(RegisterReply {
+            first_shard: 1,
+            total_shards: 2,
+            restore: None,
+            life: 7,
+            again: true,
+            rule: Some(rule()),
+        }),
         status: status(),
         asked: Mutex::default(),
     }
@@ -118,7 +124,7 @@ fn register_request() -> RegisterRequest {
 }
 
 fn adopt_request() -> AdoptRequest {
-    AdoptRequest { shard: 0, layout: layout(), plan: plan() }
+    AdoptRequest { shard: 0, layout: layout() }
 }
 
 /// A value as text, since not every message can be compared.

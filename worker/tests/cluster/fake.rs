@@ -58,9 +58,8 @@ impl Drop for Served {
 impl protocol::Coordinator for Fake {
     fn join(&self, _: JoinRequest) -> Result<JoinReply, Refusal> {
         let configuration = small(600);
-        let plan = parameter_server::update_rule::of(&configuration, IMAGES);
         let member = Member { worker: 0, incarnation: 1 };
-        Ok(JoinReply { member, configuration, plan, shards: self.shards.clone() })
+        Ok(JoinReply { member, configuration, shards: self.shards.clone() })
     }
 
     fn assign(&self, _: Member, _: u64) -> Result<Assignment, Refusal> {

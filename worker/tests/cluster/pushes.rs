@@ -23,7 +23,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data };
     let joined = coordinator.join(request).await.unwrap();
     let shard = ShardClient::connect(&joined.shards[0], Patience::default()).await.unwrap();
-    shard.adopt(AdoptRequest { shard: 0, layout: layout(), plan: joined.plan.clone() }).await.unwrap();
+    shard.adopt(AdoptRequest { shard: 0, layout: layout() }).await.unwrap();
     let before = fetch(&shard).await;
 
     let cases = [

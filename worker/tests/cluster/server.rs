@@ -53,23 +53,25 @@ impl Server {
         let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None));
         let mut tasks = vec![serve(listener, Some(coordinator.clone()), host)];
         let mut addresses = vec![address.clone()];
+        let mut hosts = Vec::new();
         for process in 1..processes {
             let (listener, own) = bind("127.0.0.1:0").await;
             let client = CoordinatorClient::connect(&address, Patience::default()).await.unwrap();
             let request =
                 RegisterRequest { protocol: PROTOCOL_VERSION, address: own.clone(), shards, holds: None };
             let first = client.register(request).await.unwrap().first_shard;
-            tasks.push(serve(
-                listener,
-                None,
-                self::host(first, shards, total, folder.path().join(process.to_string())),
-            ));
+            let host = self::host(first, shards, total, folder.path().join(process.to_string()));
+            tasks.push(serve(listener, None, host.clone()));
+            hosts.push(host);
             addresses.push(own);
         }
         let ticking = coordinator.clone();
         tasks.push(tokio::spawn(async move {
             loop {
                 ticking.tick();
+                if let Some(rule) = ticking.rule() {
+                    hosts.iter().for_each(|host| host.begin(&rule).unwrap());
+                }
                 // No snapshot is to be waited for.
                 if ticking.ending().is_some() {
                     ticking.announce_completion();

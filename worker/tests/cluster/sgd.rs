@@ -172,14 +172,14 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "start".into(), data: data() };
     let joined = coordinator.join(request).await.unwrap();
     let owners = parameters::assign(layout, joined.shards.len());
-    let initial = layout.initial(joined.plan.seed);
+    let initial = layout.initial(joined.configuration.run.seed);
     let velocity: Vec<f32> =
         initial.iter().zip(target).map(|(from, to)| (from - to) / TenSteps::RATE).collect();
     for step in [1, 2] {
         for (shard, address) in (0..).zip(&joined.shards) {
             let client = ShardClient::connect(address, Patience::default()).await.unwrap();
             if step == 1 {
-                let request = AdoptRequest { shard, layout: layout.clone(), plan: joined.plan.clone() };
+                let request = AdoptRequest { shard, layout: layout.clone() };
                 client.adopt(request).await.unwrap();
             }
             let (pushes, to_push) = mpsc::channel(1);

@@ -157,7 +157,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         dataset,
         sampling: configuration.sampling.clone(),
         seed: configuration.run.sample_seed(),
-        plan: update_rule::of(&configuration, images),
+        rule: update_rule::of(&configuration, images),
         optimisation: configuration.optimisation.clone(),
         batch: configuration.run.batch,
         evaluate_every: flags.evaluate_images.unwrap_or(every).max(1),

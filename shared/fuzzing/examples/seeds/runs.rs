@@ -51,11 +51,12 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
         decay_multiplier: 1.0,
     };
     let layout = Layout::new(vec![tensor("fc/weights", &[4, 3]), tensor("fc/bias", &[4])]).unwrap();
-    let plan = update_rule::of(&settings::recipe("quick").unwrap(), 1000);
+    let rule = update_rule::of(&settings::recipe("quick").unwrap(), 1000);
     let shards = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
     let host = ShardHost::new(0, shards, home.into());
+    host.begin(&rule).unwrap();
     for shard in 0..2 {
-        host.adopt(AdoptRequest { shard, layout: layout.clone(), plan: plan.clone() }).unwrap();
+        host.adopt(AdoptRequest { shard, layout: layout.clone() }).unwrap();
         for (block, count) in [(0, 12), (1, 4)] {
             let member = Member { worker: 0, incarnation: 7 };
             let version = Version { generation: 1, counter: 0 };

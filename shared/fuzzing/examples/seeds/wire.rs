@@ -21,9 +21,15 @@ fn refusal() -> Message {
     new().number(1, 2).bytes(2, "join anew")
 }
 
-fn plan() -> Message {
+fn rule() -> Message {
     let new = new().number(1, 1).double(2, 0.01).double(3, 0.96).number(4, 8000).number(5, 10);
-    new.double(6, 0.9).double(7, 2e-4).double(8, 0.9999).number(9, 10_000).bytes(11, "loss3/*")
+    new.double(6, 0.9)
+        .double(7, 2e-4)
+        .double(8, 0.9999)
+        .number(9, 10_000)
+        .bytes(11, "loss3/*")
+        .bytes(12, "root")
+        .bytes(13, "adagrad")
 }
 
 fn tensor(name: &str, shape: &[u64]) -> Message {
@@ -45,7 +51,14 @@ fn evaluation() -> Message {
 }
 
 fn shard_status() -> Message {
-    new().number(1, 0).number(2, 4).number(3, u64::MAX).double(10, 0.01).bytes(11, "00ff").number(12, 100)
+    new()
+        .number(1, 0)
+        .number(2, 4)
+        .number(3, u64::MAX)
+        .double(10, 0.01)
+        .bytes(11, "00ff")
+        .number(12, 100)
+        .bytes(13, "5eed")
 }
 
 fn configuration() -> String {
@@ -54,12 +67,16 @@ fn configuration() -> String {
 
 pub fn messages() -> Vec<Seed> {
     let data = new().number(1, 1000).number(2, 100).bytes(3, "5eed").bytes(4, "cat").bytes(4, "dog");
-    let membership = new().message(1, member()).bytes(2, configuration()).message(3, plan()).bytes(4, "a:1");
+    let membership = new().message(1, member()).bytes(2, configuration()).bytes(3, "a:1");
     let metrics = new().number(1, 8).number(2, 256).double(3, 0.7).double(4, 1.5).double(4, 1.6).number(9, 1);
     let progress = new().number(1, 5).number(2, 30).bytes(3, "n01/bad.jpg").number(4, 31).number(5, 1);
     let report = new().message(1, member()).message(2, progress).message(3, metrics).message(4, evaluation());
-    let registration =
-        new().number(1, 1).number(2, 4).message(3, new().number(1, 7).bytes(2, "00ff")).number(4, 2);
+    let registration = new()
+        .number(1, 1)
+        .number(2, 4)
+        .message(3, new().number(1, 7).bytes(2, "00ff"))
+        .number(4, 2)
+        .message(6, rule());
     let line = new().number(1, 10).double(4, 0.5).double(5, 1.0).number(10, 3);
     let status = new().number(16, 2).message(8, line).message(9, evaluation()).message(10, layout());
     let status = status.bytes(11, configuration()).bytes(12, "cat").bytes(13, "a:1");
@@ -85,11 +102,11 @@ pub fn messages() -> Vec<Seed> {
         ("RegisterRequest", "whole", new().number(1, 4).bytes(2, "b:1").number(3, 2).message(4, member())),
         ("RegisterReply", "registration", new().message(1, registration)),
         ("StatusReply", "whole", status),
-        ("AdoptRequest", "whole", new().message(2, layout()).message(3, plan())),
-        ("AdoptRequest", "16-GiB", new().message(2, new().message(1, most)).message(3, plan())),
+        ("AdoptRequest", "whole", new().message(2, layout())),
+        ("AdoptRequest", "16-GiB", new().message(2, new().message(1, most))),
         ("AdoptRequest", "overflowing-shape", {
             let tensor = tensor("a", &[1 << 32, 1 << 32]);
-            new().message(2, new().message(1, tensor)).message(3, plan())
+            new().message(2, new().message(1, tensor))
         }),
         ("AdoptReply", "adopted", new().message(1, new().bytes(1, [7; 32]))),
         ("AdoptReply", "refusal", new().message(2, refusal())),

@@ -2,22 +2,19 @@
 
 use parameters::{Fingerprint, Layout};
 
-use super::update_rule::UpdateRule;
 use crate::{
     fields::{FieldError, answer, required},
     proto,
 };
 
-/// The layout and update rule that each joining worker sends to each shard: an empty shard adopts them, any
-/// other compares them with its own.
+/// The layout that each joining worker sends to each shard: a shard without one adopts it, any other compares it
+/// with its own.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
     /// Number of the shard.
     pub shard: u32,
     /// Layout of the network's parameters.
     pub layout: Layout,
-    /// The run's update rule.
-    pub plan: UpdateRule,
 }
 
 /// A shard's answer to an adoption.
@@ -28,8 +25,8 @@ pub struct AdoptReply {
 }
 
 impl From<AdoptRequest> for proto::AdoptRequest {
-    fn from(AdoptRequest { shard, layout, plan }: AdoptRequest) -> proto::AdoptRequest {
-        proto::AdoptRequest { shard, layout: Some(layout.into()), plan: Some(plan.into()) }
+    fn from(AdoptRequest { shard, layout }: AdoptRequest) -> proto::AdoptRequest {
+        proto::AdoptRequest { shard, layout: Some(layout.into()) }
     }
 }
 
@@ -40,7 +37,6 @@ impl TryFrom<proto::AdoptRequest> for AdoptRequest {
         Ok(AdoptRequest {
             shard: request.shard,
             layout: required(request.layout, "AdoptRequest", "layout")?.try_into()?,
-            plan: required(request.plan, "AdoptRequest", "plan")?.try_into()?,
         })
     }
 }

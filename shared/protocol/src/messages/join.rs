@@ -2,7 +2,7 @@
 
 use settings::RunConfiguration;
 
-use super::{configuration, data::DataDescription, member::Member, update_rule::UpdateRule};
+use super::{configuration, data::DataDescription, member::Member};
 use crate::{
     fields::{FieldError, MOST_NAME, answer, bounded, required},
     proto,
@@ -26,8 +26,6 @@ pub struct JoinReply {
     pub member: Member,
     /// The run's configuration with everything decided (classes, epochs).
     pub configuration: RunConfiguration,
-    /// How shards apply gradients; the worker hands it to every shard with the layout.
-    pub plan: UpdateRule,
     /// Address of each shard, by shard number ("host:port"; several shards may share one).
     pub shards: Vec<String>,
 }
@@ -51,11 +49,10 @@ impl TryFrom<proto::JoinRequest> for JoinRequest {
 }
 
 impl From<JoinReply> for proto::Membership {
-    fn from(JoinReply { member, configuration, plan, shards }: JoinReply) -> proto::Membership {
+    fn from(JoinReply { member, configuration, shards }: JoinReply) -> proto::Membership {
         proto::Membership {
             member: Some(member.into()),
             configuration: configuration::write(&configuration),
-            plan: Some(plan.into()),
             shards,
         }
     }
@@ -68,7 +65,6 @@ impl TryFrom<proto::Membership> for JoinReply {
         Ok(JoinReply {
             member: required(membership.member, "Membership", "member")?.into(),
             configuration: configuration::read(&membership.configuration, "Membership")?,
-            plan: required(membership.plan, "Membership", "plan")?.try_into()?,
             shards: membership.shards,
         })
     }

@@ -1,6 +1,6 @@
 //! How a shard process gets its place in the server.
 
-use super::snapshot::Snapshot;
+use super::{snapshot::Snapshot, update_rule::UpdateRule};
 use crate::{
     fields::{FieldError, MOST_NAME, answer, bounded, same_fields},
     proto,
@@ -32,7 +32,7 @@ pub struct Holding {
 }
 
 /// The coordinator's answer to a registration: which shards the process is to hold, and what they start from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegisterReply {
     /// Number of the process's first shard.
     pub first_shard: u32,
@@ -44,6 +44,8 @@ pub struct RegisterReply {
     pub life: u64,
     /// Whether the address had registered in this life before.
     pub again: bool,
+    /// The run's update rule; none until the first worker has described its data.
+    pub rule: Option<UpdateRule>,
 }
 
 same_fields!(Holding, proto::Holding { first_shard, life });
@@ -67,13 +69,14 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
 
 impl From<RegisterReply> for proto::Registration {
     fn from(reply: RegisterReply) -> proto::Registration {
-        let RegisterReply { first_shard, total_shards, restore, life, again } = reply;
+        let RegisterReply { first_shard, total_shards, restore, life, again, rule } = reply;
         proto::Registration {
             first_shard,
             total_shards,
             restore: restore.map(proto::Snapshot::from),
             life,
             again,
+            rule: rule.map(proto::UpdateRule::from),
         }
     }
 }
@@ -82,7 +85,7 @@ impl TryFrom<proto::Registration> for RegisterReply {
     type Error = FieldError;
 
     fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
-        let proto::Registration { first_shard, total_shards, restore, life, again } = registration;
+        let proto::Registration { first_shard, total_shards, restore, life, again, rule } = registration;
         if !(1..=MOST_SHARDS).contains(&total_shards) {
             let expected = format!("1 to {MOST_SHARDS}");
             return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
@@ -91,7 +94,9 @@ impl TryFrom<proto::Registration> for RegisterReply {
             let expected = format!("below total_shards ({total_shards})");
             return Err(FieldError::new("Registration", "first_shard", expected, first_shard));
         }
-        Ok(RegisterReply { first_shard, total_shards, restore: restore.map(Snapshot::from), life, again })
+        let rule = rule.map(UpdateRule::try_from).transpose()?;
+        let restore = restore.map(Snapshot::from);
+        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule })
     }
 }
 

@@ -35,11 +35,13 @@ pub struct ShardStatus {
     /// Samples applied to the block of the shard that has most, since the start of the run. The number falls
     /// only when the shard is restored from a file, by what was lost.
     pub samples: u64,
+    /// Fingerprint of the network's layout, hexadecimal, once the shard has adopted one.
+    pub layout: Option<String>,
 }
 
 same_fields!(ShardStatus, proto::ShardStatus {
     shard, blocks, updates, refused, staleness_sum, staleness_max, bytes_in, bytes_out, learning_rate,
-    snapshot_hash, samples; repeated: repeated_pushes
+    snapshot_hash, samples, layout; repeated: repeated_pushes
 });
 
 impl From<Vec<ShardStatus>> for proto::ShardStatusReply {

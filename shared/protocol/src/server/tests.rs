@@ -154,11 +154,7 @@ async fn an_unusable_layout_is_refused_with_its_reason() {
              unique names",
         ),
     ] {
-        let request = proto::AdoptRequest {
-            shard: 0,
-            layout: Some(proto::Layout { tensors }),
-            plan: Some(proto::UpdateRule::default()),
-        };
+        let request = proto::AdoptRequest { shard: 0, layout: Some(proto::Layout { tensors }) };
         let reply = shards.adopt(request).await.unwrap().into_inner();
         assert_eq!(reply.outcome, Some(proto::adopt_reply::Outcome::Refusal(invalid(text))));
     }
@@ -167,11 +163,7 @@ async fn an_unusable_layout_is_refused_with_its_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_panics_is_an_internal_refusal() {
     let mut shards = ShardsClient::new(channel().await);
-    let request = proto::AdoptRequest {
-        shard: 0,
-        layout: Some(proto::Layout::default()),
-        plan: Some(proto::UpdateRule::default()),
-    };
+    let request = proto::AdoptRequest { shard: 0, layout: Some(proto::Layout::default()) };
     let reply = shards.adopt(request).await.unwrap().into_inner();
     let Some(proto::adopt_reply::Outcome::Refusal(refusal)) = reply.outcome else {
         panic!("expected a refusal, found {reply:?}");
