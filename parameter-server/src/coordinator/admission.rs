@@ -2,6 +2,10 @@
 //! also has the run's data.
 
 use protocol::{DataDescription, PROTOCOL_VERSION, Refusal};
+use settings::RunConfiguration;
+
+/// Largest number of training images, which workers number in 32 bits.
+const MOST_IMAGES: u64 = u32::MAX as u64;
 
 /// Checks that a process, called `who` in the refusal, speaks the protocol version of this release.
 pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
@@ -11,6 +15,33 @@ pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
     Err(Refusal::Mismatch(format!(
         "protocol version: expected {PROTOCOL_VERSION}, found {found}; start the {who} from the server's release"
     )))
+}
+
+/// Completes the configuration of a run that begins with a worker's data: the number of classes is that of the data.
+pub(crate) fn complete(
+    configuration: &RunConfiguration,
+    data: &DataDescription,
+) -> Result<RunConfiguration, Refusal> {
+    let classes = data.classes.len();
+    if data.images == 0 {
+        return Err(Refusal::Mismatch("the data has no training images, expected at least 1".into()));
+    }
+    if let Some(expected) = configuration.network.classes.filter(|expected| *expected != classes) {
+        return Err(Refusal::Mismatch(format!(
+            "configuration key network.classes is {expected}, the data has {classes} classes; leave --classes out or give \
+             other data"
+        )));
+    }
+    if data.images > MOST_IMAGES {
+        return Err(Refusal::Mismatch(format!(
+            "the data has {} training images, expected at most {MOST_IMAGES}",
+            data.images
+        )));
+    }
+    let mut configuration = configuration.clone();
+    configuration.network.classes = Some(classes);
+    configuration.validate().map_err(|error| Refusal::Mismatch(format!("the data's classes: {error}")))?;
+    Ok(configuration)
 }
 
 /// Splits a data set's hash into its parts. The first form of the hash is a single part; the second is the

@@ -55,14 +55,7 @@ impl Membership {
     /// [`Refusal::Fenced`] for an incarnation that is not a member (any more).
     pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
         let state = self.members.get_mut(&member.incarnation).filter(|state| state.member == member);
-        let state = state.ok_or_else(|| {
-            Refusal::Fenced(format!(
-                "worker {} (incarnation {}) is not a member any more: it left, or was not heard of for {} s; join anew",
-                member.worker,
-                member.incarnation,
-                self.patience.as_secs()
-            ))
-        })?;
+        let state = state.ok_or_else(|| fenced(member, self.patience))?;
         state.heard = now;
         Ok(())
     }
@@ -130,6 +123,16 @@ impl Membership {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// The refusal of a member that is none (any more), where members may be silent for `patience`.
+pub fn fenced(member: Member, patience: Duration) -> Refusal {
+    Refusal::Fenced(format!(
+        "worker {} (incarnation {}) is not a member any more: it left, or was not heard of for {} s; join anew",
+        member.worker,
+        member.incarnation,
+        patience.as_secs()
+    ))
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use protocol::{Coordinator as _, EvaluationOrder, Holding, Lease, LeaseProgress, PROTOCOL_VERSION, Scores};
+use protocol::{
+    Coordinator as _, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress, PROTOCOL_VERSION, RunState,
+    Scores, StepMetrics,
+};
 use tokio::time::advance;
 
-use super::*;
+use super::{run::SNAPSHOT_PAUSE_MILLISECONDS, *};
 use crate::testing::{data, join};
 
 /// A run of 300 positions over 100 images in leases of 40, evaluated after each epoch.

@@ -16,7 +16,11 @@ use protocol::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Options, Restore, open_shards, restored_shards, serving::Serving};
+use super::{
+    Options,
+    restore::{Restore, open_shards, restore_point, restored_shards},
+    serving::Serving,
+};
 use crate::{ShardHost, shard::WarmStart, snapshot};
 
 /// Largest number of shards of a server, since lists of all shards are kept in memory.
@@ -121,15 +125,6 @@ fn check(reply: &RegisterReply, shards: u32) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Returns what shards start from that join a leader's run as it starts: the snapshot that the leader names,
-/// if the files here have the hashes that it knows; without a snapshot, the start of the run.
-fn restore_point(options: &Options, first: u32, snapshot: Option<&Snapshot>) -> anyhow::Result<Restore> {
-    let Some(named) = snapshot else { return Ok(Restore::Nothing) };
-    snapshot::check(&options.snapshots, first, named)
-        .with_context(|| format!("go on from snapshot {} (--fresh at the leader starts anew)", named.id))?;
-    Ok(Restore::Exactly(named.id))
 }
 
 /// Waits for a deadline, or forever if there is none.

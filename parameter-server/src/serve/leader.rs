@@ -11,7 +11,13 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Options, Restore, Timing, open_shards, opening::Opening, remotes::Remotes, serving::Serving};
+use super::{
+    Options, Timing,
+    opening::Opening,
+    remotes::Remotes,
+    restore::{Restore, open_shards},
+    serving::Serving,
+};
 use crate::{
     Coordinator, ShardHost,
     coordinator::Settings,

@@ -1,0 +1,267 @@
+//! A run whose data is known: its members, what they are to do, and what they report.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use protocol::{
+    Assignment, DataDescription, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Refusal,
+    StepMetrics, TrainingLine, UpdateRule,
+};
+use settings::RunConfiguration;
+use tokio::time::Instant;
+
+use super::{
+    evaluations::Evaluations, leases::Leases, membership::Membership, momentum_switch::MomentumSwitch,
+    saved::SavedRun,
+};
+use crate::{
+    telemetry::{EvaluationLine, Line, Meter, RunPosition, Traffic},
+    update_rule,
+};
+
+/// Number of minibatches in a row, over all workers, whose pushes must be refused for the run to end as
+/// diverged.
+const MOST_REFUSED: u64 = 20;
+/// Largest fraction of the training images that may be unreadable.
+const MOST_UNREADABLE: f64 = 0.05;
+/// Pause of a worker for which there is nothing to do at the moment.
+const PAUSE_MILLISECONDS: u64 = 200;
+/// Pause of the only worker while a snapshot is taken.
+pub(super) const SNAPSHOT_PAUSE_MILLISECONDS: u64 = 20;
+
+/// A run whose data is known.
+pub(super) struct Run {
+    pub(super) data: DataDescription,
+    pub(super) rule: UpdateRule,
+    pub(super) members: Membership,
+    pub(super) leases: Leases,
+    pub(super) evaluations: Evaluations,
+    pub(super) momentum: MomentumSwitch,
+    pub(super) meter: Meter,
+    /// The newest line of training metrics.
+    pub(super) latest: Option<TrainingLine>,
+    /// Names of the unreadable images found so far.
+    pub(super) unreadable: BTreeSet<String>,
+    /// Minibatches in a row whose pushes were refused.
+    refused_in_row: u64,
+}
+
+/// The numbers that a life of the server gives to a run.
+#[derive(Clone, Copy)]
+pub(super) struct Life {
+    /// Time for which a member may be silent.
+    pub(super) lease_time: Duration,
+    /// First id of leases, incarnations and evaluations. Each life has ids of its own, since shards and workers may
+    /// remember those of an earlier one.
+    pub(super) first_id: u64,
+}
+
+impl Run {
+    /// Starts a run on `data`.
+    pub(super) fn new(configuration: &RunConfiguration, data: DataDescription, life: Life) -> Run {
+        let rule = update_rule::of(configuration, data.images);
+        let leases = Leases::new(data.images, rule.total_samples, lease_size(configuration), life.first_id);
+        Run {
+            members: Membership::new(life.lease_time, life.first_id),
+            evaluations: evaluations(configuration, &rule, &data, &leases, life, Vec::new()),
+            momentum: MomentumSwitch::new(configuration.optimisation.momentum_at, false),
+            meter: Meter::new(rule.total_samples, 0, Instant::now()),
+            latest: None,
+            unreadable: BTreeSet::new(),
+            refused_in_row: 0,
+            data,
+            rule,
+            leases,
+        }
+    }
+
+    /// Resumes a run from a snapshot.
+    pub(super) fn resume(saved: SavedRun, life: Life) -> Run {
+        let configuration = &saved.configuration;
+        let mut run = Run::new(configuration, saved.data, life);
+        let (images, total) = (run.data.images, run.rule.total_samples);
+        let size = lease_size(configuration);
+        run.leases = Leases::resume(images, total, size, life.first_id, &saved.progress);
+        run.evaluations =
+            evaluations(configuration, &run.rule, &run.data, &run.leases, life, saved.evaluations);
+        run.momentum = MomentumSwitch::new(configuration.optimisation.momentum_at, saved.momentum_moved);
+        run.meter = Meter::new(total, saved.steps, Instant::now());
+        run.unreadable = saved.unreadable;
+        run
+    }
+
+    /// Removes members that were silent for too long and takes their leases and evaluations back.
+    pub(super) fn expire(&mut self, lease_time: Duration) {
+        for (member, name) in self.members.expire(Instant::now()) {
+            let leases = self.leases.take_back(member.incarnation, true);
+            self.evaluations.take_back(member.incarnation);
+            tracing::warn!(
+                "worker {} ({name}) was not heard of for {} s and is out; {leases} leases go to others",
+                member.worker,
+                lease_time.as_secs()
+            );
+        }
+    }
+
+    /// Removes a member that leaves, and takes its leases and evaluations back.
+    pub(super) fn leave(&mut self, member: Member) {
+        let leases = self.leases.take_back(member.incarnation, false);
+        self.evaluations.take_back(member.incarnation);
+        if let Some(name) = self.members.leave(member) {
+            let left = self.members.len();
+            tracing::info!(
+                "worker {} ({name}) left, {leases} leases given back; {left} workers",
+                member.worker
+            );
+        }
+    }
+
+    /// Chooses what a member is to do next, in a run whose end members are not to be told (yet): `ended` if there is
+    /// one, `snapshot` if one is due or being taken.
+    pub(super) fn assign(&mut self, member: Member, ended: bool, snapshot: bool) -> Assignment {
+        let (consumed, used) = (self.leases.consumed(), self.leases.used());
+        if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
+            return Assignment::Evaluate(order);
+        }
+        if snapshot && self.members.len() == 1 {
+            let reason = "a snapshot".into();
+            return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
+        }
+        if let Some(lease) = self.leases.lease(member.incarnation, self.momentum.form()) {
+            return Assignment::Train(lease);
+        }
+        let reason = match self.leases.outstanding() {
+            0 if ended => "the last snapshot".into(),
+            0 => "the last evaluation".into(),
+            out => format!("{out} leases that are still out"),
+        };
+        Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason }
+    }
+
+    /// Records how far a member got with its leases.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for progress beyond a lease.
+    pub(super) fn record_progress(
+        &mut self,
+        member: Member,
+        progress: &[LeaseProgress],
+    ) -> Result<(), Refusal> {
+        progress.iter().try_for_each(|progress| {
+            self.leases
+                .report(member.incarnation, progress)
+                .map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))
+        })
+    }
+
+    /// Records the metrics of a member's minibatches, and logs the epochs that they complete.
+    pub(super) fn record_metrics(&mut self, member: Member, metrics: &StepMetrics) {
+        self.meter.add(metrics);
+        if metrics.steps > metrics.refused {
+            self.momentum.record(member.incarnation);
+        }
+        for ledger in self.leases.take_complete() {
+            tracing::info!(
+                epoch = ledger.epoch,
+                images = ledger.images,
+                distinct = ledger.distinct,
+                repeated = ledger.repeated,
+                skipped = ledger.skipped,
+                lost = ledger.lost,
+                "epoch is complete"
+            );
+        }
+    }
+
+    /// Counts refused minibatches; returns the end of the run if it has diverged at learning rate `rate`.
+    pub(super) fn record_refused(&mut self, metrics: &StepMetrics, rate: f64) -> Option<Ending> {
+        // The order of the minibatches in a report is not known, so one that was applied ends the row of
+        // refused ones.
+        if metrics.refused < metrics.steps {
+            self.refused_in_row = 0;
+        } else {
+            self.refused_in_row = self.refused_in_row.saturating_add(metrics.refused);
+        }
+        let reason = if metrics.diverged {
+            format!("a loss is not finite, or above {LARGEST_LOSS:e}")
+        } else if self.refused_in_row >= MOST_REFUSED {
+            format!(
+                "the pushes of {} minibatches in a row were refused as not finite or far too large",
+                self.refused_in_row
+            )
+        } else {
+            return None;
+        };
+        Some(Ending::Diverged(format!(
+            "training diverged after {} samples at learning rate {rate}: {reason}; try --learning-rate {} --fresh",
+            self.leases.used(),
+            rate / 2.0
+        )))
+    }
+
+    /// Records unreadable images; returns the end of the run if there are too many.
+    pub(super) fn record_unreadable(&mut self, skipped: impl Iterator<Item = String>) -> Option<Ending> {
+        let images = self.data.images;
+        for image in skipped {
+            if self.unreadable.insert(image.clone()) {
+                tracing::warn!("skipped an unreadable image: {image}");
+            }
+        }
+        let count = self.unreadable.len();
+        let example = self.unreadable.first().filter(|_| count as f64 > MOST_UNREADABLE * images as f64)?;
+        Some(Ending::Failed(format!(
+            "{count} of {images} training images are unreadable, expected at most 5 %; one of them: {example}; \
+             repair or remove them, then start again with --fresh"
+        )))
+    }
+
+    /// Records the result of an evaluation, unless it is repeated, and adds its line to `lines`; returns the end of the
+    /// run if it was the last one.
+    pub(super) fn record_evaluation(
+        &mut self,
+        member: Member,
+        evaluation: Evaluation,
+        traffic: Traffic,
+        lines: &mut Vec<Line>,
+    ) -> Option<Ending> {
+        if !self.evaluations.record(member.incarnation, evaluation.clone()) {
+            return None;
+        }
+        let last = self.evaluations.last().is_some();
+        if last {
+            lines.extend(self.training_line(traffic, true));
+        }
+        lines.push(Line::Evaluation(EvaluationLine::new(&evaluation, self.latest.as_ref())));
+        last.then_some(Ending::Completed)
+    }
+
+    /// Makes a line of training metrics if one is due, or for the end of the run (`last`).
+    pub(super) fn training_line(&mut self, traffic: Traffic, last: bool) -> Option<Line> {
+        let position = RunPosition {
+            epoch: self.leases.epoch(),
+            samples: self.leases.used(),
+            leases: self.leases.outstanding() as u32,
+            workers: self.members.len() as u32,
+        };
+        let line = self.meter.line(Instant::now(), position, traffic, last)?;
+        self.latest = Some(line.clone());
+        Some(Line::Train(line))
+    }
+}
+
+/// Positions of one lease.
+fn lease_size(configuration: &RunConfiguration) -> u64 {
+    configuration.run.lease_batches * configuration.run.batch as u64
+}
+
+/// The evaluations of a run that has consumed what its leases say, and has these results.
+fn evaluations(
+    configuration: &RunConfiguration,
+    rule: &UpdateRule,
+    data: &DataDescription,
+    leases: &Leases,
+    life: Life,
+    done: Vec<Evaluation>,
+) -> Evaluations {
+    let every = (configuration.run.evaluate_epochs * data.images as f64).round() as u64;
+    Evaluations::new(every, rule.total_samples, leases.consumed(), life.first_id, done)
+}

@@ -1,0 +1,303 @@
+//! The coordinator's state: what is known before a run begins, the run, and what is known of the shards.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use protocol::{
+    Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, RunState,
+    ShardStatus, Snapshot,
+};
+use settings::RunConfiguration;
+use tokio::time::Instant;
+
+use super::{
+    Settings, admission,
+    ending::RunEnd,
+    membership,
+    placement::{Placement, Processes},
+    run::{Life, Run},
+    saved::SavedRun,
+};
+use crate::{
+    ShardHost,
+    telemetry::{Line, Traffic},
+};
+
+/// Everything that the coordinator knows.
+pub(super) struct State {
+    pub(super) configuration: RunConfiguration,
+    pub(super) life: Life,
+    pub(super) processes: Processes,
+    /// The run, once the first worker has described the data.
+    pub(super) run: Option<Run>,
+    pub(super) end: RunEnd,
+    /// Newest status of each shard, by its number.
+    statuses: BTreeMap<u32, ShardStatus>,
+    /// Lines of metrics that were not taken yet.
+    pub(super) lines: Vec<Line>,
+    /// The newest complete snapshot, with the hashes of all shards' files.
+    pub(super) snapshot: Option<Snapshot>,
+    /// Whether a snapshot is due or being taken.
+    pub(super) snapshot_pending: bool,
+}
+
+/// Returns the run, for a call of a member.
+///
+/// # Errors
+/// [`Refusal::Fenced`] before there is a run, which then has no members.
+fn known(run: &mut Option<Run>, member: Member, life: Life) -> Result<&mut Run, Refusal> {
+    run.as_mut().ok_or_else(|| membership::fenced(member, life.lease_time))
+}
+
+impl State {
+    /// Starts without a run, or with that of a snapshot.
+    pub(super) fn new(settings: &Settings, resumed: Option<(Snapshot, SavedRun)>) -> State {
+        let life = Life { lease_time: settings.lease_time, first_id: first_id(settings.life) };
+        let mut state = State {
+            configuration: settings.configuration.clone(),
+            life,
+            processes: Processes::new(settings.processes, settings.shards, &settings.address),
+            run: None,
+            end: RunEnd::default(),
+            statuses: BTreeMap::new(),
+            lines: Vec::new(),
+            snapshot: None,
+            snapshot_pending: false,
+        };
+        if let Some((snapshot, saved)) = resumed {
+            state.snapshot = Some(snapshot);
+            if saved.finished {
+                state.end = RunEnd::Announced(Ending::Completed);
+            }
+            state.processes.remember(&saved.addresses);
+            state.configuration = saved.configuration.clone();
+            state.run = Some(Run::resume(saved, life));
+        }
+        state
+    }
+
+    /// Copies the state of the run for a snapshot; returns none before there is a run.
+    pub(super) fn checkpoint(&self) -> Option<SavedRun> {
+        let run = self.run.as_ref()?;
+        Some(SavedRun {
+            configuration: self.configuration.clone(),
+            data: run.data.clone(),
+            progress: run.leases.progress(),
+            steps: run.meter.steps(),
+            unreadable: run.unreadable.clone(),
+            evaluations: run.evaluations.done().to_vec(),
+            finished: self.end.ending() == Some(Ending::Completed),
+            addresses: self.processes.addresses().map(str::to_string).collect(),
+            momentum_moved: run.momentum.moved(),
+        })
+    }
+
+    /// Number of members.
+    pub(super) fn workers(&self) -> usize {
+        self.run.as_ref().map_or(0, |run| run.members.len())
+    }
+
+    /// Records the statuses of one process's shards. A shard whose sample count fell was restored from a
+    /// file.
+    pub(super) fn observe(&mut self, statuses: Vec<ShardStatus>) {
+        let lost = statuses.iter().filter_map(|status| {
+            let before = self.statuses.get(&status.shard)?.samples;
+            Some((before.checked_sub(status.samples)?, status.shard))
+        });
+        let lost = lost.max().filter(|(samples, _)| *samples > 0);
+        if let (Some((samples, shard)), Some(run)) = (lost, &mut self.run) {
+            tracing::warn!(
+                "shard {shard} came back without the newest {samples} samples: their updates are lost"
+            );
+            run.leases.record_lost(samples);
+        }
+        self.statuses.extend(statuses.into_iter().map(|status| (status.shard, status)));
+        self.compare_layouts();
+    }
+
+    /// Ends the run if shards have adopted different networks, as workers of different builds may bring them.
+    fn compare_layouts(&mut self) {
+        let mut layouts =
+            self.statuses.values().filter_map(|status| Some((status.shard, status.layout.as_ref()?)));
+        let Some((first, expected)) = layouts.next() else { return };
+        if let Some((shard, found)) = layouts.find(|(_, layout)| *layout != expected) {
+            self.end.end(Ending::Failed(format!(
+                "shard {shard} holds a network with the fingerprint {found}, expected {expected} as in shard {first}; start \
+                 all workers from one release, and the run with --fresh"
+            )));
+        }
+    }
+
+    /// Prepares for the loss of updates in shards whose process was restarted: they had applied everything
+    /// used until now, even if their last status was older.
+    fn expect_loss(&mut self, shards: RangeInclusive<u32>) {
+        let had = self.run.as_ref().map_or(0, |run| run.leases.used().saturating_sub(run.leases.lost()));
+        for shard in shards {
+            let status =
+                self.statuses.entry(shard).or_insert(ShardStatus { shard, ..ShardStatus::default() });
+            status.samples = status.samples.max(had);
+        }
+    }
+
+    /// Sums the shards' counters.
+    fn traffic(&self) -> Traffic {
+        Traffic::of(self.statuses.values())
+    }
+
+    /// Does what depends on time, and returns the lines of metrics that became due.
+    pub(super) fn tick(&mut self) -> Vec<Line> {
+        let traffic = self.traffic();
+        if let Some(run) = &mut self.run {
+            run.expire(self.life.lease_time);
+            self.lines.extend(run.training_line(traffic, false));
+        }
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Compares a joining worker's data with the run's, or starts the run with it and gives the shards of this
+    /// process the update rule.
+    pub(super) fn admit(&mut self, data: DataDescription, host: &ShardHost) -> Result<&mut Run, Refusal> {
+        match &mut self.run {
+            Some(run) => {
+                admission::data(&run.data, &data)?;
+                Ok(run)
+            }
+            none => {
+                let configuration = admission::complete(&self.configuration, &data)?;
+                let run = Run::new(&configuration, data, self.life);
+                host.begin(&run.rule)?;
+                tracing::info!(
+                    "the run: {} classes, {} training images, {} samples in all",
+                    run.data.classes.len(),
+                    run.data.images,
+                    run.rule.total_samples
+                );
+                self.configuration = configuration;
+                Ok(none.insert(run))
+            }
+        }
+    }
+
+    /// Answers what a member is to do next.
+    pub(super) fn assign(&mut self, member: Member, call: u64) -> Result<Assignment, Refusal> {
+        let run = known(&mut self.run, member, self.life)?;
+        run.members.record_call(member, Instant::now())?;
+        if let Some(assignment) = run.members.earlier_answer(member, call) {
+            return Ok(assignment);
+        }
+        let assignment = match self.end.announced() {
+            Some(ending) => {
+                run.members.mark_told(member);
+                Assignment::Finished(ending)
+            }
+            None => run.assign(member, self.end.ending().is_some(), self.snapshot_pending),
+        };
+        run.members.keep_answer(member, call, assignment.clone());
+        Ok(assignment)
+    }
+
+    /// Takes in a member's report; returns how the run ended, if it has and members may be told.
+    pub(super) fn report(&mut self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
+        let Report { member, progress, metrics, evaluation, leaving } = report;
+        let traffic = self.traffic();
+        let run = known(&mut self.run, member, self.life);
+        let run = match run.and_then(|run| run.members.record_call(member, Instant::now()).map(|()| run)) {
+            Ok(run) => run,
+            // A worker that has left stays left: ignore its last report if it is repeated, or comes after the
+            // worker expired.
+            Err(_) if leaving => return Ok(self.end.announced()),
+            Err(refusal) => return Err(refusal),
+        };
+        if !run.members.record_report(member, call) {
+            return Ok(self.end.announced());
+        }
+        run.record_progress(member, &progress)?;
+        run.record_metrics(member, &metrics);
+        let skipped = progress.into_iter().flat_map(|progress| progress.skipped);
+        let rate = self.configuration.optimisation.learning_rate;
+        let endings = [
+            run.record_unreadable(skipped),
+            run.record_refused(&metrics, rate),
+            evaluation
+                .and_then(|evaluation| run.record_evaluation(member, evaluation, traffic, &mut self.lines)),
+        ];
+        endings.into_iter().flatten().for_each(|ending| self.end.end(ending));
+        if leaving {
+            run.leave(member);
+        }
+        let ending = self.end.announced();
+        if ending.is_some() {
+            run.members.mark_told(member);
+        }
+        Ok(ending)
+    }
+
+    /// Registers a process in the server of `settings`, or finds its place if it first has to go back to where this
+    /// life goes on from.
+    pub(super) fn register(
+        &mut self,
+        request: RegisterRequest,
+        settings: &Settings,
+    ) -> Result<RegisterReply, Refusal> {
+        let RegisterRequest { address, shards, holds, .. } = request;
+        let held = holds.map(|holding| holding.first_shard);
+        let of_another_life = holds.is_some_and(|holding| holding.life != settings.life);
+        let placement = if of_another_life {
+            // These shards hold updates made after the snapshot that this life began with. The process is
+            // told to go back to that snapshot, and counts as registered only when it calls again.
+            self.processes.find(&address, shards, held)?
+        } else {
+            self.processes.register(&address, shards, held)?
+        };
+        let Placement { first_shard, registered_before: again } = placement;
+        let last = first_shard + shards - 1;
+        match (again, holds) {
+            (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
+            (false, Some(_)) if of_another_life => {
+                tracing::info!(
+                    "shards {first_shard} to {last}, at {address}, go back to where this run goes on"
+                );
+            }
+            (false, Some(_)) => tracing::info!("shards {first_shard} to {last} are at {address} as before"),
+            (true, None) => {
+                tracing::warn!(
+                    "the process at {address} came back: shards {first_shard} to {last} go on from its newest snapshot"
+                );
+                self.expect_loss(first_shard..=last);
+            }
+            // The process only shows that it is still there.
+            (true, Some(_)) => {}
+        }
+        Ok(RegisterReply {
+            first_shard,
+            total_shards: settings.processes * settings.shards,
+            restore: self.snapshot.as_ref().map(|snapshot| snapshot.of(first_shard, shards)),
+            life: settings.life,
+            again,
+            rule: self.run.as_ref().map(|run| run.rule.clone()),
+        })
+    }
+
+    /// Returns the run's state, and a detail of it for people.
+    pub(super) fn describe(&self) -> (RunState, String) {
+        match (&self.end, &self.run) {
+            (RunEnd::Unannounced, _) => (RunState::Evaluating, "the last snapshot".into()),
+            (RunEnd::Announced(Ending::Completed), _) => (RunState::Finished, String::new()),
+            (RunEnd::Announced(Ending::Diverged(text)), _) => (RunState::Diverged, text.clone()),
+            (RunEnd::Announced(Ending::Failed(text)), _) => (RunState::Failed, text.clone()),
+            (RunEnd::Announced(Ending::Interrupted), _) => (RunState::Interrupted, String::new()),
+            (RunEnd::NotYet, _) if !self.processes.complete() => {
+                (RunState::Waiting, self.processes.missing())
+            }
+            (RunEnd::NotYet, Some(run)) if run.leases.done() => {
+                (RunState::Evaluating, "the last evaluation".into())
+            }
+            (RunEnd::NotYet, _) if self.workers() == 0 => (RunState::Waiting, "workers to join".into()),
+            (RunEnd::NotYet, _) => (RunState::Training, String::new()),
+        }
+    }
+}
+
+/// Returns the first id of leases, incarnations and evaluations in the life `life` of the server.
+fn first_id(life: u64) -> u64 {
+    (life << 32) + 1
+}
