@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{
-    Coordinator as _, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress, PROTOCOL_VERSION, RunState,
-    Scores, StepMetrics,
+    Coordinator as _, DataDescription, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress,
+    PROTOCOL_VERSION, RunState, Scores, StepMetrics,
 };
 use tokio::time::advance;
 

@@ -52,7 +52,27 @@ enum Stage {
     /// The update rule.
     Begun(UpdateRule),
     /// The network's layout as well.
-    Adopted(Adopted),
+    Adopted(Box<Adopted>),
+}
+
+impl Stage {
+    /// What a shard with a layout has.
+    fn adopted(&self) -> Option<&Adopted> {
+        match self {
+            Stage::Adopted(adopted) => Some(adopted),
+            Stage::Empty | Stage::Begun(_) => None,
+        }
+    }
+
+    /// What a shard with a layout has, for a call to shard `number` that needs one.
+    fn adopted_mut(&mut self, number: u32) -> Result<&mut Adopted, Refusal> {
+        match self {
+            Stage::Adopted(adopted) => Ok(adopted),
+            Stage::Empty | Stage::Begun(_) => Err(Refusal::NotReady(format!(
+                "shard {number}: no layout adopted yet; a joining worker brings it"
+            ))),
+        }
+    }
 }
 
 impl Shard {
@@ -82,18 +102,18 @@ impl Shard {
         let samples = adopted.blocks.values().map(|state| state.samples).max().unwrap_or(0);
         let layout = Some(adopted.layout.fingerprint().to_hex());
         let status = ShardStatus { shard: number, blocks, samples, layout, ..Default::default() };
-        Shard { number, total, generation, isa, warm: None, stage: Stage::Adopted(adopted), status }
+        Shard { number, total, generation, isa, warm: None, stage: Stage::Adopted(Box::new(adopted)), status }
     }
 
     /// Checks that the shard is worth a snapshot; the error names a block that has diverged. No run can
     /// resume from such a block, and its snapshot would replace one that a run can resume from.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.adopted().map_or(Ok(()), Adopted::check)
+        self.stage.adopted().map_or(Ok(()), Adopted::check)
     }
 
     /// Copies what a snapshot holds of this shard; returns none before a layout is adopted.
     pub(crate) fn saved(&self) -> Option<SavedShard> {
-        let Adopted { layout, rule, blocks, .. } = self.adopted()?;
+        let Adopted { layout, rule, blocks, .. } = self.stage.adopted()?;
         Some(SavedShard {
             shard: self.number,
             total: self.total,
@@ -102,25 +122,6 @@ impl Shard {
             rule: rule.clone(),
             blocks: blocks.clone(),
         })
-    }
-
-    /// The state of a shard that has a layout.
-    fn adopted(&self) -> Option<&Adopted> {
-        match &self.stage {
-            Stage::Adopted(adopted) => Some(adopted),
-            Stage::Empty | Stage::Begun(_) => None,
-        }
-    }
-
-    /// The state of a shard that has a layout, for a call that needs one.
-    fn adopted_mut(&mut self) -> Result<&mut Adopted, Refusal> {
-        match &mut self.stage {
-            Stage::Adopted(adopted) => Ok(adopted),
-            Stage::Empty | Stage::Begun(_) => Err(Refusal::NotReady(format!(
-                "shard {}: no layout adopted yet; a joining worker brings it",
-                self.number
-            ))),
-        }
     }
 
     /// Takes the run's update rule over from the coordinator if the shard has none yet, else compares it with its own.
@@ -184,7 +185,7 @@ impl Shard {
         adopted.check().map_err(|text| self.invalid(&format!("{text} at the start of a run")))?;
         let fingerprint = adopted.layout.fingerprint();
         (self.status.blocks, self.status.layout) = (adopted.blocks.len() as u32, Some(fingerprint.to_hex()));
-        self.stage = Stage::Adopted(adopted);
+        self.stage = Stage::Adopted(Box::new(adopted));
         self.warm = None;
         Ok(AdoptReply { fingerprint })
     }
@@ -238,7 +239,7 @@ impl Shard {
 
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
-        let adopted = self.adopted_mut()?;
+        let adopted = self.stage.adopted_mut(number)?;
         let Some(size) = adopted.examine(number, isa, &push)? else {
             self.status.repeated += 1;
             return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
@@ -261,7 +262,7 @@ impl Shard {
     /// or that belongs to another shard.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
-        let adopted = self.adopted_mut()?;
+        let adopted = self.stage.adopted_mut(number)?;
         adopted.owned(number, block)?;
         let state = &adopted.blocks[&block];
         Ok(match kind {
@@ -284,7 +285,7 @@ impl Shard {
 
     /// The network's layout, once it is adopted.
     pub fn layout(&self) -> Option<&Layout> {
-        self.adopted().map(|adopted| &adopted.layout)
+        self.stage.adopted().map(|adopted| &adopted.layout)
     }
 }
 

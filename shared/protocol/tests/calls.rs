@@ -181,6 +181,7 @@ async fn every_assignment_and_every_ending_round_trips() {
                 restore: Some(snapshot()),
                 life: 0,
                 again: false,
+                rule: None,
             }),
             status: RunStatus { latest: None, layout: None, ..status() },
             ..script()

@@ -155,6 +155,7 @@ impl Adder {
             learning_rate: 0.1 + 0.2,
             snapshot_hash: state.orders.last().map(|order| format!("{order:?}")),
             samples: 64,
+            layout: Some("5eed".into()),
         }
     }
 
