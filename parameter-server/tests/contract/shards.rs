@@ -54,7 +54,7 @@ async fn adopted<C: CoordinatorCalls, S: ShardCalls>(form: &Form<C, S>) -> Membe
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data: data() };
     let joined = form.coordinator.join(request).await.unwrap();
     for shard in 0..SHARDS {
-        let request = AdoptRequest { shard, layout: layout(), plan: joined.plan.clone() };
+        let request = AdoptRequest { shard, layout: layout() };
         assert_eq!(form.shards.adopt(request).await.unwrap().fingerprint, layout().fingerprint());
     }
     joined.member
@@ -152,11 +152,9 @@ async fn a_layout_is_adopted_once_and_then_compared<C: CoordinatorCalls, S: Shar
     // A second worker brings the same, and changes nothing.
     adopted(&form).await;
     assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await, before);
-    let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "other".into(), data: data() };
-    let plan = form.coordinator.join(request).await.unwrap().plan;
     let mut tensors = layout().tensors().to_vec();
     tensors[1].shape = vec![301];
-    let request = AdoptRequest { shard: 1, layout: Layout::new(tensors).unwrap(), plan };
+    let request = AdoptRequest { shard: 1, layout: Layout::new(tensors).unwrap() };
     let error = form.shards.adopt(request).await.unwrap_err();
     let Some(Refusal::Mismatch(text)) = error.refusal() else { panic!("expected a mismatch, found {error}") };
     assert!(text.contains("a/bias"), "{text}");
