@@ -222,6 +222,7 @@ mod tests {
                     EvaluationPoint {
                         samples: points * 256 * i / evaluations,
                         images: 1000,
+                        unreadable: 0,
                         average: scores(0.0),
                         last_iterate: scores(0.15),
                     }

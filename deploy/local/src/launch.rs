@@ -211,6 +211,7 @@ fn finish(
         loss: last.average.loss,
         validation_images: last.images,
         skipped,
+        validation_skipped: last.unreadable,
         last_iterate: last.last_iterate,
         samples: last.samples,
         seconds: record.seconds,

@@ -26,6 +26,9 @@ pub struct TrainingPoint {
 pub struct EvaluationPoint {
     pub samples: u64,
     pub images: u64,
+    /// Number of images that could not be read; lines of earlier versions do not say.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Scores of the averaged parameters.
     #[serde(flatten)]
     pub average: Scores,

@@ -20,6 +20,9 @@ pub struct RunResult {
     /// Training images that could not be read, and were skipped.
     #[serde(default)]
     pub skipped: u64,
+    /// Validation images that could not be read, and were left out of the accuracies.
+    #[serde(default)]
+    pub validation_skipped: u64,
     /// Scores of the last iterate on the same images.
     pub last_iterate: Scores,
     /// Number of training samples used.
@@ -55,9 +58,12 @@ impl fmt::Display for RunResult {
             self.last_iterate.loss
         )?;
         write!(f, "  {} training samples in {}", self.samples, duration(self.seconds))?;
-        match self.skipped {
-            0 => writeln!(f)?,
-            skipped => writeln!(f, "; {skipped} images were skipped, since they cannot be read")?,
+        match (self.skipped, self.validation_skipped) {
+            (0, 0) => writeln!(f)?,
+            (training, validation) => writeln!(
+                f,
+                "; {training} training and {validation} validation images were skipped, since they cannot be read"
+            )?,
         }
         writeln!(f, "model    {}", self.model.display())?;
         writeln!(f, "curve    {}", self.curve.display())?;
@@ -93,6 +99,7 @@ mod tests {
             loss: 0.25,
             validation_images: 600,
             skipped: 2,
+            validation_skipped: 3,
             last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
             samples: 900,
             seconds: 75.0,
@@ -102,11 +109,12 @@ mod tests {
         };
         let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
         assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
+        assert_eq!((json["skipped"].as_u64(), json["validation_skipped"].as_u64()), (Some(2), Some(3)));
         let text = result.to_string();
         for part in [
             "top-1 92.50 %",
             "600 images",
-            "900 training samples in 1 min 15 s; 2 images were skipped",
+            "900 training samples in 1 min 15 s; 2 training and 3 validation images were skipped",
             "model.safetensors",
         ] {
             assert!(text.contains(part), "{part} is missing from:\n{text}");

@@ -230,7 +230,8 @@ impl Run {
         if last {
             lines.extend(self.training_line(traffic, true));
         }
-        lines.push(Line::Evaluation(EvaluationLine::new(&evaluation, self.latest.as_ref())));
+        let line = EvaluationLine::new(&evaluation, self.data.validation, self.latest.as_ref());
+        lines.push(Line::Evaluation(line));
         last.then_some(Ending::Completed)
     }
 

@@ -32,7 +32,7 @@ impl WarmStart {
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
             let bytes = files::read(path, MOST_BYTES)
-                .map_err(|source| FormatError::Read { path: path.into(), source })?;
+                .map_err(|error| FormatError::Read { path: path.into(), error })?;
             let (_, checkpoint) = formats::parse(&bytes, path)?;
             let sha256 = Digest::of(&bytes).to_string();
             anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256, checkpoint }))

@@ -150,6 +150,8 @@ pub struct EvaluationLine {
     pub samples: u64,
     /// Images evaluated.
     pub images: u64,
+    /// Images of the validation split that could not be read, and were left out.
+    pub unreadable: u64,
     /// Scores of the averaged parameters: `top1`, `top5`, `loss`.
     #[serde(flatten)]
     pub average: Scores,
@@ -164,11 +166,13 @@ pub struct EvaluationLine {
 }
 
 impl EvaluationLine {
-    /// Combines `evaluation` with the newest training line, whose numbers are 0 if there is none.
-    pub fn new(evaluation: &Evaluation, latest: Option<&TrainingLine>) -> EvaluationLine {
+    /// Combines `evaluation`, of a split of `validation` images, with the newest training line, whose numbers are 0
+    /// if there is none.
+    pub fn new(evaluation: &Evaluation, validation: u64, latest: Option<&TrainingLine>) -> EvaluationLine {
         EvaluationLine {
             samples: evaluation.samples,
             images: evaluation.images,
+            unreadable: validation.saturating_sub(evaluation.images),
             average: evaluation.average,
             last_iterate: evaluation.last_iterate,
             images_per_second: latest.map_or(0.0, |line| line.images_per_second),
@@ -314,7 +318,7 @@ mod tests {
         let scores = Scores { top1: 0.5, top5: 1.0, loss: 0.25 };
         let evaluation =
             Evaluation { id: 1, samples: 9, images: 100, average: scores, last_iterate: Scores::default() };
-        let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, None));
+        let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, 103, None));
         MetricsFile::open(&path, false).unwrap().write(&train).unwrap();
         MetricsFile::open(&path, true).unwrap().write(&evaluation).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -325,6 +329,7 @@ mod tests {
             (&"train".into(), Some(5), true)
         );
         assert_eq!((&lines[1]["kind"], lines[1]["top1"].as_f64()), (&"evaluation".into(), Some(0.5)));
+        assert_eq!((lines[1]["images"].as_u64(), lines[1]["unreadable"].as_u64()), (Some(100), Some(3)));
         MetricsFile::open(&path, false).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
     }

@@ -26,10 +26,10 @@ const PROBES: usize = 8;
 
 /// An error: the synthetic set could not be written as files.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}; name a new folder in one that is there and has room", path.display())]
+#[error("cannot write {}: {error}; name a new folder in one that is there and has room", path.display())]
 pub struct WriteError {
     path: PathBuf,
-    source: io::Error,
+    error: io::Error,
 }
 
 /// A set of labelled images: photographs in class folders or tar shards, or synthetic pictures.
@@ -114,7 +114,7 @@ impl Dataset {
         let set = Dataset::synthetic(images, validation, size);
         let at = |path: &Path| {
             let path = path.to_owned();
-            move |source| WriteError { path, source }
+            move |error| WriteError { path, error }
         };
         fs::create_dir(folder).map_err(at(folder))?;
         for (split, name) in [(Split::Train, "train"), (Split::Validation, "val")] {

@@ -18,6 +18,7 @@ use crate::foreign::guarded;
 use crate::ground::opaque;
 use crate::jpeg::{self, Markers};
 use crate::kind::FileKind;
+use crate::refusal::Refusal;
 use crate::turn::turned;
 
 /// The largest image that is read. The header is asked before anything is allocated.
@@ -37,7 +38,6 @@ pub struct SampleError {
     /// Path of the file; for an image in a tar shard, the shard's path and the name there.
     pub path: PathBuf,
     /// The fault of the image.
-    #[source]
     pub reason: DecodeError,
 }
 
@@ -53,7 +53,7 @@ impl SampleError {
 pub enum DecodeError {
     /// The image file cannot be read.
     #[error("cannot be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(Refusal),
     /// The file is of a kind that is not read.
     #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
     NotAnImage {
@@ -117,6 +117,12 @@ pub enum DecodeError {
     Damaged(String),
 }
 
+impl From<std::io::Error> for DecodeError {
+    fn from(error: std::io::Error) -> DecodeError {
+        DecodeError::Unreadable(error.into())
+    }
+}
+
 /// Reads and decodes a file.
 pub(crate) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     read_bytes(path)
@@ -150,7 +156,7 @@ fn decode_known(file: &[u8], kind: FileKind) -> Result<RgbImage, DecodeError> {
         FileKind::Webp => decode_as(ImageFormat::WebP, file, kind)?,
         FileKind::Gif => decode_as(ImageFormat::Gif, file, kind)?,
         FileKind::Bmp => decode_as(ImageFormat::Bmp, file, kind)?,
-        FileKind::Tiff => decode_as(ImageFormat::Tiff, file, kind)?,
+        FileKind::Tiff => decode_tiff(file)?,
         _ => return Err(not_an_image(file, kind)),
     };
     Ok(turned(pixels, orientation))
@@ -203,6 +209,14 @@ fn decode_png(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
     let (width, height) = crate::png::dimensions(file).map_err(explain)?;
     check_size(FileKind::Png, [width, height], file)?;
     crate::png::decode(file, MOST_MEMORY as usize).map_err(explain)
+}
+
+fn decode_tiff(file: &[u8]) -> Result<(RgbImage, Orientation), DecodeError> {
+    let [width, height] = crate::tiff::dimensions(file)?;
+    check_size(FileKind::Tiff, [width, height], file)?;
+    // The whole picture may lie in one strip, of up to 16 bytes a pixel, and in tables beside it.
+    let strip = 16 * u64::from(width) * u64::from(height) + (64 << 20);
+    crate::tiff::decode(file, strip.min(MOST_MEMORY - 3 * MOST_PIXELS) as usize)
 }
 
 fn decode_as(

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::refusal::Refusal;
+
 /// Reasons why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
@@ -18,12 +20,12 @@ pub enum DatasetError {
         folder: PathBuf,
     },
     /// The folder cannot be listed.
-    #[error("data folder {} cannot be listed: {source}", folder.display())]
+    #[error("data folder {} cannot be listed: {refusal}", folder.display())]
     Unreadable {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Error of the system.
-        source: std::io::Error,
+        /// Refusal of the system.
+        refusal: Refusal,
     },
     /// The folder is empty.
     #[error("data folder {} is empty: {EXPECTED}", folder.display())]
@@ -213,12 +215,12 @@ pub enum DatasetError {
         others: PathBuf,
     },
     /// A tar shard cannot be read.
-    #[error("tar shard {} cannot be read: {source}", path.display())]
+    #[error("tar shard {} cannot be read: {refusal}", path.display())]
     Shard {
         /// Path of the tar shard.
         path: PathBuf,
-        /// Error of the system.
-        source: std::io::Error,
+        /// Refusal of the system.
+        refusal: Refusal,
     },
     /// No tar shard has a sample.
     #[error(

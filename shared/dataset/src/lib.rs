@@ -57,6 +57,7 @@ mod order;
 mod passed;
 mod photometric;
 mod png;
+mod refusal;
 mod rules;
 mod sampling;
 mod shards;
@@ -65,6 +66,7 @@ mod split;
 mod splits;
 mod streams;
 mod synthetic;
+mod tiff;
 mod turn;
 mod walk;
 
@@ -81,9 +83,10 @@ pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENC
 pub use look::{Look, MOST_LEFT_OUT, SplitLook, Unfit};
 pub use order::epoch_order;
 pub use passed::{Passed, Reason};
+pub use refusal::Refusal;
 pub use rules::Rules;
 pub use sampling::{MEAN, Preprocessing};
 pub use settings::{Interpolation, Sampling};
 pub use sheet::Sheet;
 pub use split::Split;
-pub use walk::check_is_there;
+pub use walk::{check_is_there, pictures_below};

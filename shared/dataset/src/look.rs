@@ -10,6 +10,7 @@ use std::thread;
 use crate::entry::{Entry, Index};
 use crate::kind::FileKind;
 use crate::passed::{Passed, Reason, other_files};
+use crate::refusal::Refusal;
 
 /// Largest share of a split's images that may be unreadable.
 pub const MOST_LEFT_OUT: f64 = 0.05;
@@ -272,7 +273,7 @@ fn look_at(index: &Index, entry: &Entry, shard: &mut Option<(u32, File)>) -> See
             }
         }
     };
-    let size = look().map_err(|error| format!("a file that cannot be read ({error})"))?;
+    let size = look().map_err(|error| format!("a file that cannot be read ({})", Refusal::from(error)))?;
     Ok((FileKind::of(&start), size))
 }
 

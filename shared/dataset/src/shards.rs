@@ -172,7 +172,7 @@ fn entries(
 fn contents(folder: &Path, shards: &[PathBuf]) -> Result<Vec<Contents>, DatasetError> {
     let list = |path: &PathBuf| {
         let path = folder.join(path);
-        members::list(&path).map_err(|source| DatasetError::Shard { path, source })
+        members::list(&path).map_err(|error| DatasetError::Shard { path, refusal: error.into() })
     };
     let threads = THREADS.min(shards.len());
     let mut listed: Vec<_> = thread::scope(|scope| {

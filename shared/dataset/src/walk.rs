@@ -85,8 +85,21 @@ fn refused(folder: &Path, source: std::io::Error) -> DatasetError {
     match source.kind() {
         ErrorKind::NotFound => DatasetError::Missing { folder },
         ErrorKind::NotADirectory => DatasetError::NotAFolder { folder },
-        _ => DatasetError::Unreadable { folder, source },
+        _ => DatasetError::Unreadable { folder, refusal: source.into() },
     }
+}
+
+/// Lists the files below a folder that may be pictures, in the order of their names.
+///
+/// What a class folder's pictures are is decided in the same way: hidden files, what systems leave behind and
+/// names of other kinds are passed over.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let itself = BTreeSet::from([PathBuf::new()]);
+    let listed = class_folders(folder, &itself, Rules::NEWEST, &mut Passed::default())?;
+    Ok(listed.into_iter().flat_map(|listed| listed.files).map(|file| folder.join(file)).collect())
 }
 
 /// The files in one class folder, however deep.
@@ -160,7 +173,7 @@ impl Walk<'_> {
     /// Resolves the links in a folder's path.
     fn real(&self, path: &Path) -> Result<PathBuf, DatasetError> {
         let path = self.folder.join(path);
-        path.canonicalize().map_err(|source| DatasetError::Unreadable { folder: path, source })
+        path.canonicalize().map_err(|error| DatasetError::Unreadable { folder: path, refusal: error.into() })
     }
 
     /// Adds what lies below `path`, whose own path without links is `real`, to a class.

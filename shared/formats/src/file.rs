@@ -20,12 +20,12 @@ pub enum FileFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The model file cannot be read.
-    #[error("cannot read model file {}: {source}", path.display())]
+    #[error("cannot read model file {}: {error}", path.display())]
     Read {
         /// Path of the file.
         path: PathBuf,
         /// Error of the system.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is a safetensors file that cannot be used, or a tensor of either format is not finite.
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
 /// # Errors
 /// A file that cannot be read, or is larger than any model.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FormatError> {
-    files::read(path, MOST_BYTES).map_err(|source| FormatError::Read { path: path.into(), source })
+    files::read(path, MOST_BYTES).map_err(|error| FormatError::Read { path: path.into(), error })
 }
 
 /// Reads a model from the bytes of its file, as [`read`] does; errors name `path`.

@@ -22,4 +22,4 @@ pub mod onnx;
 mod wire;
 
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
-pub use wire::WireError;
+pub use wire::{Message, WireError};

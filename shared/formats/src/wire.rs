@@ -113,9 +113,10 @@ impl<'a> Reader<'a> {
 
 /// A message that is being written.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Message(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 impl Message {
+    /// Returns the bytes of the message.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use dataset::pictures_below;
 use ndarray::{Array1, Array4};
 use serde_json::json;
 use setup::{Threads, isa};
@@ -22,7 +23,7 @@ pub struct ClassifyOptions {
     pub model: PathBuf,
     /// Labels, one a line, in place of the model's own.
     pub labels: Option<PathBuf>,
-    /// The image files.
+    /// The image files, and folders of them.
     pub images: Vec<PathBuf>,
     /// One JSON object a line in place of text.
     pub json: bool,
@@ -48,10 +49,11 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
     let size = model.input_size();
     let mut input = Array4::zeros((1, 3, size, size));
     let mut unreadable = 0;
-    let progress = options.images.len() >= MANY && std::io::stderr().is_terminal();
-    for (number, path) in options.images.iter().enumerate() {
+    let images = files(&options.images)?;
+    let progress = images.len() >= MANY && std::io::stderr().is_terminal();
+    for (number, path) in images.iter().enumerate() {
         if progress && number % MANY == 0 {
-            eprintln!("{number} of {} images", options.images.len());
+            eprintln!("{number} of {} images", images.len());
         }
         let out = input.as_slice_mut().expect("a new array is contiguous");
         if let Err(error) = model.card.preprocessing.centre_of_file(path, size, out) {
@@ -83,7 +85,26 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
     ensure!(
         unreadable == 0,
         "{unreadable} of {} images cannot be read; the lines above name them",
-        options.images.len()
+        images.len()
     );
     Ok(())
+}
+
+/// The files that are given, each folder replaced by the pictures in it.
+fn files(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let pictures = pictures_below(path)?;
+        ensure!(
+            !pictures.is_empty(),
+            "folder {} has no pictures: expected image files in it",
+            path.display()
+        );
+        files.extend(pictures);
+    }
+    Ok(files)
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::Dataset;
+use formats::Message;
 use models::{ClassifyOptions, ExportOptions, Format, classify, export};
 use network::{Architecture, GoogLeNet};
 use parameters::Layout;
@@ -47,36 +48,27 @@ fn reason(model: &Path) -> String {
     format!("{:#}", exported(model, Format::Safetensors, None).unwrap_err())
 }
 
-/// A field of a protocol buffer that has a length.
-fn field(number: u64, content: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
 /// The layout's layers as a Caffe model.
 fn caffe_model(layout: &Layout, values: &[f32]) -> Vec<u8> {
     let blob = |tensor: usize| {
-        let dims: Vec<u8> = layout.tensors()[tensor].shape.iter().flat_map(|&n| varint(n as u64)).collect();
+        let (mut blob, mut shape) = (Message::default(), Message::default());
+        for &extent in &layout.tensors()[tensor].shape {
+            shape.integer(1, extent as i64);
+        }
         let data: Vec<u8> = values[layout.range(tensor)].iter().flat_map(|v| v.to_le_bytes()).collect();
-        field(7, &[field(7, &field(1, &dims)), field(5, &data)].concat())
+        blob.message(7, &shape).bytes(5, data);
+        blob
     };
-    let layer = |weights: usize| {
+    let mut model = Message::default();
+    for weights in (0..layout.tensors().len()).step_by(2) {
         let tensor = &layout.tensors()[weights];
         let kind = if tensor.shape.len() == 4 { "Convolution" } else { "InnerProduct" };
-        let name = tensor.name.strip_suffix("/weights").unwrap();
-        let parts = [field(1, name.as_bytes()), field(2, kind.as_bytes()), blob(weights), blob(weights + 1)];
-        field(100, &parts.concat())
-    };
-    (0..layout.tensors().len()).step_by(2).flat_map(layer).collect()
+        let mut layer = Message::default();
+        layer.bytes(1, tensor.name.strip_suffix("/weights").unwrap()).bytes(2, kind);
+        layer.message(7, &blob(weights)).message(7, &blob(weights + 1));
+        model.message(100, &layer);
+    }
+    model.into_bytes()
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Flags {
     /// Labels, one a line in the order of the classes [default: those of the model]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// JPEG or PNG files
+    /// Image files, and folders of them
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
     /// Instruction set and threads that compute.

@@ -95,13 +95,54 @@ fn a_folder_that_stays_away_stops_the_run_with_a_snapshot() {
     let ended =
         running.wait().expect(3).says(&["has been away for 2 s", "give the same command again: it goes on"]);
     assert!(!ended.stderr.contains("--fresh"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("80 PNG images"), "{}", ended.stderr);
     std::fs::rename(&away, &folder).unwrap();
-    let result = run(&mut output.tiny(3000, &[&words[..], &["--json"]].concat())).expect(0).json();
-    assert_eq!(result["samples"].as_u64(), Some(3000));
+    let resumed = run(&mut output.tiny(3000, &[&words[..], &["--json"]].concat())).expect(0);
+    assert_eq!(resumed.json()["samples"].as_u64(), Some(3000));
+    assert!(
+        !resumed.stderr.contains("PNG images"),
+        "a run that goes on has been looked at: {}",
+        resumed.stderr
+    );
     assert!(output.log("server-0").contains("resuming from snapshot"), "{}", output.log("server-0"));
 }
 
-/// An evaluation on the same folder scores the images that the run held out.
+/// What only shows once a picture is decoded, no look at its first bytes can tell.
+#[test]
+fn without_a_validation_picture_that_can_be_read_there_is_no_result() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = pictures(home.path(), 40);
+    for class in std::fs::read_dir(folder.join("val")).unwrap() {
+        for file in std::fs::read_dir(class.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let picture = std::fs::read(&path).unwrap();
+            std::fs::write(path, &picture[..picture.len() / 2]).unwrap();
+        }
+    }
+    let words = ["--recipe", "quick", "--data", folder.to_str().unwrap(), "--workers", "1"];
+    let ended = run(&mut Home::new().tiny(40, &words)).expect(3);
+    ended.says(&["none of the 20 validation images can be read", "the image is truncated"]);
+}
+
+/// The accuracy is that of the others.
+#[test]
+fn pictures_that_cannot_be_read_are_counted_in_the_result() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = pictures(home.path(), 40);
+    for split in ["train", "val"] {
+        let class = std::fs::read_dir(folder.join(split)).unwrap().next().unwrap().unwrap().path();
+        let picture = std::fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
+        std::fs::write(picture, "broken").unwrap();
+    }
+    let output = Home::new();
+    let words = ["--recipe", "quick", "--data", folder.to_str().unwrap(), "--workers", "1", "--json"];
+    let result = run(&mut output.tiny(40, &words)).expect(0).json();
+    for (key, expected) in [("validation_images", 19), ("validation_skipped", 1), ("skipped", 1)] {
+        assert_eq!(result[key].as_u64(), Some(expected), "{key}");
+    }
+}
+
+/// What a run put aside is what an evaluation of its model on the same folder scores.
 #[test]
 fn what_a_run_held_out_is_scored_by_itself() {
     let home = tempfile::tempdir().unwrap();

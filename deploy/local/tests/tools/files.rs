@@ -30,6 +30,24 @@ fn images_are_classified_as_text_and_as_json() {
 }
 
 #[test]
+fn of_a_folder_the_pictures_in_it_are_classified() {
+    let home = tempfile::tempdir().unwrap();
+    let model = model(home.path(), "model.safetensors", 1, &shapes());
+    let folder = pictures(home.path()).join("val").join(&shapes()[0]);
+    fs::create_dir(folder.join("@eaDir")).unwrap();
+    for passed_over in ["notes.txt", ".hidden.png", "@eaDir/thumbnail.jpg"] {
+        fs::write(folder.join(passed_over), "mine").unwrap();
+    }
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let classify = |given| run(binary().args(["classify", "--json", "--model", text(&model), text(given)]));
+    let shown = classify(&folder).expect(0).stdout;
+    let files = fs::read_dir(&folder).unwrap().count() - 3;
+    assert!(files > 0 && shown.lines().count() == files && !shown.contains("eaDir"), "{shown}");
+    classify(&empty).expect(3).says(&["empty has no pictures: expected image files in it"]);
+}
+
+#[test]
 fn a_model_is_exported_in_both_formats() {
     let home = tempfile::tempdir().unwrap();
     let model = model(home.path(), "model.safetensors", 1, &shapes());

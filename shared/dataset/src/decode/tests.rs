@@ -1,4 +1,6 @@
+mod codings;
 mod damage;
+mod tiffs;
 
 use std::io::Write;
 
@@ -6,6 +8,7 @@ use super::*;
 use flate2::{Compression, write::ZlibEncoder};
 use image::codecs::gif::GifEncoder;
 use image::{Frame, GrayAlphaImage, GrayImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, Rgba, RgbaImage};
+use tiffs::tiff;
 
 const FORMATS: [(FileKind, ImageFormat); 5] = [
     (FileKind::Png, ImageFormat::Png),
@@ -79,40 +82,6 @@ fn exif(orientation: u16) -> [Vec<u8>; 2] {
 fn with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
     let length = (8 + exif.len() as u16).to_be_bytes();
     [&jpeg[..2], &[0xFF, 0xE1], &length, b"Exif\0\0", exif, &jpeg[2..]].concat()
-}
-
-/// Makes an uncompressed TIFF of 24 bits a pixel, with tags beside those that describe the pixels.
-fn tiff(image: &RgbImage, more: &[(u16, u32)]) -> Vec<u8> {
-    let pixels = image.as_raw();
-    let bits = 8 + pixels.len() as u32;
-    let mut tags = vec![
-        (256, image.width()),
-        (257, image.height()),
-        (259, 1),
-        (262, 2),
-        (273, 8),
-        (277, 3),
-        (278, image.height()),
-        (279, pixels.len() as u32),
-    ];
-    let tiled = more.iter().any(|(tag, _)| *tag == 322);
-    tags.retain(|(tag, _)| {
-        more.iter().all(|(other, _)| tag != other) && !(tiled && [273, 278, 279].contains(tag))
-    });
-    tags.extend(more);
-    tags.push((258, bits));
-    tags.sort_unstable();
-    let mut bytes = [&b"II*\0"[..], &(bits + 6).to_le_bytes(), pixels, &[8, 0, 8, 0, 8, 0]].concat();
-    bytes.extend((tags.len() as u16).to_le_bytes());
-    for (tag, value) in tags {
-        let (kind, count) = if tag == 258 { (3u16, 3u32) } else { (4, 1) };
-        // An orientation of 32 bits is not what the standard says.
-        let kind = if tag == 274 { 3 } else { kind };
-        bytes.extend([&tag.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes()].concat());
-        bytes.extend(value.to_le_bytes());
-    }
-    bytes.extend([0; 4]);
-    bytes
 }
 
 #[test]

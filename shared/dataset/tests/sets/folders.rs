@@ -1,31 +1,11 @@
 //! Data folders: both layouts, what they mean, and every way in which they can be wrong.
 
 use std::fs;
-use std::path::Path;
 
 use dataset::{Crops, Dataset, Preprocessing, Rules, Split};
 use tempfile::TempDir;
 
-/// A folder with files of these paths, each holding its own path.
-fn folder(files: &[&str]) -> TempDir {
-    let root = TempDir::new().unwrap();
-    for file in files {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, file).unwrap();
-    }
-    root
-}
-
-fn error(root: &Path) -> String {
-    let text = Dataset::open(root, Rules::NEWEST).unwrap_err().to_string();
-    let parent = root.display().to_string();
-    text.replace(&parent, "DATA")
-}
-
-fn counts(set: &Dataset) -> (usize, usize) {
-    (set.len(Split::Train), set.len(Split::Validation))
-}
+use crate::support::{counts, folder, refused};
 
 #[test]
 fn train_and_val_folders_are_taken_as_they_are() {
@@ -209,14 +189,14 @@ fn every_wrong_folder_says_what_was_expected_and_found() {
         for path in case.empty {
             fs::create_dir_all(root.path().join(path)).unwrap();
         }
-        assert_eq!(error(root.path()), case.message);
+        assert_eq!(refused(root.path()), case.message);
     }
     let root = folder(&["file"]);
     assert_eq!(
-        error(&root.path().join("nowhere")),
+        refused(&root.path().join("nowhere")),
         format!("data folder DATA is not there: {EXPECTED}; check the path")
     );
-    assert_eq!(error(&root.path().join("file")), format!("data folder DATA is not a folder: {EXPECTED}"));
+    assert_eq!(refused(&root.path().join("file")), format!("data folder DATA is not a folder: {EXPECTED}"));
 }
 
 #[test]

@@ -1,28 +1,18 @@
 //! The look at a data folder before a run: every file is accounted for, and what cannot be trained on is
 //! refused then.
 
-use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
 use dataset::{Dataset, FileKind, Look, Reason, Rules};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::ImageFormat;
 use tempfile::TempDir;
 
-fn picture(format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    RgbImage::from_pixel(8, 6, Rgb([200, 40, 40])).write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
-}
+use crate::support::{picture, put};
+
+const RED: [u8; 3] = [200, 40, 40];
 
 fn heic() -> Vec<u8> {
     b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x08meta".to_vec()
-}
-
-fn put(root: &Path, file: &str, bytes: &[u8]) {
-    let path = root.join(file);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
 }
 
 fn look(root: &TempDir) -> Look {
@@ -35,10 +25,8 @@ fn refused(root: &TempDir) -> String {
 
 /// 2,000 files as people have them: three languages of names, cameras, phones, downloads, a file server, two
 /// systems; a tenth is of no use.
-#[test]
-fn a_look_accounts_for_every_file() {
-    let root = TempDir::new().unwrap();
-    let formats = [ImageFormat::Jpeg, ImageFormat::Png].map(picture);
+fn grown_folder(root: &Path) -> usize {
+    let formats = [ImageFormat::Jpeg, ImageFormat::Png].map(|format| picture(RED, format));
     let classes = [
         "\u{43a}\u{43e}\u{448}\u{43a}\u{430}",
         "\u{72ac} \u{1f415}",
@@ -48,7 +36,7 @@ fn a_look_accounts_for_every_file() {
     ];
     let mut files = 0;
     let mut add = |file: String, bytes: &[u8]| {
-        put(root.path(), &file, bytes);
+        put(root, &file, bytes);
         files += 1;
     };
     for i in 0..1800 {
@@ -93,8 +81,13 @@ fn a_look_accounts_for_every_file() {
     }
     add("README.md".into(), b"mine");
     add("photo of nobody.jpg".into(), &formats[0]);
-    assert_eq!(files, 2000);
+    files
+}
 
+#[test]
+fn a_look_accounts_for_every_file() {
+    let root = TempDir::new().unwrap();
+    assert_eq!(grown_folder(root.path()), 2000);
     let look = look(&root);
     assert_eq!(look.classes.len(), 5);
     assert_eq!((look.train.all() + look.validation.all(), look.held_out), (1820, true));
@@ -126,8 +119,8 @@ fn more_than_a_twentieth_that_cannot_be_read_is_refused() {
         let root = TempDir::new().unwrap();
         for i in 0..50 {
             for class in ["a", "b"] {
-                put(root.path(), &format!("val/{class}/{i}.jpg"), &picture(ImageFormat::Jpeg));
-                let bytes = if class == "b" && i < broken { heic() } else { picture(ImageFormat::Png) };
+                put(root.path(), &format!("val/{class}/{i}.jpg"), picture(RED, ImageFormat::Jpeg));
+                let bytes = if class == "b" && i < broken { heic() } else { picture(RED, ImageFormat::Png) };
                 put(root.path(), &format!("train/{class}/{i}.jpg"), &bytes);
             }
         }
@@ -149,7 +142,7 @@ fn validation_pictures_that_cannot_be_read_are_refused() {
     let root = TempDir::new().unwrap();
     for class in ["a", "b"] {
         for i in 0..10 {
-            put(root.path(), &format!("train/{class}/{i}.jpg"), &picture(ImageFormat::Jpeg));
+            put(root.path(), &format!("train/{class}/{i}.jpg"), picture(RED, ImageFormat::Jpeg));
         }
         put(root.path(), &format!("val/{class}/1.avif"), b"\0\0\0\x14ftypavif\0\0\0\0avif");
     }
@@ -165,10 +158,10 @@ fn a_class_without_a_readable_picture_is_refused_however_rare() {
     let root = TempDir::new().unwrap();
     for i in 0..200 {
         for class in ["cat", "dog"] {
-            put(root.path(), &format!("{class}/{i}.jpg"), &picture(ImageFormat::Jpeg));
+            put(root.path(), &format!("{class}/{i}.jpg"), picture(RED, ImageFormat::Jpeg));
         }
     }
-    put(root.path(), "yak/1.jpg", &heic());
+    put(root.path(), "yak/1.jpg", heic());
     put(root.path(), "yak/2.jpg", b"");
     let text = refused(&root);
     assert!(
@@ -194,7 +187,7 @@ fn one_limit_holds_for_shards_too() {
     let shard = |broken: usize, unlabelled: usize| {
         let mut bytes = Vec::new();
         for i in 0..100 {
-            let content = if i < broken { b"<html>".to_vec() } else { picture(ImageFormat::Jpeg) };
+            let content = if i < broken { b"<html>".to_vec() } else { picture(RED, ImageFormat::Jpeg) };
             bytes.extend(member(&format!("{i:03}.jpg"), &content));
             if i < 100 - unlabelled {
                 bytes.extend(member(&format!("{i:03}.cls"), if i % 2 == 0 { b"0" } else { b"1" }));
@@ -205,8 +198,8 @@ fn one_limit_holds_for_shards_too() {
     };
     for (broken, unlabelled, fits) in [(2, 2, true), (4, 4, false), (0, 6, false), (7, 0, false)] {
         let root = TempDir::new().unwrap();
-        put(root.path(), "train/a.tar", &shard(broken, unlabelled));
-        put(root.path(), "val/a.tar", &shard(0, 0));
+        put(root.path(), "train/a.tar", shard(broken, unlabelled));
+        put(root.path(), "val/a.tar", shard(0, 0));
         let look = look(&root);
         assert_eq!(look.train.all(), 100);
         assert_eq!(look.train.all_left_out(), (broken + unlabelled) as u64);

@@ -7,30 +7,10 @@ use std::path::Path;
 use dataset::{Dataset, Reason, Rules, Split};
 use tempfile::TempDir;
 
-/// A folder with files of these paths, each holding its own path.
-fn folder(files: &[&str]) -> TempDir {
-    let root = TempDir::new().unwrap();
-    files.iter().for_each(|file| put(root.path(), file));
-    root
-}
-
-fn put(root: &Path, file: &str) {
-    let path = root.join(file);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, file).unwrap();
-}
+use crate::support::{counts, folder, put, refused};
 
 fn open(root: &TempDir) -> Dataset {
     Dataset::open(root.path(), Rules::NEWEST).unwrap()
-}
-
-fn refused(root: &TempDir) -> String {
-    let text = Dataset::open(root.path(), Rules::NEWEST).unwrap_err().to_string();
-    text.replace(&root.path().display().to_string(), "DATA")
-}
-
-fn counts(set: &Dataset) -> (usize, usize) {
-    (set.len(Split::Train), set.len(Split::Validation))
 }
 
 fn names(set: &Dataset, split: Split) -> Vec<String> {
@@ -56,7 +36,7 @@ fn the_validation_split_has_three_names_in_any_case() {
     }
     let both = folder(&["train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "valid/a/3.jpg"]);
     assert_eq!(
-        refused(&both),
+        refused(both.path()),
         "data folder DATA has both val/ and valid/: expected one validation split; move one of them elsewhere"
     );
 }
@@ -120,7 +100,7 @@ fn splits_are_not_taken_for_classes() {
     ];
     for (files, rest) in cases {
         assert_eq!(
-            refused(&folder(files)),
+            refused(folder(files).path()),
             format!("data folder DATA has splits in place of class folders: {rest}"),
             "{files:?}"
         );
@@ -141,13 +121,13 @@ fn splits_are_not_taken_for_classes() {
 fn the_folder_above_the_classes_names_the_one_to_give() {
     let root = folder(&["flowers/rose/1.jpg", "flowers/daisy/1.jpg", "LICENSE.txt", "flowers/README"]);
     assert_eq!(
-        refused(&root),
+        refused(root.path()),
         "data folder DATA has no classes of its own: DATA/flowers has 2 class folders: give that"
     );
     let root = folder(&["a/b/rose/1.jpg", "a/b/daisy/1.jpg"]);
-    assert!(refused(&root).contains("DATA/a/b has 2 class folders: give that"));
+    assert!(refused(root.path()).contains("DATA/a/b has 2 class folders: give that"));
     let root = folder(&["photos/train/a/1.jpg", "photos/val/a/1.jpg"]);
-    assert!(refused(&root).contains("DATA/photos has train/: give that"));
+    assert!(refused(root.path()).contains("DATA/photos has train/: give that"));
     // A class whose pictures lie in folders of their own is enough to measure on.
     let root = folder(&["daisy/monday/1.jpg", "daisy/tuesday/1.jpg"]);
     assert_eq!(counts(&Dataset::open_validation(root.path(), Rules::NEWEST).unwrap()), (0, 2));
@@ -157,11 +137,13 @@ fn the_folder_above_the_classes_names_the_one_to_give() {
 fn a_folder_without_pictures_says_what_it_holds() {
     let root = folder(&["a/1.txt", "b/2.pdf"]);
     assert_eq!(
-        refused(&root),
+        refused(root.path()),
         "data folder DATA has no pictures: 2 other files (pdf, txt) in 2 class folders; expected image files in each"
     );
     let root = folder(&["a/1.jpg", "b/2.pdf"]);
-    assert!(refused(&root).starts_with("class \"b\" has no images in DATA/b, only 1 other file (pdf): "));
+    assert!(
+        refused(root.path()).starts_with("class \"b\" has no images in DATA/b, only 1 other file (pdf): ")
+    );
 }
 
 /// What file servers, archives, disks and programs leave in people's folders.
@@ -186,7 +168,7 @@ fn system_folders_and_other_files_are_passed_over() {
         "classes.xlsx",
     ];
     let (plain, dirty) = (folder(&clean), folder(&clean));
-    junk.iter().for_each(|file| put(dirty.path(), file));
+    junk.iter().for_each(|file| put(dirty.path(), file, file));
     let (plain, set) = (open(&plain), open(&dirty));
     assert_eq!((set.classes(), set.fingerprint()), (plain.classes(), plain.fingerprint()));
     let passed = set.passed().unwrap();
@@ -226,7 +208,7 @@ fn both_unicode_forms_of_a_class_are_one_class() {
     [composed, decomposed]
         .iter()
         .enumerate()
-        .for_each(|(i, name)| put(root.path(), &format!("{name}/{i}.jpg")));
+        .for_each(|(i, name)| put(root.path(), &format!("{name}/{i}.jpg"), name));
     let both = Dataset::open(root.path(), Rules::NEWEST).unwrap();
     assert_eq!((both.classes().len(), counts(&both)), (2, (2, 2)));
     // Classes that differ in case are two.
@@ -264,8 +246,8 @@ fn no_class_and_no_picture_disappears_for_its_name() {
     assert_eq!((set.classes().len(), counts(&set)), (9, (36, 9)));
     assert!(set.classes().contains(&"caf\\xE9".to_owned()), "{:?}", set.classes());
     // Two names that would be written alike are refused, not merged.
-    put(root.path(), "caf\\xE9/1.jpg");
-    assert!(refused(&root).contains("are both written \"caf\\xE9\""), "{}", refused(&root));
+    put(root.path(), "caf\\xE9/1.jpg", "1");
+    assert!(refused(root.path()).contains("are both written \"caf\\xE9\""), "{}", refused(root.path()));
 }
 
 #[cfg(unix)]

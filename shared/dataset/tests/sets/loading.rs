@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataset::{
-    Crops, Dataset, Interpolation, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules,
-    Sampling, Split, epoch_order,
-};
+use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Rules, Sampling, Split, epoch_order};
+
+use crate::support;
 
 const SIZE: usize = 32;
 
@@ -16,20 +15,7 @@ fn loader(threads: usize) -> Loader {
 
 fn loader_of(threads: usize, sampling: Sampling) -> Loader {
     let set = Arc::new(Dataset::synthetic(500, 100, SIZE));
-    Loader::new(
-        set,
-        LoaderConfig {
-            threads,
-            size: SIZE,
-            sampling,
-            preprocessing: Preprocessing::default(),
-            crops: Crops::One,
-            seed: 7,
-            batch: 16,
-            depth: 3,
-            patience: Duration::ZERO,
-        },
-    )
+    Loader::new(set, LoaderConfig { threads, sampling, batch: 16, depth: 3, ..support::loader(SIZE) })
 }
 
 fn train(epoch: u64, start: u64, end: u64) -> LoaderRange {
@@ -42,19 +28,8 @@ fn drain(loader: &mut Loader) -> Vec<Minibatch> {
 
 #[test]
 fn one_thread_and_eight_make_the_same_minibatches() {
-    let everything = Sampling {
-        interpolation: vec![
-            Interpolation::Bilinear,
-            Interpolation::Area,
-            Interpolation::Nearest,
-            Interpolation::Cubic,
-        ],
-        brightness: 0.5,
-        contrast: 0.5,
-        saturation: 0.5,
-        lighting: 0.1,
-        ..Sampling::default()
-    };
+    let everything = settings::recipe("paper").unwrap().sampling;
+    assert!(everything.interpolation.len() == 4 && everything.lighting > 0.0);
     let made = [1, 8].map(|threads| {
         let mut loader = loader_of(threads, everything.clone());
         loader.request(train(0, 100, 200));
@@ -139,17 +114,7 @@ fn files(patience: Duration) -> (tempfile::TempDir, Loader) {
     let home = tempfile::TempDir::new().unwrap();
     Dataset::write_synthetic(40, 10, SIZE, &home.path().join("data")).unwrap();
     let set = Arc::new(Dataset::open(&home.path().join("data"), Rules::NEWEST).unwrap());
-    let config = LoaderConfig {
-        threads: 2,
-        size: SIZE,
-        sampling: Sampling::default(),
-        preprocessing: Preprocessing::default(),
-        crops: Crops::One,
-        seed: 7,
-        batch: 4,
-        depth: 2,
-        patience,
-    };
+    let config = LoaderConfig { patience, ..support::loader(SIZE) };
     (home, Loader::new(set, config))
 }
 

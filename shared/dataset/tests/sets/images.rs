@@ -1,33 +1,17 @@
 //! Image files as they are found in the wild: an unreadable one is named with its reason, and costs only
 //! itself.
 
-use std::fs;
-use std::io::Cursor;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use dataset::{
-    Crops, Dataset, Loader, LoaderConfig, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split,
-};
+use dataset::{Crops, Dataset, Loader, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
+use crate::support::{loader, picture, put};
+
 const SIZE: usize = 16;
-
-fn encoded(colour: [u8; 3], format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    RgbImage::from_pixel(40, 30, Rgb(colour)).write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
-}
-
-fn put(root: &Path, path: &str, bytes: &[u8]) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
-}
 
 /// Mean colour of validation sample `index`.
 fn colour(set: &Dataset, index: usize) -> [i32; 3] {
@@ -40,7 +24,7 @@ fn colour(set: &Dataset, index: usize) -> [i32; 3] {
 #[test]
 fn content_decides_not_the_name() {
     let root = TempDir::new().unwrap();
-    let [png, jpeg] = [ImageFormat::Png, ImageFormat::Jpeg].map(|format| encoded([200, 100, 50], format));
+    let [png, jpeg] = [ImageFormat::Png, ImageFormat::Jpeg].map(|format| picture([200, 100, 50], format));
     for (path, bytes) in [
         ("train/a/x", &png),
         ("train/b/x", &png),
@@ -60,7 +44,7 @@ fn content_decides_not_the_name() {
 #[test]
 fn unreadable_files_are_skipped_and_named() {
     let root = TempDir::new().unwrap();
-    let good = encoded([10, 20, 30], ImageFormat::Jpeg);
+    let good = picture([10, 20, 30], ImageFormat::Jpeg);
     let mut huge = good.clone();
     let frame = huge.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     huge[frame + 5..frame + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
@@ -106,18 +90,7 @@ fn unreadable_files_are_skipped_and_named() {
         .collect();
 
     let set = Arc::new(Dataset::open(root.path(), Rules::NEWEST).unwrap());
-    let config = LoaderConfig {
-        threads: 2,
-        size: SIZE,
-        sampling: Sampling::default(),
-        preprocessing: Preprocessing::default(),
-        crops: Crops::One,
-        seed: 1,
-        batch: 4,
-        depth: 2,
-        patience: Duration::ZERO,
-    };
-    let mut loader = Loader::new(set, config);
+    let mut loader = Loader::new(set, loader(SIZE));
     loader.request(LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: 6 });
     let minibatches: Vec<_> = std::iter::from_fn(|| loader.next().unwrap()).collect();
     assert_eq!(minibatches.iter().map(|m| m.positions).collect::<Vec<_>>(), [4, 2]);
@@ -149,7 +122,7 @@ fn a_photograph_that_lies_on_its_side_is_upright_everywhere() {
     let seen = [1, 6].map(|orientation| {
         let root = TempDir::new().unwrap();
         for path in ["train/a/x.png", "train/b/x.png", "val/a/x.png", "val/b/x.png"] {
-            put(root.path(), path, &png(orientation));
+            put(root.path(), path, png(orientation));
         }
         let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
         let preprocessing = Preprocessing::default();
