@@ -3,7 +3,7 @@
     cargo build --release
     python worker/bench/with_server.py [--pairs 5] [--batch 16] [--threads 2] [--seconds 30] [--precision bf16]
 
-A run is `downpour` with one worker and one shard, recipe bvlc at 224x224 on the drawn images: images are drawn and cropped, every
+A run is `downpour` with one worker and one shard, recipe bvlc at 224x224 on the synthetic set: images are drawn and cropped, every
 gradient goes to the shard and every parameter comes back over loopback, in f32. It is stopped after --seconds of progress; its
 rate is that between the first and the last line of its log that tell how many samples were used, but those of the first
 seconds. The bare step is `downpour bench` with as many classes.

@@ -16,8 +16,8 @@ use crate::workload::{Batch, Model, Samples};
 
 /// Scores the averaged parameters and the last iterate; returns the result and the averaged parameters.
 ///
-/// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is an empty
-/// queue.
+/// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is
+/// an empty queue.
 pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     order: &EvaluationOrder,
     images: u64,

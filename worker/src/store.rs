@@ -100,7 +100,8 @@ impl Store {
 }
 
 impl<Client: ShardCalls> Store<Client> {
-    /// Makes a store of shards that are called through `processes`; `at` has the index of each shard's process.
+    /// Makes a store of shards that are called through `processes`; `at` has the index of each shard's
+    /// process.
     pub fn over(processes: Vec<Client>, at: Vec<usize>, layout: Arc<Layout>, wire: Wire) -> Store<Client> {
         let shards = parameters::assign(&layout, at.len());
         let home = shards.into_iter().map(|shard| (at[shard as usize], shard)).collect();

@@ -1,8 +1,8 @@
 //! What a replica trains, as its loop sees it: data, model and samples behind small traits.
 //!
 //! The loop knows neither images nor networks: what is computed, what is loaded and what is scored are
-//! implementations of these traits. The real ones are GoogLeNet and photographs (`image_work.rs`); a simulation
-//! brings a small linear model.
+//! implementations of these traits. The real ones are GoogLeNet and photographs (`image_work.rs`); a
+//! simulation brings a small linear model.
 
 use dataset::{DataAway, LoaderRange};
 use kernels::Isa;

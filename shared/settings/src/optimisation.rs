@@ -39,25 +39,26 @@ pub struct Optimisation {
     /// The place of momentum once several workers push; left out, "shard".
     #[serde(default)]
     pub momentum_at: MomentumPlace,
-    /// What a shard makes of the staleness of a push, the number of updates between the fetch that it was computed from
-    /// and its own; left out, "divide" for gradients and "root" for the steps of workers that keep their momentum. One
-    /// worker alone has no staleness.
+    /// The rule by which a shard treats a push that is stale, which means that other updates came between the
+    /// fetch that it was computed from and its own; left out, "divide" for gradients and "root" for the steps
+    /// of workers that keep their momentum. One worker alone has no staleness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
-    /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor takes those of
-    /// all patterns that fit.
+    /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor
+    /// takes those of all patterns that fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_multipliers: BTreeMap<String, f32>,
 }
 
 choice! {
-    /// How the shards make an update of a gradient.
+    /// The optimizer, by which shards make updates of gradients.
     #[derive(Default)]
     pub enum Optimizer {
         /// Heavy-ball momentum in torch's form, as the paper says.
         #[default]
         Momentum = "momentum",
-        /// DistBelief's: each parameter has a rate of its own, which falls as its squared gradients add up.
+        /// Adagrad, as DistBelief used it: each parameter has a rate of its own, which falls as its squared
+        /// gradients add up.
         Adagrad = "adagrad",
     }
 }
@@ -75,9 +76,11 @@ choice! {
 }
 
 choice! {
-    /// What a shard makes of the staleness of a push.
+    /// The rule by which a shard treats the staleness of a push, the number of updates between its fetch and
+    /// its own.
     pub enum Staleness {
-        /// Divides the rate by 1 + staleness; the reply to a gradient is the block moved ahead by its momentum.
+        /// Divides the rate by 1 + staleness; the reply to a gradient is the block moved ahead by its
+        /// momentum.
         Divide = "divide",
         /// Divides the rate by the root of 1 + staleness; the reply is moved ahead in the same way.
         Root = "root",
