@@ -120,7 +120,8 @@ async fn a_server_that_never_answers_meets_the_deadline() {
         async { fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.unwrap_err() },
         async { push_one(&shards).await.unwrap_err() },
     );
-    assert!((600..900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    // The first silence, patience, and an attempt that begins just before its end.
+    assert!((850..1110).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     for error in [errors.0, errors.1, errors.2, errors.3] {
         let text = error.to_string();
         assert!(text.contains("last: no answer within 0.25 s"), "{text}");

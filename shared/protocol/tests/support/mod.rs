@@ -120,6 +120,8 @@ pub struct State {
     pub seen: HashSet<(Member, u64, u32)>,
     /// Pushes that came, repeated ones included.
     pub came: usize,
+    /// Those of them that have their reply.
+    pub answered: usize,
     pub orders: Vec<ShardOrder>,
     /// Bytes of the blocks that were fetched.
     pub fetched: usize,
@@ -138,6 +140,12 @@ impl Adder {
     pub fn repeated(&self) -> usize {
         let state = self.state.lock().unwrap();
         state.came - state.seen.len()
+    }
+
+    /// Whether a push is under way.
+    pub fn busy(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.answered < state.came
     }
 
     fn status_line(&self) -> ShardStatus {
@@ -179,6 +187,7 @@ impl Shards for Adder {
         };
         sleep(self.first_push_takes.filter(|_| number == 1).unwrap_or(self.push_takes));
         let mut state = self.state.lock().unwrap();
+        state.answered += 1;
         let fresh = state.seen.insert((push.member, push.step, push.block));
         let outcome = self.refuse().and_then(|()| {
             let held = state.blocks.get_mut(push.block as usize);
