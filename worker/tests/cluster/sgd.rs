@@ -21,6 +21,7 @@ use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
+use worker::stop::until_ready;
 use worker::workload::{Model, Pass, Samples, Trained, Workload};
 use worker::{FetchOptions, fetch};
 
@@ -179,8 +180,10 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
         for (shard, address) in (0..).zip(&joined.shards) {
             let client = ShardClient::connect(address, Patience::default()).await.unwrap();
             if step == 1 {
+                // The coordinator has told a process of its own the update rule by then or a little later.
                 let request = AdoptRequest { shard, layout: layout.clone() };
-                client.adopt(request).await.unwrap();
+                let patience = Patience::default().give_up_after;
+                until_ready(patience, || client.adopt(request.clone())).await.unwrap();
             }
             let (pushes, to_push) = mpsc::channel(1);
             let (replies, mut replied) = mpsc::channel::<PushReply>(1);
