@@ -1,5 +1,5 @@
-//! The update rule that every shard follows: the configuration's epochs and fractions, converted to numbers of
-//! samples.
+//! The update rule that every shard follows: the configuration's epochs and fractions, converted to numbers
+//! of samples.
 
 use protocol::UpdateRule;
 use settings::RunConfiguration;

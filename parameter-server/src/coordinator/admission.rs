@@ -17,7 +17,8 @@ pub(crate) fn protocol_version(who: &str, found: u32) -> Result<(), Refusal> {
     )))
 }
 
-/// Completes the configuration of a run that begins with a worker's data: the number of classes is that of the data.
+/// Completes the configuration of a run that begins with a worker's data: the number of classes is that of
+/// the data.
 pub(crate) fn complete(
     configuration: &RunConfiguration,
     data: &DataDescription,

@@ -8,8 +8,8 @@ pub(super) enum RunEnd {
     /// The run goes on.
     #[default]
     NotYet,
-    /// The run is complete, which a snapshot must hold before members are told: no restart can then make the run
-    /// incomplete again.
+    /// The run is complete, which a snapshot must hold before members are told: no restart can then make the
+    /// run incomplete again.
     Unannounced,
     /// The run has ended, and members may be told how.
     Announced(Ending),

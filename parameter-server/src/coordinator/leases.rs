@@ -188,7 +188,8 @@ impl Leases {
         }
     }
 
-    /// Leases the next range to `holder`, who is to push it in a form; returns none when everything is done or leased.
+    /// Leases the next range to `holder`, who is to push it in a form; returns none when everything is done
+    /// or leased.
     pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end, form };

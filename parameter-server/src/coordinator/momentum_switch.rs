@@ -1,8 +1,8 @@
 //! When momentum moves from the shards to the workers.
 //!
-//! A single worker trains with the shards' velocity, as `torch.optim.SGD` does. As soon as several workers push at the
-//! same time, each keeps a velocity of its own, for the rest of the run: a velocity that several share stands only a
-//! small part of the learning rate.
+//! A single worker trains with the shards' velocity, as `torch.optim.SGD` does. As soon as several workers
+//! push at the same time, each keeps a velocity of its own, for the rest of the run: a velocity that several
+//! share stands only a small part of the learning rate.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ pub struct MomentumSwitch {
 }
 
 impl MomentumSwitch {
-    /// Watches a run whose configuration wants momentum at `place`; `moved` says whether several workers have pushed.
+    /// Watches a run whose configuration wants momentum at `place`; `moved` says whether several workers have
+    /// pushed.
     pub fn new(place: MomentumPlace, moved: bool) -> MomentumSwitch {
         MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None }
     }
@@ -35,8 +36,8 @@ impl MomentumSwitch {
         if self.moved { PushForm::Step } else { PushForm::Gradient }
     }
 
-    /// Records that a member pushed. Members that take turns are there at the same time; one that only follows another
-    /// may be the same worker, started again.
+    /// Records that a member pushed. Members that take turns are there at the same time; one that only
+    /// follows another may be the same worker, started again.
     pub fn record(&mut self, incarnation: u64) {
         if self.moved || self.place == MomentumPlace::Shard || self.last == Some(incarnation) {
             return;

@@ -50,8 +50,8 @@ pub(super) struct Run {
 pub(super) struct Life {
     /// Time for which a member may be silent.
     pub(super) lease_time: Duration,
-    /// First id of leases, incarnations and evaluations. Each life has ids of its own, since shards and workers may
-    /// remember those of an earlier one.
+    /// First id of leases, incarnations and evaluations. Each life has ids of its own, since shards and
+    /// workers may remember those of an earlier one.
     pub(super) first_id: u64,
 }
 
@@ -115,8 +115,8 @@ impl Run {
         }
     }
 
-    /// Chooses what a member is to do next, in a run whose end members are not to be told (yet): `ended` if there is
-    /// one, `snapshot` if one is due or being taken.
+    /// Chooses what a member is to do next, in a run whose end members are not to be told (yet): `ended` if
+    /// there is one, `snapshot` if one is due or being taken.
     pub(super) fn assign(&mut self, member: Member, ended: bool, snapshot: bool) -> Assignment {
         let (consumed, used) = (self.leases.consumed(), self.leases.used());
         if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
@@ -214,8 +214,8 @@ impl Run {
         )))
     }
 
-    /// Records the result of an evaluation, unless it is repeated, and adds its line to `lines`; returns the end of the
-    /// run if it was the last one.
+    /// Records the result of an evaluation, unless it is repeated, and adds its line to `lines`; returns the
+    /// end of the run if it was the last one.
     pub(super) fn record_evaluation(
         &mut self,
         member: Member,

@@ -153,8 +153,8 @@ impl State {
         std::mem::take(&mut self.lines)
     }
 
-    /// Compares a joining worker's data with the run's, or starts the run with it and gives the shards of this
-    /// process the update rule.
+    /// Compares a joining worker's data with the run's, or starts the run with it and gives the shards of
+    /// this process the update rule.
     pub(super) fn admit(&mut self, data: DataDescription, host: &ShardHost) -> Result<&mut Run, Refusal> {
         match &mut self.run {
             Some(run) => {
@@ -231,8 +231,8 @@ impl State {
         Ok(ending)
     }
 
-    /// Registers a process in the server of `settings`, or finds its place if it first has to go back to where this
-    /// life goes on from.
+    /// Registers a process in the server of `settings`, or finds its place if it first has to go back to
+    /// where this life goes on from.
     pub(super) fn register(
         &mut self,
         request: RegisterRequest,

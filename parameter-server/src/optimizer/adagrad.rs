@@ -1,9 +1,10 @@
-//! Adagrad, the optimizer of DistBelief's shards: `g += decay * w`, `s += g^2`, `w -= rate * g / sqrt(floor + s)`.
+//! Adagrad, the optimizer of DistBelief's shards: `g += decay * w`, `s += g^2`, `w -= rate * g / sqrt(floor +
+//! s)`.
 //!
-//! Every weight has a rate of its own, which falls as its squared gradients add up (Duchi, Hazan and Singer, "Adaptive
-//! Subgradient Methods for Online Learning and Stochastic Optimization", 2011; Dean et al., "Large Scale Distributed Deep
-//! Networks", 2012, section 4.1, where nothing is added under the root). It has no momentum: a reply is the block as it
-//! is, and workers have no momentum to keep.
+//! Every weight has a rate of its own, which falls as its squared gradients add up (Duchi, Hazan and Singer,
+//! "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011; Dean et al., "Large
+//! Scale Distributed Deep Networks", 2012, section 4.1, where nothing is added under the root). It has no
+//! momentum: a reply is the block as it is, and workers have no momentum to keep.
 
 use kernels::{AdagradState, AdagradUpdate, Isa, adagrad_update};
 use protocol::PushForm;

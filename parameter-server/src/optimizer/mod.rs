@@ -1,8 +1,9 @@
 //! Optimizers: what an update makes of a block and a push.
 //!
-//! An optimizer, a file each, names the arrays that it keeps for every block beside weights and average, says how they
-//! start, and makes the update. Snapshots hold the arrays under those names. The settings choose it by name
-//! (`optimisation.optimizer`). The [learning rate schedule](schedule) and the [average](average) are the same for all.
+//! An optimizer, a file each, names the arrays that it keeps for every block beside weights and average, says
+//! how they start, and makes the update. Snapshots hold the arrays under those names. The settings choose it
+//! by name (`optimisation.optimizer`). The [learning rate schedule](schedule) and the [average](average) are
+//! the same for all.
 
 mod adagrad;
 pub(crate) mod average;
@@ -56,11 +57,11 @@ pub(crate) trait Optimizer: Send + Sync {
         self.arrays().iter().map(|&name| (name, vec![0.0; len])).collect()
     }
 
-    /// Updates a block by a push of a form that it [takes](Self::takes) and overwrites the push with the reply: the
-    /// weights to compute the next gradient from.
+    /// Updates a block by a push of a form that it [takes](Self::takes) and overwrites the push with the
+    /// reply: the weights to compute the next gradient from.
     ///
-    /// Returns the largest magnitude that the block now holds, its average and the optimizer's arrays included: NaN if
-    /// it holds one.
+    /// Returns the largest magnitude that the block now holds, its average and the optimizer's arrays
+    /// included: NaN if it holds one.
     fn update(&self, isa: Isa, form: PushForm, factors: Factors, push: &mut [f32], block: Values) -> f32;
 
     /// Returns the largest magnitude in a block's arrays, measured as [`update`](Self::update) measures them.

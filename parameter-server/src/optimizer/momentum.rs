@@ -1,8 +1,8 @@
-//! Momentum: the update of `torch.optim.SGD`, `v = momentum * v + (g + decay * w)`, then `w -= rate * v` (Caffe keeps
-//! the rate inside the velocity).
+//! Momentum: the update of `torch.optim.SGD`, `v = momentum * v + (g + decay * w)`, then `w -= rate * v`
+//! (Caffe keeps the rate inside the velocity).
 //!
-//! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only takes them,
-//! `w -= rate * step`, and its velocity stays as it is.
+//! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only takes
+//! them, `w -= rate * step`, and its velocity stays as it is.
 
 use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
 use protocol::PushForm;
@@ -46,8 +46,8 @@ impl Optimizer for Momentum {
     }
 }
 
-/// Returns how far momentum alone moves the weights in `updates` updates, as a multiple of rate times velocity:
-/// `m + m^2 + ... + m^updates`.
+/// Returns how far momentum alone moves the weights in `updates` updates, as a multiple of rate times
+/// velocity: `m + m^2 + ... + m^updates`.
 fn distance(momentum: f64, updates: u64) -> f32 {
     let rest = momentum.powf(updates as f64);
     (momentum * (1.0 - rest) / (1.0 - momentum)) as f32

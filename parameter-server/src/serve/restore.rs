@@ -1,5 +1,5 @@
-//! What the shards of a process start from: nothing, the snapshot that the leader names, or the newest that can
-//! be read.
+//! What the shards of a process start from: nothing, the snapshot that the leader names, or the newest that
+//! can be read.
 
 use std::sync::Arc;
 

@@ -119,8 +119,8 @@ impl Adopted {
         &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
     }
 
-    /// Checks that a push may be applied in shard `number`, and measures it; returns none if it, or a newer one of its
-    /// worker, was applied before.
+    /// Checks that a push may be applied in shard `number`, and measures it; returns none if it, or a newer
+    /// one of its worker, was applied before.
     pub(super) fn examine(
         &self,
         number: u32,
@@ -159,7 +159,8 @@ impl Adopted {
         Ok(Some(size))
     }
 
-    /// Updates a block by a push that was [examined](Self::examine) and has this `size`; the push becomes the reply.
+    /// Updates a block by a push that was [examined](Self::examine) and has this `size`; the push becomes the
+    /// reply.
     pub(super) fn update(&mut self, isa: Isa, push: &mut BlockPush, size: &Magnitudes) -> Applied {
         let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
         let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");

@@ -46,8 +46,8 @@ impl BlockState {
         self.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest)
     }
 
-    /// Number of updates since the version that a push was computed from. A version from before a restore may be ahead
-    /// of the block; its staleness counts as 0.
+    /// Number of updates since the version that a push was computed from. A version from before a restore may
+    /// be ahead of the block; its staleness counts as 0.
     pub(super) fn staleness(&self, version: Version) -> u64 {
         self.counter.saturating_sub(version.counter)
     }

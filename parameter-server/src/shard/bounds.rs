@@ -134,8 +134,8 @@ pub(crate) fn check_rule(rule: &UpdateRule) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that an update rule satisfies the bounds for every tensor of a layout, with its multipliers; the error
-/// names the first for which it does not.
+/// Checks that an update rule satisfies the bounds for every tensor of a layout, with its multipliers; the
+/// error names the first for which it does not.
 pub(crate) fn check_layout(rule: &UpdateRule, layout: &Layout) -> Result<(), String> {
     let rate = |tensor: &Tensor| rule.learning_rate * f64::from(tensor.rate_multiplier);
     if let Some(tensor) = layout.tensors().iter().find(|tensor| rate(tensor) > LARGEST_RATE) {

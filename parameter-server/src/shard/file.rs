@@ -1,7 +1,7 @@
 //! The file of one shard in a snapshot, `ID/shard-K.safetensors`. Its tensors are the parameters, the average
 //! and the optimizer's arrays of each block, under the names that the optimizer gives them; its metadata are
-//! versions, sample counts, identities of applied pushes, layout, update rule, and the optimizer's name. A shard
-//! that is read equals the one that was written, bit for bit.
+//! versions, sample counts, identities of applied pushes, layout, update rule, and the optimizer's name. A
+//! shard that is read equals the one that was written, bit for bit.
 
 use std::{
     collections::BTreeMap,
@@ -270,15 +270,16 @@ mod tests {
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
         assert_eq!(restored.push(repeated).outcome, Ok(fetched));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
-        // Both shards continue alike, so the optimizer's array, average, counters and samples were all restored.
+        // Both shards continue alike, so the optimizer's array, average, counters and samples were all
+        // restored.
         for shard in [&mut shard, &mut restored] {
             shard.push(push(1, 3, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }
         assert_eq!(restored.saved().unwrap().blocks, shard.saved().unwrap().blocks);
     }
 
-    /// The file of a run from before there was a choice names neither an optimizer nor what is made of staleness, and
-    /// has its update rule under another key.
+    /// The file of a run from before there was a choice names neither an optimizer nor what is made of
+    /// staleness, and has its update rule under another key.
     #[test]
     fn a_file_that_names_no_optimizer_is_one_of_momentum() {
         let home = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! A shard: blocks of parameters, and the update that every pushed gradient makes to its block.
 //!
 //! A shard is plain synchronous code without a clock, a network or threads. Its update is that of the run's
-//! [optimizer](crate::optimizer). Pushes come from any worker in any order, and none waits for another. A push is identified
-//! by (incarnation, step, block), and one that is repeated is not applied again.
+//! [optimizer](crate::optimizer). Pushes come from any worker in any order, and none waits for another. A
+//! push is identified by (incarnation, step, block), and one that is repeated is not applied again.
 //!
 //! Staleness is the number of updates that a block received between the fetch that a gradient was computed
 //! from and the gradient's own application. What is made of it is a [policy](crate::staleness) of the run.
@@ -32,8 +32,8 @@ use crate::optimizer;
 /// power of two is logged, so that a worker that never stops does not fill the disk.
 const NAMED: u64 = 100;
 
-/// One part of the network's parameters. A shard is empty until the coordinator brings the run's update rule, and a
-/// worker the network's layout.
+/// One part of the network's parameters. A shard is empty until the coordinator brings the run's update rule,
+/// and a worker the network's layout.
 pub struct Shard {
     number: u32,
     total: u32,
@@ -124,11 +124,12 @@ impl Shard {
         })
     }
 
-    /// Takes the run's update rule over from the coordinator if the shard has none yet, else compares it with its own.
+    /// Takes the run's update rule over from the coordinator if the shard has none yet, else compares it with
+    /// its own.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own; [`Refusal::Invalid`] for
-    /// numbers out of range.
+    /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own;
+    /// [`Refusal::Invalid`] for numbers out of range.
     pub fn begin(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
         let own = match &self.stage {
             Stage::Begun(own) => own,
@@ -151,10 +152,10 @@ impl Shard {
     /// Adopts a layout if the shard has none yet, else compares it with its own.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] before the coordinator has brought the update rule; [`Refusal::Mismatch`] with the first
-    /// tensor that differs from the shard's own, or if the model file that the run starts from is not the one given to
-    /// this process; [`Refusal::Invalid`] for multipliers out of range, initial values that are too large, or a layout
-    /// that does not fit this machine's memory.
+    /// [`Refusal::NotReady`] before the coordinator has brought the update rule; [`Refusal::Mismatch`] with
+    /// the first tensor that differs from the shard's own, or if the model file that the run starts from is
+    /// not the one given to this process; [`Refusal::Invalid`] for multipliers out of range, initial values
+    /// that are too large, or a layout that does not fit this machine's memory.
     pub fn adopt(&mut self, layout: Layout) -> Result<AdoptReply, Refusal> {
         let number = self.number;
         let rule = match &self.stage {

@@ -62,8 +62,8 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
     }
 }
 
-/// The roots of a weight's sums divide its rate, for every block with its tensor's multipliers, and a push is answered
-/// with the block as it is, whatever its staleness.
+/// The roots of a weight's sums divide its rate, for every block with its tensor's multipliers, and a push is
+/// answered with the block as it is, whatever its staleness.
 #[test]
 fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients() {
     let rule = UpdateRule { optimizer: Optimizer::Adagrad, ..rule() };

@@ -1,10 +1,10 @@
-//! Division of the rate by 1 + staleness (Zhang et al., "Staleness-aware Async-SGD for Distributed Deep Learning",
-//! 2016). N workers then move the parameters as one worker does with a batch N times as large.
+//! Division of the rate by 1 + staleness (Zhang et al., "Staleness-aware Async-SGD for Distributed Deep
+//! Learning", 2016). N workers then move the parameters as one worker does with a batch N times as large.
 //!
-//! The reply to a push is not the block itself but the block moved ahead by its momentum: to where momentum alone takes
-//! it before the worker's next gradient arrives, if the staleness stays the same (Hakimi et al., "Taming Momentum in a
-//! Distributed Asynchronous Environment", 2019, who keep a velocity for each worker; here all workers share the block's
-//! velocity).
+//! The reply to a push is not the block itself but the block moved ahead by its momentum: to where momentum
+//! alone takes it before the worker's next gradient arrives, if the staleness stays the same (Hakimi et al.,
+//! "Taming Momentum in a Distributed Asynchronous Environment", 2019, who keep a velocity for each worker;
+//! here all workers share the block's velocity).
 
 use super::Policy;
 

@@ -1,5 +1,5 @@
-//! Nothing is made of staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its reply is the
-//! block as it is.
+//! Nothing is made of staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its
+//! reply is the block as it is.
 
 use super::Policy;
 

@@ -166,8 +166,8 @@ pub struct EvaluationLine {
 }
 
 impl EvaluationLine {
-    /// Combines `evaluation`, of a split of `validation` images, with the newest training line, whose numbers are 0
-    /// if there is none.
+    /// Combines `evaluation`, of a split of `validation` images, with the newest training line, whose numbers
+    /// are 0 if there is none.
     pub fn new(evaluation: &Evaluation, validation: u64, latest: Option<&TrainingLine>) -> EvaluationLine {
         EvaluationLine {
             samples: evaluation.samples,

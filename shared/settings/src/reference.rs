@@ -80,8 +80,8 @@ fn written(value: &Value) -> String {
     format!("{{ {} }}", items.collect::<Vec<_>>().join(", "))
 }
 
-/// Returns the definition that a property refers to: by itself, within a list, or beside nothing where it may be
-/// left out.
+/// Returns the definition that a property refers to: by itself, within a list, or beside nothing where it may
+/// be left out.
 fn resolved<'a>(schema: &'a Value, property: &'a Value) -> Option<&'a Value> {
     let places = [property, &property["items"], &property["anyOf"][0]];
     let reference = places.into_iter().find_map(|place| place.get("$ref"))?.as_str()?;
