@@ -1,11 +1,11 @@
 //! A shard: blocks of parameters, and the update that every pushed gradient makes to its block.
 //!
 //! A shard is plain synchronous code without a clock, a network or threads. Its update is that of the run's
-//! [optimizer](crate::optimizer). Pushes come from any worker in any order, and none waits for another. A
+//! optimizer. Pushes come from any worker in any order, and none waits for another. A
 //! push is identified by (incarnation, step, block), and one that is repeated is not applied again.
 //!
 //! Staleness is the number of updates that a block received between the fetch that a gradient was computed
-//! from and the gradient's own application. What is made of it is a [policy](crate::staleness) of the run.
+//! from and the gradient's own application. What is made of it is a policy of the run.
 
 mod adopted;
 mod block;
