@@ -19,8 +19,8 @@ use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
 use protocol::{
-    BlockPush, Connector, Kind, Member, Patience, PushForm, ShardCalls as _, ShardClient, UpdateRule,
-    Version, Wire,
+    BlockPush, Connector, FetchRequest, Kind, Member, Patience, PushForm, ShardCalls as _, ShardClient,
+    UpdateRule, Version, Wire,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};
@@ -93,7 +93,8 @@ fn fetch(runtime: &Runtime, client: &ShardClient, plain: &mut Plain, layout: &La
     let ours = || {
         let (values, mut received) = mpsc::channel(8);
         let blocks = (0..layout.blocks().len() as u32).collect();
-        let fetching = client.fetch(Wire::F32, 0, blocks, Kind::Parameters, values);
+        let fetching =
+            client.fetch(FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32 }, values);
         let taking = async {
             while let Some(block) = received.recv().await {
                 block.values.copy_to(&mut model[layout.blocks()[block.block as usize].range.clone()]);

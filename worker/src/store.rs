@@ -7,8 +7,8 @@ use anyhow::Context;
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, Connector, Kind, LARGEST_GRADIENT, Member, Patience,
-    PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Member,
+    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -142,8 +142,9 @@ impl<Client: ShardCalls> Store<Client> {
         let (values, mut received) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
         for ((process, shard), blocks) in self.by_home(0..self.home.len() as u32) {
-            let (client, values, wire) = (self.processes[process].clone(), values.clone(), self.wire);
-            tasks.spawn(async move { Ok(client.fetch(wire, shard, blocks, kind, values).await?) });
+            let (client, values) = (self.processes[process].clone(), values.clone());
+            let request = FetchRequest { shard, blocks, kind, wire: self.wire };
+            tasks.spawn(async move { Ok(client.fetch(request, values).await?) });
         }
         drop(values);
         let mut flat = vec![0.0; self.layout.len()];

@@ -10,7 +10,7 @@ use parameters::{Initialiser, Layout, Tensor, assign};
 use process::{Exit, RunFlags};
 use protocol::{
     AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient,
-    DataDescription, Ending, Evaluation, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
+    DataDescription, Ending, Evaluation, FetchRequest, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
     PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores, ShardCalls as _, ShardClient,
     StepMetrics, Wire,
 };
@@ -181,7 +181,8 @@ impl Worker {
             let blocks: Vec<u32> =
                 (0..owners.len() as u32).filter(|block| owners[*block as usize] == shard).collect();
             let (values, mut received) = mpsc::channel(8);
-            let fetching = self.shard(shard).fetch(Wire::F32, shard, blocks, kind, values);
+            let request = FetchRequest { shard, blocks, kind, wire: Wire::F32 };
+            let fetching = self.shard(shard).fetch(request, values);
             let receiving = async {
                 while let Some(block) = received.recv().await {
                     all.push(block);

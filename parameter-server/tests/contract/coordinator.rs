@@ -7,6 +7,7 @@ use protocol::{
 use tokio::time::sleep;
 
 use crate::{
+    common::data,
     forms::{Form, LEASE_TIME, SHARDS},
     in_every_form,
 };
@@ -19,12 +20,6 @@ in_every_form!(
     a_status_is_refused_to_nobody,
     a_process_without_a_place_is_refused,
 );
-
-/// A data set of ten classes.
-pub fn data() -> DataDescription {
-    let classes = (0..10).map(|class| class.to_string()).collect();
-    DataDescription { images: 100, validation: 10, hash: "5eed".into(), classes }
-}
 
 fn request(data: DataDescription) -> JoinRequest {
     JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data }

@@ -1,6 +1,8 @@
 //! What the services promise their callers, in every form in which they are called: within a process, over TCP,
 //! and over a simulated network on a paused clock.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod coordinator;
 mod forms;
 #[path = "../../../shared/protocol/tests/support/memory.rs"]

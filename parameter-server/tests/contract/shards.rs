@@ -1,14 +1,14 @@
 //! What shards promise: adopting, pushing, fetching, orders and counts.
 
-use parameters::{Initialiser, Layout, Tensor, assign};
+use parameters::{Layout, assign};
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, JoinRequest, Kind, Member,
-    PROTOCOL_VERSION, PushForm, PushReply, Refusal, ShardCalls, ShardOrder, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, FetchRequest, JoinRequest,
+    Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, ShardCalls, ShardOrder, Version, Wire,
 };
 use tokio::sync::mpsc;
 
 use crate::{
-    coordinator::data,
+    common::{data, layout},
     forms::{Form, SHARDS},
     in_every_form,
 };
@@ -25,23 +25,6 @@ in_every_form!(
     bytes_are_counted_as_they_travel,
     a_snapshot_is_written_for_every_shard,
 );
-
-/// A layout of three tensors in four blocks.
-fn layout() -> Layout {
-    let tensor = |name: &str, shape: &[usize]| Tensor {
-        name: name.into(),
-        shape: shape.into(),
-        initialiser: Initialiser::Uniform { bound: 0.5 },
-        rate_multiplier: 1.0,
-        decay_multiplier: 0.0,
-    };
-    Layout::new(vec![
-        tensor("a/weights", &[300, 1000]),
-        tensor("a/bias", &[300]),
-        tensor("b/weights", &[20, 30]),
-    ])
-    .unwrap()
-}
 
 /// The blocks of a shard.
 fn blocks_of(shard: u32) -> Vec<u32> {
@@ -118,7 +101,7 @@ async fn fetch(
         }
         all
     };
-    let (done, all) = tokio::join!(shards.fetch(wire, shard, blocks, kind, values), drain);
+    let (done, all) = tokio::join!(shards.fetch(FetchRequest { shard, blocks, kind, wire }, values), drain);
     (all, done)
 }
 
@@ -261,7 +244,8 @@ async fn blocks_come_in_the_order_asked_for_up_to_the_first_refusal<C: Coordinat
     // Whoever takes no more ends the fetch.
     let (values, from) = mpsc::channel(1);
     drop(from);
-    form.shards.fetch(Wire::F32, 0, blocks_of(0), Kind::Parameters, values).await.unwrap();
+    let request = FetchRequest { shard: 0, blocks: blocks_of(0), kind: Kind::Parameters, wire: Wire::F32 };
+    form.shards.fetch(request, values).await.unwrap();
 }
 
 async fn an_average_is_frozen_for_its_evaluation<C: CoordinatorCalls, S: ShardCalls>(

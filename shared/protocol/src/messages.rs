@@ -38,7 +38,7 @@ pub use self::{
     data::DataDescription,
     ending::{Ending, LARGEST_LOSS},
     evaluation::{Evaluation, EvaluationOrder, Scores},
-    fetch::Kind,
+    fetch::{FetchRequest, Kind},
     join::{JoinReply, JoinRequest},
     lease::{Lease, LeaseProgress},
     member::Member,
@@ -56,7 +56,7 @@ pub use self::{
 };
 pub(crate) use self::{
     block::write_block,
-    fetch::{fetch_reply, fetch_request, kind_of},
+    fetch::fetch_reply,
     push::{ArrivedBlock, arrived_blocks, block_reply, push_requests},
     refusal::Answer,
 };

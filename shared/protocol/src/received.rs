@@ -9,7 +9,6 @@ use prost::Message;
 
 use crate::{
     client::frames::Frames,
-    codec,
     messages::{Answer, arrived_blocks, *},
     proto,
 };
@@ -37,7 +36,7 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("AdoptReply", read::<proto::AdoptReply, Answer<AdoptReply>>),
     ("PushRequest", push_request),
     ("PushReply", push_reply),
-    ("FetchRequest", fetch_request),
+    ("FetchRequest", read::<proto::FetchRequest, FetchRequest>),
     ("OrderRequest", read::<proto::OrderRequest, ShardOrder>),
     ("OrderReply", read::<proto::OrderReply, Answer<Vec<ShardStatus>>>),
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
@@ -84,11 +83,6 @@ fn push_request(bytes: &[u8]) -> Result<(), ReceiveError> {
 fn push_reply(bytes: &[u8]) -> Result<(), ReceiveError> {
     let proto::PushReply { blocks } = decode(bytes)?;
     blocks.into_iter().try_for_each(|block| PushReply::try_from(block).map(drop).map_err(unusable))
-}
-
-fn fetch_request(bytes: &[u8]) -> Result<(), ReceiveError> {
-    let request: proto::FetchRequest = decode(bytes)?;
-    codec::format(request.wire, "FetchRequest").map(drop).map_err(unusable)
 }
 
 #[cfg(test)]

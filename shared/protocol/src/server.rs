@@ -22,7 +22,7 @@ use crate::{
     fields::FieldError,
     health,
     incoming::Incoming,
-    messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, kind_of, write_block, *},
+    messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, write_block, *},
     proto::{self, coordinator_server, shards_server},
     run_blocking,
     transport::{self, MESSAGE},
@@ -272,9 +272,8 @@ async fn send_blocks(
     request: proto::FetchRequest,
     values: mpsc::Sender<Result<proto::FetchReply, Status>>,
 ) {
-    let kind = kind_of(request.average_of_evaluation);
-    let format = codec::format(request.wire, "FetchRequest").map_err(Refusal::from);
-    for &block in &request.blocks {
+    let (blocks, asked) = (request.blocks.clone(), FetchRequest::try_from(request).map_err(Refusal::from));
+    for block in blocks {
         // A place first: a block is read when it can be sent, and not older than that.
         let place = select! {
             biased;
@@ -285,7 +284,8 @@ async fn send_blocks(
             place = values.reserve() => place,
         };
         let Ok(place) = place else { return };
-        let reply = format.clone().and_then(|wire| read_block(&*shards, wire, request.shard, block, kind));
+        let reply = asked.as_ref().map_err(Refusal::clone);
+        let reply = reply.and_then(|asked| read_block(&*shards, asked.wire, asked.shard, block, asked.kind));
         let last = reply.is_err();
         place.send(Ok(fetch_reply(reply)));
         if last {

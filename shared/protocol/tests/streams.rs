@@ -15,6 +15,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+fn parameters(blocks: Vec<u32>) -> FetchRequest {
+    FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32 }
+}
+
 fn all_blocks() -> Vec<u32> {
     (0..layout().blocks().len() as u32).collect()
 }
@@ -121,7 +125,7 @@ async fn a_slow_reader_holds_up_nobody_else() {
     let (values, mut slow) = mpsc::channel(1);
     let fetching = {
         let client = client.clone();
-        tokio::spawn(async move { client.fetch(Wire::F32, 0, many, Kind::Parameters, values).await })
+        tokio::spawn(async move { client.fetch(parameters(many), values).await })
     };
     slow.recv().await.unwrap();
     // Pushes whose replies nobody reads until all is pushed.
@@ -159,8 +163,7 @@ async fn a_reader_that_stops_costs_the_server_a_bounded_amount_of_memory() {
     let many: Vec<u32> = all_blocks().repeat(40);
     let (values, mut stopped) = mpsc::channel(1);
     let asked = many.len();
-    let fetching =
-        tokio::spawn(async move { client.fetch(Wire::F32, 0, many, Kind::Parameters, values).await });
+    let fetching = tokio::spawn(async move { client.fetch(parameters(many), values).await });
     stopped.recv().await.unwrap();
     let read = || shards.state.lock().unwrap().fetched;
     // The clock moves only when nobody has anything left to do.
@@ -233,7 +236,7 @@ async fn a_fetch_goes_on_with_what_is_missing_when_the_server_comes_back() {
     let (values, mut from) = mpsc::channel(1);
     let fetching = tokio::spawn({
         let (client, wanted) = (client.clone(), wanted.clone());
-        async move { client.fetch(Wire::F32, 0, wanted, Kind::Parameters, values).await }
+        async move { client.fetch(parameters(wanted), values).await }
     });
     let mut came = vec![from.recv().await.unwrap().block];
     tokio::task::spawn_blocking(move || server.kill()).await.unwrap();

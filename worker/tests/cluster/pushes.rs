@@ -4,8 +4,8 @@ use crate::linear::layout;
 use crate::server::{Server, small};
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
-    JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal, ShardCalls as _,
-    ShardClient, Wire,
+    FetchRequest, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal,
+    ShardCalls as _, ShardClient, Wire,
 };
 use tokio::sync::mpsc;
 
@@ -94,6 +94,7 @@ async fn send(shard: &ShardClient, push: BlockPush) -> PushReply {
 
 async fn fetch(shard: &ShardClient) -> BlockValues {
     let (values, mut fetched) = mpsc::channel(1);
-    shard.fetch(Wire::F32, 0, vec![0], Kind::Parameters, values).await.unwrap();
+    let request = FetchRequest { shard: 0, blocks: vec![0], kind: Kind::Parameters, wire: Wire::F32 };
+    shard.fetch(request, values).await.unwrap();
     fetched.recv().await.unwrap()
 }

@@ -13,7 +13,7 @@ use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
-    JoinReply, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus,
+    FetchRequest, JoinReply, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus,
     ShardCalls as _, ShardClient, Version, Wire,
 };
 use settings::RunConfiguration;
@@ -252,7 +252,8 @@ async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32
                 block.values.copy_to(&mut flat[layout.blocks()[block.block as usize].range.clone()]);
             }
         };
-        let (done, ()) = tokio::join!(client.fetch(Wire::F32, shard, own, Kind::Parameters, values), take);
+        let request = FetchRequest { shard, blocks: own, kind: Kind::Parameters, wire: Wire::F32 };
+        let (done, ()) = tokio::join!(client.fetch(request, values), take);
         done.unwrap();
     }
     flat

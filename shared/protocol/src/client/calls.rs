@@ -89,7 +89,7 @@ pub trait ShardCalls: Clone + Send + Sync + 'static {
         replies: mpsc::Sender<PushReply>,
     ) -> impl Future<Output = Result<Carried, ClientError>> + Send;
 
-    /// Fetches `blocks` of one shard, and hands each to `values` in the order asked for. Dropping the receiver
+    /// Fetches blocks of one shard, and hands each to `values` in the order asked for. Dropping the receiver
     /// of `values` ends the fetch.
     ///
     /// # Errors
@@ -97,10 +97,7 @@ pub trait ShardCalls: Clone + Send + Sync + 'static {
     /// when patience ends.
     fn fetch(
         &self,
-        wire: Wire,
-        shard: u32,
-        blocks: Vec<u32>,
-        kind: Kind,
+        request: FetchRequest,
         values: mpsc::Sender<BlockValues>,
     ) -> impl Future<Output = Result<(), ClientError>> + Send;
 }

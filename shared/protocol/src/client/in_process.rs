@@ -118,12 +118,10 @@ impl<Service: Shards + ?Sized> ShardCalls for InProcess<Service> {
 
     async fn fetch(
         &self,
-        wire: Wire,
-        shard: u32,
-        blocks: Vec<u32>,
-        kind: Kind,
+        request: FetchRequest,
         values: mpsc::Sender<BlockValues>,
     ) -> Result<(), ClientError> {
+        let FetchRequest { shard, blocks, kind, wire } = request;
         for block in blocks {
             let block = read_block(&*self.service, wire, shard, block, kind).map_err(ClientError::Refused)?;
             let block = BlockValues::try_from(block).map_err(|error| unusable("fetch", error))?;

@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 use super::{Carried, Link, ShardCalls, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
-    messages::{fetch_request, *},
+    messages::*,
     proto::{self, shards_client},
     transport::MESSAGE,
 };
@@ -70,13 +70,10 @@ impl ShardCalls for ShardClient {
 
     async fn fetch(
         &self,
-        wire: Wire,
-        shard: u32,
-        blocks: Vec<u32>,
-        kind: Kind,
+        request: FetchRequest,
         values: mpsc::Sender<BlockValues>,
     ) -> Result<(), ClientError> {
-        fetch::fetch(&self.link, fetch_request(wire, shard, blocks, kind), values).await
+        fetch::fetch(&self.link, request.into(), values).await
     }
 }
 

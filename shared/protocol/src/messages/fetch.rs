@@ -20,20 +20,42 @@ pub enum Kind {
     },
 }
 
-/// Encodes a request for `blocks` of one shard.
-pub(crate) fn fetch_request(wire: Wire, shard: u32, blocks: Vec<u32>, kind: Kind) -> proto::FetchRequest {
-    let average_of_evaluation = match kind {
-        Kind::Parameters => None,
-        Kind::Average { evaluation } => Some(evaluation),
-    };
-    proto::FetchRequest { shard, blocks, wire: codec::number(wire), average_of_evaluation }
+/// A request for blocks of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// Number of the shard.
+    pub shard: u32,
+    /// Indexes of the blocks in the layout, in the order in which they are to come.
+    pub blocks: Vec<u32>,
+    /// Which of a block's values are asked for.
+    pub kind: Kind,
+    /// The number format in which they are to travel.
+    pub wire: Wire,
 }
 
-/// Returns which values a fetch asks for, by the evaluation that it names.
-pub(crate) fn kind_of(average: Option<u64>) -> Kind {
-    match average {
-        None => Kind::Parameters,
-        Some(evaluation) => Kind::Average { evaluation },
+impl From<FetchRequest> for proto::FetchRequest {
+    fn from(FetchRequest { shard, blocks, kind, wire }: FetchRequest) -> proto::FetchRequest {
+        let average_of_evaluation = match kind {
+            Kind::Parameters => None,
+            Kind::Average { evaluation } => Some(evaluation),
+        };
+        proto::FetchRequest { shard, blocks, wire: codec::number(wire), average_of_evaluation }
+    }
+}
+
+impl TryFrom<proto::FetchRequest> for FetchRequest {
+    type Error = FieldError;
+
+    fn try_from(request: proto::FetchRequest) -> Result<FetchRequest, FieldError> {
+        Ok(FetchRequest {
+            shard: request.shard,
+            blocks: request.blocks,
+            kind: match request.average_of_evaluation {
+                None => Kind::Parameters,
+                Some(evaluation) => Kind::Average { evaluation },
+            },
+            wire: codec::format(request.wire, "FetchRequest")?,
+        })
     }
 }
 

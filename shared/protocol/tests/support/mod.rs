@@ -379,6 +379,7 @@ pub async fn fetch(
         }
         all
     };
-    let (done, all) = tokio::join!(client.fetch(wire, 0, blocks.to_vec(), kind, values), drain);
+    let request = FetchRequest { shard: 0, blocks: blocks.to_vec(), kind, wire };
+    let (done, all) = tokio::join!(client.fetch(request, values), drain);
     done.map(|()| all)
 }
