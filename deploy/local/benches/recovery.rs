@@ -1,6 +1,6 @@
-//! How long a run takes to recover on this machine: GoogLeNet at 224x224 with both heads, two server
-//! processes of one shard each and one worker. Each process in turn is killed and started again at once;
-//! medians over the times.
+//! A bench of recovery, the time from a killed process until the run goes on, on this machine: GoogLeNet at
+//! 224x224 with both heads, two server processes of one shard each and one worker. Each process in turn is
+//! killed and started again at once; medians over the times.
 //!
 //! `cargo bench --package downpour --bench recovery`
 

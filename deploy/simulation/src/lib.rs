@@ -1,11 +1,11 @@
 //! Many workers in virtual time.
 //!
-//! How fast N workers come to an accuracy has two halves: what a stale gradient is worth, and how many of
-//! them there are in a second. The first cannot be known without training, the second not without the
-//! machines. Here one process trains for all of them: parameters, gradients, samples and the shard's updates
-//! are the real ones, made one after the other in the order in which N machines would have made them. Only
-//! the time between them is made up, from the speeds and links of a [`Cluster`], so that a run of 64 workers
-//! takes no longer than one of a single worker.
+//! The time in which N workers come to an accuracy depends on two things: what a stale gradient is worth, and
+//! how many gradients there are in a second. The first cannot be known without training, the second not
+//! without the machines. Here one process trains for all of them: parameters, gradients, samples and the
+//! shard's updates are the real ones, made one after the other in the order in which N machines would have
+//! made them. Only the time between them is made up, from the speeds and links of a [`Cluster`], so that a
+//! run of 64 workers takes no longer than one of a single worker.
 //!
 //! ```
 //! use simulation::{Cluster, Link};

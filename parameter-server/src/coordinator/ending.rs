@@ -2,7 +2,7 @@
 
 use protocol::Ending;
 
-/// How far a run's end is.
+/// The end of a run: not reached, reached, or reached and made known to members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum RunEnd {
     /// The run goes on.
@@ -33,7 +33,7 @@ impl RunEnd {
         }
     }
 
-    /// How the run ended, or none while it goes on.
+    /// Returns the end that the run has come to; none while it goes on.
     pub(super) fn ending(&self) -> Option<Ending> {
         match self {
             RunEnd::NotYet => None,
@@ -42,7 +42,7 @@ impl RunEnd {
         }
     }
 
-    /// How the run ended, if members may be told.
+    /// Returns the end that the run has come to, if members may be told of it.
     pub(super) fn announced(&self) -> Option<Ending> {
         match self {
             RunEnd::NotYet | RunEnd::Unannounced => None,

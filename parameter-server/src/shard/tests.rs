@@ -52,12 +52,19 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
                 a[i] += (1.0 - d) * (w[i] - a[i]);
             }
         }
-        let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
-        for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
-            for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
-                let difference = (f64::from(found) - expected).abs();
-                assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
-            }
+        assert_holds(&mut shard, block, w, a);
+    }
+}
+
+/// Checks that a block's parameters and average are within 2e-6 of what was computed in float64.
+fn assert_holds(shard: &mut Shard, block: u32, weights: Vec<f64>, averages: Vec<f64>) {
+    let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
+    let both = [(parameters(shard, block), weights), (average, averages)];
+    for (found, expected) in both {
+        assert_eq!(found.len(), expected.len());
+        for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+            let difference = (f64::from(found) - expected).abs();
+            assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
         }
     }
 }
@@ -88,13 +95,7 @@ fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients(
                 a[i] += (1.0 - d) * (w[i] - a[i]);
             }
         }
-        let average = shard.fetch(block, Kind::Average { evaluation: 0 }).unwrap().values.to_vec();
-        for (found, expected) in [(parameters(&mut shard, block), w), (average, a)] {
-            for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
-                let difference = (f64::from(found) - expected).abs();
-                assert!(difference < 2e-6, "block {block} value {i}: {found}, expected {expected}");
-            }
-        }
+        assert_holds(&mut shard, block, w, a);
     }
 }
 

@@ -17,7 +17,7 @@ mod root;
 use protocol::{PushForm, UpdateRule};
 use settings::Staleness;
 
-use self::{divide::Divide, none::None, root::Root};
+use self::{divide::Divide, none::Ignore, root::Root};
 
 /// What is made of the staleness of a push.
 pub(crate) trait Policy: Sync {
@@ -39,7 +39,7 @@ pub(crate) fn policy(rule: &UpdateRule, form: PushForm) -> &'static dyn Policy {
     match rule.staleness.unwrap_or(by_form) {
         Staleness::Divide => &Divide,
         Staleness::Root => &Root,
-        Staleness::None => &None,
+        Staleness::None => &Ignore,
     }
 }
 

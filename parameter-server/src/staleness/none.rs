@@ -1,12 +1,12 @@
-//! Nothing is made of staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its
+//! The policy that ignores staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its
 //! reply is the block as it is.
 
 use super::Policy;
 
 /// The policy `none`.
-pub(super) struct None;
+pub(super) struct Ignore;
 
-impl Policy for None {
+impl Policy for Ignore {
     fn rate(&self, rate: f64, _: u64) -> f64 {
         rate
     }

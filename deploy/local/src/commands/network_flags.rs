@@ -19,7 +19,7 @@ pub struct NetworkFlags {
     /// Leave out the two auxiliary classifiers
     #[arg(long)]
     pub no_aux: bool,
-    /// Which of the paper's networks: Table 1, that of its printed operations, or modules without dimension
+    /// Variant of the paper's network: Table 1, that of its printed operations, or modules without dimension
     /// reduction
     #[arg(long, value_name = "V", default_value_t, help = help("Which of the paper's networks", "network.variant"))]
     pub variant: Variant,

@@ -1,5 +1,4 @@
-//! What a user may get wrong: each ends with its exit code and a text that says what to do, and nothing is
-//! lost.
+//! Mistakes of a user: each ends with its exit code and a text that says what to do, and nothing is lost.
 
 use std::time::{Duration, Instant};
 

@@ -107,7 +107,7 @@ fn a_folder_that_stays_away_stops_the_run_with_a_snapshot() {
     assert!(output.log("server-0").contains("resuming from snapshot"), "{}", output.log("server-0"));
 }
 
-/// What only shows once a picture is decoded, no look at its first bytes can tell.
+/// Pictures that are whole at their start pass the look before a run, and fail only when they are decoded.
 #[test]
 fn without_a_validation_picture_that_can_be_read_there_is_no_result() {
     let home = tempfile::tempdir().unwrap();
