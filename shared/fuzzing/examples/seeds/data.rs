@@ -9,7 +9,7 @@ use flate2::{Compression, Crc};
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use tar::{Builder, EntryType, Header};
 
-use crate::{Seed, seed};
+use crate::{Seed, seed, tiff};
 
 fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -87,6 +87,7 @@ pub fn image() -> Vec<Seed> {
         seed("web-page.jpg", "<!DOCTYPE html><html></html>"),
         seed("a-film.mp4", *b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2"),
     ]);
+    seeds.extend(tiff::seeds());
     seeds
 }
 

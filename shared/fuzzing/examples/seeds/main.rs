@@ -8,6 +8,7 @@ mod data;
 mod models;
 mod protobuf;
 mod runs;
+mod tiff;
 mod wire;
 
 use std::fs;
