@@ -22,19 +22,19 @@ pub struct AdagradUpdate {
     pub floor: f32,
 }
 
-/// The state of one block that Adagrad updates: slices of one length.
+/// State of one parameter block under Adagrad: slices of equal length.
 #[derive(Debug)]
 pub struct AdagradState<'a> {
     /// Weights of the block.
     pub weights: &'a mut [f32],
-    /// Sums of the squared gradients, which are never negative.
+    /// Sum of the squared gradients of each weight, never negative.
     pub squares: &'a mut [f32],
     /// Running average of the weights.
     pub average: &'a mut [f32],
 }
 
-/// Takes a parameter server's step for each value: Adagrad's step, then the exponential average,
-/// `a += average_step * (w - a)`; the gradient is overwritten with the weights.
+/// Updates one block of a parameter server by Adagrad and then its running average,
+/// `a += average_step * (w - a)`; overwrites the gradient with the new weights.
 ///
 /// Returns the largest of the absolute weights and averages and of the roots `sqrt(floor + s)` that the block
 /// now holds, found in the same pass: NaN if any of them is NaN, else infinite if any is.
@@ -139,7 +139,8 @@ mod tests {
         }
     }
 
-    /// One value that overflows, in the weights, the squares or the average, shows in what the update returns.
+    /// One value that overflows, in the weights, the squares or the average, shows in what the update
+    /// returns.
     #[test]
     fn what_overflows_in_an_update_is_told() {
         let update = AdagradUpdate { rate: 0.5, decay: 0.0, floor: 0.1 };

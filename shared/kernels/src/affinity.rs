@@ -14,7 +14,7 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Refuses: on other systems than Linux no way to bind a thread is known.
+/// Returns an error: binding a thread to a CPU is implemented for Linux only.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pin(_cpu: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -7,7 +7,7 @@ use crate::map::{LANES, Map, MapMut, blocks};
 /// channel become zero.
 ///
 /// # Panics
-/// If the lengths or the number of blocks do not fit.
+/// If the slice has the wrong length, or the map the wrong number of blocks.
 pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
     let (batch, pixels) = (out.shape.batch, out.shape.pixels());
     assert_eq!(planar.len(), batch * channels * pixels, "planar values do not fit {:?}", out.shape);
@@ -34,7 +34,7 @@ pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
 /// array.
 ///
 /// # Panics
-/// If the lengths or the number of blocks do not fit.
+/// If the slice has the wrong length, or the map the wrong number of blocks.
 pub fn to_planar(map: Map, channels: usize, out: &mut [f32]) {
     let (batch, pixels) = (map.shape.batch, map.shape.pixels());
     assert_eq!(out.len(), batch * channels * pixels, "planar values do not fit {:?}", map.shape);

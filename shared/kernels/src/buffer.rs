@@ -27,7 +27,7 @@ impl Buffer {
     /// A buffer of `len` zeros.
     ///
     /// # Panics
-    /// If the buffer does not fit the address space: whoever takes lengths from outside asks [`Buffer::bytes`]
+    /// If the buffer would exceed the address space; check a length from outside with [`Buffer::bytes`]
     /// first.
     pub fn zeroed(len: usize) -> Buffer {
         if len == 0 {
@@ -45,8 +45,8 @@ impl Buffer {
         Buffer { start: start.cast(), len }
     }
 
-    /// The bytes of memory that a buffer of `len` values takes, in whole cache lines or huge pages. None if
-    /// such a buffer would be larger than the address space.
+    /// Number of bytes that a buffer of `len` values occupies, in whole cache lines or huge pages; `None` if
+    /// it exceeds the address space.
     pub fn bytes(len: usize) -> Option<usize> {
         Buffer::checked_layout(len).map(|layout| layout.size())
     }

@@ -1,4 +1,4 @@
-//! Cache sizes that the kernels cut their work for.
+//! Cache sizes by which the kernels partition their work.
 
 use std::sync::OnceLock;
 

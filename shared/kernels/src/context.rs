@@ -1,4 +1,4 @@
-//! Everything that an operation runs with.
+//! Context of an operation: instruction set, threads and scratch memory.
 
 use crate::disjoint::Disjoint;
 use crate::{Isa, Pool};
@@ -10,7 +10,7 @@ pub struct Context<'a> {
     pub isa: Isa,
     /// Threads that share the work.
     pub pool: &'a Pool,
-    /// Memory of at least the operation's `scratch_len`; its contents do not matter.
+    /// Scratch memory of at least the operation's `scratch_len` floats; its initial contents do not matter.
     pub scratch: &'a mut [f32],
 }
 
@@ -34,7 +34,7 @@ impl Context<'_> {
     }
 }
 
-/// The first parts of some memory, of these lengths.
+/// Splits the beginning of `memory` into consecutive parts of the given lengths.
 ///
 /// # Panics
 /// If the memory is shorter.

@@ -1,4 +1,4 @@
-//! Conversion between f32 and bf16 for the wire: half the bytes, the exponent's whole range.
+//! Conversion between f32 and bf16 for transfer: half the bytes, with the full exponent range of f32.
 
 use crate::Isa;
 use crate::simd::{Loop, dispatch};

@@ -27,9 +27,9 @@ const FORWARD_OUTPUTS: usize = 16;
 /// The size of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dense {
-    /// Values in one row of `x`.
+    /// Number of inputs, the length of a row of `x`.
     pub inputs: usize,
-    /// Values in one row of `y`.
+    /// Number of outputs, the length of a row of `y`.
     pub outputs: usize,
 }
 
@@ -51,7 +51,7 @@ impl Dense {
     /// Computes `y = x w^T + bias`, followed by ReLU if `relu`, without scratch.
     ///
     /// # Panics
-    /// If a length does not fit.
+    /// If a slice has the wrong length.
     pub fn forward(
         &self,
         context: Context,
@@ -75,7 +75,7 @@ impl Dense {
     /// Computes the input gradient `dx = dy w`.
     ///
     /// # Panics
-    /// If a length does not fit or the scratch memory is too small.
+    /// If a slice has the wrong length, or the scratch memory is too small.
     pub fn backward_input(&self, context: Context, batch: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let (isa, threads) = (context.isa, context.pool.threads());
         self.check("dy", dy.len(), batch * self.outputs);
@@ -91,7 +91,7 @@ impl Dense {
     /// Computes the weight gradient `dw = dy^T x` and the bias gradient, the sum of `dy` over its rows.
     ///
     /// # Panics
-    /// If a length does not fit or the scratch memory is too small.
+    /// If a slice has the wrong length, or the scratch memory is too small.
     pub fn backward_weights(
         &self,
         context: Context,

@@ -1,4 +1,4 @@
-//! Elementwise operations: ReLU and its mask, sums, and how large values are.
+//! Elementwise operations: ReLU and its mask, sums, copies, and magnitudes.
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
@@ -35,8 +35,8 @@ pub fn relu_backward(isa: Isa, pool: &Pool, output: &[f32], gradient: &mut [f32]
     });
 }
 
-/// Copies `from` into `into` on all threads, since one thread does not saturate memory, and past the caches:
-/// it is meant for weights, which do not fit them.
+/// Copies `from` into `into` on all threads with stores that bypass the caches. It is meant for weights,
+/// which exceed the caches and whose copy by one thread would not saturate the memory bandwidth.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -64,23 +64,23 @@ pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     });
 }
 
-/// How large values are, in one look at all of them.
+/// Magnitudes of a slice of values, computed in one pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Magnitudes {
-    /// The largest absolute value: NaN if any value is NaN, else infinite if any is; 0 of no values.
+    /// Largest absolute value: NaN if any value is NaN, else infinite if any is; 0 for an empty slice.
     pub largest: f32,
     /// Sum of the squares, which does not overflow where all values are finite.
     pub sum_of_squares: f64,
 }
 
-/// How large `values` are; the same to the bit on every instruction set.
+/// Returns the largest absolute value and the sum of squares of `values`, bit-identical on every instruction
+/// set.
 pub fn magnitudes(isa: Isa, values: &[f32]) -> Magnitudes {
     dispatch(isa, Measure { values })
 }
 
-/// The bits of the absolute value. As whole numbers they are ordered as the values are, infinity above all
-/// numbers and NaN above infinity, and unlike a maximum of floats their maximum is one that the compiler
-/// vectorises.
+/// Returns the bits of the absolute value. As integers they are ordered as the values are, with infinity
+/// above all numbers and NaN above infinity; the compiler vectorises their maximum, unlike that of floats.
 #[inline(always)]
 pub(crate) fn magnitude_bits(value: f32) -> u32 {
     value.to_bits() & !(1 << 31)

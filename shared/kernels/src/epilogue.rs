@@ -1,14 +1,14 @@
-//! The work done on an input gradient as it is written.
+//! Epilogue of an input gradient: accumulation and the ReLU mask, applied as the gradient is written.
 
 use crate::map::{Map, Shape};
 
 /// Mode in which a layer writes its contribution to an input gradient. By default it overwrites the gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a, T = f32> {
-    /// Adds the contribution to the gradient instead of overwriting it.
+    /// Whether the contribution is added to the gradient instead of overwriting it.
     pub accumulate: bool,
-    /// Zeroes the result wherever these values of the input are not positive. This is the backward pass of
-    /// the ReLU that made the input, without a pass of its own over memory.
+    /// Values of the layer's input, if a ReLU made it: the result is zero wherever they are not positive.
+    /// This fuses the backward pass of that ReLU and saves a pass over memory.
     pub relu: Option<Map<'a, T>>,
 }
 

@@ -1,7 +1,7 @@
-//! The instruction set as a value.
+//! The instruction set of this machine, represented as a value.
 //!
-//! An [`Isa`] is only made by asking the machine, so that holding one proves that its instructions run here.
-//! Everything below the dispatch in `simd` relies on that.
+//! An [`Isa`] is only made by detection, so that holding one proves that its instructions run on this
+//! machine. All code below the dispatch in `simd` relies on that.
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx;
@@ -44,23 +44,23 @@ pub(crate) enum Kind {
     PortableAmx,
 }
 
-/// Reasons why no instruction set of a name is available.
+/// Reasons why an instruction set cannot be selected by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IsaError {
-    /// A name that the program does not know.
+    /// A name that denotes no known instruction set.
     #[error("unknown instruction set {name:?}: expected one of {known}")]
     Unknown {
-        /// The name asked for.
+        /// Name of the instruction set that was asked for.
         name: String,
-        /// All names, separated by commas.
+        /// Names of all instruction sets that the program knows, separated by commas.
         known: String,
     },
     /// An instruction set that the program knows and the machine lacks.
     #[error("this machine has no {name}: choose one of {available}")]
     Absent {
-        /// The name asked for.
+        /// Name of the instruction set that was asked for.
         name: String,
-        /// The names available here, separated by commas.
+        /// Names of the instruction sets of this machine, separated by commas.
         available: String,
     },
 }
@@ -102,13 +102,13 @@ impl Isa {
         found
     }
 
-    /// Names that the program knows and this machine lacks.
+    /// Names of the instruction sets that the program knows and this machine lacks.
     pub fn absent() -> Vec<&'static str> {
         let available = Isa::available();
         KNOWN.into_iter().filter(|name| available.iter().all(|isa| isa.name() != *name)).collect()
     }
 
-    /// The instruction set of that name.
+    /// Returns the instruction set called `name`.
     ///
     /// # Errors
     /// If the program does not know the name, or the machine lacks the instruction set.
@@ -129,12 +129,13 @@ impl Isa {
         Isa(Kind::Scalar)
     }
 
-    /// This instruction set with the fastest bf16 instructions of the machine.
+    /// Returns this instruction set together with the fastest bf16 instructions of the machine.
     pub fn with_bf16(self) -> Isa {
         self.all_with_bf16().pop().unwrap_or(self)
     }
 
-    /// This instruction set with each kind of bf16 instructions of the machine: on pairs, on AMX tiles.
+    /// Returns one variant of this instruction set for each kind of bf16 instructions that the machine has:
+    /// multiply-adds of pairs, AMX tiles.
     pub(crate) fn all_with_bf16(self) -> Vec<Isa> {
         #[cfg_attr(
             not(target_arch = "x86_64"),
@@ -163,7 +164,8 @@ impl Isa {
         }
     }
 
-    /// The name, as [`Isa::by_name`] takes it; a set with bf16 instructions has a name of its own.
+    /// Name of the instruction set, as [`Isa::by_name`] takes it; a set with bf16 instructions has a name of
+    /// its own.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",

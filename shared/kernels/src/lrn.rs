@@ -50,16 +50,17 @@ impl Lrn {
     /// Normalises the first `channels` channels of the map; lanes past them become zero.
     ///
     /// # Panics
-    /// If the constants are not supported or a size does not fit.
+    /// If the constants are not supported, or a map has the wrong size.
     pub fn forward<T: Value>(&self, context: Context, input: Map<T>, channels: usize, output: MapMut<T>) {
         (T::entries().lrn.forward)(self, context, input, channels, output);
     }
 
-    /// Overwrites `input_gradient`. The scales are computed again from `input`. With `rectified` the gradient
-    /// is zero where the input is not positive, which is the backward pass of the ReLU that made it.
+    /// Computes the input gradient and overwrites `input_gradient` with it; the scales are recomputed from
+    /// `input`. If `rectified`, the gradient is zero wherever the input is not positive: the backward pass of
+    /// the ReLU that made the input.
     ///
     /// # Panics
-    /// If the constants are not supported or a size does not fit.
+    /// If the constants are not supported, or a map has the wrong size.
     pub fn backward<T: Value>(
         &self,
         context: Context,
@@ -126,7 +127,7 @@ fn backward<T: Value>(
     });
 }
 
-/// Some pixels of one image, which no other task writes.
+/// A task: some pixels of one image, which no other task writes.
 struct Task<'a, T> {
     lrn: &'a Lrn,
     image: usize,

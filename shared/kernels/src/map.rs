@@ -13,25 +13,24 @@ pub fn blocks(channels: usize) -> usize {
     channels.div_ceil(LANES)
 }
 
-/// The shape of a whole buffer.
+/// Shape of a whole buffer, `[batch][blocks][height][width][16]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Number of images.
     pub batch: usize,
     /// Blocks of 16 channels in each image.
     pub blocks: usize,
-    /// Number of rows.
+    /// Height of the maps in pixels.
     pub height: usize,
-    /// Number of columns.
+    /// Width of the maps in pixels.
     pub width: usize,
 }
 
 impl Shape {
-    /// Values in the buffer.
+    /// Number of values in the buffer.
     ///
     /// # Panics
-    /// If their number does not fit a `usize`: the memory of a shape is planned, with checks, before a map has
-    /// that shape.
+    /// If the number overflows `usize`; the memory plan checks for this before any map of the shape exists.
     #[expect(clippy::len_without_is_empty, reason = "a size, not a collection")]
     pub fn len(&self) -> usize {
         let extents = [self.batch, self.blocks, self.height, self.width, LANES];
@@ -39,12 +38,12 @@ impl Shape {
         len.expect("the values of a shape can be counted, as its memory was planned")
     }
 
-    /// Pixels in one block.
+    /// Number of pixels in one block, height times width.
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }
 
-    /// Values in one block of one image.
+    /// Number of values in one block of one image.
     pub fn plane(&self) -> usize {
         self.pixels() * LANES
     }
@@ -105,7 +104,7 @@ impl<'a, T> Map<'a, T> {
         Map { data, shape, first, count }
     }
 
-    /// Start of a block of this map in the buffer.
+    /// Index in the buffer of the first value of a block of this map.
     #[inline(always)]
     pub fn offset(&self, image: usize, block: usize) -> usize {
         (image * self.shape.blocks + self.first + block) * self.shape.plane()
@@ -138,7 +137,7 @@ impl<'a, T> MapMut<'a, T> {
         MapMut { data, shape, first, count }
     }
 
-    /// Start of a block of this map in the buffer.
+    /// Index in the buffer of the first value of a block of this map.
     #[inline(always)]
     pub fn offset(&self, image: usize, block: usize) -> usize {
         (image * self.shape.blocks + self.first + block) * self.shape.plane()

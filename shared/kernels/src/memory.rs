@@ -1,4 +1,4 @@
-//! Setting of the allocator for freed memory.
+//! Allocator settings for freed memory.
 
 /// Makes this process keep the memory that it frees, up to 32 MiB at a time, for its next allocations.
 ///
@@ -6,7 +6,7 @@
 /// returns such memory to the system and asks for it again, and the system clears each page anew, which costs
 /// as much as sending the block.
 ///
-/// Does nothing where the C library is not GNU's.
+/// Has no effect unless the C library is GNU's.
 pub fn retain_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -23,8 +23,8 @@ const STEPS: usize = 1 << 19;
 /// processor.
 const REPEATS: usize = 60;
 
-/// Peak of floating-point operations on registers in GFLOP/s (a multiply-add is two), on all threads of
-/// `pool` together, with multiplies of `T`; the best of several short runs.
+/// Peak rate in GFLOP/s of multiply-adds of `T` on registers (each counts as two operations), on all threads
+/// of `pool` together: the best of several short runs.
 ///
 /// The scalar loops are measured as the compiler makes them, on floats and without fused multiply-adds.
 pub fn fma_peak<T: Value>(isa: Isa, pool: &Pool) -> f64 {
@@ -73,8 +73,9 @@ fn amx_peak(amx: Amx, pool: &Pool) -> f64 {
     (0..REPEATS).map(|_| run()).fold(0.0, f64::max)
 }
 
-/// Nanoseconds in which a cache line goes from one thread of `pool` to another and back, the best of several
-/// runs; none if the pool has one thread. Two threads on one core take about 30, two cores 60 to 350.
+/// Round-trip time in nanoseconds of a cache line from one thread of `pool` to another and back, the best of
+/// several runs; `None` if the pool has one thread. Two threads on one core take about 30, two cores 60 to
+/// 350.
 pub fn round_trip(pool: &Pool) -> Option<f64> {
     const ROUNDS: usize = 10_000;
     if pool.threads() < 2 {

@@ -1,4 +1,4 @@
-//! Threads for the kernels.
+//! Thread pool of the kernels.
 
 use crate::affinity;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
-/// A fixed number of threads of its own; rayon's global pool stays unused.
+/// A pool with a fixed number of threads of its own; rayon's global pool stays unused.
 ///
 /// A pool of one thread starts none: everything runs inline on the caller's thread.
 #[derive(Debug)]
@@ -86,7 +86,8 @@ impl Pool {
         self.threads
     }
 
-    /// Runs `work` on one of the pool's threads, from which tasks reach the other threads sooner.
+    /// Runs `work` on one of the pool's threads and returns its result; tasks that are started there reach
+    /// the other threads sooner.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.workers {
             Some(workers) => workers.install(work),

@@ -21,7 +21,7 @@ pub fn softmax(_isa: Isa, classes: usize, logits: &[f32], probabilities: &mut [f
 }
 
 /// Computes for each row the loss `-ln p[label]` (not scaled) and its gradient `(p - onehot(label)) * scale`.
-/// `logits` and `gradient` are `[rows][classes]`, `labels` and `losses` have one entry a row.
+/// `logits` and `gradient` are `[rows][classes]`, `labels` and `losses` have one entry per row.
 ///
 /// # Panics
 /// If `classes` is 0, a length does not fit or a label is not below `classes`.

@@ -11,13 +11,13 @@ use crate::simd::{Loop, dispatch};
 pub struct Update {
     /// Learning rate, including the tensor's multiplier.
     pub rate: f32,
-    /// Share of the velocity that is kept.
+    /// Momentum: fraction of the velocity that an update keeps.
     pub momentum: f32,
     /// Weight decay, including the tensor's multiplier.
     pub decay: f32,
 }
 
-/// The state of one block on a parameter server: slices of one length.
+/// State of one parameter block on a parameter server: slices of equal length.
 #[derive(Debug)]
 pub struct State<'a> {
     /// Weights of the block.
@@ -28,7 +28,8 @@ pub struct State<'a> {
     pub average: &'a mut [f32],
 }
 
-/// Takes a step for each value: `g = gradient + decay * w`, `v = momentum * v + g`, `w -= rate * v`.
+/// Updates the weights by heavy-ball momentum: `g = gradient + decay * w`, `v = momentum * v + g`,
+/// `w -= rate * v`.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -43,9 +44,9 @@ pub fn momentum_update(
     dispatch(isa, Step { update: *update, gradient, weights, velocity });
 }
 
-/// Takes a parameter server's step for each value. After the step of [`momentum_update`] it updates the
-/// exponential average, `a += average_step * (w - a)`, and overwrites the gradient with `w - ahead * v`, the
-/// weights to which momentum alone would carry on.
+/// Updates one block of a parameter server by a gradient. After the step of [`momentum_update`] it updates
+/// the running average, `a += average_step * (w - a)`, and overwrites the gradient with the look-ahead
+/// weights `w - ahead * v`, to which momentum alone would move the block.
 ///
 /// Returns the largest absolute value that the block now holds in its weights, velocity and average, found in
 /// the same pass: NaN if any of them is NaN, else infinite if any is.
@@ -64,8 +65,9 @@ pub fn momentum_update_ahead(
     dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state })
 }
 
-/// Takes a parameter server's step for each value whose worker keeps the momentum: `w -= rate * step`, then
-/// `a += average_step * (w - a)`, and overwrites the step with `w`, the weights to answer with.
+/// Updates one block of a parameter server by the step of a worker that keeps the momentum:
+/// `w -= rate * step`, then `a += average_step * (w - a)`. It overwrites the step with `w`, the weights of
+/// the reply.
 ///
 /// Returns the largest absolute value that the block now holds in its weights and average, as
 /// [`momentum_update_ahead`] does.
@@ -84,9 +86,9 @@ pub fn step_update(
     dispatch(isa, StepUpdate { rate, average_step, step, weights, average })
 }
 
-/// Makes a worker's step of its gradient, in Nesterov's form: `g = gradient + decay * w`, `v = momentum * v + g`, and
-/// overwrites the gradient with `g + momentum * v`. A parameter server that subtracts it, times the rate, from its
-/// weights keeps them where momentum will carry them.
+/// Turns a worker's gradient into a step by Nesterov momentum: `g = gradient + decay * w`,
+/// `v = momentum * v + g`; the gradient is overwritten with the step `g + momentum * v`. A parameter server
+/// that subtracts the step, times the learning rate, from its weights thereby holds the look-ahead weights.
 ///
 /// # Panics
 /// If the slices differ in length.

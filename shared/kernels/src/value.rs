@@ -1,4 +1,4 @@
-//! The values that maps and packed weights hold.
+//! Number types of maps and packed weights: f32 and bf16.
 
 use crate::entries::Entries;
 use crate::simd::Element;

@@ -1,4 +1,4 @@
-//! The choices that a user has about the network, and the channel counts that follow from them.
+//! Architecture of the network: the choices of the user, and the channel counts that follow from them.
 
 use parameters::LayoutError;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use settings::{CLASSES, INPUT_SIZES, Initialisation, Network, Variant, WIDTHS};
 pub struct Architecture {
     /// Classes of the main and of both auxiliary classifiers.
     pub classes: usize,
-    /// Side of the square input, pixels.
+    /// Side of the square input images in pixels.
     pub input_size: usize,
     /// Width multiplier. Every channel count of Table 1, and the auxiliary heads' 128 and 1024, is multiplied
     /// by it and rounded to the nearest multiple of 8 (ties up), at least 8. The number of classes is not
@@ -31,11 +31,11 @@ pub enum ArchitectureError {
     /// Fewer than two classes, or so many that it can only be a mistake.
     #[error("expected {least} to {most} classes, found {found}: check the data folder or --classes")]
     Classes {
-        /// The number asked for.
+        /// Number of classes that was asked for.
         found: usize,
-        /// The smallest number allowed.
+        /// Smallest number of classes allowed.
         least: usize,
-        /// The largest number allowed.
+        /// Largest number of classes allowed.
         most: usize,
     },
     /// More parameters than a layout may have.
@@ -44,21 +44,21 @@ pub enum ArchitectureError {
     /// An input side that is too small for five halvings, or so large that it can only be a mistake.
     #[error("expected an input side of {least} to {most} pixels, found {found}: choose another --input-size")]
     InputSize {
-        /// The side asked for.
+        /// Input side that was asked for, in pixels.
         found: usize,
-        /// The smallest side allowed.
+        /// Smallest input side allowed, in pixels.
         least: usize,
-        /// The largest side allowed.
+        /// Largest input side allowed, in pixels.
         most: usize,
     },
     /// A width multiplier that is so small or so large that it can only be a mistake.
     #[error("expected a width multiplier of {least} to {most}, found {found}: choose another --width")]
     Width {
-        /// The multiplier asked for.
+        /// Width multiplier that was asked for.
         found: f32,
-        /// The smallest multiplier allowed.
+        /// Smallest width multiplier allowed.
         least: f64,
-        /// The largest multiplier allowed.
+        /// Largest width multiplier allowed.
         most: f64,
     },
     /// An input so small that the map under the auxiliary heads is smaller than their 5x5 windows.
@@ -67,11 +67,11 @@ pub enum ArchitectureError {
          {map}x{map}: choose an --input-size of at least {least}, or leave the heads out with --no-aux"
     )]
     AuxiliaryMap {
-        /// The input side asked for.
+        /// Input side that was asked for, in pixels.
         input_size: usize,
-        /// Side of the map under the auxiliary heads.
+        /// Side of the map under the auxiliary heads in pixels.
         map: usize,
-        /// The smallest input side whose map is large enough.
+        /// Smallest input side whose map is large enough, in pixels.
         least: usize,
     },
 }
@@ -80,13 +80,14 @@ pub enum ArchitectureError {
 pub(crate) const AUXILIARY_WINDOW: usize = 5;
 
 impl Architecture {
-    /// The network of a configuration, for `classes` classes.
+    /// Returns the architecture that a configuration describes, with `classes` classes.
     pub fn of(network: &Network, classes: usize) -> Architecture {
         let &Network { input_size, width, auxiliary_heads, initialisation, variant, .. } = network;
         Architecture { classes, input_size, width, auxiliary_heads, initialisation, variant }
     }
 
-    /// GoogLeNet as printed: 1000 classes, 224 pixels, full width, both heads, BVLC's initial values.
+    /// Returns the paper's GoogLeNet: 1000 classes, images of 224 x 224 pixels, full width, both auxiliary
+    /// heads, BVLC's initial values.
     pub fn paper() -> Architecture {
         Architecture {
             classes: 1000,
@@ -101,7 +102,7 @@ impl Architecture {
     /// Checks that the network can be built.
     ///
     /// # Errors
-    /// The first value that cannot be used; the text names the flag that changes it.
+    /// If a value cannot be used; the text names the first such value and the flag that changes it.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         let (least, most) = (*INPUT_SIZES.start(), *INPUT_SIZES.end());
         if !CLASSES.contains(&self.classes) {

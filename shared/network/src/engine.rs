@@ -1,4 +1,4 @@
-//! The computation of one replica: forward, losses, backward.
+//! The engine of one replica: forward pass, losses and backward pass.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::precision::{LayerValue, in_precision, instructions};
 /// A network with memory for a batch size, bound to an instruction set and to threads. All memory is
 /// allocated when the engine is made; parameters must be loaded before the first step.
 ///
-/// Equal parameters, images, seeds, precision, instruction set and number of threads give the same bits.
+/// Equal parameters, images, seeds, precision, instruction set and number of threads give bit-identical
+/// results.
 pub struct Engine {
     network: Arc<GoogLeNet>,
     precision: Precision,
@@ -31,16 +32,16 @@ pub struct Engine {
     training: bool,
 }
 
-/// Time of one layer in the last step.
+/// Times of one layer in the last step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerTime {
     /// Caffe's name of the layer.
     pub name: String,
-    /// The kernel that runs the layer, if it is a convolution; none for other layers.
+    /// Name of the kernel that runs the layer, if it is a convolution; `None` for other layers.
     pub kernel: Option<String>,
-    /// Seconds of the forward pass.
+    /// Time of the forward pass in seconds.
     pub forward_seconds: f64,
-    /// Seconds of the backward pass; 0 if it did not run.
+    /// Time of the backward pass in seconds; 0 if it did not run.
     pub backward_seconds: f64,
 }
 
@@ -81,8 +82,8 @@ impl Engine {
         Engine { network, precision, isa, pool, batch, memory, times, training }
     }
 
-    /// The bytes of memory that [`Engine::new`] takes, found out without allocating them; [`u64::MAX`] if they
-    /// cannot be counted.
+    /// Number of bytes of memory that [`Engine::new`] takes, computed without allocating them; [`u64::MAX`]
+    /// if the number overflows.
     pub fn training_bytes(
         network: &GoogLeNet,
         batch: usize,
@@ -93,7 +94,8 @@ impl Engine {
         lengths(network, batch, precision, isa, pool, true).bytes()
     }
 
-    /// The same for [`Engine::forward_only`].
+    /// Number of bytes of memory that [`Engine::forward_only`] takes, computed without allocating them;
+    /// [`u64::MAX`] if the number overflows.
     pub fn forward_bytes(
         network: &GoogLeNet,
         batch: usize,
@@ -114,7 +116,7 @@ impl Engine {
         self.isa
     }
 
-    /// The number of images of the largest minibatch.
+    /// Batch size: the number of images of the largest minibatch.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -122,7 +124,7 @@ impl Engine {
     /// Copies and packs every parameter; `parameters` is the flat vector of the layout.
     ///
     /// # Panics
-    /// If the length is not the layout's.
+    /// If the length of `parameters` is not that of the layout.
     pub fn load(&mut self, parameters: &[f32]) {
         let network = Arc::clone(&self.network);
         let layout = network.layout();
@@ -138,7 +140,7 @@ impl Engine {
     /// Copies and packs one tensor, given by its index in the layout.
     ///
     /// # Panics
-    /// If the length is not the tensor's.
+    /// If the length of `values` is not that of the tensor.
     pub fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
         let expected = &self.network.layout().tensors()[tensor];
         assert_eq!(values.len(), expected.values(), "values of {}", expected.name);
@@ -154,7 +156,7 @@ impl Engine {
 
     /// Runs one minibatch forward and backward and returns its losses.
     ///
-    /// `images` is N x 3 x S x S. `dropout` holds one seed an image; without seeds nothing is dropped.
+    /// `images` is N x 3 x S x S. `dropout` holds one seed per image; without seeds nothing is dropped.
     /// `gradients`, in the layout's order, receives the gradient of the mean loss.
     ///
     /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon
@@ -223,7 +225,7 @@ impl Engine {
         losses
     }
 
-    /// The main head's logits, N x classes, computed without dropout and without the auxiliary heads.
+    /// Computes the main head's logits, N x classes, without dropout and without the auxiliary heads.
     ///
     /// # Panics
     /// If the images do not fit the network or are more than the batch size.
@@ -277,7 +279,8 @@ impl Engine {
     }
 }
 
-/// What an engine allocates: the same for the engine itself and for those who ask how much it takes.
+/// Returns the lengths of all memory that an engine allocates, for its constructors and for the functions
+/// that report its size.
 fn lengths(
     network: &GoogLeNet,
     batch: usize,

@@ -1,4 +1,4 @@
-//! The network as a graph for export: each layer's computation and inputs, without buffers and kernels.
+//! Graph of the network for export: each layer's computation and inputs, without buffers and kernels.
 
 use std::collections::HashMap;
 
@@ -26,48 +26,49 @@ pub enum Computation {
         groups: usize,
         /// Whether a ReLU follows.
         relu: bool,
-        /// Side of the kernel.
+        /// Side of the square kernel in pixels.
         kernel: usize,
-        /// Distance between neighbouring windows.
+        /// Distance between neighbouring windows in pixels.
         stride: usize,
-        /// Zeros added on every side.
+        /// Number of rows and columns of zeros added on every side.
         padding: usize,
     },
     /// Maximum of each window; the number of windows is rounded up.
     MaxPool {
-        /// Side of the window.
+        /// Side of the square window in pixels.
         kernel: usize,
-        /// Distance between neighbouring windows.
+        /// Distance between neighbouring windows in pixels.
         stride: usize,
-        /// Pixels by which the first window starts before the map.
+        /// Padding: pixels by which the first window starts before the map.
         padding: usize,
     },
     /// Mean of each window; the number of windows is rounded up.
     AveragePool {
-        /// Side of the window.
+        /// Side of the square window in pixels.
         kernel: usize,
-        /// Distance between neighbouring windows.
+        /// Distance between neighbouring windows in pixels.
         stride: usize,
     },
-    /// Division by `(k + alpha / size * sum of squares over size channels) ^ beta`.
+    /// Local response normalisation: division by
+    /// `(k + alpha / size * sum of squares over size channels) ^ beta`.
     Lrn {
-        /// Channels of a window.
+        /// Number of channels of a window.
         size: usize,
         /// Factor of the mean square in the window.
         alpha: f32,
-        /// Exponent.
+        /// Exponent of the divisor.
         beta: f32,
-        /// Constant added to the sum.
+        /// Constant added to the weighted sum of squares.
         k: f32,
     },
-    /// Conversion of maps to rows, channels first.
+    /// Conversion of maps to rows, in the order channel, height, width.
     Flatten,
     /// Fully connected layer.
     Dense {
         /// Whether a ReLU follows.
         relu: bool,
     },
-    /// The identity, except in training.
+    /// Dropout in training; otherwise the identity.
     Dropout,
 }
 

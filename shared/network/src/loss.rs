@@ -10,7 +10,7 @@ pub struct Losses {
     pub total: f32,
     /// The loss of the main head.
     pub main: f32,
-    /// The losses of the heads on 4a and on 4d; none where the network has no auxiliary heads.
+    /// The losses of the heads on 4a and on 4d; `None` where the network has no auxiliary heads.
     pub auxiliary: [Option<f32>; 2],
     /// The number of images whose label has the largest logit of the main head.
     pub correct: usize,

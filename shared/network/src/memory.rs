@@ -1,4 +1,4 @@
-//! Memory of one replica: everything that the plan lists, counted first and then allocated once for a batch
+//! Memory of one replica: all buffers of the memory plan, counted first and then allocated once for a batch
 //! size.
 
 use kernels::{Buffer, Context, Isa, Pool};
@@ -66,7 +66,8 @@ pub(crate) struct Arena {
     places: Places,
 }
 
-/// The regions of all values and gradients in the arena, in floats of a whole minibatch, and the arena's length.
+/// The regions of all values and gradients in the arena, in floats of a whole minibatch, and the arena's
+/// length.
 struct Places {
     values: Vec<Range<usize>>,
     gradients: Vec<Range<usize>>,
@@ -124,13 +125,13 @@ pub(crate) struct Needs {
     pub packed: usize,
     /// Weights packed for the input gradient.
     pub transposed: usize,
-    /// Scratch while the layer runs.
+    /// Scratch memory while the layer runs.
     pub scratch: usize,
 }
 
-/// The lengths of everything that [`Memory`] allocates. They are computed without allocating any of it, so that
-/// the memory of a step is known, and can be refused, before it is taken. A length that does not fit a `usize`
-/// stays at the largest one.
+/// The lengths of everything that [`Memory`] allocates. They are computed without allocating any of it, so
+/// that the memory of a step is known, and can be refused, before it is taken. A length that does not fit a
+/// `usize` stays at the largest one.
 pub(crate) struct Lengths {
     arena: Places,
     switches: Vec<usize>,
@@ -174,7 +175,7 @@ impl Lengths {
         }
     }
 
-    /// The bytes that a [`Memory`] of these lengths takes, or [`u64::MAX`] if they cannot be counted.
+    /// The bytes that a [`Memory`] of these lengths takes, or [`u64::MAX`] if the number overflows.
     pub fn bytes(&self) -> u64 {
         let Lengths { arena, switches, parameters, transposed, scratch, losses } = self;
         let buffers = [arena.len, *scratch].into_iter().chain(parameters.iter().chain(transposed).copied());

@@ -12,7 +12,7 @@ use crate::layers::Layer;
 use crate::plan::{MemoryPlan, Rows};
 use crate::table::{self, Then};
 
-/// The network: a description of what is computed and stored, without memory of its own.
+/// GoogLeNet as a description of what is computed and stored, without memory of its own.
 ///
 /// Parameters are named after Caffe's layers, `inception_3a/3x3_reduce/weights` and `.../bias`, in forward
 /// order: `loss1` follows `inception_4a`, `loss2` follows `inception_4d`, `loss3` is last. Weights of
@@ -79,7 +79,8 @@ impl GoogLeNet {
         &self.layout
     }
 
-    /// Multiplies the learning rates of tensors by name pattern; see [`Layout::scale_rates`].
+    /// Multiplies the learning-rate multipliers of the tensors whose names match the given patterns; see
+    /// [`Layout::scale_rates`].
     ///
     /// # Errors
     /// If a pattern matches no tensor or a factor cannot be used.
@@ -132,7 +133,7 @@ impl GoogLeNet {
         (values(&input) + values(&output)) as u64
     }
 
-    /// The computation of the network outside of training, layer by layer.
+    /// Returns the graph of the network outside of training: the computation of each layer, in forward order.
     pub fn graph(&self) -> Vec<GraphLayer> {
         graph(&self.layers)
     }
@@ -174,10 +175,10 @@ fn assign_gradient_writes(layers: &mut [Layer], buffers: usize) {
 /// The size of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
-    /// Weights and biases.
+    /// Number of weights and biases.
     pub parameters: u64,
-    /// Multiply-adds of convolutions and fully connected layers for one image's forward pass; additions of
-    /// biases are not counted.
+    /// Number of multiply-adds of the convolutions and fully connected layers in the forward pass for one
+    /// image; additions of biases are not counted.
     pub multiply_adds: u64,
     /// Every layer, in forward order.
     pub layers: Vec<LayerDescription>,
@@ -192,11 +193,11 @@ pub struct LayerDescription {
     pub kind: String,
     /// Channels, height and width of one image's output; height and width are 1 for rows.
     pub output: [usize; 3],
-    /// Weights and biases.
+    /// Number of weights and biases.
     pub parameters: u64,
-    /// Multiply-adds of one image's forward pass.
+    /// Number of multiply-adds of the forward pass for one image.
     pub multiply_adds: u64,
-    /// Input and output values of one image.
+    /// Number of input and output values for one image.
     pub values: u64,
 }
 

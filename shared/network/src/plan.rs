@@ -1,4 +1,4 @@
-//! The memory that a network needs, as data: its buffers and the size of one image in each.
+//! Memory plan of a network: its buffers and the size of one image in each.
 //!
 //! The plan knows no batch size and owns no memory; [`Memory`](crate::memory::Memory) allocates what it
 //! lists.

@@ -1,4 +1,4 @@
-//! The number format of activations.
+//! The number format (precision) of activations and its kernels.
 
 use kernels::{Isa, Value, bf16};
 use settings::Precision;

@@ -1,5 +1,4 @@
-//! The shapes that a network gives its kernels, so that the kernels are tested on what they will really be
-//! given.
+//! Shapes of the layers of a network, on which its kernels are tested.
 
 use crate::graph::{Computation, Endpoint};
 use crate::network::GoogLeNet;
@@ -15,7 +14,7 @@ pub struct LayerShape {
     pub input: Operand,
     /// Shape of the output.
     pub output: Operand,
-    /// Multiply-adds of the forward pass for one image.
+    /// Number of multiply-adds of the forward pass for one image.
     pub multiply_adds: u64,
 }
 
@@ -27,24 +26,24 @@ pub enum Operand {
         /// Height and width in pixels.
         side: usize,
     },
-    /// A map of channels.
+    /// A feature map.
     Map {
-        /// Channels of each concatenated segment; every segment starts at a new block.
+        /// Number of channels of each concatenated segment; every segment starts at a new block.
         segments: Vec<usize>,
-        /// Rows of the map.
+        /// Height of the map in pixels.
         height: usize,
-        /// Columns of the map.
+        /// Width of the map in pixels.
         width: usize,
     },
     /// A row of values.
     Row {
-        /// Values of the row.
+        /// Number of values of the row.
         width: usize,
     },
 }
 
 impl GoogLeNet {
-    /// The shape of every layer in forward order, auxiliary heads included.
+    /// Returns the shape of every layer in forward order, auxiliary heads included.
     pub fn shapes(&self) -> Vec<LayerShape> {
         let side = self.architecture().input_size;
         let operand = |place: Endpoint| match place {

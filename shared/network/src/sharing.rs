@@ -102,8 +102,8 @@ fn include(lifetime: &mut Lifetime, moment: usize) {
     *lifetime = moment.min(*lifetime.start())..=moment.max(*lifetime.end());
 }
 
-/// The starts of things of these lengths and lifetimes, and the length of the whole. The largest is placed
-/// first, each in the first gap that is free during its lifetime.
+/// Places regions of the given lengths and lifetimes; returns their starts and the length of the whole. The
+/// largest is placed first, each in the first gap that is free during its lifetime.
 fn places(lengths: &[usize], lifetimes: &[Lifetime]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&thing| std::cmp::Reverse(lengths[thing]));

@@ -12,7 +12,7 @@ use crate::value::Value;
 /// Number of convolutions that run fused: the 1x1 convolutions that read an Inception module's input.
 pub const BRANCHES: usize = 3;
 
-/// One of the fused convolutions in the forward pass.
+/// One branch of [`forward_branches`]: a convolution with its parameters and its output.
 #[derive(Debug)]
 pub struct Branch<'a, T = f32> {
     /// Sizes of the convolution; it must be direct.
@@ -23,7 +23,7 @@ pub struct Branch<'a, T = f32> {
     pub output: MapMut<'a, T>,
 }
 
-/// One of the fused convolutions in the backward pass.
+/// One branch of [`backward_branches`]: a convolution with its packed weights and its output gradient.
 #[derive(Debug)]
 pub struct BranchGradient<'a, T = f32> {
     /// Sizes of the convolution; it must be direct.
@@ -38,10 +38,10 @@ fn check(convolution: &Convolution) {
     assert!(convolution.algorithm == Algorithm::Direct, "branches run directly: {convolution:?}");
 }
 
-/// Computes [`Convolution::forward`] of each branch, to the same bits.
+/// Computes the forward pass of all branches, bit-identical to [`Convolution::forward`] of each.
 ///
 /// # Panics
-/// If a convolution is not direct, a size does not fit or the scratch memory is too small.
+/// If a convolution is not direct, a map or slice has the wrong size, or the scratch memory is too small.
 pub fn forward_branches<T: Value>(
     context: Context,
     input: Map<T>,
@@ -51,12 +51,12 @@ pub fn forward_branches<T: Value>(
     (T::entries().branches.forward)(context, input, branches, relu);
 }
 
-/// Computes the sum of all branches' input gradients, to the same bits as [`Convolution::backward_input`] of
-/// one after the other, where the first accumulates if `epilogue` says so, the others accumulate, and the
-/// last applies the ReLU.
+/// Computes the sum of all branches' input gradients. It is bit-identical to calling
+/// [`Convolution::backward_input`] for one branch after the other, where the first call accumulates if
+/// `epilogue` says so, the others accumulate, and the last applies the ReLU.
 ///
 /// # Panics
-/// If a convolution is not direct, a size does not fit or the scratch memory is too small.
+/// If a convolution is not direct, a map or slice has the wrong size, or the scratch memory is too small.
 pub fn backward_branches<T: Value>(
     context: Context,
     branches: [BranchGradient<T>; BRANCHES],

@@ -1,10 +1,10 @@
 //! The weight gradient of a direct convolution on vectors.
 //!
-//! It is a matrix multiply whose rows are the taps and channels of an input block, whose columns are the
-//! output channels, and whose sum runs over pixels. A tile of rows times a panel of output blocks stays in
-//! registers over a chunk of pixels that fits the first-level cache, and is then added to the task's partial
-//! sums. bf16 are multiplied in pairs of neighbouring pixels, which a copy of the chunk interleaves; for
-//! kernels larger than 1x1 the copy is widened to f32. Chunks depend only on the size of the maps and are
+//! The gradient is a matrix multiply whose rows are the taps and channels of an input block, whose columns
+//! are the output channels, and whose sum runs over pixels. A tile of rows times a panel of output blocks
+//! stays in registers over a chunk of pixels that fits the first-level cache, and is then added to the task's
+//! partial sums. bf16 are multiplied in pairs of neighbouring pixels, which a copy of the chunk interleaves;
+//! for kernels larger than 1x1 the copy is widened to f32. Chunks depend only on the size of the maps and are
 //! summed in order, and each weight belongs to one task, so results do not depend on the number of threads.
 
 use super::Convolution;

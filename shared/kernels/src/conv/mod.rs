@@ -1,8 +1,8 @@
 //! Convolutions on blocked maps: forward, input gradient, weight gradient.
 //!
-//! [`Convolution`] is every convolution of the network except the first (stride 1, output as large as input);
-//! [`Stem`] is the first (planar image, stride 2). Both take packed weights, which are made once per version
-//! of the parameters.
+//! [`Convolution`] computes every convolution of the network except the first: stride 1, output maps as large
+//! as input maps. [`Stem`] computes the first one: a planar image, stride 2. Both take packed weights, which
+//! are made once per version of the parameters.
 
 mod amx;
 mod band;
@@ -52,13 +52,13 @@ pub struct Convolution {
     pub kernel: usize,
     /// Height and width of the maps.
     pub size: [usize; 2],
-    /// Algorithm on vectors.
+    /// Algorithm by which the convolution is computed on vector registers.
     pub algorithm: Algorithm,
     inputs: BlockList,
     outputs: BlockList,
 }
 
-/// The parameters of a convolution in its forward pass.
+/// Parameters of a [`Convolution`] or [`Stem`] in the forward pass: packed weights and bias.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvolutionParameters<'a, T = f32> {
     /// Weights packed by [`Convolution::pack_forward`] or [`Stem::pack_forward`].
@@ -88,7 +88,7 @@ impl BlockList {
 /// tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// One multiplication for each tap.
+    /// Direct convolution: one multiplication for each kernel tap.
     Direct,
     /// Winograd's algorithm for a 3x3 or 5x5 kernel; Lavin & Gray (2016) call it minimal filtering.
     Winograd {
@@ -119,7 +119,8 @@ fn block_channels(segments: &[usize]) -> Vec<Channels> {
 }
 
 impl Convolution {
-    /// A convolution of an input with these segments of channels, on maps of this height and width.
+    /// Returns a convolution whose input has segments of `input_channels` channels, on maps of `size`, height
+    /// and width.
     ///
     /// # Panics
     /// If the kernel is even or larger than 11, or there are no channels.
@@ -144,7 +145,7 @@ impl Convolution {
         Convolution { input_channels, output_channels, kernel, size, algorithm, inputs, outputs }
     }
 
-    /// This convolution, computed by another algorithm.
+    /// Returns this convolution, computed by `algorithm`.
     pub fn with(self, algorithm: Algorithm) -> Convolution {
         Convolution { algorithm, ..self }
     }
@@ -176,7 +177,7 @@ impl Convolution {
     /// Packs weights for [`Convolution::forward`] on `isa`.
     ///
     /// # Panics
-    /// If a length does not fit.
+    /// If a slice has the wrong length.
     pub fn pack_forward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         (T::entries().convolution.pack)(self, Direction::Forward, isa, pool, weights, packed);
     }
@@ -184,7 +185,7 @@ impl Convolution {
     /// Packs weights for [`Convolution::backward_input`] on `isa`.
     ///
     /// # Panics
-    /// If a length does not fit.
+    /// If a slice has the wrong length.
     pub fn pack_backward<T: Value>(&self, isa: Isa, pool: &Pool, weights: &[f32], packed: &mut [T]) {
         (T::entries().convolution.pack)(self, Direction::Backward, isa, pool, weights, packed);
     }
@@ -204,7 +205,7 @@ impl Convolution {
     /// output's last block become zero.
     ///
     /// # Panics
-    /// If a size does not fit or the scratch memory is too small.
+    /// If a map or slice has the wrong size, or the scratch memory is too small.
     pub fn forward<T: Value>(
         &self,
         context: Context,
@@ -219,7 +220,7 @@ impl Convolution {
     /// Computes the input gradient and writes it as `epilogue` says; padding lanes become (or stay) zero.
     ///
     /// # Panics
-    /// If a size does not fit or the scratch memory is too small.
+    /// If a map or slice has the wrong size, or the scratch memory is too small.
     pub fn backward_input<T: Value>(
         &self,
         context: Context,
@@ -235,7 +236,7 @@ impl Convolution {
     /// Overwrites the gradients of weights and bias with the sums over all images.
     ///
     /// # Panics
-    /// If a size does not fit or the scratch memory is too small.
+    /// If a map or slice has the wrong size, or the scratch memory is too small.
     pub fn backward_weights<T: Value>(
         &self,
         context: Context,

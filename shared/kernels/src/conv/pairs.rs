@@ -5,7 +5,8 @@ use crate::gradients::SharedGradients;
 use crate::map::{LANES, Map};
 use std::ops::Range;
 
-/// Some input blocks times some output blocks, over all images; no other task has any of these pairs.
+/// The pairs of a task: some input blocks times some output blocks, over all images; no other task has any of
+/// these pairs.
 pub(super) struct BlockPairs<'a, T> {
     pub(super) conv: &'a Convolution,
     pub(super) input: Map<'a, T>,

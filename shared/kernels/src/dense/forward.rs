@@ -12,7 +12,7 @@ use std::ops::Range;
 const ROWS: usize = 3;
 const OUTPUTS: usize = 2;
 
-/// Some outputs of all rows. Only this task writes these columns of `y`.
+/// A task: some outputs of all rows. Only this task writes these columns of `y`.
 pub(super) struct Forward<'a> {
     pub(super) dense: Dense,
     pub(super) batch: usize,

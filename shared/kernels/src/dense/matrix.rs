@@ -17,7 +17,7 @@ impl<'a> SharedMatrix<'a> {
         SharedMatrix { data: Disjoint::new(data), width }
     }
 
-    /// Some columns of a row.
+    /// Returns a range of columns of a row.
     ///
     /// # Safety
     /// While the returned slice lives, no other slice that overlaps it may be made or used.

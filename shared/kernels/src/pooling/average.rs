@@ -21,7 +21,7 @@ impl AveragePool {
     /// Output pixels along a side of `len` input pixels.
     ///
     /// # Panics
-    /// If kernel and stride do not fit each other.
+    /// If the stride is outside `1..=kernel`.
     pub fn output_size(&self, len: usize) -> usize {
         self.windows(len).count
     }
@@ -29,7 +29,7 @@ impl AveragePool {
     /// Computes the means.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes of the maps do not match.
     pub fn forward<T: Value>(&self, context: Context, input: Map<T>, output: MapMut<T>) {
         (T::entries().average_pool.forward)(self, context, input, output);
     }
@@ -37,7 +37,7 @@ impl AveragePool {
     /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes of the maps do not match.
     pub fn backward<T: Value>(
         &self,
         context: Context,

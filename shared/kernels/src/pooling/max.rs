@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Maximum over square windows. Of equal values the first in row-major order wins and alone receives the
-/// gradient. A NaN compares greater than nothing: it is the maximum if it comes first in its window, and
+/// gradient. No comparison with a NaN holds: a NaN is the maximum if it comes first in its window, and it
 /// hides a row of the window if it comes first in that row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
@@ -18,7 +18,7 @@ pub struct MaxPool {
     pub kernel: usize,
     /// Distance between windows, 1..=kernel.
     pub stride: usize,
-    /// Pixels by which the first window starts before the map; less than the kernel.
+    /// Padding: pixels by which the first window starts before the map; less than the kernel.
     pub padding: usize,
     /// Whether the input is the output of a ReLU. A window without a positive value then has no winner, so
     /// that the input gradient has already passed back through that ReLU.
@@ -42,7 +42,7 @@ impl MaxPool {
     /// kx`, or 255 where there is none.
     ///
     /// # Panics
-    /// If the shapes or the number of indices do not fit.
+    /// If the shapes of the maps or the number of indices do not match.
     pub fn forward<T: Value>(
         &self,
         context: Context,
@@ -57,7 +57,7 @@ impl MaxPool {
     /// overlap. All other pixels become zero; with `accumulate` everything is added to the gradient instead.
     ///
     /// # Panics
-    /// If the shapes or the number of indices do not fit.
+    /// If the shapes of the maps or the number of indices do not match.
     pub fn backward<T: Value>(
         &self,
         context: Context,
@@ -417,9 +417,9 @@ struct Winners<'a, T> {
 
 /// The first of the windows that cover a pixel.
 struct Covering {
-    /// Where its output lies.
+    /// Index of the window's output.
     place: usize,
-    /// The pixel's position in it.
+    /// The pixel's position in the window.
     position: usize,
 }
 

@@ -1,13 +1,13 @@
-//! Layer shapes of networks, drawn for property tests in addition to shapes at the edges of tiles. They stand in
-//! `layers.txt`, which a test of the crate `network` compares with its own networks: a kernel's tests depend on no
-//! network, so that they are not compiled again with each of its edits.
+//! Layer shapes of networks, drawn for property tests in addition to shapes at the edges of tiles. They stand
+//! in `layers.txt`, which a test of the crate `network` compares with its own networks: a kernel's tests
+//! depend on no network, so that they are not compiled again with each of its edits.
 
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-/// Little work for a drawn case, in multiply-adds, or in values where nothing is multiplied: enough for narrow layers
-/// and for single images of wide ones.
+/// Little work for a drawn case, in multiply-adds, or in values where nothing is multiplied: enough for
+/// narrow layers and for single images of wide ones.
 pub(crate) const LITTLE: u64 = 1 << 23;
 /// Much work for a drawn case: a minibatch of every size in an auxiliary head at the paper's width.
 pub(crate) const MUCH: u64 = 1 << 26;
@@ -130,8 +130,8 @@ impl Drawn {
     }
 }
 
-/// Layers of one kind on minibatches of any size. A minibatch is reduced until it takes no more work than `most`, so
-/// that the reference computes it in time.
+/// Layers of one kind on minibatches of any size. A minibatch is reduced until it takes no more work than
+/// `most`, so that the reference computes it in time.
 pub(crate) fn layers(wanted: fn(&Computation) -> bool, most: u64) -> impl Strategy<Value = Drawn> {
     let small: Vec<Layer> =
         LAYERS.iter().filter(|layer| wanted(&layer.computation) && layer.work() <= most).cloned().collect();

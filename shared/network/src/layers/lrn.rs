@@ -9,7 +9,7 @@ use crate::graph::{Computation, Endpoint};
 use crate::layers::{GradientWrite, Maps, Operation, Passes};
 use crate::memory::{Memory, Needs, Step};
 
-/// The constants of the public model.
+/// The constants of BVLC's public model.
 pub(crate) const BVLC: Lrn = Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
 
 /// A normalisation of a map of one segment, N x C x H x W -> N x C x H x W.

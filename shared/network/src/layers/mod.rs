@@ -59,10 +59,10 @@ pub(crate) struct Layer {
 /// Mode in which a layer writes its contribution to the gradient of its input.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct GradientWrite {
-    /// Another layer has written its contribution already, so this one is added to it.
+    /// Whether another layer has already written its contribution, so that this one is added to it.
     pub accumulate: bool,
-    /// The input is the output of ReLUs and no other layer contributes later: the gradient becomes zero where
-    /// the input is.
+    /// Whether the gradient becomes zero where the input is zero: the input is the output of ReLUs, and no
+    /// other layer contributes later.
     pub rectify: bool,
 }
 
@@ -73,9 +73,9 @@ impl GradientWrite {
     }
 }
 
-/// A kind of layer: what it is, and through [`Passes`] what it computes in either precision.
+/// A kind of layer: its description and, through [`Passes`], its computation in either precision.
 pub(crate) trait Operation: Passes<f32> + Passes<bf16> + Send + Sync {
-    /// The kind of layer, for people.
+    /// Name of the kind of layer, for people.
     fn kind(&self) -> &'static str;
 
     /// The computation outside of training, its input and its output.

@@ -1,11 +1,11 @@
 //! The weight gradient on AMX tiles.
 //!
-//! Its sums run over pixels, so pixels are contiguous in the copies: the copy of the input has 32 pixels of
-//! each channel side by side, that of the output gradient pairs of pixels for each output channel. A tap is
-//! the same row of input pixels, read from a shifted position. The sums of a pair of blocks and a tap stay in
-//! tiles over a chunk and are then added to the task's sums. Chunks depend only on the size of the maps and
-//! are summed in order, and each weight belongs to one task, so results do not depend on the number of
-//! threads.
+//! The sums of the gradient run over pixels, so pixels are contiguous in the copies: the copy of the input
+//! has 32 pixels of each channel side by side, that of the output gradient pairs of pixels for each output
+//! channel. A tap is the same row of input pixels, read from a shifted position. The sums of a pair of blocks
+//! and a tap stay in tiles over a chunk and are then added to the task's sums. Chunks depend only on the size
+//! of the maps and are summed in order, and each weight belongs to one task, so results do not depend on the
+//! number of threads.
 
 use super::positions::{Positions, Role, Source, chunk};
 use super::{budget, words};

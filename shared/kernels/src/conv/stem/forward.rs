@@ -115,7 +115,7 @@ pub(super) fn run<T: Value>(pass: &Pass<'_, T>, context: Context) {
     });
 }
 
-/// Some rows of one image.
+/// A task: some output rows of one image.
 struct Task<'a, T> {
     pass: &'a Pass<'a, T>,
     image: usize,

@@ -149,7 +149,7 @@ pub(super) fn run<T: Value>(
     });
 }
 
-/// Some input channels times some output blocks.
+/// A task: some input channels times some output blocks.
 struct Task<'a, T> {
     stem: &'a Stem,
     images: PlanarImages<'a>,

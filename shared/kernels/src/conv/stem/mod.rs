@@ -1,4 +1,4 @@
-//! The network's first convolution: a planar image of few channels, a large kernel, a stride.
+//! The stem, a network's first convolution: few input channels in planar order, a large kernel, a stride.
 
 mod amx;
 mod forward;
@@ -31,7 +31,7 @@ pub struct Stem {
     pub output_channels: usize,
     /// Height and width of the kernel.
     pub kernel: usize,
-    /// Distance in the image of neighbouring outputs.
+    /// Distance in image pixels between neighbouring outputs.
     pub stride: usize,
     /// Rows and columns of zeros on every side of the image.
     pub padding: usize,
@@ -66,7 +66,7 @@ impl Stem {
     /// Packs weights for [`Stem::forward`] on `isa` into maps of `T`.
     ///
     /// # Panics
-    /// If a length does not fit.
+    /// If a slice has the wrong length.
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         (T::entries().stem.pack_forward)(self, isa, weights, packed);
     }
@@ -89,7 +89,8 @@ impl Stem {
     /// output's last block become zero.
     ///
     /// # Panics
-    /// If the images have more than 4 channels, a size does not fit or the scratch memory is too small.
+    /// If the images have more than 4 channels, a map or slice has the wrong size, or the scratch memory is
+    /// too small.
     pub fn forward<T: Value>(
         &self,
         context: Context,
@@ -104,7 +105,8 @@ impl Stem {
     /// Overwrites the gradients of weights and bias with the sums over all images.
     ///
     /// # Panics
-    /// If the images have more than 4 channels, a size does not fit or the scratch memory is too small.
+    /// If the images have more than 4 channels, a map or slice has the wrong size, or the scratch memory is
+    /// too small.
     pub fn backward_weights<T: Value>(
         &self,
         context: Context,
@@ -133,9 +135,9 @@ pub struct PlanarImages<'a> {
     pub values: &'a [f32],
     /// Number of images.
     pub batch: usize,
-    /// Number of rows.
+    /// Height of each image in pixels.
     pub height: usize,
-    /// Number of columns.
+    /// Width of each image in pixels.
     pub width: usize,
 }
 
@@ -176,7 +178,7 @@ impl<'a, T: Value> Pass<'a, T> {
         self.images.batch * self.size[0] * self.size[1] == 0
     }
 
-    /// Some pixels of an output block, counted along the rows.
+    /// Returns a range of pixels of an output block, counted along the rows.
     ///
     /// # Safety
     /// See [`Planes::pixels`].

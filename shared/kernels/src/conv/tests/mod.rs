@@ -17,8 +17,9 @@ use proptest::prelude::*;
 const TOLERANCE: f32 = 1e-5;
 const WINOGRAD_TOLERANCE: f32 = 1e-4;
 
-/// The tolerance for a gradient that a kernel sums over `terms` products in f32, beside a reference in f64: the rounding
-/// of such a sum grows with the root of their number, past [`TOLERANCE`] beyond some 7,000 terms.
+/// The tolerance for a gradient that a kernel sums over `terms` products in f32, beside a reference in f64:
+/// the rounding of such a sum grows with the root of their number, past [`TOLERANCE`] beyond some 7,000
+/// terms.
 fn sum_tolerance(terms: usize) -> f32 {
     TOLERANCE.max(f32::EPSILON * (terms as f32).sqrt())
 }

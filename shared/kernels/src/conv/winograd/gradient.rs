@@ -114,7 +114,7 @@ pub(in super::super) fn run<T: Value>(
     });
 }
 
-/// Some input blocks times some output blocks, over all tiles.
+/// A task: some input blocks times some output blocks, over all tiles.
 struct Task<'a, T> {
     conv: &'a Convolution,
     partition: Partition,

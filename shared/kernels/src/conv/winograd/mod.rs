@@ -1,5 +1,5 @@
-//! Winograd's algorithm for convolutions: fewer multiplications, in all three passes. Lavin & Gray (2016)
-//! call it minimal filtering.
+//! Winograd's algorithm for convolutions, which saves multiplications in all three passes. Lavin & Gray
+//! (2016) call it minimal filtering.
 //!
 //! A map is cut into tiles of outputs. A tile of `M` x `M` outputs of an `R` x `R` kernel takes `K` x `K`
 //! multiplications for each input and output channel, where `K = M + R - 1` ([`transform`]). Transformed

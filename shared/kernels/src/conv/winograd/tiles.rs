@@ -86,8 +86,8 @@ impl Tiles {
     }
 }
 
-/// Some tiles in such an order that the tiles that have a point are consecutive: first those with fewer rows
-/// of points than a whole tile, then whole ones, then those with fewer columns, then those with fewer of
+/// A chunk of tiles in such an order that the tiles that have a point are consecutive: first those with fewer
+/// rows of points than a whole tile, then whole ones, then those with fewer columns, then those with fewer of
 /// both.
 pub(super) struct Chunk {
     positions: [TilePosition; MOST],

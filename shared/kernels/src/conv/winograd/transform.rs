@@ -46,7 +46,7 @@ const fn product(points: usize, without: usize) -> [f32; MOST / 2] {
     result
 }
 
-/// Index of no pair.
+/// Index past the last pair, which stands for no pair.
 const NONE: usize = PAIRS.len();
 
 /// Value of a polynomial at `z`.

@@ -49,7 +49,7 @@ fn permitted() -> bool {
     result == 0
 }
 
-/// Refuses: other systems than Linux are not asked.
+/// Returns false: permission is requested on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn permitted() -> bool {
     false

@@ -91,7 +91,7 @@ pub(in super::super) fn scratch_of_thread(stem: &Stem, height: usize, width: usi
     copied.len().next_multiple_of(LANES) + steps(stem) + COLUMNS * SUMS
 }
 
-/// Runs a pass.
+/// Runs a forward pass on AMX tiles.
 pub(in super::super) fn run<T: Value>(pass: &Pass<'_, T>, amx: Amx, context: Context) {
     if pass.is_empty() {
         return;
@@ -105,7 +105,7 @@ pub(in super::super) fn run<T: Value>(pass: &Pass<'_, T>, amx: Amx, context: Con
     });
 }
 
-/// Some rows of one image.
+/// A task: some output rows of one image.
 struct Task<'a, T> {
     pass: &'a Pass<'a, T>,
     amx: Amx,

@@ -179,7 +179,7 @@ fn add_all<'a>(all: impl Iterator<Item = &'a [f32]>, to: &mut [f32]) {
     all.for_each(|sums| to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum));
 }
 
-/// Some bands of rows.
+/// A task: some bands of output rows.
 struct Task<'a, T> {
     stem: &'a Stem,
     amx: Amx,
