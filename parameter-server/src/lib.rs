@@ -14,11 +14,11 @@
 //! use protocol::Kind;
 //!
 //! let weights = Tensor {
-//! name: "classifier/weights".into(),
-//! shape: vec![10, 30],
-//! initialiser: Initialiser::Uniform { bound: 0.5 },
-//! rate_multiplier: 1.0,
-//! decay_multiplier: 1.0,
+//!     name: "classifier/weights".into(),
+//!     shape: vec![10, 30],
+//!     initialiser: Initialiser::Uniform { bound: 0.5 },
+//!     rate_multiplier: 1.0,
+//!     decay_multiplier: 1.0,
 //! };
 //! let configuration = settings::recipe("quick").expect("an embedded recipe");
 //!
@@ -44,3 +44,4 @@ pub mod update_rule;
 pub use coordinator::Coordinator;
 pub use serve::{Options, Timing, run};
 pub use shard::{SavedShard, Shard, ShardHost};
+pub use telemetry::{NUMBERS, Number, Value};

@@ -51,7 +51,8 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     );
     let last = manifest.evaluation().unwrap();
     assert_eq!(last.samples, 300);
-    assert!(last.last_iterate.loss < start / 2.0, "from {start} to {}", last.last_iterate.loss);
+    let loss = last.last_iterate.get("loss").unwrap();
+    assert!(loss < start / 2.0, "from {start} to {loss}");
 
     let text = fs::read_to_string(metrics).unwrap();
     let lines: Vec<serde_json::Value> =
@@ -66,7 +67,7 @@ async fn two_processes_and_two_workers_train_to_the_end() {
         assert!(lines.iter().all(|line| line[key].is_number()), "{key} is missing in {text}");
     }
     assert_eq!(evaluations.last().unwrap()["samples"], 300);
-    assert_eq!(evaluations.last().unwrap()["last_iterate"]["loss"], last.last_iterate.loss);
+    assert_eq!(evaluations.last().unwrap()["last_iterate"]["loss"], loss);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,8 +33,8 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
         id: order.id,
         samples: order.samples,
         images: averaged.images(),
-        average: averaged.scores(),
-        last_iterate: last.scores(),
+        average: averaged.scores().into(),
+        last_iterate: last.scores().into(),
     };
     Ok((evaluation, average))
 }

@@ -402,12 +402,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         tracing::info!(
             samples = evaluation.samples,
             images = evaluation.images,
-            top1 = evaluation.average.top1,
-            top5 = evaluation.average.top5,
-            loss = evaluation.average.loss,
-            last_top1 = evaluation.last_iterate.top1,
-            last_top5 = evaluation.last_iterate.top5,
-            last_loss = evaluation.last_iterate.loss,
+            average = %evaluation.average,
+            last_iterate = %evaluation.last_iterate,
             "evaluated"
         );
         if order.last {

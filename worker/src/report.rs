@@ -8,7 +8,7 @@ use std::time::Duration;
 use network::Losses;
 use protocol::{
     ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress,
-    Member, Report, StepMetrics,
+    Member, Report, Scores, StepMetrics,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -115,7 +115,7 @@ pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, who
         images: losses.images as u64,
         main_loss: sum(losses.main),
         auxiliary_losses: losses.auxiliary.iter().flatten().map(|&mean| sum(mean)).collect(),
-        correct: losses.correct as u64,
+        scores: Scores::new([("top1", losses.correct as f64)]),
         compute_seconds: compute.as_secs_f64(),
         wait_seconds: whole.saturating_sub(compute).as_secs_f64(),
         // Minibatches are what the coordinator counts, however many blocks of this one were refused.
@@ -130,7 +130,7 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.main_loss += more.main_loss;
     sum.auxiliary_losses.resize(sum.auxiliary_losses.len().max(more.auxiliary_losses.len()), 0.0);
     sum.auxiliary_losses.iter_mut().zip(&more.auxiliary_losses).for_each(|(sum, more)| *sum += more);
-    sum.correct += more.correct;
+    sum.scores.add_all(&more.scores);
     sum.compute_seconds += more.compute_seconds;
     sum.wait_seconds += more.wait_seconds;
     sum.refused += more.refused;
@@ -190,7 +190,7 @@ impl Line {
             samples,
             loss = rounded(mean(metrics.main_loss), 4),
             auxiliary_losses = auxiliary.join(" "),
-            top1 = rounded(mean(metrics.correct as f64), 4),
+            top1 = metrics.scores.get("top1").map(|sum| rounded(mean(sum), 4)),
             images_per_second = rounded(metrics.images as f64 / since.elapsed().as_secs_f64(), 1),
             learning_rate = rounded(learning_rate, 7),
             staleness_mean = rounded(exchange.staleness_sum as f64 / exchange.applied.max(1) as f64, 2),
@@ -229,7 +229,7 @@ mod tests {
             images: 8,
             main_loss: 2.0,
             auxiliary_losses: vec![16.0],
-            correct: 2,
+            scores: Scores::new([("top1", 2.0)]),
             compute_seconds: 0.5,
             wait_seconds: 1.0,
             refused: 2,

@@ -195,7 +195,7 @@ fn count(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::metrics::TrainingPoint;
-    use protocol::Scores;
+    use setup::ClassifierScores;
 
     fn made_up(points: u64, evaluations: u64) -> Metrics {
         let fall = |share: f64| 0.3 + 2.0 * (-4.0 * share).exp();
@@ -214,7 +214,7 @@ mod tests {
             evaluations: (1..=evaluations)
                 .map(|i| {
                     let share = i as f64 / evaluations as f64;
-                    let scores = |extra: f64| Scores {
+                    let scores = |extra: f64| ClassifierScores {
                         top1: 1.0 - fall(share) / 2.5 - extra / 3.0,
                         top5: 1.0,
                         loss: fall(share) + extra,

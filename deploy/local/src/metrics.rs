@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use protocol::Scores;
 use serde::Deserialize;
+use setup::ClassifierScores;
 
 /// The numbers of one run over its samples.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,9 +31,9 @@ pub struct EvaluationPoint {
     pub unreadable: u64,
     /// Scores of the averaged parameters.
     #[serde(flatten)]
-    pub average: Scores,
+    pub average: ClassifierScores,
     /// Scores of the last iterate.
-    pub last_iterate: Scores,
+    pub last_iterate: ClassifierScores,
 }
 
 /// Most bytes of the file: a line has some 500, and a run writes one each half minute or each hundredth of

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use process::logs::{self, LogFlags};
 use protocol::{Evaluation, RunState, RunStatus};
+use setup::ClassifierScores;
 
 use crate::result::duration;
 
@@ -162,16 +163,15 @@ fn bar() -> ProgressBar {
 fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
     let mut parts = vec![format!("epoch {}", status.epoch + 1)];
     if let Some(line) = &status.latest {
+        parts.extend([format!("{:.0} images/s", line.images_per_second), format!("loss {:.3}", line.loss)]);
+        parts.extend(line.scores.get("top1").map(|share| format!("top-1 {:.1} %", share * 100.0)));
         parts.extend([
-            format!("{:.0} images/s", line.images_per_second),
-            format!("loss {:.3}", line.loss),
-            format!("top-1 {:.1} %", line.top1 * 100.0),
             format!("rate {:.3e}", line.learning_rate),
             format!("staleness {:.1}", line.staleness_mean),
         ]);
     }
     if let Some(last) = status.evaluations.last() {
-        parts.push(format!("validated {:.1} %", last.average.top1 * 100.0));
+        parts.push(format!("validated {:.1} %", ClassifierScores::from(&last.average).top1 * 100.0));
     }
     if status.state != RunState::Training {
         parts.push(status.state.to_string());
@@ -189,7 +189,7 @@ fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
         samples = status.samples,
         total_samples = status.total_samples,
         loss = line.loss,
-        top1 = line.top1,
+        top1 = line.scores.get("top1"),
         images_per_second = line.images_per_second,
         learning_rate = line.learning_rate,
         staleness_mean = line.staleness_mean,
@@ -202,14 +202,15 @@ fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
 }
 
 fn evaluation_text(evaluation: &Evaluation) -> String {
+    let [average, last_iterate] = [&evaluation.average, &evaluation.last_iterate].map(ClassifierScores::from);
     format!(
         "evaluation at {} samples: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} (last iterate: top-1 {:.2} %, loss {:.4})",
         evaluation.samples,
-        evaluation.average.top1 * 100.0,
-        evaluation.average.top5 * 100.0,
-        evaluation.average.loss,
-        evaluation.last_iterate.top1 * 100.0,
-        evaluation.last_iterate.loss
+        average.top1 * 100.0,
+        average.top5 * 100.0,
+        average.loss,
+        last_iterate.top1 * 100.0,
+        last_iterate.loss
     )
 }
 
@@ -252,7 +253,7 @@ mod tests {
             latest: Some(TrainingLine {
                 samples: 12_800,
                 loss: 1.2345,
-                top1: 0.551,
+                scores: Scores::new([("top1", 0.551)]),
                 images_per_second: 1890.4,
                 learning_rate: 0.0182,
                 staleness_mean: 1.02,
@@ -276,8 +277,8 @@ mod tests {
             text,
             "epoch 1, 1890 images/s, loss 1.234, top-1 55.1 %, rate 1.820e-2, staleness 1.0, 1 min 17 s left"
         );
-        let average = Scores { top1: 0.875, top5: 0.99, loss: 0.4 };
-        let last_iterate = Scores { top1: 0.8, top5: 0.98, loss: 0.5 };
+        let average = ClassifierScores { top1: 0.875, top5: 0.99, loss: 0.4 }.into();
+        let last_iterate = ClassifierScores { top1: 0.8, top5: 0.98, loss: 0.5 }.into();
         status.evaluations = vec![Evaluation { id: 1, samples: 10_000, images: 1000, average, last_iterate }];
         status.state = RunState::Evaluating;
         assert!(facts(&status, None).ends_with("validated 87.5 %, evaluating"));

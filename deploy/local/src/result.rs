@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use protocol::Scores;
 use serde::{Deserialize, Serialize};
+use setup::ClassifierScores;
 
 /// The result of a run. Accuracies are those of the averaged parameters, as shares of the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct RunResult {
     #[serde(default)]
     pub validation_skipped: u64,
     /// Scores of the last iterate on the same images.
-    pub last_iterate: Scores,
+    pub last_iterate: ClassifierScores,
     /// Number of training samples used.
     pub samples: u64,
     /// Seconds from start to end, over all sessions.
@@ -100,7 +100,7 @@ mod tests {
             validation_images: 600,
             skipped: 2,
             validation_skipped: 3,
-            last_iterate: Scores { top1: 0.9, top5: 0.98, loss: 0.3 },
+            last_iterate: ClassifierScores { top1: 0.9, top5: 0.98, loss: 0.3 },
             samples: 900,
             seconds: 75.0,
             model: "run/model.safetensors".into(),

@@ -1,22 +1,22 @@
-//! The end of a run, and whether members may be told of it.
+//! The end of a run, and whether it has been announced to members.
 
 use protocol::Ending;
 
-/// The end of a run: not reached, reached, or reached and made known to members.
+/// Progress of a run towards its end: not reached, reached, or reached and announced to members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum RunEnd {
-    /// The run goes on.
+    /// Not reached: the run goes on.
     #[default]
     NotYet,
-    /// The run is complete, which a snapshot must hold before members are told: no restart can then make the
-    /// run incomplete again.
+    /// Reached by completion but not announced: a snapshot must hold the completion before members are told,
+    /// so that no restart can make the run incomplete again.
     Unannounced,
-    /// The run has ended, and members may be told how.
+    /// Reached and announced: members may be told how the run ended.
     Announced(Ending),
 }
 
 impl RunEnd {
-    /// Ends the run. One that has already ended stays as it ended.
+    /// Ends the run; has no effect on one that has already ended.
     pub(super) fn end(&mut self, ending: Ending) {
         if *self == RunEnd::NotYet {
             *self = match ending {
@@ -26,14 +26,14 @@ impl RunEnd {
         }
     }
 
-    /// Allows members to be told that the run is complete, if it is.
+    /// Announces the completion of the run to members, if the run is complete.
     pub(super) fn announce(&mut self) {
         if *self == RunEnd::Unannounced {
             *self = RunEnd::Announced(Ending::Completed);
         }
     }
 
-    /// Returns the end that the run has come to; none while it goes on.
+    /// Returns how the run ended, announced or not; `None` while it goes on.
     pub(super) fn ending(&self) -> Option<Ending> {
         match self {
             RunEnd::NotYet => None,
@@ -42,7 +42,7 @@ impl RunEnd {
         }
     }
 
-    /// Returns the end that the run has come to, if members may be told of it.
+    /// Returns how the run ended, if the end has been announced.
     pub(super) fn announced(&self) -> Option<Ending> {
         match self {
             RunEnd::NotYet | RunEnd::Unannounced => None,

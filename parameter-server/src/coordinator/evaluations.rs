@@ -1,4 +1,4 @@
-//! The evaluations of a run: when one is due, which worker does it, and what it found.
+//! The evaluations of a run: when one is due, which worker does it, and its result.
 //!
 //! An evaluation is given to one worker while the others train. If that worker is lost, another one gets it
 //! under the same number. The last evaluation follows the last sample, and the run does not end without it.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use protocol::{Evaluation, EvaluationOrder};
 
-/// The evaluations of a run.
+/// The evaluations of a run: those due, those in progress, and their results.
 #[derive(Debug)]
 pub struct Evaluations {
     /// Sample positions between two evaluations.
@@ -60,7 +60,7 @@ impl Evaluations {
         order
     }
 
-    /// Takes the evaluations back that `holder` was to do.
+    /// Takes back the evaluations that `holder` was to do, so that another worker gets them.
     pub fn take_back(&mut self, holder: u64) {
         for (_, assignee) in self.open.values_mut() {
             assignee.take_if(|assignee| *assignee == holder);
@@ -77,7 +77,7 @@ impl Evaluations {
         held
     }
 
-    /// The result of the last evaluation, which ends the run.
+    /// The result of the last evaluation, which ends the run; `None` before it.
     pub fn last(&self) -> Option<&Evaluation> {
         let last = self.last?;
         self.done.iter().rev().find(|evaluation| evaluation.id == last)

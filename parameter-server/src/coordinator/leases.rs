@@ -1,5 +1,5 @@
-//! Leases of samples: which positions of each epoch's shuffled order are still to do, leased to a worker, or
-//! done.
+//! Leases of samples: the positions of each epoch's shuffled order that are still to do, leased to a worker,
+//! or done.
 //!
 //! Every position of the run is credited exactly once, as used or as skipped, so every epoch ends with
 //! `distinct + skipped = images`. Positions that a worker gives up are leased again before any new ones.
@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 /// The ledger of one epoch: how many of its positions were used, repeated, skipped and lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochLedger {
-    /// Epoch, from 0.
+    /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// Positions of the epoch that belong to the run.
+    /// Number of positions of the epoch that belong to the run.
     pub images: u64,
-    /// Positions used, each counted once.
+    /// Number of positions used, each counted once.
     pub distinct: u64,
-    /// Positions that were leased again although a lost worker may have used them: an upper bound of those
-    /// used twice.
+    /// Number of positions that were leased again although a lost worker may have used them: an upper bound
+    /// on the number used twice.
     pub repeated: u64,
-    /// Positions whose image is unreadable.
+    /// Number of positions whose image is unreadable.
     pub skipped: u64,
-    /// Positions whose updates were lost when a shard was restored from an older file.
+    /// Number of positions whose updates were lost when a shard was restored from an older file.
     pub lost: u64,
 }
 
@@ -34,10 +34,10 @@ impl EpochLedger {
     }
 }
 
-/// The positions `start..end` of one epoch's shuffled order.
+/// A range of positions, `start..end`, in one epoch's shuffled order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Range {
-    /// Epoch, from 0.
+    /// Number of the epoch, from 0.
     pub epoch: u64,
     /// First position.
     pub start: u64,
@@ -56,15 +56,15 @@ pub struct Progress {
     /// Ledgers of the epochs that have begun, in their order.
     #[serde(rename = "accounts")]
     pub ledgers: Vec<EpochLedger>,
-    /// Positions used so far.
+    /// Number of positions used so far.
     pub used: u64,
-    /// Positions skipped so far.
+    /// Number of positions skipped so far.
     pub skipped: u64,
 }
 
 impl Progress {
     /// Whether every leased position is used, skipped or still to do, and the epochs' ledgers add up to the
-    /// same.
+    /// same totals.
     pub fn is_consistent(&self) -> bool {
         // 128 bits hold the sum of any numbers that a file may contain.
         let rest: u128 =
@@ -82,7 +82,7 @@ impl Progress {
     }
 }
 
-/// All leases of a run, and the ledgers of its epochs.
+/// The leases of a run, and the ledgers of its epochs.
 #[derive(Debug)]
 pub struct Leases {
     /// Training images: positions of a whole epoch.
@@ -188,8 +188,8 @@ impl Leases {
         }
     }
 
-    /// Leases the next range to `holder`, who is to push it in a form; returns none when everything is done
-    /// or leased.
+    /// Leases the next range to `holder`, who is to push it in `form`; returns `None` when every position is
+    /// done or leased.
     pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end, form };
@@ -211,11 +211,12 @@ impl Leases {
         Some(Range { epoch, start, end })
     }
 
-    /// Credits what `holder` reports. A report on a lease that it does not hold (any more) is ignored, since
-    /// reports may be repeated.
+    /// Credits what `holder` reports. A report on a lease that it does not, or no longer, hold is ignored,
+    /// since reports may be repeated.
     ///
     /// # Errors
-    /// Numbers that exceed the lease, fall below those of an earlier report, or use more than they consume.
+    /// If the numbers exceed the lease, fall below those of an earlier report, or have more positions used
+    /// than consumed.
     pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<(), ProgressError> {
         let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
         else {
@@ -258,7 +259,7 @@ impl Leases {
     }
 
     /// Takes all leases of `holder` back and returns their number. With `vanished`, their rest counts as
-    /// repeated, since nobody knows how much of it reached the shards.
+    /// repeated, since it is unknown how much of it reached the shards.
     pub fn take_back(&mut self, holder: u64, vanished: bool) -> usize {
         let ids: Vec<u64> = self
             .outstanding
@@ -287,12 +288,12 @@ impl Leases {
         }
     }
 
-    /// Positions whose updates were lost with a shard, in all epochs.
+    /// Number of positions of all epochs whose updates were lost with a shard.
     pub fn lost(&self) -> u64 {
         self.ledgers.values().map(|ledger| ledger.lost).sum()
     }
 
-    /// Takes the ledgers of the epochs that became complete since the last call.
+    /// Takes and returns the ledgers of the epochs that became complete since the last call.
     pub fn take_complete(&mut self) -> impl Iterator<Item = EpochLedger> {
         self.complete.drain(..)
     }
@@ -302,22 +303,22 @@ impl Leases {
         self.used + self.skipped == self.total
     }
 
-    /// Positions used so far.
+    /// Number of positions used so far.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Positions used or skipped so far.
+    /// Number of positions used or skipped so far.
     pub fn consumed(&self) -> u64 {
         self.used + self.skipped
     }
 
-    /// Positions in the whole run.
+    /// Number of positions in the whole run.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The oldest epoch that is not complete, or the last one when all are.
+    /// Number of the oldest epoch that is not complete, or of the last one when all are.
     pub fn epoch(&self) -> u64 {
         let last = (self.total - 1) / self.images;
         let open = self.ledgers.values().find(|ledger| !ledger.complete());

@@ -15,12 +15,12 @@ pub struct Membership {
     members: BTreeMap<u64, MemberState>,
 }
 
-/// Everything known of one member.
+/// State of one member.
 #[derive(Debug)]
 struct MemberState {
     member: Member,
     name: String,
-    /// When it called last.
+    /// Time of the member's last call.
     heard: Instant,
     /// Whether the member was told how the run ended.
     told: bool,
@@ -31,8 +31,8 @@ struct MemberState {
 }
 
 impl Membership {
-    /// Starts without members. A member that is silent for longer than `patience` expires; incarnations are
-    /// numbered from `first` on.
+    /// Makes a membership without members. A member that is silent for longer than `patience` expires;
+    /// incarnations are numbered from `first` on.
     pub fn new(patience: Duration, first: u64) -> Membership {
         Membership { patience, next_worker: 0, next_incarnation: first, members: BTreeMap::new() }
     }
@@ -52,7 +52,7 @@ impl Membership {
     /// Records that a member called.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] for an incarnation that is not a member (any more).
+    /// [`Refusal::Fenced`] if the incarnation is not, or no longer, a member.
     pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
         let state = self.members.get_mut(&member.incarnation).filter(|state| state.member == member);
         let state = state.ok_or_else(|| fenced(member, self.patience))?;
@@ -61,8 +61,8 @@ impl Membership {
     }
 
     /// Returns the answer to a request for work that was made before under the same number. A request older
-    /// than the newest one gets the newest answer: it was delayed on its way, and nobody waits for its own
-    /// any more.
+    /// than the newest one gets the newest answer: it was delayed in transit, and its sender no longer waits
+    /// for its answer.
     pub fn earlier_answer(&self, member: Member, call: u64) -> Option<Assignment> {
         let (answered, assignment) = self.members.get(&member.incarnation)?.newest_answer.as_ref()?;
         (call <= *answered).then(|| assignment.clone())
@@ -125,7 +125,8 @@ impl Membership {
     }
 }
 
-/// The refusal of a member that is none (any more), where members may be silent for `patience`.
+/// Returns the refusal of a worker that is not, or no longer, a member; `patience` is the time for which
+/// members may be silent.
 pub fn fenced(member: Member, patience: Duration) -> Refusal {
     Refusal::Fenced(format!(
         "worker {} (incarnation {}) is not a member any more: it left, or was not heard of for {} s; join anew",

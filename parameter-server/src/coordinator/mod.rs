@@ -36,16 +36,16 @@ use crate::{ShardHost, telemetry::Line};
 pub struct Settings {
     /// The run's configuration; the number of classes comes from the first worker's data.
     pub configuration: RunConfiguration,
-    /// Processes that form the server.
+    /// Number of processes that form the server.
     pub processes: u32,
     /// Number of shards in each process.
     pub shards: u32,
-    /// Address under which workers reach this process.
+    /// Address at which workers reach this process, "host:port".
     pub address: String,
-    /// Time for which a member may be silent.
+    /// Time for which a member may be silent before its membership expires.
     pub lease_time: Duration,
-    /// Number of this life: the count of the leader's earlier starts. It keeps the ids that this life gives
-    /// apart from those of earlier ones.
+    /// Number of this life (term) of the server: the count of the leader's earlier starts. It keeps the ids
+    /// that this life assigns distinct from those of earlier lives.
     pub life: u64,
 }
 
@@ -71,8 +71,8 @@ impl Coordinator {
         self.state.lock().expect("no call panicked with the state in hand")
     }
 
-    /// Does what depends on time, and is to be called a few times a second: it removes silent members, reads
-    /// the counters of this process's shards, and returns the lines of metrics that became due.
+    /// Does the periodic work and returns the lines of metrics that became due: it removes silent members and
+    /// reads the counters of this process's shards. To be called several times a second.
     pub fn tick(&self) -> Vec<Line> {
         let statuses = self.host.status();
         let mut state = self.state();
@@ -86,7 +86,7 @@ impl Coordinator {
     }
 
     /// Stops the run so that it can be resumed: no leases are given any more, and workers are told to finish.
-    /// A run that has already ended stays as it ended.
+    /// This has no effect on a run that has already ended.
     pub fn interrupt(&self) {
         self.state().end.end(Ending::Interrupted);
     }
@@ -97,7 +97,7 @@ impl Coordinator {
         self.state().end.announce();
     }
 
-    /// The end of the run, or none while the run lasts.
+    /// Returns how the run ended, or `None` while it goes on.
     pub fn ending(&self) -> Option<Ending> {
         self.state().end.ending()
     }
@@ -107,12 +107,12 @@ impl Coordinator {
         self.state().run.as_ref().is_none_or(|run| run.members.all_told())
     }
 
-    /// Whether there are no members (any more).
+    /// Whether the run has no members: none have joined, or all have left.
     pub fn all_left(&self) -> bool {
         self.state().run.as_ref().is_none_or(|run| run.members.is_empty())
     }
 
-    /// The run's update rule, once the first worker has described the data.
+    /// The run's update rule; `None` until the first worker has described the data.
     pub fn rule(&self) -> Option<UpdateRule> {
         self.state().run.as_ref().map(|run| run.rule.clone())
     }
@@ -127,21 +127,22 @@ impl Coordinator {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
     }
 
-    /// Copies the state of the run for a snapshot that begins now; returns none before the data is known.
+    /// Copies the state of the run for a snapshot that begins now; returns `None` before the data is known.
     pub fn checkpoint(&self) -> Option<SavedRun> {
         self.state().checkpoint()
     }
 
     /// Prepares a snapshot and returns whether it may be taken now. A single worker gets no more leases, and
     /// once it has completed those that it holds, no push is under way. The snapshot then shows one moment of
-    /// the run, from which the run resumes bit for bit. Several workers are not waited for.
+    /// the run, from which the run resumes bit for bit. With several workers the snapshot does not wait for
+    /// leases.
     pub fn prepare_snapshot(&self) -> bool {
         let mut state = self.state();
         state.snapshot_pending = true;
         state.workers() > 1 || state.run.as_ref().is_none_or(|run| run.leases.outstanding() == 0)
     }
 
-    /// Gives leases again after a snapshot was taken or given up.
+    /// Resumes the granting of leases after a snapshot was taken or given up.
     pub fn resume_leases(&self) {
         self.state().snapshot_pending = false;
     }

@@ -1,15 +1,15 @@
-//! When momentum moves from the shards to the workers.
+//! The switch that moves momentum from the shards to the workers.
 //!
 //! A single worker trains with the shards' velocity, as `torch.optim.SGD` does. As soon as several workers
 //! push at the same time, each keeps a velocity of its own, for the rest of the run: a velocity that several
-//! share stands only a small part of the learning rate.
+//! workers share is stable only at a small fraction of the learning rate.
 
 use std::collections::BTreeSet;
 
 use protocol::PushForm;
 use settings::MomentumPlace;
 
-/// Watches who pushes.
+/// The switch of a run, which moves momentum to the workers once several of them push at the same time.
 #[derive(Clone, Debug)]
 pub struct MomentumSwitch {
     place: MomentumPlace,
@@ -20,8 +20,8 @@ pub struct MomentumSwitch {
 }
 
 impl MomentumSwitch {
-    /// Watches a run whose configuration wants momentum at `place`; `moved` says whether several workers have
-    /// pushed.
+    /// Makes the switch of a run whose configuration places momentum at `place`; `moved` says whether it has
+    /// already moved to the workers.
     pub fn new(place: MomentumPlace, moved: bool) -> MomentumSwitch {
         MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None }
     }
@@ -31,13 +31,13 @@ impl MomentumSwitch {
         self.moved
     }
 
-    /// What workers are to push.
+    /// Form in which workers are to push.
     pub fn form(&self) -> PushForm {
         if self.moved { PushForm::Step } else { PushForm::Gradient }
     }
 
-    /// Records that a member pushed. Members that take turns are there at the same time; one that only
-    /// follows another may be the same worker, started again.
+    /// Records a push by `incarnation`. Incarnations that alternate are members at the same time, so momentum
+    /// moves; one that only follows another may be the same worker after a restart.
     pub fn record(&mut self, incarnation: u64) {
         if self.moved || self.place == MomentumPlace::Shard || self.last == Some(incarnation) {
             return;

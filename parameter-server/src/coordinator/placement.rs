@@ -2,7 +2,7 @@
 
 use protocol::Refusal;
 
-/// A process's place in the server.
+/// Place of a process in the server: the shards that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Number of the process's first shard.
@@ -47,7 +47,7 @@ impl Processes {
     /// Registers a process in the slot that [`find`](Self::find) chooses.
     ///
     /// # Errors
-    /// Those of [`find`](Self::find).
+    /// If [`find`](Self::find) fails, with its error.
     pub fn register(
         &mut self,
         address: &str,
@@ -117,7 +117,8 @@ impl Processes {
         self.slots.iter().filter_map(|slot| slot.address.as_deref())
     }
 
-    /// Address of each shard, by shard number; the list is complete once all processes have registered.
+    /// Address of each shard by shard number, "host:port"; the list is complete once all processes have
+    /// registered.
     pub fn shards(&self) -> Vec<String> {
         let each = |address: &str| vec![address.to_string(); self.shards_of_each as usize];
         self.addresses().flat_map(each).collect()

@@ -1,4 +1,4 @@
-//! A run whose data is known: its members, what they are to do, and what they report.
+//! A run whose data is known: its members, their assignments, and their reports.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -45,7 +45,7 @@ pub(super) struct Run {
     refused_in_row: u64,
 }
 
-/// The numbers that a life of the server gives to a run.
+/// Settings that a life (term) of the server gives to a run.
 #[derive(Clone, Copy)]
 pub(super) struct Life {
     /// Time for which a member may be silent.
@@ -115,8 +115,8 @@ impl Run {
         }
     }
 
-    /// Chooses what a member is to do next, in a run whose end members are not to be told (yet): `ended` if
-    /// there is one, `snapshot` if one is due or being taken.
+    /// Chooses what a member is to do next, while the end of the run has not been announced. `ended` says
+    /// whether the run has ended, `snapshot` whether a snapshot is due or being taken.
     pub(super) fn assign(&mut self, member: Member, ended: bool, snapshot: bool) -> Assignment {
         let (consumed, used) = (self.leases.consumed(), self.leases.used());
         if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
@@ -254,7 +254,8 @@ fn lease_size(configuration: &RunConfiguration) -> u64 {
     configuration.run.lease_batches * configuration.run.batch as u64
 }
 
-/// The evaluations of a run that has consumed what its leases say, and has these results.
+/// Schedules the evaluations of a run that has consumed the positions that `leases` counts, and has the
+/// results `done`.
 fn evaluations(
     configuration: &RunConfiguration,
     rule: &UpdateRule,

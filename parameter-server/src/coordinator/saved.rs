@@ -18,7 +18,7 @@ pub struct SavedRun {
     pub data: DataDescription,
     /// Progress of leases and epochs.
     pub progress: Progress,
-    /// Minibatches acknowledged.
+    /// Number of minibatches acknowledged.
     pub steps: u64,
     /// Names of the unreadable images found so far.
     pub unreadable: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! The coordinator's state: what is known before a run begins, the run, and what is known of the shards.
+//! The coordinator's state: the server's processes, the run once it has begun, and the status of the shards.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -22,7 +22,7 @@ use crate::{
     telemetry::{Line, Traffic},
 };
 
-/// Everything that the coordinator knows.
+/// State of the coordinator.
 pub(super) struct State {
     pub(super) configuration: RunConfiguration,
     pub(super) life: Life,
@@ -32,7 +32,7 @@ pub(super) struct State {
     pub(super) end: RunEnd,
     /// Newest status of each shard, by its number.
     statuses: BTreeMap<u32, ShardStatus>,
-    /// Lines of metrics that were not taken yet.
+    /// Lines of metrics that have not been taken yet.
     pub(super) lines: Vec<Line>,
     /// The newest complete snapshot, with the hashes of all shards' files.
     pub(super) snapshot: Option<Snapshot>,
@@ -49,7 +49,7 @@ fn known(run: &mut Option<Run>, member: Member, life: Life) -> Result<&mut Run, 
 }
 
 impl State {
-    /// Starts without a run, or with that of a snapshot.
+    /// Makes the state without a run, or with the run of a snapshot.
     pub(super) fn new(settings: &Settings, resumed: Option<(Snapshot, SavedRun)>) -> State {
         let life = Life { lease_time: settings.lease_time, first_id: first_id(settings.life) };
         let mut state = State {
@@ -75,7 +75,7 @@ impl State {
         state
     }
 
-    /// Copies the state of the run for a snapshot; returns none before there is a run.
+    /// Copies the state of the run for a snapshot; returns `None` before there is a run.
     pub(super) fn checkpoint(&self) -> Option<SavedRun> {
         let run = self.run.as_ref()?;
         Some(SavedRun {
@@ -91,7 +91,7 @@ impl State {
         })
     }
 
-    /// Number of members.
+    /// Number of workers that are members.
     pub(super) fn workers(&self) -> usize {
         self.run.as_ref().map_or(0, |run| run.members.len())
     }
@@ -114,7 +114,8 @@ impl State {
         self.compare_layouts();
     }
 
-    /// Ends the run if shards have adopted different networks, as workers of different builds may bring them.
+    /// Ends the run if shards have adopted the layouts of different networks, which workers of different
+    /// builds may send.
     fn compare_layouts(&mut self) {
         let mut layouts =
             self.statuses.values().filter_map(|status| Some((status.shard, status.layout.as_ref()?)));
@@ -143,7 +144,7 @@ impl State {
         Traffic::of(self.statuses.values())
     }
 
-    /// Does what depends on time, and returns the lines of metrics that became due.
+    /// Does the periodic work, and returns the lines of metrics that became due.
     pub(super) fn tick(&mut self) -> Vec<Line> {
         let traffic = self.traffic();
         if let Some(run) = &mut self.run {
@@ -177,7 +178,7 @@ impl State {
         }
     }
 
-    /// Answers what a member is to do next.
+    /// Returns what a member is to do next.
     pub(super) fn assign(&mut self, member: Member, call: u64) -> Result<Assignment, Refusal> {
         let run = known(&mut self.run, member, self.life)?;
         run.members.record_call(member, Instant::now())?;
@@ -195,7 +196,7 @@ impl State {
         Ok(assignment)
     }
 
-    /// Takes in a member's report; returns how the run ended, if it has and members may be told.
+    /// Records a member's report; returns how the run ended, if its end has been announced.
     pub(super) fn report(&mut self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
         let Report { member, progress, metrics, evaluation, leaving } = report;
         let traffic = self.traffic();
@@ -231,8 +232,8 @@ impl State {
         Ok(ending)
     }
 
-    /// Registers a process in the server of `settings`, or finds its place if it first has to go back to
-    /// where this life goes on from.
+    /// Registers a process in the server of `settings`. A process whose shards come from another life only
+    /// learns its place, and registers once it has restored the snapshot that this life resumes from.
     pub(super) fn register(
         &mut self,
         request: RegisterRequest,
@@ -277,7 +278,7 @@ impl State {
         })
     }
 
-    /// Returns the run's state, and a detail of it for people.
+    /// Returns the state of the run and its details for people.
     pub(super) fn describe(&self) -> (RunState, String) {
         match (&self.end, &self.run) {
             (RunEnd::Unannounced, _) => (RunState::Evaluating, "the last snapshot".into()),

@@ -56,7 +56,7 @@ fn scores(member: Member, order: &EvaluationOrder) -> Report {
         id: order.id,
         samples: order.samples,
         images: 100,
-        average: Scores { top1: 0.5, ..Scores::default() },
+        average: Scores::new([("top1", 0.5)]),
         last_iterate: Scores::default(),
     };
     Report { evaluation: Some(evaluation), ..report(member) }

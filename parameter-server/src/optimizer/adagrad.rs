@@ -4,7 +4,7 @@
 //! Every weight has a rate of its own, which falls as its squared gradients add up (Duchi, Hazan and Singer,
 //! "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011; Dean et al., "Large
 //! Scale Distributed Deep Networks", 2012, section 4.1, where nothing is added under the root). It has no
-//! momentum: a reply is the block as it is, and workers have no momentum to keep.
+//! momentum: a reply is the block itself, and workers keep no momentum.
 
 use kernels::{AdagradState, AdagradUpdate, Isa, adagrad_update};
 use protocol::PushForm;
@@ -16,7 +16,7 @@ const SQUARES: &str = "squares";
 /// Constant under the root, so that a weight without a gradient so far is divided by something.
 const FLOOR: f32 = 0.1;
 
-/// Adagrad.
+/// The optimizer Adagrad.
 pub(super) struct Adagrad;
 
 impl Optimizer for Adagrad {

@@ -6,7 +6,7 @@
 
 use protocol::UpdateRule;
 
-/// Returns the share `1 - d` that the new weights have in the average, at the update that follows `updates`
+/// Returns the fraction `1 - d` of the new weights in the average, at the update that follows `updates`
 /// earlier ones.
 pub fn step(rule: &UpdateRule, updates: u64) -> f64 {
     let t = updates as f64;

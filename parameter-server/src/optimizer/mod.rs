@@ -1,9 +1,9 @@
-//! Optimizers: what an update makes of a block and a push.
+//! Optimizers: the rules by which a push updates a block.
 //!
-//! An optimizer, a file each, names the arrays that it keeps for every block beside weights and average, says
-//! how they start, and makes the update. Snapshots hold the arrays under those names. The settings choose it
-//! by name (`optimisation.optimizer`). The [learning rate schedule](schedule) and the [average](average) are
-//! the same for all.
+//! Each optimizer has a file of its own. It names the arrays that it keeps for every block besides weights
+//! and average, gives their initial values, and makes the update. Snapshots hold the arrays under those
+//! names. The settings choose it by name (`optimisation.optimizer`). The [learning rate schedule](schedule)
+//! and the [average](average) are the same for all.
 
 mod adagrad;
 pub(crate) mod average;
@@ -20,14 +20,14 @@ use self::{adagrad::Adagrad, momentum::Momentum};
 /// Arrays that an optimizer keeps for a block, by their names: each has a value for every weight.
 pub(crate) type Arrays = BTreeMap<&'static str, Vec<f32>>;
 
-/// Numbers of one update.
+/// Factors of one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factors {
-    /// Learning rate, the tensor's multiplier and what the push's staleness makes of it included.
+    /// Learning rate, after the tensor's multiplier and the staleness policy.
     pub(crate) rate: f32,
     /// Weight decay, the tensor's multiplier included.
     pub(crate) decay: f32,
-    /// Share of the new weights in the average.
+    /// Fraction of the new weights in the average.
     pub(crate) average_step: f32,
     /// Number of updates that the reply is ahead of the block by its momentum.
     pub(crate) look_ahead: u64,
@@ -36,20 +36,20 @@ pub(crate) struct Factors {
 /// Values of one block.
 #[derive(Debug)]
 pub(crate) struct Values<'a> {
-    /// The weights.
+    /// Weights of the block.
     pub(crate) weights: &'a mut [f32],
-    /// Their average.
+    /// Running average of the weights.
     pub(crate) average: &'a mut [f32],
-    /// The optimizer's own arrays.
+    /// Arrays that the optimizer keeps for the block.
     pub(crate) arrays: &'a mut Arrays,
 }
 
 /// A rule by which a push changes a block.
 pub(crate) trait Optimizer: Send + Sync {
-    /// Returns the names of the arrays that it keeps for a block.
+    /// Returns the names of the arrays that the optimizer keeps for a block.
     fn arrays(&self) -> &'static [&'static str];
 
-    /// Whether it has an update for pushes of that form.
+    /// Whether the optimizer has an update for pushes of a form.
     fn takes(&self, form: PushForm) -> bool;
 
     /// Returns the arrays of a block of `len` weights at the start of a run.

@@ -1,8 +1,8 @@
 //! Momentum: the update of `torch.optim.SGD`, `v = momentum * v + (g + decay * w)`, then `w -= rate * v`
 //! (Caffe keeps the rate inside the velocity).
 //!
-//! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only takes
-//! them, `w -= rate * step`, and its velocity stays as it is.
+//! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only applies
+//! them, `w -= rate * step`, and its velocity does not change.
 
 use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
 use protocol::PushForm;
@@ -14,7 +14,7 @@ const VELOCITY: &str = "velocity";
 
 /// Heavy-ball momentum.
 pub(super) struct Momentum {
-    /// Share of the velocity that an update keeps.
+    /// Fraction of the velocity that an update keeps.
     pub(super) momentum: f64,
 }
 

@@ -4,7 +4,7 @@
 //! A follower registers again every few seconds. A leader that was restarted thereby finds the shards again,
 //! and they return with it to the snapshot that its run resumes from: the updates made after that snapshot
 //! are redone, and a mixture of older and newer shards would not be the parameters of any moment of the run.
-//! A follower also notices in this way that its leader stays away, and is told the run's update rule.
+//! Registration also tells a follower the run's update rule, and lets it notice that its leader is gone.
 
 use std::{future::pending, sync::Arc, time::Duration};
 

@@ -275,7 +275,7 @@ impl Leader {
         }
     }
 
-    /// Takes the snapshot of a completed run. A shard process that is away for a moment is waited for.
+    /// Takes the snapshot of a completed run. Waits for a shard process that is briefly unreachable.
     async fn last_snapshot(&self) {
         for _ in 0..LAST_SNAPSHOT_ATTEMPTS {
             if self.snapshot().await {
@@ -286,8 +286,7 @@ impl Leader {
         tracing::warn!("the end of the run is in no snapshot; started again, it would go on from the newest");
     }
 
-    /// Takes a snapshot and returns whether one was taken. A failure is logged and costs nothing but the
-    /// snapshot.
+    /// Takes a snapshot and returns whether one was taken. A failure is logged and has no other effect.
     async fn snapshot(&self) -> bool {
         let id = match snapshot::next_id(&self.folder) {
             Ok(id) => id,
@@ -316,7 +315,7 @@ impl Leader {
         }
     }
 
-    /// Takes snapshot `id` and returns the number of samples in it, or none while there is nothing to keep.
+    /// Takes snapshot `id` and returns the number of samples in it, or `None` while there is nothing to keep.
     async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
         if !self.coordinator.complete() {
             return Ok(None);

@@ -23,13 +23,13 @@ pub struct Options {
     pub flags: RunFlags,
     /// The recipe of a run whose flags name neither a recipe nor a file.
     pub default_recipe: String,
-    /// Address under which others reach this process; by default the one that it listens on.
+    /// Address at which others reach this process, "host:port"; by default the one that it listens on.
     pub advertise: Option<String>,
     /// Address of the leader; without one, this process is the leader.
     pub coordinator: Option<String>,
-    /// Shards of each process.
+    /// Number of shards of each process.
     pub shards: u32,
-    /// Processes that form the server (used by the leader).
+    /// Number of processes that form the server (used by the leader).
     pub processes: u32,
     /// Folder of the snapshots.
     pub snapshots: PathBuf,
@@ -37,9 +37,9 @@ pub struct Options {
     pub metrics: Option<PathBuf>,
     /// Whether to remove the snapshots and start anew (used by the leader).
     pub fresh: bool,
-    /// Instruction set of the update.
+    /// Instruction set of the kernels that update the shards.
     pub isa: Isa,
-    /// How to connect to the server's other processes.
+    /// Connector to the server's other processes.
     pub connector: Connector,
     /// Intervals and time limits.
     pub timing: Timing,
@@ -70,8 +70,8 @@ impl Default for Timing {
 /// is written, and the exit code that says how the run ended is returned.
 ///
 /// # Errors
-/// A configuration that is invalid or not the resumed run's, a snapshot folder that cannot be used, or a
-/// leader that cannot be reached.
+/// If the configuration is invalid or differs from the resumed run's, the snapshot folder cannot be used, or
+/// the leader cannot be reached.
 pub async fn run(
     options: Options,
     listener: impl Listener,

@@ -1,5 +1,5 @@
-//! The opening of a leader's run: what it starts from is the newest snapshot, or else the configuration that
-//! the flags give and, perhaps, a model file.
+//! The opening of a leader's run: its starting state is the newest snapshot, or else the configuration that
+//! the flags give and, if it names one, a model file.
 
 use std::{path::Path, sync::Arc};
 
@@ -23,13 +23,13 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Finds what the run starts from; returns none if the run is over and all workers were told. With the
-    /// option `fresh`, the snapshots of an earlier run are removed first.
+    /// Finds the state that the run starts from; returns `None` if the run is over and all workers were told.
+    /// With the option `fresh`, the snapshots of an earlier run are removed first.
     ///
     /// # Errors
-    /// Snapshots that cannot be read or removed, or of which none can be used; a configuration that is
-    /// invalid or not the resumed run's; a model file that cannot be used; a number of shards other than the
-    /// snapshot's.
+    /// If the snapshots cannot be read or removed, or none of them can be used; if the configuration is
+    /// invalid or differs from the resumed run's; if the model file cannot be used; if the number of shards
+    /// is not the snapshot's.
     pub(crate) fn find(options: &Options) -> anyhow::Result<Option<Opening>> {
         let folder = &options.snapshots;
         if options.fresh {
@@ -102,10 +102,8 @@ fn check_shards(manifest: &Manifest, options: &Options) -> anyhow::Result<()> {
 /// Logs the result of a finished run.
 fn log_result(manifest: &Manifest, folder: &Path) {
     let samples = manifest.run.progress.used;
-    let result = manifest.evaluation().map_or_else(String::new, |evaluation| {
-        let scores = evaluation.average;
-        format!(": top-1 {:.2} %, loss {:.4}", 100.0 * scores.top1, scores.loss)
-    });
+    let result =
+        manifest.evaluation().map_or_else(String::new, |evaluation| format!(": {}", evaluation.average));
     tracing::info!(
         "the run in {} is finished after {samples} samples{result}; --fresh starts anew",
         folder.display()

@@ -33,7 +33,7 @@ impl Remotes {
     /// Gives an order to all processes at once and returns the statuses of all their shards.
     ///
     /// # Errors
-    /// The first failure.
+    /// If an order fails at a process; the error is the first such failure.
     pub(crate) async fn order(
         &self,
         addresses: &[String],
@@ -55,7 +55,7 @@ impl Remotes {
     /// Asks the shards at `address` for their statuses.
     ///
     /// # Errors
-    /// A process that cannot be reached.
+    /// If the process cannot be reached.
     pub(crate) async fn status(&self, address: &str) -> Result<Vec<ShardStatus>, ClientError> {
         self.client(address).await?.status().await
     }

@@ -1,5 +1,5 @@
-//! What the shards of a process start from: nothing, the snapshot that the leader names, or the newest that
-//! can be read.
+//! The starting state of the shards of a process: none, the snapshot that the leader names, or the newest one
+//! that can be read.
 
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ pub(crate) fn restored_shards(
     numbers.clone().map(open).collect()
 }
 
-/// Returns what shards start from that join a leader's run as it starts: the snapshot that the leader names,
-/// if the files here have the hashes that it knows; without a snapshot, the start of the run.
+/// Returns the starting state of shards that join a leader's run as it starts: the snapshot that the leader
+/// names, if the files here have the hashes that the leader knows; without a snapshot, the start of the run.
 pub(crate) fn restore_point(
     options: &Options,
     first: u32,

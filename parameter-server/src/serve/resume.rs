@@ -7,7 +7,7 @@ use settings::{Difference, RunConfiguration, first_difference};
 /// Returns the configuration `found` in a snapshot, with which its run resumes.
 ///
 /// # Errors
-/// Anything that the flags name and that differs there; the text says the key and both values.
+/// If the flags name a value that differs in the snapshot; the text gives the key and both values.
 pub(crate) fn configuration(flags: &RunFlags, found: &RunConfiguration) -> anyhow::Result<RunConfiguration> {
     let asked = flags.resolve_for(found)?;
     if let Some(Difference { key, one, other }) = first_difference(found, &asked) {

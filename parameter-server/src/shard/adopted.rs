@@ -40,13 +40,13 @@ pub(super) struct Frozen {
 
 /// The numbers of an update that was made.
 pub(super) struct Applied {
-    /// Updates of the block between the push's version and this one.
+    /// Staleness: the number of updates of the block between the push's version and this update.
     pub(super) staleness: u64,
     /// The schedule's learning rate.
     pub(super) rate: f64,
-    /// Updates of the block, this one included.
+    /// Number of updates of the block, this one included.
     pub(super) counter: u64,
-    /// Samples behind those updates.
+    /// Number of samples behind those updates.
     pub(super) samples: u64,
 }
 
@@ -75,7 +75,8 @@ impl Adopted {
         Adopted::of(isa, layout, rule, owners, blocks)
     }
 
-    /// Puts blocks together with what is known of them.
+    /// Makes the state from blocks and the owners of all blocks of the layout, and measures the bounds of
+    /// each block.
     pub(super) fn of(
         isa: Isa,
         layout: Layout,
@@ -114,13 +115,13 @@ impl Adopted {
         Ok(block)
     }
 
-    /// The tensor that a block of the layout is of.
+    /// Returns the tensor to which a block of the layout belongs.
     fn tensor(&self, block: u32) -> &Tensor {
         &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
     }
 
-    /// Checks that a push may be applied in shard `number`, and measures it; returns none if it, or a newer
-    /// one of its worker, was applied before.
+    /// Checks that a push may be applied in shard `number`, and measures it; returns `None` if it, or a newer
+    /// push of its worker, was applied before.
     pub(super) fn examine(
         &self,
         number: u32,

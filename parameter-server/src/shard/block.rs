@@ -1,4 +1,4 @@
-//! The state of one block: its values, and what was applied to it.
+//! The state of one block: its values, and a record of the pushes applied to it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,8 @@ use crate::optimizer::{Arrays, Values};
 /// The state of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BlockState {
-    /// The parameters. They are shared with the fetches that are being sent: an update then changes a copy.
+    /// The parameters, shared with the fetches that are being sent; while they are shared, an update changes
+    /// a copy.
     pub(crate) parameters: Arc<Vec<f32>>,
     pub(crate) average: Vec<f32>,
     /// The optimizer's own arrays.

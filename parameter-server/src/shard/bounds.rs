@@ -12,7 +12,7 @@
 //! - the values sent back, `w - rate * (m + m^2 + ... + m^s) / (1 + s) * v`, differ from `w` by less than
 //!   another `rate * v`.
 //!
-//! With Adagrad, whose roots `sqrt(floor + s)` are what is bounded:
+//! With Adagrad, the roots `sqrt(floor + s)` are bounded:
 //!
 //! - `g + decay * w` is at most 2 * 10^18, its square 4 * 10^36, and `s`, at most 10^36 before, stays finite,
 //! - a root is at least as large as the gradient in it, so that a weight moves by at most the rate.
@@ -39,8 +39,8 @@ const LARGEST_VALUE: f32 = 1e18;
 const LARGEST_RATE: f64 = 1e9;
 /// Largest ratio of a gradient's root mean square to the usual one.
 const LARGEST_RATIO: f64 = 1e6;
-/// Number of gradients that the usual size is averaged over. Gradients are not compared with it before that
-/// many came.
+/// Number of gradients over which the usual size is averaged. No gradient is compared with it before that
+/// many have been applied.
 const USUAL: u64 = 100;
 /// Smallest size that counts as usual. The gradients of a block behind inactive units, or of a network that
 /// has memorised its images, may be close to zero for a long time, and the first large one after that is not

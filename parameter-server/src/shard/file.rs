@@ -39,40 +39,40 @@ struct BlockCounters {
     applied: BTreeMap<u64, u64>,
 }
 
-/// Why a shard's file cannot be written or used.
+/// Reasons why a shard's file cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardFileError {
-    /// The snapshot's folder cannot be made, or the written file cannot be hashed.
+    /// A snapshot folder that cannot be made, or a written file that cannot be hashed.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// The folder or file.
+        /// Path of the folder or file.
         path: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// The file cannot be read or written as a checkpoint.
+    /// A file that cannot be read or written as a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A block of the shard holds values that are not finite.
+    /// A block of the shard with values that are not finite.
     #[error("{}: {found}; {advice}", path.display())]
     NotFinite {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The tensor, and the first value in it that is not finite.
         found: NotFinite,
         /// Advice on what to do.
         advice: String,
     },
-    /// The file is a checkpoint, but not one of this shard.
+    /// A checkpoint that is not one of this shard.
     #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
     Content {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Name of the key or tensor that does not fit.
+        /// Name of the key or tensor that differs.
         what: String,
-        /// The value that it should have.
+        /// The value that the key or tensor should have.
         expected: String,
-        /// The value that it has.
+        /// The value that the key or tensor has.
         found: String,
     },
 }
@@ -95,7 +95,7 @@ pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
 /// Writes a shard durably and returns the SHA-256 of the file, hexadecimal, as read back from the disk.
 ///
 /// # Errors
-/// A shard with values that are not finite, or a file that cannot be written.
+/// If the shard holds values that are not finite, or the file cannot be written.
 pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<String, ShardFileError> {
     let path = path(snapshots, id, saved.shard);
     check(&saved.layout, &saved.blocks).map_err(|found| ShardFileError::NotFinite {
@@ -115,8 +115,7 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<Stri
 /// Reads shard `number` of `total` from snapshot `id`.
 ///
 /// # Errors
-/// A file that cannot be read, that is incomplete, that is of another shard, or that holds values that are
-/// not finite.
+/// If the file cannot be read, is incomplete, belongs to another shard, or holds values that are not finite.
 pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedShard, ShardFileError> {
     let path = path(snapshots, id, number);
     let Checkpoint { mut tensors, metadata } = Checkpoint::read(&path)?;

@@ -1,4 +1,4 @@
-//! The shards of one process behind one address, each under its own short lock.
+//! The shards of one process, served at one address, each behind a lock that is only held briefly.
 
 use std::{
     path::PathBuf,
@@ -22,14 +22,14 @@ use crate::snapshot;
 pub struct ShardHost {
     first: u32,
     shards: Vec<Mutex<Shard>>,
-    /// What the values of each shard took on the wire.
+    /// Traffic of each shard in bytes of encoded values.
     carried: Vec<Carried>,
     snapshots: PathBuf,
     /// `Some(interrupted)` once the leader ordered the shards to finish.
     ended: watch::Sender<Option<bool>>,
 }
 
-/// Bytes on the wire, counted beside a shard's lock.
+/// Traffic of a shard in bytes of encoded values, counted without the shard's lock.
 #[derive(Default)]
 struct Carried {
     received: AtomicU64,
@@ -52,12 +52,12 @@ impl ShardHost {
     /// Gives the run's update rule to every shard.
     ///
     /// # Errors
-    /// That of the first shard that refuses it; see [`Shard::begin`].
+    /// If a shard refuses the rule; the error is that of the first one, see [`Shard::begin`].
     pub fn begin(&self, rule: &UpdateRule) -> Result<(), Refusal> {
         self.shards.iter().try_for_each(|shard| lock(shard).begin(rule))
     }
 
-    /// The network's layout, once a worker brought it to the first shard of this process.
+    /// The network's layout; `None` until the first shard of this process has adopted it.
     pub fn layout(&self) -> Option<Layout> {
         self.shards.first().and_then(|shard| lock(shard).layout().cloned())
     }

@@ -5,7 +5,7 @@
 //! push is identified by (incarnation, step, block), and one that is repeated is not applied again.
 //!
 //! Staleness is the number of updates that a block received between the fetch that a gradient was computed
-//! from and the gradient's own application. What is made of it is a policy of the run.
+//! from and the gradient's own application. Its effect on the update is a policy of the run.
 
 mod adopted;
 mod block;
@@ -32,8 +32,8 @@ use crate::optimizer;
 /// power of two is logged, so that a worker that never stops does not fill the disk.
 const NAMED: u64 = 100;
 
-/// One part of the network's parameters. A shard is empty until the coordinator brings the run's update rule,
-/// and a worker the network's layout.
+/// One part of the network's parameters. A shard is empty until it receives the run's update rule from the
+/// coordinator and the network's layout from a worker.
 pub struct Shard {
     number: u32,
     total: u32,
@@ -45,18 +45,18 @@ pub struct Shard {
     status: ShardStatus,
 }
 
-/// What a shard knows of its run.
+/// Stage of a shard: what it knows of its run.
 enum Stage {
-    /// Nothing yet.
+    /// Knows nothing yet.
     Empty,
-    /// The update rule.
+    /// Knows the update rule.
     Begun(UpdateRule),
-    /// The network's layout as well.
+    /// Knows the update rule and the network's layout.
     Adopted(Box<Adopted>),
 }
 
 impl Stage {
-    /// What a shard with a layout has.
+    /// Returns the state of a shard that has adopted a layout.
     fn adopted(&self) -> Option<&Adopted> {
         match self {
             Stage::Adopted(adopted) => Some(adopted),
@@ -64,7 +64,7 @@ impl Stage {
         }
     }
 
-    /// What a shard with a layout has, for a call to shard `number` that needs one.
+    /// Returns the state of a shard that has adopted a layout, for a call to shard `number` that needs one.
     fn adopted_mut(&mut self, number: u32) -> Result<&mut Adopted, Refusal> {
         match self {
             Stage::Adopted(adopted) => Ok(adopted),
@@ -89,12 +89,12 @@ impl Shard {
         }
     }
 
-    /// Sets the model file from which the tensors start that it has.
+    /// Sets the model file from which the tensors that it contains start.
     pub(crate) fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
         Shard { warm, ..self }
     }
 
-    /// Makes shard `number` of `total` from what was read from its file; its versions go on in `generation`.
+    /// Makes shard `number` of `total` from its file, as read; its versions continue in `generation`.
     pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: SavedShard) -> Shard {
         let owners = assign(&saved.layout, total as usize);
         let adopted = Adopted::of(isa, saved.layout, saved.rule, owners, saved.blocks);
@@ -105,13 +105,13 @@ impl Shard {
         Shard { number, total, generation, isa, warm: None, stage: Stage::Adopted(Box::new(adopted)), status }
     }
 
-    /// Checks that the shard is worth a snapshot; the error names a block that has diverged. No run can
-    /// resume from such a block, and its snapshot would replace one that a run can resume from.
+    /// Checks that a run can resume from a snapshot of the shard; the error names a block that has diverged.
+    /// A snapshot of such a block would replace one that a run can resume from.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.stage.adopted().map_or(Ok(()), Adopted::check)
     }
 
-    /// Copies what a snapshot holds of this shard; returns none before a layout is adopted.
+    /// Copies the state of this shard for a snapshot; returns `None` before a layout is adopted.
     pub(crate) fn saved(&self) -> Option<SavedShard> {
         let Adopted { layout, rule, blocks, .. } = self.stage.adopted()?;
         Some(SavedShard {
@@ -124,12 +124,11 @@ impl Shard {
         })
     }
 
-    /// Takes the run's update rule over from the coordinator if the shard has none yet, else compares it with
-    /// its own.
+    /// Adopts the run's update rule if the shard has none yet, else compares it with its own.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own;
-    /// [`Refusal::Invalid`] for numbers out of range.
+    /// [`Refusal::Invalid`] for a rule with numbers out of range.
     pub fn begin(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
         let own = match &self.stage {
             Stage::Begun(own) => own,
@@ -152,10 +151,10 @@ impl Shard {
     /// Adopts a layout if the shard has none yet, else compares it with its own.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] before the coordinator has brought the update rule; [`Refusal::Mismatch`] with
-    /// the first tensor that differs from the shard's own, or if the model file that the run starts from is
-    /// not the one given to this process; [`Refusal::Invalid`] for multipliers out of range, initial values
-    /// that are too large, or a layout that does not fit this machine's memory.
+    /// [`Refusal::NotReady`] before the shard has the update rule; [`Refusal::Mismatch`] with the first
+    /// tensor that differs from the shard's own, or if the model file that the run starts from is not the one
+    /// given to this process; [`Refusal::Invalid`] for multipliers out of range, initial values that are too
+    /// large, or a layout that does not fit this machine's memory.
     pub fn adopt(&mut self, layout: Layout) -> Result<AdoptReply, Refusal> {
         let number = self.number;
         let rule = match &self.stage {
@@ -191,7 +190,7 @@ impl Shard {
         Ok(AdoptReply { fingerprint })
     }
 
-    /// A refusal of something that this shard cannot use.
+    /// Returns the refusal of something that this shard cannot use.
     fn invalid(&self, text: &str) -> Refusal {
         Refusal::Invalid(format!("shard {}: {text}", self.number))
     }
@@ -216,8 +215,8 @@ impl Shard {
     }
 
     /// Applies the gradient of one block, unless it was applied before or is unusable. The reply holds the
-    /// block's values from which the worker is to compute its next gradient; they lie in the memory of the
-    /// pushed gradient.
+    /// values of the block from which the worker is to compute its next gradient, in the memory of the pushed
+    /// gradient.
     pub fn push(&mut self, push: BlockPush) -> PushReply {
         let block = push.block;
         let (outcome, staleness) = match self.apply(push) {
@@ -284,7 +283,7 @@ impl Shard {
         &self.status
     }
 
-    /// The network's layout, once it is adopted.
+    /// The network's layout; `None` until the shard has adopted it.
     pub fn layout(&self) -> Option<&Layout> {
         self.stage.adopted().map(|adopted| &adopted.layout)
     }

@@ -1,8 +1,8 @@
 //! A warm start: tensors start with the values of a model file instead of random initial values.
 //!
-//! Every process of the server is given the file by its own flag and reads it as it starts, so no message
-//! carries a model and no worker has to bring one. The update rule holds the hash of the file, so that all
-//! processes start from the same one.
+//! Every process of the server reads the file, which its own flags name, as it starts. No message carries a
+//! model, and no worker has to send one. The update rule holds the hash of the file, so that all processes
+//! start from the same one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl WarmStart {
     /// Reads a model file of any supported format.
     ///
     /// # Errors
-    /// A file that cannot be read, that is incomplete, or in which a tensor holds values that are not finite.
+    /// If the file cannot be read, is incomplete, or has a tensor with values that are not finite.
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
         let read = || {
             let bytes = files::read(path, MOST_BYTES)
@@ -40,7 +40,7 @@ impl WarmStart {
         read().context("start from a model (--init-from)")
     }
 
-    /// SHA-256 of the file, hexadecimal.
+    /// SHA-256 of the model file, hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }

@@ -45,9 +45,9 @@ pub struct Contents {
 pub struct Inspected {
     /// Number of the snapshot.
     pub id: u64,
-    /// Whether a run can resume from the snapshot: its manifest and files are there and fit each other.
+    /// Whether a run can resume from the snapshot: its manifest and files are present and match.
     pub complete: bool,
-    /// The reasons why no run can resume from it.
+    /// The reasons why no run can resume from the snapshot; empty if one can.
     pub problems: Vec<String>,
     /// The state of the run in the manifest, if the manifest can be read.
     pub run: Option<InspectedRun>,
@@ -60,9 +60,9 @@ pub struct Inspected {
 pub struct InspectedRun {
     /// Whether the run was complete.
     pub finished: bool,
-    /// Samples used.
+    /// Number of samples used.
     pub samples: u64,
-    /// Minibatches behind those samples.
+    /// Number of minibatches behind those samples.
     pub steps: u64,
     /// Ledgers of the epochs that had begun.
     pub epochs: Vec<EpochLedger>,
@@ -109,10 +109,10 @@ fn print(flags: &InspectFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks at every snapshot in `folder`.
+/// Inspects every snapshot in `folder`.
 ///
 /// # Errors
-/// A folder that cannot be read or holds no snapshot.
+/// If the folder cannot be read or holds no snapshot.
 pub fn inspect(folder: &Path) -> anyhow::Result<Contents> {
     fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     let ids = snapshot::ids(folder)?;
@@ -222,9 +222,7 @@ impl fmt::Display for Inspected {
         for Evaluation { samples, average, last_iterate, .. } in &run.evaluations {
             writeln!(
                 f,
-                "  evaluation after {samples} samples: average top-1 {:.4}, top-5 {:.4}, loss {:.4}; last iterate \
-                 top-1 {:.4}, loss {:.4}",
-                average.top1, average.top5, average.loss, last_iterate.top1, last_iterate.loss
+                "  evaluation after {samples} samples: average {average}; last iterate {last_iterate}"
             )?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! A snapshot is passed over for an older one if it has no manifest, or if a file does not have the hash that
 //! the manifest gives. Each shard's file is consistent in itself. An update that was pushed while the
 //! snapshot was taken may be in the files of some shards only; the leases that such updates belong to are
-//! done again.
+//! repeated after a resume.
 
 pub mod inspect;
 
@@ -62,7 +62,8 @@ pub struct ShardEntry {
 }
 
 impl Manifest {
-    /// The number of the snapshot and the hashes of all shards' files, as shard processes are told them.
+    /// The number of the snapshot and the hashes of all shards' files, in the form that shard processes
+    /// receive.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { id: self.id, hashes: self.shards.iter().map(|entry| entry.hash.clone()).collect() }
     }
@@ -80,7 +81,7 @@ impl Manifest {
     /// Makes the manifest of snapshot `id` from the statuses of the shards that wrote their files into it.
     ///
     /// # Errors
-    /// A shard that named no file.
+    /// If a shard gives no hash of its file.
     pub(crate) fn new(
         folder: &Path,
         id: u64,
@@ -101,7 +102,7 @@ impl Manifest {
     /// Writes the manifest, which completes the snapshot.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
         let path = folder.join(self.id.to_string()).join(MANIFEST);
         let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
@@ -111,7 +112,7 @@ impl Manifest {
     /// Reads the manifest of snapshot `id`.
     ///
     /// # Errors
-    /// A manifest that is missing, cannot be read, or contradicts itself.
+    /// If the manifest is missing, cannot be read, or contradicts itself.
     pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
         let text = files::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
@@ -151,11 +152,11 @@ pub(crate) fn check(
 }
 
 impl ShardEntry {
-    /// Returns whether the file is in the folder.
+    /// Checks the shard's file against its hash; returns whether the file is in the folder.
     ///
     /// # Errors
-    /// A file whose hash is not the one of the manifest, that cannot be read, or that is missing in the
-    /// folder it was written to.
+    /// If the hash of the file is not the one in the manifest, the file cannot be read, or it is missing in
+    /// the folder to which it was written.
     pub(crate) fn check(&self, folder: &Path, id: u64) -> Result<bool, SnapshotError> {
         let path = shard_file::path(folder, id, self.shard);
         match Digest::of_file(&path).map(|digest| digest.to_string()) {
@@ -167,102 +168,102 @@ impl ShardEntry {
     }
 }
 
-/// Why a snapshot cannot be written or used.
+/// Reasons why a snapshot cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The snapshot has no manifest.
+    /// A snapshot without a manifest, which was never completed.
     #[error("it has no manifest, so it was not finished")]
     Unfinished,
-    /// A file cannot be read.
+    /// A file that cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// Cause given by the operating system.
         source: io::Error,
     },
-    /// A file or folder cannot be written.
+    /// A file or folder that cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The cause.
+        /// Cause given by the operating system.
         source: io::Error,
     },
-    /// The manifest cannot be parsed, or its content is not that of a manifest.
+    /// A file that cannot be parsed as a manifest, or whose content is not that of a manifest.
     #[error("{} is not a manifest: {reason}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The reason why it cannot be used.
         reason: String,
     },
-    /// A file has another hash than when it was written.
+    /// A file whose hash differs from that when it was written.
     #[error("{} is damaged: expected sha-256 {expected}, found {found}", path.display())]
     Hash {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The hash that the manifest gives.
         expected: String,
         /// The hash of the file.
         found: String,
     },
-    /// The content of the folder cannot be listed.
+    /// A folder whose content cannot be listed.
     #[error("cannot list the snapshots in {}: {source}", folder.display())]
     List {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
-        /// The cause.
+        /// Cause given by the operating system.
         source: io::Error,
     },
-    /// Snapshots were finished in the folder, but none of them can be used.
+    /// A folder with finished snapshots of which none can be used.
     #[error(
         "no snapshot in {} can be used, the newest that was finished is {id}: {reason}; put its files back as they were, \
          or --fresh to start anew (it removes the snapshots)",
         folder.display()
     )]
     NoneUsable {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
         /// Number of the newest snapshot that was finished.
         id: u64,
         /// The reason why it cannot be used.
         reason: Box<SnapshotError>,
     },
-    /// A counter's file does not hold a number.
+    /// A counter's file that does not hold a number.
     #[error(
         "{} holds {found:?}, expected a number; write one that is higher than any it had, as 1000000",
         path.display()
     )]
     Counter {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The text of the file.
         found: String,
     },
-    /// A shard wrote no file.
+    /// A shard that wrote no file.
     #[error("shard {shard} was told to write a snapshot and named no file")]
     NoHash {
         /// Number of the shard.
         shard: u32,
     },
-    /// Another process uses the folder.
+    /// A folder that another process uses.
     #[error(
         "snapshot folder {} is used by another process; stop that one, or give another --snapshots",
         folder.display()
     )]
     Locked {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
     },
 }
 
-/// Finds the newest usable snapshot in `folder`; returns none if none was ever finished there. Snapshots that
-/// are passed over are named in the log.
+/// Finds the newest usable snapshot in `folder`; returns `None` if none was ever finished there. The log
+/// names the snapshots that are passed over.
 ///
 /// # Errors
-/// A folder that cannot be read, or one whose finished snapshots are all damaged: its owner has to decide
-/// whether to start anew.
+/// If the folder cannot be read, or its finished snapshots are all damaged: its owner has to decide whether
+/// to start anew.
 pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
     let mut damaged = None;
     for id in ids(folder)?.into_iter().rev() {

@@ -1,10 +1,10 @@
-//! What a shard makes of staleness, the number of updates that a block received between the fetch that a push
-//! was computed from and the push's own application.
+//! Policies for staleness, the number of updates that a block received between the fetch that a push was
+//! computed from and the push's own application.
 //!
-//! A single worker has none. With several, momentum that they share makes staleness dangerous: with momentum
-//! 0.9 and nothing done about it, a staleness of 1 is enough for two workers to stay on the first plateau at
-//! a learning rate that is right for one. A policy, a file each, answers two questions about a push: the rate
-//! of its update, and how far ahead of the block its reply is. The settings choose it by name
+//! A single worker has no staleness. With several workers, shared momentum makes it harmful: with momentum
+//! 0.9 and no policy, a staleness of 1 is enough for two workers to stay on the first plateau at a learning
+//! rate that is right for one. Each policy has a file of its own and decides two things about a push: the
+//! learning rate of its update, and the look-ahead of its reply. The settings choose it by name
 //! (`optimisation.staleness`).
 //!
 //! The rate is the policy's to compute, rather than a factor on it: `rate / (1 + staleness)` and
@@ -19,7 +19,7 @@ use settings::Staleness;
 
 use self::{divide::Divide, none::Ignore, root::Root};
 
-/// What is made of the staleness of a push.
+/// A staleness policy: the learning rate and the look-ahead of a stale push.
 pub(crate) trait Policy: Sync {
     /// Returns the rate of an update whose push is `staleness` updates old; `rate` is that of the schedule.
     fn rate(&self, rate: f64, staleness: u64) -> f64;
@@ -29,8 +29,8 @@ pub(crate) trait Policy: Sync {
     fn look_ahead(&self, staleness: u64) -> u64;
 }
 
-/// Returns the policy that a rule names for pushes of a form. Where it names none, the velocity that workers
-/// share asks for a smaller rate than those that they keep themselves.
+/// Returns the policy that a rule names for pushes of a form. If it names none, the default depends on the
+/// form: a velocity that workers share needs a smaller rate than those that they keep themselves.
 pub(crate) fn policy(rule: &UpdateRule, form: PushForm) -> &'static dyn Policy {
     let by_form = match form {
         PushForm::Gradient => Staleness::Divide,

@@ -1,5 +1,5 @@
 //! The policy that ignores staleness, as in DistBelief's Downpour SGD: every push has the whole rate, and its
-//! reply is the block as it is.
+//! reply is the block itself.
 
 use super::Policy;
 

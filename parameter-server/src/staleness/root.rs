@@ -1,6 +1,6 @@
 //! Division of the rate by the root of 1 + staleness: the total rate of N workers grows by the root of N, as
 //! that of a batch N times as large may. It is right for workers that keep their momentum themselves; a
-//! velocity that they share stands less.
+//! shared velocity is stable only at a smaller rate.
 
 use super::Policy;
 

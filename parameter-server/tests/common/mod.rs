@@ -275,7 +275,8 @@ impl Worker {
                 Assignment::Evaluate(order) => {
                     let average = self.distance(Kind::Average { evaluation: order.id }).await;
                     let last_iterate = self.distance(Kind::Parameters).await;
-                    let scores = |loss: f64| Scores { top1: (1.0 - loss).clamp(0.0, 1.0), top5: 1.0, loss };
+                    let scores =
+                        |loss: f64| Scores::new([("top1", (1.0 - loss).clamp(0.0, 1.0)), ("loss", loss)]);
                     let evaluation = Evaluation {
                         id: order.id,
                         samples: order.samples,

@@ -1,18 +1,18 @@
-//! Work that takes long, away from the threads that serve the network.
+//! Long-running work, kept off the threads that serve the network.
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::{JoinError, spawn_blocking},
 };
 
-/// Runs work that takes long on a thread of its own, so that it holds up no call. On a runtime of one thread,
-/// as that of a simulation, it runs in place: there everything happens in one order.
+/// Runs long-running work on a thread of its own, so that it delays no call. On a single-threaded runtime,
+/// such as that of a simulation, the work runs in place, which keeps the order of events deterministic.
 ///
 /// # Errors
-/// Work that panicked on its thread.
+/// If the work panics on its thread.
 ///
 /// # Panics
-/// If it is called outside of a tokio runtime.
+/// If the function is called outside of a tokio runtime.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {

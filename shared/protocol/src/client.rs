@@ -1,4 +1,4 @@
-//! Clients of the two services. Both are cheap to clone; clones share one connection.
+//! Clients of the coordinator and of the shards. Both are cheap to clone; clones share one connection.
 
 mod calls;
 mod coordinator;

@@ -1,7 +1,8 @@
-//! Codecs: how the values of a block become bytes for the wire, and values again.
+//! Codecs, which encode the values of a block as bytes for transfer and decode them.
 //!
-//! A codec is a file of its own. It has a name in the settings (`run.wire`), a number in `shards.proto`, and an
-//! entry in the table that [`of`] reads; nothing else knows what its bytes look like, or how many there are.
+//! A codec is a file of its own. It has a name in the settings (`run.wire`), a number in `shards.proto`, and
+//! an entry in the table that [`of`] reads; nothing else knows what its bytes look like, or how many there
+//! are.
 
 mod bfloat16;
 mod float32;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use self::{bfloat16::Bfloat16, float32::Float32};
 use crate::{Wire, fields::FieldError, proto};
 
-/// A way to turn values into bytes and back.
+/// A codec between values and bytes.
 pub(crate) trait Codec: Sync {
     /// Returns the codec's number in messages.
     fn number(&self) -> proto::Wire;
@@ -27,7 +28,7 @@ pub(crate) trait Codec: Sync {
     /// Returns how many values `bytes` hold.
     ///
     /// # Errors
-    /// What was expected, if they are no whole values.
+    /// If `bytes` is not a whole number of values; the text says what was expected.
     fn count(&self, bytes: &[u8]) -> Result<usize, String>;
 
     /// Copies the values that travelled as `bytes` to `to`, which has as many.

@@ -1,55 +1,55 @@
-//! Errors of calls and of serving, as callers need to tell them apart.
+//! Errors of calls and of serving, distinguished as far as callers need.
 
 use crate::Refusal;
 
-/// Why a call to a server did not give an answer.
+/// Reasons why a call to a server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The server answered that it will not do this. Never retried here.
+    /// A refusal by the server, which the client never retries.
     #[error("{0}")]
     Refused(Refusal),
-    /// No answer for as long as patience lasted.
+    /// No answer within the client's patience.
     #[error(
         "cannot reach {address}: tried for {seconds} s, last: {last}; check that the server runs there and that \
          this machine can reach it, then start again"
     )]
     Unreachable {
-        /// Address of the server.
+        /// Address of the server, "host:port".
         address: String,
-        /// Seconds for which it was tried.
+        /// Time for which the client tried, in seconds.
         seconds: u64,
-        /// Why the last attempt failed.
+        /// Cause of the failure of the last attempt.
         last: String,
     },
-    /// The text given as an address is no "host:port".
+    /// An address that is not of the form "host:port".
     #[error("address {address:?} is not usable: {reason}; expected host:port, as 127.0.0.1:7070")]
     Address {
-        /// The text that was given.
+        /// The address as it was given.
         address: String,
-        /// What is wrong with it.
+        /// The reason why the address cannot be used.
         reason: String,
     },
-    /// The answer does not say what it should, or the other side does not know the call.
+    /// An answer that breaks the protocol, or a call that the server does not know.
     #[error(
         "{address} answered {call} with something unusable: {reason}; check that both sides are the same version"
     )]
     Unusable {
-        /// Address of the server.
+        /// Address of the server, "host:port".
         address: String,
-        /// The call, as "join".
+        /// Name of the call, such as "join".
         call: &'static str,
-        /// What is wrong with the answer.
+        /// The reason why the answer cannot be used.
         reason: String,
     },
-    /// The server is not there, or its health service says that it does not serve.
+    /// A server that cannot be reached, or whose health service reports that it does not serve.
     #[error(
         "{address} does not serve: expected status SERVING, found {found}; a server that is starting or being \
          stopped answers so, its log says which"
     )]
     NotServing {
-        /// Address of the server.
+        /// Address of the server, "host:port".
         address: String,
-        /// Its status, or why it did not answer.
+        /// Health status of the server, or the reason why it did not answer.
         found: String,
     },
 }
@@ -64,12 +64,12 @@ impl ClientError {
     }
 }
 
-/// Why serving ended other than by shutdown.
+/// The failure that ended serving before a shutdown.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {address}: {reason}")]
 pub struct ServeError {
-    /// The address that was served.
+    /// Address that was served, "host:port".
     pub(crate) address: String,
-    /// What failed.
+    /// Cause of the failure.
     pub(crate) reason: String,
 }

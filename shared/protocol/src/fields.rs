@@ -4,8 +4,7 @@ use std::{convert::Infallible, fmt::Display, str::FromStr};
 
 use settings::NoSuchChoice;
 
-/// A field of a message that does not hold what it should. Like the generated types, it does not leave this
-/// crate.
+/// A message field with an invalid value. Like the generated types, this error does not leave the crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}.{field}: expected {expected}, found {found}")]
 pub struct FieldError {
@@ -26,7 +25,7 @@ impl FieldError {
     }
 }
 
-/// A message without checks converts like one with them.
+/// Allows messages without checks to be converted like those with checks.
 impl From<Infallible> for FieldError {
     fn from(never: Infallible) -> FieldError {
         match never {}
@@ -97,20 +96,12 @@ pub(crate) fn at_most(
     Err(FieldError::new(message, field, format!("at most {most}"), value))
 }
 
-/// Returns a field's number, which must be one that sums and files can hold.
+/// Returns a field's number, which must be finite, since sums and files cannot hold others.
 pub(crate) fn finite(value: f64, message: &'static str, field: &'static str) -> Result<f64, FieldError> {
     if value.is_finite() {
         return Ok(value);
     }
     Err(FieldError::new(message, field, "a finite number", value))
-}
-
-/// Returns a field's number, which must be a share of something.
-pub(crate) fn share(value: f64, message: &'static str, field: &'static str) -> Result<f64, FieldError> {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(value);
-    }
-    Err(FieldError::new(message, field, "0 to 1", value))
 }
 
 /// Implements the conversions between a type and the generated one, both ways, for types whose fields are all

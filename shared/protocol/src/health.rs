@@ -1,5 +1,5 @@
-//! The gRPC health service (`grpc.health.v1`) that orchestrators ask, and a client for the one question that
-//! this program asks of it.
+//! The gRPC health service (`grpc.health.v1`) that orchestrators query, and a client for the one query that
+//! this program makes.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(crate) async fn withdraw(mut reporter: HealthReporter) {
 /// within `deadline`.
 ///
 /// # Errors
-/// [`ClientError::Address`] for an address that is none; [`ClientError::NotServing`] for a server that is not
-/// there in time, or says that it does not serve.
+/// [`ClientError::Address`] if `address` is not of the form "host:port"; [`ClientError::NotServing`] if the
+/// server does not answer in time, or reports that it does not serve.
 pub async fn check_health(address: &str, deadline: Duration) -> Result<(), ClientError> {
     let endpoint = transport::endpoint(address, deadline)?;
     let asked = async {

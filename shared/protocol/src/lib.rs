@@ -1,14 +1,13 @@
 //! The protocol between server and workers: its messages, clients with deadlines and retry, and the servers'
 //! glue to gRPC.
 //!
-//! [`messages`] are the domain's own types, and [`service`] has the two services as plain traits. [`serve`]
-//! offers implementations of the traits on a network. [`CoordinatorCalls`] and [`ShardCalls`] are the calls to
-//! them: [`CoordinatorClient`] and [`ShardClient`] make them from other processes, with deadlines and retry, and
-//! [`InProcess`] from the same one. The `.proto` files in the repository's folder `proto`
-//! document the wire; the types generated from them stay inside this crate, the only one that knows tonic and
-//! prost.
+//! [`messages`] holds the domain's own types, and [`service`] the two services as plain traits. [`serve`]
+//! offers implementations of the traits on a network. [`CoordinatorCalls`] and [`ShardCalls`] are the calls
+//! to them: [`CoordinatorClient`] and [`ShardClient`] make them from other processes, with deadlines and
+//! retry, and [`InProcess`] from the same one. The `.proto` files in the repository's folder `proto` document
+//! the wire; the types generated from them stay inside this crate, the only one that knows tonic and prost.
 //!
-//! Absent by intent: what a shard does with a gradient, and what a lease is good for.
+//! Absent by intent: how a shard applies a gradient, and how leases are administered.
 //!
 //! ```
 //! use std::time::Duration;

@@ -20,6 +20,7 @@ mod refusal;
 mod register;
 mod report;
 mod run_status;
+mod scores;
 mod shard_status;
 mod snapshot;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub use self::{
     block::BlockValues,
     data::DataDescription,
     ending::{Ending, LARGEST_LOSS},
-    evaluation::{Evaluation, EvaluationOrder, Scores},
+    evaluation::{Evaluation, EvaluationOrder},
     fetch::{FetchRequest, Kind},
     join::{JoinReply, JoinRequest},
     lease::{Lease, LeaseProgress},
@@ -48,6 +49,7 @@ pub use self::{
     register::{Holding, RegisterReply, RegisterRequest},
     report::{Report, StepMetrics},
     run_status::{RunState, RunStatus},
+    scores::Scores,
     shard_status::ShardStatus,
     snapshot::Snapshot,
     training_line::TrainingLine,
@@ -62,4 +64,4 @@ pub(crate) use self::{
 };
 
 /// Version of the protocol, raised when a message changes its meaning. Join and Register refuse any other.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;

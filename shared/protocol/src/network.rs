@@ -9,16 +9,16 @@ use tokio::{
 
 use crate::Patience;
 
-/// How to reach other processes: over which network, and with how much patience.
+/// Settings of connections to other processes: the network, and the deadlines and pauses of calls.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// What carries the connections.
+    /// Network that carries the connections.
     pub network: Network,
     /// The deadlines and pauses of every call.
     pub patience: Patience,
 }
 
-/// Connects over TCP.
+/// Makes a connector over TCP with the given patience.
 impl From<Patience> for Connector {
     fn from(patience: Patience) -> Connector {
         Connector { network: Network::default(), patience }
@@ -65,19 +65,19 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for C {}
 
 /// A source of incoming connections, such as a TCP port.
 pub trait Listener: Send + 'static {
-    /// The connections that come in.
+    /// Type of the incoming connections.
     type Connection: Connection;
 
     /// Returns the address that the listener is bound to.
     ///
     /// # Errors
-    /// What the system says.
+    /// If the operating system reports an error.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// What the system says; the listener may be asked again.
+    /// If the operating system reports an error, after which the call may be repeated.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
 }
 

@@ -13,7 +13,7 @@ use crate::{
     proto,
 };
 
-/// Why bytes are not the message that they should be.
+/// The reason why bytes cannot be read as a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ReceiveError(String);
@@ -42,10 +42,10 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
 ];
 
-/// Reads the stream that answers a fetch, cut into any parts: each block, or why it was refused.
+/// Reads the stream of replies to a fetch, split into parts at any byte; returns each block or its refusal.
 ///
 /// # Errors
-/// Bytes that are no message, or a stream that ends in the middle of one.
+/// If the bytes are not a message, or the stream ends in the middle of one.
 pub fn fetched<'a>(
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Result<BlockValues, Refusal>>, ReceiveError> {

@@ -1,4 +1,4 @@
-//! Retry, in one place: what is tried again, after which pauses, for how long, and what is logged meanwhile.
+//! Retry of failed calls: which failures are retried, after which pauses, for how long, and what is logged.
 
 use std::{
     collections::hash_map::RandomState,
@@ -16,10 +16,10 @@ use tracing::{info, warn};
 
 use crate::ClientError;
 
-/// Interval at which trouble that lasts is logged again.
+/// Interval at which a lasting failure is logged again.
 const REMINDER: Duration = Duration::from_secs(15);
 
-/// Deadlines of calls, the pauses between attempts, and when to give up.
+/// Retry settings of a client: deadlines of calls, pauses between attempts, and the time to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// Time for which a server may be out of reach, or a stream without progress, before a call gives up (5
@@ -37,7 +37,7 @@ pub struct Patience {
     pub order: Duration,
     /// Time for which a stream may stand still while something is outstanding (60 s).
     pub stall: Duration,
-    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not come back all at
+    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not all reconnect at
     /// once.
     pub jitter: u64,
 }
@@ -67,12 +67,12 @@ impl Patience {
     }
 }
 
-/// Why one attempt did not succeed.
+/// Kinds of failure of one attempt.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Trouble with the connection or the server: another attempt may succeed.
+    /// Temporary failure of the connection or the server: another attempt may succeed.
     Passing(String),
-    /// No further attempt can succeed.
+    /// Final failure: no further attempt can succeed.
     Final(ClientError),
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct Attempts<'a> {
     since: Option<Instant>,
     /// Failures since the newest progress.
     failures: u32,
-    /// Time at which the trouble was logged last.
+    /// Time at which the failure was logged last.
     told: Option<Instant>,
 }
 
@@ -142,8 +142,8 @@ impl<'a> Attempts<'a> {
         self.told = None;
     }
 
-    /// Waits until the next attempt is due; the error is what the call ends with when there is to be no
-    /// further one.
+    /// Waits until the next attempt is due; returns the error with which the call ends if there is to be no
+    /// further attempt.
     pub(crate) async fn after(&mut self, failure: Failure) -> Result<(), ClientError> {
         let reason = match failure {
             Failure::Final(error) => return Err(error),

@@ -32,17 +32,17 @@ use crate::{
 /// only.
 const QUEUE: usize = 8;
 
-/// How long calls may go on after shutdown was asked for.
+/// Time for which calls may go on after shutdown was requested.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
 /// beside them, which reports SERVING if there are shards.
 ///
-/// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients come
-/// back to a server that is started again), and calls that have begun are answered, all within 5 s.
+/// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients resume
+/// them at a restarted server), and calls that have begun are answered, all within 5 s.
 ///
 /// # Errors
-/// A listener that fails; the text names its address.
+/// If the listener fails; the text names its address.
 pub async fn serve(
     listener: impl Listener,
     coordinator: Option<Arc<dyn Coordinator>>,
@@ -116,7 +116,8 @@ where
     Ok(Response::new(answer.into()))
 }
 
-/// The coordinator's calls are short and do not wait, so they are made where they arrive.
+/// The coordinator's gRPC service. Its calls are short and do not wait, so they run on the thread that serves
+/// the network.
 struct CoordinatorService(Arc<dyn Coordinator>);
 
 #[async_trait]
@@ -233,8 +234,8 @@ async fn answer_pushes(
     }
 }
 
-/// Applies the blocks of one request. If its format is unknown every block is refused, and any does for the
-/// reply.
+/// Applies the blocks of one request. If its number format is unknown, every block is refused, and the format
+/// of the reply does not matter.
 pub(crate) fn answer_push(shards: &(impl Shards + ?Sized), request: proto::PushRequest) -> proto::PushReply {
     let wire = codec::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |ArrivedBlock { shard, block, bytes, push }| {
@@ -265,7 +266,7 @@ pub(crate) fn read_block(
     Ok(block)
 }
 
-/// Reads the blocks of one fetch, as fast as they are taken.
+/// Sends the blocks of one fetch as fast as the client takes them.
 async fn send_blocks(
     shards: Arc<dyn Shards>,
     mut stopping: watch::Receiver<bool>,

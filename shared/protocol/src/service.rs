@@ -5,8 +5,8 @@
 
 use crate::messages::*;
 
-/// The coordinator of a run: members, leases of samples, evaluations and the end. It lives in the server's
-/// first process.
+/// The coordinator of a run: it administers members, leases of samples and evaluations, and ends the run. It
+/// lives in the server's first process.
 pub trait Coordinator: Send + Sync + 'static {
     /// Makes a worker a member of the run.
     ///
@@ -14,20 +14,20 @@ pub trait Coordinator: Send + Sync + 'static {
     /// [`Refusal::NotReady`] until all shards have registered; [`Refusal::Mismatch`] for another protocol or
     /// other data.
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal>;
-    /// Answers what a member is to do next. `call` counts the member's calls; a repetition has the number of
+    /// Returns what a member is to do next. `call` counts the member's calls; a repetition has the number of
     /// the first attempt and gets the same answer.
     ///
     /// # Errors
     /// [`Refusal::Fenced`] for a membership that has expired.
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal>;
-    /// Takes in a member's report; returns how the run ended, or none while it goes on. A repetition has the
+    /// Records a member's report; returns how the run ended, or `None` while it goes on. A repetition has the
     /// number of the first attempt in `call` and is not counted again.
     ///
     /// # Errors
     /// [`Refusal::Fenced`] for a membership that has expired; [`Refusal::Invalid`] for progress beyond its
     /// lease.
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal>;
-    /// Registers a shard process, and tells it which shards to hold.
+    /// Registers a shard process; the reply says which shards it is to hold.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`] for another protocol, or when the server has no place for the process.
@@ -38,13 +38,13 @@ pub trait Coordinator: Send + Sync + 'static {
 
 /// The shards of one server process.
 pub trait Shards: Send + Sync + 'static {
-    /// Takes over the layout if the shard is empty, else compares it with its own.
+    /// Adopts the layout if the shard is empty, else compares it with its own.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] naming the first difference; [`Refusal::Invalid`] for a layout that cannot be
-    /// used.
+    /// [`Refusal::Mismatch`] if the layouts differ, naming the first difference; [`Refusal::Invalid`] for a
+    /// layout that cannot be used.
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal>;
-    /// Applies one gradient block, once however often it is pushed.
+    /// Applies one gradient block; a repeated push is not applied again.
     fn push(&self, push: BlockPush) -> PushReply;
     /// Reads one block.
     ///
@@ -52,8 +52,8 @@ pub trait Shards: Send + Sync + 'static {
     /// [`Refusal::NotReady`] while the shard has no layout; [`Refusal::Invalid`] for a block that it does not
     /// own.
     fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
-    /// Counts what values took on the wire, encoded: bytes of gradients `received` and of parameters `sent` for
-    /// a shard. Called by the server, once for each block.
+    /// Counts the traffic of a shard in bytes of encoded values: gradients `received` and parameters `sent`.
+    /// The server calls this once for each block.
     fn carried(&self, shard: u32, received: u64, sent: u64);
     /// Carries out an order of the coordinator, which may take as long as writing a file does.
     ///

@@ -1,4 +1,4 @@
-//! The HTTP/2 settings of both sides, in one place since they must fit each other.
+//! HTTP/2 settings of clients and servers, in one place since they must match.
 
 use std::{
     io,
@@ -20,12 +20,12 @@ use crate::{
     network::{Connection, Opening},
 };
 
-/// Bytes of one stream that may be under way unread: the default of 64 KiB would throttle a block to many
-/// round trips.
+/// Number of bytes of one stream that may be in flight unread: the default of 64 KiB would throttle a block
+/// to many round trips.
 const STREAM_WINDOW: u32 = 16 << 20;
 
-/// Bytes of all streams of a connection that may be under way unread: four streams, so that a stream with a
-/// slow reader leaves room for the others.
+/// Number of bytes of all streams of a connection that may be in flight unread: four streams, so that a
+/// stream with a slow reader leaves room for the others.
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
 /// Largest HTTP/2 frame: a message with a block in one instead of the default's 65.
@@ -35,7 +35,8 @@ const FRAME: u32 = 2 << 20;
 /// less.
 pub(crate) const MESSAGE: usize = 4 << 20;
 
-/// How often a connection asks whether the other side is still there, and how long it waits for the answer.
+/// Interval at which a connection checks that the other side is alive, and the time that it waits for the
+/// answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Makes the settings of a server.
@@ -81,7 +82,8 @@ pub(crate) async fn connect(endpoint: &Endpoint, address: &str, network: &Networ
     }
 }
 
-/// Opens a connection each time that the channel wants one. The address of the request says nothing new.
+/// Opens a connection whenever the channel needs one. It ignores the address in the request, which is that of
+/// the endpoint.
 struct Connector<F>(F);
 
 impl<F: Fn() -> Opening> Service<Uri> for Connector<F> {

@@ -35,7 +35,7 @@ impl Values {
     /// Copies the values into `to`.
     ///
     /// # Panics
-    /// If `to` has another length.
+    /// If the length of `to` is not the number of values.
     pub fn copy_to(&self, to: &mut [f32]) {
         assert_eq!(to.len(), self.len(), "values of a block");
         match &self.0 {

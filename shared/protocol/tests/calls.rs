@@ -8,7 +8,7 @@ use protocol::*;
 use support::*;
 
 fn evaluation(id: u64) -> Evaluation {
-    let scores = |top1: f64| Scores { top1, top5: top1 / 3.0, loss: 0.1 + 0.2 };
+    let scores = |top1: f64| Scores::new([("top1", top1), ("top5", top1 / 3.0), ("loss", 0.1 + 0.2)]);
     Evaluation { id, samples: 5, images: 6, average: scores(0.7), last_iterate: scores(0.6) }
 }
 
@@ -27,7 +27,7 @@ fn status() -> RunStatus {
             samples: 3,
             loss: f64::NAN,
             auxiliary_losses: vec![0.1, f64::INFINITY],
-            top1: 0.3,
+            scores: Scores::new([("top1", 0.3)]),
             images_per_second: 0.7,
             learning_rate: 0.1 + 0.2,
             staleness_mean: 1.5,
@@ -103,7 +103,7 @@ fn report() -> Report {
             images: 2,
             main_loss: 2.5,
             auxiliary_losses: vec![0.1, 0.2],
-            correct: 3,
+            scores: Scores::new([("top1", 3.0)]),
             compute_seconds: 0.3,
             wait_seconds: 0.4,
             refused: 5,

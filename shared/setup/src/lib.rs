@@ -22,4 +22,4 @@ pub use compute::{ComputeFlags, Threads, isa};
 pub use data::{ANY_SIZE, Data, rules};
 pub use failure::exit_of;
 pub use model_file::ModelCard;
-pub use scores::{Outcome, Tally};
+pub use scores::{ClassifierScores, Outcome, Tally};

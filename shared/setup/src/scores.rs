@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use ndarray::{ArrayView1, ArrayView2};
 use protocol::Scores;
+use serde::{Deserialize, Serialize};
 
 /// The outcome of one image that was scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +44,31 @@ impl Outcome {
     }
 }
 
+/// Accuracy and loss of a classifier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassifierScores {
+    /// Share of images whose most probable class is right.
+    pub top1: f64,
+    /// Share of images whose five most probable classes contain the right one.
+    pub top5: f64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+}
+
+impl From<ClassifierScores> for Scores {
+    fn from(ClassifierScores { top1, top5, loss }: ClassifierScores) -> Scores {
+        Scores::new([("top1", top1), ("top5", top5), ("loss", loss)])
+    }
+}
+
+/// Scores without one of a classifier's names have zero in its place.
+impl From<&Scores> for ClassifierScores {
+    fn from(scores: &Scores) -> ClassifierScores {
+        let score = |name| scores.get(name).unwrap_or_default();
+        ClassifierScores { top1: score("top1"), top5: score("top5"), loss: score("loss") }
+    }
+}
+
 /// Sums over the images scored so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
@@ -79,10 +105,10 @@ impl Tally {
 
     /// Returns the means; zeros before the first image. A loss that is not finite becomes the largest number:
     /// what is reported stays a number in every format.
-    pub fn scores(&self) -> Scores {
+    pub fn scores(&self) -> ClassifierScores {
         let images = self.images.max(1) as f64;
         let loss = if self.loss.is_finite() { self.loss / images } else { f64::MAX };
-        Scores { top1: self.first as f64 / images, top5: self.five as f64 / images, loss }
+        ClassifierScores { top1: self.first as f64 / images, top5: self.five as f64 / images, loss }
     }
 }
 
@@ -111,6 +137,6 @@ mod tests {
     fn not_a_number_is_no_hit() {
         let mut tally = Tally::default();
         tally.add(array![[f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN]].view(), &[0]);
-        assert_eq!(tally.scores(), Scores { top1: 0.0, top5: 0.0, loss: f64::MAX });
+        assert_eq!(tally.scores(), ClassifierScores { top1: 0.0, top5: 0.0, loss: f64::MAX });
     }
 }

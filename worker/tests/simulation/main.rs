@@ -109,5 +109,6 @@ fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
 
 /// Computes the loss of the averaged parameters at the end.
 fn loss(outcome: &Outcome) -> f64 {
-    outcome.manifest.evaluation().expect("a finished run was evaluated").average.loss
+    let evaluation = outcome.manifest.evaluation().expect("a finished run was evaluated");
+    evaluation.average.get("loss").expect("a classifier has a loss")
 }

@@ -160,5 +160,6 @@ fn check(manifest: &Manifest, images: u64) -> Result<f64, String> {
     {
         return Err(format!("not every image of every epoch is accounted for: {progress:?}"));
     }
-    Ok(manifest.evaluation().expect("a finished run was evaluated").average.loss)
+    let evaluation = manifest.evaluation().expect("a finished run was evaluated");
+    Ok(evaluation.average.get("loss").expect("a classifier has a loss"))
 }

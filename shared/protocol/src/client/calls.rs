@@ -1,42 +1,42 @@
-//! The calls to the two services, however they are carried.
+//! The calls to the two services as traits, independent of the transport.
 
 use tokio::sync::mpsc;
 
 use super::Carried;
 use crate::{ClientError, Wire, messages::*};
 
-/// The calls to the coordinator of a run: over the network ([`CoordinatorClient`](crate::CoordinatorClient)) or
-/// within a process ([`InProcess`](crate::InProcess)).
+/// The calls to the coordinator of a run: over the network ([`CoordinatorClient`](crate::CoordinatorClient))
+/// or within a process ([`InProcess`](crate::InProcess)).
 ///
-/// The client numbers its calls, so that a repetition is told from a new call.
+/// The client numbers its calls, so that the server can tell a repeated call from a new one.
 pub trait CoordinatorCalls: Clone + Send + Sync + 'static {
     /// Makes the calling worker a member of the run.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`Refusal::NotReady`] while the server is incomplete (ask again), or
-    /// with [`Refusal::Mismatch`] for another protocol or other data; else what keeps the call from being
-    /// answered.
+    /// with [`Refusal::Mismatch`] for another protocol or other data; another error if the call gets no
+    /// answer.
     fn join(&self, request: JoinRequest) -> impl Future<Output = Result<JoinReply, ClientError>> + Send;
 
-    /// Asks what `member` is to do next.
+    /// Asks for the next assignment of `member`.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
-    /// call from being answered.
+    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; another error if
+    /// the call gets no answer.
     fn assign(&self, member: Member) -> impl Future<Output = Result<Assignment, ClientError>> + Send;
 
-    /// Reports a member's progress; returns how the run ended, or none while it goes on.
+    /// Reports a member's progress; returns how the run ended, or `None` while it goes on.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; else what keeps the
-    /// call from being answered.
+    /// [`ClientError::Refused`] with [`Refusal::Fenced`] once the membership has expired; another error if
+    /// the call gets no answer.
     fn report(&self, report: Report) -> impl Future<Output = Result<Option<Ending>, ClientError>> + Send;
 
-    /// Registers a shard process, which thereby learns which shards it is to hold.
+    /// Registers a shard process; the reply says which shards it is to hold.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the server has no place for it; else what keeps the call from being
-    /// answered.
+    /// [`ClientError::Refused`] if the server has no place for the process; another error if the call gets no
+    /// answer.
     fn register(
         &self,
         request: RegisterRequest,
@@ -45,31 +45,31 @@ pub trait CoordinatorCalls: Clone + Send + Sync + 'static {
     /// Returns the state of the run.
     ///
     /// # Errors
-    /// What keeps the call from being answered; a status is refused to nobody.
+    /// If the call gets no answer; the server never refuses a status.
     fn status(&self) -> impl Future<Output = Result<RunStatus, ClientError>> + Send;
 }
 
 /// The calls to the shards of one process: over the network ([`ShardClient`](crate::ShardClient)) or within a
 /// process ([`InProcess`](crate::InProcess)).
 pub trait ShardCalls: Clone + Send + Sync + 'static {
-    /// Gives one shard the network's layout, which an empty shard takes over and any other compares with its
-    /// own.
+    /// Gives one shard the network's layout: an empty shard adopts it, any other compares it with its own.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] naming the first difference; else what keeps the call from being answered.
+    /// [`ClientError::Refused`] if the layouts differ, naming the first difference; another error if the call
+    /// gets no answer.
     fn adopt(&self, request: AdoptRequest) -> impl Future<Output = Result<AdoptReply, ClientError>> + Send;
 
     /// Orders the process to write a snapshot of its shards, or to end; returns the state of each shard.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the order cannot be carried out; else what keeps the call from being
-    /// answered.
+    /// [`ClientError::Refused`] when the order cannot be carried out; another error if the call gets no
+    /// answer.
     fn order(&self, order: ShardOrder) -> impl Future<Output = Result<Vec<ShardStatus>, ClientError>> + Send;
 
     /// Returns the counters of each shard of the process.
     ///
     /// # Errors
-    /// What keeps the call from being answered.
+    /// If the call gets no answer.
     fn status(&self) -> impl Future<Output = Result<Vec<ShardStatus>, ClientError>> + Send;
 
     /// Pushes each group of gradient blocks that arrives in `pushes` as one message, and hands each block's
@@ -77,11 +77,12 @@ pub trait ShardCalls: Clone + Send + Sync + 'static {
     ///
     /// The call ends when the sender of `pushes` is dropped and every block has its reply. A push is applied
     /// once however often it is sent. Replies may lag behind without holding up the pushes; if their receiver
-    /// is dropped, the pushes go on and the replies are discarded. Returns what the values took on the wire.
+    /// is dropped, the pushes go on and the replies are discarded. Returns the number of bytes that the
+    /// encoded values took.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] when patience ends, [`ClientError::Unusable`] for a reply that fits no
-    /// push. A refused block is no error of the call: its reply says so.
+    /// [`ClientError::Unreachable`] when patience runs out; [`ClientError::Unusable`] for a reply that
+    /// matches no push. A refused block is not an error of the call: the refusal is in its reply.
     fn push(
         &self,
         wire: Wire,
@@ -94,7 +95,7 @@ pub trait ShardCalls: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the first refusal, which ends the fetch; [`ClientError::Unreachable`]
-    /// when patience ends.
+    /// when patience runs out.
     fn fetch(
         &self,
         request: FetchRequest,

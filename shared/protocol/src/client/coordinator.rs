@@ -1,4 +1,4 @@
-//! Calls to the coordinator.
+//! The client of the coordinator.
 
 use std::sync::{
     Arc,
@@ -15,10 +15,10 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// Calls the coordinator over the network.
+/// A client of the coordinator over the network.
 ///
-/// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
-/// back at once.
+/// Each call is retried until it is answered or [`Patience`](crate::Patience) runs out; a [`Refusal`] is
+/// returned at once.
 #[derive(Clone, Debug)]
 pub struct CoordinatorClient {
     link: Link,
@@ -27,11 +27,11 @@ pub struct CoordinatorClient {
 }
 
 impl CoordinatorClient {
-    /// Connects to `address` ("host:port"), and waits for a server that is not up yet.
+    /// Connects to `address` ("host:port"), and waits for a server that has not started yet.
     ///
     /// # Errors
-    /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
-    /// first.
+    /// [`ClientError::Address`] if `address` is not of the form "host:port"; [`ClientError::Unreachable`] if
+    /// patience runs out before the server answers.
     pub async fn connect(
         address: &str,
         connector: impl Into<Connector>,

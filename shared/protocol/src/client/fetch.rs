@@ -1,4 +1,4 @@
-//! Fetching of blocks over a server stream, which is begun again for the blocks that are still missing.
+//! Fetching of blocks over a server stream, which is reopened for the blocks that are still missing.
 
 use tokio::{sync::mpsc, time::timeout};
 

@@ -1,8 +1,8 @@
-//! Reader of a stream's messages that leaves them in the frames in which they arrive.
+//! Reader of a gRPC stream that leaves each message in the HTTP/2 frames in which it arrived.
 //!
-//! tonic copies every frame into a buffer of its own before it decodes a message. With blocks of a MiB that
-//! copy was a quarter of the time of a fetch; here a message stays in its frame, and the values of its blocks
-//! are lent from there.
+//! tonic copies every frame into a buffer of its own before it decodes a message. For blocks of 1 MiB that
+//! copy is a large part of the time of a fetch. Here a message stays in its frame, and the values of its
+//! blocks are borrowed from there.
 
 use std::{collections::VecDeque, future::poll_fn, marker::PhantomData, pin::Pin};
 

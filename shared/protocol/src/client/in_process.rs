@@ -1,4 +1,4 @@
-//! Calls to services of the same process.
+//! The client of services in the same process.
 
 use std::{
     collections::VecDeque,
@@ -18,11 +18,11 @@ use crate::{
     server::{answer_push, read_block},
 };
 
-/// Whom errors of calls within a process name.
+/// Name of the server in errors of calls within a process.
 const HERE: &str = "this process";
 
-/// A client of a service in the same process. Values are encoded and decoded as on a network, so that both sides
-/// see what they would see there; nothing is retried, since nothing gets lost.
+/// A client of a service in the same process. Values are encoded and decoded as on a network, so that both
+/// sides see the same values as there; calls are not retried, since none can be lost.
 #[derive(Debug)]
 pub struct InProcess<Service: ?Sized> {
     service: Arc<Service>,

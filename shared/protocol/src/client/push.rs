@@ -1,5 +1,4 @@
-//! Pushing of gradients over a bidirectional stream, which is begun again with the requests that have no
-//! reply.
+//! Pushing of gradients over a bidirectional stream, which is reopened with the requests that have no reply.
 
 use std::collections::VecDeque;
 
@@ -24,12 +23,12 @@ const PUSH: &str = "/downpour.v1.Shards/Push";
 /// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
 
-/// Bytes of encoded values that a push carried, each block counted once however often it was sent.
+/// Numbers of bytes of encoded values that a push carried; a block that was sent again counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// Bytes of gradients whose blocks have a reply.
+    /// Number of bytes of gradients whose blocks have a reply.
     pub sent: u64,
-    /// Bytes of parameters in the replies.
+    /// Number of bytes of parameters in the replies.
     pub received: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Calls to the shards of one process.
+//! The client of the shards of one process.
 
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -11,22 +11,22 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// Calls the shards of one process over the network.
+/// A client of the shards of one process over the network.
 ///
-/// Each call is attempted until it is answered or [`Patience`](crate::Patience) ends; a [`Refusal`] comes
-/// back at once. Blocks without a reply are sent again after a broken connection, and blocks that are still
-/// missing are asked for again.
+/// Each call is retried until it is answered or [`Patience`](crate::Patience) runs out; a [`Refusal`] is
+/// returned at once. Blocks without a reply are sent again after a broken connection, and missing blocks are
+/// requested again.
 #[derive(Clone, Debug)]
 pub struct ShardClient {
     link: Link,
 }
 
 impl ShardClient {
-    /// Connects to `address` ("host:port"), and waits for a server that is not up yet.
+    /// Connects to `address` ("host:port"), and waits for a server that has not started yet.
     ///
     /// # Errors
-    /// [`ClientError::Address`] for an address that is none; [`ClientError::Unreachable`] when patience ends
-    /// first.
+    /// [`ClientError::Address`] if `address` is not of the form "host:port"; [`ClientError::Unreachable`] if
+    /// patience runs out before the server answers.
     pub async fn connect(address: &str, connector: impl Into<Connector>) -> Result<ShardClient, ClientError> {
         Ok(ShardClient { link: Link::connect(address, connector.into()).await? })
     }

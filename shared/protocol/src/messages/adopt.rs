@@ -1,4 +1,4 @@
-//! How a shard learns which network it holds a part of.
+//! Adoption: the messages by which a shard learns the layout of the network.
 
 use parameters::{Fingerprint, Layout};
 
@@ -7,8 +7,8 @@ use crate::{
     proto,
 };
 
-/// The layout that each joining worker sends to each shard: a shard without one adopts it, any other compares it
-/// with its own.
+/// The layout that each joining worker sends to each shard: a shard without one adopts it, any other compares
+/// it with its own.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
     /// Number of the shard.

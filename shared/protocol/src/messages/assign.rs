@@ -1,4 +1,4 @@
-//! What a worker is to do next.
+//! Assignments: the next work of a worker.
 
 use super::{ending::Ending, evaluation::EvaluationOrder, lease::Lease, member::Member, refusal::Answer};
 use crate::{
@@ -9,21 +9,21 @@ use crate::{
 /// Longest pause that a worker can be told.
 const LONGEST_WAIT_MILLISECONDS: u64 = 60_000;
 
-/// The coordinator's answer to what a worker is to do next.
+/// An assignment of the coordinator: what a worker is to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Assignment {
-    /// Train on positions `start..end` of the epoch's shuffled order.
+    /// Training on the leased positions `start..end` of the epoch's shuffled order.
     Train(Lease),
-    /// Evaluate the average and the last iterate on the whole validation set.
+    /// Evaluation of the average and of the last iterate on the whole validation set.
     Evaluate(EvaluationOrder),
-    /// Nothing for now: ask again after a pause.
+    /// A pause, after which the worker asks again.
     Wait {
-        /// Length of the pause.
+        /// Length of the pause in milliseconds.
         milliseconds: u64,
-        /// What the run waits for, for the log.
+        /// Reason of the pause for the log: what the run waits for.
         reason: String,
     },
-    /// The run is over.
+    /// The end of the run, and how it ended.
     Finished(Ending),
 }
 

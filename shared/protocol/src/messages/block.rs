@@ -7,14 +7,14 @@ use crate::{
     proto,
 };
 
-/// The values of one block.
+/// The values of one block, with their version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
     /// Index of the block in the layout.
     pub block: u32,
     /// Version of the values.
     pub version: Version,
-    /// The values.
+    /// Values of the weights in the block.
     pub values: Values,
 }
 

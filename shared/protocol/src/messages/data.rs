@@ -1,4 +1,4 @@
-//! What a worker trains on.
+//! Descriptions of the data that workers train on.
 
 use crate::{
     fields::{FieldError, MOST_NAME, at_most, bounded, listed},

@@ -1,23 +1,23 @@
-//! How a run ends.
+//! The ways in which a run ends.
 
 use crate::{fields::FieldError, proto};
 
-/// Largest loss of a minibatch before the run counts as diverged. No network recovers from such a loss, whose
-/// gradients are those that shards refuse.
+/// Largest loss of a minibatch; a run with a larger one counts as diverged. No network recovers from such a
+/// loss, whose gradients shards refuse.
 pub const LARGEST_LOSS: f32 = 1e12;
 
-/// How a run ended.
+/// The way in which a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Ending {
-    /// All samples used, final evaluation done.
+    /// Completion: all samples are used, and the final evaluation is done.
     Completed,
-    /// A loss was not finite or far too large, or too many pushes were refused; the text says which rate to
-    /// try.
+    /// Divergence: a loss was not finite or above [`LARGEST_LOSS`], or too many pushes were refused; the text
+    /// says which learning rate to try.
     Diverged(String),
-    /// The run cannot go on with what it was given, such as images of which over 5 % are unreadable; the text
-    /// says what to do.
+    /// Failure: the data or the settings do not let the run go on, as when over 5 % of the images are
+    /// unreadable; the text says what to do.
     Failed(String),
-    /// The server is being stopped; the run can be resumed.
+    /// Interruption: the server is being stopped, and the run can be resumed.
     Interrupted,
 }
 

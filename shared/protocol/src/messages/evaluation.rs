@@ -1,30 +1,20 @@
 //! Evaluations: their orders and their results.
 
+use super::scores::Scores;
 use crate::{
-    fields::{FieldError, finite, required, same_fields, share},
+    fields::{FieldError, required, same_fields},
     proto,
 };
 
-/// An evaluation given to one worker.
+/// An order to one worker to evaluate the parameters on the validation images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationOrder {
     /// Number of the evaluation, unique in the run.
     pub id: u64,
-    /// Samples that the run had used when the evaluation was ordered.
+    /// Number of samples that the run had used when the evaluation was ordered.
     pub samples: u64,
-    /// Whether it is the run's last one, after which the worker also writes the model file.
+    /// Whether the evaluation is the run's last one, after which the worker also writes the model file.
     pub last: bool,
-}
-
-/// Accuracy and loss over the validation images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Scores {
-    /// Share of images whose most probable class is right.
-    pub top1: f64,
-    /// Share of images whose five most probable classes contain the right one.
-    pub top5: f64,
-    /// Mean cross-entropy.
-    pub loss: f64,
 }
 
 /// The result of an evaluation.
@@ -32,9 +22,9 @@ pub struct Scores {
 pub struct Evaluation {
     /// Number of the evaluation.
     pub id: u64,
-    /// Samples that the run had used when the evaluation was ordered.
+    /// Number of samples that the run had used when the evaluation was ordered.
     pub samples: u64,
-    /// Images evaluated.
+    /// Number of images evaluated.
     pub images: u64,
     /// Scores of the averaged parameters.
     pub average: Scores,
@@ -43,25 +33,6 @@ pub struct Evaluation {
 }
 
 same_fields!(EvaluationOrder, proto::EvaluationOrder { id, samples, last });
-
-impl From<Scores> for proto::Scores {
-    fn from(Scores { top1, top5, loss }: Scores) -> proto::Scores {
-        proto::Scores { top1, top5, loss }
-    }
-}
-
-/// A snapshot's manifest, which is JSON, could not hold numbers that are not finite.
-impl TryFrom<proto::Scores> for Scores {
-    type Error = FieldError;
-
-    fn try_from(proto::Scores { top1, top5, loss }: proto::Scores) -> Result<Scores, FieldError> {
-        Ok(Scores {
-            top1: share(top1, "Scores", "top1")?,
-            top5: share(top5, "Scores", "top5")?,
-            loss: finite(loss, "Scores", "loss")?,
-        })
-    }
-}
 
 impl From<Evaluation> for proto::Evaluation {
     fn from(Evaluation { id, samples, images, average, last_iterate }: Evaluation) -> proto::Evaluation {

@@ -1,4 +1,4 @@
-//! Which values a fetch asks for, and each of its answers.
+//! Fetches: the request for blocks, and the reply with each block.
 
 use super::{block::BlockValues, refusal::Answer};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     proto,
 };
 
-/// The values of a block that a fetch asks for.
+/// Kind of values that a fetch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The parameters that updates are applied to.
@@ -25,11 +25,11 @@ pub enum Kind {
 pub struct FetchRequest {
     /// Number of the shard.
     pub shard: u32,
-    /// Indexes of the blocks in the layout, in the order in which they are to come.
+    /// Indexes of the blocks in the layout, in the order in which the blocks are to be sent.
     pub blocks: Vec<u32>,
-    /// Which of a block's values are asked for.
+    /// Kind of the values that are asked for.
     pub kind: Kind,
-    /// The number format in which they are to travel.
+    /// Number format in which the values are to be sent.
     pub wire: Wire,
 }
 

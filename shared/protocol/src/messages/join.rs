@@ -1,4 +1,4 @@
-//! How a worker becomes a member of the run.
+//! Join: the messages by which a worker becomes a member of the run.
 
 use settings::RunConfiguration;
 
@@ -11,20 +11,20 @@ use crate::{
 /// A worker's request to become a member of the run.
 #[derive(Clone, Debug)]
 pub struct JoinRequest {
-    /// Must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    /// Version of the worker's protocol, which must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
-    /// A name for logs (host and process).
+    /// Name of the worker in logs: host and process.
     pub name: String,
-    /// The data set that the worker has.
+    /// Description of the worker's data set.
     pub data: DataDescription,
 }
 
-/// What a new member needs to take part in the run.
+/// The reply to a join: what a new member needs to take part in the run.
 #[derive(Clone, Debug)]
 pub struct JoinReply {
     /// The new membership.
     pub member: Member,
-    /// The run's configuration with everything decided (classes, epochs).
+    /// The run's complete configuration, including the number of classes and of epochs.
     pub configuration: RunConfiguration,
     /// Address of each shard, by shard number ("host:port"; several shards may share one).
     pub shards: Vec<String>,

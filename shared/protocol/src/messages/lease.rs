@@ -1,4 +1,4 @@
-//! Ranges of samples that are given to workers for a time, and what became of them.
+//! Leases of sample ranges to workers, and the progress of workers with them.
 
 use super::push::{self, PushForm};
 use crate::{
@@ -6,36 +6,37 @@ use crate::{
     proto,
 };
 
-/// Most bytes of what is told of an image: its path, a place in it and what is wrong.
+/// Largest size in bytes of the report on an unreadable image: its path, a place in it and the reason.
 const MOST_ACCOUNT: usize = 16 << 10;
 
-/// A range of an epoch's shuffled order given to one worker for a time.
+/// A lease: a range of an epoch's shuffled order that one worker holds for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lease {
     /// Number of the lease, unique in the run.
     pub id: u64,
-    /// Epoch, from 0.
+    /// Number of the epoch, from 0.
     pub epoch: u64,
     /// First position of the range.
     pub start: u64,
     /// One past the last position of the range.
     pub end: u64,
-    /// What the worker pushes of these samples.
+    /// Form of the pushes that the worker makes from these samples.
     pub form: PushForm,
 }
 
-/// How far a worker got with a lease, counted from the lease's start, so that a report may arrive twice.
+/// A worker's progress with a lease. All counts start at the beginning of the lease, so that a report may
+/// arrive twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseProgress {
     /// Number of the lease.
     pub lease: u64,
-    /// Positions whose gradients every shard has acknowledged; skipped ones are not included.
+    /// Number of positions whose gradients every shard has acknowledged, without the skipped ones.
     pub used: u64,
     /// Unreadable images of this lease so far, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Positions that are done with: used or skipped.
+    /// Number of positions used or skipped.
     pub consumed: u64,
-    /// Whether the worker will do no more of the lease; the rest goes back.
+    /// Whether the worker is finished with the lease; its remaining positions return to the coordinator.
     pub closed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the coordinator orders a shard process to do.
+//! Orders of the coordinator to a shard process.
 
 use super::shard_status::ShardStatus;
 use crate::{
@@ -9,14 +9,15 @@ use crate::{
 /// An order of the coordinator to a shard process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardOrder {
-    /// Write each shard `k` of the process into `id/shard-k`, and answer when the files are durable.
+    /// Snapshot: the process writes each of its shards `k` into `id/shard-k`, and answers when the files are
+    /// durable.
     Snapshot {
         /// Number of the snapshot.
         id: u64,
     },
-    /// Exit after the reply, since the run has ended: with 0 unless it was interrupted.
+    /// End of the run: the process exits after the reply, with exit code 0 unless the run was interrupted.
     Finish {
-        /// Whether the run can go on.
+        /// Whether the run was interrupted, so that it can be resumed.
         interrupted: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! Pushes: the blocks of a gradient and what becomes of each.
+//! Pushes: the blocks of a gradient, and the reply to each.
 
 use super::{
     block::{BlockValues, write_block},
@@ -16,23 +16,23 @@ use crate::{
 /// many orders of magnitude; a larger one could overflow in the update, which is made in place.
 pub const LARGEST_GRADIENT: f32 = 1e18;
 
-/// Where the momentum of a push is kept.
+/// Form of a push, which depends on where the momentum is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PushForm {
-    /// At the shard: the push holds a gradient, which the shard adds to its own velocity.
+    /// A gradient: the shard keeps the momentum and adds the gradient to its own velocity.
     #[default]
     Gradient,
-    /// At the worker: the push holds a step, the gradient with the worker's own velocity and weight decay, which
-    /// the shard takes at its learning rate.
+    /// A step: the worker keeps the momentum and combines the gradient with its own velocity and weight
+    /// decay; the shard subtracts the step times the learning rate.
     Step,
 }
 
-/// One block of a gradient, on its way to its shard.
+/// A push: one block of a gradient, sent to the shard that owns the block.
 #[derive(Clone, Debug)]
 pub struct BlockPush {
     /// Number of the shard.
     pub shard: u32,
-    /// The worker that pushes.
+    /// Membership of the worker that pushes.
     pub member: Member,
     /// Number of the worker's step, counted within its incarnation.
     pub step: u64,
@@ -40,11 +40,12 @@ pub struct BlockPush {
     pub block: u32,
     /// The version of the block that the gradient was computed from.
     pub version: Version,
-    /// Samples behind the gradient.
+    /// Number of samples that the gradient is the mean over.
     pub samples: u32,
-    /// What `gradient` holds.
+    /// Form of the push, which says what `gradient` holds.
     pub form: PushForm,
-    /// The mean gradient, or a step made of it: finite, and at most [`LARGEST_GRADIENT`].
+    /// The mean gradient, or a step made of it: one value per weight of the block, each finite and of
+    /// magnitude at most [`LARGEST_GRADIENT`].
     pub gradient: Vec<f32>,
 }
 
@@ -53,10 +54,11 @@ pub struct BlockPush {
 pub struct PushReply {
     /// Index of the block in the layout.
     pub block: u32,
-    /// The block to compute the next gradient from (also if this push had been applied before), or why the
-    /// push was refused.
+    /// The values of the block for the next gradient (also if the push repeats one that was applied), or the
+    /// refusal of the push.
     pub outcome: Result<BlockValues, Refusal>,
-    /// Updates that the block had between the version that the gradient was computed from and this push.
+    /// Staleness: the number of updates of the block between the version that the gradient was computed from
+    /// and this push.
     pub staleness: u64,
 }
 
@@ -78,7 +80,7 @@ pub(super) fn form(number: i32, message: &'static str) -> Result<PushForm, Field
     }
 }
 
-/// Encodes pushes: one request for each row of pushes that belong to the same step.
+/// Encodes pushes: one request for each run of consecutive pushes of the same step.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
     for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
@@ -110,8 +112,7 @@ pub(crate) struct ArrivedBlock {
     pub(crate) push: Result<BlockPush, FieldError>,
 }
 
-/// Decodes the block pushes of a request, each on its own: one that is unusable leaves the others as they
-/// are.
+/// Decodes the block pushes of a request independently: an unusable one does not affect the others.
 pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item = ArrivedBlock> {
     let proto::PushRequest { member, step, samples, wire, form, blocks } = request;
     let read = move |block: proto::GradientBlock| {

@@ -1,24 +1,25 @@
-//! Why a server turns a request down.
+//! Refusals of requests by a server.
 
 use crate::{fields::FieldError, proto};
 
-/// Why a server will not do what a worker or a shard process asked; the text says what was expected and
-/// found.
+/// Reasons why a server refuses a request of a worker or a shard process; the text says what was expected and
+/// what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The request contradicts the run (other network, other data, other protocol): final.
+    /// A request that contradicts the run (other network, other data, other protocol): final.
     #[error("{0}")]
     Mismatch(String),
-    /// The worker's incarnation is no longer a member (its lease expired): join anew.
+    /// A request of an incarnation that is no longer a member, since its lease expired: the worker must join
+    /// anew.
     #[error("{0}")]
     Fenced(String),
-    /// Not possible yet (no layout adopted, shards missing): ask again.
+    /// A request that is not possible yet (no layout adopted, shards missing): the client asks again.
     #[error("{0}")]
     NotReady(String),
-    /// The values are unusable (wrong length, unknown block, not finite, far too large): final for this push.
+    /// Unusable values (wrong length, unknown block, not finite, far too large): final for this push.
     #[error("{0}")]
     Invalid(String),
-    /// The server failed on its own side.
+    /// A failure of the server itself.
     #[error("{0}")]
     Internal(String),
 }
@@ -26,7 +27,7 @@ pub enum Refusal {
 /// A server's answer: what was asked for, or a refusal.
 pub(crate) type Answer<T> = Result<T, Refusal>;
 
-/// Refuses a request that cannot be read like any other that is invalid.
+/// Refuses a request that cannot be read, like any other invalid one.
 impl From<FieldError> for Refusal {
     fn from(error: FieldError) -> Refusal {
         Refusal::Invalid(error.to_string())

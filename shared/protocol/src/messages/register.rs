@@ -1,4 +1,4 @@
-//! How a shard process gets its place in the server.
+//! Registration: the messages by which a shard process gets its place in the server.
 
 use super::{snapshot::Snapshot, update_rule::UpdateRule};
 use crate::{
@@ -12,13 +12,13 @@ const MOST_SHARDS: u32 = 1 << 16;
 /// A shard process's request to the coordinator for its place in the server.
 #[derive(Clone, Debug)]
 pub struct RegisterRequest {
-    /// Must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    /// Version of the process's protocol, which must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
-    /// Address at which workers reach the process.
+    /// Address at which workers reach the process, "host:port".
     pub address: String,
     /// Number of shards that the process hosts.
     pub shards: u32,
-    /// The shards that the process holds; none when it has just started.
+    /// The shards that the process holds; `None` when it has just started.
     pub holds: Option<Holding>,
 }
 
@@ -27,7 +27,8 @@ pub struct RegisterRequest {
 pub struct Holding {
     /// Number of the first shard.
     pub first_shard: u32,
-    /// The coordinator's life in which the shards were placed, or restored from a snapshot, last.
+    /// Number of the coordinator's life (its term) in which the shards were last placed or restored from a
+    /// snapshot.
     pub life: u64,
 }
 
@@ -38,13 +39,13 @@ pub struct RegisterReply {
     pub first_shard: u32,
     /// Number of shards in the whole server.
     pub total_shards: u32,
-    /// The newest complete snapshot, which shards of another life than this go back to.
+    /// The newest complete snapshot, to which shards of another life of the coordinator are restored.
     pub restore: Option<Snapshot>,
-    /// Number of the coordinator's life: it counts the coordinator's starts.
+    /// Number of the coordinator's life (its term), which counts the coordinator's starts.
     pub life: u64,
     /// Whether the address had registered in this life before.
     pub again: bool,
-    /// The run's update rule; none until the first worker has described its data.
+    /// The run's update rule; `None` until the first worker has described its data.
     pub rule: Option<UpdateRule>,
 }
 

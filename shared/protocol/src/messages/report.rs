@@ -1,6 +1,9 @@
-//! What a worker tells the coordinator every few seconds.
+//! Reports: a worker's progress and metrics, sent to the coordinator every few seconds.
 
-use super::{ending::Ending, evaluation::Evaluation, lease::LeaseProgress, member::Member, refusal::Answer};
+use super::{
+    ending::Ending, evaluation::Evaluation, lease::LeaseProgress, member::Member, refusal::Answer,
+    scores::Scores,
+};
 use crate::{
     fields::{FieldError, at_most, finite, listed, required},
     proto,
@@ -12,19 +15,19 @@ const MOST_COUNTED: u64 = 1 << 40;
 /// Most auxiliary heads of a network.
 const MOST_HEADS: usize = 2;
 
-/// A worker's report of progress and metrics, sent every few steps and at least every few seconds: it is also
-/// the sign of life that keeps the worker's membership.
+/// A worker's report of progress and metrics, sent every few steps and at least every few seconds: the report
+/// is also the heartbeat that keeps the worker's membership.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The worker that reports.
+    /// Membership of the worker that reports.
     pub member: Member,
     /// Progress of the leases that the worker holds or has just closed.
     pub progress: Vec<LeaseProgress>,
     /// Metrics since the last report.
     pub metrics: StepMetrics,
-    /// An evaluation that the worker finished.
+    /// Result of an evaluation that the worker has finished, if any.
     pub evaluation: Option<Evaluation>,
-    /// Whether the worker leaves the run: all of its leases go back.
+    /// Whether the worker leaves the run, which returns all of its leases.
     pub leaving: bool,
 }
 
@@ -39,13 +42,14 @@ pub struct StepMetrics {
     pub main_loss: f64,
     /// Sums over images of the auxiliary heads' losses; empty without heads.
     pub auxiliary_losses: Vec<f64>,
-    /// Images whose most probable class of the main head is right.
-    pub correct: u64,
-    /// Seconds of computing.
+    /// Sums over images of the main head's scores: of a classifier `top1`, the images whose most probable
+    /// class is right.
+    pub scores: Scores,
+    /// Time spent computing, in seconds.
     pub compute_seconds: f64,
-    /// Seconds of waiting for parameters, acknowledgements and images.
+    /// Time spent waiting for parameters, acknowledgements and images, in seconds.
     pub wait_seconds: f64,
-    /// Minibatches of which a push was refused as unusable (not finite, or far too large).
+    /// Number of minibatches of which a push was refused as unusable (not finite, or far too large).
     pub refused: u64,
     /// Whether a loss was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
     pub diverged: bool,
@@ -89,7 +93,7 @@ impl From<StepMetrics> for proto::Metrics {
             images: m.images,
             main_loss: m.main_loss,
             auxiliary_losses: m.auxiliary_losses,
-            correct: m.correct,
+            scores: m.scores.into(),
             compute_seconds: m.compute_seconds,
             wait_seconds: m.wait_seconds,
             refused: m.refused,
@@ -113,7 +117,7 @@ impl TryFrom<proto::Metrics> for StepMetrics {
             steps: count(m.steps, "steps")?,
             images: count(m.images, "images")?,
             main_loss: finite(m.main_loss, "main_loss")?,
-            correct: count(m.correct, "correct")?,
+            scores: Scores::sums(m.scores, "Metrics", "scores")?,
             compute_seconds: finite(m.compute_seconds, "compute_seconds")?,
             wait_seconds: finite(m.wait_seconds, "wait_seconds")?,
             refused: count(m.refused, "refused")?,

@@ -1,4 +1,4 @@
-//! What whoever watches a run is told.
+//! Status of a run, as observers see it.
 
 use std::fmt;
 
@@ -8,29 +8,29 @@ use settings::RunConfiguration;
 use super::{configuration, evaluation::Evaluation, refusal::Answer, training_line::TrainingLine};
 use crate::{fields::FieldError, proto};
 
-/// What a run is doing, or how it ended.
+/// State of a run: its current activity, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// Server processes or workers are missing; nothing is trained.
+    /// Waiting for server processes or workers; nothing is trained.
     Waiting,
-    /// Workers train.
+    /// Training by at least one worker.
     Training,
-    /// All samples are used; the last evaluation or the last snapshot is being made.
+    /// Last evaluation or last snapshot, after all samples were used.
     Evaluating,
-    /// The run is complete.
+    /// Completion of the run.
     Finished,
-    /// The run was stopped since its loss or its gradients grew beyond bounds.
+    /// Stop because the loss or the gradients grew beyond bounds.
     Diverged,
-    /// The run was stopped since its data or settings do not let it go on, as when over 5 % of the images are
+    /// Stop because the data or the settings do not let the run go on, as when over 5 % of the images are
     /// unreadable.
     Failed,
-    /// The server is being stopped; the run can be resumed.
+    /// Stop of the server, after which the run can be resumed.
     Interrupted,
 }
 
 impl fmt::Display for RunState {
-    /// Writes the state's name in small letters, as `training`.
+    /// Writes the state's name in lower case, such as `training`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RunState::Waiting => "waiting",
@@ -44,34 +44,35 @@ impl fmt::Display for RunState {
     }
 }
 
-/// The state of a whole run, for whoever watches it.
+/// Status of a whole run, for observers.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RunStatus {
-    /// What the run is doing, or how it ended.
+    /// Current activity of the run, or how it ended.
     pub state: RunState,
-    /// What the run waits for, or how it ended; empty otherwise.
+    /// Details of the state for people: what the run waits for, or how it ended; empty otherwise.
     pub detail: String,
-    /// Samples used so far.
+    /// Number of samples used so far.
     pub samples: u64,
-    /// Samples in the whole run (0 until the first worker joined).
+    /// Number of samples in the whole run; 0 until the first worker has joined.
     pub total_samples: u64,
-    /// Epoch, from 0.
+    /// Number of the current epoch, from 0.
     pub epoch: u64,
     /// Number of workers that are members now.
     pub workers: u32,
     /// Number of leases that workers hold now.
     pub leases: u32,
-    /// Newest line of training metrics; none before the first.
+    /// Newest line of training metrics; `None` before the first.
     pub latest: Option<TrainingLine>,
-    /// All evaluations so far.
+    /// Results of all evaluations so far, oldest first.
     pub evaluations: Vec<Evaluation>,
-    /// Layout that the shards hold; none until one has adopted it. `downpour fetch` needs it.
+    /// Layout of the parameters that the shards hold, for `downpour fetch`; `None` until a shard has adopted
+    /// it.
     pub layout: Option<Layout>,
     /// Configuration of the run.
     pub configuration: RunConfiguration,
-    /// Class names in label order (empty until the first worker joined).
+    /// Class names in label order; empty until the first worker has joined.
     pub classes: Vec<String>,
-    /// Address of each shard.
+    /// Address of each shard by shard number, "host:port".
     pub shards: Vec<String>,
     /// Hash of the data set; empty until the first worker joined.
     pub data_hash: String,
@@ -134,7 +135,7 @@ impl From<RunStatus> for proto::StatusReply {
     }
 }
 
-/// Whoever watches is refused nothing; the shape of an answer lets all calls be made in one way.
+/// Converts a status, which is never refused, to the answer type that all calls share.
 impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
     type Error = FieldError;
 
@@ -148,7 +149,7 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
             epoch: status.epoch,
             workers: status.workers,
             leases: status.leases,
-            latest: status.latest.map(TrainingLine::from),
+            latest: status.latest.map(TrainingLine::try_from).transpose()?,
             evaluations: status
                 .evaluations
                 .into_iter()

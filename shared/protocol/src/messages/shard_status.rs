@@ -1,4 +1,4 @@
-//! What a shard says about itself.
+//! Status of a shard.
 
 use super::refusal::Answer;
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     proto,
 };
 
-/// The state of a shard; counters start with its process unless they say otherwise.
+/// Status of a shard. Counters start with its process unless stated otherwise.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ShardStatus {
-    /// Shard number.
+    /// Number of the shard.
     pub shard: u32,
     /// Number of blocks that the shard owns.
     pub blocks: u32,
@@ -23,17 +23,17 @@ pub struct ShardStatus {
     pub staleness_sum: u64,
     /// Largest staleness of an update applied.
     pub staleness_max: u64,
-    /// Bytes of gradients received, as they travelled.
+    /// Number of bytes of encoded gradients received.
     pub bytes_in: u64,
-    /// Bytes of parameters sent, as they travelled.
+    /// Number of bytes of encoded parameters sent.
     pub bytes_out: u64,
     /// Learning rate of the newest update.
     pub learning_rate: f64,
     /// SHA-256, hexadecimal, of the snapshot file that was just written; only in the answer to a snapshot
     /// order.
     pub snapshot_hash: Option<String>,
-    /// Samples applied to the block of the shard that has most, since the start of the run. The number falls
-    /// only when the shard is restored from a file, by what was lost.
+    /// Largest number of samples applied to any block of the shard since the start of the run. It falls only
+    /// when the shard is restored from a file, by the number of samples lost.
     pub samples: u64,
     /// Fingerprint of the network's layout, hexadecimal, once the shard has adopted one.
     pub layout: Option<String>,

@@ -2,7 +2,7 @@
 
 use crate::{fields::same_fields, proto};
 
-/// A complete snapshot, as a shard process knows it.
+/// A complete snapshot: its number, and the hashes of the files of one or of all processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Number of the snapshot.

@@ -165,7 +165,8 @@ fn numbers_of_a_report_are_finite_and_can_be_summed() {
         proto::ReportRequest { member, metrics: Some(metrics), ..Default::default() }
     };
     assert!(<(Report, u64)>::try_from(report(&|_| {})).is_ok());
-    let cases: [(Change, &str); 6] = [
+    let score = |name: &str, value| proto::Score { name: name.into(), value };
+    let cases: [(Change, &str); 11] = [
         (&|m| m.steps = u64::MAX, "steps: expected at most 1099511627776, found 18446744073709551615"),
         (&|m| m.refused = 1 << 41, "refused: expected at most 1099511627776, found 2199023255552"),
         (&|m| m.main_loss = f64::NAN, "main_loss: expected a finite number, found NaN"),
@@ -175,12 +176,30 @@ fn numbers_of_a_report_are_finite_and_can_be_summed() {
             &|m| m.auxiliary_losses = vec![0.5, f64::NEG_INFINITY],
             "auxiliary_losses: expected a finite number, found -inf",
         ),
+        (&|m| m.scores = vec![score("top1", f64::NAN)], "scores: expected a finite top1, found NaN"),
+        (
+            &|m| m.scores = vec![score("a", 1.0), score("a", 1.0)],
+            "scores: expected each name once, found a twice",
+        ),
+        (
+            &|m| m.scores = vec![score("a\nb", 1.0)],
+            "scores: expected names of 1 to 64 letters a to z, digits and _, found a\\nb",
+        ),
+        (
+            &|m| m.scores = vec![score("", 1.0)],
+            "scores: expected names of 1 to 64 letters a to z, digits and _, found ",
+        ),
+        (&|m| m.scores = vec![score("a", 1.0); 17], "scores: expected at most 16 scores, found 17"),
     ];
     for (change, expected) in cases {
         assert_eq!(error::<(Report, u64), _>(report(change)), format!("Metrics.{expected}"));
     }
 
-    let scores = |top1, top5, loss| Some(proto::Scores { top1, top5, loss });
+    let scores = |top1, top5, loss| {
+        let scores = [("top1", top1), ("top5", top5), ("loss", loss)];
+        let score = |(name, value): (&str, f64)| proto::Score { name: name.into(), value };
+        Some(proto::Scores { scores: scores.map(score).into() })
+    };
     let evaluation = |last_iterate| proto::Evaluation {
         average: scores(0.5, 1.0, f64::MAX),
         last_iterate,
@@ -188,9 +207,9 @@ fn numbers_of_a_report_are_finite_and_can_be_summed() {
     };
     assert!(Evaluation::try_from(evaluation(scores(0.0, 1.0, 0.0))).is_ok());
     for (scores, expected) in [
-        (scores(0.0, 1.0, f64::NAN), "Scores.loss: expected a finite number, found NaN"),
-        (scores(1.0, 2.5, 1.0), "Scores.top5: expected 0 to 1, found 2.5"),
-        (scores(f64::NAN, 0.5, 1.0), "Scores.top1: expected 0 to 1, found NaN"),
+        (scores(0.0, 1.0, f64::NAN), "Scores.scores: expected a finite loss, found NaN"),
+        (scores(1.0, 2.5, 1.0), "Scores.scores: expected top5 of 0 to 1, found 2.5"),
+        (scores(f64::NAN, 0.5, 1.0), "Scores.scores: expected a finite top1, found NaN"),
     ] {
         assert_eq!(error::<Evaluation, _>(evaluation(scores)), expected);
     }

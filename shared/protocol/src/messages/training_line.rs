@@ -1,33 +1,35 @@
 //! A line of training metrics.
 
-use crate::{fields::same_fields, proto};
+use super::scores::Scores;
+use crate::{fields::FieldError, proto};
 
 /// One line of training metrics, over the time since the line before and all workers together.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingLine {
     /// Global step: the number of minibatches whose push was acknowledged.
     pub step: u64,
-    /// Epoch, from 0.
+    /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// Samples used so far.
+    /// Number of samples used so far.
     pub samples: u64,
     /// Mean loss of the main head.
     pub loss: f64,
     /// Mean losses of the auxiliary heads.
     pub auxiliary_losses: Vec<f64>,
-    /// Share of training images whose most probable class of the main head was right.
-    pub top1: f64,
-    /// Images a second.
+    /// Mean scores of the main head in training.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Training speed in images per second, all workers together.
     pub images_per_second: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Mean staleness.
+    /// Mean staleness of the updates applied, in updates.
     pub staleness_mean: f64,
-    /// Largest staleness.
+    /// Largest staleness of an update applied, in updates.
     pub staleness_max: u64,
-    /// Bytes of gradients received by the shards, as they travelled.
+    /// Number of bytes of encoded gradients received by the shards.
     pub bytes_in: u64,
-    /// Bytes of parameters sent by the shards, as they travelled.
+    /// Number of bytes of encoded parameters sent by the shards.
     pub bytes_out: u64,
     /// Number of leases that workers hold.
     pub leases: u32,
@@ -37,23 +39,48 @@ pub struct TrainingLine {
     pub refused: u64,
 }
 
-same_fields!(
-    TrainingLine,
-    proto::TrainingLine {
-        step,
-        epoch,
-        samples,
-        loss,
-        auxiliary_losses,
-        top1,
-        images_per_second,
-        learning_rate,
-        staleness_mean,
-        staleness_max,
-        bytes_in,
-        bytes_out,
-        leases,
-        workers,
-        refused,
+impl From<TrainingLine> for proto::TrainingLine {
+    fn from(line: TrainingLine) -> proto::TrainingLine {
+        proto::TrainingLine {
+            step: line.step,
+            epoch: line.epoch,
+            samples: line.samples,
+            loss: line.loss,
+            auxiliary_losses: line.auxiliary_losses,
+            images_per_second: line.images_per_second,
+            learning_rate: line.learning_rate,
+            staleness_mean: line.staleness_mean,
+            staleness_max: line.staleness_max,
+            bytes_in: line.bytes_in,
+            bytes_out: line.bytes_out,
+            leases: line.leases,
+            workers: line.workers,
+            refused: line.refused,
+            scores: line.scores.into(),
+        }
     }
-);
+}
+
+impl TryFrom<proto::TrainingLine> for TrainingLine {
+    type Error = FieldError;
+
+    fn try_from(line: proto::TrainingLine) -> Result<TrainingLine, FieldError> {
+        Ok(TrainingLine {
+            scores: Scores::sums(line.scores, "TrainingLine", "scores")?,
+            step: line.step,
+            epoch: line.epoch,
+            samples: line.samples,
+            loss: line.loss,
+            auxiliary_losses: line.auxiliary_losses,
+            images_per_second: line.images_per_second,
+            learning_rate: line.learning_rate,
+            staleness_mean: line.staleness_mean,
+            staleness_max: line.staleness_max,
+            bytes_in: line.bytes_in,
+            bytes_out: line.bytes_out,
+            leases: line.leases,
+            workers: line.workers,
+            refused: line.refused,
+        })
+    }
+}

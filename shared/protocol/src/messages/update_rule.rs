@@ -1,4 +1,4 @@
-//! How shards turn gradients into updates.
+//! The update rule: how the shards of a run turn gradients into updates.
 
 use settings::{Optimizer, Staleness};
 
@@ -7,35 +7,35 @@ use crate::{
     proto,
 };
 
-/// How shards turn gradients into updates: what a shard must know beside the layout, the same for all shards
-/// of a run.
+/// The update rule of a run: the settings by which shards turn gradients into updates. All shards have the
+/// same rule; besides it, a shard needs only the layout.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct UpdateRule {
-    /// Seed of the run: initial values.
+    /// Seed of the run, from which initial values are drawn.
     pub seed: u64,
-    /// How an update is made of a gradient.
+    /// Optimizer that turns a gradient into an update.
     #[serde(default)]
     pub optimizer: Optimizer,
     /// Base learning rate.
     pub learning_rate: f64,
-    /// Factor on the learning rate at each stair of the schedule (0.96).
+    /// Factor on the learning rate at each step of the staircase schedule (0.96).
     pub stair_factor: f64,
-    /// Samples of one stair (8 epochs).
+    /// Number of samples of one step of the staircase (8 epochs).
     pub stair_samples: u64,
-    /// Samples of the linear ramp at the start.
+    /// Number of samples of the linear ramp of the learning rate at the start.
     pub ramp_samples: u64,
-    /// Momentum (0.9).
+    /// Momentum: the fraction of the velocity that an update keeps (0.9).
     pub momentum: f64,
-    /// Weight decay, times each tensor's own multiplier.
+    /// Weight decay, to be multiplied by each tensor's own multiplier.
     pub weight_decay: f64,
     /// Upper bound of the Polyak average's decay (0.9999).
     pub average_decay: f64,
-    /// What is made of the staleness of a push; none for what its form suggests.
+    /// Policy for stale pushes; `None` for the default of the form of the push.
     #[serde(default)]
     pub staleness: Option<Staleness>,
-    /// Samples in the whole run.
+    /// Number of samples in the whole run.
     pub total_samples: u64,
-    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; none if all tensors start
+    /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; `None` if all tensors start
     /// by their initialisers.
     #[serde(default)]
     pub init_sha256: Option<String>,

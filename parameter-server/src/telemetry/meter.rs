@@ -1,0 +1,195 @@
+//! Meter of a run: sums over the workers' reports and the shards' counters, periodically turned into a line.
+
+use std::time::Duration;
+
+use protocol::{ShardStatus, StepMetrics, TrainingLine};
+use tokio::time::Instant;
+
+/// Number of lines that a run gives, about; at most one each second, and at least one each half minute.
+const LINES_OF_A_RUN: u64 = 100;
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Sums of the workers' reports since the last line.
+#[derive(Debug)]
+pub struct Meter {
+    /// Samples of the whole run.
+    total: u64,
+    /// Time at which the last line was made.
+    since: Instant,
+    sums: StepMetrics,
+    /// Minibatches acknowledged in the whole run.
+    steps: u64,
+    /// The shards' counters at the last line.
+    traffic: Traffic,
+}
+
+/// The state of the run at the moment of a line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunPosition {
+    /// Number of the epoch, from 0.
+    pub epoch: u64,
+    /// Number of samples used so far.
+    pub samples: u64,
+    /// Number of leases that workers hold.
+    pub leases: u32,
+    /// Number of workers that are members.
+    pub workers: u32,
+}
+
+/// The sums of all shards' counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    updates: u64,
+    staleness_sum: u64,
+    staleness_max: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    refused: u64,
+    learning_rate: f64,
+}
+
+impl Traffic {
+    /// Sums the shards' counters.
+    pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>) -> Traffic {
+        statuses.fold(Traffic::default(), |sum, shard| Traffic {
+            updates: sum.updates.saturating_add(shard.updates),
+            staleness_sum: sum.staleness_sum.saturating_add(shard.staleness_sum),
+            staleness_max: sum.staleness_max.max(shard.staleness_max),
+            bytes_in: sum.bytes_in.saturating_add(shard.bytes_in),
+            bytes_out: sum.bytes_out.saturating_add(shard.bytes_out),
+            refused: sum.refused.saturating_add(shard.refused),
+            learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
+        })
+    }
+}
+
+impl Meter {
+    /// Starts the sums of a run of `total` samples that has made `steps` minibatches so far.
+    pub fn new(total: u64, steps: u64, now: Instant) -> Meter {
+        Meter { total, since: now, sums: StepMetrics::default(), steps, traffic: Traffic::default() }
+    }
+
+    /// Adds the metrics of a worker's report.
+    pub fn add(&mut self, metrics: &StepMetrics) {
+        let sums = &mut self.sums;
+        // The sums saturate: no number that a worker sends may bring the server down.
+        sums.steps = sums.steps.saturating_add(metrics.steps);
+        sums.images = sums.images.saturating_add(metrics.images);
+        sums.main_loss += metrics.main_loss;
+        sums.scores.add_all(&metrics.scores);
+        sums.auxiliary_losses.resize(sums.auxiliary_losses.len().max(metrics.auxiliary_losses.len()), 0.0);
+        for (sum, loss) in sums.auxiliary_losses.iter_mut().zip(&metrics.auxiliary_losses) {
+            *sum += loss;
+        }
+        self.steps = self.steps.saturating_add(metrics.steps);
+    }
+
+    /// Number of minibatches acknowledged in the whole run.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Makes the line for the time since the last one, if one is due or the run is over (`last`), and if
+    /// images were trained.
+    pub fn line(
+        &mut self,
+        now: Instant,
+        position: RunPosition,
+        traffic: Traffic,
+        last: bool,
+    ) -> Option<TrainingLine> {
+        let elapsed = now.duration_since(self.since);
+        let enough = self.sums.images >= self.total / LINES_OF_A_RUN || elapsed >= LONGEST;
+        if self.sums.images == 0 || !(last || elapsed >= SHORTEST && enough) {
+            return None;
+        }
+        let sums = std::mem::take(&mut self.sums);
+        let before = std::mem::replace(&mut self.traffic, traffic);
+        self.since = now;
+        let images = sums.images as f64;
+        // The counters of a restarted shard process start from zero again, so the differences saturate.
+        let updates = traffic.updates.saturating_sub(before.updates);
+        let staleness = traffic.staleness_sum.saturating_sub(before.staleness_sum);
+        Some(TrainingLine {
+            step: self.steps,
+            epoch: position.epoch,
+            samples: position.samples,
+            loss: sums.main_loss / images,
+            auxiliary_losses: sums.auxiliary_losses.iter().map(|loss| loss / images).collect(),
+            scores: sums.scores.divided_by(images),
+            images_per_second: images / elapsed.as_secs_f64().max(1e-3),
+            learning_rate: traffic.learning_rate,
+            staleness_mean: staleness as f64 / updates.max(1) as f64,
+            staleness_max: traffic.staleness_max,
+            bytes_in: traffic.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: traffic.bytes_out.saturating_sub(before.bytes_out),
+            leases: position.leases,
+            workers: position.workers,
+            refused: traffic.refused.saturating_sub(before.refused),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Scores;
+
+    use super::*;
+
+    #[test]
+    fn a_line_holds_means_and_differences() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut meter = Meter::new(10_000, 7, start);
+        let metrics = StepMetrics {
+            steps: 2,
+            images: 64,
+            main_loss: 128.0,
+            auxiliary_losses: vec![64.0, 32.0],
+            scores: Scores::new([("top1", 16.0)]),
+            ..StepMetrics::default()
+        };
+        meter.add(&metrics);
+        let position = RunPosition { epoch: 1, samples: 64, leases: 2, workers: 3 };
+        let shards =
+            [(10, 30, 5, 400, 800), (10, 10, 2, 200, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
+                ShardStatus {
+                    updates,
+                    staleness_sum: sum,
+                    staleness_max: max,
+                    bytes_in,
+                    bytes_out,
+                    learning_rate: 0.5,
+                    ..ShardStatus::default()
+                }
+            });
+        let traffic = Traffic::of(shards.iter());
+        assert_eq!(meter.line(at(2000), position, traffic, false), None, "too few images for a line");
+        meter.add(&metrics);
+        assert_eq!(meter.line(at(999), position, traffic, false), None, "too early for a line");
+        let line = meter.line(at(2000), position, traffic, false).unwrap();
+        let expected = TrainingLine {
+            step: 11,
+            epoch: 1,
+            samples: 64,
+            loss: 2.0,
+            auxiliary_losses: vec![1.0, 0.5],
+            scores: Scores::new([("top1", 0.25)]),
+            images_per_second: 64.0,
+            learning_rate: 0.5,
+            staleness_mean: 2.0,
+            staleness_max: 5,
+            bytes_in: 600,
+            bytes_out: 800,
+            leases: 2,
+            workers: 3,
+            refused: 0,
+        };
+        assert_eq!(line, expected);
+        meter.add(&metrics);
+        let line = meter.line(at(2100), position, traffic, true).unwrap();
+        assert_eq!((line.bytes_in, line.staleness_mean, line.images_per_second.round()), (0, 0.0, 640.0));
+        assert_eq!(meter.line(at(9000), position, traffic, true), None, "nothing was trained since");
+    }
+}

@@ -1,0 +1,96 @@
+//! The metrics file, which records the numbers of each line as JSON.
+
+use std::{io::Write, path::Path};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Line, NUMBERS};
+
+/// The metrics file: one JSON object per line.
+pub struct MetricsFile(std::fs::File);
+
+impl MetricsFile {
+    /// Opens the file for appending; unless the run is `resumed`, the file is emptied first.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or emptied.
+    pub fn open(path: &Path, resumed: bool) -> std::io::Result<MetricsFile> {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        if !resumed {
+            file.set_len(0)?;
+        }
+        Ok(MetricsFile(file))
+    }
+
+    /// Appends a line, in one write.
+    ///
+    /// # Errors
+    /// If the line cannot be written.
+    pub fn write(&mut self, line: &Line) -> std::io::Result<()> {
+        let mut text = serde_json::to_string(&Record(line))?;
+        text.push('\n');
+        self.0.write_all(text.as_bytes())
+    }
+}
+
+/// A line as one JSON object, whose key `kind` tells what it is about.
+struct Record<'a>(&'a Line);
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Line::Train(line) => {
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("kind", "train")?;
+                for number in &NUMBERS {
+                    map.serialize_entry(number.name, &(number.of)(line))?;
+                }
+                for (name, score) in line.scores.iter() {
+                    map.serialize_entry(name, &score)?;
+                }
+                map.end()
+            }
+            Line::Evaluation(line) => {
+                #[derive(Serialize)]
+                struct Tagged<T> {
+                    kind: &'static str,
+                    #[serde(flatten)]
+                    line: T,
+                }
+                Tagged { kind: "evaluation", line }.serialize(serializer)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Evaluation, Scores, TrainingLine};
+
+    use super::*;
+    use crate::telemetry::EvaluationLine;
+
+    #[test]
+    fn the_file_has_one_object_a_line_with_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let train = Line::Train(TrainingLine { samples: 5, loss: f64::NAN, ..TrainingLine::default() });
+        let scores = Scores::new([("top1", 0.5), ("top5", 1.0), ("loss", 0.25)]);
+        let evaluation =
+            Evaluation { id: 1, samples: 9, images: 100, average: scores, last_iterate: Scores::default() };
+        let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, 103, None));
+        MetricsFile::open(&path, false).unwrap().write(&train).unwrap();
+        MetricsFile::open(&path, true).unwrap().write(&evaluation).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["kind"], lines[0]["samples"].as_u64(), lines[0]["loss"].is_null()),
+            (&"train".into(), Some(5), true)
+        );
+        assert_eq!((&lines[1]["kind"], lines[1]["top1"].as_f64()), (&"evaluation".into(), Some(0.5)));
+        assert_eq!((lines[1]["images"].as_u64(), lines[1]["unreadable"].as_u64()), (Some(100), Some(3)));
+        MetricsFile::open(&path, false).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    }
+}

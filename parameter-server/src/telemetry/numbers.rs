@@ -1,0 +1,74 @@
+//! The numbers of a training line: one list of names, units and meanings, which the metrics file and its page
+//! are written from. The scores of the task come beside them, by their own names.
+
+use protocol::TrainingLine;
+use serde::Serialize;
+
+/// A number of a training line.
+pub struct Number {
+    /// Name of the number: its key in the metrics file.
+    pub name: &'static str,
+    /// Unit of the number.
+    pub unit: &'static str,
+    /// Meaning of the number, for people.
+    pub help: &'static str,
+    /// Reads the value from a line.
+    pub of: fn(&TrainingLine) -> Value<'_>,
+}
+
+/// The value of a number.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value<'a> {
+    /// A whole number.
+    Count(u64),
+    /// A real number; null where it is not finite.
+    Real(f64),
+    /// Real numbers, one for each auxiliary head.
+    Reals(&'a [f64]),
+}
+
+use Value::{Count, Real, Reals};
+
+const fn number(
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+    of: fn(&TrainingLine) -> Value<'_>,
+) -> Number {
+    Number { name, unit, help, of }
+}
+
+/// All numbers, in the order in which they are written.
+#[rustfmt::skip]
+pub const NUMBERS: [Number; 14] = [
+    number("step", "minibatches", "acknowledged by all shards so far", |line| Count(line.step)),
+    number("epoch", "epochs", "the current one, from 0", |line| Count(line.epoch)),
+    number("samples", "images", "used so far", |line| Count(line.samples)),
+    number("loss", "nats", "mean of the main head", |line| Real(line.loss)),
+    number("auxiliary_losses", "nats", "mean of each auxiliary head", |line| Reals(&line.auxiliary_losses)),
+    number("images_per_second", "images/s", "trained by all workers", |line| Real(line.images_per_second)),
+    number("learning_rate", "1", "of the newest update", |line| Real(line.learning_rate)),
+    number("staleness_mean", "updates", "mean between a fetch and its push", |line| Real(line.staleness_mean)),
+    number("staleness_max", "updates", "largest since the servers started", |line| Count(line.staleness_max)),
+    number("bytes_in", "bytes", "of gradients to the shards", |line| Count(line.bytes_in)),
+    number("bytes_out", "bytes", "of parameters from the shards", |line| Count(line.bytes_out)),
+    number("leases", "leases", "that workers hold", |line| Count(line.leases.into())),
+    number("workers", "workers", "that are members", |line| Count(line.workers.into())),
+    number("refused", "pushes", "refused by the shards", |line| Count(line.refused)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_on_training_lists_every_number() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/guide/train.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for Number { name, unit, help, .. } in &NUMBERS {
+            let row = format!("| `{name}` | {unit} | {help} |");
+            assert!(page.lines().any(|line| line == row), "{page}\nlacks the row\n{row}");
+        }
+    }
+}
