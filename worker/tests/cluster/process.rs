@@ -1,9 +1,10 @@
 //! The program as the shell sees it: exit codes, texts, and how it leaves.
 
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::process::{Child, Command as AsyncCommand};
+use tokio::time::timeout;
 
 use crate::server::{Server, small};
 
@@ -43,11 +44,10 @@ async fn a_terminated_worker_leaves_in_good_order() {
     let server = Server::start(small(1_000_000), 1, 1).await;
     let mut child = start(&server);
     server.until(|status| status.samples > 0).await;
-    let asked = Instant::now();
     let id = child.id().unwrap().to_string();
     let parent = child.stdin.take();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    left(&server, child, asked).await;
+    left(&server, child).await;
     drop(parent);
 }
 
@@ -56,9 +56,8 @@ async fn a_worker_leaves_when_its_parent_is_gone() {
     let server = Server::start(small(1_000_000), 1, 1).await;
     let mut child = start(&server);
     server.until(|status| status.samples > 0).await;
-    let asked = Instant::now();
     drop(child.stdin.take());
-    left(&server, child, asked).await;
+    left(&server, child).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,6 +74,9 @@ async fn divergence_is_exit_code_4() {
     assert!(text.contains("try --learning-rate 5"), "{text}");
 }
 
+/// Far longer than a worker takes to leave on a busy machine, and far shorter than its patience.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn start(server: &Server) -> Child {
     AsyncCommand::new(WORKER)
         .args(["train", "--coordinator", &server.address, "--threads", "1", "--end-with-stdin"])
@@ -85,11 +87,11 @@ fn start(server: &Server) -> Child {
         .unwrap()
 }
 
-async fn left(server: &Server, child: Child, asked: Instant) {
-    let output = child.wait_with_output().await.unwrap();
+/// Waits for a worker that is to leave. One that waited for its server or for anybody else would take minutes.
+async fn left(server: &Server, child: Child) {
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("the worker leaves").unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(asked.elapsed() < Duration::from_secs(5), "left after {:?}: {text}", asked.elapsed());
     assert!(text.contains("left the run; the rest of its samples went back"), "{text}");
     let status = server.status();
     assert_eq!((status.workers, status.leases), (0, 0), "{status:?}");

@@ -218,11 +218,11 @@ async fn an_unreachable_server_is_waited_for_and_then_given_up() {
 async fn a_worker_may_start_before_its_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
     let (leave, leaving) = tokio::sync::oneshot::channel::<()>();
     let early = options_at(address.clone());
     let early = tokio::spawn(train(early, async { drop(leaving.await) }));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The worker has knocked, and nobody was there.
+    drop(tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap());
     let server = Server::start_at(&address, small(100_000), 1, 1).await;
     server.until(|status| status.samples > 0).await;
     leave.send(()).unwrap();

@@ -1,7 +1,5 @@
 //! Mistakes of a user: each ends with its exit code and a text that says what to do, and nothing is lost.
 
-use std::time::{Duration, Instant};
-
 use crate::support::{Home, TINY, binary, run, text};
 
 #[test]
@@ -33,10 +31,8 @@ fn a_wrong_configuration_key_is_named_with_its_line() {
 fn a_batch_that_no_memory_holds_is_refused_at_once_with_one_that_fits() {
     let home = Home::new();
     let large = ["--recipe", "paper", "--batch", "4096", "--input-size", "2048"];
-    let asked = Instant::now();
     let ended = run(&mut home.downpour(&large)).expect(2);
     ended.says(&["with a batch of 4096 needs ", " GiB of memory, this machine has ", "choose "]);
-    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
     assert!(!home.output().exists());
     let snapshots = home.output().join("snapshots");
     std::fs::create_dir_all(&snapshots).unwrap();
@@ -56,15 +52,14 @@ fn a_network_that_cannot_be_built_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_used_is_told_quickly() {
+fn a_data_folder_that_cannot_be_used_is_told_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     for (data, words) in
         [(folder.path().join("no-such-folder"), "no-such-folder"), (folder.path().to_path_buf(), "class")]
     {
         let home = Home::new();
-        let asked = Instant::now();
         run(&mut home.downpour(&["--data", text(&data)])).expect(3).says(&[words, text(&data)]);
-        assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+        assert!(!home.output().exists(), "nothing was started");
     }
 }
 

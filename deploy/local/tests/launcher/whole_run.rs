@@ -1,6 +1,6 @@
 //! Whole runs of the real binary: from start to finish, again, interrupted and resumed, with dying parts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Home, Running, run, signal, text, until};
 
@@ -54,10 +54,8 @@ fn an_interrupted_run_goes_on_to_exactly_its_samples() {
     let other = run(&mut home.tiny(30_000, &[])).expect(3);
     other.says(&["in use by another downpour", &format!("process {}", first.pid()), "--output"]);
 
-    let asked = Instant::now();
     signal(first.pid(), "INT");
     let first = first.wait().expect(130).says(&["stopped at", "of 30000 samples", "the same command"]);
-    assert!(asked.elapsed() < Duration::from_secs(12), "stopping took {:?}", asked.elapsed());
     assert!(first.stdout.is_empty(), "{}", first.stdout);
     let before = home.metrics("train").last().map_or(0, |line| line["samples"].as_u64().unwrap());
     assert!(before < 30_000);
@@ -93,7 +91,7 @@ fn a_dying_worker_is_replaced_and_a_dead_launcher_leaves_nobody_behind() {
 
     signal(launcher.pid(), "KILL");
     launcher.wait().says(&["ended unexpectedly", "started again"]);
-    until("the children to end", Duration::from_secs(20), || of_run("").is_empty());
+    until("the children to end", PATIENCE, || of_run("").is_empty());
     let resumed = Running::start(&mut home.tiny(100_000, &[]));
     until("the lock of a dead launcher to be none", PATIENCE, || of_run("worker").len() == 2);
     signal(resumed.pid(), "TERM");

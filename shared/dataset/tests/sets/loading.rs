@@ -1,7 +1,7 @@
 //! Loader threads: the same minibatches whatever their number, bounded work ahead, a prompt end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Rules, Sampling, Split, epoch_order};
 
@@ -93,14 +93,12 @@ fn cleared_it_forgets_and_goes_on() {
 
 #[test]
 fn requests_do_not_wait_and_a_drop_ends_the_threads() {
-    let start = Instant::now();
     let loader = loader(2);
-    // Minutes of work, if any of it had to be done.
-    for epoch in 0..1000 {
+    // Days of work, if any of it had to be done.
+    for epoch in 0..100_000 {
         loader.request(train(epoch, 0, 500));
     }
     drop(loader);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -159,12 +157,10 @@ fn a_file_that_is_gone_is_skipped_at_once() {
 
 #[test]
 fn a_loader_that_waits_for_its_folder_ends_promptly() {
-    let (home, mut loader) = files(Duration::from_secs(600));
+    let (home, mut loader) = files(Duration::MAX);
     std::fs::remove_dir_all(home.path().join("data")).unwrap();
     loader.request(train(0, 0, 40));
     std::thread::sleep(Duration::from_millis(300));
-    let start = Instant::now();
     loader.clear();
     drop(loader);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
