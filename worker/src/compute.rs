@@ -37,6 +37,11 @@ impl<M: Model> Compute<M> {
         self.load(parameters);
     }
 
+    /// Goes on from the shards' velocity, given as a flat vector.
+    pub fn take_over(&mut self, velocity: Vec<f32>) {
+        self.outgoing.take_over(velocity);
+    }
+
     /// Loads all parameters from the flat vector.
     pub fn load(&mut self, parameters: &[f32]) {
         for tensor in 0..self.model.layout().tensors().len() {

@@ -62,7 +62,7 @@ mod tests {
     use protocol::PushForm;
 
     fn lease(id: u64, start: u64, end: u64) -> Lease {
-        Lease { id, epoch: 0, start, end, form: PushForm::Gradient }
+        Lease { id, epoch: 0, start, end, form: PushForm::Gradient, takes_velocity: false }
     }
 
     #[test]

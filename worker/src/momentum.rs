@@ -77,6 +77,15 @@ impl Momentum {
         self.velocity.fill(0.0);
     }
 
+    /// Goes on from the velocity of the shards, whose momentum is measured in the same way.
+    ///
+    /// # Panics
+    /// If the velocity has another length than the parameters.
+    pub fn take_over(&mut self, velocity: Vec<f32>) {
+        assert_eq!(velocity.len(), self.velocity.len(), "the velocity of these parameters");
+        self.velocity = velocity;
+    }
+
     /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies
     /// in the layout.
     pub fn step(

@@ -55,6 +55,13 @@ impl Outgoing {
         }
     }
 
+    /// Goes on from the shards' velocity, given as a flat vector, if the run keeps momentum at its workers.
+    pub fn take_over(&mut self, velocity: Vec<f32>) {
+        if let Some(momentum) = &mut self.momentum {
+            momentum.take_over(velocity);
+        }
+    }
+
     /// Clips the norm of a whole gradient, if the run does so. One that is not finite or far too large stays
     /// as it is, for the shards to refuse and count it: a clip would hide a fault.
     pub fn clip_whole(&self, gradient: &mut [f32]) {
@@ -152,5 +159,8 @@ mod tests {
         assert_eq!(step(&mut outgoing), [1.75, -3.5]);
         outgoing.begin();
         assert_eq!(step(&mut outgoing), [1.5, -3.0]);
+        // What the shards' velocity was after a first gradient carries the second in the same way.
+        outgoing.take_over(vec![1.0, -2.0]);
+        assert_eq!(step(&mut outgoing), [1.75, -3.5]);
     }
 }

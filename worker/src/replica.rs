@@ -305,7 +305,7 @@ impl<'a, W: Workload> Replica<'a, W> {
 
     /// Queues the samples of a lease, which must be positions of an epoch of the images that there are.
     async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
-        let Lease { id, epoch, start, end, form } = lease;
+        let Lease { id, epoch, start, end, form, takes_velocity } = lease;
         let images = self.images;
         if !(start < end && end <= images) {
             return Err(Stop::Failed(anyhow::anyhow!(
@@ -318,6 +318,11 @@ impl<'a, W: Workload> Replica<'a, W> {
                 "lease {id} of the coordinator asks for a worker's own momentum, which the run's key optimisation.momentum_at \
                  leaves to the shards; start worker and server from one release"
             )));
+        }
+        if takes_velocity {
+            let velocity = self.store.fetch(Kind::Velocity).await?;
+            self.compute.call(move |compute| compute.take_over(velocity)).await?;
+            tracing::info!("took the shards' velocity over");
         }
         self.leases.add(lease);
         self.samples

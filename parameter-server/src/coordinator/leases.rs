@@ -192,7 +192,7 @@ impl Leases {
     /// done or leased.
     pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
-        let lease = Lease { id: self.next_id, epoch, start, end, form };
+        let lease = Lease { id: self.next_id, epoch, start, end, form, takes_velocity: false };
         self.next_id += 1;
         self.outstanding.insert(lease.id, Outstanding { lease: lease.clone(), holder, used: 0, consumed: 0 });
         Some(lease)

@@ -2,7 +2,8 @@
 //!
 //! A single worker trains with the shards' velocity, as `torch.optim.SGD` does. As soon as several workers
 //! push at the same time, each keeps a velocity of its own, for the rest of the run: a velocity that several
-//! workers share is stable only at a small fraction of the learning rate.
+//! workers share is stable only at a small fraction of the learning rate. One worker takes the shards'
+//! velocity over; the others start with none, as several that went on from it would carry it several times.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +18,15 @@ pub struct MomentumSwitch {
     /// Incarnations that pushed before the move.
     pushed: BTreeSet<u64>,
     last: Option<u64>,
+    /// The incarnation that is to take the shards' velocity over with its next lease.
+    heir: Option<u64>,
 }
 
 impl MomentumSwitch {
     /// Makes the switch of a run whose configuration places momentum at `place`; `moved` says whether it has
     /// already moved to the workers.
     pub fn new(place: MomentumPlace, moved: bool) -> MomentumSwitch {
-        MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None }
+        MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None, heir: None }
     }
 
     /// Whether momentum has moved to the workers.
@@ -36,6 +39,12 @@ impl MomentumSwitch {
         if self.moved { PushForm::Step } else { PushForm::Gradient }
     }
 
+    /// Whether the lease that `incarnation` is given now passes the shards' velocity on to it; true once in a
+    /// run.
+    pub fn gives_velocity_to(&mut self, incarnation: u64) -> bool {
+        self.heir.take_if(|heir| *heir == incarnation).is_some()
+    }
+
     /// Records a push by `incarnation`. Incarnations that alternate are members at the same time, so momentum
     /// moves; one that only follows another may be the same worker after a restart.
     pub fn record(&mut self, incarnation: u64) {
@@ -45,6 +54,7 @@ impl MomentumSwitch {
         self.last = Some(incarnation);
         if !self.pushed.insert(incarnation) {
             self.moved = true;
+            self.heir = Some(incarnation);
             self.pushed.clear();
             tracing::info!("several workers push: each keeps a momentum of its own from now on");
         }
@@ -79,6 +89,15 @@ mod tests {
     fn a_worker_that_is_started_again_and_again_is_one() {
         let again: Vec<u64> = (1..100).flat_map(|incarnation| [incarnation; 3]).collect();
         assert_eq!(form_after(MomentumPlace::Worker, &again), PushForm::Gradient);
+    }
+
+    #[test]
+    fn one_of_the_workers_takes_the_velocity_over_once() {
+        let mut switch = MomentumSwitch::new(MomentumPlace::Worker, false);
+        [1, 2].into_iter().for_each(|incarnation| switch.record(incarnation));
+        assert!(!switch.gives_velocity_to(1), "nothing has moved yet");
+        switch.record(1);
+        assert_eq!([2, 1, 1].map(|incarnation| switch.gives_velocity_to(incarnation)), [false, true, false]);
     }
 
     #[test]

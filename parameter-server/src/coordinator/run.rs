@@ -126,7 +126,8 @@ impl Run {
             let reason = "a snapshot".into();
             return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
         }
-        if let Some(lease) = self.leases.lease(member.incarnation, self.momentum.form()) {
+        if let Some(mut lease) = self.leases.lease(member.incarnation, self.momentum.form()) {
+            lease.takes_velocity = self.momentum.gives_velocity_to(member.incarnation);
             return Assignment::Train(lease);
         }
         let reason = match self.leases.outstanding() {

@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kernels::Isa;
 use protocol::{PushForm, UpdateRule};
 
+pub(crate) use self::momentum::VELOCITY;
 use self::{adagrad::Adagrad, momentum::Momentum};
 
 /// Arrays that an optimizer keeps for a block, by their names: each has a value for every weight.

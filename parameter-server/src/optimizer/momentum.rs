@@ -10,7 +10,7 @@ use protocol::PushForm;
 use super::{Arrays, Factors, Optimizer, Values, array};
 
 /// Name of the array of velocities.
-const VELOCITY: &str = "velocity";
+pub(crate) const VELOCITY: &str = "velocity";
 
 /// Heavy-ball momentum.
 pub(super) struct Momentum {

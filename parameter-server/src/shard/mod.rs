@@ -259,7 +259,7 @@ impl Shard {
     ///
     /// # Errors
     /// [`Refusal::NotReady`] before a layout is adopted; [`Refusal::Invalid`] for a block that does not exist
-    /// or that belongs to another shard.
+    /// or that belongs to another shard, or for the velocity of an optimizer that has none.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
         let adopted = self.stage.adopted_mut(number)?;
@@ -267,6 +267,14 @@ impl Shard {
         let state = &adopted.blocks[&block];
         Ok(match kind {
             Kind::Parameters => state.message(block, generation),
+            Kind::Velocity => {
+                let velocity = state.arrays.get(optimizer::VELOCITY).ok_or_else(|| {
+                    let optimizer = adopted.rule.optimizer;
+                    Refusal::Invalid(format!("shard {number}: the optimizer {optimizer} has no velocity"))
+                })?;
+                let version = Version { generation, counter: state.counter };
+                BlockValues { block, version, values: velocity.clone().into() }
+            }
             Kind::Average { evaluation: 0 } => {
                 let version = Version { generation, counter: state.counter };
                 BlockValues { block, version, values: state.average.clone().into() }

@@ -52,6 +52,11 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
                 a[i] += (1.0 - d) * (w[i] - a[i]);
             }
         }
+        let velocity = shard.fetch(block, Kind::Velocity).unwrap().values.to_vec();
+        for (i, (found, expected)) in velocity.into_iter().zip(v).enumerate() {
+            let difference = (f64::from(found) - expected).abs();
+            assert!(difference < 1e-5, "velocity of block {block} value {i}: {found}, expected {expected}");
+        }
         assert_holds(&mut shard, block, w, a);
     }
 }
@@ -108,6 +113,16 @@ fn a_step_of_a_workers_momentum_is_refused_where_the_optimizer_has_none() {
     let text = "shard 0: gradient of block 3 (classifier/weights) is a step of the worker's own momentum, expected a \
                 gradient: the run's optimizer is adagrad";
     assert_eq!(refusal(&mut shard, &step), text);
+}
+
+#[test]
+fn the_velocity_of_an_optimizer_without_one_is_refused() {
+    let rule = UpdateRule { optimizer: Optimizer::Adagrad, ..rule() };
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.begin(&rule).unwrap();
+    shard.adopt(layout()).unwrap();
+    let text = shard.fetch(2, Kind::Velocity).unwrap_err().to_string();
+    assert!(text.contains("the optimizer adagrad has no velocity"), "{text}");
 }
 
 #[test]

@@ -66,7 +66,12 @@ pub(crate) fn shard(bytes: &[u8]) {
     for total in [1, 2] {
         let Ok(saved) = shard::file::read(home.path(), 1, 0, total) else { continue };
         let mut shard = Shard::restored(0, total, 2, Isa::scalar(), saved);
-        for kind in [Kind::Parameters, Kind::Average { evaluation: 0 }, Kind::Average { evaluation: 1 }] {
+        for kind in [
+            Kind::Parameters,
+            Kind::Velocity,
+            Kind::Average { evaluation: 0 },
+            Kind::Average { evaluation: 1 },
+        ] {
             let _ = shard.fetch(0, kind);
         }
     }

@@ -64,7 +64,14 @@ fn script() -> Script {
             configuration: configuration(),
             shards: vec!["a:1".into(), "a:1".into()],
         }),
-        assign: Ok(Assignment::Train(Lease { id: 1, epoch: 2, start: 3, end: 4, form: PushForm::Gradient })),
+        assign: Ok(Assignment::Train(Lease {
+            id: 1,
+            epoch: 2,
+            start: 3,
+            end: 4,
+            form: PushForm::Step,
+            takes_velocity: true,
+        })),
         report: Ok(None),
         register: Ok(RegisterReply {
             first_shard: 1,

@@ -122,6 +122,10 @@ impl protocol::Shards for Fake {
 }
 
 /// Trains against the server; returns the error that ends it.
+fn lease(start: u64, end: u64) -> Lease {
+    Lease { id: 4, epoch: 0, start, end, form: PushForm::Gradient, takes_velocity: false }
+}
+
 async fn refused(address: String) -> String {
     let connector = Patience::default().into();
     let options =
@@ -135,8 +139,7 @@ async fn refused(address: String) -> String {
 #[tokio::test]
 async fn a_lease_beyond_the_images_or_of_none_is_an_error_with_both_ranges() {
     for (start, end) in [(0, IMAGES + 1), (IMAGES - 1, u64::MAX), (u64::MAX - 1, u64::MAX), (7, 7)] {
-        let (address, _served) =
-            Fake::serve(Lease { id: 4, epoch: 0, start, end, form: PushForm::Gradient }, 0.0, 1).await;
+        let (address, _served) = Fake::serve(lease(start, end), 0.0, 1).await;
         assert_eq!(
             refused(address).await,
             format!(
@@ -149,8 +152,7 @@ async fn a_lease_beyond_the_images_or_of_none_is_an_error_with_both_ranges() {
 
 #[tokio::test]
 async fn a_run_without_shards_is_an_error() {
-    let (address, _served) =
-        Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16, form: PushForm::Gradient }, 0.0, 0).await;
+    let (address, _served) = Fake::serve(lease(0, 16), 0.0, 0).await;
     let expected = "the coordinator names no shards, expected the address of at least one; start worker and server from \
                     one release";
     assert_eq!(refused(address).await, expected);
@@ -160,9 +162,7 @@ async fn a_run_without_shards_is_an_error() {
 async fn parameters_that_are_not_finite_are_fetched_into_no_file() {
     let home = tempfile::tempdir().unwrap();
     let output = home.path().join("model.safetensors");
-    let (address, _served) =
-        Fake::serve(Lease { id: 4, epoch: 0, start: 0, end: 16, form: PushForm::Gradient }, f32::NAN, 1)
-            .await;
+    let (address, _served) = Fake::serve(lease(0, 16), f32::NAN, 1).await;
     let (coordinator, patience) = (address, Patience::default());
     let options = FetchOptions { coordinator, output: output.clone(), last_iterate: false, patience };
     let text = format!("{:#}", fetch(options).await.unwrap_err());

@@ -12,6 +12,8 @@ use crate::{
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
+    /// The velocity of the shards' momentum.
+    Velocity,
     /// The Polyak average of the parameters, frozen at the first fetch that names the evaluation.
     Average {
         /// Number of the evaluation that the average is for; 0 reads the current average, which is not
@@ -36,10 +38,11 @@ pub struct FetchRequest {
 impl From<FetchRequest> for proto::FetchRequest {
     fn from(FetchRequest { shard, blocks, kind, wire }: FetchRequest) -> proto::FetchRequest {
         let average_of_evaluation = match kind {
-            Kind::Parameters => None,
+            Kind::Parameters | Kind::Velocity => None,
             Kind::Average { evaluation } => Some(evaluation),
         };
-        proto::FetchRequest { shard, blocks, wire: codec::number(wire), average_of_evaluation }
+        let (wire, velocity) = (codec::number(wire), kind == Kind::Velocity);
+        proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity }
     }
 }
 
@@ -50,9 +53,14 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
         Ok(FetchRequest {
             shard: request.shard,
             blocks: request.blocks,
-            kind: match request.average_of_evaluation {
-                None => Kind::Parameters,
-                Some(evaluation) => Kind::Average { evaluation },
+            kind: match (request.average_of_evaluation, request.velocity) {
+                (None, false) => Kind::Parameters,
+                (None, true) => Kind::Velocity,
+                (Some(evaluation), false) => Kind::Average { evaluation },
+                (Some(_), true) => {
+                    let expected = "no velocity where an average is asked for";
+                    return Err(FieldError::new("FetchRequest", "velocity", expected, true));
+                }
             },
             wire: codec::format(request.wire, "FetchRequest")?,
         })

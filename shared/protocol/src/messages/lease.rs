@@ -22,6 +22,9 @@ pub struct Lease {
     pub end: u64,
     /// Form of the pushes that the worker makes from these samples.
     pub form: PushForm,
+    /// Whether the worker's momentum goes on from the shards' velocity: momentum has just moved to the workers.
+    #[serde(default)]
+    pub takes_velocity: bool,
 }
 
 /// A worker's progress with a lease. All counts start at the beginning of the lease, so that a report may
@@ -41,19 +44,21 @@ pub struct LeaseProgress {
 }
 
 impl From<Lease> for proto::Lease {
-    fn from(Lease { id, epoch, start, end, form }: Lease) -> proto::Lease {
-        proto::Lease { id, epoch, start, end, form: proto::PushForm::from(form).into() }
+    fn from(Lease { id, epoch, start, end, form, takes_velocity }: Lease) -> proto::Lease {
+        let form = proto::PushForm::from(form).into();
+        proto::Lease { id, epoch, start, end, form, takes_velocity }
     }
 }
 
 impl TryFrom<proto::Lease> for Lease {
     type Error = FieldError;
 
-    fn try_from(proto::Lease { id, epoch, start, end, form }: proto::Lease) -> Result<Lease, FieldError> {
+    fn try_from(lease: proto::Lease) -> Result<Lease, FieldError> {
+        let proto::Lease { id, epoch, start, end, form, takes_velocity } = lease;
         if start > end {
             return Err(FieldError::new("Lease", "end", format!("at least start ({start})"), end));
         }
-        Ok(Lease { id, epoch, start, end, form: push::form(form, "Lease")? })
+        Ok(Lease { id, epoch, start, end, form: push::form(form, "Lease")?, takes_velocity })
     }
 }
 

@@ -43,7 +43,7 @@ fn a_value_out_of_range_is_named_with_its_field() {
     let text = error::<Answer<AdoptReply>, _>(proto::AdoptReply { outcome: Some(outcome) });
     assert_eq!(text, "Adopted.fingerprint: expected 32 bytes, found 31 bytes");
 
-    let lease = proto::Lease { id: 1, epoch: 0, start: 9, end: 8, form: 0 };
+    let lease = proto::Lease { id: 1, epoch: 0, start: 9, end: 8, ..Default::default() };
     let outcome = proto::assign_reply::Outcome::Train(lease);
     let text = error::<Answer<Assignment>, _>(proto::AssignReply { outcome: Some(outcome) });
     assert_eq!(text, "Lease.end: expected at least start (9), found 8");
