@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use settings::Sampling;
 
-use crate::decode::{self, SampleError};
+use crate::decode;
+use crate::decode_error::SampleError;
 use crate::entry::{Entry, Index};
 use crate::error::DatasetError;
 use crate::evaluation_crops::Crops;

@@ -7,121 +7,25 @@
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use png::DecodingError as PngError;
 
+use crate::decode_error::{DecodeError, MOST_BYTES, MOST_PIXELS, SampleError};
 use crate::foreign::guarded;
 use crate::ground::opaque;
 use crate::jpeg::{self, Markers};
 use crate::kind::FileKind;
-use crate::refusal::Refusal;
 use crate::turn::turned;
 
-/// The largest image that is read. The header is asked before anything is allocated.
-const MOST_PIXELS: u64 = 256_000_000;
-/// The largest file that is read.
-pub(crate) const MOST_BYTES: u64 = 1 << 30;
 /// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a
 /// progressive JPEG's coefficients or a TIFF's samples take until it is there.
 const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
 /// Number of pixels up to which a header is believed where a coding has no strict bound: they cost little.
 const FEW_PIXELS: u64 = 1 << 24;
-
-/// An error: a sample could not be read. The run names it, skips it and goes on.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub struct SampleError {
-    /// Path of the file; for an image in a tar shard, the shard's path and the name there.
-    pub path: PathBuf,
-    /// The fault of the image.
-    pub reason: DecodeError,
-}
-
-impl SampleError {
-    /// Returns whether the file could not be read at all, so that nothing is known of the image itself.
-    pub fn is_of_the_file_system(&self) -> bool {
-        matches!(self.reason, DecodeError::Unreadable(_))
-    }
-}
-
-/// Reasons why an image file cannot be decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// The image file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(Refusal),
-    /// The file is of a kind that is not read.
-    #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
-    NotAnImage {
-        /// Kind of the file, or its first bytes.
-        found: String,
-        /// Advice to the user.
-        advice: &'static str,
-    },
-    /// The image is in a coding that is not read.
-    #[error("{kind} with {coding}, which is not read: {advice}")]
-    UnreadCoding {
-        /// Kind of the file.
-        kind: FileKind,
-        /// Coding of the image.
-        coding: String,
-        /// Advice to the user.
-        advice: &'static str,
-    },
-    /// The file has more bytes than any image that is read can have.
-    #[error("the file has {bytes} bytes; at most {MOST_BYTES} are read")]
-    LargeFile {
-        /// Length of the file.
-        bytes: u64,
-    },
-    /// The header announces too many pixels.
-    #[error(
-        "the header says {width} x {height} pixels; at most {} megapixels are read: reduce it",
-        MOST_PIXELS / 1_000_000
-    )]
-    LargeImage {
-        /// Columns.
-        width: u32,
-        /// Rows.
-        height: u32,
-    },
-    /// The header announces more pixels than the file can hold.
-    #[error(
-        "the header says {width} x {height} pixels, more than a file of {bytes} bytes can hold: it is truncated or damaged"
-    )]
-    HollowImage {
-        /// Columns.
-        width: u32,
-        /// Rows.
-        height: u32,
-        /// Length of the file.
-        bytes: u64,
-    },
-    /// The image has few enough pixels, but decoding it would take too much memory.
-    #[error(
-        "decoding it takes more memory than an image of its size may: save it anew, with 8 bits a channel"
-    )]
-    LargePixels,
-    /// The image stops before its end.
-    #[error("the image is truncated: the file ends after {bytes} bytes, before the image does")]
-    Truncated {
-        /// Length of the file.
-        bytes: u64,
-    },
-    /// The decoder found an error.
-    #[error("the image is damaged: {0}")]
-    Damaged(String),
-}
-
-impl From<std::io::Error> for DecodeError {
-    fn from(error: std::io::Error) -> DecodeError {
-        DecodeError::Unreadable(error.into())
-    }
-}
 
 /// Reads and decodes a file.
 pub(crate) fn read(path: &Path) -> Result<RgbImage, SampleError> {

@@ -36,6 +36,7 @@
 mod crop;
 mod dataset;
 mod decode;
+mod decode_error;
 mod entry;
 mod error;
 mod evaluation_crops;
@@ -71,7 +72,7 @@ mod turn;
 mod walk;
 
 pub use dataset::{Dataset, WriteError};
-pub use decode::{DecodeError, SampleError};
+pub use decode_error::{DecodeError, SampleError};
 pub use error::DatasetError;
 pub use evaluation_crops::{Crops, CropsError, Resize, View, views};
 pub use fingerprint::Fingerprint;

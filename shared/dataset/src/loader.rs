@@ -18,7 +18,7 @@ use ndarray::Array4;
 use settings::Sampling;
 
 use crate::dataset::Dataset;
-use crate::decode::SampleError;
+use crate::decode_error::SampleError;
 use crate::evaluation_crops::Crops;
 use crate::sampling::Preprocessing;
 use crate::split::Split;

@@ -9,7 +9,8 @@ use settings::random::{Random, stream};
 use settings::{Interpolation, Sampling};
 
 use crate::crop::Crop;
-use crate::decode::{self, SampleError};
+use crate::decode;
+use crate::decode_error::SampleError;
 use crate::evaluation_crops::{Crops, Resize, views};
 use crate::photometric;
 

@@ -233,7 +233,7 @@ fn listed(path: &Path) -> Result<Option<Vec<String>>, DatasetError> {
 mod tests {
     use super::*;
     use crate::dataset::Dataset;
-    use crate::decode::SampleError;
+    use crate::decode_error::SampleError;
     use crate::loader::{Loader, LoaderConfig, LoaderRange};
     use crate::members::tests::tar;
     use crate::split::Split;

@@ -7,7 +7,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use settings::Sampling;
 
 use crate::dataset::Dataset;
-use crate::decode::SampleError;
+use crate::decode_error::SampleError;
 use crate::sampling::MEAN;
 use crate::split::Split;
 

@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use crate::decode::{DecodeError, MOST_BYTES};
+use crate::decode_error::{DecodeError, MOST_BYTES};
 use crate::entry::Part;
 use crate::order::OPEN_RUNS;
 

@@ -12,7 +12,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{ByteOrder, CompressionMethod, PhotometricInterpretation, SampleFormat, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError, TiffResult, TiffUnsupportedError};
 
-use crate::decode::DecodeError;
+use crate::decode_error::DecodeError;
 use crate::ground::over_white;
 use crate::kind::FileKind;
 

@@ -19,6 +19,9 @@ pub use max::MaxPool;
 use crate::map::Shape;
 use std::ops::Range;
 
+/// Index for windows without a winner.
+const NO_WINNER: u8 = u8::MAX;
+
 /// The windows along one side of a map.
 #[derive(Clone, Copy, Debug)]
 struct Windows {

@@ -6,7 +6,7 @@
 //! same order however the work is cut, so results do not depend on the number of threads.
 
 use super::band::{Band, panel};
-use super::methods::Method;
+use super::method::Method;
 use super::pack::{WeightMatrix, pack};
 use super::padded::Padded;
 use super::pass::{Pass, WeightPass};

@@ -10,6 +10,7 @@ mod branches;
 mod direct;
 mod gradient;
 mod grid;
+mod method;
 mod methods;
 mod pack;
 mod padded;

@@ -1,6 +1,6 @@
 //! Max pooling: the forward pass with the positions of the maxima, and the backward pass from them.
 
-use super::{Windows, check_shapes, reference};
+use super::{NO_WINNER, Windows, check_shapes, reference};
 use crate::disjoint::Disjoint;
 use crate::map::{LANES, Map, MapMut};
 use crate::planes::Planes;
@@ -24,9 +24,6 @@ pub struct MaxPool {
     /// that the input gradient has already passed back through that ReLU.
     pub rectified: bool,
 }
-
-/// Index for windows without a winner.
-pub(super) const NO_WINNER: u8 = u8::MAX;
 
 impl MaxPool {
     /// Output pixels along a side of `len` input pixels.

@@ -1,7 +1,6 @@
 //! Reference of pooling: one block of one image by plain loops over every channel.
 
-use super::Windows;
-use super::max::NO_WINNER;
+use super::{NO_WINNER, Windows};
 use crate::Value;
 use crate::map::LANES;
 

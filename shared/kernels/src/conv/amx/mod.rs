@@ -15,7 +15,7 @@ mod positions;
 pub(super) use gradient::pair;
 pub(super) use pass::finish;
 
-use super::methods::Method;
+use super::method::Method;
 use super::pack::WeightMatrix;
 use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution};

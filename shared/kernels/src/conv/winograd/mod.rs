@@ -20,7 +20,7 @@ pub(super) use gradient::fastest as fastest_gradient;
 #[cfg(test)]
 pub(super) use gradient::run as gradient;
 
-use super::methods::Method;
+use super::method::Method;
 use super::pack::WeightMatrix;
 use super::pass::{Pass, WeightPass};
 use super::{Algorithm, Convolution, gradient as direct_gradient};
