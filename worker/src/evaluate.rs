@@ -6,13 +6,12 @@ use anyhow::anyhow;
 
 use dataset::{LoaderRange, Split};
 use protocol::{Evaluation, EvaluationOrder, Kind};
-use setup::Tally;
 
 use crate::actor::Actor;
 use crate::compute::Compute;
 use crate::stop::Stop;
 use crate::store::Store;
-use crate::workload::{Batch, Model, Samples};
+use crate::workload::{Batch, Model, Samples, Tally as _};
 
 /// Scores the averaged parameters and the last iterate; returns the result and the averaged parameters.
 ///
@@ -32,9 +31,9 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     let evaluation = Evaluation {
         id: order.id,
         samples: order.samples,
-        images: averaged.images(),
-        average: averaged.scores().into(),
-        last_iterate: last.scores().into(),
+        images: averaged.samples(),
+        average: averaged.scores(),
+        last_iterate: last.scores(),
     };
     Ok((evaluation, average))
 }
@@ -48,13 +47,13 @@ pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
     parameters: Arc<Vec<f32>>,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<Tally, Stop> {
+) -> Result<M::Tally, Stop> {
     compute.call(move |compute| compute.load(&parameters)).await?;
     if images > 0 {
         let whole = LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images };
         samples.call(move |queue| queue.request(whole)).await?;
     }
-    let mut tally = Tally::default();
+    let mut tally = M::Tally::default();
     let mut unread = None;
     while let Some(batch) = samples.call(Samples::next).await?? {
         batch.skipped().iter().for_each(|skipped| tracing::warn!("skipped in validation: {skipped}"));
@@ -68,7 +67,7 @@ pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
             tally = compute.call(score).await?;
         }
     }
-    if let (0, Some(example)) = (tally.images(), unread) {
+    if let (0, Some(example)) = (tally.samples(), unread) {
         return Err(Stop::Failed(anyhow!(
             "none of the {images} validation images can be read; one of them: {example}; repair or replace them, then give \
              the same command again"

@@ -9,14 +9,14 @@ use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minib
 use kernels::Isa;
 use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
-use protocol::{DataDescription, RunStatus};
+use protocol::{DataDescription, RunStatus, Scores};
 use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
 use setup::model_file::{self, About, MODEL_FILE};
 use setup::{ANY_SIZE, Data, Tally, Threads, rules};
 
 use crate::options::TrainOptions;
-use crate::workload::{Batch, Model, Pass, Samples, Trained, Workload};
+use crate::workload::{self, Batch, Model, Pass, Samples, Trained, Workload};
 
 /// GoogLeNet, images, and the machine to compute with.
 pub struct ImageWork {
@@ -163,8 +163,19 @@ impl Batch for Minibatch {
     }
 }
 
+impl workload::Tally for Tally {
+    fn samples(&self) -> u64 {
+        self.images()
+    }
+
+    fn scores(&self) -> Scores {
+        Tally::scores(self).into()
+    }
+}
+
 impl Model for Engine {
     type Batch = Minibatch;
+    type Tally = Tally;
 
     fn layout(&self) -> &Layout {
         self.network().layout()

@@ -8,9 +8,8 @@ use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, RunStatus};
+use protocol::{DataDescription, Evaluation, RunStatus, Scores};
 use settings::RunConfiguration;
-use setup::Tally;
 
 /// A minibatch, of which the loop counts the samples; what they are is between the model and the queue that
 /// made them.
@@ -32,10 +31,21 @@ pub struct Pass<'a> {
     pub ready: &'a mut (dyn FnMut(usize, &[f32]) + Send),
 }
 
+/// Scores of samples, summed up.
+pub trait Tally: Copy + Default + Send + 'static {
+    /// Returns the number of samples scored.
+    fn samples(&self) -> u64;
+
+    /// Returns the mean scores, by name.
+    fn scores(&self) -> Scores;
+}
+
 /// A model that a replica computes with. Its parameters come tensor by tensor, and its gradients go so.
 pub trait Model: Send + 'static {
     /// The minibatches that the model computes with.
     type Batch: Batch;
+    /// The scores of its task.
+    type Tally: Tally;
 
     /// Returns the layout of the model's parameters.
     fn layout(&self) -> &Layout;
@@ -53,7 +63,7 @@ pub trait Model: Send + 'static {
     fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
     /// Adds the scores of a minibatch of at least one sample to `tally`.
-    fn score(&mut self, batch: &Self::Batch, tally: &mut Tally);
+    fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally);
 }
 
 /// A queue of sample ranges that comes back as minibatches.

@@ -27,6 +27,7 @@ struct FaultyRegression {
 
 impl Model for FaultyRegression {
     type Batch = Minibatch;
+    type Tally = Tally;
 
     fn layout(&self) -> &Layout {
         self.inner.layout()

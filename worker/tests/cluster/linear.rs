@@ -113,6 +113,7 @@ impl Samples for Points {
 
 impl Model for Regression {
     type Batch = Minibatch;
+    type Tally = Tally;
 
     fn layout(&self) -> &Layout {
         &self.layout

@@ -96,6 +96,7 @@ impl Samples for Minibatches {
 
 impl Model for Noting {
     type Batch = Minibatch;
+    type Tally = Tally;
 
     fn layout(&self) -> &Layout {
         self.engine.network().layout()
