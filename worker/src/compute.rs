@@ -4,13 +4,24 @@
 use std::time::Duration;
 
 use network::Losses;
-use protocol::PushForm;
+use protocol::{GradientNorms, PushForm};
 use settings::Optimisation;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::outgoing::Outgoing;
 use crate::workload::{Model, Pass};
+
+/// What computing one step came to.
+#[derive(Clone, Debug)]
+pub struct Computed {
+    /// The losses of the minibatch.
+    pub losses: Losses,
+    /// Norms of its gradient, where steps were made of it.
+    pub norms: GradientNorms,
+    /// How long computing took.
+    pub took: Duration,
+}
 
 /// The state that the compute thread owns.
 pub struct Compute<M> {
@@ -60,7 +71,7 @@ impl<M: Model> Compute<M> {
 
     /// Computes one step. Each block of the gradient, or of the step made of it, goes into `out` as soon as
     /// it is complete, or, where the norm of the whole is clipped, once all are: the channel holds at most
-    /// one model. Returns the losses and how long computing took.
+    /// one model.
     ///
     /// # Panics
     /// If steps are asked for in a run that keeps its momentum at the shards.
@@ -70,7 +81,7 @@ impl<M: Model> Compute<M> {
         batch: &M::Batch,
         dropout: Option<&[u64]>,
         out: &UnboundedSender<(u32, Vec<f32>)>,
-    ) -> (Losses, Duration) {
+    ) -> Computed {
         let start = Instant::now();
         let Compute { model, gradients, outgoing, parameters } = self;
         let send = |outgoing: &mut Outgoing, tensor: usize, gradient: &[f32]| {
@@ -90,6 +101,6 @@ impl<M: Model> Compute<M> {
             let ready = &mut |tensor: usize, gradient: &[f32]| send(outgoing, tensor, gradient);
             model.train(batch, Pass { dropout, gradients, ready })
         };
-        (losses, start.elapsed())
+        Computed { losses, norms: outgoing.end_minibatch(form), took: start.elapsed() }
     }
 }

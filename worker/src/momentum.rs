@@ -6,9 +6,9 @@
 //! parameters are always where the momentum of all workers will carry them (Hakimi et al., "Taming Momentum
 //! in a Distributed Asynchronous Environment", 2019, in the form in which the shard only adds).
 
-use kernels::{Isa, magnitudes, nesterov_step};
+use kernels::{Isa, dot, magnitudes, nesterov_step};
 use parameters::Layout;
-use protocol::LARGEST_GRADIENT;
+use protocol::{GradientNorms, LARGEST_GRADIENT};
 
 /// Share of the newest gradient in the running mean of a tensor's norm.
 const NEWEST: f64 = 0.01;
@@ -59,6 +59,10 @@ pub struct Momentum {
     /// Weight decay of each tensor.
     decay: Vec<f32>,
     velocity: Vec<f32>,
+    /// Sum of the weights of the gradients in the velocity: `1 + m + m^2 + ...`; 0 while there is none.
+    weight: f64,
+    /// Norms of the gradient of the minibatch in hand, so far.
+    norms: GradientNorms,
 }
 
 impl Momentum {
@@ -69,12 +73,15 @@ impl Momentum {
             momentum: momentum as f32,
             decay: layout.tensors().iter().map(|tensor| decay(tensor.decay_multiplier)).collect(),
             velocity: vec![0.0; layout.len()],
+            weight: 0.0,
+            norms: GradientNorms::default(),
         }
     }
 
     /// Stops the velocity: it is zero again.
     pub fn stop(&mut self) {
         self.velocity.fill(0.0);
+        self.weight = 0.0;
     }
 
     /// Goes on from the velocity of the shards, whose momentum is measured in the same way.
@@ -84,6 +91,16 @@ impl Momentum {
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         assert_eq!(velocity.len(), self.velocity.len(), "the velocity of these parameters");
         self.velocity = velocity;
+        // Many gradients went into it.
+        self.weight = 1.0 / (1.0 - f64::from(self.momentum));
+    }
+
+    /// Ends a minibatch, of which every block was made into a step; returns the norms of its gradient, none if
+    /// there was no earlier one to compare it with.
+    pub fn end_minibatch(&mut self) -> GradientNorms {
+        let minibatches = u64::from(self.weight > 0.0);
+        self.weight = 1.0 + f64::from(self.momentum) * self.weight;
+        GradientNorms { minibatches, ..std::mem::take(&mut self.norms) }
     }
 
     /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies
@@ -97,6 +114,10 @@ impl Momentum {
         gradient: &mut [f32],
     ) {
         let velocity = &mut self.velocity[range];
+        if self.weight > 0.0 {
+            self.norms.squared += magnitudes(isa, gradient).sum_of_squares;
+            self.norms.common += dot(isa, gradient, velocity) / self.weight;
+        }
         nesterov_step(isa, self.momentum, self.decay[tensor], weights, gradient, velocity);
     }
 }
@@ -158,5 +179,31 @@ mod tests {
             weight -= 0.1 * step[0];
             assert!((f64::from(weight) - expected).abs() < 1e-6, "{weight}, expected {expected}");
         }
+    }
+
+    /// Gradients that are a mean and noise have the squared norm of both, and have the mean in common.
+    #[test]
+    fn what_gradients_have_in_common_is_their_mean() {
+        let tensor = Tensor {
+            name: "weights".into(),
+            shape: vec![1000],
+            initialiser: Initialiser::Constant(0.0),
+            rate_multiplier: 1.0,
+            decay_multiplier: 1.0,
+        };
+        let layout = Layout::new(vec![tensor]).unwrap();
+        let mut momentum = Momentum::new(&layout, 0.9, 0.0);
+        let mut sums = GradientNorms::default();
+        for minibatch in 0..200u32 {
+            // Noise of a hash: -1 or 1 in every place, to a mean of 0.5.
+            let noise = |place: u32| (minibatch * 1000 + place).wrapping_mul(2_654_435_769) >> 31;
+            let mut gradient: Vec<f32> = (0..1000).map(|place| 2.0 * noise(place) as f32 - 0.5).collect();
+            momentum.step(Isa::detect(), 0, 0..1000, &[0.0; 1000], &mut gradient);
+            sums.add(&momentum.end_minibatch());
+        }
+        assert_eq!(sums.minibatches, 199, "the first has nothing to be compared with");
+        let mean = |sum: f64| sum / 199.0;
+        assert!((mean(sums.common) / 250.0 - 1.0).abs() < 0.1, "{sums:?}");
+        assert!((mean(sums.squared) / 1250.0 - 1.0).abs() < 0.1, "{sums:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
-use protocol::{LARGEST_GRADIENT, PushForm};
+use protocol::{GradientNorms, LARGEST_GRADIENT, PushForm};
 use settings::{MomentumPlace, Optimisation};
 
 use crate::momentum::{Clip, Momentum};
@@ -60,6 +60,12 @@ impl Outgoing {
         if let Some(momentum) = &mut self.momentum {
             momentum.take_over(velocity);
         }
+    }
+
+    /// Ends a minibatch pushed in `form`; returns the norms of its gradient where steps were made of it.
+    pub fn end_minibatch(&mut self, form: PushForm) -> GradientNorms {
+        let momentum = self.momentum.as_mut().filter(|_| form == PushForm::Step);
+        momentum.map(Momentum::end_minibatch).unwrap_or_default()
     }
 
     /// Clips the norm of a whole gradient, if the run does so. One that is not finite or far too large stays

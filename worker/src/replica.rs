@@ -376,18 +376,17 @@ impl<'a, W: Workload> Replica<'a, W> {
             // Queued behind the backward pass that is under way; the next step comes behind it.
             drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
         });
-        let ((losses, computing), exchange) =
-            tokio::try_join!(async { training.await.map_err(Stop::from) }, exchange)?;
+        let (computed, exchange) = tokio::try_join!(async { training.await.map_err(Stop::from) }, exchange)?;
         if let Some(reason) = &exchange.reason {
             tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
         }
-        let metrics = step_metrics(&losses, &exchange, computing, start.elapsed());
+        let metrics = step_metrics(&computed, &exchange, start.elapsed());
         self.reporter.step(&metrics);
         self.line.add(&metrics, &exchange);
         if metrics.diverged {
             tracing::error!(
                 step = self.step,
-                loss = f64::from(losses.total),
+                loss = f64::from(computed.losses.total),
                 "the loss is not finite, or far too large"
             );
             return match self.reporter.send(false).await? {

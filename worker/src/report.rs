@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use network::Losses;
 use protocol::{
     ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress,
     Member, Report, Scores, StepMetrics,
@@ -13,6 +12,7 @@ use protocol::{
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::compute::Computed;
 use crate::stop::Stop;
 use crate::store::Exchange;
 
@@ -107,7 +107,8 @@ impl Reporter {
 /// Returns the metrics of one minibatch.
 ///
 /// A loss that is not finite, or far too large, is told by `diverged`; the sums stay numbers.
-pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, whole: Duration) -> StepMetrics {
+pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -> StepMetrics {
+    let Computed { losses, norms, took } = computed;
     let images = losses.images as f64;
     let sum = |mean: f32| if mean.is_finite() { f64::from(mean) * images } else { 0.0 };
     StepMetrics {
@@ -116,8 +117,9 @@ pub fn step_metrics(losses: &Losses, exchange: &Exchange, compute: Duration, who
         main_loss: sum(losses.main),
         auxiliary_losses: losses.auxiliary.iter().flatten().map(|&mean| sum(mean)).collect(),
         scores: Scores::new([("top1", losses.correct as f64)]),
-        compute_seconds: compute.as_secs_f64(),
-        wait_seconds: whole.saturating_sub(compute).as_secs_f64(),
+        gradients: *norms,
+        compute_seconds: took.as_secs_f64(),
+        wait_seconds: whole.saturating_sub(*took).as_secs_f64(),
         // Minibatches are what the coordinator counts, however many blocks of this one were refused.
         refused: u64::from(exchange.refused > 0),
         diverged: !losses.total.is_finite() || losses.total > LARGEST_LOSS,
@@ -131,6 +133,7 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.auxiliary_losses.resize(sum.auxiliary_losses.len().max(more.auxiliary_losses.len()), 0.0);
     sum.auxiliary_losses.iter_mut().zip(&more.auxiliary_losses).for_each(|(sum, more)| *sum += more);
     sum.scores.add_all(&more.scores);
+    sum.gradients.add(&more.gradients);
     sum.compute_seconds += more.compute_seconds;
     sum.wait_seconds += more.wait_seconds;
     sum.refused += more.refused;
@@ -213,6 +216,9 @@ fn rounded(value: f64, places: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use network::Losses;
+    use protocol::GradientNorms;
+
     use super::*;
 
     #[test]
@@ -220,16 +226,20 @@ mod tests {
         let losses =
             Losses { total: f32::NAN, main: f32::NAN, auxiliary: [Some(2.0), None], correct: 1, images: 4 };
         let exchange = Exchange { refused: 3, ..Exchange::default() };
-        let (compute, whole) = (Duration::from_millis(250), Duration::from_millis(750));
+        let norms = GradientNorms { minibatches: 1, squared: 2.0, common: 1.0 };
+        let (took, whole) = (Duration::from_millis(250), Duration::from_millis(750));
+        let better = Losses { total: 1.0, main: 0.5, ..losses };
         let mut sum = StepMetrics::default();
-        add(&mut sum, &step_metrics(&losses, &exchange, compute, whole));
-        add(&mut sum, &step_metrics(&Losses { total: 1.0, main: 0.5, ..losses }, &exchange, compute, whole));
+        for losses in [losses, better] {
+            add(&mut sum, &step_metrics(&Computed { losses, norms, took }, &exchange, whole));
+        }
         let expected = StepMetrics {
             steps: 2,
             images: 8,
             main_loss: 2.0,
             auxiliary_losses: vec![16.0],
             scores: Scores::new([("top1", 2.0)]),
+            gradients: GradientNorms { minibatches: 2, squared: 4.0, common: 2.0 },
             compute_seconds: 0.5,
             wait_seconds: 1.0,
             refused: 2,

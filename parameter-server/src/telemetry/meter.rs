@@ -5,6 +5,8 @@ use std::time::Duration;
 use protocol::{ShardStatus, StepMetrics, TrainingLine};
 use tokio::time::Instant;
 
+use super::noise::{self, Noise};
+
 /// Number of lines that a run gives, about; at most one each second, and at least one each half minute.
 const LINES_OF_A_RUN: u64 = 100;
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -22,6 +24,10 @@ pub struct Meter {
     steps: u64,
     /// The shards' counters at the last line.
     traffic: Traffic,
+    /// How noisy the workers' gradients are.
+    noise: Noise,
+    /// Number of workers for which advice was given last.
+    advised: Option<u32>,
 }
 
 /// The state of the run at the moment of a line.
@@ -67,7 +73,15 @@ impl Traffic {
 impl Meter {
     /// Starts the sums of a run of `total` samples that has made `steps` minibatches so far.
     pub fn new(total: u64, steps: u64, now: Instant) -> Meter {
-        Meter { total, since: now, sums: StepMetrics::default(), steps, traffic: Traffic::default() }
+        Meter {
+            total,
+            since: now,
+            sums: StepMetrics::default(),
+            steps,
+            traffic: Traffic::default(),
+            noise: Noise::default(),
+            advised: None,
+        }
     }
 
     /// Adds the metrics of a worker's report.
@@ -78,6 +92,7 @@ impl Meter {
         sums.images = sums.images.saturating_add(metrics.images);
         sums.main_loss += metrics.main_loss;
         sums.scores.add_all(&metrics.scores);
+        sums.gradients.add(&metrics.gradients);
         sums.auxiliary_losses.resize(sums.auxiliary_losses.len().max(metrics.auxiliary_losses.len()), 0.0);
         for (sum, loss) in sums.auxiliary_losses.iter_mut().zip(&metrics.auxiliary_losses) {
             *sum += loss;
@@ -107,7 +122,15 @@ impl Meter {
         let sums = std::mem::take(&mut self.sums);
         let before = std::mem::replace(&mut self.traffic, traffic);
         self.since = now;
-        let images = sums.images as f64;
+        let (images, batch) = (sums.images as f64, noise::batch(&sums));
+        self.noise.add(&sums.gradients);
+        let noise_scale = self.noise.scale(batch);
+        if let Some(scale) = noise_scale.filter(|_| self.advised != Some(position.workers)) {
+            if let Some(advice) = noise::advice(position.workers, batch, scale) {
+                self.advised = Some(position.workers);
+                tracing::warn!("{advice}");
+            }
+        }
         // The counters of a restarted shard process start from zero again, so the differences saturate.
         let updates = traffic.updates.saturating_sub(before.updates);
         let staleness = traffic.staleness_sum.saturating_sub(before.staleness_sum);
@@ -127,6 +150,8 @@ impl Meter {
             leases: position.leases,
             workers: position.workers,
             refused: traffic.refused.saturating_sub(before.refused),
+            noise_scale,
+            useful_workers: noise_scale.map(|scale| noise::useful(position.workers, batch, scale)),
         })
     }
 }
@@ -185,6 +210,8 @@ mod tests {
             leases: 2,
             workers: 3,
             refused: 0,
+            noise_scale: None,
+            useful_workers: None,
         };
         assert_eq!(line, expected);
         meter.add(&metrics);

@@ -3,6 +3,7 @@
 
 mod meter;
 mod metrics_file;
+mod noise;
 mod numbers;
 
 use protocol::{Evaluation, Scores, TrainingLine};
@@ -88,6 +89,8 @@ impl Line {
                     leases = line.leases,
                     workers = line.workers,
                     refused = line.refused,
+                    noise_scale = line.noise_scale.map(|scale| digits(scale, 0)),
+                    useful_workers = line.useful_workers.map(|workers| digits(workers, 1)),
                     "training"
                 );
             }

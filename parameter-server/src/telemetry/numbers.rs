@@ -24,11 +24,13 @@ pub enum Value<'a> {
     Count(u64),
     /// A real number; null where it is not finite.
     Real(f64),
+    /// A real number; null while it is not known.
+    Known(Option<f64>),
     /// Real numbers, one for each auxiliary head.
     Reals(&'a [f64]),
 }
 
-use Value::{Count, Real, Reals};
+use Value::{Count, Known, Real, Reals};
 
 const fn number(
     name: &'static str,
@@ -41,7 +43,7 @@ const fn number(
 
 /// All numbers, in the order in which they are written.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 14] = [
+pub const NUMBERS: [Number; 16] = [
     number("step", "minibatches", "acknowledged by all shards so far", |line| Count(line.step)),
     number("epoch", "epochs", "the current one, from 0", |line| Count(line.epoch)),
     number("samples", "images", "used so far", |line| Count(line.samples)),
@@ -56,6 +58,8 @@ pub const NUMBERS: [Number; 14] = [
     number("leases", "leases", "that workers hold", |line| Count(line.leases.into())),
     number("workers", "workers", "that are members", |line| Count(line.workers.into())),
     number("refused", "pushes", "refused by the shards", |line| Count(line.refused)),
+    number("noise_scale", "images", "minibatch whose gradient is half noise", |line| Known(line.noise_scale)),
+    number("useful_workers", "workers", "that would do if noise cost nothing", |line| Known(line.useful_workers)),
 ];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Elementwise operations: ReLU and its mask, sums, copies, and magnitudes.
+//! Elementwise operations: ReLU and its mask, sums, copies, magnitudes, and the dot product.
 
 use crate::disjoint::Disjoint;
 use crate::map::LANES;
@@ -9,6 +9,10 @@ use std::ops::Range;
 /// Values of one task: few enough to spread a layer over all threads, many enough to make the cost of a task
 /// negligible.
 const CHUNK: usize = 1 << 15;
+
+/// Sums that are added up side by side, in a pattern that is the same on every instruction set and wide
+/// enough for any vector.
+const SUMS: usize = 16;
 
 /// Replaces negative values by zero; NaN stays NaN, so that divergence shows.
 pub fn relu(isa: Isa, pool: &Pool, values: &mut [f32]) {
@@ -77,6 +81,16 @@ pub struct Magnitudes {
 /// set.
 pub fn magnitudes(isa: Isa, values: &[f32]) -> Magnitudes {
     dispatch(isa, Measure { values })
+}
+
+/// Returns the dot product of two vectors, bit-identical on every instruction set; it does not overflow where
+/// all values are finite.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn dot(isa: Isa, a: &[f32], b: &[f32]) -> f64 {
+    check_lengths("dot product", a.len(), b.len());
+    dispatch(isa, Dot { a, b })
 }
 
 /// Returns the bits of the absolute value. As integers they are ordered as the values are, with infinity
@@ -188,6 +202,26 @@ impl Loop for Add<'_> {
     }
 }
 
+struct Dot<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+}
+
+impl Loop<f64> for Dot<'_> {
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let mut sums = [0.0; SUMS];
+        let ((a, a_rest), (b, b_rest)) = (self.a.as_chunks::<SUMS>(), self.b.as_chunks::<SUMS>());
+        for (a, b) in a.iter().zip(b) {
+            for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += f64::from(a) * f64::from(b);
+            }
+        }
+        let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+        sums.iter().sum::<f64>() + rest
+    }
+}
+
 struct Measure<'a> {
     values: &'a [f32],
 }
@@ -195,8 +229,6 @@ struct Measure<'a> {
 impl Loop<Magnitudes> for Measure<'_> {
     #[inline(always)]
     fn run(self) -> Magnitudes {
-        /// Sums in a fixed pattern, wide enough for any vector.
-        const SUMS: usize = 16;
         let (mut sums, mut largest) = ([0.0; SUMS], [0; SUMS]);
         let (pieces, rest) = self.values.as_chunks::<SUMS>();
         for piece in pieces {
@@ -276,6 +308,13 @@ mod tests {
                     let scalar = magnitudes(Isa::scalar(), &values);
                     prop_assert_eq!(found.sum_of_squares.to_bits(), scalar.sum_of_squares.to_bits(), "{}", name);
                 }
+                let (one, other) = (scaled(len, seed, f32::MAX), scaled(len, !seed, 1.0));
+                let products: Vec<f64> =
+                    one.iter().zip(&other).map(|(&a, &b)| f64::from(a) * f64::from(b)).collect();
+                let (found, largest) = (dot(isa, &one, &other), products.iter().map(|p| p.abs()).sum::<f64>());
+                let distance = (found - products.iter().sum::<f64>()).abs();
+                prop_assert!(distance <= 1e-12 * largest, "{}: {}", name, found);
+                prop_assert_eq!(found.to_bits(), dot(Isa::scalar(), &one, &other).to_bits(), "{}", name);
                 let found = magnitudes(isa, &a).largest;
                 prop_assert_eq!(found.is_finite(), a.iter().all(|a| a.is_finite()), "{}", name);
                 prop_assert_eq!(found.is_nan(), a.iter().any(|a| a.is_nan()), "{}", name);

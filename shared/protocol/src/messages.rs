@@ -47,7 +47,7 @@ pub use self::{
     push::{BlockPush, LARGEST_GRADIENT, PushForm, PushReply},
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest},
-    report::{Report, StepMetrics},
+    report::{GradientNorms, Report, StepMetrics},
     run_status::{RunState, RunStatus},
     scores::Scores,
     shard_status::ShardStatus,

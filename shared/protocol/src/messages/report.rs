@@ -47,12 +47,54 @@ pub struct StepMetrics {
     pub scores: Scores,
     /// Time spent computing, in seconds.
     pub compute_seconds: f64,
+    /// Norms of the gradients that were pushed as steps.
+    pub gradients: GradientNorms,
     /// Time spent waiting for parameters, acknowledgements and images, in seconds.
     pub wait_seconds: f64,
     /// Number of minibatches of which a push was refused as unusable (not finite, or far too large).
     pub refused: u64,
     /// Whether a loss was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
     pub diverged: bool,
+}
+
+/// How noisy gradients are, as sums over minibatches. The squared norm of a minibatch's gradient is that of the
+/// mean gradient and of the noise; its product with the mean of earlier gradients has no noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GradientNorms {
+    /// Number of minibatches whose gradients were compared with earlier ones.
+    pub minibatches: u64,
+    /// Sum of the squared norms of their gradients.
+    pub squared: f64,
+    /// Sum of their products with the mean of earlier gradients.
+    pub common: f64,
+}
+
+impl GradientNorms {
+    /// Adds the sums over other minibatches. Sums of finite numbers stay finite.
+    pub fn add(&mut self, others: &GradientNorms) {
+        let sum = |one: f64, other: f64| (one + other).clamp(f64::MIN, f64::MAX);
+        self.minibatches = self.minibatches.saturating_add(others.minibatches);
+        self.squared = sum(self.squared, others.squared);
+        self.common = sum(self.common, others.common);
+    }
+}
+
+impl From<GradientNorms> for proto::GradientNorms {
+    fn from(GradientNorms { minibatches, squared, common }: GradientNorms) -> proto::GradientNorms {
+        proto::GradientNorms { minibatches, squared, common }
+    }
+}
+
+impl TryFrom<proto::GradientNorms> for GradientNorms {
+    type Error = FieldError;
+
+    fn try_from(norms: proto::GradientNorms) -> Result<GradientNorms, FieldError> {
+        Ok(GradientNorms {
+            minibatches: at_most(norms.minibatches, MOST_COUNTED, "GradientNorms", "minibatches")?,
+            squared: finite(norms.squared, "GradientNorms", "squared")?,
+            common: finite(norms.common, "GradientNorms", "common")?,
+        })
+    }
 }
 
 /// A report and the number of the call as a request.
@@ -94,6 +136,7 @@ impl From<StepMetrics> for proto::Metrics {
             main_loss: m.main_loss,
             auxiliary_losses: m.auxiliary_losses,
             scores: m.scores.into(),
+            gradients: Some(m.gradients.into()),
             compute_seconds: m.compute_seconds,
             wait_seconds: m.wait_seconds,
             refused: m.refused,
@@ -118,6 +161,7 @@ impl TryFrom<proto::Metrics> for StepMetrics {
             images: count(m.images, "images")?,
             main_loss: finite(m.main_loss, "main_loss")?,
             scores: Scores::sums(m.scores, "Metrics", "scores")?,
+            gradients: m.gradients.map(GradientNorms::try_from).transpose()?.unwrap_or_default(),
             compute_seconds: finite(m.compute_seconds, "compute_seconds")?,
             wait_seconds: finite(m.wait_seconds, "wait_seconds")?,
             refused: count(m.refused, "refused")?,

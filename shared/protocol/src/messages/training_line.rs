@@ -37,6 +37,12 @@ pub struct TrainingLine {
     pub workers: u32,
     /// Number of pushes refused.
     pub refused: u64,
+    /// Gradient noise scale, in images: the size of a minibatch whose gradient is as much noise as signal; none
+    /// while it is not known.
+    pub noise_scale: Option<f64>,
+    /// Number of workers that, without the cost of noise, would train as fast as those that there are; none
+    /// while it is not known.
+    pub useful_workers: Option<f64>,
 }
 
 impl From<TrainingLine> for proto::TrainingLine {
@@ -56,6 +62,8 @@ impl From<TrainingLine> for proto::TrainingLine {
             leases: line.leases,
             workers: line.workers,
             refused: line.refused,
+            noise_scale: line.noise_scale,
+            useful_workers: line.useful_workers,
             scores: line.scores.into(),
         }
     }
@@ -81,6 +89,8 @@ impl TryFrom<proto::TrainingLine> for TrainingLine {
             leases: line.leases,
             workers: line.workers,
             refused: line.refused,
+            noise_scale: line.noise_scale,
+            useful_workers: line.useful_workers,
         })
     }
 }

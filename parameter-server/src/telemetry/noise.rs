@@ -1,0 +1,115 @@
+//! The gradient noise scale of a run, and how many of its workers are useful.
+//!
+//! The gradient of a minibatch of `b` images is the mean gradient and noise, whose squared norm falls as
+//! `1 / b`. The gradient noise scale `B` is the `b` at which both are equally long (McCandlish et al., "An
+//! Empirical Model of Large-Batch Training", 2018). Below it more images in an update make the update better;
+//! above it they hardly do. `N` workers put `N b` images where one puts `b`, and so train as `N / (1 + (N - 1)
+//! b / B)` workers would if noise cost nothing.
+//!
+//! Workers measure it by their momentum: the product of a gradient with the mean of those before it has no
+//! noise in it, as minibatches are drawn independently of each other.
+
+use protocol::{GradientNorms, StepMetrics};
+
+/// Fraction of the sums that a line leaves to the next: a mean over some ten lines, a tenth of a run.
+const KEPT: f64 = 0.9;
+
+/// Number of minibatches from which on the scale is known.
+const FEWEST: f64 = 50.0;
+
+/// Gain of one more worker, in workers, below which more of them only cost.
+const LEAST_GAIN: f64 = 0.2;
+
+/// Running sums over the minibatches of all workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noise {
+    minibatches: f64,
+    squared: f64,
+    common: f64,
+}
+
+impl Noise {
+    /// Adds the sums of the time since the last line, and lets earlier ones fade.
+    pub fn add(&mut self, norms: &GradientNorms) {
+        let faded = |sum: f64, new: f64| (KEPT * sum + new).clamp(f64::MIN, f64::MAX);
+        self.minibatches = faded(self.minibatches, norms.minibatches as f64);
+        self.squared = faded(self.squared, norms.squared);
+        self.common = faded(self.common, norms.common);
+    }
+
+    /// Returns the noise scale of minibatches of `batch` images, in images: `None` until enough were measured,
+    /// and while they have nothing in common.
+    pub fn scale(&self, batch: f64) -> Option<f64> {
+        let scale = batch * (self.squared - self.common) / self.common;
+        (self.minibatches >= FEWEST && self.common > 0.0 && scale.is_finite()).then_some(scale.max(0.0))
+    }
+}
+
+/// Returns how many workers without the cost of noise train as fast as `workers` with minibatches of `batch`
+/// images at noise scale `scale`.
+pub fn useful(workers: u32, batch: f64, scale: f64) -> f64 {
+    let workers = f64::from(workers.max(1));
+    workers / (1.0 + (workers - 1.0) * batch / scale.max(batch))
+}
+
+/// Returns advice to take fewer workers, if the last of them gain next to nothing.
+pub fn advice(workers: u32, batch: f64, scale: f64) -> Option<String> {
+    let (all, fewer) = (useful(workers, batch, scale), useful(workers.saturating_sub(1), batch, scale));
+    (workers > 1 && all - fewer < LEAST_GAIN).then(|| {
+        format!(
+            "useful workers: {all:.1} of {workers}; at a gradient noise scale of {scale:.0} images and minibatches of \
+             {batch:.0} each of the last workers gains less than {LEAST_GAIN} of one: fewer workers, or smaller \
+             minibatches, would train nearly as fast"
+        )
+    })
+}
+
+/// Returns the mean size of the minibatches behind some metrics, in images.
+pub fn batch(metrics: &StepMetrics) -> f64 {
+    metrics.images as f64 / metrics.steps.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(minibatches: u64, squared: f64, common: f64) -> Noise {
+        let mut noise = Noise::default();
+        noise.add(&GradientNorms { minibatches, squared, common });
+        noise
+    }
+
+    #[test]
+    fn the_scale_is_where_noise_is_as_long_as_the_mean() {
+        // Of 100 minibatches of 16 images: 1 of the mean, 4 of noise, so that 64 images have as much of either.
+        assert_eq!(noise(100, 500.0, 100.0).scale(16.0), Some(64.0));
+        assert_eq!(noise(10, 50.0, 10.0).scale(16.0), None, "too few to tell");
+        assert_eq!(noise(100, 500.0, -1.0).scale(16.0), None, "nothing in common");
+        assert_eq!(noise(100, f64::MAX, 1e-300).scale(16.0), None);
+        assert_eq!(noise(100, 90.0, 100.0).scale(16.0), Some(0.0));
+        let mut fading = noise(100, 500.0, 100.0);
+        (0..200).for_each(|_| fading.add(&GradientNorms { minibatches: 100, squared: 200.0, common: 100.0 }));
+        assert!((fading.scale(16.0).unwrap() - 16.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn workers_are_useful_up_to_the_noise_scale() {
+        assert_eq!(useful(1, 16.0, 256.0), 1.0);
+        for (workers, expected) in [(4, 3.4), (8, 5.6), (16, 8.3), (64, 13.0)] {
+            let found = useful(workers, 16.0, 256.0);
+            assert!((found - expected).abs() < 0.06, "{workers}: {found}, expected {expected}");
+        }
+        assert_eq!(useful(8, 16.0, 0.0), 1.0, "without noise a worker has all there is");
+    }
+
+    #[test]
+    fn more_workers_than_gain_anything_are_told() {
+        assert_eq!(advice(1, 16.0, 1.0), None);
+        assert_eq!(advice(8, 16.0, 256.0), None);
+        let text = advice(64, 16.0, 256.0).unwrap();
+        assert!(
+            text.starts_with("useful workers: 13.0 of 64; at a gradient noise scale of 256 images"),
+            "{text}"
+        );
+    }
+}
