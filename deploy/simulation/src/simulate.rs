@@ -68,6 +68,8 @@ struct Worker {
     step: u64,
     /// Number of times that the worker was lost.
     life: u64,
+    /// When it has computed, or will have computed, its newest step.
+    computes_until: f64,
 }
 
 /// Trains until the update rule's samples are used or the accuracy is reached. `each` is told every
@@ -144,6 +146,7 @@ impl<'a> Simulation<'a> {
             taken: None,
             step: 0,
             life: 0,
+            computes_until: 0.0,
         };
         let workers = (0..machines).map(|_| worker()).collect();
         let report = Report::new(run.cluster.clone(), run.method, run.optimisation.clone());
@@ -174,6 +177,9 @@ impl<'a> Simulation<'a> {
             Method::Asynchronous => self.asynchronous(&mut each)?,
             Method::Synchronous => self.synchronous(&mut each)?,
         }
+        // Steps that the end cut short count up to it.
+        let beyond = |worker: &Worker| (worker.computes_until - self.report.seconds).max(0.0);
+        self.report.computing -= self.workers.iter().map(beyond).sum::<f64>();
         let seconds = self.report.seconds.max(f64::MIN_POSITIVE);
         self.report.computing /= seconds * self.workers.len() as f64;
         self.report.receiving /= seconds;
@@ -278,6 +284,8 @@ impl<'a> Simulation<'a> {
         let seconds =
             self.run.cluster.machines[worker].step * (1.0 + jitter * self.random.random_range(-1.0..=1.0));
         self.report.computing += seconds;
+        // The events' clock is at the beginning of the step.
+        self.workers[worker].computes_until = self.report.seconds + seconds;
         seconds
     }
 

@@ -178,7 +178,8 @@ impl Adopted {
         };
         let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());
         bounds.applied(push.gradient.len(), size, largest);
-        state.counter += 1;
+        // A file may hold any number.
+        state.counter = state.counter.saturating_add(1);
         state.samples = samples;
         state.applied.insert(push.member.incarnation, push.step);
         Applied { staleness, rate, counter: state.counter, samples }

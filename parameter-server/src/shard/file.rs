@@ -43,12 +43,12 @@ struct BlockCounters {
 #[derive(Debug, thiserror::Error)]
 pub enum ShardFileError {
     /// A snapshot folder that cannot be made, or a written file that cannot be hashed.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {error}", path.display())]
     Write {
         /// Path of the folder or file.
         path: PathBuf,
         /// Cause of the failure.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file that cannot be read or written as a checkpoint.
     #[error(transparent)]
@@ -104,11 +104,11 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<Stri
         advice: "it is not written; start again from an earlier snapshot or with --fresh".into(),
     })?;
     let folder = path.parent().expect("a file in the snapshot's folder");
-    fs::create_dir_all(folder).map_err(|source| ShardFileError::Write { path: folder.into(), source })?;
+    fs::create_dir_all(folder).map_err(|error| ShardFileError::Write { path: folder.into(), error })?;
     to_checkpoint(saved).write(&path)?;
     match Digest::of_file(&path) {
         Ok(digest) => Ok(digest.to_string()),
-        Err(source) => Err(ShardFileError::Write { path, source }),
+        Err(error) => Err(ShardFileError::Write { path, error }),
     }
 }
 

@@ -151,8 +151,8 @@ fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
             },
             Ok(false) => "elsewhere",
             Err(error) => {
-                let missing = matches!(&error, snapshot::SnapshotError::Read { source, .. }
-                    if source.kind() == io::ErrorKind::NotFound);
+                let missing = matches!(&error, snapshot::SnapshotError::Read { error, .. }
+                    if error.kind() == io::ErrorKind::NotFound);
                 problems.push(error.to_string());
                 if missing { "missing" } else { "damaged" }
             }

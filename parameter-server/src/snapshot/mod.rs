@@ -106,7 +106,7 @@ impl Manifest {
     pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
         let path = folder.join(self.id.to_string()).join(MANIFEST);
         let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
-        files::write(&path, text.as_bytes()).map_err(|source| SnapshotError::Write { path, source })
+        files::write(&path, text.as_bytes()).map_err(|error| SnapshotError::Write { path, error })
     }
 
     /// Reads the manifest of snapshot `id`.
@@ -115,9 +115,9 @@ impl Manifest {
     /// If the manifest is missing, cannot be read, or contradicts itself.
     pub(crate) fn read(folder: &Path, id: u64) -> Result<Manifest, SnapshotError> {
         let path = folder.join(id.to_string()).join(MANIFEST);
-        let text = files::read_text(&path, MOST_MANIFEST).map_err(|source| match source.kind() {
+        let text = files::read_text(&path, MOST_MANIFEST).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SnapshotError::Unfinished,
-            _ => SnapshotError::Read { path: path.clone(), source },
+            _ => SnapshotError::Read { path: path.clone(), error },
         })?;
         let manifest: Manifest = serde_json::from_str(&text)
             .map_err(|error| SnapshotError::Malformed { path: path.clone(), reason: error.to_string() })?;
@@ -163,7 +163,7 @@ impl ShardEntry {
             Ok(found) if found == self.hash => Ok(true),
             Ok(found) => Err(SnapshotError::Hash { path, expected: self.hash.clone(), found }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.here => Ok(false),
-            Err(source) => Err(SnapshotError::Read { path, source }),
+            Err(error) => Err(SnapshotError::Read { path, error }),
         }
     }
 }
@@ -175,20 +175,20 @@ pub enum SnapshotError {
     #[error("it has no manifest, so it was not finished")]
     Unfinished,
     /// A file that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Read {
         /// Path of the file.
         path: PathBuf,
         /// Cause given by the operating system.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file or folder that cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {error}", path.display())]
     Write {
         /// Path of the file or folder.
         path: PathBuf,
         /// Cause given by the operating system.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file that cannot be parsed as a manifest, or whose content is not that of a manifest.
     #[error("{} is not a manifest: {reason}", path.display())]
@@ -209,12 +209,12 @@ pub enum SnapshotError {
         found: String,
     },
     /// A folder whose content cannot be listed.
-    #[error("cannot list the snapshots in {}: {source}", folder.display())]
+    #[error("cannot list the snapshots in {}: {error}", folder.display())]
     List {
         /// Path of the folder.
         folder: PathBuf,
         /// Cause given by the operating system.
-        source: io::Error,
+        error: io::Error,
     },
     /// A folder with finished snapshots of which none can be used.
     #[error(
@@ -289,7 +289,7 @@ pub(crate) fn record_run_over(folder: &Path) -> Result<(), SnapshotError> {
     let path = folder.join(OVER);
     let newest = ids(folder)?.last().copied().unwrap_or_default();
     files::write(&path, format!("{newest}\n").as_bytes())
-        .map_err(|source| SnapshotError::Write { path, source })
+        .map_err(|error| SnapshotError::Write { path, error })
 }
 
 /// Whether snapshot `id` finished a run and all workers were told.
@@ -311,7 +311,7 @@ pub(crate) fn clear(folder: &Path) -> Result<(), SnapshotError> {
 pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
     let path = folder.join(id.to_string());
     match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Write { path, source }),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SnapshotError::Write { path, error }),
         _ => Ok(()),
     }
 }
@@ -344,7 +344,7 @@ fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
 /// Lists the numbers of all snapshots in `folder`, ascending, complete or not. A folder that does not exist
 /// has none.
 pub(crate) fn ids(folder: &Path) -> Result<Vec<u64>, SnapshotError> {
-    let cannot = |source| SnapshotError::List { folder: folder.into(), source };
+    let cannot = |error| SnapshotError::List { folder: folder.into(), error };
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(cannot)?,
@@ -369,11 +369,11 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
             None => return Err(SnapshotError::Counter { path, found: text }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(source) => return Err(SnapshotError::Read { path, source }),
+        Err(error) => return Err(SnapshotError::Read { path, error }),
     };
     let value = next.max(least);
     files::write(&path, format!("{value}\n").as_bytes())
-        .map_err(|source| SnapshotError::Write { path, source })?;
+        .map_err(|error| SnapshotError::Write { path, error })?;
     Ok(value)
 }
 
@@ -381,14 +381,14 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
 pub(crate) fn lock(folder: &Path, name: &str) -> Result<Lock, SnapshotError> {
     let cannot = |path: &Path| {
         let path = path.to_path_buf();
-        move |source| SnapshotError::Write { path, source }
+        move |error| SnapshotError::Write { path, error }
     };
     fs::create_dir_all(folder).map_err(cannot(folder))?;
     let path = folder.join(format!("{name}.lock"));
     match Lock::take(&path) {
         Ok(lock) => Ok(lock),
         Err(LockError::Held { .. }) => Err(SnapshotError::Locked { folder: folder.into() }),
-        Err(LockError::Io(source)) => Err(SnapshotError::Write { path, source }),
+        Err(LockError::Io(error)) => Err(SnapshotError::Write { path, error }),
     }
 }
 

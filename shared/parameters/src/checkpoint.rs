@@ -35,7 +35,7 @@ impl Checkpoint {
     /// A file that cannot be read, is no whole safetensors file, or has tensors of another type than f32.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let bytes = files::read(path, MOST_BYTES)
-            .map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+            .map_err(|error| CheckpointError::Read { path: path.into(), error })?;
         Checkpoint::parse(&bytes, path)
     }
 
@@ -85,7 +85,7 @@ impl Checkpoint {
     /// [`CheckpointError::Write`] for a file that cannot be written; the one that was there before still is.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         files::write(path, &self.to_bytes())
-            .map_err(|source| CheckpointError::Write { path: path.into(), source })
+            .map_err(|error| CheckpointError::Write { path: path.into(), error })
     }
 
     /// Encodes the file: the header's length, the header (JSON, padded to 8 bytes), and the values.
@@ -165,20 +165,20 @@ impl Checkpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The checkpoint file cannot be read.
-    #[error("cannot read checkpoint {}: {source}", path.display())]
+    #[error("cannot read checkpoint {}: {error}", path.display())]
     Read {
         /// Path of the file.
         path: PathBuf,
         /// Error of the system.
-        source: io::Error,
+        error: io::Error,
     },
     /// The checkpoint file cannot be written; the one that was there before still is.
-    #[error("cannot write checkpoint {}: {source}", path.display())]
+    #[error("cannot write checkpoint {}: {error}", path.display())]
     Write {
         /// Path of the file.
         path: PathBuf,
         /// Error of the system.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is no safetensors file, or only a part of one.
     #[error(

@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<Layer, ConfigurationError> {
     let path_text = path.display().to_string();
     match files::read_text(path, MOST_FILE) {
         Ok(text) => parse(&text).map_err(|text| ConfigurationError::File { path: path_text, text }),
-        Err(source) => Err(ConfigurationError::Read { path: path_text, source }),
+        Err(error) => Err(ConfigurationError::Read { path: path_text, error }),
     }
 }
 

@@ -30,12 +30,12 @@ pub enum ConfigurationError {
         known: String,
     },
     /// A file that cannot be read.
-    #[error("cannot read configuration file {path}: {source}")]
+    #[error("cannot read configuration file {path}: {error}")]
     Read {
         /// The file.
         path: String,
         /// The system's reason.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file that is not what it should be: syntax, an unknown key, a value of another kind or out of its
     /// range.
