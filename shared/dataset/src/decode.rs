@@ -19,7 +19,7 @@ use crate::foreign::guarded;
 use crate::ground::opaque;
 use crate::jpeg::{self, Markers};
 use crate::kind::FileKind;
-use crate::turn::turned;
+use crate::orientation::turned;
 
 /// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a
 /// progressive JPEG's coefficients or a TIFF's samples take until it is there.

@@ -55,6 +55,7 @@ mod mat;
 mod members;
 mod names;
 mod order;
+mod orientation;
 mod passed;
 mod photometric;
 mod png;
@@ -68,7 +69,6 @@ mod splits;
 mod streams;
 mod synthetic;
 mod tiff;
-mod turn;
 mod walk;
 
 pub use dataset::{Dataset, WriteError};

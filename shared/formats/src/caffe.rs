@@ -13,7 +13,7 @@
 use ndarray::{ArrayD, Axis, IxDyn};
 use parameters::checkpoint::Checkpoint;
 
-use crate::wire::{Reader, Value, WireError};
+use crate::protobuf::{ProtobufError, Reader, Value};
 
 /// Messages and their fields.
 mod field {
@@ -48,7 +48,7 @@ const V1_INNER_PRODUCT: u64 = 14;
 pub enum CaffeError {
     /// The bytes are no protocol buffer, or only a part of one.
     #[error("not a whole protocol buffer, {0}")]
-    Wire(#[from] WireError),
+    Protobuf(#[from] ProtobufError),
     /// The protocol buffer has no layer with weights.
     #[error("no layer with weights is in it")]
     NoLayers,
@@ -134,7 +134,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn read(mut message: Reader, fields: &LayerFields) -> Result<Layer, WireError> {
+    fn read(mut message: Reader, fields: &LayerFields) -> Result<Layer, ProtobufError> {
         let mut layer =
             Layer { name: String::new(), kind: None, said: "nothing".into(), count: 0, blobs: Vec::new() };
         while let Some((number, value)) = message.field()? {
@@ -192,7 +192,7 @@ struct Blob {
 }
 
 impl Blob {
-    fn read(mut message: Reader) -> Result<Blob, WireError> {
+    fn read(mut message: Reader) -> Result<Blob, ProtobufError> {
         let (mut legacy, mut shape, mut data) = ([1; 4], None, Vec::new());
         while let Some((number, value)) = message.field()? {
             match (number, value) {
@@ -239,7 +239,7 @@ impl Blob {
 }
 
 /// Reads the extents of a BlobShape, packed or not.
-fn read_shape(mut message: Reader) -> Result<Vec<u64>, WireError> {
+fn read_shape(mut message: Reader) -> Result<Vec<u64>, ProtobufError> {
     let mut shape = Vec::new();
     let mut add = |extent, place: &Reader| {
         if shape.len() == MOST_DIMENSIONS {

@@ -1,6 +1,6 @@
 //! Model files of other programs: Caffe models are read ([`caffe`]), ONNX models are written ([`onnx`]).
 //!
-//! Both are protocol buffers; the module `wire` has the few rules of that encoding that are needed. A model
+//! Both are protocol buffers; the module `protobuf` has the few rules of that encoding that are needed. A model
 //! in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors, whatever the format.
 //! [`read`] reads a file of any format, which it tells by the content.
 //!
@@ -19,7 +19,7 @@
 pub mod caffe;
 mod file;
 pub mod onnx;
-mod wire;
+mod protobuf;
 
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
-pub use wire::{Message, WireError};
+pub use protobuf::{Message, ProtobufError};

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use ndarray::ArrayViewD;
 
-use crate::wire::Message;
+use crate::protobuf::Message;
 
 /// Version of ONNX's operator set.
 pub const OPERATOR_SET: i64 = 17;

@@ -13,7 +13,7 @@ const FIXED32: u64 = 5;
 /// An error in the encoding of a protocol buffer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset}: {what}")]
-pub struct WireError {
+pub struct ProtobufError {
     /// Position of the error in the file, in bytes.
     pub offset: usize,
     /// The fault at that byte.
@@ -50,17 +50,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Makes an error at the current position.
-    pub fn error(&self, what: impl Into<String>) -> WireError {
-        WireError { offset: self.offset, what: what.into() }
+    pub fn error(&self, what: impl Into<String>) -> ProtobufError {
+        ProtobufError { offset: self.offset, what: what.into() }
     }
 
     /// Returns the bytes that are not read yet, as text.
-    pub fn text(&self) -> Result<&'a str, WireError> {
+    pub fn text(&self) -> Result<&'a str, ProtobufError> {
         std::str::from_utf8(self.rest).map_err(|_| self.error("expected text in UTF-8"))
     }
 
     /// Reads the number and value of the next field; none after the last.
-    pub fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, WireError> {
+    pub fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number in groups of 7 bits, the lowest first.
-    pub fn varint(&mut self) -> Result<u64, WireError> {
+    pub fn varint(&mut self) -> Result<u64, ProtobufError> {
         let mut value = 0u64;
         for (position, &byte) in self.rest.iter().take(LONGEST_VARINT).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * position);
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take(&mut self, length: u64) -> Result<&'a [u8], WireError> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], ProtobufError> {
         let left = self.rest.len();
         let length = usize::try_from(length).ok().filter(|&length| length <= left).ok_or_else(|| {
             self.error(format!("a value of {length} bytes is announced, the data ends after {left}"))
