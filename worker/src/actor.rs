@@ -1,12 +1,13 @@
-//! A value with a thread of its own: computing and waiting for images stay off the threads that move blocks.
+//! An actor: a value with a thread of its own, on which it runs jobs, so that computing and waiting for
+//! images stay off the threads that exchange blocks with the server.
 //!
-//! In a simulation the same calls run in place, so that one simulated thread decides everything.
+//! In a simulation the jobs run on the caller's thread instead, so that the run is deterministic.
 
 use std::sync::{Mutex, mpsc};
 
 use tokio::sync::oneshot;
 
-/// The place where an [`Actor`]'s jobs run.
+/// The thread on which an [`Actor`]'s jobs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A thread of the actor's own.
@@ -17,7 +18,7 @@ pub enum Place {
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// An actor, which owns a `T` and runs jobs on it, one after the other, in the order of the calls.
+/// An actor: it owns a `T` and runs jobs on it one at a time, in the order of the calls.
 pub struct Actor<T> {
     name: &'static str,
     home: Home<T>,
@@ -28,13 +29,14 @@ enum Home<T> {
     Inline(Mutex<T>),
 }
 
-/// An error: the actor's thread ended, since a job of it panicked.
+/// An error: the actor's thread has ended because one of its jobs panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread {0:?} has ended by a panic")]
 pub struct Gone(&'static str);
 
 impl<T: Send + 'static> Actor<T> {
-    /// Starts an actor that owns `value`, on a thread of this `name` or on the caller's.
+    /// Starts an actor that owns `value`. With [`Place::Thread`] it starts a thread called `name`; with
+    /// [`Place::Inline`] the jobs run on the thread that calls.
     pub fn start(name: &'static str, place: Place, mut value: T) -> Actor<T> {
         if place == Place::Inline {
             return Actor { name, home: Home::Inline(Mutex::new(value)) };
@@ -51,10 +53,11 @@ impl<T: Send + 'static> Actor<T> {
         Actor { name, home: Home::Thread(sender) }
     }
 
-    /// Queues `job` at once; the future gives its result. The job also runs if the future is dropped.
+    /// Queues `job` at once, even before the returned future is polled; the future resolves to the job's
+    /// result. The job runs even if the future is dropped.
     ///
     /// # Errors
-    /// [`Gone`], if the actor's thread has ended.
+    /// [`Gone`] if the actor's thread has ended.
     pub fn call<R, F>(&self, job: F) -> impl Future<Output = Result<R, Gone>> + Send + use<T, R, F>
     where
         R: Send + 'static,

@@ -1,4 +1,5 @@
-//! The command line: flags to options, signals to a shutdown, results to exit codes.
+//! The command line of the program `worker`: turns flags into options, signals into a shutdown, and results
+//! into exit codes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +14,8 @@ use setup::{ComputeFlags, Data, exit_of};
 
 use crate::{TrainOptions, train};
 
-/// Threads of the runtime: they only move blocks; computing has its own.
+/// Number of threads of the asynchronous runtime. They only exchange blocks with the server; computing has
+/// threads of its own.
 const NETWORK_THREADS: usize = 2;
 
 /// One replica of a GoogLeNet that many train together.
@@ -82,7 +84,7 @@ pub struct TrainFlags {
     pub end_with_stdin: bool,
 }
 
-/// Carries a command out; the error, if any, is one line on standard error.
+/// Runs a command and returns its exit code. An error is printed as one line on standard error.
 pub fn run(command: Command) -> ExitCode {
     process::end_on_panic(dataset::is_decoding);
     let Command::Train(flags) = command;
@@ -113,7 +115,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })
 }
 
-/// Runs `work` on a runtime of its own, which does not wait for threads that still compute.
+/// Runs `work` on a runtime of its own and does not wait afterwards for threads that are still computing.
 fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
@@ -125,7 +127,7 @@ fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     result
 }
 
-/// Resolves on SIGTERM, SIGINT or, if so asked, at the end of standard input.
+/// Resolves on SIGTERM, on SIGINT or, with `end_with_stdin`, at the end of standard input.
 async fn stop_signal(end_with_stdin: bool) {
     let mut signals = Signals::listen().expect("a signal handler can be installed");
     let reason = tokio::select! {

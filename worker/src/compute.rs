@@ -1,5 +1,5 @@
-//! A model with its gradient buffer: one training step, its gradient leaving in blocks while backward goes
-//! on.
+//! A model with its gradient buffer, and one training step with it: the blocks of the gradient leave while
+//! the backward pass still computes the rest.
 
 use std::time::Duration;
 
@@ -12,29 +12,30 @@ use tokio::time::Instant;
 use crate::outgoing::Outgoing;
 use crate::workload::{Model, Pass};
 
-/// What computing one step came to.
+/// The result of computing one training step.
 #[derive(Clone, Debug)]
 pub struct Computed {
     /// The losses of the minibatch.
     pub losses: Losses,
-    /// Norms of its gradient, where steps were made of it.
+    /// Norms of the minibatch's gradient; all zero unless the worker pushed it as steps.
     pub norms: GradientNorms,
-    /// How long computing took.
+    /// Time that the computation took.
     pub took: Duration,
 }
 
-/// The state that the compute thread owns.
+/// The state of the compute thread: the model, its gradient, and what turns the gradient into pushes.
 pub struct Compute<M> {
     /// The model.
     pub model: M,
     gradients: Vec<f32>,
     outgoing: Outgoing,
-    /// The parameters as loaded, which steps are made with; empty where the worker makes none.
+    /// The parameters as they were last loaded, from which steps are computed; empty unless the worker keeps
+    /// its own momentum.
     parameters: Vec<f32>,
 }
 
 impl<M: Model> Compute<M> {
-    /// Prepares to compute with `model` in a run with these settings of the optimizer.
+    /// Creates the state for training `model` in a run with the optimizer settings `optimisation`.
     pub fn new(model: M, optimisation: &Optimisation) -> Compute<M> {
         let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation);
         let values = model.layout().len();
@@ -42,18 +43,20 @@ impl<M: Model> Compute<M> {
         Compute { model, gradients: vec![0.0; values], outgoing, parameters }
     }
 
-    /// Begins a membership with all parameters, given as a flat vector.
+    /// Begins a membership: resets the worker's velocity to zero and loads all parameters, given as a flat
+    /// vector in the order of the layout.
     pub fn begin(&mut self, parameters: &[f32]) {
         self.outgoing.begin();
         self.load(parameters);
     }
 
-    /// Goes on from the shards' velocity, given as a flat vector.
+    /// Replaces the worker's velocity by the shards' velocity, given as a flat vector, if the run keeps
+    /// momentum at its workers.
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         self.outgoing.take_over(velocity);
     }
 
-    /// Loads all parameters from the flat vector.
+    /// Loads all parameters from a flat vector in the order of the layout.
     pub fn load(&mut self, parameters: &[f32]) {
         for tensor in 0..self.model.layout().tensors().len() {
             let range = self.model.layout().range(tensor);
@@ -61,7 +64,7 @@ impl<M: Model> Compute<M> {
         }
     }
 
-    /// Loads one tensor.
+    /// Loads the values of the tensor with index `tensor` in the layout.
     pub fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
         if self.outgoing.keeps_momentum() {
             self.parameters[self.model.layout().range(tensor)].copy_from_slice(values);
@@ -69,12 +72,13 @@ impl<M: Model> Compute<M> {
         self.model.load_tensor(tensor, values);
     }
 
-    /// Computes one step. Each block of the gradient, or of the step made of it, goes into `out` as soon as
-    /// it is complete, or, where the norm of the whole is clipped, once all are: the channel holds at most
-    /// one model.
+    /// Computes one training step on `batch`. Each block of the gradient, or of the step computed from it,
+    /// goes into `out` with its index as soon as it is complete, or, where the norm of the whole gradient is
+    /// clipped, once all of them are. The channel therefore holds at most as many values as the model has.
+    /// `dropout` has one seed for each sample; with `None` nothing is dropped.
     ///
     /// # Panics
-    /// If steps are asked for in a run that keeps its momentum at the shards.
+    /// If `form` asks for steps in a run that keeps its momentum at the shards.
     pub fn train(
         &mut self,
         form: PushForm,

@@ -1,4 +1,4 @@
-//! Evaluation: the average and the last iterate on the whole validation split.
+//! An evaluation during a run: scores the averaged parameters and the last iterate on the validation split.
 
 use std::sync::Arc;
 
@@ -13,10 +13,15 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
 
-/// Scores the averaged parameters and the last iterate; returns the result and the averaged parameters.
+/// Scores the averaged parameters and the last iterate on the first `images` images of the validation split;
+/// returns the evaluation and the averaged parameters as a flat vector.
 ///
-/// The model is left with the last iterate as fetched here, so that training may go on from it. `samples` is
-/// an empty queue.
+/// Afterwards the model holds the last iterate as fetched here, so that training can continue from it.
+/// `samples` must be an empty queue.
+///
+/// # Errors
+/// If a shard refuses a fetch or cannot be reached, if the data stay unavailable, or if none of the images
+/// can be read.
 pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     order: &EvaluationOrder,
     images: u64,
@@ -38,10 +43,11 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     Ok((evaluation, average))
 }
 
-/// Scores these parameters on the first `images` of the validation split; `samples` is an empty queue.
+/// Scores `parameters` on the first `images` images of the validation split; `samples` must be an empty
+/// queue.
 ///
 /// # Errors
-/// Images of which none can be read: a score of nothing is no number.
+/// If there are images and none of them can be read, or if the data stay unavailable.
 pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
     images: u64,
     parameters: Arc<Vec<f32>>,

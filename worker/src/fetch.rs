@@ -1,5 +1,5 @@
-//! `downpour fetch`: a run's averaged parameters, from anywhere, as the model file that the last evaluation
-//! writes.
+//! The command `downpour fetch`: writes the current parameters of a run to a model file, without taking part
+//! in the run. The file is like the one that the run's last evaluation writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,16 +18,17 @@ pub struct FetchOptions {
     pub coordinator: String,
     /// The file to write.
     pub output: PathBuf,
-    /// The last iterate in place of the average.
+    /// Whether to fetch the last iterate instead of the averaged parameters.
     pub last_iterate: bool,
-    /// Deadlines and pauses of calls to an unreachable server.
+    /// Deadlines and pauses of calls to a server that cannot be reached.
     pub patience: Patience,
 }
 
-/// Gets the parameters and writes the file, whole or not at all.
+/// Fetches a run's parameters and writes them to a model file, either the whole file or none.
 ///
 /// # Errors
-/// A server that stays away, a run that no worker joined yet, a file that cannot be written.
+/// If the server cannot be reached, if no worker has joined the run yet, if the parameters do not fit in
+/// memory, or if the file cannot be written.
 pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
     let coordinator = CoordinatorClient::connect(&options.coordinator, options.patience).await?;
     let status = coordinator.status().await?;
@@ -61,7 +62,7 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
     model_file::write(&options.output, store.layout(), &parameters, &about)
 }
 
-/// Makes an error of a stop, where there is no membership to stop.
+/// Turns a stop into an error, where there is no membership that could end.
 fn reason(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Failed(error) => error,

@@ -1,4 +1,4 @@
-//! A worker's real work: GoogLeNet on images.
+//! The workload of a real worker: training GoogLeNet on images. (Simulations have a smaller one.)
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,11 @@ use setup::{ANY_SIZE, Data, Tally, Threads, rules};
 use crate::options::TrainOptions;
 use crate::workload::{self, Batch, Model, Pass, Samples, Trained, Workload};
 
-/// GoogLeNet, images, and the machine to compute with.
+/// The workload of a real worker: a GoogLeNet, the images that it is trained on, and the instruction set and
+/// threads that compute it.
 pub struct ImageWork {
     data: Data,
-    /// The data as the run's rules read them, once a run is known.
+    /// The data set and the rules by which it was opened; `None` until a run is known.
     dataset: Mutex<Option<(Rules, Arc<Dataset>)>>,
     looked_at: bool,
     patience: Duration,
@@ -32,10 +33,11 @@ pub struct ImageWork {
 }
 
 impl ImageWork {
-    /// Returns the work that these options ask for; the data are opened once a run says by which rules.
+    /// Creates the workload that `options` describe, computed with `isa`. The data set is opened later, once
+    /// a run gives the rules by which to read it.
     ///
     /// # Errors
-    /// A data folder that is not there.
+    /// If the data folder does not exist.
     pub fn new(options: &TrainOptions, isa: Isa) -> anyhow::Result<ImageWork> {
         options.data.check_is_there()?;
         Ok(ImageWork {
@@ -50,13 +52,13 @@ impl ImageWork {
         })
     }
 
-    /// Returns the data, which are known once the run has been asked.
+    /// Returns the data set, which is open once the worker has asked for the run's status.
     fn dataset(&self) -> Arc<Dataset> {
         let opened = self.dataset.lock().expect("nothing panics while it holds the data");
         Arc::clone(&opened.as_ref().expect("a run was joined, so the data are open").1)
     }
 
-    /// Returns the data by the rules of a run.
+    /// Returns the data set as read by `rules`; opens it unless it is open by the same rules.
     fn open_by(&self, rules: Rules) -> anyhow::Result<Arc<Dataset>> {
         let mut opened = self.dataset.lock().expect("nothing panics while it holds the data");
         match &*opened {

@@ -1,42 +1,48 @@
-//! The leases that a worker holds, and how far it got with each.
+//! The leases that a worker holds, and its progress in each.
 
 use std::collections::VecDeque;
 
 use protocol::{Lease, LeaseProgress};
 
-/// Leases held at most: one in work, and the next, so that the loader never runs dry between them.
+/// Largest number of leases held: the current one and the next, so that the loader never runs dry between two
+/// leases.
 const MOST: usize = 2;
 
-/// Leases in the order in which their samples are trained on.
+/// The leases that a worker holds, in the order in which their samples are trained on, with the worker's
+/// progress in each.
 #[derive(Debug, Default)]
 pub struct Leases {
     held: VecDeque<(Lease, LeaseProgress)>,
 }
 
 impl Leases {
-    /// Returns whether one more lease should be asked for.
+    /// Returns whether the worker should ask for one more lease.
     pub fn wanted(&self) -> bool {
         self.held.len() < MOST
     }
 
-    /// Returns the number of leases that are held.
+    /// Returns the number of leases that the worker holds.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Returns the lease in work.
+    /// Returns the lease whose samples are trained on now, or `None` if the worker holds no lease.
     pub fn current(&self) -> Option<&Lease> {
         self.held.front().map(|(lease, _)| lease)
     }
 
-    /// Puts a new lease behind the others; its id must be new to this worker.
+    /// Adds a lease behind the others; its id must be new to this worker.
     pub fn add(&mut self, lease: Lease) {
         let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
         self.held.push_back((lease, progress));
     }
 
-    /// Counts one finished minibatch of the current lease: `used` images and the skipped ones. A lease that
-    /// is done is closed and no longer held. Returns its progress, to be reported.
+    /// Counts one finished minibatch of the current lease, with `used` images that were trained on and the
+    /// images in `skipped`, each as "path: reason", that could not be read. Returns the lease's progress,
+    /// which is to be reported. A lease that is finished is closed and no longer held.
+    ///
+    /// # Panics
+    /// If the worker holds no lease.
     pub fn advance(&mut self, used: u64, skipped: Vec<String>) -> LeaseProgress {
         let (lease, progress) = self.held.front_mut().expect("a minibatch comes from a lease that is held");
         progress.used += used;
@@ -50,7 +56,8 @@ impl Leases {
         progress
     }
 
-    /// Closes all leases: what is left of them goes back to the coordinator.
+    /// Closes all leases and returns their progress, which is to be reported: the coordinator then leases the
+    /// rest of their positions to other workers.
     pub fn give_back(&mut self) -> Vec<LeaseProgress> {
         self.held.drain(..).map(|(_, progress)| LeaseProgress { closed: true, ..progress }).collect()
     }

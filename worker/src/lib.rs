@@ -1,8 +1,10 @@
-//! The replica of the parameter server's run: joins, leases samples, computes, pushes, evaluates.
+//! The worker: trains one replica of the model in a run of the parameter server. It joins the run, leases
+//! samples, computes gradients, pushes them and evaluates.
 //!
-//! [`train`] is the whole worker. Its loop is [`replica::run`], generic over a [`workload::Workload`], so
-//! that the same loop runs a small model on one simulated thread; the real work is [`ImageWork`].
-//! [`fetch`](fetch()) gets a run's parameters without taking part in it.
+//! [`train`] is the whole worker. Its loop is [`replica::run`], which is generic over a
+//! [`workload::Workload`], so that a simulation can run the same loop with a small model on one thread; the
+//! workload of a real worker is [`ImageWork`]. [`fetch`](fetch()) fetches a run's parameters without taking
+//! part in the run.
 //!
 //! ```
 //! use worker::{TrainOptions, train};
@@ -25,9 +27,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Absent by intent: how a network computes (`network`), how an image is decoded (`dataset`), what travels
-//! how (`protocol`), how a gradient is applied (`parameter-server`, which only the tests of this crate
-//! import), and what is done with a trained model (`models`, the same).
+//! Absent by intent: how a network computes (`network`), how an image is decoded (`dataset`), how messages
+//! travel (`protocol`), how a gradient is applied (`parameter-server`, which only the tests of this crate
+//! import), and what is done with a trained model (`models`, which likewise only the tests import).
 
 pub mod actor;
 pub mod cli;

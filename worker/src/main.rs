@@ -1,4 +1,4 @@
-//! The replica: joins, leases, computes, pushes, evaluates.
+//! The program `worker`, which trains one replica of the model in a run of the parameter server.
 
 use std::process::ExitCode;
 

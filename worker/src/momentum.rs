@@ -1,23 +1,24 @@
-//! Momentum that lives with the worker, and a clip of its gradients.
+//! Momentum kept by a worker, and the clipping of its gradients tensor by tensor.
 //!
-//! A velocity that many workers share stands a far smaller learning rate than one that belongs to a single
-//! worker: with one update in between, 38 times less. Here every worker has its own. What it pushes is
-//! Nesterov's step, the gradient moved on by the velocity that it leaves behind, so that the shard's
-//! parameters are always where the momentum of all workers will carry them (Hakimi et al., "Taming Momentum
+//! A velocity that many workers share tolerates a far smaller learning rate than one that belongs to a single
+//! worker: with one update in between, a rate 38 times smaller. Here every worker has its own velocity. It
+//! pushes Nesterov's step, which contains the next step of its own momentum, so that the shard's parameters
+//! are always the ones to which the momentum of all workers will take them (Hakimi et al., "Taming Momentum
 //! in a Distributed Asynchronous Environment", 2019, in the form in which the shard only adds).
 
 use kernels::{Isa, dot, magnitudes, nesterov_step};
 use parameters::Layout;
 use protocol::{GradientNorms, LARGEST_GRADIENT};
 
-/// Share of the newest gradient in the running mean of a tensor's norm.
+/// Weight, as a fraction, of the newest gradient in the running mean of a tensor's norm.
 const NEWEST: f64 = 0.01;
-/// Largest norm that enters the running mean, in running means, so that no single gradient moves the bound
-/// far.
+/// Largest norm that enters the running mean, as a multiple of that mean, so that no single gradient moves
+/// the bound far.
 const LARGEST_IN_MEAN: f64 = 4.0;
 
-/// A clip of each tensor's gradient at a multiple of the running mean of its norm. It follows the run by
-/// itself, and no tensor waits for the others, which leave while backward goes on below them.
+/// A clip of each tensor's gradient at a multiple of the running mean of that tensor's gradient norm. The
+/// bound adapts to the run by itself, and no tensor waits for another: each can be pushed while the backward
+/// pass still computes the rest.
 #[derive(Clone, Debug)]
 pub struct Clip {
     most: f64,
@@ -26,14 +27,14 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Clips `tensors` tensors at `most` times their usual norm.
+    /// Creates a clip for `tensors` tensors at `most` times the running mean of each one's norm.
     pub fn new(most: f64, tensors: usize) -> Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }
 
-    /// Returns the factor, at most 1, that takes the gradient of a tensor down to the bound. One that is not
-    /// finite or far too large stays as it is, for the shards to refuse and count it: a clip would hide a
-    /// fault.
+    /// Returns the factor, at most 1, by which to scale the gradient of a tensor so that its norm keeps
+    /// within the bound, and updates the running mean of the norm. A gradient that is not finite or far too
+    /// large gets the factor 1: the shards refuse and count it, whereas clipping it would hide a fault.
     pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
         let norm = magnitudes(isa, gradient).sum_of_squares.sqrt();
         let usual = &mut self.usual[tensor];
@@ -52,21 +53,22 @@ impl Clip {
     }
 }
 
-/// The velocity of one worker.
+/// The momentum of one worker: its velocity, and the norms of the gradients that it turned into steps.
 #[derive(Clone, Debug)]
 pub struct Momentum {
     momentum: f32,
     /// Weight decay of each tensor.
     decay: Vec<f32>,
     velocity: Vec<f32>,
-    /// Sum of the weights of the gradients in the velocity: `1 + m + m^2 + ...`; 0 while there is none.
+    /// Sum of the weights of the gradients in the velocity, `1 + m + m^2 + ...`; 0 before the first gradient.
     weight: f64,
-    /// Norms of the gradient of the minibatch in hand, so far.
+    /// Norms of the current minibatch's gradient, summed over the blocks so far.
     norms: GradientNorms,
 }
 
 impl Momentum {
-    /// Returns a velocity of zero for the parameters of `layout`.
+    /// Creates a velocity of zero for the parameters of `layout`, with the coefficients `momentum` and
+    /// `weight_decay`.
     pub fn new(layout: &Layout, momentum: f64, weight_decay: f64) -> Momentum {
         let decay = |multiplier: f32| (weight_decay * f64::from(multiplier)) as f32;
         Momentum {
@@ -78,16 +80,17 @@ impl Momentum {
         }
     }
 
-    /// Stops the velocity: it is zero again.
+    /// Resets the velocity to zero.
     pub fn stop(&mut self) {
         self.velocity.fill(0.0);
         self.weight = 0.0;
     }
 
-    /// Goes on from the velocity of the shards, whose momentum is measured in the same way.
+    /// Replaces the velocity by that of the shards, a flat vector in the order of the layout and in the same
+    /// units.
     ///
     /// # Panics
-    /// If the velocity has another length than the parameters.
+    /// If `velocity` is not as long as the parameters.
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         assert_eq!(velocity.len(), self.velocity.len(), "the velocity of these parameters");
         self.velocity = velocity;
@@ -95,16 +98,16 @@ impl Momentum {
         self.weight = 1.0 / (1.0 - f64::from(self.momentum));
     }
 
-    /// Ends a minibatch, of which every block was made into a step; returns the norms of its gradient, none if
-    /// there was no earlier one to compare it with.
+    /// Ends a minibatch after every block of its gradient was turned into a step; returns the norms of that
+    /// gradient. They count 0 minibatches if there was no earlier gradient to compare it with.
     pub fn end_minibatch(&mut self) -> GradientNorms {
         let minibatches = u64::from(self.weight > 0.0);
         self.weight = 1.0 + f64::from(self.momentum) * self.weight;
         GradientNorms { minibatches, ..std::mem::take(&mut self.norms) }
     }
 
-    /// Makes the step of a tensor or of one of its blocks, in place of its gradient; `range` is where it lies
-    /// in the layout.
+    /// Turns the gradient of a tensor, or of one of its blocks, into Nesterov's step, in place. `range` is
+    /// the position of these values in the flat vector, and `weights` are the parameters there.
     pub fn step(
         &mut self,
         isa: Isa,

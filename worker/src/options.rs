@@ -1,4 +1,4 @@
-//! What a worker is told before it joins a run.
+//! The options of a worker.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,20 +11,21 @@ use setup::{Data, Threads};
 pub struct TrainOptions {
     /// Address of the coordinator, "host:port".
     pub coordinator: String,
-    /// The training data, the same for every worker of a run.
+    /// The training data; they must be the same for every worker of a run.
     pub data: Data,
-    /// Threads that compute.
+    /// The compute threads.
     pub threads: Threads,
-    /// Threads that decode images.
+    /// Number of threads that decode images.
     pub loader_threads: usize,
-    /// Instruction set; `None`: the best of the machine.
+    /// Name of the instruction set; `None` means the best of the machine.
     pub isa: Option<String>,
-    /// Folder for `model.safetensors`, should this worker do the last evaluation.
+    /// Folder in which to write `model.safetensors` if this worker does the last evaluation; with `None` it
+    /// is not written.
     pub output: Option<PathBuf>,
-    /// Longest wait for a data folder that is away.
+    /// Longest time to wait for a data folder that has become unavailable, as a network disk can.
     pub data_patience: Duration,
-    /// True if the launcher has looked at the images already, and found them fit for a run.
+    /// Whether the launcher has already inspected the images and found them suitable for a run.
     pub looked_at: bool,
-    /// Deadlines and pauses of calls to a server that is out of reach, or not ready.
+    /// Deadlines and pauses of calls to a server that cannot be reached or is not ready.
     pub patience: Patience,
 }

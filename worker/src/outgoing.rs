@@ -1,5 +1,5 @@
-//! What becomes of a gradient on its way to the shards: it is clipped, cut into blocks, and, where the worker
-//! keeps its own momentum, made into steps.
+//! The preparation of a gradient for the shards: it is clipped, cut into blocks, and, where the worker keeps
+//! its own momentum, turned into steps.
 
 use std::ops::Range;
 
@@ -10,7 +10,8 @@ use settings::{MomentumPlace, Optimisation};
 
 use crate::momentum::{Clip, Momentum};
 
-/// The way out of one worker's gradients.
+/// The preparation of one worker's gradients for pushing: clips them, cuts them into blocks and, where the
+/// worker keeps its own momentum, turns them into steps.
 pub struct Outgoing {
     isa: Isa,
     /// Index and range (in the flat vector) of each block, by tensor.
@@ -21,7 +22,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Prepares for gradients of `layout` in a run with these settings of the optimizer.
+    /// Creates the preparation for gradients of `layout` in a run with the optimizer settings `optimisation`.
     pub fn new(layout: &Layout, isa: Isa, optimisation: &Optimisation) -> Outgoing {
         let mut blocks = vec![Vec::new(); layout.tensors().len()];
         for block in layout.blocks() {
@@ -38,38 +39,44 @@ impl Outgoing {
         }
     }
 
-    /// Returns whether the run keeps momentum at its workers, whose steps need the parameters.
+    /// Returns whether the run keeps momentum at its workers; the parameters are then needed to compute
+    /// steps.
     pub fn keeps_momentum(&self) -> bool {
         self.momentum.is_some()
     }
 
-    /// Returns whether no part of a gradient may leave before the whole is there.
+    /// Returns whether no block may be pushed before the whole gradient is complete, because the norm of the
+    /// whole is clipped.
     pub fn waits_for_the_whole(&self) -> bool {
         self.clip_norm.is_some()
     }
 
-    /// Begins a membership: a velocity is not taken along from one to the next.
+    /// Begins a membership: resets the velocity to zero, since it does not carry over from one membership to
+    /// the next.
     pub fn begin(&mut self) {
         if let Some(momentum) = &mut self.momentum {
             momentum.stop();
         }
     }
 
-    /// Goes on from the shards' velocity, given as a flat vector, if the run keeps momentum at its workers.
+    /// Replaces the worker's velocity by the shards' velocity, given as a flat vector, if the run keeps
+    /// momentum at its workers.
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         if let Some(momentum) = &mut self.momentum {
             momentum.take_over(velocity);
         }
     }
 
-    /// Ends a minibatch pushed in `form`; returns the norms of its gradient where steps were made of it.
+    /// Ends a minibatch that was pushed in `form`; returns the norms of its gradient, all zero unless it was
+    /// pushed as steps.
     pub fn end_minibatch(&mut self, form: PushForm) -> GradientNorms {
         let momentum = self.momentum.as_mut().filter(|_| form == PushForm::Step);
         momentum.map(Momentum::end_minibatch).unwrap_or_default()
     }
 
-    /// Clips the norm of a whole gradient, if the run does so. One that is not finite or far too large stays
-    /// as it is, for the shards to refuse and count it: a clip would hide a fault.
+    /// Scales a whole gradient down to the run's `clip_norm`, if that is set and the norm exceeds it. A
+    /// gradient that is not finite or far too large stays as it is: the shards refuse and count it, whereas
+    /// clipping it would hide a fault.
     pub fn clip_whole(&self, gradient: &mut [f32]) {
         let Some(bound) = self.clip_norm else { return };
         let norm = magnitudes(self.isa, gradient).sum_of_squares.sqrt();
@@ -79,11 +86,12 @@ impl Outgoing {
         }
     }
 
-    /// Gives `out` the blocks to push of a tensor's gradient, each with its index. Steps are made with
-    /// `parameters`, the flat vector that the gradient was computed with.
+    /// Cuts a tensor's gradient into blocks and passes each to `out` with its index, in the given `form`.
+    /// Steps are computed from `parameters`, the flat vector of all parameters that the gradient was computed
+    /// with.
     ///
     /// # Panics
-    /// If steps are asked for in a run that keeps its momentum at the shards.
+    /// If `form` asks for steps in a run that keeps its momentum at the shards.
     pub fn send(
         &mut self,
         form: PushForm,

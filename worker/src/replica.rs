@@ -1,10 +1,11 @@
-//! The replica's loop: join, lease, compute, push, fetch, report, until the run ends or the worker is asked
-//! to leave.
+//! The loop of a replica: it joins the run, leases samples, computes, pushes, fetches and reports, until the
+//! run ends or the worker is asked to leave.
 //!
-//! One step with n_fetch = n_push = 1: the gradient leaves in blocks while backward goes on below them, the
-//! reply to a push brings the block as its update left it, and the next step starts when all are there. A
-//! replica therefore never computes with parameters older than its own last push. The next lease is asked for
-//! while the one before is in work.
+//! Every step pushes its gradient and fetches the parameters (n_push = n_fetch = 1 in DistBelief's terms):
+//! the blocks of the gradient leave while the backward pass still computes the rest, the reply to a push
+//! holds the block's updated values, and the next step starts once all replies are there. A replica therefore
+//! never computes with parameters older than its own last push. It asks for the next lease while it trains on
+//! the current one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,15 +31,15 @@ use crate::stop::{Stop, until_ready};
 use crate::store::{Step, Store};
 use crate::workload::{Batch, Model, Samples, Trained, Workload};
 
-/// Longest time for the minibatch in hand once the worker was asked to leave; then it is given up.
+/// Longest time that the current minibatch may take once the worker was asked to leave; then it is abandoned.
 const GRACE: Duration = Duration::from_millis(2500);
-/// Longest time for the last report.
+/// Longest time that the last report may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time between two lines of training metrics.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Longest pause that a server may ask for: it says how many milliseconds, and may be wrong.
+/// Longest pause that is granted to a server which asks for one: the number that it sends may be wrong.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Pause before a fenced worker joins anew.
+/// Pause before a fenced worker rejoins.
 const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Options of a replica.
@@ -46,19 +47,20 @@ const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 pub struct ReplicaOptions {
     /// Address of the coordinator, "host:port".
     pub coordinator: String,
-    /// A name for the server's log.
+    /// Name of this worker in the server's log.
     pub name: String,
-    /// The way to the server; a server that is not ready is waited for as long as one that is out of reach.
+    /// The connector to the server. Its patience also limits the wait for a server that is not ready.
     pub connector: Connector,
-    /// The place where computing and loading run.
+    /// The thread on which computing and loading run.
     pub place: Place,
 }
 
-/// Works until the run ends or `shutdown` resolves; then the minibatch in hand is finished, the rest of the
-/// leases returned, all within 5 s.
+/// Runs a replica until the run ends or `shutdown` resolves. On shutdown it finishes the current minibatch
+/// and returns the rest of its leases, all within 5 s.
 ///
 /// # Errors
-/// A refusal that is final, a server that stays away, a model that cannot be built or kept.
+/// If the server refuses the worker for good or cannot be reached, if the run failed, if the data stay
+/// unavailable, or if the model cannot be built or written.
 pub async fn run<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
@@ -90,7 +92,7 @@ pub async fn run<W: Workload>(
     }
 }
 
-/// Takes part in one membership after the other, until something other than a fence stops it.
+/// Takes part in one membership after another until one ends for a reason other than [`Stop::Rejoin`].
 async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watch::Receiver<bool>) -> Stop {
     let mut built = None;
     loop {
@@ -113,9 +115,9 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
 struct Joined {
     client: CoordinatorClient,
     reply: JoinReply,
-    /// Training images, of which leases are positions.
+    /// Number of training images, which is the number of positions of an epoch.
     images: u64,
-    /// Images to measure on.
+    /// Number of validation images.
     validation: u64,
 }
 
@@ -138,7 +140,7 @@ async fn asked(mut leaving: watch::Receiver<bool>) {
     }
 }
 
-/// Takes part in one membership from its start to its end.
+/// Takes part in one membership from start to end.
 async fn session<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
@@ -206,23 +208,24 @@ struct Replica<'a, W: Workload> {
     reporter: &'a Reporter,
     member: Member,
     configuration: RunConfiguration,
-    /// Images to measure on.
+    /// Number of validation images.
     validation: u64,
     store: Store,
     compute: Arc<Actor<Compute<W::Model>>>,
     samples: Actor<W::Samples>,
-    /// Training images here: positions of an epoch.
+    /// Number of training images, which is the number of positions of an epoch.
     images: u64,
     leases: &'a mut Leases,
     step: u64,
     trained: u64,
     line: Line,
-    /// Time before which there is no sense in asking for work.
+    /// Time before which the worker does not ask for work.
     ask_after: Instant,
 }
 
 impl<'a, W: Workload> Replica<'a, W> {
-    /// Builds the model (once for all memberships), opens the shards and loads the parameters.
+    /// Starts a membership: builds the model (once for all memberships), connects to the shards and loads the
+    /// parameters.
     async fn start(
         workload: &'a W,
         options: &ReplicaOptions,
@@ -303,7 +306,11 @@ impl<'a, W: Workload> Replica<'a, W> {
         }
     }
 
-    /// Queues the samples of a lease, which must be positions of an epoch of the images that there are.
+    /// Accepts a lease and queues its samples.
+    ///
+    /// # Errors
+    /// If its positions do not lie within an epoch of the training images, or if it asks for steps in a run
+    /// that keeps its momentum at the shards.
     async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
         let Lease { id, epoch, start, end, form, takes_velocity } = lease;
         let images = self.images;
@@ -353,7 +360,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(())
     }
 
-    /// Computes and exchanges one gradient; `start` is when this worker began to wait for its samples.
+    /// Computes one gradient and exchanges it with the shards; `start` is when this worker began to wait for
+    /// the samples.
     async fn step(
         &mut self,
         batch: <W::Model as Model>::Batch,
@@ -428,7 +436,8 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 }
 
-/// Returns the seed of one image's dropout masks: the same for whoever trains on it.
+/// Returns the seed of one image's dropout masks. It depends on the arguments only, so that the masks are the
+/// same whichever worker trains on the image.
 pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
     settings::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()

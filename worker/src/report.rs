@@ -1,5 +1,5 @@
-//! What a worker tells: progress and metrics to the coordinator, which also show that it lives, and a line of
-//! training metrics now and then to the log.
+//! The reports of a worker: its progress and metrics to the coordinator, which also serve as heartbeats, and
+//! lines of training metrics to the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -16,15 +16,16 @@ use crate::compute::Computed;
 use crate::stop::Stop;
 use crate::store::Exchange;
 
-/// Longest time between two reports: far below the time of a lease (30 s).
+/// Longest time between two reports, far below the 30 s after which a lease expires.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
-/// Collects what is to be reported, and sends it.
+/// The reporter of one membership: collects progress, metrics and evaluations and sends them to the
+/// coordinator.
 pub struct Reporter {
     client: CoordinatorClient,
     member: Member,
     outbox: Mutex<Outbox>,
-    /// One report at a time, so that none overtakes another.
+    /// Held while a report is sent, so that none overtakes another.
     sending: tokio::sync::Mutex<()>,
     wake: Notify,
 }
@@ -37,13 +38,13 @@ struct Outbox {
 }
 
 impl Reporter {
-    /// Reports in the name of `member`.
+    /// Creates a reporter that sends the reports of `member` through `client`; nothing is sent yet.
     pub fn new(client: CoordinatorClient, member: Member) -> Reporter {
         let (outbox, sending, wake) = Default::default();
         Reporter { client, member, outbox, sending, wake }
     }
 
-    /// Adds the progress of a lease to the next report, which is sent at once if the lease is closed.
+    /// Adds the progress of a lease to the next report; if the lease is closed, that report is sent at once.
     pub fn progress(&self, progress: LeaseProgress) {
         if progress.closed {
             self.wake.notify_one();
@@ -51,20 +52,24 @@ impl Reporter {
         self.outbox().progress.insert(progress.lease, progress);
     }
 
-    /// Adds a minibatch's metrics.
+    /// Adds the metrics of a minibatch to the next report.
     pub fn step(&self, metrics: &StepMetrics) {
         add(&mut self.outbox().metrics, metrics);
     }
 
-    /// Adds a finished evaluation to the next report; call [`send`](Self::send) then.
+    /// Adds a finished evaluation to the next report; call [`send`](Self::send) afterwards.
     pub fn evaluation(&self, evaluation: Evaluation) {
         self.outbox().evaluation = Some(evaluation);
     }
 
-    /// Sends a report, even an empty one; returns how the run ended, if it did.
+    /// Sends a report, even if nothing was added to it; returns how the run ended, or `None` while it goes
+    /// on. With `leaving` the report also ends the membership.
     ///
-    /// Progress stays until it is acknowledged: given up half-way (the future dropped), it is sent again by
-    /// the next report, which is harmless.
+    /// Progress is kept until it is acknowledged. If the future is dropped half-way, the next report sends it
+    /// again, which is harmless.
+    ///
+    /// # Errors
+    /// If the coordinator refuses the report or cannot be reached.
     pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
         let _alone = self.sending.lock().await;
         let (progress, metrics, evaluation) = {
@@ -83,7 +88,8 @@ impl Reporter {
         Ok(ending)
     }
 
-    /// Reports every [`REPORT_EVERY`] and when a lease is closed, until that tells to stop.
+    /// Sends a report every [`REPORT_EVERY`] and whenever a lease is closed, until a reply or an error ends
+    /// the membership; returns that reason.
     pub async fn beat(&self) -> Stop {
         loop {
             tokio::select! {
@@ -104,9 +110,11 @@ impl Reporter {
     }
 }
 
-/// Returns the metrics of one minibatch.
+/// Returns the metrics of one minibatch; `whole` is the time from the wait for its samples to the end of its
+/// exchange with the shards.
 ///
-/// A loss that is not finite, or far too large, is told by `diverged`; the sums stay numbers.
+/// A loss that is not finite or far too large sets `diverged`. A loss that is not finite counts as 0 in the
+/// sums, so that they stay finite.
 pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -> StepMetrics {
     let Computed { losses, norms, took } = computed;
     let images = losses.images as f64;
@@ -140,7 +148,7 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.diverged |= more.diverged;
 }
 
-/// The sums for one line of the log.
+/// The sums of training metrics for one line of the log.
 pub struct Line {
     since: Instant,
     metrics: StepMetrics,
@@ -148,12 +156,12 @@ pub struct Line {
 }
 
 impl Line {
-    /// Starts the sums of a new line, and the clock of its rates.
+    /// Creates empty sums for a new line and starts the clock of its rates.
     pub fn start() -> Line {
         Line { since: Instant::now(), metrics: StepMetrics::default(), exchange: Exchange::default() }
     }
 
-    /// Adds a minibatch.
+    /// Adds the metrics of a minibatch and the outcome of its exchange.
     pub fn add(&mut self, metrics: &StepMetrics, exchange: &Exchange) {
         add(&mut self.metrics, metrics);
         let sum = &mut self.exchange;
@@ -164,14 +172,15 @@ impl Line {
         sum.bytes_out += exchange.bytes_out;
     }
 
-    /// Returns whether the line has been collecting for long enough and has something to say.
+    /// Returns whether the line holds at least one minibatch and was started at least `every` ago.
     pub fn due(&self, every: Duration) -> bool {
         self.metrics.steps > 0 && self.since.elapsed() >= every
     }
 
-    /// Writes the line and starts the next.
+    /// Writes the line to the log and starts the next one.
     ///
-    /// `samples` are this worker's own since it joined; the rate is that of the server's newest update.
+    /// `samples` is the number of samples that this worker trained on since it joined, `learning_rate` that
+    /// of the server's newest update, and `leases` the number of leases that the worker holds.
     pub fn write(
         &mut self,
         worker: u32,
@@ -208,7 +217,7 @@ impl Line {
     }
 }
 
-/// Rounds a value to this many decimal places for people; the log keeps numbers, not text.
+/// Rounds a value to `places` decimal places, for a log that keeps numbers rather than text.
 fn rounded(value: f64, places: i32) -> f64 {
     let scale = 10f64.powi(places);
     (value * scale).round() / scale

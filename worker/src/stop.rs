@@ -1,4 +1,4 @@
-//! Why a replica's work stops, and the one place that waits for a server that is not ready.
+//! The reasons why a membership ends, and the wait for a server that is not ready.
 
 use std::time::Duration;
 
@@ -6,18 +6,19 @@ use dataset::DataAway;
 use protocol::{ClientError, Ending, Refusal};
 use tokio::time::Instant;
 
-/// Reasons why a membership ends.
+/// The reason why a membership ends.
 #[derive(Debug)]
 pub enum Stop {
-    /// The worker is no longer a member, or a shard lost its state: join anew.
+    /// The worker is no longer a member, or a shard is not ready because it lost its state: the worker
+    /// rejoins.
     Rejoin(String),
-    /// The run is over.
+    /// The run has ended.
     Ended(Ending),
-    /// This worker was asked to leave.
+    /// The worker was asked to leave.
     Leave,
-    /// The data stayed away: this worker leaves in good order, and says why.
+    /// The data have become unavailable: the worker returns its leases and fails with this error.
     Away(DataAway),
-    /// The worker cannot go on.
+    /// The worker failed and cannot continue.
     Failed(anyhow::Error),
 }
 
@@ -45,11 +46,12 @@ impl From<crate::actor::Gone> for Stop {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Calls until the answer is other than "not ready", with growing pauses, for as long as `patience` lasts. A
-/// server that cannot be reached at all is the client's own patience.
+/// Repeats a call, with growing pauses and for as long as `patience` lasts, until the answer is other than
+/// [`Refusal::NotReady`]; returns that answer. For a server that cannot be reached, the client inside `call`
+/// has its own patience.
 ///
 /// # Errors
-/// Any failure of the call other than "not ready", which is an error too once `patience` has ended.
+/// If the call fails for another reason, or if the server is still not ready when `patience` ends.
 pub async fn until_ready<T, F>(patience: Duration, mut call: impl FnMut() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,

@@ -1,4 +1,5 @@
-//! The shards as one store of parameters: fetch all, or push a step's gradient and take what comes of it.
+//! The shards of a run as one store of parameters: it fetches all of them, or pushes a step's gradient and
+//! receives the updated values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,48 +16,50 @@ use tokio::task::JoinSet;
 
 use crate::stop::{Stop, until_ready};
 
-/// Items in a channel between compute, network and model: enough to keep a connection busy, a few MB at most.
+/// Number of items that a channel to or from a shard's connection holds: enough to keep the connection busy,
+/// a few MB at most.
 const QUEUE: usize = 8;
 
-/// Bytes of gradients from which on blocks are sent. A message costs both sides about as much as copying this
-/// does, and half of a network's blocks are biases of a few hundred bytes.
+/// Number of bytes of encoded gradients at which a group of blocks is sent. A message costs both sides about
+/// as much as copying that many bytes, and half of a network's blocks are biases of a few hundred bytes.
 const GROUP: usize = 128 << 10;
 
-/// The step that a push belongs to.
+/// The training step that a push belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The pushing member.
+    /// The member that pushes.
     pub member: Member,
-    /// The step within its incarnation.
+    /// Number of the step within the member's incarnation.
     pub step: u64,
-    /// Images behind the gradient.
+    /// Number of samples that the gradient is the mean of.
     pub samples: u32,
-    /// The form of what is pushed: gradients, or steps made of them.
+    /// The form of the pushes: gradients, or steps computed from them.
     pub form: PushForm,
 }
 
-/// The outcome of a step's pushes.
+/// The outcome of a step's pushes, summed over all blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
-    /// Blocks applied.
+    /// Number of blocks applied.
     pub applied: u64,
-    /// Sum of their staleness.
+    /// Sum of the staleness of the blocks applied, in updates.
     pub staleness_sum: u64,
-    /// Largest staleness of the updates.
+    /// Largest staleness of a block applied, in updates.
     pub staleness_max: u64,
-    /// Blocks refused as unusable.
+    /// Number of blocks refused as unusable.
     pub refused: u64,
-    /// The first refusal's text.
+    /// Text of the first refusal, if there was one.
     pub reason: Option<String>,
-    /// Bytes of gradients sent.
+    /// Number of bytes of encoded gradients sent.
     pub bytes_out: u64,
-    /// Bytes of parameters received.
+    /// Number of bytes of encoded parameters received.
     pub bytes_in: u64,
 }
 
-/// All shards of a run, and the version of each block as this worker last fetched it.
+/// The connections to all shards of a run, and the version of each block that this worker last received.
 ///
-/// `Client` is how the shards are called: over the network, unless a test has them in its own process.
+/// `Client` is the client through which the shards are called: over the network, except in tests that hold
+/// the shards in their own process.
 pub struct Store<Client = ShardClient> {
     layout: Arc<Layout>,
     wire: Wire,
@@ -71,10 +74,11 @@ pub struct Store<Client = ShardClient> {
 }
 
 impl Store {
-    /// Connects to every shard. `addresses` are by shard number; shards at one address share a connection.
+    /// Connects to every shard. `addresses` are those of the shards in the order of their numbers, each
+    /// "host:port"; shards with the same address share a connection.
     ///
     /// # Errors
-    /// A server that cannot be reached.
+    /// If `addresses` is empty or a shard cannot be reached.
     pub async fn connect(
         addresses: &[String],
         layout: Arc<Layout>,
@@ -100,8 +104,8 @@ impl Store {
 }
 
 impl<Client: ShardCalls> Store<Client> {
-    /// Makes a store of shards that are called through `processes`; `at` has the index of each shard's
-    /// process.
+    /// Creates a store of shards that are called through `processes`; `at` holds, for each shard, the index
+    /// of its process.
     pub fn over(processes: Vec<Client>, at: Vec<usize>, layout: Arc<Layout>, wire: Wire) -> Store<Client> {
         let shards = parameters::assign(&layout, at.len());
         let home = shards.into_iter().map(|shard| (at[shard as usize], shard)).collect();
@@ -111,10 +115,11 @@ impl<Client: ShardCalls> Store<Client> {
         Store { layout, wire, processes, at, home, pieces, versions }
     }
 
-    /// Has every shard adopt the layout, or compare it with its own.
+    /// Sends the layout to every shard, which adopts it or, if it has one already, compares it with its own.
+    /// A shard that is not ready is waited for as long as `patience` allows.
     ///
     /// # Errors
-    /// A shard that refuses the layout, or cannot be reached.
+    /// If a shard refuses the layout or cannot be reached.
     pub async fn adopt(&self, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
             let request = AdoptRequest { shard, layout: (*self.layout).clone() };
@@ -123,21 +128,22 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(())
     }
 
-    /// Returns the parameters' layout.
+    /// Returns the layout of the parameters.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Returns the first shard process, for questions about the whole.
+    /// Returns the client of the first shard process, which answers for the run as a whole.
     pub fn first(&self) -> &Client {
         &self.processes[0]
     }
 
-    /// Fetches every block of `kind` from all shards at once. Parameters become the state that the next
-    /// gradient is computed from.
+    /// Fetches the values of `kind` from all shards concurrently; returns them as a flat vector. If they are
+    /// the parameters, their versions become those that the next gradient counts as computed from.
     ///
     /// # Errors
-    /// A shard that refuses the fetch, or cannot be reached.
+    /// If a shard refuses the fetch or cannot be reached, or if it sends a block that the layout does not
+    /// have.
     pub async fn fetch(&mut self, kind: Kind) -> Result<Vec<f32>, Stop> {
         let (values, mut received) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
@@ -162,15 +168,17 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(flat)
     }
 
-    /// Pushes gradient blocks as they come from `gradients`, in groups; the replies bring each block as its
-    /// update left it, and `updated` receives every tensor whose blocks have all come.
+    /// Pushes the blocks of a step's gradient as they arrive from `gradients`, in groups, and receives each
+    /// block's updated values in reply. `updated` is called with the index and the values of every tensor
+    /// once all its blocks have been received.
     ///
-    /// After the first block that is not finite, or far too large, nothing more is sent: the shard refuses
-    /// and counts that block, and further ones would only spread the damage. A tensor of which some block had
-    /// no reply keeps the values that were fetched last.
+    /// After the first block that is not finite or far too large nothing more is sent: the shard refuses and
+    /// counts that block, and further ones would only spread the damage. `updated` is not called for a tensor
+    /// unless all its blocks were updated.
     ///
     /// # Errors
-    /// A shard that cannot be reached, or refuses a push for another reason than unusable values.
+    /// If a shard cannot be reached, or fences the member, or is not ready, or sends a block that the layout
+    /// does not have. A push refused for unusable values is no error; it is counted in the [`Exchange`].
     pub async fn exchange(
         &mut self,
         step: Step,
@@ -218,7 +226,7 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(result)
     }
 
-    /// Hands the gradients to the streams of their processes, gathered into groups.
+    /// Gathers the gradients into groups and sends each to the stream of its process.
     async fn route(
         &self,
         step: Step,
@@ -255,14 +263,17 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(())
     }
 
-    /// Blocks grouped by where they live.
+    /// Returns the blocks grouped by process and shard.
     fn by_home(&self, blocks: impl Iterator<Item = u32>) -> BTreeMap<(usize, u32), Vec<u32>> {
         let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         blocks.for_each(|block| groups.entry(self.home[block as usize]).or_default().push(block));
         groups
     }
 
-    /// Returns the range of a received block in the flat vector, if it is what it should be.
+    /// Returns the range of a received block in the flat vector.
+    ///
+    /// # Errors
+    /// If the layout has no such block, or one of another length.
     fn range(&self, block: &BlockValues) -> Result<std::ops::Range<usize>, Stop> {
         let place = self.layout.blocks().get(block.block as usize);
         let place = place.filter(|place| place.range.len() == block.values.len());
@@ -275,7 +286,7 @@ impl<Client: ShardCalls> Store<Client> {
 }
 
 impl Exchange {
-    /// Counts what became of a block, and gives its values if it was updated.
+    /// Counts the outcome of a block's push; returns the block's values if it was updated.
     fn count(&mut self, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
         match reply.outcome {
             Ok(block) => {
@@ -296,7 +307,7 @@ impl Exchange {
     }
 }
 
-/// Waits for all tasks and returns what they did; the first failure ends the others.
+/// Waits for all tasks and returns their results; the first failure ends the others.
 async fn all<T: Send + 'static>(mut tasks: JoinSet<Result<T, Stop>>) -> Result<Vec<T>, Stop> {
     let mut done = Vec::new();
     while let Some(task) = tasks.join_next().await {

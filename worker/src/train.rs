@@ -1,4 +1,4 @@
-//! `worker train`: puts data, network and the replica's loop together.
+//! The command `worker train`: connects the image workload to the loop of a replica.
 
 use process::Exit;
 use setup::isa;
@@ -8,13 +8,14 @@ use crate::image_work::ImageWork;
 use crate::options::TrainOptions;
 use crate::replica::{self, ReplicaOptions};
 
-/// Takes part in a run until it ends or `shutdown` resolves.
+/// Takes part in a run until the run ends or `shutdown` resolves.
 ///
-/// [`Exit::Done`] when the run completed or this worker left it in good order, [`Exit::Diverged`],
-/// [`Exit::Interrupted`] when the server was stopped.
+/// Returns [`Exit::Done`] if the run completed or this worker left it as asked, [`Exit::Diverged`] if
+/// training diverged, and [`Exit::Interrupted`] if the server was stopped.
 ///
 /// # Errors
-/// Data that cannot be used, a run that refuses this worker's network or data, a server that stays away.
+/// If the instruction set is unknown or the machine lacks it, if the data cannot be used, if the server
+/// refuses this worker or cannot be reached, or if the run failed.
 pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let isa = isa(options.isa.as_deref())?;
     let work = ImageWork::new(&options, isa)?;
@@ -27,7 +28,7 @@ pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) ->
     replica::run(&work, &replica, shutdown).await
 }
 
-/// Returns the machine's name for the server's log.
+/// Returns the name of this machine, for the server's log.
 fn host() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     if name.trim().is_empty() { "worker".into() } else { name.trim().into() }

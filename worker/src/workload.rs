@@ -1,8 +1,8 @@
-//! What a replica trains, as its loop sees it: data, model and samples behind small traits.
+//! The workload of a replica as its loop sees it: data, model and samples behind small traits.
 //!
-//! The loop knows neither images nor networks: what is computed, what is loaded and what is scored are
-//! implementations of these traits. The real ones are GoogLeNet and photographs (`image_work.rs`); a
-//! simulation brings a small linear model.
+//! The loop knows neither images nor networks: implementations of these traits decide what is loaded,
+//! computed and scored. A real worker trains GoogLeNet on photographs (`image_work.rs`); a simulation trains
+//! a small linear model.
 
 use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
@@ -11,27 +11,29 @@ use parameters::Layout;
 use protocol::{DataDescription, Evaluation, RunStatus, Scores};
 use settings::RunConfiguration;
 
-/// A minibatch, of which the loop counts the samples; what they are is between the model and the queue that
+/// A minibatch. The loop only counts its samples; their content concerns only the model and the queue that
 /// made them.
 pub trait Batch: Send + 'static {
-    /// The numbers of its samples in the data set, of those that could be read.
+    /// Returns the numbers, in the data set, of the minibatch's samples; samples that could not be read are
+    /// left out.
     fn samples(&self) -> &[u32];
 
-    /// Samples of its range that could not be read, each as "path: reason".
+    /// Returns the samples of the minibatch's range that could not be read, each as "path: reason".
     fn skipped(&self) -> &[String];
 }
 
-/// One pass forward and backward: what it needs beside the minibatch, and where its gradients go.
+/// The arguments of one forward and backward pass besides the minibatch.
 pub struct Pass<'a> {
-    /// One seed of dropout masks for each sample; none: no dropout.
+    /// One seed of dropout masks for each sample; with `None` nothing is dropped.
     pub dropout: Option<&'a [u64]>,
-    /// The mean gradient, as long as the layout.
+    /// Buffer that receives the mean gradient, a flat vector as long as the layout.
     pub gradients: &'a mut [f32],
-    /// Called once for each tensor, as its gradient completes.
+    /// Function called once for each tensor when its gradient is complete, with the tensor's index and
+    /// gradient.
     pub ready: &'a mut (dyn FnMut(usize, &[f32]) + Send),
 }
 
-/// Scores of samples, summed up.
+/// A sum of the scores of samples.
 pub trait Tally: Copy + Default + Send + 'static {
     /// Returns the number of samples scored.
     fn samples(&self) -> u64;
@@ -40,85 +42,89 @@ pub trait Tally: Copy + Default + Send + 'static {
     fn scores(&self) -> Scores;
 }
 
-/// A model that a replica computes with. Its parameters come tensor by tensor, and its gradients go so.
+/// A model that a replica trains. Its parameters are loaded and its gradients handed out tensor by tensor.
 pub trait Model: Send + 'static {
     /// The minibatches that the model computes with.
     type Batch: Batch;
-    /// The scores of its task.
+    /// The sum of the model's scores.
     type Tally: Tally;
 
     /// Returns the layout of the model's parameters.
     fn layout(&self) -> &Layout;
 
-    /// Returns the instruction set for what is done to its gradients; the best of this machine, unless it
-    /// computes with another.
+    /// Returns the instruction set with which the model's gradients are processed: that of the model, by
+    /// default the best of this machine.
     fn isa(&self) -> Isa {
         Isa::detect()
     }
 
-    /// Takes new values of one tensor; each tensor is loaded before the first use.
+    /// Loads new values of the tensor with this index in the layout. Every tensor is loaded before the model
+    /// is first used.
     fn load_tensor(&mut self, tensor: usize, values: &[f32]);
 
-    /// Computes loss and mean gradient of a minibatch of at least one sample.
+    /// Computes the losses and the mean gradient of a minibatch of at least one sample.
     fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
     /// Adds the scores of a minibatch of at least one sample to `tally`.
     fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally);
 }
 
-/// A queue of sample ranges that comes back as minibatches.
+/// A queue that takes ranges of samples and returns them as minibatches.
 pub trait Samples: Send + 'static {
     /// The minibatches of the queue.
     type Batch: Batch;
 
-    /// Queues a range; does not block.
+    /// Queues a range of samples; does not block.
     fn request(&mut self, range: LoaderRange);
 
-    /// Returns the next minibatch, in the order of the requests; a range ends with its own, perhaps short,
-    /// minibatch. Blocks until it is there; `None` once everything requested was given.
+    /// Returns the next minibatch, in the order of the requests, or `None` once everything requested has been
+    /// returned. Blocks until it is there. No minibatch spans two ranges, so the last one of a range may be
+    /// short.
     ///
     /// # Errors
-    /// Data that stayed away for longer than they are waited for.
+    /// If the data stay unavailable for longer than the queue waits for them.
     fn next(&mut self) -> Result<Option<Self::Batch>, DataAway>;
 }
 
-/// The end of a run, as whoever keeps its model sees it.
+/// The result of a run: the trained parameters and what describes them.
 pub struct Trained<'a> {
     /// The run's configuration.
     pub configuration: &'a RunConfiguration,
     /// The layout of the parameters.
     pub layout: &'a Layout,
-    /// The averaged parameters, as long as the layout.
+    /// The averaged parameters, a flat vector as long as the layout.
     pub average: &'a [f32],
     /// The last evaluation.
     pub evaluation: &'a Evaluation,
 }
 
-/// The work of a worker: its data, and how it builds the rest once the run's configuration is known.
+/// The workload of a worker: its data, and the model and samples that it builds once the run's configuration
+/// is known.
 pub trait Workload: Sync {
-    /// The model of this work.
+    /// The model that the workload trains.
     type Model: Model;
-    /// The source of its minibatches.
+    /// The queue of the model's minibatches.
     type Samples: Samples<Batch = <Self::Model as Model>::Batch>;
 
-    /// Returns the data, as a worker states it that joins a run of this status.
+    /// Returns the description of the data with which a worker joins the run that has this status.
     ///
     /// # Errors
-    /// Data that cannot be used, or on which it makes no sense to begin a run.
+    /// If the data cannot be used, or if they are unsuitable for beginning a run.
     fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription>;
 
-    /// Returns the model of a run.
+    /// Builds the model of a run.
     ///
     /// # Errors
-    /// A configuration that this worker cannot or may not follow.
+    /// If this worker cannot build the model that the configuration describes.
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Self::Model>;
 
-    /// Makes an empty queue of a run's samples.
+    /// Creates an empty queue of a run's samples.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
 
-    /// Keeps the model of a run; called after the last evaluation, before it is reported.
+    /// Keeps the trained model of a run, for example in a file. It is called by the worker that did the last
+    /// evaluation, before that evaluation is reported.
     ///
     /// # Errors
-    /// Whatever keeps the model from being kept.
+    /// If the model cannot be kept.
     fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Who takes part in a run on this machine, and with which words each is started.
+//! The commands that start the servers and workers of a run on this machine as child processes.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,27 @@ use crate::children::ChildCommand;
 use crate::folder::Folder;
 use crate::options::Options;
 
-/// Address at which servers listen: this machine alone, at ports that the system chooses.
+/// Address at which servers listen: reachable from this machine only, at a port that the system chooses.
 const LISTEN: &str = "127.0.0.1:0";
 
-/// The commands of a run's child processes, which make up its servers and workers.
+/// The commands with which the launcher starts the child processes of a run, which are its servers and
+/// workers.
 pub struct ChildCommands<'a> {
     /// Path of this executable.
     pub program: PathBuf,
     pub options: &'a Options,
     pub folder: &'a Folder,
-    /// Words that say what the run is to be.
+    /// Command-line arguments that hold the run's settings.
     pub run: Vec<String>,
-    /// Compute threads of each worker.
+    /// Number of compute threads of each worker.
     pub threads: usize,
-    /// Model file that the run starts from.
+    /// Model file from which the run starts, if any.
     pub init_from: Option<&'a String>,
 }
 
 impl ChildCommands<'_> {
-    /// Makes the command of the server process that also coordinates; it chooses its address and prints it.
+    /// Returns the command of the first server process, which is also the coordinator. It chooses its address
+    /// and prints it.
     pub fn coordinator(&self) -> ChildCommand {
         let mut words = self.server_words();
         words.extend(["--servers".into(), self.options.shards.to_string()]);
@@ -34,7 +36,8 @@ impl ChildCommands<'_> {
         self.command("server-0", words)
     }
 
-    /// Makes the commands of the other server processes.
+    /// Returns the commands of the other server processes. `coordinator` is the address of the coordinator,
+    /// "host:port".
     pub fn servers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (1..self.options.shards)
             .map(|number| {
@@ -48,7 +51,7 @@ impl ChildCommands<'_> {
             .collect()
     }
 
-    /// Makes the commands of the workers.
+    /// Returns the commands of the workers. `coordinator` is the address of the coordinator, "host:port".
     pub fn workers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (0..self.options.workers)
             .map(|number| {

@@ -1,9 +1,9 @@
-//! Child processes: this program again, in a role.
+//! Child processes, which run this program again in a role.
 //!
-//! A child lives in a process group of its own, so that a Ctrl-C in the terminal reaches only the launcher,
-//! and ends when its standard input does: the launcher holds that open, drops it to ask for a stop, and
-//! cannot help dropping it when it dies itself. What a child writes goes straight into its log file, which
-//! needs no launcher alive.
+//! A child has a process group of its own, so that a Ctrl-C in the terminal reaches only the launcher. It
+//! ends when its standard input does: the launcher holds that open and closes it to ask for a stop, and the
+//! system closes it if the launcher dies. What a child writes to standard error goes straight into its log
+//! file, whether or not the launcher lives.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,28 +13,31 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-/// Bytes at the end of a log that are searched for the account of a failure.
+/// Number of bytes at the end of a log that are searched for the message of a failure.
 const LOG_END: u64 = 16 * 1024;
-/// Most bytes of a log that are read at once; the rest is read with the next look.
+/// Largest number of bytes of a log that are read at once; the rest is read the next time.
 const MOST_NEWS: u64 = 1 << 20;
-/// Lines of a log's end that are shown where it holds no account of a failure.
+/// Number of lines at the end of a log that are shown if it holds no message of a failure.
 const LINES_SHOWN: usize = 10;
 
-/// The command line of a child, by which it is started, and started again after it died.
+/// The command line of a child process, with which it is started, and restarted after it has died.
 #[derive(Clone, Debug)]
 pub struct ChildCommand {
-    /// Name of the child in messages and of its log file: "worker-0".
+    /// Name of the child in messages, and of its log file without the extension, such as "worker-0".
     pub name: String,
-    /// The executable.
+    /// Path of the executable.
     pub program: PathBuf,
     /// Arguments of the program.
     pub arguments: Vec<String>,
-    /// Folder for its log.
+    /// Folder of the log file.
     pub logs: PathBuf,
 }
 
 impl ChildCommand {
-    /// Starts the process.
+    /// Starts the child process; its log is appended to.
+    ///
+    /// # Errors
+    /// If the log cannot be opened or the process cannot be started.
     pub fn start(&self) -> io::Result<Child> {
         let (log, mut file) = self.log()?;
         let begins = file.seek(SeekFrom::End(0))?;
@@ -48,12 +51,12 @@ impl ChildCommand {
         Ok(Child { process, stdin, first_line, log, begins, read: begins, started: Instant::now() })
     }
 
-    /// Returns the child's log.
+    /// Returns the path of the child's log file.
     pub fn log_file(&self) -> PathBuf {
         self.logs.join(format!("{}.log", self.name))
     }
 
-    /// Opens the child's log to append to it; returns it with its path.
+    /// Opens the child's log file for appending; returns its path and the file.
     fn log(&self) -> io::Result<(PathBuf, File)> {
         std::fs::create_dir_all(&self.logs)?;
         let path = self.log_file();
@@ -62,7 +65,8 @@ impl ChildCommand {
     }
 }
 
-/// Reads standard output to its end, so that the child never waits for us, and hands over its first line.
+/// Reads a child's standard output to its end, so that the child never blocks on it, and sends its first line
+/// to the receiver.
 fn first_line(output: impl Read + Send + 'static) -> oneshot::Receiver<String> {
     let (send, receive) = oneshot::channel();
     std::thread::spawn(move || {
@@ -76,49 +80,53 @@ fn first_line(output: impl Read + Send + 'static) -> oneshot::Receiver<String> {
     receive
 }
 
-/// A started process.
+/// A child process that has been started.
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
     first_line: Option<oneshot::Receiver<String>>,
     log: PathBuf,
-    /// Position in the log at which this process began to write.
+    /// Position in the log file, in bytes, at which this process began to write.
     begins: u64,
-    /// Position in the log up to which [`Child::news`] has read.
+    /// Position in the log file, in bytes, up to which [`Child::news`] has read.
     read: u64,
     started: Instant,
 }
 
 impl Child {
-    /// Returns the first line of the child's standard output, once.
+    /// Returns a receiver of the first line of the child's standard output on the first call, `None`
+    /// afterwards.
     pub fn first_line(&mut self) -> Option<oneshot::Receiver<String>> {
         self.first_line.take()
     }
 
-    /// Asks the process to end in good order.
+    /// Asks the process to stop, by closing its standard input.
     pub fn ask_to_stop(&mut self) {
         self.stdin = None;
     }
 
-    /// Ends the process at once.
+    /// Kills the process and waits until it has ended.
     pub fn kill(&mut self) {
         // Already gone is as good.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Returns how the process ended, if it did.
+    /// Returns the status with which the process ended, or `None` while it runs.
+    ///
+    /// # Errors
+    /// If the system cannot tell.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.process.try_wait()
     }
 
-    /// Returns when the process was started.
+    /// Returns the time at which the process was started.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// Returns the whole lines that came to the child's log since the last call.
+    /// Returns the whole lines that were added to the child's log since the previous call.
     pub fn news(&mut self) -> Vec<String> {
         let Ok(text) = read_from(&self.log, self.read) else { return Vec::new() };
         // A line that is longer than all that is taken in at once is told in pieces.
@@ -128,7 +136,8 @@ impl Child {
         String::from_utf8_lossy(&text[..whole]).lines().map(str::to_string).collect()
     }
 
-    /// Returns the end of what this process logged: from its own account of its failure, if it gave one.
+    /// Returns the end of what this process logged: from the message of its failure on, or, if there is none,
+    /// the last lines.
     pub fn log_end(&self) -> String {
         let length = std::fs::metadata(&self.log).map_or(0, |found| found.len());
         let from = self.begins.max(length.saturating_sub(LOG_END));
@@ -150,7 +159,7 @@ fn read_from(path: &Path, position: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Describes the end of a process for people: "exit code 3", "signal 9 (SIGKILL)".
+/// Returns a text about the end of a process, such as "exit code 3" or "signal: 9 (SIGKILL)".
 pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit code {code}"),

@@ -65,7 +65,7 @@ pub enum Role {
     Worker(worker::cli::Command),
 }
 
-/// Parses the command line of this process; one that is wrong ends the process with an explanation.
+/// Parses the command line of this process. If it is wrong, prints an explanation and ends the process.
 pub fn parse() -> CommandLine {
     let words: Vec<_> = std::env::args_os().collect();
     CommandLine::try_parse_from(&words).unwrap_or_else(|error| {
@@ -74,8 +74,8 @@ pub fn parse() -> CommandLine {
     })
 }
 
-/// Adds a tip to the error for whoever named a folder in the place of a command; `first` is the first word
-/// behind the program.
+/// Adds a tip to an error of the command line if a folder seems to have been named in the place of a command.
+/// `first` is the first argument.
 fn advised(mut error: clap::Error, first: &str) -> clap::Error {
     let place = match error.kind() {
         // Behind a flag of training, such a word is a command in the wrong place for clap.

@@ -1,4 +1,4 @@
-//! Draws the metrics of a run as an SVG picture: losses above, accuracies below, over the samples used.
+//! The plots of a run's metrics as SVG: losses above, accuracies below, over the number of samples used.
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,12 +13,12 @@ const TRAINING: RGBColor = RGBColor(160, 160, 160);
 const AVERAGE: RGBColor = RGBColor(20, 90, 180);
 const LAST: RGBColor = RGBColor(225, 120, 20);
 
-/// Samples after which the weight of a training point has fallen to 1/e, as a share of the run.
+/// Number of samples after which the weight of a training point has fallen to 1/e, as a fraction of the run.
 const SMOOTHING: f64 = 0.02;
 
 type Points = Vec<(f64, f64)>;
 
-/// A named line of the picture; evaluations are few and carry a dot each.
+/// A named line of a plot; evaluations are few and have a dot each.
 struct Line {
     name: &'static str,
     colour: RGBColor,
@@ -26,7 +26,10 @@ struct Line {
     points: Points,
 }
 
-/// Writes the picture; the run needs at least one point.
+/// Draws the metrics of a run and writes the plot to `path`; the metrics must have at least one point.
+///
+/// # Errors
+/// If the plot cannot be drawn or written; the error is a text.
 pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
     let picture =
         picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
@@ -34,7 +37,11 @@ pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Writes a picture of accuracies over time: shares at seconds, at least one.
+/// Draws top-1 accuracy over time and writes the plot to `path`. `accuracy` has at least one point: a time in
+/// virtual seconds and a fraction from 0 to 1.
+///
+/// # Errors
+/// If the plot cannot be drawn or written; the error is a text.
 pub fn draw_accuracy(accuracy: &[(f64, f64)], title: &str, path: &Path) -> Result<(), String> {
     let points = accuracy.iter().map(|(seconds, share)| (*seconds, share * 100.0)).collect();
     let line = Line { name: "validation, average", colour: AVERAGE, dots: true, points };
@@ -159,7 +166,7 @@ fn panel(
     Ok(())
 }
 
-/// Smooths points exponentially over the samples, without bias at the start.
+/// Returns the points smoothed exponentially over the samples, without bias at the start.
 fn smooth(points: Points) -> Points {
     let reach = points.last().map_or(1.0, |last| last.0) * SMOOTHING;
     let (mut sum, mut weight, mut before) = (0.0, 0.0, 0.0);
@@ -182,7 +189,7 @@ fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     Some(values[position])
 }
 
-/// Makes a count short enough for an axis: 500, 20k, 1.5M.
+/// Returns a count as text short enough for an axis: 500, 20k, 1.5M.
 fn count(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{}M", value / 1e6),

@@ -1,29 +1,31 @@
-//! Why a command ends other than well: a text for people and the exit code for scripts.
+//! The failure of a command: a text for the user, and an exit code for scripts.
 
 use process::Exit;
 
-/// An end with a reason.
+/// The failure of a command: its exit code, and a text for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Exit code of the process; 1 where no [`Exit`] fits.
+    /// Exit code of the process; 1 if no [`Exit`] fits.
     pub code: u8,
     /// Text for the user: what was expected, what was found, where, and what to do.
     pub text: String,
 }
 
 impl Failure {
-    /// Returns the data or a file cannot be used.
+    /// Creates the failure of a command whose data, files or addresses cannot be used; its exit code is that
+    /// of [`Exit::BadInput`].
     pub fn bad_input(text: impl Into<String>) -> Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }
     }
 
-    /// Returns a failure that neither the caller's input nor the run's numbers caused: something broke.
+    /// Creates the failure of a command because something broke that neither its input nor the run's numbers
+    /// caused; its exit code is 1.
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }
     }
 }
 
-/// An error of a library, with the exit code that it means.
+/// Converts an error of a library, with the exit code that it stands for.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         Failure { code: setup::exit_of(&error).code(), text: format!("{error:#}") }

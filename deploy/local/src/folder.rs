@@ -1,7 +1,8 @@
-//! The output folder of a run: what is in it, whose it is, and that only one launcher works in it at a time.
+//! The output folder of a run: its files, the record that marks it, and the lock that lets only one launcher
+//! work in it at a time.
 //!
-//! `run.json` marks a folder as ours and remembers what was asked for, how long it took and how it ended.
-//! Only names listed in [`OURS`] are ever deleted, and only in a folder with that mark.
+//! `run.json` marks a folder as one of this program and records what was asked for, how long it took and how
+//! it ended. Only names listed in [`OURS`] are ever deleted, and only in a folder with that mark.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,42 +21,42 @@ const RECORD: &str = "run.json";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 
-/// Most bytes of a record, which is a configuration and a result.
+/// Largest size of a record in bytes; it is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
-/// Names of everything that a run leaves, the mark last: a `--fresh` cut short leaves the folder
-/// recognisable.
+/// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
+/// `--fresh` is cut short.
 const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
 /// The record of a run, which `run.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The mark of a folder of ours: always [`Record::PROGRAM`].
+    /// The mark of the folder: always [`Record::PROGRAM`].
     pub program: String,
-    /// The run that was asked for: its configuration and the data folder.
+    /// The run that was asked for, as JSON: its configuration and the data folder.
     pub asked: Value,
-    /// Seconds spent so far, over all sessions.
+    /// Time spent so far in seconds, over all sessions.
     pub seconds: f64,
-    /// The result, once the run is finished.
+    /// The result; `None` until the run is finished.
     pub result: Option<RunResult>,
 }
 
 impl Record {
     const PROGRAM: &str = "downpour";
 
-    /// Makes the record of a run that is about to begin.
+    /// Creates the record of a run that is about to begin; `asked` is the run that was asked for.
     pub fn new(asked: Value) -> Record {
         Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None }
     }
 
-    /// Finds the first key at which `asked` differs from what this run was started with; returns it as text
-    /// for people.
+    /// Returns a text about the first key found at which `asked` differs from the run of this record, with
+    /// both values, or `None` if there is no difference.
     pub fn first_difference(&self, asked: &Value) -> Option<String> {
         first_difference(&self.asked, asked)
             .map(|Difference { key, one, other }| format!("{key}: the run has {one}, asked for {other}"))
     }
 }
 
-/// An output folder, locked by this process until dropped.
+/// The output folder of a run, locked by this process until it is dropped.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -63,7 +64,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder or takes over one of ours; with `fresh`, removes what an earlier run left in it.
+    /// Opens and locks an output folder; creates it if it does not exist. With `fresh`, removes what an
+    /// earlier run left in it.
+    ///
+    /// # Errors
+    /// If the folder holds files that are not those of a run, if another launcher has locked it, or if it
+    /// cannot be read or written.
     pub fn open(path: &Path, fresh: bool) -> Result<Folder, Failure> {
         let shown = path.display();
         let cannot = |what: &str, at: &Path, error: std::io::Error| {
@@ -97,13 +103,16 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Returns whether a run in that folder got as far as its servers: then it goes on, unless it is to begin
-    /// anew.
+    /// Returns whether a run in the folder at `path` has got as far as starting its servers, so that it can
+    /// be resumed.
     pub fn is_begun(path: &Path) -> bool {
         path.join(SNAPSHOTS).exists()
     }
 
-    /// Reads `run.json`; `None` in a new folder.
+    /// Reads the record of the run, which is `run.json`; returns `None` in a new folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a record of this version.
     pub fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join(RECORD);
         let text = match files::read_text(&path, MOST_RECORD) {
@@ -119,7 +128,10 @@ impl Folder {
         })
     }
 
-    /// Writes `run.json`, whole or not at all.
+    /// Writes the record of the run, which is `run.json`; either the whole file is written or none.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
     pub fn write_record(&self, record: &Record) -> Result<(), Failure> {
         let path = self.path.join(RECORD);
         let text = serde_json::to_string_pretty(record).expect("a record is plain data");
@@ -127,38 +139,42 @@ impl Folder {
             .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
     }
 
-    /// Returns the path of the folder.
+    /// Returns the path of the output folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the folder of the children's logs, one file each, which the first of them makes.
+    /// Returns the path of the folder of the child processes' logs, one file each. The first child creates
+    /// it.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 
-    /// Returns the folder of the server's snapshots.
+    /// Returns the path of the folder of the server's snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join(SNAPSHOTS)
     }
 
-    /// Returns the file of training and evaluation lines, which the coordinator writes.
+    /// Returns the path of the metrics file: lines of training metrics and evaluations, which the coordinator
+    /// writes.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    /// Returns the file with the picture of the metrics.
+    /// Returns the path of the plot of the metrics, an SVG file.
     pub fn curve(&self) -> PathBuf {
         self.path.join("curve.svg")
     }
 
-    /// Returns the file of the averaged parameters, which the worker that evaluates last writes.
+    /// Returns the path of the model file, which holds the averaged parameters. The worker that does the last
+    /// evaluation of the run writes it.
     pub fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
     }
 }
 
-/// Returns whether a file of that name is left by a launcher that was killed as it wrote the record.
+/// Returns whether a file of this name was left behind by a launcher that was killed while it wrote the
+/// record.
 fn is_unfinished_record(name: &OsString) -> bool {
     name.to_str().and_then(|name| name.strip_prefix(RECORD)).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -1,26 +1,27 @@
-//! Ctrl-C and SIGTERM, one after another: the first asks for a stop, the second for an end at once.
+//! The interrupts of a command, which are Ctrl-C and SIGTERM: the first asks for a stop, the second for an
+//! immediate end.
 
 use process::Signals;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
-/// Signals in the order of their coming.
+/// The signals that interrupt a command, in the order of their arrival.
 pub struct Interrupts(Signals);
 
 impl Interrupts {
-    /// Takes the signals over: from now on they do not end the process.
+    /// Starts to receive the signals; from now on they do not end the process.
     ///
     /// # Errors
-    /// A system that hands out no signals.
+    /// If the system does not allow signals to be handled.
     pub fn listen() -> Result<Interrupts, Failure> {
         let signals = Signals::listen();
         let told = signals.map_err(|error| Failure::broken(format!("cannot listen for signals: {error}")))?;
         Ok(Interrupts(told))
     }
 
-    /// Runs `work` on a thread of its own and returns what came of it; nothing if a signal came first. Nobody
-    /// waits for the thread then.
+    /// Runs `work` on a thread of its own and returns its result, or `None` if a signal came first; the
+    /// thread is then left to itself.
     pub async fn unless<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! From a command line to a result: settles what the run is, lets sessions run until it is done, and says how
-//! it went.
+//! The launcher of a run, from the options to the result: it resolves the configuration, runs sessions until
+//! the run is done, and records the outcome.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,21 +19,22 @@ use crate::progress::Progress;
 use crate::result::RunResult;
 use crate::watch::{End, session};
 
-/// Sessions that may be lost to a dying server before we give up.
+/// Number of sessions that may end with the death of a server before the run is given up.
 const SERVER_LOSSES: u32 = 2;
 
-/// The end of training where nothing failed.
+/// The outcome of training, if nothing failed.
 pub enum Training {
-    /// The run is finished, now or since an earlier call.
+    /// The run is finished, either now or since an earlier call.
     Finished(RunResult),
-    /// The user stopped it.
+    /// The user stopped the run.
     Interrupted,
 }
 
-/// Settles what the options ask for: the configuration and the threads of each worker.
+/// Resolves the options: returns the configuration of the run and the number of compute threads of each
+/// worker. For a run that begins now, also checks that its memory suffices.
 ///
 /// # Errors
-/// Options that no run can follow on this machine.
+/// If the configuration is wrong, or if this machine cannot carry out the run.
 pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
     let configuration = options.run.resolve(options.default_recipe()).map_err(anyhow::Error::from)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -46,10 +47,10 @@ pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
     Ok((configuration, threads))
 }
 
-/// Trains, or takes up the result of a run that is finished.
+/// Trains a run to its end, or returns the result of one that is finished.
 ///
 /// # Errors
-/// Whatever keeps the run from its end; what it has done so far is in its output folder.
+/// If the run cannot begin, fails or diverges; what it has done so far is kept in its output folder.
 pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Training, Failure> {
     let begun = Instant::now();
     let (configuration, threads) = settle(options)?;
@@ -118,8 +119,8 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     done
 }
 
-/// Looks at every picture before anything is started; returns what to tell, or nothing if the user broke it
-/// off.
+/// Inspects every image before any process is started; returns the findings as lines of text, or `None` if
+/// the user interrupted it.
 async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<String>>, Failure> {
     let data = data.to_owned();
     match interrupts.unless(move || models::look::before_run(&data)).await {
@@ -128,7 +129,7 @@ async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<
     }
 }
 
-/// Describes the run that this call asks for: the whole configuration, and the data folder.
+/// Returns the run that this call asks for, as JSON: the whole configuration, and the data folder.
 fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
     // Another spelling of the same folder is the same data.
@@ -140,7 +141,10 @@ fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     asked
 }
 
-/// Returns the result of a run that is finished, if it is the one that was asked for.
+/// Returns the result of a finished run.
+///
+/// # Errors
+/// If it is not the run that was asked for.
 fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Failure> {
     let shown = folder.path().display();
     if let Some(difference) = record.first_difference(asked) {
@@ -153,7 +157,7 @@ fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Fai
     Ok(Training::Finished(record.result.expect("it is finished")))
 }
 
-/// Runs sessions until one ends otherwise than by a dying server.
+/// Runs sessions until one ends for a reason other than the death of a server.
 async fn sessions(
     commands: &ChildCommands<'_>,
     resuming: bool,
@@ -173,7 +177,7 @@ async fn sessions(
     }
 }
 
-/// Draws whatever the metrics hold; a run is not lost for want of a picture.
+/// Reads the metrics of a run, draws them and returns them. A failure is only a warning.
 fn draw(folder: &Folder, title: &str, progress: &Progress) -> Metrics {
     let metrics = Metrics::read(&folder.metrics()).unwrap_or_else(|error| {
         progress.warn(&format!("cannot read {}: {error}", folder.metrics().display()));

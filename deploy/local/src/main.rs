@@ -1,7 +1,7 @@
-//! The command `downpour` for people: trains on one machine, and does everything with models and images that
-//! needs no server.
+//! The program `downpour`: trains on one machine, and has the commands for models and images that need no
+//! server.
 //!
-//! Training starts shards and workers as processes of their own, by executing this program again in a role;
+//! Training starts servers and workers as processes of their own, by executing this program again in a role;
 //! it watches and stops them, and shows what they report. Each other command is a file in `commands`.
 //!
 //! Absent by intent: how anything is computed or stored.

@@ -1,11 +1,11 @@
-//! Reads `metrics.jsonl`, which the coordinator appends to.
+//! The reader of `metrics.jsonl`, the metrics file of a run, to which the coordinator appends.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use setup::ClassifierScores;
 
-/// The numbers of one run over its samples.
+/// The metrics of one run: its training and evaluation lines in the order of samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     pub training: Vec<TrainingPoint>,
@@ -16,7 +16,7 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct TrainingPoint {
     pub samples: u64,
-    /// Mean over the interval; null where it was not finite.
+    /// Mean loss over the interval; `None` if it was not finite.
     pub loss: Option<f64>,
     pub top1: Option<f64>,
 }
@@ -26,7 +26,7 @@ pub struct TrainingPoint {
 pub struct EvaluationPoint {
     pub samples: u64,
     pub images: u64,
-    /// Number of images that could not be read; lines of earlier versions do not say.
+    /// Number of images that could not be read; 0 in lines of earlier versions, which do not have it.
     #[serde(default)]
     pub unreadable: u64,
     /// Scores of the averaged parameters.
@@ -36,8 +36,8 @@ pub struct EvaluationPoint {
     pub last_iterate: ClassifierScores,
 }
 
-/// Most bytes of the file: a line has some 500, and a run writes one each half minute or each hundredth of
-/// its length.
+/// Largest size of the metrics file in bytes. A line has about 500, and a run writes one every half minute or
+/// every hundredth of its length.
 const MOST_BYTES: u64 = 1 << 30;
 
 #[derive(Deserialize)]
@@ -48,7 +48,10 @@ enum Line {
 }
 
 impl Metrics {
-    /// Reads the file; a run that has not written one yet has no points.
+    /// Reads a metrics file; returns no points if the file does not exist yet.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
     pub fn read(path: &Path) -> std::io::Result<Metrics> {
         match files::read_text(path, MOST_BYTES) {
             Ok(text) => Ok(Metrics::parse(&text)),
@@ -57,8 +60,8 @@ impl Metrics {
         }
     }
 
-    /// Parses the lines. A resumed run goes back to its snapshot: lines written beyond it are superseded by
-    /// those that follow. A line cut short by a kill is left out.
+    /// Parses the lines of a metrics file. A resumed run goes back to its snapshot: lines written after that
+    /// are replaced by those that follow. A line that was cut short is left out.
     fn parse(text: &str) -> Metrics {
         let mut metrics = Metrics::default();
         for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {

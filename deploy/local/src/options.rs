@@ -54,10 +54,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads options from the words of a command line, of which the first names the program.
+    /// Parses options from the words of a command line, the first of which names the program.
     ///
     /// # Errors
-    /// Words that are no options of a run.
+    /// If the words are not options of a run.
     pub fn parse(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Options, clap::Error> {
@@ -66,12 +66,12 @@ impl Options {
         )
     }
 
-    /// Returns the recipe where neither a recipe nor a configuration file is named.
+    /// Returns the name of the recipe that is used if neither a recipe nor a configuration file is named.
     pub fn default_recipe(&self) -> &'static str {
         if self.data.is_some() { "paper" } else { "quick" }
     }
 
-    /// Returns the number of compute threads of each worker on a machine of `cores`.
+    /// Returns the number of compute threads of each worker on a machine with `cores` cores.
     pub fn threads_per_worker(&self, cores: usize) -> usize {
         self.threads.map_or_else(|| (cores / usize::from(self.workers)).max(1), usize::from)
     }

@@ -1,5 +1,5 @@
-//! Shows a run to whoever started it: a bar on a terminal, a line every few seconds elsewhere, always on
-//! stderr.
+//! The display of a run's progress: a bar on a terminal, a line every few seconds elsewhere, always on
+//! standard error.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -12,16 +12,16 @@ use setup::ClassifierScores;
 
 use crate::result::duration;
 
-/// Time between lines where there is no terminal.
+/// Interval between two lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// The time left is judged by the pace of this long.
+/// Length of the period from whose pace the time left is estimated.
 const PACE_OVER: Duration = Duration::from_secs(30);
 
 /// The display of a run's progress.
 pub struct Progress {
     surface: Surface,
     pace: Pace,
-    /// True until the first status of a resumed run.
+    /// Whether the first status of a resumed run is still to come.
     resuming: bool,
     evaluations_told: Option<usize>,
     waiting_told: String,
@@ -31,13 +31,14 @@ pub struct Progress {
 enum Surface {
     Bar(ProgressBar),
     Lines,
-    /// Log lines for programs: the facts are fields.
+    /// JSON log lines, with the facts as fields.
     Json,
 }
 
 impl Progress {
-    /// Chooses by flags and stderr. On a terminal the log of this process stays silent: it would cut through
-    /// the bar.
+    /// Starts the display, and the log of this process where the display is not a bar. JSON is chosen by the
+    /// flags, otherwise a bar if standard error is a terminal. With a bar the log stays silent, since its
+    /// lines would cut through the bar.
     pub fn start(flags: &LogFlags) -> Progress {
         let surface = match (flags.log_json, std::io::stderr().is_terminal()) {
             (true, _) => Surface::Json,
@@ -61,13 +62,14 @@ impl Progress {
         }
     }
 
-    /// Begins a session: evaluations of earlier ones are not shown again.
+    /// Begins a session; evaluations of earlier sessions are not shown again. `resuming` tells whether the
+    /// run resumes from a snapshot.
     pub fn begin(&mut self, resuming: bool) {
         let surface = std::mem::replace(&mut self.surface, Surface::Lines);
         *self = Progress { resuming, ..Progress::on(surface) };
     }
 
-    /// Shows a text.
+    /// Shows a text to the user.
     pub fn tell(&self, text: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
@@ -75,7 +77,7 @@ impl Progress {
         }
     }
 
-    /// Shows a warning.
+    /// Shows a warning to the user.
     pub fn warn(&self, text: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
@@ -83,7 +85,7 @@ impl Progress {
         }
     }
 
-    /// Passes on a line of a child's log.
+    /// Shows a line from the log of the child process `child`.
     pub fn pass_on(&self, child: &str, line: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("{child} | {line}")),
@@ -93,7 +95,7 @@ impl Progress {
         }
     }
 
-    /// Takes in a new status at `now`.
+    /// Shows the run's status as received at `now`.
     pub fn show(&mut self, status: &RunStatus, now: Instant) {
         self.pace.note(now, status.samples);
         if std::mem::take(&mut self.resuming) {
@@ -134,14 +136,15 @@ impl Progress {
         }
     }
 
-    /// Ends the display, leaving what was said.
+    /// Ends the display; texts that were shown remain.
     pub fn end(&self) {
         if let Surface::Bar(bar) = &self.surface {
             bar.finish_and_clear();
         }
     }
 
-    /// Shows new evaluations. Those of the first status belong to an earlier session.
+    /// Shows the evaluations that are new in `status`. Those of the first status belong to an earlier
+    /// session.
     fn tell_evaluations(&mut self, status: &RunStatus) {
         let told = *self.evaluations_told.get_or_insert(status.evaluations.len());
         for evaluation in status.evaluations.iter().skip(told) {
@@ -159,7 +162,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// Writes the facts of the newest metrics line for people.
+/// Returns the facts of the newest line of training metrics as text.
 fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
     let mut parts = vec![format!("epoch {}", status.epoch + 1)];
     if let Some(line) = &status.latest {
@@ -214,7 +217,7 @@ fn evaluation_text(evaluation: &Evaluation) -> String {
     )
 }
 
-/// The pace of the last seconds: when how many samples were done.
+/// The recent pace of a run: the numbers of samples done at recent times.
 #[derive(Debug, Default)]
 struct Pace {
     seen: VecDeque<(Instant, u64)>,

@@ -1,4 +1,4 @@
-//! The result of a finished run, for people and as one JSON object for scripts.
+//! The result of a finished run, as text and as one JSON object for scripts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,39 +6,40 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use setup::ClassifierScores;
 
-/// The result of a run. Accuracies are those of the averaged parameters, as shares of the validation images.
+/// The result of a finished run. The scores are those of the averaged parameters on the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// Share of images whose most probable class is right.
+    /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one.
     pub top1: f64,
-    /// Share of images whose five most probable classes hold the right one.
+    /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
+    /// one.
     pub top5: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy per image, in nats.
     pub loss: f64,
-    /// Number of validation images.
+    /// Number of validation images that were scored.
     pub validation_images: u64,
-    /// Training images that could not be read, and were skipped.
+    /// Number of training images that could not be read and were skipped.
     #[serde(default)]
     pub skipped: u64,
-    /// Validation images that could not be read, and were left out of the accuracies.
+    /// Number of validation images that could not be read and were left out of the scores.
     #[serde(default)]
     pub validation_skipped: u64,
     /// Scores of the last iterate on the same images.
     pub last_iterate: ClassifierScores,
     /// Number of training samples used.
     pub samples: u64,
-    /// Seconds from start to end, over all sessions.
+    /// Duration of the run in seconds, over all sessions.
     pub seconds: f64,
-    /// File of the averaged parameters.
+    /// Path of the model file, which holds the averaged parameters.
     pub model: PathBuf,
-    /// File with the picture of the curves.
+    /// Path of the plot of the metrics, an SVG file.
     pub curve: PathBuf,
-    /// File of training and evaluation lines.
+    /// Path of the metrics file.
     pub metrics: PathBuf,
 }
 
 impl RunResult {
-    /// Writes the result as one line of JSON.
+    /// Returns the result as one line of JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a result is plain data")
     }
@@ -71,7 +72,7 @@ impl fmt::Display for RunResult {
     }
 }
 
-/// Writes seconds as people say them: "48 s", "3 min 05 s", "2 h 07 min".
+/// Returns a number of seconds as text such as "48 s", "3 min 05 s" or "2 h 07 min".
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {

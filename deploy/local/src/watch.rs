@@ -1,7 +1,7 @@
-//! One session of a run: starts servers and workers, watches them until the run ends, and stops them.
+//! A session of a run: it starts the servers and workers, watches them until the run ends, and stops them.
 //!
-//! Workers come and go: one that dies is started again. Servers hold what was learnt: when one dies the
-//! session is over, and the next goes on from the newest snapshot.
+//! A worker that dies is started again. Servers hold the parameters: when one dies the session is over, and
+//! the next one resumes from the newest snapshot.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -17,42 +17,43 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
 
-/// Time between looks at the children.
+/// Interval at which the child processes are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Time between questions to the coordinator, and between looks into the children's logs.
+/// Interval at which the coordinator is asked for the status, and the child processes' logs are read.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Time for a server to say where it listens.
+/// Longest time for a server to print its address.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Time for the servers to finish, with the last snapshot, once all workers left.
+/// Longest time for the servers to finish, last snapshot included, once all workers have left.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
-/// Time for the others to leave once the coordinator did.
+/// Longest time for the other processes to leave once the coordinator has.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// Time for workers to finish the minibatch in hand, and then for the coordinator to take a snapshot.
+/// Longest time for the workers to finish their current minibatch and then for the coordinator to take a
+/// snapshot.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
-/// Time for the other servers to stop once the coordinator left.
+/// Longest time for the other servers to stop once the coordinator has left.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
-/// Most deaths of a worker in a row.
+/// Largest number of deaths in a row after which a worker is started again.
 const MOST_DEATHS: u32 = 5;
-/// Age from which on a worker that dies did not die of its start.
+/// Age from which the death of a worker does not count as a failed start.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
-/// Pause before a worker's first new start; doubled each time.
+/// Pause before a worker is restarted for the first time; it doubles each time.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// Warnings of one child shown here; the rest is in its log.
+/// Number of warnings of one child process that are shown; the rest are in its log.
 const WARNINGS_SHOWN: u32 = 20;
 
-/// The end of a session, after which no process is left running.
+/// The outcome of a session; no process of it is left running.
 pub enum End {
-    /// The run is done.
+    /// The run is finished.
     Finished,
-    /// The user stopped it; true if a second signal cut the stop short.
+    /// The user stopped the run; true if a second signal cut the stop short.
     Interrupted(bool),
-    /// A server process died; the text says which and how.
+    /// A server process died; the text tells which one and how.
     ServerLost(String),
-    /// The run cannot go on.
+    /// The run failed and cannot continue.
     Failed(Failure),
 }
 
-/// Runs a session to its end; the status is the last that was seen.
+/// Runs a session to its end; returns its outcome and the last status of the run that was received.
 pub async fn session(
     commands: &ChildCommands<'_>,
     progress: &mut Progress,
@@ -101,17 +102,17 @@ struct Session {
     /// The servers, the coordinator first.
     servers: Vec<Supervised>,
     workers: Vec<Supervised>,
-    /// Time since which no worker is left, where all of them left in good order.
+    /// Time since which no worker is left, if all of them have left as they should.
     deserted: Option<Instant>,
     status: watch::Receiver<Option<RunStatus>>,
     asking: tokio::task::JoinHandle<()>,
 }
 
-/// A child process that is watched, and started again if it dies.
+/// A child process that is watched; a worker is also started again if it dies.
 struct Supervised {
     command: ChildCommand,
     child: Option<Child>,
-    /// Time at which to start the next child, after one died.
+    /// Time at which to start the process again after it died.
     again: Option<Instant>,
     deaths_in_a_row: u32,
     warnings: u32,
@@ -141,7 +142,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Shows the newest status, and the children's new log lines.
+    /// Shows the newest status and the new lines of the child processes' logs.
     fn show(&mut self, verbose: bool, progress: &mut Progress) {
         for supervised in self.servers.iter_mut().chain(&mut self.workers) {
             supervised.pass_on(verbose, progress);
@@ -149,8 +150,9 @@ impl Session {
         self.show_status(progress);
     }
 
-    /// Shows the last status and logs. A failure says itself what the last lines would say, and after an
-    /// interruption it is only news whether the servers could save what there was.
+    /// Shows the last status and log lines. After a failure nothing is shown, since its text contains the
+    /// last lines; after an interruption only the servers' lines are, which tell whether the snapshot was
+    /// saved.
     fn show_last(&mut self, end: &End, verbose: bool, progress: &mut Progress) {
         match end {
             End::Failed(_) if !verbose => {}
@@ -170,8 +172,8 @@ impl Session {
         }
     }
 
-    /// Looks whether a server ended. The coordinator ends last and its exit code says how the run ended; no
-    /// other server may end before it.
+    /// Checks whether a server has ended. The coordinator ends last, and its exit code tells how the run
+    /// ended; another server that dies before it ends the session.
     fn look_at_servers(&mut self) -> Option<End> {
         let (number, status) = self
             .servers
@@ -226,8 +228,8 @@ impl Session {
         })
     }
 
-    /// Replaces the text of a failure by the coordinator's: it finds a divergence, and its text says which
-    /// rate to try.
+    /// Replaces the text of a divergence by that of the coordinator, which detects it and suggests a learning
+    /// rate.
     async fn as_the_coordinator_tells_it(&mut self, failure: Failure) -> Failure {
         let diverged = |status: &Option<RunStatus>| {
             status.as_ref().is_some_and(|status| status.state == RunState::Diverged)
@@ -240,7 +242,8 @@ impl Session {
         }
     }
 
-    /// Waits for all processes to leave after the coordinator did; returns true if a signal cut that short.
+    /// Waits for all processes to leave after the coordinator has, and kills those that do not; returns true
+    /// if a signal cut the wait short.
     async fn leave(&mut self, interrupts: &mut Interrupts, progress: &Progress) -> bool {
         self.asking.abort();
         let mut everybody: Vec<&mut Supervised> = self.servers.iter_mut().chain(&mut self.workers).collect();
@@ -266,8 +269,9 @@ impl Session {
         cut_short
     }
 
-    /// Stops all processes. The coordinator waits for what the workers hand in, then has the other servers
-    /// write their part of the snapshot: they must outlive it. True if a signal cut that short.
+    /// Stops all processes; returns true if a signal cut that short. The coordinator waits for the workers'
+    /// last reports and then has the other servers write their part of the snapshot, so they are stopped
+    /// after it.
     async fn stop(&mut self, interrupts: &mut Interrupts) -> bool {
         let (coordinator, others) = self.servers.split_first_mut().expect("there is a coordinator");
         let groups = [
@@ -305,7 +309,7 @@ fn kill(group: &mut [&mut Supervised]) {
     }
 }
 
-/// Waits until every process of the group ended; false if that took too long.
+/// Waits until every process of the group has ended; returns false if that takes longer than `within`.
 async fn all_gone(group: &mut [&mut Supervised], within: Duration) -> bool {
     let gone = async {
         while group.iter_mut().any(|supervised| supervised.child.is_some() && supervised.ended().is_none()) {
@@ -315,7 +319,7 @@ async fn all_gone(group: &mut [&mut Supervised], within: Duration) -> bool {
     timeout(within, gone).await.is_ok()
 }
 
-/// Asks the coordinator for the run's status again and again, until nobody receives it.
+/// Asks the coordinator for the run's status at intervals, until the receiver is dropped.
 async fn ask(address: String, send: watch::Sender<Option<RunStatus>>) {
     let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
     loop {
@@ -352,7 +356,7 @@ impl Supervised {
         Ok(())
     }
 
-    /// Waits for the process to say where it listens.
+    /// Waits for the process to print its address; returns the address.
     async fn address(&mut self, interrupts: &mut Interrupts) -> Result<String, End> {
         let child = self.child.as_mut().expect("it was just started");
         let line = child.first_line().expect("asked once");
@@ -380,13 +384,13 @@ impl Supervised {
         }))
     }
 
-    /// Returns how its process ended; `None` while it runs, or when none was started.
+    /// Returns the status with which the process ended; `None` while it runs or if none is started.
     fn ended(&mut self) -> Option<ExitStatus> {
         // A process that cannot be asked is not known to be gone.
         self.child.as_mut()?.ended().ok()?
     }
 
-    /// Makes the failure of a process that ended with a code that means something.
+    /// Returns the failure of a process that ended with a known exit code.
     fn failure(&self, exit: Exit) -> Failure {
         let mut text = self.log_end(&format!("ended with exit code {}", exit.code()));
         if exit == Exit::Bug {
@@ -404,7 +408,7 @@ impl Supervised {
         format!("{} {what}:\n{words}", self.command.name)
     }
 
-    /// Lets a worker that died be started again after a pause, unless it keeps dying.
+    /// Schedules the restart of a worker that died, after a pause, unless it has died too often.
     fn restart_later(&mut self, status: ExitStatus, progress: &Progress) {
         let lived = self.child.as_ref().map_or(Duration::ZERO, |child| child.started().elapsed());
         self.deaths_in_a_row = if lived >= SETTLED_AFTER { 1 } else { self.deaths_in_a_row + 1 };
@@ -422,7 +426,7 @@ impl Supervised {
         self.again = Some(Instant::now() + pause);
     }
 
-    /// Shows everything that the process logged, or only its warnings.
+    /// Shows the new lines of the process's log: all of them if `verbose`, otherwise only warnings.
     fn pass_on(&mut self, verbose: bool, progress: &Progress) {
         let Some(child) = &mut self.child else { return };
         for line in child.news() {
@@ -439,7 +443,7 @@ impl Supervised {
     }
 }
 
-/// Returns whether a line is a warning or an error, in either of the two forms in which our processes log.
+/// Returns whether a log line is a warning or an error, in either of the two log formats.
 fn is_warning(line: &str) -> bool {
     let level = line.split_whitespace().nth(1);
     matches!(level, Some("WARN" | "ERROR"))

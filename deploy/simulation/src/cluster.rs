@@ -1,51 +1,53 @@
-//! The machines that are simulated.
+//! The machines and links that are simulated.
 
 use serde::Serialize;
 
 /// The link of a machine to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Link {
-    /// Bytes per second from the machine; none: no limit.
+    /// Bytes per second that the machine can send; `None` means no limit.
     pub up: Option<f64>,
-    /// Bytes per second to the machine; none: no limit.
+    /// Bytes per second that the machine can receive; `None` means no limit.
     pub down: Option<f64>,
 }
 
 impl Link {
-    /// A link that takes no time.
+    /// A link without limits, which takes no time.
     pub const UNLIMITED: Link = Link { up: None, down: None };
 }
 
-/// A machine with one worker.
+/// A simulated machine, which runs one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Machine {
-    /// Seconds of one step.
+    /// Duration of one training step in seconds.
     pub step: f64,
-    /// The machine's link.
+    /// The machine's link to the network.
     pub link: Link,
-    /// Seconds from the worker to the server and back.
+    /// Round-trip time between the worker and the server in seconds.
     pub round_trip: f64,
 }
 
-/// The workers and their server.
+/// A cluster to simulate: the machines of the workers, and the link of their server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
-    /// The machines with workers.
+    /// The machines, each with one worker.
     pub machines: Vec<Machine>,
     /// The link that all workers share at the server.
     pub server: Link,
-    /// Largest deviation of a step's time from that of its machine, as a share of it; drawn uniformly.
+    /// Largest deviation of a step's duration from that of its machine, as a fraction of the latter; each
+    /// step's deviation is drawn uniformly.
     pub jitter: f64,
-    /// Mean seconds between two losses of a worker, which then begins anew with the server's parameters;
-    /// none: no losses.
+    /// Mean time between two losses of a worker in seconds; `None` means that no worker is lost. A lost
+    /// worker returns with the server's parameters.
     pub between_losses: Option<f64>,
-    /// Seconds that a lost worker is away.
+    /// Time after which a lost worker returns, in seconds.
     pub away: f64,
 }
 
 impl Cluster {
-    /// Makes a cluster of `workers` machines whose steps take a second, on links that take no time. From
-    /// eight on, one in eight takes twice as long: in a larger cluster there is always a slow machine.
+    /// Creates a cluster of `workers` machines whose steps take one second and whose links take no time. If
+    /// there are at least eight machines, every eighth takes twice as long, since a larger cluster always has
+    /// a slow machine.
     pub fn of(workers: usize) -> Cluster {
         let slow = |worker: usize| workers >= 8 && worker % 8 == 7;
         let machine = |worker| Machine {

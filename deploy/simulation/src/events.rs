@@ -1,31 +1,32 @@
-//! What happens next: events in the order of their virtual times.
+//! The queue of planned events in the order of their virtual times.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// Events of a worker.
+/// An event of a simulated worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The worker begins a step with the parameters that it has.
+    /// The worker begins a step with the parameters that it holds.
     Begin,
     /// The worker's push has arrived at the server.
     Arrive,
-    /// The worker is lost, with the step that it was computing.
+    /// The worker is lost together with the step that it was computing.
     Lose,
 }
 
-/// An event of a worker at a time.
+/// A planned event of a worker at a virtual time.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Seconds since the start.
+    /// Virtual time since the start of the run, in seconds.
     pub time: f64,
-    /// Number of the worker.
+    /// Number of the worker, from 0.
     pub worker: usize,
-    /// The worker's life for which the event was planned: it does not happen once the worker has been lost.
+    /// Number of the worker's life for which the event was planned, from 0. The event does not take place if
+    /// the worker has been lost in the meantime.
     pub life: u64,
-    /// The event.
+    /// The event that is planned.
     pub event: Event,
-    /// Number of the entry, since events of one time happen in the order in which they were planned.
+    /// Number of the entry: events at the same time take place in the order in which they were planned.
     order: u64,
 }
 
@@ -50,7 +51,7 @@ impl Ord for Entry {
     }
 }
 
-/// Planned events.
+/// The planned events of all workers.
 #[derive(Debug, Default)]
 pub struct Events {
     queue: BinaryHeap<Entry>,
@@ -58,13 +59,14 @@ pub struct Events {
 }
 
 impl Events {
-    /// Plans an event of a worker in one of its lives; a worker that is lost begins another.
+    /// Plans an event of worker `worker` at the virtual time `time`, in seconds. `life` is the number of the
+    /// worker's life, which increases by one each time the worker is lost.
     pub fn plan(&mut self, time: f64, worker: usize, life: u64, event: Event) {
         self.planned += 1;
         self.queue.push(Entry { time, worker, life, event, order: self.planned });
     }
 
-    /// Takes the earliest planned event out.
+    /// Removes and returns the earliest planned event, or `None` if none is planned.
     pub fn next(&mut self) -> Option<Entry> {
         self.queue.pop()
     }

@@ -1,11 +1,11 @@
-//! Many workers in virtual time.
+//! A simulation of training with many workers in virtual time.
 //!
-//! The time in which N workers come to an accuracy depends on two things: what a stale gradient is worth, and
+//! The time in which N workers reach an accuracy depends on two things: what a stale gradient is worth, and
 //! how many gradients there are in a second. The first cannot be known without training, the second not
 //! without the machines. Here one process trains for all of them: parameters, gradients, samples and the
-//! shard's updates are the real ones, made one after the other in the order in which N machines would have
-//! made them. Only the time between them is made up, from the speeds and links of a [`Cluster`], so that a
-//! run of 64 workers takes no longer than one of a single worker.
+//! shard's updates are real, computed one after the other in the order in which N machines would have
+//! computed them. Only the time between them is simulated, from the speeds and links of a [`Cluster`], so
+//! that a run of 64 workers takes no longer than one of a single worker.
 //!
 //! ```
 //! use simulation::{Cluster, Link};
@@ -16,7 +16,8 @@
 //! assert_eq!(cluster.machines.iter().filter(|machine| machine.step > 1.0).count(), 1);
 //! ```
 //!
-//! Absent by intent: processes, messages and their losses, which the tests with faults have.
+//! Absent by intent: processes and messages, and the loss of messages, which the tests with injected faults
+//! cover.
 
 mod cluster;
 mod events;

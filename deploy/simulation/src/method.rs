@@ -1,13 +1,13 @@
-//! How the workers' gradients become updates.
+//! The methods by which the workers' gradients become updates.
 
 use serde::Serialize;
 
-/// A way to train with many workers.
+/// A method of training with many workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Every worker pushes when it is done and waits for nobody.
+    /// Every worker pushes its gradient as soon as it is computed and does not wait for the others.
     Asynchronous,
-    /// All workers' gradients are averaged into one update, for which all wait.
+    /// The gradients of all workers are averaged into one update, for which all workers wait.
     Synchronous,
 }

@@ -1,64 +1,64 @@
-//! What a simulated run shows.
+//! The report of a simulated run.
 
 use serde::Serialize;
 use settings::Optimisation;
 
 use crate::{Cluster, Method};
 
-/// The scores of the average at one point of the run.
+/// An evaluation of the averaged parameters at one point of a simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Images behind the updates so far.
+    /// Number of images behind the updates so far.
     pub images: u64,
-    /// Virtual seconds since the start.
+    /// Virtual time since the start of the run, in seconds.
     pub seconds: f64,
-    /// Top-1 of the average.
+    /// Top-1 accuracy of the averaged parameters on the validation images, a fraction from 0 to 1.
     pub top1: f64,
-    /// Cross-entropy of the average.
+    /// Mean cross-entropy of the averaged parameters on the validation images, in nats.
     pub loss: f64,
-    /// Mean loss of the minibatches since the last evaluation.
+    /// Mean loss of the training minibatches since the previous evaluation.
     pub training_loss: f64,
-    /// Mean staleness of the pushes since the last evaluation.
+    /// Mean staleness of the pushes since the previous evaluation, in updates.
     pub staleness: f64,
 }
 
 /// The report of one simulated run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The machines.
+    /// The machines that were simulated.
     pub cluster: Cluster,
-    /// The way of training.
+    /// The method of training.
     pub method: Method,
-    /// The optimizer's settings.
+    /// The settings of the optimizer.
     pub optimisation: Optimisation,
-    /// Scores over the run.
+    /// The evaluations of the run, in the order of time.
     pub evaluations: Vec<Evaluation>,
-    /// Images behind the updates.
+    /// Number of images behind the updates.
     pub images: u64,
-    /// Images whose gradients were lost with their workers and computed again.
+    /// Number of images whose gradients were lost with a worker and computed again.
     pub repeated: u64,
-    /// Virtual seconds of the run.
+    /// Virtual duration of the run in seconds.
     pub seconds: f64,
-    /// Largest staleness of a push.
+    /// Largest staleness of a push, in updates.
     pub staleness_max: u64,
-    /// Pushes that the shard refused.
+    /// Number of blocks that the shard refused.
     pub refused: u64,
-    /// Bytes to the server.
+    /// Number of bytes sent to the server.
     pub bytes_up: u64,
-    /// Bytes from the server.
+    /// Number of bytes sent by the server.
     pub bytes_down: u64,
-    /// Share of the run in which the workers computed, the mean over all of them.
+    /// Fraction (0 to 1) of the run's virtual time during which a worker computed, the mean over all workers.
     pub computing: f64,
-    /// Share of the run in which the server's link received.
+    /// Fraction (0 to 1) of the run's virtual time during which the server's link received.
     pub receiving: f64,
-    /// Share of the run in which the server's link sent.
+    /// Fraction (0 to 1) of the run's virtual time during which the server's link sent.
     pub sending: f64,
-    /// Seconds that the simulation itself took.
+    /// Real time that the simulation took, in seconds.
     pub real_seconds: f64,
 }
 
 impl Report {
-    /// The report of a run that has not begun.
+    /// Creates the report of a run that has not begun.
     pub(crate) fn new(cluster: Cluster, method: Method, optimisation: Optimisation) -> Report {
         Report {
             cluster,
@@ -79,7 +79,9 @@ impl Report {
         }
     }
 
-    /// Returns the first of two evaluations in a row at or above `top1`; none if there were no two.
+    /// Returns the first evaluation whose top-1 accuracy, like that of the evaluation after it, is at least
+    /// `top1` (a fraction from 0 to 1). Two in a row are required so that one lucky evaluation does not
+    /// count. Returns `None` if no two successive evaluations reach `top1`.
     pub fn first_at(&self, top1: f64) -> Option<&Evaluation> {
         self.evaluations
             .windows(2)

@@ -1,30 +1,31 @@
-//! The minibatches in the order in which workers take them.
+//! The training minibatches in the order in which the workers take them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dataset::{DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Split};
 
-/// A minibatch with the epoch that it is of.
+/// A minibatch that a worker has taken, with its epoch.
 pub struct Taken {
-    /// Epoch, from 0.
+    /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// The images.
+    /// The minibatch.
     pub minibatch: Minibatch,
 }
 
-/// All epochs' training samples, cut into minibatches. What a lost worker had in hand goes to the next that
-/// asks.
+/// The training samples of all epochs, cut into minibatches. The minibatch of a lost worker goes to the next
+/// worker that asks.
 pub struct Samples {
     loader: Loader,
     images: u64,
-    /// Number of epochs that were begun.
+    /// Number of epochs that have begun.
     epochs: u64,
     returned: VecDeque<Taken>,
 }
 
 impl Samples {
-    /// Returns the training samples of `dataset`.
+    /// Creates the queue of the training samples of `dataset`, which a loader with the settings `config`
+    /// loads.
     pub fn new(dataset: &Arc<Dataset>, config: LoaderConfig) -> Samples {
         let images = dataset.len(Split::Train) as u64;
         Samples {
@@ -35,10 +36,11 @@ impl Samples {
         }
     }
 
-    /// Returns the next minibatch.
+    /// Returns the next minibatch: one that was taken back, or the next one of the loader. Blocks until it is
+    /// loaded.
     ///
     /// # Errors
-    /// A data folder that stays away.
+    /// If the data folder stays unavailable.
     pub fn next(&mut self) -> Result<Taken, DataAway> {
         if let Some(taken) = self.returned.pop_front() {
             return Ok(taken);
@@ -59,7 +61,7 @@ impl Samples {
         }
     }
 
-    /// Takes back a minibatch of which no update came.
+    /// Takes back a minibatch that led to no update.
     pub fn take_back(&mut self, taken: Taken) {
         self.returned.push_back(taken);
     }

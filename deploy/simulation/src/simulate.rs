@@ -1,4 +1,4 @@
-//! The run itself: events in virtual time, computing for real.
+//! The simulated run: events in virtual time, with real computation.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,62 +21,63 @@ use crate::report::{Evaluation, Report};
 use crate::samples::{Samples, Taken};
 use crate::{Cluster, Method};
 
-/// Share of a step after which the first gradients leave: backward, whose gradients they are, is two thirds
-/// of it.
+/// Fraction of a step after which the first gradients leave: the backward pass, which computes them, takes
+/// the last two thirds.
 const FORWARD: f64 = 1.0 / 3.0;
 
-/// Description of a run: network, data, machines and method.
+/// The description of a run to simulate: its network, data, machines and method.
 pub struct Run {
-    /// The machines.
+    /// The machines to simulate.
     pub cluster: Cluster,
-    /// The way of training.
+    /// The method of training.
     pub method: Method,
     /// The network.
     pub network: Arc<GoogLeNet>,
-    /// Seed of a sample's dropout masks, or none without dropout.
+    /// Seed of the dropout masks; `None` means no dropout.
     pub dropout: Option<u64>,
-    /// The images.
+    /// The data set.
     pub dataset: Arc<Dataset>,
     /// The sampling of training crops.
     pub sampling: Sampling,
-    /// Seed of order, samples and jitter.
+    /// Seed of the order of the images, of their crops and of the jitter.
     pub seed: u64,
-    /// The update rule.
+    /// The update rule of the shard, which also gives the length of the run in samples.
     pub rule: UpdateRule,
-    /// The optimizer's settings, of which workers follow clip and momentum.
+    /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
-    /// Images of a minibatch.
+    /// Number of images in a minibatch.
     pub batch: usize,
-    /// Images between two evaluations.
+    /// Number of images between two evaluations.
     pub evaluate_every: u64,
-    /// Accuracy at which the run ends, once two evaluations in a row have it.
+    /// Top-1 accuracy (0 to 1) at which the run ends, once two evaluations in a row reach it; `None` means
+    /// that the run has its full length.
     pub until: Option<f64>,
-    /// The instruction set to compute with.
+    /// The instruction set.
     pub isa: Isa,
-    /// The threads that compute.
+    /// The compute threads.
     pub pool: Arc<Pool>,
 }
 
-/// A virtual worker.
+/// A simulated worker.
 struct Worker {
     parameters: Vec<f32>,
     versions: Vec<Version>,
     outgoing: Outgoing,
-    /// The blocks in flight, with the minibatch that they are of.
+    /// The blocks that are on their way to the shard, each with its index.
     pushes: Vec<(u32, Vec<f32>)>,
     taken: Option<Taken>,
     step: u64,
     /// Number of times that the worker was lost.
     life: u64,
-    /// When it has computed, or will have computed, its newest step.
+    /// Virtual time at which the worker's newest step is computed, in seconds.
     computes_until: f64,
 }
 
-/// Trains until the update rule's samples are used or the accuracy is reached. `each` is told every
-/// evaluation as it comes.
+/// Simulates a run: trains until the samples of the update rule are used or the accuracy `until` is reached.
+/// `each` is called with every evaluation when it is done.
 ///
 /// # Errors
-/// A data folder that stays away.
+/// If the data folder stays unavailable.
 ///
 /// # Panics
 /// If the cluster has no machine.
@@ -88,7 +89,7 @@ pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, Data
 struct Simulation<'a> {
     run: &'a Run,
     layout: Layout,
-    /// The form of what workers push.
+    /// The form in which workers push.
     form: PushForm,
     engine: Engine,
     gradient: Vec<f32>,
@@ -98,15 +99,15 @@ struct Simulation<'a> {
     workers: Vec<Worker>,
     events: Events,
     random: Random,
-    /// Time from which on the server's link is free again to receive.
+    /// Virtual time from which on the server's link is free to receive, in seconds.
     receiving_until: f64,
-    /// Time from which on the server's link is free again to send.
+    /// Virtual time from which on the server's link is free to send, in seconds.
     sending_until: f64,
     report: Report,
     interval: Interval,
 }
 
-/// Sums since the last evaluation.
+/// The sums since the previous evaluation.
 #[derive(Default)]
 struct Interval {
     loss: f64,
@@ -222,7 +223,8 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    /// Trains by steps of all workers at once, each as long as the slowest takes.
+    /// Trains synchronously: in each step all workers compute, and the step lasts as long as the slowest of
+    /// them.
     fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
         let workers = self.workers.len();
         while !self.ended() {
@@ -243,7 +245,7 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    /// Makes the first worker's push the mean of all.
+    /// Replaces the first worker's push by the mean of all workers' pushes.
     fn average_pushes(&mut self) {
         let share = 1.0 / self.workers.len() as f32;
         let (first, others) = self.workers.split_first_mut().expect("a cluster has at least one machine");
@@ -261,7 +263,8 @@ impl<'a> Simulation<'a> {
         reached || hopeless || self.report.images >= self.run.rule.total_samples
     }
 
-    /// Computes what a worker pushes of a minibatch, with its parameters; returns the seconds of the step.
+    /// Computes the push of a worker for a minibatch, with the worker's parameters; returns the duration of
+    /// the step in virtual seconds.
     fn compute(&mut self, worker: usize, Taken { epoch, minibatch }: &Taken) -> f64 {
         let Worker { parameters, outgoing, pushes, .. } = &mut self.workers[worker];
         self.engine.load(parameters);
@@ -289,7 +292,8 @@ impl<'a> Simulation<'a> {
         seconds
     }
 
-    /// Sends the push of a step that begins at `start` and takes `seconds`; returns when it has arrived.
+    /// Sends the push of a step that begins at `start` and takes `seconds`; returns the virtual time at which
+    /// it has arrived.
     fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
         let bytes = self.bytes();
@@ -303,7 +307,8 @@ impl<'a> Simulation<'a> {
         (begin + transfer).max(start + seconds) + machine.round_trip / 2.0
     }
 
-    /// Sends the parameters that leave the server at `start`; returns when they are at the worker.
+    /// Sends the parameters that leave the server at `start`; returns the virtual time at which they arrive
+    /// at the worker.
     fn receive(&mut self, worker: usize, start: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
         let bytes = self.bytes();
@@ -315,12 +320,12 @@ impl<'a> Simulation<'a> {
         begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
     }
 
-    /// Returns the bytes of all parameters.
+    /// Returns the number of bytes of all parameters.
     fn bytes(&self) -> f64 {
         (self.layout.len() * size_of::<f32>()) as f64
     }
 
-    /// Pushes the worker's gradient to the shard, whose reply becomes the worker's parameters.
+    /// Pushes a worker's gradient to the shard; the reply becomes the worker's parameters.
     fn push(&mut self, worker: usize) {
         self.workers[worker].step += 1;
         let taken = self.workers[worker].taken.take().expect("a push is of a minibatch");
@@ -358,7 +363,7 @@ impl<'a> Simulation<'a> {
         self.interval.pushes += 1;
     }
 
-    /// Brings the shard's parameters to a worker, in no time.
+    /// Copies the shard's parameters to a worker, which takes no virtual time.
     fn fetch(&mut self, worker: usize) {
         let Worker { parameters, versions, .. } = &mut self.workers[worker];
         for block in self.layout.blocks() {
@@ -375,7 +380,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Loses a worker with its step and its velocity; it begins anew after a while.
+    /// Loses a worker together with its step and its velocity, and plans its return.
     fn lose(&mut self, number: usize, now: f64) {
         let worker = &mut self.workers[number];
         worker.life += 1;
@@ -423,12 +428,12 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// Returns the seconds that `bytes` take at a rate; none where there is no limit.
+/// Returns the seconds that `bytes` take at `rate` bytes per second; 0 if there is no limit.
 fn taken(bytes: f64, rate: Option<f64>) -> f64 {
     rate.map_or(0.0, |rate| bytes / rate)
 }
 
-/// Returns the validation images, in minibatches.
+/// Loads the validation images and returns them in minibatches.
 fn validation(dataset: &Arc<Dataset>, config: &LoaderConfig) -> Result<Vec<Minibatch>, DataAway> {
     let end = dataset.len(Split::Validation) as u64;
     let mut loader = dataset::Loader::new(Arc::clone(dataset), config.clone());

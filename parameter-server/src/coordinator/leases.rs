@@ -211,8 +211,10 @@ impl Leases {
         Some(Range { epoch, start, end })
     }
 
-    /// Credits what `holder` reports. A report on a lease that it does not, or no longer, hold is ignored,
-    /// since reports may be repeated.
+    /// Records the progress that `holder` reports on a lease, and ends the lease if it is closed or finished.
+    /// A position is used once every shard has acknowledged the gradient of its minibatch, and consumed once
+    /// it is either used or skipped because its image cannot be read. A report on a lease that `holder` does
+    /// not hold, or holds no longer, is ignored, since reports may arrive twice.
     ///
     /// # Errors
     /// If the numbers exceed the lease, fall below those of an earlier report, or have more positions used

@@ -30,7 +30,8 @@ struct Slot {
 }
 
 impl Processes {
-    /// Makes `processes` slots of `shards_of_each` shards each; the first is taken by the address `own`.
+    /// Creates `processes` slots of `shards_of_each` shards each; the first one is taken by the coordinator's
+    /// own address, `own`.
     pub fn new(processes: u32, shards_of_each: u32, own: &str) -> Processes {
         let mut slots = vec![Slot::default(); processes.max(1) as usize];
         slots[0].address = Some(own.into());
@@ -59,8 +60,9 @@ impl Processes {
         Ok(placement)
     }
 
-    /// Chooses the slot of a process: that of the shards that it holds (`first_shard`), if it holds any; else
-    /// the one in which it has registered; else one that is reserved for it; else the first free one.
+    /// Chooses the slot of a process: the one of the shards that it holds (from `first_shard` on), if it
+    /// holds any; otherwise the one in which it has registered; otherwise one that is reserved for it;
+    /// otherwise the first free one.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`] if the process has another number of shards, if it holds shards that another
@@ -101,24 +103,26 @@ impl Processes {
         Ok(Placement { first_shard: at as u32 * self.shards_of_each, registered_before: again.is_some() })
     }
 
-    /// Whether all processes have registered.
+    /// Returns whether all processes have registered.
     pub fn complete(&self) -> bool {
         self.slots.iter().all(|slot| slot.address.is_some())
     }
 
-    /// Describes the processes that are missing, as "1 of 2 server processes to register".
+    /// Returns a text about the processes that have not registered yet, such as "1 of 2 server processes to
+    /// register".
     pub fn missing(&self) -> String {
         let missing = self.slots.iter().filter(|slot| slot.address.is_none()).count();
         format!("{missing} of {} server processes to register", self.slots.len())
     }
 
-    /// Addresses of the processes that have registered, the coordinator's first.
+    /// Returns the addresses of the processes that have registered, the coordinator's first, each
+    /// "host:port".
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.slots.iter().filter_map(|slot| slot.address.as_deref())
     }
 
-    /// Address of each shard by shard number, "host:port"; the list is complete once all processes have
-    /// registered.
+    /// Returns the address of each shard, "host:port", by shard number. The list is complete once all
+    /// processes have registered.
     pub fn shards(&self) -> Vec<String> {
         let each = |address: &str| vec![address.to_string(); self.shards_of_each as usize];
         self.addresses().flat_map(each).collect()

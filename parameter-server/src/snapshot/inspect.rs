@@ -1,5 +1,5 @@
-//! The command `parameter-server inspect`: shows what is in a folder of snapshots and whether a run could
-//! resume from it.
+//! The command `parameter-server inspect`: shows the snapshots in a folder and whether a run can resume from
+//! one of them.
 
 use std::{
     fmt::{self, Write},
@@ -33,14 +33,14 @@ pub struct InspectFlags {
     pub json: bool,
 }
 
-/// The content of a folder of snapshots.
+/// The contents of a folder of snapshots, as the command `parameter-server inspect` found them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Contents {
     /// The snapshots, oldest first.
     pub snapshots: Vec<Inspected>,
 }
 
-/// A snapshot as found in its folder.
+/// A snapshot as the command `parameter-server inspect` found it in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspected {
     /// Number of the snapshot.
@@ -51,11 +51,11 @@ pub struct Inspected {
     pub problems: Vec<String>,
     /// The state of the run in the manifest, if the manifest can be read.
     pub run: Option<InspectedRun>,
-    /// The shards' files.
+    /// Files of the shards, in the order of their numbers.
     pub shards: Vec<InspectedShard>,
 }
 
-/// The state of a run apart from the shards.
+/// The state of a run that a snapshot's manifest holds, which is everything besides the shards' parameters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedRun {
     /// Whether the run was complete.
@@ -72,21 +72,22 @@ pub struct InspectedRun {
     pub configuration: RunConfiguration,
 }
 
-/// The file of a shard.
+/// The file of one shard in a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedShard {
     /// Number of the shard.
     pub shard: u32,
     /// Path of the file.
     pub file: PathBuf,
-    /// Size of the file, if it is there.
+    /// Size of the file in bytes, if it exists.
     pub bytes: Option<u64>,
     /// State of the file: `whole`, `damaged`, `not finite` (whole, but with values that are not finite),
     /// `missing`, `elsewhere` (on the machine of the shard's process), or `unknown` (there is no manifest).
     pub state: &'static str,
 }
 
-/// Prints what is in the folder; the exit code is 3 if no run can resume from it.
+/// Runs the command `parameter-server inspect`: prints the snapshots in the folder and returns the exit code,
+/// which is 3 if no run can resume from them.
 pub fn run(flags: &InspectFlags) -> ExitCode {
     match print(flags) {
         Ok(()) => Exit::Done.into(),
@@ -109,7 +110,7 @@ fn print(flags: &InspectFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Inspects every snapshot in `folder`.
+/// Inspects every snapshot in `folder`: reads its manifest and checks its shards' files.
 ///
 /// # Errors
 /// If the folder cannot be read or holds no snapshot.
@@ -179,13 +180,15 @@ fn file(folder: &Path, id: u64, shard: u32, state: &'static str) -> InspectedSha
 }
 
 impl Contents {
-    /// The snapshot that a run would resume from.
+    /// Returns the snapshot from which a run would resume: the newest complete one, or `None` if there is
+    /// none.
     pub fn newest(&self) -> Option<&Inspected> {
         self.snapshots.iter().rev().find(|snapshot| snapshot.complete)
     }
 }
 
-/// Text for people: each snapshot with its shards, and the configuration of the newest usable one.
+/// Writes the contents as text: each snapshot with its shards, and the configuration of the newest complete
+/// one.
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.snapshots.iter().try_for_each(|snapshot| snapshot.fmt(f))?;

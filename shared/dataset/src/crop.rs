@@ -1,4 +1,4 @@
-//! Crops: a rectangle of an image becomes an input of the network, cut and resized in one step and perhaps
+//! Crops: rectangles of an image that become inputs of the network, cut and resized in one step and possibly
 //! mirrored.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -21,7 +21,7 @@ fn algorithm(by: Interpolation) -> ResizeAlg {
     }
 }
 
-/// A rectangle of an image, in its pixels, and whether it is mirrored left to right.
+/// A crop: a rectangle of an image, in the image's pixels, and whether it is mirrored left to right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Crop {
     left: f64,
@@ -34,9 +34,9 @@ pub(crate) struct Crop {
 impl Crop {
     /// Draws a random crop of an image.
     ///
-    /// The area is drawn first, uniformly; then the aspect ratio, log-uniformly among those that fit with it,
-    /// so that the area stays uniform. An image that is itself longer than the widest aspect allows has no
-    /// crop of its whole area: there the largest that it has is the bound.
+    /// The area is drawn first, uniformly; then the aspect ratio, log-uniformly among those that fit with
+    /// that area, so that the area stays uniform. An image that is itself longer than the widest aspect ratio
+    /// allows has no crop of its whole area: the area is then bounded by the largest crop that it has.
     pub(crate) fn random(random: &mut Random, sampling: &Sampling, width: u32, height: u32) -> Crop {
         let (w, h) = (f64::from(width), f64::from(height));
         let [narrow, wide] = sampling.aspect.map(f64::from);
@@ -52,8 +52,8 @@ impl Crop {
         Crop { left: left.into(), top: top.into(), width: w.into(), height: h.into(), mirror }
     }
 
-    /// Makes the crop of a view of an image of `width` x `height`: the rectangle of the image itself that the
-    /// view's square is made from.
+    /// Returns the crop that corresponds to an evaluation crop of an image of `width` x `height` pixels: the
+    /// rectangle of the original image from which the square of the resized image is made.
     pub(crate) fn of_view(view: &View, width: u32, height: u32) -> Crop {
         let along = |first: u32, resized: u32, length: u32| {
             let (pixel, length) = (f64::from(length) / f64::from(resized), f64::from(length));
@@ -65,7 +65,8 @@ impl Crop {
         Crop { left, top, width, height, mirror: view.mirror }
     }
 
-    /// Resizes the crop to `size` x `size` and writes it to `out`: planar R, G, B in 0..255.
+    /// Resizes the crop to `size` x `size` pixels and writes it to `out`: planar R, G, B in 0..255,
+    /// row-major.
     pub(crate) fn write(&self, image: &RgbImage, by: Interpolation, size: usize, out: &mut [f32]) {
         assert_eq!(out.len(), 3 * size * size, "a sample has 3 x size x size values");
         // Of this one kind of pixel alone: for all kinds that there are, the compiler would take minutes.

@@ -1,4 +1,4 @@
-//! The data set: its classes, and labelled samples in a training and a validation split.
+//! The data set: its classes, and its labelled samples in a training and a validation split.
 
 use std::fs;
 use std::io::{self, Read};
@@ -22,7 +22,7 @@ use crate::split::Split;
 use crate::streams::Streams;
 use crate::synthetic::{EDITION, Synthetic};
 
-/// Images of each split that are tried to find out whether the data folder is away.
+/// Number of images of each split that are tried to find out whether the data folder is unavailable.
 const PROBES: usize = 8;
 
 /// An error: the synthetic set could not be written as files.
@@ -33,7 +33,7 @@ pub struct WriteError {
     error: io::Error,
 }
 
-/// A set of labelled images: photographs in class folders or tar shards, or synthetic pictures.
+/// A data set of labelled images: photographs in class folders or tar shards, or synthetic images.
 #[derive(Debug)]
 pub struct Dataset {
     classes: Vec<String>,
@@ -56,30 +56,30 @@ struct Images {
 }
 
 impl Dataset {
-    /// Opens a data folder. It has class folders in `train/` and `val/` (or `valid/`, `validation/`, in any
-    /// case), or class folders alone: then a fifth of the images is held out for validation, by a hash of
-    /// their paths, and a log line says so.
+    /// Opens a data folder. It contains class folders in `train/` and `val/` (or `valid/`, `validation/`, in
+    /// any case), or class folders alone: then a fifth of the images is held out for validation, by a hash of
+    /// their paths, and a log line says so. `rules` is the version of the rules by which the folder is read.
     ///
-    /// Classes are the folder names in byte order. The split depends on names only.
+    /// Classes are the folder names in byte order. The split depends only on names.
     ///
     /// Tar shards in the WebDataset layout (`*.tar`) may take the place of class folders. Consecutive members
-    /// `key.jpg` (or `.jpeg`, `.png`) and `key.cls`, which holds the number of its class in ASCII, form a
-    /// sample; other members are skipped. `classes.txt` in the data folder has the names of the classes, one
-    /// a line; without it their numbers are the names. Of a shard that is cut off or damaged, the samples
-    /// before that place are used; a warning names the place.
+    /// `key.jpg` (or `.jpeg`, `.png`) and `key.cls`, which holds the number of the class in ASCII, form a
+    /// sample; other members are skipped. `classes.txt` in the data folder holds the names of the classes,
+    /// one per line; without it their numbers are the names. Of a shard that is truncated or damaged, the
+    /// samples before the fault are used, and a warning names its position.
     ///
     /// # Errors
-    /// A folder that is no data set; the text says what was expected and what was found.
+    /// If the folder is not a data set; the text says what was expected and what was found.
     pub fn open(folder: &Path, rules: Rules) -> Result<Dataset, DatasetError> {
         Ok(Dataset::of_images(Index::open(folder, rules)?))
     }
 
     /// Opens a data folder for evaluation only: all images of its validation split, or of the folder itself
-    /// if it has no splits, become the validation split. The training split is empty, and one class is
-    /// enough.
+    /// if it has no splits, become the validation split. The training split is empty, and a single class
+    /// suffices.
     ///
     /// # Errors
-    /// A folder that is no data set.
+    /// If the folder is not a data set.
     pub fn open_validation(folder: &Path, rules: Rules) -> Result<Dataset, DatasetError> {
         Ok(Dataset::of_images(Index::open_validation(folder, rules)?))
     }
@@ -91,8 +91,8 @@ impl Dataset {
         Dataset { classes, fingerprint, source: Source::Images(Images { index, shards }) }
     }
 
-    /// Makes the synthetic set: 10 classes, with `images` training and `validation` validation pictures that
-    /// are drawn on demand for crops of `size` pixels. The picture of a split and an index is always the
+    /// Creates the synthetic set: 10 classes, with `images` training and `validation` validation images that
+    /// are generated on demand for crops of `size` pixels. The image of a given split and index is always the
     /// same.
     pub fn synthetic(images: usize, validation: usize, size: usize) -> Dataset {
         let drawn = Synthetic::new(size);
@@ -105,7 +105,7 @@ impl Dataset {
     /// class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
     ///
     /// # Errors
-    /// A folder that exists already, or a file that cannot be written.
+    /// If the folder already exists or a file cannot be written.
     pub fn write_synthetic(
         images: usize,
         validation: usize,
@@ -143,13 +143,13 @@ impl Dataset {
         }
     }
 
-    /// Returns the counts and the hash by which two processes compare their data sets.
+    /// Returns the fingerprint of the data set, by which two processes compare their data sets.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Returns whether the validation images were held out by a rule, since the folder does not name a
-    /// validation split.
+    /// Returns whether the validation images were held out by a rule, because the folder has no validation
+    /// split.
     pub fn held_out(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
     }
@@ -159,7 +159,7 @@ impl Dataset {
         matches!(&self.source, Source::Images(images) if images.index.given)
     }
 
-    /// Looks at the first bytes of every image file; returns none for the synthetic set.
+    /// Inspects the first bytes of every image file; returns the findings, or `None` for the synthetic set.
     pub fn look(&self) -> Option<Look> {
         match &self.source {
             Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
@@ -167,8 +167,8 @@ impl Dataset {
         }
     }
 
-    /// Returns whether the folder is away as a whole: none of a few images from all over the set can be
-    /// opened.
+    /// Returns whether the data folder as a whole is unavailable: none of a few images from all over the set
+    /// can be opened.
     pub(crate) fn is_away(&self) -> bool {
         match &self.source {
             Source::Images(images) => images.is_away(),
@@ -176,7 +176,8 @@ impl Dataset {
         }
     }
 
-    /// Returns what else lies in the data folder; none for the synthetic set.
+    /// Returns the files and folders in the data folder that are not part of the data set, or `None` for the
+    /// synthetic set.
     pub fn passed(&self) -> Option<&Passed> {
         match &self.source {
             Source::Images(images) => Some(&images.index.passed),
@@ -196,8 +197,8 @@ impl Dataset {
         }
     }
 
-    /// Returns the name of a sample: the path of its file under the data folder (in a tar shard, the shard's
-    /// path and the name there), or its number in the synthetic set.
+    /// Returns the name of a sample: the path of its file relative to the data folder (in a tar shard, the
+    /// shard's path and the name within it), or its number in the synthetic set.
     ///
     /// # Panics
     /// If `index` is not in the split of a data folder.
@@ -208,10 +209,10 @@ impl Dataset {
         }
     }
 
-    /// Returns the indexes of the training samples in the order of one epoch:
-    /// [`epoch_order`](crate::epoch_order), or an order that reads tar shards forward. It depends on the
-    /// names in the set, `seed` and `epoch` only, so that a lease of positions means the same samples to
-    /// every worker.
+    /// Returns the indices of the training samples in the order of one epoch: that of
+    /// [`epoch_order`](crate::epoch_order), or, for tar shards, an order that reads them forward. It depends
+    /// only on the names in the set, `seed` and `epoch`, so that a lease of positions means the same samples
+    /// to every worker.
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),
@@ -219,13 +220,13 @@ impl Dataset {
         }
     }
 
-    /// Reads training sample `index`, crops and distorts it by `sampling`, and returns its label.
+    /// Reads training sample `index`, crops and distorts it as `sampling` says, and returns its label.
     ///
-    /// `out` receives 3 x `size` x `size` values, planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN). The
-    /// sample depends on (`seed`, `epoch`, `index`) only.
+    /// `out` receives 3 x `size` x `size` values: planar R, G, B in 0..255 minus [`MEAN`](crate::MEAN),
+    /// row-major. The random choices depend only on (`seed`, `epoch`, `index`).
     ///
     /// # Errors
-    /// An image that cannot be read.
+    /// If the image cannot be read.
     ///
     /// # Panics
     /// If `index` is not in the training split, or `out` has another length.
@@ -244,13 +245,13 @@ impl Dataset {
         Ok(label)
     }
 
-    /// Reads validation sample `index`, writes its views one after the other, and returns its label.
+    /// Reads validation sample `index`, writes its crops one after the other, and returns its label.
     ///
-    /// `out` receives `crops.count()` views of 3 x `size` x `size` values each, planar R, G, B in 0..255
-    /// minus the mean of `preprocessing`.
+    /// `out` receives `crops.count()` crops of 3 x `size` x `size` values each: planar R, G, B in 0..255
+    /// minus the mean of `preprocessing`, row-major.
     ///
     /// # Errors
-    /// An image that cannot be read.
+    /// If the image cannot be read.
     ///
     /// # Panics
     /// If `index` is not in the validation split, or `out` has another length.

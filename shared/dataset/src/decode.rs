@@ -1,9 +1,9 @@
-//! Decoding of image files to RGB pixels as a person sees them: JPEG, PNG, WebP, GIF, BMP and TIFF, told
-//! apart by their content and not by their names.
+//! The decoding of image files to RGB pixels as a person sees them: JPEG, PNG, WebP, GIF, BMP and TIFF, which
+//! are recognised by their content rather than by their names.
 //!
-//! Pixels are turned as the file's orientation says. Grey is spread over the channels, CMYK and YCCK are
-//! converted as Adobe stores them (inverted), 16 bits are rounded to 8, what is transparent lies on white. Of
-//! a file with several pictures, the first is read.
+//! Images are rotated and mirrored as the file's orientation says. Grey becomes RGB with three equal
+//! channels, CMYK and YCCK are converted as Adobe stores them (inverted), 16 bits are rounded to 8, and
+//! transparent pixels are blended with white. Of a file with several images, the first is read.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
@@ -21,13 +21,14 @@ use crate::jpeg::{self, Markers};
 use crate::kind::FileKind;
 use crate::orientation::turned;
 
-/// The most that decoding one image may allocate: 12 bytes a pixel. Three are the result; the rest are what a
-/// progressive JPEG's coefficients or a TIFF's samples take until it is there.
+/// Largest number of bytes that the decoding of one image may allocate: 12 bytes per pixel. Three are the
+/// result; the rest are for the coefficients of a progressive JPEG or the samples of a TIFF in the meantime.
 const MOST_MEMORY: u64 = 12 * MOST_PIXELS;
-/// Number of pixels up to which a header is believed where a coding has no strict bound: they cost little.
+/// Number of pixels up to which a header is believed if the coding has no strict bound, since so few cost
+/// little.
 const FEW_PIXELS: u64 = 1 << 24;
 
-/// Reads and decodes a file.
+/// Reads and decodes an image file.
 pub(crate) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     read_bytes(path)
         .and_then(|bytes| decode(&bytes))
@@ -45,7 +46,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, DecodeError> {
     Ok(bytes)
 }
 
-/// Decodes the bytes of a file.
+/// Decodes the bytes of an image file.
 pub(crate) fn decode(file: &[u8]) -> Result<RgbImage, DecodeError> {
     // The decoders are not ours and the bytes can be anybody's: a panic of theirs costs one sample, not the
     // run.
@@ -150,7 +151,8 @@ fn decode_as(
     decoded().unwrap_or_else(|error| Err(explain(error, kind, file)))
 }
 
-/// Returns whether a header's size is one that is read, and one that its file can have.
+/// Checks that the width and height in a header are not too large to be read, and that the file can have so
+/// many pixels.
 fn check_size(kind: FileKind, [width, height]: [u32; 2], file: &[u8]) -> Result<(), DecodeError> {
     let pixels = u64::from(width) * u64::from(height);
     let bytes = file.len() as u64;
@@ -166,8 +168,8 @@ fn check_size(kind: FileKind, [width, height]: [u32; 2], file: &[u8]) -> Result<
     Ok(())
 }
 
-/// Returns the most pixels that a file of so many bytes can have, each standing for as many as its coding
-/// allows at its best.
+/// Returns the largest number of pixels that a file of `bytes` bytes can have, at the highest compression
+/// that its coding allows.
 fn most_pixels(kind: FileKind, bytes: u64) -> u64 {
     match kind {
         // A bit for each block of 8 x 8.
@@ -207,7 +209,7 @@ fn explain(error: ImageError, kind: FileKind, file: &[u8]) -> DecodeError {
     DecodeError::Damaged(text)
 }
 
-/// Returns whether a WebP file ends before the length that it begins with.
+/// Returns whether a file is a WebP that is shorter than the length in its header.
 fn is_shorter_than_it_says(kind: FileKind, file: &[u8]) -> bool {
     let length = file.get(4..8).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
     kind == FileKind::Webp && length.is_some_and(|length| u64::from(length) + 8 > file.len() as u64)

@@ -1,33 +1,33 @@
-//! Why an image cannot be decoded, and how large one may be.
+//! The reasons why an image cannot be decoded, and the limits on its size.
 
 use std::path::PathBuf;
 
 use crate::kind::FileKind;
 use crate::refusal::Refusal;
 
-/// The largest image that is read. The header is asked before anything is allocated.
+/// Largest number of pixels of an image that is read. The header is checked before anything is allocated.
 pub(crate) const MOST_PIXELS: u64 = 256_000_000;
-/// The largest file that is read.
+/// Largest size of a file that is read, in bytes.
 pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
-/// An error: a sample could not be read. The run names it, skips it and goes on.
+/// An error: a sample could not be read. A run reports such samples and skips them.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct SampleError {
-    /// Path of the file; for an image in a tar shard, the shard's path and the name there.
+    /// Path of the file; for an image in a tar shard, the shard's path and the name within it.
     pub path: PathBuf,
-    /// The fault of the image.
+    /// The reason.
     pub reason: DecodeError,
 }
 
 impl SampleError {
-    /// Returns whether the file could not be read at all, so that nothing is known of the image itself.
+    /// Returns whether the file could not be read at all, so that nothing is known about the image itself.
     pub fn is_of_the_file_system(&self) -> bool {
         matches!(self.reason, DecodeError::Unreadable(_))
     }
 }
 
-/// Reasons why an image file cannot be decoded.
+/// The reasons why an image file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The image file cannot be read.
@@ -54,7 +54,7 @@ pub enum DecodeError {
     /// The file has more bytes than any image that is read can have.
     #[error("the file has {bytes} bytes; at most {MOST_BYTES} are read")]
     LargeFile {
-        /// Length of the file.
+        /// Size of the file in bytes.
         bytes: u64,
     },
     /// The header announces too many pixels.
@@ -63,9 +63,9 @@ pub enum DecodeError {
         MOST_PIXELS / 1_000_000
     )]
     LargeImage {
-        /// Columns.
+        /// Width in pixels.
         width: u32,
-        /// Rows.
+        /// Height in pixels.
         height: u32,
     },
     /// The header announces more pixels than the file can hold.
@@ -73,11 +73,11 @@ pub enum DecodeError {
         "the header says {width} x {height} pixels, more than a file of {bytes} bytes can hold: it is truncated or damaged"
     )]
     HollowImage {
-        /// Columns.
+        /// Width in pixels.
         width: u32,
-        /// Rows.
+        /// Height in pixels.
         height: u32,
-        /// Length of the file.
+        /// Size of the file in bytes.
         bytes: u64,
     },
     /// The image has few enough pixels, but decoding it would take too much memory.
@@ -88,7 +88,7 @@ pub enum DecodeError {
     /// The image stops before its end.
     #[error("the image is truncated: the file ends after {bytes} bytes, before the image does")]
     Truncated {
-        /// Length of the file.
+        /// Size of the file in bytes.
         bytes: u64,
     },
     /// The decoder found an error.

@@ -1,4 +1,4 @@
-//! What a data folder holds: its classes, its images, and where each of them lies.
+//! The contents of a data folder: its classes, its images, and the place of each image.
 
 use std::path::PathBuf;
 
@@ -10,25 +10,25 @@ use crate::rules::Rules;
 pub(crate) struct Part {
     /// Index of the shard.
     pub(crate) shard: u32,
-    /// Position of the image's first byte.
+    /// Position of the image's first byte in the shard.
     pub(crate) offset: u64,
     /// Length of the image in bytes.
     pub(crate) length: u64,
 }
 
-/// One image: a file, or a part of a tar shard.
+/// One image of a data folder: a file, or a part of a tar shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Path under the data folder; in a shard, its name there behind the shard's path.
+    /// Path relative to the data folder; for an image in a shard, the shard's path and the name within it.
     pub(crate) path: PathBuf,
-    /// Index of its class.
+    /// Index of the image's class.
     pub(crate) label: u32,
-    /// Place of the image in its shard; none for a file of its own.
+    /// Place of the image in its shard; `None` if it is a file of its own.
     pub(crate) part: Option<Part>,
 }
 
-/// The classes and images of a data folder; images are sorted by class and path, in shards by shard and
-/// place.
+/// The index of a data folder: its classes and images. Images are sorted by class and path, those in shards
+/// by shard and position.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) folder: PathBuf,
@@ -37,13 +37,13 @@ pub(crate) struct Index {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Vec<Entry>,
     pub(crate) validation: Vec<Entry>,
-    /// Whether the images lie in folders of their splits.
+    /// Whether the folder itself is divided into splits.
     pub(crate) given: bool,
-    /// Whether the validation images were held out by a rule, since the folder does not say which they are.
+    /// Whether the validation images were held out by a rule, because the folder has no validation split.
     pub(crate) held_out: bool,
-    /// Paths of the shards under the data folder; empty if images are files.
+    /// Paths of the shards relative to the data folder; empty if the images are files.
     pub(crate) shards: Vec<PathBuf>,
-    /// Samples of shards without an image, or without a class.
+    /// Number of samples of shards without an image or without a class.
     pub(crate) incomplete: u64,
     /// Files and folders that are passed over.
     pub(crate) passed: Passed,

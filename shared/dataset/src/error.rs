@@ -1,10 +1,10 @@
-//! The reasons why a folder is no data set.
+//! The reasons why a folder cannot be used as a data set.
 
 use std::path::PathBuf;
 
 use crate::refusal::Refusal;
 
-/// Reasons why a folder is no data set.
+/// The reasons why a folder cannot be used as a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The folder does not exist.
@@ -41,7 +41,7 @@ pub enum DatasetError {
     NoClasses {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Files found in it.
+        /// Number of files in it.
         files: usize,
     },
     /// The folder has a single class folder.
@@ -63,7 +63,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Name of the class.
         class: String,
-        /// Files in it that are no images.
+        /// Description of the files in it that are not images, if there are any.
         others: Option<String>,
     },
     /// No class folder has an image.
@@ -74,12 +74,12 @@ pub enum DatasetError {
     NoPictures {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Class folders in it.
+        /// Number of class folders in it.
         classes: usize,
-        /// Kinds of the files that the class folders hold instead.
+        /// Description of the files that the class folders hold instead.
         others: String,
     },
-    /// Two class folders have names that are written the same.
+    /// Two class folders have names that look the same as text.
     #[error(
         "{} and {} are both written \"{class}\": expected class folders that can be told apart; rename one of them",
         first.display(),
@@ -90,7 +90,7 @@ pub enum DatasetError {
         first: PathBuf,
         /// The other folder.
         second: PathBuf,
-        /// The name as it is written.
+        /// The name as text.
         class: String,
     },
     /// The class folders are splits under other names than `train` and `val`.
@@ -142,12 +142,12 @@ pub enum DatasetError {
         folder.display()
     )]
     ValidationOnly {
-        /// The folder of the class under `val/`.
+        /// The folder of the class in the validation split.
         folder: PathBuf,
         /// Name of the class.
         class: String,
     },
-    /// The validation images lie in one folder, and no file says their classes.
+    /// The validation images lie in one folder, and no file gives their classes.
     #[error(
         "{} has no class folders, only {files} files: expected one folder per class, or ILSVRC's \
          ILSVRC2012_validation_ground_truth.txt and meta.mat in {} or in its devkit/data or ILSVRC2012_devkit_t12/data",
@@ -184,7 +184,7 @@ pub enum DatasetError {
     Devkit {
         /// Path of the file.
         path: PathBuf,
-        /// The fault.
+        /// Description of what is wrong with the file.
         reason: String,
     },
     /// There is a `train/`, but no validation split.
@@ -233,13 +233,13 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Number of shards.
         shards: usize,
-        /// The fault of the first shard.
+        /// Description of what is wrong with the first shard.
         fault: String,
     },
     /// A sample in a tar shard has a class number that does not exist.
     #[error("{} is of class {class}: expected {expected}; correct its .cls or the list", sample.display())]
     ClassRange {
-        /// Path of the shard, and the image's name in it.
+        /// Path of the shard, followed by the image's name in it.
         sample: PathBuf,
         /// Number of the sample's class.
         class: u32,
@@ -251,7 +251,7 @@ pub enum DatasetError {
     ClassList {
         /// Path of the file.
         path: PathBuf,
-        /// The fault.
+        /// Description of what is wrong with the file.
         reason: String,
     },
     /// There is no validation image.

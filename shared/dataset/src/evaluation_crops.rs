@@ -1,24 +1,24 @@
-//! The views of a test image that are classified (paper, section 7).
+//! The crops of an image that are classified in an evaluation (paper, section 7).
 //!
 //! The image is resized to one or four scales, squares are taken from it along its longer side, and from each
 //! square its corners, its centre and the square itself, each as it is and mirrored. The paper does not say
-//! what one and ten crops are taken from: here it is the middle square of the first scale, 256 / 224 of the
-//! input.
+//! from what one crop and ten crops are taken: here it is the middle square at the first scale, which is 256
+//! / 224 of the input size.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Shorter side of the resized image at an input of 224, for each scale.
+/// Shorter side of the resized image in pixels, for each scale, at an input size of 224 pixels.
 const SCALES: [u32; 4] = [256, 288, 320, 352];
 
-/// The number of crops of each test image that are classified.
+/// The number of crops of each image that are classified in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Crops {
     /// 1 crop: the centre of the middle square at the first scale.
     One,
     /// 10 crops: the corners and the centre of the middle square at the first scale, and their mirrors.
     Ten,
-    /// 144 crops: four scales, three squares, six crops, two mirrors.
+    /// 144 crops: four scales, three squares at each, six crops of each square, and the mirror of each.
     All,
 }
 
@@ -28,7 +28,7 @@ pub enum Crops {
 pub struct CropsError(String);
 
 impl Crops {
-    /// Returns the number of views of one image.
+    /// Returns the number of crops of one image: 1, 10 or 144.
     pub fn count(self) -> usize {
         match self {
             Crops::One => 1,
@@ -57,41 +57,44 @@ impl FromStr for Crops {
     }
 }
 
-/// The resize of an image to a scale.
+/// The way in which an image is resized to a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// The shorter side becomes the scale; the aspect ratio stays.
+    /// The shorter side becomes the scale; the aspect ratio is kept.
     ShorterSide,
     /// Both sides become the scale, as for the public BVLC models.
     Square,
 }
 
-/// A square of the resized image that becomes one input of the network.
+/// An evaluation crop: a square of the resized image that becomes one input of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Width and height of the resized image.
+    /// Width and height of the resized image in pixels.
     pub resized: [u32; 2],
-    /// First column of the square.
+    /// First column of the square in the resized image, from 0.
     pub left: u32,
-    /// First row of the square.
+    /// First row of the square in the resized image, from 0.
     pub top: u32,
-    /// Side of the square, which is resized once more if the input has another one.
+    /// Side of the square in pixels of the resized image; the square is resized once more if the input has
+    /// another size.
     pub side: u32,
     /// Whether the square is mirrored left to right.
     pub mirror: bool,
 }
 
-/// Returns the shorter side of the images that single crops of `size` are taken from.
+/// Returns the shorter side, in pixels, of the resized images from which single crops of `size` pixels are
+/// taken.
 pub(crate) fn first_scale(size: usize) -> usize {
     scaled(SCALES[0], size as u32) as usize
 }
 
-/// Returns a scale for inputs of `size`.
+/// Returns a scale, given for inputs of 224 pixels, for inputs of `size` pixels.
 fn scaled(scale: u32, size: u32) -> u32 {
     (f64::from(size) * f64::from(scale) / 224.0).round() as u32
 }
 
-/// Returns the width and height of an image of `width` x `height` at the scale `short`.
+/// Returns the width and height that an image of `width` x `height` pixels has after it is resized to the
+/// scale `short`.
 fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
     let ratio = f64::from(short) / f64::from(width.min(height));
     match resize {
@@ -100,8 +103,9 @@ fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
     }
 }
 
-/// Returns all views of an image of `width` x `height` pixels for inputs of `size`, each followed by its
-/// mirror where mirrors are taken. A square image has the same square three times.
+/// Returns the evaluation crops of an image of `width` x `height` pixels for inputs of `size` x `size`
+/// pixels, each followed by its mirror except where there is only one crop. For a square image the three
+/// squares of a scale are the same.
 pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -> Vec<View> {
     let scales = if crops == Crops::All { &SCALES[..] } else { &SCALES[..1] };
     let mut views = Vec::with_capacity(crops.count());

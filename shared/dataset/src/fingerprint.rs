@@ -1,4 +1,4 @@
-//! Fingerprints of data sets, by which two processes find out whether they see the same data.
+//! Fingerprints of data sets, by which two processes find out whether they have the same data.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,24 +12,25 @@ use crate::entry::{Entry, Index};
 use crate::names;
 use crate::rules::Rules;
 
-/// Files whose content is compared.
+/// Number of files whose content is hashed.
 const SAMPLE: usize = 64;
-/// Bytes of each of them that are.
+/// Largest number of bytes of each of these files that are hashed.
 const MOST_BYTES: u64 = 1 << 20;
-/// Files looked at at once: a file system behind a network answers slowly, but many at a time.
+/// Number of files accessed at once: a file system behind a network answers slowly, but many requests at a
+/// time.
 const THREADS: usize = 16;
 
-/// The fingerprint of a data set: its counts, and a hash of its content.
+/// The fingerprint of a data set: its numbers of samples, and a hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Number of training samples.
     pub images: u64,
     /// Number of validation samples.
     pub validation: u64,
-    /// Hash of the content, in hexadecimal digits. By [`Rules::V1`] it has 64 digits over the classes and
-    /// relative paths of both splits. By [`Rules::V2`] it is `2:training:validation:sizes:content`: four
-    /// hashes of 32 digits, over the classes and relative paths of each split, over the sizes of the files,
-    /// and over the content of a sample of them.
+    /// Hash of the content, in hexadecimal digits. By [`Rules::V1`] it is one hash of 64 digits over the
+    /// classes and relative paths of both splits. By [`Rules::V2`] it is
+    /// `2:training:validation:sizes:content`: four hashes of 32 digits each, over the classes and relative
+    /// paths of each split, over the sizes of the files, and over the content of a sample of them.
     pub hash: String,
 }
 
@@ -40,16 +41,16 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
-    /// Returns whether the validation images of this set have the names of the training images of another
-    /// set, whose hash is given. With hashes of [`Rules::V1`] this is not known, and the answer is no.
+    /// Returns whether the validation images of this set have the same names as the training images of the
+    /// set whose hash is `other_hash`. Returns false for hashes of [`Rules::V1`], which do not tell.
     pub fn measures_what_was_learnt(&self, other_hash: &str) -> bool {
         let part = |hash: &str, place| hash.split(':').nth(place).map(str::to_owned);
         let measured = part(&self.hash, 2);
         measured.is_some() && measured == part(other_hash, 1)
     }
 
-    /// Computes the fingerprint of a folder. By the newer rules this asks for the sizes of all files and
-    /// reads a few.
+    /// Computes the fingerprint of a data folder. By [`Rules::V2`] this gets the sizes of all files and reads
+    /// some of them.
     pub(crate) fn of(index: &Index) -> Fingerprint {
         let hash = match index.rules {
             Rules::V1 => names_only(index),
@@ -63,8 +64,8 @@ fn splits(index: &Index) -> [(&'static str, &[Entry]); 2] {
     [("train", &index.train), ("val", &index.validation)]
 }
 
-/// SHA-256 over the sorted class/relative paths of both splits; in shards, whose paths have no class, over
-/// classes and paths.
+/// Returns the SHA-256 over the sorted class/relative paths of both splits; for shards, whose paths have no
+/// class, over classes and paths.
 fn names_only(index: &Index) -> String {
     let mut hash = Digester::default();
     for (split, entries) in splits(index) {
@@ -115,13 +116,13 @@ fn keep_least<H: Ord>(candidates: &mut Vec<(H, &Entry)>) {
     candidates.truncate(SAMPLE);
 }
 
-/// Returns the path of an image without the folder of its split, whatever that is called.
+/// Returns the path of an image without the folder of its split.
 fn own_path(index: &Index, entry: &Entry) -> String {
     let splits = usize::from(index.given);
     names::key(&entry.path.iter().skip(splits).collect::<std::path::PathBuf>())
 }
 
-/// Returns the sizes of the images in bytes; of a file that cannot be looked at, the largest number.
+/// Returns the sizes of the images in bytes; `u64::MAX` for a file whose size cannot be read.
 fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
     let size = |entry: &Entry| match &entry.part {
         Some(part) => part.length,
@@ -140,7 +141,7 @@ fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
     })
 }
 
-/// Computes a hash of the first bytes of an image, or a mark where it cannot be read.
+/// Returns a hash of the first bytes of an image, or a fixed value if it cannot be read.
 fn content(index: &Index, entry: &Entry) -> [u8; 32] {
     let read = || {
         let mut bytes = Vec::new();

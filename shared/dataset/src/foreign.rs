@@ -1,4 +1,4 @@
-//! A guard around decoders from other crates: a panic over a damaged file costs that file and not the
+//! A guard around decoders from other crates: a panic over a damaged file affects only that file and not the
 //! process.
 
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `decode`, and returns its result, or none if it panicked.
+/// Runs `decode`; returns its result, or `None` if it panicked.
 pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     let before = DECODING.replace(true);
     let decoded = catch_unwind(AssertUnwindSafe(decode));
@@ -16,7 +16,8 @@ pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     decoded.ok()
 }
 
-/// Returns whether this thread is inside a decoder whose panic is caught and reported as a damaged file.
+/// Returns whether the current thread is inside a decoder whose panic is caught and reported as a damaged
+/// file.
 pub fn is_decoding() -> bool {
     DECODING.get()
 }

@@ -1,15 +1,16 @@
-//! What is transparent lies on white, as viewers show it: black ink on nothing is a drawing, not a black
-//! square.
+//! The blending of transparent pixels with white, as image viewers show them: a drawing in black on a
+//! transparent ground must not become a black square.
 
 use image::{DynamicImage, RgbImage};
 
-/// Blends a sample of a pixel that covers the white behind it by `alpha` of 255.
+/// Returns a colour sample blended with white; `alpha` is the opacity of its pixel, 0 to 255.
 pub(crate) fn over_white(sample: u8, alpha: u8) -> u8 {
     let (sample, alpha) = (u32::from(sample), u32::from(alpha));
     ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Converts an image of any kind to opaque RGB: grey is spread over the channels, 16 bits are rounded to 8.
+/// Converts an image of any kind to opaque RGB: grey becomes three equal channels, and 16 bits are rounded to
+/// 8.
 pub(crate) fn opaque(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();

@@ -1,4 +1,4 @@
-//! The images that are held out for validation where the data folder names no validation split.
+//! The choice of the images that are held out for validation if the data folder has no validation split.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,13 +9,13 @@ use crate::entry::Entry;
 use crate::names;
 use crate::rules::Rules;
 
-/// Number of images of which one is held out.
+/// Number of images among which one is held out.
 const SHARE: usize = 5;
 
-/// Splits images into those that are learnt from and those that are held out, each in the order that they
-/// come in.
+/// Splits images into those for training and those held out for validation; returns the two lists, each in
+/// the order of `entries`.
 ///
-/// Paths are those under the data folder, whose first part is the class folder or the shard.
+/// Their paths are relative to the data folder, so the first part is the class folder or the shard.
 pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry>) {
     let aside = match rules {
         Rules::V1 => by_name(&entries),
@@ -32,8 +32,8 @@ pub(crate) fn split(entries: Vec<Entry>, rules: Rules) -> (Vec<Entry>, Vec<Entry
     (train, validation)
 }
 
-/// Every fifth image on average, by the hash of its bare name; of each class at least one is kept to learn
-/// from.
+/// Chooses every fifth image on average, by the hash of its bare file name; at least one image of each class
+/// is kept for training. Returns for each image whether it is held out.
 fn by_name(entries: &[Entry]) -> Vec<bool> {
     let is_aside = |path: &Path| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -44,8 +44,9 @@ fn by_name(entries: &[Entry]) -> Vec<bool> {
     entries.iter().map(|entry| is_aside(&entry.path) && !learnt.insert(entry.label)).collect()
 }
 
-/// Chooses a fifth of every class, and at least one image where it has two: those whose paths have the least
-/// hashes. An image that comes or goes moves at most one other.
+/// Chooses a fifth of every class, and at least one image if it has two: those whose paths have the smallest
+/// hashes. Adding or removing an image moves at most one other. Returns for each image whether it is held
+/// out.
 fn by_class(entries: &[Entry]) -> Vec<bool> {
     let mut order: Vec<(u32, u64, String, usize)> = entries
         .iter()
@@ -64,7 +65,7 @@ fn by_class(entries: &[Entry]) -> Vec<bool> {
     aside
 }
 
-/// Returns the first eight bytes of a hash.
+/// Returns the first eight bytes of the SHA-256 of `bytes`, as a little-endian number.
 fn start(bytes: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])

@@ -1,9 +1,9 @@
-//! ILSVRC-2012 as it is handed out: a flat folder of validation images, whose classes stand in a file of its
-//! development kit as numbers, and the kit's list of synsets, which says what WNID and words belong to a
-//! number.
+//! The data set ILSVRC-2012 as it is distributed: a flat folder of validation images, a file of its
+//! development kit with their classes as numbers, and the kit's list of synsets, which gives the WNID and the
+//! words for each number.
 //!
-//! The kit numbers its synsets from 1 in an order of its own (ILSVRC2012_ID). Labels here are those of all
-//! other data sets: the places of the WNIDs in byte order.
+//! The kit numbers its synsets from 1 in an order of its own (ILSVRC2012_ID). Labels here are, as for all
+//! data sets, the positions of the class folders' names, which are the WNIDs, in byte order.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::mat::{self, Field};
 
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const SYNSETS: &str = "meta.mat";
-/// Caffe's list: a WNID and its words on each line.
+/// Name of Caffe's list of synsets, with a WNID and its words on each line.
 const WORDS: &str = "synset_words.txt";
-/// Folders under the data folder in which the kit may lie.
+/// Folders, relative to the data folder, in which the kit may lie.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 
-/// Returns the WNID that a name is or begins with: "n" and eight digits. It is `n01440764` for the names
-/// `n01440764`, `n01440764 tench, Tinca tinca` and `n01440764_tench`.
+/// Returns the WNID with which a name begins, "n" and eight digits, or `None` if it does not begin with one.
+/// For the names `n01440764`, `n01440764 tench, Tinca tinca` and `n01440764_tench` it is `n01440764`.
 pub fn wnid(name: &str) -> Option<&str> {
     let (first, rest) = name.split_at_checked(9)?;
     let digits = first.strip_prefix('n')?;
@@ -28,7 +28,7 @@ pub fn wnid(name: &str) -> Option<&str> {
     (digits.bytes().all(|byte| byte.is_ascii_digit()) && ends).then_some(first)
 }
 
-/// Finds a file of the kit in a data folder.
+/// Returns the path of a file of the kit in a data folder, if it is there.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| path.is_file())
 }
@@ -56,7 +56,7 @@ fn synsets(path: &Path) -> Result<BTreeMap<u32, (String, String)>, DatasetError>
         .collect()
 }
 
-/// Reads the words of each WNID, where the data folder holds a list of them.
+/// Reads the words of each WNID, if the data folder holds a list of them.
 pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetError> {
     if let Some(path) = find(folder, SYNSETS) {
         return Ok(synsets(&path)?.into_values().collect());
@@ -68,7 +68,8 @@ pub(crate) fn words(folder: &Path) -> Result<BTreeMap<String, String>, DatasetEr
     Ok(lines.iter().filter_map(pair).collect())
 }
 
-/// Puts the flat validation images in `folder`/`under`, sorted, under the WNIDs that the kit says.
+/// Assigns the validation images in the flat folder `folder`/`under`, sorted, to the WNIDs that the kit gives
+/// for them.
 pub(crate) fn by_class(
     folder: &Path,
     under: &Path,

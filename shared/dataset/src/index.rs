@@ -1,9 +1,10 @@
-//! How a data folder is read: as class folders with image files, or as tar shards ([`shards`]) in their
+//! The reading of a data folder: as class folders with image files, or as tar shards ([`shards`]) in their
 //! place.
 //!
-//! Either `train/` and a validation split hold one folder per class (as ImageNet does), or the folder itself
-//! holds them and a rule holds images out ([`held_out`]). Every file of a class folder, however deep, is a
-//! sample unless its name says that it is none: what it holds is seen when it is decoded.
+//! Either `train/` and a validation split contain one folder per class (as in ImageNet), or the data folder
+//! itself contains them and images are held out by a rule ([`held_out`]). Every file in a class folder, at
+//! any depth, is a sample unless its name tells that it is not an image; its contents are only read when it
+//! is decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,11 +18,11 @@ use crate::splits;
 use crate::walk::{ClassFolder, Listing, at, class_folders, list};
 use crate::{held_out, ilsvrc, names, shards};
 
-/// Class name to its files, sorted, as paths under the data folder.
+/// The files of each class by class name: sorted paths relative to the data folder.
 type Classes = BTreeMap<String, Vec<PathBuf>>;
 
 impl Index {
-    /// Lists a data folder by some rules; contents of files are not read.
+    /// Lists a data folder by the given rules; contents of files are not read.
     pub(crate) fn open(folder: &Path, rules: Rules) -> Result<Index, DatasetError> {
         let mut root = list(folder, Path::new(""), rules)?;
         if root.is_empty() {
@@ -56,8 +57,8 @@ impl Index {
         Ok(index)
     }
 
-    /// Lists what is only measured on: all images in the class folders or shards of the validation split,
-    /// where there is one, or else in those of the folder itself. One class is enough.
+    /// Lists a data folder for evaluation only: all images in the class folders or shards of the validation
+    /// split, if there is one, otherwise in those of the folder itself. A single class suffices.
     pub(crate) fn open_validation(folder: &Path, rules: Rules) -> Result<Index, DatasetError> {
         let mut root = list(folder, Path::new(""), rules)?;
         let under = splits::measured(folder, &mut root, rules)?;
@@ -94,7 +95,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Class folders: those of both splits, or else the data folder's own.
+    /// Lists class folders: those of both splits or, if there are no splits, those of the data folder itself.
     fn of_files(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<Index, DatasetError> {
         let mut passed = Passed::default();
         let mut places = places.into_iter();
@@ -127,7 +128,7 @@ impl Place {
         Ok(Place { under, listing })
     }
 
-    /// Returns the files of the folder, sorted, where it has files and no folders.
+    /// Returns the files of the folder, sorted, if it has files and no folders.
     fn flat(&self) -> Option<Vec<PathBuf>> {
         let mut files = self.listing.files.clone();
         files.sort();
@@ -135,8 +136,8 @@ impl Place {
     }
 }
 
-/// Returns all files of a listing, which lie beside the folders that are used, and what else was passed over
-/// in it.
+/// Returns what was passed over in a listing, to which all of its files are added, since they lie beside the
+/// folders that are used.
 pub(crate) fn beside(mut listing: Listing) -> Passed {
     let mut passed = Passed::default();
     listing.files.into_iter().for_each(|path| passed.file(Reason::Beside, path));
@@ -145,7 +146,7 @@ pub(crate) fn beside(mut listing: Listing) -> Passed {
     passed
 }
 
-/// Returns the classes of the validation split, which must all be learnt.
+/// Returns the classes of the validation split, all of which must be in the training split.
 fn measured_classes(
     folder: &Path,
     place: Place,
@@ -176,8 +177,8 @@ fn measured_classes(
     Ok(measured)
 }
 
-/// Returns the names of the classes: those of their folders, with the synset's words where the data folder
-/// lists them.
+/// Returns the names of the classes: those of their folders, followed by the synset's words if the data
+/// folder has a list of them.
 fn names_of(folder: &Path, classes: &Classes) -> Result<Vec<String>, DatasetError> {
     let words = ilsvrc::words(folder)?;
     let name = |class: &String| {
@@ -197,7 +198,7 @@ fn entries(numbered: &Classes, classes: &Classes) -> Vec<Entry> {
         .collect()
 }
 
-/// Lists the class folders of a place, each with at least one file.
+/// Lists the class folders of a place, each of which must have at least one file.
 fn classes_of(
     folder: &Path,
     place: Place,
@@ -230,8 +231,8 @@ fn classes_of(
     Ok(found.into_iter().map(|(class, found)| (class, found.files)).collect())
 }
 
-/// Class folders by the names of their classes. Folders whose names differ in Unicode form alone are one
-/// class.
+/// Returns the class folders by the names of their classes. Folders whose names differ only in their Unicode
+/// form are the same class.
 fn named(
     folder: &Path,
     found: Vec<ClassFolder>,

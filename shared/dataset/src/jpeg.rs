@@ -1,5 +1,5 @@
-//! What the markers of a JPEG file say, and whether the file is whole: the decoder fills what is missing with
-//! grey and says nothing.
+//! The markers of a JPEG file. They show whether the file is complete: the decoder silently fills what is
+//! missing with grey.
 
 use image::metadata::Orientation;
 
@@ -10,21 +10,21 @@ pub(crate) const END: [u8; 2] = [0xFF, 0xD9];
 #[derive(Debug, Default)]
 pub(crate) struct Markers<'a> {
     frame: Option<Frame>,
-    /// Of each component that a scan was seen of, its name and which of its 64 coefficients are there to the
-    /// last bit.
+    /// For each component of which there was a scan, its id, and a bit mask of those of its 64 coefficients
+    /// that are complete to the last bit.
     scanned: Vec<(u8, u64)>,
-    /// The metadata that cameras write, in the form of a TIFF.
+    /// The Exif metadata that cameras write, which has the form of a TIFF.
     exif: Option<&'a [u8]>,
-    /// Whether the end-of-image marker is there.
+    /// Whether the end-of-image marker is present.
     pub(crate) complete: bool,
 }
 
-/// The coding of the picture, as its frame header says it.
+/// The coding of the image, as its frame header gives it.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
-    /// The number of its marker.
+    /// Number of the frame's marker.
     marker: u8,
-    /// Bits of a sample.
+    /// Number of bits of a sample.
     bits: u8,
     /// Number of components: one for grey, three for colours.
     components: u8,
@@ -39,7 +39,7 @@ impl Frame {
 impl<'a> Markers<'a> {
     /// Walks the markers from the start of the file to the end-of-image marker.
     ///
-    /// Segments are stepped over by their length, so that a thumbnail's end marker inside one does not count.
+    /// Segments are skipped by their length, so that the end marker of a thumbnail inside one does not count.
     pub(crate) fn of(file: &'a [u8]) -> Markers<'a> {
         let mut markers = Markers::default();
         let mut at = 2; // behind the start-of-image marker
@@ -73,8 +73,8 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// Adds what a scan's header says: the components in it, and of a progressive picture the range of
-    /// coefficients and the bit that they are given to.
+    /// Adds the header of a scan: the components in it and, for a progressive image, the range of
+    /// coefficients and the bit down to which they are given.
     fn add_scan(&mut self, header: &[u8]) {
         let (Some(frame), Some((&count, rest))) = (self.frame, header.split_first()) else { return };
         let Some((components, rest)) = rest.split_at_checked(2 * usize::from(count)) else { return };
@@ -93,18 +93,19 @@ impl<'a> Markers<'a> {
         }
     }
 
-    /// Returns whether the headers of all scans are there that the whole picture takes.
+    /// Returns whether the headers of all scans that the image needs are present.
     pub(crate) fn has_every_scan(&self) -> bool {
         let whole = self.scanned.iter().filter(|(_, coefficients)| *coefficients == u64::MAX).count();
         self.frame.is_some_and(|frame| whole >= frame.components.into())
     }
 
-    /// Returns how the picture is to be turned; broken metadata says nothing.
+    /// Returns the orientation of the image; damaged metadata is ignored.
     pub(crate) fn orientation(&self) -> Orientation {
         self.exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
     }
 
-    /// Returns the coding of the picture if it is one that is not read, with advice for the user.
+    /// Returns the name of the image's coding and advice for the user if that coding cannot be read,
+    /// otherwise `None`.
     pub(crate) fn unread_coding(&self) -> Option<(&'static str, &'static str)> {
         const SAVE: &str = "save it anew as a usual JPEG or as PNG";
         let Frame { marker, bits, .. } = self.frame?;
@@ -120,8 +121,8 @@ impl<'a> Markers<'a> {
     }
 }
 
-/// Returns whether two bytes are a marker that has a length or ends the image: not a stuffed zero, a fill
-/// byte or a restart marker.
+/// Returns whether two bytes are a marker that has a length or ends the image, rather than a stuffed zero, a
+/// fill byte or a restart marker.
 fn is_marker(pair: &[u8]) -> bool {
     pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0x01 | 0xFF | 0xD0..=0xD8)
 }

@@ -1,16 +1,16 @@
-//! Kinds of files, told by their first bytes and not by their names.
+//! Kinds of files, which are recognised by their first bytes rather than by their names.
 
 use std::fmt;
 
-/// The kind of a file, as its first bytes tell it.
+/// The kind of a file, recognised by its first bytes.
 ///
-/// Its [name](FileKind::name) stands in messages: `{kind}` is the name behind its article, as in "an SVG
-/// drawing", and an `s` makes the plural of every name.
+/// Messages show its [name](FileKind::name): displayed, a kind is its name with an article, as in "an SVG
+/// drawing", and an `s` appended to the name makes its plural.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
-    /// JPEG, of whatever coding.
+    /// JPEG, of any coding.
     Jpeg,
-    /// PNG, also with several pictures.
+    /// PNG, including animated PNG.
     Png,
     /// WebP, lossy or lossless.
     Webp,
@@ -18,9 +18,9 @@ pub enum FileKind {
     Gif,
     /// BMP, a bitmap of Windows.
     Bmp,
-    /// TIFF, also BigTIFF with its offsets of 64 bits.
+    /// TIFF, including BigTIFF, which has offsets of 64 bits.
     Tiff,
-    /// HEIC or another HEIF: a still picture of a phone.
+    /// HEIC or another HEIF, as phones store photographs.
     Heic,
     /// AVIF.
     Avif,
@@ -46,13 +46,13 @@ pub enum FileKind {
     Pdf,
     /// PostScript.
     PostScript,
-    /// A film in any container.
+    /// A video in any container.
     Video,
-    /// HTML: often what a server says instead of sending the picture.
+    /// HTML, which servers often send instead of the image.
     Html,
-    /// A Git LFS pointer, which stands in the place of a large file that was not fetched.
+    /// A Git LFS pointer, which takes the place of a large file that was not fetched.
     GitLfs,
-    /// A file of macOS about another file, named `._` and the other's name.
+    /// A file of macOS with metadata of another file, whose name it has after a `._`.
     AppleDouble,
     /// An archive or a compressed file.
     Archive,
@@ -60,16 +60,16 @@ pub enum FileKind {
     Text,
     /// A file without any bytes.
     Empty,
-    /// A file of none of these kinds.
+    /// A file of another kind.
     Unknown,
 }
 
 impl FileKind {
-    /// Number of first bytes of a file that are enough to tell its kind.
+    /// Number of bytes at the start of a file that suffice to recognise its kind.
     pub const FIRST_BYTES: usize = 1024;
 
-    /// Returns the kind of the file that starts with these bytes. With fewer than [`FileKind::FIRST_BYTES`]
-    /// of a longer file it may be unknown.
+    /// Returns the kind of the file that starts with the bytes `file`. If these are fewer than
+    /// [`FileKind::FIRST_BYTES`] of a longer file, it may be [`FileKind::Unknown`].
     pub fn of(file: &[u8]) -> FileKind {
         let start = &file[..file.len().min(FileKind::FIRST_BYTES)];
         if start.is_empty() {
@@ -90,12 +90,12 @@ impl FileKind {
         }
     }
 
-    /// Returns the kind's name, without an article; its plural ends in `s`.
+    /// Returns the name of the kind, without an article; an appended `s` makes its plural.
     pub fn name(self) -> &'static str {
         self.facts().1
     }
 
-    /// Returns whether files of this kind are decoded.
+    /// Returns whether files of this kind can be read as images.
     pub fn is_read(self) -> bool {
         matches!(
             self,
@@ -103,7 +103,7 @@ impl FileKind {
         )
     }
 
-    /// Returns what to do with a file of this kind that cannot be read.
+    /// Returns advice for the user about a file of this kind that cannot be read.
     pub fn advice(self) -> &'static str {
         self.facts().2
     }
@@ -151,7 +151,8 @@ impl fmt::Display for FileKind {
     }
 }
 
-/// The bytes by which a kind begins, and where they lie; the first that fit decide.
+/// The bytes by which a kind is recognised, and their position in the file. The first entry that fits
+/// decides.
 const SIGNATURES: &[(FileKind, usize, &[u8])] = &[
     (FileKind::Jpeg, 0, b"\xFF\xD8\xFF"),
     (FileKind::Png, 0, b"\x89PNG\r\n\x1A\n"),
@@ -203,7 +204,7 @@ const SIGNATURES: &[(FileKind, usize, &[u8])] = &[
     (FileKind::Archive, 257, b"ustar"),
 ];
 
-/// Returns the kind of a file of the ISO base media format, by the brands that it names.
+/// Returns the kind of a file in the ISO base media format, by the brands that it lists.
 fn boxed(start: &[u8]) -> FileKind {
     let length =
         u32::from_be_bytes(*start.first_chunk().expect("a signature behind them was found")) as usize;
@@ -228,15 +229,16 @@ fn boxed(start: &[u8]) -> FileKind {
     }
 }
 
-/// Returns whether two letters that many a text begins with are a bitmap's: its second header has one of a
-/// few lengths.
+/// Returns whether a file that begins with the letters of a bitmap, as a text may, is one: the second header
+/// of a bitmap has one of a few lengths.
 fn has_bitmap_header(start: &[u8]) -> bool {
     let length = start.get(14..18).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")));
     matches!(length, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
-/// Returns whether a file in the form of a TIFF is a camera's: of Canon by its mark; of others because it is
-/// a negative by its version tag, or has a small copy in the first place, where a TIFF has the picture.
+/// Returns whether a file in the form of a TIFF is a camera's raw file: one of Canon has a mark; others have
+/// the version tag of a digital negative, or a reduced copy in the first directory, where a TIFF has the
+/// image.
 fn is_camera_raw(start: &[u8]) -> bool {
     const NEW_SUBFILE_TYPE: u16 = 254;
     const DNG_VERSION: u16 = 50706;
@@ -264,7 +266,7 @@ fn is_camera_raw(start: &[u8]) -> bool {
     })
 }
 
-/// Returns the kind of a file without a signature: written in letters, or unknown.
+/// Returns the kind of a file without a signature: one that is written as text, or [`FileKind::Unknown`].
 fn written(start: &[u8]) -> FileKind {
     if let [b'P', b'1'..=b'7', space, ..] = start
         && space.is_ascii_whitespace()

@@ -1,9 +1,9 @@
 //! Data sets and the way from their image files to minibatches.
 //!
-//! A [`Dataset`] is a list of classes and, per split, a list of samples: photographs in class folders or tar
-//! shards, or synthetic pictures that the program draws itself. A [`Loader`] turns ranges of an epoch's
-//! shuffled order into [`Minibatch`]es on threads of its own. Every random choice depends on (seed, purpose,
-//! epoch, sample) only, never on a thread.
+//! A [`Dataset`] is a list of classes and, for each split, a list of samples: photographs in class folders or
+//! tar shards, or synthetic images that the program generates itself. A [`Loader`] turns ranges of an epoch's
+//! shuffled order into [`Minibatch`]es on threads of its own. Every random choice depends only on (seed,
+//! purpose, epoch, sample), never on a thread.
 //!
 //! Absent by intent: what labels mean, and training.
 //!

@@ -1,21 +1,21 @@
-//! Lists in text files, one item a line, as editors of all systems write them.
+//! Lists in text files, with one item per line, as the editors of all systems write them.
 
 use std::io;
 use std::path::Path;
 
-/// Most bytes of a list, enough for the names of more classes than any network has.
+/// Largest size of a list in bytes, enough for the names of more classes than any network has.
 const MOST_LIST: u64 = 16 << 20;
 
-/// Reasons why a file is no list of names.
+/// The reasons why a file cannot be read as a list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The list cannot be read, or is longer than any list.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// The file is no text in UTF-8.
+    /// The file is not UTF-8 text.
     #[error("expected text in UTF-8, found {found}; save it as UTF-8")]
     NotText {
-        /// Description of the file, or the place where it stops being text.
+        /// Description of the file, or the position at which it stops being text.
         found: String,
     },
     /// A line between two others is empty.
@@ -26,13 +26,13 @@ pub enum ListError {
     },
 }
 
-/// Reads the lines of a file, without the spaces around them.
+/// Reads a list: returns the lines of a text file without surrounding spaces.
 ///
-/// A byte order mark, either kind of line end, and empty lines at the end are allowed. An empty line between
-/// two others is an error, since it would move every later item by one.
+/// A byte order mark, either kind of line ending, and empty lines at the end are allowed. An empty line
+/// between two others is an error, since it would shift every later item by one.
 ///
 /// # Errors
-/// A file that cannot be read, is no text, or has an empty line in its middle.
+/// If the file cannot be read, is not UTF-8 text, or has an empty line between others.
 pub fn read_list(path: &Path) -> Result<Vec<String>, ListError> {
     let bytes = files::read(path, MOST_LIST)?;
     let not_text = |found: String| ListError::NotText { found };

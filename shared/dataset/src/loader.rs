@@ -2,11 +2,11 @@
 //! requests.
 //!
 //! Requested ranges wait in a queue and are cut into minibatches, of which at most `depth` are open at once;
-//! threads take samples from the oldest open minibatch that still has some. Each sample goes to its own place
+//! threads take samples from the oldest open minibatch that still has some. Each sample has its own position
 //! in its minibatch, so that neither content nor order depends on the number of threads.
 //!
-//! While a data folder is away as a whole, as a network disk can be, threads wait for it and try the sample
-//! again, instead of skipping its images as unreadable.
+//! While a data folder as a whole is unavailable, as a network disk can be, threads wait for it and try the
+//! sample again instead of skipping its images as unreadable.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,32 +26,32 @@ use crate::split::Split;
 /// The settings of a loader.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
-    /// Threads that decode; at least 1.
+    /// Number of threads that decode; at least 1.
     pub threads: usize,
-    /// Side of the network's input, pixels.
+    /// Side of the network's input in pixels.
     pub size: usize,
     /// The random crops and distortions of training samples.
     pub sampling: Sampling,
     /// The resize of validation images, and the mean that is subtracted from them.
     pub preprocessing: Preprocessing,
-    /// Views of each validation image.
+    /// Crops of each validation image.
     pub crops: Crops,
     /// The run's seed, from which order, crops and mirrors follow.
     pub seed: u64,
     /// Number of epoch positions of one minibatch; at least 1.
     pub batch: usize,
-    /// Number of minibatches that are made ahead; at least 1.
+    /// Number of minibatches that are prepared ahead; at least 1.
     pub depth: usize,
-    /// Time for which to wait for a data folder that is away.
+    /// Time for which to wait for a data folder that is unavailable.
     pub patience: Duration,
 }
 
-/// Default of the time for which to wait for a data folder that is away.
+/// Default of the time for which to wait for a data folder that is unavailable.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Time between two tries of a sample while the data folder is away.
+/// Interval between two tries of a sample while the data folder is unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// An error: the data folder was away for longer than the loader waits.
+/// An error: the data folder was unavailable for longer than the loader waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the data folder has been away for {} s: none of its pictures can be opened any more ({example}); bring it back, then \
@@ -59,19 +59,19 @@ const RETRY: Duration = Duration::from_secs(1);
     waited.as_secs()
 )]
 pub struct DataAway {
-    /// Time for which the loader waited.
+    /// Time for which the loader has waited.
     pub waited: Duration,
-    /// A sample that could not be read, and what the system said.
+    /// A sample that could not be read, with the error of the system.
     pub example: String,
 }
 
 /// A request to a loader: the epoch positions `start..end` of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderRange {
-    /// The split. Training positions are those of the epoch's shuffled order; validation positions are sample
-    /// indexes.
+    /// The split. Training positions are those in the epoch's shuffled order; validation positions are sample
+    /// indices.
     pub split: Split,
-    /// Number of the epoch, from 0; without meaning for validation.
+    /// Number of the epoch, from 0; ignored for validation.
     pub epoch: u64,
     /// First position of the range.
     pub start: u64,
@@ -82,21 +82,21 @@ pub struct LoaderRange {
 /// A minibatch: images as inputs of the network, with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
-    /// The inputs, N x 3 x size x size: R, G, B in 0..255 minus the mean. For validation there are N times as
-    /// many as an image has views.
+    /// The inputs, of shape N x 3 x size x size: R, G, B in 0..255 minus the mean. For validation the first
+    /// dimension is N times the number of crops, and the crops of an image follow one another.
     pub images: Array4<f32>,
-    /// The N labels.
+    /// The labels of the N samples.
     pub labels: Vec<u32>,
-    /// The N indexes of the samples in their split.
+    /// The indices of the N samples in their split.
     pub samples: Vec<u32>,
     /// Samples that could not be read, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Number of epoch positions of this minibatch: N and the skipped samples.
+    /// Number of epoch positions of this minibatch: N plus the number of skipped samples.
     pub positions: u64,
 }
 
-/// A loader, which decodes requested ranges on its own threads, at most [`LoaderConfig::depth`] minibatches
-/// ahead.
+/// A loader, which decodes requested ranges of samples on its own threads, at most [`LoaderConfig::depth`]
+/// minibatches ahead.
 ///
 /// When a loader is dropped, each of its threads ends after the sample that it is working on.
 pub struct Loader {
@@ -105,7 +105,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts a loader and its threads.
+    /// Creates a loader and starts its threads.
     ///
     /// # Panics
     /// If `threads`, `batch`, `depth` or `size` is 0.
@@ -142,14 +142,15 @@ impl Loader {
         self.shared.work.notify_all();
     }
 
-    /// Waits for the next minibatch; returns none once everything requested has been delivered.
+    /// Waits for the next minibatch and returns it, or `None` once everything requested has been delivered.
     ///
-    /// Ranges come in the order of their requests, and positions in their order; the last minibatch of a
-    /// range may be short. A minibatch of which no sample could be read has its positions, but no images.
+    /// Ranges are delivered in the order of their requests, and positions in their order; the last minibatch
+    /// of a range may be short. A minibatch of which no sample could be read counts its positions but has no
+    /// images.
     ///
     /// # Errors
-    /// [`DataAway`], once the data folder was away for longer than [`LoaderConfig::patience`]; the loader
-    /// delivers nothing more then.
+    /// [`DataAway`] if the data folder was unavailable for longer than [`LoaderConfig::patience`]; the loader
+    /// then delivers nothing more.
     ///
     /// # Panics
     /// If a thread of the loader has panicked.
@@ -173,7 +174,7 @@ impl Loader {
         Ok(Some(self.shared.assemble(open)))
     }
 
-    /// Drops everything that was requested or made and is not delivered yet.
+    /// Discards everything that was requested and has not been delivered yet.
     pub fn clear(&mut self) {
         let mut state = self.shared.state();
         state.queue.clear();
@@ -199,9 +200,9 @@ struct Shared {
     dataset: Arc<Dataset>,
     config: LoaderConfig,
     state: Mutex<State>,
-    /// Signal that there may be a sample to take, or that it is time to stop.
+    /// Signals that there may be a sample to take, or that it is time to stop.
     work: Condvar,
-    /// A minibatch may be complete, or a thread has failed.
+    /// Signals that a minibatch may be complete, or that a thread has failed.
     ready: Condvar,
 }
 
@@ -209,47 +210,47 @@ struct Shared {
 struct State {
     stop: bool,
     failed: bool,
-    /// The data folder was waited for in vain.
+    /// The error, once the data folder was waited for in vain.
     away: Option<DataAway>,
-    /// Time since which the data folder is waited for.
+    /// Time since which the data folder has been waited for, while it is unavailable.
     away_since: Option<Instant>,
     queue: VecDeque<Request>,
     open: VecDeque<Open>,
-    /// Minibatches opened so far: the identity of the next one.
+    /// Number of minibatches opened so far, which is the identity of the next one.
     opened: u64,
-    /// The order of the epoch that was asked for last.
+    /// Number and order of the epoch that was requested last.
     order: Option<(u64, Arc<[u32]>)>,
-    /// Sample buffers to use again.
+    /// Sample buffers to be reused.
     spare: Vec<Vec<f32>>,
 }
 
-/// Positions that no minibatch has taken yet.
+/// A requested range: the positions of it that no minibatch has taken yet.
 struct Request {
     split: Split,
     epoch: u64,
-    /// Sample at each position; without it, positions are samples.
+    /// Sample index at each position; `None` if positions are sample indices.
     order: Option<Arc<[u32]>>,
     positions: Range<usize>,
 }
 
-/// A minibatch that is being made.
+/// A minibatch that is being prepared.
 struct Open {
     identity: u64,
     split: Split,
     epoch: u64,
     samples: Vec<u32>,
-    /// Samples handed to threads so far.
+    /// Number of samples handed to threads so far.
     taken: usize,
-    /// Samples that have not come back yet.
+    /// Number of samples that have not come back yet.
     missing: usize,
-    /// Samples that came back, at the places of `samples`.
+    /// The samples that came back, in the order of `samples`.
     made: Vec<Option<Made>>,
 }
 
-/// A label and pixels, or why there are none.
+/// The result of reading a sample: its label and pixels, or the reason why it cannot be read.
 type Made = Result<(u32, Vec<f32>), String>;
 
-/// One sample for one thread.
+/// The job of a thread: one sample to read.
 struct Job {
     minibatch: u64,
     place: usize,
@@ -265,7 +266,7 @@ impl State {
         if self.open.front()?.missing == 0 { self.open.pop_front() } else { None }
     }
 
-    /// Returns whether everything that was requested has been given.
+    /// Returns whether everything that was requested has been delivered.
     fn is_idle(&self) -> bool {
         self.open.is_empty() && self.queue.iter().all(|request| request.positions.is_empty())
     }
@@ -281,8 +282,8 @@ impl State {
         }
     }
 
-    /// Returns the next sample to decode, from the oldest minibatch that has one; opens a minibatch if there
-    /// is room.
+    /// Returns the next sample to decode, from the oldest open minibatch that has one; opens a minibatch if
+    /// there is room for one.
     fn take(&mut self, batch: usize, depth: usize) -> Option<Job> {
         if self.open.iter().all(|open| open.taken == open.samples.len()) {
             if self.open.len() == depth {
@@ -322,12 +323,12 @@ impl State {
         Some(())
     }
 
-    /// Returns whether the minibatch of a sample is still being made.
+    /// Returns whether the minibatch of a sample is still being prepared.
     fn wants(&self, job: &Job) -> bool {
         self.open.iter().any(|open| open.identity == job.minibatch)
     }
 
-    /// Puts a sample in its place; its minibatch is gone if the loader was cleared meanwhile.
+    /// Stores a sample at its position in its minibatch, unless the loader has been cleared in the meantime.
     fn put(&mut self, minibatch: u64, place: usize, made: Made) {
         if let Some(open) = self.open.iter_mut().find(|open| open.identity == minibatch) {
             open.made[place] = Some(made);
@@ -341,7 +342,7 @@ impl Shared {
         self.state.lock().expect(UNPOISONED)
     }
 
-    /// Runs a thread: decodes samples until it is told to stop.
+    /// Runs a thread of the loader: decodes samples until it is told to stop.
     fn decode_samples(&self) {
         let _alarm = Alarm(self);
         let mut state = self.state();
@@ -363,8 +364,8 @@ impl Shared {
         }
     }
 
-    /// Makes a sample; tries again for as long as the data folder is away and the sample is wanted. Nothing
-    /// comes of it if the folder stays away.
+    /// Reads a sample; tries again for as long as the data folder is unavailable and the sample is wanted.
+    /// Returns `None` if the folder stays unavailable or the sample is no longer wanted.
     fn make_patiently(&self, job: &mut Job) -> Option<Made> {
         loop {
             let error = match self.make(job) {
@@ -403,12 +404,12 @@ impl Shared {
         label.map(|label| (label, pixels))
     }
 
-    /// Inputs that a sample of this split becomes.
+    /// Returns the number of inputs that a sample of this split becomes.
     fn views(&self, split: Split) -> usize {
         if split == Split::Train { 1 } else { self.config.crops.count() }
     }
 
-    /// Brings the samples of a complete minibatch together.
+    /// Assembles the samples of a complete minibatch.
     fn assemble(&self, open: Open) -> Minibatch {
         let size = self.config.size;
         let positions = open.samples.len() as u64;
@@ -434,7 +435,7 @@ impl Shared {
     }
 }
 
-/// Tells the loader's owner of a panic, who would wait for ever otherwise.
+/// A guard that reports a panic of a thread to the loader's owner, who would otherwise wait for ever.
 struct Alarm<'a>(&'a Shared);
 
 impl Drop for Alarm<'_> {

@@ -1,5 +1,5 @@
-//! The look at a data folder before a run begins: the first bytes of every image tell what there is, and
-//! whether enough of it can be read.
+//! The inspection of a data folder before a run begins: the first bytes of every image tell its kind, and
+//! whether enough images can be read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,14 +12,15 @@ use crate::kind::FileKind;
 use crate::passed::{Passed, Reason, other_files};
 use crate::refusal::Refusal;
 
-/// Largest share of a split's images that may be unreadable.
+/// Largest fraction (0 to 1) of a split's images that may be unreadable.
 pub const MOST_LEFT_OUT: f64 = 0.05;
-/// Files opened at once: a file system behind a network answers slowly, but many at a time.
+/// Number of files opened at once: a file system behind a network answers slowly, but many requests at a
+/// time.
 const THREADS: usize = 16;
-/// Pictures that are named in an error.
+/// Number of images that are named in an error.
 const EXAMPLES: usize = 3;
 
-/// The findings of a look at a data folder.
+/// The findings of the inspection of a data folder.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// The data folder.
@@ -32,13 +33,13 @@ pub struct Look {
     pub validation: SplitLook,
     /// Whether the validation images were held out by a rule.
     pub held_out: bool,
-    /// The files and folders that are no part of the data set.
+    /// The files and folders that are not part of the data set.
     pub passed: Passed,
     /// Number of files in folders that were passed over.
     pub files_in_passed_folders: u64,
 }
 
-/// The findings of a look at one split.
+/// The findings of the inspection of one split.
 #[derive(Clone, Debug, Default)]
 pub struct SplitLook {
     /// Number of images of each class that can be read, as far as their first bytes tell, in label order.
@@ -53,16 +54,16 @@ pub struct SplitLook {
     pub incomplete: u64,
     /// Sizes of the files in bytes: the smallest, the median and the largest.
     pub bytes: [u64; 3],
-    /// The images that cannot be read: each path under the data folder, and the reason.
+    /// The images that cannot be read: the path of each, relative to the data folder, and the reason.
     pub reasons: Vec<(PathBuf, String)>,
     /// The labels of `reasons`.
     labels_left_out: Vec<u32>,
 }
 
-/// Reasons why no run can begin with the images of a data folder.
+/// The reasons why a data folder is unsuitable for training.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// More images than a run can do without cannot be read.
+    /// Too many images of a split cannot be read.
     #[error(
         "{left_out} of {pictures} {split} pictures in {} cannot be read, expected at most {} %: {examples}",
         folder.display(),
@@ -111,11 +112,11 @@ impl Look {
         }
     }
 
-    /// Checks whether a run with these images can begin.
+    /// Checks whether the data folder is suitable for training.
     ///
     /// # Errors
-    /// [`Unfit`], if more than [`MOST_LEFT_OUT`] of a split, or all training images of a class, cannot be
-    /// read.
+    /// [`Unfit`] if more than [`MOST_LEFT_OUT`] of the images of a split, or all training images of a class,
+    /// cannot be read.
     pub fn check(&self) -> Result<(), Unfit> {
         for (split, look) in [("training", &self.train), ("validation", &self.validation)] {
             let (left_out, pictures) = (look.all_left_out(), look.all());
@@ -141,8 +142,8 @@ impl Look {
         }
     }
 
-    /// Returns the counts as text: "2,310 JPEG images, 41 PNG images, 3 HEIC photographs (not read), 12 other
-    /// files (json, txt)".
+    /// Returns the numbers of files of each kind as text, such as "2,310 JPEG images, 41 PNG images, 3 HEIC
+    /// photographs (not read), 12 other files (json, txt)".
     pub fn summary(&self) -> String {
         let mut kinds = self.train.kinds.clone();
         self.validation.kinds.iter().for_each(|(&kind, count)| *kinds.entry(kind).or_default() += count);
@@ -216,7 +217,8 @@ impl SplitLook {
         self.left_out.iter().sum::<u64>() + self.incomplete
     }
 
-    /// Lists some of what is left out: those whose numbers in the list of reasons `of` accepts.
+    /// Returns a text with some of the unreadable images, namely those whose index in the list of reasons
+    /// `of` accepts.
     fn examples(&self, of: impl Fn(usize) -> bool) -> String {
         let chosen = self.reasons.iter().enumerate().filter(|(number, _)| of(*number));
         let shown: Vec<String> = chosen
@@ -231,7 +233,7 @@ impl SplitLook {
     }
 }
 
-/// Kind and size of a file, or why it cannot be read.
+/// The kind and size in bytes of a file, or the reason why it cannot be read.
 type Seen = Result<(FileKind, u64), String>;
 
 fn look_at_all(index: &Index, entries: &[Entry]) -> Vec<Seen> {
@@ -277,7 +279,7 @@ fn look_at(index: &Index, entry: &Entry, shard: &mut Option<(u32, File)>) -> See
     Ok((FileKind::of(&start), size))
 }
 
-/// Files below a folder, as far as it can be listed; links are not followed.
+/// Returns the number of files below a folder, as far as it can be listed; links are not followed.
 fn files_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let count = |entry: fs::DirEntry| match entry.file_type() {
@@ -287,7 +289,7 @@ fn files_below(folder: &Path) -> u64 {
     entries.flatten().map(count).sum()
 }
 
-/// Writes a number in groups of three digits: 2310 as "2,310".
+/// Returns a number as text in groups of three digits: 2310 as "2,310".
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,8 +1,9 @@
-//! Reads one array of structures from a MATLAB 5 file, as ILSVRC's development kit lists its synsets.
+//! The reader of an array of structures in a MATLAB 5 file, in which ILSVRC's development kit lists its
+//! synsets.
 //!
-//! A file is a header of 128 bytes and elements: a type and a length of 32 bits each, then the data, padded
-//! to 8 bytes; four bytes of data or less may lie in the place of the second half of that tag. A compressed
-//! element holds another one.
+//! A file is a header of 128 bytes followed by elements: a type and a length of 32 bits each, then the data,
+//! padded to a multiple of 8 bytes; if there are at most four bytes of data, they may take the place of the
+//! second half of that tag. A compressed element contains another one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,9 +12,11 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-/// The most bytes of a file, and of a compressed element in it: more than any list of synsets takes.
+/// Largest size in bytes of a file, and of a compressed element in it, which is more than any list of synsets
+/// takes.
 const MOST_BYTES: u64 = 1 << 24;
-/// The most structures of an array, and the most fields of each: ILSVRC's list has fewer than 2,000 of eight.
+/// Largest number of structures of an array, and of fields of each; ILSVRC's list has fewer than 2,000
+/// structures of eight fields.
 const MOST_STRUCTURES: usize = 1 << 15;
 const MOST_FIELDS: usize = 16;
 const HEADER: usize = 128;
@@ -30,17 +33,17 @@ const TEXT: u8 = 4;
 pub(crate) enum Field {
     Text(String),
     Number(f64),
-    /// An element of another type, or none.
+    /// An element of another type, or no element.
     Other,
 }
 
-/// Reads the bytes of a file that is no longer than a list of synsets can be.
+/// Reads the bytes of a file, which must not be larger than a list of synsets can be.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     read_at_most(file, "the file").map_err(|error| error.to_string())
 }
 
-/// Reads all that a source gives, or an error if that is more than any list of synsets takes.
+/// Reads a source to its end; fails if it is longer than any list of synsets.
 fn read_at_most(source: impl Read, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
@@ -50,7 +53,7 @@ fn read_at_most(source: impl Read, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the structures of the array `name`: the fields of each by name.
+/// Parses a file and returns the structures of the array `name`, each as its fields by name.
 pub(crate) fn structures(bytes: &[u8], name: &str) -> Result<Vec<BTreeMap<String, Field>>, String> {
     let start = bytes.get(..HEADER).ok_or("the file is shorter than its header")?;
     if &start[124..128] != b"\x00\x01IM" {
@@ -80,7 +83,7 @@ fn inflate(data: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("a compressed element cannot be read: {error}"))
 }
 
-/// The rest of a sequence of elements.
+/// A reader of a sequence of elements, which holds those that are still to be read.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
@@ -102,7 +105,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// Class and name of an array, and what follows them; nothing of an empty one.
+/// Reads the head of an array: its class, its name, its number of values, and the elements that follow.
 fn head<'a>(data: &'a [u8]) -> Result<(u8, &'a [u8], usize, Elements<'a>), String> {
     let mut elements = Elements(data);
     let class = *elements.next()?.1.first().ok_or("an array has no class")?;

@@ -1,10 +1,10 @@
-//! What is in one tar shard, in the WebDataset layout: consecutive members that share their name up to the
-//! first dot are a sample, of which the extension `jpg`, `jpeg` or `png` is the image and `cls` its class, a
-//! number from 0 in ASCII. Other extensions, other kinds of members, hidden files and names longer than any
-//! path are passed over.
+//! The contents of one tar shard in the WebDataset layout: consecutive members that share their name up to
+//! the first dot are a sample, of which the member with the extension `jpg`, `jpeg` or `png` is the image and
+//! the one with `cls` its class, a number from 0 in ASCII. Other extensions, other kinds of members, hidden
+//! files and names longer than any path are passed over.
 //!
-//! Only headers and `cls` members are read. A shard that is cut off or damaged gives the samples before that
-//! place: a tar has no table of contents, and what follows could be anything.
+//! Only headers and `cls` members are read. A shard that is truncated or damaged gives the samples before the
+//! fault: a tar has no table of contents, and what follows could be anything.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,44 +13,44 @@ use std::path::Path;
 
 use tar::{Archive, Entry};
 
-/// A tar is made of blocks of this many bytes.
+/// Size of the blocks of a tar, in bytes.
 const BLOCK: u64 = 512;
-/// Longest class that is read, bytes.
+/// Largest length of the text of a class, in bytes.
 const MOST_DIGITS: u64 = 32;
-/// Most bytes that are read of one member before its contents: its header and those that go before it, with a
-/// long name and extended attributes, which systems keep to 64 KiB.
+/// Largest number of bytes of headers that are read of one member: its own header and those before it, with a
+/// long name and extended attributes, which systems limit to 64 KiB.
 const MOST_HEADERS: u64 = 1 << 20;
-/// Longest name of a sample, bytes: that of the longest path that a system has.
+/// Largest length of a sample's name in bytes, which is that of the longest path of any system.
 const MOST_NAME: usize = 4096;
 
-/// The contents of a shard.
+/// The contents of a tar shard.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// Samples of the shard, in their order.
+    /// Samples of the shard, in the order of the shard.
     pub(crate) samples: Vec<Sample>,
-    /// Number of samples that have no image, or no class.
+    /// Number of samples that are left out because they have no image or no class.
     pub(crate) left_out: u64,
-    /// Lines for the log about what is of no use in the shard, and why.
+    /// Lines for the log about the parts of the shard that cannot be used, with the reasons.
     pub(crate) faults: Vec<String>,
 }
 
-/// An image with its class.
+/// A sample of a tar shard: the place of an image, and its class.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// The image's name in the shard.
     pub(crate) name: String,
     /// Index of its class.
     pub(crate) label: u32,
-    /// First byte of the image in the shard.
+    /// Position of the image's first byte in the shard.
     pub(crate) offset: u64,
-    /// Bytes of the image.
+    /// Length of the image in bytes.
     pub(crate) length: u64,
 }
 
-/// Lists a shard.
+/// Lists the contents of a tar shard.
 ///
 /// # Errors
-/// What the file system refuses; bytes that are no tar are among the faults.
+/// If the file cannot be read. Bytes that are not a tar are no error but among the faults.
 pub(crate) fn list(path: &Path) -> io::Result<Contents> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -91,11 +91,11 @@ pub(crate) fn list(path: &Path) -> io::Result<Contents> {
     Ok(contents(groups, fault.map(|fault| (end, fault))))
 }
 
-/// A shard's file, of which only so much is read for one member: a name of gigabytes would be read into
-/// memory whole, and a hole in a file costs its author nothing.
+/// The file of a shard, of which only a limited number of bytes are read for one member: otherwise a name of
+/// gigabytes, which a sparse file can hold at no cost, would be read into memory whole.
 struct Shard<'a> {
     file: File,
-    /// Bytes that may still be read for the member at hand.
+    /// Number of bytes that may still be read for the current member.
     left: &'a Cell<u64>,
 }
 
@@ -118,7 +118,7 @@ impl Seek for Shard<'_> {
     }
 }
 
-/// Returns the name of the compression that a file's first bytes tell, if any.
+/// Returns the name of the compression that a file's first bytes indicate, if any.
 fn compression(start: &[u8]) -> Option<&'static str> {
     let known: [(&[u8], &str); 5] = [
         (b"\x1f\x8b", "gzip"),
@@ -130,17 +130,17 @@ fn compression(start: &[u8]) -> Option<&'static str> {
     known.iter().find(|(bytes, _)| start.starts_with(bytes)).map(|(_, name)| *name)
 }
 
-/// Members that share their name up to the first dot.
+/// A group of consecutive members that share their name up to the first dot.
 struct Group {
     key: String,
     /// Name, offset and length of each image.
     images: Vec<(String, u64, u64)>,
     class: Option<String>,
-    /// Whether what follows the key has an image's or a class's extension behind another dot.
+    /// Whether a member's name has an image's or a class's extension after a second dot.
     dotted: bool,
 }
 
-/// Puts a member to the group of its key: the last one, or a new one.
+/// Adds a member to the group of its key, which is the last group or a new one.
 fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
     if entry.path_bytes().len() > MOST_NAME {
         return Ok(());
@@ -171,16 +171,16 @@ fn add(groups: &mut Vec<Group>, entry: &mut Entry<Shard>) -> io::Result<()> {
     Ok(())
 }
 
-/// Splits a name at the first dot behind its folders; returns the key before it, and what follows the dot;
-/// nothing if there is no such dot, or nothing before it.
+/// Splits a name at the first dot after its folders; returns the key before the dot and the rest after it, or
+/// `None` if there is no such dot or nothing before it.
 fn split(name: &str) -> Option<(&str, &str)> {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name[start..].find('.')?;
     (dot > start).then(|| (&name[..dot], &name[dot + 1..]))
 }
 
-/// Finds the samples among the groups. Of a shard that ends too early, the last group may be half a sample:
-/// the fault names the place.
+/// Returns the contents of a shard from its groups. If the shard ends too early, its last group may be half a
+/// sample; the fault names the position.
 fn contents(groups: Vec<Group>, fault: Option<(u64, String)>) -> Contents {
     let mut contents = Contents::default();
     let mut first = None;

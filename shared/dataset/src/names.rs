@@ -1,5 +1,5 @@
-//! Names of files and folders as text: one form for those that differ in their Unicode form alone, and none
-//! that is lost.
+//! The names of files and folders as text: names that differ only in their Unicode form have the same text,
+//! and no name is lost.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// Writes a name in Unicode's composed form (NFC), in which a Mac's names and those of other systems are the
-/// same. Bytes that are no UTF-8 are written as `\xE9`, so that two such names stay two.
+/// Returns a name in Unicode's composed form (NFC), in which the names of macOS and of other systems are the
+/// same. Bytes that are not UTF-8 are written in the form `\xE9`, so that different names stay different.
 pub(crate) fn text(name: &OsStr) -> String {
     match name.to_str() {
         Some(text) => composed(text).into_owned(),
@@ -23,12 +23,13 @@ pub(crate) fn text(name: &OsStr) -> String {
     }
 }
 
-/// Writes the parts of a path, each as [`text`], between slashes: the same on every system and file system.
+/// Returns a path as text: its parts, each as [`text`], separated by slashes. It is the same on every system
+/// and file system.
 pub(crate) fn key(path: &Path) -> String {
     path.iter().map(text).collect::<Vec<_>>().join("/")
 }
 
-/// Sorts paths by their [`key`]s, part by part.
+/// Sorts paths by their [`key`]s, which are compared part by part.
 pub(crate) fn sort(paths: &mut [PathBuf]) {
     paths.sort_by_cached_key(|path| (path.iter().map(text).collect::<PathBuf>(), path.clone()));
 }

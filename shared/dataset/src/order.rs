@@ -1,9 +1,9 @@
 //! The order in which an epoch visits its samples.
 //!
-//! Files are shuffled one by one. What lies in tar shards is read as streams: each shard is cut into runs of
-//! consecutive samples, the runs are shuffled, and a number of them is merged at random, each in its own
-//! order. Any range of positions, and so any lease, is then one stretch of each run that is open there, read
-//! forward. What this costs is that samples of one run stay near each other in every epoch: shards should be
+//! Files are shuffled one by one. Tar shards are read as streams: each shard is cut into runs of consecutive
+//! samples, the runs are shuffled, and several of them are merged at random, each in its own order. Any range
+//! of positions, and so any lease, then consists of one stretch of each run that is open there, which is read
+//! forward. The price is that the samples of one run stay near each other in every epoch, so shards should be
 //! filled in random order, not class by class.
 
 use std::ops::Range;
@@ -12,12 +12,12 @@ use rand::RngExt;
 
 use settings::random::stream;
 
-/// Returns the shuffled sample indexes of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images`
-/// that depends on (images, seed, epoch) only, so that a lease of positions means the same samples to every
+/// Returns the shuffled sample indices of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images`
+/// that depends only on (images, seed, epoch), so that a lease of positions means the same samples to every
 /// worker.
 ///
 /// # Panics
-/// If `images` does not fit 32 bits.
+/// If `images` does not fit into 32 bits.
 pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let images = u32::try_from(images).expect("an epoch has less than 2^32 samples");
     let mut order: Vec<u32> = (0..images).collect();
@@ -28,18 +28,20 @@ pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<u32> {
     order
 }
 
-/// Samples of a run at most; of ImageNet's images these are 28 MB.
+/// Largest number of samples in a run; of ImageNet's images these are 28 MB.
 const LONGEST_RUN: u32 = 256;
-/// Runs that are merged: as many as a usual minibatch has images, which then come from different places.
+/// Number of runs that are merged: as many as a usual minibatch has images, which then come from different
+/// places.
 pub(crate) const OPEN_RUNS: usize = 32;
-/// Runs that an epoch has at least, if need be shorter ones: few long ones would be mixed badly, and a set so
-/// small stays in the memory of the machine.
+/// Smallest number of runs of an epoch, which are made shorter if necessary: few long ones would be mixed
+/// badly, and so small a set stays in the machine's memory anyway.
 const LEAST_RUNS: u32 = 256;
 
-/// Returns the order of one epoch over shards of so many samples each; it depends on (`shards`, `seed`,
-/// `epoch`) only.
+/// Returns the sample indices of one epoch over shards, in their order. `shards` holds the number of samples
+/// of each shard; the result depends only on (`shards`, `seed`, `epoch`).
 ///
-/// Panics if the samples do not fit 32 bits.
+/// # Panics
+/// If the number of samples does not fit into 32 bits.
 pub(crate) fn merged_order(shards: &[usize], seed: u64, epoch: u64) -> Vec<u32> {
     let images = u32::try_from(shards.iter().sum::<usize>()).expect("an epoch has less than 2^32 samples");
     let length = (images / LEAST_RUNS).clamp(1, LONGEST_RUN);

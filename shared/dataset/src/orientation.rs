@@ -1,13 +1,14 @@
-//! Turns an image as its orientation says: a camera that is held upright stores its picture lying.
+//! The rotation and mirroring of images by their orientation: a camera that is held upright stores its images
+//! lying on their side.
 
 use image::RgbImage;
 use image::metadata::Orientation;
 
-/// Side of the squares that an image is turned by: their rows lie in the cache, in whichever direction they
-/// are written.
+/// Side in pixels of the tiles by which an image is turned: their rows stay in the cache, in whichever
+/// direction they are written.
 const TILE: usize = 32;
 
-/// Turns the image as a person is to see it.
+/// Returns the image upright, rotated and mirrored as `orientation` says.
 pub(crate) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
     let [width, height] = [image.width() as usize, image.height() as usize];
     let (last_x, last_y) = (width.saturating_sub(1), height.saturating_sub(1));

@@ -1,28 +1,29 @@
-//! Files and folders of a data folder that are no part of the data set, and why; each is reported.
+//! The files and folders of a data folder that are not part of the data set, and the reasons; each is
+//! reported.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Reasons why a file or folder is passed over.
+/// The reason why a file or folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The name begins with a dot.
     Hidden,
-    /// An operating system, a file server or a program made it for its own use.
+    /// An operating system, a file server or a program created it for its own use.
     System,
-    /// The file's name says that it is no image.
+    /// The file's name tells that it is not an image.
     Other,
-    /// The place is beside the class folders, or beside `train/` and `val/`.
+    /// It lies beside the class folders, or beside `train/` and `val/`.
     Beside,
-    /// The link leads to a folder whose images are in the set already, or that holds a class folder itself.
+    /// It is a link to a folder whose images are in the set already, or to one that contains a class folder.
     Link,
-    /// The file is a pipe, a socket or a device.
+    /// It is a pipe, a socket or a device.
     Special,
 }
 
-/// Folders that file servers, archives and file systems put beside people's own.
+/// Names of folders that file servers, archives and file systems create beside those of the user.
 const SYSTEM_FOLDERS: [&str; 12] = [
     "@eadir",
     "@tmp",
@@ -37,18 +38,18 @@ const SYSTEM_FOLDERS: [&str; 12] = [
     "__pycache__",
     "network trash folder",
 ];
-/// Files that systems leave in every folder that somebody looks into.
+/// Names of files that systems leave in every folder that is viewed.
 const SYSTEM_FILES: [&str; 5] = ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"];
-/// Names of files that are no pictures and have no extension.
+/// Names of files that are not images and have no extension.
 const OTHER_FILES: [&str; 4] = ["readme", "license", "licence", "makefile"];
-/// Extensions of files that are no pictures.
+/// Extensions of files that are not images.
 const OTHER_EXTENSIONS: &str = "txt text json jsonl ndjson geojson csv tsv xml yaml yml toml ini cfg conf db sqlite \
     sqlite3 md rst html htm css js pdf doc docx odt rtf xls xlsx ods ppt pptx tex bib py ipynb pyc sh bat ps1 r m mat c \
     h cpp java npy npz pkl pickle pt pth onnx h5 hdf5 parquet arrow feather tfrecord lmdb mdb log lock zip gz tgz bz2 \
     xz zst 7z rar md5 sha1 sha256 mp4 mov avi mkv webm wmv mpg mpeg mp3 wav m4a flac lnk url exe dll part crdownload \
     download tmp bak swp xmp aae";
 
-/// Returns the reason why a file or folder is passed over for its name alone, if there is one.
+/// Returns the reason why a file or folder is passed over because of its name, or `None` if it is not.
 pub(crate) fn by_name(name: &OsStr, is_folder: bool) -> Option<Reason> {
     if name.as_encoded_bytes().starts_with(b".") {
         return Some(Reason::Hidden);
@@ -67,12 +68,12 @@ pub(crate) fn by_name(name: &OsStr, is_folder: bool) -> Option<Reason> {
     other.then_some(Reason::Other)
 }
 
-/// Returns the extension of a file's name in lower case.
+/// Returns the extension of a file's name in lower case, if it has one.
 pub(crate) fn extension(path: &Path) -> Option<String> {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
 }
 
-/// Writes the number of other files with their extensions: "2 other files (pdf, txt)".
+/// Returns a text with the number of other files and their extensions, such as "2 other files (pdf, txt)".
 pub(crate) fn other_files(files: &[PathBuf]) -> String {
     let mut extensions: Vec<String> = files.iter().filter_map(|path| extension(path)).collect();
     extensions.sort();
@@ -82,7 +83,7 @@ pub(crate) fn other_files(files: &[PathBuf]) -> String {
     format!("{} other file{plural}{kinds}", files.len())
 }
 
-/// The files and folders that were passed over, as paths under the data folder.
+/// The files and folders that were passed over, as paths relative to the data folder, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     files: BTreeMap<Reason, Vec<PathBuf>>,
@@ -98,7 +99,7 @@ impl Passed {
         self.folders.entry(reason).or_default().push(path);
     }
 
-    /// Adds what was passed over elsewhere.
+    /// Adds the files and folders of another list.
     pub(crate) fn add(&mut self, other: Passed) {
         let pairs = [(&mut self.files, other.files), (&mut self.folders, other.folders)];
         for (known, new) in pairs {
@@ -108,7 +109,7 @@ impl Passed {
         }
     }
 
-    /// Takes out the files that were passed over for a reason.
+    /// Removes and returns the files that were passed over for a reason.
     pub(crate) fn take_files(&mut self, reason: Reason) -> Vec<PathBuf> {
         self.files.remove(&reason).unwrap_or_default()
     }
@@ -118,7 +119,7 @@ impl Passed {
         self.files.get(&reason).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the folders that were passed over for a reason, with everything in them.
+    /// Returns the folders that were passed over, with everything in them, for a reason.
     pub fn folders(&self, reason: Reason) -> &[PathBuf] {
         self.folders.get(&reason).map_or(&[], Vec::as_slice)
     }
@@ -128,12 +129,12 @@ impl Passed {
         self.folders.values().flatten().map(PathBuf::as_path)
     }
 
-    /// Returns all files that were passed over, without those inside of folders that were.
+    /// Returns all files that were passed over, without those inside folders that were passed over.
     pub fn all_files(&self) -> impl Iterator<Item = &Path> {
         self.files.values().flatten().map(PathBuf::as_path)
     }
 
-    /// Returns a line for each reason, with the number and the names.
+    /// Returns a line of text for each reason, with the number of files and folders and their names.
     pub fn lines(&self) -> Vec<String> {
         use Reason::*;
         let line = |reason| {

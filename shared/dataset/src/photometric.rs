@@ -8,7 +8,7 @@ use rand::RngExt;
 use settings::Sampling;
 use settings::random::Random;
 
-/// The three that are mixtures with something grey.
+/// The distortions that mix an image with something grey.
 #[derive(Clone, Copy)]
 enum Mixture {
     Brightness,
@@ -16,17 +16,17 @@ enum Mixture {
     Saturation,
 }
 
-/// Share of R, G and B in the grey of a pixel.
+/// Weights of R, G and B in the grey of a pixel.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
-/// Principal components of ILSVRC's colours: a row each for R, G and B, a column for each component.
+/// Principal components of ILSVRC's colours: a row for each of R, G and B, a column for each component.
 const COMPONENTS: [[f32; 3]; 3] =
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]];
 /// Standard deviations along the principal components. The published ones hold for pixels in 0..1; those here
 /// are in 0..255.
 const SCALES: [f32; 3] = [0.2175 * 255.0, 0.0188 * 255.0, 0.0045 * 255.0];
 
-/// Distorts planar R, G, B in 0..255. Mixtures stay in 0..255, each clipped before the next; lighting, which
-/// comes last, may leave it.
+/// Distorts `planes`, which are planar R, G, B in 0..255. Mixtures are clipped to 0..255, each before the
+/// next; lighting, which comes last, may leave that range.
 pub(crate) fn distort(sampling: &Sampling, mixing: &mut Random, lighting: &mut Random, planes: &mut [f32]) {
     let mut order = [
         (Mixture::Brightness, sampling.brightness),
@@ -51,7 +51,7 @@ pub(crate) fn distort(sampling: &Sampling, mixing: &mut Random, lighting: &mut R
     }
 }
 
-/// Grey + factor * (image - grey), clipped.
+/// Replaces the image by grey + factor * (image - grey), clipped to 0..255.
 fn mix(mixture: Mixture, factor: f32, planes: &mut [f32]) {
     let [red, green, blue] = channels(planes);
     let blend = |grey: f32, value: &mut f32| *value = (grey + factor * (*value - grey)).clamp(0.0, 255.0);
@@ -72,7 +72,7 @@ fn mix(mixture: Mixture, factor: f32, planes: &mut [f32]) {
     }
 }
 
-/// Returns what lighting with these coefficients adds to R, G and B.
+/// Returns the values that lighting with these coefficients adds to R, G and B.
 fn shifts(coefficients: [f32; 3]) -> [f32; 3] {
     COMPONENTS.map(|row| (0..3).map(|i| row[i] * coefficients[i] * SCALES[i]).sum())
 }
@@ -84,7 +84,7 @@ fn channels(planes: &mut [f32]) -> [&mut [f32]; 3] {
     [red, green, blue]
 }
 
-/// Draws a value of the standard normal distribution (Box and Muller).
+/// Draws a value from the standard normal distribution (Box and Muller).
 fn normal(random: &mut Random) -> f32 {
     let (u, v) = (1.0 - random.random::<f64>(), random.random::<f64>());
     ((-2.0 * u.ln()).sqrt() * (TAU * v).cos()) as f32

@@ -1,7 +1,8 @@
-//! From a PNG file to RGB pixels, row by row: no more of the picture is held than what becomes of it.
+//! The decoding of PNG files to RGB pixels, row by row, so that besides the result hardly anything is held in
+//! memory.
 //!
-//! Texts and colour profiles, which may unpack to any length, are passed over, and checksums are not
-//! compared: where one is wrong, other readers show the picture.
+//! Texts and colour profiles, which may unpack to any length, are skipped, and checksums are not compared,
+//! since other programs show an image even if one is wrong.
 
 use std::io::Cursor;
 
@@ -11,14 +12,14 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, InterlaceInfo, Limits, Tr
 
 use crate::ground::over_white;
 
-/// Reads the width and height in a file's header.
+/// Reads the width and height in pixels from a file's header.
 pub(crate) fn dimensions(file: &[u8]) -> Result<(u32, u32), DecodingError> {
     let mut decoder = decoder(file, usize::MAX);
     decoder.read_header_info().map(|header| header.size())
 }
 
-/// Decodes the pixels of a file, and reads how they are to be turned. Beside the pixels, at most `most_bytes`
-/// are allocated.
+/// Decodes a file; returns its pixels and its orientation. Besides the pixels, at most `most_bytes` bytes are
+/// allocated.
 pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orientation), DecodingError> {
     let mut decoder = decoder(file, most_bytes);
     decoder.set_transformations(Transformations::EXPAND);

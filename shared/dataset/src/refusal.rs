@@ -1,9 +1,10 @@
-//! What the system says of a file or folder that it does not give.
+//! The error of the system about a file or folder that cannot be read.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// What the system says of a file or folder that it does not give; where a permission is missing, also whose.
+/// An error of the system about a file or folder that cannot be read; if a permission is missing, its text
+/// also names the user who lacks it.
 ///
 /// In a container, photographs often belong to another user than the program runs as.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The user that the program runs as, where the system shows processes as files.
+/// Returns the id of the user as whom the program runs, on systems that show processes as files.
 #[cfg(unix)]
 fn user() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,5 @@
-//! How training samples are made of images (paper, section 6), and how a network wants its images when it is
-//! used.
+//! The sampling of training samples from images (paper, section 6), and the preprocessing of images for a
+//! trained network.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ use crate::decode_error::SampleError;
 use crate::evaluation_crops::{Crops, Resize, views};
 use crate::photometric;
 
-/// Default of the mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
+/// Default of the mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
 pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
-/// Makes the sample of `image` that belongs to (`seed`, `epoch`, `index`): planar R, G, B in 0..255 minus
-/// [`MEAN`], in `out`. Each kind of choice has a stream of its own: switched on or off, it leaves the others
-/// as they were.
+/// Writes the sample of `image` that belongs to (`seed`, `epoch`, `index`) to `out`: planar R, G, B in 0..255
+/// minus [`MEAN`]. Each kind of random choice has a stream of its own, so that switching one on or off does
+/// not change the others.
 pub(crate) fn write_sample(
     sampling: &Sampling,
     image: &RgbImage,
@@ -34,33 +34,33 @@ pub(crate) fn write_sample(
     subtract(MEAN, out);
 }
 
-/// Draws one of the interpolations, all equally probable.
+/// Draws one of the interpolations of `sampling`, all equally probable.
 fn interpolation(sampling: &Sampling, random: &mut Random) -> Interpolation {
     sampling.interpolation[random.random_range(0..sampling.interpolation.len())]
 }
 
-/// The preparation of images for a trained network.
+/// The preprocessing of images for a trained network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessing {
-    /// Mean of R, G and B that is subtracted from every pixel (0..255, not scaled).
+    /// Mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
     pub mean: [f32; 3],
-    /// The resize of an image before it is cropped.
+    /// The way in which an image is resized before it is cropped.
     pub resize: Resize,
 }
 
 impl Default for Preprocessing {
-    /// Returns the preparation for networks that were trained by this program.
+    /// Returns the preprocessing for networks that were trained by this program.
     fn default() -> Self {
         Preprocessing { mean: MEAN, resize: Resize::ShorterSide }
     }
 }
 
 impl Preprocessing {
-    /// Reads an image file and writes its centre crop of `size` x `size` pixels: planar R, G, B in 0..255
-    /// minus the mean.
+    /// Reads an image file and writes its centre crop of `size` x `size` pixels to `out`: planar R, G, B in
+    /// 0..255 minus the mean, row-major.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no image that can be decoded.
+    /// If the file cannot be read or cannot be decoded as an image.
     ///
     /// # Panics
     /// If `out` is not 3 x `size` x `size` long.
@@ -70,7 +70,8 @@ impl Preprocessing {
         Ok(())
     }
 
-    /// Writes the views of an image one after the other: planar R, G, B in 0..255 minus the mean, bilinear.
+    /// Writes the evaluation crops of an image to `out`, one after the other: planar R, G, B in 0..255 minus
+    /// the mean, resized bilinearly.
     pub(crate) fn write(&self, image: &RgbImage, crops: Crops, size: usize, out: &mut [f32]) {
         let (width, height) = image.dimensions();
         let views = views(crops, self.resize, width, height, size as u32);

@@ -1,12 +1,11 @@
-//! A data folder of tar shards: `*.tar` files in `train/` and `val/`, or in the folder itself.
+//! The reading of a data folder of tar shards: `*.tar` files in `train/` and `val/`, or in the folder itself.
 //!
-//! A few large files are what a disk behind a network reads well, where a million small ones are not. The
-//! shards' headers are read once, when the folder is opened; images are read when they are needed
-//! ([`streams`](crate::streams)).
+//! A network disk reads a few large files well, but not a million small ones. The shards' headers are read
+//! once, when the folder is opened; images are read when they are needed ([`streams`](crate::streams)).
 //!
-//! Classes are numbers in a shard. What they are called stands in `classes.txt` in the data folder, one name
-//! a line in the order of the numbers (Caffe's `synset_words.txt` will do under that name); without it the
-//! numbers are the names.
+//! In a shard, classes are numbers. Their names are in `classes.txt` in the data folder, one per line in the
+//! order of the numbers (Caffe's `synset_words.txt` can be used under that name); without it the numbers are
+//! the names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -23,21 +22,21 @@ use crate::rules::Rules;
 use crate::splits::VAL;
 use crate::walk::{Listing, at};
 
-/// The list of class names.
+/// Name of the file with the list of class names.
 const CLASSES: &str = "classes.txt";
-/// Most classes without that list: more than any network here can have are taken for a mistake.
+/// Largest number of classes without that list; more than any network can have are taken for a mistake.
 const MOST_CLASSES: usize = 100_000;
-/// Shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
+/// Number of shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
 const THREADS: usize = 16;
 
 /// A folder that may hold shards.
 pub(crate) struct Place {
-    /// Path of the shard under the data folder.
+    /// Path of the folder relative to the data folder.
     pub(crate) under: PathBuf,
     pub(crate) listing: Listing,
 }
 
-/// Returns whether these folders of a data folder hold shards, all of them or none.
+/// Returns whether these folders of a data folder hold shards: either all of them must, or none.
 pub(crate) fn are_in(folder: &Path, places: &[Place]) -> Result<bool, DatasetError> {
     let mixed = |shards: &Path, others: &Path| DatasetError::MixedKinds {
         folder: folder.to_owned(),
@@ -64,14 +63,14 @@ fn is_shard(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
 }
 
-/// Returns whether a file's name says that it is a compressed shard.
+/// Returns whether a file's name tells that it is a compressed shard.
 pub(crate) fn is_packed(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"].iter().any(|end| name.ends_with(end))
 }
 
-/// Opens the data set of a folder of shards: those of both splits, or else its own, of which images are
-/// held out.
+/// Opens the data set of a folder of shards: those of both splits or, if there are no splits, those of the
+/// folder itself, of whose images some are held out.
 pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<Index, DatasetError> {
     let mut found = Found::default();
     let given = places.len() > 1;
@@ -97,7 +96,7 @@ pub(crate) fn open(folder: &Path, places: Vec<Place>, rules: Rules) -> Result<In
     Ok(found.index(folder, rules, classes, [train, validation], given, !given))
 }
 
-/// Opens all samples of the shards in a place, to measure on.
+/// Opens all samples of the shards in a place as validation samples.
 pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Result<Index, DatasetError> {
     let mut found = Found::default();
     let given = !place.under.as_os_str().is_empty();
@@ -106,7 +105,7 @@ pub(crate) fn open_validation(folder: &Path, place: Place, rules: Rules) -> Resu
     Ok(found.index(folder, rules, classes, [Vec::new(), validation], given, false))
 }
 
-/// Findings beside the samples.
+/// The findings about shards besides their samples.
 #[derive(Default)]
 struct Found {
     shards: Vec<PathBuf>,
@@ -130,8 +129,8 @@ impl Found {
     }
 }
 
-/// The samples of the shards in a place, in the order of the shards' names and in their own; the shards come
-/// behind those that were found before.
+/// Returns the samples of the shards in a place, in the order of the shards' names and of the samples in
+/// each; the shards are added after those that were found before.
 fn entries(
     folder: &Path,
     Place { under, listing }: Place,
@@ -168,7 +167,7 @@ fn entries(
     Ok(entries)
 }
 
-/// Lists what is in each of the shards.
+/// Returns the contents of each of the shards.
 fn contents(folder: &Path, shards: &[PathBuf]) -> Result<Vec<Contents>, DatasetError> {
     let list = |path: &PathBuf| {
         let path = folder.join(path);

@@ -1,4 +1,4 @@
-//! Contact sheets: pictures of the training samples that a sampling makes of a few images.
+//! Contact sheets, which show the training samples that are made from a few images.
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use crate::decode_error::SampleError;
 use crate::sampling::MEAN;
 use crate::split::Split;
 
-/// White pixels between samples.
+/// Width of the white gap between samples, in pixels.
 const GAP: u32 = 4;
 
-/// A contact sheet, and the time that its samples took.
+/// A contact sheet of training samples, and the time that the samples took.
 #[derive(Clone, Debug)]
 pub struct Sheet {
-    /// The picture as the bytes of a PNG file.
+    /// The sheet as the bytes of a PNG file.
     pub png: Vec<u8>,
-    /// Names of the images that its rows show, from the top.
+    /// Names of the images that the rows show, from the top.
     pub images: Vec<String>,
-    /// Time that reading and sampling took on one thread, without drawing the sheet.
+    /// Time that reading and sampling took on one thread, drawing the sheet not included.
     pub elapsed: Duration,
 }
 
@@ -29,11 +29,11 @@ impl Dataset {
     /// Draws a contact sheet of training samples, with a row for each of `images` images from all over the
     /// split and a column for each of `epochs` epochs.
     ///
-    /// The samples are those that a run with this seed sees at inputs of `size` pixels, with the mean added
-    /// back and values clipped to 0..255.
+    /// The samples are those on which a run with this seed trains at inputs of `size` pixels, with the mean
+    /// added back and values clipped to 0..255.
     ///
     /// # Errors
-    /// The first image that cannot be read.
+    /// If an image cannot be read; the error is about the first such image.
     pub fn contact_sheet(
         &self,
         images: usize,

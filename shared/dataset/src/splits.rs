@@ -1,4 +1,4 @@
-//! Which folders of a data folder are splits, under whatever names people gave them.
+//! The folders of a data folder that are splits, which are recognised by various names.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use crate::passed::Reason;
 use crate::rules::Rules;
 use crate::walk::{self, Listing, at};
 
-/// The folder of what is learnt from.
+/// Name of the folder of the training split.
 pub(crate) const TRAIN: &str = "train";
-/// The folder of what is measured on, as we write it.
+/// Name of the folder of the validation split, as this program writes it.
 pub(crate) const VAL: &str = "val";
-/// Names of the validation folder, in upper or lower case.
+/// Names of the folder of the validation split; upper and lower case are the same.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
-/// Folders in each other, each alone in the one above, that are looked into for classes.
+/// Number of nested folders, each alone in the one above, that are searched for classes.
 const DEEPEST: usize = 8;
 
-/// The split that a folder's name says it is, where it begins or ends with one of these words: `seg_train`,
-/// `Test images`.
+/// The split that a folder's name indicates, such as `seg_train` or `Test images`, which begin or end with a
+/// word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Train,
@@ -28,7 +28,7 @@ enum Says {
     Test,
 }
 
-/// Words that a split's name may have beside the one that says which it is.
+/// Words that a split's name may contain besides the one that tells which split it is.
 const FILLERS: [&str; 12] = [
     "seg", "set", "data", "dataset", "image", "images", "img", "imgs", "photos", "pictures", "samples",
     "split",
@@ -50,7 +50,7 @@ fn said(word: &str) -> Option<Says> {
     }
 }
 
-/// Returns whether a name says which split a folder is, and nothing else.
+/// Returns whether a folder's name tells which split it is, and nothing else.
 fn says_only(path: &Path) -> bool {
     words(&name(path).to_lowercase()).all(|word| said(word).is_some() || FILLERS.contains(&word))
 }
@@ -59,8 +59,9 @@ fn words(name: &str) -> impl DoubleEndedIterator<Item = &str> {
     name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Finds the folders of the splits, as paths under the data folder, or nothing where the folder holds the
-/// classes itself. What lies beside the splits, a test split for one, moves to what is passed over.
+/// Returns the folders of the training and the validation split, as paths relative to the data folder, or
+/// `None` if the folder contains the classes itself. Folders beside the splits, such as a test split, are
+/// passed over.
 pub(crate) fn training(
     folder: &Path,
     root: &mut Listing,
@@ -80,8 +81,8 @@ pub(crate) fn training(
     Ok(Some((train, validation)))
 }
 
-/// Finds the folder of what is measured on, as a path under the data folder; empty where the folder holds
-/// the classes itself.
+/// Returns the folder of the images to evaluate on, as a path relative to the data folder; the path is empty
+/// if the folder contains the classes itself.
 pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Result<PathBuf, DatasetError> {
     let trained = root.folders.contains(Path::new(TRAIN));
     let validation = match validation(folder, root, rules) {
@@ -107,7 +108,7 @@ pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Resul
     Ok(PathBuf::new())
 }
 
-/// Finds the validation split among the folders.
+/// Returns the folder of the validation split among the folders of a data folder, if there is one.
 fn validation(folder: &Path, root: &Listing, rules: Rules) -> Result<Option<PathBuf>, DatasetError> {
     let named = |path: &&PathBuf| match rules {
         Rules::V1 => name(path) == VAL,
@@ -124,7 +125,7 @@ fn validation(folder: &Path, root: &Listing, rules: Rules) -> Result<Option<Path
     }
 }
 
-/// Refuses class folders that are splits by their names and hold class folders themselves.
+/// Checks that no class folder is a split by its name and contains class folders itself.
 fn check_classes(folder: &Path, root: &Listing, rules: Rules) -> Result<(), DatasetError> {
     let mut nested = Vec::new();
     for path in &root.folders {
@@ -172,7 +173,7 @@ fn check_classes(folder: &Path, root: &Listing, rules: Rules) -> Result<(), Data
     })
 }
 
-/// Refuses the folder above the one that holds the classes.
+/// Checks that the folder is not one above the folder that contains the classes.
 fn check_level(folder: &Path, root: &Listing, rules: Rules) -> Result<(), DatasetError> {
     let mut listing = root.clone();
     let mut path = PathBuf::new();
@@ -194,7 +195,7 @@ fn check_level(folder: &Path, root: &Listing, rules: Rules) -> Result<(), Datase
     Err(DatasetError::OneTooHigh { folder: folder.to_owned(), inner: folder.join(path), found })
 }
 
-/// Notes all but these folders as left alone.
+/// Records all folders except `splits` as passed over.
 fn leave_beside(root: &mut Listing, splits: &[&PathBuf]) {
     let (kept, beside) =
         std::mem::take(&mut root.folders).into_iter().partition(|path| splits.contains(&path));

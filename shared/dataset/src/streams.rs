@@ -1,9 +1,9 @@
-//! Images out of tar shards, by offset, such that reading stays a stream.
+//! The reading of images from tar shards by offset, as streams that only move forward.
 //!
-//! An epoch takes the samples of a run one after the other, but of many runs in turn
-//! ([`order`](crate::order)). Each run is read by an open file of its own, with a buffer: one read fetches
-//! several images of a run, and a file that only moves forward is what operating systems and network file
-//! systems read ahead for.
+//! An epoch takes the samples of a run one after the other, but alternates between many runs
+//! ([`order`](crate::order)). Each run is read through an open file of its own, with a buffer: one read
+//! fetches several images of a run, and operating systems and network file systems read ahead in a file that
+//! only moves forward.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,21 +14,22 @@ use crate::decode_error::{DecodeError, MOST_BYTES};
 use crate::entry::Part;
 use crate::order::OPEN_RUNS;
 
-/// Bytes of one read: about as much of a run as lies in one lease, 128 positions of 32 runs in ImageNet's
-/// images of 110 kB, so that what one worker reads is not read by another too.
+/// Number of bytes of one read: about as much of a run as lies in one lease (128 positions of 32 runs, with
+/// ImageNet's images of 110 kB), so that what one worker reads is not read by another too.
 const BUFFER: usize = 512 << 10;
-/// Idle streams kept: those of all runs that are open, and of those that were open just before.
+/// Number of idle streams that are kept: those of all runs that are open, and of those that were open just
+/// before.
 const MOST_IDLE: usize = 2 * OPEN_RUNS;
 
-/// The shards of a data set.
+/// The shards of a data set, as streams from which images are read.
 #[derive(Debug)]
 pub(crate) struct Streams {
     shards: Vec<PathBuf>,
-    /// The one that was used last comes last.
+    /// The idle streams; the one that was used last comes last.
     idle: Mutex<Vec<Stream>>,
 }
 
-/// An open shard.
+/// An open shard, with the position to which it has been read.
 #[derive(Debug)]
 struct Stream {
     shard: u32,
@@ -55,7 +56,8 @@ impl Streams {
         Ok(bytes)
     }
 
-    /// Takes the idle stream of the shard that is nearest before the image.
+    /// Removes and returns the idle stream of the shard whose position is nearest before the image, if there
+    /// is one.
     fn take(&self, part: &Part) -> Option<Stream> {
         let mut idle = self.idle.lock().expect(UNPOISONED);
         let before = |stream: &Stream| stream.shard == part.shard && stream.position <= part.offset;
@@ -81,7 +83,7 @@ impl Streams {
 const UNPOISONED: &str = "nothing panics while it holds the idle streams";
 
 impl Stream {
-    /// Reads an image that does not lie before the stream's position.
+    /// Reads the bytes of an image that does not lie before the stream's position.
     fn read(&mut self, part: &Part) -> io::Result<Vec<u8>> {
         let distance = part.offset - self.position;
         self.file.seek_relative(i64::try_from(distance).map_err(io::Error::other)?)?;

@@ -1,7 +1,8 @@
-//! From a TIFF file to RGB pixels, by its strips or tiles: beside the picture, no more than one of them is held.
+//! The decoding of TIFF files to RGB pixels, by strips or tiles: besides the result, no more than one of them
+//! is held in memory.
 //!
-//! The decoder knows no palettes. It is told that such a picture is grey, and the numbers that it finds are
-//! looked up here.
+//! The decoder does not support palettes. An image with a palette is presented to it as grey, and the numbers
+//! that it returns are looked up here.
 
 use std::borrow::Cow;
 use std::io::{Cursor, ErrorKind};
@@ -18,14 +19,14 @@ use crate::kind::FileKind;
 
 type Reader<'a> = Decoder<Cursor<Cow<'a, [u8]>>>;
 
-/// Width and height that a file's header says.
+/// Reads the width and height in pixels from a file's header.
 pub(crate) fn dimensions(file: &[u8]) -> Result<[u32; 2], DecodeError> {
     let dimensions = || reader(file)?.dimensions();
     dimensions().map(|(width, height)| [width, height]).map_err(|error| explain(error, file))
 }
 
-/// The pixels of a file's first picture, and how they are to be turned. One strip or tile may take at most
-/// `most_bytes`.
+/// Decodes the first image of a file; returns its pixels and its orientation. One strip or tile may take at
+/// most `most_bytes` bytes.
 pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orientation), DecodeError> {
     picture(file, most_bytes).map_err(|fault| match fault {
         Fault::Unread(coding) => unread(coding),
@@ -33,7 +34,7 @@ pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orient
     })
 }
 
-/// Why there is no picture.
+/// The reason why an image cannot be decoded.
 enum Fault {
     /// The name of a coding that is not read.
     Unread(String),
@@ -67,7 +68,7 @@ fn reader<'a>(file: impl Into<Cow<'a, [u8]>>) -> TiffResult<Reader<'a>> {
     Decoder::new(Cursor::new(file.into()))
 }
 
-/// Whether the samples are coded in a way that is read.
+/// Checks that the samples are coded in a way that can be read.
 fn check_coding(reader: &mut Reader) -> Result<(), Fault> {
     let compression = reader.find_tag_unsigned(Tag::Compression)?.unwrap_or(1);
     let samples = reader.find_tag_unsigned(Tag::SamplesPerPixel)?.unwrap_or(1u16);
@@ -102,7 +103,7 @@ fn check_coding(reader: &mut Reader) -> Result<(), Fault> {
     compression.or(colours).map_or(Ok(()), |coding| Err(Fault::Unread(coding)))
 }
 
-/// The colours of a picture that has numbers in their place.
+/// Returns the palette of an image, or `None` if it has none.
 fn palette(reader: &mut Reader) -> TiffResult<Option<Vec<[u8; 3]>>> {
     let interpretation = reader.find_tag_unsigned(Tag::PhotometricInterpretation)?;
     if interpretation != Some(PhotometricInterpretation::RGBPalette.to_u16()) {
@@ -116,7 +117,8 @@ fn palette(reader: &mut Reader) -> TiffResult<Option<Vec<[u8; 3]>>> {
     Ok(Some((0..colours).map(colour).collect()))
 }
 
-/// The file, with the entry of its first directory that says what samples mean written anew: as grey.
+/// Returns the bytes of the file, changed in one entry of its first directory: the samples are declared to be
+/// grey.
 fn as_grey(file: &[u8], reader: &mut Reader) -> Vec<u8> {
     let mut file = file.to_vec();
     let little = reader.byte_order() == ByteOrder::LittleEndian;
@@ -134,14 +136,14 @@ fn as_grey(file: &[u8], reader: &mut Reader) -> Vec<u8> {
     file
 }
 
-/// What the samples of a pixel mean.
+/// The meaning of the samples of a pixel.
 struct Pixel {
     colour: Colour,
-    /// How a sample behind the colour's covers what lies below.
+    /// Kind of the alpha sample that follows those of the colour, if there is one.
     alpha: Option<Alpha>,
-    /// How many samples a pixel has.
+    /// Number of samples of a pixel.
     samples: usize,
-    /// How many bits a sample has.
+    /// Number of bits of a sample.
     bits: u8,
 }
 
@@ -156,7 +158,7 @@ enum Colour {
 #[derive(Clone, Copy)]
 enum Alpha {
     Straight,
-    /// The colours are multiplied by it already.
+    /// The colours are already multiplied by alpha.
     Multiplied,
 }
 
@@ -202,7 +204,7 @@ impl Pixel {
         Ok(Pixel { colour, alpha, samples: kind.num_samples().into(), bits })
     }
 
-    /// Number of samples that make the colour.
+    /// Returns the number of samples that form the colour.
     fn colours(&self) -> usize {
         match self.colour {
             Colour::Grey | Colour::Palette(_) => 1,
@@ -211,7 +213,8 @@ impl Pixel {
         }
     }
 
-    /// The largest number that a sample of few bits becomes: a palette's stay as they are.
+    /// Returns the number to which the largest value of a sample with few bits is scaled; numbers of a
+    /// palette are not scaled.
     fn largest(&self) -> u8 {
         match self.colour {
             Colour::Palette(_) => (1u16 << self.bits).wrapping_sub(1) as u8,
@@ -219,7 +222,7 @@ impl Pixel {
         }
     }
 
-    /// Pixels of samples of 8 bits.
+    /// Converts samples of 8 bits to RGB pixels.
     fn write(&self, samples: &[u8], out: &mut [u8]) {
         for (pixel, out) in samples.chunks_exact(self.samples).zip(out.chunks_exact_mut(3)) {
             let colour = match &self.colour {
@@ -240,13 +243,13 @@ impl Pixel {
     }
 }
 
-/// What paper under four inks looks like.
+/// Converts CMYK to RGB.
 fn from_inks([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     let light = 1.0 - f32::from(black) / 255.0;
     [cyan, magenta, yellow].map(|ink| ((255.0 - f32::from(ink)) * light) as u8)
 }
 
-/// The colours of JPEG, as BT.601 has them.
+/// Converts YCbCr to RGB as BT.601 defines it, which JPEG uses.
 fn from_ycbcr([luma, blue, red]: [u8; 3]) -> [u8; 3] {
     let [luma, blue, red] = [f32::from(luma), f32::from(blue) - 128.0, f32::from(red) - 128.0];
     [luma + 1.402 * red, luma - 0.344_136 * blue - 0.714_136 * red, luma + 1.772 * blue]
@@ -294,7 +297,7 @@ fn pixels(reader: &mut Reader, pixel: &Pixel) -> TiffResult<RgbImage> {
     Ok(image)
 }
 
-/// The row `y` of a part that has `count` samples in each, in 8 bits a sample.
+/// Writes row `y` of a part, whose rows have `count` samples each, to `row` with 8 bits per sample.
 fn eight_bits(part: &DecodingResult, y: usize, count: usize, pixel: &Pixel, row: &mut Vec<u8>) {
     row.clear();
     match part {

@@ -1,5 +1,5 @@
-//! Folders and what is in them: files that may be pictures, folders that may be classes, and the rest, which
-//! is noted.
+//! The listing of folders: files that may be images, folders that may be classes, and the rest, which is
+//! recorded.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs;
@@ -11,13 +11,13 @@ use crate::names;
 use crate::passed::{self, Passed, Reason};
 use crate::rules::Rules;
 
-/// The contents of one folder, as paths under the data folder.
+/// The contents of one folder, as paths relative to the data folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) folders: BTreeSet<PathBuf>,
-    /// Files that may be pictures or shards.
+    /// Files that may be images or shards.
     pub(crate) files: Vec<PathBuf>,
-    /// Files whose names say that they are neither.
+    /// Files whose names tell that they are neither.
     pub(crate) others: Vec<PathBuf>,
     /// Files and folders that are passed over, `others` included.
     pub(crate) passed: Passed,
@@ -71,7 +71,7 @@ pub(crate) fn list(folder: &Path, under: &Path, rules: Rules) -> Result<Listing,
 /// Checks that a folder can be listed and is not empty.
 ///
 /// # Errors
-/// A path that does not exist, is no folder, cannot be listed, or is empty.
+/// If the path does not exist, is not a folder, cannot be listed, or is empty.
 pub fn check_is_there(folder: &Path) -> Result<(), DatasetError> {
     let mut entries = fs::read_dir(folder).map_err(|source| refused(folder, source))?;
     match entries.next() {
@@ -89,34 +89,34 @@ fn refused(folder: &Path, source: std::io::Error) -> DatasetError {
     }
 }
 
-/// Lists the files below a folder that may be pictures, in the order of their names.
+/// Returns the files below a folder that may be images, at any depth and in the order of their names.
 ///
-/// What a class folder's pictures are is decided in the same way: hidden files, what systems leave behind and
-/// names of other kinds are passed over.
+/// They are chosen as in a class folder: hidden files, files that systems leave behind, and files whose names
+/// tell that they are not images are passed over.
 ///
 /// # Errors
-/// A folder that cannot be listed.
+/// If a folder cannot be listed.
 pub fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let itself = BTreeSet::from([PathBuf::new()]);
     let listed = class_folders(folder, &itself, Rules::NEWEST, &mut Passed::default())?;
     Ok(listed.into_iter().flat_map(|listed| listed.files).map(|file| folder.join(file)).collect())
 }
 
-/// The files in one class folder, however deep.
+/// The files in one class folder, at any depth.
 #[derive(Debug)]
 pub(crate) struct ClassFolder {
-    /// The folder's path under the data folder.
+    /// Path of the folder relative to the data folder.
     pub(crate) path: PathBuf,
-    /// Files that may be pictures, sorted.
+    /// Files that may be images, sorted.
     pub(crate) files: Vec<PathBuf>,
-    /// Files whose names say that they are none.
+    /// Files whose names tell that they are not images.
     pub(crate) others: Vec<PathBuf>,
 }
 
-/// Lists class folders with all that is below them.
+/// Lists class folders with everything below them.
 ///
-/// A class folder may be a link, unless what it leads to is a class folder itself. A link to a folder below
-/// one is followed unless what it leads to is in one of the class folders already, or holds one of them.
+/// A class folder may be a link, unless its target is itself a class folder. A link below a class folder is
+/// followed unless its target lies in one of the class folders already, or contains one of them.
 pub(crate) fn class_folders(
     folder: &Path,
     paths: &BTreeSet<PathBuf>,
@@ -162,21 +162,21 @@ struct Walk<'a> {
     folder: &'a Path,
     rules: Rules,
     passed: &'a mut Passed,
-    /// Folders that were listed, as the file system knows them, whatever links lead to them.
+    /// Folders that have been listed, as paths without links.
     seen: HashSet<PathBuf>,
-    /// Linked folders, each with the number of its class: what they lead to is known once all others are
-    /// listed.
+    /// Linked folders that are still to be listed, each with the index of its class; they are resolved once
+    /// all others have been listed.
     links: VecDeque<(usize, PathBuf)>,
 }
 
 impl Walk<'_> {
-    /// Resolves the links in a folder's path.
+    /// Returns a folder's path without links.
     fn real(&self, path: &Path) -> Result<PathBuf, DatasetError> {
         let path = self.folder.join(path);
         path.canonicalize().map_err(|error| DatasetError::Unreadable { folder: path, refusal: error.into() })
     }
 
-    /// Adds what lies below `path`, whose own path without links is `real`, to a class.
+    /// Adds the files below `path`, whose path without links is `real`, to a class.
     fn below(
         &mut self,
         class: &mut ClassFolder,
@@ -216,7 +216,7 @@ impl Walk<'_> {
     }
 }
 
-/// `folder`/`under`, without a slash at its end where `under` is empty.
+/// Returns the path `folder`/`under`, without a slash at its end if `under` is empty.
 pub(crate) fn at(folder: &Path, under: &Path) -> PathBuf {
     if under.as_os_str().is_empty() { folder.to_owned() } else { folder.join(under) }
 }

@@ -1,4 +1,4 @@
-//! Digests: SHA-256 over bytes, as files and messages name it.
+//! SHA-256 digests of bytes and of files.
 
 use std::fmt;
 use std::fs::File;
@@ -8,20 +8,21 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
-/// A SHA-256 digest. Its text is its 64 hexadecimal digits.
+/// A SHA-256 digest; as text it is 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Computes the digest of some bytes.
+    /// Computes the digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Digest {
         Digest(sha2::Sha256::digest(bytes).into())
     }
 
-    /// Computes the digest of a file's bytes, which are read piece by piece, however large the file is.
+    /// Computes the digest of a file, which is read in pieces, so that little memory is needed however large
+    /// it is.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// If the file cannot be read.
     pub fn of_file(path: &Path) -> io::Result<Digest> {
         let mut file = File::open(path)?;
         let mut digest = Digester::default();
@@ -39,10 +40,11 @@ impl Digest {
         &self.0
     }
 
-    /// Returns the hexadecimal digits of the first bytes: a name where 64 digits are too many.
+    /// Returns the hexadecimal digits of the first `bytes` bytes, as a name for use where 64 digits are too
+    /// many.
     ///
     /// # Panics
-    /// If there are no so many bytes.
+    /// If `bytes` is more than 32.
     pub fn start(&self, bytes: usize) -> String {
         self.0[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -75,22 +77,22 @@ impl FromStr for Digest {
     }
 }
 
-/// A text that is no digest.
+/// An error: a text is not a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
 pub struct NoDigest;
 
-/// A digest in the making, of bytes that come one after the other.
+/// A digest that is being computed over bytes that arrive in pieces.
 #[derive(Clone, Default)]
 pub struct Digester(sha2::Sha256);
 
 impl Digester {
-    /// Takes further bytes in.
+    /// Adds further bytes.
     pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.update(bytes);
     }
 
-    /// Returns the digest of all bytes.
+    /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

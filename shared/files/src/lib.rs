@@ -1,7 +1,7 @@
-//! Whole files: read up to a size, written whole or not at all, told apart by digests, and locks.
+//! Whole files: reading them up to a size, writing them whole or not at all, digests and locks.
 //!
-//! Whoever reads a file of somebody else's knows how large it can sensibly be, and says so before any memory
-//! is taken for it.
+//! The caller who reads a file from outside gives the largest size that it can sensibly have, which is
+//! checked before any memory is allocated for it.
 //!
 //! ```
 //! let home = tempfile::tempdir()?;

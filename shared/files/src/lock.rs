@@ -1,24 +1,24 @@
-//! Locks: a file that one process at a time holds.
+//! Locks: files that only one process at a time can hold.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Most bytes that are read of a lock's file, which holds a process's number.
+/// Largest number of bytes that are read of a lock file, which holds a process id.
 const MOST_HOLDER: u64 = 32;
 
-/// A lock that this process holds until it is dropped. The operating system gives it up with the process: one
-/// that is killed leaves none behind.
+/// A lock on a file, which this process holds until it is dropped. The operating system releases it when the
+/// process ends, so a process that is killed leaves no lock behind.
 #[derive(Debug)]
 pub struct Lock(File);
 
-/// Reasons why a lock cannot be taken.
+/// The reasons why a lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// The lock is held by another process.
     #[error("held by process {holder}")]
     Held {
-        /// Number of that process, as it wrote it into the file; empty if it did not.
+        /// Process id of the holder, as it wrote it into the file; empty if it did not.
         holder: String,
     },
     /// The file cannot be opened, locked or written.
@@ -27,10 +27,10 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock of a file, which is made if it is not there, and writes this process's number into it.
+    /// Locks the file at `path`, which is created if it does not exist, and writes this process's id into it.
     ///
     /// # Errors
-    /// Another holder, or a file that cannot be opened, locked or written.
+    /// If another process holds the lock, or if the file cannot be opened, locked or written.
     pub fn take(path: &Path) -> Result<Lock, LockError> {
         let mut file = File::options().create(true).read(true).write(true).truncate(false).open(path)?;
         match file.try_lock() {

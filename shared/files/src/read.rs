@@ -1,4 +1,4 @@
-//! Reading of whole files up to a size.
+//! The reading of whole files up to a given size.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -6,11 +6,12 @@ use std::path::Path;
 
 use limits::{Bytes, memory};
 
-/// Reads the bytes of a file that has at most `most` bytes.
+/// Reads the bytes of a file of at most `most` bytes.
 ///
 /// # Errors
-/// What the system says; a file that is larger than `most`, or than the memory that this machine has free. Of
-/// such a file nothing is read, or at most `most` bytes where its length was not known.
+/// If the file cannot be read, or if it is larger than `most` or than the memory that this machine has free.
+/// Of a file that is too large nothing is read, or hardly more than `most` bytes if its length is not known
+/// in advance.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // What is no regular file, such as a pipe, says 0 and is counted as it is read.
@@ -28,10 +29,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the text of a file in UTF-8 that has at most `most` bytes.
+/// Reads a UTF-8 text file of at most `most` bytes.
 ///
 /// # Errors
-/// Those of [`read`], and bytes that are no UTF-8.
+/// If [`read`] fails, or if the bytes are not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(path, most)?).map_err(|error| {
         let text =

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, whatever stops the machine in between.
+//! The writing of files that exist whole or not at all, even if the machine stops in between.
 
 use std::{
     fs::{self, File},
@@ -7,13 +7,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Writes `bytes` to `path`: to a temporary file in the same folder, synced, renamed over `path`, the folder
-/// synced.
+/// Writes `bytes` to the file at `path`, either all of them or none: it writes and syncs a temporary file in
+/// the same folder, renames it to `path` and syncs the folder.
 ///
-/// The folder must exist.
+/// The folder of `path` must exist.
 ///
 /// # Errors
-/// What the system says; `path` is as it was before, and the temporary file is gone.
+/// If the file cannot be written. The file at `path` is then as it was before, unless only the last step,
+/// syncing the folder, failed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path
         .file_name()
@@ -44,7 +45,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the rename itself durable. Elsewhere than on Unix a folder cannot be opened as a file.
+/// Syncs a folder, which makes a rename in it durable. Does nothing except on Unix, since a folder cannot be
+/// opened as a file elsewhere.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,12 +1,13 @@
-//! Reader of Caffe models: the message NetParameter with the weights of every layer, as `caffe train` writes
-//! it.
+//! The reader of Caffe models, which are a message NetParameter with the weights of every layer, as
+//! `caffe train` writes it.
 //!
-//! A file has its layers in one of two messages: V1LayerParameter until 2014, LayerParameter since. Both have
-//! a name, a type and blobs; other fields, and layers without blobs, are skipped. Blob 0 of a layer holds its
-//! weights, blob 1 its bias. As here, weights are for correlation, and a fully connected layer sees channels
-//! before rows. Two things differ: older blobs have exactly four dimensions (a bias is 1 x 1 x 1 x O, fully
-//! connected weights are 1 x 1 x O x I), and Caffe's images are blue, green, red where ours are red, green,
-//! blue, so that the inputs of the first layer are reversed.
+//! A file stores its layers in one of two messages: V1LayerParameter until 2014, LayerParameter since. Both
+//! have a name, a type and blobs; other fields, and layers without blobs, are skipped. Blob 0 of a layer
+//! holds its weights, blob 1 its bias. As in this program, convolutions are correlations, and a fully
+//! connected layer reads its inputs by channel, then row, then column. Two things differ: older blobs have
+//! exactly four dimensions (a bias is 1 x 1 x 1 x O, fully connected weights are 1 x 1 x O x I), and the
+//! channels of Caffe's images are in the order blue, green, red instead of red, green, blue, so the input
+//! channels of the first layer are reversed.
 //!
 //! Field numbers: src/caffe/proto/caffe.proto of BVLC/caffe.
 
@@ -15,41 +16,41 @@ use parameters::checkpoint::Checkpoint;
 
 use crate::protobuf::{ProtobufError, Reader, Value};
 
-/// Messages and their fields.
+/// The numbers of the fields that are read of each message.
 mod field {
     pub const NET_V1_LAYER: u64 = 2;
     pub const NET_LAYER: u64 = 100;
     pub const BLOB_DATA: u64 = 5;
     pub const BLOB_SHAPE: u64 = 7;
-    /// num, channels, height, width.
+    /// The four extents of an older blob: num, channels, height, width.
     pub const BLOB_EXTENTS: std::ops::RangeInclusive<u64> = 1..=4;
     pub const SHAPE_DIM: u64 = 1;
 }
 
-/// Numbers of the fields that are read of a layer, which differ between the two layer messages.
+/// The numbers of the fields that are read of a layer, which differ between the two layer messages.
 struct LayerFields {
     name: u64,
     kind: u64,
     blobs: u64,
 }
 
-/// Caffe's own limit on the dimensions of a blob.
+/// Largest number of dimensions of a blob, which is Caffe's own limit.
 const MOST_DIMENSIONS: usize = 32;
 
 const V1_LAYER: LayerFields = LayerFields { name: 4, kind: 5, blobs: 6 };
 const LAYER: LayerFields = LayerFields { name: 1, kind: 2, blobs: 7 };
 
-/// V1LayerParameter.LayerType.
+/// Values of V1LayerParameter.LayerType.
 const V1_CONVOLUTION: u64 = 4;
 const V1_INNER_PRODUCT: u64 = 14;
 
-/// Reasons why bytes are no Caffe model that can be used.
+/// The reasons why bytes cannot be used as a Caffe model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaffeError {
-    /// The bytes are no protocol buffer, or only a part of one.
+    /// The bytes are not a protocol buffer, or only part of one.
     #[error("not a whole protocol buffer, {0}")]
     Protobuf(#[from] ProtobufError),
-    /// The protocol buffer has no layer with weights.
+    /// The protocol buffer contains no layer with weights.
     #[error("no layer with weights is in it")]
     NoLayers,
     /// A layer with parameters is neither a convolution nor fully connected.
@@ -76,19 +77,20 @@ pub enum CaffeError {
     Blob {
         /// Name of the layer.
         layer: String,
-        /// Number of the blob: 0 for weights, 1 for the bias.
+        /// Number of the blob: 0 for the weights, 1 for the bias.
         blob: usize,
         /// The fault: what was expected, and what was found.
         what: String,
     },
 }
 
-/// Reads the bytes of a Caffe model as tensors `LAYER/weights` and `LAYER/bias`: convolutions are O x I x H x
-/// W, fully connected layers O x I, for images in the order red, green, blue.
+/// Parses the bytes of a Caffe model; returns its tensors, named `LAYER/weights` and `LAYER/bias`. Weights of
+/// convolutions have the shape O x I x H x W, those of fully connected layers O x I, for images with the
+/// channels red, green, blue.
 ///
 /// # Errors
-/// Bytes that are no Caffe model or only a part of one, and layers that are neither convolutions nor fully
-/// connected.
+/// If the bytes are not a Caffe model or only part of one, or if a layer with weights is neither a
+/// convolution nor fully connected.
 pub fn parse(bytes: &[u8]) -> Result<Checkpoint, CaffeError> {
     let mut net = Reader::new(bytes);
     let mut checkpoint = Checkpoint::default();
@@ -129,7 +131,7 @@ struct Layer {
     said: String,
     /// Number of blobs.
     count: usize,
-    /// The first two blobs, as many as a usable layer has; further ones are only counted.
+    /// The first two blobs; a usable layer has exactly two, so further ones are only counted.
     blobs: Vec<Blob>,
 }
 
@@ -168,7 +170,7 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Returns weights and bias in the shapes that they have in a checkpoint.
+    /// Returns the weights and the bias in the shapes that they have in a checkpoint.
     fn tensors(self) -> Result<(ArrayD<f32>, ArrayD<f32>), CaffeError> {
         let Layer { name, kind, said, count, blobs } = self;
         let (Some(kind), 2, Ok([weights, bias])) = (kind, count, <[Blob; 2]>::try_from(blobs)) else {
@@ -214,8 +216,8 @@ impl Blob {
         Ok(Blob { shape: shape.unwrap_or_else(|| legacy.into()), data })
     }
 
-    /// Returns the values as an array with this number of dimensions, without the leading extents of 1 that
-    /// fill up older blobs.
+    /// Returns the values as an array with `dimensions` dimensions; the leading extents of 1 that pad older
+    /// blobs are dropped.
     fn into_array(self, dimensions: usize) -> Result<ArrayD<f32>, String> {
         let Blob { shape, data } = self;
         let fill = shape.len().saturating_sub(dimensions);
@@ -238,7 +240,7 @@ impl Blob {
     }
 }
 
-/// Reads the extents of a BlobShape, packed or not.
+/// Reads the extents of a message BlobShape, packed or not.
 fn read_shape(mut message: Reader) -> Result<Vec<u64>, ProtobufError> {
     let mut shape = Vec::new();
     let mut add = |extent, place: &Reader| {

@@ -1,4 +1,5 @@
-//! Reader of model files in any format, which it tells by their content and not by their name.
+//! The reader of model files in any supported format, which it recognises by their content rather than by
+//! their name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub enum FileFormat {
     Caffe,
 }
 
-/// Reasons why a file is no model that can be used.
+/// The reasons why a file cannot be used as a model.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The model file cannot be read.
@@ -27,10 +28,11 @@ pub enum FormatError {
         /// Error of the system.
         error: io::Error,
     },
-    /// The file is a safetensors file that cannot be used, or a tensor of either format is not finite.
+    /// The file is a safetensors file that cannot be used, or a tensor in a file of either format holds
+    /// values that are not finite.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The file is no safetensors file, and no Caffe model either.
+    /// The file is neither a safetensors file nor a Caffe model.
     #[error(
         "model file {} ({bytes} bytes) is neither a safetensors file nor a whole caffe model: {reason}; get or write it \
          again",
@@ -39,35 +41,33 @@ pub enum FormatError {
     Caffe {
         /// Path of the file.
         path: PathBuf,
-        /// Length of the file.
+        /// Size of the file in bytes.
         bytes: usize,
-        /// Reason why the file is no Caffe model.
+        /// The reason why the file is not a Caffe model.
         reason: CaffeError,
     },
 }
 
-/// Reads a model file; returns its format and its tensors, with metadata if it is a safetensors file.
+/// Reads a model file; returns its format and its tensors, with its metadata if it is a safetensors file.
 ///
 /// # Errors
-/// A file that cannot be read, is in no known format, is only a part of a file, or holds values that are not
-/// finite.
+/// If the file cannot be read, is in no known format, is incomplete, or holds values that are not finite.
 pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     parse(&read_bytes(path)?, path)
 }
 
-/// Reads the bytes of a model file, for [`parse`] and whatever else the caller makes of them, such as a
-/// digest.
+/// Reads the bytes of a model file, for [`parse`] and for other uses such as a digest.
 ///
 /// # Errors
-/// A file that cannot be read, or is larger than any model.
+/// If the file cannot be read or is larger than any model.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FormatError> {
     files::read(path, MOST_BYTES).map_err(|error| FormatError::Read { path: path.into(), error })
 }
 
-/// Reads a model from the bytes of its file, as [`read`] does; errors name `path`.
+/// Parses a model from the bytes of its file, with the same result as [`read`]; errors name `path`.
 ///
 /// # Errors
-/// Bytes in no known format, only a part of a file, or values that are not finite.
+/// If the bytes are in no known format, are incomplete, or hold values that are not finite.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     if is_safetensors(bytes) {
         return Ok((FileFormat::Safetensors, Checkpoint::parse(bytes, path)?.finite(path)?));
@@ -78,8 +78,8 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<(FileFormat, Checkpoint), Form
     }
 }
 
-/// Returns whether the bytes start as a safetensors file does: 8 bytes with the length of a header, then its
-/// brace.
+/// Returns whether the bytes start like a safetensors file: 8 bytes with the length of a header, then the
+/// header's opening brace.
 fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }

@@ -1,8 +1,9 @@
-//! Model files of other programs: Caffe models are read ([`caffe`]), ONNX models are written ([`onnx`]).
+//! The model files of other programs: Caffe models, which are read ([`caffe`]), and ONNX models, which are
+//! written ([`onnx`]).
 //!
-//! Both are protocol buffers; the module `protobuf` has the few rules of that encoding that are needed. A model
-//! in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors, whatever the format.
-//! [`read`] reads a file of any format, which it tells by the content.
+//! Both are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
+//! needed. A model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors,
+//! whatever the format. [`read`] reads a file of any format, which it recognises by its content.
 //!
 //! Absent by intent: what a network computes. The caller who exports a network describes it, layer by layer.
 //!

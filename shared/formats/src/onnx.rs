@@ -1,8 +1,9 @@
-//! Writer of ONNX models: a network as a graph of operators with its tensors inside, for other runtimes.
+//! The writer of ONNX models: it writes a network as a graph of operators, with its parameters as
+//! initializers, for other runtimes.
 //!
-//! Models have operator set 17 (IR version 8). A [`Graph`] grows layer by layer; a layer and its output have
-//! the same name. Everything in GoogLeNet has an operator in ONNX: pools round up (`ceil_mode`), LRN divides
-//! alpha by the size as Caffe does, and dropout, which does nothing outside of training, is left out.
+//! Models use operator set 17 (IR version 8). A [`Graph`] is built layer by layer; a layer and its output
+//! have the same name. Every layer of GoogLeNet has an operator in ONNX: pooling rounds up (`ceil_mode`), LRN
+//! divides alpha by the size as Caffe does, and dropout, which does nothing outside of training, is left out.
 //!
 //! Field numbers: onnx/onnx.proto of onnx/onnx.
 
@@ -14,20 +15,20 @@ use ndarray::ArrayViewD;
 
 use crate::protobuf::Message;
 
-/// Version of ONNX's operator set.
+/// Version of ONNX's operator set that the models use.
 pub const OPERATOR_SET: i64 = 17;
-/// Version of the file format that goes with it.
+/// Version of the file format that goes with the operator set.
 const IR_VERSION: i64 = 8;
-/// Name of the graph's input: N x 3 x S x S.
+/// Name of the graph's input, which has the shape N x 3 x S x S (images, channels, rows, columns).
 pub const INPUT: &str = "images";
-/// Name of the graph's output: N x classes.
+/// Name of the graph's output, which has the shape N x classes.
 pub const OUTPUT: &str = "probabilities";
-/// Symbol of the batch's extent, which is free.
+/// Name of the batch dimension, whose extent is left open.
 const BATCH: &str = "N";
 
-/// TensorProto.DataType.FLOAT.
+/// Value of TensorProto.DataType.FLOAT.
 const FLOAT: i64 = 1;
-/// AttributeProto.AttributeType.
+/// Values of AttributeProto.AttributeType.
 const ATTRIBUTE_FLOAT: i64 = 1;
 const ATTRIBUTE_INTEGER: i64 = 2;
 const ATTRIBUTE_INTEGERS: i64 = 7;
@@ -39,21 +40,22 @@ enum Attribute {
     Integers(Vec<i64>),
 }
 
-/// An ONNX graph that is being built. Layers are added in forward order and refer to their inputs by name.
+/// An ONNX graph that is being built. Layers are added in the order of the forward pass and refer to their
+/// inputs by name.
 pub struct Graph {
     message: Message,
     side: usize,
 }
 
 impl Graph {
-    /// Starts an empty graph for images of `side` x `side` pixels.
+    /// Creates an empty graph called `name` for images of `side` x `side` pixels.
     pub fn new(name: &str, side: usize) -> Graph {
         let mut message = Message::default();
         message.bytes(2, name);
         Graph { message, side }
     }
 
-    /// Adds a tensor of parameters.
+    /// Adds a tensor of parameters as an initializer called `name`.
     pub fn tensor(&mut self, name: &str, values: ArrayViewD<f32>) {
         let mut tensor = Message::default();
         for &extent in values.shape() {
@@ -64,7 +66,8 @@ impl Graph {
         self.message.message(5, &tensor);
     }
 
-    /// Adds a convolution whose parameters are the tensors `NAME/weights` and `NAME/bias`.
+    /// Adds a convolution called `name`, whose parameters are the initializers `NAME/weights` and
+    /// `NAME/bias`. `kernel`, `stride` and `padding` are in pixels and the same in both directions.
     pub fn convolution(
         &mut self,
         name: &str,
@@ -79,24 +82,25 @@ impl Graph {
         self.node("Conv", output, &inputs, attributes);
     }
 
-    /// Adds a ReLU.
+    /// Adds a ReLU from the tensor `input` to the tensor `output`.
     pub fn relu(&mut self, input: &str, output: &str) {
         self.node("Relu", output, &[input], vec![]);
     }
 
-    /// Adds a max pool whose number of windows is rounded up.
+    /// Adds a max pool called `name`, whose number of windows is rounded up. `kernel`, `stride` and `padding`
+    /// are in pixels.
     pub fn max_pool(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
         let mut attributes = window(kernel, stride, padding);
         attributes.push(("ceil_mode", Attribute::Integer(1)));
         self.node("MaxPool", name, &[input], attributes);
     }
 
-    /// Adds an average pool over each whole channel.
+    /// Adds an average pool called `name` over each whole channel.
     pub fn global_average(&mut self, name: &str, input: &str) {
         self.node("GlobalAveragePool", name, &[input], vec![]);
     }
 
-    /// Adds a local response normalisation over `size` channels.
+    /// Adds a local response normalisation called `name` over `size` channels.
     pub fn lrn(&mut self, name: &str, input: &str, size: usize, [alpha, beta, k]: [f32; 3]) {
         let attributes = vec![
             ("size", Attribute::Integer(size as i64)),
@@ -107,34 +111,35 @@ impl Graph {
         self.node("LRN", name, &[input], attributes);
     }
 
-    /// Adds a concatenation of the inputs' channels.
+    /// Adds a concatenation called `name` of the channels of `inputs`.
     pub fn concat(&mut self, name: &str, inputs: &[&str]) {
         self.node("Concat", name, inputs, vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// Adds a layer that turns the maps of each image into one row.
+    /// Adds a layer called `name` that flattens the maps of each image into one row.
     pub fn flatten(&mut self, name: &str, input: &str) {
         self.node("Flatten", name, &[input], vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// Adds a fully connected layer whose parameters are the tensors `NAME/weights` (O x I) and `NAME/bias`.
+    /// Adds a fully connected layer called `name`, whose parameters are the initializers `NAME/weights` (O x
+    /// I) and `NAME/bias`.
     pub fn dense(&mut self, name: &str, input: &str) {
         let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
         self.node("Gemm", name, &inputs, vec![("transB", Attribute::Integer(1))]);
     }
 
-    /// Adds the softmax that turns the logits of `classes` classes into the graph's output, and so completes
-    /// the graph.
+    /// Adds the softmax that turns the tensor `logits` of `classes` classes into the graph's output, which
+    /// completes the graph.
     pub fn softmax(&mut self, logits: &str, classes: usize) {
         self.node("Softmax", OUTPUT, &[logits], vec![("axis", Attribute::Integer(1))]);
         let images = value(INPUT, &[3, self.side, self.side]);
         self.message.message(11, &images).message(12, &value(OUTPUT, &[classes]));
     }
 
-    /// Writes the model with its metadata to a file, whole or not at all.
+    /// Writes the model with its metadata to a file, either the whole file or none.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// If the file cannot be written.
     pub fn write(self, path: &Path, metadata: &BTreeMap<String, String>) -> io::Result<()> {
         let mut operators = Message::default();
         operators.bytes(1, "").integer(2, OPERATOR_SET);
@@ -148,7 +153,7 @@ impl Graph {
         files::write(path, &model.into_bytes())
     }
 
-    /// Adds an operator with one output, which has its name.
+    /// Adds an operator with one output, which has the same name.
     fn node(&mut self, operator: &str, name: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>) {
         let mut node = Message::default();
         for input in inputs {
@@ -174,13 +179,13 @@ impl Graph {
     }
 }
 
-/// Returns the attributes of a square window: the same padding on every side.
+/// Returns the attributes of a square window with the same padding on every side.
 fn window(kernel: usize, stride: usize, padding: usize) -> Vec<(&'static str, Attribute)> {
     let all = |value: usize, times| Attribute::Integers(vec![value as i64; times]);
     vec![("kernel_shape", all(kernel, 2)), ("strides", all(stride, 2)), ("pads", all(padding, 4))]
 }
 
-/// Makes an input or output of floats: the batch, then `extents`.
+/// Returns the description of an input or output of floats, whose shape is the batch and then `extents`.
 fn value(name: &str, extents: &[usize]) -> Message {
     let mut shape = Message::default();
     let mut dimension = Message::default();

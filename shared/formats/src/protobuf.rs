@@ -1,8 +1,9 @@
-//! The encoding of protocol buffers: a message is a row of fields, each a key (number and type) and a value.
+//! The encoding of protocol buffers: a message is a sequence of fields, each a key (number and type) and a
+//! value.
 //!
 //! Reading needs no schema: the caller picks fields by their numbers and skips all others.
 
-/// Longest encoding of 64 bits in groups of 7.
+/// Largest number of bytes of a varint, which encodes 64 bits in groups of 7.
 const LONGEST_VARINT: usize = 10;
 
 const VARINT: u64 = 0;
@@ -16,7 +17,7 @@ const FIXED32: u64 = 5;
 pub struct ProtobufError {
     /// Position of the error in the file, in bytes.
     pub offset: usize,
-    /// The fault at that byte.
+    /// Description of the error.
     pub what: String,
 }
 
@@ -30,36 +31,36 @@ pub(crate) enum Value<'a> {
     Fixed32([u8; 4]),
 }
 
-/// Reads the fields of a message one after the other.
+/// A reader of the fields of a message, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    /// Position of `rest` in the file.
+    /// Position of `rest` in the file, in bytes.
     offset: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Starts to read a message that is a whole file.
+    /// Creates a reader of a message that is a whole file.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, offset: 0 }
     }
 
-    /// Returns the bytes that are not read yet.
+    /// Returns the bytes that have not been read yet.
     pub fn bytes(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Makes an error at the current position.
+    /// Returns an error at the current position.
     pub fn error(&self, what: impl Into<String>) -> ProtobufError {
         ProtobufError { offset: self.offset, what: what.into() }
     }
 
-    /// Returns the bytes that are not read yet, as text.
+    /// Returns the bytes that have not been read yet, as text.
     pub fn text(&self) -> Result<&'a str, ProtobufError> {
         std::str::from_utf8(self.rest).map_err(|_| self.error("expected text in UTF-8"))
     }
 
-    /// Reads the number and value of the next field; none after the last.
+    /// Reads the next field; returns its number and value, or `None` after the last field.
     pub fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -83,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a number in groups of 7 bits, the lowest first.
+    /// Reads a varint: a number in groups of 7 bits, the lowest first.
     pub fn varint(&mut self) -> Result<u64, ProtobufError> {
         let mut value = 0u64;
         for (position, &byte) in self.rest.iter().take(LONGEST_VARINT).enumerate() {
@@ -111,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A message that is being written.
+/// A protocol buffer message that is being written.
 #[derive(Clone, Debug, Default)]
 pub struct Message(Vec<u8>);
 
@@ -121,21 +122,21 @@ impl Message {
         self.0
     }
 
-    /// Appends an integer; a negative one as its two's complement of 64 bits.
+    /// Appends an integer field; a negative value is encoded as its 64-bit two's complement.
     pub fn integer(&mut self, field: u64, value: i64) -> &mut Message {
         self.key(field, VARINT);
         self.varint(value as u64);
         self
     }
 
-    /// Appends a float.
+    /// Appends a float field.
     pub fn float(&mut self, field: u64, value: f32) -> &mut Message {
         self.key(field, FIXED32);
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    /// Appends bytes or the bytes of a text.
+    /// Appends a field of bytes or text.
     pub fn bytes(&mut self, field: u64, bytes: impl AsRef<[u8]>) -> &mut Message {
         let bytes = bytes.as_ref();
         self.key(field, LENGTH_DELIMITED);
@@ -144,7 +145,7 @@ impl Message {
         self
     }
 
-    /// Appends a message.
+    /// Appends a field that is itself a message.
     pub fn message(&mut self, field: u64, message: &Message) -> &mut Message {
         self.bytes(field, &message.0)
     }

@@ -1,4 +1,4 @@
-//! Data folders: images, tar shards, and the lists beside them.
+//! The readers of data folders: of images, tar shards, and the lists beside them.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use dataset::{Crops, Dataset, Preprocessing, Rules, Split};
 
 use crate::folder;
 
-/// Side of the crops that are taken of images.
+/// Side of the crops that are taken of images, in pixels.
 const SIDE: usize = 32;
-/// Most images that are read of one folder.
+/// Largest number of images that are read of one folder.
 const MOST_IMAGES: usize = 8;
 
-/// A shard of two samples, of the classes 0 and 1.
+/// A tar shard with two samples, of the classes 0 and 1.
 const SHARD: &[u8] = include_bytes!("../corpora/tar/two-samples");
 /// A list of two synsets, n02119789 and n02100735.
 const SYNSETS: &[u8] = include_bytes!("../corpora/synsets/two-synsets");
@@ -26,7 +26,7 @@ pub(crate) fn tar(bytes: &[u8]) {
     measure(folder(&[("shard.tar", bytes)]).path());
 }
 
-/// Reads the development kit's list of synsets.
+/// Reads the list of synsets of the ILSVRC development kit.
 pub(crate) fn synsets(bytes: &[u8]) {
     let home = folder(&[
         ("val/1.jpg", b""),
@@ -37,7 +37,7 @@ pub(crate) fn synsets(bytes: &[u8]) {
     measure(home.path());
 }
 
-/// Reads the lists that may lie in a data folder: names of classes, words of synsets, classes of validation
+/// Reads the lists that a data folder may contain: names of classes, words of synsets, classes of validation
 /// images.
 pub(crate) fn lists(bytes: &[u8]) {
     measure(folder(&[("shard.tar", SHARD), ("classes.txt", bytes)]).path());
@@ -51,7 +51,7 @@ pub(crate) fn lists(bytes: &[u8]) {
     measure(home.path());
 }
 
-/// Opens a folder to measure on, and reads its first images.
+/// Opens a folder as validation data and reads its first images.
 fn measure(folder: &Path) {
     let Ok(set) = Dataset::open_validation(folder, Rules::NEWEST) else { return };
     let mut out = vec![0.0; 3 * SIDE * SIDE];

@@ -1,10 +1,10 @@
-//! Every reader of bytes from outside behind one table: files that users download, folders that somebody else
-//! filled, messages from the network.
+//! A table of all readers of bytes from outside: of files that users download, of data folders, and of
+//! messages from the network.
 //!
-//! Whatever the bytes are, a reader comes back in time, panics nowhere, and takes memory in proportion to
-//! what it was given. The test of this crate holds each reader to that on the files in `corpora/NAME/`; the
-//! driver in `fuzz/` (libFuzzer) looks for inputs on which it does not hold. An input that once broke a
-//! reader stays in its corpus.
+//! Whatever the bytes are, a reader must return in time, must not panic, and may allocate memory only in
+//! proportion to its input. The test of this crate checks this for each reader on the files in
+//! `corpora/NAME/`; the driver in `fuzz/` (libFuzzer) searches for inputs that violate it. An input that once
+//! broke a reader stays in its corpus.
 //!
 //! ```
 //! let image = fuzzing::Target::find("image").expect("there is a reader of images");
@@ -12,8 +12,8 @@
 //! (image.run)(b"no image");
 //! ```
 //!
-//! Absent by intent: readers. Each entry hands its bytes to the function that the programs call, as a file
-//! where that takes a file.
+//! Absent by intent: the readers themselves. Each entry passes its bytes to the function that the programs
+//! call, in a file if that function reads a file.
 
 mod data;
 mod models;
@@ -24,19 +24,19 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A reader, and what it may cost.
+/// A fuzz target: a reader, and how much memory it may allocate.
 pub struct Target {
-    /// Name, which is also that of the folder of its corpus.
+    /// Name of the target and of the folder of its corpus.
     pub name: &'static str,
-    /// Reads the bytes and lets go of what came of them.
+    /// Function that reads the bytes and drops the result.
     pub run: fn(&[u8]),
-    /// MiB that one call may ask of the allocator in all, however small its input is.
+    /// Number of MiB that one call may allocate in total, however small its input is.
     pub memory: usize,
-    /// Bytes that it may ask for beyond that, for each byte of its input.
+    /// Number of bytes that one call may allocate beyond that for each byte of its input.
     pub memory_per_byte: usize,
 }
 
-/// All readers.
+/// The targets for all readers.
 pub const TARGETS: [Target; 13] = [
     target("caffe", models::caffe, 1, 64),
     target("checkpoint", models::checkpoint, 1, 64),
@@ -58,13 +58,14 @@ const fn target(name: &'static str, run: fn(&[u8]), memory: usize, memory_per_by
 }
 
 impl Target {
-    /// Returns the target of that name.
+    /// Returns the target called `name`, if there is one.
     pub fn find(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|target| target.name == name)
     }
 }
 
-/// Makes a folder with these files, which is gone with the value.
+/// Creates a temporary folder with these files, given by path and content; it is deleted when the value is
+/// dropped.
 ///
 /// # Panics
 /// If the temporary folder cannot be written.

@@ -1,4 +1,4 @@
-//! Model files, and the labels that go with them.
+//! The readers of model files and of labels.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     let _ = Checkpoint::parse(bytes, Path::new("model.safetensors"));
 }
 
-/// Reads a model of any format with the network that it says it is of, as `downpour export` opens it and
-/// writes it again.
+/// Reads a model of any format with the network that it names, as `downpour export` does, and writes it
+/// again.
 pub(crate) fn model(bytes: &[u8]) {
     let home = folder(&[("model", bytes)]);
     let at = |name: &str| -> PathBuf { home.path().join(name) };
@@ -29,7 +29,7 @@ pub(crate) fn model(bytes: &[u8]) {
     }
 }
 
-/// Reads a file of labels, and class folders that are called as its lines.
+/// Reads a file of labels, and matches class folders that are named like its lines.
 pub(crate) fn labels(bytes: &[u8]) {
     let home = folder(&[("labels.txt", bytes)]);
     let classes = String::from_utf8_lossy(bytes).lines().count();

@@ -1,4 +1,4 @@
-//! What a run is told and what it left behind: the configuration file, and snapshots.
+//! The readers of a run's configuration file and of its snapshots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use protocol::{Coordinator as _, JoinRequest, Kind, PROTOCOL_VERSION};
 
 use crate::folder;
 
-/// Shards of one process, as a command line would ask for them.
+/// Largest number of shards of a process that are tried.
 const MOST_SHARDS: usize = 16;
 
 /// Reads a configuration file in TOML.
@@ -25,7 +25,7 @@ pub(crate) fn configuration(bytes: &[u8]) {
     }
 }
 
-/// Reads a snapshot's manifest, and lets a run go on from it, as far as the first worker that joins.
+/// Reads a snapshot's manifest and resumes a run from it, up to the first worker that joins.
 pub(crate) fn manifest(bytes: &[u8]) {
     let home = folder(&[("1/manifest.json", bytes)]);
     if let Ok(contents) = snapshot::inspect::inspect(home.path()) {
@@ -60,7 +60,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
     let _ = coordinator.tick();
 }
 
-/// Reads a shard's file, and fetches from the shard that goes on from it.
+/// Reads a shard's file and fetches from the shard that is restored from it.
 pub(crate) fn shard(bytes: &[u8]) {
     let home = folder(&[("1/shard-0.safetensors", bytes)]);
     for total in [1, 2] {

@@ -1,9 +1,9 @@
-//! What comes over the network.
+//! The readers of messages from the network.
 
 use protocol::received::{MESSAGES, fetched};
 
-/// Reads the stream that answers a fetch. The first byte says in parts of how many bytes it comes, which must
-/// not matter.
+/// Reads the stream that answers a fetch. The first byte gives the size of the parts, in bytes, in which the
+/// stream arrives; the result must not depend on it.
 pub(crate) fn frames(bytes: &[u8]) {
     let Some((&part, stream)) = bytes.split_first() else { return };
     let whole = fetched([stream]);
@@ -15,7 +15,7 @@ pub(crate) fn frames(bytes: &[u8]) {
     }
 }
 
-/// Reads a message. The first byte says which, by its place in the table.
+/// Reads a message. The first byte is the index of the kind of message in the table.
 pub(crate) fn messages(bytes: &[u8]) {
     let Some((&number, message)) = bytes.split_first() else { return };
     if let Some((_, reader)) = MESSAGES.get(usize::from(number)) {

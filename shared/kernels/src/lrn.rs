@@ -91,7 +91,8 @@ impl Lrn {
     }
 }
 
-/// The entry points of the normalisation, a part of the table in `entries.rs`.
+/// The functions that compute local response normalisation on maps of `T`, compiled in this crate: the part
+/// for it of the table of entry points in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&Lrn, Context, Map<T>, usize, MapMut<T>),

@@ -1,12 +1,13 @@
-//! Numbers of bytes as text for people.
+//! Numbers of bytes as text with a binary unit.
 
 use std::fmt;
 
-/// A number of bytes, whose text has at least two digits: "780 KiB", "1.5 GiB", "4,658 GiB".
+/// A number of bytes; displayed, it has a binary unit and at least two digits from 1 KiB on: "780 KiB", "1.5
+/// GiB", "4,658 GiB".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
-/// Units from the largest on. There is none above GiB, in which memory is sold.
+/// The units, the largest first. There is none above GiB, the usual unit of memory.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl fmt::Display for Bytes {

@@ -1,6 +1,6 @@
-//! Limits on what is taken from outside: memory is taken up to what the machine has.
+//! The limits of this machine: how much memory it has left.
 //!
-//! Whoever needs much of it asks first, and says so before any is taken.
+//! Code that needs much memory asks here before it allocates any.
 //!
 //! ```
 //! use limits::{Bytes, memory};

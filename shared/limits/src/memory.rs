@@ -1,7 +1,7 @@
 //! The memory that this machine has left for this process.
 //!
-//! Linux says what it could give without swapping (`MemAvailable`); a control group, in which a container or
-//! service lives, may allow less. Other systems are not asked.
+//! Linux tells how much it could allocate without swapping (`MemAvailable`); a control group, in which a
+//! container or service runs, may allow less. Other systems are not asked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} of memory are needed, this machine has {} free", Bytes(*needed), Bytes(*available))]
 pub struct Shortage {
-    /// Bytes that are needed.
+    /// Number of bytes that are needed.
     pub needed: u64,
-    /// Bytes that are available.
+    /// Number of bytes that are available.
     pub available: u64,
 }
 
 /// Checks that this machine has `needed` bytes of memory left.
 ///
 /// # Errors
-/// [`Shortage`] if it has not. On a system that does not say what it has, there is no error.
+/// [`Shortage`] if it has less. On a system that does not tell how much it has, the check passes.
 pub fn check(needed: u64) -> Result<(), Shortage> {
     match available() {
         Some(available) if available < needed => Err(Shortage { needed, available }),
@@ -29,13 +29,13 @@ pub fn check(needed: u64) -> Result<(), Shortage> {
     }
 }
 
-/// Returns the bytes that this process could take now without swapping, or none on a system that does not
-/// say.
+/// Returns the number of bytes that this process could allocate now without swapping, or `None` on a system
+/// that does not tell.
 pub fn available() -> Option<u64> {
     available_under(Path::new("/"))
 }
 
-/// Computes [`available`] under another root of the file system.
+/// Computes [`available`] with another root of the file system.
 fn available_under(root: &Path) -> Option<u64> {
     let machine = machine(&fs::read_to_string(root.join("proc/meminfo")).ok()?)?;
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -43,18 +43,18 @@ fn available_under(root: &Path) -> Option<u64> {
     Some(left.fold(machine, u64::min))
 }
 
-/// Returns `MemAvailable` of the text of `/proc/meminfo`, in bytes.
+/// Returns the value of `MemAvailable` in the text of `/proc/meminfo`, in bytes.
 fn machine(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Names of the files of one version of control groups.
+/// The files of one version of control groups.
 struct Version {
     mount: &'static str,
     limit: &'static str,
     used: &'static str,
-    /// Lines of `memory.stat` with the part of the used memory that caches files, and can be freed.
+    /// Names of the lines of `memory.stat` with the memory that caches files and can be freed.
     cached: [&'static str; 2],
 }
 
@@ -72,8 +72,8 @@ const TWO: Version = Version {
     cached: ["inactive_file", "active_file"],
 };
 
-/// Returns the bytes that the group of a line of `/proc/self/cgroup` and the groups above it still allow;
-/// none if they set no limit.
+/// Returns the number of bytes that the group of a line of `/proc/self/cgroup` and the groups above it still
+/// allow, or `None` if they set no limit.
 fn group_left(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,8 +1,8 @@
-//! `downpour bench`: whole training steps on this machine, without a server.
+//! The command `downpour bench`: measures whole training steps on this machine, without a server.
 //!
-//! A step is what a program does that trains alone: forward, losses, backward, the momentum update of every
-//! tensor, and packing the new values for the next step. The median over the steps is told, as scheduling
-//! only ever adds time.
+//! A step is what a program does that trains alone: the forward pass, the losses, the backward pass, the
+//! momentum update of every tensor, and packing the new values for the next step. Times are medians over the
+//! steps, because interruptions by the scheduler only ever add time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -17,95 +17,100 @@ use setup::{Threads, isa, memory};
 /// Options of a measurement.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// Images of one step.
+    /// Number of images in one step.
     pub batch: usize,
-    /// Threads that compute.
+    /// The compute threads.
     pub threads: Threads,
-    /// The forward pass alone, auxiliary heads off.
+    /// Whether to measure only the forward pass, without auxiliary heads.
     pub forward_only: bool,
-    /// Number format in which activations are kept and multiplied.
+    /// Number format in which activations are stored and multiplied.
     pub precision: Precision,
-    /// Instruction set; `None`: the best of the machine.
+    /// Name of the instruction set; `None` means the best of the machine.
     pub isa: Option<String>,
-    /// Steps to measure; `None`: as many as fit into `seconds`, at least [`LEAST_STEPS`], at most
-    /// [`MOST_STEPS`].
+    /// Number of steps to measure; `None` means as many as fit into `seconds`, but at least [`LEAST_STEPS`]
+    /// and at most [`MOST_STEPS`].
     pub steps: Option<u32>,
-    /// Seconds to measure for.
+    /// Duration of the measurement in seconds; not used where `steps` is given.
     pub seconds: f64,
 }
 
-/// Least number of steps: a median of fewer says little.
+/// Least number of steps that a measurement of limited duration takes: a median of fewer says little.
 pub const LEAST_STEPS: u32 = 3;
-/// Most steps, each of which is kept with a time for every layer.
+/// Largest number of steps that a measurement of limited duration takes, since it keeps a time for every
+/// layer of every step.
 pub const MOST_STEPS: u32 = 100_000;
-/// Steps that are not counted: the first ones meet cold caches and memory not yet touched.
+/// Number of first steps that are not counted, since they meet cold caches and memory not yet touched.
 const WARM_UP: u32 = 1;
 const SEED: u64 = 1;
-/// Parts that each thread should get of a tensor's update, lest one waits for the other.
+/// Number of parts of a tensor's update for each thread, so that no thread waits long for another.
 const PARTS_PER_THREAD: usize = 4;
-/// The values of a part that are worth handing it to a thread.
+/// Least number of values that are worth handing to a thread.
 const LEAST_PART: usize = 16 * 1024;
 
-/// Results of a measurement.
+/// The result of a measurement: speeds of this machine, of a whole step and of every layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
-    /// Images a second: batch / median time of a step.
+    /// Speed in images per second: the batch size divided by the median time of a step.
     pub images_per_second: f64,
-    /// 10^9 floating-point operations a second: two for each multiply-add of direct convolution.
+    /// Speed of a step in 10^9 floating-point operations per second, counting two for each multiply-add of
+    /// direct convolution.
     pub gflops: f64,
-    /// The machine's arithmetic peak: multiply-adds on registers alone in this precision, all threads, 10^9
-    /// operations a second.
+    /// Arithmetic peak of the machine in 10^9 floating-point operations per second, as measured with
+    /// multiply-adds on registers alone, in this precision and on all threads.
     pub fma_peak_gflops: f64,
-    /// The machine's memory bandwidth: STREAM's triad, all threads, 10^9 bytes a second.
+    /// Memory bandwidth of the machine in 10^9 bytes per second, as measured with STREAM's triad on all
+    /// threads.
     pub triad_gigabytes_per_second: f64,
-    /// Nanoseconds in which a cache line goes from one thread to another and back; `None` on one thread. It
-    /// tells whether the threads had cores of their own.
+    /// Time in nanoseconds in which a cache line goes from one thread to another and back; `None` on one
+    /// thread. It shows whether the threads had cores of their own.
     pub round_trip_ns: Option<f64>,
-    /// Largest resident memory of this process so far; `None` where the system does not tell.
+    /// Largest resident memory of this process so far, in bytes; `None` on systems that do not report it.
     pub peak_rss_bytes: Option<u64>,
-    /// Images of one step.
+    /// Number of images in one step.
     pub batch: usize,
-    /// Threads that computed.
+    /// Number of compute threads.
     pub threads: usize,
-    /// The instruction set.
+    /// Name of the instruction set.
     pub isa: String,
-    /// Number format in which activations were kept and multiplied.
+    /// Number format in which activations were stored and multiplied.
     pub precision: Precision,
     /// Whether only the forward pass was measured.
     pub forward_only: bool,
-    /// Side of the input in pixels.
+    /// Side of the square input in pixels.
     pub input_size: usize,
-    /// Steps measured.
+    /// Number of steps measured.
     pub steps: usize,
-    /// Median milliseconds of the update of all tensors, packing included; 0 in the forward pass alone.
+    /// Median time in milliseconds of the update of all tensors, packing included; 0 if only the forward pass
+    /// was measured.
     pub update_ms: f64,
-    /// Every layer.
+    /// Measurements of every layer, in the order of the network.
     pub layers: Vec<LayerMeasurement>,
 }
 
-/// Medians of one layer.
+/// The medians of one layer's measurements.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerMeasurement {
-    /// Caffe's name of the layer.
+    /// Name of the layer, as in Caffe's model.
     pub name: String,
-    /// The kernel that runs it, for convolutions.
+    /// Name of the kernel that computes the layer, if it is a convolution.
     pub kernel: Option<String>,
-    /// Milliseconds of the forward pass.
+    /// Median time of the forward pass in milliseconds.
     pub forward_ms: f64,
-    /// Milliseconds of the backward pass; 0 where there is none.
+    /// Median time of the backward pass in milliseconds; 0 if there is none.
     pub backward_ms: f64,
-    /// 10^9 floating-point operations a second, forward and backward together; 0 for layers without
-    /// multiply-adds.
+    /// Speed of forward and backward pass together in 10^9 floating-point operations per second; 0 for layers
+    /// without multiply-adds.
     pub gflops: f64,
-    /// Floating-point operations for each byte of input, output and parameters, each counted once a pass.
+    /// Arithmetic intensity of a pass: floating-point operations per byte of input, output and parameters,
+    /// each byte counted once.
     pub intensity: f64,
 }
 
 /// Measures training steps, or the forward pass alone, of a network.
 ///
 /// # Errors
-/// An architecture that cannot be built, an instruction set that the machine lacks, less memory than a step
-/// takes.
+/// If the architecture cannot be built, if the machine lacks the instruction set, or if it has too little
+/// memory for a step.
 pub fn measure(architecture: &Architecture, options: &BenchOptions) -> anyhow::Result<Measurement> {
     let isa = isa(options.isa.as_deref())?;
     let auxiliary_heads = architecture.auxiliary_heads && !options.forward_only;
@@ -173,7 +178,7 @@ pub fn measure(architecture: &Architecture, options: &BenchOptions) -> anyhow::R
     })
 }
 
-/// Bytes that [`Bench`] takes with a batch.
+/// Returns the number of bytes that a [`Bench`] takes with batches of `batch` images.
 fn bytes(network: &GoogLeNet, batch: usize, options: &BenchOptions, isa: Isa, pool: &Pool) -> u64 {
     let &BenchOptions { precision, forward_only, .. } = options;
     let engine = if forward_only { Engine::forward_bytes } else { Engine::training_bytes };
@@ -184,7 +189,7 @@ fn bytes(network: &GoogLeNet, batch: usize, options: &BenchOptions, isa: Isa, po
         .saturating_add(memory::image_bytes(network, batch))
 }
 
-/// Network, made-up images and labels, and what the optimizer holds.
+/// The state of a measurement: the network, synthetic images and labels, and the arrays of the optimizer.
 struct Bench {
     engine: Engine,
     network: Arc<GoogLeNet>,
@@ -194,7 +199,7 @@ struct Bench {
     labels: Vec<u32>,
     seeds: Vec<u64>,
     weights: Buffer,
-    /// Empty in the forward pass alone, as is the velocity.
+    /// The gradient; like the velocity, it is empty if only the forward pass is measured.
     gradient: Buffer,
     velocity: Buffer,
     forward_only: bool,
@@ -255,8 +260,8 @@ impl Bench {
         StepTime { seconds: start.elapsed().as_secs_f64(), update_seconds, layers: self.engine.profile() }
     }
 
-    /// Updates tensor after tensor, each in parts over the threads, and packs it while its new values are in
-    /// the caches.
+    /// Updates the tensors one by one, each in parts over the threads, and packs each while its new values
+    /// are in the caches.
     fn update(&mut self) {
         // So small a rate that the weights stay as they are drawn, however long the measurement.
         let update = Update { rate: 1e-6, momentum: 0.9, decay: 2e-4 };
@@ -278,7 +283,8 @@ impl Bench {
     }
 }
 
-/// Counts the floating-point operations of a layer in one step. The first layer has no gradient by its input.
+/// Returns the number of floating-point operations of a layer in one step. The first layer computes no
+/// gradient of its input.
 fn operations(layer: &LayerDescription, first: bool, options: &BenchOptions) -> u64 {
     let passes = match (options.forward_only, first) {
         (true, _) => 1,
@@ -315,7 +321,7 @@ fn of_layer<'a>(
     }
 }
 
-/// Returns the middle value; the mean of the two middle ones of an even number.
+/// Returns the median: the middle value, or the mean of the two middle ones if their number is even.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -323,7 +329,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }
 
-/// Reads VmHWM of `/proc/self/status`, where there is one.
+/// Returns the largest resident memory of this process so far, in bytes, which is VmHWM of
+/// `/proc/self/status`; `None` on systems without that file.
 fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -332,7 +339,7 @@ fn peak_rss_bytes() -> Option<u64> {
 }
 
 impl Measurement {
-    /// Writes a table for people: a line for each layer, and one for the whole step.
+    /// Returns the measurement as a text table: a header, a line for each layer, and two for the whole step.
     pub fn table(&self) -> String {
         let percent = |gflops: f64| 100.0 * gflops / self.fma_peak_gflops;
         let mut text = format!(

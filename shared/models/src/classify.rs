@@ -1,4 +1,4 @@
-//! `downpour classify`: the five most probable labels of images.
+//! The command `downpour classify`: prints the five most probable labels of each image.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::evaluate::combine::{Combine, combined, most_probable};
 use crate::labels;
 use crate::loaded::LoadedModel;
 
-/// Images from which on a terminal shows how far it is.
+/// Number of images from which on progress is shown on a terminal.
 const MANY: usize = 50;
 
 /// Options of [`classify`].
@@ -21,22 +21,23 @@ const MANY: usize = 50;
 pub struct ClassifyOptions {
     /// The model file.
     pub model: PathBuf,
-    /// Labels, one a line, in place of the model's own.
+    /// File of labels, one per line, that replace the model's own.
     pub labels: Option<PathBuf>,
-    /// The image files, and folders of them.
+    /// Image files, and folders of image files.
     pub images: Vec<PathBuf>,
-    /// One JSON object a line in place of text.
+    /// Whether to print one JSON object per line instead of text.
     pub json: bool,
-    /// Threads that compute.
+    /// The compute threads.
     pub threads: Threads,
-    /// Instruction set; `None`: the best of the machine.
+    /// Name of the instruction set; `None` means the best of the machine.
     pub isa: Option<String>,
 }
 
-/// Prints the most probable labels of every image, in the order of the images.
+/// Prints the five most probable labels of every image with their probabilities, in the order of the images.
 ///
 /// # Errors
-/// A file that is no model, labels of another number; images that cannot be read, once all others are told.
+/// If the model file is not a model, if the number of labels is not that of the classes, or if standard
+/// output cannot be written. If images cannot be read, the error comes after all others have been printed.
 pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
     let isa = isa(options.isa.as_deref())?;
     let model = LoadedModel::open(&options.model)?;
@@ -90,7 +91,7 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The files that are given, each folder replaced by the pictures in it.
+/// Returns the given files, with each folder replaced by the image files in it.
 fn files(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in given {

@@ -1,15 +1,16 @@
-//! `downpour describe`: what the network is made of and what one image costs.
+//! The command `downpour describe`: tables of a network's layers and of their cost for one image.
 
 use std::collections::BTreeMap;
 
 use network::{Architecture, ArchitectureError, Description, GoogLeNet, Variant};
 
-/// Writes a table for people of the modules with dimension reduction beside those without (paper, Figure 2b
-/// and 2a), each network fed by its own modules below; of the architecture all but its variant and heads
-/// count.
+/// Returns a text table that compares the inception modules with dimension reduction (paper, Figure 2b) with
+/// the naive ones (Figure 2a): for each module its output channels, its multiply-adds for one image, and the
+/// ratio of the multiply-adds, naive to reduced. Each kind is measured in a network made of that kind only.
+/// The variant and the auxiliary heads of `architecture` are ignored.
 ///
 /// # Errors
-/// An architecture that cannot be built.
+/// If the architecture cannot be built.
 pub fn modules(architecture: &Architecture) -> Result<String, ArchitectureError> {
     let describe = |variant| {
         let architecture = Architecture { variant, auxiliary_heads: false, ..architecture.clone() };
@@ -67,7 +68,9 @@ fn cost_of_modules(description: &Description) -> BTreeMap<String, ModuleCost> {
     modules
 }
 
-/// Writes a table for people: a network's layers, and a last line for all of them.
+/// Returns a text table of a network's layers: for each layer its name and kind, the shape of its output for
+/// one image (channels x height x width), its number of parameters and its multiply-adds for one image. The
+/// last line holds the sums over all layers.
 pub fn table(description: &Description) -> String {
     let mut text = format!(
         "{:<34} {:<16} {:>13} {:>12} {:>15}\n",
@@ -95,7 +98,7 @@ pub fn table(description: &Description) -> String {
     text
 }
 
-/// Writes a number in groups of three digits: 1234567 as "1,234,567".
+/// Returns a number as text in groups of three digits: 1234567 as "1,234,567".
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `downpour export`: a model in a form that other programs read.
+//! The command `downpour export`: writes a model in a format that other programs read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use parameters::checkpoint::Checkpoint;
 use crate::labels;
 use crate::loaded::LoadedModel;
 
-/// The forms that a model is written in.
+/// The format in which a model is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// A graph of operators with the tensors inside, opset 17.
@@ -25,19 +25,20 @@ pub enum Format {
 pub struct ExportOptions {
     /// The model file.
     pub model: PathBuf,
-    /// Labels, one a line, in place of the model's own.
+    /// File of labels, one per line, that replace the model's own.
     pub labels: Option<PathBuf>,
-    /// The form to write it in.
+    /// The format of the output file.
     pub format: Format,
     /// The file to write.
     pub output: PathBuf,
 }
 
-/// Writes the model, without auxiliary heads, whole or not at all; labels, preprocessing and recipe are in
-/// its metadata.
+/// Writes the model, without auxiliary heads, to the output file, either the whole file or none. Its labels,
+/// its preprocessing and the recipe of its run are stored as metadata.
 ///
 /// # Errors
-/// A file that is no model, labels of another number, a file that cannot be written.
+/// If the model file is not a model, if the number of labels is not that of the classes, or if the output
+/// file cannot be written.
 pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let mut model = LoadedModel::open(&options.model)?;
     if let Some(path) = &options.labels {
@@ -57,7 +58,7 @@ pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Writes the network down layer by layer.
+/// Writes the model as an ONNX graph, layer by layer.
 fn write_onnx(model: &LoadedModel, metadata: &BTreeMap<String, String>, output: &Path) -> anyhow::Result<()> {
     let mut graph = Graph::new("googlenet", model.input_size());
     for tensor in model.network().layout().tensors() {

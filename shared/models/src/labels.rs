@@ -1,14 +1,14 @@
-//! A model's labels: read from a file, and found again under the names of class folders.
+//! The labels of a model: reading them from a file, and matching the names of class folders with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-/// Reads the labels of a file, one a line in the order of the classes; there must be `classes` of them.
+/// Reads a file of labels, one per line in the order of the classes; there must be `classes` of them.
 ///
 /// # Errors
-/// A file that is no list, or has another number of lines.
+/// If the file cannot be read as a list of labels, or if it has another number of lines than `classes`.
 pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     let labels = dataset::read_list(path).with_context(|| format!("label file {}", path.display()))?;
     ensure!(
@@ -21,15 +21,17 @@ pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     Ok(labels)
 }
 
-/// Finds for each class folder the label that it is, if any. A folder that is a label letter by letter is
-/// that label. Of the others, each is the label whose whole, WNID or word its name is, whatever their case;
-/// `_` counts as a space. ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words tabby and tabby
-/// cat.)
+/// Finds the label of each class folder; returns its number for each folder, or `None` for a folder that
+/// matches no label. A folder whose name equals a label exactly has that label. Any other folder has the
+/// label that its name equals when case is ignored and `_` counts as a space, or of which it is the WNID or
+/// one of the words. ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words "tabby" and "tabby
+/// cat".)
 ///
-/// A label that one folder is letter by letter is not the label of another one that differs from it in case.
+/// A label that one folder equals exactly is not given to another folder whose name differs from it only in
+/// case.
 ///
 /// # Errors
-/// A folder whose name is several labels, or a word of several; no folder that is any label.
+/// If the name of a folder matches several labels, or if no folder matches any label.
 pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<Option<u32>>> {
     let mut names: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for (label, number) in labels.iter().zip(0u32..) {
@@ -80,7 +82,7 @@ pub fn of_folders(folders: &[String], labels: &[String]) -> anyhow::Result<Vec<O
     Ok(found)
 }
 
-/// Splits a label into its WNID, if there is one in front, and the rest.
+/// Splits a label into its WNID, if it begins with one, and the rest.
 fn split(label: &str) -> (Option<&str>, &str) {
     match dataset::wnid(label) {
         Some(wnid) => (Some(wnid), label[wnid.len()..].get(1..).unwrap_or("")),

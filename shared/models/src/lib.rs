@@ -1,9 +1,11 @@
-//! What is done with a trained model, and with images before there is one; no server and no training.
+//! The commands for trained models, and for images before there is a model; they need no server and do not
+//! train.
 //!
-//! A model file is opened in one way, whatever its kind, and then [`evaluate`](evaluate()) scores it,
-//! [`classify`](classify()) names images and [`export`](export()) writes it for other programs. [`describe`]
-//! and [`bench`](mod@bench) tell what a network is made of and how fast it runs here, [`look`] and
-//! [`samples`](samples()) what is in a folder of images and what training makes of them.
+//! Model files of all formats are opened in the same way. [`evaluate`](evaluate()) scores models on images,
+//! [`classify`](classify()) labels images and [`export`](export()) writes a model for other programs.
+//! [`describe`] shows what a network consists of, [`bench`](mod@bench) how fast it runs on this machine,
+//! [`look`] what a folder of images contains, and [`samples`](samples()) the training samples that are made
+//! from it.
 //!
 //! ```
 //! let network = network::GoogLeNet::new(&network::Architecture::paper())?;
@@ -12,8 +14,8 @@
 //! # Ok::<(), network::ArchitectureError>(())
 //! ```
 //!
-//! Absent by intent: how a network computes (`network`), what a file of another program is made of
-//! (`formats`), and the command line (`downpour`).
+//! Absent by intent: how a network computes (`network`), the file formats of other programs (`formats`), and
+//! the command line (`downpour`).
 
 pub mod bench;
 mod classify;

@@ -1,5 +1,4 @@
-//! A model file of any format that can be read, loaded for use: its network, its classes, how it wants its
-//! images.
+//! A model loaded from a file of any supported format: its network, its classes and its preprocessing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +12,16 @@ use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
 use setup::ModelCard;
 
-/// The tensor by which a Caffe model, which has no card, is known as GoogLeNet, and which tells the number of
-/// its classes.
+/// Name of the tensor that identifies a Caffe model, which has no card, as GoogLeNet and that gives the
+/// number of its classes.
 const CLASSIFIER: &str = "loss3/classifier/weights";
 
-/// A model that is ready for use.
+/// A model loaded from a file and ready for use.
 pub(crate) struct LoadedModel {
     pub path: PathBuf,
-    /// Network, without auxiliary heads, classes and preprocessing.
+    /// The card: the network without auxiliary heads, the classes and the preprocessing.
     pub card: ModelCard,
-    /// Tensors, and what the file says of itself.
+    /// The tensors and metadata of the file.
     pub checkpoint: Checkpoint,
     network: Arc<GoogLeNet>,
     parameters: Vec<f32>,
@@ -32,16 +31,15 @@ impl LoadedModel {
     /// Opens a model file of a run, or a Caffe model of GoogLeNet.
     ///
     /// # Errors
-    /// A file that is no model, that of another network, or one with values that are not finite.
+    /// If the file is not a model, if it holds another network, or if some of its values are not finite.
     pub fn open(path: &Path) -> anyhow::Result<LoadedModel> {
         LoadedModel::of(formats::read(path)?, path)
     }
 
-    /// Opens a model file as [`LoadedModel::open`] does; returns the digest of the bytes that it was read
-    /// from, too.
+    /// Opens a model file like [`LoadedModel::open`]; returns the model and the digest of the file's bytes.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::open`].
+    /// If [`LoadedModel::open`] would fail, with the same error.
     pub fn open_with_digest(path: &Path) -> anyhow::Result<(LoadedModel, Digest)> {
         let bytes = formats::read_bytes(path)?;
         let model = LoadedModel::of(formats::parse(&bytes, path)?, path)?;
@@ -76,11 +74,11 @@ impl LoadedModel {
         self.card.architecture.input_size
     }
 
-    /// Makes an engine of the network with its parameters, for up to `batch` inputs at once, in f32
-    /// whatever it was trained in.
+    /// Creates an engine of the network with its parameters, for up to `batch` inputs at once. It computes in
+    /// f32, whatever precision the model was trained in.
     ///
     /// # Errors
-    /// Less memory than that takes.
+    /// If this machine has too little memory for it.
     pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> anyhow::Result<Engine> {
         let network = Arc::clone(&self.network);
         let bytes = Engine::forward_bytes(&network, batch, Precision::F32, isa, &pool);
@@ -94,8 +92,8 @@ impl LoadedModel {
     }
 }
 
-/// Makes the card of a Caffe model of GoogLeNet, whose file says nothing but its tensors: the network and
-/// the preprocessing of the public one.
+/// Returns the card of a Caffe model of GoogLeNet. Its file holds nothing but tensors; the network and the
+/// preprocessing are those of the published model.
 fn card_of_caffe(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
     let classes = checkpoint.tensors.get(CLASSIFIER).map(|tensor| tensor.shape()[0]);
     let classes = classes.with_context(|| {

@@ -1,4 +1,4 @@
-//! `downpour data`: what is in a data folder, before anything is trained on it.
+//! The command `downpour data`: shows what a data folder contains, before anything is trained on it.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use dataset::{Dataset, Look, Rules, SplitLook};
 use process::print_line;
 use serde_json::{Value, json};
 
-/// Most classes that a table for people shows.
+/// Largest number of classes that the table shows.
 const CLASSES_SHOWN: usize = 30;
-/// Most pictures that are named as left out.
+/// Largest number of unreadable images that are named.
 const REASONS_SHOWN: usize = 10;
 
-/// Prints what is in a folder, as text for people or as one JSON object.
+/// Prints what a data folder contains, as text or, with `json`, as one JSON object.
 ///
 /// # Errors
-/// A folder that is no data set, or, once it is printed, one on which it makes no sense to begin a run.
+/// If the folder is not a data set, or, after printing, if it is unsuitable for training.
 pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     let look = look(folder)?;
     let fit = look.check();
@@ -29,10 +29,10 @@ pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     Ok(fit?)
 }
 
-/// Looks at a folder before a run begins on it; returns lines for people about what it found.
+/// Inspects a data folder before a run begins on it; returns the findings as lines of text.
 ///
 /// # Errors
-/// A folder that is no data set, or on which it makes no sense to begin a run.
+/// If the folder is not a data set, or if it is unsuitable for training.
 pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
     let look = look(folder)?;
     look.check()?;
@@ -135,7 +135,7 @@ fn as_json(look: &Look) -> Value {
     })
 }
 
-/// Writes a number of bytes as people say it.
+/// Returns a number of bytes as text with a decimal unit, such as "12 kB".
 fn size(bytes: u64) -> String {
     match bytes {
         0..1000 => format!("{bytes} B"),

@@ -1,5 +1,6 @@
-//! The roofline picture of a measurement: how fast each convolution and fully connected layer ran, over how
-//! many operations it makes of each byte that it at least must move (Williams et al. 2009).
+//! The roofline plot of a measurement (Williams et al. 2009): the speed of each convolution and fully
+//! connected layer over its arithmetic intensity, which is its operations per byte that it must at least
+//! move.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::bench::Measurement;
 const DIRECT: RGBColor = RGBColor(20, 90, 180);
 const WINOGRAD: RGBColor = RGBColor(225, 120, 20);
 
-/// Writes the picture, whole or not at all.
+/// Draws the roofline plot of a measurement and writes it to `path` as SVG, either the whole file or none.
 ///
 /// # Errors
 /// If the file cannot be written.

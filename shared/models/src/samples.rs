@@ -1,4 +1,5 @@
-//! `downpour samples`: a contact sheet of what a configuration makes of a few training images.
+//! The command `downpour samples`: draws a contact sheet of the training samples that a configuration makes
+//! from a few images.
 
 use std::path::PathBuf;
 
@@ -8,28 +9,30 @@ use process::RunFlags;
 use settings::ConfigurationError;
 use setup::Data;
 
-/// Most pixels of a sheet, of which each takes three bytes in memory before it is packed.
+/// Largest number of pixels of a sheet; each takes three bytes in memory before the sheet is compressed.
 const MOST_PIXELS: u64 = 512 << 20;
 
 /// Options of [`samples`].
 #[derive(Clone, Debug)]
 pub struct SamplesOptions {
-    /// The images.
+    /// The data set whose training images are shown.
     pub data: Data,
-    /// The configuration whose sampling is shown.
+    /// Flags of the configuration whose sampling is shown.
     pub flags: RunFlags,
-    /// Images, a row each.
+    /// Number of images, each a row of the sheet.
     pub images: usize,
-    /// Epochs, a column each.
+    /// Number of epochs, each a column of the sheet.
     pub epochs: u64,
-    /// The PNG file.
+    /// Path of the PNG file to write.
     pub output: PathBuf,
 }
 
-/// Writes the sheet; returns a text for people that names its rows.
+/// Draws the contact sheet and writes it to the output file; returns a text that names the images of its
+/// rows.
 ///
 /// # Errors
-/// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
+/// If the configuration or the data cannot be used, if the sheet would be too large, if an image cannot be
+/// read, or if the file cannot be written.
 pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
     let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
     let configuration = options.flags.resolve(recipe)?;

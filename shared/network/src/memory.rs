@@ -1,5 +1,5 @@
-//! Memory of one replica: all buffers of the memory plan, counted first and then allocated once for a batch
-//! size.
+//! The memory of one replica of a network: all buffers of its memory plan. Their lengths are computed first;
+//! then they are allocated once, for a given batch size.
 
 use kernels::{Buffer, Context, Isa, Pool};
 
@@ -23,7 +23,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// The context in which the step's kernels run.
+    /// Returns the context in which the step's kernels run.
     pub fn context<'s>(&self, scratch: &'s mut [f32]) -> Context<'s>
     where
         'a: 's,
@@ -32,11 +32,11 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Activations, their gradients, packed parameters and scratch.
+/// The memory of one replica: activations, their gradients, packed parameters and scratch memory.
 pub(crate) struct Memory {
     /// Activations and their gradients.
     pub arena: Arena,
-    /// For each max pool the position of the largest value in each window; empty where only the forward pass
+    /// For each max pool, the position of the largest value in each window; empty if only the forward pass
     /// runs.
     pub switches: Vec<Vec<u8>>,
     /// Each tensor in the order in which its layer's forward pass reads it.
@@ -100,12 +100,12 @@ impl Arena {
         }
     }
 
-    /// A region to read.
+    /// Returns the floats of a region, to read.
     pub fn get(&self, part: Part) -> &[f32] {
         &self.memory[self.place(part)]
     }
 
-    /// Regions that are needed at the same time, such as a layer's input and output.
+    /// Returns the floats of regions that are needed at the same time, such as a layer's input and output.
     ///
     /// # Panics
     /// If two regions share memory.
@@ -118,7 +118,7 @@ impl Arena {
     }
 }
 
-/// Floats that a layer needs besides its activations.
+/// The numbers of floats that a layer needs besides its activations.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Needs {
     /// Weights packed for the forward pass.
@@ -129,9 +129,9 @@ pub(crate) struct Needs {
     pub scratch: usize,
 }
 
-/// The lengths of everything that [`Memory`] allocates. They are computed without allocating any of it, so
-/// that the memory of a step is known, and can be refused, before it is taken. A length that does not fit a
-/// `usize` stays at the largest one.
+/// The lengths of everything that [`Memory`] allocates. They are computed without allocating anything, so
+/// that the memory of a step is known, and can be refused, beforehand. A length that does not fit into a
+/// `usize` becomes `usize::MAX`.
 pub(crate) struct Lengths {
     arena: Places,
     switches: Vec<usize>,
@@ -142,8 +142,8 @@ pub(crate) struct Lengths {
 }
 
 impl Lengths {
-    /// The lengths for minibatches of up to `batch` images with maps of `T`, with `training` for the backward
-    /// pass as well.
+    /// Computes the lengths of the memory for minibatches of up to `batch` images with maps of `T`: with
+    /// `training` for the forward and the backward pass, without it for the forward pass alone.
     pub fn new<T: LayerValue>(
         network: &GoogLeNet,
         batch: usize,
@@ -175,7 +175,8 @@ impl Lengths {
         }
     }
 
-    /// The bytes that a [`Memory`] of these lengths takes, or [`u64::MAX`] if the number overflows.
+    /// Returns the number of bytes that a [`Memory`] of these lengths takes, or [`u64::MAX`] if the number
+    /// overflows.
     pub fn bytes(&self) -> u64 {
         let Lengths { arena, switches, parameters, transposed, scratch, losses } = self;
         let buffers = [arena.len, *scratch].into_iter().chain(parameters.iter().chain(transposed).copied());
@@ -187,7 +188,7 @@ impl Lengths {
 }
 
 impl Memory {
-    /// Allocates memory of these lengths.
+    /// Allocates memory of these lengths, filled with zeros.
     pub fn new(lengths: Lengths) -> Memory {
         let Lengths { arena, switches, parameters, transposed, scratch, losses } = lengths;
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-/// Most values of one block: 1 MiB of f32, well under gRPC's default limit of 4 MiB a message.
+/// Largest number of values in one block: 1 MiB of f32, well under gRPC's default limit of 4 MiB per message.
 pub const BLOCK_VALUES: usize = 262_144;
 
-/// A block: a piece of one tensor.
+/// A block of the flat vector, which is a contiguous piece of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Number of the block in the layout, in the order of the flat vector.

@@ -1,4 +1,4 @@
-//! Checkpoints: named tensors with metadata, as files in the safetensors format.
+//! Checkpoints: named tensors with metadata, which are stored as files in the safetensors format.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use crate::{
     finite::{self, NotFinite},
 };
 
-/// Most bytes of a checkpoint file. The largest is that of a shard, with parameters, velocity and average of
-/// every value that a layout may have; safetensors reads a header of at most 100 MB.
+/// Largest size of a checkpoint file in bytes. The largest file is that of a shard, with parameters, velocity
+/// and average of every value that a layout may have; safetensors reads a header of at most 100 MB.
 pub const MOST_BYTES: u64 = 3 * size_of::<f32>() as u64 * MOST_VALUES as u64 + (128 << 20);
 
-/// Named tensors, with metadata that says what they are.
+/// A checkpoint: named tensors, with metadata that describes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     /// The tensors by name, row-major.
     pub tensors: BTreeMap<String, ArrayD<f32>>,
-    /// Metadata by name, such as the classes, the mean and the step.
+    /// Metadata by name, such as the classes and the mean, as text.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -32,17 +32,17 @@ impl Checkpoint {
     /// Reads a safetensors file of f32 tensors.
     ///
     /// # Errors
-    /// A file that cannot be read, is no whole safetensors file, or has tensors of another type than f32.
+    /// If the file cannot be read, is not a whole safetensors file, or has tensors of another type than f32.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let bytes = files::read(path, MOST_BYTES)
             .map_err(|error| CheckpointError::Read { path: path.into(), error })?;
         Checkpoint::parse(&bytes, path)
     }
 
-    /// Reads the bytes of a safetensors file of f32 tensors; errors name `path`.
+    /// Parses the bytes of a safetensors file of f32 tensors; errors name `path`.
     ///
     /// # Errors
-    /// Bytes that are no whole safetensors file, or tensors of another type than f32.
+    /// If the bytes are not a whole safetensors file, or if a tensor is of another type than f32.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
         let malformed =
             |reason: String| CheckpointError::Malformed { path: path.into(), bytes: bytes.len(), reason };
@@ -67,10 +67,11 @@ impl Checkpoint {
         Ok(Checkpoint { tensors, metadata })
     }
 
-    /// Returns the checkpoint as it is if all of its values are finite; errors name `path`.
+    /// Returns the checkpoint unchanged if all of its values are finite; errors name `path`.
     ///
     /// # Errors
-    /// [`CheckpointError::NotFinite`] with the first tensor, by name, that holds a NaN or an infinity.
+    /// [`CheckpointError::NotFinite`] if a tensor holds a NaN or an infinity; the error names the first such
+    /// tensor in the order of names.
     pub fn finite(self, path: &Path) -> Result<Checkpoint, CheckpointError> {
         self.tensors
             .iter()
@@ -79,18 +80,19 @@ impl Checkpoint {
         Ok(self)
     }
 
-    /// Writes the checkpoint to a file, whole or not at all. Equal checkpoints give equal bytes.
+    /// Writes the checkpoint to a file, either the whole file or none. Equal checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`CheckpointError::Write`] for a file that cannot be written; the one that was there before still is.
+    /// [`CheckpointError::Write`] if the file cannot be written; a previous file at `path` remains.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         files::write(path, &self.to_bytes())
             .map_err(|error| CheckpointError::Write { path: path.into(), error })
     }
 
-    /// Encodes the file: the header's length, the header (JSON, padded to 8 bytes), and the values.
+    /// Encodes the checkpoint as the bytes of a file: the length of the header, the header (JSON, padded to a
+    /// multiple of 8 bytes), and the values.
     ///
-    /// This is not left to the safetensors crate, which keeps metadata in a map of random order.
+    /// The safetensors crate is not used for this, since it keeps metadata in a map of random order.
     fn to_bytes(&self) -> Vec<u8> {
         let mut entries = serde_json::Map::new();
         if !self.metadata.is_empty() {
@@ -114,7 +116,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// Makes the checkpoint of a flat vector of parameters.
+    /// Creates a checkpoint from a flat vector of parameters in the order of `layout`.
     ///
     /// # Panics
     /// If `values` is not as long as the layout.
@@ -135,10 +137,11 @@ impl Checkpoint {
     }
 
     /// Copies the tensors of `layout` into a flat vector. Tensors that the layout does not name are left out,
-    /// so that a model with auxiliary heads serves a network without them.
+    /// so that a model with auxiliary heads can be used for a network without them.
     ///
     /// # Errors
-    /// A tensor of the layout that is missing or has another shape. Memory is taken only once all are found.
+    /// If a tensor of the layout is missing or has another shape. Memory is allocated only once all tensors
+    /// are found.
     pub fn to_flat(&self, layout: &Layout) -> Result<Vec<f32>, CheckpointError> {
         let mut tensors = Vec::with_capacity(layout.tensors().len());
         for expected in layout.tensors() {
@@ -161,7 +164,7 @@ impl Checkpoint {
     }
 }
 
-/// Reasons why a checkpoint cannot be read, written or used.
+/// The reasons why a checkpoint cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The checkpoint file cannot be read.
@@ -172,7 +175,7 @@ pub enum CheckpointError {
         /// Error of the system.
         error: io::Error,
     },
-    /// The checkpoint file cannot be written; the one that was there before still is.
+    /// The checkpoint file cannot be written; a previous file at that path remains.
     #[error("cannot write checkpoint {}: {error}", path.display())]
     Write {
         /// Path of the file.
@@ -180,7 +183,7 @@ pub enum CheckpointError {
         /// Error of the system.
         error: io::Error,
     },
-    /// The file is no safetensors file, or only a part of one.
+    /// The file is not a safetensors file, or only part of one.
     #[error(
         "checkpoint {} ({bytes} bytes) is not a whole safetensors file: {reason}; get or write it again",
         path.display()
@@ -188,9 +191,9 @@ pub enum CheckpointError {
     Malformed {
         /// Path of the file.
         path: PathBuf,
-        /// Length of the file.
+        /// Size of the file in bytes.
         bytes: usize,
-        /// The fault of the file.
+        /// Description of what is wrong with the file.
         reason: String,
     },
     /// A tensor has another number type than f32.
@@ -211,7 +214,7 @@ pub enum CheckpointError {
     NotFinite {
         /// Path of the file.
         path: PathBuf,
-        /// The tensor and its values.
+        /// The tensor and its first value that is not finite.
         found: NotFinite,
     },
     /// A tensor of the network is not in the checkpoint.

@@ -1,4 +1,4 @@
-//! Fingerprints of layouts, by which two processes find out whether they mean the same network.
+//! Fingerprints of layouts, by which two processes find out whether they have the same network.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Initialiser, Tensor};
 
-/// The fingerprint of a layout: SHA-256 over a canonical text of its tensors. Its text shows the first 16
-/// hexadecimal digits; serialised it has all 64.
+/// The fingerprint of a layout: SHA-256 over a canonical text of its tensors. It is displayed as its first 16
+/// hexadecimal digits and serialised as all 64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(Digest);
 
 impl Fingerprint {
-    /// Computes the fingerprint over one line for each tensor, with floats as their bits, so that the text is
-    /// exact.
+    /// Computes the fingerprint of a list of tensors: the hash of a text with one line for each, in which
+    /// floats are written as their bits, so that the text is exact.
     pub(crate) fn of(tensors: &[Tensor]) -> Fingerprint {
         let mut hash = Digester::default();
         hash.update("downpour layout 1\n");
@@ -37,12 +37,12 @@ impl Fingerprint {
         Fingerprint(hash.finish())
     }
 
-    /// Returns the 32 bytes of the hash.
+    /// Returns the 32 bytes of the fingerprint.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
 
-    /// Returns all 64 hexadecimal digits.
+    /// Returns all 64 hexadecimal digits of the fingerprint.
     pub fn to_hex(&self) -> String {
         self.0.to_string()
     }
@@ -94,7 +94,7 @@ impl TryFrom<String> for Fingerprint {
     }
 }
 
-/// A text or bytes that are no fingerprint.
+/// An error: a text or bytes are not a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("fingerprint: expected {expected}, found {found}")]
 pub struct FingerprintError {

@@ -1,11 +1,12 @@
-//! The check that a tensor's values are finite, made wherever a model or a snapshot is read or written.
+//! The check that all values of a tensor are finite, which is made wherever a model or a snapshot is read or
+//! written.
 //!
 //! A NaN in one bias spreads through everything that is computed from it, and much of that still looks like a
-//! result.
+//! valid result.
 
 use std::fmt::Display;
 
-/// A tensor with values that are NaN or infinite.
+/// An error: a tensor holds values that are NaN or infinite.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "tensor {tensor} holds {count} value{} not finite (NaN or infinite), the first at {first}: {value}",
@@ -16,16 +17,17 @@ pub struct NotFinite {
     pub tensor: String,
     /// Number of the tensor's values that are not finite.
     pub count: usize,
-    /// Position in the tensor of its first value that is not finite.
+    /// Position in the tensor of its first value that is not finite, row-major, from 0.
     pub first: usize,
     /// The first value that is not finite: NaN or an infinity.
     pub value: f32,
 }
 
-/// Checks all values of a tensor, given in their order.
+/// Checks that all values of a tensor are finite. `tensor` is its name for the error; `values` are in
+/// row-major order.
 ///
 /// # Errors
-/// [`NotFinite`], if one of the values is.
+/// [`NotFinite`] if one of the values is NaN or infinite.
 pub fn check<'a>(tensor: impl Display, values: impl IntoIterator<Item = &'a f32>) -> Result<(), NotFinite> {
     let mut found = values.into_iter().enumerate().filter(|(_, value)| !value.is_finite());
     let Some((first, &value)) = found.next() else { return Ok(()) };

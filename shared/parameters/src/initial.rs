@@ -1,5 +1,5 @@
-//! Initial values: a pure function of (seed, tensor name, position within the tensor), so that each shard
-//! fills its own blocks and no worker has to bring them.
+//! The initial values of parameters: a pure function of seed, tensor name and position within the tensor, so
+//! that each shard can fill its own blocks and no worker has to send them.
 
 use std::{f64::consts::TAU, ops::Range};
 
@@ -10,7 +10,8 @@ use settings::random;
 use crate::{Block, Initialiser, Layout, Tensor};
 
 impl Layout {
-    /// Draws the initial values of one block, which are those of [`Layout::initial`] at its positions.
+    /// Returns the initial values of one block for a run with this seed, which are those of
+    /// [`Layout::initial`] at the block's positions.
     pub fn initial_values(&self, block: &Block, seed: u64) -> Vec<f32> {
         let start = self.range(block.tensor).start;
         let mut values = vec![0.0; block.range.len()];
@@ -23,7 +24,7 @@ impl Layout {
         values
     }
 
-    /// Draws the whole flat vector of initial values.
+    /// Returns the initial values of all tensors for a run with this seed, as a flat vector.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];
         for (index, tensor) in self.tensors().iter().enumerate() {
@@ -33,8 +34,8 @@ impl Layout {
     }
 }
 
-/// Fills `values` with the tensor's initial values at `positions`; the random stream is moved to the first of
-/// them.
+/// Fills `values` with the tensor's initial values at `positions`; the random stream is sought to the first
+/// of them.
 fn fill(tensor: &Tensor, positions: Range<usize>, seed: u64, values: &mut [f32]) {
     let mut stream = random::stream(seed, &format!("initial {}", tensor.name), &[]);
     match tensor.initialiser {

@@ -1,4 +1,5 @@
-//! Layouts: the order of a network's tensors in the flat vector, and everything that follows from it.
+//! Layouts: the order of a network's tensors in the flat vector of parameters, and everything that follows
+//! from it.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -6,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Block, Fingerprint, Tensor, block, pattern};
 
-/// Most values that a layout may have (16 GiB of f32). Layouts arrive over the network, and their blocks are
-/// listed in memory.
+/// Largest number of values that a layout may have (16 GiB of f32). It is limited because layouts arrive over
+/// the network and their blocks are listed in memory.
 pub const MOST_VALUES: usize = 1 << 32;
 
-/// The tensors of a network, in the order in which they lie in the flat vector of parameters.
+/// A layout: the tensors of a network in the order in which they lie in the flat vector of parameters.
 ///
-/// A layout is serialised as the list of its tensors; reading checks them as [`Layout::new`] does.
+/// A layout is serialised as the list of its tensors, which is checked when it is read, as in
+/// [`Layout::new`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Tensor>", into = "Vec<Tensor>")]
 pub struct Layout {
@@ -24,10 +26,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Makes a layout in which the tensors lie one behind the other.
+    /// Creates a layout in which the tensors follow one another without gaps.
     ///
     /// # Errors
-    /// Two tensors of one name, a tensor with an unusable property, or more than [`MOST_VALUES`] values.
+    /// If two tensors have the same name, if a tensor has an unusable property, or if there are more than
+    /// [`MOST_VALUES`] values.
     pub fn new(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
         let mut names = BTreeMap::new();
         let mut starts = vec![0];
@@ -58,12 +61,12 @@ impl Layout {
         self.tensors.is_empty()
     }
 
-    /// Returns the tensors in their order.
+    /// Returns the tensors in the order of the flat vector.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// Returns the positions of tensor number `tensor` in the flat vector.
+    /// Returns the range of positions of the tensor with index `tensor` in the flat vector.
     ///
     /// # Panics
     /// If there is no such tensor.
@@ -71,7 +74,7 @@ impl Layout {
         self.starts[tensor]..self.starts[tensor + 1]
     }
 
-    /// Returns the number of the tensor with this name.
+    /// Returns the index of the tensor called `name`, or `None` if there is none.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
@@ -82,7 +85,7 @@ impl Layout {
         &self.blocks
     }
 
-    /// Returns the numbers of the blocks that make up tensor number `tensor`.
+    /// Returns the indices of the blocks that make up the tensor with index `tensor`.
     pub fn blocks_of(&self, tensor: usize) -> Range<usize> {
         let first = self.blocks.partition_point(|block| block.tensor < tensor);
         let past = self.blocks.partition_point(|block| block.tensor <= tensor);
@@ -93,7 +96,7 @@ impl Layout {
     /// all [patterns](crate::pattern) that match its name.
     ///
     /// # Errors
-    /// The first pattern that matches no tensor, or a factor that gives no usable multiplier.
+    /// If a pattern matches no tensor, or if a factor gives an unusable multiplier.
     pub fn scale_rates<'a>(
         &self,
         factors: impl IntoIterator<Item = (&'a str, f32)>,
@@ -112,12 +115,14 @@ impl Layout {
         Layout::new(tensors)
     }
 
-    /// Returns the layout's fingerprint, over the names, shapes, initialisers and multipliers of all tensors.
+    /// Returns the fingerprint of the layout, computed over the names, shapes, initialisers and multipliers
+    /// of all tensors.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.tensors)
     }
 
-    /// Returns the first difference of the layout `found` from this one, which is expected.
+    /// Returns the first tensor in which the layout `found` differs from this one, which is the expected
+    /// layout, or `None` if they are equal.
     pub fn first_difference(&self, found: &Layout) -> Option<Difference> {
         let most = self.tensors.len().max(found.tensors.len());
         (0..most).find_map(|tensor| {
@@ -169,14 +174,14 @@ impl From<Layout> for Vec<Tensor> {
     }
 }
 
-/// The first tensor in which two layouts differ; its text shows both.
+/// The first tensor in which two layouts differ; displayed, it shows both versions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Number of the tensor.
+    /// Index of the tensor in the layouts.
     pub tensor: usize,
-    /// The tensor of the expected layout; none if that has fewer.
+    /// The tensor of the expected layout; `None` if that has fewer tensors.
     pub expected: Option<Tensor>,
-    /// The tensor of the other layout; none if that has fewer.
+    /// The tensor of the other layout; `None` if that has fewer tensors.
     pub found: Option<Tensor>,
 }
 
@@ -200,27 +205,27 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Reasons why a list of tensors is no layout.
+/// The reasons why a list of tensors cannot be a layout.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LayoutError {
     /// Two tensors have the same name.
     #[error("tensors {first} and {second} are both named {name}; expected unique names")]
     Twice {
-        /// The name.
+        /// Name of both tensors.
         name: String,
-        /// Number of the first of them.
+        /// Index of the first of them.
         first: usize,
-        /// Number of the second.
+        /// Index of the second of them.
         second: usize,
     },
     /// A tensor has an unusable property.
     #[error("tensor {index} ({name}): {what} is {found}; expected {expected}")]
     Tensor {
-        /// Number of the tensor.
+        /// Index of the tensor.
         index: usize,
         /// Name of the tensor.
         name: String,
-        /// The property.
+        /// Name of the property.
         what: &'static str,
         /// Value of the property.
         found: String,

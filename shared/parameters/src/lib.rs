@@ -1,7 +1,7 @@
-//! A network's parameters as server and workers both see them: named tensors in one flat vector.
+//! The parameters of a network as both server and workers see them: named tensors in one flat vector.
 //!
-//! A [`Layout`] lists the tensors. From the layout alone both sides cut the same [`Block`]s, place them on
-//! the same shards ([`assign`]) and draw the same initial values; its [`Fingerprint`] tells whether they mean
+//! A [`Layout`] lists the tensors. From the layout alone both sides derive the same [`Block`]s, place them on
+//! the same shards ([`assign`]) and draw the same initial values; its [`Fingerprint`] tells whether they have
 //! the same network.
 //!
 //! Absent by intent: what a layer computes, how values travel, and how they are updated.

@@ -1,10 +1,10 @@
-//! Patterns of tensor names, in which `*` stands for any number of any characters: `loss3/classifier/*`,
+//! Patterns of tensor names, in which `*` matches any number of any characters: `loss3/classifier/*`,
 //! `*/bias`.
 
-/// Returns whether the pattern matches the whole name.
+/// Returns whether `pattern`, in which `*` matches any number of any characters, matches the whole of `name`.
 ///
-/// Each piece between two stars is searched for once, so that a pattern of many stars costs no more than one
-/// pass over the name.
+/// Each piece between two stars is searched for only once, so that a pattern with many stars costs no more
+/// than one pass over the name.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));

@@ -1,14 +1,15 @@
-//! The placement of blocks on shards, which every process derives for itself.
+//! The placement of blocks on shards, which every process computes for itself.
 
 use std::cmp::Reverse;
 
 use crate::{Block, Layout};
 
-/// Places every block on one of `shards` shards; returns the shard's number for each block.
+/// Places every block of a layout on one of `shards` shards; returns the number of the shard, from 0, for
+/// each block.
 ///
 /// Blocks are placed from the largest to the smallest, each on the shard with the fewest values so far, so
-/// that no two shards differ by more than one block. The result depends on the layout and the number of
-/// shards only.
+/// that the numbers of values of any two shards differ by at most one block. The result depends only on the
+/// layout and the number of shards.
 ///
 /// # Panics
 /// If `shards` is 0.

@@ -1,29 +1,29 @@
-//! Tensors: what a shard must know of one to hold, fill and update it without knowing the layer behind it.
+//! The description of a tensor: what a shard must know to hold, fill and update it without knowing its layer.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The rule by which a tensor's initial values are drawn.
+/// The initialiser of a tensor: the rule by which its initial values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initialiser {
-    /// A constant, which every value has.
+    /// The same constant for every value.
     Constant(f32),
-    /// Uniform between `-bound` and `bound`.
+    /// Values drawn uniformly between `-bound` and `bound`.
     Uniform {
-        /// Largest magnitude.
+        /// Largest magnitude of a value.
         bound: f32,
     },
-    /// Normal with mean 0.
+    /// Values drawn from a normal distribution with mean 0.
     Normal {
-        /// Standard deviation.
+        /// Standard deviation of the values.
         deviation: f32,
     },
 }
 
 impl Initialiser {
-    /// Returns the number that the initialiser carries.
+    /// Returns the parameter of the initialiser: its constant, bound or standard deviation.
     pub(crate) fn parameter(self) -> f32 {
         match self {
             Initialiser::Constant(value) => value,
@@ -43,7 +43,7 @@ impl fmt::Display for Initialiser {
     }
 }
 
-/// A named tensor of f32 values, row-major: its description, without the values.
+/// The description of a named tensor of f32 values, row-major, without the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
@@ -53,20 +53,21 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// Rule by which the initial values are drawn.
     pub initialiser: Initialiser,
-    /// Factor on the learning rate.
+    /// Factor by which the learning rate is multiplied for this tensor.
     pub rate_multiplier: f32,
-    /// Factor on the weight decay (0 for biases).
+    /// Factor by which the weight decay is multiplied for this tensor (0 for biases).
     pub decay_multiplier: f32,
 }
 
 impl Tensor {
-    /// Returns the number of values; a layout has checked that it does not overflow.
+    /// Returns the number of values of the tensor. In a tensor of a layout it does not overflow, which the
+    /// layout has checked.
     pub fn values(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// Shows name and shape, as in error texts.
+/// Writes name and shape of the tensor, as error texts show them.
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.name, self.shape)

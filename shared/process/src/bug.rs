@@ -1,4 +1,5 @@
-//! A panic is a bug of the program: it ends the process at once, says so, and has an exit code of its own.
+//! The handling of panics. A panic is a bug of the program: it ends the process at once, with a message and
+//! an exit code of its own.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
@@ -6,11 +7,11 @@ use std::thread;
 
 use crate::exit::Exit;
 
-/// Makes every panic of this process end it with [`Exit::Bug`] and an account on standard error: a process
-/// with one dead thread would wait for it for ever.
+/// Makes every panic end this process with [`Exit::Bug`] and a message on standard error, since a process
+/// with one dead thread might wait for it for ever.
 ///
-/// A panic on a thread for which `expected` is true is left to whoever catches it: decoders of other people
-/// may panic over a damaged picture, which is no bug of ours.
+/// A panic is left to be caught by the program if `expected`, called on the panicking thread, returns true:
+/// third-party decoders may panic over a damaged image, which is not a bug of this program.
 pub fn end_on_panic(expected: fn() -> bool) {
     std::panic::set_hook(Box::new(move |panic| {
         if expected() {
@@ -25,7 +26,7 @@ pub fn end_on_panic(expected: fn() -> bool) {
     }));
 }
 
-/// Writes the panic's thread, place and text, and what to do about it.
+/// Returns the message about a panic: its thread, its location, its text, and what to do about it.
 fn account(panic: &PanicHookInfo) -> String {
     let thread = thread::current();
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);

@@ -1,4 +1,4 @@
-//! Exit codes that mean something.
+//! The exit codes of the programs, and their meanings.
 
 use std::error::Error;
 use std::iter::successors;
@@ -6,20 +6,20 @@ use std::process::ExitCode;
 
 use settings::ConfigurationError;
 
-/// The end of a process, as its exit code says it.
+/// The reason why a process ended, which its exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: the work is done.
+    /// The work is done (exit code 0).
     Done,
-    /// 2: a flag or a configuration key is wrong.
+    /// A flag or a configuration key is wrong (exit code 2).
     Usage,
-    /// 3: the data, a file or an address cannot be used.
+    /// The data, a file or an address cannot be used (exit code 3).
     BadInput,
-    /// 4: training diverged; the last good snapshot is kept.
+    /// Training diverged; the last good snapshot is kept (exit code 4).
     Diverged,
-    /// 70: a bug of this program, a panic.
+    /// The program panicked because of a bug (exit code 70).
     Bug,
-    /// 130: stopped by a signal; the run can be resumed.
+    /// A signal stopped the program; the run can be resumed (exit code 130).
     Interrupted,
 }
 
@@ -27,7 +27,7 @@ impl Exit {
     const ALL: [Exit; 6] =
         [Exit::Done, Exit::Usage, Exit::BadInput, Exit::Diverged, Exit::Bug, Exit::Interrupted];
 
-    /// Returns the number that the shell sees.
+    /// Returns the exit code, which the shell sees.
     pub fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -39,15 +39,16 @@ impl Exit {
         }
     }
 
-    /// Returns the exit of a program that an error ended: [`Exit::Usage`] if the error or one of its causes
-    /// is a configuration error, or another that `is_usage` knows as a wrong flag; else [`Exit::BadInput`].
+    /// Returns the exit with which a program ends after `error`: [`Exit::Usage`] if the error or one of its
+    /// causes is a [`ConfigurationError`] or `is_usage` returns true for it; otherwise [`Exit::BadInput`].
+    /// `is_usage` recognises further errors that come from a wrong flag.
     pub fn of(error: &(dyn Error + 'static), is_usage: impl Fn(&(dyn Error + 'static)) -> bool) -> Exit {
         let mut causes = successors(Some(error), |&cause| cause.source());
         let usage = causes.any(|cause| cause.is::<ConfigurationError>() || is_usage(cause));
         if usage { Exit::Usage } else { Exit::BadInput }
     }
 
-    /// Returns the exit behind a code, if it is one of ours.
+    /// Returns the exit that has the exit code `code`, or `None` if no exit has it.
     pub fn from_code(code: i32) -> Option<Exit> {
         Exit::ALL.into_iter().find(|exit| i32::from(exit.code()) == code)
     }

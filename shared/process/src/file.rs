@@ -1,4 +1,4 @@
-//! Configuration files: TOML that holds the keys that it changes.
+//! Configuration files: TOML with the keys that a run sets otherwise than its recipe.
 
 use std::path::Path;
 
@@ -7,13 +7,15 @@ use settings::{ConfigurationError, KEYS, Layer};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// Most bytes of a configuration file; one with a comment on every key has a hundredth.
+/// Largest size of a configuration file in bytes. A file with a comment on every key is a hundred times
+/// smaller.
 const MOST_FILE: u64 = 1 << 20;
 
-/// Reads the settings that a file holds.
+/// Reads the settings of a configuration file.
 ///
 /// # Errors
-/// A file that cannot be read, that is no TOML, or that has a key or a value that no configuration can have.
+/// If the file cannot be read, if it is not TOML, or if it has a key or a value that no configuration can
+/// have.
 pub(crate) fn read(path: &Path) -> Result<Layer, ConfigurationError> {
     let path_text = path.display().to_string();
     match files::read_text(path, MOST_FILE) {
@@ -22,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Layer, ConfigurationError> {
     }
 }
 
-/// Parses the settings in a text; an error says the line.
+/// Parses the settings in a text; an error names the line.
 fn parse(text: &str) -> Result<Layer, String> {
     let table = DeTable::parse(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
@@ -44,13 +46,13 @@ fn parse(text: &str) -> Result<Layer, String> {
     Ok(layer)
 }
 
-/// Returns whether keys of a configuration are in a section of that name.
+/// Returns whether a configuration has a section called `name`.
 fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.parts().0 == name)
 }
 
-/// Converts a value of TOML to one of JSON; null for what JSON has not, which no key may be: numbers that are
-/// not finite.
+/// Converts a TOML value to JSON. Numbers that are not finite, which JSON lacks and no key accepts, become
+/// null.
 fn json(value: DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => text.into_owned().into(),

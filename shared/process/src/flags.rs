@@ -1,6 +1,6 @@
-//! The flags that `downpour`, `worker train` and `parameter-server` share, and the order in which a run's
-//! settings go over each other: the recipe, over it the file, over that `--set`, over that the flags with
-//! names of their own.
+//! The flags that the programs share, and the order in which the sources of a run's settings override each
+//! other: the file overrides the recipe, `--set` overrides the file, and a flag with a name of its own
+//! overrides `--set`.
 
 use std::path::PathBuf;
 
@@ -61,16 +61,16 @@ pub struct RunFlags {
     pub sample_seed: Option<u64>,
 }
 
-/// Writes the help of a flag: what it means, and the range of the key that it sets.
+/// Returns the help text of a flag: its `meaning`, and the range of the configuration key that it sets.
 ///
 /// # Panics
-/// If there is no such key.
+/// If there is no configuration key `key`.
 pub fn help(meaning: &str, key: &str) -> String {
     let range = Key::named(key).expect("a key of the table").range;
     format!("{meaning}: {range}")
 }
 
-/// Splits the text of a flag `--set` into key and value.
+/// Splits the text of a flag `--set` into key and value, and checks them.
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as run.batch=8")?;
     Layer::default().set(key, value).map_err(|error| error.to_string())?;
@@ -78,26 +78,26 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl RunFlags {
-    /// Makes the configuration of a new run, with the recipe `default_recipe` where neither flag nor file
-    /// names one.
+    /// Returns the configuration of a new run. It starts from the recipe `default_recipe` if neither a flag
+    /// nor the file names one.
     ///
     /// # Errors
-    /// A file or a recipe that cannot be used, a value out of its range.
+    /// If the file or the recipe cannot be used, or if a value is out of its range.
     pub fn resolve(&self, default_recipe: &str) -> Result<RunConfiguration, ConfigurationError> {
         self.over(|| recipe(default_recipe))
     }
 
-    /// Makes the configuration that the flags ask for when a run has begun already: what they leave out is
-    /// the run's.
+    /// Returns the configuration that the flags ask for when the run `run` has already begun: settings that
+    /// they leave out are those of the run.
     ///
     /// # Errors
-    /// As of [`RunFlags::resolve`].
+    /// If the file or the recipe cannot be used, or if a value is out of its range.
     pub fn resolve_for(&self, run: &RunConfiguration) -> Result<RunConfiguration, ConfigurationError> {
         Ok(self.over(|| Ok(run.clone()))?.completed_like(run))
     }
 
-    /// Puts the settings over the recipe that is named, else over those of `otherwise`. A file that has
-    /// every key stands alone.
+    /// Returns the configuration of the file and the flags over the recipe that they name, or over
+    /// `otherwise` if they name none. A file that has every key needs neither.
     fn over(
         &self,
         otherwise: impl FnOnce() -> Result<RunConfiguration, ConfigurationError>,
@@ -114,7 +114,7 @@ impl RunFlags {
         Ok(configuration)
     }
 
-    /// Collects the settings that the command line itself names.
+    /// Collects the settings that are given on the command line itself.
     fn layer(&self) -> Result<Layer, ConfigurationError> {
         let mut set = Layer::default();
         self.set.iter().try_for_each(|(key, value)| set.set(key, value))?;
@@ -142,18 +142,18 @@ impl RunFlags {
         Ok(set.under(flags))
     }
 
-    /// Writes the settings of these flags as words for a child process's command line.
+    /// Returns the settings of these flags as arguments for the command line of a child process.
     ///
     /// # Errors
-    /// As of [`RunFlags::resolve`].
+    /// If the file or the recipe cannot be used, or if a value is out of its range.
     pub fn to_words(&self) -> Result<Vec<String>, ConfigurationError> {
         let file = self.config.iter().map(|path| format!("--config={}", path.display()));
         Ok(file.chain(self.layer()?.texts().map(|text| format!("--set={text}"))).collect())
     }
 }
 
-/// Returns the instruction set asked for: the flag, else `DOWNPOUR_ISA`, else none (the best of the machine).
-/// Called once, in main.
+/// Returns the name of the requested instruction set: `flag` or, without it, the environment variable
+/// `DOWNPOUR_ISA`; `None` means the best of the machine.
 pub fn isa_name(flag: Option<String>) -> Option<String> {
     flag.or_else(|| std::env::var("DOWNPOUR_ISA").ok()).filter(|name| !name.is_empty())
 }

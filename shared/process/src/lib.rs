@@ -1,5 +1,5 @@
-//! The manners of a program: its flags, logs, output, signals and exit codes, and what it does about a bug of
-//! its own.
+//! The behaviour that all programs share: flags, logs, output, signals, exit codes and the handling of
+//! panics.
 //!
 //! ```
 //! use process::{Exit, RunFlags};

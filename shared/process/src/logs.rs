@@ -1,4 +1,5 @@
-//! Logs: lines for people by default, JSON with a flag, always on stderr. `RUST_LOG` filters as usual.
+//! The log of a process: lines of text by default, JSON with a flag, always on standard error. The
+//! environment variable `RUST_LOG` sets the filter.
 
 use std::io::IsTerminal;
 
@@ -12,7 +13,7 @@ pub struct LogFlags {
     pub log_json: bool,
 }
 
-/// Starts logging for this process; the first call wins.
+/// Starts logging for this process. Later calls change nothing.
 pub fn start(flags: &LogFlags) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,13 +1,13 @@
-//! What a program prints for whoever asked: one way for all programs.
+//! The output of a program to standard output, in one way for all programs.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Writes a text and the end of its line to standard output. A reader that has gone, as `head` does once it
-/// has seen enough, is no error.
+/// Writes a text and a line break to standard output. It is no error if the reader has closed the pipe, as
+/// `head` does once it has seen enough.
 ///
 /// # Errors
-/// Standard output cannot be written for another reason, such as a full disk.
+/// If standard output cannot be written for another reason, such as a full disk.
 pub fn print_line(text: impl Display) -> io::Result<()> {
     to(&mut io::stdout().lock(), text)
 }

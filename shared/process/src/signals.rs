@@ -1,28 +1,29 @@
-//! What tells a program to stop: signals, one after another, and the end of standard input.
+//! The requests to stop that a program receives: signals, and the end of standard input.
 
 use std::future::pending;
 use std::io;
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Ctrl-C and SIGTERM in the order of their coming.
+/// The stop signals that a process receives, which are Ctrl-C and SIGTERM, in the order of their arrival.
 pub struct Signals(mpsc::Receiver<&'static str>);
 
-/// Most signals that wait to be looked at; further ones are dropped.
+/// Largest number of signals that wait to be handled; further ones are dropped.
 const MOST_WAITING: usize = 8;
 
 impl Signals {
-    /// Takes the signals over: from now on they do not end the process. Needs a runtime.
+    /// Starts to receive the signals; from now on they do not end the process. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
-    /// A system that hands out no signals.
+    /// If the system does not allow signals to be handled.
     pub fn listen() -> io::Result<Signals> {
         let (send, receive) = mpsc::channel(MOST_WAITING);
         listen(&send)?;
         Ok(Signals(receive))
     }
 
-    /// Waits for the next signal and returns its name.
+    /// Waits for the next signal and returns its name, such as "SIGTERM".
     pub async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
@@ -50,8 +51,8 @@ fn listen(send: &mpsc::Sender<&'static str>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until standard input ends, as it does for a child whose parent is gone; for ever, if that is not
-/// `asked` for.
+/// Waits until standard input ends, as it does for a child process whose parent is gone. Without `asked` it
+/// never resolves.
 pub async fn stdin_end(asked: bool) {
     if !asked {
         return pending().await;

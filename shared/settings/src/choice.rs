@@ -1,6 +1,6 @@
 //! Choices: settings that take one of a few named values.
 
-/// Defines a choice once: its values, and the one name that each has in files, flags, messages and texts.
+/// Defines a choice: its values, and the one name that each has in files, flags, messages and texts.
 macro_rules! choice {
     ($(#[$about:meta])* pub enum $choice:ident { $($(#[$meaning:meta])* $value:ident = $name:literal,)+ }) => {
         $(#[$about])*
@@ -11,13 +11,13 @@ macro_rules! choice {
         }
 
         impl $choice {
-            /// All values.
+            /// All values of the choice.
             pub const ALL: &[$choice] = &[$($choice::$value),+];
 
-            /// The names of all values.
+            /// The names of all values of the choice.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// Returns the value's name.
+            /// Returns the name of the value.
             pub const fn name(self) -> &'static str {
                 match self {
                     $($choice::$value => $name,)+
@@ -45,11 +45,11 @@ macro_rules! choice {
 }
 pub(crate) use choice;
 
-/// A name that a choice does not have.
+/// An error: a name that a choice does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {}, found {found}", expected.join(", "))]
 pub struct NoSuchChoice {
-    /// The names that it has.
+    /// The names that the choice has.
     pub expected: &'static [&'static str],
     /// The name that was given.
     pub found: String,

@@ -1,4 +1,5 @@
-//! The run configuration: one type, held and snapshotted by the server, returned to every worker that joins.
+//! The configuration of a run: one type, which the server holds, stores in its snapshots and returns to every
+//! worker that joins.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -26,10 +27,11 @@ pub struct RunConfiguration {
 }
 
 impl RunConfiguration {
-    /// Checks the range of every key, and what keys ask of each other.
+    /// Checks the range of every key, and the rules that keys impose on each other.
     ///
     /// # Errors
-    /// The first key that is out of its range: its name, what was found and what is expected.
+    /// If a key is out of its range or conflicts with another; the error names the first such key, what was
+    /// found and what is expected.
     pub fn validate(&self) -> Result<(), ConfigurationError> {
         let values = self.values();
         for key in KEYS {
@@ -61,14 +63,15 @@ impl RunConfiguration {
         Ok(())
     }
 
-    /// Returns the number of samples in the whole run, for a training set of `images`; never more than can be
-    /// counted.
+    /// Returns the number of samples in the whole run, for a training set of `images` images: `run.images`
+    /// or, without it, `run.epochs` times the training set, at least 1 and at most `u64::MAX`.
     pub fn total_samples(&self, images: u64) -> u64 {
         self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
     }
 
-    /// Takes over from a run that has begun what its server filled in where the configuration said nothing:
-    /// the number of classes, the version of the data rules, the hash of the model file.
+    /// Returns the configuration completed from that of a run that has begun: keys without a value get those
+    /// that the run's server filled in, which are the number of classes, the version of the data rules and
+    /// the hash of the model file.
     #[must_use]
     pub fn completed_like(mut self, begun: &RunConfiguration) -> RunConfiguration {
         self.network.classes = self.network.classes.or(begun.network.classes);
@@ -77,7 +80,7 @@ impl RunConfiguration {
         self
     }
 
-    /// Returns the values of all keys that have one, by section.
+    /// Returns the values of all keys that have one, as a JSON object with an object for each section.
     pub(crate) fn values(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(values)) => values,
@@ -86,21 +89,22 @@ impl RunConfiguration {
     }
 }
 
-/// A key in which two configurations, or other records of settings, differ.
+/// A key at which two configurations, or other records of settings, differ, with both values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The key, dotted.
+    /// Name of the key with its section, such as "run.batch".
     pub key: String,
-    /// The value in the first, as text; "not set" where there is none.
+    /// Value in the first record, as text; "not set" if there is none.
     pub one: String,
-    /// The value in the second, likewise.
+    /// Value in the second record, as text; "not set" if there is none.
     pub other: String,
 }
 
-/// Finds the first key in which two records of settings differ.
+/// Returns the first key found at which two records of settings differ, with both values, or `None` if the
+/// records are equal. Keys that only `other` has are compared last.
 ///
 /// # Panics
-/// If a record is no plain data: a map whose keys are no texts.
+/// If a record cannot be converted to JSON, such as a map whose keys are not strings.
 pub fn first_difference<T: Serialize + ?Sized>(one: &T, other: &T) -> Option<Difference> {
     let value = |record: &T| serde_json::to_value(record).expect("settings are plain data");
     difference_at("", &value(one), &value(other))

@@ -1,27 +1,27 @@
-//! What is wrong with a configuration.
+//! The errors of a configuration.
 
 /// Reasons why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// A value of another kind, or out of its range.
+    /// A value is of another kind than its key, or out of its range.
     #[error("configuration key {key}: found {found}, expected {expected}")]
     Value {
-        /// The key, dotted.
+        /// Name of the key with its section, such as "run.batch".
         key: &'static str,
         /// The value found.
         found: String,
         /// The values that are allowed.
         expected: String,
     },
-    /// A key that no configuration has.
+    /// A key does not exist.
     #[error("configuration key {found} is not known; expected one of {known}")]
     Key {
         /// The key given.
         found: String,
-        /// The keys that are nearest to it.
+        /// The keys of the same section, or all keys if there is no such section.
         known: String,
     },
-    /// The name of no recipe.
+    /// A recipe does not exist.
     #[error("recipe {found:?} is not known; expected one of {known}")]
     Recipe {
         /// The name given.
@@ -29,19 +29,19 @@ pub enum ConfigurationError {
         /// The names of all recipes.
         known: String,
     },
-    /// A file that cannot be read.
+    /// A configuration file cannot be read.
     #[error("cannot read configuration file {path}: {error}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// The system's reason.
+        /// Error of the system.
         error: std::io::Error,
     },
-    /// A file that is not what it should be: syntax, an unknown key, a value of another kind or out of its
-    /// range.
+    /// A configuration file is not valid: its syntax is wrong, a key is unknown, or a value is of another
+    /// kind or out of its range.
     #[error("configuration file {path}: {text}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
         /// The fault, with its line and key.
         text: String,

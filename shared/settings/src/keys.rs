@@ -1,5 +1,5 @@
-//! The table of all keys of a configuration: what each may be. Validation, `--set`, the reference, its schema
-//! and the help of flags follow from it.
+//! The table of all keys of a configuration with the values that each may have. Validation, `--set`, the
+//! reference, its schema and the help of flags are derived from it.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::{
     NEWEST_DATA_RULES, Optimizer, Precision, Staleness, Variant, WIDTHS, Wire,
 };
 
-/// A key of a configuration.
+/// A key of a configuration, with the values that it may have.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Name of the key, with the section in front: `run.batch`.
@@ -25,7 +25,7 @@ const WIDTH: Range =
     Range::Number { over: false, least: *WIDTHS.start(), most: *WIDTHS.end(), below: false, unit: "" };
 /// The range of a seed.
 const SEED: Range = Range::Whole { least: 0, most: u64::MAX, unit: "" };
-/// The range of shares and factors that may be 1.
+/// The range of fractions and factors that may be 1.
 const SHARE: Range = Range::Number { over: false, least: 0.0, most: 1.0, below: false, unit: "" };
 /// The range of decays, which may not be 1.
 const DECAY: Range = Range::Number { over: false, least: 0.0, most: 1.0, below: true, unit: "" };
@@ -93,10 +93,10 @@ pub static KEYS: &[Key] = &[
 ];
 
 impl Key {
-    /// Returns the key of that name.
+    /// Returns the key with this name, section included.
     ///
     /// # Errors
-    /// A name that no key has; the text lists those of its section.
+    /// If no key has this name; the error lists the keys of its section.
     pub fn named(name: &str) -> Result<&'static Key, ConfigurationError> {
         KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
             let section = name.split_once('.').map_or("", |(section, _)| section);
@@ -117,17 +117,17 @@ impl Key {
     /// Checks that a value is one that the key may have.
     ///
     /// # Errors
-    /// A value of another kind, or out of the range.
+    /// If the value is of another kind or out of the range.
     pub fn check(&self, value: &Value) -> Result<(), ConfigurationError> {
         self.range.check(value).map_err(|found| self.refused(found))
     }
 
-    /// Makes the error of a value that the key may not have.
+    /// Returns the error for a value that the key may not have.
     pub(crate) fn refused(&self, found: String) -> ConfigurationError {
         ConfigurationError::Value { key: self.name, found, expected: self.range.to_string() }
     }
 
-    /// Returns the key's value in the values of a configuration.
+    /// Returns the key's value among the values of a configuration, or `None` if it has none.
     pub(crate) fn of<'a>(&self, values: &'a Map<String, Value>) -> Option<&'a Value> {
         match self.parts() {
             ("", name) => values.get(name),

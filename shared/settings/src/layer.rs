@@ -1,4 +1,4 @@
-//! Layers: settings by key that go over a recipe, as a file or a command line names them.
+//! Layers: settings by key that override a recipe, as a file or a command line gives them.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use crate::keys::Key;
 use crate::{ConfigurationError, RunConfiguration, range};
 
-/// Some keys of a configuration with their values, each within its range.
+/// A layer of settings: some keys of a configuration with their values, each within its range.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer(BTreeMap<&'static str, Value>);
 
 impl Layer {
-    /// Puts a value in place of any that the key had in this layer.
+    /// Sets the value of a key in this layer; it replaces any that the key had.
     ///
     /// # Errors
-    /// A key that there is not; a value of another kind than the key's, or out of its range.
+    /// If the key does not exist, or if the value is of another kind than the key's or out of its range.
     pub fn put(&mut self, name: &str, value: Value) -> Result<(), ConfigurationError> {
         let key = Key::named(name)?;
         key.check(&value)?;
@@ -23,29 +23,30 @@ impl Layer {
         Ok(())
     }
 
-    /// Puts the value that a text of a command line means for a key: "8" for `run.batch`, "0.08,1" for
-    /// `sampling.area`.
+    /// Sets the value of a key in this layer from text as it is written on a command line: "8" for
+    /// `run.batch`, "0.08,1" for `sampling.area`.
     ///
     /// # Errors
-    /// A key that there is not; a text that means no value of the key's kind, or one out of its range.
+    /// If the key does not exist, or if the text is not a value of the key's kind or is out of its range.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigurationError> {
         let key = Key::named(name)?;
         let value = key.range.parse(text).map_err(|found| key.refused(found))?;
         self.put(key.name, value)
     }
 
-    /// Returns the settings as texts such as `run.batch=8`, which [`Layer::set`] understands when they are
-    /// split at the `=`.
+    /// Returns the settings as texts such as `run.batch=8`. The two parts around the first `=` are arguments
+    /// for [`Layer::set`].
     pub fn texts(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(name, value)| format!("{name}={}", range::text(value)))
     }
 
-    /// Returns the recipe that the layer names.
+    /// Returns the name of the recipe that the layer sets, if any.
     pub fn recipe(&self) -> Option<&str> {
         self.0.get("recipe").and_then(Value::as_str)
     }
 
-    /// Puts another layer over this one. A length in epochs that goes over one in images takes its place.
+    /// Returns this layer with `upper` over it: where both set a key, the value of `upper` counts. If `upper`
+    /// sets the length of the run in epochs, a length in images in this layer is dropped.
     #[must_use]
     pub fn under(mut self, upper: Layer) -> Layer {
         if upper.sets_epochs() {
@@ -55,8 +56,9 @@ impl Layer {
         self
     }
 
-    /// Returns the configuration with this layer over it. A length in epochs that goes over one in images
-    /// takes its place.
+    /// Returns `configuration` with this layer over it: the keys that the layer sets replace those of the
+    /// configuration. If the layer sets the length of the run in epochs, a length in images in the
+    /// configuration is dropped.
     pub fn over(&self, configuration: &RunConfiguration) -> RunConfiguration {
         let mut values = configuration.values();
         if self.sets_epochs()
@@ -68,8 +70,8 @@ impl Layer {
         serde_json::from_value(Value::Object(values)).expect("every value is of its key's kind")
     }
 
-    /// Returns the configuration that the layer is by itself, if it has every key that no configuration is
-    /// without.
+    /// Returns the configuration that the layer forms on its own, or `None` if it lacks a key that every
+    /// configuration needs.
     pub fn whole(&self) -> Option<RunConfiguration> {
         let mut values = Map::new();
         self.put_into(&mut values);

@@ -1,11 +1,11 @@
-//! What a run is told, as plain data: the run configuration, the range of each key, the recipes, and the
-//! streams of random numbers that its seeds begin.
+//! The settings of a run as plain data: the run configuration, the range of each key, the recipes, and the
+//! streams of random numbers that follow from its seeds.
 //!
-//! A configuration begins with a [`recipe`]; a [`Layer`] holds what a file or a command line changes in it.
-//! Everything about a key is said once: its type and meaning in its section's file, its range in [`KEYS`].
+//! A configuration begins with a [`recipe`]; a [`Layer`] holds the settings that a file or a command line
+//! changes in it. Every key is described once: its type and meaning in the file of its section, its range in
+//! [`KEYS`].
 //!
-//! Absent by intent: any knowledge of networks, images, the wire or command lines; this crate only carries
-//! decisions.
+//! Absent by intent: any knowledge of networks, images, the wire or command lines.
 //!
 //! # Example
 //!

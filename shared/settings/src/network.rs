@@ -1,4 +1,4 @@
-//! The section `[network]`.
+//! The section `[network]` of a configuration.
 
 use std::ops::RangeInclusive;
 

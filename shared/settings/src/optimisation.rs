@@ -1,4 +1,4 @@
-//! The section `[optimisation]`.
+//! The section `[optimisation]` of a configuration.
 
 use std::collections::BTreeMap;
 

@@ -1,16 +1,16 @@
-//! The one source of randomness: generators that are named, not shared.
+//! The random numbers of a run: streams that are derived from names rather than shared.
 //!
-//! A stream depends on the run's seed, on what it is for and on which one it is, never on who draws from it;
-//! so the same initial values, orders, crops and masks come out on any worker, thread and machine.
+//! A stream depends on the run's seed, its purpose and its indices, never on who draws from it; so initial
+//! values, orders, crops and masks are the same on any worker, thread and machine.
 
 use rand::SeedableRng;
 use sha2::{Digest, Sha256};
 
-/// The generator of every stream: portable, fast, and seekable by 32-bit words.
+/// The random number generator of every stream: portable, fast, and seekable by 32-bit words.
 pub type Random = rand_chacha::ChaCha8Rng;
 
-/// Returns the stream for `purpose` (a plain word, as "order") and `indices` (as epoch and sample) of the run
-/// with this seed.
+/// Returns the random stream of a run with this seed for `purpose`, a plain word such as "order", and
+/// `indices`, such as epoch and sample. Equal arguments give equal streams.
 pub fn stream(seed: u64, purpose: &str, indices: &[u64]) -> Random {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Ranges: which values of a key can be meant, so that what follows from them can be counted, and a slip is
-//! told as one.
+//! Ranges: the values that a key may have. They keep everything that is computed from a setting countable,
+//! and catch mistakes.
 
 use std::fmt;
 
@@ -25,20 +25,20 @@ pub enum Range {
     },
     /// A number.
     Number {
-        /// Whether `least` itself is out of the range.
+        /// Whether `least` itself lies outside the range.
         over: bool,
         /// The lower end.
         least: f64,
         /// The upper end.
         most: f64,
-        /// Whether `most` itself is out of the range.
+        /// Whether `most` itself lies outside the range.
         below: bool,
         /// The unit that is counted, as a plural, or a remark.
         unit: &'static str,
     },
     /// Two numbers, the second no smaller than the first.
     Interval {
-        /// Whether `least` itself is out of the range.
+        /// Whether `least` itself lies outside the range.
         over: bool,
         /// The lower end.
         least: f64,
@@ -54,32 +54,32 @@ pub enum Range {
         /// A word for the text, with its article.
         what: &'static str,
     },
-    /// A number in hexadecimal digits.
+    /// A number written in hexadecimal digits.
     Hexadecimal {
-        /// Number of the digits.
+        /// Number of digits.
         digits: usize,
     },
     /// Patterns of tensor names.
     Patterns,
-    /// Factors from 0 on by patterns of tensor names.
+    /// Factors of at least 0, by patterns of tensor names.
     Factors {
         /// The largest factor.
         most: f64,
     },
 }
 
-/// Most patterns of one key: as many as a network has tensors.
+/// Largest number of patterns of one key, about as many as a network has tensors.
 const MOST_PATTERNS: usize = 256;
-/// Most bytes of a pattern.
+/// Largest length of a pattern in bytes.
 const MOST_PATTERN: usize = 256;
-/// Most characters of a value in a message.
+/// Largest number of characters of a value in a message.
 const MOST_SHOWN: usize = 200;
 
 impl Range {
     /// Checks that a value is in the range.
     ///
     /// # Errors
-    /// The text of what was found: a value of another kind, or out of the range.
+    /// If the value is of another kind or out of the range; the error is a text that shows what was found.
     pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         let within = |number: Option<f64>, over: bool, least: f64, most: f64, below: bool| {
             number.is_some_and(|n| n >= least && n <= most && (n > least || !over) && (n < most || !below))
@@ -131,11 +131,11 @@ impl Range {
         if good { Ok(()) } else { Err(shown(value)) }
     }
 
-    /// Parses the value that a text of a command line means, which may yet be out of the range: items of
-    /// lists have commas between them, and a factor follows its pattern and an equals sign.
+    /// Parses a value from text as it is written on a command line: the items of lists are separated by
+    /// commas, and a factor follows its pattern and an equals sign. The value may still be out of the range.
     ///
     /// # Errors
-    /// A text that is none.
+    /// If the text is not a value of this kind.
     pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
         let found = || format!("{text:?}");
         let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -158,7 +158,7 @@ impl Range {
     }
 }
 
-/// Writes a value as the text of a command line that means it, as [`Range::parse`] reads it.
+/// Returns a value as text for a command line, as [`Range::parse`] reads it.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -171,8 +171,8 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// Parses a number: whole if it is written so, else with the nearest float; none if it is no finite
-/// number.
+/// Parses a number: a whole one if it is written so, otherwise the nearest float. Returns `None` if the text
+/// is not a finite number.
 fn number(text: &str) -> Option<Value> {
     let text = text.trim();
     match text.parse::<u64>() {
@@ -189,8 +189,8 @@ fn patterns_fit<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<(), Strin
     Ok(())
 }
 
-/// Writes a value as messages show it: floats with the fewest digits that tell them apart, and no more than
-/// fits a line.
+/// Returns a value as messages show it: floats with the fewest digits that identify them, and cut to what
+/// fits on a line.
 pub(crate) fn shown(value: &Value) -> String {
     let list = |items: Vec<String>| items.join(", ");
     let text = match value {
@@ -216,7 +216,7 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// The range as messages, help and reference tell it.
+/// Writes the range as messages, help and reference show it.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = |unit: &str| if unit.is_empty() { String::new() } else { format!(" {unit}") };

@@ -1,5 +1,5 @@
-//! Renders the page of all keys, and the schema of configuration files, from the types, the table of ranges
-//! and the recipes, and keeps them true.
+//! The reference of all keys and the schema of configuration files: tests that render them from the types,
+//! the table of ranges and the recipes, and compare them with the files.
 
 use std::fmt::Write;
 use std::path::Path;

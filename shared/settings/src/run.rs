@@ -1,4 +1,4 @@
-//! The section `[run]`.
+//! The section `[run]` of a configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +53,14 @@ pub struct Run {
 pub const NEWEST_DATA_RULES: u32 = 2;
 
 impl Run {
-    /// Returns the version of the rules by which the run reads a data folder.
+    /// Returns the version of the rules by which the run reads a data folder; without a value it is 1, that
+    /// of runs from before there were versions.
     pub fn data_rules(&self) -> u32 {
         self.data_rules.unwrap_or(1)
     }
 
-    /// Returns the seed of the order, the samples and the dropout masks.
+    /// Returns the seed of the order, the samples and the dropout masks: `sample_seed` or, without it,
+    /// `seed`.
     pub fn sample_seed(&self) -> u64 {
         self.sample_seed.unwrap_or(self.seed)
     }

@@ -1,4 +1,4 @@
-//! The section `[sampling]`.
+//! The section `[sampling]` of a configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,8 @@ pub struct Sampling {
 }
 
 impl Default for Sampling {
-    /// The paper's crops: area 8 to 100 %, aspect 3/4 to 4/3, mirrored; bilinear, and colours as they are.
+    /// Returns the paper's crops: area 8 to 100 %, aspect ratio 3/4 to 4/3, mirrored, resized bilinearly,
+    /// without distortions of colour.
     fn default() -> Sampling {
         Sampling {
             area: [0.08, 1.0],

@@ -1,4 +1,4 @@
-//! Threads and instruction set that a program computes with.
+//! The threads and the instruction set with which a program computes.
 
 use std::sync::Arc;
 
@@ -23,32 +23,33 @@ pub struct ComputeFlags {
 }
 
 impl ComputeFlags {
-    /// Returns the threads that these flags ask for.
+    /// Returns the threads that the flags `--threads` and `--pin` ask for.
     pub fn threads(&self) -> Threads {
         Threads { count: self.threads.map(usize::from), pin: self.pin.map(usize::from) }
     }
 
-    /// Returns the name of the instruction set that the flag, or else the environment, asks for; `None`: the
-    /// best of the machine.
+    /// Returns the name of the instruction set that the flag `--isa` or, without it, the environment asks
+    /// for; `None` means the best of the machine.
     pub fn isa(&self) -> Option<String> {
         isa_name(self.isa.clone())
     }
 }
 
-/// Returns the instruction set of that name; `None`: the best of the machine.
+/// Returns the instruction set called `name`, or the best of the machine if `name` is `None`.
 ///
 /// # Errors
-/// A name that is not known, or an instruction set that the machine lacks.
+/// If the name is unknown, or if the machine lacks that instruction set.
 pub fn isa(name: Option<&str>) -> anyhow::Result<Isa> {
     Ok(name.map_or_else(|| Ok(Isa::detect()), Isa::by_name)?)
 }
 
-/// Number and place of the threads that compute.
+/// The number of compute threads, and the CPUs on which they run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Threads {
-    /// Number of the threads; `None`: as many as the machine runs at once.
+    /// Number of threads; `None` means as many as the machine runs at once.
     pub count: Option<usize>,
-    /// The first of the CPUs that they keep to, one each; `None`: wherever the system has them run.
+    /// Number of the first CPU: each thread is pinned to a CPU of its own, from this one on. `None` means
+    /// that the system chooses where they run.
     pub pin: Option<usize>,
 }
 
@@ -58,10 +59,10 @@ impl Threads {
         self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Starts the threads.
+    /// Starts a pool of these threads.
     ///
     /// # Errors
-    /// A CPU that this process may not run on.
+    /// If a thread cannot be started, or if this process may not run on one of the CPUs.
     pub fn pool(&self) -> anyhow::Result<Arc<Pool>> {
         let pool = match self.pin {
             None => Pool::new(self.count()),
@@ -71,7 +72,7 @@ impl Threads {
     }
 }
 
-/// Threads of this number, on whichever CPUs the system has them run.
+/// Converts a number of threads; the system chooses the CPUs on which they run.
 impl From<usize> for Threads {
     fn from(count: usize) -> Threads {
         Threads { count: Some(count), pin: None }

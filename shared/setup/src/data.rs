@@ -1,5 +1,5 @@
-//! Data that are trained and measured on, a folder or the synthetic set, and how a run's settings have them
-//! read.
+//! The data for training and evaluation, which are a folder or the synthetic set, and the rules by which a
+//! run reads them.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,36 @@ use anyhow::Context;
 use dataset::{Dataset, Rules};
 use settings::RunConfiguration;
 
-/// Size at which the synthetic set is opened where only its classes and its fingerprint are asked for. The
-/// fingerprint depends on the size, so that every process of a run takes this one.
+/// Image size in pixels at which the synthetic set is opened if only its classes and its fingerprint are
+/// needed. The fingerprint depends on the size, so every process of a run must use this one.
 pub const ANY_SIZE: usize = 64;
 
-/// Data that a network is trained or measured on.
+/// The data on which a network is trained or evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// A folder of photographs.
+    /// A folder of images.
     Folder(PathBuf),
-    /// The synthetic set, which the program draws itself.
+    /// The synthetic set, whose images the program generates itself.
     Synthetic {
-        /// Training images.
+        /// Number of training images.
         images: usize,
-        /// Validation images.
+        /// Number of validation images.
         validation: usize,
     },
 }
 
 impl Data {
-    /// Returns the synthetic set that every process of a run uses where no folder is named.
+    /// Returns the synthetic set that every process of a run uses if no folder is named: 20,000 training and
+    /// 1,000 validation images.
     pub const fn synthetic() -> Data {
         Data::Synthetic { images: 20_000, validation: 1_000 }
     }
 
-    /// Opens the data for crops of `size` pixels.
+    /// Opens the data set. `rules` are those by which a folder is read; `size` is the side in pixels of the
+    /// images of the synthetic set.
     ///
     /// # Errors
-    /// A folder that is no data set.
+    /// If the folder is not a data set.
     pub fn open(&self, size: usize, rules: Rules) -> anyhow::Result<Dataset> {
         match self {
             Data::Folder(folder) => Ok(Dataset::open(folder, rules)?),
@@ -42,10 +44,10 @@ impl Data {
         }
     }
 
-    /// Checks that the data can be opened at all, as far as that can be known without the rules of a run.
+    /// Checks that the data exist, as far as that can be known without the rules of a run.
     ///
     /// # Errors
-    /// A folder that is not there.
+    /// If the folder does not exist.
     pub fn check_is_there(&self) -> anyhow::Result<()> {
         match self {
             Data::Folder(folder) => Ok(dataset::check_is_there(folder)?),
@@ -57,7 +59,7 @@ impl Data {
 /// Returns the rules by which a run reads its data.
 ///
 /// # Errors
-/// Rules that this release does not know.
+/// If this release does not know those rules.
 pub fn rules(configuration: &RunConfiguration) -> anyhow::Result<Rules> {
     let number = configuration.run.data_rules();
     Rules::of(number).with_context(|| {

@@ -1,4 +1,4 @@
-//! Which exit code an error means.
+//! The exit code of an error.
 
 use kernels::IsaError;
 use network::ArchitectureError;
@@ -6,8 +6,9 @@ use process::Exit;
 
 use crate::memory::TooLarge;
 
-/// Returns the exit that an error of setting up or of training ends a program with: [`Exit::Usage`] where a
-/// flag or a configuration key is wrong by itself, else [`Exit::BadInput`].
+/// Returns the exit with which a program ends after an error of setup or training: [`Exit::Usage`] if a flag
+/// or a configuration key is wrong by itself or asks for more than this machine has, otherwise
+/// [`Exit::BadInput`].
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     Exit::of(error.as_ref(), |cause| {
         cause.is::<ArchitectureError>() || cause.is::<IsaError>() || cause.is::<TooLarge>()

@@ -1,7 +1,7 @@
-//! What a run's settings become on this machine: a network, data, threads, an instruction set, a plan of the
-//! memory, and at its end scores and a model file.
+//! The setup of a run on this machine: from its settings to a network, data, threads, an instruction set and
+//! a check of the memory, and at its end to scores and a model file.
 //!
-//! Training (`worker`) and everything that is done with a trained model (`models`) begin here.
+//! Training (`worker`) and the commands for trained models (`models`) both build on it.
 //!
 //! ```
 //! let recipe = settings::recipe("quick").unwrap();

@@ -1,4 +1,5 @@
-//! The memory that training takes, planned before any of it is taken and set beside what this machine has.
+//! The memory that training needs, computed before any of it is allocated and compared with what this machine
+//! has free.
 
 use std::fmt;
 
@@ -9,28 +10,30 @@ use settings::RunConfiguration;
 
 use crate::compute::{Threads, isa};
 
-/// Minibatches that a loader makes ahead of the one that is computed with.
+/// Number of minibatches that a loader prepares ahead of the one that is being computed with.
 pub const MADE_AHEAD: usize = 2;
-/// Copies of all parameters that a worker holds beside its engine: the gradient, its own velocity with the
-/// parameters that it decays, and, while it evaluates, the average and the newest values.
+/// Number of copies of all parameters that a worker holds besides its engine: the gradient, its own velocity
+/// with the parameters that it decays, and, while it evaluates, the average and the newest values.
 const COPIES: u64 = 5;
-/// Copies of all parameters that the server holds, its processes together: values, velocity and average.
+/// Number of copies of all parameters that the server holds in all its processes: values, velocity and
+/// average.
 const SERVED: u64 = 3;
-/// Minibatches of images that a worker holds: those made ahead, and the one that it computes with.
+/// Number of minibatches of images that a worker holds: those prepared ahead and the one that it computes
+/// with.
 const MINIBATCHES: u64 = MADE_AHEAD as u64 + 1;
-/// Classes of a run of which nobody said yet how many the data has: as few as there can be, so that nothing
-/// is refused that could fit.
+/// Number of classes assumed for a run whose configuration does not give it: the smallest that is possible,
+/// so that nothing is refused that could fit.
 const LEAST_CLASSES: usize = 2;
 
-/// An error: this machine has too little memory for a batch.
+/// An error: this machine has too little free memory for a batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct TooLarge {
-    /// The use of the memory, such as "training".
+    /// Name of what needs the memory, such as "training".
     what: String,
     batch: usize,
     needed: u64,
     available: u64,
-    /// The largest batch that fits, or 1 if none does, and what it takes.
+    /// The largest batch that fits, or 1 if none does, and the bytes that it needs.
     instead: (usize, u64),
 }
 
@@ -52,11 +55,12 @@ impl fmt::Display for TooLarge {
     }
 }
 
-/// Checks that this machine has the memory that `what` takes with a batch; `bytes` says how much that is for
-/// any batch.
+/// Checks that this machine has enough free memory for `what`, such as "training", with minibatches of
+/// `batch` images. `bytes` gives the bytes needed for any batch size. Where the system does not tell how much
+/// memory is free, the check passes.
 ///
 /// # Errors
-/// It has not: the error names the largest batch that fits.
+/// If it has less; the error names the largest batch that fits.
 pub fn check(what: &str, batch: usize, bytes: impl Fn(usize) -> u64) -> Result<(), TooLarge> {
     match memory::available() {
         Some(available) => within(available, what, batch, bytes),
@@ -82,30 +86,32 @@ fn within(available: u64, what: &str, batch: usize, bytes: impl Fn(usize) -> u64
     Err(TooLarge { what: what.into(), batch, needed, available, instead: (instead, bytes(instead)) })
 }
 
-/// Returns the bytes that one worker takes to train: its engine, its copies of the parameters, its images.
+/// Returns the number of bytes that one worker needs to train with minibatches of `batch` images: those of
+/// its engine, of its copies of the parameters and of its images.
 pub fn worker_bytes(network: &GoogLeNet, batch: usize, precision: Precision, isa: Isa, pool: &Pool) -> u64 {
     let engine = Engine::training_bytes(network, batch, precision, isa, pool);
     let images = image_bytes(network, batch).saturating_mul(MINIBATCHES);
     engine.saturating_add(COPIES * parameter_bytes(network)).saturating_add(images)
 }
 
-/// Returns the bytes of one copy of all parameters.
+/// Returns the number of bytes of one copy of all parameters of `network`, as f32.
 pub fn parameter_bytes(network: &GoogLeNet) -> u64 {
     (network.layout().len() * size_of::<f32>()) as u64
 }
 
-/// Returns the bytes of a minibatch of images.
+/// Returns the number of bytes of a minibatch of `batch` input images of `network`: three channels of its
+/// input size squared, as f32.
 pub fn image_bytes(network: &GoogLeNet, batch: usize) -> u64 {
     let side = network.architecture().input_size;
     ((3 * side * side * size_of::<f32>()) as u64).saturating_mul(batch as u64)
 }
 
-/// Checks that this machine has the memory for a whole run: its workers, with this number of threads each,
-/// and the server.
+/// Checks that this machine has enough free memory for a whole run: for `workers` workers with `threads`
+/// compute threads each, and for the server.
 ///
 /// # Errors
-/// It has not; a network that cannot be built; an instruction set that the machine lacks; threads that it
-/// does not start.
+/// If it has less, if the network cannot be built, if the machine lacks the instruction set, or if the
+/// threads cannot be started.
 pub fn check_run(
     configuration: &RunConfiguration,
     isa_name: Option<&str>,

@@ -1,4 +1,4 @@
-//! The model file: parameters with everything that is needed to use them.
+//! The model file: the parameters of a model with everything that is needed to use them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,34 +12,34 @@ use protocol::Evaluation;
 use serde::de::DeserializeOwned;
 use settings::RunConfiguration;
 
-/// Name of the file in an output folder.
+/// Name of the model file in an output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
 
-/// Name of the metadata with the hash of the data that a model was trained on.
+/// Name of the metadata entry that holds the hash of the data on which a model was trained.
 pub const DATA: &str = "data";
-/// Value of the metadata `architecture`.
+/// Value of the metadata entry `architecture`.
 const GOOGLENET: &str = "googlenet";
-/// Values of the metadata `resize`, for the two ways in which images get to their scale.
+/// Values of the metadata entry `resize`, for the two ways of scaling images.
 const SHORTER_SIDE: &str = "shorter side to round(input_size * 256 / 224), centre crop of input_size";
 const SQUARE: &str = "both sides to round(input_size * 256 / 224), centre crop of input_size";
 
-/// The card of a model: everything that using it needs besides its tensors.
+/// The card of a model: everything needed to use it besides its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelCard {
-    /// The network that the tensors are of.
+    /// The network to which the tensors belong.
     pub architecture: Architecture,
     /// Names of the classes in the order of the network's outputs.
     pub classes: Vec<String>,
-    /// The way from an image to an input.
+    /// The preprocessing that turns an image into an input of the network.
     pub preprocessing: Preprocessing,
 }
 
 impl ModelCard {
-    /// Reads the card in a model file's metadata; its network is without auxiliary heads, which only training
-    /// needs.
+    /// Reads the card from the metadata of the model file at `path`. The network is without auxiliary heads,
+    /// which only training needs.
     ///
     /// # Errors
-    /// Metadata that are missing or not what [`to_metadata`](Self::to_metadata) makes.
+    /// If metadata are missing or are not as [`to_metadata`](Self::to_metadata) writes them.
     pub fn of_metadata(model: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
         let classes: Vec<String> = value(model, path, "classes")?;
         let found = model.metadata.get("architecture").map_or("nothing", String::as_str);
@@ -63,10 +63,10 @@ impl ModelCard {
         Ok(ModelCard { architecture, classes, preprocessing: preprocessing(model, path)? })
     }
 
-    /// Writes the card as metadata of a file. Metadata are strings; lists and objects are JSON.
+    /// Returns the card as metadata of a model file: strings by name, with lists and objects as JSON.
     ///
     /// # Errors
-    /// None in practice: names and numbers can always be written as JSON.
+    /// If a value cannot be written as JSON, which does not happen with names and numbers.
     pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let Architecture { input_size, width, auxiliary_heads, variant, .. } = &self.architecture;
         let resize = match self.preprocessing.resize {
@@ -88,26 +88,27 @@ impl ModelCard {
     }
 }
 
-/// Description of what a run writes into a model file besides the tensors.
+/// The description that a run writes into a model file besides the tensors.
 pub struct About<'a> {
-    /// The run that it comes from.
+    /// Configuration of the run that the model comes from.
     pub configuration: &'a RunConfiguration,
-    /// Class names in label order.
+    /// Names of the classes in label order.
     pub classes: &'a [String],
-    /// Hash of the data that it was trained on.
+    /// Hash of the data on which the model was trained, if it is known.
     pub data: Option<&'a str>,
     /// Kind of the values: "average" or "last iterate".
     pub values: &'static str,
-    /// Number of samples that the run had used.
+    /// Number of samples that the run had used when the values were taken.
     pub samples: u64,
-    /// The newest evaluation, which holds the number of samples before it.
+    /// The newest evaluation of the run, if there was one.
     pub evaluation: Option<&'a Evaluation>,
 }
 
-/// Writes `values` (as long as `layout`) with their description, whole or not at all.
+/// Writes a model file of `values`, a flat vector as long as `layout`, with the description `about`; either
+/// the whole file is written or none.
 ///
 /// # Errors
-/// Values that are not finite, by the first tensor that has some; a file or its folder that cannot be
+/// If some values are not finite; the error names the first such tensor. If the file or its folder cannot be
 /// written.
 pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> anyhow::Result<()> {
     for (index, tensor) in layout.tensors().iter().enumerate() {
@@ -146,7 +147,7 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     Ok(())
 }
 
-/// Reads how the model of a file wants its images.
+/// Reads the preprocessing from the metadata of a model file.
 fn preprocessing(model: &Checkpoint, path: &Path) -> anyhow::Result<Preprocessing> {
     let resize = match model.metadata.get("resize").map_or("nothing", String::as_str) {
         SHORTER_SIDE => Resize::ShorterSide,

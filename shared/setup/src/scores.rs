@@ -1,4 +1,4 @@
-//! Top-1, top-5 and loss of logits against labels.
+//! The scores of a classifier: top-1 accuracy, top-5 accuracy and loss of logits against labels.
 
 use std::cmp::Ordering;
 
@@ -6,13 +6,14 @@ use ndarray::{ArrayView1, ArrayView2};
 use protocol::Scores;
 use serde::{Deserialize, Serialize};
 
-/// The outcome of one image that was scored.
+/// The outcome of scoring one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// Classes, the right one not counted, that are at least as probable: a network that says the same for
-    /// all classes, or nothing (not a number), gets nothing.
+    /// Number of other classes that are at least as probable as the right one, so 0 if the right class is the
+    /// most probable. Ties and logits that are not a number count against the network, so that one which puts
+    /// out the same value for all classes scores nothing.
     pub not_behind: usize,
-    /// Cross-entropy of the right class.
+    /// Cross-entropy of the right class, in nats.
     pub loss: f64,
 }
 
@@ -20,7 +21,7 @@ impl Outcome {
     /// Computes the outcome of an image of class `label` from its logits.
     ///
     /// # Panics
-    /// If there is no logit of that class.
+    /// If `logits` has no entry for class `label`.
     pub fn of(logits: ArrayView1<f32>, label: u32) -> Outcome {
         let right = f64::from(logits[label as usize]);
         let not_behind = logits
@@ -47,11 +48,12 @@ impl Outcome {
 /// Accuracy and loss of a classifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassifierScores {
-    /// Share of images whose most probable class is right.
+    /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one.
     pub top1: f64,
-    /// Share of images whose five most probable classes contain the right one.
+    /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
+    /// one.
     pub top5: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy per image, in nats.
     pub loss: f64,
 }
 
@@ -61,7 +63,7 @@ impl From<ClassifierScores> for Scores {
     }
 }
 
-/// Scores without one of a classifier's names have zero in its place.
+/// Converts named scores; a score that is missing becomes 0.
 impl From<&Scores> for ClassifierScores {
     fn from(scores: &Scores) -> ClassifierScores {
         let score = |name| scores.get(name).unwrap_or_default();
@@ -69,7 +71,7 @@ impl From<&Scores> for ClassifierScores {
     }
 }
 
-/// Sums over the images scored so far.
+/// A tally of a classifier's outcomes: the sums over the images scored so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     images: u64,
@@ -79,10 +81,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Scores one minibatch: `logits` is N x classes, `labels` has N entries.
+    /// Scores a minibatch of N images and adds their outcomes. `logits` has the shape N x classes, `labels`
+    /// has N entries.
     ///
     /// # Panics
-    /// If `labels` has another number of entries, or one that is no class.
+    /// If `labels` has another number of entries than `logits` has rows, or if an entry is not the number of
+    /// a class.
     pub fn add(&mut self, logits: ArrayView2<f32>, labels: &[u32]) {
         assert_eq!(logits.nrows(), labels.len(), "one label for each row of logits");
         for (row, &label) in logits.outer_iter().zip(labels) {
@@ -90,7 +94,7 @@ impl Tally {
         }
     }
 
-    /// Counts one image.
+    /// Adds the outcome of one image.
     pub fn count(&mut self, outcome: &Outcome) {
         self.images += 1;
         self.first += u64::from(outcome.first());
@@ -103,8 +107,8 @@ impl Tally {
         self.images
     }
 
-    /// Returns the means; zeros before the first image. A loss that is not finite becomes the largest number:
-    /// what is reported stays a number in every format.
+    /// Returns the mean scores over the images scored so far, or zeros if there are none. A loss that is not
+    /// finite becomes `f64::MAX`, so that it can be reported as a number in every format.
     pub fn scores(&self) -> ClassifierScores {
         let images = self.images.max(1) as f64;
         let loss = if self.loss.is_finite() { self.loss / images } else { f64::MAX };

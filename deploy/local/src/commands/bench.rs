@@ -1,4 +1,4 @@
-//! `downpour bench`: measures training steps of a network on this machine.
+//! The command `downpour bench`: measures training steps of a network on this machine.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use setup::ComputeFlags;
 
 use super::network_flags::NetworkFlags;
 
-/// Longest time that is measured for.
+/// Longest duration of a measurement, in seconds.
 const MOST_SECONDS: f64 = 3600.0;
 
 /// Flags of `downpour bench`.
@@ -54,17 +54,18 @@ pub struct Flags {
     pub roofline: Option<PathBuf>,
 }
 
-/// Parses a time that can be measured for.
+/// Parses the duration of a measurement, in seconds.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
     seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
 }
 
-/// Measures and prints, as a table for people or as one JSON object, and draws the roofline if asked to.
+/// Runs the command: measures, prints the result as a table or as one JSON object, and draws the roofline
+/// plot if a file is given for it.
 ///
 /// # Errors
-/// Flags that no network can be built from, an instruction set that the machine lacks, a picture that cannot
-/// be written.
+/// If no network can be built from the flags, if the machine lacks the instruction set or the memory, or if
+/// the plot cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let options = BenchOptions {
         batch: flags.batch.into(),

@@ -1,4 +1,4 @@
-//! `downpour classify`: prints the most probable labels of image files.
+//! The command `downpour classify`: prints the five most probable labels of image files.
 
 use std::path::PathBuf;
 
@@ -35,10 +35,11 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Prints the labels of every image, in the order of the images.
+/// Runs the command: prints the five most probable labels of every image, in the order of the images.
 ///
 /// # Errors
-/// A file that is no model, labels of another number; images that cannot be read, once all others are told.
+/// If the model file is not a model or if the number of labels is not that of the classes. If images cannot
+/// be read, the error comes after all others have been printed.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let (threads, isa) = (flags.compute.threads(), flags.compute.isa());
     let Flags { model, labels, images, json, .. } = flags;

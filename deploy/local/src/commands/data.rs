@@ -1,4 +1,4 @@
-//! `downpour data`: what is in a data folder, before anything is trained on it.
+//! The command `downpour data`: shows what a data folder contains, before anything is trained on it.
 
 use std::path::PathBuf;
 
@@ -23,10 +23,10 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Prints what is in the folder.
+/// Runs the command: prints what the data folder contains.
 ///
 /// # Errors
-/// A folder that is no data set, or one on which a run would not begin.
+/// If the folder is not a data set, or if it is unsuitable for training.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     look::show(&flags.folder, flags.json)?;
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! `downpour describe`: prints what a network is made of.
+//! The command `downpour describe`: prints the layers of a network and their cost.
 
 use clap::Args;
 use models::describe;
@@ -21,11 +21,11 @@ pub struct Flags {
     pub modules: bool,
 }
 
-/// Prints the network as a table for people or as one JSON object, or its modules beside those without
-/// reduction.
+/// Runs the command: prints the network as a table or as one JSON object, or a table that compares its
+/// modules with those without dimension reduction.
 ///
 /// # Errors
-/// Flags that no network can be built from.
+/// If no network can be built from the flags.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let architecture = flags.network.architecture();
     let text = if flags.modules {

@@ -1,4 +1,4 @@
-//! `downpour draw`: writes pictures of the synthetic set as image files.
+//! The command `downpour draw`: writes images of the synthetic set as files.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 use dataset::Dataset;
 use process::{Exit, print_line};
 
-/// Most pictures of a synthetic set that is written: each is a file.
+/// Largest number of images of a split that are written, each as a file.
 const MOST_DRAWN: i64 = 10_000_000;
 
 /// Flags of `downpour draw`.
@@ -26,10 +26,10 @@ pub struct Flags {
     pub input_size: u16,
 }
 
-/// Writes the pictures, and says how many.
+/// Runs the command: writes the images and prints their number.
 ///
 /// # Errors
-/// A folder that is there already or cannot be written.
+/// If the folder already exists or cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
     Dataset::write_synthetic(images, validation, flags.input_size.into(), &flags.output)?;

@@ -1,9 +1,9 @@
-//! `downpour ensemble`: trains the paper's ensemble (section 7) on a folder of images, and scores its models
-//! alone and together.
+//! The command `downpour ensemble`: trains the paper's ensemble (section 7) on a folder of images, and scores
+//! its models alone and together.
 //!
 //! Seven models start from the same initial values. They differ in the order of the images and in their
 //! samples; one of them sees mainly smaller relative crops, one mainly larger ones, and the seventh is wider.
-//! Each is a run in a folder of its own, so that the same command goes on after an interruption.
+//! Each is a run in a folder of its own, so that the same command continues after an interruption.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ use crate::launch::{Training, settle, train};
 use crate::options::Options;
 use crate::result::RunResult;
 
-/// The recipe that the members follow but for the area of their crops.
+/// Name of the recipe of all members, of which some change the area of the crops.
 const RECIPE: &str = "paper";
-/// Members that differ from the first in nothing but their samples: their averages are set beside their last
-/// iterates.
+/// Number of members, from the first on, that differ only in their samples. Their averages are compared with
+/// their last iterates.
 const ALIKE: usize = 3;
 
 /// Flags of `downpour ensemble`.
@@ -61,12 +61,13 @@ pub struct Flags {
     pub crops: Vec<Crops>,
 }
 
-/// One model of the ensemble.
+/// A model of the ensemble.
 struct Member {
-    /// Number of the model from 1 on, which also is the seed of its samples.
+    /// Number of the model, from 1, which is also the seed of its samples.
     number: usize,
     width: f32,
-    /// Least and largest share of an image's area that a training crop takes, where that is not the recipe's.
+    /// Smallest and largest fraction of an image's area that a training crop takes; `None` means that of the
+    /// recipe.
     area: Option<[f32; 2]>,
 }
 
@@ -84,7 +85,7 @@ impl Flags {
         ]
     }
 
-    /// Makes the options of a member's run.
+    /// Returns the options of a member's run.
     fn options(&self, member: &Member) -> anyhow::Result<Options> {
         let folder = self.output.join(format!("model-{}", member.number));
         let mut words: Vec<OsString> = vec!["downpour".into()];
@@ -103,10 +104,11 @@ impl Flags {
     }
 }
 
-/// Trains the members one after the other, scores them, and prints the paper's Table 3.
+/// Runs the command: trains the members one after the other, scores them, and prints a table like the paper's
+/// Table 3.
 ///
 /// # Errors
-/// A member that cannot be trained, of which the text says which it is, or models that cannot be scored.
+/// If a member cannot be trained, which the text names, or if the models cannot be scored.
 pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
     std::fs::create_dir_all(&flags.output).map_err(|error| {
@@ -153,7 +155,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Writes the scores of the average beside those of the last iterate, a line for each model.
+/// Returns a text with the scores of the averaged parameters and of the last iterate, a line for each model.
 fn averages(results: &[RunResult]) -> String {
     let mut text =
         "The average of the parameters and the last iterate, one centre crop (models that differ in their \

@@ -1,4 +1,4 @@
-//! `downpour evaluate`: scores model files on images.
+//! The command `downpour evaluate`: scores model files on images.
 
 use std::path::PathBuf;
 
@@ -62,11 +62,12 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Scores the models, writes predictions and pictures, and prints the table or one JSON object.
+/// Runs the command: scores the models, writes the predictions and the plots, and prints the table or one
+/// JSON object.
 ///
 /// # Errors
-/// A file that is no model, models of different classes, data that cannot be used, an output folder that
-/// cannot be written.
+/// If a file is not a model, if the models have different classes, if the data cannot be used, or if the
+/// output folder cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };

@@ -1,4 +1,4 @@
-//! `downpour export`: writes a model in a form that other programs read.
+//! The command `downpour export`: writes a model in a format that other programs read.
 
 use std::path::PathBuf;
 
@@ -31,10 +31,11 @@ pub struct Flags {
     pub output: PathBuf,
 }
 
-/// Writes the model, and says where.
+/// Runs the command: writes the model and prints the path of its file.
 ///
 /// # Errors
-/// A file that is no model, labels of another number, a file that cannot be written.
+/// If the model file is not a model, if the number of labels is not that of the classes, or if the output
+/// file cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let Flags { format, model, labels, output } = flags;
     let options = ExportOptions { model, labels, format, output };

@@ -1,4 +1,4 @@
-//! `downpour fetch`: gets a run's parameters as a model file.
+//! The command `downpour fetch`: fetches the parameters of a run as a model file.
 
 use std::path::PathBuf;
 
@@ -22,10 +22,10 @@ pub struct Flags {
     pub last_iterate: bool,
 }
 
-/// Gets the parameters and writes the file.
+/// Runs the command: fetches the parameters from the run's server and writes the model file.
 ///
 /// # Errors
-/// A server that stays away, a run that no worker joined yet, a file that cannot be written.
+/// If the server cannot be reached, if no worker has joined the run yet, or if the file cannot be written.
 pub async fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let Flags { coordinator, output, last_iterate } = flags;

@@ -1,4 +1,5 @@
-//! The commands, a file each: flags with their help, and from them to the library that does the work.
+//! The commands of `downpour`, a file each: their flags with the help text, and the call of the library that
+//! does the work.
 
 pub mod bench;
 pub mod classify;
@@ -21,7 +22,7 @@ use process::Exit;
 use crate::cli::{Command, Role};
 use crate::failure::Failure;
 
-/// Carries a command out; the error, if any, is on standard error.
+/// Runs a command and returns its exit code. An error is printed on standard error.
 pub fn run(command: Command) -> ExitCode {
     process::end_on_panic(dataset::is_decoding);
     let (what, ended) = match command {
@@ -49,12 +50,12 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
-/// Makes the end of a command of what a library returned.
+/// Converts the result of a library into that of a command.
 fn of(ended: anyhow::Result<Exit>) -> Result<Exit, Failure> {
     ended.map_err(Failure::from)
 }
 
-/// Runs work that has to wait for other processes.
+/// Runs asynchronous work, which waits for other processes, on a runtime of its own.
 fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::broken(format!("cannot start the runtime: {error}")))?.block_on(work)

@@ -1,4 +1,4 @@
-//! Flags that decide a network where no run does.
+//! The flags of a network, for commands without a run.
 
 use clap::Args;
 use network::{Architecture, Variant};
@@ -26,7 +26,7 @@ pub struct NetworkFlags {
 }
 
 impl NetworkFlags {
-    /// Returns the network that these flags ask for.
+    /// Returns the architecture that these flags describe.
     pub fn architecture(&self) -> Architecture {
         Architecture {
             classes: self.classes,

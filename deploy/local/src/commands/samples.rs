@@ -1,4 +1,5 @@
-//! `downpour samples`: draws what training makes of a few images.
+//! The command `downpour samples`: draws a contact sheet of the training samples that are made from a few
+//! images.
 
 use std::path::PathBuf;
 
@@ -30,10 +31,11 @@ pub struct Flags {
     pub output: PathBuf,
 }
 
-/// Writes the contact sheet, and names its rows.
+/// Runs the command: writes the contact sheet and prints the images of its rows.
 ///
 /// # Errors
-/// A configuration or data that cannot be used, an image that cannot be read, a file that cannot be written.
+/// If the configuration or the data cannot be used, if an image cannot be read, or if the file cannot be
+/// written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let options = SamplesOptions {
         data: flags.data.map_or(Data::synthetic(), Data::Folder),

@@ -1,4 +1,4 @@
-//! `downpour simulate`: a run of many workers in virtual time.
+//! The command `downpour simulate`: simulates a run of many workers in virtual time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 
 use crate::curve;
 
-/// Bytes per second of a link of one megabit per second.
+/// Number of bytes per second of a link of one megabit per second.
 const MEGABIT: f64 = 1e6 / 8.0;
-/// Longest time of any kind in the description of a cluster, seconds.
+/// Largest value of any time in the description of a cluster, in the unit of its flag.
 const LONGEST: f64 = 1e6;
-/// Fastest link, Mbit/s.
+/// Speed of the fastest link, in Mbit/s.
 const FASTEST: f64 = 1e6;
 
 /// Flags of `downpour simulate`.
@@ -128,10 +128,11 @@ impl Flags {
     }
 }
 
-/// Trains in virtual time and prints the evaluations as they come, or one JSON object at the end.
+/// Runs the command: trains in virtual time and prints each evaluation when it is done, or one JSON object at
+/// the end.
 ///
 /// # Errors
-/// A configuration, data or an instruction set that cannot be used; a picture that cannot be written.
+/// If the configuration, the data or the instruction set cannot be used, or if the plot cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let recipe = if flags.data.is_some() { "paper" } else { "quick" };
     let configuration = flags.run.resolve(recipe)?;
@@ -197,7 +198,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Sums the run up in sentences.
+/// Returns a summary of the run in sentences.
 fn summary(report: &Report, until: Option<f64>) -> String {
     let mut text = format!(
         "{} images in {:.1} virtual seconds, {:.1} images/s; workers computed {:.0} % of the time; the server's link \

@@ -1,4 +1,4 @@
-//! `downpour train`, or `downpour` alone: trains on this machine.
+//! The command `downpour train`, which is also `downpour` without a command: trains on this machine.
 
 use process::{Exit, print_line};
 
@@ -7,10 +7,10 @@ use crate::interrupts::Interrupts;
 use crate::launch::{Training, train};
 use crate::options::Options;
 
-/// Trains, and prints the result for people or as one JSON object.
+/// Runs the command: trains, and prints the result as text or as one JSON object.
 ///
 /// # Errors
-/// Whatever keeps the run from its end.
+/// If the run fails or diverges, or if the result cannot be printed.
 pub async fn run(options: &Options) -> Result<Exit, Failure> {
     match train(options, &mut Interrupts::listen()?).await? {
         Training::Interrupted => Ok(Exit::Interrupted),

@@ -1,4 +1,4 @@
-//! The canvas of a picture: background, clutter, light and noise.
+//! The canvas of a synthetic image: background, clutter, light and noise.
 
 use std::f32::consts::TAU;
 
@@ -8,7 +8,7 @@ use rand::{Rng, RngExt};
 use super::colour::{self, Colour, mix};
 use settings::random::Random;
 
-/// A colour and how much of a pixel it covers, 0 to 1.
+/// A colour, and the fraction of a pixel that it covers, 0 to 1.
 pub(super) struct Paint {
     pub(super) colour: Colour,
     pub(super) cover: f32,
@@ -26,25 +26,26 @@ impl Bounds {
     }
 }
 
-/// Share of a pixel inside an edge that is `distance` pixels away, negative inside.
+/// Returns the fraction of a pixel that lies inside an edge which is `distance` pixels away, negative inside.
 pub(super) fn coverage(distance: f32) -> f32 {
     (0.5 - distance).clamp(0.0, 1.0)
 }
 
-/// Square pixels, row by row.
+/// A square canvas of pixels, row-major.
 pub(super) struct Canvas {
     side: usize,
     pixels: Vec<Colour>,
 }
 
 impl Canvas {
-    /// Makes a canvas that goes from one colour at its top to another at its bottom.
+    /// Creates a canvas of `side` x `side` pixels whose colour changes from that of the top to that of the
+    /// bottom.
     pub(super) fn new(side: usize, [top, bottom]: [Colour; 2]) -> Canvas {
         let rows = (0..side).map(|y| mix(top, bottom, y as f32 / side as f32));
         Canvas { side, pixels: rows.flat_map(|colour| std::iter::repeat_n(colour, side)).collect() }
     }
 
-    /// Puts a shape over what is there.
+    /// Paints a shape over the canvas; `at` gives its paint at a pixel.
     pub(super) fn paint(&mut self, bounds: Bounds, at: impl Fn(f32, f32) -> Paint) {
         let [left, top] = bounds.low.map(|low| low.max(0.0) as usize);
         let [right, bottom] = bounds.high.map(|high| (high.max(0.0) as usize + 1).min(self.side));
@@ -57,7 +58,7 @@ impl Canvas {
         }
     }
 
-    /// Faint parallel waves over everything: texture that says nothing.
+    /// Draws faint parallel waves over everything, a texture without meaning.
     pub(super) fn wave(&mut self, random: &mut Random, most: f32) {
         let depth = random.random_range(0.0..most);
         let period = self.side as f32 * random.random_range(0.08..0.4f32);
@@ -96,7 +97,7 @@ impl Canvas {
         });
     }
 
-    /// Light that falls from one side, then noise; the picture.
+    /// Adds light that falls from one side, then noise; returns the image.
     pub(super) fn finish(mut self, random: &mut Random) -> RgbImage {
         let light = random.random_range(0.75..1.15f32);
         let slope = self.direction(random).map(|d| d * random.random_range(0.0..0.7f32) / self.side as f32);
@@ -112,7 +113,7 @@ impl Canvas {
         RgbImage::from_raw(side, side, noise).expect("a picture has three bytes a pixel")
     }
 
-    /// Changes every pixel by the value of a linear function at it.
+    /// Changes every pixel by the value of a linear function at its position.
     fn shade(&mut self, slope: [f32; 2], change: impl Fn(Colour, f32) -> Colour) {
         for (y, row) in self.pixels.chunks_exact_mut(self.side).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {

@@ -1,20 +1,20 @@
-//! Colours: any, but far enough apart to be seen.
+//! The colours of a synthetic image: arbitrary, but far enough apart to be distinguished.
 
 use rand::RngExt;
 
 use settings::random::Random;
 
-/// R, G, B in 0..255.
+/// A colour: R, G, B in 0..255.
 pub(super) type Colour = [f32; 3];
 
-/// Least distance of the texture's two colours; the corners of the cube are 442 apart.
+/// Least distance between the texture's two colours; opposite corners of the colour cube are 442 apart.
 const LEAST_CONTRAST: f32 = 180.0;
-/// Least distance of either of them from the background.
+/// Least distance of either of these colours from the background.
 const LEAST_DISTANCE: f32 = 110.0;
 
-/// The colours that matter in a picture, alike for every class.
+/// The colours of the background and the object of an image, from the same distribution for every class.
 pub(super) struct Palette {
-    /// The background, from one side of the picture to the other.
+    /// The colours of the background on one side of the image and on the other.
     pub(super) background: [Colour; 2],
     /// The two colours of the object's texture.
     pub(super) object: [Colour; 2],

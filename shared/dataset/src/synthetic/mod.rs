@@ -1,8 +1,9 @@
-//! The synthetic set, whose pictures the program draws itself, so that it can be tried without any download.
+//! The synthetic set, whose images the program generates itself, so that it can be tried without any
+//! download.
 //!
-//! Ten classes: five outlines, each filled with one of two textures. Neither outline nor texture alone tells
-//! the class, and nothing else does: position, size, turn, proportions, colours, light, clutter and noise are
-//! drawn at random from the same distribution for every class, and all outlines have the same area.
+//! It has ten classes: five outlines, each filled with one of two textures. Only outline and texture together
+//! tell the class: position, size, rotation, proportions, colours, light, clutter and noise are drawn at
+//! random from the same distribution for every class, and all outlines have the same area.
 
 mod canvas;
 mod colour;
@@ -17,39 +18,41 @@ use canvas::Canvas;
 use object::{Object, Outline, Texture};
 use settings::random::{Random, stream};
 
-/// Changes with the pictures, so that the fingerprint does too.
+/// Version of the images, which changes when they do, so that the fingerprint changes too.
 pub(crate) const EDITION: &str = "drawn-1";
 
-/// The pictures of both splits, made on demand.
+/// The images of both splits, generated on demand.
 #[derive(Debug)]
 pub(crate) struct Synthetic {
     side: usize,
 }
 
 impl Synthetic {
-    /// Pictures for crops of `size` pixels: with the margin that the validation crop cuts off.
+    /// Creates the set for crops of `size` pixels; its images also have the margin that the validation crop
+    /// cuts off.
     pub(crate) fn new(size: usize) -> Synthetic {
         Synthetic { side: first_scale(size) }
     }
 
-    /// Returns the width, which is also the height, of a picture.
+    /// Returns the width of an image in pixels, which is also its height.
     pub(crate) fn side(&self) -> usize {
         self.side
     }
 
-    /// Names of the classes.
+    /// Returns the names of the classes.
     pub(crate) fn classes() -> Vec<String> {
         let names =
             |texture: Texture| Outline::ALL.map(|outline| format!("{} {}", texture.name(), outline.name()));
         Texture::ALL.into_iter().flat_map(names).collect()
     }
 
-    /// Classes take turns, so that every run of ten pictures has each once.
+    /// Returns the label of image `index`. Classes take turns, so that any ten consecutive images have each
+    /// class once.
     pub(crate) fn label(index: usize) -> u32 {
         (index % (Texture::ALL.len() * Outline::ALL.len())) as u32
     }
 
-    /// Draws picture `index` of a split, always the same.
+    /// Generates image `index` of a split, which is always the same.
     pub(crate) fn picture(&self, split: Split, index: usize) -> RgbImage {
         let purpose = match split {
             Split::Train => "drawn training picture",

@@ -1,5 +1,5 @@
-//! The object of a picture: an outline filled with a texture, both as signed distances so that edges are
-//! smooth.
+//! The object of a synthetic image: an outline filled with a texture, both as signed distances, so that edges
+//! are smooth.
 
 use std::f32::consts::TAU;
 
@@ -40,7 +40,8 @@ impl Outline {
         }
     }
 
-    /// Distance to the edge, negative inside, of the outline that has the area of the unit disc, at (u, v).
+    /// Returns the distance of the point (u, v) to the edge of the outline, negative inside. The outline has
+    /// the area of the unit disc.
     fn distance(self, u: f32, v: f32) -> f32 {
         match self {
             Outline::Disc => u.hypot(v) - 1.0,
@@ -70,7 +71,7 @@ impl Outline {
         }
     }
 
-    /// Farthest point from the centre.
+    /// Returns the distance of the outline's farthest point from its centre.
     fn reach(self) -> f32 {
         match self {
             Outline::Disc => 1.0,
@@ -92,7 +93,8 @@ impl Texture {
         }
     }
 
-    /// Share of the second colour at (s, t), in periods; `pixels` is the length of a period.
+    /// Returns the fraction of the second colour at the point (s, t), which is given in periods; `pixels` is
+    /// the length of a period in pixels.
     fn second(self, s: f32, t: f32, pixels: f32) -> f32 {
         // Distance in pixels to the nearest edge of a band that fills half of each period, negative inside.
         let band = |s: f32| coverage(((s - s.floor() - 0.5).abs() - 0.25) * pixels);
@@ -106,17 +108,17 @@ impl Texture {
     }
 }
 
-/// An outline with a texture, placed in a picture.
+/// An outline with a texture, placed in an image.
 pub(super) struct Object {
     outline: Outline,
     texture: Texture,
     centre: [f32; 2],
-    /// Pixels of one unit, along the two axes of the outline: the pose's proportions.
+    /// Number of pixels of one unit along the two axes of the outline, which give its proportions.
     scale: [f32; 2],
-    /// Sine and cosine of the outline's turn, and of the texture's.
+    /// Sine and cosine of the outline's rotation; those of the texture's are in `grain`.
     turn: (f32, f32),
     grain: (f32, f32),
-    /// Pixels of one period of the texture, and where it starts.
+    /// Number of pixels of one period of the texture; it starts at `phase`.
     period: f32,
     phase: [f32; 2],
 }
@@ -142,7 +144,7 @@ impl Object {
         Bounds::around(self.centre, reach)
     }
 
-    /// Returns what the object paints at pixel (x, y).
+    /// Returns the paint of the object at pixel (x, y).
     pub(super) fn at(&self, x: f32, y: f32, colours: [Colour; 2]) -> Paint {
         let (x, y) = (x - self.centre[0], y - self.centre[1]);
         let (u, v) = rotate(x, y, self.turn);

@@ -66,7 +66,8 @@ pub fn backward_branches<T: Value>(
     (T::entries().branches.backward)(context, branches, epilogue, input_gradient);
 }
 
-/// The entry points of the branches, a part of the table in `entries.rs`.
+/// The functions that compute the branches of a module on maps of `T`, compiled in this crate: the part for
+/// branches of the table of entry points in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(Context, Map<T>, [Branch<T>; BRANCHES], bool),

@@ -14,7 +14,8 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// The entry points of a convolution, a part of the table in `entries.rs`.
+/// The functions that compute a convolution on maps of `T`, compiled in this crate: the part for convolutions
+/// of the table of entry points in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) methods: Table<T>,

@@ -57,7 +57,8 @@ impl AveragePool {
     }
 }
 
-/// The entry points of average pooling, a part of the table in `entries.rs`.
+/// The functions that compute average pooling on maps of `T`, compiled in this crate: the part for average
+/// pooling of the table of entry points in `entries.rs`.
 pub struct Entries<T: 'static> {
     forward: fn(&AveragePool, Context, Map<T>, MapMut<T>),
     backward: fn(&AveragePool, Context, Map<T>, Epilogue<T>, MapMut<T>),

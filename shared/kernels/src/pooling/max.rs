@@ -77,7 +77,8 @@ impl MaxPool {
     }
 }
 
-/// The entry points of max pooling, a part of the table in `entries.rs`.
+/// The functions that compute max pooling on maps of `T`, compiled in this crate: the part for max pooling of
+/// the table of entry points in `entries.rs`.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&MaxPool, Context, Map<T>, MapMut<T>, Option<&mut [u8]>),

@@ -1,4 +1,5 @@
-//! Which images of a data folder are scored: those that no model has learnt from, as far as the models say.
+//! The choice of the images of a data folder that are scored: by default those that no model was trained on,
+//! as far as the model files say.
 
 use std::path::Path;
 
@@ -13,11 +14,11 @@ use super::members::Member;
 /// The part of a folder without a validation split that is scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// The images that training held out, where the models say that they were trained on this folder; else
-    /// all.
+    /// The images that training held out, if the model files say that the models were trained on this folder;
+    /// otherwise all images.
     #[default]
     Unseen,
-    /// The images that training would hold out.
+    /// The images that training on this folder holds out, whether or not the models were trained on it.
     HeldOut,
     /// All images of the folder.
     All,
@@ -28,12 +29,12 @@ pub(super) struct Chosen {
     pub data: Dataset,
     /// Whether these are only the images that training held out.
     pub held_out: bool,
-    /// A note for people about the choice of images.
+    /// Note on the choice of images.
     pub note: Option<String>,
 }
 
 impl Chosen {
-    /// Chooses the images that these models are scored on.
+    /// Chooses the images on which the models `members` are scored.
     pub fn of(data: &Data, members: &[Member], part: Part) -> anyhow::Result<Chosen> {
         let size = members[0].model.input_size();
         let folder = match data {
@@ -75,8 +76,8 @@ impl Chosen {
     }
 }
 
-/// Opens the folder as one of the models was trained on it, with images held out; returns the data and their
-/// rules, or none if no model was.
+/// Opens the folder by the rules by which one of the models was trained on it with images held out; returns
+/// the data and the rules, or `None` if no model was.
 fn trained_on(folder: &Path, members: &[Member]) -> Option<(Dataset, Rules)> {
     members.iter().find_map(|member| {
         let hash = member.model.checkpoint.metadata.get(DATA)?;
@@ -109,7 +110,8 @@ fn seen(data: &Dataset, members: &[Member], learnt: Option<usize>) -> Option<Str
     })
 }
 
-/// Returns the rules of all models, which must be the same: other rules hold out other images.
+/// Returns the rules by which all models read their data; they must be the same, since other rules hold out
+/// other images.
 fn rules_of_all(members: &[Member]) -> anyhow::Result<Rules> {
     let first = rules(&members[0]);
     if let Some(other) = members.iter().find(|member| rules(member) != first) {
@@ -124,7 +126,8 @@ fn rules_of_all(members: &[Member]) -> anyhow::Result<Rules> {
     Ok(first)
 }
 
-/// Returns the rules by which a model's run read its data; the newest where the file is of no run.
+/// Returns the rules by which a model's run read its data, or the newest ones if the file does not come from
+/// a run.
 fn rules(member: &Member) -> Rules {
     let Some(text) = member.model.checkpoint.metadata.get("configuration") else { return Rules::NEWEST };
     let configuration: Result<RunConfiguration, _> = serde_json::from_str(text);

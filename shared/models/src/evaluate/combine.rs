@@ -1,9 +1,10 @@
-//! From the logits of an image's crops to one prediction.
+//! The combination of the logits of an image's crops into one prediction.
 
 use ndarray::{ArrayView1, ArrayView2};
 use serde::Serialize;
 
-/// The rule by which the crops of an image become one prediction. Models are always averaged.
+/// The rule by which the crops of an image become one prediction. The probabilities of several models are
+/// always averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
@@ -13,7 +14,7 @@ pub enum Combine {
     Max,
 }
 
-/// Computes the probabilities of one image from the logits of its views.
+/// Computes the probabilities of one image, written to `row`, from `logits`, which has a row for each crop.
 pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
     row.fill(0.0);
     for view in logits.outer_iter() {
@@ -31,7 +32,7 @@ pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32
     }
 }
 
-/// Returns the five most probable labels, or all where there are fewer, the most probable first.
+/// Returns the five most probable labels, or all if there are fewer, the most probable first.
 pub(crate) fn most_probable(probabilities: ArrayView1<f32>) -> Vec<usize> {
     let mut labels: Vec<usize> = (0..probabilities.len()).collect();
     labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));

@@ -1,4 +1,4 @@
-//! The models of an ensemble: which file each is, and whether they speak of the same classes.
+//! The models of an ensemble: their files, and the check that they have the same classes.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::loaded::LoadedModel;
 
 /// One model of an ensemble.
 pub(super) struct Member {
-    /// SHA-256 of the file, hexadecimal.
+    /// SHA-256 of the model file, in hexadecimal.
     pub hash: String,
     pub model: LoadedModel,
 }
@@ -20,7 +20,7 @@ impl Member {
     }
 }
 
-/// Returns the classes of all, which must be the same in the same order.
+/// Returns the classes of the models, which must be the same in the same order.
 pub(super) fn common_classes(members: &[Member]) -> anyhow::Result<&[String]> {
     let (first, others) = members.split_first().context("expected at least one --model")?;
     for other in others {

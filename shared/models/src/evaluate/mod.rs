@@ -1,8 +1,8 @@
-//! `downpour evaluate`: what models score on images, by one crop or many, alone or together (paper, section
-//! 7), without a server.
+//! The command `downpour evaluate`: scores models on images, with one or many crops of each image and alone
+//! or as an ensemble (paper, section 7), without a server.
 //!
 //! Each model's probabilities are computed once for each number of crops and kept in the output folder, so
-//! that an evaluation goes on after an interruption and an ensemble costs nothing once its members are done.
+//! that an interrupted evaluation can be resumed and an ensemble costs nothing more than its members.
 
 mod chosen;
 pub(crate) mod combine;
@@ -33,11 +33,11 @@ use pictures::Confusion;
 use predictions::{Key, Predictions};
 pub use table::{Estimate, Row};
 
-/// Inputs of one forward pass, where one image has not more.
+/// Number of inputs in one forward pass, unless a single image has more crops.
 const INPUTS: usize = 16;
-/// Time between two lines of progress in the log.
+/// Interval between two lines of progress in the log.
 const RHYTHM: Duration = Duration::from_secs(10);
-/// Value in the place of each probability of an image that cannot be read.
+/// Value that stands for each probability of an image that cannot be read.
 const UNREADABLE: f32 = -1.0;
 
 /// Options of [`evaluate`].
@@ -45,52 +45,57 @@ const UNREADABLE: f32 = -1.0;
 pub struct EvaluateOptions {
     /// The model files: one, or the members of an ensemble.
     pub models: Vec<PathBuf>,
-    /// Labels, one a line, in place of the models' own.
+    /// File of labels, one per line, that replace the models' own.
     pub labels: Option<PathBuf>,
     /// The images to score the models on.
     pub data: Data,
     /// The part of a folder without a validation split that is scored.
     pub part: Part,
-    /// Numbers of crops, each a row of the table.
+    /// Numbers of crops of each image, each of which becomes a row of the table.
     pub crops: Vec<Crops>,
-    /// The rule by which crops become one prediction.
+    /// The rule by which the crops of an image become one prediction.
     pub combine: Combine,
-    /// Folder for predictions and pictures.
+    /// Folder for the predictions and the plots.
     pub output: PathBuf,
-    /// Threads that compute.
+    /// The compute threads.
     pub threads: Threads,
-    /// Threads that decode images.
+    /// Number of threads that decode images.
     pub loader_threads: usize,
-    /// Instruction set; `None`: the best of the machine.
+    /// Name of the instruction set; `None` means the best of the machine.
     pub isa: Option<String>,
 }
 
-/// Result of an evaluation.
+/// The result of an evaluation of one or more models on a set of images: the scores of all models together
+/// with the largest number of crops, and a table with the other combinations.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvaluationResult {
-    /// Number of images scored.
+    /// Number of images that were scored.
     pub images: u64,
-    /// Share of images whose most probable class is right, of all models by the most crops: the last row of
-    /// the table.
+    /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one. Like
+    /// `top5` and `loss` it belongs to the last row of the table, which averages all models over the largest
+    /// number of crops.
     pub top1: f64,
-    /// Share of images whose five most probable classes hold the right one.
+    /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
+    /// one.
     pub top5: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy per image, in nats.
     pub loss: f64,
-    /// The table; a single model's rows are those of the best by top-1 error at the fewest crops, as in the
-    /// paper.
+    /// The rows of the table: first those of a single model by number of crops, then, if there are several
+    /// models, those of all of them averaged. The single model is the one with the smallest top-1 error at
+    /// the smallest number of crops, as in the paper.
     pub rows: Vec<Row>,
-    /// Scores of each model alone, where there are several.
+    /// Scores of each model alone, for each number of crops; empty if there is only one model.
     pub members: Vec<MemberScores>,
-    /// Class folders that are no label of the models: predicted, not scored.
+    /// Names of the class folders that match no label of the models. Their images are predicted but not
+    /// scored.
     pub unscored: Vec<String>,
-    /// Whether only the images are scored that training held out.
+    /// Whether only the images that training held out are scored.
     pub held_out: bool,
-    /// A note for people about the choice of images: some were held out, or trained on.
+    /// Note on the choice of images, such as that some were held out or that the models were trained on them.
     pub note: Option<String>,
-    /// Images that could not be read.
+    /// Number of images that could not be read.
     pub unreadable: u64,
-    /// Folder of predictions and pictures.
+    /// Folder of the predictions and the plots.
     pub output: PathBuf,
 }
 
@@ -99,21 +104,22 @@ pub struct EvaluationResult {
 pub struct MemberScores {
     /// The model file.
     pub model: PathBuf,
-    /// Crops of each image.
+    /// Number of crops of each image.
     pub crops: usize,
-    /// Share of images whose most probable class is right.
+    /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one.
     pub top1: f64,
-    /// Share of images whose five most probable classes hold the right one.
+    /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
+    /// one.
     pub top5: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy per image, in nats.
     pub loss: f64,
 }
 
-/// Scores the models and writes predictions and pictures into the output folder.
+/// Scores the models and writes the predictions, the result and the plots to the output folder.
 ///
 /// # Errors
-/// A file that is no model, models of different classes, data that cannot be used or has none of their
-/// classes, an output folder that cannot be written or is in use.
+/// If a file is not a model, if the models have different classes, if the data cannot be used or have none of
+/// the models' classes, or if the output folder cannot be written or is in use by another evaluation.
 pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
     let isa = isa(options.isa.as_deref())?;
     let members: Vec<Member> =
@@ -145,34 +151,35 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
     evaluator.conclude(&members, counted)
 }
 
-/// An evaluation that is under way.
+/// An evaluation in progress.
 struct Evaluator<'a> {
     options: &'a EvaluateOptions,
     data: Arc<Dataset>,
-    /// Whether only the images are scored that training held out.
+    /// Whether only the images that training held out are scored.
     held_out: bool,
-    /// A note for people about the choice of images.
+    /// Note on the choice of images.
     note: Option<String>,
-    /// The label of each class folder, if it has one.
+    /// Label of each class folder; `None` for a folder that matches no label.
     label_of_class: Vec<Option<u32>>,
     labels: Vec<String>,
     isa: Isa,
     pool: Arc<Pool>,
 }
 
-/// Outcomes of all models by one number of crops.
+/// The outcomes of all models with one number of crops.
 struct Counted {
-    /// Outcomes of the images that are scored: those of each model alone, then those of all together.
+    /// Outcomes of the images that are scored: those of each model alone, then those of all models averaged.
     outcomes: Vec<Vec<Outcome>>,
-    /// Counts of how often each label was taken for each, where there are few labels.
+    /// Confusion matrix, row-major: how often each label (row) was predicted as each label (column); empty if
+    /// there are many labels.
     confusion: Vec<u32>,
-    /// A line for each image.
+    /// Text of the file of predictions: a header and a line for each image.
     listing: String,
     unreadable: u64,
 }
 
 impl Evaluator<'_> {
-    /// Computes what is missing of a model's predictions.
+    /// Computes those predictions of a model that the output folder does not hold yet.
     fn predict(&self, member: &Member, crops: Crops, kept: &Path) -> anyhow::Result<Predictions> {
         let images = self.data.len(Split::Validation);
         let key = Key {
@@ -236,7 +243,7 @@ impl Evaluator<'_> {
         Ok(predictions)
     }
 
-    /// Scores each model and all together.
+    /// Scores each model alone and all models averaged.
     fn count(&self, mut predictions: Vec<Predictions>) -> anyhow::Result<Counted> {
         let (models, classes) = (predictions.len(), self.labels.len());
         let mut readers =
@@ -288,7 +295,7 @@ impl Evaluator<'_> {
         Ok(counted)
     }
 
-    /// Makes the table and writes the files.
+    /// Builds the table and writes the files of the result.
     fn conclude(
         &self,
         members: &[Member],
@@ -359,8 +366,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// Computes a row of probabilities for each position of a minibatch, whose first position is `first`; none if
-/// no image could be read.
+/// Computes a row of probabilities for each position of a minibatch whose first position is `first`; returns
+/// `None` if no image could be read.
 fn rows(
     minibatch: &Minibatch,
     first: usize,
@@ -377,8 +384,8 @@ fn rows(
     Some(rows)
 }
 
-/// Computes the outcome of probabilities, which need not sum to one; too small ones count as the smallest
-/// normal number.
+/// Returns the outcome of probabilities, which need not sum to one; those below the smallest normal number
+/// count as that number.
 fn outcome(probabilities: ArrayView1<f32>, label: u32) -> Outcome {
     let logarithms = probabilities.mapv(|p| if p < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { p }.ln());
     Outcome::of(logarithms.view(), label)
@@ -391,7 +398,7 @@ fn tally(outcomes: &[Outcome]) -> Tally {
 }
 
 impl EvaluationResult {
-    /// Returns the table and what else there is to say, for people.
+    /// Returns the result as text: the table, the notes and the scores.
     pub fn text(&self) -> String {
         let mut text = table::text(&self.rows);
         let mut fewest = self.members.iter().filter(|member| member.crops == self.rows[0].crops).peekable();

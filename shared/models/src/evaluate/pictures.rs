@@ -1,4 +1,4 @@
-//! Pictures of an evaluation: the errors of the table's rows, and which class was taken for which.
+//! The plots of an evaluation: the errors of the table's rows, and the confusion matrix.
 
 use std::path::Path;
 
@@ -9,23 +9,23 @@ use super::table::{Estimate, Row};
 
 const INK: RGBColor = RGBColor(20, 90, 180);
 const PALE: RGBColor = RGBColor(225, 120, 20);
-/// Most classes of a picture that can still be read.
+/// Largest number of classes whose confusion matrix is legible.
 pub(super) const MOST_CLASSES: usize = 40;
 
-/// A confusion matrix: how often each class (rows) was taken for each (columns).
+/// A confusion matrix: how often each class (row) was predicted as each class (column).
 pub(super) struct Confusion {
     pub classes: Vec<String>,
-    /// Row by row.
+    /// The counts, row-major.
     pub counts: Vec<u32>,
 }
 
-/// Writes a picture, whole or not at all.
+/// Writes a plot to a file, either the whole file or none.
 pub(super) fn write(path: &Path, picture: anyhow::Result<String>) -> anyhow::Result<()> {
     let picture = picture.with_context(|| format!("draw {}", path.display()))?;
     files::write(path, picture.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
-/// Draws the errors of the rows, top-1 and top-5, each with one standard error up and down.
+/// Draws the top-1 and top-5 errors of the rows as SVG, each with one standard error up and down.
 pub(super) fn errors(rows: &[Row]) -> anyhow::Result<String> {
     let mut text = String::new();
     {
@@ -78,7 +78,7 @@ pub(super) fn errors(rows: &[Row]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Draws the confusion matrix: a cell is as dark as its share of the row, and holds its count.
+/// Draws the confusion matrix as SVG: a cell is as dark as its share of the row, and shows its count.
 pub(super) fn confusion(Confusion { classes, counts }: &Confusion) -> anyhow::Result<String> {
     const CELL: i32 = 34;
     const LEFT: i32 = 180;

@@ -1,8 +1,8 @@
-//! The kept predictions: a file for each model, data set and way of cropping, to which a row is added for
-//! each image.
+//! The stored predictions: one file for each model, data set, number of crops and rule of combining, with a
+//! row for each image.
 //!
-//! The first line says what the rows are (JSON); then come the probabilities of each image, little-endian
-//! f32, in the order of the images. What an interruption leaves is whole rows and perhaps a piece of one,
+//! The first line is JSON that describes the rows; then follow the probabilities of each image as
+//! little-endian f32, in the order of the images. An interruption leaves whole rows and perhaps part of one,
 //! which is cut off.
 
 use std::fs::{File, OpenOptions};
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::combine::Combine;
 
-/// Everything that the rows of a file depend on.
+/// The key of a file of predictions: everything that its rows depend on.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Key {
     /// SHA-256 of the model file.
@@ -29,7 +29,7 @@ pub(super) struct Key {
     pub combine: Combine,
 }
 
-/// An open file of rows, ours alone until it is dropped.
+/// An open file of predictions, locked by this process until it is dropped.
 #[derive(Debug)]
 pub(super) struct Predictions {
     path: PathBuf,
@@ -42,7 +42,7 @@ pub(super) struct Predictions {
 }
 
 impl Predictions {
-    /// Opens the file of `key` in `folder`, or begins it.
+    /// Opens the file of `key` in `folder`, or creates it.
     pub fn open(folder: &Path, key: &Key) -> anyhow::Result<Predictions> {
         let header = serde_json::to_string(key).context("write what the predictions are of")? + "\n";
         let path = folder.join(files::Digest::of(&header).start(8) + ".rows");
@@ -81,12 +81,12 @@ impl Predictions {
         Ok(Predictions { path, file, _lock: lock, images, classes, rows })
     }
 
-    /// Returns whether every image has its row.
+    /// Returns whether the file has a row for every image.
     pub fn complete(&self) -> bool {
         self.rows == self.images
     }
 
-    /// Adds whole rows.
+    /// Appends whole rows.
     ///
     /// # Panics
     /// If `rows` ends in the middle of a row.
@@ -98,7 +98,7 @@ impl Predictions {
         Ok(())
     }
 
-    /// Reads the rows from the first on.
+    /// Returns a reader of the rows, which starts at the first one.
     pub fn read(&mut self) -> anyhow::Result<Rows<'_>> {
         let Predictions { path, file, classes, .. } = self;
         file.rewind().with_context(|| format!("read {}", path.display()))?;
@@ -108,7 +108,7 @@ impl Predictions {
     }
 }
 
-/// The rows of a file, one after the other.
+/// A reader of the rows of a file, one after the other.
 pub(super) struct Rows<'a> {
     path: &'a Path,
     file: BufReader<&'a File>,

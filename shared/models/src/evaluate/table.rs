@@ -1,4 +1,5 @@
-//! The paper's Table 3: models, crops, cost, errors, and the difference to the first row.
+//! The table of an evaluation, like the paper's Table 3: models, crops, cost, errors, and the difference from
+//! the first row.
 
 use std::fmt::Write;
 
@@ -6,17 +7,18 @@ use dataset::Crops;
 use serde::Serialize;
 use setup::Outcome;
 
-/// A share of the images with its standard error, both 0 to 1.
+/// An estimate of a fraction of the images, or of a difference of two such fractions, with its standard
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Mean of the share.
+    /// The estimate: 0 to 1 for a fraction, -1 to 1 for a difference.
     pub value: f64,
-    /// One standard error.
+    /// One standard error of the estimate, in the same unit.
     pub standard_error: f64,
 }
 
 impl Estimate {
-    /// Estimates the mean of values, one an image, with its standard error.
+    /// Estimates the mean of `values`, one for each image, with its standard error.
     fn of(values: impl Iterator<Item = f64> + Clone) -> Estimate {
         let count = values.clone().count().max(1) as f64;
         let value = values.clone().sum::<f64>() / count;
@@ -25,30 +27,33 @@ impl Estimate {
     }
 }
 
-/// A row of the table.
+/// A row of an evaluation's table: the scores of one number of models with one number of crops.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Models whose probabilities are averaged.
+    /// Number of models whose probabilities are averaged.
     pub models: usize,
-    /// Crops of each image.
+    /// Number of crops of each image.
     pub crops: usize,
-    /// Inputs computed for one image: models times crops.
+    /// Number of inputs computed for one image: models times crops.
     pub cost: usize,
-    /// Share of the images whose most probable class is wrong.
+    /// Top-1 error: fraction (0 to 1) of the images whose most probable class is wrong.
     pub top1_error: Estimate,
-    /// Share of the images whose five most probable classes do not hold the right one.
+    /// Top-5 error: fraction (0 to 1) of the images whose five most probable classes do not include the right
+    /// one.
     pub top5_error: Estimate,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy per image, in nats.
     pub loss: f64,
-    /// Difference of the top-1 error to the first row, its standard error that of the paired difference.
+    /// Top-1 error of this row minus that of the first row, with the standard error of the paired difference;
+    /// `None` in the first row.
     pub top1_to_base: Option<Estimate>,
-    /// Difference of the top-5 error to the first row, as that of the top-1 error.
+    /// Top-5 error of this row minus that of the first row, with the standard error of the paired difference;
+    /// `None` in the first row.
     pub top5_to_base: Option<Estimate>,
 }
 
 impl Row {
-    /// Returns the row of these outcomes; `base` are those of the first row, of the same images, none in the
-    /// first row itself.
+    /// Returns the row of `outcomes`. `base` holds the outcomes of the table's first row for the same images;
+    /// it is `None` for the first row itself.
     pub(super) fn new(models: usize, crops: Crops, outcomes: &[Outcome], base: Option<&[Outcome]>) -> Row {
         let top1 = |outcome: &Outcome| f64::from(!outcome.first());
         let top5 = |outcome: &Outcome| f64::from(!outcome.among_five());
@@ -68,7 +73,7 @@ impl Row {
     }
 }
 
-/// Writes the table as text; errors in per cent, each with one standard error.
+/// Returns the table as text, with errors in per cent, each with one standard error.
 pub(super) fn text(rows: &[Row]) -> String {
     let plain = |e: &Estimate| format!("{:.2} ± {:.2} %", 100.0 * e.value, 100.0 * e.standard_error);
     let change = |e: &Option<Estimate>| {

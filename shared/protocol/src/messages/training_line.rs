@@ -1,9 +1,9 @@
-//! A line of training metrics.
+//! The line of training metrics that the coordinator reports at intervals.
 
 use super::scores::Scores;
 use crate::{fields::FieldError, proto};
 
-/// One line of training metrics, over the time since the line before and all workers together.
+/// A line of training metrics: means and sums over all workers since the previous line.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingLine {
     /// Global step: the number of minibatches whose push was acknowledged.

@@ -1,6 +1,7 @@
-//! The solver of the public BVLC model (solver.prototxt): steps of -4 % every 8 epochs over 250, no
-//! averaging, crops of one size with mirrors. Its images were squashed to 256 x 256 and cropped to 224 x 224,
-//! 77 % of the area; here a crop of that share keeps the aspect ratio of the image's pixels.
+//! The recipe `bvlc`: the solver of the public BVLC model (solver.prototxt), with a learning rate that falls
+//! by 4 % every 8 epochs over 250 epochs, no averaging, and crops of one size with mirroring. That model's
+//! images were squashed to 256 x 256 and cropped to 224 x 224, 77 % of the area; here a crop of that fraction
+//! keeps the aspect ratio of the image's pixels.
 
 use super::paper;
 use crate::{Optimisation, Run, RunConfiguration, Sampling};

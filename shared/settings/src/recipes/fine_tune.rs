@@ -1,6 +1,6 @@
-//! From a trained network to new classes: --init-from FILE names it (a caffe model, or the model file of a
-//! run). Classifiers are made anew and learn ten times as fast; all other tensors start as they are in the
-//! file.
+//! The recipe `fine-tune`: from a trained network to new classes. `--init-from FILE` names the network, which
+//! is a Caffe model or the model file of a run. The classifiers are initialised anew and learn ten times as
+//! fast; all other tensors start as they are in the file.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Recipes: named starting points, a file each. The paper's has every key; the others say what they have
-//! otherwise.
+//! Recipes: named starting points of a configuration, a file each. The paper's sets every key; the others are
+//! defined by their differences from it.
 
 mod bvlc;
 mod fine_tune;
@@ -18,15 +18,15 @@ const RECIPES: [Recipe; 4] = [
     ("fine-tune", fine_tune::recipe),
 ];
 
-/// Returns the names that [`recipe`] knows.
+/// Returns the names of all recipes, which [`recipe`] accepts.
 pub fn recipe_names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|(name, _)| *name)
 }
 
-/// Returns the recipe of that name.
+/// Returns the configuration of the recipe called `name`.
 ///
 /// # Errors
-/// A name that no recipe has.
+/// If no recipe has this name.
 pub fn recipe(name: &str) -> Result<RunConfiguration, ConfigurationError> {
     let found = RECIPES.iter().find(|(known, _)| *known == name).map(|(_, recipe)| recipe());
     found.ok_or_else(|| {

@@ -1,6 +1,7 @@
-//! The paper's training: asynchronous momentum SGD, -4 % every 8 epochs, Polyak averaging, both auxiliary
-//! heads, dropout; crops of 8-100 % of the area, Howard's photometric distortions, four interpolations. Where
-//! the paper is silent (rate, batch, decay, initial values), the public BVLC model's solver decides.
+//! The recipe `paper`: the paper's training, with asynchronous momentum SGD, a learning rate that falls by 4
+//! % every 8 epochs, Polyak averaging, both auxiliary heads, dropout, crops of 8 to 100 % of the area,
+//! Howard's photometric distortions and four interpolations. Where the paper is silent (learning rate, batch,
+//! weight decay, initial values), it follows the solver of the public BVLC model.
 
 use std::collections::BTreeMap;
 

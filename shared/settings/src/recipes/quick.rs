@@ -1,4 +1,5 @@
-//! The synthetic set in under two minutes on two cores: a narrow GoogLeNet on small images.
+//! The recipe `quick`: a narrow GoogLeNet on small images, which learns the synthetic set in under two
+//! minutes on two cores.
 
 use super::paper;
 use crate::{MomentumPlace, Network, Optimisation, Run, RunConfiguration, Sampling};

@@ -10,7 +10,8 @@ use crate::map::{Map, MapMut};
 use crate::planes::Planes;
 use crate::value::Value;
 
-/// The entry points of the stem, a part of the table in `entries.rs`.
+/// The functions that compute the stem's convolution on maps of `T`, compiled in this crate: the part for the
+/// stem of the table of entry points in `entries.rs`.
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
     pub(super) forward: fn(&Stem, Context, PlanarImages, ConvolutionParameters, bool, MapMut<T>),
