@@ -129,6 +129,7 @@ impl Momentum {
 mod tests {
     use super::*;
     use parameters::{Initialiser, Tensor};
+    use rand::RngExt;
 
     #[test]
     fn a_gradient_is_clipped_at_the_usual_norm_of_its_tensor() {
@@ -197,10 +198,11 @@ mod tests {
         let layout = Layout::new(vec![tensor]).unwrap();
         let mut momentum = Momentum::new(&layout, 0.9, 0.0);
         let mut sums = GradientNorms::default();
-        for minibatch in 0..200u32 {
-            // Noise of a hash: -1 or 1 in every place, to a mean of 0.5.
-            let noise = |place: u32| (minibatch * 1000 + place).wrapping_mul(2_654_435_769) >> 31;
-            let mut gradient: Vec<f32> = (0..1000).map(|place| 2.0 * noise(place) as f32 - 0.5).collect();
+        let mut random = settings::random::stream(7, "noise", &[]);
+        for _ in 0..200 {
+            // Noise of -1 or 1 in every place, to a mean of 0.5.
+            let mut gradient: Vec<f32> =
+                (0..1000).map(|_| if random.random() { 1.5 } else { -0.5 }).collect();
             momentum.step(Isa::detect(), 0, 0..1000, &[0.0; 1000], &mut gradient);
             sums.add(&momentum.end_minibatch());
         }
