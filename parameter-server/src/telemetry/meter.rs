@@ -125,11 +125,10 @@ impl Meter {
         let (images, batch) = (sums.images as f64, noise::batch(&sums));
         self.noise.add(&sums.gradients);
         let noise_scale = self.noise.scale(batch);
-        if let Some(scale) = noise_scale.filter(|_| self.advised != Some(position.workers)) {
-            if let Some(advice) = noise::advice(position.workers, batch, scale) {
-                self.advised = Some(position.workers);
-                tracing::warn!("{advice}");
-            }
+        let unadvised = noise_scale.filter(|_| self.advised != Some(position.workers));
+        if let Some(advice) = unadvised.and_then(|scale| noise::advice(position.workers, batch, scale)) {
+            self.advised = Some(position.workers);
+            tracing::warn!("{advice}");
         }
         // The counters of a restarted shard process start from zero again, so the differences saturate.
         let updates = traffic.updates.saturating_sub(before.updates);
