@@ -7,7 +7,8 @@
 //! b / B)` workers would if noise cost nothing.
 //!
 //! Workers measure it by their momentum: the product of a gradient with the mean of those before it has no
-//! noise in it, as minibatches are drawn independently of each other.
+//! noise in it, as minibatches are drawn independently of each other. Near the largest learning rate that is
+//! stable, a gradient points back against that mean, and the scale is not known.
 
 use protocol::{GradientNorms, StepMetrics};
 
