@@ -62,8 +62,9 @@ impl Progress {
         }
     }
 
-    /// Begins a session; evaluations of earlier sessions are not shown again. `resuming` tells whether the
-    /// run resumes from a snapshot.
+    /// Begins to show the run of servers that have just been started, also if it showed an earlier life of
+    /// theirs. With `resuming` the run goes on from a snapshot: its first status only tells where it stands,
+    /// and evaluations that it already holds are not shown again.
     pub fn begin(&mut self, resuming: bool) {
         let surface = std::mem::replace(&mut self.surface, Surface::Lines);
         *self = Progress { resuming, ..Progress::on(surface) };

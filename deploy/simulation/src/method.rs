@@ -1,13 +1,16 @@
-//! The methods by which the workers' gradients become updates.
+//! The choice of when the workers' gradients become updates.
 
 use serde::Serialize;
 
-/// A method of training with many workers.
+/// The choice of when the gradients of many workers become updates of the parameters: each by itself as it
+/// arrives, or all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Every worker pushes its gradient as soon as it is computed and does not wait for the others.
+    /// Each gradient becomes an update of its own when it reaches the shard; no worker waits for another, so
+    /// that gradients are stale.
     Asynchronous,
-    /// The gradients of all workers are averaged into one update, for which all workers wait.
+    /// One gradient of every worker is averaged into one update, for which all of them wait, as if one machine
+    /// computed a minibatch as large as all of theirs.
     Synchronous,
 }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use settings::random::Random;
 use settings::{Interpolation, Sampling};
 
-use crate::evaluation_crops::View;
+use crate::evaluation_crops::EvaluationCrop;
 
 /// Returns the resizer's algorithm for an interpolation.
 fn algorithm(by: Interpolation) -> ResizeAlg {
@@ -54,15 +54,15 @@ impl Crop {
 
     /// Returns the crop that corresponds to an evaluation crop of an image of `width` x `height` pixels: the
     /// rectangle of the original image from which the square of the resized image is made.
-    pub(crate) fn of_view(view: &View, width: u32, height: u32) -> Crop {
+    pub(crate) fn of_evaluation(crop: &EvaluationCrop, width: u32, height: u32) -> Crop {
         let along = |first: u32, resized: u32, length: u32| {
             let (pixel, length) = (f64::from(length) / f64::from(resized), f64::from(length));
             let first = (f64::from(first) * pixel).min(length);
-            (first, (f64::from(view.side) * pixel).min(length - first))
+            (first, (f64::from(crop.side) * pixel).min(length - first))
         };
-        let (left, width) = along(view.left, view.resized[0], width);
-        let (top, height) = along(view.top, view.resized[1], height);
-        Crop { left, top, width, height, mirror: view.mirror }
+        let (left, width) = along(crop.left, crop.resized[0], width);
+        let (top, height) = along(crop.top, crop.resized[1], height);
+        Crop { left, top, width, height, mirror: crop.mirror }
     }
 
     /// Resizes the crop to `size` x `size` pixels and writes it to `out`: planar R, G, B in 0..255,
@@ -97,7 +97,7 @@ fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation_crops::{Crops, Resize, views};
+    use crate::evaluation_crops::{Crops, Resize, evaluation_crops};
     use image::Rgb;
     use settings::random::stream;
 
@@ -171,9 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn a_view_is_a_rectangle_of_the_image_itself() {
+    fn an_evaluation_crop_is_a_rectangle_of_the_image_itself() {
         let centre = |width, height, size| {
-            Crop::of_view(&views(Crops::One, Resize::ShorterSide, width, height, size)[0], width, height)
+            Crop::of_evaluation(
+                &evaluation_crops(Crops::One, Resize::ShorterSide, width, height, size)[0],
+                width,
+                height,
+            )
         };
         // 256 of 512 x 256 at 224: scale 1, the crop 16 and 144 pixels in.
         let crop = centre(512, 256, 224);
@@ -188,11 +192,16 @@ mod tests {
         let mut out = vec![7.0; 3 * 32 * 32];
         for (width, height) in [(60_000, 1), (1, 1), (3, 7), (33, 32)] {
             let image = RgbImage::from_pixel(width, height, Rgb([123, 117, 105]));
-            for view in views(Crops::All, Resize::ShorterSide, width, height, 32) {
-                Crop::of_view(&view, width, height).write(&image, Interpolation::Bilinear, 32, &mut out);
+            for crop in evaluation_crops(Crops::All, Resize::ShorterSide, width, height, 32) {
+                Crop::of_evaluation(&crop, width, height).write(
+                    &image,
+                    Interpolation::Bilinear,
+                    32,
+                    &mut out,
+                );
                 let planes: Vec<_> = out.chunks_exact(32 * 32).collect();
                 let right = planes.iter().zip([123.0, 117.0, 105.0]).all(|(p, v)| p.iter().all(|&x| x == v));
-                assert!(right, "{width}x{height}: {view:?}");
+                assert!(right, "{width}x{height}: {crop:?}");
             }
         }
     }

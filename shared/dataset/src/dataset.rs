@@ -154,7 +154,8 @@ impl Dataset {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
     }
 
-    /// Returns whether the folder itself is divided into a training and a validation split.
+    /// Returns whether the data folder itself separates training from validation images, such as by folders
+    /// named `train` and `val`.
     pub fn is_split(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.given)
     }

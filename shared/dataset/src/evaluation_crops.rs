@@ -68,7 +68,7 @@ pub enum Resize {
 
 /// An evaluation crop: a square of the resized image that becomes one input of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct EvaluationCrop {
     /// Width and height of the resized image in pixels.
     pub resized: [u32; 2],
     /// First column of the square in the resized image, from 0.
@@ -106,9 +106,15 @@ fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
 /// Returns the evaluation crops of an image of `width` x `height` pixels for inputs of `size` x `size`
 /// pixels, each followed by its mirror except where there is only one crop. For a square image the three
 /// squares of a scale are the same.
-pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -> Vec<View> {
+pub fn evaluation_crops(
+    crops: Crops,
+    resize: Resize,
+    width: u32,
+    height: u32,
+    size: u32,
+) -> Vec<EvaluationCrop> {
     let scales = if crops == Crops::All { &SCALES[..] } else { &SCALES[..1] };
-    let mut views = Vec::with_capacity(crops.count());
+    let mut all = Vec::with_capacity(crops.count());
     for &scale in scales {
         let resized @ [w, h] = resized(resize, [width, height], scaled(scale, size));
         let (short, spare) = (w.min(h), w.abs_diff(h));
@@ -118,10 +124,10 @@ pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -
             let far = short - size;
             let corners = [[0, 0], [far, 0], [0, far], [far, far], [far / 2, far / 2]];
             let mut add = |[left, top]: [u32; 2], side| {
-                let view = View { resized, left: x + left, top: y + top, side, mirror: false };
-                views.push(view);
+                let crop = EvaluationCrop { resized, left: x + left, top: y + top, side, mirror: false };
+                all.push(crop);
                 if crops != Crops::One {
-                    views.push(View { mirror: true, ..view });
+                    all.push(EvaluationCrop { mirror: true, ..crop });
                 }
             };
             match crops {
@@ -133,7 +139,7 @@ pub fn views(crops: Crops, resize: Resize, width: u32, height: u32, size: u32) -
             }
         }
     }
-    views
+    all
 }
 
 #[cfg(test)]
@@ -141,12 +147,12 @@ mod tests {
     use super::*;
 
     /// Returns the crops of one square, by hand: its offset, then the corners and the centre, then the whole.
-    fn of_square(resized: [u32; 2], [x, y]: [u32; 2], far: u32, side: u32) -> Vec<View> {
+    fn of_square(resized: [u32; 2], [x, y]: [u32; 2], far: u32, side: u32) -> Vec<EvaluationCrop> {
         let corners =
             [[x, y], [x + far, y], [x, y + far], [x + far, y + far], [x + far / 2, y + far / 2], [x, y]];
         let sides = [224, 224, 224, 224, 224, side];
         let both = |(at, side): ([u32; 2], u32)| {
-            [false, true].map(|mirror| View { resized, left: at[0], top: at[1], side, mirror })
+            [false, true].map(|mirror| EvaluationCrop { resized, left: at[0], top: at[1], side, mirror })
         };
         corners.into_iter().zip(sides).flat_map(both).collect()
     }
@@ -199,13 +205,13 @@ mod tests {
     #[test]
     fn the_144_crops_are_those_of_the_table() {
         for Case { name, image: [width, height], scales } in TABLE {
-            let expected: Vec<View> = scales
+            let expected: Vec<EvaluationCrop> = scales
                 .into_iter()
                 .flat_map(|(resized, squares, far, side)| {
                     squares.into_iter().flat_map(move |square| of_square(resized, square, far, side))
                 })
                 .collect();
-            let found = views(Crops::All, Resize::ShorterSide, width, height, 224);
+            let found = evaluation_crops(Crops::All, Resize::ShorterSide, width, height, 224);
             assert_eq!(found.len(), 144, "{name}");
             for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert_eq!(found, expected, "{name}: crop {number}");
@@ -216,7 +222,7 @@ mod tests {
     /// Written out in full once, for the landscape image's right square at the second scale.
     #[test]
     fn twelve_crops_of_one_square_in_full() {
-        let all = views(Crops::All, Resize::ShorterSide, 500, 375, 224);
+        let all = evaluation_crops(Crops::All, Resize::ShorterSide, 500, 375, 224);
         let found: Vec<_> = all[5 * 12..6 * 12].iter().map(|v| (v.left, v.top, v.side, v.mirror)).collect();
         let expected = [
             (96, 0, 224, false),
@@ -237,34 +243,34 @@ mod tests {
 
     #[test]
     fn one_and_ten_crops_are_of_the_middle_square() {
-        let one = views(Crops::One, Resize::ShorterSide, 512, 256, 224);
-        let view = View { resized: [512, 256], left: 144, top: 16, side: 224, mirror: false };
-        assert_eq!(one, [view]);
-        let ten = views(Crops::Ten, Resize::ShorterSide, 512, 256, 224);
+        let one = evaluation_crops(Crops::One, Resize::ShorterSide, 512, 256, 224);
+        let crop = EvaluationCrop { resized: [512, 256], left: 144, top: 16, side: 224, mirror: false };
+        assert_eq!(one, [crop]);
+        let ten = evaluation_crops(Crops::Ten, Resize::ShorterSide, 512, 256, 224);
         let places: Vec<_> = ten.iter().step_by(2).map(|v| (v.left, v.top)).collect();
         assert_eq!(places, [(128, 0), (160, 0), (128, 32), (160, 32), (144, 16)]);
-        assert!(ten.iter().skip(1).step_by(2).all(|view| view.mirror));
+        assert!(ten.iter().skip(1).step_by(2).all(|crop| crop.mirror));
     }
 
     #[test]
     fn scales_follow_the_input_and_squashed_images_have_one_square() {
         // 64 * 256 / 224 = 73.1, 64 * 288 / 224 = 82.3, 91.4, 100.6.
-        let small = views(Crops::All, Resize::Square, 500, 375, 64);
+        let small = evaluation_crops(Crops::All, Resize::Square, 500, 375, 64);
         let sides: Vec<_> = small.iter().step_by(36).map(|v| v.resized).collect();
         assert_eq!(sides, [[73; 2], [82; 2], [91; 2], [101; 2]]);
         assert!(small.iter().all(|v| v.left + v.side <= v.resized[0] && v.top + v.side <= v.resized[1]));
     }
 
     #[test]
-    fn every_view_lies_in_its_image_however_odd() {
+    fn every_crop_lies_in_its_image_however_odd() {
         for (width, height) in
             [(1, 1), (60_000, 1), (256_000_000, 1), (1, 256_000_000), (1, 999), (3, 7), (257, 256)]
         {
-            for view in views(Crops::All, Resize::ShorterSide, width, height, 32) {
-                let [w, h] = view.resized;
+            for crop in evaluation_crops(Crops::All, Resize::ShorterSide, width, height, 32) {
+                let [w, h] = crop.resized;
                 assert!(
-                    view.left + view.side <= w && view.top + view.side <= h,
-                    "{width}x{height}: {view:?}"
+                    crop.left + crop.side <= w && crop.top + crop.side <= h,
+                    "{width}x{height}: {crop:?}"
                 );
             }
         }
@@ -274,7 +280,7 @@ mod tests {
     fn the_numbers_of_crops_have_names() {
         for crops in [Crops::One, Crops::Ten, Crops::All] {
             assert_eq!(crops.to_string().parse::<Crops>().unwrap(), crops);
-            assert_eq!(views(crops, Resize::ShorterSide, 40, 30, 32).len(), crops.count());
+            assert_eq!(evaluation_crops(crops, Resize::ShorterSide, 40, 30, 32).len(), crops.count());
         }
         let text = "9".parse::<Crops>().unwrap_err().to_string();
         assert_eq!(text, "expected 1, 10 or 144 crops, found 9");

@@ -74,7 +74,7 @@ mod walk;
 pub use dataset::{Dataset, WriteError};
 pub use decode_error::{DecodeError, SampleError};
 pub use error::DatasetError;
-pub use evaluation_crops::{Crops, CropsError, Resize, View, views};
+pub use evaluation_crops::{Crops, CropsError, EvaluationCrop, Resize, evaluation_crops};
 pub use fingerprint::Fingerprint;
 pub use foreign::is_decoding;
 pub use ilsvrc::wnid;

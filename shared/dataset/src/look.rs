@@ -12,7 +12,8 @@ use crate::kind::FileKind;
 use crate::passed::{Passed, Reason, other_files};
 use crate::refusal::Refusal;
 
-/// Largest fraction (0 to 1) of a split's images that may be unreadable.
+/// Largest fraction (0 to 1) of the training images, and of the validation images, that may be unreadable;
+/// with more, a data folder is refused.
 pub const MOST_LEFT_OUT: f64 = 0.05;
 /// Number of files opened at once: a file system behind a network answers slowly, but many requests at a
 /// time.

@@ -11,7 +11,7 @@ use settings::{Interpolation, Sampling};
 use crate::crop::Crop;
 use crate::decode;
 use crate::decode_error::SampleError;
-use crate::evaluation_crops::{Crops, Resize, views};
+use crate::evaluation_crops::{Crops, Resize, evaluation_crops};
 use crate::photometric;
 
 /// Default of the mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
@@ -74,10 +74,10 @@ impl Preprocessing {
     /// the mean, resized bilinearly.
     pub(crate) fn write(&self, image: &RgbImage, crops: Crops, size: usize, out: &mut [f32]) {
         let (width, height) = image.dimensions();
-        let views = views(crops, self.resize, width, height, size as u32);
-        assert_eq!(out.len(), views.len() * 3 * size * size, "a view has 3 x size x size values");
-        for (view, out) in views.iter().zip(out.chunks_exact_mut(3 * size * size)) {
-            Crop::of_view(view, width, height).write(image, Interpolation::Bilinear, size, out);
+        let places = evaluation_crops(crops, self.resize, width, height, size as u32);
+        assert_eq!(out.len(), places.len() * 3 * size * size, "a crop has 3 x size x size values");
+        for (place, out) in places.iter().zip(out.chunks_exact_mut(3 * size * size)) {
+            Crop::of_evaluation(place, width, height).write(image, Interpolation::Bilinear, size, out);
             subtract(self.mean, out);
         }
     }
@@ -139,8 +139,8 @@ mod tests {
         let preprocessing = Preprocessing { mean: [1.0, 2.0, 3.0], resize: Resize::Square };
         let mut out = vec![0.0; 10 * 3 * 32 * 32];
         preprocessing.write(&image, Crops::Ten, 32, &mut out);
-        for view in out.chunks_exact(3 * 32 * 32) {
-            let planes = view.chunks_exact(32 * 32);
+        for crop in out.chunks_exact(3 * 32 * 32) {
+            let planes = crop.chunks_exact(32 * 32);
             assert!(planes.zip([99.0, 108.0, 117.0]).all(|(plane, v)| plane.iter().all(|&x| x == v)));
         }
     }

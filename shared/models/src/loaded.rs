@@ -64,7 +64,8 @@ impl LoadedModel {
         Ok(LoadedModel { path: path.to_owned(), card, checkpoint, network: Arc::new(network), parameters })
     }
 
-    /// Returns the network that computes the model.
+    /// Returns the model's network: its layers, without the values of their parameters, which an
+    /// [engine](Self::engine) adds.
     pub fn network(&self) -> &GoogLeNet {
         &self.network
     }

@@ -188,7 +188,8 @@ impl Lengths {
 }
 
 impl Memory {
-    /// Allocates memory of these lengths, filled with zeros.
+    /// Allocates the working memory of a training step or of a forward pass (activations, packed weights,
+    /// scratch, losses), each part with the number of elements that `lengths` gives it, filled with zeros.
     pub fn new(lengths: Lengths) -> Memory {
         let Lengths { arena, switches, parameters, transposed, scratch, losses } = lengths;
         let zeroed = |lengths: Vec<usize>| lengths.into_iter().map(Buffer::zeroed).collect();

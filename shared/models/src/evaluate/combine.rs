@@ -17,10 +17,10 @@ pub enum Combine {
 /// Computes the probabilities of one image, written to `row`, from `logits`, which has a row for each crop.
 pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
     row.fill(0.0);
-    for view in logits.outer_iter() {
-        let largest = view.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = view.iter().map(|logit| (logit - largest).exp()).sum();
-        for (value, logit) in row.iter_mut().zip(view) {
+    for crop in logits.outer_iter() {
+        let largest = crop.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = crop.iter().map(|logit| (logit - largest).exp()).sum();
+        for (value, logit) in row.iter_mut().zip(crop) {
             let probability = (logit - largest).exp() / sum;
             match combine {
                 Combine::Mean => *value += probability / logits.nrows() as f32,

@@ -194,9 +194,9 @@ impl Evaluator<'_> {
         if predictions.complete() {
             return Ok(predictions);
         }
-        let (first, views) = (predictions.rows, crops.count());
-        let batch = (INPUTS / views).max(1);
-        let mut engine = member.model.engine(batch * views, self.isa, Arc::clone(&self.pool))?;
+        let (first, per_image) = (predictions.rows, crops.count());
+        let batch = (INPUTS / per_image).max(1);
+        let mut engine = member.model.engine(batch * per_image, self.isa, Arc::clone(&self.pool))?;
         let config = LoaderConfig {
             threads: self.options.loader_threads,
             size: member.model.input_size(),
@@ -216,7 +216,7 @@ impl Evaluator<'_> {
             end: images as u64,
         });
         tracing::info!(
-            "{}: {views} crops of {} images{}",
+            "{}: {per_image} crops of {} images{}",
             member.model.path.display(),
             images - first,
             if first > 0 { format!(", {first} are done") } else { String::new() }
@@ -375,9 +375,11 @@ fn rows(
     combine: Combine,
 ) -> Option<Vec<f32>> {
     let logits = logits?;
-    let (views, classes) = (logits.nrows() / minibatch.samples.len(), logits.ncols());
+    let (per_image, classes) = (logits.nrows() / minibatch.samples.len(), logits.ncols());
     let mut rows = vec![UNREADABLE; minibatch.positions as usize * classes];
-    for (&sample, logits) in minibatch.samples.iter().zip(logits.axis_chunks_iter(ndarray::Axis(0), views)) {
+    for (&sample, logits) in
+        minibatch.samples.iter().zip(logits.axis_chunks_iter(ndarray::Axis(0), per_image))
+    {
         let at = (sample as usize - first) * classes;
         combined(logits, combine, &mut rows[at..at + classes]);
     }
