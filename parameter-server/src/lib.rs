@@ -43,5 +43,5 @@ pub mod update_rule;
 
 pub use coordinator::Coordinator;
 pub use serve::{Options, Timing, run};
-pub use shard::{SavedShard, Shard, ShardHost};
-pub use telemetry::{NUMBERS, Number, Value};
+pub use shard::{SavedShard, Shard, ShardHost, WarmStart};
+pub use telemetry::{NUMBERS, Noise, Number, Value};

@@ -9,15 +9,16 @@ use settings::Optimisation;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::halves::Halves;
 use crate::outgoing::Outgoing;
-use crate::workload::{Model, Pass};
+use crate::workload::{Batch, Model, Pass};
 
 /// The result of computing one training step.
 #[derive(Clone, Debug)]
 pub struct Computed {
     /// The losses of the minibatch.
     pub losses: Losses,
-    /// Norms of the minibatch's gradient; all zero unless the worker pushed it as steps.
+    /// Norms of the minibatch's gradient; all zero unless it is one of those whose halves are compared.
     pub norms: GradientNorms,
     /// Time that the computation took.
     pub took: Duration,
@@ -29,6 +30,7 @@ pub struct Compute<M> {
     pub model: M,
     gradients: Vec<f32>,
     outgoing: Outgoing,
+    halves: Halves,
     /// The parameters as they were last loaded, from which steps are computed; empty unless the worker keeps
     /// its own momentum.
     parameters: Vec<f32>,
@@ -40,7 +42,8 @@ impl<M: Model> Compute<M> {
         let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation);
         let values = model.layout().len();
         let parameters = vec![0.0; if outgoing.keeps_momentum() { values } else { 0 }];
-        Compute { model, gradients: vec![0.0; values], outgoing, parameters }
+        let halves = Halves::new(values, model.isa());
+        Compute { model, gradients: vec![0.0; values], outgoing, halves, parameters }
     }
 
     /// Begins a membership: resets the worker's velocity to zero and loads all parameters, given as a flat
@@ -87,24 +90,31 @@ impl<M: Model> Compute<M> {
         out: &UnboundedSender<(u32, Vec<f32>)>,
     ) -> Computed {
         let start = Instant::now();
-        let Compute { model, gradients, outgoing, parameters } = self;
+        let Compute { model, gradients, outgoing, halves, parameters } = self;
+        let samples = batch.samples().len();
+        let compared = halves.begin(samples).map(|(samples, gradients)| {
+            model.train(batch, Pass { samples, dropout, gradients, ready: &mut |_, _| {} });
+        });
         let send = |outgoing: &mut Outgoing, tensor: usize, gradient: &[f32]| {
             outgoing.send(form, tensor, gradient, parameters, |block, values| {
                 // A closed channel means that the step was given up; computing it to its end does no harm.
                 let _ = out.send((block, values));
             });
         };
-        let losses = if outgoing.waits_for_the_whole() {
-            let losses = model.train(batch, Pass { dropout, gradients, ready: &mut |_, _| {} });
+        let wait = outgoing.waits_for_the_whole();
+        let mut ready = |tensor: usize, gradient: &[f32]| {
+            if !wait {
+                send(outgoing, tensor, gradient);
+            }
+        };
+        let losses = model.train(batch, Pass { samples, dropout, gradients, ready: &mut ready });
+        let norms = compared.map(|()| halves.compare(samples, gradients)).unwrap_or_default();
+        if wait {
             outgoing.clip_whole(gradients);
             for tensor in (0..model.layout().tensors().len()).rev() {
                 send(outgoing, tensor, &gradients[model.layout().range(tensor)]);
             }
-            losses
-        } else {
-            let ready = &mut |tensor: usize, gradient: &[f32]| send(outgoing, tensor, gradient);
-            model.train(batch, Pass { dropout, gradients, ready })
-        };
-        Computed { losses, norms: outgoing.end_minibatch(form), took: start.elapsed() }
+        }
+        Computed { losses, norms, took: start.elapsed() }
     }
 }

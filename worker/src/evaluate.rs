@@ -13,8 +13,10 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
 
-/// Scores the averaged parameters and the last iterate on the first `images` images of the validation split;
-/// returns the evaluation and the averaged parameters as a flat vector.
+/// Does the evaluation that the coordinator ordered: fetches the averaged parameters and the last iterate
+/// through `store` and scores both with the model in `compute` on the first `images` images of the validation
+/// split, without those that cannot be read. Returns the evaluation and the averaged parameters as a flat
+/// vector.
 ///
 /// Afterwards the model holds the last iterate as fetched here, so that training can continue from it.
 /// `samples` must be an empty queue.

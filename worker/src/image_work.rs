@@ -191,8 +191,10 @@ impl Model for Engine {
         Engine::load_tensor(self, tensor, values);
     }
 
-    fn train(&mut self, batch: &Minibatch, Pass { dropout, gradients, ready }: Pass<'_>) -> Losses {
-        Engine::train(self, batch.images.view(), &batch.labels, dropout, gradients, ready)
+    fn train(&mut self, batch: &Minibatch, Pass { samples, dropout, gradients, ready }: Pass<'_>) -> Losses {
+        let (images, labels) = batch.first(samples);
+        let dropout = dropout.map(|seeds| &seeds[..samples]);
+        Engine::train(self, images, labels, dropout, gradients, ready)
     }
 
     fn score(&mut self, batch: &Minibatch, tally: &mut Tally) {

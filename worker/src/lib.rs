@@ -36,6 +36,7 @@ pub mod cli;
 mod compute;
 mod evaluate;
 mod fetch;
+pub mod halves;
 mod image_work;
 mod leases;
 mod momentum;

@@ -6,9 +6,9 @@
 //! are always the ones to which the momentum of all workers will take them (Hakimi et al., "Taming Momentum
 //! in a Distributed Asynchronous Environment", 2019, in the form in which the shard only adds).
 
-use kernels::{Isa, dot, magnitudes, nesterov_step};
+use kernels::{Isa, magnitudes, nesterov_step};
 use parameters::Layout;
-use protocol::{GradientNorms, LARGEST_GRADIENT};
+use protocol::LARGEST_GRADIENT;
 
 /// Weight, as a fraction, of the newest gradient in the running mean of a tensor's norm.
 const NEWEST: f64 = 0.01;
@@ -53,17 +53,13 @@ impl Clip {
     }
 }
 
-/// The momentum of one worker: its velocity, and the norms of the gradients that it turned into steps.
+/// The momentum of one worker, which turns its gradients into steps.
 #[derive(Clone, Debug)]
 pub struct Momentum {
     momentum: f32,
     /// Weight decay of each tensor.
     decay: Vec<f32>,
     velocity: Vec<f32>,
-    /// Sum of the weights of the gradients in the velocity, `1 + m + m^2 + ...`; 0 before the first gradient.
-    weight: f64,
-    /// Norms of the current minibatch's gradient, summed over the blocks so far.
-    norms: GradientNorms,
 }
 
 impl Momentum {
@@ -75,15 +71,12 @@ impl Momentum {
             momentum: momentum as f32,
             decay: layout.tensors().iter().map(|tensor| decay(tensor.decay_multiplier)).collect(),
             velocity: vec![0.0; layout.len()],
-            weight: 0.0,
-            norms: GradientNorms::default(),
         }
     }
 
     /// Resets the velocity to zero.
     pub fn stop(&mut self) {
         self.velocity.fill(0.0);
-        self.weight = 0.0;
     }
 
     /// Replaces the velocity by that of the shards, a flat vector in the order of the layout and in the same
@@ -94,16 +87,6 @@ impl Momentum {
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         assert_eq!(velocity.len(), self.velocity.len(), "the velocity of these parameters");
         self.velocity = velocity;
-        // Many gradients went into it.
-        self.weight = 1.0 / (1.0 - f64::from(self.momentum));
-    }
-
-    /// Ends a minibatch after every block of its gradient was turned into a step; returns the norms of that
-    /// gradient. They count 0 minibatches if there was no earlier gradient to compare it with.
-    pub fn end_minibatch(&mut self) -> GradientNorms {
-        let minibatches = u64::from(self.weight > 0.0);
-        self.weight = 1.0 + f64::from(self.momentum) * self.weight;
-        GradientNorms { minibatches, ..std::mem::take(&mut self.norms) }
     }
 
     /// Turns the gradient of a tensor, or of one of its blocks, into Nesterov's step, in place. `range` is
@@ -117,10 +100,6 @@ impl Momentum {
         gradient: &mut [f32],
     ) {
         let velocity = &mut self.velocity[range];
-        if self.weight > 0.0 {
-            self.norms.squared += magnitudes(isa, gradient).sum_of_squares;
-            self.norms.common += dot(isa, gradient, velocity) / self.weight;
-        }
         nesterov_step(isa, self.momentum, self.decay[tensor], weights, gradient, velocity);
     }
 }
@@ -129,7 +108,6 @@ impl Momentum {
 mod tests {
     use super::*;
     use parameters::{Initialiser, Tensor};
-    use rand::RngExt;
 
     #[test]
     fn a_gradient_is_clipped_at_the_usual_norm_of_its_tensor() {
@@ -183,32 +161,5 @@ mod tests {
             weight -= 0.1 * step[0];
             assert!((f64::from(weight) - expected).abs() < 1e-6, "{weight}, expected {expected}");
         }
-    }
-
-    /// Gradients that are a mean and noise have the squared norm of both, and have the mean in common.
-    #[test]
-    fn what_gradients_have_in_common_is_their_mean() {
-        let tensor = Tensor {
-            name: "weights".into(),
-            shape: vec![1000],
-            initialiser: Initialiser::Constant(0.0),
-            rate_multiplier: 1.0,
-            decay_multiplier: 1.0,
-        };
-        let layout = Layout::new(vec![tensor]).unwrap();
-        let mut momentum = Momentum::new(&layout, 0.9, 0.0);
-        let mut sums = GradientNorms::default();
-        let mut random = settings::random::stream(7, "noise", &[]);
-        for _ in 0..200 {
-            // Noise of -1 or 1 in every place, to a mean of 0.5.
-            let mut gradient: Vec<f32> =
-                (0..1000).map(|_| if random.random() { 1.5 } else { -0.5 }).collect();
-            momentum.step(Isa::detect(), 0, 0..1000, &[0.0; 1000], &mut gradient);
-            sums.add(&momentum.end_minibatch());
-        }
-        assert_eq!(sums.minibatches, 199, "the first has nothing to be compared with");
-        let mean = |sum: f64| sum / 199.0;
-        assert!((mean(sums.common) / 250.0 - 1.0).abs() < 0.1, "{sums:?}");
-        assert!((mean(sums.squared) / 1250.0 - 1.0).abs() < 0.1, "{sums:?}");
     }
 }

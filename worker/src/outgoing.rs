@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use kernels::{Isa, magnitudes};
 use parameters::Layout;
-use protocol::{GradientNorms, LARGEST_GRADIENT, PushForm};
+use protocol::{LARGEST_GRADIENT, PushForm};
 use settings::{MomentumPlace, Optimisation};
 
 use crate::momentum::{Clip, Momentum};
@@ -65,13 +65,6 @@ impl Outgoing {
         if let Some(momentum) = &mut self.momentum {
             momentum.take_over(velocity);
         }
-    }
-
-    /// Ends a minibatch that was pushed in `form`; returns the norms of its gradient, all zero unless it was
-    /// pushed as steps.
-    pub fn end_minibatch(&mut self, form: PushForm) -> GradientNorms {
-        let momentum = self.momentum.as_mut().filter(|_| form == PushForm::Step);
-        momentum.map(Momentum::end_minibatch).unwrap_or_default()
     }
 
     /// Scales a whole gradient down to the run's `clip_norm`, if that is set and the norm exceeds it. A

@@ -24,7 +24,9 @@ pub trait Batch: Send + 'static {
 
 /// The arguments of one forward and backward pass besides the minibatch.
 pub struct Pass<'a> {
-    /// One seed of dropout masks for each sample; with `None` nothing is dropped.
+    /// Number of samples that the pass is over: the first of the minibatch, at least one, up to all of them.
+    pub samples: usize,
+    /// One seed of dropout masks for each sample of the minibatch; with `None` nothing is dropped.
     pub dropout: Option<&'a [u64]>,
     /// Buffer that receives the mean gradient, a flat vector as long as the layout.
     pub gradients: &'a mut [f32],
@@ -62,7 +64,7 @@ pub trait Model: Send + 'static {
     /// is first used.
     fn load_tensor(&mut self, tensor: usize, values: &[f32]);
 
-    /// Computes the losses and the mean gradient of a minibatch of at least one sample.
+    /// Computes the losses and the mean gradient of the samples of a minibatch that the pass names.
     fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
     /// Adds the scores of a minibatch of at least one sample to `tally`.

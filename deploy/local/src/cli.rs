@@ -58,9 +58,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Role {
-    /// Serve, as the binary `parameter-server`
+    /// Run a server process, with the command line of the binary `parameter-server`
     ParameterServer(parameter_server::cli::Flags),
-    /// Compute, as the binary `worker`
+    /// Run a worker, with the command line of the binary `worker`
     #[command(subcommand)]
     Worker(worker::cli::Command),
 }

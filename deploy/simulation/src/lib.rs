@@ -29,4 +29,4 @@ mod simulate;
 pub use cluster::{Cluster, Link, Machine};
 pub use method::Method;
 pub use report::{Evaluation, Report};
-pub use simulate::{Run, simulate};
+pub use simulate::{Run, SimulateError, simulate};

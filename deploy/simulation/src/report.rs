@@ -20,6 +20,8 @@ pub struct Evaluation {
     pub training_loss: f64,
     /// Mean staleness of the pushes since the previous evaluation, in updates.
     pub staleness: f64,
+    /// Gradient noise scale in images; `None` before it is known.
+    pub noise_scale: Option<f64>,
 }
 
 /// The report of one simulated run.
@@ -103,6 +105,7 @@ mod tests {
             loss: 0.0,
             training_loss: 0.0,
             staleness: 0.0,
+            noise_scale: None,
         };
         let optimisation = settings::recipe("quick").unwrap().optimisation;
         let report = Report {

@@ -6,13 +6,14 @@ use std::time::Instant;
 use dataset::{Crops, DataAway, Dataset, LoaderConfig, Minibatch, Preprocessing, Sampling, Split};
 use kernels::{Isa, Pool};
 use network::{Engine, GoogLeNet, Precision};
-use parameter_server::Shard;
+use parameter_server::{Noise, Shard, WarmStart};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Member, PushForm, UpdateRule, Version};
+use protocol::{BlockPush, Kind, Member, PushForm, Refusal, UpdateRule, Version};
 use rand::{RngExt, SeedableRng};
 use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
 use setup::Tally;
+use worker::halves::Halves;
 use worker::outgoing::Outgoing;
 use worker::replica::dropout_seed;
 
@@ -41,6 +42,8 @@ pub struct Run {
     pub sampling: Sampling,
     /// Seed of the order of the images, of their crops and of the jitter.
     pub seed: u64,
+    /// The model file whose tensors the run starts from; `None` means initial values.
+    pub warm_start: Option<Arc<WarmStart>>,
     /// The update rule of the shard, which also gives the length of the run in samples.
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
@@ -56,6 +59,17 @@ pub struct Run {
     pub isa: Isa,
     /// The compute threads.
     pub pool: Arc<Pool>,
+}
+
+/// The reasons why a simulated run ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The data folder stayed unavailable.
+    #[error(transparent)]
+    Data(#[from] DataAway),
+    /// The shard cannot start the run, such as from a model file without a tensor of the network.
+    #[error(transparent)]
+    Start(Refusal),
 }
 
 /// A simulated worker.
@@ -77,11 +91,11 @@ struct Worker {
 /// `each` is called with every evaluation when it is done.
 ///
 /// # Errors
-/// If the data folder stays unavailable.
+/// If the data folder stays unavailable, or if the run cannot start from its model file.
 ///
 /// # Panics
 /// If the cluster has no machine.
-pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, DataAway> {
+pub fn simulate(run: &Run, each: impl FnMut(&Evaluation)) -> Result<Report, SimulateError> {
     assert!(!run.cluster.machines.is_empty(), "a cluster has at least one machine");
     Simulation::new(run)?.run(each)
 }
@@ -103,6 +117,8 @@ struct Simulation<'a> {
     receiving_until: f64,
     /// Virtual time from which on the server's link is free to send, in seconds.
     sending_until: f64,
+    halves: Halves,
+    noise: Noise,
     report: Report,
     interval: Interval,
 }
@@ -117,14 +133,14 @@ struct Interval {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(run: &'a Run) -> Result<Simulation<'a>, DataAway> {
+    fn new(run: &'a Run) -> Result<Simulation<'a>, SimulateError> {
         let isa = run.isa;
         let layout = run.network.layout().clone();
         let pool = Arc::clone(&run.pool);
         let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
-        let mut shard = Shard::empty(0, 1, 1, isa);
+        let mut shard = Shard::empty(0, 1, 1, isa).starting_from(run.warm_start.clone());
         shard.begin(&run.rule).expect("an empty shard takes a sound rule");
-        shard.adopt(layout.clone()).expect("a shard without a layout adopts one");
+        shard.adopt(layout.clone()).map_err(SimulateError::Start)?;
         let config = LoaderConfig {
             threads: 1,
             size: run.network.architecture().input_size,
@@ -166,13 +182,15 @@ impl<'a> Simulation<'a> {
             random: Random::seed_from_u64(run.seed),
             receiving_until: 0.0,
             sending_until: 0.0,
+            halves: Halves::new(layout.len(), isa),
+            noise: Noise::default(),
             report,
             interval: Interval::default(),
             layout,
         })
     }
 
-    fn run(mut self, mut each: impl FnMut(&Evaluation)) -> Result<Report, DataAway> {
+    fn run(mut self, mut each: impl FnMut(&Evaluation)) -> Result<Report, SimulateError> {
         let started = Instant::now();
         match self.run.method {
             Method::Asynchronous => self.asynchronous(&mut each)?,
@@ -189,7 +207,7 @@ impl<'a> Simulation<'a> {
         Ok(self.report)
     }
 
-    fn asynchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
+    fn asynchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), SimulateError> {
         for worker in 0..self.workers.len() {
             self.fetch(worker);
             // Workers do not begin at the same moment.
@@ -225,7 +243,7 @@ impl<'a> Simulation<'a> {
 
     /// Trains synchronously: in each step all workers compute, and the step lasts as long as the slowest of
     /// them.
-    fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), DataAway> {
+    fn synchronous(&mut self, each: &mut impl FnMut(&Evaluation)) -> Result<(), SimulateError> {
         let workers = self.workers.len();
         while !self.ended() {
             let (start, mut end, mut images) = (self.report.seconds, self.report.seconds, 0);
@@ -272,8 +290,17 @@ impl<'a> Simulation<'a> {
             .run
             .dropout
             .map(|seed| minibatch.samples.iter().map(|&sample| dropout_seed(seed, *epoch, sample)).collect());
-        let (images, labels) = (minibatch.images.view(), &minibatch.labels);
-        let losses = self.engine.train(images, labels, seeds.as_deref(), &mut self.gradient, &mut |_, _| {});
+        let (samples, seeds) = (minibatch.samples.len(), seeds.as_deref());
+        let mut train = |samples: usize, gradient: &mut [f32]| {
+            let (images, labels) = minibatch.first(samples);
+            let seeds = seeds.map(|seeds| &seeds[..samples]);
+            self.engine.train(images, labels, seeds, gradient, &mut |_, _| {})
+        };
+        let compared = self.halves.begin(samples).map(|(samples, gradient)| train(samples, gradient));
+        let losses = train(samples, &mut self.gradient);
+        if compared.is_some() {
+            self.noise.add(&self.halves.compare(samples, &self.gradient));
+        }
         outgoing.clip_whole(&mut self.gradient);
         pushes.clear();
         for tensor in 0..self.layout.tensors().len() {
@@ -422,6 +449,7 @@ impl<'a> Simulation<'a> {
             loss: scores.loss,
             training_loss: interval.loss / interval.steps.max(1) as f64,
             staleness: interval.staleness as f64 / interval.pushes.max(1) as f64,
+            noise_scale: self.noise.scale(self.run.batch as f64),
         };
         each(&evaluation);
         self.report.evaluations.push(evaluation);

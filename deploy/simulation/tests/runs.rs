@@ -31,6 +31,7 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
         dataset: Arc::new(Dataset::synthetic(96, 20, 32)),
         sampling: Sampling::default(),
         seed: 3,
+        warm_start: None,
         rule: update_rule::of(&configuration, 96),
         optimisation: Optimisation {
             momentum_at,

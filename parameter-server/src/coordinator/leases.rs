@@ -281,8 +281,8 @@ impl Leases {
         ids.len()
     }
 
-    /// Records, in the ledger of the current epoch, that a shard lost the updates of `positions` used
-    /// positions.
+    /// Adds `positions` to the number of lost positions in the ledger of the current epoch: places in the
+    /// epoch's order of images that were trained on, but whose updates a shard has lost.
     pub fn record_lost(&mut self, positions: u64) {
         let epoch = self.epoch();
         if let Some(ledger) = self.ledgers.get_mut(&epoch) {

@@ -45,7 +45,7 @@ impl Opening {
             tracing::info!("it was stopped before everybody was told");
         }
         // The snapshot of a resumed run holds what the run started from.
-        let warm = if found.is_none() { warm_start(&mut configuration)? } else { None };
+        let warm = if found.is_none() { WarmStart::named_by(&mut configuration)? } else { None };
         if let Some(manifest) = &found {
             check_shards(manifest, options)?;
             let samples = manifest.run.progress.used;
@@ -69,21 +69,6 @@ fn configuration(options: &Options, found: Option<&Manifest>) -> anyhow::Result<
     };
     resume::configuration(&options.flags, &manifest.run.configuration)
         .with_context(|| format!("resume from snapshot {} in {}", manifest.id, options.snapshots.display()))
-}
-
-/// Reads the model file that the configuration names, if any, and records the file's hash in the
-/// configuration.
-fn warm_start(configuration: &mut RunConfiguration) -> anyhow::Result<Option<Arc<WarmStart>>> {
-    let Some(file) = &configuration.run.init_from else { return Ok(None) };
-    let warm = WarmStart::read(file.as_ref())?;
-    let found = warm.sha256();
-    let expected = configuration.run.init_sha256.get_or_insert_with(|| found.into());
-    ensure!(
-        expected == found,
-        "configuration key run.init_sha256: expected {expected}, found {found} of the file run.init_from; give that \
-         file, or leave the key out"
-    );
-    Ok(Some(warm))
 }
 
 /// Checks that the server has as many shards as the one that wrote the snapshot.

@@ -90,7 +90,7 @@ impl Shard {
     }
 
     /// Sets the model file from which the tensors that it contains start.
-    pub(crate) fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
+    pub fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
         Shard { warm, ..self }
     }
 

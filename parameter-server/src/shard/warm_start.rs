@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use files::Digest;
 use formats::FormatError;
 use parameters::{
@@ -16,6 +16,7 @@ use parameters::{
     pattern,
 };
 use protocol::UpdateRule;
+use settings::RunConfiguration;
 
 /// The model file that a run starts from.
 pub struct WarmStart {
@@ -38,6 +39,24 @@ impl WarmStart {
             anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256, checkpoint }))
         };
         read().context("start from a model (--init-from)")
+    }
+
+    /// Reads the model file that a configuration names in `run.init_from`, if any, and records the file's
+    /// SHA-256 in `run.init_sha256`.
+    ///
+    /// # Errors
+    /// If the file cannot be used, as for [`Self::read`], or if the configuration holds another SHA-256.
+    pub fn named_by(configuration: &mut RunConfiguration) -> anyhow::Result<Option<Arc<WarmStart>>> {
+        let Some(file) = &configuration.run.init_from else { return Ok(None) };
+        let warm = WarmStart::read(file.as_ref())?;
+        let found = warm.sha256();
+        let expected = configuration.run.init_sha256.get_or_insert_with(|| found.into());
+        ensure!(
+            expected == found,
+            "configuration key run.init_sha256: expected {expected}, found {found} of the file run.init_from; give that \
+             file, or leave the key out"
+        );
+        Ok(Some(warm))
     }
 
     /// SHA-256 of the model file, hexadecimal.

@@ -12,6 +12,7 @@ use serde::Serialize;
 pub use self::{
     meter::{Meter, RunPosition, Traffic},
     metrics_file::MetricsFile,
+    noise::Noise,
     numbers::{NUMBERS, Number, Value},
 };
 

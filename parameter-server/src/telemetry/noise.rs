@@ -6,22 +6,22 @@
 //! above it they hardly do. `N` workers put `N b` images where one puts `b`, and so train as `N / (1 + (N - 1)
 //! b / B)` workers would if noise cost nothing.
 //!
-//! Workers measure it by their momentum: the product of a gradient with the mean of those before it has no
-//! noise in it, as minibatches are drawn independently of each other. Near the largest learning rate that is
-//! stable, a gradient points back against that mean, and the scale is not known.
+//! Workers measure it on one minibatch in 32: the product of the gradients of its two halves has no noise in
+//! it, as their images are drawn independently of each other.
 
 use protocol::{GradientNorms, StepMetrics};
 
-/// Fraction of the sums that a line leaves to the next: a mean over some ten lines, a tenth of a run.
-const KEPT: f64 = 0.9;
+/// Number of compared minibatches over which the scale is a running mean: what an earlier one adds to the sums
+/// fades by a factor of e as so many follow it.
+const REMEMBERED: f64 = 64.0;
 
-/// Number of minibatches from which on the scale is known.
-const FEWEST: f64 = 50.0;
+/// Number of compared minibatches from which on the scale is known.
+const FEWEST: f64 = 24.0;
 
 /// Gain of one more worker, in workers, below which more of them only cost.
 const LEAST_GAIN: f64 = 0.2;
 
-/// Running sums over the minibatches of all workers.
+/// Running sums over the compared minibatches of all workers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
     minibatches: f64,
@@ -30,16 +30,17 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Adds the sums of the time since the last line, and lets earlier ones fade.
+    /// Adds sums over further minibatches, and lets earlier ones fade.
     pub fn add(&mut self, norms: &GradientNorms) {
-        let faded = |sum: f64, new: f64| (KEPT * sum + new).clamp(f64::MIN, f64::MAX);
+        let kept = (-(norms.minibatches as f64) / REMEMBERED).exp();
+        let faded = |sum: f64, new: f64| (kept * sum + new).clamp(f64::MIN, f64::MAX);
         self.minibatches = faded(self.minibatches, norms.minibatches as f64);
         self.squared = faded(self.squared, norms.squared);
         self.common = faded(self.common, norms.common);
     }
 
-    /// Returns the noise scale of minibatches of `batch` images, in images: `None` until enough were measured,
-    /// and while they have nothing in common.
+    /// Returns the noise scale in images, given that the minibatches have `batch` images: `None` until enough
+    /// of them were compared, and while their halves have nothing in common.
     pub fn scale(&self, batch: f64) -> Option<f64> {
         let scale = batch * (self.squared - self.common) / self.common;
         (self.minibatches >= FEWEST && self.common > 0.0 && scale.is_finite()).then_some(scale.max(0.0))
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(noise(100, f64::MAX, 1e-300).scale(16.0), None);
         assert_eq!(noise(100, 90.0, 100.0).scale(16.0), Some(0.0));
         let mut fading = noise(100, 500.0, 100.0);
-        (0..200).for_each(|_| fading.add(&GradientNorms { minibatches: 100, squared: 200.0, common: 100.0 }));
+        (0..20).for_each(|_| fading.add(&GradientNorms { minibatches: 50, squared: 100.0, common: 50.0 }));
         assert!((fading.scale(16.0).unwrap() - 16.0).abs() < 1e-3);
     }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ndarray::Array4;
+use ndarray::{Array4, ArrayView4, Axis};
 use settings::Sampling;
 
 use crate::dataset::Dataset;
@@ -93,6 +93,16 @@ pub struct Minibatch {
     pub skipped: Vec<String>,
     /// Number of epoch positions of this minibatch: N plus the number of skipped samples.
     pub positions: u64,
+}
+
+impl Minibatch {
+    /// Returns the inputs and labels of the first `samples` training samples.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first(&self, samples: usize) -> (ArrayView4<'_, f32>, &[u32]) {
+        (self.images.slice_axis(Axis(0), (..samples).into()), &self.labels[..samples])
+    }
 }
 
 /// A loader, which decodes requested ranges of samples on its own threads, at most [`LoaderConfig::depth`]
@@ -394,7 +404,7 @@ impl Shared {
         let LoaderConfig { size, sampling, preprocessing, crops, seed, .. } = &self.config;
         let &mut Job { split, epoch, sample, .. } = job;
         let (index, mut pixels) = (sample as usize, std::mem::take(&mut job.pixels));
-        pixels.resize(self.views(split) * 3 * size * size, 0.0);
+        pixels.resize(self.crops_of_image(split) * 3 * size * size, 0.0);
         let label = match split {
             Split::Train => self.dataset.training_sample(index, epoch, *seed, sampling, *size, &mut pixels),
             Split::Validation => {
@@ -405,7 +415,7 @@ impl Shared {
     }
 
     /// Returns the number of inputs that a sample of this split becomes.
-    fn views(&self, split: Split) -> usize {
+    fn crops_of_image(&self, split: Split) -> usize {
         if split == Split::Train { 1 } else { self.config.crops.count() }
     }
 
@@ -414,7 +424,7 @@ impl Shared {
         let size = self.config.size;
         let positions = open.samples.len() as u64;
         let (mut labels, mut samples, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        let values = self.views(open.split) * 3 * size * size;
+        let values = self.crops_of_image(open.split) * 3 * size * size;
         let mut images = Vec::with_capacity(open.samples.len() * values);
         let mut spare = Vec::new();
         for (sample, made) in open.samples.into_iter().zip(open.made) {
@@ -430,7 +440,7 @@ impl Shared {
         }
         self.state().spare.append(&mut spare);
         let images = Array4::from_shape_vec((images.len() / (3 * size * size), 3, size, size), images)
-            .expect("every view has 3 x size x size values");
+            .expect("every crop has 3 x size x size values");
         Minibatch { images, labels, samples, skipped, positions }
     }
 }

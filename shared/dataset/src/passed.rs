@@ -9,17 +9,20 @@ use std::path::{Path, PathBuf};
 /// The reason why a file or folder is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// The name begins with a dot.
+    /// The name of the file or folder begins with a dot.
     Hidden,
-    /// An operating system, a file server or a program created it for its own use.
+    /// The name of the file or folder is one that an operating system, a file server or another program gives
+    /// to what it keeps for its own use.
     System,
     /// The file's name tells that it is not an image.
     Other,
-    /// It lies beside the class folders, or beside `train/` and `val/`.
+    /// The file or folder is neither a class folder nor in one: it lies beside the class folders, or beside
+    /// `train/` and `val/` where the data folder has these.
     Beside,
-    /// It is a link to a folder whose images are in the set already, or to one that contains a class folder.
+    /// The folder is a link to one whose images are in the set already, or to one that contains a class
+    /// folder.
     Link,
-    /// It is a pipe, a socket or a device.
+    /// The file is a pipe, a socket or a device.
     Special,
 }
 

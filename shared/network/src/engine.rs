@@ -225,10 +225,12 @@ impl Engine {
         losses
     }
 
-    /// Computes the main head's logits, N x classes, without dropout and without the auxiliary heads.
+    /// Computes the main head's logits, N x classes, of N images, N x 3 x S x S as a minibatch holds them,
+    /// without dropout and without the auxiliary heads.
     ///
     /// # Panics
-    /// If the images do not fit the network or are more than the batch size.
+    /// If S is not the network's input size, or if N is larger than the batch that the engine was created
+    /// for.
     pub fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let pool = Arc::clone(&self.pool);
         pool.enter(|| in_precision!(self.precision, T => self.logits_here::<T>(images)))

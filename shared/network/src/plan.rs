@@ -54,13 +54,14 @@ impl MemoryPlan {
     }
 }
 
-/// A feature map: a range of channel blocks in a buffer. The branches of a module are parts of one buffer.
+/// A feature map: a range of channel blocks in a buffer. The branches of a module are parts of one buffer, so
+/// that their concatenation takes no copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Feature {
     pub buffer: BufferIndex,
-    /// Blocks of the whole buffer.
+    /// Number of channel blocks of the buffer, of which this feature may be a part.
     buffer_blocks: usize,
-    /// The feature's first block.
+    /// First of the feature's channel blocks in the buffer.
     pub first: usize,
     /// Channels of each concatenated part.
     pub segments: Vec<usize>,
@@ -90,7 +91,7 @@ impl Feature {
         [self.channels(), self.height, self.width]
     }
 
-    /// Shape of the whole buffer for a minibatch.
+    /// Shape of the whole buffer that this feature is a part of, for a minibatch of `batch` images.
     pub fn shape(&self, batch: usize) -> Shape {
         Shape { batch, blocks: self.buffer_blocks, height: self.height, width: self.width }
     }

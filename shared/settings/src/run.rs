@@ -72,10 +72,10 @@ choice! {
     /// out as f32.
     #[derive(Default)]
     pub enum Precision {
-        /// 32-bit floats throughout.
+        /// Activations, gradients and packed weights are 32-bit floats.
         #[default]
         F32 = "f32",
-        /// The upper 16 bits of each: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which
+        /// Activations, their gradients and packed weights are the upper 16 bits of 32-bit floats: half the memory. Half as fast again as f32 on AMD's Zen 4 and 5, which
         /// multiply them in pairs at full rate, and twice as fast on Intel's Xeons with AMX; on other
         /// processors slower than f32.
         Bf16 = "bf16",
@@ -85,9 +85,10 @@ choice! {
 choice! {
     /// The number format of gradients and parameters on the wire.
     pub enum Wire {
-        /// 32-bit floats: exact.
+        /// Gradients and parameters are sent as 32-bit floats, as they are.
         F32 = "f32",
-        /// The upper 16 bits, rounded to nearest even: half the bytes.
+        /// Gradients and parameters are sent as the upper 16 bits of 32-bit floats, rounded to nearest even: half
+        /// the bytes.
         Bf16 = "bf16",
     }
 }

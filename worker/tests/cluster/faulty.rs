@@ -37,8 +37,10 @@ impl Model for FaultyRegression {
         self.inner.load_tensor(tensor, values);
     }
 
-    fn train(&mut self, minibatch: &Minibatch, Pass { dropout, gradients, ready }: Pass<'_>) -> Losses {
-        self.step += 1;
+    fn train(&mut self, minibatch: &Minibatch, pass: Pass<'_>) -> Losses {
+        let Pass { samples, dropout, gradients, ready } = pass;
+        // A pass over a part of the minibatch is no step.
+        self.step += u64::from(samples == minibatch.samples.len());
         let fault = (self.fault)(self.step);
         let faulty = &mut |tensor: usize, gradient: &[f32]| {
             let mut gradient = gradient.to_vec();
@@ -48,7 +50,7 @@ impl Model for FaultyRegression {
             }
             ready(tensor, &gradient);
         };
-        self.inner.train(minibatch, Pass { dropout, gradients, ready: faulty })
+        self.inner.train(minibatch, Pass { samples, dropout, gradients, ready: faulty })
     }
 
     fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {

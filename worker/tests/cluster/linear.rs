@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
-use ndarray::{Array2, Array4, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView4, Axis};
 use network::Losses;
 use parameters::{Initialiser, Layout, Tensor};
 use protocol::{DataDescription, RunStatus};
@@ -124,23 +124,21 @@ impl Model for Regression {
         self.parameters[range].copy_from_slice(values);
     }
 
-    fn train(&mut self, minibatch: &Minibatch, Pass { gradients, ready, .. }: Pass<'_>) -> Losses {
+    fn train(&mut self, minibatch: &Minibatch, Pass { samples, gradients, ready, .. }: Pass<'_>) -> Losses {
         std::thread::sleep(self.pause);
-        let logits = self.logits(minibatch.images.view());
+        let inputs = minibatch.images.slice_axis(Axis(0), (..samples).into());
+        let logits = self.logits(inputs);
         let (weights, bias) = gradients.split_at_mut(CLASSES * INPUTS);
         weights.fill(0.0);
         bias.fill(0.0);
-        let images = minibatch.labels.len();
         let (mut loss, mut correct) = (0.0, 0);
-        for ((row, image), &label) in
-            logits.outer_iter().zip(minibatch.images.outer_iter()).zip(&minibatch.labels)
-        {
+        for ((row, image), &label) in logits.outer_iter().zip(inputs.outer_iter()).zip(&minibatch.labels) {
             let sum: f32 = row.iter().map(|value| value.exp()).sum();
             loss += sum.ln() - row[label as usize];
             correct += usize::from(row.iter().all(|&value| value <= row[label as usize]));
             for class in 0..CLASSES {
                 let slope =
-                    (row[class].exp() / sum - f32::from(u8::from(class == label as usize))) / images as f32;
+                    (row[class].exp() / sum - f32::from(u8::from(class == label as usize))) / samples as f32;
                 bias[class] += slope;
                 let row = &mut weights[class * INPUTS..][..INPUTS];
                 row.iter_mut().zip(&image).for_each(|(weight, value)| *weight += slope * value);
@@ -148,8 +146,8 @@ impl Model for Regression {
         }
         ready(1, bias);
         ready(0, weights);
-        let main = loss / images as f32;
-        Losses { total: main, main, auxiliary: [None; 2], correct, images }
+        let main = loss / samples as f32;
+        Losses { total: main, main, auxiliary: [None; 2], correct, images: samples }
     }
 
     fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
@@ -160,7 +158,7 @@ impl Model for Regression {
 impl Regression {
     fn logits(&self, images: ArrayView4<f32>) -> Array2<f32> {
         let (weights, bias) = self.parameters.split_at(CLASSES * INPUTS);
-        let image = |n: usize| images.index_axis(ndarray::Axis(0), n).iter().copied().collect::<Vec<f32>>();
+        let image = |n: usize| images.index_axis(Axis(0), n).iter().copied().collect::<Vec<f32>>();
         Array2::from_shape_fn((images.dim().0, CLASSES), |(n, class)| {
             let dot: f32 = image(n).iter().zip(&weights[class * INPUTS..]).map(|(x, w)| x * w).sum();
             dot + bias[class]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use network::{Architecture, GoogLeNet};
-use parameter_server::update_rule;
+use parameter_server::{WarmStart, update_rule};
 use process::{Exit, RunFlags, print_line};
 use setup::{ComputeFlags, Data, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
@@ -135,11 +135,8 @@ impl Flags {
 /// If the configuration, the data or the instruction set cannot be used, or if the plot cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let recipe = if flags.data.is_some() { "paper" } else { "quick" };
-    let configuration = flags.run.resolve(recipe)?;
-    ensure!(
-        configuration.run.init_from.is_none(),
-        "--init-from: a simulated run starts from initial values, not from a model; leave it out"
-    );
+    let mut configuration = flags.run.resolve(recipe)?;
+    let warm_start = WarmStart::named_by(&mut configuration)?;
     let data = flags.data.clone().map_or(Data::synthetic(), Data::Folder);
     let dataset = Arc::new(data.open(configuration.network.input_size, rules(&configuration)?)?);
     let found = dataset.classes().len();
@@ -158,6 +155,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         dataset,
         sampling: configuration.sampling.clone(),
         seed: configuration.run.sample_seed(),
+        warm_start,
         rule: update_rule::of(&configuration, images),
         optimisation: configuration.optimisation.clone(),
         batch: configuration.run.batch,
@@ -168,21 +166,22 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     };
     if !flags.json {
         print_line(format!(
-            "{:>10} {:>12} {:>7} {:>8} {:>14} {:>9}",
-            "images", "seconds", "top-1", "loss", "training loss", "staleness"
+            "{:>10} {:>12} {:>7} {:>8} {:>14} {:>9} {:>11}",
+            "images", "seconds", "top-1", "loss", "training loss", "staleness", "noise scale"
         ))?;
     }
     let report = simulate(&run, |point| {
         if !flags.json {
             // A reader that has gone ends the program at the last line.
             let _ = print_line(format!(
-                "{:>10} {:>12.1} {:>6.1}% {:>8.3} {:>14.3} {:>9.1}",
+                "{:>10} {:>12.1} {:>6.1}% {:>8.3} {:>14.3} {:>9.1} {:>11}",
                 point.images,
                 point.seconds,
                 100.0 * point.top1,
                 point.loss,
                 point.training_loss,
-                point.staleness
+                point.staleness,
+                point.noise_scale.map_or(String::new(), |scale| format!("{scale:.0}"))
             ));
         }
     })?;
@@ -215,7 +214,7 @@ fn summary(report: &Report, until: Option<f64>) -> String {
         text += &format!("; {} images were lost with their workers and computed again", report.repeated);
     }
     if report.refused > 0 {
-        text += &format!("; {} pushes were refused", report.refused);
+        text += &format!("; {} blocks of gradients were refused", report.refused);
     }
     if let Some(top1) = until {
         text += &match report.first_at(top1) {

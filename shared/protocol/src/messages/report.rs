@@ -47,7 +47,7 @@ pub struct StepMetrics {
     pub scores: Scores,
     /// Time spent computing, in seconds.
     pub compute_seconds: f64,
-    /// Norms of the gradients that were pushed as steps.
+    /// Norms of the gradients of the minibatches whose halves were compared.
     pub gradients: GradientNorms,
     /// Time spent waiting for parameters, acknowledgements and images, in seconds.
     pub wait_seconds: f64,
@@ -58,14 +58,14 @@ pub struct StepMetrics {
 }
 
 /// How noisy gradients are, as sums over minibatches. The squared norm of a minibatch's gradient is that of the
-/// mean gradient and of the noise; its product with the mean of earlier gradients has no noise.
+/// mean gradient and of the noise; in the product of its halves' gradients the noise cancels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GradientNorms {
-    /// Number of minibatches whose gradients were compared with earlier ones.
+    /// Number of minibatches of which the gradients of the two halves were compared.
     pub minibatches: u64,
-    /// Sum of the squared norms of their gradients.
+    /// Sum over these minibatches of the squared Euclidean norm of the whole minibatch's mean gradient.
     pub squared: f64,
-    /// Sum of their products with the mean of earlier gradients.
+    /// Sum over these minibatches of the inner product of the mean gradients of the two halves.
     pub common: f64,
 }
 
