@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use network::Losses;
-use protocol::{GradientNorms, PushForm};
+use protocol::PushForm;
 use settings::Optimisation;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use crate::halves::Halves;
 use crate::outgoing::Outgoing;
 use crate::workload::{Batch, Model, Pass};
 
@@ -18,8 +17,6 @@ use crate::workload::{Batch, Model, Pass};
 pub struct Computed {
     /// The losses of the minibatch.
     pub losses: Losses,
-    /// Norms of the minibatch's gradient; all zero unless it is one of those whose halves are compared.
-    pub norms: GradientNorms,
     /// Time that the computation took.
     pub took: Duration,
 }
@@ -30,7 +27,6 @@ pub struct Compute<M> {
     pub model: M,
     gradients: Vec<f32>,
     outgoing: Outgoing,
-    halves: Halves,
     /// The parameters as they were last loaded, from which steps are computed; empty unless the worker keeps
     /// its own momentum.
     parameters: Vec<f32>,
@@ -42,8 +38,7 @@ impl<M: Model> Compute<M> {
         let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation);
         let values = model.layout().len();
         let parameters = vec![0.0; if outgoing.keeps_momentum() { values } else { 0 }];
-        let halves = Halves::new(values, model.isa());
-        Compute { model, gradients: vec![0.0; values], outgoing, halves, parameters }
+        Compute { model, gradients: vec![0.0; values], outgoing, parameters }
     }
 
     /// Begins a membership: resets the worker's velocity to zero and loads all parameters, given as a flat
@@ -90,11 +85,8 @@ impl<M: Model> Compute<M> {
         out: &UnboundedSender<(u32, Vec<f32>)>,
     ) -> Computed {
         let start = Instant::now();
-        let Compute { model, gradients, outgoing, halves, parameters } = self;
+        let Compute { model, gradients, outgoing, parameters } = self;
         let samples = batch.samples().len();
-        let compared = halves.begin(samples).map(|(samples, gradients)| {
-            model.train(batch, Pass { samples, dropout, gradients, ready: &mut |_, _| {} });
-        });
         let send = |outgoing: &mut Outgoing, tensor: usize, gradient: &[f32]| {
             outgoing.send(form, tensor, gradient, parameters, |block, values| {
                 // A closed channel means that the step was given up; computing it to its end does no harm.
@@ -108,13 +100,12 @@ impl<M: Model> Compute<M> {
             }
         };
         let losses = model.train(batch, Pass { samples, dropout, gradients, ready: &mut ready });
-        let norms = compared.map(|()| halves.compare(samples, gradients)).unwrap_or_default();
         if wait {
             outgoing.clip_whole(gradients);
             for tensor in (0..model.layout().tensors().len()).rev() {
                 send(outgoing, tensor, &gradients[model.layout().range(tensor)]);
             }
         }
-        Computed { losses, norms, took: start.elapsed() }
+        Computed { losses, took: start.elapsed() }
     }
 }

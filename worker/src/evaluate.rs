@@ -5,18 +5,20 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use dataset::{LoaderRange, Split};
-use protocol::{Evaluation, EvaluationOrder, Kind};
+use protocol::{Evaluation, EvaluationOrder, GradientNorms, Kind};
 
 use crate::actor::Actor;
 use crate::compute::Compute;
+use crate::halves::compare_halves;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
 
 /// Does the evaluation that the coordinator ordered: fetches the averaged parameters and the last iterate
 /// through `store` and scores both with the model in `compute` on the first `images` images of the validation
-/// split, without those that cannot be read. Returns the evaluation and the averaged parameters as a flat
-/// vector.
+/// split, without those that cannot be read. In between, compares the gradients of the halves of minibatches
+/// at the averaged parameters, for the first `compared` training images. Returns the evaluation, the norms
+/// of these gradients, and the averaged parameters as a flat vector.
 ///
 /// Afterwards the model holds the last iterate as fetched here, so that training can continue from it.
 /// `samples` must be an empty queue.
@@ -27,12 +29,14 @@ use crate::workload::{Batch, Model, Samples, Tally as _};
 pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     order: &EvaluationOrder,
     images: u64,
+    compared: u64,
     store: &mut Store,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<(Evaluation, Arc<Vec<f32>>), Stop> {
+) -> Result<(Evaluation, GradientNorms, Arc<Vec<f32>>), Stop> {
     let average = Arc::new(store.fetch(Kind::Average { evaluation: order.id }).await?);
     let averaged = score(images, average.clone(), compute, samples).await?;
+    let norms = compare(compared, compute, samples).await?;
     let parameters = Arc::new(store.fetch(Kind::Parameters).await?);
     let last = score(images, parameters, compute, samples).await?;
     let evaluation = Evaluation {
@@ -42,7 +46,29 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
         average: averaged.scores(),
         last_iterate: last.scores(),
     };
-    Ok((evaluation, average))
+    Ok((evaluation, norms, average))
+}
+
+/// Compares the gradients of the halves of minibatches, with the parameters that the model holds, for the
+/// first `images` training images of epoch 0; `samples` must be an empty queue. Returns the sums of their
+/// norms.
+///
+/// # Errors
+/// If the data stay unavailable.
+async fn compare<M: Model, S: Samples<Batch = M::Batch>>(
+    images: u64,
+    compute: &Actor<Compute<M>>,
+    samples: &Actor<S>,
+) -> Result<GradientNorms, Stop> {
+    let mut norms = GradientNorms::default();
+    if images > 0 {
+        let range = LoaderRange { split: Split::Train, epoch: 0, start: 0, end: images };
+        samples.call(move |queue| queue.request(range)).await?;
+    }
+    while let Some(batch) = samples.call(Samples::next).await?? {
+        norms.add(&compute.call(move |compute| compare_halves(&mut compute.model, &batch)).await?);
+    }
+    Ok(norms)
 }
 
 /// Scores `parameters` on the first `images` images of the validation split; `samples` must be an empty

@@ -1,75 +1,149 @@
 //! The comparison of the gradients of a minibatch's two halves, which tells how noisy gradients are.
 
-use kernels::{Isa, dot, magnitudes};
+use kernels::{dot, magnitudes};
 use protocol::GradientNorms;
 
-/// Number of minibatches of which one is compared. The comparison costs half a step, which makes 1.6 % of all.
-const EVERY: u64 = 32;
+use crate::workload::{Batch, Model, Pass};
 
-/// The comparison of the gradients of the two halves of a minibatch, for one minibatch in 32.
-///
-/// Both halves see the same parameters and different images. Their gradients are therefore the same mean
-/// gradient with different noise, and their product has the squared norm of the mean gradient as its
-/// expectation (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A, estimates
-/// it from norms alone; the product varies less).
-pub struct Halves {
-    isa: Isa,
-    minibatches: u64,
-    /// Mean gradient of the first half.
-    first: Vec<f32>,
+/// Fraction of the training images since the evaluation before that an evaluation compares. Comparing an image
+/// costs half as much again as training with it.
+const FRACTION: u64 = 100;
+
+/// Most images that an evaluation compares.
+const MOST: u64 = 512;
+
+/// Returns the number of training images whose gradients an evaluation compares: a hundredth of the
+/// `trained` images since the evaluation before it, in minibatches of `batch`, at least one of them, but no
+/// more than the epoch of `images` has. There are none where the run has no average (`average_decay` 0), for
+/// gradients of the last iterate say little (it swings about the average).
+pub fn compared_images(trained: u64, images: u64, batch: usize, average_decay: f64) -> u64 {
+    if average_decay == 0.0 {
+        return 0;
+    }
+    let batch = batch as u64;
+    ((trained / FRACTION).min(MOST).div_ceil(batch).max(1) * batch).min(images)
 }
 
-impl Halves {
-    /// Creates the comparison for gradients of `values` values.
-    pub fn new(values: usize, isa: Isa) -> Halves {
-        Halves { isa, minibatches: 0, first: vec![0.0; values] }
+/// Computes the gradients of a minibatch and of its first half with the model's parameters and compares them;
+/// without dropout, and without any effect on the run.
+///
+/// Both halves see the same parameters and different images. Their gradients are therefore the same mean
+/// gradient with different noise, and the expectation of their product is the squared norm of that mean
+/// (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A, estimates it from
+/// norms alone; the product varies less). The norms count no minibatch if there is only one sample, or if a
+/// gradient is not finite.
+pub fn compare_halves<M: Model>(model: &mut M, batch: &M::Batch) -> GradientNorms {
+    let (all, half) = (batch.samples().len(), batch.samples().len() / 2);
+    if half == 0 {
+        return GradientNorms::default();
     }
-
-    /// Counts a minibatch of `samples` samples. If it is one to compare, returns the number of samples in its
-    /// first half, and the buffer that their mean gradient is to be computed into.
-    pub fn begin(&mut self, samples: usize) -> Option<(usize, &mut [f32])> {
-        self.minibatches += 1;
-        (self.minibatches % EVERY == 0 && samples > 1).then(|| (samples / 2, &mut self.first[..]))
-    }
-
-    /// Returns the norms of a minibatch's mean gradient over all its samples, given the gradient of the first
-    /// half in the buffer that [`Self::begin`] returned. All norms are 0 if a gradient is not finite.
-    pub fn compare(&self, samples: usize, gradient: &[f32]) -> GradientNorms {
-        let (all, half) = (samples as f64, (samples / 2) as f64);
-        // The second half's gradient is what is left of the whole, so that it need not be computed.
-        let product = all * dot(self.isa, &self.first, gradient);
-        let common = (product - half * magnitudes(self.isa, &self.first).sum_of_squares) / (all - half);
-        let squared = magnitudes(self.isa, gradient).sum_of_squares;
-        // The shards refuse and count a gradient that is not finite; it says nothing about noise.
-        match squared.is_finite() && common.is_finite() {
-            true => GradientNorms { minibatches: 1, squared, common },
-            false => GradientNorms::default(),
-        }
+    let mut gradient = |samples| {
+        let mut gradients = vec![0.0; model.layout().len()];
+        model.train(batch, Pass { samples, dropout: None, gradients: &mut gradients, ready: &mut |_, _| {} });
+        gradients
+    };
+    let (first, whole) = (gradient(half), gradient(all));
+    let isa = model.isa();
+    let (all, half) = (all as f64, half as f64);
+    // The second half's gradient is what is left of the whole, so that it need not be computed.
+    let product = all * dot(isa, &first, &whole) - half * magnitudes(isa, &first).sum_of_squares;
+    let (squared, common) = (magnitudes(isa, &whole).sum_of_squares, product / (all - half));
+    match squared.is_finite() && common.is_finite() {
+        true => GradientNorms { minibatches: 1, squared, common },
+        false => GradientNorms::default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use network::Losses;
+    use parameters::{Initialiser, Layout, Tensor};
+    use protocol::Scores;
 
-    #[test]
-    fn the_product_of_the_halves_is_computed_from_one_and_the_whole() {
-        let mut halves = Halves::new(2, Isa::detect());
-        assert!((1..EVERY).all(|_| halves.begin(5).is_none()));
-        let (count, first) = halves.begin(5).unwrap();
-        assert_eq!(count, 2);
-        first.copy_from_slice(&[1.0, 2.0]);
-        // The other three samples have the mean [3, -1].
-        let norms = halves.compare(5, &[2.2, 0.2]);
-        assert!((norms.common - 1.0).abs() < 1e-6, "{norms:?}");
-        assert!((norms.squared - 4.88).abs() < 1e-6, "{norms:?}");
-        assert_eq!(norms.minibatches, 1);
-        assert_eq!(halves.compare(5, &[f32::NAN, 0.0]), GradientNorms::default());
+    /// A minibatch whose samples are their own gradients.
+    struct Gradients(Vec<[f32; 2]>, Vec<u32>);
+
+    impl Batch for Gradients {
+        fn samples(&self) -> &[u32] {
+            &self.1
+        }
+
+        fn skipped(&self) -> &[String] {
+            &[]
+        }
+    }
+
+    #[derive(Clone, Copy, Default)]
+    struct Nothing;
+
+    impl crate::workload::Tally for Nothing {
+        fn samples(&self) -> u64 {
+            0
+        }
+
+        fn scores(&self) -> Scores {
+            Scores::default()
+        }
+    }
+
+    struct Mean(Layout);
+
+    impl Model for Mean {
+        type Batch = Gradients;
+        type Tally = Nothing;
+
+        fn layout(&self) -> &Layout {
+            &self.0
+        }
+
+        fn load_tensor(&mut self, _: usize, _: &[f32]) {}
+
+        fn train(&mut self, batch: &Gradients, pass: Pass<'_>) -> Losses {
+            for sample in &batch.0[..pass.samples] {
+                let parts = pass.gradients.iter_mut().zip(sample);
+                parts.for_each(|(mean, value)| *mean += value / pass.samples as f32);
+            }
+            Losses { total: 0.0, main: 0.0, auxiliary: [None; 2], correct: 0, images: pass.samples }
+        }
+
+        fn score(&mut self, _: &Gradients, _: &mut Nothing) {}
+    }
+
+    fn norms(gradients: &[[f32; 2]]) -> GradientNorms {
+        let tensor = Tensor {
+            name: "weights".into(),
+            shape: vec![2],
+            initialiser: Initialiser::Constant(0.0),
+            rate_multiplier: 1.0,
+            decay_multiplier: 1.0,
+        };
+        let samples = (0..gradients.len() as u32).collect();
+        compare_halves(&mut Mean(Layout::new(vec![tensor]).unwrap()), &Gradients(gradients.to_vec(), samples))
     }
 
     #[test]
-    fn a_single_sample_has_no_halves() {
-        let mut halves = Halves::new(1, Isa::detect());
-        assert!((0..2 * EVERY).all(|_| halves.begin(1).is_none()));
+    fn the_product_of_the_halves_is_computed_from_one_and_the_whole() {
+        // Two samples with the mean [1, 2], three with the mean [3, -1].
+        let norms = norms(&[[0.0, 2.0], [2.0, 2.0], [3.0, 0.0], [3.0, -3.0], [3.0, 0.0]]);
+        assert!((norms.common - 1.0).abs() < 1e-5, "{norms:?}");
+        assert!((norms.squared - 4.88).abs() < 1e-5, "{norms:?}");
+        assert_eq!(norms.minibatches, 1);
+    }
+
+    #[test]
+    fn a_hundredth_of_the_images_is_compared() {
+        assert_eq!(compared_images(40_000, 20_000, 16, 0.99), 400);
+        assert_eq!(compared_images(4800, 2400, 32, 0.99), 64);
+        assert_eq!(compared_images(2_562_334, 1_281_167, 32, 0.99), 512);
+        assert_eq!(compared_images(100, 50, 16, 0.99), 16);
+        assert_eq!(compared_images(100, 3, 16, 0.99), 3);
+        assert_eq!(compared_images(40_000, 20_000, 16, 0.0), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_counts_as_nothing() {
+        assert_eq!(norms(&[[1.0, 2.0]]), GradientNorms::default());
+        assert_eq!(norms(&[[1.0, 2.0], [f32::NAN, 0.0]]), GradientNorms::default());
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::actor::{Actor, Place};
 use crate::compute::Compute;
 use crate::evaluate::evaluate;
+use crate::halves::compared_images;
 use crate::leases::Leases;
 use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::{Stop, until_ready};
@@ -409,8 +410,11 @@ impl<'a, W: Workload> Replica<'a, W> {
         let images = self.validation;
         tracing::info!(evaluation = order.id, samples = order.samples, images, "evaluating");
         let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
-        let (evaluation, average) =
-            evaluate(&order, images, &mut self.store, &self.compute, &samples).await?;
+        let RunConfiguration { run, optimisation, .. } = &self.configuration;
+        let trained = (run.evaluate_epochs * self.images as f64) as u64;
+        let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
+        let (evaluation, norms, average) =
+            evaluate(&order, images, compared, &mut self.store, &self.compute, &samples).await?;
         tracing::info!(
             samples = evaluation.samples,
             images = evaluation.images,
@@ -427,7 +431,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             };
             self.workload.keep(&trained).map_err(Stop::Failed)?;
         }
-        self.reporter.evaluation(evaluation);
+        self.reporter.evaluation(evaluation, &norms);
         self.line = Line::start();
         match self.reporter.send(false).await? {
             Some(ending) => Err(Stop::Ended(ending)),

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use protocol::{
-    ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, LARGEST_LOSS, LeaseProgress,
-    Member, Report, Scores, StepMetrics,
+    ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, GradientNorms, LARGEST_LOSS,
+    LeaseProgress, Member, Report, Scores, StepMetrics,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -57,9 +57,12 @@ impl Reporter {
         add(&mut self.outbox().metrics, metrics);
     }
 
-    /// Adds a finished evaluation to the next report; call [`send`](Self::send) afterwards.
-    pub fn evaluation(&self, evaluation: Evaluation) {
-        self.outbox().evaluation = Some(evaluation);
+    /// Adds a finished evaluation, and the norms of the gradients that were compared in it, to the next report;
+    /// call [`send`](Self::send) afterwards.
+    pub fn evaluation(&self, evaluation: Evaluation, norms: &GradientNorms) {
+        let mut outbox = self.outbox();
+        outbox.metrics.gradients.add(norms);
+        outbox.evaluation = Some(evaluation);
     }
 
     /// Sends a report, even if nothing was added to it; returns how the run ended, or `None` while it goes
@@ -116,7 +119,7 @@ impl Reporter {
 /// A loss that is not finite or far too large sets `diverged`. A loss that is not finite counts as 0 in the
 /// sums, so that they stay finite.
 pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -> StepMetrics {
-    let Computed { losses, norms, took } = computed;
+    let Computed { losses, took } = computed;
     let images = losses.images as f64;
     let sum = |mean: f32| if mean.is_finite() { f64::from(mean) * images } else { 0.0 };
     StepMetrics {
@@ -125,7 +128,7 @@ pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -
         main_loss: sum(losses.main),
         auxiliary_losses: losses.auxiliary.iter().flatten().map(|&mean| sum(mean)).collect(),
         scores: Scores::new([("top1", losses.correct as f64)]),
-        gradients: *norms,
+        gradients: GradientNorms::default(),
         compute_seconds: took.as_secs_f64(),
         wait_seconds: whole.saturating_sub(*took).as_secs_f64(),
         // Minibatches are what the coordinator counts, however many blocks of this one were refused.
@@ -141,7 +144,6 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.auxiliary_losses.resize(sum.auxiliary_losses.len().max(more.auxiliary_losses.len()), 0.0);
     sum.auxiliary_losses.iter_mut().zip(&more.auxiliary_losses).for_each(|(sum, more)| *sum += more);
     sum.scores.add_all(&more.scores);
-    sum.gradients.add(&more.gradients);
     sum.compute_seconds += more.compute_seconds;
     sum.wait_seconds += more.wait_seconds;
     sum.refused += more.refused;
@@ -225,22 +227,19 @@ fn rounded(value: f64, places: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use network::Losses;
-    use protocol::GradientNorms;
-
     use super::*;
+    use network::Losses;
 
     #[test]
     fn a_loss_that_is_not_finite_is_told_and_keeps_out_of_the_sums() {
         let losses =
             Losses { total: f32::NAN, main: f32::NAN, auxiliary: [Some(2.0), None], correct: 1, images: 4 };
         let exchange = Exchange { refused: 3, ..Exchange::default() };
-        let norms = GradientNorms { minibatches: 1, squared: 2.0, common: 1.0 };
         let (took, whole) = (Duration::from_millis(250), Duration::from_millis(750));
         let better = Losses { total: 1.0, main: 0.5, ..losses };
         let mut sum = StepMetrics::default();
         for losses in [losses, better] {
-            add(&mut sum, &step_metrics(&Computed { losses, norms, took }, &exchange, whole));
+            add(&mut sum, &step_metrics(&Computed { losses, took }, &exchange, whole));
         }
         let expected = StepMetrics {
             steps: 2,
@@ -248,7 +247,7 @@ mod tests {
             main_loss: 2.0,
             auxiliary_losses: vec![16.0],
             scores: Scores::new([("top1", 2.0)]),
-            gradients: GradientNorms { minibatches: 2, squared: 4.0, common: 2.0 },
+            gradients: GradientNorms::default(),
             compute_seconds: 0.5,
             wait_seconds: 1.0,
             refused: 2,

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
 use setup::Tally;
-use worker::halves::Halves;
+use worker::halves::{compare_halves, compared_images};
 use worker::outgoing::Outgoing;
 use worker::replica::dropout_seed;
 
@@ -117,7 +117,8 @@ struct Simulation<'a> {
     receiving_until: f64,
     /// Virtual time from which on the server's link is free to send, in seconds.
     sending_until: f64,
-    halves: Halves,
+    /// Minibatches of training images, whose gradients are compared at every evaluation.
+    compared: Vec<Minibatch>,
     noise: Noise,
     report: Report,
     interval: Interval,
@@ -152,7 +153,11 @@ impl<'a> Simulation<'a> {
             depth: 4,
             patience: dataset::PATIENCE,
         };
-        let validation = validation(&run.dataset, &config)?;
+        let (train, validation) =
+            (run.dataset.len(Split::Train) as u64, run.dataset.len(Split::Validation) as u64);
+        let count = compared_images(run.evaluate_every, train, run.batch, run.optimisation.average_decay);
+        let compared = first_minibatches(&run.dataset, &config, Split::Train, count)?;
+        let validation = first_minibatches(&run.dataset, &config, Split::Validation, validation)?;
         let samples = Samples::new(&run.dataset, config);
         let machines = run.cluster.machines.len();
         let worker = || Worker {
@@ -182,7 +187,7 @@ impl<'a> Simulation<'a> {
             random: Random::seed_from_u64(run.seed),
             receiving_until: 0.0,
             sending_until: 0.0,
-            halves: Halves::new(layout.len(), isa),
+            compared,
             noise: Noise::default(),
             report,
             interval: Interval::default(),
@@ -290,17 +295,8 @@ impl<'a> Simulation<'a> {
             .run
             .dropout
             .map(|seed| minibatch.samples.iter().map(|&sample| dropout_seed(seed, *epoch, sample)).collect());
-        let (samples, seeds) = (minibatch.samples.len(), seeds.as_deref());
-        let mut train = |samples: usize, gradient: &mut [f32]| {
-            let (images, labels) = minibatch.first(samples);
-            let seeds = seeds.map(|seeds| &seeds[..samples]);
-            self.engine.train(images, labels, seeds, gradient, &mut |_, _| {})
-        };
-        let compared = self.halves.begin(samples).map(|(samples, gradient)| train(samples, gradient));
-        let losses = train(samples, &mut self.gradient);
-        if compared.is_some() {
-            self.noise.add(&self.halves.compare(samples, &self.gradient));
-        }
+        let (images, labels) = (minibatch.images.view(), &minibatch.labels);
+        let losses = self.engine.train(images, labels, seeds.as_deref(), &mut self.gradient, &mut |_, _| {});
         outgoing.clip_whole(&mut self.gradient);
         pushes.clear();
         for tensor in 0..self.layout.tensors().len() {
@@ -440,6 +436,9 @@ impl<'a> Simulation<'a> {
         for Minibatch { images, labels, .. } in &self.validation {
             tally.add(self.engine.logits(images.view()).view(), labels);
         }
+        for minibatch in &self.compared {
+            self.noise.add(&compare_halves(&mut self.engine, minibatch));
+        }
         let scores = tally.scores();
         let interval = std::mem::take(&mut self.interval);
         let evaluation = Evaluation {
@@ -461,11 +460,16 @@ fn taken(bytes: f64, rate: Option<f64>) -> f64 {
     rate.map_or(0.0, |rate| bytes / rate)
 }
 
-/// Loads the validation images and returns them in minibatches.
-fn validation(dataset: &Arc<Dataset>, config: &LoaderConfig) -> Result<Vec<Minibatch>, DataAway> {
-    let end = dataset.len(Split::Validation) as u64;
+/// Loads the first `images` images of a split, of training images those of epoch 0, and returns them in
+/// minibatches.
+fn first_minibatches(
+    dataset: &Arc<Dataset>,
+    config: &LoaderConfig,
+    split: Split,
+    images: u64,
+) -> Result<Vec<Minibatch>, DataAway> {
     let mut loader = dataset::Loader::new(Arc::clone(dataset), config.clone());
-    loader.request(dataset::LoaderRange { split: Split::Validation, epoch: 0, start: 0, end });
+    loader.request(dataset::LoaderRange { split, epoch: 0, start: 0, end: images });
     let mut minibatches = Vec::new();
     while let Some(minibatch) = loader.next()? {
         minibatches.push(minibatch);

@@ -6,8 +6,10 @@
 //! above it they hardly do. `N` workers put `N b` images where one puts `b`, and so train as `N / (1 + (N - 1)
 //! b / B)` workers would if noise cost nothing.
 //!
-//! Workers measure it on one minibatch in 32: the product of the gradients of its two halves has no noise in
-//! it, as their images are drawn independently of each other.
+//! Workers measure it in evaluations: the product of the gradients of a minibatch's two halves has no noise in
+//! it, as their images are drawn independently of each other. The gradients are those at the averaged
+//! parameters. The last iterate swings about the average along the steepest directions, which makes its
+//! gradients long and alike, and the noise seem ten times smaller than it is to a run's progress.
 
 use protocol::{GradientNorms, StepMetrics};
 
@@ -16,7 +18,7 @@ use protocol::{GradientNorms, StepMetrics};
 const REMEMBERED: f64 = 64.0;
 
 /// Number of compared minibatches from which on the scale is known.
-const FEWEST: f64 = 24.0;
+const FEWEST: f64 = 16.0;
 
 /// Gain of one more worker, in workers, below which more of them only cost.
 const LEAST_GAIN: f64 = 0.2;

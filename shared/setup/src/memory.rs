@@ -12,9 +12,9 @@ use crate::compute::{Threads, isa};
 
 /// Number of minibatches that a loader prepares ahead of the one that is being computed with.
 pub const MADE_AHEAD: usize = 2;
-/// Number of copies of all parameters that a worker holds besides its engine: the gradients of a minibatch
-/// and of its first half, its own velocity with the parameters that it decays, and, while it evaluates, the
-/// average and the newest values.
+/// Number of copies of all parameters that a worker holds besides its engine: the gradient, its own velocity
+/// with the parameters that it decays, and, while it evaluates, the average with the newest values or with
+/// the gradients that it compares.
 const COPIES: u64 = 6;
 /// Number of copies of all parameters that the server holds in all its processes: values, velocity and
 /// average.

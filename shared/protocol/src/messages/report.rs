@@ -47,7 +47,7 @@ pub struct StepMetrics {
     pub scores: Scores,
     /// Time spent computing, in seconds.
     pub compute_seconds: f64,
-    /// Norms of the gradients of the minibatches whose halves were compared.
+    /// Norms of the gradients that were compared in evaluations.
     pub gradients: GradientNorms,
     /// Time spent waiting for parameters, acknowledgements and images, in seconds.
     pub wait_seconds: f64,
