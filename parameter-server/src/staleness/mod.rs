@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_rate_and_a_look_ahead_by_name_and_by_form() {
-        use Staleness::{Divide, None, Root};
+        use Staleness::{Divide, None};
         let rates = |staleness, form| {
             let rule = UpdateRule { staleness, ..rule() };
             let policy = policy(&rule, form);
@@ -58,10 +58,15 @@ mod tests {
         };
         for form in [PushForm::Gradient, PushForm::Step] {
             assert_eq!(rates(Some(Divide), form), [(0.6, 0), (0.3, 1), (0.15, 3)]);
-            assert_eq!(rates(Some(Root), form), [(0.6, 0), (0.6 / 2f64.sqrt(), 1), (0.3, 3)]);
+            assert_eq!(rates(Some(Staleness::Root), form), [(0.6, 0), (0.6 / 2f64.sqrt(), 1), (0.3, 3)]);
             assert_eq!(rates(Some(None), form), [(0.6, 0), (0.6, 0), (0.6, 0)]);
         }
+        // The total rate of more than 16 workers is that of 16.
+        for staleness in [15, 31, 63, u64::MAX] {
+            let rate = Root.rate(0.6, staleness);
+            assert!((rate * (1.0 + staleness as f64) / 2.4 - 1.0).abs() < 1e-9, "{staleness}: {rate}");
+        }
         assert_eq!(rates(Option::None, PushForm::Gradient), rates(Some(Divide), PushForm::Gradient));
-        assert_eq!(rates(Option::None, PushForm::Step), rates(Some(Root), PushForm::Step));
+        assert_eq!(rates(Option::None, PushForm::Step), rates(Some(Staleness::Root), PushForm::Step));
     }
 }
