@@ -4,7 +4,7 @@
 
 use super::Policy;
 
-/// The policy `root`.
+/// The staleness policy `root`: the learning rate is divided by the square root of 1 + staleness.
 pub(super) struct Root;
 
 impl Policy for Root {
