@@ -114,7 +114,8 @@ pub struct Flags {
 }
 
 impl Cli {
-    /// Runs the command, or serves if there is none.
+    /// Runs the command that the command line names, or serves shards if it names none; returns the exit code
+    /// of the process.
     pub fn run(self) -> ExitCode {
         match self.command {
             None => run(self.flags),
@@ -140,7 +141,8 @@ fn health(flags: &HealthFlags) -> ExitCode {
     }
 }
 
-/// Serves until the run ends or the process is told to stop; a failure is one line on standard error.
+/// Serves shards until the training run ends or the process is told to stop; returns the exit code. A failure
+/// is printed as one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
     process::end_on_panic(|| false);
     logs::start(&flags.log);

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 /// The thread on which an [`Actor`]'s jobs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A thread of the actor's own.
+    /// Jobs run on a thread of the actor's own.
     Thread,
-    /// The caller's thread.
+    /// Jobs run on the thread of the caller, as in simulations.
     Inline,
 }
 

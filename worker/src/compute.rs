@@ -17,7 +17,7 @@ use crate::workload::{Batch, Model, Pass};
 pub struct Computed {
     /// The losses of the minibatch.
     pub losses: Losses,
-    /// Time that the computation took.
+    /// Time that computing the whole step took.
     pub took: Duration,
 }
 

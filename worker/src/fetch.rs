@@ -16,9 +16,10 @@ use crate::store::Store;
 pub struct FetchOptions {
     /// Address of the coordinator, "host:port".
     pub coordinator: String,
-    /// The file to write.
+    /// Path of the model file to write.
     pub output: PathBuf,
-    /// Whether to fetch the last iterate instead of the averaged parameters.
+    /// Whether to fetch the last iterate (the parameters as the newest update left them) instead of the
+    /// averaged parameters.
     pub last_iterate: bool,
     /// Deadlines and pauses of calls to a server that cannot be reached.
     pub patience: Patience,

@@ -31,7 +31,7 @@ impl Leases {
         self.held.front().map(|(lease, _)| lease)
     }
 
-    /// Adds a lease behind the others; its id must be new to this worker.
+    /// Adds a lease, to be trained on after those already held; its id must be new to this worker.
     pub fn add(&mut self, lease: Lease) {
         let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
         self.held.push_back((lease, progress));

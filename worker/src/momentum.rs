@@ -27,7 +27,7 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Creates a clip for `tensors` tensors at `most` times the running mean of each one's norm.
+    /// Creates a clip for `tensors` tensors at `most` times the running mean of each tensor's gradient norm.
     pub fn new(most: f64, tensors: usize) -> Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }

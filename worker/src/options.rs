@@ -13,11 +13,11 @@ pub struct TrainOptions {
     pub coordinator: String,
     /// The training data; they must be the same for every worker of a run.
     pub data: Data,
-    /// The compute threads.
+    /// Number of threads that compute, and the CPUs on which they run.
     pub threads: Threads,
     /// Number of threads that decode images.
     pub loader_threads: usize,
-    /// Name of the instruction set; `None` means the best of the machine.
+    /// Name of the instruction set that computes, such as `avx2`; `None` means the best of the machine.
     pub isa: Option<String>,
     /// Folder in which to write `model.safetensors` if this worker does the last evaluation; with `None` it
     /// is not written.

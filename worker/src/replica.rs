@@ -50,9 +50,11 @@ pub struct ReplicaOptions {
     pub coordinator: String,
     /// Name of this worker in the server's log.
     pub name: String,
-    /// The connector to the server. Its patience also limits the wait for a server that is not ready.
+    /// Settings of the connections to the server; their patience also limits the wait for a server that is
+    /// not ready.
     pub connector: Connector,
-    /// The thread on which computing and loading run.
+    /// The threads on which computing and the loading of samples run: threads of their own, or that of the
+    /// caller.
     pub place: Place,
 }
 
@@ -440,8 +442,8 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 }
 
-/// Returns the seed of one image's dropout masks. It depends on the arguments only, so that the masks are the
-/// same whichever worker trains on the image.
+/// Returns the seed of one image's dropout masks. The seed depends on the arguments only, so that the masks
+/// are the same whichever worker trains on the image.
 pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
     settings::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 /// The reason why a membership ends.
 #[derive(Debug)]
 pub enum Stop {
-    /// The worker is no longer a member, or a shard is not ready because it lost its state: the worker
-    /// rejoins.
+    /// The worker is no longer a member of the run, or a shard is not ready because it lost its state, as the
+    /// text tells; the worker joins again.
     Rejoin(String),
-    /// The run has ended.
+    /// The run has ended, in the way that is given.
     Ended(Ending),
-    /// The worker was asked to leave.
+    /// The worker was asked to leave the run.
     Leave,
     /// The data have become unavailable: the worker returns its leases and fails with this error.
     Away(DataAway),

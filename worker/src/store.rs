@@ -29,7 +29,7 @@ const GROUP: usize = 128 << 10;
 pub struct Step {
     /// The member that pushes.
     pub member: Member,
-    /// Number of the step within the member's incarnation.
+    /// Number of the training step, counted within the worker's membership.
     pub step: u64,
     /// Number of samples that the gradient is the mean of.
     pub samples: u32,
@@ -40,13 +40,13 @@ pub struct Step {
 /// The outcome of a step's pushes, summed over all blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
-    /// Number of blocks applied.
+    /// Number of blocks whose pushes were applied.
     pub applied: u64,
     /// Sum of the staleness of the blocks applied, in updates.
     pub staleness_sum: u64,
     /// Largest staleness of a block applied, in updates.
     pub staleness_max: u64,
-    /// Number of blocks refused as unusable.
+    /// Number of blocks whose pushes were refused as unusable, for example as not finite.
     pub refused: u64,
     /// Text of the first refusal, if there was one.
     pub reason: Option<String>,

@@ -40,7 +40,7 @@ pub trait Tally: Copy + Default + Send + 'static {
     /// Returns the number of samples scored.
     fn samples(&self) -> u64;
 
-    /// Returns the mean scores, by name.
+    /// Returns the means of the scores over the samples scored, by name.
     fn scores(&self) -> Scores;
 }
 
@@ -48,7 +48,7 @@ pub trait Tally: Copy + Default + Send + 'static {
 pub trait Model: Send + 'static {
     /// The minibatches that the model computes with.
     type Batch: Batch;
-    /// The sum of the model's scores.
+    /// The sum of the scores that the model gives to samples.
     type Tally: Tally;
 
     /// Returns the layout of the model's parameters.
@@ -80,8 +80,8 @@ pub trait Samples: Send + 'static {
     fn request(&mut self, range: LoaderRange);
 
     /// Returns the next minibatch, in the order of the requests, or `None` once everything requested has been
-    /// returned. Blocks until it is there. No minibatch spans two ranges, so the last one of a range may be
-    /// short.
+    /// returned. Blocks until that minibatch is loaded. No minibatch spans two ranges, so the last one of a
+    /// range may be short.
     ///
     /// # Errors
     /// If the data stay unavailable for longer than the queue waits for them.
@@ -123,8 +123,8 @@ pub trait Workload: Sync {
     /// Creates an empty queue of a run's samples.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
 
-    /// Keeps the trained model of a run, for example in a file. It is called by the worker that did the last
-    /// evaluation, before that evaluation is reported.
+    /// Keeps the trained model of a run, for example in a file. The worker that did the last evaluation calls
+    /// this function before it reports that evaluation.
     ///
     /// # Errors
     /// If the model cannot be kept.

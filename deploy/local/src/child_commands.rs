@@ -12,7 +12,7 @@ const LISTEN: &str = "127.0.0.1:0";
 /// The commands with which the launcher starts the child processes of a run, which are its servers and
 /// workers.
 pub struct ChildCommands<'a> {
-    /// Path of this executable.
+    /// Path of the executable of this program, which the child processes run as well.
     pub program: PathBuf,
     pub options: &'a Options,
     pub folder: &'a Folder,

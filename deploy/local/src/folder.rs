@@ -30,11 +30,11 @@ const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model
 /// The record of a run, which `run.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The mark of the folder: always [`Record::PROGRAM`].
+    /// Name of the program, which marks the folder as one of its runs: always [`Record::PROGRAM`].
     pub program: String,
     /// The run that was asked for, as JSON: its configuration and the data folder.
     pub asked: Value,
-    /// Time spent so far in seconds, over all sessions.
+    /// Time that the run has taken so far, in seconds, over all calls of the program.
     pub seconds: f64,
     /// The result; `None` until the run is finished.
     pub result: Option<RunResult>,

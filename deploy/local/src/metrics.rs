@@ -16,7 +16,8 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct TrainingPoint {
     pub samples: u64,
-    /// Mean loss over the interval; `None` if it was not finite.
+    /// Mean loss of the main classifier over the images trained on since the previous training line, in nats;
+    /// `None` if it was not finite.
     pub loss: Option<f64>,
     pub top1: Option<f64>,
 }
@@ -26,13 +27,14 @@ pub struct TrainingPoint {
 pub struct EvaluationPoint {
     pub samples: u64,
     pub images: u64,
-    /// Number of images that could not be read; 0 in lines of earlier versions, which do not have it.
+    /// Number of validation images that could not be read; 0 in lines of earlier versions, which do not have
+    /// it.
     #[serde(default)]
     pub unreadable: u64,
     /// Scores of the averaged parameters.
     #[serde(flatten)]
     pub average: ClassifierScores,
-    /// Scores of the last iterate.
+    /// Scores of the last iterate, which is the parameters as the newest update left them.
     pub last_iterate: ClassifierScores,
 }
 

@@ -9,12 +9,12 @@ use setup::ClassifierScores;
 /// The result of a finished run. The scores are those of the averaged parameters on the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one.
+    /// Top-1 accuracy: fraction (0 to 1) of the validation images whose most probable class is the right one.
     pub top1: f64,
-    /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
-    /// one.
+    /// Top-5 accuracy: fraction (0 to 1) of the validation images whose five most probable classes include
+    /// the right one.
     pub top5: f64,
-    /// Mean cross-entropy per image, in nats.
+    /// Mean cross-entropy of the validation images, in nats.
     pub loss: f64,
     /// Number of validation images that were scored.
     pub validation_images: u64,
@@ -24,11 +24,12 @@ pub struct RunResult {
     /// Number of validation images that could not be read and were left out of the scores.
     #[serde(default)]
     pub validation_skipped: u64,
-    /// Scores of the last iterate on the same images.
+    /// Scores, on the same validation images, of the last iterate, which is the parameters as the newest
+    /// update left them.
     pub last_iterate: ClassifierScores,
     /// Number of training samples used.
     pub samples: u64,
-    /// Duration of the run in seconds, over all sessions.
+    /// Duration of the run in seconds, over all calls of the program.
     pub seconds: f64,
     /// Path of the model file, which holds the averaged parameters.
     pub model: PathBuf,

@@ -41,7 +41,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Number of warnings of one child process that are shown; the rest are in its log.
 const WARNINGS_SHOWN: u32 = 20;
 
-/// The outcome of a session; no process of it is left running.
+/// The outcome of a session, in which the processes of a run are started, watched and stopped; none of them
+/// is left running.
 pub enum End {
     /// The run is finished.
     Finished,

@@ -12,14 +12,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link without limits, which takes no time.
+    /// A link of unlimited speed, over which transfers take no time.
     pub const UNLIMITED: Link = Link { up: None, down: None };
 }
 
 /// A simulated machine, which runs one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Machine {
-    /// Duration of one training step in seconds.
+    /// Mean duration of one training step of the machine, in virtual seconds.
     pub step: f64,
     /// The machine's link to the network.
     pub link: Link,
@@ -37,10 +37,10 @@ pub struct Cluster {
     /// Largest deviation of a step's duration from that of its machine, as a fraction of the latter; each
     /// step's deviation is drawn uniformly.
     pub jitter: f64,
-    /// Mean time between two losses of a worker in seconds; `None` means that no worker is lost. A lost
-    /// worker returns with the server's parameters.
+    /// Mean time from the start or return of a worker to its loss (crash), in virtual seconds; `None` means
+    /// that no worker is lost. A lost worker returns with the server's parameters.
     pub between_losses: Option<f64>,
-    /// Time after which a lost worker returns, in seconds.
+    /// Time from the loss (crash) of a worker to its return, in virtual seconds.
     pub away: f64,
 }
 

@@ -10,7 +10,7 @@ pub enum Event {
     Begin,
     /// The worker's push has arrived at the server.
     Arrive,
-    /// The worker is lost together with the step that it was computing.
+    /// The worker is lost (crashes), together with the step that it was computing.
     Lose,
 }
 

@@ -8,7 +8,7 @@ use crate::{Cluster, Method};
 /// An evaluation of the averaged parameters at one point of a simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Number of images behind the updates so far.
+    /// Number of training images whose gradients were pushed to the shard so far, counted over all epochs.
     pub images: u64,
     /// Virtual time since the start of the run, in seconds.
     pub seconds: f64,
@@ -16,7 +16,7 @@ pub struct Evaluation {
     pub top1: f64,
     /// Mean cross-entropy of the averaged parameters on the validation images, in nats.
     pub loss: f64,
-    /// Mean loss of the training minibatches since the previous evaluation.
+    /// Mean loss of the main classifier over the training minibatches since the previous evaluation, in nats.
     pub training_loss: f64,
     /// Mean staleness of the pushes since the previous evaluation, in updates.
     pub staleness: f64,
@@ -29,13 +29,14 @@ pub struct Evaluation {
 pub struct Report {
     /// The machines that were simulated.
     pub cluster: Cluster,
-    /// The method of training.
+    /// Method by which gradients became updates: asynchronous or synchronous.
     pub method: Method,
     /// The settings of the optimizer.
     pub optimisation: Optimisation,
     /// The evaluations of the run, in the order of time.
     pub evaluations: Vec<Evaluation>,
-    /// Number of images behind the updates.
+    /// Number of training images whose gradients were pushed to the shard in the whole run, counted over all
+    /// epochs.
     pub images: u64,
     /// Number of images whose gradients were lost with a worker and computed again.
     pub repeated: u64,
@@ -43,11 +44,11 @@ pub struct Report {
     pub seconds: f64,
     /// Largest staleness of a push, in updates.
     pub staleness_max: u64,
-    /// Number of blocks that the shard refused.
+    /// Number of blocks whose pushes the shard refused as unusable, for example as not finite.
     pub refused: u64,
-    /// Number of bytes sent to the server.
+    /// Number of bytes of gradients that all workers sent to the server.
     pub bytes_up: u64,
-    /// Number of bytes sent by the server.
+    /// Number of bytes of parameters that the server sent to all workers.
     pub bytes_down: u64,
     /// Fraction (0 to 1) of the run's virtual time during which a worker computed, the mean over all workers.
     pub computing: f64,

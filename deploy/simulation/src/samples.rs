@@ -61,7 +61,7 @@ impl Samples {
         }
     }
 
-    /// Takes back a minibatch that led to no update.
+    /// Takes back a minibatch that led to no update, for the next worker that asks.
     pub fn take_back(&mut self, taken: Taken) {
         self.returned.push_back(taken);
     }

@@ -30,34 +30,35 @@ const FORWARD: f64 = 1.0 / 3.0;
 pub struct Run {
     /// The machines to simulate.
     pub cluster: Cluster,
-    /// The method of training.
+    /// Method by which gradients become updates: asynchronous or synchronous.
     pub method: Method,
-    /// The network.
+    /// The network that is trained.
     pub network: Arc<GoogLeNet>,
     /// Seed of the dropout masks; `None` means no dropout.
     pub dropout: Option<u64>,
-    /// The data set.
+    /// The data set with training and validation images.
     pub dataset: Arc<Dataset>,
-    /// The sampling of training crops.
+    /// Settings by which training crops are drawn from images.
     pub sampling: Sampling,
     /// Seed of the order of the images, of their crops and of the jitter.
     pub seed: u64,
-    /// The model file whose tensors the run starts from; `None` means initial values.
+    /// The model file whose tensors the run starts from; `None` means that all tensors start with the initial
+    /// values of the network.
     pub warm_start: Option<Arc<WarmStart>>,
     /// The update rule of the shard, which also gives the length of the run in samples.
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
-    /// Number of images in a minibatch.
+    /// Number of images in a minibatch of one worker.
     pub batch: usize,
-    /// Number of images between two evaluations.
+    /// Number of training images between two evaluations.
     pub evaluate_every: u64,
     /// Top-1 accuracy (0 to 1) at which the run ends, once two evaluations in a row reach it; `None` means
     /// that the run has its full length.
     pub until: Option<f64>,
-    /// The instruction set.
+    /// The instruction set with which gradients and updates are computed.
     pub isa: Isa,
-    /// The compute threads.
+    /// The threads that compute the steps of all workers, one step after the other.
     pub pool: Arc<Pool>,
 }
 

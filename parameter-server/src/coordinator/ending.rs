@@ -5,13 +5,13 @@ use protocol::Ending;
 /// Progress of a run towards its end: not reached, reached, or reached and announced to members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum RunEnd {
-    /// Not reached: the run goes on.
+    /// The end is not reached: the run goes on.
     #[default]
     NotYet,
-    /// Reached by completion but not announced: a snapshot must hold the completion before members are told,
-    /// so that no restart can make the run incomplete again.
+    /// The run is complete, but its end is not announced: a snapshot must hold the completion before members
+    /// (workers) are told, so that no restart can make the run incomplete again.
     Unannounced,
-    /// Reached and announced: members may be told how the run ended.
+    /// The end is reached and announced: members (workers) may be told how the run ended.
     Announced(Ending),
 }
 

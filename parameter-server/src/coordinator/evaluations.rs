@@ -25,15 +25,18 @@ pub struct Evaluations {
 }
 
 impl Evaluations {
-    /// Schedules an evaluation each `every` positions, the first after `consumed`, and a last one at `total`.
-    /// `done` are the results from before a restart; numbers start at `first_id`.
+    /// Schedules an evaluation for each `every` images that a run consumes (uses, or skips as unreadable),
+    /// the first after `consumed` images, and a last one at `total` images. `done` holds the results from
+    /// before a restart; evaluations are numbered from `first_id` on.
     pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
         let every = every.max(1);
         let due = (consumed / every + 1) * every;
         Evaluations { every, total, due, next_id: first_id, open: BTreeMap::new(), done, last: None }
     }
 
-    /// Returns the evaluation that `holder` is to do now, if any; `samples` is recorded in a new order.
+    /// Returns the evaluation that the worker with the incarnation `holder` is to do now, if any. `consumed`
+    /// is the number of images that the run has used or skipped; `samples`, the number used, is recorded in a
+    /// new order.
     pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
         let last = consumed >= self.total;
         if last && self.last.is_none() {
@@ -60,14 +63,16 @@ impl Evaluations {
         order
     }
 
-    /// Takes back the evaluations that `holder` was to do, so that another worker gets them.
+    /// Takes back the evaluations that the worker with the incarnation `holder` was to do, so that another
+    /// worker gets them.
     pub fn take_back(&mut self, holder: u64) {
         for (_, assignee) in self.open.values_mut() {
             assignee.take_if(|assignee| *assignee == holder);
         }
     }
 
-    /// Records a result; returns false if `holder` does not hold that order, as when a report is repeated.
+    /// Records the result of an evaluation; returns false if the evaluation is not assigned to the
+    /// incarnation `holder`, as when a report is repeated.
     pub fn record(&mut self, holder: u64, evaluation: Evaluation) -> bool {
         let held = self.open.get(&evaluation.id).is_some_and(|(_, assignee)| *assignee == Some(holder));
         if held {
@@ -77,13 +82,13 @@ impl Evaluations {
         held
     }
 
-    /// The result of the last evaluation, which ends the run; `None` before it.
+    /// Returns the result of the evaluation at the end of the run; `None` until that evaluation is done.
     pub fn last(&self) -> Option<&Evaluation> {
         let last = self.last?;
         self.done.iter().rev().find(|evaluation| evaluation.id == last)
     }
 
-    /// All results so far, oldest first.
+    /// Returns the results of all evaluations of the run so far, oldest first.
     pub fn done(&self) -> &[Evaluation] {
         &self.done
     }

@@ -14,21 +14,24 @@ use serde::{Deserialize, Serialize};
 pub struct EpochLedger {
     /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// Number of positions of the epoch that belong to the run.
+    /// Number of images that the run takes from the epoch: all training images, or fewer if the run ends
+    /// within the epoch.
     pub images: u64,
-    /// Number of positions used, each counted once.
+    /// Number of images of the epoch that were used (every shard has acknowledged their gradients), each
+    /// counted once.
     pub distinct: u64,
-    /// Number of positions that were leased again although a lost worker may have used them: an upper bound
-    /// on the number used twice.
+    /// Number of images of the epoch that were leased again although a lost worker may have used them: an
+    /// upper bound on the number used twice.
     pub repeated: u64,
-    /// Number of positions whose image is unreadable.
+    /// Number of images of the epoch that were skipped because they cannot be read.
     pub skipped: u64,
-    /// Number of positions whose updates were lost when a shard was restored from an older file.
+    /// Number of images whose updates were lost when a shard was restored from an older file during the
+    /// epoch.
     pub lost: u64,
 }
 
 impl EpochLedger {
-    /// Whether every position of the epoch was used or skipped.
+    /// Whether every image that the run takes from the epoch was used for training or skipped as unreadable.
     pub fn complete(&self) -> bool {
         self.distinct + self.skipped == self.images
     }
@@ -39,32 +42,33 @@ impl EpochLedger {
 pub struct Range {
     /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// First position.
+    /// First position of the range in the epoch's shuffled order of the images, where positions count from 0.
     pub start: u64,
-    /// One past the last position.
+    /// End of the range: one past its last position in the epoch's shuffled order of the images.
     pub end: u64,
 }
 
 /// The progress of a run, in the form that snapshots keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Number of positions that were leased at least once; they are the run's first ones, counted over all
-    /// epochs.
+    /// Number of images, counted over all epochs, that were leased to a worker at least once. They are the
+    /// first ones of the run, in the order of epochs and of positions in each epoch.
     pub leased: u64,
-    /// The leased positions that are neither used nor skipped yet.
+    /// Ranges of positions that were leased to a worker, but whose images are neither used nor skipped yet.
     pub to_do: Vec<Range>,
-    /// Ledgers of the epochs that have begun, in their order.
+    /// Ledgers (numbers of images used, repeated, skipped and lost) of the epochs that have begun, oldest
+    /// first.
     #[serde(rename = "accounts")]
     pub ledgers: Vec<EpochLedger>,
-    /// Number of positions used so far.
+    /// Number of images used so far (every shard has acknowledged their gradients), counted over all epochs.
     pub used: u64,
-    /// Number of positions skipped so far.
+    /// Number of images skipped as unreadable so far, counted over all epochs.
     pub skipped: u64,
 }
 
 impl Progress {
     /// Whether every leased position is used, skipped or still to do, and the epochs' ledgers add up to the
-    /// same totals.
+    /// same numbers of used and skipped positions.
     pub fn is_consistent(&self) -> bool {
         // 128 bits hold the sum of any numbers that a file may contain.
         let rest: u128 =
@@ -129,8 +133,8 @@ pub struct ProgressError {
 }
 
 impl Leases {
-    /// Starts a run of `total` positions over epochs of `images`, in leases of `size` positions; ids start at
-    /// `first_id`.
+    /// Starts the leases of a run that takes `total` images in epochs of `images` each. A lease covers up to
+    /// `size` images; leases are numbered from `first_id` on.
     ///
     /// # Panics
     /// If `images` or `size` is 0.
@@ -188,8 +192,8 @@ impl Leases {
         }
     }
 
-    /// Leases the next range to `holder`, who is to push it in `form`; returns `None` when every position is
-    /// done or leased.
+    /// Leases the next range of images to the worker with the incarnation `holder`, which is to push in the
+    /// form `form`; returns `None` when every image of the run is leased or done.
     pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end, form, takes_velocity: false };
@@ -260,8 +264,9 @@ impl Leases {
         Ok(())
     }
 
-    /// Takes all leases of `holder` back and returns their number. With `vanished`, their rest counts as
-    /// repeated, since it is unknown how much of it reached the shards.
+    /// Takes back all leases of the worker with the incarnation `holder` and returns how many there were. If
+    /// the worker `vanished`, the images that it has not reported count as repeated, since it is unknown how
+    /// many of their gradients reached the shards.
     pub fn take_back(&mut self, holder: u64, vanished: bool) -> usize {
         let ids: Vec<u64> = self
             .outstanding
@@ -290,7 +295,8 @@ impl Leases {
         }
     }
 
-    /// Number of positions of all epochs whose updates were lost with a shard.
+    /// Number of images, counted over all epochs, whose updates were lost when a shard was restored from an
+    /// older file.
     pub fn lost(&self) -> u64 {
         self.ledgers.values().map(|ledger| ledger.lost).sum()
     }
@@ -300,27 +306,28 @@ impl Leases {
         self.complete.drain(..)
     }
 
-    /// Whether every position of the run was used or skipped.
+    /// Whether every image of the run, over all epochs, was used for training or skipped as unreadable.
     pub fn done(&self) -> bool {
         self.used + self.skipped == self.total
     }
 
-    /// Number of positions used so far.
+    /// Number of images used so far (every shard has acknowledged their gradients), counted over all epochs.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Number of positions used or skipped so far.
+    /// Number of images used, or skipped as unreadable, so far, counted over all epochs.
     pub fn consumed(&self) -> u64 {
         self.used + self.skipped
     }
 
-    /// Number of positions in the whole run.
+    /// Number of images that the whole run takes, counted over all epochs.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Number of the oldest epoch that is not complete, or of the last one when all are.
+    /// Number, from 0, of the oldest epoch that is not complete, or of the run's last epoch when all are
+    /// complete.
     pub fn epoch(&self) -> u64 {
         let last = (self.total - 1) / self.images;
         let open = self.ledgers.values().find(|ledger| !ledger.complete());

@@ -49,7 +49,8 @@ impl Membership {
         member
     }
 
-    /// Records that a member called.
+    /// Records that a member called the coordinator at the time `now`, which keeps its membership from
+    /// expiring.
     ///
     /// # Errors
     /// [`Refusal::Fenced`] if the incarnation is not, or no longer, a member.
@@ -101,7 +102,8 @@ impl Membership {
         self.members.remove(&member.incarnation).map(|state| state.name)
     }
 
-    /// Removes and returns the members that were silent for too long, with their names.
+    /// Removes the members whose last call lies further back than the membership's patience allows; returns
+    /// them with their names.
     pub fn expire(&mut self, now: Instant) -> Vec<(Member, String)> {
         let mut expired = Vec::new();
         self.members.retain(|_, state| {

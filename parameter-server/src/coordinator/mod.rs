@@ -122,12 +122,13 @@ impl Coordinator {
         self.state().processes.complete()
     }
 
-    /// Addresses of the server's other processes that have registered.
+    /// Addresses, each "host:port", of the registered processes of the server other than this one.
     pub fn others(&self) -> Vec<String> {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
     }
 
-    /// Copies the state of the run for a snapshot that begins now; returns `None` before the data is known.
+    /// Copies the state of the run, apart from the shards, for a snapshot that begins now; returns `None`
+    /// until the first worker has described the data.
     pub fn checkpoint(&self) -> Option<SavedRun> {
         self.state().checkpoint()
     }

@@ -34,13 +34,14 @@ impl MomentumSwitch {
         self.moved
     }
 
-    /// Form in which workers are to push.
+    /// Returns the form in which workers are to push: gradients while the shards keep the momentum, steps
+    /// once the workers keep it.
     pub fn form(&self) -> PushForm {
         if self.moved { PushForm::Step } else { PushForm::Gradient }
     }
 
-    /// Whether the lease that `incarnation` is given now passes the shards' velocity on to it; true once in a
-    /// run.
+    /// Whether the worker with this incarnation takes over the shards' velocity with the lease that it is
+    /// given now; true once in a run.
     pub fn gives_velocity_to(&mut self, incarnation: u64) -> bool {
         self.heir.take_if(|heir| *heir == incarnation).is_some()
     }

@@ -5,9 +5,9 @@ use protocol::Refusal;
 /// Place of a process in the server: the shards that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// Number of the process's first shard.
+    /// Number, among all shards of the server, of the first shard that the process holds.
     pub first_shard: u32,
-    /// Whether the process had registered before.
+    /// Whether the process had already registered with the coordinator.
     pub registered_before: bool,
 }
 

@@ -25,7 +25,8 @@ const MOST_REFUSED: u64 = 20;
 const MOST_UNREADABLE: f64 = 0.05;
 /// Pause of a worker for which there is nothing to do at the moment.
 const PAUSE_MILLISECONDS: u64 = 200;
-/// Pause of the only worker while a snapshot is taken.
+/// Pause, in milliseconds, after which the only worker of a run asks for work again while a snapshot is
+/// taken.
 pub(super) const SNAPSHOT_PAUSE_MILLISECONDS: u64 = 20;
 
 /// A run whose data is known.
@@ -39,7 +40,7 @@ pub(super) struct Run {
     pub(super) meter: Meter,
     /// The newest line of training metrics.
     pub(super) latest: Option<TrainingLine>,
-    /// Names of the unreadable images found so far.
+    /// Unreadable training images found so far, each as "path: reason".
     pub(super) unreadable: BTreeSet<String>,
     /// Minibatches in a row whose pushes were refused.
     refused_in_row: u64,
@@ -48,10 +49,10 @@ pub(super) struct Run {
 /// Settings that a life (term) of the server gives to a run.
 #[derive(Clone, Copy)]
 pub(super) struct Life {
-    /// Time for which a member may be silent.
+    /// Time for which a worker may be silent before its membership expires.
     pub(super) lease_time: Duration,
-    /// First id of leases, incarnations and evaluations. Each life has ids of its own, since shards and
-    /// workers may remember those of an earlier one.
+    /// First number that this life of the server gives to leases, incarnations and evaluations. Each life has
+    /// numbers of its own, since shards and workers may remember those of an earlier life.
     pub(super) first_id: u64,
 }
 

@@ -32,7 +32,7 @@ pub(super) struct State {
     pub(super) end: RunEnd,
     /// Newest status of each shard, by its number.
     statuses: BTreeMap<u32, ShardStatus>,
-    /// Lines of metrics that have not been taken yet.
+    /// Lines of metrics that the next tick hands out for the log and the metrics file.
     pub(super) lines: Vec<Line>,
     /// The newest complete snapshot, with the hashes of all shards' files.
     pub(super) snapshot: Option<Snapshot>,
@@ -96,8 +96,8 @@ impl State {
         self.run.as_ref().map_or(0, |run| run.members.len())
     }
 
-    /// Records the statuses of one process's shards. A shard whose sample count fell was restored from a
-    /// file.
+    /// Records the statuses of the shards in one process of the server. A shard whose sample count fell was
+    /// restored from a file, so its newest updates count as lost.
     pub(super) fn observe(&mut self, statuses: Vec<ShardStatus>) {
         let lost = statuses.iter().filter_map(|status| {
             let before = self.statuses.get(&status.shard)?.samples;
@@ -144,7 +144,7 @@ impl State {
         Traffic::of(self.statuses.values())
     }
 
-    /// Does the periodic work, and returns the lines of metrics that became due.
+    /// Removes members that were silent for too long, and returns the lines of metrics that became due.
     pub(super) fn tick(&mut self) -> Vec<Line> {
         let traffic = self.traffic();
         if let Some(run) = &mut self.run {

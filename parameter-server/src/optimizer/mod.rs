@@ -18,23 +18,25 @@ use protocol::{PushForm, UpdateRule};
 pub(crate) use self::momentum::VELOCITY;
 use self::{adagrad::Adagrad, momentum::Momentum};
 
-/// Arrays that an optimizer keeps for a block, by their names: each has a value for every weight.
+/// Arrays that an optimizer keeps for a block beside weights and average, by their names, such as `velocity`;
+/// each has one value for every weight of the block, in the same order.
 pub(crate) type Arrays = BTreeMap<&'static str, Vec<f32>>;
 
 /// Factors of one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factors {
-    /// Learning rate, after the tensor's multiplier and the staleness policy.
+    /// Learning rate of the update, with the tensor's multiplier and the effect of staleness included.
     pub(crate) rate: f32,
-    /// Weight decay, the tensor's multiplier included.
+    /// Weight decay of the update, with the tensor's multiplier included.
     pub(crate) decay: f32,
-    /// Fraction of the new weights in the average.
+    /// Fraction (0 to 1) by which the running average of the weights moves towards the new weights.
     pub(crate) average_step: f32,
-    /// Number of updates that the reply is ahead of the block by its momentum.
+    /// Number of further updates, by momentum alone, that the weights in the reply to the push anticipate; 0
+    /// means the block as it is.
     pub(crate) look_ahead: u64,
 }
 
-/// Values of one block.
+/// The values of one block that an update changes, as flat arrays with one value for each weight.
 #[derive(Debug)]
 pub(crate) struct Values<'a> {
     /// Weights of the block.
@@ -50,7 +52,7 @@ pub(crate) trait Optimizer: Send + Sync {
     /// Returns the names of the arrays that the optimizer keeps for a block.
     fn arrays(&self) -> &'static [&'static str];
 
-    /// Whether the optimizer has an update for pushes of a form.
+    /// Whether the optimizer can update a block by a push of the form `form`.
     fn takes(&self, form: PushForm) -> bool;
 
     /// Returns the arrays of a block of `len` weights at the start of a run.
@@ -69,7 +71,7 @@ pub(crate) trait Optimizer: Send + Sync {
     fn largest(&self, isa: Isa, arrays: &Arrays) -> f32;
 }
 
-/// Returns the optimizer that a rule names.
+/// Returns the optimizer that an update rule names.
 pub(crate) fn of(rule: &UpdateRule) -> Arc<dyn Optimizer> {
     match rule.optimizer {
         settings::Optimizer::Momentum => Arc::new(Momentum { momentum: rule.momentum }),

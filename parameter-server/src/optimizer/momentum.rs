@@ -9,12 +9,12 @@ use protocol::PushForm;
 
 use super::{Arrays, Factors, Optimizer, Values, array};
 
-/// Name of the array of velocities.
+/// Name of the array, in memory and in a shard's file, that holds the velocity of every weight of a block.
 pub(crate) const VELOCITY: &str = "velocity";
 
-/// Heavy-ball momentum.
+/// The optimizer with heavy-ball momentum, which updates as `torch.optim.SGD` does.
 pub(super) struct Momentum {
-    /// Fraction of the velocity that an update keeps.
+    /// Momentum coefficient: the fraction (0 to below 1) of the velocity that an update keeps.
     pub(super) momentum: f64,
 }
 

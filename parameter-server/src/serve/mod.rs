@@ -21,11 +21,13 @@ use protocol::{Connector, Listener};
 pub struct Options {
     /// Flags that describe the run (used by the leader).
     pub flags: RunFlags,
-    /// The recipe of a run whose flags name neither a recipe nor a file.
+    /// Name of the recipe (a named configuration) of a run whose flags name neither a recipe nor a
+    /// configuration file.
     pub default_recipe: String,
     /// Address at which others reach this process, "host:port"; by default the one that it listens on.
     pub advertise: Option<String>,
-    /// Address of the leader; without one, this process is the leader.
+    /// Address of the leader (the first process of the server), "host:port"; `None` means that this process
+    /// is the leader.
     pub coordinator: Option<String>,
     /// Number of shards of each process.
     pub shards: u32,
@@ -52,7 +54,8 @@ pub struct Timing {
     pub lease: Duration,
     /// Time between snapshots.
     pub snapshots: Duration,
-    /// Time for which the end of a run waits for workers and shard processes.
+    /// Longest time for which the server, at the end of a run, waits for workers and shard processes to
+    /// leave.
     pub farewell: Duration,
 }
 

@@ -16,9 +16,9 @@ use crate::{
 /// The state that shards start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restore {
-    /// No snapshot: the start of the run.
+    /// No snapshot: the shards are as at the start of the run.
     Nothing,
-    /// The snapshot of this number.
+    /// The snapshot of this number, and no other.
     Exactly(u64),
     /// The newest snapshot whose files for this process's shards can be read.
     Newest,

@@ -40,7 +40,7 @@ impl Serving {
         }
     }
 
-    /// Stops accepting calls and waits up to 5 s for the open ones.
+    /// Stops accepting calls and waits up to 5 s for the end of the calls that are still open.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         if tokio::time::timeout(LAST_CALLS, self.task).await.is_err() {

@@ -38,15 +38,16 @@ pub(super) struct Frozen {
     pub(super) blocks: BTreeMap<u32, (Version, Arc<Vec<f32>>)>,
 }
 
-/// The numbers of an update that was made.
+/// Numbers that describe one update of a block by a push.
 pub(super) struct Applied {
     /// Staleness: the number of updates of the block between the push's version and this update.
     pub(super) staleness: u64,
-    /// The schedule's learning rate.
+    /// Learning rate that the schedule gives, before the tensor's multiplier and the staleness policy.
     pub(super) rate: f64,
-    /// Number of updates of the block, this one included.
+    /// Number of updates of the block since the start of the run, this one included.
     pub(super) counter: u64,
-    /// Number of samples behind those updates.
+    /// Number of training samples behind all updates of the block since the start of the run, this one
+    /// included.
     pub(super) samples: u64,
 }
 
@@ -90,7 +91,8 @@ impl Adopted {
         Adopted { layout, rule, optimizer, owners, blocks, bounds, frozen: Vec::new() }
     }
 
-    /// Checks that all blocks leave room for updates; the error names the first that does not.
+    /// Checks that the values of all blocks are small enough for further updates; the error names the first
+    /// block for which they are not.
     pub(super) fn check(&self) -> Result<(), String> {
         self.bounds.iter().try_for_each(|(&index, bounds)| {
             let name = &self.tensor(index).name;
@@ -98,7 +100,8 @@ impl Adopted {
         })
     }
 
-    /// Finds a block that shard `number` owns.
+    /// Returns the block with this index in the layout; refuses an index that is unknown or whose block is
+    /// not owned by shard `number`.
     pub(super) fn owned(&self, number: u32, index: u32) -> Result<&Block, Refusal> {
         let blocks = self.layout.blocks();
         let block = blocks.get(index as usize).ok_or_else(|| {

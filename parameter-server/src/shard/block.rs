@@ -13,13 +13,14 @@ pub(crate) struct BlockState {
     /// a copy.
     pub(crate) parameters: Arc<Vec<f32>>,
     pub(crate) average: Vec<f32>,
-    /// The optimizer's own arrays.
+    /// Arrays that the optimizer keeps for the block, such as velocities, by their names.
     pub(crate) arrays: Arrays,
-    /// Updates applied since the start of the run.
+    /// Number of updates applied to the block since the start of the run.
     pub(crate) counter: u64,
-    /// Samples behind those updates.
+    /// Number of training samples behind the updates applied to the block since the start of the run.
     pub(crate) samples: u64,
-    /// The newest step that was applied from each incarnation: 16 bytes for every worker that ever pushed.
+    /// Number of the newest training step applied from each incarnation (membership of a worker), by
+    /// incarnation; 16 bytes for every worker that ever pushed.
     pub(crate) applied: BTreeMap<u64, u64>,
 }
 
@@ -47,13 +48,13 @@ impl BlockState {
         self.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest)
     }
 
-    /// Number of updates since the version that a push was computed from. A version from before a restore may
-    /// be ahead of the block; its staleness counts as 0.
+    /// Number of updates of the block since the version that a push was computed from. A version from before
+    /// a restore may be ahead of the block; its staleness counts as 0.
     pub(super) fn staleness(&self, version: Version) -> u64 {
         self.counter.saturating_sub(version.counter)
     }
 
-    /// The values, for an update.
+    /// Returns the block's values for an update, which may change them.
     pub(super) fn values(&mut self) -> Values<'_> {
         let BlockState { parameters, average, arrays, .. } = self;
         Values { weights: Arc::make_mut(parameters).as_mut_slice(), average, arrays }

@@ -59,7 +59,8 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Measures a block to which this process has not applied a gradient yet.
+    /// Measures the largest magnitude among the weights, average and optimizer's arrays of a block to which
+    /// this process has not applied a gradient yet.
     pub(crate) fn of(isa: Isa, optimizer: &dyn Optimizer, state: &BlockState) -> Bounds {
         let BlockState { parameters, average, arrays, .. } = state;
         let [parameters, average] = [&**parameters, average].map(|values| magnitudes(isa, values).largest);
@@ -69,7 +70,8 @@ impl Bounds {
         Bounds { largest, usual: 0.0, applied: 0 }
     }
 
-    /// Checks that the block's own values leave room for an update; the error says what they hold.
+    /// Checks that the block's own values are small enough for an update; the error gives the largest
+    /// magnitude.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.largest <= LARGEST_VALUE {
             return Ok(());
@@ -111,7 +113,8 @@ fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
     (size.sum_of_squares / len as f64).sqrt()
 }
 
-/// Checks that the numbers of an update rule satisfy the bounds; the error names the first that does not.
+/// Checks that the numbers of an update rule are in the ranges in which no update overflows; the error names
+/// the first that is not.
 pub(crate) fn check_rule(rule: &UpdateRule) -> Result<(), String> {
     let wrong = |key: &str, found: f64, expected: &str| {
         Err(format!("update rule key {key}: expected {expected}, found {found}"))
@@ -134,8 +137,9 @@ pub(crate) fn check_rule(rule: &UpdateRule) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that an update rule satisfies the bounds for every tensor of a layout, with its multipliers; the
-/// error names the first for which it does not.
+/// Checks that the learning rate and the weight decay of an update rule, with the multipliers of each tensor
+/// of a layout, are in the ranges in which no update overflows; the error names the first tensor for which
+/// they are not.
 pub(crate) fn check_layout(rule: &UpdateRule, layout: &Layout) -> Result<(), String> {
     let rate = |tensor: &Tensor| rule.learning_rate * f64::from(tensor.rate_multiplier);
     if let Some(tensor) = layout.tensors().iter().find(|tensor| rate(tensor) > LARGEST_RATE) {

@@ -47,7 +47,7 @@ pub enum ShardFileError {
     Write {
         /// Path of the folder or file.
         path: PathBuf,
-        /// Cause of the failure.
+        /// Cause given by the operating system.
         error: io::Error,
     },
     /// A file that cannot be read or written as a checkpoint.
@@ -60,15 +60,15 @@ pub enum ShardFileError {
         path: PathBuf,
         /// The tensor, and the first value in it that is not finite.
         found: NotFinite,
-        /// Advice on what to do.
+        /// Advice to the user on what to do about the values that are not finite.
         advice: String,
     },
-    /// A checkpoint that is not one of this shard.
+    /// A checkpoint file that is not the file of the shard that was to be read.
     #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
     Content {
         /// Path of the file.
         path: PathBuf,
-        /// Name of the key or tensor that differs.
+        /// Name of the metadata key or tensor of the file that is not as expected.
         what: String,
         /// The value that the key or tensor should have.
         expected: String,

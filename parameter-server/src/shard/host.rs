@@ -44,7 +44,8 @@ impl ShardHost {
         ShardHost { first, shards, carried, snapshots, ended: watch::Sender::new(None) }
     }
 
-    /// Watches for the end of the run: `Some(interrupted)` once the leader ordered the shards to finish.
+    /// Returns a receiver that tells of the end of the run: `None` before the leader orders the shards to
+    /// finish, then `Some(interrupted)`, which is true if the run was interrupted.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<bool>> {
         self.ended.subscribe()
     }

@@ -58,17 +58,18 @@ pub struct Inspected {
 /// The state of a run that a snapshot's manifest holds, which is everything besides the shards' parameters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedRun {
-    /// Whether the run was complete.
+    /// Whether the run was complete, its last evaluation included, when the snapshot was taken.
     pub finished: bool,
-    /// Number of samples used.
+    /// Number of training samples that the run had used when the snapshot was taken.
     pub samples: u64,
-    /// Number of minibatches behind those samples.
+    /// Number of minibatches that the run had trained on when the snapshot was taken.
     pub steps: u64,
-    /// Ledgers of the epochs that had begun.
+    /// Ledgers (numbers of images used, repeated, skipped and lost) of the epochs that had begun, oldest
+    /// first.
     pub epochs: Vec<EpochLedger>,
     /// Evaluations so far.
     pub evaluations: Vec<Evaluation>,
-    /// The complete configuration.
+    /// Configuration of the run, completed by the data's number of classes.
     pub configuration: RunConfiguration,
 }
 

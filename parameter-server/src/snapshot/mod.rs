@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{coordinator::SavedRun, shard::file as shard_file};
 
-/// Number of complete snapshots that are kept.
+/// Number of complete snapshots that are kept in a folder; older ones are removed.
 pub const KEPT: usize = 3;
 /// Name of the manifest's format; it changes when the meaning of the manifest does.
 const FORMAT: &str = "downpour snapshot 1";
@@ -54,10 +54,10 @@ pub struct Manifest {
 pub struct ShardEntry {
     /// Number of the shard.
     pub shard: u32,
-    /// SHA-256 of the file, hexadecimal.
+    /// SHA-256 of the shard's file in the snapshot, hexadecimal.
     pub hash: String,
-    /// Whether the file was in the leader's own folder. If not, the shard's process has it, on another
-    /// machine.
+    /// Whether the shard's file was in the snapshot folder of the leader (the first process of the server).
+    /// If not, the process that holds the shard has the file, on another machine.
     pub here: bool,
 }
 
@@ -73,7 +73,7 @@ impl Manifest {
         self.run.finished
     }
 
-    /// The newest evaluation; in a finished run, that is the last one.
+    /// The result of the run's newest evaluation, if any; in a finished run, that is the last evaluation.
     pub fn evaluation(&self) -> Option<&Evaluation> {
         self.run.evaluations.last()
     }
@@ -182,7 +182,7 @@ pub enum SnapshotError {
         /// Cause given by the operating system.
         error: io::Error,
     },
-    /// A file or folder that cannot be written.
+    /// A folder of snapshots, or a file or folder in it, that cannot be written or removed.
     #[error("cannot write {}: {error}", path.display())]
     Write {
         /// Path of the file or folder.
@@ -195,17 +195,17 @@ pub enum SnapshotError {
     Malformed {
         /// Path of the file.
         path: PathBuf,
-        /// The reason why it cannot be used.
+        /// Reason why the file cannot be used as a manifest.
         reason: String,
     },
-    /// A file whose hash differs from that when it was written.
+    /// A shard's file whose SHA-256 differs from the one recorded when the file was written.
     #[error("{} is damaged: expected sha-256 {expected}, found {found}", path.display())]
     Hash {
         /// Path of the file.
         path: PathBuf,
-        /// The hash that the manifest gives.
+        /// SHA-256 that the manifest gives for the file, hexadecimal.
         expected: String,
-        /// The hash of the file.
+        /// SHA-256 of the file as found, hexadecimal.
         found: String,
     },
     /// A folder whose content cannot be listed.
@@ -227,10 +227,11 @@ pub enum SnapshotError {
         folder: PathBuf,
         /// Number of the newest snapshot that was finished.
         id: u64,
-        /// The reason why it cannot be used.
+        /// Reason why the newest finished snapshot cannot be used.
         reason: Box<SnapshotError>,
     },
-    /// A counter's file that does not hold a number.
+    /// A file that should hold a counter (of the server's lives or of a shard's generations) but holds no
+    /// number.
     #[error(
         "{} holds {found:?}, expected a number; write one that is higher than any it had, as 1000000",
         path.display()
@@ -238,10 +239,10 @@ pub enum SnapshotError {
     Counter {
         /// Path of the file.
         path: PathBuf,
-        /// The text of the file.
+        /// Text that the file holds in place of a number.
         found: String,
     },
-    /// A shard that wrote no file.
+    /// A shard that was ordered to write its file of a snapshot but gave no hash of the file.
     #[error("shard {shard} was told to write a snapshot and named no file")]
     NoHash {
         /// Number of the shard.
@@ -302,12 +303,12 @@ pub(crate) fn next_id(folder: &Path) -> Result<u64, SnapshotError> {
     Ok(ids(folder)?.last().map_or(1, |newest| newest + 1))
 }
 
-/// Removes all snapshots.
+/// Removes all snapshots in `folder`.
 pub(crate) fn clear(folder: &Path) -> Result<(), SnapshotError> {
     ids(folder)?.into_iter().try_for_each(|id| remove(folder, id))
 }
 
-/// Removes one snapshot, complete or not.
+/// Removes snapshot `id` in `folder`, complete or not.
 pub(crate) fn remove(folder: &Path, id: u64) -> Result<(), SnapshotError> {
     let path = folder.join(id.to_string());
     match fs::remove_dir_all(&path) {
@@ -377,7 +378,8 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
     Ok(value)
 }
 
-/// Makes the folder and locks it under `name` until the returned lock is dropped.
+/// Creates the folder of snapshots if it is missing, and locks it under `name` until the returned lock is
+/// dropped.
 pub(crate) fn lock(folder: &Path, name: &str) -> Result<Lock, SnapshotError> {
     let cannot = |path: &Path| {
         let path = path.to_path_buf();

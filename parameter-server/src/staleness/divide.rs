@@ -8,7 +8,7 @@
 
 use super::Policy;
 
-/// The policy `divide`.
+/// The staleness policy `divide`: the learning rate is divided by 1 + staleness.
 pub(super) struct Divide;
 
 impl Policy for Divide {

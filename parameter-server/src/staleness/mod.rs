@@ -24,13 +24,14 @@ pub(crate) trait Policy: Sync {
     /// Returns the rate of an update whose push is `staleness` updates old; `rate` is that of the schedule.
     fn rate(&self, rate: f64, staleness: u64) -> f64;
 
-    /// Returns the number of updates that the reply is ahead of the block: to where momentum alone takes the
-    /// block in that many.
+    /// Returns the look-ahead of a push that is `staleness` updates old: the number of further updates, by
+    /// momentum alone, that the weights in the reply anticipate.
     fn look_ahead(&self, staleness: u64) -> u64;
 }
 
-/// Returns the policy that a rule names for pushes of a form. If it names none, the default depends on the
-/// form: a velocity that workers share needs a smaller rate than those that they keep themselves.
+/// Returns the staleness policy that an update rule names for pushes of a form. If the rule names none, the
+/// default depends on the form: a velocity that workers share needs a smaller rate than those that they keep
+/// themselves.
 pub(crate) fn policy(rule: &UpdateRule, form: PushForm) -> &'static dyn Policy {
     let by_form = match form {
         PushForm::Gradient => Staleness::Divide,

@@ -3,7 +3,7 @@
 
 use super::Policy;
 
-/// The policy `none`.
+/// The staleness policy `none`: stale pushes are applied as if they were fresh.
 pub(super) struct Ignore;
 
 impl Policy for Ignore {

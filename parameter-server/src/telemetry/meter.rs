@@ -12,7 +12,7 @@ const LINES_OF_A_RUN: u64 = 100;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Sums of the workers' reports since the last line.
+/// Meter of a run: sums of the workers' reports since the last line of metrics was made.
 #[derive(Debug)]
 pub struct Meter {
     /// Samples of the whole run.
@@ -30,10 +30,10 @@ pub struct Meter {
     advised: Option<u32>,
 }
 
-/// The state of the run at the moment of a line.
+/// State of a run at the moment when a line of metrics is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunPosition {
-    /// Number of the epoch, from 0.
+    /// Number of the current epoch, from 0.
     pub epoch: u64,
     /// Number of samples used so far.
     pub samples: u64,
@@ -56,7 +56,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sums the shards' counters.
+    /// Sums the counters of all shards of a server; the staleness is the largest, the learning rate that of
+    /// the last shard with updates.
     pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>) -> Traffic {
         statuses.fold(Traffic::default(), |sum, shard| Traffic {
             updates: sum.updates.saturating_add(shard.updates),
@@ -105,8 +106,8 @@ impl Meter {
         self.steps
     }
 
-    /// Makes the line for the time since the last one, if one is due or the run is over (`last`), and if
-    /// images were trained.
+    /// Makes the line of training metrics for the time since the last one. Returns `None` if no image was
+    /// trained on since, or if no line is due and the run is not over (`last`).
     pub fn line(
         &mut self,
         now: Instant,

@@ -19,9 +19,9 @@ pub use self::{
 /// A line of the log and of the metrics file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
-    /// Training since the previous line.
+    /// Metrics of the training since the previous training line.
     Train(TrainingLine),
-    /// A finished evaluation.
+    /// Scores of a finished evaluation.
     Evaluation(EvaluationLine),
 }
 
@@ -30,20 +30,20 @@ pub enum Line {
 pub struct EvaluationLine {
     /// Number of samples used when the evaluation was ordered.
     pub samples: u64,
-    /// Number of images evaluated.
+    /// Number of validation images that were scored.
     pub images: u64,
     /// Number of images of the validation split that could not be read and were left out.
     pub unreadable: u64,
     /// Scores of the averaged parameters.
     #[serde(flatten)]
     pub average: Scores,
-    /// Scores of the last iterate.
+    /// Scores of the last iterate, which is the parameters as the newest update left them.
     pub last_iterate: Scores,
     /// Training speed of the newest training line, in images per second.
     pub images_per_second: f64,
     /// Learning rate of the newest training line.
     pub learning_rate: f64,
-    /// Mean staleness of the newest training line.
+    /// Mean staleness of the newest training line, in updates.
     pub staleness_mean: f64,
 }
 

@@ -23,7 +23,7 @@ const FEWEST: f64 = 16.0;
 /// Gain of one more worker, in workers, below which more of them only cost.
 const LEAST_GAIN: f64 = 0.2;
 
-/// Running sums over the compared minibatches of all workers.
+/// Gradient noise of a run, as running sums over the minibatches of all workers whose halves were compared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
     minibatches: f64,
@@ -41,16 +41,16 @@ impl Noise {
         self.common = faded(self.common, norms.common);
     }
 
-    /// Returns the noise scale in images, given that the minibatches have `batch` images: `None` until enough
-    /// of them were compared, and while their halves have nothing in common.
+    /// Returns the gradient noise scale, in images, of a run with minibatches of `batch` images; `None` until
+    /// enough minibatches were compared, and while the gradients of their halves have nothing in common.
     pub fn scale(&self, batch: f64) -> Option<f64> {
         let scale = batch * (self.squared - self.common) / self.common;
         (self.minibatches >= FEWEST && self.common > 0.0 && scale.is_finite()).then_some(scale.max(0.0))
     }
 }
 
-/// Returns how many workers without the cost of noise train as fast as `workers` with minibatches of `batch`
-/// images at noise scale `scale`.
+/// Returns the number of workers that, if noise cost nothing, would train as fast as `workers` do with
+/// minibatches of `batch` images at the noise scale `scale` (in images).
 pub fn useful(workers: u32, batch: f64, scale: f64) -> f64 {
     let workers = f64::from(workers.max(1));
     workers / (1.0 + (workers - 1.0) * batch / scale.max(batch))

@@ -4,7 +4,7 @@
 use protocol::TrainingLine;
 use serde::Serialize;
 
-/// A number of a training line.
+/// Description of a number in a line of training metrics.
 pub struct Number {
     /// Name of the number: its key in the metrics file.
     pub name: &'static str,
@@ -12,7 +12,7 @@ pub struct Number {
     pub unit: &'static str,
     /// Meaning of the number, for people.
     pub help: &'static str,
-    /// Reads the value from a line.
+    /// Function that reads the number from a line of training metrics.
     pub of: fn(&TrainingLine) -> Value<'_>,
 }
 
@@ -41,7 +41,7 @@ const fn number(
     Number { name, unit, help, of }
 }
 
-/// All numbers, in the order in which they are written.
+/// The numbers of a line of training metrics, in the order in which the metrics file has them.
 #[rustfmt::skip]
 pub const NUMBERS: [Number; 16] = [
     number("step", "minibatches", "acknowledged by all shards so far", |line| Count(line.step)),

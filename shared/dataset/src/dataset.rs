@@ -212,8 +212,8 @@ impl Dataset {
 
     /// Returns the indices of the training samples in the order of one epoch: that of
     /// [`epoch_order`](crate::epoch_order), or, for tar shards, an order that reads them forward. It depends
-    /// only on the names in the set, `seed` and `epoch`, so that a lease of positions means the same samples
-    /// to every worker.
+    /// only on the names in the set, `seed` and `epoch`, so that a range of positions in it, such as a lease,
+    /// means the same samples to every worker.
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),

@@ -16,7 +16,7 @@ pub(crate) const MOST_BYTES: u64 = 1 << 30;
 pub struct SampleError {
     /// Path of the file; for an image in a tar shard, the shard's path and the name within it.
     pub path: PathBuf,
-    /// The reason.
+    /// Reason why the image could not be read or decoded.
     pub reason: DecodeError,
 }
 
@@ -33,15 +33,15 @@ pub enum DecodeError {
     /// The image file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(Refusal),
-    /// The file is of a kind that is not read.
+    /// The file is of a kind that is not read as an image, such as a video.
     #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
     NotAnImage {
-        /// Kind of the file, or its first bytes.
+        /// Description of the file: its kind, such as "a PDF document", or its first bytes.
         found: String,
         /// Advice to the user.
         advice: &'static str,
     },
-    /// The image is in a coding that is not read.
+    /// The image file is of a kind that is read, but it uses a coding that is not, such as lossless JPEG.
     #[error("{kind} with {coding}, which is not read: {advice}")]
     UnreadCoding {
         /// Kind of the file.
@@ -57,15 +57,15 @@ pub enum DecodeError {
         /// Size of the file in bytes.
         bytes: u64,
     },
-    /// The header announces too many pixels.
+    /// The header of the image file announces more pixels than an image that is read may have.
     #[error(
         "the header says {width} x {height} pixels; at most {} megapixels are read: reduce it",
         MOST_PIXELS / 1_000_000
     )]
     LargeImage {
-        /// Width in pixels.
+        /// Width that the header announces, in pixels.
         width: u32,
-        /// Height in pixels.
+        /// Height that the header announces, in pixels.
         height: u32,
     },
     /// The header announces more pixels than the file can hold.
@@ -73,9 +73,9 @@ pub enum DecodeError {
         "the header says {width} x {height} pixels, more than a file of {bytes} bytes can hold: it is truncated or damaged"
     )]
     HollowImage {
-        /// Width in pixels.
+        /// Width that the header announces, in pixels.
         width: u32,
-        /// Height in pixels.
+        /// Height that the header announces, in pixels.
         height: u32,
         /// Size of the file in bytes.
         bytes: u64,
@@ -85,13 +85,13 @@ pub enum DecodeError {
         "decoding it takes more memory than an image of its size may: save it anew, with 8 bits a channel"
     )]
     LargePixels,
-    /// The image stops before its end.
+    /// The image file is truncated: it ends before the image does.
     #[error("the image is truncated: the file ends after {bytes} bytes, before the image does")]
     Truncated {
         /// Size of the file in bytes.
         bytes: u64,
     },
-    /// The decoder found an error.
+    /// The image file is damaged; the text is the decoder's error.
     #[error("the image is damaged: {0}")]
     Damaged(String),
 }

@@ -13,10 +13,10 @@ pub enum DatasetError {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
     },
-    /// The path is that of a file.
+    /// The path that was given as a data folder is that of a file.
     #[error("data folder {} is not a folder: {EXPECTED}", folder.display())]
     NotAFolder {
-        /// The path.
+        /// Path of the file that was given as a folder.
         folder: PathBuf,
     },
     /// The folder cannot be listed.
@@ -41,7 +41,7 @@ pub enum DatasetError {
     NoClasses {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Number of files in it.
+        /// Number of files in the folder.
         files: usize,
     },
     /// The folder has a single class folder.
@@ -63,7 +63,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// Name of the class.
         class: String,
-        /// Description of the files in it that are not images, if there are any.
+        /// Description of the files in the class folder that are not images, if there are any.
         others: Option<String>,
     },
     /// No class folder has an image.
@@ -74,7 +74,7 @@ pub enum DatasetError {
     NoPictures {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Number of class folders in it.
+        /// Number of class folders in the folder.
         classes: usize,
         /// Description of the files that the class folders hold instead.
         others: String,
@@ -86,11 +86,11 @@ pub enum DatasetError {
         second.display()
     )]
     SameName {
-        /// One of the folders.
+        /// Path of one of the two class folders.
         first: PathBuf,
-        /// The other folder.
+        /// Path of the other class folder.
         second: PathBuf,
-        /// The name as text.
+        /// Name that both class folders have as text.
         class: String,
     },
     /// The class folders are splits under other names than `train` and `val`.
@@ -98,7 +98,7 @@ pub enum DatasetError {
     SplitsAsClasses {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Names of the splits.
+        /// Names of the folders that are splits, separated by commas.
         splits: String,
         /// Advice: what to rename, or which folder to give instead.
         advice: String,
@@ -111,9 +111,9 @@ pub enum DatasetError {
     TwoValidationFolders {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
-        /// Name of one of them.
+        /// Name of one of the two folders.
         first: String,
-        /// Name of the other one.
+        /// Name of the other folder.
         second: String,
     },
     /// The class folders are in a folder below the one that was given.
@@ -127,7 +127,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// The folder to give instead.
         inner: PathBuf,
-        /// Description of what that folder holds.
+        /// Description of what the folder `inner` holds.
         found: String,
     },
     /// A tar shard is compressed.
@@ -159,7 +159,7 @@ pub enum DatasetError {
         folder: PathBuf,
         /// The folder of its validation split.
         validation: PathBuf,
-        /// Number of files in it.
+        /// Number of files in the folder of the validation split.
         files: usize,
     },
     /// ILSVRC's ground truth has another number of lines than there are images.
@@ -170,11 +170,11 @@ pub enum DatasetError {
         folder.display()
     )]
     GroundTruth {
-        /// Path of the file.
+        /// Path of the ground truth file.
         path: PathBuf,
-        /// Number of its lines.
+        /// Number of lines of the ground truth file.
         lines: usize,
-        /// Number of images.
+        /// Number of validation images.
         images: usize,
         /// The folder of the images.
         folder: PathBuf,
@@ -243,7 +243,7 @@ pub enum DatasetError {
         sample: PathBuf,
         /// Number of the sample's class.
         class: u32,
-        /// The class numbers that exist.
+        /// Description of the class numbers that exist.
         expected: String,
     },
     /// The list of class names cannot be used.

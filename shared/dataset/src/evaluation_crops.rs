@@ -14,11 +14,13 @@ const SCALES: [u32; 4] = [256, 288, 320, 352];
 /// The number of crops of each image that are classified in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Crops {
-    /// 1 crop: the centre of the middle square at the first scale.
+    /// 1 crop: the centre of the middle square of the image resized to the smallest of the four scales.
     One,
-    /// 10 crops: the corners and the centre of the middle square at the first scale, and their mirrors.
+    /// 10 crops: the four corners and the centre of the middle square of the image resized to the smallest of
+    /// the four scales, and the mirror of each.
     Ten,
-    /// 144 crops: four scales, three squares at each, six crops of each square, and the mirror of each.
+    /// 144 crops: the image at four scales, three squares at each scale, six crops of each square, and the
+    /// mirror of each.
     All,
 }
 
@@ -60,9 +62,9 @@ impl FromStr for Crops {
 /// The way in which an image is resized to a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// The shorter side becomes the scale; the aspect ratio is kept.
+    /// The shorter side of the image is resized to the scale, a number of pixels; the aspect ratio is kept.
     ShorterSide,
-    /// Both sides become the scale, as for the public BVLC models.
+    /// Both sides of the image are resized to the scale, a number of pixels, as for the public BVLC models.
     Square,
 }
 

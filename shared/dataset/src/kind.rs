@@ -60,7 +60,7 @@ pub enum FileKind {
     Text,
     /// A file without any bytes.
     Empty,
-    /// A file of another kind.
+    /// A file of a kind that is not recognised.
     Unknown,
 }
 

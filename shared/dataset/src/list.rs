@@ -9,7 +9,7 @@ const MOST_LIST: u64 = 16 << 20;
 /// The reasons why a file cannot be read as a list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The list cannot be read, or is longer than any list.
+    /// The file cannot be read, or is larger than any list of names.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
     /// The file is not UTF-8 text.

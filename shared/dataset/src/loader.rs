@@ -38,7 +38,7 @@ pub struct LoaderConfig {
     pub crops: Crops,
     /// The run's seed, from which order, crops and mirrors follow.
     pub seed: u64,
-    /// Number of epoch positions of one minibatch; at least 1.
+    /// Number of samples of one minibatch, unreadable ones included; at least 1.
     pub batch: usize,
     /// Number of minibatches that are prepared ahead; at least 1.
     pub depth: usize,
@@ -59,39 +59,41 @@ const RETRY: Duration = Duration::from_secs(1);
     waited.as_secs()
 )]
 pub struct DataAway {
-    /// Time for which the loader has waited.
+    /// Time for which the loader has waited for the data folder.
     pub waited: Duration,
     /// A sample that could not be read, with the error of the system.
     pub example: String,
 }
 
-/// A request to a loader: the epoch positions `start..end` of a split.
+/// A request to a loader for the samples at the positions `start..end` of a split's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderRange {
-    /// The split. Training positions are those in the epoch's shuffled order; validation positions are sample
-    /// indices.
+    /// Split of the samples. Positions of training samples are those in the epoch's shuffled order; positions
+    /// of validation samples are their indices.
     pub split: Split,
     /// Number of the epoch, from 0; ignored for validation.
     pub epoch: u64,
-    /// First position of the range.
+    /// First position of the range in the split's order, from 0.
     pub start: u64,
-    /// One past the last position of the range.
+    /// One past the last position of the range in the split's order.
     pub end: u64,
 }
 
 /// A minibatch: images as inputs of the network, with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
-    /// The inputs, of shape N x 3 x size x size: R, G, B in 0..255 minus the mean. For validation the first
-    /// dimension is N times the number of crops, and the crops of an image follow one another.
+    /// Inputs of the network, N x 3 x size x size (samples, colours, rows, columns): R, G, B in 0..255 minus
+    /// the mean. For validation the first dimension is N times the number of crops, and the crops of an image
+    /// follow one another.
     pub images: Array4<f32>,
-    /// The labels of the N samples.
+    /// Label of each of the N samples that could be read.
     pub labels: Vec<u32>,
-    /// The indices of the N samples in their split.
+    /// Index in the split of each of the N samples that could be read.
     pub samples: Vec<u32>,
     /// Samples that could not be read, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Number of epoch positions of this minibatch: N plus the number of skipped samples.
+    /// Number of positions of the split's order that this minibatch covers: its N samples and the skipped
+    /// ones.
     pub positions: u64,
 }
 

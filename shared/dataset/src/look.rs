@@ -28,9 +28,9 @@ pub struct Look {
     pub folder: PathBuf,
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
-    /// The training split.
+    /// Findings about the training split.
     pub train: SplitLook,
-    /// The validation split.
+    /// Findings about the validation split.
     pub validation: SplitLook,
     /// Whether the validation images were held out by a rule.
     pub held_out: bool,
@@ -92,7 +92,7 @@ pub enum Unfit {
         folder: PathBuf,
         /// Name of the class.
         class: String,
-        /// Some of its files, with the reasons.
+        /// Some of the class's image files, with the reasons why they cannot be read.
         examples: String,
     },
 }

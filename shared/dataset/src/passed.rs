@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The reason why a file or folder is passed over.
+/// The reason why a file or folder in a data folder is passed over, so that it is no part of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The name of the file or folder begins with a dot.
@@ -86,7 +86,8 @@ pub(crate) fn other_files(files: &[PathBuf]) -> String {
     format!("{} other file{plural}{kinds}", files.len())
 }
 
-/// The files and folders that were passed over, as paths relative to the data folder, by reason.
+/// The files and folders of a data folder that are no part of the data set, by reason, as paths relative to
+/// the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     files: BTreeMap<Reason, Vec<PathBuf>>,

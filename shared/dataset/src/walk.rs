@@ -91,8 +91,8 @@ fn refused(folder: &Path, source: std::io::Error) -> DatasetError {
 
 /// Returns the files below a folder that may be images, at any depth and in the order of their names.
 ///
-/// They are chosen as in a class folder: hidden files, files that systems leave behind, and files whose names
-/// tell that they are not images are passed over.
+/// Files are chosen as in a class folder: hidden files, files that systems leave behind, and files whose
+/// names tell that they are not images are passed over.
 ///
 /// # Errors
 /// If a folder cannot be listed.

@@ -72,7 +72,8 @@ pub enum CaffeError {
         /// Name of both layers.
         layer: String,
     },
-    /// A blob contradicts itself or its layer.
+    /// A blob (the array of a layer's weights or biases) has a shape that does not fit its values or its
+    /// layer.
     #[error("layer {layer}, blob {blob}: {what}")]
     Blob {
         /// Name of the layer.

@@ -32,7 +32,7 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Number of MiB that one call may allocate in total, however small its input is.
     pub memory: usize,
-    /// Number of bytes that one call may allocate beyond that for each byte of its input.
+    /// Number of bytes that one call may allocate beyond `memory` for each byte of its input.
     pub memory_per_byte: usize,
 }
 

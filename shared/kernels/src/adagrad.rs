@@ -18,7 +18,7 @@ pub struct AdagradUpdate {
     pub rate: f32,
     /// Weight decay, including the tensor's multiplier.
     pub decay: f32,
-    /// Constant above 0 under the root.
+    /// Constant above 0 that is added to the sum of squared gradients before the root is taken.
     pub floor: f32,
 }
 

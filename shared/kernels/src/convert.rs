@@ -13,7 +13,7 @@ pub fn to_bf16(isa: Isa, from: &[f32], to: &mut [bf16]) {
     dispatch(isa, Narrow { from, to });
 }
 
-/// Widens each value, exactly.
+/// Converts each bf16 to an f32 of exactly the same value.
 ///
 /// # Panics
 /// If the slices differ in length.

@@ -27,9 +27,9 @@ const FORWARD_OUTPUTS: usize = 16;
 /// The size of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dense {
-    /// Number of inputs, the length of a row of `x`.
+    /// Number of input values for each image.
     pub inputs: usize,
-    /// Number of outputs, the length of a row of `y`.
+    /// Number of output values for each image.
     pub outputs: usize,
 }
 
@@ -43,12 +43,14 @@ pub struct DenseParameters<'a> {
 }
 
 impl Dense {
-    /// Floats of scratch memory that the two gradients need; its contents do not matter.
+    /// Number of floats of scratch memory that suffice for [`Dense::backward_input`] and for
+    /// [`Dense::backward_weights`]; the memory's contents do not matter.
     pub fn scratch_len(&self, pool: &Pool) -> usize {
         SCRATCH * pool.threads()
     }
 
-    /// Computes `y = x w^T + bias`, followed by ReLU if `relu`, without scratch.
+    /// Computes `y = x w^T + bias`, followed by ReLU if `relu`, without scratch; `x` is `[batch][inputs]`,
+    /// `y` is `[batch][outputs]`.
     ///
     /// # Panics
     /// If a slice has the wrong length.
@@ -72,7 +74,8 @@ impl Dense {
         });
     }
 
-    /// Computes the input gradient `dx = dy w`.
+    /// Computes the input gradient `dx = dy w`; `dx` is `[batch][inputs]`, `dy` is `[batch][outputs]`, and
+    /// `w` holds the weights, `[outputs][inputs]`.
     ///
     /// # Panics
     /// If a slice has the wrong length, or the scratch memory is too small.
@@ -88,7 +91,8 @@ impl Dense {
         });
     }
 
-    /// Computes the weight gradient `dw = dy^T x` and the bias gradient, the sum of `dy` over its rows.
+    /// Computes the weight gradient `dw = dy^T x` and the bias gradient, the sum of `dy` over its rows; `x`
+    /// is `[batch][inputs]`, `dy` is `[batch][outputs]`.
     ///
     /// # Panics
     /// If a slice has the wrong length, or the scratch memory is too small.

@@ -5,7 +5,8 @@ use crate::disjoint::Disjoint;
 /// The gradients of a layer's weights and bias, to be overwritten.
 #[derive(Debug)]
 pub struct ParameterGradients<'a> {
-    /// Gradient of the weights, in their canonical order.
+    /// Gradient of the weights: `[output channel][input channel][y][x]` for a convolution, `[output][input]`
+    /// for a fully connected layer.
     pub weights: &'a mut [f32],
     /// Gradient of the bias, one value per output channel.
     pub bias: &'a mut [f32],

@@ -35,7 +35,7 @@ pub struct Lrn {
     /// Weight of a full window's sum of squares. Each square has the weight `alpha / size`, also where the
     /// window is clipped.
     pub alpha: f32,
-    /// Exponent; only 0.75 is supported, which needs nothing but square roots.
+    /// Exponent of the divisor; only 0.75 is supported, which needs nothing but square roots.
     pub beta: f32,
     /// Constant added to the weighted sum of squares, above 0.
     pub k: f32,

@@ -5,15 +5,15 @@
 //! concatenation costs nothing. The displacements inside a kernel are constants. Lanes of channels that do
 //! not fill a block are zero and stay zero.
 
-/// Channels in a block, and floats in a vector.
+/// Number of channels in a block of a feature map, and of floats in a vector of the kernels.
 pub const LANES: usize = 16;
 
-/// Number of blocks for `channels` channels.
+/// Number of blocks of 16 channels that hold `channels` channels; the last may be partly unused.
 pub fn blocks(channels: usize) -> usize {
     channels.div_ceil(LANES)
 }
 
-/// Shape of a whole buffer, `[batch][blocks][height][width][16]`.
+/// Shape of a whole buffer of feature maps, `[batch][blocks][height][width][16]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Number of images.
@@ -49,29 +49,29 @@ impl Shape {
     }
 }
 
-/// A readable map: blocks `first .. first + count` of every image of a buffer.
+/// A readable feature map: blocks `first .. first + count`, of 16 channels each, of every image of a buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'a, T = f32> {
-    /// The whole buffer.
+    /// Values of the whole buffer in which the map lies.
     pub data: &'a [T],
-    /// Shape of the buffer.
+    /// Shape of the whole buffer in which the map lies.
     pub shape: Shape,
-    /// First block.
+    /// Index of the map's first block within an image of the buffer.
     pub first: usize,
-    /// Number of blocks.
+    /// Number of the map's blocks of 16 channels.
     pub count: usize,
 }
 
-/// A writable map: blocks `first .. first + count` of every image of a buffer.
+/// A writable feature map: blocks `first .. first + count`, of 16 channels each, of every image of a buffer.
 #[derive(Debug)]
 pub struct MapMut<'a, T = f32> {
-    /// The whole buffer.
+    /// Values of the whole buffer in which the map lies.
     pub data: &'a mut [T],
-    /// Shape of the buffer.
+    /// Shape of the whole buffer in which the map lies.
     pub shape: Shape,
-    /// First block.
+    /// Index of the map's first block within an image of the buffer.
     pub first: usize,
-    /// Number of blocks.
+    /// Number of the map's blocks of 16 channels.
     pub count: usize,
 }
 

@@ -14,7 +14,7 @@ use network::{Architecture, Engine, GoogLeNet, LayerDescription, LayerTime, Prec
 use serde::Serialize;
 use setup::{Threads, isa, memory};
 
-/// Options of a measurement.
+/// Options of a speed measurement of a network on this machine.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
     /// Number of images in one step.

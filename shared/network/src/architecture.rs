@@ -8,7 +8,7 @@ use settings::{CLASSES, INPUT_SIZES, Initialisation, Network, Variant, WIDTHS};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// Classes of the main and of both auxiliary classifiers.
+    /// Number of classes that the main and both auxiliary classifiers tell apart.
     pub classes: usize,
     /// Side of the square input images in pixels.
     pub input_size: usize,
@@ -16,11 +16,11 @@ pub struct Architecture {
     /// by it and rounded to the nearest multiple of 8 (ties up), at least 8. The number of classes is not
     /// scaled.
     pub width: f32,
-    /// Whether the two auxiliary classifiers (on 4a and 4d) are part of the network.
+    /// Whether the two auxiliary classifiers (on modules 4a and 4d) are part of the network.
     pub auxiliary_heads: bool,
     /// Initial values of the parameters.
     pub initialisation: Initialisation,
-    /// Variant of the network that the paper describes.
+    /// Variant of GoogLeNet, among those that the paper describes.
     #[serde(default)]
     pub variant: Variant,
 }

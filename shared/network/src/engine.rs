@@ -121,7 +121,8 @@ impl Engine {
         self.batch
     }
 
-    /// Copies and packs every parameter; `parameters` is the flat vector of the layout.
+    /// Copies every parameter of the network into the engine, packed for the kernels; `parameters` is the
+    /// flat vector in the layout's order.
     ///
     /// # Panics
     /// If the length of `parameters` is not that of the layout.
@@ -137,7 +138,8 @@ impl Engine {
         });
     }
 
-    /// Copies and packs one tensor, given by its index in the layout.
+    /// Copies one parameter tensor, given by its index in the layout, into the engine, packed for the
+    /// kernels.
     ///
     /// # Panics
     /// If the length of `values` is not that of the tensor.

@@ -12,8 +12,8 @@ pub struct GraphLayer {
     pub name: String,
     /// Computation of the layer.
     pub computation: Computation,
-    /// Indices of the layers whose outputs are read, concatenated by channels; empty for the layer that reads
-    /// the images.
+    /// Indices of the layers whose outputs, concatenated by channels, are the input of this layer; empty for
+    /// the layer that reads the images.
     pub inputs: Vec<usize>,
 }
 
@@ -22,7 +22,7 @@ pub struct GraphLayer {
 pub enum Computation {
     /// Convolution plus bias.
     Convolution {
-        /// Groups of channels, each convolved by filters of its own.
+        /// Number of groups of channels, each of which is convolved by filters of its own.
         groups: usize,
         /// Whether a ReLU follows.
         relu: bool,

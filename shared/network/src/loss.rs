@@ -6,11 +6,12 @@ use crate::network::GoogLeNet;
 /// The losses of a minibatch, each the mean over its images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Losses {
-    /// The main loss plus 0.3 times each auxiliary loss.
+    /// The main loss plus 0.3 times each auxiliary loss, in nats.
     pub total: f32,
-    /// The loss of the main head.
+    /// The loss of the main head, in nats.
     pub main: f32,
-    /// The losses of the heads on 4a and on 4d; `None` where the network has no auxiliary heads.
+    /// The losses of the auxiliary heads on modules 4a and 4d, in nats; `None` where the network has no
+    /// auxiliary heads.
     pub auxiliary: [Option<f32>; 2],
     /// The number of images whose label has the largest logit of the main head.
     pub correct: usize,

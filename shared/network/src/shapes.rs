@@ -28,7 +28,8 @@ pub enum Operand {
     },
     /// A feature map.
     Map {
-        /// Number of channels of each concatenated segment; every segment starts at a new block.
+        /// Number of channels of each concatenated segment; every segment starts at a new block of 16
+        /// channels.
         segments: Vec<usize>,
         /// Height of the map in pixels.
         height: usize,

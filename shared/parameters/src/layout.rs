@@ -213,9 +213,9 @@ pub enum LayoutError {
     Twice {
         /// Name of both tensors.
         name: String,
-        /// Index of the first of them.
+        /// Index of the first of the two tensors.
         first: usize,
-        /// Index of the second of them.
+        /// Index of the second of the two tensors.
         second: usize,
     },
     /// A tensor has an unusable property.
@@ -229,7 +229,7 @@ pub enum LayoutError {
         what: &'static str,
         /// Value of the property.
         found: String,
-        /// Values that it may have.
+        /// Description of the values that the property may have.
         expected: &'static str,
     },
     /// A pattern matches no tensor.
@@ -243,7 +243,7 @@ pub enum LayoutError {
     /// The layout would have more than [`MOST_VALUES`] values.
     #[error("with tensor {tensor} the layout has over {MOST_VALUES} values; expected at most that many")]
     TooLarge {
-        /// The tensor that exceeds the limit.
+        /// Name and shape of the first tensor that goes beyond the limit.
         tensor: String,
     },
 }

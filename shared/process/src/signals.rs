@@ -51,8 +51,8 @@ fn listen(send: &mpsc::Sender<&'static str>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until standard input ends, as it does for a child process whose parent is gone. Without `asked` it
-/// never resolves.
+/// Waits until standard input ends, as it does for a child process whose parent is gone. Unless `asked` is
+/// true, the wait never ends.
 pub async fn stdin_end(asked: bool) {
     if !asked {
         return pending().await;

@@ -46,7 +46,7 @@ pub(crate) fn of(wire: Wire) -> &'static dyn Codec {
     }
 }
 
-/// Returns about how many bytes `values` values take on the wire.
+/// Returns about how many bytes `values` numbers take when they are encoded in the format `wire`.
 pub fn encoded_size(wire: Wire, values: usize) -> usize {
     of(wire).size(values)
 }

@@ -64,7 +64,7 @@ impl ClientError {
     }
 }
 
-/// The failure that ended serving before a shutdown.
+/// An error: a server stopped serving before it was asked to shut down.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {address}: {reason}")]
 pub struct ServeError {

@@ -63,5 +63,6 @@ pub(crate) use self::{
     refusal::Answer,
 };
 
-/// Version of the protocol, raised when a message changes its meaning. Join and Register refuse any other.
+/// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
+/// other version are refused when they join or register.
 pub const PROTOCOL_VERSION: u32 = 7;

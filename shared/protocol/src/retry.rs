@@ -22,20 +22,21 @@ const REMINDER: Duration = Duration::from_secs(15);
 /// Retry settings of a client: deadlines of calls, pauses between attempts, and the time to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Time for which a server may be out of reach, or a stream without progress, before a call gives up (5
-    /// minutes).
+    /// Time for which a server may be out of reach, or a stream without progress, before a call gives up; 5
+    /// minutes by default.
     pub give_up_after: Duration,
-    /// Pause after the first failure; each further failure doubles it (50 ms).
+    /// Pause after the first failed attempt, 50 ms by default; each further failure doubles it.
     pub first_pause: Duration,
-    /// Longest pause (5 s).
+    /// Longest pause between two attempts; 5 s by default.
     pub longest_pause: Duration,
-    /// Deadline of one attempt to connect (5 s).
+    /// Deadline of one attempt to connect; 5 s by default.
     pub connecting: Duration,
-    /// Deadline of one attempt of a control call (10 s).
+    /// Deadline of one attempt of a call that is no order, or to open a stream of blocks; 10 s by default.
     pub control: Duration,
-    /// Deadline of one attempt of an order, during which a file is written (120 s).
+    /// Deadline of one attempt of an order to a shard process, which may write files meanwhile; 120 s by
+    /// default.
     pub order: Duration,
-    /// Time for which a stream may stand still while something is outstanding (60 s).
+    /// Time for which a stream of blocks may stand still while a reply is outstanding; 60 s by default.
     pub stall: Duration,
     /// Seed of the pauses' jitter. By default random, so that the workers of a run do not all reconnect at
     /// once.

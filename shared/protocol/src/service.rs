@@ -38,7 +38,7 @@ pub trait Coordinator: Send + Sync + 'static {
 
 /// The shards of one server process.
 pub trait Shards: Send + Sync + 'static {
-    /// Adopts the layout if the shard is empty, else compares it with its own.
+    /// Gives one shard the network's layout: an empty shard adopts it, any other compares it with its own.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`] if the layouts differ, naming the first difference; [`Refusal::Invalid`] for a
@@ -46,7 +46,7 @@ pub trait Shards: Send + Sync + 'static {
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal>;
     /// Applies one gradient block; a repeated push is not applied again.
     fn push(&self, push: BlockPush) -> PushReply;
-    /// Reads one block.
+    /// Reads the values of one block from a shard.
     ///
     /// # Errors
     /// [`Refusal::NotReady`] while the shard has no layout; [`Refusal::Invalid`] for a block that it does not

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// The values that a key may have.
+/// The kind of values that a key of the configuration may have, with their limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Range {
     /// A switch: true or false.
@@ -51,7 +51,7 @@ pub enum Range {
         least: usize,
         /// The largest number of bytes.
         most: usize,
-        /// A word for the text, with its article.
+        /// Description of the text in messages, such as "a path".
         what: &'static str,
     },
     /// A number written in hexadecimal digits.
@@ -61,7 +61,7 @@ pub enum Range {
     },
     /// Patterns of tensor names.
     Patterns,
-    /// Factors of at least 0, by patterns of tensor names.
+    /// A map from patterns of tensor names to factors of at least 0.
     Factors {
         /// The largest factor.
         most: f64,

@@ -54,7 +54,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Returns the number of threads.
+    /// Returns the number of threads: `count` or, without it, as many as the machine runs at once.
     pub fn count(&self) -> usize {
         self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }

@@ -98,7 +98,7 @@ pub struct About<'a> {
     pub data: Option<&'a str>,
     /// Kind of the values: "average" or "last iterate".
     pub values: &'static str,
-    /// Number of samples that the run had used when the values were taken.
+    /// Number of samples that the run had trained on when the values were taken.
     pub samples: u64,
     /// The newest evaluation of the run, if there was one.
     pub evaluation: Option<&'a Evaluation>,

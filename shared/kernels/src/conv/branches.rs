@@ -15,7 +15,7 @@ pub const BRANCHES: usize = 3;
 /// One branch of [`forward_branches`]: a convolution with its parameters and its output.
 #[derive(Debug)]
 pub struct Branch<'a, T = f32> {
-    /// Sizes of the convolution; it must be direct.
+    /// Convolution of the branch; its algorithm must be [`Algorithm::Direct`].
     pub convolution: &'a Convolution,
     /// Packed weights, and bias.
     pub parameters: ConvolutionParameters<'a, T>,
@@ -26,7 +26,7 @@ pub struct Branch<'a, T = f32> {
 /// One branch of [`backward_branches`]: a convolution with its packed weights and its output gradient.
 #[derive(Debug)]
 pub struct BranchGradient<'a, T = f32> {
-    /// Sizes of the convolution; it must be direct.
+    /// Convolution of the branch; its algorithm must be [`Algorithm::Direct`].
     pub convolution: &'a Convolution,
     /// Weights packed by [`Convolution::pack_backward`].
     pub packed: &'a [T],

@@ -45,13 +45,14 @@ use pack::Direction;
 /// Weights are `[output channel][input channel][y][x]`; the bias has one value per output channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convolution {
-    /// Channels of each segment of the input; each segment starts at a new block.
+    /// Number of channels of each segment of the input. Segments are concatenated by channels, and each
+    /// starts at a new block of 16 channels.
     pub input_channels: Vec<usize>,
     /// Channels of the output.
     pub output_channels: usize,
-    /// Height and width of the kernel, odd, up to 11.
+    /// Side of the square kernel in pixels: odd, at most 11.
     pub kernel: usize,
-    /// Height and width of the maps.
+    /// Height and width of the input and output maps in pixels.
     pub size: [usize; 2],
     /// Algorithm by which the convolution is computed on vector registers.
     pub algorithm: Algorithm,
@@ -155,22 +156,22 @@ impl Convolution {
         self.input_channels.iter().sum()
     }
 
-    /// Number of blocks of the input map.
+    /// Number of blocks of 16 channels of the input map.
     pub fn input_blocks(&self) -> usize {
         self.inputs.blocks.len()
     }
 
-    /// Number of blocks of the output map.
+    /// Number of blocks of 16 channels of the output map.
     pub fn output_blocks(&self) -> usize {
         self.outputs.blocks.len()
     }
 
-    /// Number of weights, `O x I x K x K`.
+    /// Number of weights, `O x I x K x K` (output channels, input channels, kernel rows, kernel columns).
     pub fn weights_len(&self) -> usize {
         self.output_channels * self.input_count() * self.kernel * self.kernel
     }
 
-    /// Values of the packed weights, in either direction, for maps of `T`.
+    /// Number of values of the weights packed for the forward or for the backward pass on maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
         self.method::<T>(isa).packed_len(self)
     }
@@ -191,7 +192,8 @@ impl Convolution {
         (T::entries().convolution.pack)(self, Direction::Backward, isa, pool, weights, packed);
     }
 
-    /// Floats of scratch memory that the three passes need on maps of `T`; its contents do not matter.
+    /// Number of floats of scratch memory that suffice for each of the three passes (forward, input gradient,
+    /// weight gradient) on maps of `T`; the memory's contents do not matter.
     pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool) -> usize {
         if isa == Isa::scalar() {
             return 0;

@@ -11,9 +11,9 @@ use crate::{Context, Value};
 /// the map, average the pixels that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AveragePool {
-    /// Side of the window, at least 1.
+    /// Side of the square window in pixels, at least 1.
     pub kernel: usize,
-    /// Distance between windows, 1..=kernel.
+    /// Distance between neighbouring windows in pixels, 1..=kernel.
     pub stride: usize,
 }
 
@@ -26,7 +26,7 @@ impl AveragePool {
         self.windows(len).count
     }
 
-    /// Computes the means.
+    /// Computes the mean of each window in each channel.
     ///
     /// # Panics
     /// If the shapes of the maps do not match.

@@ -14,9 +14,9 @@ use std::ops::Range;
 /// hides a row of the window if it comes first in that row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// Side of the window, 1..=7.
+    /// Side of the square window in pixels, 1..=7.
     pub kernel: usize,
-    /// Distance between windows, 1..=kernel.
+    /// Distance between neighbouring windows in pixels, 1..=kernel.
     pub stride: usize,
     /// Padding: pixels by which the first window starts before the map; less than the kernel.
     pub padding: usize,
@@ -34,9 +34,9 @@ impl MaxPool {
         self.windows(len).count
     }
 
-    /// Computes the maxima. `indices`, which the backward pass needs, receives for each output (`batch x
-    /// count x height x width x 16` of its own blocks) the winner's position in its window, `ky * kernel +
-    /// kx`, or 255 where there is none.
+    /// Computes the maximum of each window in each channel. `indices`, which the backward pass needs,
+    /// receives for each value of the output map (`batch x count x height x width x 16` of its own blocks)
+    /// the winner's position in its window, `ky * kernel + kx`, or 255 where there is none.
     ///
     /// # Panics
     /// If the shapes of the maps or the number of indices do not match.

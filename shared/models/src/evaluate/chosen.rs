@@ -11,7 +11,7 @@ use setup::model_file::DATA;
 
 use super::members::Member;
 
-/// The part of a folder without a validation split that is scored.
+/// The images of a data folder without a validation split on which models are scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
     /// The images that training held out, if the model files say that the models were trained on this folder;

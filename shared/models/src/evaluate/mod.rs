@@ -49,7 +49,7 @@ pub struct EvaluateOptions {
     pub labels: Option<PathBuf>,
     /// The images to score the models on.
     pub data: Data,
-    /// The part of a folder without a validation split that is scored.
+    /// The images on which the models are scored if the data folder has no validation split.
     pub part: Part,
     /// Numbers of crops of each image, each of which becomes a row of the table.
     pub crops: Vec<Crops>,

@@ -26,7 +26,7 @@ const QUEUE: usize = 8;
 /// Numbers of bytes of encoded values that a push carried; a block that was sent again counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// Number of bytes of gradients whose blocks have a reply.
+    /// Number of bytes of the encoded gradients of those blocks that have a reply.
     pub sent: u64,
     /// Number of bytes of parameters in the replies.
     pub received: u64,

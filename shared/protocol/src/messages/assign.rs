@@ -12,9 +12,10 @@ const LONGEST_WAIT_MILLISECONDS: u64 = 60_000;
 /// An assignment of the coordinator: what a worker is to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Assignment {
-    /// Training on the leased positions `start..end` of the epoch's shuffled order.
+    /// Training on the samples of a lease: those at the positions `start..end` of the epoch's shuffled order.
     Train(Lease),
-    /// Evaluation of the average and of the last iterate on the whole validation set.
+    /// Evaluation of the averaged and of the newest parameters (the last iterate) on the whole validation
+    /// set.
     Evaluate(EvaluationOrder),
     /// A pause, after which the worker asks again.
     Wait {

@@ -14,7 +14,7 @@ pub struct BlockValues {
     pub block: u32,
     /// Version of the values.
     pub version: Version,
-    /// Values of the weights in the block.
+    /// Values of the block: parameters, or the velocity or average if a fetch asked for these.
     pub values: Values,
 }
 

@@ -9,7 +9,7 @@ pub const LARGEST_LOSS: f32 = 1e12;
 /// The way in which a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Ending {
-    /// Completion: all samples are used, and the final evaluation is done.
+    /// Completion: the run has trained on all of its samples, and the final evaluation is done.
     Completed,
     /// Divergence: a loss was not finite or above [`LARGEST_LOSS`], or too many pushes were refused; the text
     /// says which learning rate to try.

@@ -11,7 +11,7 @@ use crate::{
 pub struct EvaluationOrder {
     /// Number of the evaluation, unique in the run.
     pub id: u64,
-    /// Number of samples that the run had used when the evaluation was ordered.
+    /// Number of samples that the run had trained on when the evaluation was ordered.
     pub samples: u64,
     /// Whether the evaluation is the run's last one, after which the worker also writes the model file.
     pub last: bool,
@@ -22,13 +22,13 @@ pub struct EvaluationOrder {
 pub struct Evaluation {
     /// Number of the evaluation.
     pub id: u64,
-    /// Number of samples that the run had used when the evaluation was ordered.
+    /// Number of samples that the run had trained on when the evaluation was ordered.
     pub samples: u64,
     /// Number of images evaluated.
     pub images: u64,
     /// Scores of the averaged parameters.
     pub average: Scores,
-    /// Scores of the last iterate.
+    /// Scores of the newest parameters (the last iterate).
     pub last_iterate: Scores,
 }
 

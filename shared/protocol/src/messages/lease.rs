@@ -16,13 +16,14 @@ pub struct Lease {
     pub id: u64,
     /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// First position of the range.
+    /// First position of the range in the epoch's shuffled order, from 0.
     pub start: u64,
-    /// One past the last position of the range.
+    /// One past the last position of the range in the epoch's shuffled order.
     pub end: u64,
-    /// Form of the pushes that the worker makes from these samples.
+    /// Form of the pushes, gradients or steps, that the worker makes from these samples.
     pub form: PushForm,
-    /// Whether the worker's momentum goes on from the shards' velocity: momentum has just moved to the workers.
+    /// Whether the worker starts its momentum from the velocity of the shards, since momentum has just moved
+    /// from the shards to the workers.
     #[serde(default)]
     pub takes_velocity: bool,
 }
@@ -33,11 +34,12 @@ pub struct Lease {
 pub struct LeaseProgress {
     /// Number of the lease.
     pub lease: u64,
-    /// Number of positions whose gradients every shard has acknowledged, without the skipped ones.
+    /// Number of the lease's samples whose gradients every shard has acknowledged; unreadable samples are not
+    /// counted.
     pub used: u64,
     /// Unreadable images of this lease so far, each as "path: reason".
     pub skipped: Vec<String>,
-    /// Number of positions used or skipped.
+    /// Number of the lease's samples that are done: trained on, or skipped because their image is unreadable.
     pub consumed: u64,
     /// Whether the worker is finished with the lease; its remaining positions return to the coordinator.
     pub closed: bool,

@@ -34,7 +34,7 @@ pub struct BlockPush {
     pub shard: u32,
     /// Membership of the worker that pushes.
     pub member: Member,
-    /// Number of the worker's step, counted within its incarnation.
+    /// Number of the worker's minibatch that the push comes from, counted within the worker's incarnation.
     pub step: u64,
     /// Index of the block in the layout.
     pub block: u32,
@@ -54,8 +54,8 @@ pub struct BlockPush {
 pub struct PushReply {
     /// Index of the block in the layout.
     pub block: u32,
-    /// The values of the block for the next gradient (also if the push repeats one that was applied), or the
-    /// refusal of the push.
+    /// The values of the block from which the next gradient is to be computed (also if the push repeats one
+    /// that was applied), or the refusal of the push.
     pub outcome: Result<BlockValues, Refusal>,
     /// Staleness: the number of updates of the block between the version that the gradient was computed from
     /// and this push.

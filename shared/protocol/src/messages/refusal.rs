@@ -9,8 +9,8 @@ pub enum Refusal {
     /// A request that contradicts the run (other network, other data, other protocol): final.
     #[error("{0}")]
     Mismatch(String),
-    /// A request of an incarnation that is no longer a member, since its lease expired: the worker must join
-    /// anew.
+    /// A request of a worker's incarnation that is no longer a member, since its membership expired: the
+    /// worker must join anew.
     #[error("{0}")]
     Fenced(String),
     /// A request that is not possible yet (no layout adopted, shards missing): the client asks again.

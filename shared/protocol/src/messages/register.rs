@@ -25,7 +25,7 @@ pub struct RegisterRequest {
 /// The shards that a shard process has in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Number of the first shard.
+    /// Number of the first shard that the process holds; the numbers of the others follow.
     pub first_shard: u32,
     /// Number of the coordinator's life (its term) in which the shards were last placed or restored from a
     /// snapshot.
@@ -43,7 +43,7 @@ pub struct RegisterReply {
     pub restore: Option<Snapshot>,
     /// Number of the coordinator's life (its term), which counts the coordinator's starts.
     pub life: u64,
-    /// Whether the address had registered in this life before.
+    /// Whether a process at this address had registered before in this life of the coordinator.
     pub again: bool,
     /// The run's update rule; `None` until the first worker has described its data.
     pub rule: Option<UpdateRule>,

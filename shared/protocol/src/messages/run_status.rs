@@ -16,7 +16,7 @@ pub enum RunState {
     Waiting,
     /// Training by at least one worker.
     Training,
-    /// Last evaluation or last snapshot, after all samples were used.
+    /// Last evaluation or last snapshot, after the run has trained on all of its samples.
     Evaluating,
     /// Completion of the run.
     Finished,
@@ -51,7 +51,7 @@ pub struct RunStatus {
     pub state: RunState,
     /// Details of the state for people: what the run waits for, or how it ended; empty otherwise.
     pub detail: String,
-    /// Number of samples used so far.
+    /// Number of samples that the run has trained on so far.
     pub samples: u64,
     /// Number of samples in the whole run; 0 until the first worker has joined.
     pub total_samples: u64,
@@ -59,7 +59,7 @@ pub struct RunStatus {
     pub epoch: u64,
     /// Number of workers that are members now.
     pub workers: u32,
-    /// Number of leases that workers hold now.
+    /// Number of leases, ranges of samples to train on, that workers hold now.
     pub leases: u32,
     /// Newest line of training metrics; `None` before the first.
     pub latest: Option<TrainingLine>,

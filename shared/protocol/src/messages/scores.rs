@@ -43,12 +43,12 @@ impl Scores {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// Adds other scores, each to the one of its name.
+    /// Adds each of the other scores to the score of the same name.
     pub fn add_all(&mut self, others: &Scores) {
         others.0.iter().for_each(|(name, value)| self.add(name.clone(), *value));
     }
 
-    /// Returns each score divided by `count`, as the means of sums.
+    /// Returns each score divided by `count`: the means, where the scores are sums over `count` images.
     pub fn divided_by(&self, count: f64) -> Scores {
         Scores(self.0.iter().map(|(name, sum)| (name.clone(), sum / count)).collect())
     }

@@ -19,9 +19,9 @@ pub struct ShardStatus {
     pub repeated: u64,
     /// Number of pushes refused.
     pub refused: u64,
-    /// Sum of the staleness of all updates applied.
+    /// Sum of the staleness of all updates applied, each counted in updates of its block.
     pub staleness_sum: u64,
-    /// Largest staleness of an update applied.
+    /// Largest staleness of an update applied, counted in updates of its block.
     pub staleness_max: u64,
     /// Number of bytes of encoded gradients received.
     pub bytes_in: u64,

@@ -6,42 +6,43 @@ use crate::{fields::FieldError, proto};
 /// A line of training metrics: means and sums over all workers since the previous line.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingLine {
-    /// Global step: the number of minibatches whose push was acknowledged.
+    /// Number of minibatches of the whole run so far whose pushes were acknowledged: the global step.
     pub step: u64,
     /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// Number of samples used so far.
+    /// Number of samples that the run has trained on so far.
     pub samples: u64,
-    /// Mean loss of the main head.
+    /// Mean loss of the main head over the images since the previous line, in nats.
     pub loss: f64,
-    /// Mean losses of the auxiliary heads.
+    /// Mean loss of each auxiliary head over the images since the previous line, in nats.
     pub auxiliary_losses: Vec<f64>,
-    /// Mean scores of the main head in training.
+    /// Mean scores of the main head over the training images since the previous line.
     #[serde(flatten)]
     pub scores: Scores,
     /// Training speed in images per second, all workers together.
     pub images_per_second: f64,
-    /// Learning rate.
+    /// Learning rate of the newest update.
     pub learning_rate: f64,
-    /// Mean staleness of the updates applied, in updates.
+    /// Mean staleness of the updates applied since the previous line, counted in updates of a block.
     pub staleness_mean: f64,
-    /// Largest staleness of an update applied, in updates.
+    /// Largest staleness of an update applied since the shard processes started, counted in updates of a
+    /// block.
     pub staleness_max: u64,
-    /// Number of bytes of encoded gradients received by the shards.
+    /// Number of bytes of encoded gradients that the shards received since the previous line.
     pub bytes_in: u64,
-    /// Number of bytes of encoded parameters sent by the shards.
+    /// Number of bytes of encoded parameters that the shards sent since the previous line.
     pub bytes_out: u64,
-    /// Number of leases that workers hold.
+    /// Number of leases, ranges of samples to train on, that workers hold.
     pub leases: u32,
     /// Number of workers that are members.
     pub workers: u32,
-    /// Number of pushes refused.
+    /// Number of block pushes that the shards refused since the previous line.
     pub refused: u64,
     /// Gradient noise scale, in images: the size of a minibatch whose gradient is as much noise as signal; none
     /// while it is not known.
     pub noise_scale: Option<f64>,
-    /// Number of workers that, without the cost of noise, would train as fast as those that there are; none
-    /// while it is not known.
+    /// Number of workers that would train as fast as the present ones do if gradient noise cost nothing;
+    /// `None` while it is not known.
     pub useful_workers: Option<f64>,
 }
 

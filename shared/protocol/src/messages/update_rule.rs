@@ -20,7 +20,7 @@ pub struct UpdateRule {
     pub learning_rate: f64,
     /// Factor on the learning rate at each step of the staircase schedule (0.96).
     pub stair_factor: f64,
-    /// Number of samples of one step of the staircase (8 epochs).
+    /// Number of samples between two steps of the learning rate's staircase schedule (8 epochs).
     pub stair_samples: u64,
     /// Number of samples of the linear ramp of the learning rate at the start.
     pub ramp_samples: u64,
@@ -30,7 +30,7 @@ pub struct UpdateRule {
     pub weight_decay: f64,
     /// Upper bound of the Polyak average's decay (0.9999).
     pub average_decay: f64,
-    /// Policy for stale pushes; `None` for the default of the form of the push.
+    /// Policy for stale pushes; `None` means the default for the form of the push, gradient or step.
     #[serde(default)]
     pub staleness: Option<Staleness>,
     /// Number of samples in the whole run.

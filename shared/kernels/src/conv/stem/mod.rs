@@ -29,7 +29,7 @@ pub struct Stem {
     pub input_channels: usize,
     /// Channels of the output.
     pub output_channels: usize,
-    /// Height and width of the kernel.
+    /// Side of the square kernel in pixels.
     pub kernel: usize,
     /// Distance in image pixels between neighbouring outputs.
     pub stride: usize,
@@ -47,12 +47,12 @@ impl Stem {
         self.input_channels * self.kernel * self.kernel
     }
 
-    /// Number of weights, `O x I x K x K`.
+    /// Number of weights, `O x I x K x K` (output channels, input channels, kernel rows, kernel columns).
     pub fn weights_len(&self) -> usize {
         self.output_channels * self.taps()
     }
 
-    /// Floats of the packed weights for maps of `T`.
+    /// Number of floats whose memory the weights take when they are packed for maps of `T`.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
         if isa == Isa::scalar() {
             return self.weights_len();
@@ -131,7 +131,7 @@ impl Stem {
 /// The planar images of a minibatch, `[image][channel][y][x]`.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanarImages<'a> {
-    /// Values of all images.
+    /// Values of all images, `[image][channel][y][x]`.
     pub values: &'a [f32],
     /// Number of images.
     pub batch: usize,
