@@ -22,7 +22,8 @@ mod field {
     pub const NET_LAYER: u64 = 100;
     pub const BLOB_DATA: u64 = 5;
     pub const BLOB_SHAPE: u64 = 7;
-    /// The four extents of an older blob: num, channels, height, width.
+    /// Field numbers in Caffe's `BlobProto` of the four extents that an older blob states: 1 num, 2 channels,
+    /// 3 height, 4 width.
     pub const BLOB_EXTENTS: std::ops::RangeInclusive<u64> = 1..=4;
     pub const SHAPE_DIM: u64 = 1;
 }
