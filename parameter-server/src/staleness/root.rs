@@ -2,14 +2,14 @@
 //! that of a batch N times as large may. It is right for workers that keep their momentum themselves; a
 //! shared velocity is stable only at a smaller rate.
 //!
-//! The total rate grows up to four times, with 16 workers, and no further: the largest stable rate of a push
+//! The total rate grows up to three times, with 9 workers, and no further: the largest stable rate of a push
 //! falls as 1 / N, so that the root of N would leave it behind. On the recipe `quick`, 32 workers need 148,000
 //! images to 95 % with that bound, and do not come there within 200,000 without it.
 
 use super::Policy;
 
 /// Largest factor by which the total rate of many workers exceeds that of one.
-const MOST_GAIN: f64 = 4.0;
+const MOST_GAIN: f64 = 3.0;
 
 /// The policy `root`.
 pub(super) struct Root;

@@ -82,8 +82,8 @@ choice! {
         /// Divides the rate by 1 + staleness; the reply to a gradient is the block moved ahead by its
         /// momentum.
         Divide = "divide",
-        /// Divides the rate by the root of 1 + staleness, beyond 16 by a quarter of 1 + staleness; the reply is
-        /// moved ahead in the same way.
+        /// Divides the rate by the root of 1 + staleness, beyond 9 by a third of 1 + staleness; the reply is moved
+        /// ahead in the same way.
         Root = "root",
         /// Nothing: the whole rate, and the block as it is.
         None = "none",
