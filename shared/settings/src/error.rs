@@ -3,7 +3,7 @@
 /// Reasons why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// A value is of another kind than its key, or out of its range.
+    /// A value is not of the kind that its key requires, or outside the range that the key allows.
     #[error("configuration key {key}: found {found}, expected {expected}")]
     Value {
         /// Name of the key with its section, such as "run.batch".

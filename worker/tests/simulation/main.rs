@@ -19,8 +19,11 @@ const SEED: &str = "DOWNPOUR_SIMULATION_SEED";
 
 /// Runs with faults of one test run.
 const SEEDS: u64 = 200;
-/// Largest excess of the loss at the end over that of a run without faults.
+/// Largest excess of the loss at the end over that of the run with the same seed without faults, as a fraction
+/// of the latter.
 const WORSE: f64 = 0.15;
+/// Begin of the line of output with that excess.
+const EXCESS: &str = "excess of the loss: ";
 
 #[test]
 fn without_faults_every_image_is_used_once() {
@@ -37,22 +40,28 @@ fn one_run_with_faults() {
     // The runtime numbers its tasks through the whole process, and their numbers decide in which order a
     // process that is killed drops them: so this run comes first.
     let outcome = simulate(seed, &faults::draw(seed, HOSTS.len())).unwrap();
-    check(&outcome, loss(&simulate(seed, &[]).unwrap())).unwrap();
+    let faultless = loss(&simulate(seed, &[]).unwrap());
+    check(&outcome, faultless).unwrap();
     println!("{:?} {:?}", outcome.took, outcome.manifest.run);
+    println!("{EXCESS}{}", loss(&outcome) / faultless - 1.0);
 }
 
 #[test]
 fn whatever_fails_the_run_ends_and_every_image_is_accounted_for() {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let excesses = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < SEEDS)
                 {
-                    if let Err(log) = alone(seed) {
-                        failed.lock().unwrap().push(seed);
-                        eprintln!("seed {seed} failed; the end of its log:\n{log}");
+                    match alone(seed) {
+                        Ok(text) => excesses.lock().unwrap().push(excess(&text)),
+                        Err(log) => {
+                            failed.lock().unwrap().push(seed);
+                            eprintln!("seed {seed} failed; the end of its log:\n{log}");
+                        }
                     }
                 }
             });
@@ -60,6 +69,18 @@ fn whatever_fails_the_run_ends_and_every_image_is_accounted_for() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {SEEDS} runs failed, seeds {failed:?}", failed.len());
+    let excesses = excesses.into_inner().unwrap();
+    let mean = excesses.iter().sum::<f64>() / SEEDS as f64;
+    let variance = excesses.iter().map(|excess| (excess - mean).powi(2)).sum::<f64>() / (SEEDS - 1) as f64;
+    let error = (variance / SEEDS as f64).sqrt();
+    println!("mean excess of the loss over {SEEDS} runs: {mean:.4}, standard error {error:.4}");
+    assert!(mean < 2.0 * error, "faults make the loss worse by {mean} in the mean, standard error {error}");
+}
+
+/// Returns the excess of the loss in the output of [`one_run_with_faults`].
+fn excess(text: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(EXCESS));
+    line.expect("a run that went well tells its excess").parse().expect("a number")
 }
 
 #[test]

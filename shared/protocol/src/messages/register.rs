@@ -35,7 +35,7 @@ pub struct Holding {
 /// The coordinator's answer to a registration: which shards the process is to hold, and what they start from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterReply {
-    /// Number of the process's first shard.
+    /// Number, among the shards of all processes, of the first shard that the registering process holds.
     pub first_shard: u32,
     /// Number of shards in the whole server.
     pub total_shards: u32,
