@@ -111,7 +111,7 @@ def picture(found, workers, seeds, accuracy):
     alone = statistics.mean(times[workers[0]]) * workers[0]
     most = min(max(workers), alone / shortest)
     lines += [f'<line x1="{x(workers[0]):.0f}" y1="{y(alone / workers[0]):.0f}" x2="{x(most):.0f}" y2="{y(alone / most):.0f}" stroke="#999" stroke-dasharray="5 4"/>']
-    lines += [f'<text x="{x(most) - 6:.0f}" y="{y(alone / most) - 6:.0f}" text-anchor="end" fill="#777">N times sooner</text>']
+    lines += [f'<text x="{x(most) + 8:.0f}" y="{y(alone / most) + 4:.0f}" fill="#777">N times sooner</text>']
     means = " ".join(f"{x(count):.0f},{y(statistics.mean(all_)):.0f}" for count, all_ in times.items() if all_)
     lines += [f'<polyline points="{means}" fill="none" stroke="#1f77b4" stroke-width="2"/>']
     lines += [f'<circle cx="{x(count):.0f}" cy="{y(seconds):.0f}" r="3.5" fill="#1f77b4"/>' for count, all_ in times.items() for seconds in all_]
