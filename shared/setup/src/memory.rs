@@ -13,8 +13,8 @@ use crate::compute::{Threads, isa};
 /// Number of minibatches that a loader prepares ahead of the one that is being computed with.
 pub const MADE_AHEAD: usize = 2;
 /// Number of copies of all parameters that a worker holds besides its engine: the gradient, its own velocity
-/// with the parameters that it decays, and, while it evaluates, the average with the newest values or with
-/// the gradients that it compares.
+/// with the parameters that it decays, and, while it evaluates, the average with two gradients that it
+/// compares.
 const COPIES: u64 = 6;
 /// Number of copies of all parameters that the server holds in all its processes: values, velocity and
 /// average.
@@ -188,7 +188,7 @@ mod tests {
         let pool = Pool::new(1).unwrap();
         let bytes = |batch| worker_bytes(&network, batch, Precision::F32, Isa::scalar(), &pool);
         let engine = |batch| Engine::training_bytes(&network, batch, Precision::F32, Isa::scalar(), &pool);
-        let beside = 5 * 4 * network.layout().len() as u64 + 3 * 8 * 3 * 96 * 96 * 4;
+        let beside = 6 * 4 * network.layout().len() as u64 + 3 * 8 * 3 * 96 * 96 * 4;
         assert_eq!(bytes(8), engine(8) + beside);
         assert!((1..32).all(|batch| bytes(batch) < bytes(batch + 1)));
         assert_eq!(bytes(usize::MAX), u64::MAX);

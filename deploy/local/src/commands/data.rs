@@ -15,7 +15,7 @@ Example:
   downpour data photos"
 )]
 pub struct Flags {
-    /// Folder of images as a run takes it
+    /// Folder of images, laid out as for training: a folder for each class, or train/ and val/ with such folders
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
     /// Print one JSON object: classes, kinds, sizes, what is passed over and left out
