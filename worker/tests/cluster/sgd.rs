@@ -155,6 +155,8 @@ async fn ten_steps_of_one_worker_follow_torch() {
 fn configuration() -> RunConfiguration {
     let mut configuration = small(STEPS * TenSteps::BATCH as u64);
     configuration.run.batch = TenSteps::BATCH;
+    // Without an average no evaluation compares gradients, so that every pass of the model is a step.
+    configuration.optimisation.average_decay = 0.0;
     configuration.optimisation.learning_rate = f64::from(TenSteps::RATE);
     configuration.optimisation.momentum = f64::from(TenSteps::MOMENTUM);
     configuration.optimisation.weight_decay = f64::from(TenSteps::DECAY);
