@@ -54,8 +54,10 @@ def real(asked, workers, seed):
             while run.poll() is None:
                 time.sleep(0.2)
                 metrics = Path(f"{home}/run/metrics.jsonl")
-                lines = metrics.read_text().splitlines() if metrics.exists() else []
-                found = [line for line in map(json.loads, lines) if line["kind"] == "evaluation"]
+                text = metrics.read_text() if metrics.exists() else ""
+                # The last line may be half written.
+                lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+                found = [line for line in lines if line["kind"] == "evaluation"]
                 for line in found[len(points) :]:
                     points.append({"images": line["samples"], "top1": line["top1"], "seconds": time.time() - begin})
                 if images_to(points, max(asked.until)):
@@ -89,18 +91,20 @@ def table(found, workers, seeds, accuracy):
         yield f"| {count} | {mean:,.0f} | {min(images):,} to {max(images):,} | {f'{count * alone / mean:.1f}' if alone else ''} |"
 
 
-def picture(found, workers, seeds, accuracy):
+def picture(found, workers, seeds, accuracy, title):
     """Time to an accuracy against workers, both in powers of two, as SVG: a dot for each run, and the line of a perfect speed-up."""
-    times = {count: [point["seconds"] for seed in seeds if (point := first_at(found[count, seed], accuracy))] for count in workers}
-    longest = max(max(list_, default=0) for list_ in times.values())
-    shortest = min(min(list_, default=longest) for list_ in times.values())
+    points = {count: [first_at(found[count, seed], accuracy) for seed in seeds] for count in workers}
+    times = {count: [point["seconds"] for point in of_count if point] for count, of_count in points.items() if any(of_count)}
+    if not times:
+        sys.exit(f"no run reached {100 * accuracy:g} %: there is nothing to draw")
+    longest, shortest = max(map(max, times.values())), min(map(min, times.values()))
     left, top, width, height = 70, 40, 520, 300
     across, down = math.log2(max(workers)) or 1, math.log2(longest / shortest) or 1
     x = lambda count: left + width * math.log2(count) / across
     y = lambda seconds: top + height * math.log2(longest / seconds) / down
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" height="{top + height + 60}" font-family="sans-serif" font-size="13">']
     lines += ['<rect width="100%" height="100%" fill="white"/>']
-    lines += [f'<text x="{left}" y="22" font-size="15">Virtual seconds to {100 * accuracy:g} % top-1 (a step of a worker takes one)</text>']
+    lines += [f'<text x="{left}" y="22" font-size="15">{title}</text>']
     for count in workers:
         lines += [f'<line x1="{x(count):.0f}" x2="{x(count):.0f}" y1="{top}" y2="{top + height}" stroke="#ddd"/>']
         lines += [f'<text x="{x(count):.0f}" y="{top + height + 20}" text-anchor="middle">{count}</text>']
@@ -108,13 +112,14 @@ def picture(found, workers, seeds, accuracy):
         at = y(2**power)
         lines += [f'<line x1="{left}" x2="{left + width}" y1="{at:.0f}" y2="{at:.0f}" stroke="#ddd"/>']
         lines += [f'<text x="{left - 8}" y="{at + 4:.0f}" text-anchor="end">{2**power}</text>']
-    alone = statistics.mean(times[workers[0]]) * workers[0]
+    fewest = min(times)
+    alone = statistics.mean(times[fewest]) * fewest
     most = min(max(workers), alone / shortest)
-    lines += [f'<line x1="{x(workers[0]):.0f}" y1="{y(alone / workers[0]):.0f}" x2="{x(most):.0f}" y2="{y(alone / most):.0f}" stroke="#999" stroke-dasharray="5 4"/>']
+    lines += [f'<line x1="{x(fewest):.0f}" y1="{y(alone / fewest):.0f}" x2="{x(most):.0f}" y2="{y(alone / most):.0f}" stroke="#999" stroke-dasharray="5 4"/>']
     lines += [f'<text x="{x(most) + 8:.0f}" y="{y(alone / most) + 4:.0f}" fill="#777">N times sooner</text>']
-    means = " ".join(f"{x(count):.0f},{y(statistics.mean(all_)):.0f}" for count, all_ in times.items() if all_)
+    means = " ".join(f"{x(count):.0f},{y(statistics.mean(seconds)):.0f}" for count, seconds in times.items())
     lines += [f'<polyline points="{means}" fill="none" stroke="#1f77b4" stroke-width="2"/>']
-    lines += [f'<circle cx="{x(count):.0f}" cy="{y(seconds):.0f}" r="3.5" fill="#1f77b4"/>' for count, all_ in times.items() for seconds in all_]
+    lines += [f'<circle cx="{x(count):.0f}" cy="{y(seconds):.0f}" r="3.5" fill="#1f77b4"/>' for count, of_count in times.items() for seconds in of_count]
     lines += [f'<text x="{left + width / 2:.0f}" y="{top + height + 44}" text-anchor="middle">workers</text>', "</svg>", ""]
     return "\n".join(lines)
 
@@ -147,7 +152,9 @@ def main():
     for accuracy in asked.until:
         print("\n".join(table(found, asked.workers, asked.seeds, accuracy)), end="\n\n")
     if asked.picture:
-        asked.picture.write_text(picture(found, asked.workers, asked.seeds, max(asked.until)))
+        accuracy = max(asked.until)
+        unit = "Seconds" if asked.processes else "Virtual seconds (a step of a worker takes one)"
+        asked.picture.write_text(picture(found, asked.workers, asked.seeds, accuracy, f"{unit} to {100 * accuracy:g} % top-1"))
 
 
 if __name__ == "__main__":

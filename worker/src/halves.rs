@@ -57,8 +57,9 @@ pub fn compare_halves<M: Model>(model: &mut M, batch: &M::Batch) -> GradientNorm
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::one_tensor;
     use network::Losses;
-    use parameters::{Initialiser, Layout, Tensor};
+    use parameters::Layout;
     use protocol::Scores;
 
     /// A minibatch whose samples are their own gradients.
@@ -111,15 +112,8 @@ mod tests {
     }
 
     fn norms(gradients: &[[f32; 2]]) -> GradientNorms {
-        let tensor = Tensor {
-            name: "weights".into(),
-            shape: vec![2],
-            initialiser: Initialiser::Constant(0.0),
-            rate_multiplier: 1.0,
-            decay_multiplier: 1.0,
-        };
         let samples = (0..gradients.len() as u32).collect();
-        compare_halves(&mut Mean(Layout::new(vec![tensor]).unwrap()), &Gradients(gradients.to_vec(), samples))
+        compare_halves(&mut Mean(one_tensor(2)), &Gradients(gradients.to_vec(), samples))
     }
 
     #[test]

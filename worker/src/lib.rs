@@ -46,6 +46,8 @@ pub mod replica;
 mod report;
 pub mod stop;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod train;
 pub mod workload;
 

@@ -107,7 +107,7 @@ impl Momentum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parameters::{Initialiser, Tensor};
+    use crate::testing::one_tensor;
 
     #[test]
     fn a_gradient_is_clipped_at_the_usual_norm_of_its_tensor() {
@@ -142,14 +142,7 @@ mod tests {
     /// -0.25, by hand.
     #[test]
     fn a_worker_alone_makes_nesterovs_steps() {
-        let tensor = Tensor {
-            name: "weights".into(),
-            shape: vec![1],
-            initialiser: Initialiser::Constant(1.0),
-            rate_multiplier: 1.0,
-            decay_multiplier: 1.0,
-        };
-        let layout = Layout::new(vec![tensor]).unwrap();
+        let layout = one_tensor(1);
         let mut momentum = Momentum::new(&layout, 0.9, 0.01);
         let mut weight = 1.0_f32;
         for (gradient, expected) in [

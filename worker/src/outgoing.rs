@@ -112,19 +112,12 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parameters::{Initialiser, Tensor};
+    use crate::testing::one_tensor;
 
     fn outgoing(change: impl FnOnce(&mut Optimisation)) -> Outgoing {
-        let tensor = Tensor {
-            name: "weights".into(),
-            shape: vec![2],
-            initialiser: Initialiser::Constant(0.0),
-            rate_multiplier: 1.0,
-            decay_multiplier: 1.0,
-        };
         let mut optimisation = settings::recipe("paper").unwrap().optimisation;
         change(&mut optimisation);
-        Outgoing::new(&Layout::new(vec![tensor]).unwrap(), Isa::detect(), &optimisation)
+        Outgoing::new(&one_tensor(2), Isa::detect(), &optimisation)
     }
 
     #[test]

@@ -68,7 +68,8 @@ pub fn add(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     });
 }
 
-/// Magnitudes of a slice of values, computed in one pass.
+/// How large the values of a slice are: the largest absolute value and the sum of squares, computed in one
+/// pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Magnitudes {
     /// Largest absolute value: NaN if any value is NaN, else infinite if any is; 0 for an empty slice.
