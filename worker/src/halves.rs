@@ -1,6 +1,6 @@
 //! The comparison of the gradients of a minibatch's two halves, which tells how noisy gradients are.
 
-use kernels::{dot, magnitudes};
+use kernels::{dot, sum_of_squares};
 use protocol::GradientNorms;
 
 use crate::workload::{Batch, Model, Pass};
@@ -46,8 +46,8 @@ pub fn compare_halves<M: Model>(model: &mut M, batch: &M::Batch) -> GradientNorm
     let isa = model.isa();
     let (all, half) = (all as f64, half as f64);
     // The second half's gradient is what is left of the whole, so that it need not be computed.
-    let product = all * dot(isa, &first, &whole) - half * magnitudes(isa, &first).sum_of_squares;
-    let (squared, common) = (magnitudes(isa, &whole).sum_of_squares, product / (all - half));
+    let product = all * dot(isa, &first, &whole) - half * sum_of_squares(isa, &first);
+    let (squared, common) = (sum_of_squares(isa, &whole), product / (all - half));
     match squared.is_finite() && common.is_finite() {
         true => GradientNorms { minibatches: 1, squared, common },
         false => GradientNorms::default(),

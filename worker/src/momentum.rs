@@ -6,7 +6,7 @@
 //! are always the ones to which the momentum of all workers will take them (Hakimi et al., "Taming Momentum
 //! in a Distributed Asynchronous Environment", 2019, in the form in which the shard only adds).
 
-use kernels::{Isa, magnitudes, nesterov_step};
+use kernels::{Isa, nesterov_step, sum_of_squares};
 use parameters::Layout;
 use protocol::LARGEST_GRADIENT;
 
@@ -36,7 +36,7 @@ impl Clip {
     /// within the bound, and updates the running mean of the norm. A gradient that is not finite or far too
     /// large gets the factor 1: the shards refuse and count it, whereas clipping it would hide a fault.
     pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
-        let norm = magnitudes(isa, gradient).sum_of_squares.sqrt();
+        let norm = sum_of_squares(isa, gradient).sqrt();
         let usual = &mut self.usual[tensor];
         // Written so that NaN is not usable.
         let usable = norm <= f64::from(LARGEST_GRADIENT);

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use kernels::{Isa, magnitudes};
+use kernels::{Isa, sum_of_squares};
 use parameters::Layout;
 use protocol::{LARGEST_GRADIENT, PushForm};
 use settings::{MomentumPlace, Optimisation};
@@ -72,7 +72,7 @@ impl Outgoing {
     /// clipping it would hide a fault.
     pub fn clip_whole(&self, gradient: &mut [f32]) {
         let Some(bound) = self.clip_norm else { return };
-        let norm = magnitudes(self.isa, gradient).sum_of_squares.sqrt();
+        let norm = sum_of_squares(self.isa, gradient).sqrt();
         if norm > bound && norm <= f64::from(LARGEST_GRADIENT) {
             let scale = (bound / norm) as f32;
             gradient.iter_mut().for_each(|value| *value *= scale);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use kernels::{Isa, magnitudes};
+use kernels::{Isa, largest_magnitude};
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Member,
@@ -239,7 +239,7 @@ impl<Client: ShardCalls> Store<Client> {
         let mut bytes = vec![0; streams.len()];
         while let Some((block, gradient)) = gradients.recv().await {
             // Written so that a NaN is not usable.
-            let usable = magnitudes(isa, &gradient).largest <= LARGEST_GRADIENT;
+            let usable = largest_magnitude(isa, &gradient) <= LARGEST_GRADIENT;
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += protocol::encoded_size(self.wire, gradient.len());

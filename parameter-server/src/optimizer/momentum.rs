@@ -4,7 +4,7 @@
 //! A worker that keeps a momentum of its own pushes steps in place of gradients. The shard then only applies
 //! them, `w -= rate * step`, and its velocity does not change.
 
-use kernels::{Isa, State, Update, magnitudes, momentum_update_ahead, step_update};
+use kernels::{Isa, State, Update, largest_magnitude, momentum_update_ahead, step_update};
 use protocol::PushForm;
 
 use super::{Arrays, Factors, Optimizer, Values, array};
@@ -42,7 +42,7 @@ impl Optimizer for Momentum {
     }
 
     fn largest(&self, isa: Isa, arrays: &Arrays) -> f32 {
-        magnitudes(isa, &arrays[VELOCITY]).largest
+        largest_magnitude(isa, &arrays[VELOCITY])
     }
 }
 

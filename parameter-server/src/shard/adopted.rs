@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kernels::{Isa, Magnitudes, magnitudes};
+use kernels::Isa;
 use parameters::{Block, Layout, Tensor};
 use protocol::{BlockPush, Refusal, UpdateRule, Version};
 
@@ -123,14 +123,9 @@ impl Adopted {
         &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
     }
 
-    /// Checks that a push may be applied in shard `number`, and measures it; returns `None` if it, or a newer
-    /// push of its worker, was applied before.
-    pub(super) fn examine(
-        &self,
-        number: u32,
-        isa: Isa,
-        push: &BlockPush,
-    ) -> Result<Option<Magnitudes>, Refusal> {
+    /// Checks that a push may be applied in shard `number` and returns the largest magnitude in its
+    /// gradient; returns `None` if it, or a newer push of its worker, was applied before.
+    pub(super) fn examine(&self, number: u32, isa: Isa, push: &BlockPush) -> Result<Option<f32>, Refusal> {
         let block = self.owned(number, push.block)?;
         let name = &self.tensor(push.block).name;
         let invalid = |text: String| {
@@ -152,20 +147,21 @@ impl Adopted {
         if self.blocks[&push.block].has_applied(push) {
             return Ok(None);
         }
-        let (bounds, size) = (&self.bounds[&push.block], magnitudes(isa, &push.gradient));
+        let bounds = &self.bounds[&push.block];
         let of = || format!("of worker {} at step {}", push.member.worker, push.step);
-        if let Err(text) = bounds.check_gradient(&push.gradient, &size) {
-            return invalid(format!("{} {text}", of()));
-        }
+        let magnitude = match bounds.check_gradient(isa, &push.gradient) {
+            Ok(found) => found,
+            Err(text) => return invalid(format!("{} {text}", of())),
+        };
         if let Err(text) = bounds.check() {
             return invalid(format!("{} is not applied: the block has diverged, it {text}", of()));
         }
-        Ok(Some(size))
+        Ok(Some(magnitude))
     }
 
-    /// Updates a block by a push that was [examined](Self::examine) and has this `size`; the push becomes the
-    /// reply.
-    pub(super) fn update(&mut self, isa: Isa, push: &mut BlockPush, size: &Magnitudes) -> Applied {
+    /// Updates a block by a push that was [examined](Self::examine) and has this largest magnitude; the push
+    /// becomes the reply.
+    pub(super) fn update(&mut self, isa: Isa, push: &mut BlockPush, magnitude: f32) -> Applied {
         let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
         let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");
         let bounds = self.bounds.get_mut(&push.block).expect("an owned block has bounds");
@@ -180,7 +176,7 @@ impl Adopted {
             look_ahead: policy.look_ahead(staleness),
         };
         let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());
-        bounds.applied(push.gradient.len(), size, largest);
+        bounds.applied(magnitude, largest);
         // A file may hold any number.
         state.counter = state.counter.saturating_add(1);
         state.samples = samples;

@@ -24,7 +24,7 @@
 //! Another bound catches gradients that do harm long before anything overflows, such as those of a worker
 //! with faulty memory: a gradient a million times as large as the block's usual gradients is refused.
 
-use kernels::{Isa, Magnitudes, magnitudes};
+use kernels::{Isa, largest_magnitude};
 use parameters::{Layout, Tensor};
 use protocol::{LARGEST_GRADIENT, UpdateRule};
 
@@ -37,23 +37,23 @@ const LARGEST_VALUE: f32 = 1e18;
 /// Largest learning rate of a tensor, its multiplier included. Configurations allow a rate of 10 and
 /// multipliers of 1000.
 const LARGEST_RATE: f64 = 1e9;
-/// Largest ratio of a gradient's root mean square to the usual one.
-const LARGEST_RATIO: f64 = 1e6;
+/// Largest ratio of a gradient's largest magnitude to the usual one.
+const LARGEST_RATIO: f32 = 1e6;
 /// Number of gradients over which the usual size is averaged. No gradient is compared with it before that
 /// many have been applied.
 const USUAL: u64 = 100;
-/// Smallest size that counts as usual. The gradients of a block behind inactive units, or of a network that
-/// has memorised its images, may be close to zero for a long time, and the first large one after that is not
-/// a fault.
-const LEAST_USUAL: f64 = 1.0;
+/// Smallest magnitude that counts as usual. The gradients of a block behind inactive units, or of a network
+/// that has memorised its images, may be close to zero for a long time, and the first large one after that is
+/// not a fault.
+const LEAST_USUAL: f32 = 1.0;
 
 /// Sizes of one block's values and of its recent gradients.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// Largest magnitude in the block's weights, average and optimizer's arrays.
     largest: f32,
-    /// Running mean of the root mean squares of the block's newest gradients.
-    usual: f64,
+    /// Running mean of the largest magnitudes of the block's newest gradients.
+    usual: f32,
     /// Gradients applied since the shard was opened.
     applied: u64,
 }
@@ -63,7 +63,7 @@ impl Bounds {
     /// this process has not applied a gradient yet.
     pub(crate) fn of(isa: Isa, optimizer: &dyn Optimizer, state: &BlockState) -> Bounds {
         let BlockState { parameters, average, arrays, .. } = state;
-        let [parameters, average] = [&**parameters, average].map(|values| magnitudes(isa, values).largest);
+        let [parameters, average] = [&**parameters, average].map(|values| largest_magnitude(isa, values));
         let each = [parameters, average, optimizer.largest(isa, arrays)];
         // The total order puts NaN above all numbers.
         let largest = each.into_iter().max_by(f32::total_cmp).expect("there are three");
@@ -79,38 +79,35 @@ impl Bounds {
         Err(format!("holds {:e}, expected values of at most {LARGEST_VALUE:e}", self.largest))
     }
 
-    /// Checks that `gradient`, whose measured size is `size`, may be applied; the error says what is wrong
+    /// Checks that `gradient` may be applied and returns its largest magnitude; the error says what is wrong
     /// with it.
-    pub(crate) fn check_gradient(&self, gradient: &[f32], size: &Magnitudes) -> Result<(), String> {
+    pub(crate) fn check_gradient(&self, isa: Isa, gradient: &[f32]) -> Result<f32, String> {
         let fits = |value: f32| value.abs() <= LARGEST_GRADIENT;
-        if !fits(size.largest) {
+        let found = largest_magnitude(isa, gradient);
+        if !fits(found) {
             let place = gradient.iter().position(|&value| !fits(value)).unwrap_or_default();
             return Err(format!(
                 "has {:e} at position {place}, expected finite numbers of at most {LARGEST_GRADIENT:e}",
                 gradient[place]
             ));
         }
-        let (found, usual) = (root_mean_square(gradient.len(), size), self.usual.max(LEAST_USUAL));
+        let usual = self.usual.max(LEAST_USUAL);
         if self.applied >= USUAL && found > LARGEST_RATIO * usual {
             return Err(format!(
-                "has a root mean square of {found:.1e}, expected at most {LARGEST_RATIO:e} times {usual:.1e}, that of the \
-                 gradients before it"
+                "has a value of magnitude {found:.1e}, expected at most {LARGEST_RATIO:e} times {usual:.1e}, the mean \
+                 of the largest of the gradients before it"
             ));
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// Records that a gradient of `len` values was applied and that the update left `largest` as the block's
-    /// largest absolute value.
-    pub(crate) fn applied(&mut self, len: usize, size: &Magnitudes, largest: f32) {
-        self.largest = largest;
+    /// Records that a gradient with this largest magnitude was applied and that the update left `block` as
+    /// the block's.
+    pub(crate) fn applied(&mut self, gradient: f32, block: f32) {
+        self.largest = block;
         self.applied += 1;
-        self.usual += (root_mean_square(len, size) - self.usual) / self.applied.min(USUAL) as f64;
+        self.usual += (gradient - self.usual) / self.applied.min(USUAL) as f32;
     }
-}
-
-fn root_mean_square(len: usize, size: &Magnitudes) -> f64 {
-    (size.sum_of_squares / len as f64).sqrt()
 }
 
 /// Checks that the numbers of an update rule are in the ranges in which no update overflows; the error names
@@ -271,8 +268,8 @@ mod tests {
             shard.push(to_bias(step, value)).outcome.unwrap();
         }
         let found = refusal(&mut shard, to_bias(USUAL, 1e12));
-        let expected = "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 100 has a root mean square of 1.0e12, \
-                        expected at most 1e6 times 1.0e5, that of the gradients before it";
+        let expected = "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 100 has a value of magnitude \
+                        1.0e12, expected at most 1e6 times 1.0e5, the mean of the largest of the gradients before it";
         assert_eq!(found, expected);
         // A refused gradient does not use up its step, and the usual size follows the gradients that are
         // applied.

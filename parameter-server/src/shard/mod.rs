@@ -240,11 +240,11 @@ impl Shard {
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let adopted = self.stage.adopted_mut(number)?;
-        let Some(size) = adopted.examine(number, isa, &push)? else {
+        let Some(magnitude) = adopted.examine(number, isa, &push)? else {
             self.status.repeated += 1;
             return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
         };
-        let Applied { staleness, rate, counter, samples } = adopted.update(isa, &mut push, &size);
+        let Applied { staleness, rate, counter, samples } = adopted.update(isa, &mut push, magnitude);
         self.status.updates += 1;
         self.status.staleness_sum += staleness;
         self.status.staleness_max = self.status.staleness_max.max(staleness);

@@ -69,7 +69,7 @@ pub use conv::{
 pub use convert::{from_bf16, to_bf16};
 pub use dense::{Dense, DenseParameters};
 pub use dropout::dropout;
-pub use elementwise::{Magnitudes, add, copy, dot, magnitudes, relu, relu_backward};
+pub use elementwise::{add, copy, dot, largest_magnitude, relu, relu_backward, sum_of_squares};
 pub use epilogue::Epilogue;
 pub use gradients::ParameterGradients;
 pub use half::bf16;
