@@ -20,7 +20,7 @@ use crate::rules::Rules;
 use crate::sampling::{Preprocessing, write_sample};
 use crate::split::Split;
 use crate::streams::Streams;
-use crate::synthetic::{EDITION, Synthetic};
+use crate::synthetic::{Scene, Synthetic};
 
 /// Number of images of each split that are tried to find out whether the data folder is unavailable.
 const PROBES: usize = 8;
@@ -95,14 +95,18 @@ impl Dataset {
     /// are generated on demand for crops of `size` pixels. The image of a given split and index is always the
     /// same.
     pub fn synthetic(images: usize, validation: usize, size: usize) -> Dataset {
-        let drawn = Synthetic::new(size);
-        let hash = files::Digest::of(format!("{EDITION} {}", drawn.side())).to_string();
-        let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
-        Dataset { classes: Synthetic::classes(), fingerprint, source: Source::Synthetic(drawn) }
+        Dataset::of_scenes(images, validation, size, Scene::Object)
     }
 
-    /// Writes the synthetic set of [`synthetic`](Self::synthetic) as PNG files into a new `folder`, with
-    /// class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
+    fn of_scenes(images: usize, validation: usize, size: usize, scene: Scene) -> Dataset {
+        let drawn = Synthetic::new(size, scene);
+        let hash = files::Digest::of(drawn.edition()).to_string();
+        let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
+        Dataset { classes: drawn.classes(), fingerprint, source: Source::Synthetic(drawn) }
+    }
+
+    /// Writes images as those of [`synthetic`](Self::synthetic), or pairs of them, as PNG files into a new
+    /// `folder`, with class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
     ///
     /// # Errors
     /// If the folder already exists or a file cannot be written.
@@ -110,9 +114,10 @@ impl Dataset {
         images: usize,
         validation: usize,
         size: usize,
+        scene: Scene,
         folder: &Path,
     ) -> Result<(), WriteError> {
-        let set = Dataset::synthetic(images, validation, size);
+        let set = Dataset::of_scenes(images, validation, size, scene);
         let at = |path: &Path| {
             let path = path.to_owned();
             move |error| WriteError { path, error }
@@ -194,7 +199,7 @@ impl Dataset {
         assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
         match &self.source {
             Source::Images(images) => images.entries(split)[index].label,
-            Source::Synthetic(_) => Synthetic::label(index),
+            Source::Synthetic(drawn) => drawn.label(index),
         }
     }
 

@@ -90,4 +90,5 @@ pub use sampling::{MEAN, Preprocessing};
 pub use settings::{Interpolation, Sampling};
 pub use sheet::Sheet;
 pub use split::Split;
+pub use synthetic::Scene;
 pub use walk::{check_is_there, pictures_below};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dataset::Dataset;
+use dataset::{Dataset, Scene};
 use formats::Message;
 use models::{ClassifyOptions, ExportOptions, Format, classify, export};
 use network::{Architecture, GoogLeNet};
@@ -128,7 +128,7 @@ fn a_caffe_model_opens_by_itself_with_colours_turned() {
 fn images_are_classified_and_those_that_cannot_be_read_counted() {
     let home = tempfile::tempdir().unwrap();
     let pictures = home.path().join("pictures");
-    Dataset::write_synthetic(10, 10, 32, &pictures).unwrap();
+    Dataset::write_synthetic(10, 10, 32, Scene::Object, &pictures).unwrap();
     let folder = fs::read_dir(pictures.join("val")).unwrap().next().unwrap().unwrap().path();
     let picture = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     let missing = home.path().join("missing.jpg");

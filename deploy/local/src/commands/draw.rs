@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dataset::Dataset;
+use dataset::{Dataset, Scene};
 use process::{Exit, print_line};
 
 /// Largest number of images of a split that are written, each as a file.
@@ -12,7 +12,7 @@ const MOST_DRAWN: i64 = 10_000_000;
 /// Flags of `downpour draw`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Folder for train/ and val/ with a folder for each of the ten classes; must not be there yet
+    /// Folder for train/ and val/ with a folder for each class; must not be there yet
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
     /// Training pictures
@@ -24,6 +24,9 @@ pub struct Flags {
     /// Side of the network's input that they are drawn for, in pixels
     #[arg(long, value_name = "S", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=2048))]
     pub input_size: u16,
+    /// Two objects in each picture, one above the other: a hundred classes in place of ten
+    #[arg(long)]
+    pub pairs: bool,
 }
 
 /// Runs the command: writes the images and prints their number.
@@ -32,7 +35,8 @@ pub struct Flags {
 /// If the folder already exists or cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
-    Dataset::write_synthetic(images, validation, flags.input_size.into(), &flags.output)?;
+    let scene = if flags.pairs { Scene::Pair } else { Scene::Object };
+    Dataset::write_synthetic(images, validation, flags.input_size.into(), scene, &flags.output)?;
     let folder = flags.output.display();
     print_line(format_args!("{images} training and {validation} validation pictures in {folder}"))?;
     Ok(Exit::Done)

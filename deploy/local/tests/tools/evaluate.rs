@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use dataset::{Dataset, Rules, Split};
+use dataset::{Dataset, Rules, Scene, Split};
 use network::{Architecture, GoogLeNet};
 use serde_json::Value;
 use setup::model_file::{self, About};
@@ -18,7 +18,7 @@ const SHAPES: usize = 10;
 /// A folder of drawn pictures with `train/` and `val/`.
 pub fn drawn(home: &Path, images: usize, validation: usize) -> PathBuf {
     let folder = home.join("shapes");
-    Dataset::write_synthetic(images, validation, SIZE, &folder).unwrap();
+    Dataset::write_synthetic(images, validation, SIZE, Scene::Object, &folder).unwrap();
     folder
 }
 
@@ -205,7 +205,7 @@ fn what_cannot_be_evaluated_is_refused_with_its_reason() {
 fn of_the_folder_that_a_model_was_trained_on_what_was_held_out_is_scored() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("shapes");
-    Dataset::write_synthetic(60, 20, SIZE, &root).unwrap();
+    Dataset::write_synthetic(60, 20, SIZE, Scene::Object, &root).unwrap();
     let folder = root.join("train");
     let evaluate = |models: &[&Path], data: &Path, more: &[&str]| {
         let output = home.path().join("evaluation");
@@ -264,7 +264,7 @@ fn of_the_folder_that_a_model_was_trained_on_what_was_held_out_is_scored() {
 fn scoring_what_was_learnt_is_said_loudly() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("shapes");
-    Dataset::write_synthetic(20, 12, SIZE, &root).unwrap();
+    Dataset::write_synthetic(20, 12, SIZE, Scene::Object, &root).unwrap();
     let hash = Dataset::open(&root, Rules::V2).unwrap().fingerprint().hash.clone();
     let model = trained_model(home.path(), "model.safetensors", 1, &shapes(), Some((Rules::V2, &hash)));
     let output = home.path().join("evaluation");

@@ -8,6 +8,7 @@
 mod canvas;
 mod colour;
 mod object;
+mod pair;
 
 use image::RgbImage;
 use rand::RngExt;
@@ -18,48 +19,83 @@ use canvas::Canvas;
 use object::{Object, Outline, Texture};
 use settings::random::{Random, stream};
 
+/// Number of different objects.
+const OBJECTS: usize = Texture::ALL.len() * Outline::ALL.len();
+
 /// Version of the images, which changes when they do, so that the fingerprint changes too.
-pub(crate) const EDITION: &str = "drawn-1";
+const EDITION: &str = "drawn-1";
+
+/// What an image of the synthetic set shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One object: ten classes.
+    Object,
+    /// Two objects, one above the other, both in half of their height: a hundred classes, of which each
+    /// shares one of its objects with eighteen others.
+    Pair,
+}
 
 /// The images of both splits, generated on demand.
 #[derive(Debug)]
 pub(crate) struct Synthetic {
     side: usize,
+    scene: Scene,
 }
 
 impl Synthetic {
     /// Creates the set for crops of `size` pixels; its images also have the margin that the validation crop
     /// cuts off.
-    pub(crate) fn new(size: usize) -> Synthetic {
-        Synthetic { side: first_scale(size) }
+    pub(crate) fn new(size: usize, scene: Scene) -> Synthetic {
+        Synthetic { side: first_scale(size), scene }
     }
 
-    /// Returns the width of an image in pixels, which is also its height.
-    pub(crate) fn side(&self) -> usize {
-        self.side
+    /// Returns a text that differs where the images do.
+    pub(crate) fn edition(&self) -> String {
+        match self.scene {
+            Scene::Object => format!("{EDITION} {}", self.side),
+            Scene::Pair => format!("{EDITION} pairs {}", self.side),
+        }
     }
 
     /// Returns the names of the classes.
-    pub(crate) fn classes() -> Vec<String> {
+    pub(crate) fn classes(&self) -> Vec<String> {
         let names =
             |texture: Texture| Outline::ALL.map(|outline| format!("{} {}", texture.name(), outline.name()));
-        Texture::ALL.into_iter().flat_map(names).collect()
+        let objects: Vec<String> = Texture::ALL.into_iter().flat_map(names).collect();
+        match self.scene {
+            Scene::Object => objects,
+            Scene::Pair => pair::classes(&objects),
+        }
     }
 
-    /// Returns the label of image `index`. Classes take turns, so that any ten consecutive images have each
-    /// class once.
-    pub(crate) fn label(index: usize) -> u32 {
-        (index % (Texture::ALL.len() * Outline::ALL.len())) as u32
+    /// Returns the label of image `index`. Classes take turns, so that as many consecutive images as there
+    /// are classes have each class once.
+    pub(crate) fn label(&self, index: usize) -> u32 {
+        match self.scene {
+            Scene::Object => (index % OBJECTS) as u32,
+            Scene::Pair => (index % (OBJECTS * OBJECTS)) as u32,
+        }
     }
 
     /// Generates image `index` of a split, which is always the same.
     pub(crate) fn picture(&self, split: Split, index: usize) -> RgbImage {
+        match self.scene {
+            Scene::Object => self.object(split, index),
+            Scene::Pair => {
+                let [upper, lower] = pair::objects(index);
+                pair::stack(&self.object(split, upper), &self.object(split, lower))
+            }
+        }
+    }
+
+    /// Generates image `index` of one object.
+    fn object(&self, split: Split, index: usize) -> RgbImage {
         let purpose = match split {
             Split::Train => "drawn training picture",
             Split::Validation => "drawn validation picture",
         };
         let mut random = stream(0, purpose, &[index as u64]);
-        self.draw(&mut random, Self::label(index) as usize)
+        self.draw(&mut random, index % OBJECTS)
     }
 
     fn draw(&self, random: &mut Random, label: usize) -> RgbImage {
@@ -91,16 +127,46 @@ mod tests {
 
     #[test]
     fn ten_classes_with_names_of_their_own() {
-        let names = Synthetic::classes();
+        let drawn = Synthetic::new(32, Scene::Object);
+        let names = drawn.classes();
         assert_eq!(names.len(), 10);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 10);
         assert_eq!(names[0], "striped disc");
-        assert_eq!((0..10).map(Synthetic::label).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        let labels = (0..10).map(|index| drawn.label(index));
+        assert_eq!(labels.collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_pair_shows_the_two_objects_of_its_class() {
+        let (objects, pairs) = (Synthetic::new(32, Scene::Object), Synthetic::new(32, Scene::Pair));
+        let names = pairs.classes();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), 100);
+        for index in [0, 7, 99, 100, 1234] {
+            let shown = pair::objects(index).map(|object| objects.label(object) as usize);
+            let expected = shown.map(|label| &*objects.classes()[label].clone()).join(" above ");
+            assert_eq!(names[pairs.label(index) as usize], expected);
+        }
+        let [upper, lower] = pair::objects(7).map(|object| objects.picture(Split::Train, object));
+        let picture = pairs.picture(Split::Train, 7);
+        assert_eq!(picture.dimensions(), (37, 37));
+        assert_ne!(picture, pairs.picture(Split::Train, 107));
+        // Each half has the mean colour of its object's own image.
+        let mean = |image: &RgbImage, rows: std::ops::Range<u32>| {
+            let count = (rows.len() * image.width() as usize) as f64;
+            let red = |(_, y, pixel): (u32, u32, &image::Rgb<u8>)| {
+                if rows.contains(&y) { f64::from(pixel[0]) } else { 0.0 }
+            };
+            image.enumerate_pixels().map(red).sum::<f64>() / count
+        };
+        for (rows, whole) in [(0..18, &upper), (18..37, &lower)] {
+            let (found, expected) = (mean(&picture, rows), mean(whole, 0..37));
+            assert!((found - expected).abs() < 4.0, "{found}, {expected}");
+        }
     }
 
     #[test]
     fn a_picture_belongs_to_its_split_and_index() {
-        let drawn = Synthetic::new(32);
+        let drawn = Synthetic::new(32, Scene::Object);
         let picture = drawn.picture(Split::Train, 3);
         assert_eq!(picture.dimensions(), (37, 37));
         assert_eq!(picture, drawn.picture(Split::Train, 3));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dataset::{Crops, Dataset, Preprocessing, Rules, Split};
+use dataset::{Crops, Dataset, Preprocessing, Rules, Scene, Split};
 use tempfile::TempDir;
 
 use crate::support::{counts, folder, refused};
@@ -48,7 +48,7 @@ fn what_is_measured_on_needs_no_training_images() {
 fn the_synthetic_set_as_files_is_the_synthetic_set() {
     let home = TempDir::new().unwrap();
     let root = home.path().join("drawn");
-    Dataset::write_synthetic(20, 10, 32, &root).unwrap();
+    Dataset::write_synthetic(20, 10, 32, Scene::Object, &root).unwrap();
     let (files, drawn) = (Dataset::open(&root, Rules::NEWEST).unwrap(), Dataset::synthetic(20, 10, 32));
     assert_eq!(counts(&files), (20, 10));
     let sample = |set: &Dataset, index| {
@@ -62,7 +62,7 @@ fn the_synthetic_set_as_files_is_the_synthetic_set() {
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert!((0..10).map(|index| sample(&files, index)).eq(expected), "pictures differ");
 
-    let text = Dataset::write_synthetic(20, 10, 32, &root).unwrap_err().to_string();
+    let text = Dataset::write_synthetic(20, 10, 32, Scene::Object, &root).unwrap_err().to_string();
     let shown = root.display();
     assert!(text.starts_with(&format!("cannot write {shown}: ")) && text.contains("name a new"), "{text}");
 }

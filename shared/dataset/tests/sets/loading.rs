@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Rules, Sampling, Split, epoch_order};
+use dataset::{
+    Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Rules, Sampling, Scene, Split, epoch_order,
+};
 
 use crate::support;
 
@@ -110,7 +112,7 @@ fn a_range_past_the_end_is_the_callers_mistake() {
 /// Pictures in a folder, and a loader of all of them that waits for so long.
 fn files(patience: Duration) -> (tempfile::TempDir, Loader) {
     let home = tempfile::TempDir::new().unwrap();
-    Dataset::write_synthetic(40, 10, SIZE, &home.path().join("data")).unwrap();
+    Dataset::write_synthetic(40, 10, SIZE, Scene::Object, &home.path().join("data")).unwrap();
     let set = Arc::new(Dataset::open(&home.path().join("data"), Rules::NEWEST).unwrap());
     let config = LoaderConfig { patience, ..support::loader(SIZE) };
     (home, Loader::new(set, config))
