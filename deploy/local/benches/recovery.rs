@@ -13,7 +13,6 @@ use parameter_server::snapshot;
 use protocol::{CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, check_health};
 use tokio::time::sleep;
 
-const TIMES: usize = 5;
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(2);
 /// Longest wait: nothing here takes as long.
@@ -32,7 +31,7 @@ fn main() {
         );
         for (process, name) in [(SHARDS, "shard process"), (LEADER, "coordinator, with the first shard")] {
             let (mut serves, mut trains) = (Vec::new(), Vec::new());
-            for _ in 0..TIMES {
+            for _ in 0..times() {
                 let started = run.restart(process).await;
                 run.served(process).await;
                 serves.push(started.elapsed());
@@ -42,13 +41,18 @@ fn main() {
             println!("{name:<38} {:>12.2} {:>24.2}", median(serves), median(trains));
         }
         let mut trains = Vec::new();
-        for _ in 0..TIMES {
+        for _ in 0..times() {
             let started = run.restart(WORKER).await;
             run.trained().await;
             trains.push(started.elapsed());
         }
         println!("{:<38} {:>12} {:>24.2}", "worker", "", median(trains));
     });
+}
+
+/// How often each process is killed: once under `cargo test`, which only looks whether the benchmark still runs.
+fn times() -> usize {
+    if std::env::args().any(|flag| flag == "--bench") { 5 } else { 1 }
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {
