@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 100);
         for index in [0, 7, 99, 100, 1234] {
             let shown = pair::objects(index).map(|object| objects.label(object) as usize);
-            let expected = shown.map(|label| &*objects.classes()[label].clone()).join(" above ");
+            let expected = shown.map(|label| objects.classes()[label].clone()).join(" above ");
             assert_eq!(names[pairs.label(index) as usize], expected);
         }
         let [upper, lower] = pair::objects(7).map(|object| objects.picture(Split::Train, object));

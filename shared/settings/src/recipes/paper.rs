@@ -48,7 +48,7 @@ pub(super) fn recipe() -> RunConfiguration {
             average_decay: 0.9999,
             clip_norm: None,
             clip_tensors: None,
-            momentum_at: MomentumPlace::Shard,
+            momentum_at: MomentumPlace::Worker,
             staleness: None,
             rate_multipliers: BTreeMap::new(),
         },

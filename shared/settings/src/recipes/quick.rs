@@ -2,7 +2,7 @@
 //! minutes on two cores.
 
 use super::paper;
-use crate::{MomentumPlace, Network, Optimisation, Run, RunConfiguration, Sampling};
+use crate::{Network, Optimisation, Run, RunConfiguration, Sampling};
 
 pub(super) fn recipe() -> RunConfiguration {
     let paper = paper::recipe();
@@ -20,7 +20,6 @@ pub(super) fn recipe() -> RunConfiguration {
             learning_rate: 0.012,
             average_decay: 0.995,
             clip_norm: Some(2.0),
-            momentum_at: MomentumPlace::Worker,
             ..paper.optimisation
         },
         run: Run { batch: 16, epochs: 4.5, lease_batches: 8, ..paper.run },
