@@ -50,7 +50,8 @@ fn main() {
     });
 }
 
-/// How often each process is killed: once under `cargo test`, which only looks whether the benchmark still runs.
+/// Number of times that each process is killed: one under `cargo test`, which only looks whether the benchmark
+/// still runs.
 fn times() -> usize {
     if std::env::args().any(|flag| flag == "--bench") { 5 } else { 1 }
 }

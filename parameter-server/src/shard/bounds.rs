@@ -282,6 +282,19 @@ mod tests {
         );
     }
 
+    /// A faulty bit in one value is found however small all others are.
+    #[test]
+    fn one_value_a_million_times_as_large_as_usual_is_enough() {
+        let mut shard = adopted(UpdateRule { learning_rate: 1e-6, ..rule() });
+        for step in 0..USUAL {
+            shard.push(to_bias(step, 1e-3)).outcome.unwrap();
+        }
+        let mut push = to_bias(USUAL, 1e-3);
+        push.gradient[17] = 2e6;
+        let found = refusal(&mut shard, push);
+        assert!(found.contains("has a value of magnitude 2.0e6, expected at most 1e6 times"), "{found}");
+    }
+
     /// The gradients of a block behind inactive units are zero for a long time; the first large one is not a
     /// fault.
     #[test]

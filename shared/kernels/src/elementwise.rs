@@ -77,7 +77,7 @@ pub fn largest_magnitude(isa: Isa, values: &[f32]) -> f32 {
 /// Returns the sum of the squares, bit-identical on every instruction set; it does not overflow where all
 /// values are finite.
 pub fn sum_of_squares(isa: Isa, values: &[f32]) -> f64 {
-    dispatch(isa, SumOfSquares { values })
+    dispatch(isa, Dot { a: values, b: values })
 }
 
 /// Returns the dot product of two vectors, bit-identical on every instruction set; it does not overflow where
@@ -227,27 +227,6 @@ impl Loop<f32> for Largest<'_> {
     #[inline(always)]
     fn run(self) -> f32 {
         f32::from_bits(self.values.iter().copied().map(magnitude_bits).fold(0, u32::max))
-    }
-}
-
-// The sum is a pass of its own: in one loop with the largest, which needs integers of another width, the
-// compiler vectorises neither well, and both together take two to three times as long.
-struct SumOfSquares<'a> {
-    values: &'a [f32],
-}
-
-impl Loop<f64> for SumOfSquares<'_> {
-    #[inline(always)]
-    fn run(self) -> f64 {
-        let mut sums = [0.0; SUMS];
-        let (pieces, rest) = self.values.as_chunks::<SUMS>();
-        for piece in pieces {
-            for (sum, &value) in sums.iter_mut().zip(piece) {
-                *sum += f64::from(value) * f64::from(value);
-            }
-        }
-        let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-        sums.iter().sum::<f64>() + rest
     }
 }
 

@@ -3,7 +3,7 @@
 mod altered;
 mod fake;
 mod faulty;
-#[path = "../../../shared/network/tests/golden/mod.rs"]
+#[path = "../../../shared/network/tests/golden/files.rs"]
 mod golden;
 mod linear;
 mod process;

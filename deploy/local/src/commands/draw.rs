@@ -32,9 +32,15 @@ pub struct Flags {
 /// Runs the command: writes the images and prints their number.
 ///
 /// # Errors
-/// If the folder already exists or cannot be written.
+/// If there would be fewer images than classes in a split, or if the folder already exists or cannot be
+/// written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
+    anyhow::ensure!(
+        !flags.pairs || images.min(validation) >= 100,
+        "--pairs makes a hundred classes: expected at least 100 in --images and in --validation, found {images} and \
+         {validation}"
+    );
     let scene = if flags.pairs { Scene::Pair } else { Scene::Object };
     Dataset::write_synthetic(images, validation, flags.input_size.into(), scene, &flags.output)?;
     let folder = flags.output.display();

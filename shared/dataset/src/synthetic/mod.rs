@@ -25,7 +25,7 @@ const OBJECTS: usize = Texture::ALL.len() * Outline::ALL.len();
 /// Version of the images, which changes when they do, so that the fingerprint changes too.
 const EDITION: &str = "drawn-1";
 
-/// What an image of the synthetic set shows.
+/// Objects that an image of the synthetic set shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// One object: ten classes.

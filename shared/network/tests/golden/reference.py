@@ -1,6 +1,6 @@
 """GoogLeNet in PyTorch's functional form, and the inputs and statistics that the golden files are made of.
 
-Weights and images come from an integer hash that tests/golden/mod.rs writes the same way, so that a golden file holds
+Weights and images come from an integer hash that tests/golden/files.rs writes the same way, so that a golden file holds
 results only.
 """
 

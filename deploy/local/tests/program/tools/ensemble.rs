@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::evaluate::drawn;
 use crate::support::{Ended, binary, run, text};
+use crate::tools::evaluate::drawn;
 
 fn ensemble(data: &Path, output: &Path, more: &[&str]) -> Ended {
     let mut command = binary();

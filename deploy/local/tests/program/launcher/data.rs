@@ -15,6 +15,22 @@ fn pictures(home: &Path, images: u32) -> PathBuf {
 }
 
 #[test]
+fn pairs_are_drawn_with_a_picture_of_each_of_a_hundred_classes() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("pairs");
+    let draw = |validation: &str| {
+        let mut draw = binary();
+        draw.args(["draw", "--pairs", "--input-size", "32", "--images", "100", "--validation", validation]);
+        run(draw.arg("--output").arg(&folder))
+    };
+    draw("20").expect(3).says(&["expected at least 100 in --images and in --validation, found 100 and 20"]);
+    assert!(!folder.exists());
+    draw("100").expect(0);
+    let found = run(binary().args(["data", "--json"]).arg(&folder)).expect(0).json();
+    assert_eq!((found["classes"].as_array().unwrap().len(), found["fit"].as_bool()), (100, Some(true)));
+}
+
+#[test]
 fn a_look_at_a_folder_tells_what_is_in_it() {
     let home = tempfile::tempdir().unwrap();
     let folder = pictures(home.path(), 100);

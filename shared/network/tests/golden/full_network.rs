@@ -1,15 +1,13 @@
 //! The whole network at 224 x 224 against PyTorch in float64: losses, logits, every parameter's gradient.
 //!
-//! `golden/make.py` made the golden file, and chose weights under which no ReLU and no max pool decides by
+//! `make.py` made the golden file, and chose weights under which no ReLU and no max pool decides by
 //! the last bits of an f32; so there is one tolerance everywhere. In bf16 some do decide otherwise, and
 //! gradients carry that.
-
-mod golden;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use golden::Statistics;
+use crate::files::{self, Statistics};
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision};
 use serde::Deserialize;
@@ -27,11 +25,11 @@ struct Golden {
 
 #[test]
 fn losses_logits_and_gradients_are_those_of_float64() {
-    let golden: Golden = serde_json::from_str(include_str!("golden/full.json")).unwrap();
+    let golden: Golden = serde_json::from_str(include_str!("full.json")).unwrap();
     let network = Arc::new(GoogLeNet::new(&Architecture::paper()).unwrap());
-    let parameters = golden::parameters(&network, |layer| golden.seeds[layer], 128.0);
-    let images = golden::images(golden.image_seed, 2, 224, 128.0);
-    let labels = golden::labels(golden.image_seed, 2, 1000);
+    let parameters = files::parameters(&network, |layer| golden.seeds[layer], 128.0);
+    let images = files::images(golden.image_seed, 2, 224, 128.0);
+    let labels = files::labels(golden.image_seed, 2, 1000);
     println!("not on this machine: {:?}", Isa::absent());
     let isas = Isa::available();
     for (isa, (precision, tolerances)) in isas.iter().flat_map(|isa| TOLERANCES.map(|each| (*isa, each))) {

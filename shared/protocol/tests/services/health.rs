@@ -1,11 +1,9 @@
 //! The health service, asked by our own check and, as an orchestrator asks, by its generated client.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::*;
 use protocol::*;
-use support::*;
 use tokio::{net::TcpListener, time::Instant};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

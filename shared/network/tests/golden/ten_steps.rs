@@ -1,12 +1,10 @@
 //! Ten steps of momentum SGD against `torch.optim.SGD` in float64, on a reduced network with both heads.
 //!
-//! `golden/make_sgd.py` made the golden file.
-
-mod golden;
+//! `make_sgd.py` made the golden file.
 
 use std::sync::Arc;
 
-use golden::TenSteps;
+use crate::files::TenSteps;
 use kernels::{Isa, Pool, Update, momentum_update};
 use network::{Engine, GoogLeNet, Precision};
 

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     common::{data, layout},
-    forms::{Form, SHARDS},
-    in_every_form,
+    contract::forms::{Form, SHARDS},
+    contract::in_every_form,
 };
 
 in_every_form!(

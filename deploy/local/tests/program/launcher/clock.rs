@@ -10,7 +10,7 @@ use crate::support::{Home, run, text};
 fn a_clock_that_jumps_by_a_century_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("jumping_clock.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/launcher/jumping_clock.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/launcher/jumping_clock.c");
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o", text(&library), source]).status();
     if compiled.is_err() {
         eprintln!("a_clock_that_jumps_by_a_century_changes_nothing: skipped: no C compiler (cc) here");

@@ -1,5 +1,4 @@
 //! Runs the real binary on runs small enough for a test.
-#![allow(dead_code, reason = "each test program that includes this file needs a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

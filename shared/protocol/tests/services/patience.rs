@@ -1,18 +1,16 @@
 //! Servers that are not there, come late, or never answer.
 
-mod support;
-
 use std::{
     io::Write,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use protocol::*;
-use support::{
+use crate::support::{
     memory::{ADDRESS, Memory},
     *,
 };
+use protocol::*;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},

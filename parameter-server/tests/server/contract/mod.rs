@@ -1,11 +1,9 @@
 //! What the services promise their callers, in every form in which they are called: within a process, over TCP,
 //! and over a simulated network on a paused clock.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod coordinator;
 mod forms;
-#[path = "../../../shared/protocol/tests/support/memory.rs"]
+#[path = "../../../../shared/protocol/tests/services/support/memory.rs"]
 mod memory;
 mod shards;
 
@@ -15,21 +13,21 @@ macro_rules! in_every_form {
         mod in_process {
             $(#[tokio::test(start_paused = true)]
             async fn $case() {
-                super::$case(crate::forms::in_process).await;
+                super::$case(crate::contract::forms::in_process).await;
             })+
         }
 
         mod over_tcp {
             $(#[tokio::test]
             async fn $case() {
-                super::$case(crate::forms::over_tcp).await;
+                super::$case(crate::contract::forms::over_tcp).await;
             })+
         }
 
         mod simulated {
             $(#[tokio::test(start_paused = true)]
             async fn $case() {
-                super::$case(crate::forms::simulated).await;
+                super::$case(crate::contract::forms::simulated).await;
             })+
         }
     };

@@ -1,15 +1,13 @@
 //! Blocks in bulk: exact, rounded, slow readers, broken connections, a server that goes and comes back.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use half::bf16;
-use protocol::*;
-use support::{
+use crate::support::{
     memory::{ADDRESS, Memory},
     *,
 };
+use half::bf16;
+use protocol::*;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},

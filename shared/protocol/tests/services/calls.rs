@@ -1,11 +1,9 @@
 //! Every control call and every refusal comes out as it went in.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
+use crate::support::*;
 use protocol::*;
-use support::*;
 
 fn evaluation(id: u64) -> Evaluation {
     let scores = |top1: f64| Scores::new([("top1", top1), ("top5", top1 / 3.0), ("loss", 0.1 + 0.2)]);

@@ -1,8 +1,6 @@
 //! Snapshots that cannot be used or written: the server says why, loses nothing, and continues or can be
 //! started again.
 
-mod common;
-
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -13,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Process, Worker, flags, layout, options, until};
+use crate::common::{Process, Worker, flags, layout, options, until};
 use parameter_server::{Options, shard::file as shard_file, snapshot};
 use parameters::{assign, checkpoint::Checkpoint};
 use process::{Exit, RunFlags};
@@ -251,7 +249,7 @@ async fn another_protocol_version_is_refused_over_the_wire() {
             "protocol version: expected {PROTOCOL_VERSION}, found {protocol}; start the {who} from the server's release"
         )
     };
-    let request = JoinRequest { protocol, name: "newer".into(), data: common::data() };
+    let request = JoinRequest { protocol, name: "newer".into(), data: crate::common::data() };
     let text = client.join(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("worker")), "{text}");
     let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, holds: None };

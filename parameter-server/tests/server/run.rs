@@ -1,10 +1,8 @@
 //! Whole runs of server processes and workers, in one test process and over real connections.
 
-mod common;
-
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use common::{Process, Worker, flags, layout, options, until};
+use crate::common::{Process, Worker, flags, layout, options, until};
 use parameter_server::{
     Options, Timing,
     snapshot::{self, Manifest},

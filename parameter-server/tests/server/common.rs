@@ -1,6 +1,5 @@
 //! A server that runs in the test's own process, and a worker that minimises a quadratic function, a bowl,
 //! over real connections.
-#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

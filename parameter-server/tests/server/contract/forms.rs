@@ -11,7 +11,7 @@ use protocol::{
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
 
-use crate::memory::{ADDRESS, Memory};
+use super::memory::{ADDRESS, Memory};
 
 /// Shards of the server.
 pub const SHARDS: u32 = 2;

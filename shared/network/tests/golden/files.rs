@@ -1,7 +1,6 @@
 //! Reads golden files, and makes their inputs by the same integer hash as `reference.py` beside this file.
 //!
 //! Shared by path with the test that takes the same ten steps through a server.
-#![allow(dead_code, reason = "each test that includes this module uses a part of it")]
 
 use ndarray::Array4;
 use network::{Architecture, GoogLeNet};

@@ -1,5 +1,4 @@
 //! Both services in memory, small enough to see through, and a server that can be killed.
-#![allow(dead_code, reason = "each test crate uses its part")]
 
 pub mod memory;
 

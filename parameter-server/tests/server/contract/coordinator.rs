@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use crate::{
     common::data,
-    forms::{Form, LEASE_TIME, SHARDS},
-    in_every_form,
+    contract::forms::{Form, LEASE_TIME, SHARDS},
+    contract::in_every_form,
 };
 
 in_every_form!(

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::evaluate::{model, pictures, shapes};
 use crate::support::{binary, run, text};
+use crate::tools::evaluate::{model, pictures, shapes};
 
 #[test]
 fn images_are_classified_as_text_and_as_json() {

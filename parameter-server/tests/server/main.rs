@@ -1,0 +1,6 @@
+//! Server processes and their services, called as workers call them.
+
+mod common;
+mod contract;
+mod run;
+mod snapshot_trouble;
