@@ -5,7 +5,8 @@ use protocol::{
     BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, PushForm, UpdateRule, Version,
 };
 
-/// An update rule with the paper's numbers for a run of 10 epochs of 1000 images.
+/// Makes an update rule for a run of 10 epochs of 1000 images, with the numbers of the configuration `paper`:
+/// momentum 0.9, and a learning rate of 0.01 that falls by 4 % every 8 epochs.
 pub fn rule() -> UpdateRule {
     UpdateRule {
         seed: 7,
@@ -24,7 +25,8 @@ pub fn rule() -> UpdateRule {
     }
 }
 
-/// A layout of three tensors in four blocks: one tensor larger than a block, one with multipliers, one small.
+/// Makes a layout of three tensors, cut into four blocks (pieces of at most 1 MiB): one tensor larger than a
+/// block, one with multipliers of learning rate and weight decay, one small.
 pub fn layout() -> Layout {
     let tensor = |name: &str, shape: &[usize], rate_multiplier, decay_multiplier| Tensor {
         name: name.into(),
@@ -41,18 +43,20 @@ pub fn layout() -> Layout {
     .expect("a valid layout")
 }
 
-/// A push of `gradient` to block `block` of shard 0.
+/// Makes a push to shard 0 of `gradient`, the mean over 32 images, for block number `block` (a piece of a
+/// tensor). The worker's join has the number `incarnation`, its minibatch the number `step`; the gradient is
+/// computed from version `version` of the block.
 pub fn push(incarnation: u64, step: u64, block: u32, version: Version, gradient: Vec<f32>) -> BlockPush {
     let member = Member { worker: incarnation as u32, incarnation };
     BlockPush { shard: 0, member, step, block, version, samples: 32, form: PushForm::Gradient, gradient }
 }
 
-/// A join of a worker that trains on `images` images of ten classes.
+/// Makes the request to join of a worker that trains on `images` images of ten classes.
 pub fn join(images: u64) -> JoinRequest {
     JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data: data(images) }
 }
 
-/// A data set of ten classes.
+/// Describes a data set of `images` training images and 100 validation images of ten classes.
 pub fn data(images: u64) -> DataDescription {
     let classes = (0..10).map(|class| format!("class {class}")).collect();
     DataDescription { images, validation: 100, hash: "5eed".into(), classes }

@@ -4,7 +4,8 @@
 use protocol::UpdateRule;
 use settings::RunConfiguration;
 
-/// Makes the update rule of a run with `images` training images from its configuration.
+/// Makes the update rule (how shards turn gradients into updates) of a run with `images` training images from
+/// its configuration, whose epochs and fractions become numbers of images.
 pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);

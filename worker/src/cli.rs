@@ -84,7 +84,8 @@ pub struct TrainFlags {
     pub end_with_stdin: bool,
 }
 
-/// Runs a command and returns its exit code. An error is printed as one line on standard error.
+/// Runs a command of the program `worker` and returns the exit code for its process. An error is printed as
+/// one line on standard error.
 pub fn run(command: Command) -> ExitCode {
     process::end_on_panic(dataset::is_decoding);
     let Command::Train(flags) = command;

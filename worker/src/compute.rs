@@ -17,13 +17,14 @@ use crate::workload::{Batch, Model, Pass};
 pub struct Computed {
     /// The losses of the minibatch.
     pub losses: Losses,
-    /// Time that computing the whole step took.
+    /// Time that the forward and backward passes and the preparation of the gradient for pushing took.
     pub took: Duration,
 }
 
-/// The state of the compute thread: the model, its gradient, and what turns the gradient into pushes.
+/// The state of a worker's computing: the model, a buffer for its gradient, and the [`Outgoing`] that
+/// prepares the gradient for pushing it to the shards.
 pub struct Compute<M> {
-    /// The model.
+    /// The model that the worker trains.
     pub model: M,
     gradients: Vec<f32>,
     outgoing: Outgoing,
@@ -41,20 +42,21 @@ impl<M: Model> Compute<M> {
         Compute { model, gradients: vec![0.0; values], outgoing, parameters }
     }
 
-    /// Begins a membership: resets the worker's velocity to zero and loads all parameters, given as a flat
-    /// vector in the order of the layout.
+    /// Prepares for a membership, after the worker has joined the run: resets the worker's velocity to zero
+    /// and loads all parameters, given as a flat vector in the order of the model's layout.
     pub fn begin(&mut self, parameters: &[f32]) {
         self.outgoing.begin();
         self.load(parameters);
     }
 
-    /// Replaces the worker's velocity by the shards' velocity, given as a flat vector, if the run keeps
-    /// momentum at its workers.
+    /// Replaces the worker's velocity by `velocity`, that of the shards, a flat vector in the order of the
+    /// layout, as momentum moves from the shards to the workers. Does nothing in a run that keeps its
+    /// momentum at the shards.
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         self.outgoing.take_over(velocity);
     }
 
-    /// Loads all parameters from a flat vector in the order of the layout.
+    /// Loads all parameters into the model; `parameters` is a flat vector in the order of the model's layout.
     pub fn load(&mut self, parameters: &[f32]) {
         for tensor in 0..self.model.layout().tensors().len() {
             let range = self.model.layout().range(tensor);
@@ -62,7 +64,8 @@ impl<M: Model> Compute<M> {
         }
     }
 
-    /// Loads the values of the tensor with index `tensor` in the layout.
+    /// Loads `values` into the model as the parameters of the tensor with index `tensor` in the model's
+    /// layout.
     pub fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
         if self.outgoing.keeps_momentum() {
             self.parameters[self.model.layout().range(tensor)].copy_from_slice(values);
@@ -70,10 +73,11 @@ impl<M: Model> Compute<M> {
         self.model.load_tensor(tensor, values);
     }
 
-    /// Computes one training step on `batch`. Each block of the gradient, or of the step computed from it,
-    /// goes into `out` with its index as soon as it is complete, or, where the norm of the whole gradient is
-    /// clipped, once all of them are. The channel therefore holds at most as many values as the model has.
-    /// `dropout` has one seed for each sample; with `None` nothing is dropped.
+    /// Computes one training step on `batch`. Each block (piece of a tensor) of the gradient, or of the
+    /// Nesterov step computed from it as `form` says, goes into `out` with its index as soon as it is
+    /// complete, or, where the norm of the whole gradient is clipped, once all blocks are. The channel
+    /// therefore holds at most as many values as the model has. `dropout` has one seed for each sample; with
+    /// `None` nothing is dropped.
     ///
     /// # Panics
     /// If `form` asks for steps in a run that keeps its momentum at the shards.

@@ -11,17 +11,18 @@ use setup::model_file::{self, About};
 use crate::stop::Stop;
 use crate::store::Store;
 
-/// Options of [`fetch`].
+/// Options of [`fetch`], which writes the current parameters of a run to a model file.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// Address of the coordinator, "host:port".
+    /// Address of the run's coordinator, the server process that knows the state of the run: "host:port".
     pub coordinator: String,
     /// Path of the model file to write.
     pub output: PathBuf,
     /// Whether to fetch the last iterate (the parameters as the newest update left them) instead of the
     /// averaged parameters.
     pub last_iterate: bool,
-    /// Deadlines and pauses of calls to a server that cannot be reached.
+    /// Deadlines of calls to the server, pauses between attempts, and the time after which to give up on a
+    /// server that cannot be reached.
     pub patience: Patience,
 }
 

@@ -12,10 +12,11 @@ const FRACTION: u64 = 100;
 /// Most images that an evaluation compares.
 const MOST: u64 = 512;
 
-/// Returns the number of training images whose gradients an evaluation compares: a hundredth of the
-/// `trained` images since the evaluation before it, in minibatches of `batch`, at least one of them, but no
-/// more than the epoch of `images` has. There are none where the run has no average (`average_decay` 0), for
-/// gradients of the last iterate say little (it swings about the average).
+/// Returns the number of training images on which an evaluation measures the noise of gradients: a hundredth
+/// of the `trained` images between two evaluations, but at most 512, rounded up to whole minibatches of
+/// `batch` images, at least one minibatch, and no more than `images`, those of an epoch. It is 0 where the
+/// run has no average (`average_decay` 0), for gradients of the last iterate say little (it swings about the
+/// average).
 pub fn compared_images(trained: u64, images: u64, batch: usize, average_decay: f64) -> u64 {
     if average_decay == 0.0 {
         return 0;
@@ -24,13 +25,14 @@ pub fn compared_images(trained: u64, images: u64, batch: usize, average_decay: f
     ((trained / FRACTION).min(MOST).div_ceil(batch).max(1) * batch).min(images)
 }
 
-/// Computes the gradients of a minibatch and of its first half with the model's parameters and compares them;
-/// without dropout, and without any effect on the run.
+/// Computes the gradients of `batch` and of its first half with the model's parameters, without dropout and
+/// without any effect on the run. Returns the squared norm of the former and the inner product of the
+/// gradients of the two halves, from which the noise of gradients can be estimated.
 ///
 /// Both halves see the same parameters and different images. Their gradients are therefore the same mean
 /// gradient with different noise, and the expectation of their product is the squared norm of that mean
 /// (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A, estimates it from
-/// norms alone; the product varies less). The norms count no minibatch if there is only one sample, or if a
+/// norms alone; the product varies less). The result counts no minibatch if there is only one sample, or if a
 /// gradient is not finite.
 pub fn compare_halves<M: Model>(model: &mut M, batch: &M::Batch) -> GradientNorms {
     let (all, half) = (batch.samples().len(), batch.samples().len() / 2);

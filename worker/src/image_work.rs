@@ -33,11 +33,11 @@ pub struct ImageWork {
 }
 
 impl ImageWork {
-    /// Creates the workload that `options` describe, computed with `isa`. The data set is opened later, once
-    /// a run gives the rules by which to read it.
+    /// Creates the workload that `options` describe, computed with the instruction set `isa`. The data set is
+    /// opened later, once a run's configuration gives the rules by which to read it.
     ///
     /// # Errors
-    /// If the data folder does not exist.
+    /// If the data folder that `options` name does not exist.
     pub fn new(options: &TrainOptions, isa: Isa) -> anyhow::Result<ImageWork> {
         options.data.check_is_there()?;
         Ok(ImageWork {

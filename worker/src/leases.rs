@@ -8,15 +8,16 @@ use protocol::{Lease, LeaseProgress};
 /// leases.
 const MOST: usize = 2;
 
-/// The leases that a worker holds, in the order in which their samples are trained on, with the worker's
-/// progress in each.
+/// The leases that a worker holds, each a range of an epoch's images that the coordinator gave it to train
+/// on, in the order in which they are trained on, with the worker's progress in each.
 #[derive(Debug, Default)]
 pub struct Leases {
     held: VecDeque<(Lease, LeaseProgress)>,
 }
 
 impl Leases {
-    /// Returns whether the worker should ask for one more lease.
+    /// Returns whether the worker should ask the coordinator for one more lease, which is when it holds fewer
+    /// than two: the current one and the next.
     pub fn wanted(&self) -> bool {
         self.held.len() < MOST
     }
@@ -31,7 +32,8 @@ impl Leases {
         self.held.front().map(|(lease, _)| lease)
     }
 
-    /// Adds a lease, to be trained on after those already held; its id must be new to this worker.
+    /// Adds a lease (a range of images to train on) behind those already held; its id must be new to this
+    /// worker.
     pub fn add(&mut self, lease: Lease) {
         let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
         self.held.push_back((lease, progress));
@@ -56,8 +58,8 @@ impl Leases {
         progress
     }
 
-    /// Closes all leases and returns their progress, which is to be reported: the coordinator then leases the
-    /// rest of their positions to other workers.
+    /// Gives up all leases and returns the progress in each, marked as closed. Once this is reported, the
+    /// coordinator leases the images that were not trained on to other workers.
     pub fn give_back(&mut self) -> Vec<LeaseProgress> {
         self.held.drain(..).map(|(_, progress)| LeaseProgress { closed: true, ..progress }).collect()
     }

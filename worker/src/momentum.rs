@@ -32,9 +32,10 @@ impl Clip {
         Clip { most, usual: vec![0.0; tensors] }
     }
 
-    /// Returns the factor, at most 1, by which to scale the gradient of a tensor so that its norm keeps
-    /// within the bound, and updates the running mean of the norm. A gradient that is not finite or far too
-    /// large gets the factor 1: the shards refuse and count it, whereas clipping it would hide a fault.
+    /// Returns the factor, at most 1, by which to scale `gradient`, that of the tensor with index `tensor`,
+    /// so that its norm keeps within the bound, and updates the running mean of the tensor's norm. A gradient
+    /// whose norm is not finite or above [`LARGEST_GRADIENT`] gets the factor 1: the shards refuse and count
+    /// it, whereas clipping it would hide a fault.
     pub fn factor(&mut self, isa: Isa, tensor: usize, gradient: &[f32]) -> f32 {
         let norm = sum_of_squares(isa, gradient).sqrt();
         let usual = &mut self.usual[tensor];
@@ -53,7 +54,8 @@ impl Clip {
     }
 }
 
-/// The momentum of one worker, which turns its gradients into steps.
+/// The Nesterov momentum of one worker: its velocity, with which it turns gradients into steps that a shard
+/// only multiplies by the learning rate and subtracts.
 #[derive(Clone, Debug)]
 pub struct Momentum {
     momentum: f32,
@@ -63,8 +65,8 @@ pub struct Momentum {
 }
 
 impl Momentum {
-    /// Creates a velocity of zero for the parameters of `layout`, with the coefficients `momentum` and
-    /// `weight_decay`.
+    /// Creates a velocity of zero for the parameters of `layout`. `momentum` is the fraction of the velocity
+    /// that a step keeps; `weight_decay` is multiplied by each tensor's own decay multiplier.
     pub fn new(layout: &Layout, momentum: f64, weight_decay: f64) -> Momentum {
         let decay = |multiplier: f32| (weight_decay * f64::from(multiplier)) as f32;
         Momentum {
@@ -79,8 +81,8 @@ impl Momentum {
         self.velocity.fill(0.0);
     }
 
-    /// Replaces the velocity by that of the shards, a flat vector in the order of the layout and in the same
-    /// units.
+    /// Replaces the worker's velocity by `velocity`, that of the shards, a flat vector in the order of the
+    /// layout. Both are sums of gradients, without the learning rate as a factor.
     ///
     /// # Panics
     /// If `velocity` is not as long as the parameters.
@@ -89,8 +91,9 @@ impl Momentum {
         self.velocity = velocity;
     }
 
-    /// Turns the gradient of a tensor, or of one of its blocks, into Nesterov's step, in place. `range` is
-    /// the position of these values in the flat vector, and `weights` are the parameters there.
+    /// Turns `gradient`, that of the tensor with index `tensor` or of one of its blocks (pieces), into
+    /// Nesterov's step, in place, and updates the velocity. `range` is the position of these values in the
+    /// flat vector of all parameters, and `weights` are the parameters there.
     pub fn step(
         &mut self,
         isa: Isa,

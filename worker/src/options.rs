@@ -6,12 +6,13 @@ use std::time::Duration;
 use protocol::Patience;
 use setup::{Data, Threads};
 
-/// Options of [`train`](crate::train()).
+/// Options of [`train`](crate::train()), which runs one worker.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Address of the coordinator, "host:port".
+    /// Address of the coordinator, the server process that admits workers to the run and gives them work:
+    /// "host:port".
     pub coordinator: String,
-    /// The training data; they must be the same for every worker of a run.
+    /// The images to train and to evaluate on; they must be the same for every worker of a run.
     pub data: Data,
     /// Number of threads that compute, and the CPUs on which they run.
     pub threads: Threads,
@@ -22,10 +23,13 @@ pub struct TrainOptions {
     /// Folder in which to write `model.safetensors` if this worker does the last evaluation; with `None` it
     /// is not written.
     pub output: Option<PathBuf>,
-    /// Longest time to wait for a data folder that has become unavailable, as a network disk can.
+    /// Longest time to wait for a data folder that has become unavailable, as a network disk can; then the
+    /// worker leaves the run with an error.
     pub data_patience: Duration,
-    /// Whether the launcher has already inspected the images and found them suitable for a run.
+    /// Whether the process that started this worker has already inspected the images and found them suitable
+    /// for a run, so that the worker does not inspect them again.
     pub looked_at: bool,
-    /// Deadlines and pauses of calls to a server that cannot be reached or is not ready.
+    /// Deadlines of calls to the server, pauses between attempts, and the time after which to give up on a
+    /// server that cannot be reached or is not ready.
     pub patience: Patience,
 }

@@ -10,8 +10,9 @@ use settings::{MomentumPlace, Optimisation};
 
 use crate::momentum::{Clip, Momentum};
 
-/// The preparation of one worker's gradients for pushing: clips them, cuts them into blocks and, where the
-/// worker keeps its own momentum, turns them into steps.
+/// The preparation of one worker's gradients for pushing them to the shards: clips their norms, cuts them
+/// into blocks (pieces of tensors) and, where the worker keeps its own momentum, turns them into Nesterov
+/// steps.
 pub struct Outgoing {
     isa: Isa,
     /// Index and range (in the flat vector) of each block, by tensor.
@@ -22,7 +23,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Creates the preparation for gradients of `layout` in a run with the optimizer settings `optimisation`.
+    /// Creates the preparation for gradients of a model with the layout `layout`, computed with the
+    /// instruction set `isa`, in a run with the optimizer settings `optimisation`.
     pub fn new(layout: &Layout, isa: Isa, optimisation: &Optimisation) -> Outgoing {
         let mut blocks = vec![Vec::new(); layout.tensors().len()];
         for block in layout.blocks() {
@@ -39,37 +41,39 @@ impl Outgoing {
         }
     }
 
-    /// Returns whether the run keeps momentum at its workers; the parameters are then needed to compute
-    /// steps.
+    /// Returns whether the run's settings place momentum at the workers, each with a velocity of its own,
+    /// rather than at the shards; steps are then computed from the parameters and that velocity.
     pub fn keeps_momentum(&self) -> bool {
         self.momentum.is_some()
     }
 
-    /// Returns whether no block may be pushed before the whole gradient is complete, because the norm of the
-    /// whole is clipped.
+    /// Returns whether the run clips the norm of the whole gradient (`clip_norm`), so that no block may be
+    /// pushed before the backward pass is complete.
     pub fn waits_for_the_whole(&self) -> bool {
         self.clip_norm.is_some()
     }
 
-    /// Begins a membership: resets the velocity to zero, since it does not carry over from one membership to
-    /// the next.
+    /// Resets the worker's velocity, if it keeps one, to zero. Called when the worker has joined the run,
+    /// since the velocity does not carry over from one membership to the next.
     pub fn begin(&mut self) {
         if let Some(momentum) = &mut self.momentum {
             momentum.stop();
         }
     }
 
-    /// Replaces the worker's velocity by the shards' velocity, given as a flat vector, if the run keeps
-    /// momentum at its workers.
+    /// Replaces the worker's velocity by `velocity`, that of the shards, a flat vector in the order of the
+    /// layout, as momentum moves from the shards to the workers. Does nothing in a run that keeps its
+    /// momentum at the shards.
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         if let Some(momentum) = &mut self.momentum {
             momentum.take_over(velocity);
         }
     }
 
-    /// Scales a whole gradient down to the run's `clip_norm`, if that is set and the norm exceeds it. A
-    /// gradient that is not finite or far too large stays as it is: the shards refuse and count it, whereas
-    /// clipping it would hide a fault.
+    /// Scales `gradient`, the whole gradient as a flat vector, down to the Euclidean norm `clip_norm` of the
+    /// run's settings, if that is set and the gradient's norm exceeds it. A gradient whose norm is not finite
+    /// or above [`LARGEST_GRADIENT`] stays as it is: the shards refuse and count it, whereas clipping it
+    /// would hide a fault.
     pub fn clip_whole(&self, gradient: &mut [f32]) {
         let Some(bound) = self.clip_norm else { return };
         let norm = sum_of_squares(self.isa, gradient).sqrt();
@@ -79,9 +83,11 @@ impl Outgoing {
         }
     }
 
-    /// Cuts a tensor's gradient into blocks and passes each to `out` with its index, in the given `form`.
-    /// Steps are computed from `parameters`, the flat vector of all parameters that the gradient was computed
-    /// with.
+    /// Cuts `gradient`, that of the tensor with index `tensor`, into blocks (pieces of at most 1 MiB) and
+    /// calls `out` with the index and the values of each. `form` says whether the values are gradients or
+    /// Nesterov steps; steps are computed from `parameters`, the flat vector of all parameters that the
+    /// gradient was computed with. If the settings clip each tensor (`clip_tensors`), the gradient is clipped
+    /// first.
     ///
     /// # Panics
     /// If `form` asks for steps in a run that keeps its momentum at the shards.

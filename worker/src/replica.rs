@@ -43,15 +43,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before a fenced worker rejoins.
 const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Options of a replica.
+/// Options of [`run`], which trains a worker's replica (its copy of the network) in a run.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
-    /// Address of the coordinator, "host:port".
+    /// Address of the coordinator, the server process that admits workers to the run and gives them work:
+    /// "host:port".
     pub coordinator: String,
     /// Name of this worker in the server's log.
     pub name: String,
-    /// Settings of the connections to the server; their patience also limits the wait for a server that is
-    /// not ready.
+    /// Settings of the connections to the server's processes; the `give_up_after` of their patience also
+    /// limits the wait for a server that is not ready, for example because shards are missing.
     pub connector: Connector,
     /// The threads on which computing and the loading of samples run: threads of their own, or that of the
     /// caller.
@@ -442,8 +443,9 @@ impl<'a, W: Workload> Replica<'a, W> {
     }
 }
 
-/// Returns the seed of one image's dropout masks. The seed depends on the arguments only, so that the masks
-/// are the same whichever worker trains on the image.
+/// Returns the seed of the dropout masks of the training image with index `sample` in the epoch with number
+/// `epoch`, in a run with the sample seed `seed`. It depends on these arguments only, so that the masks are
+/// the same whichever worker trains on the image.
 pub fn dropout_seed(seed: u64, epoch: u64, sample: u32) -> u64 {
     use rand::Rng;
     settings::random::stream(seed, "dropout", &[epoch, u64::from(sample)]).next_u64()

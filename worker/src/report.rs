@@ -19,8 +19,8 @@ use crate::store::Exchange;
 /// Longest time between two reports, far below the 30 s after which a lease expires.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
-/// The reporter of one membership: collects progress, metrics and evaluations and sends them to the
-/// coordinator.
+/// The reporter of one membership (a worker's time in the run, from a join to its leaving or expiry):
+/// collects the worker's progress, training metrics and evaluations and sends them to the coordinator.
 pub struct Reporter {
     client: CoordinatorClient,
     member: Member,
@@ -38,13 +38,15 @@ struct Outbox {
 }
 
 impl Reporter {
-    /// Creates a reporter that sends the reports of `member` through `client`; nothing is sent yet.
+    /// Creates a reporter for the worker and join that `member` names. It sends reports to the coordinator
+    /// through `client`; nothing is sent yet.
     pub fn new(client: CoordinatorClient, member: Member) -> Reporter {
         let (outbox, sending, wake) = Default::default();
         Reporter { client, member, outbox, sending, wake }
     }
 
-    /// Adds the progress of a lease to the next report; if the lease is closed, that report is sent at once.
+    /// Adds the worker's progress with a lease (a range of images to train on) to the next report; if the
+    /// lease is closed, that report is sent at once.
     pub fn progress(&self, progress: LeaseProgress) {
         if progress.closed {
             self.wake.notify_one();
@@ -52,13 +54,13 @@ impl Reporter {
         self.outbox().progress.insert(progress.lease, progress);
     }
 
-    /// Adds the metrics of a minibatch to the next report.
+    /// Adds the training metrics of a minibatch to the sums that the next report to the coordinator holds.
     pub fn step(&self, metrics: &StepMetrics) {
         add(&mut self.outbox().metrics, metrics);
     }
 
-    /// Adds a finished evaluation, and the norms of the gradients that were compared in it, to the next report;
-    /// call [`send`](Self::send) afterwards.
+    /// Adds a finished evaluation to the next report, with `norms`, which measure the noise of gradients and
+    /// were computed along with it; call [`send`](Self::send) afterwards.
     pub fn evaluation(&self, evaluation: Evaluation, norms: &GradientNorms) {
         let mut outbox = self.outbox();
         outbox.metrics.gradients.add(norms);
@@ -113,11 +115,12 @@ impl Reporter {
     }
 }
 
-/// Returns the metrics of one minibatch; `whole` is the time from the wait for its samples to the end of its
-/// exchange with the shards.
+/// Returns the training metrics of one minibatch as sums over its images. `computed` has its losses, and
+/// `exchange` is the outcome of pushing its gradient to the shards. `whole` is the time from the start of the
+/// wait for its samples to the end of that exchange; what of it was not spent computing counts as waiting.
 ///
-/// A loss that is not finite or far too large sets `diverged`. A loss that is not finite counts as 0 in the
-/// sums, so that they stay finite.
+/// A total loss that is not finite or above [`LARGEST_LOSS`] sets `diverged`. A loss that is not finite
+/// counts as 0 in the sums, so that they stay finite.
 pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -> StepMetrics {
     let Computed { losses, took } = computed;
     let images = losses.images as f64;
@@ -150,7 +153,8 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.diverged |= more.diverged;
 }
 
-/// The sums of training metrics for one line of the log.
+/// Sums of a worker's training metrics over the minibatches since its last line of the log, from which the
+/// next line is written.
 pub struct Line {
     since: Instant,
     metrics: StepMetrics,
@@ -158,12 +162,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// Creates empty sums for a new line and starts the clock of its rates.
+    /// Creates empty sums for a new line and starts the clock that its rate, images per second, is measured
+    /// by.
     pub fn start() -> Line {
         Line { since: Instant::now(), metrics: StepMetrics::default(), exchange: Exchange::default() }
     }
 
-    /// Adds the metrics of a minibatch and the outcome of its exchange.
+    /// Adds to the sums the training metrics of a minibatch, and the outcome of exchanging its gradient with
+    /// the shards for updated parameters.
     pub fn add(&mut self, metrics: &StepMetrics, exchange: &Exchange) {
         add(&mut self.metrics, metrics);
         let sum = &mut self.exchange;
@@ -181,8 +187,10 @@ impl Line {
 
     /// Writes the line to the log and starts the next one.
     ///
-    /// `samples` is the number of samples that this worker trained on since it joined, `learning_rate` that
-    /// of the server's newest update, and `leases` the number of leases that the worker holds.
+    /// `worker` is the number of the worker, `step` the number of minibatches and `samples` that of samples
+    /// that it trained on since it joined, `epoch` the epoch of the newest minibatch, `learning_rate` that of
+    /// the server's newest update, and `leases` the number of leases (ranges of images to train on) that the
+    /// worker holds.
     pub fn write(
         &mut self,
         worker: u32,

@@ -6,17 +6,20 @@ use dataset::DataAway;
 use protocol::{ClientError, Ending, Refusal};
 use tokio::time::Instant;
 
-/// The reason why a membership ends.
+/// The reason why a worker's membership (its time in the run from a join on) ends, or why the worker cannot
+/// join.
 #[derive(Debug)]
 pub enum Stop {
     /// The worker is no longer a member of the run, or a shard is not ready because it lost its state, as the
     /// text tells; the worker joins again.
     Rejoin(String),
-    /// The run has ended, in the way that is given.
+    /// The run has ended; the [`Ending`] tells how: completed, diverged, failed, or interrupted by a stop of
+    /// the server.
     Ended(Ending),
     /// The worker was asked to leave the run.
     Leave,
-    /// The data have become unavailable: the worker returns its leases and fails with this error.
+    /// The worker's data folder has been unavailable for too long: the worker returns its leases (ranges of
+    /// images to train on) and fails with this error.
     Away(DataAway),
     /// The worker failed and cannot continue.
     Failed(anyhow::Error),

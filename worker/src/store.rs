@@ -24,31 +24,35 @@ const QUEUE: usize = 8;
 /// as much as copying that many bytes, and half of a network's blocks are biases of a few hundred bytes.
 const GROUP: usize = 128 << 10;
 
-/// The training step that a push belongs to.
+/// The training step that pushes belong to: one minibatch of one worker, whose gradient is pushed to the
+/// shards.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The member that pushes.
+    /// The worker that pushes, and the join by which it is a member of the run.
     pub member: Member,
-    /// Number of the training step, counted within the worker's membership.
+    /// Number of the training step, counted from 1 since the worker joined.
     pub step: u64,
     /// Number of samples that the gradient is the mean of.
     pub samples: u32,
-    /// The form of the pushes: gradients, or steps computed from them.
+    /// What is pushed: gradients, or Nesterov steps that the worker computed from them with its own momentum.
     pub form: PushForm,
 }
 
-/// The outcome of a step's pushes, summed over all blocks.
+/// The outcome of one training step's exchange with the shards, summed over all blocks: each block (a piece
+/// of a tensor) of the gradient is pushed, and the reply has the block's updated parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
-    /// Number of blocks whose pushes were applied.
+    /// Number of blocks of the gradient that the shards applied to the parameters.
     pub applied: u64,
-    /// Sum of the staleness of the blocks applied, in updates.
+    /// Sum over the applied blocks of their staleness: the number of updates that the block received after
+    /// the version from which the gradient was computed and before this gradient.
     pub staleness_sum: u64,
-    /// Largest staleness of a block applied, in updates.
+    /// Largest staleness of an applied block: the number of updates that the block received after the version
+    /// from which the gradient was computed and before this gradient.
     pub staleness_max: u64,
-    /// Number of blocks whose pushes were refused as unusable, for example as not finite.
+    /// Number of blocks of the gradient that the shards refused as unusable, for example as not finite.
     pub refused: u64,
-    /// Text of the first refusal, if there was one.
+    /// Text of the shard's first refusal of a block; `None` if none was refused.
     pub reason: Option<String>,
     /// Number of bytes of encoded gradients sent.
     pub bytes_out: u64,
@@ -56,7 +60,8 @@ pub struct Exchange {
     pub bytes_in: u64,
 }
 
-/// The connections to all shards of a run, and the version of each block that this worker last received.
+/// The connections to all shards of a run, each of which holds a part of the parameters, and the version of
+/// each block (piece of a tensor) that this worker last received.
 ///
 /// `Client` is the client through which the shards are called: over the network, except in tests that hold
 /// the shards in their own process.
@@ -104,8 +109,9 @@ impl Store {
 }
 
 impl<Client: ShardCalls> Store<Client> {
-    /// Creates a store of shards that are called through `processes`; `at` holds, for each shard, the index
-    /// of its process.
+    /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
+    /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
+    /// is in. `wire` is the number format in which gradients and parameters travel.
     pub fn over(processes: Vec<Client>, at: Vec<usize>, layout: Arc<Layout>, wire: Wire) -> Store<Client> {
         let shards = parameters::assign(&layout, at.len());
         let home = shards.into_iter().map(|shard| (at[shard as usize], shard)).collect();
@@ -128,12 +134,13 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(())
     }
 
-    /// Returns the layout of the parameters.
+    /// Returns the layout of the parameters: the tensors in the order in which they lie in a flat vector.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Returns the client of the first shard process, which answers for the run as a whole.
+    /// Returns the client of the first shard process, which is asked for values that stand for the whole run,
+    /// such as the learning rate.
     pub fn first(&self) -> &Client {
         &self.processes[0]
     }

@@ -11,11 +11,11 @@ use parameters::Layout;
 use protocol::{DataDescription, Evaluation, RunStatus, Scores};
 use settings::RunConfiguration;
 
-/// A minibatch. The loop only counts its samples; their content concerns only the model and the queue that
-/// made them.
+/// A minibatch. The worker's training loop only counts its samples; their content concerns only the model and
+/// the queue that made them.
 pub trait Batch: Send + 'static {
-    /// Returns the numbers, in the data set, of the minibatch's samples; samples that could not be read are
-    /// left out.
+    /// Returns the index of each sample of the minibatch in its split (training or validation) of the data
+    /// set; samples that could not be read are left out.
     fn samples(&self) -> &[u32];
 
     /// Returns the samples of the minibatch's range that could not be read, each as "path: reason".
@@ -24,50 +24,56 @@ pub trait Batch: Send + 'static {
 
 /// The arguments of one forward and backward pass besides the minibatch.
 pub struct Pass<'a> {
-    /// Number of samples that the pass is over: the first of the minibatch, at least one, up to all of them.
+    /// Number of samples, counted from the first of the minibatch, that the pass runs over: from 1 to all of
+    /// them.
     pub samples: usize,
     /// One seed of dropout masks for each sample of the minibatch; with `None` nothing is dropped.
     pub dropout: Option<&'a [u64]>,
-    /// Buffer that receives the mean gradient, a flat vector as long as the layout.
+    /// Buffer that receives the gradient of the mean loss over the first `samples` samples: a flat vector of
+    /// one value for each parameter, in the order of the model's layout.
     pub gradients: &'a mut [f32],
     /// Function called once for each tensor when its gradient is complete, with the tensor's index and
     /// gradient.
     pub ready: &'a mut (dyn FnMut(usize, &[f32]) + Send),
 }
 
-/// A sum of the scores of samples.
+/// Sums of the scores of samples, such as loss and accuracy; the default is empty.
 pub trait Tally: Copy + Default + Send + 'static {
     /// Returns the number of samples scored.
     fn samples(&self) -> u64;
 
-    /// Returns the means of the scores over the samples scored, by name.
+    /// Returns the mean of each score over the samples scored, with its name, such as `top1`.
     fn scores(&self) -> Scores;
 }
 
-/// A model that a replica trains. Its parameters are loaded and its gradients handed out tensor by tensor.
+/// A model that a worker trains as its replica (copy) of the run's network. Its parameters are loaded and its
+/// gradients handed out tensor by tensor.
 pub trait Model: Send + 'static {
     /// The minibatches that the model computes with.
     type Batch: Batch;
     /// The sum of the scores that the model gives to samples.
     type Tally: Tally;
 
-    /// Returns the layout of the model's parameters.
+    /// Returns the layout of the model's parameters: its tensors in the order in which they lie in a flat
+    /// vector.
     fn layout(&self) -> &Layout;
 
-    /// Returns the instruction set with which the model's gradients are processed: that of the model, by
-    /// default the best of this machine.
+    /// Returns the CPU instruction set with which the worker processes the model's gradients, for example
+    /// clips them: that with which the model computes, by default the best that this machine has.
     fn isa(&self) -> Isa {
         Isa::detect()
     }
 
-    /// Loads new values of the tensor with this index in the layout. Every tensor is loaded before the model
-    /// is first used.
+    /// Replaces the parameters of the tensor with index `tensor` in the layout by `values`. Every tensor is
+    /// loaded before the model is first used.
     fn load_tensor(&mut self, tensor: usize, values: &[f32]);
 
-    /// Computes the losses and the mean gradient of the samples of a minibatch that the pass names.
+    /// Computes the gradient of the mean loss over the first `pass.samples` samples of `batch`, handing it
+    /// out by way of `pass`; returns the losses.
     fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
-    /// Adds the scores of a minibatch of at least one sample to `tally`.
+    /// Runs the model forward on `batch`, which has at least one sample, and adds the scores of its samples
+    /// to `tally`.
     fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally);
 }
 
@@ -76,7 +82,7 @@ pub trait Samples: Send + 'static {
     /// The minibatches of the queue.
     type Batch: Batch;
 
-    /// Queues a range of samples; does not block.
+    /// Queues the samples of `range`, to be loaded as minibatches; returns without waiting for them.
     fn request(&mut self, range: LoaderRange);
 
     /// Returns the next minibatch, in the order of the requests, or `None` once everything requested has been
@@ -92,26 +98,29 @@ pub trait Samples: Send + 'static {
 pub struct Trained<'a> {
     /// The run's configuration.
     pub configuration: &'a RunConfiguration,
-    /// The layout of the parameters.
+    /// The layout of the parameters: the tensors in the order in which they lie in `average`.
     pub layout: &'a Layout,
-    /// The averaged parameters, a flat vector as long as the layout.
+    /// The averaged parameters (Polyak averages over the run's updates), a flat vector in the order of
+    /// `layout`.
     pub average: &'a [f32],
-    /// The last evaluation.
+    /// Result of the run's last evaluation on the validation images.
     pub evaluation: &'a Evaluation,
 }
 
-/// The workload of a worker: its data, and the model and samples that it builds once the run's configuration
-/// is known.
+/// What a worker trains, and the data that it trains on: describes the data, and builds the model and the
+/// queues of samples once the run's configuration is known.
 pub trait Workload: Sync {
     /// The model that the workload trains.
     type Model: Model;
     /// The queue of the model's minibatches.
     type Samples: Samples<Batch = <Self::Model as Model>::Batch>;
 
-    /// Returns the description of the data with which a worker joins the run that has this status.
+    /// Returns the description of the worker's data set, which the worker sends when it joins the run;
+    /// `status` is the run's status before it joins.
     ///
     /// # Errors
-    /// If the data cannot be used, or if they are unsuitable for beginning a run.
+    /// If the data set cannot be read, or if it is unsuitable for beginning a run and this run has not
+    /// trained on any sample yet.
     fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription>;
 
     /// Builds the model of a run.
@@ -120,7 +129,7 @@ pub trait Workload: Sync {
     /// If this worker cannot build the model that the configuration describes.
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Self::Model>;
 
-    /// Creates an empty queue of a run's samples.
+    /// Creates an empty queue that loads samples of the data set as the run's configuration says.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
 
     /// Keeps the trained model of a run, for example in a file. The worker that did the last evaluation calls

@@ -9,24 +9,24 @@ use crate::options::Options;
 /// Address at which servers listen: reachable from this machine only, at a port that the system chooses.
 const LISTEN: &str = "127.0.0.1:0";
 
-/// The commands with which the launcher starts the child processes of a run, which are its servers and
-/// workers.
+/// A builder of the commands with which this program starts the servers and workers of a run as child
+/// processes.
 pub struct ChildCommands<'a> {
     /// Path of the executable of this program, which the child processes run as well.
     pub program: PathBuf,
     pub options: &'a Options,
     pub folder: &'a Folder,
-    /// Command-line arguments that hold the run's settings.
+    /// Command-line arguments for the coordinator, the first server process, that hold the run's settings.
     pub run: Vec<String>,
     /// Number of compute threads of each worker.
     pub threads: usize,
-    /// Model file from which the run starts, if any.
+    /// Path of the model file whose parameters the run starts from; `None` if it starts from random ones.
     pub init_from: Option<&'a String>,
 }
 
 impl ChildCommands<'_> {
-    /// Returns the command of the first server process, which is also the coordinator. It chooses its address
-    /// and prints it.
+    /// Returns the command of the first server process, which is also the run's coordinator: it assigns the
+    /// images to the workers. It listens on a port that the system chooses, and prints its address.
     pub fn coordinator(&self) -> ChildCommand {
         let mut words = self.server_words();
         words.extend(["--servers".into(), self.options.shards.to_string()]);
@@ -36,8 +36,8 @@ impl ChildCommands<'_> {
         self.command("server-0", words)
     }
 
-    /// Returns the commands of the other server processes. `coordinator` is the address of the coordinator,
-    /// "host:port".
+    /// Returns the commands of all server processes but the first, which is the run's coordinator and has the
+    /// address `coordinator` ("host:port").
     pub fn servers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (1..self.options.shards)
             .map(|number| {
@@ -51,7 +51,8 @@ impl ChildCommands<'_> {
             .collect()
     }
 
-    /// Returns the commands of the workers. `coordinator` is the address of the coordinator, "host:port".
+    /// Returns the commands of the worker processes. `coordinator` is the address ("host:port") of the run's
+    /// coordinator, the first server process.
     pub fn workers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (0..self.options.workers)
             .map(|number| {

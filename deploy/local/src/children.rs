@@ -27,17 +27,17 @@ pub struct ChildCommand {
     pub name: String,
     /// Path of the executable.
     pub program: PathBuf,
-    /// Arguments of the program.
+    /// Arguments of the command line, without the executable.
     pub arguments: Vec<String>,
-    /// Folder of the log file.
+    /// Folder in which the child's log file lies.
     pub logs: PathBuf,
 }
 
 impl ChildCommand {
-    /// Starts the child process; its log is appended to.
+    /// Starts the child process; what it writes to standard error is appended to its log file.
     ///
     /// # Errors
-    /// If the log cannot be opened or the process cannot be started.
+    /// If the log file cannot be opened or the process cannot be started.
     pub fn start(&self) -> io::Result<Child> {
         let (log, mut file) = self.log()?;
         let begins = file.seek(SeekFrom::End(0))?;
@@ -116,7 +116,7 @@ impl Child {
     /// Returns the status with which the process ended, or `None` while it runs.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the operating system cannot tell whether the process runs.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.process.try_wait()
     }
@@ -159,7 +159,7 @@ fn read_from(path: &Path, position: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns a text about the end of a process, such as "exit code 3" or "signal: 9 (SIGKILL)".
+/// Returns a text that says how a process ended, such as "exit code 3" or "signal: 9 (SIGKILL)".
 pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit code {code}"),

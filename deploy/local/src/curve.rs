@@ -26,10 +26,11 @@ struct Line {
     points: Points,
 }
 
-/// Draws the metrics of a run and writes the plot to `path`; the metrics must have at least one point.
+/// Draws the losses and accuracies of a run over the number of samples and writes the plot to `path` as SVG;
+/// `metrics` must have at least one point.
 ///
 /// # Errors
-/// If the plot cannot be drawn or written; the error is a text.
+/// If the plot cannot be drawn or written; the error is a text for the user.
 pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
     let picture =
         picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
@@ -37,11 +38,11 @@ pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Draws top-1 accuracy over time and writes the plot to `path`. `accuracy` has at least one point: a time in
-/// virtual seconds and a fraction from 0 to 1.
+/// Draws top-1 accuracy over time and writes the plot to `path` as SVG. `accuracy` has at least one point: a
+/// time in seconds of simulated time, and an accuracy from 0 to 1.
 ///
 /// # Errors
-/// If the plot cannot be drawn or written; the error is a text.
+/// If the plot cannot be drawn or written; the error is a text for the user.
 pub fn draw_accuracy(accuracy: &[(f64, f64)], title: &str, path: &Path) -> Result<(), String> {
     let points = accuracy.iter().map(|(seconds, share)| (*seconds, share * 100.0)).collect();
     let line = Line { name: "validation, average", colour: AVERAGE, dots: true, points };

@@ -18,8 +18,8 @@ impl Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }
     }
 
-    /// Creates the failure of a command because something broke that neither its input nor the run's numbers
-    /// caused; its exit code is 1.
+    /// Creates the failure of a command that broke off for another reason than unusable input or a diverged
+    /// run, such as a process that died; its exit code is 1.
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }
     }

@@ -27,7 +27,8 @@ const MOST_RECORD: u64 = 1 << 20;
 /// `--fresh` is cut short.
 const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
-/// The record of a run, which `run.json` holds.
+/// The record of a run, kept as `run.json` in the run's output folder: what was asked for, how long it took,
+/// and its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Name of the program, which marks the folder as one of its runs: always [`Record::PROGRAM`].
@@ -43,20 +44,21 @@ pub struct Record {
 impl Record {
     const PROGRAM: &str = "downpour";
 
-    /// Creates the record of a run that is about to begin; `asked` is the run that was asked for.
+    /// Creates the record of a run that is about to begin; `asked` is its configuration and data folder as
+    /// JSON.
     pub fn new(asked: Value) -> Record {
         Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None }
     }
 
-    /// Returns a text about the first key found at which `asked` differs from the run of this record, with
-    /// both values, or `None` if there is no difference.
+    /// Compares the run that is now asked for, `asked`, with the run of this record; returns a text that
+    /// names the first key at which they differ, with both values, or `None` if there is no difference.
     pub fn first_difference(&self, asked: &Value) -> Option<String> {
         first_difference(&self.asked, asked)
             .map(|Difference { key, one, other }| format!("{key}: the run has {one}, asked for {other}"))
     }
 }
 
-/// The output folder of a run, locked by this process until it is dropped.
+/// The output folder of a run, locked by this process until the value is dropped.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -68,7 +70,7 @@ impl Folder {
     /// earlier run left in it.
     ///
     /// # Errors
-    /// If the folder holds files that are not those of a run, if another launcher has locked it, or if it
+    /// If the folder holds files but no run of this program, if another process has locked it, or if it
     /// cannot be read or written.
     pub fn open(path: &Path, fresh: bool) -> Result<Folder, Failure> {
         let shown = path.display();
@@ -112,7 +114,7 @@ impl Folder {
     /// Reads the record of the run, which is `run.json`; returns `None` in a new folder.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a record of this version.
+    /// If `run.json` cannot be read or is not as this version of the program writes it.
     pub fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join(RECORD);
         let text = match files::read_text(&path, MOST_RECORD) {
@@ -131,7 +133,7 @@ impl Folder {
     /// Writes the record of the run, which is `run.json`; either the whole file is written or none.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If `run.json` cannot be written.
     pub fn write_record(&self, record: &Record) -> Result<(), Failure> {
         let path = self.path.join(RECORD);
         let text = serde_json::to_string_pretty(record).expect("a record is plain data");
@@ -144,24 +146,24 @@ impl Folder {
         &self.path
     }
 
-    /// Returns the path of the folder of the child processes' logs, one file each. The first child creates
-    /// it.
+    /// Returns the path of the folder of the servers' and workers' logs, one file for each process. It is
+    /// created when the first process is started.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 
-    /// Returns the path of the folder of the server's snapshots.
+    /// Returns the path of the folder of the server's snapshots, from which an interrupted run is resumed.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join(SNAPSHOTS)
     }
 
-    /// Returns the path of the metrics file: lines of training metrics and evaluations, which the coordinator
-    /// writes.
+    /// Returns the path of the metrics file, to which the server appends a line of JSON for each interval of
+    /// training and for each evaluation.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    /// Returns the path of the plot of the metrics, an SVG file.
+    /// Returns the path of the plot of the run's losses and accuracies, an SVG file.
     pub fn curve(&self) -> PathBuf {
         self.path.join("curve.svg")
     }

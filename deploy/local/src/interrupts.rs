@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
-/// The signals that interrupt a command, in the order of their arrival.
+/// A receiver of the signals that interrupt a command, Ctrl-C and SIGTERM, in the order of their arrival.
 pub struct Interrupts(Signals);
 
 impl Interrupts {
-    /// Starts to receive the signals; from now on they do not end the process.
+    /// Starts to receive Ctrl-C and SIGTERM; from now on they do not end the process.
     ///
     /// # Errors
     /// If the system does not allow signals to be handled.

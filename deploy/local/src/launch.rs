@@ -24,14 +24,14 @@ const SERVER_LOSSES: u32 = 2;
 
 /// The outcome of training, if nothing failed.
 pub enum Training {
-    /// The run is finished, either now or since an earlier call.
+    /// The run is finished, either now or since an earlier call of the program; the value is its result.
     Finished(RunResult),
-    /// The user stopped the run.
+    /// The user stopped the run before its end; it can be resumed.
     Interrupted,
 }
 
-/// Resolves the options: returns the configuration of the run and the number of compute threads of each
-/// worker. For a run that begins now, also checks that its memory suffices.
+/// Resolves the options into the configuration of the run and the number of compute threads of each worker.
+/// For a run that is not resumed, also checks that this machine has enough memory.
 ///
 /// # Errors
 /// If the configuration is wrong, or if this machine cannot carry out the run.

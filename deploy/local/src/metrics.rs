@@ -5,14 +5,16 @@ use std::path::Path;
 use serde::Deserialize;
 use setup::ClassifierScores;
 
-/// The metrics of one run: its training and evaluation lines in the order of samples.
+/// The training and evaluation lines of one run's metrics file, each kind in the order of the number of
+/// samples trained on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     pub training: Vec<TrainingPoint>,
     pub evaluations: Vec<EvaluationPoint>,
 }
 
-/// A training line of the metrics file, with the fields that the curve is drawn from.
+/// The fields read from a training line of a run's metrics file, which holds loss and accuracy since the
+/// previous training line.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct TrainingPoint {
     pub samples: u64,
@@ -22,19 +24,21 @@ pub struct TrainingPoint {
     pub top1: Option<f64>,
 }
 
-/// An evaluation line of the metrics file, with the fields that the curve is drawn from.
+/// The fields read from an evaluation line of a run's metrics file, which holds scores on the validation
+/// images.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct EvaluationPoint {
     pub samples: u64,
     pub images: u64,
-    /// Number of validation images that could not be read; 0 in lines of earlier versions, which do not have
-    /// it.
+    /// Number of validation images that could not be read; 0 if an earlier version of the program, which did
+    /// not tell it, wrote the line.
     #[serde(default)]
     pub unreadable: u64,
-    /// Scores of the averaged parameters.
+    /// Scores, on the validation images, of the parameters averaged over the run's updates.
     #[serde(flatten)]
     pub average: ClassifierScores,
-    /// Scores of the last iterate, which is the parameters as the newest update left them.
+    /// Scores, on the validation images, of the last iterate, which is the parameters as the newest update
+    /// left them.
     pub last_iterate: ClassifierScores,
 }
 

@@ -57,7 +57,7 @@ impl Options {
     /// Parses options from the words of a command line, the first of which names the program.
     ///
     /// # Errors
-    /// If the words are not options of a run.
+    /// If the words are not options of a training run.
     pub fn parse(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Options, clap::Error> {
@@ -66,7 +66,8 @@ impl Options {
         )
     }
 
-    /// Returns the name of the recipe that is used if neither a recipe nor a configuration file is named.
+    /// Returns the name of the recipe, which is a named run configuration, that is used if the options name
+    /// neither a recipe nor a configuration file: "paper" with a data folder, "quick" without.
     pub fn default_recipe(&self) -> &'static str {
         if self.data.is_some() { "paper" } else { "quick" }
     }

@@ -17,7 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Length of the period from whose pace the time left is estimated.
 const PACE_OVER: Duration = Duration::from_secs(30);
 
-/// The display of a run's progress.
+/// The display of a run's progress on standard error: a bar on a terminal, lines elsewhere.
 pub struct Progress {
     surface: Surface,
     pace: Pace,
@@ -31,14 +31,14 @@ pub struct Progress {
 enum Surface {
     Bar(ProgressBar),
     Lines,
-    /// JSON log lines, with the facts as fields.
+    /// Log lines in JSON, with the numbers of the run's status (samples, loss, images per second) as fields.
     Json,
 }
 
 impl Progress {
-    /// Starts the display, and the log of this process where the display is not a bar. JSON is chosen by the
-    /// flags, otherwise a bar if standard error is a terminal. With a bar the log stays silent, since its
-    /// lines would cut through the bar.
+    /// Starts the display: JSON lines if the flags ask for them, otherwise a bar if standard error is a
+    /// terminal, or else lines of text. Also starts the log of this process, except with a bar, which log
+    /// lines would cut through.
     pub fn start(flags: &LogFlags) -> Progress {
         let surface = match (flags.log_json, std::io::stderr().is_terminal()) {
             (true, _) => Surface::Json,
@@ -62,9 +62,9 @@ impl Progress {
         }
     }
 
-    /// Begins to show the run of servers that have just been started, also if it showed an earlier life of
-    /// theirs. With `resuming` the run goes on from a snapshot: its first status only tells where it stands,
-    /// and evaluations that it already holds are not shown again.
+    /// Begins to show the run of servers that have just been started, and forgets what was shown of earlier
+    /// processes of the same run. With `resuming` the run goes on from a snapshot: its first status only
+    /// tells where it stands, and evaluations in that status are not shown again.
     pub fn begin(&mut self, resuming: bool) {
         let surface = std::mem::replace(&mut self.surface, Surface::Lines);
         *self = Progress { resuming, ..Progress::on(surface) };
@@ -86,7 +86,7 @@ impl Progress {
         }
     }
 
-    /// Shows a line from the log of the child process `child`.
+    /// Shows a line from the log of the child process named `child`, such as "worker-0".
     pub fn pass_on(&self, child: &str, line: &str) {
         match &self.surface {
             Surface::Bar(bar) => bar.suspend(|| eprintln!("{child} | {line}")),
@@ -137,7 +137,7 @@ impl Progress {
         }
     }
 
-    /// Ends the display; texts that were shown remain.
+    /// Ends the display and removes the bar; texts that were shown remain.
     pub fn end(&self) {
         if let Surface::Bar(bar) = &self.surface {
             bar.finish_and_clear();

@@ -14,7 +14,7 @@ pub struct RunResult {
     /// Top-5 accuracy: fraction (0 to 1) of the validation images whose five most probable classes include
     /// the right one.
     pub top5: f64,
-    /// Mean cross-entropy of the validation images, in nats.
+    /// Mean cross-entropy per validation image, in nats, with the averaged parameters.
     pub loss: f64,
     /// Number of validation images that were scored.
     pub validation_images: u64,
@@ -27,15 +27,15 @@ pub struct RunResult {
     /// Scores, on the same validation images, of the last iterate, which is the parameters as the newest
     /// update left them.
     pub last_iterate: ClassifierScores,
-    /// Number of training samples used.
+    /// Number of samples that the run trained on; an image counts each time that it was used.
     pub samples: u64,
     /// Duration of the run in seconds, over all calls of the program.
     pub seconds: f64,
     /// Path of the model file, which holds the averaged parameters.
     pub model: PathBuf,
-    /// Path of the plot of the metrics, an SVG file.
+    /// Path of the plot of the run's losses and accuracies, an SVG file.
     pub curve: PathBuf,
-    /// Path of the metrics file.
+    /// Path of the metrics file: a line of JSON for each interval of training and for each evaluation.
     pub metrics: PathBuf,
 }
 

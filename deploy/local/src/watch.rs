@@ -46,11 +46,12 @@ const WARNINGS_SHOWN: u32 = 20;
 pub enum End {
     /// The run is finished.
     Finished,
-    /// The user stopped the run; true if a second signal cut the stop short.
+    /// The user stopped the run; true if a second signal ended the processes before they could stop in order.
     Interrupted(bool),
     /// A server process died; the text tells which one and how.
     ServerLost(String),
-    /// The run failed and cannot continue.
+    /// The run failed, and its processes are not started again, unlike after the loss of a server; the value
+    /// says why.
     Failed(Failure),
 }
 

@@ -19,11 +19,11 @@ impl Link {
 /// A simulated machine, which runs one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Machine {
-    /// Mean duration of one training step of the machine, in virtual seconds.
+    /// Mean duration of one training step of the machine, in seconds of simulated time.
     pub step: f64,
     /// The machine's link to the network.
     pub link: Link,
-    /// Round-trip time between the worker and the server in seconds.
+    /// Round-trip time of a message between the worker and the server, in seconds of simulated time.
     pub round_trip: f64,
 }
 
@@ -34,20 +34,21 @@ pub struct Cluster {
     pub machines: Vec<Machine>,
     /// The link that all workers share at the server.
     pub server: Link,
-    /// Largest deviation of a step's duration from that of its machine, as a fraction of the latter; each
-    /// step's deviation is drawn uniformly.
+    /// Largest deviation of a step's duration from the mean duration of its machine, as a fraction of the
+    /// latter; each step's deviation is drawn uniformly between this and its negative.
     pub jitter: f64,
-    /// Mean time from the start or return of a worker to its loss (crash), in virtual seconds; `None` means
-    /// that no worker is lost. A lost worker returns with the server's parameters.
+    /// Mean time from the start or return of a worker to its loss (crash), in seconds of simulated time;
+    /// `None` means that no worker is lost. A lost worker returns with the server's parameters.
     pub between_losses: Option<f64>,
-    /// Time from the loss (crash) of a worker to its return, in virtual seconds.
+    /// Time from the loss (crash) of a worker to its return, in seconds of simulated time.
     pub away: f64,
 }
 
 impl Cluster {
-    /// Creates a cluster of `workers` machines whose steps take one second and whose links take no time. If
-    /// there are at least eight machines, every eighth takes twice as long, since a larger cluster always has
-    /// a slow machine.
+    /// Creates a cluster of `workers` machines whose steps take one second of simulated time on average, with
+    /// a jitter of 0.1, whose links take no time and of which none is lost. If there are at least eight
+    /// machines, the steps of every eighth take twice as long, since a larger cluster always has a slow
+    /// machine.
     pub fn of(workers: usize) -> Cluster {
         let slow = |worker: usize| workers >= 8 && worker % 8 == 7;
         let machine = |worker| Machine {

@@ -8,23 +8,23 @@ use std::collections::BinaryHeap;
 pub enum Event {
     /// The worker begins a step with the parameters that it holds.
     Begin,
-    /// The worker's push has arrived at the server.
+    /// The gradient that the worker pushed has arrived at the server.
     Arrive,
     /// The worker is lost (crashes), together with the step that it was computing.
     Lose,
 }
 
-/// A planned event of a worker at a virtual time.
+/// An event planned for a worker at a moment of simulated time.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Virtual time since the start of the run, in seconds.
+    /// Simulated time of the event since the start of the run, in seconds.
     pub time: f64,
     /// Number of the worker, from 0.
     pub worker: usize,
-    /// Number of the worker's life for which the event was planned, from 0. The event does not take place if
-    /// the worker has been lost in the meantime.
+    /// Number of times that the worker had been lost (crashed) when the event was planned. The event does not
+    /// take place if the worker has been lost again in the meantime.
     pub life: u64,
-    /// The event that is planned.
+    /// What happens to the worker.
     pub event: Event,
     /// Number of the entry: events at the same time take place in the order in which they were planned.
     order: u64,
@@ -51,7 +51,7 @@ impl Ord for Entry {
     }
 }
 
-/// The planned events of all workers.
+/// The queue of the planned events of all workers, in the order of their simulated times.
 #[derive(Debug, Default)]
 pub struct Events {
     queue: BinaryHeap<Entry>,
@@ -59,8 +59,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// Plans an event of worker `worker` at the virtual time `time`, in seconds. `life` is the number of the
-    /// worker's life, which increases by one each time the worker is lost.
+    /// Plans an event of worker `worker` at the simulated time `time`, in seconds since the start of the run.
+    /// `life` is the number of times that the worker has been lost (crashed) so far; the event is void once
+    /// it is lost again.
     pub fn plan(&mut self, time: f64, worker: usize, life: u64, event: Event) {
         self.planned += 1;
         self.queue.push(Entry { time, worker, life, event, order: self.planned });

@@ -8,9 +8,9 @@ use crate::{Cluster, Method};
 /// An evaluation of the averaged parameters at one point of a simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Number of training images whose gradients were pushed to the shard so far, counted over all epochs.
+    /// Number of training images whose gradients were pushed to the server so far, counted over all epochs.
     pub images: u64,
-    /// Virtual time since the start of the run, in seconds.
+    /// Simulated time since the start of the run, in seconds.
     pub seconds: f64,
     /// Top-1 accuracy of the averaged parameters on the validation images, a fraction from 0 to 1.
     pub top1: f64,
@@ -18,13 +18,16 @@ pub struct Evaluation {
     pub loss: f64,
     /// Mean loss of the main classifier over the training minibatches since the previous evaluation, in nats.
     pub training_loss: f64,
-    /// Mean staleness of the pushes since the previous evaluation, in updates.
+    /// Mean staleness of the pushes since the previous evaluation: the number of updates that the parameters
+    /// received after the worker fetched them and before its gradient was applied.
     pub staleness: f64,
-    /// Gradient noise scale in images; `None` before it is known.
+    /// Gradient noise scale: the minibatch size, in images, at which the noise in a minibatch's gradient is
+    /// as large as the mean gradient; `None` while it cannot be estimated, as before enough gradients have
+    /// been compared.
     pub noise_scale: Option<f64>,
 }
 
-/// The report of one simulated run.
+/// The report of one simulated run: its settings, its evaluations, and the time and traffic that it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The machines that were simulated.
@@ -35,26 +38,29 @@ pub struct Report {
     pub optimisation: Optimisation,
     /// The evaluations of the run, in the order of time.
     pub evaluations: Vec<Evaluation>,
-    /// Number of training images whose gradients were pushed to the shard in the whole run, counted over all
+    /// Number of training images whose gradients were pushed to the server in the whole run, counted over all
     /// epochs.
     pub images: u64,
     /// Number of images whose gradients were lost with a worker and computed again.
     pub repeated: u64,
-    /// Virtual duration of the run in seconds.
+    /// Simulated duration of the run, in seconds.
     pub seconds: f64,
-    /// Largest staleness of a push, in updates.
+    /// Largest staleness of a push: the number of updates that the parameters received after the worker
+    /// fetched them and before its gradient was applied.
     pub staleness_max: u64,
-    /// Number of blocks whose pushes the shard refused as unusable, for example as not finite.
+    /// Number of blocks (pieces of tensors) of gradients that the server refused as unusable, for example as
+    /// not finite.
     pub refused: u64,
     /// Number of bytes of gradients that all workers sent to the server.
     pub bytes_up: u64,
     /// Number of bytes of parameters that the server sent to all workers.
     pub bytes_down: u64,
-    /// Fraction (0 to 1) of the run's virtual time during which a worker computed, the mean over all workers.
+    /// Fraction (0 to 1) of the run's simulated time during which a worker computed, the mean over all
+    /// workers.
     pub computing: f64,
-    /// Fraction (0 to 1) of the run's virtual time during which the server's link received.
+    /// Fraction (0 to 1) of the run's simulated time during which the server's link received gradients.
     pub receiving: f64,
-    /// Fraction (0 to 1) of the run's virtual time during which the server's link sent.
+    /// Fraction (0 to 1) of the run's simulated time during which the server's link sent parameters.
     pub sending: f64,
     /// Real time that the simulation took, in seconds.
     pub real_seconds: f64,

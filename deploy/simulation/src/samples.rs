@@ -9,7 +9,7 @@ use dataset::{DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, S
 pub struct Taken {
     /// Number of the epoch, from 0.
     pub epoch: u64,
-    /// The minibatch.
+    /// The images, with their labels, that the worker took to compute one gradient.
     pub minibatch: Minibatch,
 }
 

@@ -40,12 +40,13 @@ pub struct Run {
     pub dataset: Arc<Dataset>,
     /// Settings by which training crops are drawn from images.
     pub sampling: Sampling,
-    /// Seed of the order of the images, of their crops and of the jitter.
+    /// Seed of the order of the images, of their crops, and of the workers' start times, jitter and losses.
     pub seed: u64,
     /// The model file whose tensors the run starts from; `None` means that all tensors start with the initial
     /// values of the network.
     pub warm_start: Option<Arc<WarmStart>>,
-    /// The update rule of the shard, which also gives the length of the run in samples.
+    /// The settings by which the server turns gradients into updates; its `total_samples` is also the length
+    /// of the run, in training images.
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
@@ -68,7 +69,8 @@ pub enum SimulateError {
     /// The data folder stayed unavailable.
     #[error(transparent)]
     Data(#[from] DataAway),
-    /// The shard cannot start the run, such as from a model file without a tensor of the network.
+    /// The server's shard of the parameters cannot start the run, for example from a model file that lacks a
+    /// tensor of the network.
     #[error(transparent)]
     Start(Refusal),
 }
@@ -88,11 +90,12 @@ struct Worker {
     computes_until: f64,
 }
 
-/// Simulates a run: trains until the samples of the update rule are used or the accuracy `until` is reached.
-/// `each` is called with every evaluation when it is done.
+/// Simulates a run: trains until it has used as many images as `run.rule.total_samples`, until the accuracy
+/// `run.until` is reached, or until the training loss is no longer finite; returns the report. `each` is
+/// called with every evaluation when it is done.
 ///
 /// # Errors
-/// If the data folder stays unavailable, or if the run cannot start from its model file.
+/// If the data folder stays unavailable, or if the run cannot start from the model file `run.warm_start`.
 ///
 /// # Panics
 /// If the cluster has no machine.

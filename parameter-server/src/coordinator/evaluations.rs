@@ -26,17 +26,18 @@ pub struct Evaluations {
 
 impl Evaluations {
     /// Schedules an evaluation for each `every` images that a run consumes (uses, or skips as unreadable),
-    /// the first after `consumed` images, and a last one at `total` images. `done` holds the results from
-    /// before a restart; evaluations are numbered from `first_id` on.
+    /// and a last one at `total` images. The run has consumed `consumed` images so far, and evaluations that
+    /// were due by then are left out. `done` holds the results from before a restart; evaluations are
+    /// numbered from `first_id` on.
     pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
         let every = every.max(1);
         let due = (consumed / every + 1) * every;
         Evaluations { every, total, due, next_id: first_id, open: BTreeMap::new(), done, last: None }
     }
 
-    /// Returns the evaluation that the worker with the incarnation `holder` is to do now, if any. `consumed`
-    /// is the number of images that the run has used or skipped; `samples`, the number used, is recorded in a
-    /// new order.
+    /// Returns the evaluation that the worker with the incarnation (number of its join) `holder` is to do
+    /// now, if any. `consumed` is the number of images that the run has used or skipped; `samples`, the
+    /// number used, is recorded in a new order.
     pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
         let last = consumed >= self.total;
         if last && self.last.is_none() {
@@ -63,16 +64,17 @@ impl Evaluations {
         order
     }
 
-    /// Takes back the evaluations that the worker with the incarnation `holder` was to do, so that another
-    /// worker gets them.
+    /// Takes back the evaluations that the worker with the incarnation (number of its join) `holder` was to
+    /// do and has not finished, so that another worker gets them.
     pub fn take_back(&mut self, holder: u64) {
         for (_, assignee) in self.open.values_mut() {
             assignee.take_if(|assignee| *assignee == holder);
         }
     }
 
-    /// Records the result of an evaluation; returns false if the evaluation is not assigned to the
-    /// incarnation `holder`, as when a report is repeated.
+    /// Records the result of an evaluation from the worker with the incarnation (number of its join)
+    /// `holder`. Returns true if it was recorded; false if the evaluation is not assigned to that worker, as
+    /// when a report is repeated.
     pub fn record(&mut self, holder: u64, evaluation: Evaluation) -> bool {
         let held = self.open.get(&evaluation.id).is_some_and(|(_, assignee)| *assignee == Some(holder));
         if held {

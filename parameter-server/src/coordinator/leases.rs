@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use protocol::{Lease, LeaseProgress, PushForm};
 use serde::{Deserialize, Serialize};
 
-/// The ledger of one epoch: how many of its positions were used, repeated, skipped and lost.
+/// Ledger of one epoch: how many of its images were used for training, may have been used twice, were skipped
+/// as unreadable, or had their updates lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochLedger {
     /// Number of the epoch, from 0.
@@ -20,12 +21,12 @@ pub struct EpochLedger {
     /// Number of images of the epoch that were used (every shard has acknowledged their gradients), each
     /// counted once.
     pub distinct: u64,
-    /// Number of images of the epoch that were leased again although a lost worker may have used them: an
-    /// upper bound on the number used twice.
+    /// Number of images of the epoch that were given out again, after a worker vanished or the server
+    /// restarted, although their gradients may have been applied: an upper bound on the number used twice.
     pub repeated: u64,
     /// Number of images of the epoch that were skipped because they cannot be read.
     pub skipped: u64,
-    /// Number of images whose updates were lost when a shard was restored from an older file during the
+    /// Number of images whose updates were lost when a shard was restored from an older snapshot during the
     /// epoch.
     pub lost: u64,
 }
@@ -37,7 +38,7 @@ impl EpochLedger {
     }
 }
 
-/// A range of positions, `start..end`, in one epoch's shuffled order.
+/// Range of positions, `start..end`, in one epoch's shuffled order of the training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Range {
     /// Number of the epoch, from 0.
@@ -48,13 +49,14 @@ pub struct Range {
     pub end: u64,
 }
 
-/// The progress of a run, in the form that snapshots keep.
+/// Progress of a run through its training images, in the form that snapshots keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Number of images, counted over all epochs, that were leased to a worker at least once. They are the
     /// first ones of the run, in the order of epochs and of positions in each epoch.
     pub leased: u64,
-    /// Ranges of positions that were leased to a worker, but whose images are neither used nor skipped yet.
+    /// Ranges of the epochs' shuffled orders of images that were leased to a worker, but whose images are
+    /// neither used nor skipped yet.
     pub to_do: Vec<Range>,
     /// Ledgers (numbers of images used, repeated, skipped and lost) of the epochs that have begun, oldest
     /// first.
@@ -67,8 +69,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether every leased position is used, skipped or still to do, and the epochs' ledgers add up to the
-    /// same numbers of used and skipped positions.
+    /// Returns whether the numbers agree: every image that was leased is used, skipped or still to do, and
+    /// the epochs' ledgers add up to the numbers of used and skipped images given here.
     pub fn is_consistent(&self) -> bool {
         // 128 bits hold the sum of any numbers that a file may contain.
         let rest: u128 =
@@ -86,7 +88,8 @@ impl Progress {
     }
 }
 
-/// The leases of a run, and the ledgers of its epochs.
+/// Leases of a run: which ranges of its images workers hold, which are still to do, and which are done; and
+/// for each epoch a ledger, the numbers of its images used, repeated, skipped and lost.
 #[derive(Debug)]
 pub struct Leases {
     /// Training images: positions of a whole epoch.
@@ -133,8 +136,8 @@ pub struct ProgressError {
 }
 
 impl Leases {
-    /// Starts the leases of a run that takes `total` images in epochs of `images` each. A lease covers up to
-    /// `size` images; leases are numbered from `first_id` on.
+    /// Starts the leases of a run that takes `total` images in epochs of `images` each. A lease gives one
+    /// worker a range of up to `size` images of an epoch; leases are numbered from `first_id` on.
     ///
     /// # Panics
     /// If `images` or `size` is 0.
@@ -171,8 +174,9 @@ impl Leases {
         }
     }
 
-    /// Returns the progress that a snapshot keeps. The rest of every outstanding lease counts as still to do,
-    /// since no lease survives a restart, and as repeated, since the shards may hold part of it already.
+    /// Returns the progress that a snapshot keeps. What is left of every lease (range of images) that a
+    /// worker holds counts as still to do, since no lease survives a restart, and as repeated, since the
+    /// shards may have applied part of it already.
     pub fn progress(&self) -> Progress {
         let mut to_do = self.to_do.clone();
         let mut ledgers = self.ledgers.clone();
@@ -192,8 +196,9 @@ impl Leases {
         }
     }
 
-    /// Leases the next range of images to the worker with the incarnation `holder`, which is to push in the
-    /// form `form`; returns `None` when every image of the run is leased or done.
+    /// Leases the next range of images to the worker with the incarnation (number of its join) `holder`;
+    /// `form` says whether that worker is to push gradients or steps. Returns `None` when every image of the
+    /// run is leased or done.
     pub fn lease(&mut self, holder: u64, form: PushForm) -> Option<Lease> {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end, form, takes_velocity: false };
@@ -215,14 +220,15 @@ impl Leases {
         Some(Range { epoch, start, end })
     }
 
-    /// Records the progress that `holder` reports on a lease, and ends the lease if it is closed or finished.
-    /// A position is used once every shard has acknowledged the gradient of its minibatch, and consumed once
-    /// it is either used or skipped because its image cannot be read. A report on a lease that `holder` does
-    /// not hold, or holds no longer, is ignored, since reports may arrive twice.
+    /// Records the progress that the worker with the incarnation (number of its join) `holder` reports on its
+    /// lease of a range of images, and ends the lease if the worker closes it or all its images are consumed.
+    /// An image is used once every shard has acknowledged the gradient of its minibatch, and consumed once it
+    /// is either used or skipped as unreadable. A report on a lease that `holder` does not hold, or holds no
+    /// longer, is ignored, since reports may arrive twice.
     ///
     /// # Errors
-    /// If the numbers exceed the lease, fall below those of an earlier report, or have more positions used
-    /// than consumed.
+    /// If the numbers exceed the lease's number of images, fall below those of an earlier report, or have
+    /// more images used than consumed.
     pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<(), ProgressError> {
         let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
         else {
@@ -264,9 +270,9 @@ impl Leases {
         Ok(())
     }
 
-    /// Takes back all leases of the worker with the incarnation `holder` and returns how many there were. If
-    /// the worker `vanished`, the images that it has not reported count as repeated, since it is unknown how
-    /// many of their gradients reached the shards.
+    /// Takes back all leases (ranges of images) of the worker with the incarnation (number of its join)
+    /// `holder` and returns how many there were. If the worker `vanished`, the images that it has not
+    /// reported count as repeated, since it is unknown how many of their gradients reached the shards.
     pub fn take_back(&mut self, holder: u64, vanished: bool) -> usize {
         let ids: Vec<u64> = self
             .outstanding
@@ -286,8 +292,8 @@ impl Leases {
         ids.len()
     }
 
-    /// Adds `positions` to the number of lost positions in the ledger of the current epoch: places in the
-    /// epoch's order of images that were trained on, but whose updates a shard has lost.
+    /// Adds `positions` to the number of lost images in the current epoch's ledger (its counts of images):
+    /// those that were trained on, but whose updates a shard has lost.
     pub fn record_lost(&mut self, positions: u64) {
         let epoch = self.epoch();
         if let Some(ledger) = self.ledgers.get_mut(&epoch) {
@@ -296,12 +302,13 @@ impl Leases {
     }
 
     /// Number of images, counted over all epochs, whose updates were lost when a shard was restored from an
-    /// older file.
+    /// older snapshot.
     pub fn lost(&self) -> u64 {
         self.ledgers.values().map(|ledger| ledger.lost).sum()
     }
 
-    /// Takes and returns the ledgers of the epochs that became complete since the last call.
+    /// Returns the ledgers (numbers of images used, repeated, skipped and lost) of the epochs whose images
+    /// were all used or skipped since the last call; each ledger is returned once.
     pub fn take_complete(&mut self) -> impl Iterator<Item = EpochLedger> {
         self.complete.drain(..)
     }
@@ -334,7 +341,7 @@ impl Leases {
         open.map_or(self.leased / self.images, |ledger| ledger.epoch).min(last)
     }
 
-    /// Number of leases that workers hold.
+    /// Number of leases (ranges of images to train on) that workers hold.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
     }

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use protocol::{Assignment, Member, Refusal};
 use tokio::time::Instant;
 
-/// The workers that are members of a run.
+/// Workers that take part in a run at present. Each join of a worker is a membership with a number of its
+/// own, its incarnation; the membership of a worker that is silent for too long ends, and the worker has to
+/// join anew.
 #[derive(Debug)]
 pub struct Membership {
     patience: Duration,
@@ -31,13 +33,14 @@ struct MemberState {
 }
 
 impl Membership {
-    /// Makes a membership without members. A member that is silent for longer than `patience` expires;
-    /// incarnations are numbered from `first` on.
+    /// Makes a membership without members. A worker that makes no call for longer than `patience` can be
+    /// removed by [`expire`](Self::expire). Incarnations, the numbers of the joins, count from `first` on.
     pub fn new(patience: Duration, first: u64) -> Membership {
         Membership { patience, next_worker: 0, next_incarnation: first, members: BTreeMap::new() }
     }
 
-    /// Adds a new member.
+    /// Adds a worker that is called `name` and joins at the time `now`; returns the numbers given to the
+    /// worker and to its join, each one above those of the join before.
     pub fn join(&mut self, name: String, now: Instant) -> Member {
         let member = Member { worker: self.next_worker, incarnation: self.next_incarnation };
         self.next_worker += 1;
@@ -53,7 +56,7 @@ impl Membership {
     /// expiring.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if the incarnation is not, or no longer, a member.
+    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member: the worker has to join anew.
     pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
         let state = self.members.get_mut(&member.incarnation).filter(|state| state.member == member);
         let state = state.ok_or_else(|| fenced(member, self.patience))?;
@@ -61,22 +64,24 @@ impl Membership {
         Ok(())
     }
 
-    /// Returns the answer to a request for work that was made before under the same number. A request older
-    /// than the newest one gets the newest answer: it was delayed in transit, and its sender no longer waits
-    /// for its answer.
+    /// Returns the answer that was kept for the member's request for work number `call`, in case that request
+    /// is sent again; `None` for a new request. A request older than the newest one gets the newest answer:
+    /// it was delayed in transit, and its sender no longer waits for its answer.
     pub fn earlier_answer(&self, member: Member, call: u64) -> Option<Assignment> {
         let (answered, assignment) = self.members.get(&member.incarnation)?.newest_answer.as_ref()?;
         (call <= *answered).then(|| assignment.clone())
     }
 
-    /// Keeps the answer to a request for work in case the request is repeated.
+    /// Keeps `assignment`, the answer to the member's request for work number `call`, in case that request is
+    /// sent again.
     pub fn keep_answer(&mut self, member: Member, call: u64, assignment: Assignment) {
         if let Some(state) = self.members.get_mut(&member.incarnation) {
             state.newest_answer = Some((call, assignment));
         }
     }
 
-    /// Records a member's report by its number; returns false if it repeats an earlier one.
+    /// Records that the member's report number `call` has arrived. Returns true if it is new; false if that
+    /// report or a later one arrived before, or if `member` is no member.
     pub fn record_report(&mut self, member: Member, call: u64) -> bool {
         let state = self.members.get_mut(&member.incarnation).filter(|state| call > state.newest_report);
         state.is_some_and(|state| {
@@ -92,18 +97,18 @@ impl Membership {
         }
     }
 
-    /// Whether every member was told how the run ended.
+    /// Returns whether every member was told how the run ended; true if there are no members.
     pub fn all_told(&self) -> bool {
         self.members.values().all(|state| state.told)
     }
 
-    /// Removes a member and returns its name, if it was one.
+    /// Removes a member and returns the name of its worker; `None` if it was no member.
     pub fn leave(&mut self, member: Member) -> Option<String> {
         self.members.remove(&member.incarnation).map(|state| state.name)
     }
 
-    /// Removes the members whose last call lies further back than the membership's patience allows; returns
-    /// them with their names.
+    /// Removes the members that, at the time `now`, have made no call for longer than the time that
+    /// [`new`](Self::new) was given; returns them with the names of their workers.
     pub fn expire(&mut self, now: Instant) -> Vec<(Member, String)> {
         let mut expired = Vec::new();
         self.members.retain(|_, state| {

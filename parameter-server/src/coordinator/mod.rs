@@ -42,14 +42,16 @@ pub struct Settings {
     pub shards: u32,
     /// Address at which workers reach this process, "host:port".
     pub address: String,
-    /// Time for which a member may be silent before its membership expires.
+    /// Time for which a worker may make no call before it is out of the run and its leases (ranges of images
+    /// to train on) go to others.
     pub lease_time: Duration,
-    /// Number of this life (term) of the server: the count of the leader's earlier starts. It keeps the ids
-    /// that this life assigns distinct from those of earlier lives.
+    /// Number of this life (term) of the server: how often its first process was started before with the same
+    /// snapshot folder. It keeps the ids that this life assigns distinct from those of earlier lives.
     pub life: u64,
 }
 
-/// The coordinator of a run, which lives in the server's first process.
+/// Coordinator of a run, in the server's first process: it admits workers, leases ranges of images to them,
+/// orders evaluations, and decides when the run ends.
 pub struct Coordinator {
     settings: Settings,
     host: Arc<ShardHost>,
@@ -57,7 +59,9 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a run, or resumes it from a snapshot, given with the hashes of all shards' files.
+    /// Makes the coordinator of a new run, or of one that is `resumed` from a snapshot: the snapshot's number
+    /// with the hashes of all shards' files, and the saved state of the run. `host` holds the shards of this
+    /// process.
     pub fn new(
         settings: Settings,
         host: Arc<ShardHost>,
@@ -71,8 +75,9 @@ impl Coordinator {
         self.state.lock().expect("no call panicked with the state in hand")
     }
 
-    /// Does the periodic work and returns the lines of metrics that became due: it removes silent members and
-    /// reads the counters of this process's shards. To be called several times a second.
+    /// Does the periodic work and returns the lines of metrics that became due: it removes workers that were
+    /// silent for too long and reads the counters of this process's shards. To be called several times a
+    /// second.
     pub fn tick(&self) -> Vec<Line> {
         let statuses = self.host.status();
         let mut state = self.state();
@@ -80,19 +85,19 @@ impl Coordinator {
         state.tick()
     }
 
-    /// Records the statuses of another process's shards.
+    /// Records the newest statuses (counters) of the shards of another process of the server.
     pub fn observe(&self, statuses: Vec<ShardStatus>) {
         self.state().observe(statuses);
     }
 
-    /// Stops the run so that it can be resumed: no leases are given any more, and workers are told to finish.
-    /// This has no effect on a run that has already ended.
+    /// Stops the run so that it can be resumed: no leases (ranges of images to train on) are given any more,
+    /// and workers are told to finish. This has no effect on a run that has already ended.
     pub fn interrupt(&self) {
         self.state().end.end(Ending::Interrupted);
     }
 
-    /// Allows members to be told that the run is complete. This must be called only once a snapshot holds the
-    /// completion, so that no restart can make the run incomplete again.
+    /// Allows workers to be told that the run is complete. This must be called only once a snapshot records
+    /// that it is complete, so that no restart can make the run incomplete again.
     pub fn announce_completion(&self) {
         self.state().end.announce();
     }
@@ -102,22 +107,25 @@ impl Coordinator {
         self.state().end.ending()
     }
 
-    /// Whether every member was told how the run ended.
+    /// Returns whether every worker in the run was told how the run ended; true if there are no workers.
     pub fn all_told(&self) -> bool {
         self.state().run.as_ref().is_none_or(|run| run.members.all_told())
     }
 
-    /// Whether the run has no members: none have joined, or all have left.
+    /// Returns whether no worker is in the run: none has joined, or all have left or were silent for too
+    /// long.
     pub fn all_left(&self) -> bool {
         self.state().run.as_ref().is_none_or(|run| run.members.is_empty())
     }
 
-    /// The run's update rule; `None` until the first worker has described the data.
+    /// Returns the run's update rule (how shards turn gradients into updates); in a new run, `None` until the
+    /// first worker has joined and described its data.
     pub fn rule(&self) -> Option<UpdateRule> {
         self.state().run.as_ref().map(|run| run.rule.clone())
     }
 
-    /// Whether all processes of the server have registered.
+    /// Returns whether all processes of the server have registered with this coordinator; no worker may join
+    /// before.
     pub fn complete(&self) -> bool {
         self.state().processes.complete()
     }
@@ -127,28 +135,30 @@ impl Coordinator {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
     }
 
-    /// Copies the state of the run, apart from the shards, for a snapshot that begins now; returns `None`
-    /// until the first worker has described the data.
+    /// Copies the state of the run, apart from that of the shards, for a snapshot that begins now; in a new
+    /// run, returns `None` until the first worker has joined and described its data.
     pub fn checkpoint(&self) -> Option<SavedRun> {
         self.state().checkpoint()
     }
 
-    /// Prepares a snapshot and returns whether it may be taken now. A single worker gets no more leases, and
-    /// once it has completed those that it holds, no push is under way. The snapshot then shows one moment of
-    /// the run, from which the run resumes bit for bit. With several workers the snapshot does not wait for
-    /// leases.
+    /// Prepares a snapshot and returns whether it may be taken now. A single worker gets no more leases
+    /// (ranges of images to train on) until [`resume_leases`](Self::resume_leases), and once it has completed
+    /// those that it holds, no push is under way. The snapshot then shows one moment of the run, from which
+    /// the run resumes bit for bit. With several workers the snapshot does not wait for leases.
     pub fn prepare_snapshot(&self) -> bool {
         let mut state = self.state();
         state.snapshot_pending = true;
         state.workers() > 1 || state.run.as_ref().is_none_or(|run| run.leases.outstanding() == 0)
     }
 
-    /// Resumes the granting of leases after a snapshot was taken or given up.
+    /// Lets a single worker get leases (ranges of images to train on) again, after a snapshot was taken or
+    /// given up.
     pub fn resume_leases(&self) {
         self.state().snapshot_pending = false;
     }
 
-    /// Records that a snapshot is complete, with the hashes of all shards' files.
+    /// Records `snapshot`, with the hashes of all shards' files, as the newest complete one, which processes
+    /// that register later are told to restore.
     pub fn record_snapshot(&self, snapshot: Snapshot) {
         self.state().snapshot = Some(snapshot);
     }

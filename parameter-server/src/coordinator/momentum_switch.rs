@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use protocol::PushForm;
 use settings::MomentumPlace;
 
-/// The switch of a run, which moves momentum to the workers once several of them push at the same time.
+/// Switch that decides where a run keeps the velocity of its momentum. It starts at the shards, common to all
+/// workers; once several workers push at the same time, each is to keep its own, if the configuration says
+/// so.
 #[derive(Clone, Debug)]
 pub struct MomentumSwitch {
     place: MomentumPlace,
@@ -23,31 +25,35 @@ pub struct MomentumSwitch {
 }
 
 impl MomentumSwitch {
-    /// Makes the switch of a run whose configuration places momentum at `place`; `moved` says whether it has
-    /// already moved to the workers.
+    /// Makes the switch of a run. `place` is where the configuration wants the velocity while several workers
+    /// push: at the shards or at each worker. `moved` says whether the workers keep it already, as a resumed
+    /// run may have it.
     pub fn new(place: MomentumPlace, moved: bool) -> MomentumSwitch {
         MomentumSwitch { place, moved, pushed: BTreeSet::new(), last: None, heir: None }
     }
 
-    /// Whether momentum has moved to the workers.
+    /// Returns whether each worker now keeps a velocity of its own, in place of the shards' common one.
     pub fn moved(&self) -> bool {
         self.moved
     }
 
-    /// Returns the form in which workers are to push: gradients while the shards keep the momentum, steps
-    /// once the workers keep it.
+    /// Returns what workers are to push: gradients while the shards keep the velocity of the momentum; steps,
+    /// made of gradient and velocity, once each worker keeps a velocity of its own.
     pub fn form(&self) -> PushForm {
         if self.moved { PushForm::Step } else { PushForm::Gradient }
     }
 
-    /// Whether the worker with this incarnation takes over the shards' velocity with the lease that it is
-    /// given now; true once in a run.
+    /// Returns whether the worker with this incarnation (number of its join) is to start its own velocity
+    /// from the shards' one, with the lease that it is given now. One worker does so, after the velocity has
+    /// moved to the workers: the result is true at most once in a run.
     pub fn gives_velocity_to(&mut self, incarnation: u64) -> bool {
         self.heir.take_if(|heir| *heir == incarnation).is_some()
     }
 
-    /// Records a push by `incarnation`. Incarnations that alternate are members at the same time, so momentum
-    /// moves; one that only follows another may be the same worker after a restart.
+    /// Records a push of the worker with this incarnation (number of its join). Once two incarnations
+    /// alternate, both workers are in the run at the same time, and the velocity moves to the workers if the
+    /// configuration says so; an incarnation that only follows another may be the same worker after a
+    /// restart.
     pub fn record(&mut self, incarnation: u64) {
         if self.moved || self.place == MomentumPlace::Shard || self.last == Some(incarnation) {
             return;

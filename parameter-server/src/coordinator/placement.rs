@@ -30,22 +30,24 @@ struct Slot {
 }
 
 impl Processes {
-    /// Creates `processes` slots of `shards_of_each` shards each; the first one is taken by the coordinator's
-    /// own address, `own`.
+    /// Creates `processes` slots, each the place of one server process with `shards_of_each` shards. The
+    /// first is taken by the coordinator's process, at its address `own` ("host:port").
     pub fn new(processes: u32, shards_of_each: u32, own: &str) -> Processes {
         let mut slots = vec![Slot::default(); processes.max(1) as usize];
         slots[0].address = Some(own.into());
         Processes { shards_of_each, slots }
     }
 
-    /// Reserves the slots for the processes that held them when the resumed snapshot was written.
+    /// Reserves each slot for the process that held it when the snapshot that the run resumes from was
+    /// written; `addresses` ("host:port") are those of these processes, in the order of the slots.
     pub fn remember(&mut self, addresses: &[String]) {
         for (slot, address) in self.slots.iter_mut().zip(addresses) {
             slot.previous_address = Some(address.clone());
         }
     }
 
-    /// Registers a process in the slot that [`find`](Self::find) chooses.
+    /// Registers the process at `address` in the slot that [`find`](Self::find) chooses for the same
+    /// arguments.
     ///
     /// # Errors
     /// If [`find`](Self::find) fails, with its error.
@@ -60,13 +62,14 @@ impl Processes {
         Ok(placement)
     }
 
-    /// Chooses the slot of a process: the one of the shards that it holds (from `first_shard` on), if it
-    /// holds any; otherwise the one in which it has registered; otherwise one that is reserved for it;
-    /// otherwise the first free one.
+    /// Chooses the slot (place among the server's processes) of the process at `address`, which has `shards`
+    /// shards: the slot of the shards that it already holds, from number `first_shard` on, if it holds any;
+    /// otherwise the one in which it has registered; otherwise one that is reserved for it; otherwise the
+    /// first free one.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] if the process has another number of shards, if it holds shards that another
-    /// process has or that do not exist, or if no slot is free.
+    /// [`Refusal::Mismatch`] if `shards` is not the number of shards of a slot, if the process holds shards
+    /// that another process has or that do not exist, or if no slot is free.
     pub fn find(&self, address: &str, shards: u32, first_shard: Option<u32>) -> Result<Placement, Refusal> {
         if shards != self.shards_of_each {
             return Err(Refusal::Mismatch(format!(

@@ -9,14 +9,15 @@ use settings::RunConfiguration;
 use super::leases::{Progress, Range};
 use crate::update_rule;
 
-/// The state of a run apart from the shards, as snapshots keep it.
+/// State of a run apart from the shards' parameters and optimizer state, as a snapshot keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedRun {
     /// Configuration of the run, completed by the data's number of classes.
     pub configuration: RunConfiguration,
     /// Description of the data that the run trains on.
     pub data: DataDescription,
-    /// Progress of the run: which images were leased, used and skipped, and the ledger of each epoch.
+    /// Progress of the run: which images were given to workers and are not done yet, and for each epoch how
+    /// many were used, repeated, skipped and lost.
     pub progress: Progress,
     /// Number of minibatches of the run whose pushes every shard has acknowledged.
     pub steps: u64,
@@ -28,7 +29,7 @@ pub struct SavedRun {
     pub finished: bool,
     /// Addresses of the server's processes, each "host:port", in the order of the shards that they hold.
     pub addresses: Vec<String>,
-    /// Whether momentum has moved from the shards to the workers.
+    /// Whether each worker keeps a velocity (of momentum) of its own, in place of the shards' common one.
     #[serde(default)]
     pub momentum_moved: bool,
 }

@@ -6,8 +6,8 @@
 
 use protocol::UpdateRule;
 
-/// Returns the fraction (0 to 1) by which the average of a block moves towards the new weights, at the update
-/// that follows `updates` earlier ones of the block.
+/// Returns the fraction (0 to 1) by which the running average of a block (a piece of a tensor) moves towards
+/// the block's new weights, at the update that follows `updates` earlier ones of the block.
 pub fn step(rule: &UpdateRule, updates: u64) -> f64 {
     let t = updates as f64;
     1.0 - rule.average_decay.min((1.0 + t) / (10.0 + t))

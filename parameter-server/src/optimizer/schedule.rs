@@ -5,7 +5,8 @@
 
 use protocol::UpdateRule;
 
-/// Returns the learning rate of the update that takes a block from `before` to `after` samples:
+/// Returns the learning rate of the update that raises the number of training images applied to a block (a
+/// piece of a tensor) from `before` to `after`:
 /// `learning_rate * stair_factor^floor(before / stair_samples) * min(1, after / ramp_samples)`.
 pub fn rate(rule: &UpdateRule, before: u64, after: u64) -> f64 {
     let stair = before / rule.stair_samples.max(1);

@@ -19,40 +19,45 @@ use protocol::{Connector, Listener};
 /// Options of a server process.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Flags that describe the run (used by the leader).
+    /// Flags that describe the run. The leader (the first process of the server) uses all of them, other
+    /// processes only the one that names a model file to start from.
     pub flags: RunFlags,
     /// Name of the recipe (a named configuration) of a run whose flags name neither a recipe nor a
     /// configuration file.
     pub default_recipe: String,
-    /// Address at which others reach this process, "host:port"; by default the one that it listens on.
+    /// Address at which workers and the server's other processes reach this one, "host:port"; `None` means
+    /// the address that it listens on.
     pub advertise: Option<String>,
     /// Address of the leader (the first process of the server), "host:port"; `None` means that this process
     /// is the leader.
     pub coordinator: Option<String>,
     /// Number of shards of each process.
     pub shards: u32,
-    /// Number of processes that form the server (used by the leader).
+    /// Number of processes that form the server (used by the leader, the first of them).
     pub processes: u32,
-    /// Folder of the snapshots.
+    /// Folder in which this process keeps its files of the run's snapshots and finds those to resume from.
     pub snapshots: PathBuf,
-    /// File that metrics are appended to (used by the leader).
+    /// File that lines of metrics are appended to (used by the leader, the first process of the server);
+    /// `None` means that only the log has them.
     pub metrics: Option<PathBuf>,
-    /// Whether to remove the snapshots and start anew (used by the leader).
+    /// Whether to remove the snapshots found in the folder and start a new run in place of resuming (used by
+    /// the leader, the first process of the server).
     pub fresh: bool,
     /// Instruction set of the kernels that update the shards.
     pub isa: Isa,
-    /// Connector to the server's other processes.
+    /// Connector to the server's other processes: the network, and the deadlines and pauses of calls.
     pub connector: Connector,
-    /// Intervals and time limits.
+    /// Intervals and time limits: for snapshots, for silent workers, and for the end of the run.
     pub timing: Timing,
 }
 
 /// Intervals and time limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Time for which a worker may be silent before its leases go to others.
+    /// Time for which a worker may make no call before it is out of the run and its leases (ranges of images
+    /// to train on) go to others.
     pub lease: Duration,
-    /// Time between snapshots.
+    /// Time from the end of one snapshot of the run until the next is due.
     pub snapshots: Duration,
     /// Longest time for which the server, at the end of a run, waits for workers and shard processes to
     /// leave.

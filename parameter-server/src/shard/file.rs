@@ -39,7 +39,7 @@ struct BlockCounters {
     applied: BTreeMap<u64, u64>,
 }
 
-/// Reasons why a shard's file cannot be written or used.
+/// Reasons why a shard's file in a snapshot cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardFileError {
     /// A snapshot folder that cannot be made, or a written file that cannot be hashed.
@@ -50,10 +50,11 @@ pub enum ShardFileError {
         /// Cause given by the operating system.
         error: io::Error,
     },
-    /// A file that cannot be read or written as a checkpoint.
+    /// A shard's file that cannot be read or written as a checkpoint (named tensors with metadata, in the
+    /// safetensors format).
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A block of the shard with values that are not finite.
+    /// A shard of which a parameter, its average or its optimizer state is NaN or infinite.
     #[error("{}: {found}; {advice}", path.display())]
     NotFinite {
         /// Path of the file.
@@ -63,7 +64,7 @@ pub enum ShardFileError {
         /// Advice to the user on what to do about the values that are not finite.
         advice: String,
     },
-    /// A checkpoint file that is not the file of the shard that was to be read.
+    /// A file whose metadata or tensors are not those of the shard that was to be read.
     #[error("snapshot file {}: {what}: expected {expected}, found {found}", path.display())]
     Content {
         /// Path of the file.
@@ -112,7 +113,7 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<Stri
     }
 }
 
-/// Reads shard `number` of `total` from snapshot `id`.
+/// Reads the file of shard `number` (from 0) of `total` in snapshot `id` of the folder `snapshots`.
 ///
 /// # Errors
 /// If the file cannot be read, is incomplete, belongs to another shard, or holds values that are not finite.

@@ -50,7 +50,7 @@ impl ShardHost {
         self.ended.subscribe()
     }
 
-    /// Gives the run's update rule to every shard.
+    /// Gives the run's update rule (how gradients become updates) to every shard of this process.
     ///
     /// # Errors
     /// If a shard refuses the rule; the error is that of the first one, see [`Shard::begin`].
@@ -58,7 +58,8 @@ impl ShardHost {
         self.shards.iter().try_for_each(|shard| lock(shard).begin(rule))
     }
 
-    /// The network's layout; `None` until the first shard of this process has adopted it.
+    /// Returns the network's layout (its tensors in their order); `None` until a worker has brought it to the
+    /// first shard of this process.
     pub fn layout(&self) -> Option<Layout> {
         self.shards.first().and_then(|shard| lock(shard).layout().cloned())
     }

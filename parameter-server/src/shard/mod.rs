@@ -47,11 +47,12 @@ pub struct Shard {
 
 /// Stage of a shard: what it knows of its run.
 enum Stage {
-    /// Knows nothing yet.
+    /// The shard has neither the run's update rule nor the network's layout.
     Empty,
-    /// Knows the update rule.
+    /// The shard has the run's update rule (how gradients become updates), but not the network's layout (its
+    /// tensors).
     Begun(UpdateRule),
-    /// Knows the update rule and the network's layout.
+    /// The shard has the run's update rule and the network's layout, and holds its part of the parameters.
     Adopted(Box<Adopted>),
 }
 
@@ -76,7 +77,8 @@ impl Stage {
 }
 
 impl Shard {
-    /// Makes shard `number` of `total` without a layout; its versions start in `generation`.
+    /// Makes shard `number` (from 0) of `total`, without parameters yet. `generation` becomes part of the
+    /// version of its values and has to be higher than at any earlier start of the shard.
     pub fn empty(number: u32, total: u32, generation: u64, isa: Isa) -> Shard {
         Shard {
             number,
@@ -89,12 +91,16 @@ impl Shard {
         }
     }
 
-    /// Sets the model file from which the tensors that it contains start.
+    /// Sets the model file `warm`, if any: the network's tensors that it contains in the same shape start
+    /// with the values there, unless the update rule excepts them; all others start with their usual initial
+    /// values.
     pub fn starting_from(self, warm: Option<Arc<WarmStart>>) -> Shard {
         Shard { warm, ..self }
     }
 
-    /// Makes shard `number` of `total` from its file, as read; its versions continue in `generation`.
+    /// Makes shard `number` (from 0) of `total` from `saved`, the content of its file in a snapshot.
+    /// `generation` becomes part of the version of its values and has to be higher than at any earlier start
+    /// of the shard.
     pub fn restored(number: u32, total: u32, generation: u64, isa: Isa, saved: SavedShard) -> Shard {
         let owners = assign(&saved.layout, total as usize);
         let adopted = Adopted::of(isa, saved.layout, saved.rule, owners, saved.blocks);
@@ -124,7 +130,8 @@ impl Shard {
         })
     }
 
-    /// Adopts the run's update rule if the shard has none yet, else compares it with its own.
+    /// Takes `rule` as the run's update rule (how gradients become updates) if the shard has none yet, else
+    /// compares it with the shard's own.
     ///
     /// # Errors
     /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own;
@@ -148,13 +155,15 @@ impl Shard {
         }
     }
 
-    /// Adopts a layout if the shard has none yet, else compares it with its own.
+    /// Takes `layout` (the network's tensors in their order) if the shard has none yet, and makes its part of
+    /// the parameters; else compares it with the shard's own.
     ///
     /// # Errors
     /// [`Refusal::NotReady`] before the shard has the update rule; [`Refusal::Mismatch`] with the first
     /// tensor that differs from the shard's own, or if the model file that the run starts from is not the one
-    /// given to this process; [`Refusal::Invalid`] for multipliers out of range, initial values that are too
-    /// large, or a layout that does not fit this machine's memory.
+    /// given to this process; [`Refusal::Invalid`] for a tensor's multipliers of learning rate or weight
+    /// decay out of range, initial values that are too large, or a layout that does not fit this machine's
+    /// memory.
     pub fn adopt(&mut self, layout: Layout) -> Result<AdoptReply, Refusal> {
         let number = self.number;
         let rule = match &self.stage {
@@ -214,9 +223,10 @@ impl Shard {
         })
     }
 
-    /// Applies the gradient of one block, unless it was applied before or is unusable. The reply holds the
-    /// values of the block from which the worker is to compute its next gradient, in the memory of the pushed
-    /// gradient.
+    /// Applies the pushed gradient of one block (a piece of one tensor), unless it was applied before. The
+    /// reply holds the values of the block from which the worker is to compute its next gradient, in the
+    /// memory of a gradient that was applied; or the refusal of a push that is unusable, as when its values
+    /// are not finite.
     pub fn push(&mut self, push: BlockPush) -> PushReply {
         let block = push.block;
         let (outcome, staleness) = match self.apply(push) {
@@ -254,12 +264,14 @@ impl Shard {
         Ok((BlockValues { block: push.block, version, values: push.gradient.into() }, staleness))
     }
 
-    /// Reads one block. The first fetch of an average for a new evaluation freezes the averages of the whole
-    /// shard, so that the evaluation sees them all at one moment; evaluation 0 reads the current average.
+    /// Reads the parameters, velocity or running average (`kind`) of one block (a piece of one tensor). The
+    /// first fetch of an average for a new evaluation copies the averages of the whole shard, and later
+    /// fetches for that evaluation read the copy, so that it sees them all as at one moment; evaluation 0
+    /// reads the current average.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] before a layout is adopted; [`Refusal::Invalid`] for a block that does not exist
-    /// or that belongs to another shard, or for the velocity of an optimizer that has none.
+    /// [`Refusal::NotReady`] before the shard has the network's layout; [`Refusal::Invalid`] for a block that
+    /// does not exist or that belongs to another shard, or for the velocity of an optimizer that has none.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
         let adopted = self.stage.adopted_mut(number)?;
@@ -286,18 +298,21 @@ impl Shard {
         })
     }
 
-    /// Counters of the shard since the process started, except the bytes on the wire, which its host counts.
+    /// Returns the shard's status, whose counters start when the shard is made or restored. The bytes
+    /// received and sent are not counted here but by the [`ShardHost`] that serves the shard.
     pub fn status(&self) -> &ShardStatus {
         &self.status
     }
 
-    /// The network's layout; `None` until the shard has adopted it.
+    /// Returns the network's layout (its tensors in their order); `None` until a worker has brought it to the
+    /// shard.
     pub fn layout(&self) -> Option<&Layout> {
         self.stage.adopted().map(|adopted| &adopted.layout)
     }
 }
 
-/// The state of a shard as its file keeps it.
+/// State of a shard as its file in a snapshot keeps it: its parameters, their average, the optimizer's state
+/// and counters of updates, with the network's layout and the update rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedShard {
     pub(crate) shard: u32,

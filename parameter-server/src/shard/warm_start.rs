@@ -18,7 +18,7 @@ use parameters::{
 use protocol::UpdateRule;
 use settings::RunConfiguration;
 
-/// The model file that a run starts from.
+/// Content of the model file that a run starts from: its tensors, used in place of random initial values.
 pub struct WarmStart {
     path: PathBuf,
     sha256: String,
@@ -26,7 +26,7 @@ pub struct WarmStart {
 }
 
 impl WarmStart {
-    /// Reads a model file of any supported format.
+    /// Reads a model file, either safetensors or a Caffe model.
     ///
     /// # Errors
     /// If the file cannot be read, is incomplete, or has a tensor with values that are not finite.
@@ -45,7 +45,8 @@ impl WarmStart {
     /// SHA-256 in `run.init_sha256`.
     ///
     /// # Errors
-    /// If the file cannot be used, as for [`Self::read`], or if the configuration holds another SHA-256.
+    /// If the model file cannot be used, as for [`Self::read`], or if `run.init_sha256` holds another SHA-256
+    /// already.
     pub fn named_by(configuration: &mut RunConfiguration) -> anyhow::Result<Option<Arc<WarmStart>>> {
         let Some(file) = &configuration.run.init_from else { return Ok(None) };
         let warm = WarmStart::read(file.as_ref())?;

@@ -36,7 +36,7 @@ pub struct InspectFlags {
 /// The contents of a folder of snapshots, as the command `parameter-server inspect` found them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Contents {
-    /// The snapshots, oldest first.
+    /// Snapshots in the folder, complete or not, oldest first.
     pub snapshots: Vec<Inspected>,
 }
 
@@ -49,13 +49,15 @@ pub struct Inspected {
     pub complete: bool,
     /// The reasons why no run can resume from the snapshot; empty if one can.
     pub problems: Vec<String>,
-    /// The state of the run in the manifest, if the manifest can be read.
+    /// State of the run when the snapshot was taken; `None` if the snapshot's manifest, which holds it,
+    /// cannot be read.
     pub run: Option<InspectedRun>,
-    /// Files of the shards, in the order of their numbers.
+    /// Files of the shards in the snapshot, in the order of the shards' numbers.
     pub shards: Vec<InspectedShard>,
 }
 
-/// The state of a run that a snapshot's manifest holds, which is everything besides the shards' parameters.
+/// State of a run when a snapshot was taken, as its manifest (the file beside those of the shards'
+/// parameters) holds it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedRun {
     /// Whether the run was complete, its last evaluation included, when the snapshot was taken.
@@ -67,23 +69,24 @@ pub struct InspectedRun {
     /// Ledgers (numbers of images used, repeated, skipped and lost) of the epochs that had begun, oldest
     /// first.
     pub epochs: Vec<EpochLedger>,
-    /// Evaluations so far.
+    /// Results of the evaluations that were finished when the snapshot was taken, oldest first.
     pub evaluations: Vec<Evaluation>,
     /// Configuration of the run, completed by the data's number of classes.
     pub configuration: RunConfiguration,
 }
 
-/// The file of one shard in a snapshot.
+/// File of one shard in a snapshot, as the command `parameter-server inspect` found it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedShard {
     /// Number of the shard.
     pub shard: u32,
-    /// Path of the file.
+    /// Path of the shard's file in the snapshot, whether the file exists or not.
     pub file: PathBuf,
-    /// Size of the file in bytes, if it exists.
+    /// Size of the shard's file in bytes; `None` if the file does not exist.
     pub bytes: Option<u64>,
-    /// State of the file: `whole`, `damaged`, `not finite` (whole, but with values that are not finite),
-    /// `missing`, `elsewhere` (on the machine of the shard's process), or `unknown` (there is no manifest).
+    /// State of the shard's file: `whole` (its hash is the one that the snapshot's manifest lists),
+    /// `damaged`, `not finite` (whole, but with values that are not finite), `missing`, `elsewhere` (on the
+    /// machine of the shard's process), or `unknown` (no manifest can be read, so the hash is unknown).
     pub state: &'static str,
 }
 
@@ -111,7 +114,8 @@ fn print(flags: &InspectFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Inspects every snapshot in `folder`: reads its manifest and checks its shards' files.
+/// Inspects every snapshot in `folder`: reads its manifest (the file with the state of the run and the hashes
+/// of the shards' files) and checks the shards' files against it.
 ///
 /// # Errors
 /// If the folder cannot be read or holds no snapshot.

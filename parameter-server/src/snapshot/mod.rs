@@ -33,23 +33,24 @@ const MOST_NUMBER: u64 = 64;
 /// Name of the file that holds the number of the last snapshot of a run that is over.
 const OVER: &str = "over";
 
-/// The manifest of a snapshot: the hashes of the shards' files, and the state of the run apart from the
-/// shards.
+/// Manifest of a snapshot, the file `manifest.json` that is written last and completes it: the hashes of the
+/// shards' files, and the state of the run apart from that of the shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Name of the format; a manifest of another format is refused.
     format: String,
     /// Number of the snapshot; later ones have higher numbers.
     pub id: u64,
-    /// Fingerprint of the network's layout.
+    /// Fingerprint (hash) of the network's layout, that is, of its tensors in their order.
     pub layout: Fingerprint,
-    /// The shards' files, in the order of their numbers.
+    /// Files of the shards in the snapshot, in the order of the shards' numbers.
     pub shards: Vec<ShardEntry>,
-    /// The state of the run apart from the shards.
+    /// State of the run apart from that of the shards: its configuration, progress and evaluations.
     pub run: SavedRun,
 }
 
-/// A shard's file as the manifest describes it.
+/// File of one shard in a snapshot, as the snapshot's manifest lists it: the shard's number, the file's
+/// SHA-256, and where the file was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
     /// Number of the shard.
@@ -68,7 +69,7 @@ impl Manifest {
         Snapshot { id: self.id, hashes: self.shards.iter().map(|entry| entry.hash.clone()).collect() }
     }
 
-    /// Whether the run is complete, its last evaluation included.
+    /// Returns whether the run was complete, its last evaluation included, when the snapshot was taken.
     pub fn finished(&self) -> bool {
         self.run.finished
     }
@@ -171,10 +172,10 @@ impl ShardEntry {
 /// Reasons why a snapshot cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// A snapshot without a manifest, which was never completed.
+    /// A snapshot that was never completed: the file `manifest.json`, which is written last, is missing.
     #[error("it has no manifest, so it was not finished")]
     Unfinished,
-    /// A file that cannot be read.
+    /// A file of a snapshot, or another file in the folder of the snapshots, that cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
         /// Path of the file.
@@ -190,7 +191,7 @@ pub enum SnapshotError {
         /// Cause given by the operating system.
         error: io::Error,
     },
-    /// A file that cannot be parsed as a manifest, or whose content is not that of a manifest.
+    /// A snapshot's `manifest.json` that cannot be parsed, is of another format, or contradicts itself.
     #[error("{} is not a manifest: {reason}", path.display())]
     Malformed {
         /// Path of the file.
@@ -208,7 +209,7 @@ pub enum SnapshotError {
         /// SHA-256 of the file as found, hexadecimal.
         found: String,
     },
-    /// A folder whose content cannot be listed.
+    /// A folder of snapshots whose content cannot be listed.
     #[error("cannot list the snapshots in {}: {error}", folder.display())]
     List {
         /// Path of the folder.
@@ -259,12 +260,12 @@ pub enum SnapshotError {
     },
 }
 
-/// Finds the newest usable snapshot in `folder`; returns `None` if none was ever finished there. The log
-/// names the snapshots that are passed over.
+/// Finds the newest snapshot in `folder` that was finished and whose files have the hashes in its manifest;
+/// returns `None` if none was ever finished there. The log names the snapshots that are passed over.
 ///
 /// # Errors
-/// If the folder cannot be read, or its finished snapshots are all damaged: its owner has to decide whether
-/// to start anew.
+/// If `folder` cannot be read, or its finished snapshots are all damaged: the user has to decide whether to
+/// start the run anew.
 pub fn newest(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
     let mut damaged = None;
     for id in ids(folder)?.into_iter().rev() {

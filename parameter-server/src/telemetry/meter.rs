@@ -35,15 +35,16 @@ pub struct Meter {
 pub struct RunPosition {
     /// Number of the current epoch, from 0.
     pub epoch: u64,
-    /// Number of samples used so far.
+    /// Number of training images used so far (every shard has acknowledged their gradients), over all epochs.
     pub samples: u64,
-    /// Number of leases that workers hold.
+    /// Number of leases (ranges of images to train on) that workers hold.
     pub leases: u32,
     /// Number of workers that are members.
     pub workers: u32,
 }
 
-/// The sums of all shards' counters.
+/// Counters of all shards of a server together: updates, their staleness, bytes received and sent, refused
+/// pushes, and a learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     updates: u64,
@@ -56,8 +57,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sums the counters of all shards of a server; the staleness is the largest, the learning rate that of
-    /// the last shard with updates.
+    /// Sums the counters of all shards of a server. The largest staleness is the maximum over the shards, and
+    /// the learning rate is that of the last shard in `statuses` with updates.
     pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>) -> Traffic {
         statuses.fold(Traffic::default(), |sum, shard| Traffic {
             updates: sum.updates.saturating_add(shard.updates),
@@ -72,7 +73,8 @@ impl Traffic {
 }
 
 impl Meter {
-    /// Starts the sums of a run of `total` samples that has made `steps` minibatches so far.
+    /// Makes the meter of a run that takes `total` images in all and has trained on `steps` minibatches so
+    /// far; the first line of metrics covers the time from `now` on.
     pub fn new(total: u64, steps: u64, now: Instant) -> Meter {
         Meter {
             total,
@@ -85,7 +87,7 @@ impl Meter {
         }
     }
 
-    /// Adds the metrics of a worker's report.
+    /// Adds the metrics of a worker's report to the sums for the next line of metrics.
     pub fn add(&mut self, metrics: &StepMetrics) {
         let sums = &mut self.sums;
         // The sums saturate: no number that a worker sends may bring the server down.
@@ -101,13 +103,15 @@ impl Meter {
         self.steps = self.steps.saturating_add(metrics.steps);
     }
 
-    /// Number of minibatches acknowledged in the whole run.
+    /// Number of minibatches of the whole run whose pushes every shard has acknowledged.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Makes the line of training metrics for the time since the last one. Returns `None` if no image was
-    /// trained on since, or if no line is due and the run is not over (`last`).
+    /// Makes the line of training metrics for the time since the last line, from the workers' reports, the
+    /// state of the run (`position`) and the shards' counters (`traffic`). Returns `None` if no image was
+    /// trained on since, or if no line is due (about every hundredth of the run, 1 to 30 s apart) and the run
+    /// is not over (`last`).
     pub fn line(
         &mut self,
         now: Instant,

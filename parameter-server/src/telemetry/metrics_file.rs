@@ -6,11 +6,13 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Line, NUMBERS};
 
-/// The metrics file: one JSON object per line.
+/// Metrics file of a run, which holds one JSON object per line: training metrics or the scores of an
+/// evaluation.
 pub struct MetricsFile(std::fs::File);
 
 impl MetricsFile {
-    /// Opens the file for appending; unless the run is `resumed`, the file is emptied first.
+    /// Opens the metrics file at `path` for appending and creates it if it is missing; unless the run is
+    /// `resumed`, the file is emptied first.
     ///
     /// # Errors
     /// If the file cannot be opened or emptied.
@@ -22,7 +24,7 @@ impl MetricsFile {
         Ok(MetricsFile(file))
     }
 
-    /// Appends a line, in one write.
+    /// Appends a line of metrics to the file as one JSON object, in a single write.
     ///
     /// # Errors
     /// If the line cannot be written.

@@ -16,16 +16,17 @@ pub use self::{
     numbers::{NUMBERS, Number, Value},
 };
 
-/// A line of the log and of the metrics file.
+/// Line of metrics, which the server writes to its log and to its metrics file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// Metrics of the training since the previous training line.
     Train(TrainingLine),
-    /// Scores of a finished evaluation.
+    /// Scores of a finished evaluation on the validation images.
     Evaluation(EvaluationLine),
 }
 
-/// An evaluation, together with the training numbers of that moment.
+/// Line of metrics about an evaluation on the validation images, together with numbers of the newest training
+/// line (line of training metrics).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationLine {
     /// Number of samples used when the evaluation was ordered.
@@ -34,22 +35,23 @@ pub struct EvaluationLine {
     pub images: u64,
     /// Number of images of the validation split that could not be read and were left out.
     pub unreadable: u64,
-    /// Scores of the averaged parameters.
+    /// Scores of the running average of the parameters, which is the model that a run yields.
     #[serde(flatten)]
     pub average: Scores,
     /// Scores of the last iterate, which is the parameters as the newest update left them.
     pub last_iterate: Scores,
     /// Training speed of the newest training line, in images per second.
     pub images_per_second: f64,
-    /// Learning rate of the newest training line.
+    /// Learning rate in the newest training line: that of the newest update.
     pub learning_rate: f64,
-    /// Mean staleness of the newest training line, in updates.
+    /// Mean staleness in the newest training line: the number of updates of a parameter between a worker's
+    /// fetch and the push of the gradient computed from it.
     pub staleness_mean: f64,
 }
 
 impl EvaluationLine {
-    /// Combines `evaluation`, of a split of `validation` images, with the newest training line, whose numbers
-    /// are 0 if there is none.
+    /// Combines `evaluation`, made on a validation split of `validation` images, with numbers of the newest
+    /// training line, `latest`, which are 0 if there is none.
     pub fn new(evaluation: &Evaluation, validation: u64, latest: Option<&TrainingLine>) -> EvaluationLine {
         EvaluationLine {
             samples: evaluation.samples,

@@ -23,7 +23,8 @@ const FEWEST: f64 = 16.0;
 /// Gain of one more worker, in workers, below which more of them only cost.
 const LEAST_GAIN: f64 = 0.2;
 
-/// Gradient noise of a run, as running sums over the minibatches of all workers whose halves were compared.
+/// Measure of the gradient noise of a run: running sums over minibatches, of all workers, in which the
+/// gradients of the two halves were compared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
     minibatches: f64,
@@ -32,7 +33,8 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Adds sums over further minibatches, and lets earlier ones fade.
+    /// Adds `norms`, the sums over further compared minibatches; the sums so far fade by a factor of e for
+    /// every 64 minibatches that are added.
     pub fn add(&mut self, norms: &GradientNorms) {
         let kept = (-(norms.minibatches as f64) / REMEMBERED).exp();
         let faded = |sum: f64, new: f64| (kept * sum + new).clamp(f64::MIN, f64::MAX);
@@ -41,22 +43,26 @@ impl Noise {
         self.common = faded(self.common, norms.common);
     }
 
-    /// Returns the gradient noise scale, in images, of a run with minibatches of `batch` images; `None` until
-    /// enough minibatches were compared, and while the gradients of their halves have nothing in common.
+    /// Returns the gradient noise scale: the number of images in a minibatch whose gradient is half noise.
+    /// `batch` is the mean number of images in the run's minibatches. Returns `None` until about 16
+    /// minibatches were compared, and while the gradients of their halves have nothing in common.
     pub fn scale(&self, batch: f64) -> Option<f64> {
         let scale = batch * (self.squared - self.common) / self.common;
         (self.minibatches >= FEWEST && self.common > 0.0 && scale.is_finite()).then_some(scale.max(0.0))
     }
 }
 
-/// Returns the number of workers that, if noise cost nothing, would train as fast as `workers` do with
-/// minibatches of `batch` images at the noise scale `scale` (in images).
+/// Returns the number of workers that, if gradient noise cost nothing, would train as fast as `workers` do
+/// with minibatches of `batch` images at the gradient noise scale `scale` (the number of images in a
+/// minibatch whose gradient is half noise).
 pub fn useful(workers: u32, batch: f64, scale: f64) -> f64 {
     let workers = f64::from(workers.max(1));
     workers / (1.0 + (workers - 1.0) * batch / scale.max(batch))
 }
 
-/// Returns advice to take fewer workers, if the last of them gain next to nothing.
+/// Returns a text that advises to take fewer than `workers` workers, if the last one adds less than 0.2 of a
+/// worker's speed. `batch` is the mean number of images in a minibatch, `scale` the gradient noise scale (the
+/// number of images in a minibatch whose gradient is half noise).
 pub fn advice(workers: u32, batch: f64, scale: f64) -> Option<String> {
     let (all, fewer) = (useful(workers, batch, scale), useful(workers.saturating_sub(1), batch, scale));
     (workers > 1 && all - fewer < LEAST_GAIN).then(|| {
@@ -68,7 +74,7 @@ pub fn advice(workers: u32, batch: f64, scale: f64) -> Option<String> {
     })
 }
 
-/// Returns the mean size of the minibatches behind some metrics, in images.
+/// Returns the mean size, in images, of the minibatches that `metrics` sums over.
 pub fn batch(metrics: &StepMetrics) -> f64 {
     metrics.images as f64 / metrics.steps.max(1) as f64
 }

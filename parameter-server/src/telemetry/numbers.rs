@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Number {
     /// Name of the number: its key in the metrics file.
     pub name: &'static str,
-    /// Unit of the number.
+    /// Unit of the number, such as "images/s"; "1" if it has none.
     pub unit: &'static str,
     /// Meaning of the number, for people.
     pub help: &'static str,
@@ -16,17 +16,19 @@ pub struct Number {
     pub of: fn(&TrainingLine) -> Value<'_>,
 }
 
-/// The value of a number.
+/// Value of one of the numbers in a line of training metrics. The variants distinguish how it appears as JSON
+/// in the metrics file.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value<'a> {
-    /// A whole number.
+    /// A whole number, such as the number of images used so far.
     Count(u64),
-    /// A real number; null where it is not finite.
+    /// A real number, such as the mean loss; `null` in the metrics file where it is not finite.
     Real(f64),
-    /// A real number; null while it is not known.
+    /// A real number that may be unknown, such as the gradient noise scale, which takes time to measure:
+    /// `None`, and `null` in the metrics file, while it is not known.
     Known(Option<f64>),
-    /// Real numbers, one for each auxiliary head.
+    /// Real numbers, one for each auxiliary classifier (head) of the network, such as the heads' mean losses.
     Reals(&'a [f64]),
 }
 

@@ -25,7 +25,7 @@ use crate::synthetic::{Scene, Synthetic};
 /// Number of images of each split that are tried to find out whether the data folder is unavailable.
 const PROBES: usize = 8;
 
-/// An error: the synthetic set could not be written as files.
+/// An error: the synthetic images, which the program draws itself, could not be written as files.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {error}; name a new folder in one that is there and has room", path.display())]
 pub struct WriteError {
@@ -91,9 +91,9 @@ impl Dataset {
         Dataset { classes, fingerprint, source: Source::Images(Images { index, shards }) }
     }
 
-    /// Creates the synthetic set: 10 classes, with `images` training and `validation` validation images that
-    /// are generated on demand for crops of `size` pixels. The image of a given split and index is always the
-    /// same.
+    /// Creates the synthetic set: 10 classes, with `images` training and `validation` validation images,
+    /// which the program draws on demand for network inputs of `size` x `size` pixels. The image of a given
+    /// split and index is always the same.
     pub fn synthetic(images: usize, validation: usize, size: usize) -> Dataset {
         Dataset::of_scenes(images, validation, size, Scene::Object)
     }
@@ -105,8 +105,10 @@ impl Dataset {
         Dataset { classes: drawn.classes(), fingerprint, source: Source::Synthetic(drawn) }
     }
 
-    /// Writes images as those of [`synthetic`](Self::synthetic), or pairs of them, as PNG files into a new
-    /// `folder`, with class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
+    /// Writes `images` training and `validation` validation images, which the program draws, as PNG files
+    /// into a new `folder`, with class folders in `train/` and `val/`, as [`open`](Self::open) reads them.
+    /// Each shows the objects that `scene` names and is drawn for network inputs of `size` x `size` pixels;
+    /// with [`Scene::Object`] they are the images of [`synthetic`](Self::synthetic).
     ///
     /// # Errors
     /// If the folder already exists or a file cannot be written.
@@ -148,13 +150,14 @@ impl Dataset {
         }
     }
 
-    /// Returns the fingerprint of the data set, by which two processes compare their data sets.
+    /// Returns the fingerprint of the data set (numbers of samples and a hash), by which two processes find
+    /// out whether they have the same data.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Returns whether the validation images were held out by a rule, because the folder has no validation
-    /// split.
+    /// Returns whether the validation images are a fifth of the images, chosen by a hash of their names,
+    /// because the data folder has no validation split.
     pub fn held_out(&self) -> bool {
         matches!(&self.source, Source::Images(images) if images.index.held_out)
     }
@@ -165,7 +168,8 @@ impl Dataset {
         matches!(&self.source, Source::Images(images) if images.index.given)
     }
 
-    /// Inspects the first bytes of every image file; returns the findings, or `None` for the synthetic set.
+    /// Inspects the first bytes of every image file; returns how many files there are of each kind and which
+    /// cannot be read, or `None` for the synthetic set.
     pub fn look(&self) -> Option<Look> {
         match &self.source {
             Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
@@ -191,7 +195,8 @@ impl Dataset {
         }
     }
 
-    /// Returns the label of a sample, without reading its image.
+    /// Returns the label of a sample, the index of its class in the list of classes, without reading its
+    /// image.
     ///
     /// # Panics
     /// If `index` is not in the split.
@@ -204,7 +209,7 @@ impl Dataset {
     }
 
     /// Returns the name of a sample: the path of its file relative to the data folder (in a tar shard, the
-    /// shard's path and the name within it), or its number in the synthetic set.
+    /// shard's path and the name within it), or `drawn/` and the sample's index in the synthetic set.
     ///
     /// # Panics
     /// If `index` is not in the split of a data folder.
@@ -215,10 +220,10 @@ impl Dataset {
         }
     }
 
-    /// Returns the indices of the training samples in the order of one epoch: that of
+    /// Returns the indices of the training samples in the shuffled order of one epoch: that of
     /// [`epoch_order`](crate::epoch_order), or, for tar shards, an order that reads them forward. It depends
-    /// only on the names in the set, `seed` and `epoch`, so that a range of positions in it, such as a lease,
-    /// means the same samples to every worker.
+    /// only on the names in the set, `seed` and `epoch`, so that a range of positions in it means the same
+    /// samples to every worker.
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),

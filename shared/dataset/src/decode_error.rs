@@ -14,14 +14,15 @@ pub(crate) const MOST_BYTES: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct SampleError {
-    /// Path of the file; for an image in a tar shard, the shard's path and the name within it.
+    /// Path of the image file; for an image in a tar shard, the shard's path and the image's name within it.
     pub path: PathBuf,
     /// Reason why the image could not be read or decoded.
     pub reason: DecodeError,
 }
 
 impl SampleError {
-    /// Returns whether the file could not be read at all, so that nothing is known about the image itself.
+    /// Returns whether the system could not open or read the file of the sample at all, so that nothing is
+    /// known about the image in it.
     pub fn is_of_the_file_system(&self) -> bool {
         matches!(self.reason, DecodeError::Unreadable(_))
     }
@@ -30,7 +31,7 @@ impl SampleError {
 /// The reasons why an image file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The image file cannot be read.
+    /// The system could not open or read the image file, or the tar shard that holds the image.
     #[error("cannot be read: {0}")]
     Unreadable(Refusal),
     /// The file is of a kind that is not read as an image, such as a video.
@@ -41,7 +42,8 @@ pub enum DecodeError {
         /// Advice to the user.
         advice: &'static str,
     },
-    /// The image file is of a kind that is read, but it uses a coding that is not, such as lossless JPEG.
+    /// The image file is of a kind that this program reads, but in a coding that it does not read, such as
+    /// lossless JPEG.
     #[error("{kind} with {coding}, which is not read: {advice}")]
     UnreadCoding {
         /// Kind of the file.
@@ -51,7 +53,7 @@ pub enum DecodeError {
         /// Advice to the user.
         advice: &'static str,
     },
-    /// The file has more bytes than any image that is read can have.
+    /// The file has more bytes than are read of any image file, which are 1 GiB.
     #[error("the file has {bytes} bytes; at most {MOST_BYTES} are read")]
     LargeFile {
         /// Size of the file in bytes.

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 /// The reasons why a folder cannot be used as a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The folder does not exist.
+    /// The data folder, or a folder that is expected in it, does not exist.
     #[error("data folder {} is not there: {EXPECTED}; check the path", folder.display())]
     Missing {
         /// The data folder, or the folder in it that the error is about.
@@ -19,7 +19,7 @@ pub enum DatasetError {
         /// Path of the file that was given as a folder.
         folder: PathBuf,
     },
-    /// The folder cannot be listed.
+    /// The system refuses to list the data folder or a folder in it.
     #[error("data folder {} cannot be listed: {refusal}", folder.display())]
     Unreadable {
         /// The data folder, or the folder in it that the error is about.
@@ -27,13 +27,13 @@ pub enum DatasetError {
         /// Refusal of the system.
         refusal: Refusal,
     },
-    /// The folder is empty.
+    /// The data folder is empty.
     #[error("data folder {} is empty: {EXPECTED}", folder.display())]
     Empty {
         /// The data folder, or the folder in it that the error is about.
         folder: PathBuf,
     },
-    /// The folder has files, but no class folders.
+    /// The data folder, or the folder of one of its splits, has files, but no class folders.
     #[error(
         "data folder {} has no class folders, only {files} files: {EXPECTED}; put each image in the folder of its class",
         folder.display()
@@ -44,7 +44,7 @@ pub enum DatasetError {
         /// Number of files in the folder.
         files: usize,
     },
-    /// The folder has a single class folder.
+    /// The data folder has a single class; training needs at least two.
     #[error("data folder {} has the one class \"{class}\": expected at least two", folder.display())]
     OneClass {
         /// The data folder, or the folder in it that the error is about.
@@ -93,7 +93,8 @@ pub enum DatasetError {
         /// Name that both class folders have as text.
         class: String,
     },
-    /// The class folders are splits under other names than `train` and `val`.
+    /// The folders that should be classes are splits under other names than `train` and `val`, such as
+    /// `training` and `test`.
     #[error("data folder {} has splits in place of class folders: {splits}; {advice}", folder.display())]
     SplitsAsClasses {
         /// The data folder, or the folder in it that the error is about.
@@ -130,7 +131,8 @@ pub enum DatasetError {
         /// Description of what the folder `inner` holds.
         found: String,
     },
-    /// A tar shard is compressed.
+    /// A tar shard, which is an archive of samples, is compressed, as in `.tar.gz`; only plain `.tar` files
+    /// are read.
     #[error("{} is a compressed tar: expected tar shards that are not compressed; unpack it (gunzip)", path.display())]
     PackedShard {
         /// Path of the tar shard.
@@ -182,7 +184,7 @@ pub enum DatasetError {
     /// A file of ILSVRC's development kit cannot be used.
     #[error("development kit file {}: {reason}", path.display())]
     Devkit {
-        /// Path of the file.
+        /// Path of the file of the development kit.
         path: PathBuf,
         /// Description of what is wrong with the file.
         reason: String,
@@ -214,7 +216,7 @@ pub enum DatasetError {
         /// A folder without shards.
         others: PathBuf,
     },
-    /// A tar shard cannot be read.
+    /// A tar shard, which is an archive of samples, cannot be read.
     #[error("tar shard {} cannot be read: {refusal}", path.display())]
     Shard {
         /// Path of the tar shard.
@@ -246,12 +248,13 @@ pub enum DatasetError {
         /// Description of the class numbers that exist.
         expected: String,
     },
-    /// The list of class names cannot be used.
+    /// The list of class names, which is the file `classes.txt` in a data folder of tar shards, cannot be
+    /// used.
     #[error("class list {}: {reason}", path.display())]
     ClassList {
-        /// Path of the file.
+        /// Path of the list of class names.
         path: PathBuf,
-        /// Description of what is wrong with the file.
+        /// Description of what is wrong with the list.
         reason: String,
     },
     /// There is no validation image.

@@ -14,13 +14,13 @@ const SCALES: [u32; 4] = [256, 288, 320, 352];
 /// The number of crops of each image that are classified in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Crops {
-    /// 1 crop: the centre of the middle square of the image resized to the smallest of the four scales.
+    /// 1 crop: the centre of the image, which is first resized to 256/224 of the input size.
     One,
-    /// 10 crops: the four corners and the centre of the middle square of the image resized to the smallest of
-    /// the four scales, and the mirror of each.
+    /// 10 crops: the four corners and the centre of the middle square of the image, which is first resized to
+    /// 256/224 of the input size, and the mirror of each.
     Ten,
-    /// 144 crops: the image at four scales, three squares at each scale, six crops of each square, and the
-    /// mirror of each.
+    /// 144 crops, as in the GoogLeNet paper: the image at four scales, three squares at each scale, six crops
+    /// of each square (four corners, the centre and the whole square), and the mirror of each.
     All,
 }
 
@@ -59,12 +59,14 @@ impl FromStr for Crops {
     }
 }
 
-/// The way in which an image is resized to a scale.
+/// The way in which an image is resized before evaluation crops are taken from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// The shorter side of the image is resized to the scale, a number of pixels; the aspect ratio is kept.
+    /// The shorter side of the image is resized to the scale, a number of pixels (such as 256 for inputs of
+    /// 224); the aspect ratio is kept.
     ShorterSide,
-    /// Both sides of the image are resized to the scale, a number of pixels, as for the public BVLC models.
+    /// Both sides of the image are resized to the scale, a number of pixels (such as 256 for inputs of 224),
+    /// as for the public BVLC models.
     Square,
 }
 
@@ -77,8 +79,8 @@ pub struct EvaluationCrop {
     pub left: u32,
     /// First row of the square in the resized image, from 0.
     pub top: u32,
-    /// Side of the square in pixels of the resized image; the square is resized once more if the input has
-    /// another size.
+    /// Side of the square in pixels of the resized image; the square is resized once more if the network's
+    /// input has another size.
     pub side: u32,
     /// Whether the square is mirrored left to right.
     pub mirror: bool,
@@ -105,9 +107,10 @@ fn resized(resize: Resize, [width, height]: [u32; 2], short: u32) -> [u32; 2] {
     }
 }
 
-/// Returns the evaluation crops of an image of `width` x `height` pixels for inputs of `size` x `size`
-/// pixels, each followed by its mirror except where there is only one crop. For a square image the three
-/// squares of a scale are the same.
+/// Returns the crops of an image of `width` x `height` pixels that are classified in its evaluation at inputs
+/// of `size` x `size` pixels. Each is followed by its mirror, except with [`Crops::One`]. With [`Crops::All`]
+/// they are taken from three squares along the longer side of the image at each scale, which are the same for
+/// a square image.
 pub fn evaluation_crops(
     crops: Crops,
     resize: Resize,

@@ -41,8 +41,9 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Fingerprint {
-    /// Returns whether the validation images of this set have the same names as the training images of the
-    /// set whose hash is `other_hash`. Returns false for hashes of [`Rules::V1`], which do not tell.
+    /// Returns whether the validation images of this set have the same classes and paths as the training
+    /// images of the set whose hash is `other_hash`, so that a model of that set would be scored on images on
+    /// which it was trained. Returns false for hashes of [`Rules::V1`], which do not tell.
     pub fn measures_what_was_learnt(&self, other_hash: &str) -> bool {
         let part = |hash: &str, place| hash.split(':').nth(place).map(str::to_owned);
         let measured = part(&self.hash, 2);

@@ -16,8 +16,8 @@ pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     decoded.ok()
 }
 
-/// Returns whether the current thread is inside a decoder whose panic is caught and reported as a damaged
-/// file.
+/// Returns whether the current thread is inside an image decoder of another crate. A panic there is caught
+/// and reported as a damaged image file, so it need not end the process.
 pub fn is_decoding() -> bool {
     DECODING.get()
 }

@@ -19,8 +19,9 @@ const WORDS: &str = "synset_words.txt";
 /// Folders, relative to the data folder, in which the kit may lie.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 
-/// Returns the WNID with which a name begins, "n" and eight digits, or `None` if it does not begin with one.
-/// For the names `n01440764`, `n01440764 tench, Tinca tinca` and `n01440764_tench` it is `n01440764`.
+/// Returns the WNID (WordNet id: "n" and eight digits) with which the name of an ImageNet class begins, or
+/// `None` if it does not begin with one. For the names `n01440764`, `n01440764 tench, Tinca tinca` and
+/// `n01440764_tench` it is `n01440764`.
 pub fn wnid(name: &str) -> Option<&str> {
     let (first, rest) = name.split_at_checked(9)?;
     let digits = first.strip_prefix('n')?;

@@ -14,7 +14,7 @@ pub enum FileKind {
     Png,
     /// WebP, lossy or lossless.
     Webp,
-    /// GIF.
+    /// A GIF image, which this program reads.
     Gif,
     /// BMP, a bitmap of Windows.
     Bmp,
@@ -22,11 +22,11 @@ pub enum FileKind {
     Tiff,
     /// HEIC or another HEIF, as phones store photographs.
     Heic,
-    /// AVIF.
+    /// An AVIF image, which this program does not read.
     Avif,
-    /// JPEG XL.
+    /// A JPEG XL image, which this program does not read.
     JpegXl,
-    /// JPEG 2000.
+    /// A JPEG 2000 image, which this program does not read.
     Jpeg2000,
     /// The raw data of a camera's sensor, of any maker.
     CameraRaw,
@@ -40,23 +40,24 @@ pub enum FileKind {
     Icon,
     /// An image of Netpbm: PBM, PGM or PPM.
     Netpbm,
-    /// OpenEXR.
+    /// An OpenEXR image, which this program does not read.
     OpenExr,
-    /// PDF.
+    /// A PDF document.
     Pdf,
-    /// PostScript.
+    /// A PostScript document.
     PostScript,
     /// A video in any container.
     Video,
-    /// HTML, which servers often send instead of the image.
+    /// An HTML page, which servers often send instead of the image that was asked for.
     Html,
     /// A Git LFS pointer, which takes the place of a large file that was not fetched.
     GitLfs,
-    /// A file of macOS with metadata of another file, whose name it has after a `._`.
+    /// A file that macOS writes beside another to hold its metadata; its name is that of the other after
+    /// `._`.
     AppleDouble,
     /// An archive or a compressed file.
     Archive,
-    /// Text in UTF-8 or UTF-16.
+    /// A text file in UTF-8 or UTF-16 that is of no other kind.
     Text,
     /// A file without any bytes.
     Empty,
@@ -90,12 +91,13 @@ impl FileKind {
         }
     }
 
-    /// Returns the name of the kind, without an article; an appended `s` makes its plural.
+    /// Returns the name of the kind, without an article, such as "JPEG image"; an appended `s` makes its
+    /// plural.
     pub fn name(self) -> &'static str {
         self.facts().1
     }
 
-    /// Returns whether files of this kind can be read as images.
+    /// Returns whether this program can read files of this kind as images.
     pub fn is_read(self) -> bool {
         matches!(
             self,
@@ -103,7 +105,8 @@ impl FileKind {
         )
     }
 
-    /// Returns advice for the user about a file of this kind that cannot be read.
+    /// Returns advice for the user about a file of this kind that cannot be read, such as "convert it to
+    /// JPEG".
     pub fn advice(self) -> &'static str {
         self.facts().2
     }

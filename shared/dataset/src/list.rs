@@ -9,16 +9,16 @@ const MOST_LIST: u64 = 16 << 20;
 /// The reasons why a file cannot be read as a list of names.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The file cannot be read, or is larger than any list of names.
+    /// The system could not read the file of the list, or the file is larger than 16 MiB.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// The file is not UTF-8 text.
+    /// The file of the list is not UTF-8 text.
     #[error("expected text in UTF-8, found {found}; save it as UTF-8")]
     NotText {
         /// Description of the file, or the position at which it stops being text.
         found: String,
     },
-    /// A line between two others is empty.
+    /// A line of the list is empty, although names follow below it.
     #[error("line {line} is empty: expected a name on each line; remove the line, or write the name")]
     EmptyLine {
         /// Number of the line, from 1.
@@ -26,13 +26,14 @@ pub enum ListError {
     },
 }
 
-/// Reads a list: returns the lines of a text file without surrounding spaces.
+/// Reads a list of names: returns the lines of a text file, each without surrounding spaces.
 ///
 /// A byte order mark, either kind of line ending, and empty lines at the end are allowed. An empty line
 /// between two others is an error, since it would shift every later item by one.
 ///
 /// # Errors
-/// If the file cannot be read, is not UTF-8 text, or has an empty line between others.
+/// If the file at `path` cannot be read, is larger than 16 MiB, is not UTF-8 text, or has an empty line
+/// between others.
 pub fn read_list(path: &Path) -> Result<Vec<String>, ListError> {
     let bytes = files::read(path, MOST_LIST)?;
     let not_text = |found: String| ListError::NotText { found };

@@ -23,30 +23,32 @@ use crate::evaluation_crops::Crops;
 use crate::sampling::Preprocessing;
 use crate::split::Split;
 
-/// The settings of a loader.
+/// The settings of a [`Loader`], which reads samples on threads of its own and makes minibatches of them.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Number of threads that decode; at least 1.
     pub threads: usize,
-    /// Side of the network's input in pixels.
+    /// Side of the network's square input in pixels; at least 1.
     pub size: usize,
     /// The random crops and distortions of training samples.
     pub sampling: Sampling,
     /// The resize of validation images, and the mean that is subtracted from them.
     pub preprocessing: Preprocessing,
-    /// Crops of each validation image.
+    /// Crops that are taken of each validation image: 1, 10 or 144.
     pub crops: Crops,
-    /// The run's seed, from which order, crops and mirrors follow.
+    /// Seed from which the shuffled order and the random crops and distortions of training samples follow.
     pub seed: u64,
     /// Number of samples of one minibatch, unreadable ones included; at least 1.
     pub batch: usize,
     /// Number of minibatches that are prepared ahead; at least 1.
     pub depth: usize,
-    /// Time for which to wait for a data folder that is unavailable.
+    /// Time for which the loader waits for a data folder that has become unavailable, as a network disk can,
+    /// before [`Loader::next`] fails.
     pub patience: Duration,
 }
 
-/// Default of the time for which to wait for a data folder that is unavailable.
+/// Default of [`LoaderConfig::patience`], the time for which a loader waits for a data folder that has become
+/// unavailable.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Interval between two tries of a sample while the data folder is unavailable.
 const RETRY: Duration = Duration::from_secs(1);
@@ -83,10 +85,10 @@ pub struct LoaderRange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
     /// Inputs of the network, N x 3 x size x size (samples, colours, rows, columns): R, G, B in 0..255 minus
-    /// the mean. For validation the first dimension is N times the number of crops, and the crops of an image
-    /// follow one another.
+    /// the mean of each colour. N is the number of samples that could be read. For validation the first
+    /// dimension is N times the number of crops, and the crops of an image follow one another.
     pub images: Array4<f32>,
-    /// Label of each of the N samples that could be read.
+    /// Label of each of the N samples that could be read: the index of its class.
     pub labels: Vec<u32>,
     /// Index in the split of each of the N samples that could be read.
     pub samples: Vec<u32>,
@@ -98,17 +100,18 @@ pub struct Minibatch {
 }
 
 impl Minibatch {
-    /// Returns the inputs and labels of the first `samples` training samples.
+    /// Returns the inputs and labels of the first `samples` samples of this minibatch, which must be of
+    /// training samples.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If the minibatch has fewer samples.
     pub fn first(&self, samples: usize) -> (ArrayView4<'_, f32>, &[u32]) {
         (self.images.slice_axis(Axis(0), (..samples).into()), &self.labels[..samples])
     }
 }
 
-/// A loader, which decodes requested ranges of samples on its own threads, at most [`LoaderConfig::depth`]
-/// minibatches ahead.
+/// A loader, which decodes requested ranges of a data set's samples on its own threads, at most
+/// [`LoaderConfig::depth`] minibatches ahead.
 ///
 /// When a loader is dropped, each of its threads ends after the sample that it is working on.
 pub struct Loader {
@@ -117,10 +120,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Creates a loader and starts its threads.
+    /// Creates a loader of samples of `dataset` and starts the threads that decode them.
     ///
     /// # Panics
-    /// If `threads`, `batch`, `depth` or `size` is 0.
+    /// If `threads`, `batch`, `depth` or `size` in `config` is 0.
     pub fn new(dataset: Arc<Dataset>, config: LoaderConfig) -> Loader {
         let LoaderConfig { threads, size, batch, depth, .. } = config;
         assert!(threads.min(size).min(batch).min(depth) > 0, "a loader needs all of {config:?}");
@@ -140,10 +143,11 @@ impl Loader {
         Loader { shared, threads }
     }
 
-    /// Queues a range, without blocking.
+    /// Queues the samples of a range to be decoded, without waiting for them; [`next`](Self::next) returns
+    /// them.
     ///
     /// # Panics
-    /// If the range reaches past the end of its split.
+    /// If the range ends before its start or reaches past the end of its split.
     pub fn request(&self, range: LoaderRange) {
         let LoaderRange { split, epoch, start, end } = range;
         let images = self.shared.dataset.len(split);
@@ -154,7 +158,7 @@ impl Loader {
         self.shared.work.notify_all();
     }
 
-    /// Waits for the next minibatch and returns it, or `None` once everything requested has been delivered.
+    /// Waits for the next minibatch and returns it, or `None` once all requested samples have been returned.
     ///
     /// Ranges are delivered in the order of their requests, and positions in their order; the last minibatch
     /// of a range may be short. A minibatch of which no sample could be read counts its positions but has no
@@ -186,7 +190,8 @@ impl Loader {
         Ok(Some(self.shared.assemble(open)))
     }
 
-    /// Discards everything that was requested and has not been delivered yet.
+    /// Discards all samples that [`request`](Self::request) has queued and [`next`](Self::next) has not
+    /// returned yet.
     pub fn clear(&mut self) {
         let mut state = self.shared.state();
         state.queue.clear();

@@ -21,10 +21,11 @@ const THREADS: usize = 16;
 /// Number of images that are named in an error.
 const EXAMPLES: usize = 3;
 
-/// The findings of the inspection of a data folder.
+/// The findings of the inspection of a data folder, which looks at the first bytes of every image file to
+/// tell whether it can be read.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// The data folder.
+    /// Path of the data folder that was inspected.
     pub folder: PathBuf,
     /// Names of the classes, in label order.
     pub classes: Vec<String>,
@@ -32,28 +33,31 @@ pub struct Look {
     pub train: SplitLook,
     /// Findings about the validation split.
     pub validation: SplitLook,
-    /// Whether the validation images were held out by a rule.
+    /// Whether the validation images are a fifth of the images, chosen by a hash of their names, because the
+    /// data folder has no validation split.
     pub held_out: bool,
     /// The files and folders that are not part of the data set.
     pub passed: Passed,
-    /// Number of files in folders that were passed over.
+    /// Number of files, at any depth, in the folders that are left out of the data set.
     pub files_in_passed_folders: u64,
 }
 
-/// The findings of the inspection of one split.
+/// The findings of the inspection of one split of a data folder: its training or its validation images.
 #[derive(Clone, Debug, Default)]
 pub struct SplitLook {
     /// Number of images of each class that can be read, as far as their first bytes tell, in label order.
     pub pictures: Vec<u64>,
     /// Number of images of each class that cannot be read, in label order.
     pub left_out: Vec<u64>,
-    /// Number of files of each kind.
+    /// Number of files of each kind among the samples, as their first bytes tell; files that could not be
+    /// opened are not counted.
     pub kinds: BTreeMap<FileKind, u64>,
     /// Number of files that could not be opened or read.
     pub unreadable: u64,
-    /// Number of samples in tar shards without an image or without a class.
+    /// Number of samples in tar shards that lack their image or their class.
     pub incomplete: u64,
-    /// Sizes of the files in bytes: the smallest, the median and the largest.
+    /// Sizes in bytes of the images that could be opened: the smallest, the median and the largest; zeros if
+    /// there are none.
     pub bytes: [u64; 3],
     /// The images that cannot be read: the path of each, relative to the data folder, and the reason.
     pub reasons: Vec<(PathBuf, String)>,
@@ -143,8 +147,8 @@ impl Look {
         }
     }
 
-    /// Returns the numbers of files of each kind as text, such as "2,310 JPEG images, 41 PNG images, 3 HEIC
-    /// photographs (not read), 12 other files (json, txt)".
+    /// Returns the numbers of files of each kind in the data folder as text, such as "2,310 JPEG images, 41
+    /// PNG images, 3 HEIC photographs (not read), 12 other files (json, txt)".
     pub fn summary(&self) -> String {
         let mut kinds = self.train.kinds.clone();
         self.validation.kinds.iter().for_each(|(&kind, count)| *kinds.entry(kind).or_default() += count);
@@ -208,12 +212,14 @@ impl SplitLook {
         look
     }
 
-    /// Returns the number of images of all classes, unreadable ones included.
+    /// Returns the number of images of all classes, whether they can be read or not; samples in tar shards
+    /// that lack their image or their class count too.
     pub fn all(&self) -> u64 {
         self.pictures.iter().sum::<u64>() + self.all_left_out()
     }
 
-    /// Returns the number of unreadable images of all classes.
+    /// Returns the number of images of all classes that cannot be read; samples in tar shards that lack their
+    /// image or their class count too.
     pub fn all_left_out(&self) -> u64 {
         self.left_out.iter().sum::<u64>() + self.incomplete
     }

@@ -13,8 +13,8 @@ use rand::RngExt;
 use settings::random::stream;
 
 /// Returns the shuffled sample indices of one epoch (Fisher-Yates on ChaCha8): a permutation of `0..images`
-/// that depends only on (images, seed, epoch), so that a range of positions in it, such as a lease, means the
-/// same samples to every worker.
+/// that depends only on (images, seed, epoch), so that a range of positions in it means the same samples to
+/// every worker.
 ///
 /// # Panics
 /// If `images` does not fit into 32 bits.

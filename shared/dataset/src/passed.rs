@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The reason why a file or folder in a data folder is passed over, so that it is no part of the data set.
+/// The reason why a file or folder in a data folder is left out of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The name of the file or folder begins with a dot.
@@ -14,13 +14,14 @@ pub enum Reason {
     /// The name of the file or folder is one that an operating system, a file server or another program gives
     /// to what it keeps for its own use.
     System,
-    /// The file's name tells that it is not an image.
+    /// The file's name tells that it is not an image, such as by the extension `.txt`.
     Other,
     /// The file or folder is neither a class folder nor in one: it lies beside the class folders, or beside
     /// `train/` and `val/` where the data folder has these.
     Beside,
-    /// The folder is a link to one whose images are in the set already, or to one that contains a class
-    /// folder.
+    /// The folder is a symbolic link that is not followed, since the images in its target are in the data set
+    /// already or its target contains a class folder. [`Rules::V1`](crate::Rules::V1) follows no links inside
+    /// class folders.
     Link,
     /// The file is a pipe, a socket or a device.
     Special,
@@ -86,7 +87,7 @@ pub(crate) fn other_files(files: &[PathBuf]) -> String {
     format!("{} other file{plural}{kinds}", files.len())
 }
 
-/// The files and folders of a data folder that are no part of the data set, by reason, as paths relative to
+/// The files and folders in a data folder that are left out of the data set, by reason, as paths relative to
 /// the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -118,27 +119,32 @@ impl Passed {
         self.files.remove(&reason).unwrap_or_default()
     }
 
-    /// Returns the files that were passed over for a reason.
+    /// Returns the files that are left out of the data set for this reason, as paths relative to the data
+    /// folder. Files inside folders that are left out as a whole are not among them.
     pub fn files(&self, reason: Reason) -> &[PathBuf] {
         self.files.get(&reason).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the folders that were passed over, with everything in them, for a reason.
+    /// Returns the folders that are left out of the data set, with everything in them, for this reason, as
+    /// paths relative to the data folder.
     pub fn folders(&self, reason: Reason) -> &[PathBuf] {
         self.folders.get(&reason).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns all folders that were passed over.
+    /// Returns all folders that are left out of the data set, whatever the reason, as paths relative to the
+    /// data folder.
     pub fn all_folders(&self) -> impl Iterator<Item = &Path> {
         self.folders.values().flatten().map(PathBuf::as_path)
     }
 
-    /// Returns all files that were passed over, without those inside folders that were passed over.
+    /// Returns all files that are left out of the data set, whatever the reason, as paths relative to the
+    /// data folder; files inside folders that are left out are not among them.
     pub fn all_files(&self) -> impl Iterator<Item = &Path> {
         self.files.values().flatten().map(PathBuf::as_path)
     }
 
-    /// Returns a line of text for each reason, with the number of files and folders and their names.
+    /// Returns a line of text for each reason for which something is left out of the data set, with the
+    /// number of its files and folders and the names of some.
     pub fn lines(&self) -> Vec<String> {
         use Reason::*;
         let line = |reason| {

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 pub struct Refusal(io::Error);
 
 impl Refusal {
-    /// Returns the kind of the error.
+    /// Returns the kind of the system's error, such as [`ErrorKind::PermissionDenied`].
     pub fn kind(&self) -> ErrorKind {
         self.0.kind()
     }

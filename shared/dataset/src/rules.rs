@@ -6,20 +6,22 @@
 /// A run keeps the version with which it began, since another version would number its samples differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rules {
-    /// Version 1: every file of a class folder that is not hidden is a sample. About a fifth of them, by the
-    /// hash of the bare file name, is held out. The fingerprint covers names only.
+    /// Version 1: every file of a class folder that is not hidden is a sample. Without a validation split,
+    /// about a fifth of the samples, chosen by a hash of the bare file name, is held out for validation. The
+    /// fingerprint covers names only.
     V1,
-    /// Version 2: files whose names tell that they are not images are passed over. A fifth of every class, by
-    /// the hash of the path within the class folder, is held out. The fingerprint covers names, sizes, and
-    /// the content of some files.
+    /// Version 2: every file of a class folder is a sample unless it is hidden or its name tells that it is
+    /// not an image. Without a validation split, a fifth of every class, chosen by a hash of the path within
+    /// the class folder, is held out for validation. The fingerprint covers names, sizes, and the content of
+    /// some files.
     V2,
 }
 
 impl Rules {
-    /// The newest version, which new runs use.
+    /// The newest version of the rules, which new runs use.
     pub const NEWEST: Rules = Rules::V2;
 
-    /// Returns the number of the version, as a run's configuration holds it.
+    /// Returns the number of the version, 1 or 2, as a run's configuration holds it in `run.data_rules`.
     pub fn number(self) -> u32 {
         match self {
             Rules::V1 => 1,
@@ -27,7 +29,7 @@ impl Rules {
         }
     }
 
-    /// Returns the version with this number, or `None` if this release does not know it.
+    /// Returns the version of the rules with this number, or `None` if this release has none.
     pub fn of(number: u32) -> Option<Rules> {
         match number {
             1 => Some(Rules::V1),

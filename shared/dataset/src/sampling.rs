@@ -14,7 +14,8 @@ use crate::decode_error::SampleError;
 use crate::evaluation_crops::{Crops, Resize, evaluation_crops};
 use crate::photometric;
 
-/// Default of the mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
+/// Default mean of R, G and B, in 0..255, that is subtracted from every pixel of an input; values are not
+/// scaled.
 pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
 /// Writes the sample of `image` that belongs to (`seed`, `epoch`, `index`) to `out`: planar R, G, B in 0..255
@@ -39,7 +40,7 @@ fn interpolation(sampling: &Sampling, random: &mut Random) -> Interpolation {
     sampling.interpolation[random.random_range(0..sampling.interpolation.len())]
 }
 
-/// The preprocessing of images for a trained network.
+/// The preprocessing of an image for a trained network: how it is resized, and what mean is subtracted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessing {
     /// Mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
@@ -56,8 +57,8 @@ impl Default for Preprocessing {
 }
 
 impl Preprocessing {
-    /// Reads an image file and writes its centre crop of `size` x `size` pixels to `out`: planar R, G, B in
-    /// 0..255 minus the mean, row-major.
+    /// Reads the image file at `path` and writes its centre crop of `size` x `size` pixels to `out`: planar
+    /// R, G, B in 0..255 minus this preprocessing's mean, row-major.
     ///
     /// # Errors
     /// If the file cannot be read or cannot be decoded as an image.

@@ -14,23 +14,26 @@ use crate::split::Split;
 /// Width of the white gap between samples, in pixels.
 const GAP: u32 = 4;
 
-/// A contact sheet of training samples, and the time that the samples took.
+/// A contact sheet, which is an image that shows training samples in a grid, and the time that making these
+/// samples took.
 #[derive(Clone, Debug)]
 pub struct Sheet {
-    /// The sheet as the bytes of a PNG file.
+    /// The contact sheet, a grid of training samples, as the bytes of a PNG file.
     pub png: Vec<u8>,
-    /// Names of the images that the rows show, from the top.
+    /// Names of the images whose samples the rows show, from the top.
     pub images: Vec<String>,
-    /// Time that reading and sampling took on one thread, drawing the sheet not included.
+    /// Time that it took on one thread to read the images and make their samples; drawing the sheet is not
+    /// included.
     pub elapsed: Duration,
 }
 
 impl Dataset {
-    /// Draws a contact sheet of training samples, with a row for each of `images` images from all over the
-    /// split and a column for each of `epochs` epochs.
+    /// Draws a contact sheet, which is an image that shows training samples in a grid. It has a row for each
+    /// of `images` images, spread evenly over the training split, and a column for each of the first `epochs`
+    /// epochs.
     ///
-    /// The samples are those on which a run with this seed trains at inputs of `size` pixels, with the mean
-    /// added back and values clipped to 0..255.
+    /// The samples are those on which a run with this seed trains at inputs of `size` x `size` pixels, with
+    /// [`MEAN`](crate::MEAN) added back and values clipped to 0..255.
     ///
     /// # Errors
     /// If an image cannot be read; the error is about the first such image.

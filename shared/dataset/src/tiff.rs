@@ -36,7 +36,7 @@ pub(crate) fn decode(file: &[u8], most_bytes: usize) -> Result<(RgbImage, Orient
 
 /// The reason why an image cannot be decoded.
 enum Fault {
-    /// The name of a coding that is not read.
+    /// The image uses a coding that this program does not read; the text names it.
     Unread(String),
     Decoder(TiffError),
 }
@@ -158,7 +158,7 @@ enum Colour {
 #[derive(Clone, Copy)]
 enum Alpha {
     Straight,
-    /// The colours are already multiplied by alpha.
+    /// The colours of each pixel are already multiplied by its alpha (its opacity).
     Multiplied,
 }
 

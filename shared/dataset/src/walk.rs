@@ -95,7 +95,7 @@ fn refused(folder: &Path, source: std::io::Error) -> DatasetError {
 /// names tell that they are not images are passed over.
 ///
 /// # Errors
-/// If a folder cannot be listed.
+/// If `folder` or a folder below it cannot be listed.
 pub fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let itself = BTreeSet::from([PathBuf::new()]);
     let listed = class_folders(folder, &itself, Rules::NEWEST, &mut Passed::default())?;

@@ -77,7 +77,7 @@ impl FromStr for Digest {
     }
 }
 
-/// An error: a text is not a digest.
+/// An error: a text is not the 64 hexadecimal digits of a SHA-256 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
 pub struct NoDigest;
@@ -87,7 +87,7 @@ pub struct NoDigest;
 pub struct Digester(sha2::Sha256);
 
 impl Digester {
-    /// Adds further bytes.
+    /// Adds `bytes` behind those that were added before.
     pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.update(bytes);
     }

@@ -21,7 +21,7 @@ pub enum LockError {
         /// Process id of the holder, as it wrote it into the file; empty if it did not.
         holder: String,
     },
-    /// The file cannot be opened, locked or written.
+    /// The file to be locked cannot be opened, locked or written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -11,7 +11,7 @@ use crate::caffe::{self, CaffeError};
 /// The format of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// A safetensors file, as this program writes it.
+    /// A safetensors file, the format in which Downpour writes its models.
     Safetensors,
     /// A Caffe model (`.caffemodel`).
     Caffe,
@@ -28,8 +28,8 @@ pub enum FormatError {
         /// Error of the system.
         error: io::Error,
     },
-    /// The file is a safetensors file that cannot be used, or a tensor in a file of either format holds
-    /// values that are not finite.
+    /// The file is a safetensors file that cannot be used, or a tensor of the file, be it a safetensors file
+    /// or a Caffe model, holds values that are not finite.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The file is neither a safetensors file nor a Caffe model.
@@ -51,7 +51,8 @@ pub enum FormatError {
 /// Reads a model file; returns its format and its tensors, with its metadata if it is a safetensors file.
 ///
 /// # Errors
-/// If the file cannot be read, is in no known format, is incomplete, or holds values that are not finite.
+/// If the file cannot be read, is neither a whole safetensors file nor a whole Caffe model, or holds values
+/// that are not finite.
 pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     parse(&read_bytes(path)?, path)
 }
@@ -59,15 +60,17 @@ pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
 /// Reads the bytes of a model file, for [`parse`] and for other uses such as a digest.
 ///
 /// # Errors
-/// If the file cannot be read or is larger than any model.
+/// If the file cannot be read or has more than [`MOST_BYTES`] bytes.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FormatError> {
     files::read(path, MOST_BYTES).map_err(|error| FormatError::Read { path: path.into(), error })
 }
 
-/// Parses a model from the bytes of its file, with the same result as [`read`]; errors name `path`.
+/// Parses a model from the bytes of its file, with the same result as [`read`]. `path` is only named in
+/// errors, as the file that the bytes come from.
 ///
 /// # Errors
-/// If the bytes are in no known format, are incomplete, or hold values that are not finite.
+/// If the bytes are neither a whole safetensors file nor a whole Caffe model, or hold values that are not
+/// finite.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     if is_safetensors(bytes) {
         return Ok((FileFormat::Safetensors, Checkpoint::parse(bytes, path)?.finite(path)?));

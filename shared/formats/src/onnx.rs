@@ -66,8 +66,9 @@ impl Graph {
         self.message.message(5, &tensor);
     }
 
-    /// Adds a convolution called `name`, whose parameters are the initializers `NAME/weights` and
-    /// `NAME/bias`. `kernel`, `stride` and `padding` are in pixels and the same in both directions.
+    /// Adds a convolution in `groups` groups of channels from the tensor `input` to the tensor `output`. Its
+    /// parameters are the initializers `NAME/weights` and `NAME/bias`, where NAME is `name`; `kernel`,
+    /// `stride` and `padding` are in pixels and the same in both directions.
     pub fn convolution(
         &mut self,
         name: &str,
@@ -87,20 +88,22 @@ impl Graph {
         self.node("Relu", output, &[input], vec![]);
     }
 
-    /// Adds a max pool called `name`, whose number of windows is rounded up. `kernel`, `stride` and `padding`
-    /// are in pixels.
+    /// Adds a max pool of the tensor `input`, whose output is called `name` and whose number of windows is
+    /// rounded up. `kernel`, `stride` and `padding` are in pixels.
     pub fn max_pool(&mut self, name: &str, input: &str, kernel: usize, stride: usize, padding: usize) {
         let mut attributes = window(kernel, stride, padding);
         attributes.push(("ceil_mode", Attribute::Integer(1)));
         self.node("MaxPool", name, &[input], attributes);
     }
 
-    /// Adds an average pool called `name` over each whole channel.
+    /// Adds an average pool of the tensor `input` that takes the mean over all pixels of each channel; its
+    /// output is called `name`.
     pub fn global_average(&mut self, name: &str, input: &str) {
         self.node("GlobalAveragePool", name, &[input], vec![]);
     }
 
-    /// Adds a local response normalisation called `name` over `size` channels.
+    /// Adds a local response normalisation of the tensor `input`, whose output is called `name`: each value
+    /// is divided by `(k + alpha / size * sum of squares over the size channels around it) ^ beta`.
     pub fn lrn(&mut self, name: &str, input: &str, size: usize, [alpha, beta, k]: [f32; 3]) {
         let attributes = vec![
             ("size", Attribute::Integer(size as i64)),
@@ -111,18 +114,19 @@ impl Graph {
         self.node("LRN", name, &[input], attributes);
     }
 
-    /// Adds a concatenation called `name` of the channels of `inputs`.
+    /// Adds a concatenation of the tensors `inputs` by channels; its output is called `name`.
     pub fn concat(&mut self, name: &str, inputs: &[&str]) {
         self.node("Concat", name, inputs, vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// Adds a layer called `name` that flattens the maps of each image into one row.
+    /// Adds a layer that flattens the maps of each image in the tensor `input` into one row; its output is
+    /// called `name`.
     pub fn flatten(&mut self, name: &str, input: &str) {
         self.node("Flatten", name, &[input], vec![("axis", Attribute::Integer(1))]);
     }
 
-    /// Adds a fully connected layer called `name`, whose parameters are the initializers `NAME/weights` (O x
-    /// I) and `NAME/bias`.
+    /// Adds a fully connected layer that reads the rows of the tensor `input`; its output is called `name`.
+    /// Its parameters are the initializers `NAME/weights` (O x I) and `NAME/bias`, where NAME is `name`.
     pub fn dense(&mut self, name: &str, input: &str) {
         let inputs = [input, &format!("{name}/weights"), &format!("{name}/bias")];
         self.node("Gemm", name, &inputs, vec![("transB", Attribute::Integer(1))]);

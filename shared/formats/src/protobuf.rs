@@ -15,7 +15,7 @@ const FIXED32: u64 = 5;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset}: {what}")]
 pub struct ProtobufError {
-    /// Position of the error in the file, in bytes.
+    /// Position of the error: the number of bytes in front of it in the file.
     pub offset: usize,
     /// Description of the error.
     pub what: String,
@@ -40,27 +40,28 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader of a message that is a whole file.
+    /// Creates a reader of the message that makes up a whole file, whose content is `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, offset: 0 }
     }
 
-    /// Returns the bytes that have not been read yet.
+    /// Returns the bytes of the message that have not been read yet.
     pub fn bytes(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Returns an error at the current position.
+    /// Returns an error that is described by `what` and lies at the reader's current position in the file.
     pub fn error(&self, what: impl Into<String>) -> ProtobufError {
         ProtobufError { offset: self.offset, what: what.into() }
     }
 
-    /// Returns the bytes that have not been read yet, as text.
+    /// Returns the bytes that have not been read yet as text, or an error if they are not UTF-8.
     pub fn text(&self) -> Result<&'a str, ProtobufError> {
         std::str::from_utf8(self.rest).map_err(|_| self.error("expected text in UTF-8"))
     }
 
-    /// Reads the next field; returns its number and value, or `None` after the last field.
+    /// Reads the next field of the message; returns the field's number and value, or `None` after the last
+    /// field.
     pub fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -84,7 +85,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a varint: a number in groups of 7 bits, the lowest first.
+    /// Reads a varint, which is protocol buffers' encoding of an integer: groups of 7 bits, the lowest first.
     pub fn varint(&mut self) -> Result<u64, ProtobufError> {
         let mut value = 0u64;
         for (position, &byte) in self.rest.iter().take(LONGEST_VARINT).enumerate() {
@@ -122,21 +123,24 @@ impl Message {
         self.0
     }
 
-    /// Appends an integer field; a negative value is encoded as its 64-bit two's complement.
+    /// Appends an integer as the field with number `field`; a negative value is encoded as its 64-bit two's
+    /// complement. Returns this message, so that calls can be chained.
     pub fn integer(&mut self, field: u64, value: i64) -> &mut Message {
         self.key(field, VARINT);
         self.varint(value as u64);
         self
     }
 
-    /// Appends a float field.
+    /// Appends a 32-bit float as the field with number `field`; returns this message, so that calls can be
+    /// chained.
     pub fn float(&mut self, field: u64, value: f32) -> &mut Message {
         self.key(field, FIXED32);
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    /// Appends a field of bytes or text.
+    /// Appends bytes or text as the field with number `field`; returns this message, so that calls can be
+    /// chained.
     pub fn bytes(&mut self, field: u64, bytes: impl AsRef<[u8]>) -> &mut Message {
         let bytes = bytes.as_ref();
         self.key(field, LENGTH_DELIMITED);
@@ -145,7 +149,8 @@ impl Message {
         self
     }
 
-    /// Appends a field that is itself a message.
+    /// Appends `message` as the field with number `field` of this message; returns this message, so that
+    /// calls can be chained.
     pub fn message(&mut self, field: u64, message: &Message) -> &mut Message {
         self.bytes(field, &message.0)
     }

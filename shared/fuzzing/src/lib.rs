@@ -24,11 +24,11 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A fuzz target: a reader, and how much memory it may allocate.
+/// A fuzz target: a function that reads bytes from outside, and how much memory it may allocate.
 pub struct Target {
-    /// Name of the target and of the folder of its corpus.
+    /// Name of the target, and of the folder in `corpora/` that holds its corpus of stored inputs.
     pub name: &'static str,
-    /// Function that reads the bytes and drops the result.
+    /// Function that gives its argument to the reader under test as input and drops the result.
     pub run: fn(&[u8]),
     /// Number of MiB that one call may allocate in total, however small its input is.
     pub memory: usize,
@@ -36,7 +36,7 @@ pub struct Target {
     pub memory_per_byte: usize,
 }
 
-/// The targets for all readers.
+/// The fuzz targets: one for each kind of bytes from outside that the program reads.
 pub const TARGETS: [Target; 13] = [
     target("caffe", models::caffe, 1, 64),
     target("checkpoint", models::checkpoint, 1, 64),

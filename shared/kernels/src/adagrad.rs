@@ -11,30 +11,35 @@ use crate::Isa;
 use crate::elementwise::magnitude_bits;
 use crate::simd::{Loop, dispatch};
 
-/// The factors of one block's Adagrad step.
+/// The factors of one Adagrad step of a parameter block (a piece of one tensor).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdagradUpdate {
-    /// Learning rate, including the tensor's multiplier.
+    /// Learning rate of this update, with the multiplier of the block's tensor included.
     pub rate: f32,
-    /// Weight decay, including the tensor's multiplier.
+    /// Weight decay: the multiple of the weight that is added to its gradient, with the multiplier of the
+    /// block's tensor included.
     pub decay: f32,
     /// Constant above 0 that is added to the sum of squared gradients before the root is taken.
     pub floor: f32,
 }
 
-/// State of one parameter block under Adagrad: slices of equal length.
+/// State of one parameter block (a piece of one tensor) on a parameter server that updates by Adagrad: slices
+/// of equal length.
 #[derive(Debug)]
 pub struct AdagradState<'a> {
     /// Weights of the block.
     pub weights: &'a mut [f32],
-    /// Sum of the squared gradients of each weight, never negative.
+    /// For each weight, the sum of its squared gradients, with weight decay, over all updates; never
+    /// negative.
     pub squares: &'a mut [f32],
     /// Running average of the weights.
     pub average: &'a mut [f32],
 }
 
-/// Updates one block of a parameter server by Adagrad and then its running average,
-/// `a += average_step * (w - a)`; overwrites the gradient with the new weights.
+/// Updates one parameter block (a piece of one tensor) of a parameter server by Adagrad,
+/// `g = gradient + decay * w`, `s += g^2`, `w -= rate * g / sqrt(floor + s)`, and then its running average,
+/// `a += average_step * (w - a)`. Here `w`, `s` and `a` are the weights, squares and average of `state`.
+/// Overwrites the gradient with the new weights.
 ///
 /// Returns the largest of the absolute weights and averages and of the roots `sqrt(floor + s)` that the block
 /// now holds, found in the same pass: NaN if any of them is NaN, else infinite if any is.

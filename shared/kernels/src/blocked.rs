@@ -3,11 +3,12 @@
 
 use crate::map::{LANES, Map, MapMut, blocks};
 
-/// Writes a planar `[n][c][h][w]` array into `out`, whose shape gives batch and size; lanes past the last
-/// channel become zero.
+/// Copies `planar`, an array `[image][channel][y][x]` of `channels` channels, into the map `out`, whose shape
+/// gives the number of images, their height and their width. Lanes of the last block that have no channel
+/// become zero.
 ///
 /// # Panics
-/// If the slice has the wrong length, or the map the wrong number of blocks.
+/// If `planar` has the wrong length, or the number of the map's blocks is not [`blocks`]`(channels)`.
 pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
     let (batch, pixels) = (out.shape.batch, out.shape.pixels());
     assert_eq!(planar.len(), batch * channels * pixels, "planar values do not fit {:?}", out.shape);
@@ -30,11 +31,11 @@ pub fn from_planar(planar: &[f32], channels: usize, mut out: MapMut) {
     }
 }
 
-/// Reads `channels` channels of a map, whose blocks except the last are full, into a planar `[n][c][h][w]`
-/// array.
+/// Copies a map of `channels` channels, of whose blocks only the last may be partly unused, into `out`, an
+/// array `[image][channel][y][x]`.
 ///
 /// # Panics
-/// If the slice has the wrong length, or the map the wrong number of blocks.
+/// If `out` has the wrong length, or the number of the map's blocks is not [`blocks`]`(channels)`.
 pub fn to_planar(map: Map, channels: usize, out: &mut [f32]) {
     let (batch, pixels) = (map.shape.batch, map.shape.pixels());
     assert_eq!(out.len(), batch * channels * pixels, "planar values do not fit {:?}", map.shape);

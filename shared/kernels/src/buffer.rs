@@ -10,9 +10,10 @@ const LINE: usize = 64;
 /// Bytes of a huge page. Buffers of at least this size are aligned to it and ask for such pages.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Zeroed `f32` memory, aligned to 64 bytes; large buffers lie on huge pages where the system provides them.
+/// Zeroed `f32` memory, aligned to 64 bytes; buffers of 2 MiB or more lie on huge pages where the system
+/// provides them.
 ///
-/// All pages are touched when the buffer is made, so that no kernel pays for page faults later.
+/// All pages are touched when the buffer is made, so that no computation pays for page faults later.
 pub struct Buffer {
     start: NonNull<f32>,
     len: usize,
@@ -27,8 +28,8 @@ impl Buffer {
     /// A buffer of `len` zeros.
     ///
     /// # Panics
-    /// If the buffer would exceed the address space; check a length from outside with [`Buffer::bytes`]
-    /// first.
+    /// If the buffer would exceed the address space; check a `len` that comes from outside the program with
+    /// [`Buffer::bytes`] first.
     pub fn zeroed(len: usize) -> Buffer {
         if len == 0 {
             return Buffer { start: NonNull::dangling(), len };

@@ -5,8 +5,8 @@ use crate::Isa;
 use crate::simd::{Loop, dispatch};
 
 /// Zeroes each value with probability `drop` (`0 <= drop < 1`) and multiplies the others by `1 / (1 - drop)`;
-/// `rows` is `[seeds.len()][width]`. Applied to the gradient with the same seeds, the function is its own
-/// backward pass.
+/// `rows` is `[seeds.len()][width]`, and the seed of a row alone decides which of its values are zeroed.
+/// Applied to the gradient with the same seeds, the function is its own backward pass.
 ///
 /// # Panics
 /// If `drop` is outside `0..1` or the rows are not of equal width.

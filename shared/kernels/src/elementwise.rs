@@ -25,7 +25,8 @@ pub fn relu(isa: Isa, pool: &Pool, values: &mut [f32]) {
     });
 }
 
-/// Zeroes the gradient wherever the ReLU's output is not positive.
+/// Computes the backward pass of ReLU in place: zeroes `gradient` wherever `output`, the output of the ReLU,
+/// is not positive.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -54,7 +55,7 @@ pub fn copy(isa: Isa, pool: &Pool, from: &[f32], into: &mut [f32]) {
     });
 }
 
-/// Adds `from` to `into`.
+/// Adds each value of `from` to the value of `into` at the same index, on the threads of `pool`.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -74,8 +75,8 @@ pub fn largest_magnitude(isa: Isa, values: &[f32]) -> f32 {
     dispatch(isa, Largest { values })
 }
 
-/// Returns the sum of the squares, bit-identical on every instruction set; it does not overflow where all
-/// values are finite.
+/// Returns the sum of the squares of `values`, bit-identical on every instruction set; it does not overflow
+/// where all values are finite.
 pub fn sum_of_squares(isa: Isa, values: &[f32]) -> f64 {
     dispatch(isa, Dot { a: values, b: values })
 }

@@ -7,8 +7,9 @@
 
 use crate::{Isa, Pool, Value, conv, lrn, peak, pooling};
 
-/// The compiled entry points of all operations on maps of `T`; each operation defines its part next to its
-/// code.
+/// Table of pointers to the functions that compute each operation, such as convolution or pooling, on maps of
+/// `T`. Calls go through this table, so that the code is compiled in this crate and not again in each crate
+/// that uses it.
 pub struct Entries<T: 'static> {
     pub(crate) convolution: conv::Entries<T>,
     pub(crate) branches: conv::BranchEntries<T>,

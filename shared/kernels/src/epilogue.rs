@@ -2,13 +2,17 @@
 
 use crate::map::{Map, Shape};
 
-/// Mode in which a layer writes its contribution to an input gradient. By default it overwrites the gradient.
+/// Way in which the backward pass of a layer writes the gradient of the layer's input: over the gradient that
+/// is there or added to it, and with or without the backward pass of a ReLU. By default it overwrites,
+/// without a ReLU.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a, T = f32> {
-    /// Whether the contribution is added to the gradient instead of overwriting it.
+    /// Whether the layer's gradient is added to the one that is there, from another layer with the same
+    /// input, instead of overwriting it.
     pub accumulate: bool,
-    /// Values of the layer's input, if a ReLU made it: the result is zero wherever they are not positive.
-    /// This fuses the backward pass of that ReLU and saves a pass over memory.
+    /// Values of the layer's input, if a ReLU made it: the input gradient, after the addition if there is
+    /// one, is set to zero wherever they are not positive. This is the backward pass of that ReLU, without a
+    /// further pass over memory.
     pub relu: Option<Map<'a, T>>,
 }
 

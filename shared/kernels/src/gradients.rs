@@ -2,7 +2,7 @@
 
 use crate::disjoint::Disjoint;
 
-/// The gradients of a layer's weights and bias, to be overwritten.
+/// Destination of the gradients of a layer's weights and bias: the backward pass overwrites both slices.
 #[derive(Debug)]
 pub struct ParameterGradients<'a> {
     /// Gradient of the weights: `[output channel][input channel][y][x]` for a convolution, `[output][input]`

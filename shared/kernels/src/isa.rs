@@ -9,7 +9,8 @@ use crate::simd::amx::Amx;
 use crate::value::Value;
 use thiserror::Error;
 
-/// An instruction set of this machine.
+/// An instruction set for the kernels to run on. A value exists only for a set that this machine has, or for
+/// the plain scalar loops, which run everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Kind);
 

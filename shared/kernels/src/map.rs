@@ -27,10 +27,11 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Number of values in the buffer.
+    /// Number of values in the buffer, including those of unused channels in the last block.
     ///
     /// # Panics
-    /// If the number overflows `usize`; the memory plan checks for this before any map of the shape exists.
+    /// If the number overflows `usize`; the plan of a network's memory checks for this before any map is
+    /// made.
     #[expect(clippy::len_without_is_empty, reason = "a size, not a collection")]
     pub fn len(&self) -> usize {
         let extents = [self.batch, self.blocks, self.height, self.width, LANES];
@@ -49,7 +50,8 @@ impl Shape {
     }
 }
 
-/// A readable feature map: blocks `first .. first + count`, of 16 channels each, of every image of a buffer.
+/// A readable feature map: the channel blocks `first .. first + count`, of 16 channels each, of every image
+/// in a buffer of order `[image][block][y][x][16]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'a, T = f32> {
     /// Values of the whole buffer in which the map lies.
@@ -62,7 +64,8 @@ pub struct Map<'a, T = f32> {
     pub count: usize,
 }
 
-/// A writable feature map: blocks `first .. first + count`, of 16 channels each, of every image of a buffer.
+/// A writable feature map: the channel blocks `first .. first + count`, of 16 channels each, of every image
+/// in a buffer of order `[image][block][y][x][16]`.
 #[derive(Debug)]
 pub struct MapMut<'a, T = f32> {
     /// Values of the whole buffer in which the map lies.
@@ -85,32 +88,34 @@ fn check(len: usize, shape: Shape, first: usize, count: usize) {
 }
 
 impl<'a, T> Map<'a, T> {
-    /// The map of all blocks of a buffer.
+    /// The map of all channel blocks of `data`, a buffer of feature maps of shape `shape`.
     ///
     /// # Panics
-    /// If the buffer does not have the shape's length.
+    /// If the length of `data` is not that of `shape`.
     #[track_caller]
     pub fn whole(data: &'a [T], shape: Shape) -> Map<'a, T> {
         Map::slice(data, shape, 0, shape.blocks)
     }
 
-    /// The map of blocks `first .. first + count` of a buffer.
+    /// The map of the channel blocks `first .. first + count` of every image in `data`, a buffer of feature
+    /// maps of shape `shape`.
     ///
     /// # Panics
-    /// If the buffer does not have the shape's length or the blocks are not in it.
+    /// If the length of `data` is not that of `shape`, or `shape` has fewer blocks than `first + count`.
     #[track_caller]
     pub fn slice(data: &'a [T], shape: Shape, first: usize, count: usize) -> Map<'a, T> {
         check(data.len(), shape, first, count);
         Map { data, shape, first, count }
     }
 
-    /// Index in the buffer of the first value of a block of this map.
+    /// Index, in the whole buffer, of the first value of one block of image `image`; `block` counts from the
+    /// first block of this map.
     #[inline(always)]
     pub fn offset(&self, image: usize, block: usize) -> usize {
         (image * self.shape.blocks + self.first + block) * self.shape.plane()
     }
 
-    /// Values of a block of this map: `[y][x][16]`.
+    /// Values `[y][x][16]` of one block of image `image`; `block` counts from the first block of this map.
     #[inline(always)]
     pub fn plane(&self, image: usize, block: usize) -> &'a [T] {
         &self.data[self.offset(image, block)..][..self.shape.plane()]
@@ -118,32 +123,34 @@ impl<'a, T> Map<'a, T> {
 }
 
 impl<'a, T> MapMut<'a, T> {
-    /// The map of all blocks of a buffer.
+    /// The map of all channel blocks of `data`, a buffer of feature maps of shape `shape`.
     ///
     /// # Panics
-    /// If the buffer does not have the shape's length.
+    /// If the length of `data` is not that of `shape`.
     #[track_caller]
     pub fn whole(data: &'a mut [T], shape: Shape) -> MapMut<'a, T> {
         MapMut::slice(data, shape, 0, shape.blocks)
     }
 
-    /// The map of blocks `first .. first + count` of a buffer.
+    /// The map of the channel blocks `first .. first + count` of every image in `data`, a buffer of feature
+    /// maps of shape `shape`.
     ///
     /// # Panics
-    /// If the buffer does not have the shape's length or the blocks are not in it.
+    /// If the length of `data` is not that of `shape`, or `shape` has fewer blocks than `first + count`.
     #[track_caller]
     pub fn slice(data: &'a mut [T], shape: Shape, first: usize, count: usize) -> MapMut<'a, T> {
         check(data.len(), shape, first, count);
         MapMut { data, shape, first, count }
     }
 
-    /// Index in the buffer of the first value of a block of this map.
+    /// Index, in the whole buffer, of the first value of one block of image `image`; `block` counts from the
+    /// first block of this map.
     #[inline(always)]
     pub fn offset(&self, image: usize, block: usize) -> usize {
         (image * self.shape.blocks + self.first + block) * self.shape.plane()
     }
 
-    /// Values of a block of this map: `[y][x][16]`.
+    /// Values `[y][x][16]` of one block of image `image`; `block` counts from the first block of this map.
     #[inline(always)]
     pub fn plane(&mut self, image: usize, block: usize) -> &mut [T] {
         let offset = self.offset(image, block);

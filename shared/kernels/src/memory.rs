@@ -1,10 +1,11 @@
 //! Allocator settings for freed memory.
 
-/// Makes this process keep the memory that it frees, up to 32 MiB at a time, for its next allocations.
+/// Makes this process keep the memory of each allocation of up to 32 MiB that it frees, for later
+/// allocations, instead of returning it to the system.
 ///
-/// Parameter blocks are allocated and freed by the hundred in every exchange. By default the C library
-/// returns such memory to the system and asks for it again, and the system clears each page anew, which costs
-/// as much as sending the block.
+/// Each exchange between a worker and a parameter server allocates and frees hundreds of blocks (pieces of
+/// tensors). By default the C library returns such memory to the system and asks for it again, and the system
+/// clears each page anew, which costs as much as sending the block.
 ///
 /// Has no effect unless the C library is GNU's.
 pub fn retain_freed_memory() {

@@ -104,8 +104,8 @@ pub fn round_trip(pool: &Pool) -> Option<f64> {
     Some((0..9).map(|_| run()).fold(f64::INFINITY, f64::min))
 }
 
-/// Computes `a = b + factor * c`, the triad of McCalpin's STREAM: two arrays read and one written, 12 bytes
-/// for each value.
+/// Computes `a = b + factor * c`, the triad of McCalpin's STREAM, a benchmark of memory bandwidth: two arrays
+/// read and one written, 12 bytes for each value.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -115,8 +115,8 @@ pub fn triad(isa: Isa, factor: f32, b: &[f32], c: &[f32], a: &mut [f32]) {
     dispatch(isa, Triad { factor, b, c, a });
 }
 
-/// Bandwidth of [`triad`] in GB/s, on all threads of `pool` together over arrays larger than most caches; the
-/// best of several runs.
+/// Measures the memory bandwidth of [`triad`] in GB/s (10^9 bytes a second), on all threads of `pool`
+/// together over arrays larger than most caches; the best of several runs.
 pub fn triad_rate(isa: Isa, pool: &Pool) -> f64 {
     const VALUES: usize = 16 << 20;
     const PIECE: usize = 1 << 18;

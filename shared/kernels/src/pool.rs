@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
-/// A pool with a fixed number of threads of its own; rayon's global pool stays unused.
+/// A thread pool for the kernels, with a fixed number of threads of its own; rayon's global pool stays
+/// unused.
 ///
-/// A pool of one thread starts none: everything runs inline on the caller's thread.
+/// A pool of one thread that [`Pool::new`] makes starts none: everything runs inline on the caller's thread.
 #[derive(Debug)]
 pub struct Pool {
     threads: usize,
     workers: Option<ThreadPool>,
 }
 
-/// Reasons why a pool cannot be made.
+/// Reasons why a [`Pool`] of threads cannot be made.
 #[derive(Debug, Error)]
 pub enum PoolError {
     /// Zero threads were asked for.
@@ -42,10 +43,10 @@ pub enum PoolError {
 }
 
 impl Pool {
-    /// A pool of `threads` threads.
+    /// A pool of `threads` threads, which may run on any CPU.
     ///
     /// # Errors
-    /// If `threads` is 0 or the system starts no thread.
+    /// If `threads` is 0 or the system refuses to start the threads.
     pub fn new(threads: usize) -> Result<Pool, PoolError> {
         let workers = match threads {
             0 => return Err(PoolError::NoThreads),
@@ -55,12 +56,13 @@ impl Pool {
         Ok(Pool { threads, workers })
     }
 
-    /// A pool whose threads are bound to one CPU each, from number `first` on. The system then neither moves
-    /// them away from their caches nor onto each other's CPUs where several pools share a machine. A pool of
-    /// one thread starts a thread as well.
+    /// A pool of `threads` threads, of which thread `i` is bound to CPU number `first + i`. The system then
+    /// neither moves them away from their caches nor onto each other's CPUs where several pools share a
+    /// machine. Unlike with [`Pool::new`], a pool of one thread starts a thread as well.
     ///
     /// # Errors
-    /// If `threads` is 0, the system starts no thread, or a CPU is not available to this process.
+    /// If `threads` is 0, the system refuses to start the threads, or this process may not run on one of the
+    /// CPUs. On systems other than Linux, always.
     pub fn pinned(threads: usize, first: usize) -> Result<Pool, PoolError> {
         if threads == 0 {
             return Err(PoolError::NoThreads);
@@ -86,8 +88,9 @@ impl Pool {
         self.threads
     }
 
-    /// Runs `work` on one of the pool's threads and returns its result; tasks that are started there reach
-    /// the other threads sooner.
+    /// Runs `work` on one of the pool's threads (on the caller's, if the pool has started none) and returns
+    /// its result. Calls of [`Pool::run`] in `work` get their tasks to the other threads sooner than calls
+    /// from outside the pool.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.workers {
             Some(workers) => workers.install(work),

@@ -9,10 +9,11 @@
 
 use crate::Isa;
 
-/// Computes the probabilities of each row; `logits` and `probabilities` are `[rows][classes]`.
+/// Computes the softmax of each row of `logits` and writes it into `probabilities`; both are
+/// `[rows][classes]`.
 ///
 /// # Panics
-/// If `classes` is 0 or a length does not fit.
+/// If `classes` is 0, `logits` does not consist of whole rows, or the slices differ in length.
 pub fn softmax(_isa: Isa, classes: usize, logits: &[f32], probabilities: &mut [f32]) {
     check_rows(classes, logits, probabilities.len());
     for (row, out) in logits.chunks_exact(classes).zip(probabilities.chunks_exact_mut(classes)) {
@@ -20,8 +21,9 @@ pub fn softmax(_isa: Isa, classes: usize, logits: &[f32], probabilities: &mut [f
     }
 }
 
-/// Computes for each row the loss `-ln p[label]` (not scaled) and its gradient `(p - onehot(label)) * scale`.
-/// `logits` and `gradient` are `[rows][classes]`, `labels` and `losses` have one entry per row.
+/// Computes for each row of `logits`, with `p` its softmax, the loss `-ln p[label]` (not scaled) and the
+/// gradient of the loss by the logits, times `scale`: `(p - onehot(label)) * scale`. `logits` and `gradient`
+/// are `[rows][classes]`; `labels`, which are indices of classes, and `losses` have one entry per row.
 ///
 /// # Panics
 /// If `classes` is 0, a length does not fit or a label is not below `classes`.

@@ -6,23 +6,25 @@ use crate::Isa;
 use crate::elementwise::magnitude_bits;
 use crate::simd::{Loop, dispatch};
 
-/// The factors of one block's update.
+/// The factors of one momentum update of a parameter block (a piece of one tensor).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// Learning rate, including the tensor's multiplier.
+    /// Learning rate of this update, with the multiplier of the block's tensor included.
     pub rate: f32,
     /// Momentum: fraction of the velocity that an update keeps.
     pub momentum: f32,
-    /// Weight decay, including the tensor's multiplier.
+    /// Weight decay: the multiple of the weight that is added to its gradient, with the multiplier of the
+    /// block's tensor included.
     pub decay: f32,
 }
 
-/// State of one parameter block on a parameter server: slices of equal length.
+/// State of one parameter block (a piece of one tensor) on a parameter server that updates by momentum:
+/// slices of equal length.
 #[derive(Debug)]
 pub struct State<'a> {
     /// Weights of the block.
     pub weights: &'a mut [f32],
-    /// Velocity of the weights.
+    /// Velocity of the weights: the decaying sum of their gradients, not multiplied by the learning rate.
     pub velocity: &'a mut [f32],
     /// Running average of the weights.
     pub average: &'a mut [f32],
@@ -44,9 +46,10 @@ pub fn momentum_update(
     dispatch(isa, Step { update: *update, gradient, weights, velocity });
 }
 
-/// Updates one block of a parameter server by a gradient. After the step of [`momentum_update`] it updates
-/// the running average, `a += average_step * (w - a)`, and overwrites the gradient with the look-ahead
-/// weights `w - ahead * v`, to which momentum alone would move the block.
+/// Updates one parameter block (a piece of one tensor) of a parameter server by a gradient. After the step of
+/// [`momentum_update`] it updates the running average, `a += average_step * (w - a)`, and overwrites the
+/// gradient with the look-ahead weights `w - ahead * v`, to which momentum alone would move the block:
+/// `ahead` is the learning rate times `m + m^2 + ... + m^k` for momentum `m` and `k` further updates.
 ///
 /// Returns the largest absolute value that the block now holds in its weights, velocity and average, found in
 /// the same pass: NaN if any of them is NaN, else infinite if any is.
@@ -65,12 +68,13 @@ pub fn momentum_update_ahead(
     dispatch(isa, StepAhead { update: *update, average_step, ahead, gradient, state })
 }
 
-/// Updates one block of a parameter server by the step of a worker that keeps the momentum:
-/// `w -= rate * step`, then `a += average_step * (w - a)`. It overwrites the step with `w`, the weights of
-/// the reply.
+/// Updates one parameter block (a piece of one tensor) of a parameter server by `step`, which a worker that
+/// keeps a velocity of its own has computed with [`nesterov_step`]: `w -= rate * step`, then the running
+/// average, `a += average_step * (w - a)`. Overwrites `step` with the new weights `w`, the server's reply to
+/// the worker.
 ///
-/// Returns the largest absolute value that the block now holds in its weights and average, as
-/// [`momentum_update_ahead`] does.
+/// Returns the largest absolute value that the block now holds in its weights and average, found in the same
+/// pass: NaN if any of them is NaN, else infinite if any is.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -87,8 +91,9 @@ pub fn step_update(
 }
 
 /// Turns a worker's gradient into a step by Nesterov momentum: `g = gradient + decay * w`,
-/// `v = momentum * v + g`; the gradient is overwritten with the step `g + momentum * v`. A parameter server
-/// that subtracts the step, times the learning rate, from its weights thereby holds the look-ahead weights.
+/// `v = momentum * v + g`, for weights `w` and velocity `v`; the gradient is overwritten with the step
+/// `g + momentum * v`. A parameter server that subtracts the step, times the learning rate, from its weights
+/// thereby holds Nesterov's look-ahead weights, those at which the next gradient is to be computed.
 ///
 /// # Panics
 /// If the slices differ in length.

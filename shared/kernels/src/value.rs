@@ -4,38 +4,41 @@ use crate::entries::Entries;
 use crate::simd::Element;
 use half::bf16;
 
-/// A value of maps and packed weights: `f32`, or [`bf16`], which takes half the memory and is multiplied in
-/// pairs.
+/// A number type of feature maps and packed weights: `f32`, or [`bf16`], which takes half the memory and of
+/// which a vector instruction, where the machine has it, multiplies two in each lane.
 ///
-/// All arithmetic is f32: a bf16 is widened when it is read, and results are rounded to the nearest bf16 when
-/// they are written. Convolutions multiply bf16 directly and accumulate in f32.
+/// Arithmetic is in f32: a bf16 is widened when it is read, and results are rounded to the nearest bf16 when
+/// they are written. Only convolutions multiply bf16 directly, and add up the products in f32.
 pub trait Value: Element {
-    /// Number of floats whose memory holds `values` values.
+    /// Number of f32 whose memory holds `values` values of this type, rounded up.
     fn floats(values: usize) -> usize {
         (values * size_of::<Self>()).div_ceil(size_of::<f32>())
     }
 
-    /// A view of floats as values: as many for f32, twice as many for bf16.
+    /// Returns the memory of `floats` as a slice of this type, bit by bit: of equal length for f32, of twice
+    /// the length for bf16.
     fn of(floats: &[f32]) -> &[Self] {
         let len = size_of_val(floats) / size_of::<Self>();
         // SAFETY: the same bytes; an element takes any bits and is aligned where a float is.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), len) }
     }
 
-    /// A mutable view of floats as values.
+    /// Returns the memory of `floats` as a mutable slice of this type, as [`Value::of`] does.
     fn of_mut(floats: &mut [f32]) -> &mut [Self] {
         let len = size_of_val(floats) / size_of::<Self>();
         // SAFETY: as in `of`, borrowed exclusively; a float takes any bits as well.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
     }
 
-    /// The values as floats, if they are f32.
+    /// Returns `values` unchanged if this type is f32; `None` if it is bf16.
     fn as_floats(values: &[Self]) -> Option<&[f32]>;
 
-    /// The values as mutable floats, if they are f32.
+    /// Returns `values` unchanged, and mutable, if this type is f32; `None` if it is bf16.
     fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 
-    /// The entry points for maps of this value, compiled in this crate.
+    /// Returns pointers to the functions that compute on maps of this type, such as convolutions. Callers of
+    /// the generic functions go through this table, so that the code is compiled in this crate and not again
+    /// in theirs.
     #[doc(hidden)]
     fn entries() -> &'static Entries<Self>;
 }

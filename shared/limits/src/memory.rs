@@ -12,9 +12,9 @@ use crate::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} of memory are needed, this machine has {} free", Bytes(*needed), Bytes(*available))]
 pub struct Shortage {
-    /// Number of bytes that are needed.
+    /// Number of bytes of memory that are needed.
     pub needed: u64,
-    /// Number of bytes that are available.
+    /// Number of bytes of memory that this process could still allocate without swapping.
     pub available: u64,
 }
 

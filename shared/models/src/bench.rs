@@ -19,13 +19,14 @@ use setup::{Threads, isa, memory};
 pub struct BenchOptions {
     /// Number of images in one step.
     pub batch: usize,
-    /// The compute threads.
+    /// Number of threads that compute the network, and the CPUs on which they run.
     pub threads: Threads,
     /// Whether to measure only the forward pass, without auxiliary heads.
     pub forward_only: bool,
     /// Number format in which activations are stored and multiplied.
     pub precision: Precision,
-    /// Name of the instruction set; `None` means the best of the machine.
+    /// Name of the CPU instruction set to compute with, such as "avx2"; `None` means the best of this
+    /// machine.
     pub isa: Option<String>,
     /// Number of steps to measure; `None` means as many as fit into `seconds`, but at least [`LEAST_STEPS`]
     /// and at most [`MOST_STEPS`].
@@ -34,10 +35,11 @@ pub struct BenchOptions {
     pub seconds: f64,
 }
 
-/// Least number of steps that a measurement of limited duration takes: a median of fewer says little.
+/// Least number of steps in a measurement for which a duration is given instead of a number of steps: the
+/// median of fewer says little.
 pub const LEAST_STEPS: u32 = 3;
-/// Largest number of steps that a measurement of limited duration takes, since it keeps a time for every
-/// layer of every step.
+/// Largest number of steps in a measurement for which a duration is given instead of a number of steps, since
+/// a time is kept for every layer of every step.
 pub const MOST_STEPS: u32 = 100_000;
 /// Number of first steps that are not counted, since they meet cold caches and memory not yet touched.
 const WARM_UP: u32 = 1;
@@ -47,7 +49,8 @@ const PARTS_PER_THREAD: usize = 4;
 /// Least number of values that are worth handing to a thread.
 const LEAST_PART: usize = 16 * 1024;
 
-/// The result of a measurement: speeds of this machine, of a whole step and of every layer.
+/// The result of a speed measurement of a network: speeds of this machine, of a whole step (a training step,
+/// or the forward pass alone) and of every layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
     /// Speed in images per second: the batch size divided by the median time of a step.
@@ -56,7 +59,7 @@ pub struct Measurement {
     /// direct convolution.
     pub gflops: f64,
     /// Arithmetic peak of the machine in 10^9 floating-point operations per second, as measured with
-    /// multiply-adds on registers alone, in this precision and on all threads.
+    /// multiply-adds on registers alone, in the number format `precision` and on all threads.
     pub fma_peak_gflops: f64,
     /// Memory bandwidth of the machine in 10^9 bytes per second, as measured with STREAM's triad on all
     /// threads.
@@ -70,7 +73,7 @@ pub struct Measurement {
     pub batch: usize,
     /// Number of compute threads.
     pub threads: usize,
-    /// Name of the instruction set.
+    /// Name of the CPU instruction set that was used, such as "avx2".
     pub isa: String,
     /// Number format in which activations were stored and multiplied.
     pub precision: Precision,
@@ -80,19 +83,20 @@ pub struct Measurement {
     pub input_size: usize,
     /// Number of steps measured.
     pub steps: usize,
-    /// Median time in milliseconds of the update of all tensors, packing included; 0 if only the forward pass
-    /// was measured.
+    /// Median time in milliseconds of the momentum update of all tensors, including the copying of the new
+    /// values into the order in which the kernels read them; 0 if only the forward pass was measured.
     pub update_ms: f64,
     /// Measurements of every layer, in the order of the network.
     pub layers: Vec<LayerMeasurement>,
 }
 
-/// The medians of one layer's measurements.
+/// Measurements of one layer of a network; times are medians over the measured steps.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerMeasurement {
-    /// Name of the layer, as in Caffe's model.
+    /// Name of the layer, as in Caffe's model of GoogLeNet, such as "inception_3a/1x1".
     pub name: String,
-    /// Name of the kernel that computes the layer, if it is a convolution.
+    /// Name of the CPU routine that computes the layer if it is a convolution (that of a Winograd routine
+    /// begins with "F("); `None` for other layers.
     pub kernel: Option<String>,
     /// Median time of the forward pass in milliseconds.
     pub forward_ms: f64,
@@ -101,12 +105,12 @@ pub struct LayerMeasurement {
     /// Speed of forward and backward pass together in 10^9 floating-point operations per second; 0 for layers
     /// without multiply-adds.
     pub gflops: f64,
-    /// Arithmetic intensity of a pass: floating-point operations per byte of input, output and parameters,
-    /// each byte counted once.
+    /// Arithmetic intensity of the forward pass: floating-point operations per byte of input, output and
+    /// parameters, each byte counted once.
     pub intensity: f64,
 }
 
-/// Measures training steps, or the forward pass alone, of a network.
+/// Measures the speed of training steps of a network, or of the forward pass alone, on made-up images.
 ///
 /// # Errors
 /// If the architecture cannot be built, if the machine lacks the instruction set, or if it has too little

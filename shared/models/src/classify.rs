@@ -16,20 +16,22 @@ use crate::loaded::LoadedModel;
 /// Number of images from which on progress is shown on a terminal.
 const MANY: usize = 50;
 
-/// Options of [`classify`].
+/// Options of [`classify`], which prints the most probable labels of images.
 #[derive(Clone, Debug)]
 pub struct ClassifyOptions {
-    /// The model file.
+    /// Path of the model file to classify with.
     pub model: PathBuf,
-    /// File of labels, one per line, that replace the model's own.
+    /// Path of a text file of class labels, one per line in the order of the network's outputs, to use
+    /// instead of those in the model file; `None` means those.
     pub labels: Option<PathBuf>,
-    /// Image files, and folders of image files.
+    /// Paths of the image files to classify, and of folders of image files.
     pub images: Vec<PathBuf>,
-    /// Whether to print one JSON object per line instead of text.
+    /// Whether to print, for each image, a line with one JSON object instead of text.
     pub json: bool,
-    /// The compute threads.
+    /// Number of threads that compute the network, and the CPUs on which they run.
     pub threads: Threads,
-    /// Name of the instruction set; `None` means the best of the machine.
+    /// Name of the CPU instruction set to compute with, such as "avx2"; `None` means the best of this
+    /// machine.
     pub isa: Option<String>,
 }
 

@@ -20,25 +20,27 @@ pub enum Format {
     Safetensors,
 }
 
-/// Options of [`export`].
+/// Options of [`export`], which converts a model file to another format.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
-    /// The model file.
+    /// Path of the model file to convert.
     pub model: PathBuf,
-    /// File of labels, one per line, that replace the model's own.
+    /// Path of a text file of class labels, one per line in the order of the network's outputs, to use
+    /// instead of those in the model file; `None` means those.
     pub labels: Option<PathBuf>,
     /// The format of the output file.
     pub format: Format,
-    /// The file to write.
+    /// Path of the file to write.
     pub output: PathBuf,
 }
 
-/// Writes the model, without auxiliary heads, to the output file, either the whole file or none. Its labels,
-/// its preprocessing and the recipe of its run are stored as metadata.
+/// Writes the model of `options.model`, without auxiliary heads, to `options.output`, either the whole file
+/// or none. Its labels, its preprocessing and, if it comes from a training run, the run's configuration are
+/// stored as metadata.
 ///
 /// # Errors
-/// If the model file is not a model, if the number of labels is not that of the classes, or if the output
-/// file cannot be written.
+/// If `options.model` is not a model file, if the number of labels is not that of the model's classes, or if
+/// the output file cannot be written.
 pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let mut model = LoadedModel::open(&options.model)?;
     if let Some(path) = &options.labels {

@@ -21,11 +21,11 @@ pub fn read(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     Ok(labels)
 }
 
-/// Finds the label of each class folder; returns its number for each folder, or `None` for a folder that
-/// matches no label. A folder whose name equals a label exactly has that label. Any other folder has the
-/// label that its name equals when case is ignored and `_` counts as a space, or of which it is the WNID or
-/// one of the words. ("n02123045 tabby, tabby cat" has the WNID n02123045 and the words "tabby" and "tabby
-/// cat".)
+/// Finds the label of each class folder by the folder's name; returns for each folder the index of its label
+/// in `labels`, or `None` if it matches no label. A folder whose name equals a label exactly has that label.
+/// Any other folder has the label that its name equals when case is ignored and `_` counts as a space, or of
+/// which it is the WNID (the WordNet identifier) or one of the words. ("n02123045 tabby, tabby cat" has the
+/// WNID n02123045 and the words "tabby" and "tabby cat".)
 ///
 /// A label that one folder equals exactly is not given to another folder whose name differs from it only in
 /// case.

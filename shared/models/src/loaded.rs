@@ -19,19 +19,21 @@ const CLASSIFIER: &str = "loss3/classifier/weights";
 /// A model loaded from a file and ready for use.
 pub(crate) struct LoadedModel {
     pub path: PathBuf,
-    /// The card: the network without auxiliary heads, the classes and the preprocessing.
+    /// Everything needed to use the model besides its tensors: the network's architecture without auxiliary
+    /// heads, the names of the classes, and the preprocessing of images.
     pub card: ModelCard,
-    /// The tensors and metadata of the file.
+    /// The tensors and metadata of the model file.
     pub checkpoint: Checkpoint,
     network: Arc<GoogLeNet>,
     parameters: Vec<f32>,
 }
 
 impl LoadedModel {
-    /// Opens a model file of a run, or a Caffe model of GoogLeNet.
+    /// Opens a model file that a training run wrote, or a Caffe model of GoogLeNet.
     ///
     /// # Errors
-    /// If the file is not a model, if it holds another network, or if some of its values are not finite.
+    /// If the file is not a model, if it holds a network other than GoogLeNet, or if some of its values are
+    /// not finite.
     pub fn open(path: &Path) -> anyhow::Result<LoadedModel> {
         LoadedModel::of(formats::read(path)?, path)
     }
@@ -70,16 +72,16 @@ impl LoadedModel {
         &self.network
     }
 
-    /// Returns the side of the input in pixels.
+    /// Returns the side of the network's square input in pixels.
     pub fn input_size(&self) -> usize {
         self.card.architecture.input_size
     }
 
-    /// Creates an engine of the network with its parameters, for up to `batch` inputs at once. It computes in
-    /// f32, whatever precision the model was trained in.
+    /// Creates an engine, which computes the network's outputs with this model's parameters, for up to
+    /// `batch` inputs at once. It computes in f32, whatever precision the model was trained in.
     ///
     /// # Errors
-    /// If this machine has too little memory for it.
+    /// If this machine has too little memory for the engine.
     pub fn engine(&self, batch: usize, isa: Isa, pool: Arc<Pool>) -> anyhow::Result<Engine> {
         let network = Arc::clone(&self.network);
         let bytes = Engine::forward_bytes(&network, batch, Precision::F32, isa, &pool);

@@ -11,10 +11,11 @@ const CLASSES_SHOWN: usize = 30;
 /// Largest number of unreadable images that are named.
 const REASONS_SHOWN: usize = 10;
 
-/// Prints what a data folder contains, as text or, with `json`, as one JSON object.
+/// Prints what the data folder `folder` contains, as text or, with `json`, as one JSON object.
 ///
 /// # Errors
-/// If the folder is not a data set, or, after printing, if it is unsuitable for training.
+/// If the folder is not a data set, or, after printing, if it is unsuitable for training because too many of
+/// its images cannot be read.
 pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     let look = look(folder)?;
     let fit = look.check();
@@ -29,10 +30,12 @@ pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     Ok(fit?)
 }
 
-/// Inspects a data folder before a run begins on it; returns the findings as lines of text.
+/// Inspects a data folder before a run begins to train on it; returns what was found as lines of text for the
+/// user.
 ///
 /// # Errors
-/// If the folder is not a data set, or if it is unsuitable for training.
+/// If the folder is not a data set, or if it is unsuitable for training because too many of its images cannot
+/// be read.
 pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
     let look = look(folder)?;
     look.check()?;

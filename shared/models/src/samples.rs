@@ -12,12 +12,13 @@ use setup::Data;
 /// Largest number of pixels of a sheet; each takes three bytes in memory before the sheet is compressed.
 const MOST_PIXELS: u64 = 512 << 20;
 
-/// Options of [`samples`].
+/// Options of [`samples`], which draws a contact sheet of training samples.
 #[derive(Clone, Debug)]
 pub struct SamplesOptions {
     /// The data set whose training images are shown.
     pub data: Data,
-    /// Flags of the configuration whose sampling is shown.
+    /// Flags that choose the run configuration by whose settings (input size, crops, distortions) the samples
+    /// are made.
     pub flags: RunFlags,
     /// Number of images, each a row of the sheet.
     pub images: usize,
@@ -27,12 +28,12 @@ pub struct SamplesOptions {
     pub output: PathBuf,
 }
 
-/// Draws the contact sheet and writes it to the output file; returns a text that names the images of its
-/// rows.
+/// Draws a contact sheet of training samples, with a row for each image and a column for each epoch, and
+/// writes it to `options.output`; returns a text that names the images of the rows.
 ///
 /// # Errors
 /// If the configuration or the data cannot be used, if the sheet would be too large, if an image cannot be
-/// read, or if the file cannot be written.
+/// read, or if the PNG file cannot be written.
 pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
     let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
     let configuration = options.flags.resolve(recipe)?;

@@ -18,7 +18,7 @@ pub struct Architecture {
     pub width: f32,
     /// Whether the two auxiliary classifiers (on modules 4a and 4d) are part of the network.
     pub auxiliary_heads: bool,
-    /// Initial values of the parameters.
+    /// Scheme by which the initial values of the weights and biases are drawn.
     pub initialisation: Initialisation,
     /// Variant of GoogLeNet, among those that the paper describes.
     #[serde(default)]
@@ -38,10 +38,12 @@ pub enum ArchitectureError {
         /// Largest number of classes allowed.
         most: usize,
     },
-    /// More parameters than a layout may have.
+    /// The network would have more than [`parameters::MOST_VALUES`] weights and biases; the inner error names
+    /// the first tensor beyond that limit.
     #[error("the network is too large: {0}; choose a smaller --width, --input-size or --classes")]
     Parameters(LayoutError),
-    /// An input side that is too small for five halvings, or so large that it can only be a mistake.
+    /// Images whose side is too small to be halved five times, as the network does, or so large that it can
+    /// only be a mistake.
     #[error("expected an input side of {least} to {most} pixels, found {found}: choose another --input-size")]
     InputSize {
         /// Input side that was asked for, in pixels.
@@ -80,14 +82,15 @@ pub enum ArchitectureError {
 pub(crate) const AUXILIARY_WINDOW: usize = 5;
 
 impl Architecture {
-    /// Returns the architecture that a configuration describes, with `classes` classes.
+    /// Returns the architecture that the network part of a configuration describes, but with `classes`
+    /// classes: the number of classes in `network` is ignored.
     pub fn of(network: &Network, classes: usize) -> Architecture {
         let &Network { input_size, width, auxiliary_heads, initialisation, variant, .. } = network;
         Architecture { classes, input_size, width, auxiliary_heads, initialisation, variant }
     }
 
     /// Returns the paper's GoogLeNet: 1000 classes, images of 224 x 224 pixels, full width, both auxiliary
-    /// heads, BVLC's initial values.
+    /// heads, and the initial values of BVLC's public Caffe model.
     pub fn paper() -> Architecture {
         Architecture {
             classes: 1000,
@@ -99,10 +102,12 @@ impl Architecture {
         }
     }
 
-    /// Checks that the network can be built.
+    /// Checks that the number of classes, the input size and the width are within their limits, and that the
+    /// input is large enough for auxiliary heads.
     ///
     /// # Errors
-    /// If a value cannot be used; the text names the first such value and the flag that changes it.
+    /// If one of these values cannot be used; the error's text names the first such value and the
+    /// command-line flag that changes it.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         let (least, most) = (*INPUT_SIZES.start(), *INPUT_SIZES.end());
         if !CLASSES.contains(&self.classes) {

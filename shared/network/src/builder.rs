@@ -41,7 +41,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// conv1: 7x7/2 convolution with padding 3 and `filters` filters.
+    /// Appends conv1, a 7x7 convolution of the images with stride 2, padding 3, `filters` filters and ReLU;
+    /// returns the map that it writes.
     pub fn stem(&mut self, name: &str, filters: usize) -> Feature {
         let tensor = self.parameters(name, &[filters, COLOURS, 7, 7], Start::Hidden);
         let stem = self.stem_layer(filters, tensor);
@@ -50,8 +51,9 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// The separable conv1 behind Table 1's printed operations: eight 7x7/2 filters on each colour, without
-    /// ReLU, followed by `filters` filters of 1x1.
+    /// Appends the separable conv1 that explains the operation counts printed in the paper's Table 1: eight
+    /// 7x7/2 filters on each colour, without ReLU, followed by `filters` filters of 1x1. Returns the map that
+    /// it writes.
     pub fn separable_stem(&mut self, name: &str, filters: usize) -> Feature {
         let filters_by_colour = COLOURS * table::STEM_MULTIPLIER;
         let depthwise = format!("{name}/depthwise");
@@ -72,14 +74,16 @@ impl<'a> Builder<'a> {
         StemLayer { kernel, side, output, tensor }
     }
 
-    /// A convolution with a kernel of odd `side`, into a new map.
+    /// Appends a convolution called `name` with stride 1, ReLU and `filters` filters of `side` x `side`
+    /// pixels (`side` is odd); returns the new map that it writes, of the same height and width as `input`.
     pub fn convolution(&mut self, name: &str, side: usize, filters: usize, input: &Feature) -> Feature {
         let output = self.plan.feature(vec![filters], input.height, input.width);
         self.convolution_into(name, side, input, &output);
         output
     }
 
-    /// A convolution into an existing map, such as a segment of a module's output.
+    /// Appends a convolution called `name` with stride 1, ReLU and a kernel of `side` x `side` pixels that
+    /// writes into the existing map `output`, such as one branch's channels of a module's output.
     pub fn convolution_into(&mut self, name: &str, side: usize, input: &Feature, output: &Feature) {
         let shape = [output.channels(), input.channels(), side, side];
         let tensor = self.parameters(name, &shape, Start::Hidden);
@@ -90,8 +94,8 @@ impl<'a> Builder<'a> {
         self.push(name, output.size(), operation);
     }
 
-    /// A 3x3 max pool into a new map. It may assume a rectified input: no map of the network is negative, and
-    /// every zero was made by a ReLU.
+    /// Appends a 3x3 max pool called `name`; returns the new map that it writes. Its kernel relies on an
+    /// input without negative values in which every zero was made by a ReLU, as all maps of the network are.
     pub fn max_pool(&mut self, name: &str, stride: usize, padding: usize, input: &Feature) -> Feature {
         let kernel = MaxPool { kernel: 3, stride, padding, rectified: true };
         let (height, width) = (kernel.output_size(input.height), kernel.output_size(input.width));
@@ -109,7 +113,7 @@ impl<'a> Builder<'a> {
         self.push(name, output.size(), operation);
     }
 
-    /// Local response normalisation into a new map.
+    /// Appends a local response normalisation called `name`; returns the new map that it writes.
     pub fn lrn(&mut self, name: &str, input: &Feature) -> Feature {
         let output = self.plan.feature(input.segments.clone(), input.height, input.width);
         self.push(
@@ -120,7 +124,9 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// An Inception module (paper, Figure 2b): four branches whose outputs lie side by side in one map.
+    /// Appends an Inception module (paper, Figure 2b): four branches whose outputs lie side by side in the
+    /// map that is returned. `filters` are the counts of Table 1, in its order: 1x1, 3x3 reduce, 3x3, 5x5
+    /// reduce, 5x5, pool projection.
     pub fn inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
         let [one, three_reduce, three, five_reduce, five, projection] =
             filters.map(|count| self.architecture.scaled(count));
@@ -149,8 +155,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// An Inception module without dimension reduction (paper, Figure 2a): the three convolutions and the
-    /// pool read the whole input, and the pool's output has as many channels as the input.
+    /// Appends an Inception module without dimension reduction (paper, Figure 2a) and returns its output map:
+    /// the three convolutions and the pool read the whole input, and the pool's output has as many channels
+    /// as the input. Of `filters`, in Table 1's order, only the counts of 1x1, 3x3 and 5x5 are used.
     pub fn naive_inception(&mut self, name: &str, filters: [usize; 6], input: &Feature) -> Feature {
         let [one, _, three, _, five, _] = filters.map(|count| self.architecture.scaled(count));
         let segments = [&[one, three, five], &input.segments[..]].concat();
@@ -164,8 +171,8 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// An auxiliary head on a module's output (paper, section 5): average pool 5x5/3, 1x1 convolution, hidden
-    /// layer, dropout, classifier.
+    /// Appends an auxiliary head on a module's output `input` (paper, section 5): average pool 5x5/3, 1x1
+    /// convolution, hidden layer, dropout, classifier.
     pub fn auxiliary_head(&mut self, name: &str, input: &Feature) {
         self.auxiliary = true;
         let named = |part: &str| format!("{name}/{part}");
@@ -181,7 +188,7 @@ impl<'a> Builder<'a> {
         self.auxiliary = false;
     }
 
-    /// The main head: global average pool, dropout, classifier.
+    /// Appends the main head on the last module's output `input`: global average pool, dropout, classifier.
     pub fn main_head(&mut self, input: &Feature) {
         let whole = AveragePool { kernel: input.height, stride: 1 };
         let pooled = self.average_pool("pool5/7x7_s1", whole, input);
@@ -272,7 +279,7 @@ impl<'a> Builder<'a> {
 #[derive(Clone, Copy)]
 enum Start {
     Hidden,
-    /// A layer that no ReLU follows.
+    /// An inner layer that no ReLU follows: the depthwise part of a separable conv1.
     Linear,
     Classifier,
 }

@@ -32,12 +32,13 @@ pub struct Engine {
     training: bool,
 }
 
-/// Times of one layer in the last step.
+/// Computing times of one layer in an engine's last call of [`Engine::train`] or [`Engine::logits`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerTime {
-    /// Caffe's name of the layer.
+    /// Name of the layer as in Caffe's GoogLeNet, such as `inception_3a/3x3`.
     pub name: String,
-    /// Name of the kernel that runs the layer, if it is a convolution; `None` for other layers.
+    /// Name of the kernel that the engine chose for the layer, if it is a convolution with stride 1; `None`
+    /// for the first convolution, which has stride 2, and for layers of other kinds.
     pub kernel: Option<String>,
     /// Time of the forward pass in seconds.
     pub forward_seconds: f64,
@@ -46,7 +47,7 @@ pub struct LayerTime {
 }
 
 impl Engine {
-    /// An engine for training and evaluation on minibatches of up to `batch` images.
+    /// Creates an engine for training and evaluation on minibatches of up to `batch` images.
     pub fn new(
         network: Arc<GoogLeNet>,
         batch: usize,
@@ -57,7 +58,8 @@ impl Engine {
         Engine::with_memory(network, batch, precision, isa, pool, true)
     }
 
-    /// An engine for [`Engine::logits`] alone, without the memory of the backward pass.
+    /// Creates an engine for [`Engine::logits`] alone, on up to `batch` images at a time, without the memory
+    /// of the backward pass.
     pub fn forward_only(
         network: Arc<GoogLeNet>,
         batch: usize,
@@ -111,7 +113,8 @@ impl Engine {
         &self.network
     }
 
-    /// The instruction set of the kernels, including the bf16 instructions that the precision uses.
+    /// Returns the instruction set of the kernels; with bf16 precision it includes the machine's bf16
+    /// instructions.
     pub fn isa(&self) -> Isa {
         self.isa
     }
@@ -121,8 +124,8 @@ impl Engine {
         self.batch
     }
 
-    /// Copies every parameter of the network into the engine, packed for the kernels; `parameters` is the
-    /// flat vector in the layout's order.
+    /// Copies all parameters into the engine, rearranged as the kernels read them. `parameters` holds the
+    /// values of all tensors one after another, in the order of the network's [layout](GoogLeNet::layout).
     ///
     /// # Panics
     /// If the length of `parameters` is not that of the layout.
@@ -138,11 +141,11 @@ impl Engine {
         });
     }
 
-    /// Copies one parameter tensor, given by its index in the layout, into the engine, packed for the
-    /// kernels.
+    /// Copies one parameter tensor, given by its index in the network's layout, into the engine, rearranged
+    /// as the kernels read it. `values` are in row-major order.
     ///
     /// # Panics
-    /// If the length of `values` is not that of the tensor.
+    /// If there is no such tensor, or if the length of `values` is not the tensor's.
     pub fn load_tensor(&mut self, tensor: usize, values: &[f32]) {
         let expected = &self.network.layout().tensors()[tensor];
         assert_eq!(values.len(), expected.values(), "values of {}", expected.name);
@@ -158,14 +161,18 @@ impl Engine {
 
     /// Runs one minibatch forward and backward and returns its losses.
     ///
-    /// `images` is N x 3 x S x S. `dropout` holds one seed per image; without seeds nothing is dropped.
-    /// `gradients`, in the layout's order, receives the gradient of the mean loss.
+    /// `images` holds N images of S x S pixels (N x 3 x S x S); `labels` holds the class of each, from 0.
+    /// `dropout` holds one seed of the dropout masks for each image; with `None` nothing is dropped.
+    /// `gradients` receives the gradient of [`Losses::total`] for all parameters, in the order of the
+    /// network's layout.
     ///
-    /// `ready(tensor, gradient)` is called once for each tensor, from the classifier down to conv1, as soon
-    /// as its gradient is complete.
+    /// `ready(tensor, gradient)` is called once for each tensor, given by its index in the layout, as soon as
+    /// its gradient is complete: from the classifier down to conv1.
     ///
     /// # Panics
-    /// If the engine is forward-only or a length is wrong.
+    /// If the engine was made by [`Engine::forward_only`], if N is 0 or larger than the engine's batch size,
+    /// if S is not the network's input size, if a label is no class, or if the length of another argument
+    /// does not fit.
     pub fn train(
         &mut self,
         images: ArrayView4<f32>,
@@ -227,12 +234,11 @@ impl Engine {
         losses
     }
 
-    /// Computes the main head's logits, N x classes, of N images, N x 3 x S x S as a minibatch holds them,
-    /// without dropout and without the auxiliary heads.
+    /// Computes the main head's logits (N x classes) of N images of S x S pixels (N x 3 x S x S), without
+    /// dropout and without the auxiliary heads.
     ///
     /// # Panics
-    /// If S is not the network's input size, or if N is larger than the batch that the engine was created
-    /// for.
+    /// If S is not the network's input size, or if N is 0 or larger than the engine's batch size.
     pub fn logits(&mut self, images: ArrayView4<f32>) -> Array2<f32> {
         let pool = Arc::clone(&self.pool);
         pool.enter(|| in_precision!(self.precision, T => self.logits_here::<T>(images)))

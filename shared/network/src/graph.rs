@@ -5,19 +5,21 @@ use std::collections::HashMap;
 use crate::layers::Layer;
 use crate::plan::{BufferIndex, Feature, Rows};
 
-/// A layer of the graph that [`GoogLeNet::graph`](crate::GoogLeNet::graph) lists in forward order.
+/// A layer in the list that [`GoogLeNet::graph`](crate::GoogLeNet::graph) returns: what it computes, and
+/// which layers' outputs it reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphLayer {
-    /// Caffe's name of the layer; its parameters are `NAME/weights` and `NAME/bias`.
+    /// Name of the layer as in Caffe's GoogLeNet, such as `inception_3a/3x3`; its parameters, if it has any,
+    /// are called `NAME/weights` and `NAME/bias`.
     pub name: String,
-    /// Computation of the layer.
+    /// Operation that the layer computes, such as a convolution, with its sizes.
     pub computation: Computation,
-    /// Indices of the layers whose outputs, concatenated by channels, are the input of this layer; empty for
-    /// the layer that reads the images.
+    /// Indices, in the list of the graph's layers, of those whose outputs, concatenated by channels, are the
+    /// input of this layer; empty for the layer that reads the images.
     pub inputs: Vec<usize>,
 }
 
-/// The computation of a layer.
+/// The operation that a layer computes on each image, with its sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Computation {
     /// Convolution plus bias.
@@ -33,7 +35,8 @@ pub enum Computation {
         /// Number of rows and columns of zeros added on every side.
         padding: usize,
     },
-    /// Maximum of each window; the number of windows is rounded up.
+    /// Max pooling: the maximum of each window. The number of windows is rounded up, so that the last ones
+    /// may reach beyond the map.
     MaxPool {
         /// Side of the square window in pixels.
         kernel: usize,
@@ -42,15 +45,16 @@ pub enum Computation {
         /// Padding: pixels by which the first window starts before the map.
         padding: usize,
     },
-    /// Mean of each window; the number of windows is rounded up.
+    /// Average pooling: the mean of each window. The number of windows is rounded up; where a window reaches
+    /// beyond the map, the mean is that of the pixels inside.
     AveragePool {
         /// Side of the square window in pixels.
         kernel: usize,
         /// Distance between neighbouring windows in pixels.
         stride: usize,
     },
-    /// Local response normalisation: division by
-    /// `(k + alpha / size * sum of squares over size channels) ^ beta`.
+    /// Local response normalisation: division of each value by
+    /// `(k + alpha / size * sum of squares over the size channels around it) ^ beta`.
     Lrn {
         /// Number of channels of a window.
         size: usize,
@@ -61,7 +65,7 @@ pub enum Computation {
         /// Constant added to the weighted sum of squares.
         k: f32,
     },
-    /// Conversion of maps to rows, in the order channel, height, width.
+    /// Conversion of an image's maps to one row of values, ordered by channel, then height, then width.
     Flatten,
     /// Fully connected layer.
     Dense {
@@ -80,7 +84,8 @@ pub(crate) enum Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    /// The buffer that holds the endpoint; none for the images.
+    /// Returns the index of the buffer that holds this input or output of a layer; `None` for the images,
+    /// which are in no buffer of the network.
     pub fn buffer(&self) -> Option<BufferIndex> {
         match self {
             Endpoint::Images => None,

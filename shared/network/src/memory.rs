@@ -14,16 +14,17 @@ use crate::sharing::ArenaLayout;
 pub(crate) struct Step<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
-    /// Images of this minibatch, at most the batch size that memory was allocated for.
+    /// Number of images of this minibatch, at most the batch size that memory was allocated for.
     pub batch: usize,
     /// The images, planar, [batch][3][side][side].
     pub images: &'a [f32],
-    /// One dropout seed for each image; without seeds nothing is dropped.
+    /// One seed of the dropout masks for each image; with `None` nothing is dropped.
     pub seeds: Option<&'a [u64]>,
 }
 
 impl<'a> Step<'a> {
-    /// Returns the context in which the step's kernels run.
+    /// Returns the arguments that all kernels of the step share: its instruction set, its threads, and
+    /// `scratch` as their memory for intermediate results.
     pub fn context<'s>(&self, scratch: &'s mut [f32]) -> Context<'s>
     where
         'a: 's,
@@ -39,14 +40,15 @@ pub(crate) struct Memory {
     /// For each max pool, the position of the largest value in each window; empty if only the forward pass
     /// runs.
     pub switches: Vec<Vec<u8>>,
-    /// Each tensor in the order in which its layer's forward pass reads it.
+    /// Values of each tensor, by its index in the layout, arranged as the forward pass of its layer reads
+    /// them.
     pub parameters: Vec<Buffer>,
-    /// Weights of each convolution in the order in which its input gradient reads them; empty buffers for all
-    /// other tensors.
+    /// Weights of each convolution with stride 1, by tensor index, arranged as the computation of its input
+    /// gradient reads them; empty for all other tensors, and everywhere if only the forward pass runs.
     pub transposed: Vec<Buffer>,
     /// Scratch memory of the layers, as large as the most demanding one needs.
     pub scratch: Buffer,
-    /// The loss of each image.
+    /// Loss of each image of the minibatch for one head; the heads use it in turn.
     pub losses: Vec<f32>,
 }
 
@@ -100,15 +102,16 @@ impl Arena {
         }
     }
 
-    /// Returns the floats of a region, to read.
+    /// Returns the floats of one region of the arena, a buffer's values or its gradient, to read.
     pub fn get(&self, part: Part) -> &[f32] {
         &self.memory[self.place(part)]
     }
 
-    /// Returns the floats of regions that are needed at the same time, such as a layer's input and output.
+    /// Returns, to write, the floats of regions of the arena that are needed at the same time, such as the
+    /// values of a layer's input and output.
     ///
     /// # Panics
-    /// If two regions share memory.
+    /// If two of the regions share memory.
     pub fn parts<const N: usize>(&mut self, parts: [Part; N]) -> [&mut [f32]; N] {
         let places = parts.map(|part| self.place(part));
         match self.memory.get_disjoint_mut(places) {
@@ -121,11 +124,12 @@ impl Arena {
 /// The numbers of floats that a layer needs besides its activations.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Needs {
-    /// Weights packed for the forward pass.
+    /// Floats of the weights in the arrangement that the forward pass reads.
     pub packed: usize,
-    /// Weights packed for the input gradient.
+    /// Floats of a second copy of the weights, in the arrangement that the computation of the input gradient
+    /// reads; 0 for a layer that needs no such copy.
     pub transposed: usize,
-    /// Scratch memory while the layer runs.
+    /// Floats of memory for intermediate results while the layer runs.
     pub scratch: usize,
 }
 

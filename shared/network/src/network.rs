@@ -29,7 +29,7 @@ pub struct GoogLeNet {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub logits: Rows,
-    /// Factor of the loss in the total.
+    /// Factor of this head's loss in the total loss: 1 for the main head, 0.3 for an auxiliary one.
     pub weight: f32,
     pub auxiliary: bool,
 }
@@ -38,7 +38,8 @@ impl GoogLeNet {
     /// Builds the network of an architecture.
     ///
     /// # Errors
-    /// If the architecture cannot be built; see [`Architecture::validate`].
+    /// If [`Architecture::validate`] finds a value that cannot be used, or if the network would have too many
+    /// parameters.
     pub fn new(architecture: &Architecture) -> Result<GoogLeNet, ArchitectureError> {
         architecture.validate()?;
         let mut builder = Builder::new(architecture);
@@ -74,16 +75,17 @@ impl GoogLeNet {
         Ok(GoogLeNet { architecture: architecture.clone(), layout, layers, heads, plan })
     }
 
-    /// The layout of the parameters: names, shapes, order, initial values.
+    /// Returns the layout of the parameters: the names, shapes, initial values and multipliers of all
+    /// tensors, in the order in which they follow one another.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Multiplies the learning-rate multipliers of the tensors whose names match the given patterns; see
-    /// [`Layout::scale_rates`].
+    /// Multiplies the learning-rate multipliers of tensors: each of `factors` is a pattern of tensor names,
+    /// in which `*` stands for any characters, with the factor for the tensors that it matches.
     ///
     /// # Errors
-    /// If a pattern matches no tensor or a factor cannot be used.
+    /// If a pattern matches no tensor, or if a multiplier becomes negative, infinite or NaN.
     pub fn scale_rates<'a>(
         &mut self,
         factors: impl IntoIterator<Item = (&'a str, f32)>,
@@ -97,7 +99,8 @@ impl GoogLeNet {
         &self.architecture
     }
 
-    /// The sizes of the network and of each layer.
+    /// Returns the numbers of parameters and multiply-adds of the network and the sizes of each layer,
+    /// auxiliary heads included.
     pub fn describe(&self) -> Description {
         let layers: Vec<_> = self
             .layers
@@ -133,7 +136,8 @@ impl GoogLeNet {
         (values(&input) + values(&output)) as u64
     }
 
-    /// Returns the graph of the network outside of training: the computation of each layer, in forward order.
+    /// Returns the graph of the network as inference runs it, without the auxiliary heads: for each layer, in
+    /// forward order, its computation and the layers whose outputs it reads.
     pub fn graph(&self) -> Vec<GraphLayer> {
         graph(&self.layers)
     }
@@ -172,10 +176,10 @@ fn assign_gradient_writes(layers: &mut [Layer], buffers: usize) {
     }
 }
 
-/// The size of a network.
+/// The size of a network: its numbers of parameters and multiply-adds, in total and for each layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
-    /// Number of weights and biases.
+    /// Number of weights and biases of the whole network.
     pub parameters: u64,
     /// Number of multiply-adds of the convolutions and fully connected layers in the forward pass for one
     /// image; additions of biases are not counted.
@@ -184,20 +188,22 @@ pub struct Description {
     pub layers: Vec<LayerDescription>,
 }
 
-/// The size of a layer.
+/// The size of a layer: its output and its numbers of parameters, multiply-adds and values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerDescription {
-    /// Caffe's name of the layer; flattening, which is no layer in Caffe, is named after its input.
+    /// Name of the layer as in Caffe's GoogLeNet, such as `inception_3a/3x3`; flattening, which is no layer
+    /// in Caffe, is named after its input.
     pub name: String,
     /// The kind of computation, such as "convolution" or "max pool".
     pub kind: String,
-    /// Channels, height and width of one image's output; height and width are 1 for rows.
+    /// Channels, height and width of the output for one image. A row of values, as a fully connected layer
+    /// puts out, counts as channels of height 1 and width 1.
     pub output: [usize; 3],
-    /// Number of weights and biases.
+    /// Number of the layer's weights and biases; 0 for a layer without any.
     pub parameters: u64,
-    /// Number of multiply-adds of the forward pass for one image.
+    /// Number of multiply-adds by weights in the forward pass for one image; 0 for a layer without weights.
     pub multiply_adds: u64,
-    /// Number of input and output values for one image.
+    /// Number of input values plus number of output values, for one image.
     pub values: u64,
 }
 

@@ -12,9 +12,11 @@ pub(crate) type BufferIndex = usize;
 /// shape.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryPlan {
-    /// The size of one image in each buffer.
+    /// Size that one image takes in each buffer, in the order in which the forward pass first writes the
+    /// buffers.
     pub buffers: Vec<Length>,
-    /// For each max pool the number of output values of one image; one byte is kept for each.
+    /// For each max pool the number of its output values for one image; in training, one byte for each output
+    /// value keeps the position of the maximum in its window.
     pub switches: Vec<usize>,
 }
 
@@ -28,7 +30,8 @@ pub(crate) enum Length {
 }
 
 impl Length {
-    /// Floats of memory, where maps hold values of `T`.
+    /// Returns how many floats of memory the size takes, where maps hold values of `T` (two bf16 share one
+    /// float).
     pub fn floats<T: Value>(self) -> usize {
         match self {
             Length::Map(values) => T::floats(values),
@@ -38,7 +41,8 @@ impl Length {
 }
 
 impl MemoryPlan {
-    /// A new feature map in a buffer of its own. Its segments of channels each start at a new block.
+    /// Adds a buffer for a new feature map and returns the map. `segments` holds the numbers of channels of
+    /// its concatenated parts, each of which starts at a new block of 16 channels.
     pub fn feature(&mut self, segments: Vec<usize>, height: usize, width: usize) -> Feature {
         let total = segments.iter().map(|&channels| blocks(channels)).sum();
         let feature =
@@ -47,7 +51,7 @@ impl MemoryPlan {
         feature
     }
 
-    /// New rows of `width` values an image, in a buffer of their own.
+    /// Adds a buffer for one row of `width` f32 values for each image, and returns the rows.
     pub fn rows(&mut self, width: usize) -> Rows {
         self.buffers.push(Length::Rows(width));
         Rows { buffer: self.buffers.len() - 1, width }
@@ -61,32 +65,36 @@ pub(crate) struct Feature {
     pub buffer: BufferIndex,
     /// Number of channel blocks of the buffer, of which this feature may be a part.
     buffer_blocks: usize,
-    /// First of the feature's channel blocks in the buffer.
+    /// Index of the feature's first block of 16 channels among the blocks of its buffer.
     pub first: usize,
-    /// Channels of each concatenated part.
+    /// Number of channels of each concatenated part, such as a branch of an Inception module; each part
+    /// starts at a new block of 16 channels.
     pub segments: Vec<usize>,
     pub height: usize,
     pub width: usize,
 }
 
 impl Feature {
-    /// Number of channels, without the unused lanes behind segments.
+    /// Returns the number of channels of all segments, without the unused lanes that fill up each segment's
+    /// last block of 16 channels.
     pub fn channels(&self) -> usize {
         self.segments.iter().sum()
     }
 
-    /// One segment as a feature in the same buffer.
+    /// Returns the segment with index `segment`, one of the concatenated groups of channels, as a feature in
+    /// the same buffer.
     pub fn segment(&self, segment: usize) -> Feature {
         Feature { segments: vec![self.segments[segment]], ..self.segments_from(segment) }
     }
 
-    /// The segments from `segment` on as a feature in the same buffer.
+    /// Returns all segments, or concatenated groups of channels, from index `segment` on as one feature in
+    /// the same buffer.
     pub fn segments_from(&self, segment: usize) -> Feature {
         let before: usize = self.segments[..segment].iter().map(|&channels| blocks(channels)).sum();
         Feature { first: self.first + before, segments: self.segments[segment..].to_vec(), ..self.clone() }
     }
 
-    /// Channels, height, width.
+    /// Returns the number of channels, the height and the width in pixels.
     pub fn size(&self) -> [usize; 3] {
         [self.channels(), self.height, self.width]
     }
@@ -96,7 +104,8 @@ impl Feature {
         Shape { batch, blocks: self.buffer_blocks, height: self.height, width: self.width }
     }
 
-    /// Values of the feature alone for a minibatch, without the rest of its buffer.
+    /// Returns the number of values that the feature's blocks of 16 channels hold for `batch` images, without
+    /// the rest of its buffer.
     pub fn values(&self, batch: usize) -> usize {
         Shape { blocks: self.count(), ..self.shape(batch) }.len()
     }
@@ -105,13 +114,15 @@ impl Feature {
         self.segments.iter().map(|&channels| blocks(channels)).sum()
     }
 
-    /// The feature of a minibatch in its buffer, to read; the buffer may be allocated for a larger minibatch.
+    /// Returns the feature for a minibatch of `batch` images, to read. `memory` is its whole buffer, which
+    /// may be allocated for a larger minibatch.
     pub fn map<'a, T: Value>(&self, memory: &'a [f32], batch: usize) -> Map<'a, T> {
         let shape = self.shape(batch);
         Map::slice(&T::of(memory)[..shape.len()], shape, self.first, self.count())
     }
 
-    /// The feature of a minibatch in its buffer, to write.
+    /// Returns the feature for a minibatch of `batch` images, to write. `memory` is its whole buffer, which
+    /// may be allocated for a larger minibatch.
     pub fn map_mut<'a, T: Value>(&self, memory: &'a mut [f32], batch: usize) -> MapMut<'a, T> {
         let shape = self.shape(batch);
         MapMut::slice(&mut T::of_mut(memory)[..shape.len()], shape, self.first, self.count())
@@ -126,12 +137,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The rows of a minibatch in their buffer, to read.
+    /// Returns the rows of the first `batch` images in their buffer `data`, to read.
     pub fn of<'a>(&self, data: &'a [f32], batch: usize) -> &'a [f32] {
         &data[..batch * self.width]
     }
 
-    /// The rows of a minibatch in their buffer, to write.
+    /// Returns the rows of the first `batch` images in their buffer `data`, to write.
     pub fn of_mut<'a>(&self, data: &'a mut [f32], batch: usize) -> &'a mut [f32] {
         &mut data[..batch * self.width]
     }

@@ -6,27 +6,27 @@ use crate::network::GoogLeNet;
 /// The computation of a layer and the shapes of its input and output, for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerShape {
-    /// Caffe's name of the layer.
+    /// Name of the layer as in Caffe's GoogLeNet, such as `inception_3a/3x3`.
     pub name: String,
-    /// Computation of the layer.
+    /// Operation that the layer computes, such as a convolution, with its sizes.
     pub computation: Computation,
-    /// Shape of the input.
+    /// Shape of the layer's input for one image.
     pub input: Operand,
-    /// Shape of the output.
+    /// Shape of the layer's output for one image.
     pub output: Operand,
-    /// Number of multiply-adds of the forward pass for one image.
+    /// Number of multiply-adds by weights in the forward pass for one image; 0 for a layer without weights.
     pub multiply_adds: u64,
 }
 
 /// The shape of a layer's input or output, for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// The planar image of three colours.
+    /// The input image, stored as three planes of one colour each.
     Image {
         /// Height and width in pixels.
         side: usize,
     },
-    /// A feature map.
+    /// A feature map of one or several concatenated groups of channels, stored in blocks of 16 channels.
     Map {
         /// Number of channels of each concatenated segment; every segment starts at a new block of 16
         /// channels.
@@ -36,7 +36,7 @@ pub enum Operand {
         /// Width of the map in pixels.
         width: usize,
     },
-    /// A row of values.
+    /// One row of values, as a fully connected layer reads and writes it.
     Row {
         /// Number of values of the row.
         width: usize,
@@ -44,7 +44,8 @@ pub enum Operand {
 }
 
 impl GoogLeNet {
-    /// Returns the shape of every layer in forward order, auxiliary heads included.
+    /// Returns the computation, input shape and output shape of every layer, in forward order, auxiliary
+    /// heads included.
     pub fn shapes(&self) -> Vec<LayerShape> {
         let side = self.architecture().input_size;
         let operand = |place: Endpoint| match place {

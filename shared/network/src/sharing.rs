@@ -18,11 +18,12 @@ const LINE: usize = 16;
 /// The offsets of values and gradients in the arena, in floats of one image.
 #[derive(Debug, Default)]
 pub(crate) struct ArenaLayout {
-    /// Start of the values of each buffer.
+    /// Position in the arena, in floats of one image, at which the values of each buffer start.
     pub values: Vec<usize>,
-    /// Start of the gradient of each buffer; empty where only the forward pass runs.
+    /// Position in the arena, in floats of one image, at which the gradient of each buffer starts; empty if
+    /// only the forward pass runs.
     pub gradients: Vec<usize>,
-    /// Floats of the whole arena.
+    /// Length of the arena, the memory that all values and gradients share, in floats of one image.
     pub len: usize,
 }
 
@@ -32,7 +33,8 @@ type Lifetime = RangeInclusive<usize>;
 const NEVER: Lifetime = RangeInclusive::new(usize::MAX, 0);
 
 impl ArenaLayout {
-    /// The layout for training steps with buffers of these lengths.
+    /// Lays out the arena for training steps, with values and gradients; `buffers` holds the length of each
+    /// buffer in floats of one image.
     pub fn training(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> ArenaLayout {
         let lifetimes: Vec<_> =
             values(buffers, layers, heads, true).chain(gradients(buffers, layers, heads)).collect();
@@ -42,7 +44,8 @@ impl ArenaLayout {
         ArenaLayout { values, gradients, len }
     }
 
-    /// The layout for the forward pass alone.
+    /// Lays out the arena for the forward pass alone, with values but no gradients; `buffers` holds the
+    /// length of each buffer in floats of one image.
     pub fn forward(buffers: &[usize], layers: &[Layer], heads: &[Head]) -> ArenaLayout {
         let lifetimes: Vec<_> = values(buffers, layers, heads, false).collect();
         let (values, len) = places(buffers, &lifetimes);

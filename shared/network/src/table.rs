@@ -16,7 +16,7 @@ pub(crate) const AUXILIARY_WEIGHT: f32 = 0.3;
 /// A row of the table: one Inception module and what follows it.
 pub(crate) struct Module {
     pub name: &'static str,
-    /// #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
+    /// Numbers of filters in the columns of Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
     pub filters: [usize; 6],
     pub then: Then,
 }
@@ -45,8 +45,9 @@ pub(crate) const MODULES: [Module; 9] = [
 ];
 
 impl Module {
-    /// The filter counts behind Table 1's printed operations, which differ from the printed ones in 4a and
-    /// 5a.
+    /// Returns the filter counts that explain the operation counts printed in Table 1. They differ from the
+    /// filter counts printed there in modules 4a (204 filters of 3x3) and 5a (48 filters of the 5x5
+    /// reduction).
     pub fn counted(&self) -> [usize; 6] {
         let mut filters = self.filters;
         match self.name {

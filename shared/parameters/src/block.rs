@@ -2,17 +2,20 @@
 
 use std::ops::Range;
 
-/// Largest number of values in one block: 1 MiB of f32, well under gRPC's default limit of 4 MiB per message.
+/// Largest number of values in one block, the unit in which tensors are transferred: 1 MiB of f32, well under
+/// gRPC's default limit of 4 MiB per message.
 pub const BLOCK_VALUES: usize = 262_144;
 
-/// A block of the flat vector, which is a contiguous piece of one tensor.
+/// A block: a contiguous piece of one tensor of at most [`BLOCK_VALUES`] values. It is the unit in which
+/// parameters and gradients are transferred and spread over the shards of the parameter server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Number of the block in the layout, in the order of the flat vector.
+    /// Index of the block among all blocks of the layout, which are in the order of the flat vector.
     pub index: u32,
-    /// Number of the tensor that the block is a piece of.
+    /// Index in the layout of the tensor that the block is a piece of.
     pub tensor: usize,
-    /// Positions of the block's values in the flat vector.
+    /// Positions of the block's values in the flat vector, in which the values of all tensors follow one
+    /// another.
     pub range: Range<usize>,
 }
 

@@ -15,16 +15,18 @@ use crate::{
     finite::{self, NotFinite},
 };
 
-/// Largest size of a checkpoint file in bytes. The largest file is that of a shard, with parameters, velocity
-/// and average of every value that a layout may have; safetensors reads a header of at most 100 MB.
+/// Largest size of a checkpoint file in bytes. The largest file is the saved state of a parameter-server
+/// shard that holds [`MOST_VALUES`] values, each with its parameter, velocity and average; safetensors reads
+/// a header of at most 100 MB.
 pub const MOST_BYTES: u64 = 3 * size_of::<f32>() as u64 * MOST_VALUES as u64 + (128 << 20);
 
-/// A checkpoint: named tensors, with metadata that describes them.
+/// A checkpoint, the content of a safetensors file: named f32 tensors, such as the parameters of a model,
+/// with metadata that describes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     /// The tensors by name, row-major.
     pub tensors: BTreeMap<String, ArrayD<f32>>,
-    /// Metadata by name, such as the classes and the mean, as text.
+    /// Metadata by name, such as the names of the classes and the preprocessing of the images, as text.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -39,7 +41,8 @@ impl Checkpoint {
         Checkpoint::parse(&bytes, path)
     }
 
-    /// Parses the bytes of a safetensors file of f32 tensors; errors name `path`.
+    /// Parses the bytes of a safetensors file of f32 tensors. `path` is only named in errors, as the place
+    /// where the bytes come from.
     ///
     /// # Errors
     /// If the bytes are not a whole safetensors file, or if a tensor is of another type than f32.
@@ -67,7 +70,8 @@ impl Checkpoint {
         Ok(Checkpoint { tensors, metadata })
     }
 
-    /// Returns the checkpoint unchanged if all of its values are finite; errors name `path`.
+    /// Returns the checkpoint unchanged if all of its values are finite. `path` is only named in the error,
+    /// as the file that the checkpoint comes from.
     ///
     /// # Errors
     /// [`CheckpointError::NotFinite`] if a tensor holds a NaN or an infinity; the error names the first such
@@ -136,8 +140,9 @@ impl Checkpoint {
         Checkpoint { tensors, metadata }
     }
 
-    /// Copies the tensors of `layout` into a flat vector. Tensors that the layout does not name are left out,
-    /// so that a model with auxiliary heads can be used for a network without them.
+    /// Copies the tensors that `layout` names into a flat vector, in the layout's order. The checkpoint's
+    /// other tensors are left out, so that a model with auxiliary heads can be used for a network without
+    /// them.
     ///
     /// # Errors
     /// If a tensor of the layout is missing or has another shape. Memory is allocated only once all tensors
@@ -227,7 +232,7 @@ pub enum CheckpointError {
         /// Number of tensors in the checkpoint.
         tensors: usize,
     },
-    /// A tensor has another shape than the network's.
+    /// A tensor of the checkpoint has another shape than the network's tensor of the same name.
     #[error("tensor {tensor}: expected shape {expected:?}, found {found:?} in the checkpoint")]
     Shape {
         /// Name of the tensor.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Initialiser, Tensor};
 
-/// The fingerprint of a layout: SHA-256 over a canonical text of its tensors. It is displayed as its first 16
-/// hexadecimal digits and serialised as all 64.
+/// The fingerprint of a layout: SHA-256 over a canonical text of its tensors, by which two processes find out
+/// whether they have the same network. It is displayed as its first 16 hexadecimal digits and serialised as
+/// all 64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(Digest);
@@ -94,7 +95,7 @@ impl TryFrom<String> for Fingerprint {
     }
 }
 
-/// An error: a text or bytes are not a fingerprint.
+/// An error: a text is not the 64 hexadecimal digits, or a slice not the 32 bytes, of a layout's fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("fingerprint: expected {expected}, found {found}")]
 pub struct FingerprintError {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Block, Fingerprint, Tensor, block, pattern};
 
-/// Largest number of values that a layout may have (16 GiB of f32). It is limited because layouts arrive over
-/// the network and their blocks are listed in memory.
+/// Largest number of values that the tensors of a layout may have together (16 GiB of f32). It is limited
+/// because a process receives layouts from other processes and lists their blocks in memory.
 pub const MOST_VALUES: usize = 1 << 32;
 
 /// A layout: the tensors of a network in the order in which they lie in the flat vector of parameters.
@@ -29,8 +29,9 @@ impl Layout {
     /// Creates a layout in which the tensors follow one another without gaps.
     ///
     /// # Errors
-    /// If two tensors have the same name, if a tensor has an unusable property, or if there are more than
-    /// [`MOST_VALUES`] values.
+    /// If two tensors have the same name, if a tensor's name or shape is empty, if a dimension is 0, if the
+    /// initialiser's number is not finite, if a multiplier is negative or not finite, or if there are more
+    /// than [`MOST_VALUES`] values.
     pub fn new(tensors: Vec<Tensor>) -> Result<Layout, LayoutError> {
         let mut names = BTreeMap::new();
         let mut starts = vec![0];
@@ -51,7 +52,7 @@ impl Layout {
         Ok(Layout { tensors, starts, blocks, names })
     }
 
-    /// Returns the number of values in the flat vector.
+    /// Returns the number of values of all tensors together, which is the length of the flat vector.
     pub fn len(&self) -> usize {
         self.starts[self.tensors.len()]
     }
@@ -66,7 +67,8 @@ impl Layout {
         &self.tensors
     }
 
-    /// Returns the range of positions of the tensor with index `tensor` in the flat vector.
+    /// Returns the positions of the tensor with index `tensor` in the flat vector, in which the values of all
+    /// tensors follow one another.
     ///
     /// # Panics
     /// If there is no such tensor.
@@ -79,7 +81,7 @@ impl Layout {
         self.names.get(name).copied()
     }
 
-    /// Returns the blocks in the order of the flat vector, each with at most
+    /// Returns the blocks into which the tensors are cut, in the order of the flat vector; each has at most
     /// [`BLOCK_VALUES`](crate::BLOCK_VALUES) values of one tensor.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
@@ -92,11 +94,12 @@ impl Layout {
         first..past
     }
 
-    /// Returns a copy of the layout in which each tensor's rate multiplier is multiplied by the factors of
-    /// all [patterns](crate::pattern) that match its name.
+    /// Returns a copy of the layout with other learning-rate multipliers: each of `factors` is a
+    /// [pattern](crate::pattern) of tensor names with a factor, by which the multipliers of all tensors that
+    /// match it are multiplied.
     ///
     /// # Errors
-    /// If a pattern matches no tensor, or if a factor gives an unusable multiplier.
+    /// If a pattern matches no tensor, or if a multiplier becomes negative, infinite or NaN.
     pub fn scale_rates<'a>(
         &self,
         factors: impl IntoIterator<Item = (&'a str, f32)>,
@@ -177,11 +180,11 @@ impl From<Layout> for Vec<Tensor> {
 /// The first tensor in which two layouts differ; displayed, it shows both versions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Index of the tensor in the layouts.
+    /// Index at which the two layouts have different tensors, or at which one of them has none.
     pub tensor: usize,
-    /// The tensor of the expected layout; `None` if that has fewer tensors.
+    /// Tensor at this index of the expected layout; `None` if the expected layout has fewer tensors.
     pub expected: Option<Tensor>,
-    /// The tensor of the other layout; `None` if that has fewer tensors.
+    /// Tensor at this index of the other layout; `None` if the other layout has fewer tensors.
     pub found: Option<Tensor>,
 }
 
@@ -218,7 +221,7 @@ pub enum LayoutError {
         /// Index of the second of the two tensors.
         second: usize,
     },
-    /// A tensor has an unusable property.
+    /// A tensor has a name, shape, initialiser or multiplier that cannot be used.
     #[error("tensor {index} ({name}): {what} is {found}; expected {expected}")]
     Tensor {
         /// Index of the tensor.

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use crate::{Block, Layout};
 
-/// Places every block of a layout on one of `shards` shards; returns the number of the shard, from 0, for
-/// each block.
+/// Places every block of a layout (a piece of a tensor) on one of the `shards` parts of the parameter server;
+/// returns the number of the shard, from 0, for each block.
 ///
 /// Blocks are placed from the largest to the smallest, each on the shard with the fewest values so far, so
 /// that the numbers of values of any two shards differ by at most one block. The result depends only on the

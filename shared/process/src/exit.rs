@@ -13,9 +13,10 @@ pub enum Exit {
     Done,
     /// A flag or a configuration key is wrong (exit code 2).
     Usage,
-    /// The data, a file or an address cannot be used (exit code 3).
+    /// The training data, a file or a network address cannot be used, or another error occurred (exit code
+    /// 3).
     BadInput,
-    /// Training diverged; the last good snapshot is kept (exit code 4).
+    /// Training diverged; the last good snapshot, from which a run can be resumed, is kept (exit code 4).
     Diverged,
     /// The program panicked because of a bug (exit code 70).
     Bug,

@@ -78,20 +78,24 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl RunFlags {
-    /// Returns the configuration of a new run. It starts from the recipe `default_recipe` if neither a flag
-    /// nor the file names one.
+    /// Returns the configuration of a new run: the settings of the flags over those of the configuration file
+    /// over those of a recipe, a built-in configuration. The recipe is `default_recipe` if neither a flag nor
+    /// the file names one; a file with every key needs none.
     ///
     /// # Errors
-    /// If the file or the recipe cannot be used, or if a value is out of its range.
+    /// If the configuration file that `--config` names or the recipe cannot be used, or if a value is out of
+    /// its range or conflicts with another.
     pub fn resolve(&self, default_recipe: &str) -> Result<RunConfiguration, ConfigurationError> {
         self.over(|| recipe(default_recipe))
     }
 
-    /// Returns the configuration that the flags ask for when the run `run` has already begun: settings that
-    /// they leave out are those of the run.
+    /// Returns the configuration that the flags ask for when a run with the configuration `run` has already
+    /// begun: settings that neither the flags nor the configuration file give are those of that run, unless a
+    /// recipe is named.
     ///
     /// # Errors
-    /// If the file or the recipe cannot be used, or if a value is out of its range.
+    /// If the configuration file that `--config` names or the recipe cannot be used, or if a value is out of
+    /// its range or conflicts with another.
     pub fn resolve_for(&self, run: &RunConfiguration) -> Result<RunConfiguration, ConfigurationError> {
         Ok(self.over(|| Ok(run.clone()))?.completed_like(run))
     }
@@ -142,10 +146,12 @@ impl RunFlags {
         Ok(set.under(flags))
     }
 
-    /// Returns the settings of these flags as arguments for the command line of a child process.
+    /// Returns the settings of these flags as arguments for the command line of a child process:
+    /// `--config=FILE` and `--set=KEY=VALUE`.
     ///
     /// # Errors
-    /// If the file or the recipe cannot be used, or if a value is out of its range.
+    /// If a key that `--set` names does not exist, or if a value is out of its key's range. The configuration
+    /// file is not read.
     pub fn to_words(&self) -> Result<Vec<String>, ConfigurationError> {
         let file = self.config.iter().map(|path| format!("--config={}", path.display()));
         Ok(file.chain(self.layer()?.texts().map(|text| format!("--set={text}"))).collect())

@@ -13,7 +13,8 @@ pub struct LogFlags {
     pub log_json: bool,
 }
 
-/// Starts logging for this process. Later calls change nothing.
+/// Starts the log of this process, which goes to standard error as text or, if `flags` say so, as JSON. Later
+/// calls change nothing.
 pub fn start(flags: &LogFlags) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -12,8 +12,8 @@ pub struct Signals(mpsc::Receiver<&'static str>);
 const MOST_WAITING: usize = 8;
 
 impl Signals {
-    /// Starts to receive the signals; from now on they do not end the process. Must be called within a tokio
-    /// runtime.
+    /// Starts to receive Ctrl-C and SIGTERM; from now on they do not end the process. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     /// If the system does not allow signals to be handled.

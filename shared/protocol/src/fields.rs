@@ -4,7 +4,9 @@ use std::{convert::Infallible, fmt::Display, str::FromStr};
 
 use settings::NoSuchChoice;
 
-/// A message field with an invalid value. Like the generated types, this error does not leave the crate.
+/// An error: a field of a received message has an invalid value. The text names message and field, and says
+/// what was expected and found. Like the types generated from the `.proto` files, this error does not leave
+/// the crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}.{field}: expected {expected}, found {found}")]
 pub struct FieldError {

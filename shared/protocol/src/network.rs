@@ -25,7 +25,8 @@ impl From<Patience> for Connector {
     }
 }
 
-/// A network on which connections are opened: TCP by default.
+/// The way in which a client opens its connections: over TCP by default, or by a function given to
+/// [`new`](Self::new), such as that of a simulated network.
 #[derive(Clone, Default)]
 pub struct Network(Option<Arc<Open>>);
 
@@ -34,7 +35,8 @@ type Open = dyn Fn(String) -> Opening + Send + Sync;
 pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send>>;
 
 impl Network {
-    /// Makes a network on which `open` connects to an address ("host:port"), or says why it cannot.
+    /// Makes a network on which the function `open` opens the connection to an address ("host:port"), or
+    /// fails with the reason why it cannot.
     pub fn new<Opening, C>(open: impl Fn(String) -> Opening + Send + Sync + 'static) -> Network
     where
         Opening: Future<Output = io::Result<C>> + Send + 'static,
@@ -63,7 +65,7 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for C {}
 
-/// A source of incoming connections, such as a TCP port.
+/// A source of incoming connections for a server, such as a TCP port.
 pub trait Listener: Send + 'static {
     /// Type of the incoming connections.
     type Connection: Connection;

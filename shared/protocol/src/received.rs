@@ -18,10 +18,12 @@ use crate::{
 #[error("{0}")]
 pub struct ReceiveError(String);
 
-/// A function that reads the bytes of one message.
+/// A function that decodes the bytes of one message and checks its fields as on receipt; it keeps no result
+/// but whether the message can be used.
 pub type Reader = fn(&[u8]) -> Result<(), ReceiveError>;
 
-/// The readers of all messages that have content, each with the message's name in the `.proto` files.
+/// The readers of all requests and replies of the protocol that have fields, each with the message's name in
+/// the `.proto` files; replies to fetches are missing, since [`fetched`] reads them.
 pub const MESSAGES: [(&str, Reader); 17] = [
     ("JoinRequest", read::<proto::JoinRequest, JoinRequest>),
     ("JoinReply", read::<proto::JoinReply, Answer<JoinReply>>),
@@ -42,10 +44,11 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
 ];
 
-/// Reads the stream of replies to a fetch, split into parts at any byte; returns each block or its refusal.
+/// Reads the stream of replies to a fetch (a request for blocks of parameters) from its bytes, which may be
+/// split into `parts` anywhere; returns, for each reply, the block or the refusal to send it.
 ///
 /// # Errors
-/// If the bytes are not a message, or the stream ends in the middle of one.
+/// If the bytes are not the expected messages, or the stream ends in the middle of a message.
 pub fn fetched<'a>(
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Result<BlockValues, Refusal>>, ReceiveError> {

@@ -22,8 +22,8 @@ const REMINDER: Duration = Duration::from_secs(15);
 /// Retry settings of a client: deadlines of calls, pauses between attempts, and the time to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Time for which a server may be out of reach, or a stream without progress, before a call gives up; 5
-    /// minutes by default.
+    /// Time for which a call keeps trying while its server is out of reach, or its stream of blocks makes no
+    /// progress, before it fails with [`ClientError::Unreachable`]; 5 minutes by default.
     pub give_up_after: Duration,
     /// Pause after the first failed attempt, 50 ms by default; each further failure doubles it.
     pub first_pause: Duration,
@@ -31,15 +31,17 @@ pub struct Patience {
     pub longest_pause: Duration,
     /// Deadline of one attempt to connect; 5 s by default.
     pub connecting: Duration,
-    /// Deadline of one attempt of a call that is no order, or to open a stream of blocks; 10 s by default.
+    /// Deadline of one attempt of a call, other than an order to a shard process, or of opening a stream of
+    /// blocks (for a push or a fetch); 10 s by default.
     pub control: Duration,
     /// Deadline of one attempt of an order to a shard process, which may write files meanwhile; 120 s by
     /// default.
     pub order: Duration,
-    /// Time for which a stream of blocks may stand still while a reply is outstanding; 60 s by default.
+    /// Time for which a stream of blocks (of a push or a fetch) may stand still while a reply is outstanding;
+    /// after it the stream counts as broken and is opened again. 60 s by default.
     pub stall: Duration,
-    /// Seed of the pauses' jitter. By default random, so that the workers of a run do not all reconnect at
-    /// once.
+    /// Seed of the random numbers by which pauses are shortened, each by up to a half. By default random, so
+    /// that the workers of a run do not all reconnect at once.
     pub jitter: u64,
 }
 

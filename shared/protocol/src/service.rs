@@ -5,62 +5,74 @@
 
 use crate::messages::*;
 
-/// The coordinator of a run: it administers members, leases of samples and evaluations, and ends the run. It
-/// lives in the server's first process.
+/// The coordinator of a run, as the calls that workers and shard processes make to it: it keeps the list of
+/// the workers that take part (the members), leases ranges of training samples to them, orders evaluations,
+/// and ends the run. It lives in the server's first process.
 pub trait Coordinator: Send + Sync + 'static {
-    /// Makes a worker a member of the run.
+    /// Makes a worker a member of the run, which may then ask for work.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] until all shards have registered; [`Refusal::Mismatch`] for another protocol or
-    /// other data.
+    /// [`Refusal::NotReady`] until all processes of the server have registered; [`Refusal::Mismatch`] for
+    /// another version of the protocol, or for data that are not the run's.
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal>;
-    /// Returns what a member is to do next. `call` counts the member's calls; a repetition has the number of
-    /// the first attempt and gets the same answer.
+    /// Returns what a member (a worker that has joined) is to do next. `call` is the number of the call,
+    /// which counts up; a call that is made again because its answer was lost keeps its number and gets the
+    /// same answer.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] for a membership that has expired.
+    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long.
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal>;
-    /// Records a member's report; returns how the run ended, or `None` while it goes on. A repetition has the
-    /// number of the first attempt in `call` and is not counted again.
+    /// Records a member's report; returns how the run ended, or `None` while it goes on. `call` is the number
+    /// of the call, which counts up; a report that is sent again because its answer was lost keeps its number
+    /// and is not counted again.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] for a membership that has expired; [`Refusal::Invalid`] for progress beyond its
-    /// lease.
+    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long;
+    /// [`Refusal::Invalid`] for impossible progress, such as more samples trained on than the lease has.
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal>;
-    /// Registers a shard process; the reply says which shards it is to hold.
+    /// Registers a shard process, a server process that holds shards (parts of the network's parameters); the
+    /// reply says which shards it is to hold.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] for another protocol, or when the server has no place for the process.
+    /// [`Refusal::Mismatch`] for another version of the protocol, or if the server has no place for the
+    /// process: it is complete, its processes have another number of shards each, or another one holds the
+    /// process's shards.
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal>;
-    /// Returns the state of the run.
+    /// Returns the status of the run: what it is doing, how far it has come, and its newest metrics.
     fn status(&self) -> RunStatus;
 }
 
-/// The shards of one server process.
+/// The shards (parts of the network's parameters) that one server process holds, as the calls that workers
+/// and the coordinator make to them.
 pub trait Shards: Send + Sync + 'static {
-    /// Gives one shard the network's layout: an empty shard adopts it, any other compares it with its own.
+    /// Gives one shard the layout of the network, the list of its tensors. A shard that has none adopts it
+    /// and sets its parameters to their initial values; any other compares it with its own.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] if the layouts differ, naming the first difference; [`Refusal::Invalid`] for a
-    /// layout that cannot be used.
+    /// [`Refusal::NotReady`] while the shard has no update rule; [`Refusal::Mismatch`] if the layouts differ,
+    /// naming the first difference; [`Refusal::Invalid`] for a layout that cannot be used.
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal>;
-    /// Applies one gradient block; a repeated push is not applied again.
+    /// Applies a push, which is the gradient of one block of the parameters, and replies with the values from
+    /// which the worker is to compute its next gradient. A push that is sent again is not applied again.
     fn push(&self, push: BlockPush) -> PushReply;
-    /// Reads the values of one block from a shard.
+    /// Reads one block (a piece of a tensor) from the shard with the number `shard`: its parameters, their
+    /// average or their velocity, as `kind` says.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] while the shard has no layout; [`Refusal::Invalid`] for a block that it does not
-    /// own.
+    /// [`Refusal::NotReady`] while the shard does not know the network's layout; [`Refusal::Invalid`] for a
+    /// block that the shard does not own, or for the velocity if the optimizer has none.
     fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
-    /// Counts the traffic of a shard in bytes of encoded values: gradients `received` and parameters `sent`.
-    /// The server calls this once for each block.
+    /// Adds to the counters of a shard's traffic: `received` bytes of encoded gradients and `sent` bytes of
+    /// encoded parameters. The server calls this once for each block that is pushed or fetched.
     fn carried(&self, shard: u32, received: u64, sent: u64);
-    /// Carries out an order of the coordinator, which may take as long as writing a file does.
+    /// Carries out an order of the coordinator, to write a snapshot of the shards or to end, and returns the
+    /// status of each shard. It may take as long as writing the files does.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] while there is nothing to write; [`Refusal::Internal`] for a snapshot that
-    /// cannot be written.
+    /// [`Refusal::NotReady`] for a snapshot while a shard has no parameters yet, since it does not know the
+    /// network's layout; [`Refusal::Internal`] for a snapshot that cannot be written.
     fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal>;
-    /// Returns the counters of each shard.
+    /// Returns the status of each shard, in the order of their numbers: its counters of updates, staleness
+    /// and bytes.
     fn status(&self) -> Vec<ShardStatus>;
 }

@@ -10,15 +10,15 @@ use crate::{
     fields::FieldError,
 };
 
-/// The values of a block: shared memory, or the bytes in which they arrived. They are copied once, to their
-/// destination.
+/// The values of one block of the parameters, as 32-bit floats: in memory that may be shared, or still
+/// encoded as they arrived from the network, to be decoded when they are copied to their destination.
 #[derive(Clone)]
 pub struct Values(Held);
 
 #[derive(Clone)]
 enum Held {
     Memory(Arc<Vec<f32>>),
-    /// Encoded values: what decodes them, how many there are, and their bytes.
+    /// Values as they arrived: the codec that decodes them, the number of values, and the encoded bytes.
     Bytes(&'static dyn Codec, usize, Bytes),
 }
 
@@ -59,7 +59,8 @@ impl Values {
         values
     }
 
-    /// Turns the values into a vector: their own memory if nobody else shares it, else a copy.
+    /// Turns the values into a vector: without a copy if they lie in memory that nobody else shares, else by
+    /// copying or decoding them.
     pub fn into_vec(self) -> Vec<f32> {
         match self.0 {
             Held::Memory(values) => Arc::unwrap_or_clone(values),

@@ -11,13 +11,13 @@ macro_rules! choice {
         }
 
         impl $choice {
-            /// All values of the choice.
+            /// All values that this setting can take, in the order of their declaration.
             pub const ALL: &[$choice] = &[$($choice::$value),+];
 
-            /// The names of all values of the choice.
+            /// The names of all values that this setting can take, as files and flags give them.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// Returns the name of the value.
+            /// Returns the one name that this value has in files, flags and messages.
             pub const fn name(self) -> &'static str {
                 match self {
                     $($choice::$value => $name,)+
@@ -45,13 +45,13 @@ macro_rules! choice {
 }
 pub(crate) use choice;
 
-/// An error: a name that a choice does not have.
+/// An error: a text that names no value of a setting which takes one of a few named values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {}, found {found}", expected.join(", "))]
 pub struct NoSuchChoice {
-    /// The names that the choice has.
+    /// The names of all values that the setting can take.
     pub expected: &'static [&'static str],
-    /// The name that was given.
+    /// The text that was given, which is none of `expected`.
     pub found: String,
 }
 

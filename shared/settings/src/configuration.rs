@@ -69,9 +69,9 @@ impl RunConfiguration {
         self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
     }
 
-    /// Returns the configuration completed from that of a run that has begun: keys without a value get those
-    /// that the run's server filled in, which are the number of classes, the version of the data rules and
-    /// the hash of the model file.
+    /// Returns this configuration completed from `begun`, that of a run that has begun: where they have no
+    /// value, the number of classes, the version of the rules for reading a data folder and the hash of the
+    /// model file to start from get the values that the run's server filled in.
     #[must_use]
     pub fn completed_like(mut self, begun: &RunConfiguration) -> RunConfiguration {
         self.network.classes = self.network.classes.or(begun.network.classes);
@@ -94,9 +94,9 @@ impl RunConfiguration {
 pub struct Difference {
     /// Name of the key with its section, such as "run.batch".
     pub key: String,
-    /// Value in the first record, as text; "not set" if there is none.
+    /// Value of the key in the first of the two records of settings, as text; "not set" if it has none.
     pub one: String,
-    /// Value in the second record, as text; "not set" if there is none.
+    /// Value of the key in the second of the two records of settings, as text; "not set" if it has none.
     pub other: String,
 }
 

@@ -1,6 +1,6 @@
 //! The errors of a configuration.
 
-/// Reasons why a configuration cannot be used.
+/// Reasons why the configuration of a run cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// A value is not of the kind that its key requires, or outside the range that the key allows.
@@ -8,23 +8,23 @@ pub enum ConfigurationError {
     Value {
         /// Name of the key with its section, such as "run.batch".
         key: &'static str,
-        /// The value found.
+        /// The value found, as text.
         found: String,
-        /// The values that are allowed.
+        /// Description of the values that are allowed.
         expected: String,
     },
-    /// A key does not exist.
+    /// There is no key of the given name in a run's configuration.
     #[error("configuration key {found} is not known; expected one of {known}")]
     Key {
-        /// The key given.
+        /// Name of the key that was given.
         found: String,
-        /// The keys of the same section, or all keys if there is no such section.
+        /// Names of the keys in the same section, or of all keys if the configuration has no such section.
         known: String,
     },
-    /// A recipe does not exist.
+    /// There is no recipe (a named configuration to start from) of the given name.
     #[error("recipe {found:?} is not known; expected one of {known}")]
     Recipe {
-        /// The name given.
+        /// The name that was given.
         found: String,
         /// The names of all recipes.
         known: String,
@@ -32,7 +32,7 @@ pub enum ConfigurationError {
     /// A configuration file cannot be read.
     #[error("cannot read configuration file {path}: {error}")]
     Read {
-        /// Path of the file.
+        /// Path of the configuration file.
         path: String,
         /// Error of the system.
         error: std::io::Error,
@@ -41,9 +41,9 @@ pub enum ConfigurationError {
     /// kind or out of its range.
     #[error("configuration file {path}: {text}")]
     File {
-        /// Path of the file.
+        /// Path of the configuration file.
         path: String,
-        /// The fault, with its line and key.
+        /// Description of the fault, with its line and key.
         text: String,
     },
 }

@@ -9,7 +9,7 @@ use crate::{
     NEWEST_DATA_RULES, Optimizer, Precision, Staleness, Variant, WIDTHS, Wire,
 };
 
-/// A key of a configuration, with the values that it may have.
+/// A key of a run's configuration, such as `run.batch`, with the values that it may have.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Name of the key, with the section in front: `run.batch`.
@@ -109,7 +109,8 @@ impl Key {
         })
     }
 
-    /// Splits the name into the section and the name within it; the section of `recipe` is empty.
+    /// Splits the key's name into its section and the name within the section, such as `run.batch` into "run"
+    /// and "batch". The section of the key `recipe` is empty.
     pub fn parts(&self) -> (&'static str, &'static str) {
         self.name.split_once('.').unwrap_or(("", self.name))
     }

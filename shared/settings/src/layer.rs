@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::keys::Key;
 use crate::{ConfigurationError, RunConfiguration, range};
 
-/// A layer of settings: some keys of a configuration with their values, each within its range.
+/// A layer of settings: some keys of a configuration with their values, each within its range, which replace
+/// those of a recipe or of a lower layer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer(BTreeMap<&'static str, Value>);
 
@@ -34,13 +35,14 @@ impl Layer {
         self.put(key.name, value)
     }
 
-    /// Returns the settings as texts such as `run.batch=8`. The two parts around the first `=` are arguments
-    /// for [`Layer::set`].
+    /// Returns the settings of this layer as texts such as `run.batch=8`. The two parts around the first `=`
+    /// are arguments for [`Layer::set`].
     pub fn texts(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(name, value)| format!("{name}={}", range::text(value)))
     }
 
-    /// Returns the name of the recipe that the layer sets, if any.
+    /// Returns the name of the recipe (the built-in configuration to start from) that this layer sets, if
+    /// any.
     pub fn recipe(&self) -> Option<&str> {
         self.0.get("recipe").and_then(Value::as_str)
     }
@@ -70,8 +72,8 @@ impl Layer {
         serde_json::from_value(Value::Object(values)).expect("every value is of its key's kind")
     }
 
-    /// Returns the configuration that the layer forms on its own, or `None` if it lacks a key that every
-    /// configuration needs.
+    /// Returns the configuration that this layer forms on its own, without a recipe beneath it, or `None` if
+    /// it lacks a key that every configuration needs.
     pub fn whole(&self) -> Option<RunConfiguration> {
         let mut values = Map::new();
         self.put_into(&mut values);

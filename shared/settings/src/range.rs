@@ -10,11 +10,11 @@ use serde_json::{Map, Number, Value};
 pub enum Range {
     /// A switch: true or false.
     Switch,
-    /// A choice of one of these names.
+    /// One of these names, as text.
     Choice(&'static [&'static str]),
     /// A list of at least one of these names, none twice.
     Choices(&'static [&'static str]),
-    /// A whole number.
+    /// A whole number from `least` to `most`.
     Whole {
         /// The smallest number.
         least: u64,
@@ -23,7 +23,7 @@ pub enum Range {
         /// The unit that is counted, as a plural.
         unit: &'static str,
     },
-    /// A number.
+    /// A number from `least` to `most`, either of which may itself be excluded.
     Number {
         /// Whether `least` itself lies outside the range.
         over: bool,
@@ -36,7 +36,7 @@ pub enum Range {
         /// The unit that is counted, as a plural, or a remark.
         unit: &'static str,
     },
-    /// Two numbers, the second no smaller than the first.
+    /// A pair of numbers from `least` to `most`, the second no smaller than the first.
     Interval {
         /// Whether `least` itself lies outside the range.
         over: bool,
@@ -45,7 +45,7 @@ pub enum Range {
         /// The upper end.
         most: f64,
     },
-    /// A text.
+    /// A text of `least` to `most` bytes.
     Text {
         /// The smallest number of bytes.
         least: usize,
@@ -54,14 +54,15 @@ pub enum Range {
         /// Description of the text in messages, such as "a path".
         what: &'static str,
     },
-    /// A number written in hexadecimal digits.
+    /// A text of exactly `digits` hexadecimal digits, such as a hash.
     Hexadecimal {
         /// Number of digits.
         digits: usize,
     },
-    /// Patterns of tensor names.
+    /// A list of patterns of tensor names, in which `*` stands for any characters.
     Patterns,
-    /// A map from patterns of tensor names to factors of at least 0.
+    /// A map from patterns of tensor names, in which `*` stands for any characters, to factors from 0 to
+    /// `most`.
     Factors {
         /// The largest factor.
         most: f64,

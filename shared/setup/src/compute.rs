@@ -28,8 +28,8 @@ impl ComputeFlags {
         Threads { count: self.threads.map(usize::from), pin: self.pin.map(usize::from) }
     }
 
-    /// Returns the name of the instruction set that the flag `--isa` or, without it, the environment asks
-    /// for; `None` means the best of the machine.
+    /// Returns the name of the instruction set that the flag `--isa` or, without it, the environment variable
+    /// `DOWNPOUR_ISA` asks for; `None` means the best of the machine.
     pub fn isa(&self) -> Option<String> {
         isa_name(self.isa.clone())
     }
@@ -59,10 +59,10 @@ impl Threads {
         self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Starts a pool of these threads.
+    /// Starts a pool of as many compute threads as `count` says, each pinned to a CPU if `pin` is given.
     ///
     /// # Errors
-    /// If a thread cannot be started, or if this process may not run on one of the CPUs.
+    /// If a thread cannot be started, or if this process may not run on a CPU to which a thread is pinned.
     pub fn pool(&self) -> anyhow::Result<Arc<Pool>> {
         let pool = match self.pin {
             None => Pool::new(self.count()),

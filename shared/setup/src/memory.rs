@@ -26,7 +26,7 @@ const MINIBATCHES: u64 = MADE_AHEAD as u64 + 1;
 /// so that nothing is refused that could fit.
 const LEAST_CLASSES: usize = 2;
 
-/// An error: this machine has too little free memory for a batch.
+/// An error: this machine has too little free memory for minibatches of the size that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct TooLarge {
     /// Name of what needs the memory, such as "training".
@@ -61,7 +61,7 @@ impl fmt::Display for TooLarge {
 /// memory is free, the check passes.
 ///
 /// # Errors
-/// If it has less; the error names the largest batch that fits.
+/// If less memory is free than needed; the error names the largest batch that fits.
 pub fn check(what: &str, batch: usize, bytes: impl Fn(usize) -> u64) -> Result<(), TooLarge> {
     match memory::available() {
         Some(available) => within(available, what, batch, bytes),
@@ -88,7 +88,7 @@ fn within(available: u64, what: &str, batch: usize, bytes: impl Fn(usize) -> u64
 }
 
 /// Returns the number of bytes that one worker needs to train with minibatches of `batch` images: those of
-/// its engine, of its copies of the parameters and of its images.
+/// its engine, which computes the network, of its copies of the parameters and of its prepared images.
 pub fn worker_bytes(network: &GoogLeNet, batch: usize, precision: Precision, isa: Isa, pool: &Pool) -> u64 {
     let engine = Engine::training_bytes(network, batch, precision, isa, pool);
     let images = image_bytes(network, batch).saturating_mul(MINIBATCHES);
@@ -108,11 +108,12 @@ pub fn image_bytes(network: &GoogLeNet, batch: usize) -> u64 {
 }
 
 /// Checks that this machine has enough free memory for a whole run: for `workers` workers with `threads`
-/// compute threads each, and for the server.
+/// compute threads each, and for the server. `isa_name` is the instruction set with which workers compute;
+/// `None` means the best of the machine.
 ///
 /// # Errors
-/// If it has less, if the network cannot be built, if the machine lacks the instruction set, or if the
-/// threads cannot be started.
+/// If less memory is free than needed, if the network cannot be built, if `isa_name` is unknown or the
+/// machine lacks that instruction set, or if the threads cannot be started.
 pub fn check_run(
     configuration: &RunConfiguration,
     isa_name: Option<&str>,

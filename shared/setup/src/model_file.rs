@@ -12,10 +12,11 @@ use protocol::Evaluation;
 use serde::de::DeserializeOwned;
 use settings::RunConfiguration;
 
-/// Name of the model file in an output folder.
+/// Name of the model file that training writes into its output folder.
 pub const MODEL_FILE: &str = "model.safetensors";
 
-/// Name of the metadata entry that holds the hash of the data on which a model was trained.
+/// Name of the entry in a model file's metadata that holds the hash of the data on which the model was
+/// trained.
 pub const DATA: &str = "data";
 /// Value of the metadata entry `architecture`.
 const GOOGLENET: &str = "googlenet";
@@ -35,11 +36,11 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
-    /// Reads the card from the metadata of the model file at `path`. The network is without auxiliary heads,
-    /// which only training needs.
+    /// Reads the card from the metadata of `model`, a model file that was read from `path`, which errors
+    /// name. The network is without auxiliary heads, which only training needs.
     ///
     /// # Errors
-    /// If metadata are missing or are not as [`to_metadata`](Self::to_metadata) writes them.
+    /// If metadata of the model are missing or are not as [`to_metadata`](Self::to_metadata) writes them.
     pub fn of_metadata(model: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
         let classes: Vec<String> = value(model, path, "classes")?;
         let found = model.metadata.get("architecture").map_or("nothing", String::as_str);
@@ -96,7 +97,8 @@ pub struct About<'a> {
     pub classes: &'a [String],
     /// Hash of the data on which the model was trained, if it is known.
     pub data: Option<&'a str>,
-    /// Kind of the values: "average" or "last iterate".
+    /// Kind of the parameter values: "average" (their running average over the updates, by Polyak) or "last
+    /// iterate" (as the newest update left them).
     pub values: &'static str,
     /// Number of samples that the run had trained on when the values were taken.
     pub samples: u64,
@@ -104,12 +106,12 @@ pub struct About<'a> {
     pub evaluation: Option<&'a Evaluation>,
 }
 
-/// Writes a model file of `values`, a flat vector as long as `layout`, with the description `about`; either
-/// the whole file is written or none.
+/// Writes the parameters `values` and their description `about` to a model file at `path`. `values` is a flat
+/// vector with the tensors in the order of `layout`. Either the whole file is written or none.
 ///
 /// # Errors
-/// If some values are not finite; the error names the first such tensor. If the file or its folder cannot be
-/// written.
+/// If some values are not finite, or if the file or its folder cannot be written. The error names the first
+/// tensor with a value that is not finite.
 pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> anyhow::Result<()> {
     for (index, tensor) in layout.tensors().iter().enumerate() {
         finite::check(&tensor.name, &values[layout.range(index)]).with_context(|| {

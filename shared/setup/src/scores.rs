@@ -6,7 +6,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use protocol::Scores;
 use serde::{Deserialize, Serialize};
 
-/// The outcome of scoring one image.
+/// The outcome of scoring one image: how the network ranks the image's right class, and the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// Number of other classes that are at least as probable as the right one, so 0 if the right class is the

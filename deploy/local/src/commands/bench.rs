@@ -25,13 +25,13 @@ Examples:
   downpour bench --forward-only --no-aux --input-size 224 --json"
 )]
 pub struct Flags {
-    /// Size and form of the network.
+    /// Flags that describe the network: its input size, width, classes and variant.
     #[command(flatten)]
     pub network: NetworkFlags,
     /// Images of one step
     #[arg(long, value_name = "B", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
-    /// Instruction set and threads that compute.
+    /// Flags that choose the CPU instruction set and the compute threads.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Measure the forward pass alone, auxiliary heads off
@@ -60,8 +60,8 @@ fn seconds(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
 }
 
-/// Runs the command: measures, prints the result as a table or as one JSON object, and draws the roofline
-/// plot if a file is given for it.
+/// Runs `downpour bench`: measures the speed of a network, prints the result as a table or as one JSON
+/// object, and draws the roofline plot if a file is given for it.
 ///
 /// # Errors
 /// If no network can be built from the flags, if the machine lacks the instruction set or the memory, or if

@@ -27,7 +27,7 @@ pub struct Flags {
     /// Image files, and folders of them
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
-    /// Instruction set and threads that compute.
+    /// Flags that choose the CPU instruction set and the compute threads.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Print one JSON object for each image: image, top (each with class, label and probability)
@@ -35,11 +35,11 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Runs the command: prints the five most probable labels of every image, in the order of the images.
+/// Runs `downpour classify`: prints the five most probable labels of every image, in the order of the images.
 ///
 /// # Errors
-/// If the model file is not a model or if the number of labels is not that of the classes. If images cannot
-/// be read, the error comes after all others have been printed.
+/// If the model file is not a model or if the number of labels is not that of its classes. If images cannot
+/// be read, the error comes after the labels of all others have been printed.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let (threads, isa) = (flags.compute.threads(), flags.compute.isa());
     let Flags { model, labels, images, json, .. } = flags;

@@ -23,10 +23,11 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Runs the command: prints what the data folder contains.
+/// Runs `downpour data`: prints what the data folder contains.
 ///
 /// # Errors
-/// If the folder is not a data set, or if it is unsuitable for training.
+/// If the folder is not a data set, or if it is unsuitable for training because too many of its images cannot
+/// be read.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     look::show(&flags.folder, flags.json)?;
     Ok(Exit::Done)

@@ -10,7 +10,7 @@ use super::network_flags::NetworkFlags;
 /// Flags of `downpour describe`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Size and form of the network.
+    /// Flags that describe the network: its input size, width, classes and variant.
     #[command(flatten)]
     pub network: NetworkFlags,
     /// Print one JSON object: parameters, multiply_adds, layers
@@ -21,8 +21,8 @@ pub struct Flags {
     pub modules: bool,
 }
 
-/// Runs the command: prints the network as a table or as one JSON object, or a table that compares its
-/// modules with those without dimension reduction.
+/// Runs `downpour describe`: prints the network's layers as a table or as one JSON object, or a table that
+/// compares its inception modules with those without dimension reduction.
 ///
 /// # Errors
 /// If no network can be built from the flags.

@@ -29,11 +29,12 @@ pub struct Flags {
     pub pairs: bool,
 }
 
-/// Runs the command: writes the images and prints their number.
+/// Runs `downpour draw`: writes images of the synthetic set, which the program generates itself, as files and
+/// prints their number.
 ///
 /// # Errors
-/// If there would be fewer images than classes in a split, or if the folder already exists or cannot be
-/// written.
+/// If there would be fewer images than classes in a split, or if the output folder already exists or cannot
+/// be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
     anyhow::ensure!(

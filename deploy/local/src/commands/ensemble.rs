@@ -104,11 +104,11 @@ impl Flags {
     }
 }
 
-/// Runs the command: trains the members one after the other, scores them, and prints a table like the paper's
-/// Table 3.
+/// Runs `downpour ensemble`: trains the seven models one after the other, scores them, and prints a table
+/// like the paper's Table 3.
 ///
 /// # Errors
-/// If a member cannot be trained, which the text names, or if the models cannot be scored.
+/// If a model cannot be trained, which the text names, or if the models cannot be scored.
 pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
     std::fs::create_dir_all(&flags.output).map_err(|error| {

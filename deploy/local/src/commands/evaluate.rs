@@ -51,7 +51,7 @@ pub struct Flags {
     /// Folder for predictions and pictures
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     pub output: PathBuf,
-    /// Instruction set and threads that compute.
+    /// Flags that choose the CPU instruction set and the compute threads.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Threads that decode images
@@ -62,12 +62,12 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// Runs the command: scores the models, writes the predictions and the plots, and prints the table or one
-/// JSON object.
+/// Runs `downpour evaluate`: scores the models on images, writes the predictions and the plots, and prints
+/// the table of errors or one JSON object.
 ///
 /// # Errors
-/// If a file is not a model, if the models have different classes, if the data cannot be used, or if the
-/// output folder cannot be written.
+/// If a model file is not a model, if the models have different classes, if the data cannot be used, or if
+/// the output folder cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };

@@ -31,11 +31,11 @@ pub struct Flags {
     pub output: PathBuf,
 }
 
-/// Runs the command: writes the model and prints the path of its file.
+/// Runs `downpour export`: writes the model in the chosen format and prints the path of the new file.
 ///
 /// # Errors
-/// If the model file is not a model, if the number of labels is not that of the classes, or if the output
-/// file cannot be written.
+/// If the model file is not a model, if the number of labels is not that of the model's classes, or if the
+/// output file cannot be written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let Flags { format, model, labels, output } = flags;
     let options = ExportOptions { model, labels, format, output };

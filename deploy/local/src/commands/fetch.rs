@@ -22,10 +22,11 @@ pub struct Flags {
     pub last_iterate: bool,
 }
 
-/// Runs the command: fetches the parameters from the run's server and writes the model file.
+/// Runs `downpour fetch`: fetches the parameters from the run's server and writes them to a model file.
 ///
 /// # Errors
-/// If the server cannot be reached, if no worker has joined the run yet, or if the file cannot be written.
+/// If the server cannot be reached, if no worker has joined the run yet, or if the model file cannot be
+/// written.
 pub async fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let Flags { coordinator, output, last_iterate } = flags;

@@ -17,7 +17,7 @@ pub struct Flags {
     /// Folder of images as for `train` [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The configuration.
+    /// Flags that choose the run configuration by which the training samples are made.
     #[command(flatten)]
     pub run: RunFlags,
     /// Images, a row each
@@ -31,10 +31,11 @@ pub struct Flags {
     pub output: PathBuf,
 }
 
-/// Runs the command: writes the contact sheet and prints the images of its rows.
+/// Runs `downpour samples`: writes a contact sheet of training samples and prints the names of the images in
+/// its rows.
 ///
 /// # Errors
-/// If the configuration or the data cannot be used, if an image cannot be read, or if the file cannot be
+/// If the configuration or the data cannot be used, if an image cannot be read, or if the PNG file cannot be
 /// written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let options = SamplesOptions {

@@ -38,7 +38,7 @@ pub struct Flags {
     /// Workers, one a machine
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
-    /// The run.
+    /// Flags that choose the configuration of the simulated run.
     #[command(flatten, next_help_heading = "The run")]
     pub run: RunFlags,
     /// Average the gradients of all workers into one update, for which all wait
@@ -74,7 +74,7 @@ pub struct Flags {
     /// Seconds until a lost worker is back
     #[arg(long, value_name = "S", help_heading = "The machines", default_value_t = 10.0, value_parser = time)]
     pub away: f64,
-    /// Instruction set and threads that compute.
+    /// Flags that choose the CPU instruction set and the compute threads.
     #[command(flatten)]
     pub compute: ComputeFlags,
     /// Print one JSON object: cluster, evaluations, images, seconds, staleness, bytes, how busy workers and
@@ -128,8 +128,8 @@ impl Flags {
     }
 }
 
-/// Runs the command: trains in virtual time and prints each evaluation when it is done, or one JSON object at
-/// the end.
+/// Runs `downpour simulate`: trains with many workers in simulated time and prints each evaluation when it is
+/// done, or one JSON object at the end.
 ///
 /// # Errors
 /// If the configuration, the data or the instruction set cannot be used, or if the plot cannot be written.

@@ -7,7 +7,7 @@ use crate::interrupts::Interrupts;
 use crate::launch::{Training, train};
 use crate::options::Options;
 
-/// Runs the command: trains, and prints the result as text or as one JSON object.
+/// Runs `downpour train`: trains, and prints the result of the run as text or as one JSON object.
 ///
 /// # Errors
 /// If the run fails or diverges, or if the result cannot be printed.

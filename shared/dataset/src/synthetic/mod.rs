@@ -25,13 +25,13 @@ const OBJECTS: usize = Texture::ALL.len() * Outline::ALL.len();
 /// Version of the images, which changes when they do, so that the fingerprint changes too.
 const EDITION: &str = "drawn-1";
 
-/// Objects that an image of the synthetic set shows.
+/// What each image of the synthetic set shows: one object, or a pair of them. The objects decide its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
-    /// One object: ten classes.
+    /// One object, a shape with a texture. There are ten classes, one for each object.
     Object,
-    /// Two objects, one above the other, both in half of their height: a hundred classes, of which each
-    /// shares one of its objects with eighteen others.
+    /// Two objects, one above the other, each squeezed to half of its height. There are a hundred classes,
+    /// one for each pair of an upper and a lower object.
     Pair,
 }
 

@@ -9,28 +9,31 @@ use crate::isa::Isa;
 use crate::map::{Map, MapMut};
 use crate::value::Value;
 
-/// Number of convolutions that run fused: the 1x1 convolutions that read an Inception module's input.
+/// Number of convolutions of one input that [`forward_branches`] and [`backward_branches`] compute together:
+/// the 1x1 convolutions that read an Inception module's input.
 pub const BRANCHES: usize = 3;
 
-/// One branch of [`forward_branches`]: a convolution with its parameters and its output.
+/// One of the convolutions of the same input that [`forward_branches`] computes together, with its parameters
+/// and its output.
 #[derive(Debug)]
 pub struct Branch<'a, T = f32> {
     /// Convolution of the branch; its algorithm must be [`Algorithm::Direct`].
     pub convolution: &'a Convolution,
-    /// Packed weights, and bias.
+    /// Packed weights, and bias, of the convolution.
     pub parameters: ConvolutionParameters<'a, T>,
-    /// Destination of the output.
+    /// Map into which the output of the convolution is written.
     pub output: MapMut<'a, T>,
 }
 
-/// One branch of [`backward_branches`]: a convolution with its packed weights and its output gradient.
+/// One of the convolutions of the same input whose input gradients [`backward_branches`] sums, with its
+/// packed weights and the gradient of its output.
 #[derive(Debug)]
 pub struct BranchGradient<'a, T = f32> {
     /// Convolution of the branch; its algorithm must be [`Algorithm::Direct`].
     pub convolution: &'a Convolution,
     /// Weights packed by [`Convolution::pack_backward`].
     pub packed: &'a [T],
-    /// Gradient of the output.
+    /// Gradient of the loss by the output of the convolution.
     pub output_gradient: Map<'a, T>,
 }
 
@@ -38,10 +41,12 @@ fn check(convolution: &Convolution) {
     assert!(convolution.algorithm == Algorithm::Direct, "branches run directly: {convolution:?}");
 }
 
-/// Computes the forward pass of all branches, bit-identical to [`Convolution::forward`] of each.
+/// Computes the forward pass of all `branches`, convolutions of the same `input`, each followed by ReLU if
+/// `relu`. It is bit-identical to [`Convolution::forward`] of each.
 ///
 /// # Panics
-/// If a convolution is not direct, a map or slice has the wrong size, or the scratch memory is too small.
+/// If a convolution's algorithm is not [`Algorithm::Direct`], a map or slice has the wrong size, or the
+/// scratch memory is too small.
 pub fn forward_branches<T: Value>(
     context: Context,
     input: Map<T>,
@@ -51,12 +56,14 @@ pub fn forward_branches<T: Value>(
     (T::entries().branches.forward)(context, input, branches, relu);
 }
 
-/// Computes the sum of all branches' input gradients. It is bit-identical to calling
-/// [`Convolution::backward_input`] for one branch after the other, where the first call accumulates if
-/// `epilogue` says so, the others accumulate, and the last applies the ReLU.
+/// Computes the sum of the input gradients of all `branches`, convolutions of the same input. It is
+/// bit-identical to calling [`Convolution::backward_input`] for one branch after the other, where the first
+/// call accumulates if `epilogue.accumulate` is true, the others accumulate, and the last applies
+/// `epilogue.relu`.
 ///
 /// # Panics
-/// If a convolution is not direct, a map or slice has the wrong size, or the scratch memory is too small.
+/// If a convolution's algorithm is not [`Algorithm::Direct`], a map or slice has the wrong size, or the
+/// scratch memory is too small.
 pub fn backward_branches<T: Value>(
     context: Context,
     branches: [BranchGradient<T>; BRANCHES],
@@ -66,8 +73,9 @@ pub fn backward_branches<T: Value>(
     (T::entries().branches.backward)(context, branches, epilogue, input_gradient);
 }
 
-/// The functions that compute the branches of a module on maps of `T`, compiled in this crate: the part for
-/// branches of the table of entry points in `entries.rs`.
+/// Pointers to the functions that compute [`forward_branches`] and [`backward_branches`] on maps of `T`.
+/// These call them through the pointers, so that the code is compiled in this crate and not again in each
+/// crate that uses it.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(Context, Map<T>, [Branch<T>; BRANCHES], bool),

@@ -14,8 +14,8 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// The functions that compute a convolution on maps of `T`, compiled in this crate: the part for convolutions
-/// of the table of entry points in `entries.rs`.
+/// Pointers to the functions that compute a [`Convolution`] on maps of `T`. It calls them through these
+/// pointers, so that their code is compiled in this crate and not again in each crate that uses it.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     pub(super) methods: Table<T>,

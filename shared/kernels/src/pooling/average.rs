@@ -7,8 +7,8 @@ use crate::planes::Planes;
 use crate::simd::{Kernel, Simd, Vectorised, dispatch};
 use crate::{Context, Value};
 
-/// Mean over square windows without padding. A window that extends past the border, and a kernel larger than
-/// the map, average the pixels that exist.
+/// Average pooling: the mean over square windows, without padding. A window that extends past the border of
+/// the map, also one larger than the map, averages only the pixels on the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AveragePool {
     /// Side of the square window in pixels, at least 1.
@@ -18,7 +18,8 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    /// Output pixels along a side of `len` input pixels.
+    /// Number of output pixels along a side of `len` input pixels, rounded up: the last window may extend
+    /// past the map.
     ///
     /// # Panics
     /// If the stride is outside `1..=kernel`.
@@ -34,7 +35,9 @@ impl AveragePool {
         (T::entries().average_pool.forward)(self, context, input, output);
     }
 
-    /// Spreads each output's gradient evenly over its window, and writes the sums as `epilogue` says.
+    /// Spreads the gradient of each output value evenly over the input pixels of its window, sums where
+    /// windows overlap, and writes the sums into `input_gradient`: over what is there or added to it, and
+    /// with or without the backward pass of a ReLU, as `epilogue` says.
     ///
     /// # Panics
     /// If the shapes of the maps do not match.
@@ -57,8 +60,8 @@ impl AveragePool {
     }
 }
 
-/// The functions that compute average pooling on maps of `T`, compiled in this crate: the part for average
-/// pooling of the table of entry points in `entries.rs`.
+/// Pointers to the functions that compute average pooling on maps of `T`. [`AveragePool`] calls them through
+/// these pointers, so that their code is compiled in this crate and not again in each crate that uses it.
 pub struct Entries<T: 'static> {
     forward: fn(&AveragePool, Context, Map<T>, MapMut<T>),
     backward: fn(&AveragePool, Context, Map<T>, Epilogue<T>, MapMut<T>),

@@ -9,34 +9,37 @@ use crate::{Context, Value};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Maximum over square windows. Of equal values the first in row-major order wins and alone receives the
-/// gradient. No comparison with a NaN holds: a NaN is the maximum if it comes first in its window, and it
-/// hides a row of the window if it comes first in that row.
+/// Max pooling: the maximum over square windows. Of equal values the first in row-major order wins and alone
+/// receives the gradient. A comparison with NaN is false: a NaN is the maximum if it is the first value of
+/// its window; if it is the first value in another row of the window, all values of that row are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
     /// Side of the square window in pixels, 1..=7.
     pub kernel: usize,
     /// Distance between neighbouring windows in pixels, 1..=kernel.
     pub stride: usize,
-    /// Padding: pixels by which the first window starts before the map; less than the kernel.
+    /// Pixels by which the first window starts above and to the left of the map, less than `kernel`. Only
+    /// pixels on the map take part in a maximum.
     pub padding: usize,
-    /// Whether the input is the output of a ReLU. A window without a positive value then has no winner, so
-    /// that the input gradient has already passed back through that ReLU.
+    /// Whether the input is the output of a ReLU. A window without a positive value then has no winner and
+    /// passes no gradient on, so that [`MaxPool::backward`] is also the backward pass of that ReLU.
     pub rectified: bool,
 }
 
 impl MaxPool {
-    /// Output pixels along a side of `len` input pixels.
+    /// Number of output pixels along a side of `len` input pixels, rounded up: the last window may extend
+    /// past the map.
     ///
     /// # Panics
-    /// If kernel, stride and padding do not fit each other or the kernel is too large.
+    /// If `kernel` is above 7, `stride` is outside `1..=kernel`, or `padding` is not below `kernel`.
     pub fn output_size(&self, len: usize) -> usize {
         self.windows(len).count
     }
 
     /// Computes the maximum of each window in each channel. `indices`, which the backward pass needs,
-    /// receives for each value of the output map (`batch x count x height x width x 16` of its own blocks)
-    /// the winner's position in its window, `ky * kernel + kx`, or 255 where there is none.
+    /// receives for each value of the output map, in the order `[image][block][y][x][16]` over that map's
+    /// blocks alone, the position in the window of the pixel that has the maximum, `ky * kernel + kx`; or 255
+    /// if no pixel wins the window, since `rectified` is set and none is positive.
     ///
     /// # Panics
     /// If the shapes of the maps or the number of indices do not match.
@@ -50,8 +53,9 @@ impl MaxPool {
         (T::entries().max_pool.forward)(self, context, input, output, indices);
     }
 
-    /// Gives each output's gradient to the pixel that `indices` names; gradients add up where windows
-    /// overlap. All other pixels become zero; with `accumulate` everything is added to the gradient instead.
+    /// Adds the gradient of each output value to the input pixel that won its window, as `indices` from
+    /// [`MaxPool::forward`] says. The gradients of overlapping windows add up, and pixels that won no window
+    /// get zero. The result overwrites `input_gradient`, or is added to it if `accumulate` is true.
     ///
     /// # Panics
     /// If the shapes of the maps or the number of indices do not match.
@@ -77,8 +81,8 @@ impl MaxPool {
     }
 }
 
-/// The functions that compute max pooling on maps of `T`, compiled in this crate: the part for max pooling of
-/// the table of entry points in `entries.rs`.
+/// Pointers to the functions that compute max pooling on maps of `T`. [`MaxPool`] calls them through these
+/// pointers, so that their code is compiled in this crate and not again in each crate that uses it.
 #[expect(clippy::type_complexity, reason = "the arguments of the entry points")]
 pub struct Entries<T: 'static> {
     forward: fn(&MaxPool, Context, Map<T>, MapMut<T>, Option<&mut [u8]>),

@@ -28,11 +28,11 @@ pub use element::Element;
 use crate::isa::{Isa, Kind};
 use half::bf16;
 
-/// The vectors of one instruction set, of 16 floats (one block of channels), and the tile sizes that fit its
-/// registers.
+/// The operations of one instruction set on vectors of 16 floats (one block of channels), and the sizes of
+/// register tiles that fit its registers.
 ///
-/// The implementing type is a token: it exists only where the instructions do (made in [`dispatch`] from an
-/// [`Isa`]).
+/// A value of the implementing type proves that the machine has the instructions: it is made in
+/// [`dispatch`], from an [`Isa`].
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen floats.
     type Vector: Copy;
@@ -51,7 +51,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The most rows (broadcast input values) of a tile of the weight gradient.
     const ROWS: usize;
 
-    /// The length of a loop that must be unrolled so that its values stay in registers.
+    /// Returns `count`, the length of a loop that the compiler must unroll so that the loop's values stay in
+    /// registers. An implementation for tests may hide it from the compiler, which then does not unroll.
     #[inline(always)]
     fn unrolled(self, count: usize) -> usize {
         count
@@ -98,8 +99,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `to` must be valid for writing 16 values.
     unsafe fn store_bf16(self, to: *mut bf16, value: Self::Vector);
 
-    /// Interleaves the first 16 of 32 bf16, which lie in the bits of 16 lanes, with the other 16: each lane
-    /// gets one of the first in its lower half and one of the others in its upper half.
+    /// Takes the bits of `values` as 32 bf16 and interleaves the first 16 with the last 16: lane `i` of the
+    /// result holds number `i` in its lower 16 bits and number `16 + i` in its upper 16 bits.
     fn interleave(self, values: Self::Vector) -> Self::Vector;
 
     /// Rounds both vectors to bf16; each lane gets the value of `lower` in its lower half and that of `upper`
@@ -126,13 +127,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
         to.map(|row| self.read(&row))
     }
 
-    /// The lower bf16 of each lane, widened.
+    /// Widens to f32 the lower one of the two bf16 in each lane of `pairs`.
     fn low(self, pairs: Self::Vector) -> Self::Vector;
 
-    /// The upper bf16 of each lane, widened.
+    /// Widens to f32 the upper one of the two bf16 in each lane of `pairs`.
     fn high(self, pairs: Self::Vector) -> Self::Vector;
 
-    /// Computes `c` plus the products of the lower and of the upper bf16 of each lane.
+    /// Computes `c + low(a) * low(b) + high(a) * high(b)` in each lane, which holds two bf16 in `a` and in
+    /// `b`, and an f32 in `c` and in the result.
     #[inline(always)]
     fn dot(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         self.mul_add(self.high(a), self.high(b), self.mul_add(self.low(a), self.low(b), c))
@@ -167,7 +169,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn inverse_root(self, a: Self::Vector) -> Self::Vector {
         self.div(self.splat(1.0), self.sqrt(a))
     }
-    /// The larger value in each lane; `b` where `a` is NaN.
+    /// Returns the larger of `a` and `b` in each lane; `b` where either is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Computes `a * b + c`, rounded once where the instruction set can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -179,9 +181,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
         yes: Self::Vector,
         no: Self::Vector,
     ) -> Self::Vector;
-    /// Writes 16 floats into a slice past the caches, if the machine can and the slice is aligned: for data
-    /// that is written once, in whole cache lines, and read much later. [`Simd::fence`] must follow before
-    /// another thread reads it.
+    /// Writes 16 floats to the start of `to`, past the caches if the machine can and `to` starts at a cache
+    /// line (64 bytes): for data that is written once, in whole cache lines, and read much later.
+    /// [`Simd::fence`] must follow before another thread reads them.
     #[inline(always)]
     fn stream(self, to: &mut [f32], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -193,11 +195,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Makes streamed data visible to other threads.
+    /// Makes the floats that [`Simd::stream`] has written visible to other threads.
     #[inline(always)]
     fn fence(self) {}
 
-    /// Adds `a` to `sum` in the lanes whose two bytes are equal.
+    /// Returns `sum`, with `a` added in each lane `i` where `bytes[i] == others[i]`.
     fn add_equal(
         self,
         bytes: &[u8; 16],
@@ -226,7 +228,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
-    /// Reads the first 16 values of a slice.
+    /// Reads the first 16 values of a slice, widened to f32.
     #[inline(always)]
     fn read<T: Element>(self, from: &[T]) -> Self::Vector {
         assert!(from.len() >= 16);
@@ -234,7 +236,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.load(from.as_ptr()) }
     }
 
-    /// Writes the first 16 values of a slice.
+    /// Writes the 16 floats of `value` over the first 16 values of a slice, rounded to the type of the slice.
     #[inline(always)]
     fn write<T: Element>(self, to: &mut [T], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -242,7 +244,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store(to.as_mut_ptr(), value) }
     }
 
-    /// Writes 16 groups into a slice, each of a value of `first` and, for bf16, one of `other`.
+    /// Writes to the start of `to`: for f32 the 16 lanes of `first`; for bf16 16 pairs, each of a lane of
+    /// `first` and the same lane of `other`, rounded.
     #[inline(always)]
     fn write_groups<T: Element>(self, to: &mut [T], [first, other]: [Self::Vector; 2]) {
         match T::GROUP {
@@ -251,7 +254,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Writes 16 pairs of bf16, made as by [`Simd::pair`], into a slice of bf16.
+    /// Writes over the first 32 values of `to`, which must be bf16: 16 pairs, each of a lane of `lower` and
+    /// the same lane of `upper`, rounded as by [`Simd::pair`].
     #[inline(always)]
     fn write_pairs<T: Element>(self, to: &mut [T], lower: Self::Vector, upper: Self::Vector) {
         assert!(T::GROUP == 2 && to.len() >= 32);
@@ -259,7 +263,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store_floats(to.as_mut_ptr().cast(), self.pair(lower, upper)) }
     }
 
-    /// Writes 16 lanes that hold whole numbers from 0 to 255 into a slice of bytes.
+    /// Writes the 16 lanes of `value`, which must be whole numbers from 0 to 255, over the first 16 bytes of
+    /// `to`.
     #[inline(always)]
     fn write_bytes(self, to: &mut [u8], value: Self::Vector) {
         assert!(to.len() >= 16);
@@ -267,7 +272,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         unsafe { self.store_bytes(to.as_mut_ptr(), value) }
     }
 
-    /// Prefetches the cache line at `from`, which need not be valid.
+    /// Prefetches the cache line at `from` where the instruction set can; `from` may be any address, even an
+    /// invalid one.
     fn prefetch<T>(self, from: *const T);
 }
 

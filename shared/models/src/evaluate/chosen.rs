@@ -11,30 +11,35 @@ use setup::model_file::DATA;
 
 use super::members::Member;
 
-/// The images of a data folder without a validation split on which models are scored.
+/// The choice of images to score in a data folder that has no validation split, of which training holds out a
+/// fifth for validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// The images that training held out, if the model files say that the models were trained on this folder;
-    /// otherwise all images.
+    /// The images that training held out for validation, if a model file says that its model was trained on
+    /// this folder; otherwise all images.
     #[default]
     Unseen,
-    /// The images that training on this folder holds out, whether or not the models were trained on it.
+    /// The fifth of the images that training on this folder holds out for validation, whether or not the
+    /// models were trained on it.
     HeldOut,
-    /// All images of the folder.
+    /// All images of the folder, also those that the models were trained on.
     All,
 }
 
 /// The images that are scored.
 pub(super) struct Chosen {
     pub data: Dataset,
-    /// Whether these are only the images that training held out.
+    /// Whether only those images are scored that training holds out for validation, a fifth of a folder
+    /// without a validation split.
     pub held_out: bool,
-    /// Note on the choice of images.
+    /// Note for the user on which images were chosen, such as that the models were trained on some of them;
+    /// `None` if nothing is to be said.
     pub note: Option<String>,
 }
 
 impl Chosen {
-    /// Chooses the images on which the models `members` are scored.
+    /// Opens `data` and chooses the images of it on which the models `members` are scored; `part` decides for
+    /// a folder without a validation split.
     pub fn of(data: &Data, members: &[Member], part: Part) -> anyhow::Result<Chosen> {
         let size = members[0].model.input_size();
         let folder = match data {

@@ -40,33 +40,37 @@ const RHYTHM: Duration = Duration::from_secs(10);
 /// Value that stands for each probability of an image that cannot be read.
 const UNREADABLE: f32 = -1.0;
 
-/// Options of [`evaluate`].
+/// Options of [`evaluate`], which scores models on images.
 #[derive(Clone, Debug)]
 pub struct EvaluateOptions {
-    /// The model files: one, or the members of an ensemble.
+    /// Paths of the model files to score: one, or those of an ensemble, whose probabilities are averaged.
     pub models: Vec<PathBuf>,
-    /// File of labels, one per line, that replace the models' own.
+    /// Path of a text file of class labels, one per line in the order of the networks' outputs, to use
+    /// instead of those in the model files; `None` means those in the files.
     pub labels: Option<PathBuf>,
     /// The images to score the models on.
     pub data: Data,
-    /// The images on which the models are scored if the data folder has no validation split.
+    /// Which images of the data folder to score if the folder has no validation split.
     pub part: Part,
-    /// Numbers of crops of each image, each of which becomes a row of the table.
+    /// Numbers of crops (parts of an image that are classified) from which each image's prediction is
+    /// combined; the table of the result has rows for each number.
     pub crops: Vec<Crops>,
-    /// The rule by which the crops of an image become one prediction.
+    /// The rule by which the class probabilities of an image's crops become one prediction.
     pub combine: Combine,
-    /// Folder for the predictions and the plots.
+    /// Folder to write the predictions, the scores and the plots to; predictions that an earlier evaluation
+    /// left there are not computed again.
     pub output: PathBuf,
-    /// The compute threads.
+    /// Number of threads that compute the network, and the CPUs on which they run.
     pub threads: Threads,
     /// Number of threads that decode images.
     pub loader_threads: usize,
-    /// Name of the instruction set; `None` means the best of the machine.
+    /// Name of the CPU instruction set to compute with, such as "avx2"; `None` means the best of this
+    /// machine.
     pub isa: Option<String>,
 }
 
-/// The result of an evaluation of one or more models on a set of images: the scores of all models together
-/// with the largest number of crops, and a table with the other combinations.
+/// The result of an evaluation of one or more models on a set of images: the scores of all models averaged
+/// over the largest number of crops, and a table of errors by number of models and of crops.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvaluationResult {
     /// Number of images that were scored.
@@ -78,33 +82,36 @@ pub struct EvaluationResult {
     /// Top-5 accuracy: fraction (0 to 1) of the images whose five most probable classes include the right
     /// one.
     pub top5: f64,
-    /// Mean cross-entropy per image, in nats.
+    /// Mean cross-entropy per image, in nats, with all models averaged over the largest number of crops.
     pub loss: f64,
-    /// The rows of the table: first those of a single model by number of crops, then, if there are several
-    /// models, those of all of them averaged. The single model is the one with the smallest top-1 error at
-    /// the smallest number of crops, as in the paper.
+    /// The rows of the table of errors: first those of a single model by number of crops, then, if there are
+    /// several models, those of all of them averaged. The single model is the one with the smallest top-1
+    /// error at the smallest number of crops, as in the paper.
     pub rows: Vec<Row>,
     /// Scores of each model alone, for each number of crops; empty if there is only one model.
     pub members: Vec<MemberScores>,
-    /// Names of the class folders that match no label of the models. Their images are predicted but not
-    /// scored.
+    /// Names of the data's class folders that match no label of the models. Their images are predicted but
+    /// not scored.
     pub unscored: Vec<String>,
-    /// Whether only the images that training held out are scored.
+    /// Whether the scored images are those that training holds out for validation (a fifth) of a folder
+    /// without a validation split; false if they are a validation split or all images.
     pub held_out: bool,
-    /// Note on the choice of images, such as that some were held out or that the models were trained on them.
+    /// Note for the user on which images were scored, such as that the models were trained on some of them;
+    /// `None` if nothing is to be said.
     pub note: Option<String>,
-    /// Number of images that could not be read.
+    /// Number of images that could not be read and are left out of the scores.
     pub unreadable: u64,
-    /// Folder of the predictions and the plots.
+    /// Folder to which the predictions, the scores and the plots were written.
     pub output: PathBuf,
 }
 
-/// Scores of one model alone.
+/// Scores of one model of an ensemble alone, with one number of crops of each image.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemberScores {
-    /// The model file.
+    /// Path of the model file.
     pub model: PathBuf,
-    /// Number of crops of each image.
+    /// Number of crops (parts of an image that are classified) from which each image's prediction is
+    /// combined.
     pub crops: usize,
     /// Top-1 accuracy: fraction (0 to 1) of the images whose most probable class is the right one.
     pub top1: f64,
@@ -115,11 +122,13 @@ pub struct MemberScores {
     pub loss: f64,
 }
 
-/// Scores the models and writes the predictions, the result and the plots to the output folder.
+/// Scores the models of `options` on its images, and writes the predictions, the result and the plots to its
+/// output folder.
 ///
 /// # Errors
-/// If a file is not a model, if the models have different classes, if the data cannot be used or have none of
-/// the models' classes, or if the output folder cannot be written or is in use by another evaluation.
+/// If a file of `options.models` is not a model, if the models have different classes, if the data cannot be
+/// used or have none of the models' classes, or if the output folder cannot be written or is in use by
+/// another evaluation.
 pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
     let isa = isa(options.isa.as_deref())?;
     let members: Vec<Member> =
@@ -400,7 +409,8 @@ fn tally(outcomes: &[Outcome]) -> Tally {
 }
 
 impl EvaluationResult {
-    /// Returns the result as text: the table, the notes and the scores.
+    /// Returns the result as text for the user: the table of errors, notes on the images, and the scores of
+    /// all models together.
     pub fn text(&self) -> String {
         let mut text = table::text(&self.rows);
         let mut fewest = self.members.iter().filter(|member| member.crops == self.rows[0].crops).peekable();

@@ -15,7 +15,7 @@ pub(super) const MOST_CLASSES: usize = 40;
 /// A confusion matrix: how often each class (row) was predicted as each class (column).
 pub(super) struct Confusion {
     pub classes: Vec<String>,
-    /// The counts, row-major.
+    /// Number of images of each class (row) that were predicted as each class (column), row-major.
     pub counts: Vec<u32>,
 }
 

@@ -18,14 +18,14 @@ use super::combine::Combine;
 /// The key of a file of predictions: everything that its rows depend on.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Key {
-    /// SHA-256 of the model file.
+    /// SHA-256 of the model file, in hexadecimal.
     pub model: String,
-    /// Fingerprint of the data set.
+    /// Fingerprint of the data set as text: its numbers of images, and a hash that identifies them.
     pub data: String,
     pub images: usize,
     pub classes: usize,
     pub crops: usize,
-    /// The rule by which the crops of an image become one row.
+    /// The rule by which the class probabilities of an image's crops become one row of the file.
     pub combine: Combine,
 }
 
@@ -37,12 +37,13 @@ pub(super) struct Predictions {
     _lock: Lock,
     images: usize,
     classes: usize,
-    /// Number of whole rows in the file.
+    /// Number of whole rows in the file; a row holds the class probabilities of one image.
     pub rows: usize,
 }
 
 impl Predictions {
-    /// Opens the file of `key` in `folder`, or creates it.
+    /// Opens and locks the file in `folder` that holds the predictions of `key`, or creates it. A row that an
+    /// interruption cut short is removed.
     pub fn open(folder: &Path, key: &Key) -> anyhow::Result<Predictions> {
         let header = serde_json::to_string(key).context("write what the predictions are of")? + "\n";
         let path = folder.join(files::Digest::of(&header).start(8) + ".rows");
@@ -86,10 +87,10 @@ impl Predictions {
         self.rows == self.images
     }
 
-    /// Appends whole rows.
+    /// Appends whole rows to the file; `rows` holds the class probabilities of one image after the other.
     ///
     /// # Panics
-    /// If `rows` ends in the middle of a row.
+    /// If `rows` ends in the middle of an image's probabilities.
     pub fn append(&mut self, rows: &[f32]) -> anyhow::Result<()> {
         assert!(rows.len().is_multiple_of(self.classes), "whole rows");
         let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -98,7 +99,7 @@ impl Predictions {
         Ok(())
     }
 
-    /// Returns a reader of the rows, which starts at the first one.
+    /// Returns a reader of the file's rows, which starts at the first one.
     pub fn read(&mut self) -> anyhow::Result<Rows<'_>> {
         let Predictions { path, file, classes, .. } = self;
         file.rewind().with_context(|| format!("read {}", path.display()))?;
@@ -116,7 +117,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Reads the next row into `row`.
+    /// Reads the next row of the file, the class probabilities of one image, into `row`.
     pub fn next(&mut self, row: &mut [f32]) -> anyhow::Result<()> {
         self.file.read_exact(&mut self.bytes).with_context(|| format!("read {}", self.path.display()))?;
         for (value, bytes) in row.iter_mut().zip(self.bytes.chunks_exact(4)) {

@@ -7,13 +7,13 @@ use dataset::Crops;
 use serde::Serialize;
 use setup::Outcome;
 
-/// An estimate of a fraction of the images, or of a difference of two such fractions, with its standard
-/// error.
+/// An estimate, with its standard error, of the fraction of the images that have some property (such as a
+/// wrong prediction), or of the difference of two such fractions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The estimate: 0 to 1 for a fraction, -1 to 1 for a difference.
+    /// The estimated fraction (0 to 1), or difference of two fractions (-1 to 1).
     pub value: f64,
-    /// One standard error of the estimate, in the same unit.
+    /// One standard error of `value`, as a fraction like it.
     pub standard_error: f64,
 }
 
@@ -32,7 +32,8 @@ impl Estimate {
 pub struct Row {
     /// Number of models whose probabilities are averaged.
     pub models: usize,
-    /// Number of crops of each image.
+    /// Number of crops (parts of an image that are classified) from which each image's prediction is
+    /// combined.
     pub crops: usize,
     /// Number of inputs computed for one image: models times crops.
     pub cost: usize,

@@ -15,7 +15,8 @@ const LINE: usize = 16;
 
 /// Filters of single colours: equally many for each colour, in the order of the colours.
 pub(crate) struct DepthwiseStemLayer {
-    /// The plain convolution that computes the layer, on spread weights.
+    /// The plain convolution of all three colours that computes the layer, with zero weights for the colours
+    /// that a filter does not read.
     pub stem: StemLayer,
 }
 

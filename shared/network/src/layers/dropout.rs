@@ -13,9 +13,10 @@ use crate::plan::Rows;
 
 /// A dropout layer in front of a classifier.
 pub(crate) struct DropoutLayer {
-    /// Share of the values that are dropped.
+    /// Probability with which a value is dropped.
     pub rate: f32,
-    /// Index of the head, which distinguishes its masks from the other heads'.
+    /// Index of the head that the layer belongs to; it is mixed into the seeds of the dropout masks, so that
+    /// each head drops other values.
     pub head: u64,
     pub rows: Rows,
 }

@@ -13,26 +13,27 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Both maps, for the description of the layer.
+    /// Returns the input map and the output map, in this order, for the description of the layer.
     pub fn endpoints(&self) -> (Endpoint<'_>, Endpoint<'_>) {
         (Endpoint::Map(&self.input), Endpoint::Map(&self.output))
     }
 
-    /// The values of both, for the forward pass.
+    /// Returns the values of the input, to read, and of the output, to write, for the forward pass.
     pub fn values<'a, T: Value>(&self, arena: &'a mut Arena, batch: usize) -> (Map<'a, T>, MapMut<'a, T>) {
         let [input, output] =
             arena.parts([Part::Values(self.input.buffer), Part::Values(self.output.buffer)]);
         (self.input.map(input, batch), self.output.map_mut(output, batch))
     }
 
-    /// The gradients of output and input, for the backward pass.
+    /// Returns the gradient of the output, to read, and of the input, to write, for the backward pass.
     pub fn gradients<'a, T: Value>(&self, arena: &'a mut Arena, batch: usize) -> (Map<'a, T>, MapMut<'a, T>) {
         let [output, input] =
             arena.parts([Part::Gradient(self.output.buffer), Part::Gradient(self.input.buffer)]);
         (self.output.map(output, batch), self.input.map_mut(input, batch))
     }
 
-    /// The gradients as in [`Maps::gradients`], behind the input's values, which the backward pass reads too.
+    /// Returns the values of the input and the gradient of the output, to read, and the gradient of the
+    /// input, to write, for a backward pass that needs all three.
     pub fn values_and_gradients<'a, T: Value>(
         &self,
         arena: &'a mut Arena,

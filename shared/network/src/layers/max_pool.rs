@@ -12,7 +12,8 @@ use crate::plan::BufferIndex;
 pub(crate) struct MaxPoolLayer {
     pub kernel: MaxPool,
     pub maps: Maps,
-    /// Index of the maxima's positions in the plan.
+    /// Index of this pool among the network's max pools, under which the positions of its maxima are kept for
+    /// the backward pass.
     pub switches: usize,
 }
 

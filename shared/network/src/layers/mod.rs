@@ -37,7 +37,7 @@ use crate::plan::BufferIndex;
 
 /// A layer of the network.
 pub(crate) struct Layer {
-    /// Caffe's name, where Caffe has such a layer.
+    /// Name of the layer as in Caffe's GoogLeNet, where Caffe has such a layer.
     pub name: String,
     /// Channels, height and width of one image's output.
     pub output: [usize; 3],
@@ -45,29 +45,34 @@ pub(crate) struct Layer {
     pub multiply_adds: u64,
     /// Whether the layer belongs to an auxiliary head, which only training runs.
     pub auxiliary: bool,
-    /// Write mode of the gradient of its input.
+    /// How the layer writes the gradient of its input: adding or overwriting, with or without the backward
+    /// pass of a ReLU.
     pub gradient_write: GradientWrite,
-    /// The convolutions that run fused with this one on the same input, this one first; none for all other
-    /// layers.
+    /// Indices of the convolutions that this one computes in one pass over their common input, its own index
+    /// first; `None` for a layer that computes no others.
     pub fused: Option<[usize; BRANCHES]>,
-    /// The convolution that runs this one fused with itself; none for all other layers.
+    /// Index of the convolution that also computes this one, in one pass over their common input; `None` for
+    /// a layer that is computed by itself.
     pub fused_into: Option<usize>,
-    /// Sizes, buffers and passes.
+    /// Implementation of the layer: its sizes, the buffers that it reads and writes, its forward and backward
+    /// pass.
     pub operation: Box<dyn Operation>,
 }
 
 /// Mode in which a layer writes its contribution to the gradient of its input.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct GradientWrite {
-    /// Whether another layer has already written its contribution, so that this one is added to it.
+    /// Whether another layer with the same input has already written its contribution in this backward pass,
+    /// so that this layer's is added to it and does not overwrite it.
     pub accumulate: bool,
-    /// Whether the gradient becomes zero where the input is zero: the input is the output of ReLUs, and no
-    /// other layer contributes later.
+    /// Whether the layer, as the last to contribute, also does the backward pass of the ReLU that made its
+    /// input: it sets the gradient to zero where the input is zero.
     pub rectify: bool,
 }
 
 impl GradientWrite {
-    /// The epilogue with which kernels write the gradient of an input of these values.
+    /// Returns this write mode as the argument that kernels take. `values` are the values of the layer's
+    /// input, which tell where the ReLU that made them blocks the gradient.
     pub fn epilogue<T>(self, values: Map<T>) -> Epilogue<T> {
         Epilogue { accumulate: self.accumulate, relu: self.rectify.then_some(values) }
     }

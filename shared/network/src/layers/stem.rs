@@ -11,7 +11,7 @@ use crate::plan::Feature;
 /// The first convolution.
 pub(crate) struct StemLayer {
     pub kernel: Stem,
-    /// Side of the square images.
+    /// Side of the square images in pixels.
     pub side: usize,
     pub output: Feature,
     pub tensor: usize,

@@ -15,7 +15,7 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// A client of the coordinator over the network.
+/// A client that calls the coordinator of a run, which admits workers and gives them work, over the network.
 ///
 /// Each call is retried until it is answered or [`Patience`](crate::Patience) runs out; a [`Refusal`] is
 /// returned at once.
@@ -31,7 +31,7 @@ impl CoordinatorClient {
     ///
     /// # Errors
     /// [`ClientError::Address`] if `address` is not of the form "host:port"; [`ClientError::Unreachable`] if
-    /// patience runs out before the server answers.
+    /// the [`Patience`](crate::Patience) of `connector` runs out before the server answers.
     pub async fn connect(
         address: &str,
         connector: impl Into<Connector>,

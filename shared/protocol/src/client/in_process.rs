@@ -21,8 +21,9 @@ use crate::{
 /// Name of the server in errors of calls within a process.
 const HERE: &str = "this process";
 
-/// A client of a service in the same process. Values are encoded and decoded as on a network, so that both
-/// sides see the same values as there; calls are not retried, since none can be lost.
+/// A client that calls a coordinator or shards in the same process directly. Gradients and parameters are
+/// encoded and decoded as on a network, so that both sides see the same rounded values as there; calls are
+/// not retried, since none can be lost.
 #[derive(Debug)]
 pub struct InProcess<Service: ?Sized> {
     service: Arc<Service>,

@@ -23,12 +23,13 @@ const PUSH: &str = "/downpour.v1.Shards/Push";
 /// Requests handed to the connection and not yet taken by it.
 const QUEUE: usize = 8;
 
-/// Numbers of bytes of encoded values that a push carried; a block that was sent again counts once.
+/// Numbers of bytes that one push of gradients to the shards of a process carried in each direction, counting
+/// encoded values only; a block that was sent again counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Number of bytes of the encoded gradients of those blocks that have a reply.
     pub sent: u64,
-    /// Number of bytes of parameters in the replies.
+    /// Number of bytes of the encoded parameters in the shards' replies.
     pub received: u64,
 }
 

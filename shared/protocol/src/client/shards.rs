@@ -11,11 +11,11 @@ use crate::{
     transport::MESSAGE,
 };
 
-/// A client of the shards of one process over the network.
+/// A client that calls the shards (parts of the network's parameters) of one server process over the network.
 ///
 /// Each call is retried until it is answered or [`Patience`](crate::Patience) runs out; a [`Refusal`] is
-/// returned at once. Blocks without a reply are sent again after a broken connection, and missing blocks are
-/// requested again.
+/// returned at once. After a broken connection, pushed blocks without a reply are sent again, and fetched
+/// blocks that have not arrived are requested again.
 #[derive(Clone, Debug)]
 pub struct ShardClient {
     link: Link,
@@ -26,7 +26,7 @@ impl ShardClient {
     ///
     /// # Errors
     /// [`ClientError::Address`] if `address` is not of the form "host:port"; [`ClientError::Unreachable`] if
-    /// patience runs out before the server answers.
+    /// the [`Patience`](crate::Patience) of `connector` runs out before the server answers.
     pub async fn connect(address: &str, connector: impl Into<Connector>) -> Result<ShardClient, ClientError> {
         Ok(ShardClient { link: Link::connect(address, connector.into()).await? })
     }

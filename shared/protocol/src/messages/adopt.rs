@@ -7,20 +7,20 @@ use crate::{
     proto,
 };
 
-/// The layout that each joining worker sends to each shard: a shard without one adopts it, any other compares
-/// it with its own.
+/// The network's layout (the list of its tensors), as each joining worker sends it to each shard: a shard
+/// without a layout adopts it, any other compares it with its own.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
-    /// Number of the shard.
+    /// Number of the shard that is to adopt the layout.
     pub shard: u32,
     /// Layout of the network's parameters.
     pub layout: Layout,
 }
 
-/// A shard's answer to an adoption.
+/// A shard's answer to a worker that sent it the network's layout: the shard has the same layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptReply {
-    /// Fingerprint of the shard's layout.
+    /// Fingerprint of the shard's layout: a hash over all tensors of the network.
     pub fingerprint: Fingerprint,
 }
 

@@ -7,12 +7,12 @@ use crate::{
     proto,
 };
 
-/// The values of one block, with their version.
+/// The values of one block (a piece of one tensor, of at most 262144 parameters), with their version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockValues {
-    /// Index of the block in the layout.
+    /// Index of the block among all blocks of the network's parameters, in the order of their layout.
     pub block: u32,
-    /// Version of the values.
+    /// Version of the values, which tells how many updates the block had received.
     pub version: Version,
     /// Values of the block: parameters, or the velocity or average if a fetch asked for these.
     pub values: Values,

@@ -13,20 +13,21 @@ pub struct EvaluationOrder {
     pub id: u64,
     /// Number of samples that the run had trained on when the evaluation was ordered.
     pub samples: u64,
-    /// Whether the evaluation is the run's last one, after which the worker also writes the model file.
+    /// Whether the evaluation is the run's last one, so that the worker also writes the trained model to its
+    /// file.
     pub last: bool,
 }
 
-/// The result of an evaluation.
+/// The result of an evaluation of the network on the validation images, at one moment of the run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Number of the evaluation.
+    /// Number of the evaluation, unique in the run.
     pub id: u64,
     /// Number of samples that the run had trained on when the evaluation was ordered.
     pub samples: u64,
-    /// Number of images evaluated.
+    /// Number of validation images that were scored; unreadable ones are not counted.
     pub images: u64,
-    /// Scores of the averaged parameters.
+    /// Scores of the Polyak average of the parameters.
     pub average: Scores,
     /// Scores of the newest parameters (the last iterate).
     pub last_iterate: Scores,

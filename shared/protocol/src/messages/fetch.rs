@@ -12,22 +12,24 @@ use crate::{
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
-    /// The velocity of the shards' momentum.
+    /// The velocity that the shards keep for momentum; refused if the run's optimizer has none.
     Velocity,
-    /// The Polyak average of the parameters, frozen at the first fetch that names the evaluation.
+    /// The Polyak average of the parameters. The first fetch for an evaluation freezes a copy of it, which
+    /// later fetches for the same evaluation read.
     Average {
-        /// Number of the evaluation that the average is for; 0 reads the current average, which is not
-        /// frozen.
+        /// Number of the evaluation that the average is for; 0 reads the current average instead of a frozen
+        /// copy.
         evaluation: u64,
     },
 }
 
-/// A request for blocks of one shard.
+/// A request for the values of some blocks (pieces of tensors) of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchRequest {
-    /// Number of the shard.
+    /// Number of the shard that owns the blocks.
     pub shard: u32,
-    /// Indexes of the blocks in the layout, in the order in which the blocks are to be sent.
+    /// Indexes of the blocks among all blocks of the network's parameters, in the order in which the blocks
+    /// are to be sent.
     pub blocks: Vec<u32>,
     /// Kind of the values that are asked for.
     pub kind: Kind,

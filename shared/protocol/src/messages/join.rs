@@ -15,14 +15,14 @@ pub struct JoinRequest {
     pub protocol: u32,
     /// Name of the worker in logs: host and process.
     pub name: String,
-    /// Description of the worker's data set.
+    /// Description of the worker's data set, which must be the same for all workers of a run.
     pub data: DataDescription,
 }
 
 /// The reply to a join: what a new member needs to take part in the run.
 #[derive(Clone, Debug)]
 pub struct JoinReply {
-    /// The new membership.
+    /// The worker's new membership, by which it names itself in later calls.
     pub member: Member,
     /// The run's complete configuration, including the number of classes and of epochs.
     pub configuration: RunConfiguration,

@@ -9,7 +9,8 @@ use crate::{
 /// Largest size in bytes of the report on an unreadable image: its path, a place in it and the reason.
 const MOST_ACCOUNT: usize = 16 << 10;
 
-/// A lease: a range of an epoch's shuffled order that one worker holds for a limited time.
+/// A lease: a range of the training samples, in an epoch's shuffled order, that one worker is to train on.
+/// What is left of it goes to another worker if the holder is not heard of for a while.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lease {
     /// Number of the lease, unique in the run.
@@ -22,14 +23,15 @@ pub struct Lease {
     pub end: u64,
     /// Form of the pushes, gradients or steps, that the worker makes from these samples.
     pub form: PushForm,
-    /// Whether the worker starts its momentum from the velocity of the shards, since momentum has just moved
+    /// Whether the worker fetches the shards' velocity, the running sum of gradients that momentum keeps, and
+    /// goes on from it as its own. This is true once in a run, for one worker, when momentum has just moved
     /// from the shards to the workers.
     #[serde(default)]
     pub takes_velocity: bool,
 }
 
-/// A worker's progress with a lease. All counts start at the beginning of the lease, so that a report may
-/// arrive twice.
+/// A worker's progress with a lease, a range of samples to train on. All counts start at the beginning of the
+/// lease rather than at the last report, so that a report may arrive twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseProgress {
     /// Number of the lease.
@@ -41,7 +43,8 @@ pub struct LeaseProgress {
     pub skipped: Vec<String>,
     /// Number of the lease's samples that are done: trained on, or skipped because their image is unreadable.
     pub consumed: u64,
-    /// Whether the worker is finished with the lease; its remaining positions return to the coordinator.
+    /// Whether the worker is finished with the lease; the coordinator then gives the samples that are not
+    /// done to other workers.
     pub closed: bool,
 }
 

@@ -6,13 +6,14 @@ use crate::{
     proto,
 };
 
-/// An order of the coordinator to a shard process.
+/// An order of the coordinator to a shard process, a server process that holds parts of the network's
+/// parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardOrder {
-    /// Snapshot: the process writes each of its shards `k` into `id/shard-k`, and answers when the files are
-    /// durable.
+    /// Snapshot: the process writes each of its shards into a file of the snapshot's folder,
+    /// `ID/shard-NUMBER.safetensors`, and answers when the files are durable.
     Snapshot {
-        /// Number of the snapshot.
+        /// Number of the snapshot; later snapshots have higher numbers.
         id: u64,
     },
     /// End of the run: the process exits after the reply, with exit code 0 unless the run was interrupted.

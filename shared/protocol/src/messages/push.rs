@@ -12,11 +12,12 @@ use crate::{
     proto,
 };
 
-/// Largest absolute value of a gradient that a shard applies. Gradients of networks that learn are smaller by
-/// many orders of magnitude; a larger one could overflow in the update, which is made in place.
+/// Largest absolute value that an element of a gradient may have for a shard to apply it. Gradients of
+/// networks that learn are smaller by many orders of magnitude; with a larger one the parameters, which are
+/// updated in place, could overflow.
 pub const LARGEST_GRADIENT: f32 = 1e18;
 
-/// Form of a push, which depends on where the momentum is kept.
+/// What a worker pushes to the shards, which depends on where the momentum is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PushForm {
     /// A gradient: the shard keeps the momentum and adds the gradient to its own velocity.
@@ -27,16 +28,17 @@ pub enum PushForm {
     Step,
 }
 
-/// A push: one block of a gradient, sent to the shard that owns the block.
+/// A push: the gradient of one block of the parameters (a piece of one tensor), sent to the shard that owns
+/// the block.
 #[derive(Clone, Debug)]
 pub struct BlockPush {
-    /// Number of the shard.
+    /// Number of the shard that owns the block.
     pub shard: u32,
     /// Membership of the worker that pushes.
     pub member: Member,
-    /// Number of the worker's minibatch that the push comes from, counted within the worker's incarnation.
+    /// Number of the worker's minibatch that the push comes from, counted since the worker joined.
     pub step: u64,
-    /// Index of the block in the layout.
+    /// Index of the block among all blocks of the network's parameters, in the order of their layout.
     pub block: u32,
     /// The version of the block that the gradient was computed from.
     pub version: Version,
@@ -52,13 +54,13 @@ pub struct BlockPush {
 /// The answer to one pushed block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PushReply {
-    /// Index of the block in the layout.
+    /// Index of the block among all blocks of the network's parameters, in the order of their layout.
     pub block: u32,
     /// The values of the block from which the next gradient is to be computed (also if the push repeats one
     /// that was applied), or the refusal of the push.
     pub outcome: Result<BlockValues, Refusal>,
     /// Staleness: the number of updates of the block between the version that the gradient was computed from
-    /// and this push.
+    /// and this push; 0 if the push was not applied.
     pub staleness: u64,
 }
 

@@ -9,17 +9,18 @@ pub enum Refusal {
     /// A request that contradicts the run (other network, other data, other protocol): final.
     #[error("{0}")]
     Mismatch(String),
-    /// A request of a worker's incarnation that is no longer a member, since its membership expired: the
-    /// worker must join anew.
+    /// A request of a worker that is not a member of the run any more, since it left or was silent for too
+    /// long: the worker must join anew.
     #[error("{0}")]
     Fenced(String),
-    /// A request that is not possible yet (no layout adopted, shards missing): the client asks again.
+    /// A request that is not possible yet (server processes are missing, or the shard does not know the
+    /// network's tensors): the client asks again.
     #[error("{0}")]
     NotReady(String),
-    /// Unusable values (wrong length, unknown block, not finite, far too large): final for this push.
+    /// Unusable values (wrong length, unknown block, not finite, far too large): final for this request.
     #[error("{0}")]
     Invalid(String),
-    /// A failure of the server itself.
+    /// A failure of the server itself, such as a snapshot that it cannot write.
     #[error("{0}")]
     Internal(String),
 }

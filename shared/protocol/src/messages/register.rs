@@ -9,7 +9,8 @@ use crate::{
 /// Most shards of a server: as many processes as its flag takes, of as many shards.
 const MOST_SHARDS: u32 = 1 << 16;
 
-/// A shard process's request to the coordinator for its place in the server.
+/// A shard process's request to the coordinator for its place in the server, that is, for the shards (parts
+/// of the network's parameters) that it is to hold; it is repeated every few seconds.
 #[derive(Clone, Debug)]
 pub struct RegisterRequest {
     /// Version of the process's protocol, which must equal [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
@@ -22,13 +23,13 @@ pub struct RegisterRequest {
     pub holds: Option<Holding>,
 }
 
-/// The shards that a shard process has in memory.
+/// The shards (parts of the network's parameters) that a server process has in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// Number of the first shard that the process holds; the numbers of the others follow.
     pub first_shard: u32,
-    /// Number of the coordinator's life (its term) in which the shards were last placed or restored from a
-    /// snapshot.
+    /// Number of the life of the coordinator (the time from one start of its process to the next) in which
+    /// the process got the shards, or last restored them from a snapshot.
     pub life: u64,
 }
 
@@ -39,11 +40,15 @@ pub struct RegisterReply {
     pub first_shard: u32,
     /// Number of shards in the whole server.
     pub total_shards: u32,
-    /// The newest complete snapshot, to which shards of another life of the coordinator are restored.
+    /// The newest complete snapshot, with the hashes of this process's files; `None` if there is none. A
+    /// process restores its shards from it if it has just started or if they are from before the
+    /// coordinator's last start.
     pub restore: Option<Snapshot>,
-    /// Number of the coordinator's life (its term), which counts the coordinator's starts.
+    /// Number of the coordinator's life, the time from one start of its process to the next: the count of its
+    /// earlier starts in this run.
     pub life: u64,
-    /// Whether a process at this address had registered before in this life of the coordinator.
+    /// Whether a process at this address had registered before since the coordinator's last start. If so, and
+    /// if it has just started itself, it goes on from its own newest snapshot files.
     pub again: bool,
     /// The run's update rule; `None` until the first worker has described its data.
     pub rule: Option<UpdateRule>,

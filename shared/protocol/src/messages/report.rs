@@ -21,56 +21,64 @@ const MOST_HEADS: usize = 2;
 pub struct Report {
     /// Membership of the worker that reports.
     pub member: Member,
-    /// Progress of the leases that the worker holds or has just closed.
+    /// Progress with the leases (ranges of samples to train on) that the worker holds or has just closed.
     pub progress: Vec<LeaseProgress>,
-    /// Metrics since the last report.
+    /// Metrics of the worker's training since its last report.
     pub metrics: StepMetrics,
     /// Result of an evaluation that the worker has finished, if any.
     pub evaluation: Option<Evaluation>,
-    /// Whether the worker leaves the run, which returns all of its leases.
+    /// Whether the worker leaves the run with this report, so that its leases (ranges of samples to train on)
+    /// go to others.
     pub leaving: bool,
 }
 
 /// Metrics of a worker, summed over the minibatches since its last report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepMetrics {
-    /// Number of minibatches.
+    /// Number of minibatches that the worker trained on.
     pub steps: u64,
-    /// Number of images.
+    /// Number of training images in the minibatches.
     pub images: u64,
-    /// Sum over images of the main head's loss.
+    /// Sum over the images of the main head's loss, in nats; a loss that is not finite counts as 0.
     pub main_loss: f64,
-    /// Sums over images of the auxiliary heads' losses; empty without heads.
+    /// Sum over the images of the loss of each auxiliary head, in nats; empty if none is trained.
     pub auxiliary_losses: Vec<f64>,
-    /// Sums over images of the main head's scores: of a classifier `top1`, the images whose most probable
-    /// class is right.
+    /// Sums over the images of the main head's scores: of a classifier `top1`, the number of images whose
+    /// most probable class is right.
     pub scores: Scores,
-    /// Time spent computing, in seconds.
+    /// Time that the worker spent computing gradients, in seconds.
     pub compute_seconds: f64,
-    /// Norms of the gradients that were compared in evaluations.
+    /// Measurements of gradient noise, made on other minibatches than those of `steps`: in evaluations, whose
+    /// gradients update nothing.
     pub gradients: GradientNorms,
-    /// Time spent waiting for parameters, acknowledgements and images, in seconds.
+    /// Time that the worker spent waiting for parameters and acknowledgements from the shards and for images,
+    /// in seconds.
     pub wait_seconds: f64,
-    /// Number of minibatches of which a push was refused as unusable (not finite, or far too large).
+    /// Number of minibatches for which a shard refused part of the gradient as unusable (not finite, or far
+    /// too large).
     pub refused: u64,
-    /// Whether a loss was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
+    /// Whether the loss of a minibatch was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
     pub diverged: bool,
 }
 
-/// How noisy gradients are, as sums over minibatches. The squared norm of a minibatch's gradient is that of the
-/// mean gradient and of the noise; in the product of its halves' gradients the noise cancels.
+/// Sums over minibatches that tell how noisy gradients are. The expected squared norm of a minibatch's
+/// gradient is that of the true gradient plus that of the noise; in the inner product of the gradients of the
+/// minibatch's two halves, whose noise is independent, only the former is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GradientNorms {
-    /// Number of minibatches of which the gradients of the two halves were compared.
+    /// Number of minibatches whose two halves were compared by their gradients.
     pub minibatches: u64,
-    /// Sum over these minibatches of the squared Euclidean norm of the whole minibatch's mean gradient.
+    /// Sum over the compared minibatches of the squared Euclidean norm of the mean gradient over all images
+    /// of the minibatch.
     pub squared: f64,
-    /// Sum over these minibatches of the inner product of the mean gradients of the two halves.
+    /// Sum over the compared minibatches of the inner product of two mean gradients: that over the first half
+    /// of the minibatch's images and that over the second.
     pub common: f64,
 }
 
 impl GradientNorms {
-    /// Adds the sums over other minibatches. Sums of finite numbers stay finite.
+    /// Adds the sums of `others`, made over other minibatches. A sum beyond the range of f64 becomes the
+    /// largest finite number.
     pub fn add(&mut self, others: &GradientNorms) {
         let sum = |one: f64, other: f64| (one + other).clamp(f64::MIN, f64::MAX);
         self.minibatches = self.minibatches.saturating_add(others.minibatches);

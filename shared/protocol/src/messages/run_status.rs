@@ -18,9 +18,10 @@ pub enum RunState {
     Training,
     /// Last evaluation or last snapshot, after the run has trained on all of its samples.
     Evaluating,
-    /// Completion of the run.
+    /// Completion: the run has trained on all of its samples, and its last evaluation and snapshot are done.
     Finished,
-    /// Stop because the loss or the gradients grew beyond bounds.
+    /// Stop because training diverged: a loss was not finite or above [`LARGEST_LOSS`](crate::LARGEST_LOSS),
+    /// or too many gradients were not finite or far too large.
     Diverged,
     /// Stop because the data or the settings do not let the run go on, as when over 5 % of the images are
     /// unreadable.
@@ -53,11 +54,11 @@ pub struct RunStatus {
     pub detail: String,
     /// Number of samples that the run has trained on so far.
     pub samples: u64,
-    /// Number of samples in the whole run; 0 until the first worker has joined.
+    /// Number of samples that the whole run trains on, over all epochs; 0 until the first worker has joined.
     pub total_samples: u64,
     /// Number of the current epoch, from 0.
     pub epoch: u64,
-    /// Number of workers that are members now.
+    /// Number of workers that take part in the run now (its members).
     pub workers: u32,
     /// Number of leases, ranges of samples to train on, that workers hold now.
     pub leases: u32,
@@ -65,16 +66,18 @@ pub struct RunStatus {
     pub latest: Option<TrainingLine>,
     /// Results of all evaluations so far, oldest first.
     pub evaluations: Vec<Evaluation>,
-    /// Layout of the parameters that the shards hold, for `downpour fetch`; `None` until a shard has adopted
-    /// it.
+    /// Layout of the network's parameters (the names, shapes and order of its tensors), by which
+    /// `downpour fetch` reads them from the shards; `None` until a shard of the coordinator's process has
+    /// been given it by a worker.
     pub layout: Option<Layout>,
     /// Configuration of the run.
     pub configuration: RunConfiguration,
     /// Class names in label order; empty until the first worker has joined.
     pub classes: Vec<String>,
-    /// Address of each shard by shard number, "host:port".
+    /// Address, "host:port", of the process that holds each shard, by shard number.
     pub shards: Vec<String>,
-    /// Hash of the data set; empty until the first worker joined.
+    /// Hash of the run's data set, in the form of [`DataDescription::hash`](crate::DataDescription::hash);
+    /// empty until the first worker has joined.
     pub data_hash: String,
     /// Number of training images so far that could not be read.
     pub unreadable: u64,

@@ -19,14 +19,14 @@ const MOST_NAME: usize = 64;
 /// The scores that are shares of the images, 0 to 1.
 const SHARES: [&str; 2] = ["top1", "top5"];
 
-/// Scores by name, in the order in which they are shown; in JSON an object. A classifier's are `top1` and
-/// `top5`, the shares of images whose right class is the most probable one or among the five most probable,
-/// and `loss`, the mean cross-entropy.
+/// Scores, which say how well a network does its task: numbers by name, in the order in which they are shown;
+/// in JSON an object. A classifier's are `top1` and `top5`, the shares of images whose right class is the
+/// most probable one or among the five most probable, and `loss`, the mean cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores(Vec<(String, f64)>);
 
 impl Scores {
-    /// Creates scores of these names and values; of a name given twice the values are added.
+    /// Creates scores from pairs of a name and a value; the values of a name that occurs twice are added.
     pub fn new<N: Into<String>>(scores: impl IntoIterator<Item = (N, f64)>) -> Scores {
         let mut all = Scores::default();
         scores.into_iter().for_each(|(name, value)| all.add(name.into(), value));
@@ -43,7 +43,7 @@ impl Scores {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// Adds each of the other scores to the score of the same name.
+    /// Adds each score of `others` to the score of the same name, or appends it if there is none.
     pub fn add_all(&mut self, others: &Scores) {
         others.0.iter().for_each(|(name, value)| self.add(name.clone(), *value));
     }

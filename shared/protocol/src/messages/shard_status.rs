@@ -6,36 +6,41 @@ use crate::{
     proto,
 };
 
-/// Status of a shard. Counters start with its process unless stated otherwise.
+/// Status of one shard, a part of the network's parameters. Counters start with the shard's process unless
+/// stated otherwise.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ShardStatus {
-    /// Number of the shard.
+    /// Number of the shard among all shards of the server, from 0.
     pub shard: u32,
-    /// Number of blocks that the shard owns.
+    /// Number of blocks (pieces of tensors) that the shard owns.
     pub blocks: u32,
     /// Number of updates applied, one for each pushed block.
     pub updates: u64,
     /// Number of pushes that had been applied before and were not applied again.
     pub repeated: u64,
-    /// Number of pushes refused.
+    /// Number of pushes refused as unusable, such as gradients that are not finite or far too large.
     pub refused: u64,
-    /// Sum of the staleness of all updates applied, each counted in updates of its block.
+    /// Sum of the staleness of all updates applied: for each, the number of other updates that its block
+    /// received after the fetch that its gradient was computed from.
     pub staleness_sum: u64,
-    /// Largest staleness of an update applied, counted in updates of its block.
+    /// Largest staleness of an update applied: the number of other updates that its block received after the
+    /// fetch that its gradient was computed from.
     pub staleness_max: u64,
     /// Number of bytes of encoded gradients received.
     pub bytes_in: u64,
     /// Number of bytes of encoded parameters sent.
     pub bytes_out: u64,
-    /// Learning rate of the newest update.
+    /// Learning rate that the schedule gave for the newest update; 0 before the first.
     pub learning_rate: f64,
-    /// SHA-256, hexadecimal, of the snapshot file that was just written; only in the answer to a snapshot
-    /// order.
+    /// SHA-256, hexadecimal, of the shard's file in the snapshot that was just written; `None` except in the
+    /// answer to the order to write one.
     pub snapshot_hash: Option<String>,
-    /// Largest number of samples applied to any block of the shard since the start of the run. It falls only
-    /// when the shard is restored from a file, by the number of samples lost.
+    /// Number of training samples behind the updates of one block since the start of the run: of the block of
+    /// the shard that has most. It falls only when the shard is restored from a file, by the number of
+    /// samples whose updates are lost.
     pub samples: u64,
-    /// Fingerprint of the network's layout, hexadecimal, once the shard has adopted one.
+    /// Fingerprint (a hash, hexadecimal) of the network's layout that the shard has adopted, the list of the
+    /// network's tensors; `None` before.
     pub layout: Option<String>,
 }
 

@@ -2,17 +2,19 @@
 
 use crate::{fields::same_fields, proto};
 
-/// A complete snapshot: its number, and the hashes of the files of one or of all processes.
+/// A complete snapshot of a run, from which the run can resume: its number, and the hashes of the files of
+/// the shards (parts of the parameters) of one server process or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Number of the snapshot.
+    /// Number of the snapshot; later snapshots have higher numbers.
     pub id: u64,
-    /// SHA-256 of the files of the process's shards, hexadecimal, in the order of their numbers.
+    /// SHA-256, hexadecimal, of each shard's file in the snapshot, in the order of the shards' numbers.
     pub hashes: Vec<String>,
 }
 
 impl Snapshot {
-    /// Narrows a snapshot of all shards to the `shards` shards of one process, from number `first` on.
+    /// Narrows a snapshot that has the hashes of all shards' files to the files of one process, which holds
+    /// `shards` shards from number `first` on.
     pub fn of(&self, first: u32, shards: u32) -> Snapshot {
         let hashes = self.hashes.iter().skip(first as usize).take(shards as usize).cloned().collect();
         Snapshot { id: self.id, hashes }

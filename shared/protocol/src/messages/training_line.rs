@@ -6,9 +6,10 @@ use crate::{fields::FieldError, proto};
 /// A line of training metrics: means and sums over all workers since the previous line.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingLine {
-    /// Number of minibatches of the whole run so far whose pushes were acknowledged: the global step.
+    /// Number of minibatches of the whole run so far whose gradients the shards have acknowledged: the global
+    /// step.
     pub step: u64,
-    /// Number of the epoch, from 0.
+    /// Number, from 0, of the epoch that the run is in when the line is made.
     pub epoch: u64,
     /// Number of samples that the run has trained on so far.
     pub samples: u64,
@@ -16,17 +17,20 @@ pub struct TrainingLine {
     pub loss: f64,
     /// Mean loss of each auxiliary head over the images since the previous line, in nats.
     pub auxiliary_losses: Vec<f64>,
-    /// Mean scores of the main head over the training images since the previous line.
+    /// Mean scores of the main head over the training images since the previous line: of a classifier `top1`,
+    /// the share of images whose most probable class is right.
     #[serde(flatten)]
     pub scores: Scores,
     /// Training speed in images per second, all workers together.
     pub images_per_second: f64,
-    /// Learning rate of the newest update.
+    /// Learning rate that the schedule gave for the newest update; 0 before the first.
     pub learning_rate: f64,
-    /// Mean staleness of the updates applied since the previous line, counted in updates of a block.
+    /// Mean staleness of the updates applied since the previous line. The staleness of an update is the
+    /// number of other updates that its block (a piece of a tensor) received after the fetch that its
+    /// gradient was computed from.
     pub staleness_mean: f64,
-    /// Largest staleness of an update applied since the shard processes started, counted in updates of a
-    /// block.
+    /// Largest staleness of an update applied since the shard processes started: the number of other updates
+    /// that its block (a piece of a tensor) received after the fetch that its gradient was computed from.
     pub staleness_max: u64,
     /// Number of bytes of encoded gradients that the shards received since the previous line.
     pub bytes_in: u64,
@@ -34,15 +38,17 @@ pub struct TrainingLine {
     pub bytes_out: u64,
     /// Number of leases, ranges of samples to train on, that workers hold.
     pub leases: u32,
-    /// Number of workers that are members.
+    /// Number of workers that take part in the run (its members) when the line is made.
     pub workers: u32,
-    /// Number of block pushes that the shards refused since the previous line.
+    /// Number of pushes, each the gradient of one block of the parameters, that the shards refused since the
+    /// previous line.
     pub refused: u64,
-    /// Gradient noise scale, in images: the size of a minibatch whose gradient is as much noise as signal; none
-    /// while it is not known.
-    pub noise_scale: Option<f64>,
-    /// Number of workers that would train as fast as the present ones do if gradient noise cost nothing;
+    /// Gradient noise scale, in images: the size of a minibatch whose gradient is as much noise as signal;
     /// `None` while it is not known.
+    pub noise_scale: Option<f64>,
+    /// Effective number of workers: the present ones train as fast as this many would if each added the full
+    /// gain of a first one. It is smaller than their number since, towards the gradient noise scale, further
+    /// images in an update gain less and less. `None` while the noise scale is not known.
     pub useful_workers: Option<f64>,
 }
 

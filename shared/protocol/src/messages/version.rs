@@ -8,9 +8,10 @@ use crate::{fields::same_fields, proto};
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct Version {
-    /// Number of the generation, raised by every restore of the shard.
+    /// Number of the generation, which every restore of the block's shard from a file raises; a later
+    /// generation counts as newer, whatever the counter.
     pub generation: u64,
-    /// Updates applied to the block since the start of the run.
+    /// Number of updates applied to the block since the start of the run.
     pub counter: u64,
 }
 

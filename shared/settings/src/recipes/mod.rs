@@ -18,12 +18,13 @@ const RECIPES: [Recipe; 4] = [
     ("fine-tune", fine_tune::recipe),
 ];
 
-/// Returns the names of all recipes, which [`recipe`] accepts.
+/// Returns the names of all recipes, the built-in configurations that [`recipe`] returns.
 pub fn recipe_names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|(name, _)| *name)
 }
 
-/// Returns the configuration of the recipe called `name`.
+/// Returns the configuration of the recipe called `name`. A recipe is a built-in configuration from which a
+/// run's settings start.
 ///
 /// # Errors
 /// If no recipe has this name.

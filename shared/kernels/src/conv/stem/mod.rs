@@ -18,11 +18,12 @@ use crate::pool::Pool;
 use crate::value::Value;
 use std::ops::Range;
 
-/// A strided convolution that reads a planar image `[n][c][y][x]` of at most 4 channels and writes a blocked
-/// map. For maps of bf16, image and weights are rounded to bf16 as well, except in the scalar reference.
+/// A network's first convolution: it has a stride, reads planar images `[image][channel][y][x]` of at most 4
+/// channels and writes a map in blocks of 16 channels. For maps of bf16, images and weights are rounded to
+/// bf16 as well, except in the scalar reference.
 ///
-/// Weights are `[output channel][input channel][y][x]`. There is no input gradient, since no layer lies
-/// below.
+/// Weights are `[output channel][input channel][y][x]`. There is no input gradient, since no layer comes
+/// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stem {
     /// Channels of the image, at most 4.
@@ -52,7 +53,8 @@ impl Stem {
         self.output_channels * self.taps()
     }
 
-    /// Number of floats whose memory the weights take when they are packed for maps of `T`.
+    /// Number of floats that [`Stem::pack_forward`] fills for maps of `T` on `isa`; two bf16 weights share
+    /// the memory of one float.
     pub fn packed_len<T: Value>(&self, isa: Isa) -> usize {
         if isa == Isa::scalar() {
             return self.weights_len();
@@ -63,15 +65,18 @@ impl Stem {
         })
     }
 
-    /// Packs weights for [`Stem::forward`] on `isa` into maps of `T`.
+    /// Rearranges `weights`, `[output channel][input channel][y][x]`, into `packed`, in the order and number
+    /// type in which [`Stem::forward`] reads them on `isa` to compute maps of `T`.
     ///
     /// # Panics
-    /// If a slice has the wrong length.
+    /// If the length of `weights` is not [`Stem::weights_len`] or that of `packed` not [`Stem::packed_len`].
     pub fn pack_forward<T: Value>(&self, isa: Isa, weights: &[f32], packed: &mut [f32]) {
         (T::entries().stem.pack_forward)(self, isa, weights, packed);
     }
 
-    /// Floats of scratch memory that both passes need for images of this size; its contents do not matter.
+    /// Number of floats of scratch memory that suffice for [`Stem::forward`] and for
+    /// [`Stem::backward_weights`] on images of `height` and `width` pixels; the memory's contents do not
+    /// matter.
     pub fn scratch_len<T: Value>(&self, isa: Isa, pool: &Pool, height: usize, width: usize) -> usize {
         if isa.amx::<T>().is_some() {
             let forward = amx::scratch_of_thread(self, height, width) * pool.threads();
@@ -85,8 +90,8 @@ impl Stem {
         forward.max(gradient) * pool.threads()
     }
 
-    /// Computes the convolution of the images plus bias, followed by ReLU if `relu`; the padding lanes of the
-    /// output's last block become zero.
+    /// Computes the convolution of the images plus bias, followed by ReLU if `relu`; lanes of the output's
+    /// last block that have no channel become zero.
     ///
     /// # Panics
     /// If the images have more than 4 channels, a map or slice has the wrong size, or the scratch memory is
@@ -102,7 +107,8 @@ impl Stem {
         (T::entries().stem.forward)(self, context, images, parameters, relu, output);
     }
 
-    /// Overwrites the gradients of weights and bias with the sums over all images.
+    /// Computes the gradients of weights and bias, summed over all images, from the images and the gradient
+    /// of the output, and writes them over `gradients`.
     ///
     /// # Panics
     /// If the images have more than 4 channels, a map or slice has the wrong size, or the scratch memory is

@@ -10,8 +10,9 @@ use crate::map::{Map, MapMut};
 use crate::planes::Planes;
 use crate::value::Value;
 
-/// The functions that compute the stem's convolution on maps of `T`, compiled in this crate: the part for the
-/// stem of the table of entry points in `entries.rs`.
+/// Pointers to the functions that compute a [`Stem`], a network's first convolution, on maps of `T`. It calls
+/// them through these pointers, so that their code is compiled in this crate and not again in each crate that
+/// uses it.
 pub struct Entries<T: 'static> {
     pub(super) pack_forward: fn(&Stem, Isa, &[f32], &mut [f32]),
     pub(super) forward: fn(&Stem, Context, PlanarImages, ConvolutionParameters, bool, MapMut<T>),
