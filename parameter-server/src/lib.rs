@@ -32,6 +32,7 @@
 pub mod cli;
 pub mod coordinator;
 mod optimizer;
+mod random;
 mod serve;
 pub mod shard;
 pub mod snapshot;

@@ -2,7 +2,7 @@
 
 use parameters::{Initialiser, Layout, Tensor};
 use protocol::{
-    BlockPush, DataDescription, JoinRequest, Member, PROTOCOL_VERSION, PushForm, UpdateRule, Version,
+    BlockPush, DataDescription, JoinRequest, Life, Member, PROTOCOL_VERSION, PushForm, UpdateRule, Version,
 };
 
 /// Makes an update rule for a run of 10 epochs of 1000 images, with the numbers of the configuration `paper`:
@@ -47,7 +47,7 @@ pub fn layout() -> Layout {
 /// tensor). The worker's join has the number `incarnation`, its minibatch the number `step`; the gradient is
 /// computed from version `version` of the block.
 pub fn push(incarnation: u64, step: u64, block: u32, version: Version, gradient: Vec<f32>) -> BlockPush {
-    let member = Member { worker: incarnation as u32, incarnation };
+    let member = Member { worker: incarnation as u32, incarnation, life: Life::default() };
     BlockPush { shard: 0, member, step, block, version, samples: 32, form: PushForm::Gradient, gradient }
 }
 

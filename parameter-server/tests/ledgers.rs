@@ -14,7 +14,7 @@ use parameter_server::{
 use proptest::prelude::*;
 use protocol::{
     Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,
-    LeaseProgress, Member, PROTOCOL_VERSION, Refusal, Report, Snapshot, StepMetrics,
+    LeaseProgress, Life, Member, PROTOCOL_VERSION, Refusal, Report, Snapshot, StepMetrics,
 };
 use tokio::time::advance;
 
@@ -94,7 +94,7 @@ impl Model {
             shards: 1,
             address: "a:1".into(),
             lease_time: Duration::from_secs(30),
-            life: 0,
+            life: Life::default(),
         };
         let coordinator = Coordinator::new(settings.clone(), host(), None);
         let (workers, credited) = Default::default();
@@ -251,7 +251,7 @@ impl Model {
             Event::Restart => {
                 if let Some(saved) = self.coordinator.checkpoint() {
                     assert!(saved.progress.is_consistent(), "{:?}", saved.progress);
-                    self.settings.life += 1;
+                    self.settings.life.count += 1;
                     let snapshot = Snapshot { id: 1, hashes: Vec::new() };
                     self.coordinator =
                         Coordinator::new(self.settings.clone(), host(), Some((snapshot, saved)));

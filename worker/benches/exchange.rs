@@ -19,13 +19,14 @@ use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
 use protocol::{
-    BlockPush, Connector, FetchRequest, Kind, Member, Patience, PushForm, ShardCalls as _, ShardClient,
-    UpdateRule, Version, Wire,
+    BlockPush, Connector, FetchRequest, Kind, Life, Member, Patience, PushForm, Roster, RosterEntry, RunId,
+    ShardCalls as _, ShardClient, UpdateRule, Version, Wire,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use worker::store::{Step, Store};
 
-const MEMBER: Member = Member { worker: 1, incarnation: 1 };
+const LIFE: Life = Life { run: RunId(1), count: 0, nonce: 1 };
+const MEMBER: Member = Member { worker: 0, incarnation: 1, life: LIFE };
 /// Bytes of one call of plain TCP.
 const CHUNK: usize = 1 << 20;
 
@@ -93,8 +94,10 @@ fn fetch(runtime: &Runtime, client: &ShardClient, plain: &mut Plain, layout: &La
     let ours = || {
         let (values, mut received) = mpsc::channel(8);
         let blocks = (0..layout.blocks().len() as u32).collect();
-        let fetching =
-            client.fetch(FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32 }, values);
+        let fetching = client.fetch(
+            FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32, life: LIFE },
+            values,
+        );
         let taking = async {
             while let Some(block) = received.recv().await {
                 block.values.copy_to(&mut model[layout.blocks()[block.block as usize].range.clone()]);
@@ -197,6 +200,10 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
         let mut shard = Shard::empty(0, 1, 1, isa);
         shard.begin(&rule()).expect("an empty shard takes a rule");
         let host = ShardHost::new(0, vec![shard], "nowhere".into());
+        host.live(LIFE);
+        let Member { worker, incarnation, .. } = MEMBER;
+        let members = vec![RosterEntry { worker, incarnation }];
+        host.admit(&Roster { version: 1, next_worker: 1, members, departed: Vec::new() });
         Runtime::new().expect("a runtime").block_on(async {
             listener.set_nonblocking(true).expect("a listener for tokio");
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
@@ -209,8 +216,8 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
     let values = layout.len();
     let store = runtime.block_on(async {
         let connector = Connector::from(Patience::default());
-        let store = Store::connect(&[address], layout, Wire::F32, &connector).await.expect("connected");
-        store.adopt(connector.patience).await.expect("adopted");
+        let store = Store::connect(&[address], LIFE, layout, Wire::F32, &connector).await.expect("connected");
+        store.adopt(MEMBER, connector.patience).await.expect("adopted");
         store
     });
     (runtime, store, Plain::connect(4 * values))

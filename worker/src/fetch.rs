@@ -49,9 +49,10 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
         (Kind::Average { evaluation: 0 }, "average")
     };
     let wire = settings::Wire::F32; // a file is worth all bits
-    let mut store = Store::connect(&status.shards, Arc::new(layout), wire, &options.patience.into())
-        .await
-        .map_err(reason)?;
+    let mut store =
+        Store::connect(&status.shards, status.life, Arc::new(layout), wire, &options.patience.into())
+            .await
+            .map_err(reason)?;
     let parameters = store.fetch(kind).await.map_err(reason)?;
     let about = About {
         configuration: &status.configuration,

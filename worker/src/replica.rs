@@ -250,10 +250,11 @@ impl<'a, W: Workload> Replica<'a, W> {
         };
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let wire = configuration.run.wire;
-        let mut store = Store::connect(&reply.shards, layout, wire, &options.connector).await?;
-        store.adopt(options.connector.patience).await?;
-        let Member { worker, incarnation } = reply.member;
-        tracing::info!(worker, incarnation, shards = reply.shards.len(), "joined the run");
+        let mut store =
+            Store::connect(&reply.shards, reply.member.life, layout, wire, &options.connector).await?;
+        store.adopt(reply.member, options.connector.patience).await?;
+        let Member { worker, life, .. } = reply.member;
+        tracing::info!(worker, shards = reply.shards.len(), "joined run {}", life.run);
         let parameters = store.fetch(Kind::Parameters).await?;
         compute.call(move |compute| compute.begin(&parameters)).await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));

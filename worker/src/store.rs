@@ -8,8 +8,8 @@ use anyhow::Context;
 use kernels::{Isa, largest_magnitude};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Member,
-    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
+    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Life,
+    Member, Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -76,16 +76,20 @@ pub struct Store<Client = ShardClient> {
     /// Number of blocks, by tensor.
     pieces: Vec<usize>,
     versions: Vec<Version>,
+    /// Life of the server that the shards belong to.
+    life: Life,
 }
 
 impl Store {
     /// Connects to every shard. `addresses` are those of the shards in the order of their numbers, each
-    /// "host:port"; shards with the same address share a connection.
+    /// "host:port"; shards with the same address share a connection. `life` is that of the
+    /// server.
     ///
     /// # Errors
     /// If `addresses` is empty or a shard cannot be reached.
     pub async fn connect(
         addresses: &[String],
+        life: Life,
         layout: Arc<Layout>,
         wire: Wire,
         connector: &Connector,
@@ -104,31 +108,37 @@ impl Store {
             }
         }
         let at = addresses.iter().map(|address| known[address.as_str()]).collect();
-        Ok(Store::over(processes, at, layout, wire))
+        Ok(Store::over(processes, at, life, layout, wire))
     }
 }
 
 impl<Client: ShardCalls> Store<Client> {
     /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
     /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
-    /// is in. `wire` is the number format in which gradients and parameters travel.
-    pub fn over(processes: Vec<Client>, at: Vec<usize>, layout: Arc<Layout>, wire: Wire) -> Store<Client> {
+    /// is in. `life` is that of the server, and `wire` the number format in which gradients and parameters travel.
+    pub fn over(
+        processes: Vec<Client>,
+        at: Vec<usize>,
+        life: Life,
+        layout: Arc<Layout>,
+        wire: Wire,
+    ) -> Store<Client> {
         let shards = parameters::assign(&layout, at.len());
         let home = shards.into_iter().map(|shard| (at[shard as usize], shard)).collect();
         let mut pieces = vec![0; layout.tensors().len()];
         layout.blocks().iter().for_each(|block| pieces[block.tensor] += 1);
         let versions = vec![Version::default(); layout.blocks().len()];
-        Store { layout, wire, processes, at, home, pieces, versions }
+        Store { layout, wire, processes, at, home, pieces, versions, life }
     }
 
-    /// Sends the layout to every shard, which adopts it or, if it has one already, compares it with its own.
+    /// Sends the layout to every shard in the name of `member`; a shard adopts it or, if it has one already, compares it with its own.
     /// A shard that is not ready is waited for as long as `patience` allows.
     ///
     /// # Errors
     /// If a shard refuses the layout or cannot be reached.
-    pub async fn adopt(&self, patience: Patience) -> Result<(), Stop> {
+    pub async fn adopt(&self, member: Member, patience: Patience) -> Result<(), Stop> {
         for (shard, &process) in (0..).zip(&self.at) {
-            let request = AdoptRequest { shard, layout: (*self.layout).clone() };
+            let request = AdoptRequest { shard, member, layout: (*self.layout).clone() };
             until_ready(patience.give_up_after, || self.processes[process].adopt(request.clone())).await?;
         }
         Ok(())
@@ -156,7 +166,7 @@ impl<Client: ShardCalls> Store<Client> {
         let mut tasks = JoinSet::new();
         for ((process, shard), blocks) in self.by_home(0..self.home.len() as u32) {
             let (client, values) = (self.processes[process].clone(), values.clone());
-            let request = FetchRequest { shard, blocks, kind, wire: self.wire };
+            let request = FetchRequest { shard, blocks, kind, wire: self.wire, life: self.life };
             tasks.spawn(async move { Ok(client.fetch(request, values).await?) });
         }
         drop(values);

@@ -243,7 +243,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{Scores, TrainingLine};
+    use protocol::{Life, Scores, TrainingLine};
 
     fn status() -> RunStatus {
         RunStatus {
@@ -268,6 +268,7 @@ mod tests {
             configuration: settings::recipe("quick").unwrap(),
             data_hash: String::new(),
             unreadable: 0,
+            life: Life::default(),
             classes: Vec::new(),
             shards: Vec::new(),
         }

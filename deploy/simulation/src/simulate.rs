@@ -8,7 +8,7 @@ use kernels::{Isa, Pool};
 use network::{Engine, GoogLeNet, Precision};
 use parameter_server::{Noise, Shard, WarmStart};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Member, PushForm, Refusal, UpdateRule, Version};
+use protocol::{BlockPush, Kind, Life, Member, PushForm, Refusal, UpdateRule, Version};
 use rand::{RngExt, SeedableRng};
 use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
@@ -366,7 +366,7 @@ impl<'a> Simulation<'a> {
         for (index, gradient) in worker.pushes.drain(..) {
             let reply = self.shard.push(BlockPush {
                 shard: 0,
-                member: Member { worker: number as u32, incarnation },
+                member: Member { worker: number as u32, incarnation, life: Life::default() },
                 step: worker.step,
                 block: index,
                 version: worker.versions[index as usize],

@@ -21,8 +21,9 @@ pub struct EpochLedger {
     /// Number of images of the epoch that were used (every shard has acknowledged their gradients), each
     /// counted once.
     pub distinct: u64,
-    /// Number of images of the epoch that were given out again, after a worker vanished or the server
-    /// restarted, although their gradients may have been applied: an upper bound on the number used twice.
+    /// Number of images that shards have trained on although they are not counted as used, since a worker
+    /// vanished before it could report them, or the server was restarted; they are trained on again. Counted
+    /// in the epoch in which it happened.
     pub repeated: u64,
     /// Number of images of the epoch that were skipped because they cannot be read.
     pub skipped: u64,
@@ -175,22 +176,14 @@ impl Leases {
     }
 
     /// Returns the progress that a snapshot keeps. What is left of every lease (range of images) that a
-    /// worker holds counts as still to do, since no lease survives a restart, and as repeated, since the
-    /// shards may have applied part of it already.
+    /// worker holds counts as still to do, since no lease survives a restart.
     pub fn progress(&self) -> Progress {
         let mut to_do = self.to_do.clone();
-        let mut ledgers = self.ledgers.clone();
-        for lease in self.outstanding.values() {
-            if let Some(rest) = lease.rest() {
-                to_do.insert(rest);
-                let ledger = ledgers.get_mut(&rest.epoch).expect("a leased epoch has a ledger");
-                ledger.repeated += rest.end - rest.start;
-            }
-        }
+        to_do.extend(self.outstanding.values().filter_map(Outstanding::rest));
         Progress {
             leased: self.leased,
             to_do: to_do.into_iter().collect(),
-            ledgers: ledgers.into_values().collect(),
+            ledgers: self.ledgers.values().copied().collect(),
             used: self.used,
             skipped: self.skipped,
         }
@@ -224,15 +217,16 @@ impl Leases {
     /// lease of a range of images, and ends the lease if the worker closes it or all its images are consumed.
     /// An image is used once every shard has acknowledged the gradient of its minibatch, and consumed once it
     /// is either used or skipped as unreadable. A report on a lease that `holder` does not hold, or holds no
-    /// longer, is ignored, since reports may arrive twice.
+    /// longer, is ignored, since reports may arrive twice. Returns the number of images that are used since the
+    /// lease's report before.
     ///
     /// # Errors
     /// If the numbers exceed the lease's number of images, fall below those of an earlier report, or have
     /// more images used than consumed.
-    pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<(), ProgressError> {
+    pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<u64, ProgressError> {
         let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
         else {
-            return Ok(());
+            return Ok(0);
         };
         let positions = lease.lease.end - lease.lease.start;
         let (used, consumed) = (progress.used, progress.consumed);
@@ -267,13 +261,12 @@ impl Leases {
             let lease = self.outstanding.remove(&progress.lease).expect("found above");
             self.to_do.extend(lease.rest());
         }
-        Ok(())
+        Ok(new.0)
     }
 
     /// Takes back all leases (ranges of images) of the worker with the incarnation (number of its join)
-    /// `holder` and returns how many there were. If the worker `vanished`, the images that it has not
-    /// reported count as repeated, since it is unknown how many of their gradients reached the shards.
-    pub fn take_back(&mut self, holder: u64, vanished: bool) -> usize {
+    /// `holder` and returns how many there were.
+    pub fn take_back(&mut self, holder: u64) -> usize {
         let ids: Vec<u64> = self
             .outstanding
             .values()
@@ -282,14 +275,18 @@ impl Leases {
             .collect();
         for id in &ids {
             let lease = self.outstanding.remove(id).expect("listed above");
-            let Some(rest) = lease.rest() else { continue };
-            self.to_do.insert(rest);
-            if vanished {
-                let ledger = self.ledgers.get_mut(&rest.epoch).expect("a leased epoch has a ledger");
-                ledger.repeated += rest.end - rest.start;
-            }
+            self.to_do.extend(lease.rest());
         }
         ids.len()
+    }
+
+    /// Adds `images` to the number of repeated images in the current epoch's ledger (its counts of images):
+    /// those that shards have trained on and that are trained on again.
+    pub fn record_repeated(&mut self, images: u64) {
+        let epoch = self.epoch();
+        if let Some(ledger) = self.ledgers.get_mut(&epoch) {
+            ledger.repeated += images;
+        }
     }
 
     /// Adds `positions` to the number of lost images in the current epoch's ledger (its counts of images):
@@ -382,7 +379,8 @@ mod tests {
             (leases.lease(1, PushForm::Gradient).unwrap(), leases.lease(2, PushForm::Gradient).unwrap());
         leases.report(1, &used(&first, 3, false)).unwrap();
         leases.report(1, &used(&first, 3, false)).unwrap();
-        assert_eq!(leases.take_back(1, true), 1);
+        assert_eq!(leases.take_back(1), 1);
+        leases.record_repeated(2);
         let again = leases.lease(3, PushForm::Gradient).unwrap();
         assert_eq!((again.start, again.end), (3, 4));
         leases.report(1, &used(&first, 4, true)).unwrap();
@@ -396,7 +394,7 @@ mod tests {
         let last = leases.lease(4, PushForm::Gradient).unwrap();
         leases.report(4, &used(&last, 2, true)).unwrap();
         assert!(leases.done());
-        let ledger = EpochLedger { epoch: 0, images: 10, distinct: 9, repeated: 1, skipped: 1, lost: 0 };
+        let ledger = EpochLedger { epoch: 0, images: 10, distinct: 9, repeated: 2, skipped: 1, lost: 0 };
         assert_eq!(leases.take_complete().collect::<Vec<_>>(), [ledger]);
     }
 
@@ -429,7 +427,5 @@ mod tests {
         let expected = [(0, 1, 4), (0, 4, 8), (0, 8, 10), (1, 0, 4), (1, 4, 8), (1, 8, 10)];
         assert_eq!(ranges, expected);
         assert!(resumed.done());
-        let repeated: Vec<u64> = resumed.take_complete().map(|ledger| ledger.repeated).collect();
-        assert_eq!(repeated, [7, 0]);
     }
 }

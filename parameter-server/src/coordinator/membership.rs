@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{Assignment, Member, Refusal};
+use protocol::{Assignment, Life, Member, Refusal};
 use tokio::time::Instant;
+
+use crate::random;
 
 /// Workers that take part in a run at present. Each join of a worker is a membership with a number of its
 /// own, its incarnation; the membership of a worker that is silent for too long ends, and the worker has to
@@ -12,9 +14,10 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Membership {
     patience: Duration,
+    life: Life,
     next_worker: u32,
-    next_incarnation: u64,
-    members: BTreeMap<u64, MemberState>,
+    /// Members by the number of their worker.
+    members: BTreeMap<u32, MemberState>,
 }
 
 /// State of one member.
@@ -34,19 +37,18 @@ struct MemberState {
 
 impl Membership {
     /// Makes a membership without members. A worker that makes no call for longer than `patience` can be
-    /// removed by [`expire`](Self::expire). Incarnations, the numbers of the joins, count from `first` on.
-    pub fn new(patience: Duration, first: u64) -> Membership {
-        Membership { patience, next_worker: 0, next_incarnation: first, members: BTreeMap::new() }
+    /// removed by [`expire`](Self::expire). The workers join in the life `life` of the server.
+    pub fn new(patience: Duration, life: Life) -> Membership {
+        Membership { patience, life, next_worker: 0, members: BTreeMap::new() }
     }
 
-    /// Adds a worker that is called `name` and joins at the time `now`; returns the numbers given to the
-    /// worker and to its join, each one above those of the join before.
+    /// Adds a worker that is called `name` and joins at the time `now`; returns the number given to the worker,
+    /// one above that of the join before, and the random number of its join.
     pub fn join(&mut self, name: String, now: Instant) -> Member {
-        let member = Member { worker: self.next_worker, incarnation: self.next_incarnation };
+        let member = Member { worker: self.next_worker, incarnation: random::number(), life: self.life };
         self.next_worker += 1;
-        self.next_incarnation += 1;
         self.members.insert(
-            member.incarnation,
+            member.worker,
             MemberState { member, name, heard: now, told: false, newest_answer: None, newest_report: 0 },
         );
         member
@@ -58,24 +60,39 @@ impl Membership {
     /// # Errors
     /// [`Refusal::Fenced`] if `member` is not, or no longer, a member: the worker has to join anew.
     pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
-        let state = self.members.get_mut(&member.incarnation).filter(|state| state.member == member);
-        let state = state.ok_or_else(|| fenced(member, self.patience))?;
+        let (life, patience) = (self.life, self.patience);
+        let state = self.state(member).ok_or_else(|| fenced(member, life, patience))?;
         state.heard = now;
         Ok(())
+    }
+
+    /// Returns the state of a member; `None` for whoever is none.
+    fn state(&mut self, member: Member) -> Option<&mut MemberState> {
+        self.members.get_mut(&member.worker).filter(|state| state.member == member)
+    }
+
+    /// Number that the next worker to join gets.
+    pub fn next_worker(&self) -> u32 {
+        self.next_worker
+    }
+
+    /// Lists the members.
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        self.members.values().map(|state| state.member)
     }
 
     /// Returns the answer that was kept for the member's request for work number `call`, in case that request
     /// is sent again; `None` for a new request. A request older than the newest one gets the newest answer:
     /// it was delayed in transit, and its sender no longer waits for its answer.
     pub fn earlier_answer(&self, member: Member, call: u64) -> Option<Assignment> {
-        let (answered, assignment) = self.members.get(&member.incarnation)?.newest_answer.as_ref()?;
+        let (answered, assignment) = self.members.get(&member.worker)?.newest_answer.as_ref()?;
         (call <= *answered).then(|| assignment.clone())
     }
 
     /// Keeps `assignment`, the answer to the member's request for work number `call`, in case that request is
     /// sent again.
     pub fn keep_answer(&mut self, member: Member, call: u64, assignment: Assignment) {
-        if let Some(state) = self.members.get_mut(&member.incarnation) {
+        if let Some(state) = self.state(member) {
             state.newest_answer = Some((call, assignment));
         }
     }
@@ -83,7 +100,7 @@ impl Membership {
     /// Records that the member's report number `call` has arrived. Returns true if it is new; false if that
     /// report or a later one arrived before, or if `member` is no member.
     pub fn record_report(&mut self, member: Member, call: u64) -> bool {
-        let state = self.members.get_mut(&member.incarnation).filter(|state| call > state.newest_report);
+        let state = self.state(member).filter(|state| call > state.newest_report);
         state.is_some_and(|state| {
             state.newest_report = call;
             true
@@ -92,7 +109,7 @@ impl Membership {
 
     /// Records that a member was told how the run ended.
     pub fn mark_told(&mut self, member: Member) {
-        if let Some(state) = self.members.get_mut(&member.incarnation) {
+        if let Some(state) = self.state(member) {
             state.told = true;
         }
     }
@@ -104,7 +121,8 @@ impl Membership {
 
     /// Removes a member and returns the name of its worker; `None` if it was no member.
     pub fn leave(&mut self, member: Member) -> Option<String> {
-        self.members.remove(&member.incarnation).map(|state| state.name)
+        self.state(member)?;
+        self.members.remove(&member.worker).map(|state| state.name)
     }
 
     /// Removes the members that, at the time `now`, have made no call for longer than the time that
@@ -132,15 +150,17 @@ impl Membership {
     }
 }
 
-/// Returns the refusal of a worker that is not, or no longer, a member; `patience` is the time for which
-/// members may be silent.
-pub fn fenced(member: Member, patience: Duration) -> Refusal {
-    Refusal::Fenced(format!(
-        "worker {} (incarnation {}) is not a member any more: it left, or was not heard of for {} s; join anew",
-        member.worker,
-        member.incarnation,
-        patience.as_secs()
-    ))
+/// Returns the refusal of a worker that is not, or no longer, a member in the life `life` of the server;
+/// `patience` is the time for which members may be silent.
+pub fn fenced(member: Member, life: Life, patience: Duration) -> Refusal {
+    let worker = member.worker;
+    Refusal::Fenced(match life.difference(&member.life) {
+        Some(difference) => format!("worker {worker} {difference}; join anew"),
+        None => format!(
+            "worker {worker} is not a member any more: it left, or was not heard of for {} s; join anew",
+            patience.as_secs()
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -151,15 +171,21 @@ mod tests {
     fn a_silent_member_is_fenced_and_joins_as_another() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut membership = Membership::new(Duration::from_secs(30), 1);
+        let mut membership = Membership::new(Duration::from_secs(30), Life::default());
         let (first, second) = (membership.join("a".into(), at(0)), membership.join("b".into(), at(0)));
         membership.record_call(second, at(20)).unwrap();
         assert_eq!(membership.expire(at(30)), []);
         assert_eq!(membership.expire(at(31)), [(first, "a".into())]);
         let refusal = membership.record_call(first, at(32)).unwrap_err();
-        let text = "worker 0 (incarnation 1) is not a member any more: it left, or was not heard of for 30 s; join anew";
+        let text = "worker 0 is not a member any more: it left, or was not heard of for 30 s; join anew";
         assert_eq!(refusal, Refusal::Fenced(text.into()));
         let again = membership.join("a".into(), at(33));
-        assert_eq!((again.worker, again.incarnation, membership.len()), (2, 3, 2));
+        assert_eq!((again.worker, membership.len()), (2, 2));
+        // A worker's number is no secret; the number of its join is.
+        let guessed = Member { incarnation: again.incarnation ^ 1, ..again };
+        assert!(membership.record_call(guessed, at(34)).is_err() && membership.leave(guessed).is_none());
+        let life = Life { count: 1, ..Life::default() };
+        let text = membership.record_call(Member { life, ..again }, at(34)).unwrap_err().to_string();
+        assert!(text.contains("worker 2 belongs to life 1 of the server, here is life 0"), "{text}");
     }
 }

@@ -4,6 +4,7 @@
 //! All of its state is behind one lock and is changed by short calls that never wait. The clock is tokio's,
 //! so that simulations can advance it.
 
+mod account;
 mod admission;
 mod ending;
 mod evaluations;
@@ -21,14 +22,14 @@ use std::{
 };
 
 use protocol::{
-    Assignment, Ending, JoinReply, JoinRequest, Member, Refusal, RegisterReply, RegisterRequest, Report,
-    RunStatus, ShardStatus, Shards, Snapshot, UpdateRule,
+    Assignment, Ending, JoinReply, JoinRequest, Life, Member, Refusal, RegisterReply, RegisterRequest,
+    Report, Roster, RunStatus, ShardStatus, Shards, Snapshot, UpdateRule,
 };
 use settings::RunConfiguration;
-use tokio::time::Instant;
+use tokio::sync::watch;
 
-pub use self::saved::SavedRun;
 use self::state::State;
+pub use self::{account::Balance, saved::SavedRun};
 use crate::{ShardHost, telemetry::Line};
 
 /// Settings of a coordinator.
@@ -45,9 +46,9 @@ pub struct Settings {
     /// Time for which a worker may make no call before it is out of the run and its leases (ranges of images
     /// to train on) go to others.
     pub lease_time: Duration,
-    /// Number of this life (term) of the server: how often its first process was started before with the same
-    /// snapshot folder. It keeps the ids that this life assigns distinct from those of earlier lives.
-    pub life: u64,
+    /// This life of the server: the run's id, how often the server was started before for it, and a random
+    /// number. Members, shards and snapshots name it; what is of another is refused.
+    pub life: Life,
 }
 
 /// Coordinator of a run, in the server's first process: it admits workers, leases ranges of images to them,
@@ -67,7 +68,8 @@ impl Coordinator {
         host: Arc<ShardHost>,
         resumed: Option<(Snapshot, SavedRun)>,
     ) -> Coordinator {
-        let state = State::new(&settings, resumed);
+        host.live(settings.life);
+        let state = State::new(&settings, host.clone(), resumed);
         Coordinator { settings, host, state: Mutex::new(state) }
     }
 
@@ -83,6 +85,28 @@ impl Coordinator {
         let mut state = self.state();
         state.observe(statuses);
         state.tick()
+    }
+
+    /// Returns the members whose pushes shards are to take, and the life of the server in which they are members.
+    pub fn roster(&self) -> (Life, Roster) {
+        (self.settings.life, self.state().roster())
+    }
+
+    /// Returns a receiver that tells whenever the roster has changed.
+    pub fn roster_changes(&self) -> watch::Receiver<u64> {
+        self.state().roster_changes()
+    }
+
+    /// Compares the account of the run with the ledgers of shards of another process of the server, which they
+    /// gave with their statuses in answer to `roster`. The log says if it does not add up.
+    pub fn audit(&self, roster: &Roster, statuses: &[ShardStatus]) {
+        self.state().audit(roster, statuses);
+    }
+
+    /// Returns the balance of the run's account, once all workers have left and every shard has told what it
+    /// applied of them; `None` before.
+    pub fn balance(&self) -> Option<Balance> {
+        self.state().run.as_ref()?.account.closed()
     }
 
     /// Records the newest statuses (counters) of the shards of another process of the server.
@@ -171,9 +195,7 @@ impl protocol::Coordinator for Coordinator {
         if !state.processes.complete() {
             return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
         }
-        let run = state.admit(request.data, &self.host)?;
-        let member = run.members.join(request.name.clone(), Instant::now());
-        tracing::info!("worker {} joined ({}); {} workers", member.worker, request.name, run.members.len());
+        let member = state.join(request.name, request.data)?;
         Ok(JoinReply { member, configuration: state.configuration.clone(), shards: state.processes.shards() })
     }
 
@@ -216,6 +238,7 @@ impl protocol::Coordinator for Coordinator {
             unreadable: run.map_or(0, |run| run.unreadable.len()) as u64,
             data_hash: run.map(|run| run.data.hash.clone()).unwrap_or_default(),
             shards: state.processes.shards(),
+            life: self.settings.life,
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
-    Assignment, DataDescription, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Refusal,
-    StepMetrics, TrainingLine, UpdateRule,
+    Assignment, DataDescription, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Life, Member, Refusal,
+    Roster, RosterEntry, ShardStatus, StepMetrics, TrainingLine, UpdateRule,
 };
 use settings::RunConfiguration;
 use tokio::time::Instant;
 
 use super::{
-    evaluations::Evaluations, leases::Leases, membership::Membership, momentum_switch::MomentumSwitch,
-    saved::SavedRun,
+    account::Account, evaluations::Evaluations, leases::Leases, membership::Membership,
+    momentum_switch::MomentumSwitch, saved::SavedRun,
 };
 use crate::{
     telemetry::{EvaluationLine, Line, Meter, RunPosition, Traffic},
@@ -35,6 +35,9 @@ pub(super) struct Run {
     pub(super) rule: UpdateRule,
     pub(super) members: Membership,
     pub(super) leases: Leases,
+    pub(super) account: Account,
+    /// Version of the roster.
+    version: u64,
     pub(super) evaluations: Evaluations,
     pub(super) momentum: MomentumSwitch,
     pub(super) meter: Meter,
@@ -46,23 +49,27 @@ pub(super) struct Run {
     refused_in_row: u64,
 }
 
-/// Settings that a life (term) of the server gives to a run.
+/// Settings that a life of the server gives to a run.
 #[derive(Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct LifeSettings {
+    /// The life itself.
+    pub(super) life: Life,
     /// Time for which a worker may be silent before its membership expires.
     pub(super) lease_time: Duration,
-    /// First number that this life of the server gives to leases, incarnations and evaluations. Each life has
-    /// numbers of its own, since shards and workers may remember those of an earlier life.
+    /// First number that this life of the server gives to leases and evaluations. Each life has numbers of its
+    /// own, so that nobody who reads logs of several takes one for another.
     pub(super) first_id: u64,
 }
 
 impl Run {
     /// Starts a run on `data`.
-    pub(super) fn new(configuration: &RunConfiguration, data: DataDescription, life: Life) -> Run {
+    pub(super) fn new(configuration: &RunConfiguration, data: DataDescription, life: LifeSettings) -> Run {
         let rule = update_rule::of(configuration, data.images);
         let leases = Leases::new(data.images, rule.total_samples, lease_size(configuration), life.first_id);
         Run {
-            members: Membership::new(life.lease_time, life.first_id),
+            members: Membership::new(life.lease_time, life.life),
+            account: Account::default(),
+            version: 0,
             evaluations: evaluations(configuration, &rule, &data, &leases, life, Vec::new()),
             momentum: MomentumSwitch::new(configuration.optimisation.momentum_at, false),
             meter: Meter::new(rule.total_samples, 0, Instant::now()),
@@ -76,7 +83,7 @@ impl Run {
     }
 
     /// Resumes a run from a snapshot.
-    pub(super) fn resume(saved: SavedRun, life: Life) -> Run {
+    pub(super) fn resume(saved: SavedRun, life: LifeSettings) -> Run {
         let configuration = &saved.configuration;
         let mut run = Run::new(configuration, saved.data, life);
         let (images, total) = (run.data.images, run.rule.total_samples);
@@ -85,28 +92,64 @@ impl Run {
         run.evaluations =
             evaluations(configuration, &run.rule, &run.data, &run.leases, life, saved.evaluations);
         run.momentum = MomentumSwitch::new(configuration.optimisation.momentum_at, saved.momentum_moved);
+        run.account = Account::new(saved.progress.used, saved.surplus);
         run.meter = Meter::new(total, saved.steps, Instant::now());
         run.unreadable = saved.unreadable;
         run
     }
 
-    /// Removes members that were silent for too long and takes their leases and evaluations back.
-    pub(super) fn expire(&mut self, lease_time: Duration) {
-        for (member, name) in self.members.expire(Instant::now()) {
-            let leases = self.leases.take_back(member.incarnation, true);
+    /// Makes a worker called `name` a member.
+    pub(super) fn join(&mut self, name: String) -> Member {
+        let member = self.members.join(name, Instant::now());
+        self.account.join(entry(member));
+        self.version += 1;
+        member
+    }
+
+    /// Returns the roster for the shards: the members, and those who have left and are not settled yet.
+    pub(super) fn roster(&self) -> Roster {
+        Roster {
+            version: self.version,
+            next_worker: self.members.next_worker(),
+            members: self.members.members().map(entry).collect(),
+            departed: self.account.departed(),
+        }
+    }
+
+    /// Compares the ledgers that shards, of `shards` in all, gave in answer to a roster with the account.
+    pub(super) fn audit(&mut self, roster: &Roster, statuses: &[ShardStatus], shards: u32) {
+        for status in statuses {
+            let Some(ledger) = &status.ledger else { continue };
+            let repeated = self.account.observe(status.shard, shards, roster, ledger);
+            self.leases.record_repeated(repeated);
+        }
+    }
+
+    /// Removes members that were silent for too long and takes their leases and evaluations back; returns
+    /// whether there were any.
+    pub(super) fn expire(&mut self, lease_time: Duration) -> bool {
+        let expired = self.members.expire(Instant::now());
+        let any = !expired.is_empty();
+        for (member, name) in expired {
+            let leases = self.leases.take_back(member.incarnation);
             self.evaluations.take_back(member.incarnation);
+            self.account.depart(member.incarnation);
+            self.version += 1;
             tracing::warn!(
                 "worker {} ({name}) was not heard of for {} s and is out; {leases} leases go to others",
                 member.worker,
                 lease_time.as_secs()
             );
         }
+        any
     }
 
     /// Removes a member that leaves, and takes its leases and evaluations back.
     pub(super) fn leave(&mut self, member: Member) {
-        let leases = self.leases.take_back(member.incarnation, false);
+        let leases = self.leases.take_back(member.incarnation);
         self.evaluations.take_back(member.incarnation);
+        self.account.depart(member.incarnation);
+        self.version += 1;
         if let Some(name) = self.members.leave(member) {
             let left = self.members.len();
             tracing::info!(
@@ -149,9 +192,11 @@ impl Run {
         progress: &[LeaseProgress],
     ) -> Result<(), Refusal> {
         progress.iter().try_for_each(|progress| {
-            self.leases
-                .report(member.incarnation, progress)
-                .map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))
+            let used = self.leases.report(member.incarnation, progress);
+            let used =
+                used.map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
+            self.account.credit(member.incarnation, used);
+            Ok(())
         })
     }
 
@@ -251,6 +296,11 @@ impl Run {
     }
 }
 
+/// A member as the roster lists it.
+fn entry(Member { worker, incarnation, .. }: Member) -> RosterEntry {
+    RosterEntry { worker, incarnation }
+}
+
 /// Positions of one lease.
 fn lease_size(configuration: &RunConfiguration) -> u64 {
     configuration.run.lease_batches * configuration.run.batch as u64
@@ -263,9 +313,10 @@ fn evaluations(
     rule: &UpdateRule,
     data: &DataDescription,
     leases: &Leases,
-    life: Life,
+    life: LifeSettings,
     done: Vec<Evaluation>,
 ) -> Evaluations {
     let every = (configuration.run.evaluate_epochs * data.images as f64).round() as u64;
-    Evaluations::new(every, rule.total_samples, leases.consumed(), life.first_id, done)
+    let first_id = done.iter().map(|done| done.id + 1).fold(life.first_id, u64::max);
+    Evaluations::new(every, rule.total_samples, leases.consumed(), first_id, done)
 }

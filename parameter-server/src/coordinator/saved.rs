@@ -1,8 +1,8 @@
 //! The state of a run apart from the shards, as snapshots keep it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{DataDescription, Evaluation};
+use protocol::{DataDescription, Evaluation, Life};
 use serde::{Deserialize, Serialize};
 use settings::RunConfiguration;
 
@@ -32,6 +32,15 @@ pub struct SavedRun {
     /// Whether each worker keeps a velocity (of momentum) of its own, in place of the shards' common one.
     #[serde(default)]
     pub momentum_moved: bool,
+    /// Life of the server that the snapshot was taken in, with the run's id. The default in a snapshot of an
+    /// earlier release, whose run gets an id when it resumes.
+    #[serde(default)]
+    pub life: Life,
+    /// Surplus of each block of each shard, by shard: the number of samples that the block holds beyond those
+    /// that are counted as used, negative if updates were lost. Pushes of workers that were present are left
+    /// out.
+    #[serde(default)]
+    pub surplus: BTreeMap<u32, Vec<i64>>,
 }
 
 impl SavedRun {

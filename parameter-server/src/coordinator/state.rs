@@ -1,20 +1,20 @@
 //! The coordinator's state: the server's processes, the run once it has begun, and the status of the shards.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use protocol::{
-    Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, RunState,
-    ShardStatus, Snapshot,
+    Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, Roster,
+    RunState, ShardStatus, Snapshot,
 };
 use settings::RunConfiguration;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Settings, admission,
     ending::RunEnd,
     membership,
     placement::{Placement, Processes},
-    run::{Life, Run},
+    run::{LifeSettings, Run},
     saved::SavedRun,
 };
 use crate::{
@@ -25,7 +25,13 @@ use crate::{
 /// State of the coordinator.
 pub(super) struct State {
     pub(super) configuration: RunConfiguration,
-    pub(super) life: Life,
+    pub(super) life: LifeSettings,
+    /// The shards of this process.
+    host: Arc<ShardHost>,
+    /// Number of shards of the whole server.
+    shards: u32,
+    /// Tells of changes of the roster.
+    changes: watch::Sender<u64>,
     pub(super) processes: Processes,
     /// The run, once the first worker has described the data.
     pub(super) run: Option<Run>,
@@ -44,17 +50,28 @@ pub(super) struct State {
 ///
 /// # Errors
 /// [`Refusal::Fenced`] before there is a run, which then has no members.
-fn known(run: &mut Option<Run>, member: Member, life: Life) -> Result<&mut Run, Refusal> {
-    run.as_mut().ok_or_else(|| membership::fenced(member, life.lease_time))
+fn known(run: &mut Option<Run>, member: Member, life: LifeSettings) -> Result<&mut Run, Refusal> {
+    run.as_mut().ok_or_else(|| membership::fenced(member, life.life, life.lease_time))
 }
 
 impl State {
     /// Makes the state without a run, or with the run of a snapshot.
-    pub(super) fn new(settings: &Settings, resumed: Option<(Snapshot, SavedRun)>) -> State {
-        let life = Life { lease_time: settings.lease_time, first_id: first_id(settings.life) };
+    pub(super) fn new(
+        settings: &Settings,
+        host: Arc<ShardHost>,
+        resumed: Option<(Snapshot, SavedRun)>,
+    ) -> State {
+        let life = LifeSettings {
+            life: settings.life,
+            lease_time: settings.lease_time,
+            first_id: first_id(settings.life.count),
+        };
         let mut state = State {
             configuration: settings.configuration.clone(),
             life,
+            host,
+            shards: settings.processes * settings.shards,
+            changes: watch::Sender::new(0),
             processes: Processes::new(settings.processes, settings.shards, &settings.address),
             run: None,
             end: RunEnd::default(),
@@ -88,6 +105,8 @@ impl State {
             finished: self.end.ending() == Some(Ending::Completed),
             addresses: self.processes.addresses().map(str::to_string).collect(),
             momentum_moved: run.momentum.moved(),
+            life: self.life.life,
+            surplus: run.account.surplus(),
         })
     }
 
@@ -148,15 +167,58 @@ impl State {
     pub(super) fn tick(&mut self) -> Vec<Line> {
         let traffic = self.traffic();
         if let Some(run) = &mut self.run {
-            run.expire(self.life.lease_time);
+            if run.expire(self.life.lease_time) {
+                self.share_roster();
+            }
+        }
+        if let Some(run) = &mut self.run {
             self.lines.extend(run.training_line(traffic, false));
+        }
+        if !self.lines.is_empty() {
+            self.share_roster();
         }
         std::mem::take(&mut self.lines)
     }
 
+    /// Returns the roster for the shards; without members before there is a run.
+    pub(super) fn roster(&self) -> Roster {
+        self.run.as_ref().map(Run::roster).unwrap_or_default()
+    }
+
+    /// Returns a receiver that tells of changes of the roster.
+    pub(super) fn roster_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Gives the roster to the shards of this process, compares their ledgers with the account, and lets those
+    /// know who tell it to the other processes.
+    fn share_roster(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        let roster = run.roster();
+        run.audit(&roster, &self.host.admit(&roster), self.shards);
+        let version = roster.version;
+        self.changes.send_if_modified(|newest| std::mem::replace(newest, version) != version);
+    }
+
+    /// Compares the ledgers of shards that were given `roster` with the account.
+    pub(super) fn audit(&mut self, roster: &Roster, statuses: &[ShardStatus]) {
+        if let Some(run) = &mut self.run {
+            run.audit(roster, statuses, self.shards);
+        }
+    }
+
+    /// Makes a worker called `name` a member of the run with its data.
+    pub(super) fn join(&mut self, name: String, data: DataDescription) -> Result<Member, Refusal> {
+        let run = self.admit(data)?;
+        let member = run.join(name.clone());
+        tracing::info!("worker {} joined ({name}); {} workers", member.worker, run.members.len());
+        self.share_roster();
+        Ok(member)
+    }
+
     /// Compares a joining worker's data with the run's, or starts the run with it and gives the shards of
     /// this process the update rule.
-    pub(super) fn admit(&mut self, data: DataDescription, host: &ShardHost) -> Result<&mut Run, Refusal> {
+    fn admit(&mut self, data: DataDescription) -> Result<&mut Run, Refusal> {
         match &mut self.run {
             Some(run) => {
                 admission::data(&run.data, &data)?;
@@ -165,7 +227,7 @@ impl State {
             none => {
                 let configuration = admission::complete(&self.configuration, &data)?;
                 let run = Run::new(&configuration, data, self.life);
-                host.begin(&run.rule)?;
+                self.host.begin(&run.rule)?;
                 tracing::info!(
                     "the run: {} classes, {} training images, {} samples in all",
                     run.data.classes.len(),
@@ -222,12 +284,13 @@ impl State {
                 .and_then(|evaluation| run.record_evaluation(member, evaluation, traffic, &mut self.lines)),
         ];
         endings.into_iter().flatten().for_each(|ending| self.end.end(ending));
-        if leaving {
-            run.leave(member);
-        }
         let ending = self.end.announced();
         if ending.is_some() {
             run.members.mark_told(member);
+        }
+        if leaving {
+            run.leave(member);
+            self.share_roster();
         }
         Ok(ending)
     }
@@ -275,6 +338,7 @@ impl State {
             life: settings.life,
             again,
             rule: self.run.as_ref().map(|run| run.rule.clone()),
+            roster: self.roster(),
         })
     }
 

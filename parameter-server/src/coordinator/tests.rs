@@ -4,12 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{
     Coordinator as _, DataDescription, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress,
-    PROTOCOL_VERSION, RunState, Scores, StepMetrics,
+    PROTOCOL_VERSION, RunId, RunState, Scores, StepMetrics,
 };
 use tokio::time::advance;
 
 use super::{run::SNAPSHOT_PAUSE_MILLISECONDS, *};
 use crate::testing::{data, join};
+
+/// The first life of the server.
+const LIFE: Life = Life { run: RunId(7), count: 0, nonce: 5 };
+/// The life after it.
+const NEXT: Life = Life { count: 1, nonce: 6, ..LIFE };
 
 /// A run of 300 positions over 100 images in leases of 40, evaluated after each epoch.
 fn coordinator(processes: u32) -> Coordinator {
@@ -24,7 +29,7 @@ fn coordinator(processes: u32) -> Coordinator {
         shards: 2,
         address: "a:1".into(),
         lease_time: Duration::from_secs(30),
-        life: 0,
+        life: LIFE,
     };
     Coordinator::new(settings, Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into())), None)
 }
@@ -147,8 +152,15 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
     );
     let register =
         RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, holds: None };
-    let reply =
-        RegisterReply { first_shard: 2, total_shards: 4, restore: None, life: 0, again: false, rule: None };
+    let reply = RegisterReply {
+        first_shard: 2,
+        total_shards: 4,
+        restore: None,
+        life: LIFE,
+        again: false,
+        rule: None,
+        roster: Roster::default(),
+    };
     assert_eq!(coordinator.register(register), Ok(reply));
 
     let text = |request| match refused(request) {
@@ -252,14 +264,15 @@ async fn a_restarted_server_gives_ids_of_its_own() {
     let member = first.join(join(100)).unwrap().member;
     let (done, open) = (trained(&first, member), trained(&first, member));
     first.report(whole(member, &done), call()).unwrap();
-    let settings = Settings { life: 1, ..first.settings.clone() };
+    let settings = Settings { life: NEXT, ..first.settings.clone() };
     let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
     let snapshot = Snapshot { id: 3, hashes: Vec::new() };
     let second = Coordinator::new(settings, host, Some((snapshot, first.checkpoint().unwrap())));
     assert_eq!((second.status().samples, second.status().total_samples), (40, 300));
     assert!(matches!(second.join(join(99)), Err(Refusal::Mismatch(_))));
     let joined = second.join(join(100)).unwrap().member;
-    assert!(joined.incarnation > u64::from(u32::MAX));
+    assert_eq!(joined.life, NEXT);
+    assert_ne!(joined.incarnation, member.incarnation);
     let again = trained(&second, joined);
     assert_eq!((again.start, again.end), (open.start, open.end));
     assert_ne!(again.id, open.id);
@@ -270,10 +283,10 @@ async fn a_restarted_server_gives_ids_of_its_own() {
 async fn samples_that_a_restarted_shard_process_lost_are_counted() {
     let coordinator = coordinator(2);
     let register = |first_shard: Option<u32>| {
-        let holds = first_shard.map(|first_shard| Holding { first_shard, life: 0 });
+        let holds = first_shard.map(|first_shard| Holding { first_shard, life: LIFE });
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
         let reply = coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap();
-        assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, 0));
+        assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, LIFE));
         (reply.restore, reply.again)
     };
     let newest = Snapshot { id: 7, hashes: ["a", "b", "c", "d"].map(String::from).into() };
@@ -305,7 +318,7 @@ async fn samples_that_a_restarted_shard_process_lost_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn shards_of_another_life_go_back_before_anybody_joins() {
-    let settings = Settings { life: 1, ..coordinator(2).settings };
+    let settings = Settings { life: NEXT, ..coordinator(2).settings };
     let host = Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into()));
     let coordinator = Coordinator::new(settings, host, None);
     let register = |life| {
@@ -314,11 +327,11 @@ async fn shards_of_another_life_go_back_before_anybody_joins() {
         coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap()
     };
     for _ in 0..2 {
-        let reply = register(0);
-        assert_eq!((reply.first_shard, reply.life, reply.again), (2, 1, false));
+        let reply = register(LIFE);
+        assert_eq!((reply.first_shard, reply.life, reply.again), (2, NEXT, false));
         assert!(matches!(coordinator.join(join(100)), Err(Refusal::NotReady(_))));
     }
-    assert!(!register(1).again);
+    assert!(!register(NEXT).again);
     assert!(coordinator.join(join(100)).is_ok());
 }
 

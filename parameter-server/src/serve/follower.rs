@@ -46,6 +46,7 @@ pub(crate) async fn run(
     check(&reply, options.shards)?;
     let RegisterReply { first_shard: first, total_shards: total, mut life, .. } = reply;
     let _lock = snapshot::lock(&options.snapshots, &format!("shards-{first}"))?;
+    snapshot::claim(&options.snapshots, life.run)?;
     let restore = match &reply.restore {
         Some(_) if reply.again => Restore::Newest,
         snapshot => restore_point(&options, first, snapshot.as_ref())?,
@@ -53,7 +54,8 @@ pub(crate) async fn run(
     tracing::info!("shards {first} to {} of {total}, restored: {restore:?}", first + options.shards - 1);
     let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
     let at_start = if restore == Restore::Nothing { warm()? } else { None };
-    let host = Arc::new(open_shards(&options, first, total, restore, at_start)?);
+    let host = Arc::new(open_shards(&options, life.run, first, total, restore, at_start)?);
+    host.live(life);
     let mut pause = begin(&host, &reply)?;
     let mut ended = host.ended();
     let mut serving = Serving::start(listener, None, host.clone());
@@ -77,10 +79,14 @@ pub(crate) async fn run(
                 check(&reply, options.shards)?;
                 let of_another_life = reply.life != life;
                 if of_another_life {
+                    // Nobody pushes to these shards any more while they go back.
+                    host.live(reply.life);
+                    snapshot::claim(&options.snapshots, reply.life.run)?;
                     let restore = restore_point(&options, first, reply.restore.as_ref())?;
-                    tracing::warn!("the leader was started anew; these shards go on with it: {restore:?}");
+                    let what = if reply.life.run == life.run { "was started anew" } else { "has another run" };
+                    tracing::warn!("the leader {what}; these shards go on with it: {restore:?}");
                     let at_start = if restore == Restore::Nothing { warm()? } else { None };
-                    host.replace(restored_shards(&options, first, total, restore, at_start)?);
+                    host.replace(restored_shards(&options, reply.life.run, first, total, restore, at_start)?);
                     life = reply.life;
                 }
                 pause = begin(&host, &reply)?;
@@ -98,9 +104,10 @@ pub(crate) async fn run(
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Gives the run's update rule to the shards, if the leader knows it, and returns the time until the next
-/// registration.
+/// Gives the roster to the shards, and the run's update rule if the leader knows it; returns the time until the
+/// next registration.
 fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
+    host.admit(&reply.roster);
     let Some(rule) = &reply.rule else { return Ok(REGISTER_FOR_RULE) };
     host.begin(rule).context("take over the run's update rule from the leader")?;
     Ok(REGISTER_EVERY)
@@ -164,6 +171,8 @@ impl Registrar {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{Life, Roster};
+
     use super::*;
 
     #[test]
@@ -172,9 +181,10 @@ mod tests {
             first_shard,
             total_shards,
             restore: Some(Snapshot { id: 5, hashes: vec!["5eed".into(); hashes] }),
-            life: 1,
+            life: Life::default(),
             again: false,
             rule: None,
+            roster: Roster::default(),
         };
         check(&reply(2, 4, 2), 2).unwrap();
         check(&RegisterReply { restore: None, ..reply(0, 2, 0) }, 2).unwrap();

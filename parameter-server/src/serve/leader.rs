@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use process::Exit;
-use protocol::{Ending, Listener, Refusal, ShardOrder, Shards, run_blocking};
+use protocol::{Ending, Life, Listener, Refusal, RunId, ShardOrder, Shards, run_blocking};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Coordinator, ShardHost,
     coordinator::Settings,
+    random,
     snapshot::{self, Manifest},
     telemetry::{Line, MetricsFile},
 };
@@ -53,13 +54,15 @@ pub(crate) async fn run(
     let Some(opening) = Opening::find(&options)? else { return Ok(Exit::Done) };
     let Opening { configuration, snapshot: found, warm } = opening;
     let total = options.shards * options.processes;
+    let life = next_life(&folder, found.as_ref())?;
+    snapshot::claim(&folder, life.run)?;
     let settings = Settings {
         configuration,
         processes: options.processes,
         shards: options.shards,
         address,
         lease_time: options.timing.lease,
-        life: snapshot::next_count(&folder, "lives", 0)?,
+        life,
     };
     tracing::info!(
         "{}",
@@ -73,7 +76,7 @@ pub(crate) async fn run(
         })
         .transpose()?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
-    let host = Arc::new(open_shards(&options, 0, total, restore, warm)?);
+    let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm)?);
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
     if let Some(rule) = coordinator.rule() {
@@ -91,6 +94,20 @@ pub(crate) async fn run(
     }
     let serving = Serving::start(listener, Some(coordinator), host);
     leader.lead(serving, metrics, shutdown).await
+}
+
+/// Begins the next life of the run that goes on from the snapshot `found`, or of a new run.
+fn next_life(folder: &Path, found: Option<&Manifest>) -> anyhow::Result<Life> {
+    let before = found.map(|manifest| manifest.run.life);
+    let run = match before {
+        // A snapshot of an earlier release has no id.
+        Some(before) if before.run != RunId::default() => before.run,
+        _ => random::run_id(),
+    };
+    let least = before.map_or(0, |before| before.count.saturating_add(1));
+    let life = Life { run, count: snapshot::next_count(folder, "lives", least)?, nonce: random::number() };
+    tracing::info!("run {}, life {} of its server", life.run, life.count);
+    Ok(life)
 }
 
 /// The state that the leader's tasks share.
@@ -148,13 +165,15 @@ impl Leader {
             self.coordinator.announce_completion();
         }
         self.wait_for_workers_to_leave(&ending, already_ended, &mut metrics).await;
+        self.close_account().await;
         // A run that has diverged keeps its last good snapshot as the newest.
         if ending == Ending::Interrupted {
             self.snapshot().await;
         }
         let others = self.coordinator.others();
         let finish = ShardOrder::Finish { interrupted: ending == Ending::Interrupted };
-        if let Err(error) = self.remotes.order(&others, &finish).await {
+        let (life, _) = self.coordinator.roster();
+        if let Err(error) = self.remotes.order(&others, life, &finish).await {
             tracing::warn!("a shard process was not told of the end: {error}");
         }
         serving.stop().await;
@@ -254,24 +273,45 @@ impl Leader {
         }
     }
 
-    /// Asks the other processes for their shards' counters from time to time until `stopped`.
+    /// Tells the other processes the roster whenever it has changed, and from time to time, until `stopped`;
+    /// their answers have their shards' counters.
     async fn poll(self, mut stopped: watch::Receiver<bool>) {
+        let mut changes = self.coordinator.roster_changes();
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                Ok(()) = changes.changed() => {}
                 () = sleep(POLL) => {}
             }
             for address in self.coordinator.others() {
                 tokio::select! {
                     biased;
                     _ = stopped.wait_for(|stopped| *stopped) => return,
-                    // The client logs a process that cannot be reached; the counters then stay as they were.
-                    statuses = self.remotes.status(&address) => {
-                        statuses.into_iter().for_each(|statuses| self.coordinator.observe(statuses));
-                    }
+                    () = self.share_roster(&address) => {}
                 }
             }
+        }
+    }
+
+    /// Tells the process at `address` the roster and takes in what its shards say.
+    async fn share_roster(&self, address: &str) {
+        let (life, roster) = self.coordinator.roster();
+        let order = ShardOrder::Roster(roster.clone());
+        // The client logs a process that cannot be reached; the counters then stay as they were.
+        if let Ok(statuses) = self.remotes.order(&[address.into()], life, &order).await {
+            self.coordinator.audit(&roster, &statuses);
+            self.coordinator.observe(statuses);
+        }
+    }
+
+    /// Compares the account of the run with what the shards hold, once the workers have left.
+    async fn close_account(&self) {
+        for address in self.coordinator.others() {
+            self.share_roster(&address).await;
+        }
+        if let Some(balance) = self.coordinator.balance() {
+            tracing::info!("{balance}");
         }
     }
 
@@ -327,12 +367,13 @@ impl Leader {
         let used = run.progress.used;
         let order = ShardOrder::Snapshot { id };
         let host = self.host.clone();
+        let (life, _) = self.coordinator.roster();
         let own = run_blocking({
             let order = order.clone();
-            move || host.order(order)
+            move || host.order(life, order)
         });
         let others = self.coordinator.others();
-        let (own, others) = tokio::join!(own, self.remotes.order(&others, &order));
+        let (own, others) = tokio::join!(own, self.remotes.order(&others, life, &order));
         let mut statuses = match own.context("write the shards")? {
             // The first worker is still bringing the layout to one shard after the other.
             Err(Refusal::NotReady(_)) => return Ok(None),

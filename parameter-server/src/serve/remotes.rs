@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use protocol::{ClientError, Connector, ShardCalls as _, ShardClient, ShardOrder, ShardStatus};
+use protocol::{ClientError, Connector, Life, ShardCalls as _, ShardClient, ShardOrder, ShardStatus};
 use tokio::task::JoinSet;
 
 /// Time for which a process may be out of reach before an order fails; failed orders are given again later.
@@ -30,33 +30,26 @@ impl Remotes {
         Ok(client)
     }
 
-    /// Gives an order to all processes at once and returns the statuses of all their shards.
+    /// Gives an order of the life `life` to all processes at once and returns the statuses of all their shards.
     ///
     /// # Errors
     /// If an order fails at a process; the error is the first such failure.
     pub(crate) async fn order(
         &self,
         addresses: &[String],
+        life: Life,
         order: &ShardOrder,
     ) -> Result<Vec<ShardStatus>, ClientError> {
         let mut calls = JoinSet::new();
         for address in addresses {
             let client = self.client(address).await?;
             let order = order.clone();
-            calls.spawn(async move { client.order(order).await });
+            calls.spawn(async move { client.order(life, order).await });
         }
         let mut statuses = Vec::new();
         while let Some(reply) = calls.join_next().await {
             statuses.extend(reply.expect("an order's task does not panic")?);
         }
         Ok(statuses)
-    }
-
-    /// Asks the shards at `address` for their statuses.
-    ///
-    /// # Errors
-    /// If the process cannot be reached.
-    pub(crate) async fn status(&self, address: &str) -> Result<Vec<ShardStatus>, ClientError> {
-        self.client(address).await?.status().await
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use protocol::Snapshot;
+use protocol::{RunId, Snapshot};
 
 use super::Options;
 use crate::{
@@ -24,23 +24,25 @@ pub(crate) enum Restore {
     Newest,
 }
 
-/// Opens this process's shards; those that are not restored start from the model file `warm`, if there is
+/// Opens this process's shards for the run `run`; those that are not restored start from the model file `warm`, if there is
 /// one.
 pub(crate) fn open_shards(
     options: &Options,
+    run: RunId,
     first: u32,
     total: u32,
     restore: Restore,
     warm: Option<Arc<WarmStart>>,
 ) -> anyhow::Result<ShardHost> {
-    let shards = restored_shards(options, first, total, restore, warm)?;
+    let shards = restored_shards(options, run, first, total, restore, warm)?;
     Ok(ShardHost::new(first, shards, options.snapshots.clone()))
 }
 
-/// Restores this process's shards, which are numbered from `first` on, in a server of `total` shards. Their
-/// versions start in a generation that was never used before.
+/// Restores this process's shards of the run `run`, which are numbered from `first` on, in a server of `total`
+/// shards. Their versions start in a generation that was never used before.
 pub(crate) fn restored_shards(
     options: &Options,
+    run: RunId,
     first: u32,
     total: u32,
     restore: Restore,
@@ -49,8 +51,10 @@ pub(crate) fn restored_shards(
     let folder = &options.snapshots;
     let numbers = first..first + options.shards;
     let read = |id: u64| {
-        let read =
-            |number| file::read(folder, id, number, total).with_context(|| format!("restore shard {number}"));
+        let read = |number| {
+            file::read(folder, id, Some(run), number, total)
+                .with_context(|| format!("restore shard {number}"))
+        };
         numbers.clone().map(read).collect::<anyhow::Result<Vec<_>>>()
     };
     let newest = || {

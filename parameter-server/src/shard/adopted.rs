@@ -180,7 +180,7 @@ impl Adopted {
         // A file may hold any number.
         state.counter = state.counter.saturating_add(1);
         state.samples = samples;
-        state.applied.insert(push.member.incarnation, push.step);
+        state.record(push);
         Applied { staleness, rate, counter: state.counter, samples }
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::{BlockPush, BlockValues, Version};
+use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Arrays, Values};
 
@@ -19,9 +20,41 @@ pub(crate) struct BlockState {
     pub(crate) counter: u64,
     /// Number of training samples behind the updates applied to the block since the start of the run.
     pub(crate) samples: u64,
-    /// Number of the newest training step applied from each incarnation (membership of a worker), by
-    /// incarnation; 16 bytes for every worker that ever pushed.
-    pub(crate) applied: BTreeMap<u64, u64>,
+    /// The pushes applied from each worker in the roster, by incarnation (random number of its join).
+    pub(crate) applied: BTreeMap<u64, AppliedPushes>,
+}
+
+/// The pushes of one worker that were applied to a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Recorded", into = "(u64, u64)")]
+pub(crate) struct AppliedPushes {
+    /// Number of the newest training step.
+    pub(crate) newest: u64,
+    /// Number of samples behind all of them.
+    pub(crate) samples: u64,
+}
+
+/// The forms in which files have the pushes of one worker: those of earlier releases have the newest step only.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Recorded {
+    Step(u64),
+    StepAndSamples(u64, u64),
+}
+
+impl From<Recorded> for AppliedPushes {
+    fn from(recorded: Recorded) -> AppliedPushes {
+        match recorded {
+            Recorded::Step(newest) => AppliedPushes { newest, samples: 0 },
+            Recorded::StepAndSamples(newest, samples) => AppliedPushes { newest, samples },
+        }
+    }
+}
+
+impl From<AppliedPushes> for (u64, u64) {
+    fn from(AppliedPushes { newest, samples }: AppliedPushes) -> (u64, u64) {
+        (newest, samples)
+    }
 }
 
 impl BlockState {
@@ -45,7 +78,14 @@ impl BlockState {
 
     /// Whether the push, or a newer one of its incarnation, was applied before.
     pub(super) fn has_applied(&self, push: &BlockPush) -> bool {
-        self.applied.get(&push.member.incarnation).is_some_and(|&newest| push.step <= newest)
+        self.applied.get(&push.member.incarnation).is_some_and(|applied| push.step <= applied.newest)
+    }
+
+    /// Records that the push was applied.
+    pub(super) fn record(&mut self, push: &BlockPush) {
+        let applied = self.applied.entry(push.member.incarnation).or_default();
+        applied.newest = push.step;
+        applied.samples += u64::from(push.samples);
     }
 
     /// Number of updates of the block since the version that a push was computed from. A version from before

@@ -17,15 +17,17 @@ use parameters::{
     checkpoint::{Checkpoint, CheckpointError},
     finite::{self, NotFinite},
 };
-use protocol::UpdateRule;
+use protocol::{RunId, UpdateRule};
 use serde::{Deserialize, Serialize};
 
-use super::{BlockState, SavedShard};
+use super::{BlockState, SavedShard, block::AppliedPushes};
 use crate::optimizer;
 
 /// Name of the file's format; it changes when the meaning of the file does.
 const FORMAT: &str = "downpour shard 1";
 
+/// Key of the id of the run, which files of earlier releases do not have.
+const RUN: &str = "run";
 /// Key of the update rule.
 const RULE: &str = "rule";
 /// Key of the update rule in files of earlier releases.
@@ -36,7 +38,7 @@ const OLD_RULE: &str = "plan";
 struct BlockCounters {
     counter: u64,
     samples: u64,
-    applied: BTreeMap<u64, u64>,
+    applied: BTreeMap<u64, AppliedPushes>,
 }
 
 /// Reasons why a shard's file in a snapshot cannot be written or used.
@@ -93,11 +95,16 @@ pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
     numbers
 }
 
-/// Writes a shard durably and returns the SHA-256 of the file, hexadecimal, as read back from the disk.
+/// Writes a shard of the run `run` durably and returns the SHA-256 of the file, hexadecimal, as read back from the disk.
 ///
 /// # Errors
 /// If the shard holds values that are not finite, or the file cannot be written.
-pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<String, ShardFileError> {
+pub(crate) fn write(
+    snapshots: &Path,
+    id: u64,
+    run: RunId,
+    saved: SavedShard,
+) -> Result<String, ShardFileError> {
     let path = path(snapshots, id, saved.shard);
     check(&saved.layout, &saved.blocks).map_err(|found| ShardFileError::NotFinite {
         path: path.clone(),
@@ -106,18 +113,26 @@ pub(crate) fn write(snapshots: &Path, id: u64, saved: SavedShard) -> Result<Stri
     })?;
     let folder = path.parent().expect("a file in the snapshot's folder");
     fs::create_dir_all(folder).map_err(|error| ShardFileError::Write { path: folder.into(), error })?;
-    to_checkpoint(saved).write(&path)?;
+    to_checkpoint(run, saved).write(&path)?;
     match Digest::of_file(&path) {
         Ok(digest) => Ok(digest.to_string()),
         Err(error) => Err(ShardFileError::Write { path, error }),
     }
 }
 
-/// Reads the file of shard `number` (from 0) of `total` in snapshot `id` of the folder `snapshots`.
+/// Reads the file of shard `number` (from 0) of `total` in snapshot `id` of the folder `snapshots`. A file that
+/// names its run must be of the run `run`, if that is known.
 ///
 /// # Errors
-/// If the file cannot be read, is incomplete, belongs to another shard, or holds values that are not finite.
-pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedShard, ShardFileError> {
+/// If the file cannot be read, is incomplete, belongs to another shard or run, or holds values that are not
+/// finite.
+pub fn read(
+    snapshots: &Path,
+    id: u64,
+    run: Option<RunId>,
+    number: u32,
+    total: u32,
+) -> Result<SavedShard, ShardFileError> {
     let path = path(snapshots, id, number);
     let Checkpoint { mut tensors, metadata } = Checkpoint::read(&path)?;
     let wrong = |what: &str, expected: String, found: String| ShardFileError::Content {
@@ -134,6 +149,9 @@ pub fn read(snapshots: &Path, id: u64, number: u32, total: u32) -> Result<SavedS
     expect("format", FORMAT.into())?;
     expect("shard", number.to_string())?;
     expect("shards", total.to_string())?;
+    if let Some(run) = run.filter(|_| metadata.contains_key(RUN)) {
+        expect(RUN, run.to_string())?;
+    }
     let unreadable = |key: &'static str| {
         let wrong = &wrong;
         move |error: serde_json::Error| wrong(key, "JSON written by this program".into(), error.to_string())
@@ -198,7 +216,7 @@ fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotF
     Ok(())
 }
 
-fn to_checkpoint(saved: SavedShard) -> Checkpoint {
+fn to_checkpoint(run: RunId, saved: SavedShard) -> Checkpoint {
     let json =
         |value: serde_json::Result<String>| value.expect("plain numbers, strings and lists become JSON");
     let mut tensors = BTreeMap::new();
@@ -215,6 +233,7 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
     }
     let metadata = [
         ("format", FORMAT.into()),
+        (RUN, run.to_string()),
         ("shard", saved.shard.to_string()),
         ("shards", saved.total.to_string()),
         ("generation", saved.generation.to_string()),
@@ -229,7 +248,7 @@ fn to_checkpoint(saved: SavedShard) -> Checkpoint {
 #[cfg(test)]
 mod tests {
     use kernels::Isa;
-    use protocol::{Kind, Version};
+    use protocol::{Kind, RunId, Version};
     use settings::Optimizer;
 
     use super::*;
@@ -255,10 +274,17 @@ mod tests {
             shard.push(push(1, step, 3, Version::default(), gradient.clone())).outcome.unwrap();
         }
         let saved = shard.saved().unwrap();
-        let hash_then = write(home.path(), 1, saved.clone()).unwrap();
-        let read = read(home.path(), 1, 0, 1).unwrap();
+        let hash_then = write(home.path(), 1, RunId(5), saved.clone()).unwrap();
+        let found = read(home.path(), 1, Some(RunId(6)), 0, 1).unwrap_err().to_string();
+        let expected = format!("run: expected {}, found {}", RunId(6), RunId(5));
+        assert!(found.ends_with(&expected), "{found}");
+        let read = read(home.path(), 1, Some(RunId(5)), 0, 1).unwrap();
         assert_eq!(read, saved);
-        assert_eq!(write(home.path(), 2, read.clone()).unwrap(), hash_then, "equal state gives equal bytes");
+        assert_eq!(
+            write(home.path(), 2, RunId(5), read.clone()).unwrap(),
+            hash_then,
+            "equal state gives equal bytes"
+        );
 
         let mut restored = Shard::restored(0, 1, 5, Isa::scalar(), read);
         let version = Version { generation: 5, counter: 3 };
@@ -288,7 +314,7 @@ mod tests {
         shard.adopt(layout()).unwrap();
         shard.push(push(1, 0, 3, Version::default(), vec![0.5; 300])).outcome.unwrap();
         let saved = shard.saved().unwrap();
-        write(home.path(), 1, saved.clone()).unwrap();
+        write(home.path(), 1, RunId(5), saved.clone()).unwrap();
         let file = path(home.path(), 1, 0);
         let mut checkpoint = Checkpoint::read(&file).unwrap();
         assert_eq!(checkpoint.metadata.remove("optimizer").as_deref(), Some("momentum"));
@@ -299,7 +325,7 @@ mod tests {
         }
         checkpoint.metadata.insert(OLD_RULE.into(), serde_json::to_string(&rule).unwrap());
         checkpoint.write(&file).unwrap();
-        assert_eq!(read(home.path(), 1, 0, 1).unwrap(), saved);
+        assert_eq!(read(home.path(), 1, None, 0, 1).unwrap(), saved);
     }
 
     #[test]
@@ -308,15 +334,15 @@ mod tests {
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
         shard.begin(&rule()).unwrap();
         shard.adopt(layout()).unwrap();
-        write(home.path(), 1, shard.saved().unwrap()).unwrap();
+        write(home.path(), 1, RunId(5), shard.saved().unwrap()).unwrap();
         let file = path(home.path(), 1, 0);
-        let text = read(home.path(), 1, 0, 2).unwrap_err().to_string();
+        let text = read(home.path(), 1, None, 0, 2).unwrap_err().to_string();
         assert_eq!(text, format!("snapshot file {}: shards: expected 2, found 1", file.display()));
 
         let mut checkpoint = Checkpoint::read(&file).unwrap();
         checkpoint.tensors.remove("velocity/3");
         checkpoint.write(&file).unwrap();
-        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        let text = read(home.path(), 1, None, 0, 1).unwrap_err().to_string();
         let expected = format!(
             "snapshot file {}: tensor velocity/3: expected 300 values, found 0 values",
             file.display()
@@ -324,14 +350,14 @@ mod tests {
         assert_eq!(text, expected);
         checkpoint.metadata.insert("optimizer".into(), "adagrad".into());
         checkpoint.write(&file).unwrap();
-        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        let text = read(home.path(), 1, None, 0, 1).unwrap_err().to_string();
         assert_eq!(
             text,
             format!("snapshot file {}: optimizer: expected momentum, found adagrad", file.display())
         );
         checkpoint.metadata.remove("format");
         checkpoint.write(&file).unwrap();
-        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        let text = read(home.path(), 1, None, 0, 1).unwrap_err().to_string();
         assert_eq!(
             text,
             format!("snapshot file {}: format: expected downpour shard 1, found nothing", file.display())
@@ -339,7 +365,7 @@ mod tests {
 
         let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-        let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+        let text = read(home.path(), 1, None, 0, 1).unwrap_err().to_string();
         assert!(text.contains("is not a whole safetensors file"), "{text}");
     }
 
@@ -350,7 +376,7 @@ mod tests {
         shard.begin(&rule()).unwrap();
         shard.adopt(layout()).unwrap();
         let good = shard.saved().unwrap();
-        write(home.path(), 1, good.clone()).unwrap();
+        write(home.path(), 1, RunId(5), good.clone()).unwrap();
         let file = path(home.path(), 1, 0);
         let whole = Checkpoint::read(&file).unwrap();
         for (kind, value) in
@@ -368,7 +394,7 @@ mod tests {
                 _ => &mut state.average,
             };
             (values[12], values[299]) = (value, f32::NAN);
-            let text = write(home.path(), 2, bad).unwrap_err().to_string();
+            let text = write(home.path(), 2, RunId(5), bad).unwrap_err().to_string();
             let expected = format!(
                 "{}: {found}; it is not written; start again from an earlier snapshot or with --fresh",
                 path(home.path(), 2, 0).display()
@@ -380,7 +406,7 @@ mod tests {
             let values = checkpoint.tensors.get_mut(&format!("{kind}/2")).unwrap();
             (values[[12]], values[[299]]) = (value, f32::NAN);
             checkpoint.write(&file).unwrap();
-            let text = read(home.path(), 1, 0, 1).unwrap_err().to_string();
+            let text = read(home.path(), 1, None, 0, 1).unwrap_err().to_string();
             let expected = format!(
                 "{}: {found}; training diverged before it was written: remove {} to go on from the snapshot before, or \
                  start anew with --fresh",
@@ -399,12 +425,12 @@ mod tests {
         shard.adopt(layout()).unwrap();
         let mut smallest = shard.saved().unwrap();
         smallest.blocks.retain(|_, state| state.parameters.len() < 1000);
-        write(home.path(), 1, smallest).unwrap();
+        write(home.path(), 1, RunId(5), smallest).unwrap();
         let file = path(home.path(), 1, 0);
         let whole = fs::read(&file).unwrap();
         for length in 0..whole.len() {
             fs::write(&file, &whole[..length]).unwrap();
-            let text = read(home.path(), 1, 0, 4).unwrap_err().to_string();
+            let text = read(home.path(), 1, None, 0, 4).unwrap_err().to_string();
             let start =
                 format!("checkpoint {} ({length} bytes) is not a whole safetensors file: ", file.display());
             assert!(text.starts_with(&start) && text.ends_with("; get or write it again"), "{text}");

@@ -3,19 +3,19 @@
 use std::{
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard,
+        Mutex, MutexGuard, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use parameters::Layout;
 use protocol::{
-    AdoptReply, AdoptRequest, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardOrder, ShardStatus,
-    Shards, UpdateRule,
+    AdoptReply, AdoptRequest, BlockPush, BlockValues, Kind, Life, PushReply, Refusal, Roster, RunId,
+    ShardOrder, ShardStatus, Shards, UpdateRule,
 };
 use tokio::sync::watch;
 
-use super::{Shard, file};
+use super::{Shard, file, members::Members};
 use crate::snapshot;
 
 /// Shards with consecutive numbers, served by one process.
@@ -24,6 +24,9 @@ pub struct ShardHost {
     shards: Vec<Mutex<Shard>>,
     /// Traffic of each shard in bytes of encoded values.
     carried: Vec<Carried>,
+    /// Members whose pushes the shards take. A push holds it for reading, so that once the members are replaced
+    /// nothing more of a former one is being applied.
+    members: RwLock<Members>,
     snapshots: PathBuf,
     /// `Some(interrupted)` once the leader ordered the shards to finish.
     ended: watch::Sender<Option<bool>>,
@@ -41,13 +44,36 @@ impl ShardHost {
     pub fn new(first: u32, shards: Vec<Shard>, snapshots: PathBuf) -> ShardHost {
         let carried = shards.iter().map(|_| Carried::default()).collect();
         let shards = shards.into_iter().map(Mutex::new).collect();
-        ShardHost { first, shards, carried, snapshots, ended: watch::Sender::new(None) }
+        let members = RwLock::default();
+        ShardHost { first, shards, carried, members, snapshots, ended: watch::Sender::new(None) }
     }
 
     /// Returns a receiver that tells of the end of the run: `None` before the leader orders the shards to
     /// finish, then `Some(interrupted)`, which is true if the run was interrupted.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<bool>> {
         self.ended.subscribe()
+    }
+
+    /// Begins a life of the server for the shards of this process, in which nobody is a member yet; has no
+    /// effect if it is the present one.
+    pub fn live(&self, life: Life) {
+        self.members.write().expect("no call panicked with the members in hand").begin(life);
+    }
+
+    /// Takes the pushes of the members in `roster` from now on, and of nobody else; returns the statuses of the
+    /// shards with their ledgers.
+    pub fn admit(&self, roster: &Roster) -> Vec<ShardStatus> {
+        let mut members = self.members.write().expect("no call panicked with the members in hand");
+        members.replace(roster);
+        let ledgers: Vec<_> = self.shards.iter().map(|shard| lock(shard).ledger(&members)).collect();
+        drop(members);
+        let statuses = self.status().into_iter().zip(ledgers);
+        statuses.map(|(status, ledger)| ShardStatus { ledger, ..status }).collect()
+    }
+
+    /// Returns the present members for reading.
+    fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.members.read().expect("no call panicked with the members in hand")
     }
 
     /// Gives the run's update rule (how gradients become updates) to every shard of this process.
@@ -78,8 +104,8 @@ impl ShardHost {
     }
 
     /// Writes every shard into snapshot `id`; if one cannot be written, the files of all are removed.
-    fn write(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
-        let written = self.write_each(id);
+    fn write(&self, run: RunId, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
+        let written = self.write_each(run, id);
         if written.is_ok() {
             snapshot::prune(&self.snapshots, id);
         } else if let Err(error) = snapshot::remove(&self.snapshots, id) {
@@ -91,7 +117,7 @@ impl ShardHost {
 
     /// Writes the shards one after the other: each is copied between two pushes and written while pushes go
     /// on.
-    fn write_each(&self, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
+    fn write_each(&self, run: RunId, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let mut statuses = self.status();
         for (shard, status) in self.shards.iter().zip(&mut statuses) {
             let number = status.shard;
@@ -105,7 +131,7 @@ impl ShardHost {
                 Refusal::NotReady(format!("shard {number}: nothing to write yet, no layout was adopted"))
             })?;
             drop(shard);
-            let hash = file::write(&self.snapshots, id, saved)
+            let hash = file::write(&self.snapshots, id, run, saved)
                 .map_err(|error| Refusal::Internal(format!("shard {number}: {error}")))?;
             status.snapshot_hash = Some(hash);
         }
@@ -115,17 +141,20 @@ impl ShardHost {
 
 impl Shards for ShardHost {
     fn adopt(&self, request: AdoptRequest) -> Result<AdoptReply, Refusal> {
+        self.members().check(request.member)?;
         self.shard(request.shard)?.adopt(request.layout)
     }
 
     fn push(&self, push: BlockPush) -> PushReply {
-        match self.shard(push.shard) {
+        let members = self.members();
+        match members.check(push.member).and_then(|()| self.shard(push.shard)) {
             Ok(mut shard) => shard.push(push),
             Err(refusal) => PushReply { block: push.block, outcome: Err(refusal), staleness: 0 },
         }
     }
 
-    fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+    fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+        self.members().check_life("the fetch", life)?;
         self.shard(shard)?.fetch(block, kind)
     }
 
@@ -137,9 +166,11 @@ impl Shards for ShardHost {
         }
     }
 
-    fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+    fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+        self.members().check_life("the order", life)?;
         match order {
-            ShardOrder::Snapshot { id } => self.write(id),
+            ShardOrder::Roster(roster) => Ok(self.admit(&roster)),
+            ShardOrder::Snapshot { id } => self.write(life.run, id),
             ShardOrder::Finish { interrupted } => {
                 self.ended.send_replace(Some(interrupted));
                 Ok(self.status())
@@ -182,14 +213,16 @@ mod tests {
             shard
         };
         let host = ShardHost::new(0, vec![open(0), open(1)], home.path().into());
-        host.order(ShardOrder::Snapshot { id: 1 }).unwrap();
+        let life = Life::default();
+        host.live(life);
+        host.order(life, ShardOrder::Snapshot { id: 1 }).unwrap();
         for (value, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "inf"), (-1e19, "1e19")] {
             let mut saved = open(1).saved().unwrap();
             let (&block, state) = saved.blocks.iter_mut().next().unwrap();
             state.arrays.get_mut("velocity").unwrap()[7] = value;
             let name = layout().tensors()[layout().blocks()[block as usize].tensor].name.clone();
             host.replace(vec![open(0), Shard::restored(1, 2, 2, Isa::scalar(), saved)]);
-            let refusal = host.order(ShardOrder::Snapshot { id: 2 }).unwrap_err();
+            let refusal = host.order(life, ShardOrder::Snapshot { id: 2 }).unwrap_err();
             let expected = format!(
                 "shard 1: block {block} ({name}) holds {shown}, expected values of at most 1e18; no snapshot is taken of a \
                  run that has diverged"
@@ -197,6 +230,6 @@ mod tests {
             assert_eq!(refusal, Refusal::Internal(expected));
             assert!(!home.path().join("2").exists(), "not even the file of the shard that is well");
         }
-        assert!(file::read(home.path(), 1, 1, 2).is_ok(), "the one before stays");
+        assert!(file::read(home.path(), 1, None, 1, 2).is_ok(), "the one before stays");
     }
 }

@@ -12,6 +12,7 @@ mod block;
 mod bounds;
 pub mod file;
 mod host;
+mod members;
 mod warm_start;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,12 +20,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use kernels::Isa;
 use parameters::{Layout, assign};
 use protocol::{
-    AdoptReply, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardStatus, UpdateRule, Version,
+    AdoptReply, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardLedger, ShardStatus, UpdateRule,
+    Version,
 };
 use settings::{Difference, first_difference};
 
-use self::adopted::{Adopted, Applied};
 pub(crate) use self::block::BlockState;
+use self::{
+    adopted::{Adopted, Applied},
+    members::Members,
+};
 pub use self::{host::ShardHost, warm_start::WarmStart};
 use crate::optimizer;
 
@@ -128,6 +133,23 @@ impl Shard {
             rule: rule.clone(),
             blocks: blocks.clone(),
         })
+    }
+
+    /// Returns the samples behind the updates of each block, also by worker; `None` before a layout is adopted.
+    /// What was applied of workers that are not in `roster` is forgotten: nothing more of them is let in.
+    fn ledger(&mut self, roster: &Members) -> Option<ShardLedger> {
+        let Stage::Adopted(adopted) = &mut self.stage else { return None };
+        let mut ledger = ShardLedger { generation: self.generation, ..ShardLedger::default() };
+        let blocks = adopted.blocks.len();
+        for (place, state) in adopted.blocks.values_mut().enumerate() {
+            ledger.samples.push(state.samples);
+            state.applied.retain(|&incarnation, _| roster.lists(incarnation));
+            for (&incarnation, applied) in &state.applied {
+                let member = ledger.members.entry(incarnation).or_insert_with(|| vec![0; blocks]);
+                member[place] = applied.samples;
+            }
+        }
+        Some(ledger)
     }
 
     /// Takes `rule` as the run's update rule (how gradients become updates) if the shard has none yet, else

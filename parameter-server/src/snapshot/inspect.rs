@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use process::{Exit, print_line};
-use protocol::Evaluation;
+use protocol::{Evaluation, Life};
 use serde::Serialize;
 use settings::RunConfiguration;
 
@@ -60,6 +60,8 @@ pub struct Inspected {
 /// parameters) holds it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedRun {
+    /// Life of the server that took the snapshot, with the id of the run.
+    pub life: Life,
     /// Whether the run was complete, its last evaluation included, when the snapshot was taken.
     pub finished: bool,
     /// Number of training samples that the run had used when the snapshot was taken.
@@ -148,7 +150,7 @@ fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
     let mut problems = Vec::new();
     let check = |entry: &snapshot::ShardEntry| {
         let state = match entry.check(folder, id) {
-            Ok(true) => match shard_file::read(folder, id, entry.shard, total) {
+            Ok(true) => match shard_file::read(folder, id, None, entry.shard, total) {
                 Err(error @ ShardFileError::NotFinite { .. }) => {
                     problems.push(error.to_string());
                     "not finite"
@@ -168,6 +170,7 @@ fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
     let shards = manifest.shards.iter().map(check).collect();
     let run = manifest.run;
     let run = InspectedRun {
+        life: run.life,
         finished: run.finished,
         samples: run.progress.used,
         steps: run.steps,
@@ -241,6 +244,7 @@ impl fmt::Display for Inspected {
 mod tests {
     use kernels::Isa;
     use parameters::checkpoint::Checkpoint;
+    use protocol::RunId;
 
     use super::*;
     use crate::{
@@ -299,7 +303,7 @@ mod tests {
         let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
         shard.begin(&rule()).unwrap();
         shard.adopt(layout()).unwrap();
-        shard_file::write(home.path(), 1, shard.saved().unwrap()).unwrap();
+        shard_file::write(home.path(), 1, RunId(7), shard.saved().unwrap()).unwrap();
         let file = shard_file::path(home.path(), 1, 0);
         for (value, complete, state) in [(0.5, true, "whole"), (f32::NAN, false, "not finite")] {
             let mut checkpoint = Checkpoint::read(&file).unwrap();

@@ -15,7 +15,7 @@ use std::{
 
 use files::{Digest, Lock, LockError};
 use parameters::Fingerprint;
-use protocol::{Evaluation, ShardStatus, Snapshot};
+use protocol::{Evaluation, RunId, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::{coordinator::SavedRun, shard::file as shard_file};
@@ -30,6 +30,8 @@ const MANIFEST: &str = "manifest.json";
 const MOST_MANIFEST: u64 = 256 << 20;
 /// Largest size, in bytes, of a file that holds a number.
 const MOST_NUMBER: u64 = 64;
+/// Name of the file that holds the id of the run whose snapshots are in a folder.
+const RUN: &str = "run";
 /// Name of the file that holds the number of the last snapshot of a run that is over.
 const OVER: &str = "over";
 
@@ -302,6 +304,39 @@ pub(crate) fn is_run_over(folder: &Path, id: u64) -> bool {
 /// Returns a number above those of all snapshots in `folder`.
 pub(crate) fn next_id(folder: &Path) -> Result<u64, SnapshotError> {
     Ok(ids(folder)?.last().map_or(1, |newest| newest + 1))
+}
+
+/// Makes `folder` one of the run `run`. Snapshots of another run that it holds are set aside in a folder within
+/// it, named after that run: this run's would replace them.
+pub(crate) fn claim(folder: &Path, run: RunId) -> Result<(), SnapshotError> {
+    let path = folder.join(RUN);
+    let cannot = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| SnapshotError::Write { path, error }
+    };
+    let own = match files::read_text(&path, MOST_NUMBER) {
+        Ok(text) => text.trim().parse::<RunId>().ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(SnapshotError::Read { path, error }),
+    };
+    if own == Some(run) {
+        return Ok(());
+    }
+    let ids = ids(folder)?;
+    if let Some(other) = own.filter(|_| !ids.is_empty()) {
+        let aside = folder.join(format!("run-{other}"));
+        fs::create_dir_all(&aside).map_err(cannot(&aside))?;
+        for id in ids {
+            let to = aside.join(id.to_string());
+            fs::rename(folder.join(id.to_string()), &to).map_err(cannot(&to))?;
+        }
+        tracing::warn!(
+            "{} held snapshots of run {other}, this is run {run}: they are in {} now",
+            folder.display(),
+            aside.display()
+        );
+    }
+    files::write(&path, format!("{run}\n").as_bytes()).map_err(cannot(&path))
 }
 
 /// Removes all snapshots in `folder`.

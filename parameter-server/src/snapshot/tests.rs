@@ -1,6 +1,8 @@
 //! Tests of a folder of snapshots: which one is used, which are kept, and what is said of the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::Life;
 
 use super::*;
 use crate::{
@@ -26,6 +28,8 @@ pub(crate) fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
         evaluations: Vec::new(),
         finished: false,
         addresses: vec!["a:1".into()],
+        life: Life { run: RunId(7), count: 2, nonce: 5 },
+        surplus: BTreeMap::new(),
     };
     let status = ShardStatus { snapshot_hash: Some(hash), ..ShardStatus::default() };
     let layout = crate::testing::layout().fingerprint();

@@ -158,7 +158,7 @@ impl Worker {
                 let connected = ShardClient::connect(address, Patience::default()).await.unwrap();
                 shards.insert(address.clone(), connected);
             }
-            let request = AdoptRequest { shard: shard as u32, layout: layout() };
+            let request = AdoptRequest { shard: shard as u32, member: joined.member, layout: layout() };
             // A shard of another process waits for the update rule.
             while let Err(error) = shards[address].adopt(request.clone()).await {
                 assert!(matches!(error.refusal(), Some(Refusal::NotReady(_))), "{error}");
@@ -180,7 +180,8 @@ impl Worker {
             let blocks: Vec<u32> =
                 (0..owners.len() as u32).filter(|block| owners[*block as usize] == shard).collect();
             let (values, mut received) = mpsc::channel(8);
-            let request = FetchRequest { shard, blocks, kind, wire: Wire::F32 };
+            let request =
+                FetchRequest { shard, blocks, kind, wire: Wire::F32, life: self.joined.member.life };
             let fetching = self.shard(shard).fetch(request, values);
             let receiving = async {
                 while let Some(block) = received.recv().await {

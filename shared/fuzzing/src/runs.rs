@@ -7,7 +7,7 @@ use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost, shard, snapshot};
 use process::RunFlags;
-use protocol::{Coordinator as _, JoinRequest, Kind, PROTOCOL_VERSION};
+use protocol::{Coordinator as _, JoinRequest, Kind, Life, PROTOCOL_VERSION};
 
 use crate::folder;
 
@@ -45,7 +45,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
         shards: count,
         address: "127.0.0.1:1".into(),
         lease_time: Duration::from_secs(30),
-        life: 1,
+        life: Life::default(),
     };
     let shards = (0..count).map(|number| Shard::empty(number, count, 1, Isa::scalar())).collect();
     let host = Arc::new(ShardHost::new(0, shards, home.path().into()));
@@ -64,7 +64,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
 pub(crate) fn shard(bytes: &[u8]) {
     let home = folder(&[("1/shard-0.safetensors", bytes)]);
     for total in [1, 2] {
-        let Ok(saved) = shard::file::read(home.path(), 1, 0, total) else { continue };
+        let Ok(saved) = shard::file::read(home.path(), 1, None, 0, total) else { continue };
         let mut shard = Shard::restored(0, total, 2, Isa::scalar(), saved);
         for kind in [
             Kind::Parameters,

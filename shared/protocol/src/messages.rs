@@ -13,14 +13,17 @@ mod fetch;
 mod join;
 mod layout;
 mod lease;
+mod life;
 mod member;
 mod order;
 mod push;
 mod refusal;
 mod register;
 mod report;
+mod roster;
 mod run_status;
 mod scores;
+mod shard_ledger;
 mod shard_status;
 mod snapshot;
 #[cfg(test)]
@@ -42,14 +45,17 @@ pub use self::{
     fetch::{FetchRequest, Kind},
     join::{JoinReply, JoinRequest},
     lease::{Lease, LeaseProgress},
+    life::{Life, NoRunId, RunId},
     member::Member,
     order::ShardOrder,
     push::{BlockPush, LARGEST_GRADIENT, PushForm, PushReply},
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest},
     report::{GradientNorms, Report, StepMetrics},
+    roster::{MOST_MEMBERS, Roster, RosterEntry},
     run_status::{RunState, RunStatus},
     scores::Scores,
+    shard_ledger::ShardLedger,
     shard_status::ShardStatus,
     snapshot::Snapshot,
     training_line::TrainingLine,
@@ -65,4 +71,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;

@@ -39,7 +39,7 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("PushRequest", push_request),
     ("PushReply", push_reply),
     ("FetchRequest", read::<proto::FetchRequest, FetchRequest>),
-    ("OrderRequest", read::<proto::OrderRequest, ShardOrder>),
+    ("OrderRequest", read::<proto::OrderRequest, (Life, ShardOrder)>),
     ("OrderReply", read::<proto::OrderReply, Answer<Vec<ShardStatus>>>),
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
 ];
@@ -121,7 +121,7 @@ mod tests {
         };
         let version = Some(proto::Version::default());
         let request = |blocks| {
-            let member = Some(proto::Member::default());
+            let member = Some(Member { worker: 0, incarnation: 1, life: Life::default() }.into());
             proto::PushRequest { member, wire: 1, blocks, ..Default::default() }.encode_to_vec()
         };
         assert_eq!(text("PushRequest", &request(vec![block(&[0; 4], version)])), "read");

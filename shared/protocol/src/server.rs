@@ -199,7 +199,7 @@ impl shards_server::Shards for ShardsService {
         request: Request<proto::OrderRequest>,
     ) -> Result<Response<proto::OrderReply>, Status> {
         let shards = self.shards.clone();
-        reply_blocking(request, move |order| shards.order(order)).await
+        reply_blocking(request, move |(life, order)| shards.order(life, order)).await
     }
 
     async fn status(
@@ -253,15 +253,13 @@ pub(crate) fn answer_push(shards: &(impl Shards + ?Sized), request: proto::PushR
     proto::PushReply { blocks: arrived_blocks(request).map(answer).collect() }
 }
 
-/// Reads one block and encodes it.
+/// Reads one block of those that are asked for, and encodes it.
 pub(crate) fn read_block(
     shards: &(impl Shards + ?Sized),
-    wire: Wire,
-    shard: u32,
     block: u32,
-    kind: Kind,
+    &FetchRequest { shard, kind, wire, life, .. }: &FetchRequest,
 ) -> Answer<proto::BlockValues> {
-    let block = write_block(shards.fetch(shard, block, kind)?, wire);
+    let block = write_block(shards.fetch(life, shard, block, kind)?, wire);
     shards.carried(shard, 0, block.values.len() as u64);
     Ok(block)
 }
@@ -286,7 +284,7 @@ async fn send_blocks(
         };
         let Ok(place) = place else { return };
         let reply = asked.as_ref().map_err(Refusal::clone);
-        let reply = reply.and_then(|asked| read_block(&*shards, asked.wire, asked.shard, block, asked.kind));
+        let reply = reply.and_then(|asked| read_block(&*shards, block, asked));
         let last = reply.is_err();
         place.send(Ok(fetch_reply(reply)));
         if last {

@@ -59,19 +59,22 @@ pub trait Shards: Send + Sync + 'static {
     /// average or their velocity, as `kind` says.
     ///
     /// # Errors
+    /// [`Refusal::Fenced`] if `life`, the life of the server that the caller knows of, is not the present one;
     /// [`Refusal::NotReady`] while the shard does not know the network's layout; [`Refusal::Invalid`] for a
     /// block that the shard does not own, or for the velocity if the optimizer has none.
-    fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
+    fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
     /// Adds to the counters of a shard's traffic: `received` bytes of encoded gradients and `sent` bytes of
     /// encoded parameters. The server calls this once for each block that is pushed or fetched.
     fn carried(&self, shard: u32, received: u64, sent: u64);
-    /// Carries out an order of the coordinator, to write a snapshot of the shards or to end, and returns the
-    /// status of each shard. It may take as long as writing the files does.
+    /// Carries out an order of the coordinator (to write a snapshot of the shards, to end, or to take pushes
+    /// from certain members only) and returns the status of each shard. It may take as long as writing the
+    /// files does.
     ///
     /// # Errors
+    /// [`Refusal::Fenced`] if `life`, that of the coordinator that gives the order, is not the shards' own;
     /// [`Refusal::NotReady`] for a snapshot while a shard has no parameters yet, since it does not know the
     /// network's layout; [`Refusal::Internal`] for a snapshot that cannot be written.
-    fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal>;
+    fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal>;
     /// Returns the status of each shard, in the order of their numbers: its counters of updates, staleness
     /// and bytes.
     fn status(&self) -> Vec<ShardStatus>;

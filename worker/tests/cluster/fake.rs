@@ -8,8 +8,8 @@ use ::process::Exit;
 use parameters::Layout;
 use protocol::{
     AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,
-    Lease, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest, Report, RunState,
-    RunStatus, ShardOrder, ShardStatus, Version,
+    Lease, Life, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest, Report,
+    RunState, RunStatus, ShardOrder, ShardStatus, Version,
 };
 use setup::exit_of;
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ use worker::replica::{self, ReplicaOptions};
 use worker::{FetchOptions, fetch};
 
 use crate::linear::{Linear, layout};
-use crate::server::small;
+use crate::server::{LIFE, small};
 
 const IMAGES: u64 = 300;
 
@@ -58,7 +58,7 @@ impl Drop for Served {
 impl protocol::Coordinator for Fake {
     fn join(&self, _: JoinRequest) -> Result<JoinReply, Refusal> {
         let configuration = small(600);
-        let member = Member { worker: 0, incarnation: 1 };
+        let member = Member { worker: 0, incarnation: 1, life: LIFE };
         Ok(JoinReply { member, configuration, shards: self.shards.clone() })
     }
 
@@ -91,6 +91,7 @@ impl protocol::Coordinator for Fake {
             shards: self.shards.clone(),
             data_hash: "points".into(),
             unreadable: 0,
+            life: LIFE,
         }
     }
 }
@@ -104,7 +105,7 @@ impl protocol::Shards for Fake {
         PushReply { block: push.block, outcome: Err(Refusal::Invalid("none is taken".into())), staleness: 0 }
     }
 
-    fn fetch(&self, _: u32, block: u32, _: Kind) -> Result<BlockValues, Refusal> {
+    fn fetch(&self, _: Life, _: u32, block: u32, _: Kind) -> Result<BlockValues, Refusal> {
         let len = |layout: &Layout| layout.blocks()[block as usize].range.len();
         let values = vec![self.value; len(&layout())].into();
         Ok(BlockValues { block, version: Version::default(), values })
@@ -112,7 +113,7 @@ impl protocol::Shards for Fake {
 
     fn carried(&self, _: u32, _: u64, _: u64) {}
 
-    fn order(&self, _: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+    fn order(&self, _: Life, _: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
         Ok(Vec::new())
     }
 

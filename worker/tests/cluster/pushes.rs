@@ -1,7 +1,7 @@
 //! What a shard refuses, as a worker is told of it over the wire.
 
 use crate::linear::layout;
-use crate::server::{Server, small};
+use crate::server::{LIFE, Server, small};
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
     FetchRequest, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, Refusal,
@@ -23,7 +23,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data };
     let joined = coordinator.join(request).await.unwrap();
     let shard = ShardClient::connect(&joined.shards[0], Patience::default()).await.unwrap();
-    shard.adopt(AdoptRequest { shard: 0, layout: layout() }).await.unwrap();
+    shard.adopt(AdoptRequest { shard: 0, member: joined.member, layout: layout() }).await.unwrap();
     let before = fetch(&shard).await;
 
     let cases = [
@@ -94,7 +94,8 @@ async fn send(shard: &ShardClient, push: BlockPush) -> PushReply {
 
 async fn fetch(shard: &ShardClient) -> BlockValues {
     let (values, mut fetched) = mpsc::channel(1);
-    let request = FetchRequest { shard: 0, blocks: vec![0], kind: Kind::Parameters, wire: Wire::F32 };
+    let request =
+        FetchRequest { shard: 0, blocks: vec![0], kind: Kind::Parameters, wire: Wire::F32, life: LIFE };
     shard.fetch(request, values).await.unwrap();
     fetched.recv().await.unwrap()
 }

@@ -95,7 +95,9 @@ async fn a_fenced_worker_joins_anew() {
     let run = tokio::spawn(async move { replica::run(&*work, &options, std::future::pending()).await });
     server.until(|status| status.samples > 0).await;
     // The coordinator believes that the worker left: its incarnation is fenced.
-    let member = protocol::Member { worker: 0, incarnation: 1 };
+    let (life, roster) = server.coordinator.roster();
+    let protocol::RosterEntry { worker, incarnation } = roster.members[0];
+    let member = protocol::Member { worker, incarnation, life };
     let farewell = protocol::Report {
         member,
         progress: Vec::new(),

@@ -8,12 +8,15 @@ use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use protocol::{
-    CoordinatorCalls as _, CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus,
-    ShardCalls as _, ShardClient, ShardStatus,
+    CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, RegisterRequest, RunId,
+    RunStatus, ShardCalls as _, ShardClient, ShardStatus,
 };
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+/// The life of every server here.
+pub const LIFE: Life = Life { run: RunId(7), count: 0, nonce: 5 };
 
 /// Coordinator and shard processes; they end with it.
 pub struct Server {
@@ -48,7 +51,7 @@ impl Server {
             shards,
             address: address.clone(),
             lease_time: Duration::from_secs(30),
-            life: 0,
+            life: LIFE,
         };
         let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None));
         let mut tasks = vec![serve(listener, Some(coordinator.clone()), host)];
@@ -70,7 +73,12 @@ impl Server {
             loop {
                 ticking.tick();
                 if let Some(rule) = ticking.rule() {
-                    hosts.iter().for_each(|host| host.begin(&rule).unwrap());
+                    hosts.iter().for_each(|host: &Arc<ShardHost>| host.begin(&rule).unwrap());
+                }
+                let (life, roster) = ticking.roster();
+                for host in &hosts {
+                    host.live(life);
+                    ticking.audit(&roster, &host.admit(&roster));
                 }
                 // No snapshot is to be waited for.
                 if ticking.ending().is_some() {

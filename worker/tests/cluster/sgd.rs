@@ -184,7 +184,7 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
             let client = ShardClient::connect(address, Patience::default()).await.unwrap();
             if step == 1 {
                 // The coordinator has told a process of its own the update rule by then or a little later.
-                let request = AdoptRequest { shard, layout: layout.clone() };
+                let request = AdoptRequest { shard, member: joined.member, layout: layout.clone() };
                 let patience = Patience::default().give_up_after;
                 until_ready(patience, || client.adopt(request.clone())).await.unwrap();
             }
@@ -255,7 +255,13 @@ async fn fetched(joined: &JoinReply, layout: &Layout, owners: &[u32]) -> Vec<f32
                 block.values.copy_to(&mut flat[layout.blocks()[block.block as usize].range.clone()]);
             }
         };
-        let request = FetchRequest { shard, blocks: own, kind: Kind::Parameters, wire: Wire::F32 };
+        let request = FetchRequest {
+            shard,
+            blocks: own,
+            kind: Kind::Parameters,
+            wire: Wire::F32,
+            life: joined.member.life,
+        };
         let (done, ()) = tokio::join!(client.fetch(request, values), take);
         done.unwrap();
     }

@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use kernels::Isa;
 use parameter_server::{Coordinator, Shard, ShardHost, coordinator::Settings};
 use protocol::{
-    Connector, CoordinatorCalls, CoordinatorClient, InProcess, Listener, Patience, ShardCalls, ShardClient,
-    serve,
+    Connector, CoordinatorCalls, CoordinatorClient, InProcess, Life, Listener, Patience, RunId, ShardCalls,
+    ShardClient, serve,
 };
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
@@ -18,6 +18,9 @@ pub const SHARDS: u32 = 2;
 
 /// Time after which a silent worker's leases go to others.
 pub const LEASE_TIME: Duration = Duration::from_millis(500);
+
+/// The life of the server.
+pub const LIFE: Life = Life { run: RunId(7), count: 0, nonce: 5 };
 
 /// A server and the clients that call it in one form.
 pub struct Form<C, S> {
@@ -55,7 +58,7 @@ fn server() -> Server {
         shards: SHARDS,
         address: "server:1".into(),
         lease_time: LEASE_TIME,
-        life: 0,
+        life: LIFE,
     };
     let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None));
     Server { coordinator, host, _snapshots: Arc::new(snapshots) }

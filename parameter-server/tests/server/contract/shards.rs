@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     common::{data, layout},
-    contract::forms::{Form, SHARDS},
+    contract::forms::{Form, LIFE, SHARDS},
     contract::in_every_form,
 };
 
@@ -37,7 +37,7 @@ async fn adopted<C: CoordinatorCalls, S: ShardCalls>(form: &Form<C, S>) -> Membe
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: "test".into(), data: data() };
     let joined = form.coordinator.join(request).await.unwrap();
     for shard in 0..SHARDS {
-        let request = AdoptRequest { shard, layout: layout() };
+        let request = AdoptRequest { shard, member: joined.member, layout: layout() };
         assert_eq!(form.shards.adopt(request).await.unwrap().fingerprint, layout().fingerprint());
     }
     joined.member
@@ -101,7 +101,8 @@ async fn fetch(
         }
         all
     };
-    let (done, all) = tokio::join!(shards.fetch(FetchRequest { shard, blocks, kind, wire }, values), drain);
+    let (done, all) =
+        tokio::join!(shards.fetch(FetchRequest { shard, blocks, kind, wire, life: LIFE }, values), drain);
     (all, done)
 }
 
@@ -119,10 +120,10 @@ async fn nothing_is_fetched_or_pushed_before_a_layout<C: CoordinatorCalls, S: Sh
     let (came, done) = fetch(&form.shards, Wire::F32, 0, vec![0], Kind::Parameters).await;
     assert_eq!(came, []);
     assert!(matches!(done.unwrap_err().refusal(), Some(Refusal::NotReady(_))));
-    let member = Member { worker: 0, incarnation: 1 };
+    let member = Member { worker: 0, incarnation: 1, life: LIFE };
     let reply = push_one(&form.shards, push(member, 1, 0, 0)).await;
     assert!(matches!(reply.outcome, Err(Refusal::NotReady(_))), "{reply:?}");
-    let error = form.shards.order(ShardOrder::Snapshot { id: 0 }).await.unwrap_err();
+    let error = form.shards.order(LIFE, ShardOrder::Snapshot { id: 0 }).await.unwrap_err();
     assert!(matches!(error.refusal(), Some(Refusal::NotReady(_))), "{error}");
 }
 
@@ -130,14 +131,14 @@ async fn a_layout_is_adopted_once_and_then_compared<C: CoordinatorCalls, S: Shar
     start: impl AsyncFnOnce() -> Form<C, S>,
 ) {
     let form = start().await;
-    adopted(&form).await;
+    let member = adopted(&form).await;
     let before = fetch_one(&form.shards, 0, Kind::Parameters).await;
     // A second worker brings the same, and changes nothing.
     adopted(&form).await;
     assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await, before);
     let mut tensors = layout().tensors().to_vec();
     tensors[1].shape = vec![301];
-    let request = AdoptRequest { shard: 1, layout: Layout::new(tensors).unwrap() };
+    let request = AdoptRequest { shard: 1, member, layout: Layout::new(tensors).unwrap() };
     let error = form.shards.adopt(request).await.unwrap_err();
     let Some(Refusal::Mismatch(text)) = error.refusal() else { panic!("expected a mismatch, found {error}") };
     assert!(text.contains("a/bias"), "{text}");
@@ -244,7 +245,8 @@ async fn blocks_come_in_the_order_asked_for_up_to_the_first_refusal<C: Coordinat
     // Whoever takes no more ends the fetch.
     let (values, from) = mpsc::channel(1);
     drop(from);
-    let request = FetchRequest { shard: 0, blocks: blocks_of(0), kind: Kind::Parameters, wire: Wire::F32 };
+    let request =
+        FetchRequest { shard: 0, blocks: blocks_of(0), kind: Kind::Parameters, life: LIFE, wire: Wire::F32 };
     form.shards.fetch(request, values).await.unwrap();
 }
 
@@ -285,12 +287,12 @@ async fn a_snapshot_is_written_for_every_shard<C: CoordinatorCalls, S: ShardCall
 ) {
     let form = start().await;
     adopted(&form).await;
-    let written = form.shards.order(ShardOrder::Snapshot { id: 3 }).await.unwrap();
+    let written = form.shards.order(LIFE, ShardOrder::Snapshot { id: 3 }).await.unwrap();
     assert_eq!(written.len(), SHARDS as usize);
     assert!(written.iter().all(|shard| shard.snapshot_hash.is_some()), "{written:?}");
     // Written again under the same number, it is the same.
-    assert_eq!(form.shards.order(ShardOrder::Snapshot { id: 3 }).await.unwrap(), written);
-    let ended = form.shards.order(ShardOrder::Finish { interrupted: true }).await.unwrap();
+    assert_eq!(form.shards.order(LIFE, ShardOrder::Snapshot { id: 3 }).await.unwrap(), written);
+    let ended = form.shards.order(LIFE, ShardOrder::Finish { interrupted: true }).await.unwrap();
     assert!(ended.iter().all(|shard| shard.snapshot_hash.is_none()), "{ended:?}");
 }
 

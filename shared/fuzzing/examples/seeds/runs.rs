@@ -11,8 +11,8 @@ use parameter_server::update_rule;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::{Initialiser, Layout, Tensor, checkpoint::Checkpoint};
 use protocol::{
-    AdoptRequest, BlockPush, Coordinator as _, DataDescription, JoinRequest, Member, PROTOCOL_VERSION,
-    PushForm, ShardOrder, Shards, Version,
+    AdoptRequest, BlockPush, Coordinator as _, DataDescription, JoinRequest, Life, Member, PROTOCOL_VERSION,
+    PushForm, Roster, RosterEntry, RunId, ShardOrder, Shards, Version,
 };
 use serde_json::{Value, json};
 
@@ -40,6 +40,9 @@ pub fn configuration() -> Vec<Seed> {
     seeds
 }
 
+const LIFE: Life = Life { run: RunId(7), count: 0, nonce: 5 };
+const MEMBER: Member = Member { worker: 0, incarnation: 7, life: LIFE };
+
 /// Two shards of a network of two tensors, after one push each, and the folder that they wrote a snapshot
 /// into.
 fn snapshot(home: &Path) -> (Layout, ShardHost) {
@@ -54,16 +57,19 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
     let rule = update_rule::of(&settings::recipe("quick").unwrap(), 1000);
     let shards = (0..2).map(|number| Shard::empty(number, 2, 1, Isa::scalar())).collect();
     let host = ShardHost::new(0, shards, home.into());
+    host.live(LIFE);
+    let Member { worker, incarnation, .. } = MEMBER;
+    let members = vec![RosterEntry { worker, incarnation }];
+    host.admit(&Roster { version: 1, next_worker: 1, members, departed: Vec::new() });
     host.begin(&rule).unwrap();
     for shard in 0..2 {
-        host.adopt(AdoptRequest { shard, layout: layout.clone() }).unwrap();
+        host.adopt(AdoptRequest { shard, member: MEMBER, layout: layout.clone() }).unwrap();
         for (block, count) in [(0, 12), (1, 4)] {
-            let member = Member { worker: 0, incarnation: 7 };
             let version = Version { generation: 1, counter: 0 };
             // Refused by the shard that has not the block.
             host.push(BlockPush {
                 shard,
-                member,
+                member: MEMBER,
                 step: 1,
                 block,
                 version,
@@ -73,7 +79,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
             });
         }
     }
-    host.order(ShardOrder::Snapshot { id: 1 }).unwrap();
+    host.order(LIFE, ShardOrder::Snapshot { id: 1 }).unwrap();
     (layout, host)
 }
 
@@ -127,7 +133,7 @@ fn begun(layout: &Layout, host: ShardHost) -> SavedRun {
         shards: 2,
         address: "a:1".into(),
         lease_time: Duration::from_secs(30),
-        life: 1,
+        life: LIFE,
     };
     let coordinator = Coordinator::new(settings, Arc::new(host), None);
     let classes = vec!["cat".into(), "dog".into()];

@@ -61,12 +61,17 @@ pub trait ShardCalls: Clone + Send + Sync + 'static {
     /// gets no answer.
     fn adopt(&self, request: AdoptRequest) -> impl Future<Output = Result<AdoptReply, ClientError>> + Send;
 
-    /// Orders the process to write a snapshot of its shards, or to end; returns the state of each shard.
+    /// Orders the process to write a snapshot of its shards, to end, or to take pushes from certain members
+    /// only, in the name of the coordinator's `life`; returns the status of each shard.
     ///
     /// # Errors
     /// [`ClientError::Refused`] when the order cannot be carried out; another error if the call gets no
     /// answer.
-    fn order(&self, order: ShardOrder) -> impl Future<Output = Result<Vec<ShardStatus>, ClientError>> + Send;
+    fn order(
+        &self,
+        life: Life,
+        order: ShardOrder,
+    ) -> impl Future<Output = Result<Vec<ShardStatus>, ClientError>> + Send;
 
     /// Returns the status of each shard of the process: its counters of updates, staleness and bytes.
     ///

@@ -77,9 +77,12 @@ impl<Service: Shards + ?Sized> ShardCalls for InProcess<Service> {
         run_blocking(move || service.adopt(request)).await.map_err(panicked)?.map_err(ClientError::Refused)
     }
 
-    async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
+    async fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
         let service = self.service.clone();
-        run_blocking(move || service.order(order)).await.map_err(panicked)?.map_err(ClientError::Refused)
+        run_blocking(move || service.order(life, order))
+            .await
+            .map_err(panicked)?
+            .map_err(ClientError::Refused)
     }
 
     async fn status(&self) -> Result<Vec<ShardStatus>, ClientError> {
@@ -122,9 +125,8 @@ impl<Service: Shards + ?Sized> ShardCalls for InProcess<Service> {
         request: FetchRequest,
         values: mpsc::Sender<BlockValues>,
     ) -> Result<(), ClientError> {
-        let FetchRequest { shard, blocks, kind, wire } = request;
-        for block in blocks {
-            let block = read_block(&*self.service, wire, shard, block, kind).map_err(ClientError::Refused)?;
+        for &block in &request.blocks {
+            let block = read_block(&*self.service, block, &request).map_err(ClientError::Refused)?;
             let block = BlockValues::try_from(block).map_err(|error| unusable("fetch", error))?;
             if values.send(block).await.is_err() {
                 break;

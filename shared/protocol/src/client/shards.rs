@@ -42,10 +42,10 @@ impl ShardCalls for ShardClient {
         self.link.call("adopt", self.link.patience.control, attempt).await
     }
 
-    async fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
-        let request = proto::OrderRequest::from(order);
+    async fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, ClientError> {
+        let request = proto::OrderRequest::from((life, order));
         let attempt = || {
-            let mut client = self.link.shards();
+            let (mut client, request) = (self.link.shards(), request.clone());
             async move { client.order(request).await }
         };
         self.link.call("order", self.link.patience.order, attempt).await

@@ -2,6 +2,7 @@
 
 use parameters::{Fingerprint, Layout};
 
+use super::member::Member;
 use crate::{
     fields::{FieldError, answer, required},
     proto,
@@ -13,6 +14,8 @@ use crate::{
 pub struct AdoptRequest {
     /// Number of the shard that is to adopt the layout.
     pub shard: u32,
+    /// Membership of the worker that brings the layout.
+    pub member: Member,
     /// Layout of the network's parameters.
     pub layout: Layout,
 }
@@ -25,8 +28,8 @@ pub struct AdoptReply {
 }
 
 impl From<AdoptRequest> for proto::AdoptRequest {
-    fn from(AdoptRequest { shard, layout }: AdoptRequest) -> proto::AdoptRequest {
-        proto::AdoptRequest { shard, layout: Some(layout.into()) }
+    fn from(AdoptRequest { shard, member, layout }: AdoptRequest) -> proto::AdoptRequest {
+        proto::AdoptRequest { shard, layout: Some(layout.into()), member: Some(member.into()) }
     }
 }
 
@@ -36,6 +39,7 @@ impl TryFrom<proto::AdoptRequest> for AdoptRequest {
     fn try_from(request: proto::AdoptRequest) -> Result<AdoptRequest, FieldError> {
         Ok(AdoptRequest {
             shard: request.shard,
+            member: required(request.member, "AdoptRequest", "member")?.try_into()?,
             layout: required(request.layout, "AdoptRequest", "layout")?.try_into()?,
         })
     }

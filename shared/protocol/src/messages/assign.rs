@@ -39,7 +39,7 @@ impl TryFrom<proto::AssignRequest> for (Member, u64) {
     type Error = FieldError;
 
     fn try_from(request: proto::AssignRequest) -> Result<(Member, u64), FieldError> {
-        Ok((required(request.member, "AssignRequest", "member")?.into(), request.call))
+        Ok((required(request.member, "AssignRequest", "member")?.try_into()?, request.call))
     }
 }
 

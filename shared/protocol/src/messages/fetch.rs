@@ -1,6 +1,10 @@
 //! Fetches: the request for blocks, and the reply with each block.
 
-use super::{block::BlockValues, refusal::Answer};
+use super::{
+    block::BlockValues,
+    life::{self, Life},
+    refusal::Answer,
+};
 use crate::{
     Wire, codec,
     fields::{FieldError, required},
@@ -35,16 +39,19 @@ pub struct FetchRequest {
     pub kind: Kind,
     /// Number format in which the values are to be sent.
     pub wire: Wire,
+    /// Life of the server that the caller knows of, from its membership or from the run's status.
+    pub life: Life,
 }
 
 impl From<FetchRequest> for proto::FetchRequest {
-    fn from(FetchRequest { shard, blocks, kind, wire }: FetchRequest) -> proto::FetchRequest {
+    fn from(FetchRequest { shard, blocks, kind, wire, life }: FetchRequest) -> proto::FetchRequest {
         let average_of_evaluation = match kind {
             Kind::Parameters | Kind::Velocity => None,
             Kind::Average { evaluation } => Some(evaluation),
         };
         let (wire, velocity) = (codec::number(wire), kind == Kind::Velocity);
-        proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity }
+        let life = Some(life.into());
+        proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity, life }
     }
 }
 
@@ -65,6 +72,7 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
                 }
             },
             wire: codec::format(request.wire, "FetchRequest")?,
+            life: life::life(request.life, "FetchRequest")?,
         })
     }
 }

@@ -63,7 +63,7 @@ impl TryFrom<proto::Membership> for JoinReply {
 
     fn try_from(membership: proto::Membership) -> Result<JoinReply, FieldError> {
         Ok(JoinReply {
-            member: required(membership.member, "Membership", "member")?.into(),
+            member: required(membership.member, "Membership", "member")?.try_into()?,
             configuration: configuration::read(&membership.configuration, "Membership")?,
             shards: membership.shards,
         })

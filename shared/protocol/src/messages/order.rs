@@ -1,6 +1,10 @@
 //! Orders of the coordinator to a shard process.
 
-use super::shard_status::ShardStatus;
+use super::{
+    life::{self, Life},
+    roster::Roster,
+    shard_status::ShardStatus,
+};
 use crate::{
     fields::{FieldError, answer, required},
     proto,
@@ -21,28 +25,35 @@ pub enum ShardOrder {
         /// Whether the run was interrupted, so that it can be resumed.
         interrupted: bool,
     },
+    /// Roster: the process takes the pushes of these members and of nobody else. The statuses in its answer
+    /// have the shards' ledgers.
+    Roster(Roster),
 }
 
-impl From<ShardOrder> for proto::OrderRequest {
-    fn from(order: ShardOrder) -> proto::OrderRequest {
+/// An order, and the life of the coordinator that gives it.
+impl From<(Life, ShardOrder)> for proto::OrderRequest {
+    fn from((life, order): (Life, ShardOrder)) -> proto::OrderRequest {
         use proto::order_request::Order;
         let order = match order {
             ShardOrder::Snapshot { id } => Order::Snapshot(id),
             ShardOrder::Finish { interrupted } => Order::Finish(proto::Finish { interrupted }),
+            ShardOrder::Roster(roster) => Order::Roster(roster.into()),
         };
-        proto::OrderRequest { order: Some(order) }
+        proto::OrderRequest { order: Some(order), life: Some(life.into()) }
     }
 }
 
-impl TryFrom<proto::OrderRequest> for ShardOrder {
+impl TryFrom<proto::OrderRequest> for (Life, ShardOrder) {
     type Error = FieldError;
 
-    fn try_from(request: proto::OrderRequest) -> Result<ShardOrder, FieldError> {
+    fn try_from(request: proto::OrderRequest) -> Result<(Life, ShardOrder), FieldError> {
         use proto::order_request::Order;
-        Ok(match required(request.order, "OrderRequest", "order")? {
+        let order = match required(request.order, "OrderRequest", "order")? {
             Order::Snapshot(id) => ShardOrder::Snapshot { id },
             Order::Finish(proto::Finish { interrupted }) => ShardOrder::Finish { interrupted },
-        })
+            Order::Roster(roster) => ShardOrder::Roster(roster.try_into()?),
+        };
+        Ok((life::life(request.life, "OrderRequest")?, order))
     }
 }
 

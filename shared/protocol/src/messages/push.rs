@@ -122,7 +122,7 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
             shard: block.shard,
-            member: required(member, "PushRequest", "member")?.into(),
+            member: required(member, "PushRequest", "member")?.try_into()?,
             step,
             block: block.block,
             version: required(block.version, "GradientBlock", "version")?.into(),

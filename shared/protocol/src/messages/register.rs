@@ -1,8 +1,13 @@
 //! Registration: the messages by which a shard process gets its place in the server.
 
-use super::{snapshot::Snapshot, update_rule::UpdateRule};
+use super::{
+    life::{self, Life},
+    roster::Roster,
+    snapshot::Snapshot,
+    update_rule::UpdateRule,
+};
 use crate::{
-    fields::{FieldError, MOST_NAME, answer, bounded, same_fields},
+    fields::{FieldError, MOST_NAME, answer, bounded, required},
     proto,
 };
 
@@ -28,9 +33,9 @@ pub struct RegisterRequest {
 pub struct Holding {
     /// Number of the first shard that the process holds; the numbers of the others follow.
     pub first_shard: u32,
-    /// Number of the life of the coordinator (the time from one start of its process to the next) in which
-    /// the process got the shards, or last restored them from a snapshot.
-    pub life: u64,
+    /// Life of the coordinator (the time from one start of its process to the next) in which the process got
+    /// the shards, or last restored them from a snapshot.
+    pub life: Life,
 }
 
 /// The coordinator's answer to a registration: which shards the process is to hold, and what they start from.
@@ -44,17 +49,30 @@ pub struct RegisterReply {
     /// process restores its shards from it if it has just started or if they are from before the
     /// coordinator's last start.
     pub restore: Option<Snapshot>,
-    /// Number of the coordinator's life, the time from one start of its process to the next: the count of its
-    /// earlier starts in this run.
-    pub life: u64,
+    /// The coordinator's life, the time from one start of its process to the next.
+    pub life: Life,
     /// Whether a process at this address had registered before since the coordinator's last start. If so, and
     /// if it has just started itself, it goes on from its own newest snapshot files.
     pub again: bool,
     /// The run's update rule; `None` until the first worker has described its data.
     pub rule: Option<UpdateRule>,
+    /// Members whose pushes the shards are to take.
+    pub roster: Roster,
 }
 
-same_fields!(Holding, proto::Holding { first_shard, life });
+impl From<Holding> for proto::Holding {
+    fn from(Holding { first_shard, life }: Holding) -> proto::Holding {
+        proto::Holding { first_shard, life: Some(life.into()) }
+    }
+}
+
+impl TryFrom<proto::Holding> for Holding {
+    type Error = FieldError;
+
+    fn try_from(proto::Holding { first_shard, life }: proto::Holding) -> Result<Holding, FieldError> {
+        Ok(Holding { first_shard, life: life::life(life, "Holding")? })
+    }
+}
 
 impl From<RegisterRequest> for proto::RegisterRequest {
     fn from(request: RegisterRequest) -> proto::RegisterRequest {
@@ -69,20 +87,22 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
     fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
         let proto::RegisterRequest { protocol, address, shards, holds } = request;
         let address = bounded(address, MOST_NAME, "RegisterRequest", "address")?;
-        Ok(RegisterRequest { protocol, address, shards, holds: holds.map(Holding::from) })
+        let holds = holds.map(Holding::try_from).transpose()?;
+        Ok(RegisterRequest { protocol, address, shards, holds })
     }
 }
 
 impl From<RegisterReply> for proto::Registration {
     fn from(reply: RegisterReply) -> proto::Registration {
-        let RegisterReply { first_shard, total_shards, restore, life, again, rule } = reply;
+        let RegisterReply { first_shard, total_shards, restore, life, again, rule, roster } = reply;
         proto::Registration {
             first_shard,
             total_shards,
             restore: restore.map(proto::Snapshot::from),
-            life,
+            life: Some(life.into()),
             again,
             rule: rule.map(proto::UpdateRule::from),
+            roster: Some(roster.into()),
         }
     }
 }
@@ -91,7 +111,8 @@ impl TryFrom<proto::Registration> for RegisterReply {
     type Error = FieldError;
 
     fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
-        let proto::Registration { first_shard, total_shards, restore, life, again, rule } = registration;
+        let proto::Registration { first_shard, total_shards, restore, life, again, rule, roster } =
+            registration;
         if !(1..=MOST_SHARDS).contains(&total_shards) {
             let expected = format!("1 to {MOST_SHARDS}");
             return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
@@ -102,7 +123,9 @@ impl TryFrom<proto::Registration> for RegisterReply {
         }
         let rule = rule.map(UpdateRule::try_from).transpose()?;
         let restore = restore.map(Snapshot::from);
-        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule })
+        let life = life::life(life, "Registration")?;
+        let roster = required(roster, "Registration", "roster")?.try_into()?;
+        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule, roster })
     }
 }
 

@@ -127,7 +127,7 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
         let progress = request.progress.into_iter().map(LeaseProgress::try_from);
         let report = Report {
             metrics: required(request.metrics, "ReportRequest", "metrics")?.try_into()?,
-            member: required(request.member, "ReportRequest", "member")?.into(),
+            member: required(request.member, "ReportRequest", "member")?.try_into()?,
             progress: progress.collect::<Result<_, _>>()?,
             evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
             leaving: request.leaving,

@@ -5,7 +5,13 @@ use std::fmt;
 use parameters::Layout;
 use settings::RunConfiguration;
 
-use super::{configuration, evaluation::Evaluation, refusal::Answer, training_line::TrainingLine};
+use super::{
+    configuration,
+    evaluation::Evaluation,
+    life::{self, Life},
+    refusal::Answer,
+    training_line::TrainingLine,
+};
 use crate::{fields::FieldError, proto};
 
 /// State of a run: its current activity, or how it ended.
@@ -81,6 +87,8 @@ pub struct RunStatus {
     pub data_hash: String,
     /// Number of training images so far that could not be read.
     pub unreadable: u64,
+    /// Life of the server, which fetches from the shards name.
+    pub life: Life,
 }
 
 impl From<RunState> for proto::status_reply::State {
@@ -116,8 +124,17 @@ fn run_state(number: i32) -> Result<RunState, FieldError> {
 impl From<RunStatus> for proto::StatusReply {
     fn from(status: RunStatus) -> proto::StatusReply {
         let RunStatus { state, detail, samples, total_samples, epoch, workers, leases, latest, .. } = status;
-        let RunStatus { evaluations, layout, configuration, classes, shards, data_hash, unreadable, .. } =
-            status;
+        let RunStatus {
+            evaluations,
+            layout,
+            configuration,
+            classes,
+            shards,
+            data_hash,
+            unreadable,
+            life,
+            ..
+        } = status;
         proto::StatusReply {
             state: proto::status_reply::State::from(state).into(),
             detail,
@@ -134,6 +151,7 @@ impl From<RunStatus> for proto::StatusReply {
             data_hash,
             unreadable,
             shards,
+            life: Some(life.into()),
         }
     }
 }
@@ -163,6 +181,7 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
             data_hash: status.data_hash,
             unreadable: status.unreadable,
             shards: status.shards,
+            life: life::life(status.life, "StatusReply")?,
         }))
     }
 }

@@ -1,8 +1,8 @@
 //! Status of a shard.
 
-use super::refusal::Answer;
+use super::{refusal::Answer, shard_ledger::ShardLedger};
 use crate::{
-    fields::{FieldError, required, same_fields},
+    fields::{FieldError, required},
     proto,
 };
 
@@ -42,12 +42,52 @@ pub struct ShardStatus {
     /// Fingerprint (a hash, hexadecimal) of the network's layout that the shard has adopted, the list of the
     /// network's tensors; `None` before.
     pub layout: Option<String>,
+    /// Samples behind the updates of each block; `None` except in the answer to a roster, from a shard that
+    /// has the network's layout.
+    pub ledger: Option<ShardLedger>,
 }
 
-same_fields!(ShardStatus, proto::ShardStatus {
-    shard, blocks, updates, refused, staleness_sum, staleness_max, bytes_in, bytes_out, learning_rate,
-    snapshot_hash, samples, layout; repeated: repeated_pushes
-});
+impl From<ShardStatus> for proto::ShardStatus {
+    fn from(status: ShardStatus) -> proto::ShardStatus {
+        proto::ShardStatus {
+            shard: status.shard,
+            blocks: status.blocks,
+            updates: status.updates,
+            refused: status.refused,
+            staleness_sum: status.staleness_sum,
+            staleness_max: status.staleness_max,
+            bytes_in: status.bytes_in,
+            bytes_out: status.bytes_out,
+            learning_rate: status.learning_rate,
+            snapshot_hash: status.snapshot_hash,
+            samples: status.samples,
+            layout: status.layout,
+            repeated_pushes: status.repeated,
+            ledger: status.ledger.map(proto::ShardLedger::from),
+        }
+    }
+}
+
+impl From<proto::ShardStatus> for ShardStatus {
+    fn from(status: proto::ShardStatus) -> ShardStatus {
+        ShardStatus {
+            shard: status.shard,
+            blocks: status.blocks,
+            updates: status.updates,
+            refused: status.refused,
+            staleness_sum: status.staleness_sum,
+            staleness_max: status.staleness_max,
+            bytes_in: status.bytes_in,
+            bytes_out: status.bytes_out,
+            learning_rate: status.learning_rate,
+            snapshot_hash: status.snapshot_hash,
+            samples: status.samples,
+            layout: status.layout,
+            repeated: status.repeated_pushes,
+            ledger: status.ledger.map(ShardLedger::from),
+        }
+    }
+}
 
 impl From<Vec<ShardStatus>> for proto::ShardStatusReply {
     fn from(shards: Vec<ShardStatus>) -> proto::ShardStatusReply {

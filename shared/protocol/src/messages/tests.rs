@@ -121,7 +121,7 @@ fn what_a_receiver_would_take_memory_for_is_bounded() {
     }
     let report = |metrics: proto::Metrics, skipped: Vec<String>| {
         error::<(Report, u64), _>(proto::ReportRequest {
-            member: Some(proto::Member::default()),
+            member: Some(Member { worker: 0, incarnation: 1, life: Life::default() }.into()),
             metrics: Some(metrics),
             progress: vec![proto::LeaseProgress { skipped, ..Default::default() }],
             ..Default::default()
@@ -161,7 +161,7 @@ fn numbers_of_a_report_are_finite_and_can_be_summed() {
     let report = |change: Change| {
         let mut metrics = proto::Metrics::default();
         change(&mut metrics);
-        let member = Some(proto::Member::default());
+        let member = Some(Member { worker: 0, incarnation: 1, life: Life::default() }.into());
         proto::ReportRequest { member, metrics: Some(metrics), ..Default::default() }
     };
     assert!(<(Report, u64)>::try_from(report(&|_| {})).is_ok());

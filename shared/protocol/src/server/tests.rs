@@ -36,10 +36,10 @@ impl Shards for Unreached {
     fn push(&self, _: BlockPush) -> PushReply {
         unreachable!("a malformed message came through")
     }
-    fn fetch(&self, _: u32, _: u32, _: Kind) -> Answer<BlockValues> {
+    fn fetch(&self, _: Life, _: u32, _: u32, _: Kind) -> Answer<BlockValues> {
         unreachable!("a malformed message came through")
     }
-    fn order(&self, _: ShardOrder) -> Answer<Vec<ShardStatus>> {
+    fn order(&self, _: Life, _: ShardOrder) -> Answer<Vec<ShardStatus>> {
         unreachable!("a malformed message came through")
     }
     fn carried(&self, _: u32, _: u64, _: u64) {
@@ -48,6 +48,11 @@ impl Shards for Unreached {
     fn status(&self) -> Vec<ShardStatus> {
         unreachable!("a malformed message came through")
     }
+}
+
+/// A membership as it travels.
+fn member() -> Option<proto::Member> {
+    Some(Member { worker: 0, incarnation: 1, life: Life::default() }.into())
 }
 
 /// A channel that knows nothing of this crate's own checks.
@@ -69,7 +74,7 @@ fn block(block: u32, bytes: usize) -> proto::GradientBlock {
 }
 
 fn push(blocks: Vec<proto::GradientBlock>) -> proto::PushRequest {
-    let member = Some(proto::Member::default());
+    let member = member();
     proto::PushRequest { member, step: 1, samples: 1, wire: proto::Wire::F32.into(), form: 0, blocks }
 }
 
@@ -115,7 +120,7 @@ async fn malformed_requests_are_refused_by_field() {
 
     let evaluation = proto::Evaluation { average: Some(proto::Scores::default()), ..Default::default() };
     let report = proto::ReportRequest {
-        member: Some(proto::Member::default()),
+        member: member(),
         metrics: Some(proto::Metrics::default()),
         evaluation: Some(evaluation),
         ..Default::default()
@@ -154,7 +159,8 @@ async fn an_unusable_layout_is_refused_with_its_reason() {
              unique names",
         ),
     ] {
-        let request = proto::AdoptRequest { shard: 0, layout: Some(proto::Layout { tensors }) };
+        let request =
+            proto::AdoptRequest { shard: 0, member: member(), layout: Some(proto::Layout { tensors }) };
         let reply = shards.adopt(request).await.unwrap().into_inner();
         assert_eq!(reply.outcome, Some(proto::adopt_reply::Outcome::Refusal(invalid(text))));
     }
@@ -163,7 +169,7 @@ async fn an_unusable_layout_is_refused_with_its_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_panics_is_an_internal_refusal() {
     let mut shards = ShardsClient::new(channel().await);
-    let request = proto::AdoptRequest { shard: 0, layout: Some(proto::Layout::default()) };
+    let request = proto::AdoptRequest { shard: 0, member: member(), layout: Some(proto::Layout::default()) };
     let reply = shards.adopt(request).await.unwrap().into_inner();
     let Some(proto::adopt_reply::Outcome::Refusal(refusal)) = reply.outcome else {
         panic!("expected a refusal, found {reply:?}");

@@ -43,6 +43,7 @@ fn status() -> RunStatus {
         configuration: configuration(),
         data_hash: "5eed".into(),
         unreadable: 7,
+        life: LIFE,
         classes: vec!["daisy".into(), "rose".into()],
         shards: vec!["a:1".into(), "b:2".into()],
     }
@@ -77,13 +78,19 @@ fn script() -> Script {
             first_shard: 1,
             total_shards: 2,
             restore: None,
-            life: 7,
+            life: Life { count: 7, ..LIFE },
             again: true,
             rule: Some(rule()),
+            roster: roster(),
         }),
         status: status(),
         asked: Mutex::default(),
     }
+}
+
+fn roster() -> Roster {
+    let entry = |worker| RosterEntry { worker, incarnation: u64::MAX - u64::from(worker) };
+    Roster { version: 9, next_worker: 4, members: vec![entry(3), entry(1)], departed: vec![entry(0)] }
 }
 
 fn join_request() -> JoinRequest {
@@ -127,12 +134,12 @@ fn snapshot() -> Snapshot {
 }
 
 fn register_request() -> RegisterRequest {
-    let holds = Some(Holding { first_shard: 0, life: 0 });
+    let holds = Some(Holding { first_shard: 0, life: LIFE });
     RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, holds }
 }
 
 fn adopt_request() -> AdoptRequest {
-    AdoptRequest { shard: 0, layout: layout() }
+    AdoptRequest { shard: 0, member: MEMBER, layout: layout() }
 }
 
 /// A value as text, since not every message can be compared.
@@ -187,9 +194,10 @@ async fn every_assignment_and_every_ending_round_trips() {
                 first_shard: 0,
                 total_shards: 1,
                 restore: Some(snapshot()),
-                life: 0,
+                life: LIFE,
                 again: false,
                 rule: None,
+                roster: Roster::default(),
             }),
             status: RunStatus { latest: None, layout: None, ..status() },
             ..script()
@@ -227,8 +235,9 @@ async fn every_call_of_the_shards_round_trips() {
         ShardOrder::Snapshot { id: 0 },
         ShardOrder::Snapshot { id: 9 },
         ShardOrder::Finish { interrupted: true },
+        ShardOrder::Roster(roster()),
     ] {
-        let answer = client.order(order.clone()).await.unwrap();
+        let answer = client.order(LIFE, order.clone()).await.unwrap();
         assert_eq!(answer, Shards::status(&*shards));
         assert_eq!(answer[0].snapshot_hash, Some(format!("{order:?}")));
     }
@@ -265,7 +274,7 @@ async fn every_refusal_round_trips_through_every_call() {
             ("report", client.report(report()).await.unwrap_err()),
             ("register", client.register(register_request()).await.unwrap_err()),
             ("adopt", shards.adopt(adopt_request()).await.unwrap_err()),
-            ("order", shards.order(ShardOrder::Finish { interrupted: false }).await.unwrap_err()),
+            ("order", shards.order(LIFE, ShardOrder::Finish { interrupted: false }).await.unwrap_err()),
             ("fetch", fetched.unwrap_err()),
         ] {
             assert_eq!(error.refusal(), Some(&refusal), "{call}");

@@ -114,7 +114,7 @@ async fn a_server_that_never_answers_meets_the_deadline() {
     let start = Instant::now();
     let errors = tokio::join!(
         async { coordinator.assign(MEMBER).await.unwrap_err() },
-        async { shards.order(ShardOrder::Finish { interrupted: false }).await.unwrap_err() },
+        async { shards.order(LIFE, ShardOrder::Finish { interrupted: false }).await.unwrap_err() },
         async { fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.unwrap_err() },
         async { push_one(&shards).await.unwrap_err() },
     );

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 fn parameters(blocks: Vec<u32>) -> FetchRequest {
-    FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32 }
+    FetchRequest { shard: 0, blocks, kind: Kind::Parameters, wire: Wire::F32, life: LIFE }
 }
 
 fn all_blocks() -> Vec<u32> {

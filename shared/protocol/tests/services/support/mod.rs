@@ -16,7 +16,8 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, sync::oneshot, task:
 
 use self::memory::Memory;
 
-pub const MEMBER: Member = Member { worker: 3, incarnation: 17 };
+pub const LIFE: Life = Life { run: RunId(7), count: 2, nonce: 5 };
+pub const MEMBER: Member = Member { worker: 3, incarnation: 17, life: LIFE };
 
 /// One tensor of a few blocks: 3 MiB and a bit.
 pub fn layout() -> Layout {
@@ -163,6 +164,11 @@ impl Adder {
             snapshot_hash: state.orders.last().map(|order| format!("{order:?}")),
             samples: 64,
             layout: Some("5eed".into()),
+            ledger: Some(ShardLedger {
+                generation: 3,
+                samples: vec![64, 32],
+                members: [(u64::MAX, vec![0, 32])].into(),
+            }),
         }
     }
 
@@ -203,7 +209,8 @@ impl Shards for Adder {
         PushReply { block: push.block, outcome, staleness: push.version.counter + u64::from(push.samples) }
     }
 
-    fn fetch(&self, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+    fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
+        assert_eq!(life, LIFE);
         self.refuse()?;
         let mut state = self.state.lock().unwrap();
         state.fetched += 4 * state.blocks.get(block as usize).map_or(0, |(_, values)| values.len());
@@ -223,7 +230,8 @@ impl Shards for Adder {
         state.carried.sent += sent;
     }
 
-    fn order(&self, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+    fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal> {
+        assert_eq!(life, LIFE);
         self.refuse()?;
         self.state.lock().unwrap().orders.push(order);
         Ok(vec![self.status_line()])
@@ -378,7 +386,7 @@ pub async fn fetch(
         }
         all
     };
-    let request = FetchRequest { shard: 0, blocks: blocks.to_vec(), kind, wire };
+    let request = FetchRequest { shard: 0, blocks: blocks.to_vec(), kind, wire, life: LIFE };
     let (done, all) = tokio::join!(client.fetch(request, values), drain);
     done.map(|()| all)
 }
