@@ -88,6 +88,7 @@ impl State {
             state.processes.remember(&saved.addresses);
             state.configuration = saved.configuration.clone();
             state.run = Some(Run::resume(saved, life));
+            state.share_roster();
         }
         state
     }
