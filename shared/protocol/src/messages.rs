@@ -6,6 +6,7 @@ mod adopt;
 mod assign;
 mod block;
 mod configuration;
+mod credentials;
 mod data;
 mod ending;
 mod evaluation;
@@ -65,4 +66,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;

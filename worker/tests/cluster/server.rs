@@ -8,7 +8,7 @@ use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use protocol::{
-    CoordinatorCalls as _, CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus,
+    Access, CoordinatorCalls as _, CoordinatorClient, PROTOCOL_VERSION, Patience, RegisterRequest, RunStatus,
     ShardCalls as _, ShardClient, ShardStatus,
 };
 use settings::{RunConfiguration, recipe};
@@ -135,7 +135,9 @@ fn serve(
 ) -> JoinHandle<()> {
     let coordinator = coordinator.map(|coordinator| coordinator as Arc<dyn protocol::Coordinator>);
     tokio::spawn(async move {
-        protocol::serve(listener, coordinator, Some(host), std::future::pending()).await.unwrap();
+        protocol::serve(listener, Access::Open, coordinator, Some(host), std::future::pending())
+            .await
+            .unwrap();
     })
 }
 
