@@ -42,28 +42,28 @@ impl Door {
             return None;
         }
         let peer = request.extensions().get::<Peer>();
-        let status = match peer {
-            Some(peer) if !peer.is_private() => Status::unauthenticated(
-                "expected an encrypted connection from another machine, found a plain one; a process encrypts once \
-                 it has a token, unless it calls 127.0.0.1, ::1 or localhost: give it its token by --token-file or \
-                 DOWNPOUR_TOKEN, and the server's address by another name",
-            ),
-            _ => self.denial(request, path)?,
-        };
+        let status = self.denial(request, path, peer.is_some_and(Peer::is_private))?;
         if let Some(peer) = peer {
             self.refusals.note(peer.address.ip(), &format!("{path}: {}", status.message()));
         }
         Some(status)
     }
 
-    /// Returns the status for a caller who has no token, one that is not of this run, or one of another role.
-    fn denial(&self, request: &Request<Body>, path: &str) -> Option<Status> {
+    /// Returns the status for a caller who has no token, sends it where others can read it, or has one that
+    /// is not of this run or of another role.
+    fn denial(&self, request: &Request<Body>, path: &str, private: bool) -> Option<Status> {
         let Some(proof) = request.headers().get(AUTHORIZATION) else {
             return Some(Status::unauthenticated(
                 "expected a token, found none; name the token's file by --token-file, or put its text into \
                  DOWNPOUR_TOKEN",
             ));
         };
+        if !private {
+            return Some(Status::unauthenticated(
+                "expected an encrypted connection from another machine, found a plain one; a process encrypts unless \
+                 it calls 127.0.0.1, ::1 or localhost: call the server by another name",
+            ));
+        }
         let secret = proof.as_bytes().strip_prefix(SCHEME.as_bytes());
         let Some(role) = secret.and_then(|secret| self.credentials.role_of(secret)) else {
             return Some(Status::unauthenticated(

@@ -205,13 +205,16 @@ async fn without_a_token_of_the_run_every_call_but_health_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_from_another_machine_unencrypted_is_refused_but_for_health() {
     let server = Guarded::start(true).await;
-    // The server thinks that they come from afar, the clients that they stay here; so that a proxy could.
+    // The server thinks that they come from afar, the clients that they stay here; as a proxy makes it.
     let address = server.address.to_string();
-    for token in [None, Some(server.token(Role::Worker))] {
+    for (token, expected) in [
+        (None, "expected a token, found none"),
+        (Some(server.token(Role::Worker)), "expected an encrypted connection from another machine"),
+    ] {
         let (let_in, denials) = every_call(&address, server.here(token)).await;
         assert_eq!(let_in, [""; 0]);
         for denial in denials {
-            assert!(denial.contains("expected an encrypted connection from another machine"), "{denial}");
+            assert!(denial.contains(expected), "{denial}");
         }
     }
     check_health(&address, Duration::from_secs(5)).await.unwrap();
