@@ -20,8 +20,8 @@ use crate::{
 #[command(after_help = "Examples:
   parameter-server                                       one process, embedded recipe paper, on 127.0.0.1:7070
   parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
-  parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070 --token-file token
-                                                         with the first one's access/server/token
+  parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070 \\
+                   --token-file token                    with a copy of the first one's access/server/token
   parameter-server --recipe fine-tune --init-from model.safetensors
                                                          from a trained model; every process needs the file and the flag
   parameter-server health --address host-b:7071          whether that process serves
@@ -91,7 +91,7 @@ pub struct Flags {
     /// first process's matter)
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub lease_time: u16,
-    /// Folder of the run's certificates and tokens, which is made where there is none (the first process's matter)
+    /// Folder of the run's certificates and tokens, made where there is none (the first process's matter)
     /// [default: access, in the folder for snapshots]
     #[arg(long, value_name = "DIR")]
     pub access: Option<PathBuf>,

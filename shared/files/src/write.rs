@@ -19,8 +19,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, File::options().create(true).truncate(true).write(true))
 }
 
-/// Writes `bytes` to the file at `path` as [`write()`] does, with one difference: on Unix nobody but the file's
-/// owner may read or write it.
+/// Writes `bytes` to the file at `path` as [`write()`] does, with one difference: on Unix nobody but the
+/// file's owner may read or write it.
 ///
 /// # Errors
 /// As [`write()`].

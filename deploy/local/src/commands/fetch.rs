@@ -28,8 +28,8 @@ pub struct Flags {
 /// Runs `downpour fetch`: fetches the parameters from the run's server and writes them to a model file.
 ///
 /// # Errors
-/// If the token cannot be used, if the server does not let a reader in or cannot be reached, if no worker has joined the run yet, or if the model file cannot be
-/// written.
+/// If the token cannot be used, if the server does not let a reader in or cannot be reached, if no worker has
+/// joined the run yet, or if the model file cannot be written.
 pub async fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
     let Flags { coordinator, token, output, last_iterate } = flags;

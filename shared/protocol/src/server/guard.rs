@@ -44,7 +44,8 @@ impl Door {
         let peer = request.extensions().get::<Peer>();
         let status = self.denial(request, path, peer.is_some_and(Peer::is_private))?;
         if let Some(peer) = peer {
-            self.refusals.note(peer.address.ip(), &format!("{path}: {}", status.message()));
+            self.refusals
+                .note(peer.address.ip(), &format!("{}: {}", permissions::name(path), status.message()));
         }
         Some(status)
     }

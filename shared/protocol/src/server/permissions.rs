@@ -31,6 +31,11 @@ pub(crate) fn roles(path: &str) -> &'static [Role] {
     CALLS.iter().find(|(call, _)| *call == path).map_or(&Role::ALL, |(_, roles)| roles)
 }
 
+/// Returns the name for the log of the call at `path`, which comes from outside: an unknown one has none.
+pub(crate) fn name(path: &str) -> &'static str {
+    CALLS.iter().find(|(call, _)| *call == path).map_or("an unknown call", |(call, _)| call)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
