@@ -5,12 +5,12 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use kernels::Isa;
-use process::{Exit, RunFlags, Signals, isa_name, logs, logs::LogFlags, stdin_end};
+use process::{Exit, RunFlags, Signals, TokenFlags, isa_name, logs, logs::LogFlags, stdin_end};
 use protocol::Patience;
 use tokio::net::TcpListener;
 
 use crate::{
-    Options, Timing,
+    Door, Options, Timing,
     snapshot::inspect::{self, InspectFlags},
 };
 
@@ -20,7 +20,8 @@ use crate::{
 #[command(after_help = "Examples:
   parameter-server                                       one process, embedded recipe paper, on 127.0.0.1:7070
   parameter-server --listen 0.0.0.0:7070 --advertise host-a:7070 --shards 2 --servers 2
-  parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070
+  parameter-server --listen 0.0.0.0:7071 --advertise host-b:7071 --shards 2 --coordinator host-a:7070 \\
+                   --token-file token                    with a copy of the first one's access/server/token
   parameter-server --recipe fine-tune --init-from model.safetensors
                                                          from a trained model; every process needs the file and the flag
   parameter-server health --address host-b:7071          whether that process serves
@@ -90,6 +91,16 @@ pub struct Flags {
     /// first process's matter)
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub lease_time: u16,
+    /// Folder of the run's certificates and tokens, made where there is none (the first process's matter)
+    /// [default: access, in the folder for snapshots]
+    #[arg(long, value_name = "DIR")]
+    pub access: Option<PathBuf>,
+    /// The token that lets this process in (of any process but the first).
+    #[command(flatten)]
+    pub token: TokenFlags,
+    /// Let in whoever reaches the port, to train, to read the model or to end the run, and encrypt nothing
+    #[arg(long, conflicts_with_all = ["access", "token_file"])]
+    pub insecure: bool,
     /// Removes the snapshots found there and starts anew
     #[arg(long)]
     pub fresh: bool,
@@ -163,6 +174,13 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
     };
     // Checked before the port is opened; a resumed run looks at the flags again.
     flags.run.resolve(&flags.default_recipe)?;
+    let door = match flags.insecure {
+        true => Door::Open,
+        false => Door::Tokens {
+            folder: flags.access.unwrap_or_else(|| flags.snapshots.join("access")),
+            token: flags.token,
+        },
+    };
     let options = Options {
         flags: flags.run,
         default_recipe: flags.default_recipe,
@@ -173,6 +191,7 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
         snapshots: flags.snapshots,
         metrics: flags.metrics,
         fresh: flags.fresh,
+        door,
         isa,
         connector: Patience::default().into(),
         timing: Timing {

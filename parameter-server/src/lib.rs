@@ -43,6 +43,6 @@ mod testing;
 pub mod update_rule;
 
 pub use coordinator::Coordinator;
-pub use serve::{Options, Timing, run};
+pub use serve::{Door, Options, Timing, run};
 pub use shard::{SavedShard, Shard, ShardHost, WarmStart};
 pub use telemetry::{NUMBERS, Noise, Number, Value};

@@ -207,9 +207,15 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
         Runtime::new().expect("a runtime").block_on(async {
             listener.set_nonblocking(true).expect("a listener for tokio");
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
-            protocol::serve(listener, None, Some(Arc::new(host)), std::future::pending())
-                .await
-                .expect("it serves");
+            protocol::serve(
+                listener,
+                protocol::Access::Open,
+                None,
+                Some(Arc::new(host)),
+                std::future::pending(),
+            )
+            .await
+            .expect("it serves");
         });
     });
     let runtime = Runtime::new().expect("a runtime");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use process::logs::LogFlags;
-use process::{Exit, Signals, stdin_end};
+use process::{Exit, Signals, TokenFlags, stdin_end};
 use protocol::Patience;
 use setup::{ComputeFlags, Data, exit_of};
 
@@ -22,7 +22,7 @@ const NETWORK_THREADS: usize = 2;
 #[derive(Debug, Parser)]
 #[command(name = "worker", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
-  worker train --coordinator 10.0.0.1:7070 --data flower_photos
+  worker train --coordinator 10.0.0.1:7070 --token-file token --data flower_photos
 
 What is done with a model afterwards, and with images before, is in the program downpour.
 
@@ -45,18 +45,23 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Any number of workers may join, in any order, before or after the server, and leave at any time.
-A worker takes the network and the recipe from the run.
+A worker takes the network and the recipe from the run. It is let in by the token of role worker, a file in the folder of
+tokens that the server's first process made.
 Without --data the synthetic set is used: the server and every worker then need no files.
 
 Examples:
-  worker train                                        a server on this machine, the synthetic set
-  worker train --coordinator 10.0.0.1:7070 --data photos --threads 8 --loader-threads 2
+  worker train --token-file downpour-run/snapshots/access/worker/token
+                                                      a server on this machine, the synthetic set
+  worker train --coordinator 10.0.0.1:7070 --token-file token --data photos --threads 8 --loader-threads 2
   DOWNPOUR_ISA=avx2 worker train                      use no wider instructions than AVX2"
 )]
 pub struct TrainFlags {
     /// Address of the run's coordinator
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     pub coordinator: String,
+    /// The token that lets the worker in.
+    #[command(flatten)]
+    pub token: TokenFlags,
     /// Folder with train/ and val/ class folders, with plain class folders, or with tar shards in their place
     /// [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
@@ -110,6 +115,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         output: flags.output,
         data_patience: Duration::from_secs(flags.data_patience),
         looked_at: flags.looked_at,
+        token: flags.token,
         patience: Patience::default(),
     };
     let end_with_stdin = flags.end_with_stdin;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use protocol::{CoordinatorCalls as _, CoordinatorClient, Kind, Patience};
+use protocol::{Connector, CoordinatorCalls as _, CoordinatorClient, Kind};
 use setup::model_file::{self, About};
 
 use crate::stop::Stop;
@@ -21,9 +21,9 @@ pub struct FetchOptions {
     /// Whether to fetch the last iterate (the parameters as the newest update left them) instead of the
     /// averaged parameters.
     pub last_iterate: bool,
-    /// Deadlines of calls to the server, pauses between attempts, and the time after which to give up on a
-    /// server that cannot be reached.
-    pub patience: Patience,
+    /// Connector to the server: the token by which it lets a reader in, the deadlines of calls, the pauses
+    /// between attempts, and the time after which to give up on a server that cannot be reached.
+    pub connector: Connector,
 }
 
 /// Fetches a run's parameters and writes them to a model file, either the whole file or none.
@@ -32,7 +32,7 @@ pub struct FetchOptions {
 /// If the server cannot be reached, if no worker has joined the run yet, if the parameters do not fit in
 /// memory, or if the file cannot be written.
 pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
-    let coordinator = CoordinatorClient::connect(&options.coordinator, options.patience).await?;
+    let coordinator = CoordinatorClient::connect(&options.coordinator, options.connector.clone()).await?;
     let status = coordinator.status().await?;
     let layout = status.layout.with_context(|| {
         format!(
@@ -49,10 +49,9 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
         (Kind::Average { evaluation: 0 }, "average")
     };
     let wire = settings::Wire::F32; // a file is worth all bits
-    let mut store =
-        Store::connect(&status.shards, status.life, Arc::new(layout), wire, &options.patience.into())
-            .await
-            .map_err(reason)?;
+    let mut store = Store::connect(&status.shards, status.life, Arc::new(layout), wire, &options.connector)
+        .await
+        .map_err(reason)?;
     let parameters = store.fetch(kind).await.map_err(reason)?;
     let about = About {
         configuration: &status.configuration,

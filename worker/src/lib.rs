@@ -18,6 +18,7 @@
 //!     output: None,
 //!     data_patience: std::time::Duration::ZERO,
 //!     looked_at: false,
+//!     token: process::TokenFlags::default(),
 //!     patience: protocol::Patience::default(),
 //! };
 //! let runtime = tokio::runtime::Builder::new_current_thread().build()?;

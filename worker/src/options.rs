@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use process::TokenFlags;
 use protocol::Patience;
 use setup::{Data, Threads};
 
@@ -29,6 +30,8 @@ pub struct TrainOptions {
     /// Whether the process that started this worker has already inspected the images and found them suitable
     /// for a run, so that the worker does not inspect them again.
     pub looked_at: bool,
+    /// Flags that name the token by which the server lets this worker in.
+    pub token: TokenFlags,
     /// Deadlines of calls to the server, pauses between attempts, and the time after which to give up on a
     /// server that cannot be reached or is not ready.
     pub patience: Patience,

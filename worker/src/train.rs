@@ -1,6 +1,7 @@
 //! The command `worker train`: connects the image workload to the loop of a replica.
 
 use process::Exit;
+use protocol::Connector;
 use setup::isa;
 
 use crate::actor::Place;
@@ -14,15 +15,16 @@ use crate::replica::{self, ReplicaOptions};
 /// training diverged, and [`Exit::Interrupted`] if the server was stopped.
 ///
 /// # Errors
-/// If the instruction set is unknown or the machine lacks it, if the data cannot be used, if the server
-/// refuses this worker or cannot be reached, or if the run failed.
+/// If the instruction set is unknown or the machine lacks it, if the data or the token cannot be used, if
+/// the server refuses this worker or cannot be reached, or if the run failed.
 pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let isa = isa(options.isa.as_deref())?;
     let work = ImageWork::new(&options, isa)?;
+    let token = options.token.wait().await?;
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
         name: format!("{}/{}", host(), std::process::id()),
-        connector: options.patience.into(),
+        connector: Connector { token, ..options.patience.into() },
         place: Place::Thread,
     };
     replica::run(&work, &replica, shutdown).await

@@ -5,12 +5,15 @@
 //! `cargo bench --package downpour --bench recovery`
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parameter_server::snapshot;
-use protocol::{CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, check_health};
+use process::TokenFlags;
+use protocol::{
+    Connector, CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, check_health,
+};
 use tokio::time::sleep;
 
 /// Time between two looks.
@@ -91,12 +94,19 @@ impl Run {
         self.home.path()
     }
 
+    /// File of a role's token, which the leader makes.
+    fn token(&self, role: &str) -> PathBuf {
+        self.snapshots().join("access").join(role).join("token")
+    }
+
     fn spawn(&mut self, process: usize) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_downpour"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).arg("role");
         let leader = self.address(LEADER);
         if process == WORKER {
-            command.args(["worker", "train", "--coordinator", &leader]);
+            command
+                .args(["worker", "train", "--coordinator", &leader, "--token-file"])
+                .arg(self.token("worker"));
         } else {
             command.args(["parameter-server", "--listen", &self.address(process), "--snapshots"]);
             command.arg(self.snapshots());
@@ -111,7 +121,7 @@ impl Run {
                     "--learning-rate",
                     "0.0001",
                 ]),
-                _ => command.args(["--coordinator", &leader]),
+                _ => command.args(["--coordinator", &leader, "--token-file"]).arg(self.token("server")),
             };
         }
         self.children[process] = Some(command.spawn().expect("the program starts"));
@@ -149,9 +159,11 @@ impl Run {
 
     /// Waits until a worker reports that a minibatch more was acknowledged by all shards.
     async fn trained(&self) {
-        let patience = Patience::default();
+        let reader = TokenFlags { token_file: Some(self.token("reader")) };
+        let token = reader.wait().await.expect("the leader makes it");
+        let connector = Connector { token, ..Patience::default().into() };
         let coordinator =
-            CoordinatorClient::connect(&self.address(LEADER), patience).await.expect("it serves");
+            CoordinatorClient::connect(&self.address(LEADER), connector).await.expect("it serves");
         let progress = async || {
             let status: RunStatus = coordinator.status().await.expect("it answers");
             (status.state == RunState::Training).then_some(status.samples)

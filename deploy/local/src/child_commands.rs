@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use access::{AccessError, Folder as AccessFolder, Role, Token};
+
 use crate::children::ChildCommand;
 use crate::folder::Folder;
 use crate::options::Options;
@@ -20,8 +22,34 @@ pub struct ChildCommands<'a> {
     pub run: Vec<String>,
     /// Number of compute threads of each worker.
     pub threads: usize,
+    /// The tokens of the run's processes.
+    pub tokens: Tokens,
     /// Path of the model file whose parameters the run starts from; `None` if it starts from random ones.
     pub init_from: Option<&'a String>,
+}
+
+/// The tokens that the launcher hands on, and its own.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// The token of every worker process.
+    pub worker: Token,
+    /// The token of every server process but the first.
+    pub server: Token,
+    /// The token by which the launcher itself looks at the run.
+    pub reader: Token,
+}
+
+impl Tokens {
+    /// Reads the tokens in the run's folder, and makes them if there are none.
+    ///
+    /// # Errors
+    /// If they cannot be made, or not be read.
+    pub fn of(folder: &Folder) -> Result<Tokens, AccessError> {
+        let access = AccessFolder::open_or_make(&folder.access())?;
+        let [worker, server, reader] =
+            [Role::Worker, Role::Server, Role::Reader].map(|role| access.token(role));
+        Ok(Tokens { worker: worker?, server: server?, reader: reader? })
+    }
 }
 
 impl ChildCommands<'_> {
@@ -29,11 +57,12 @@ impl ChildCommands<'_> {
     /// images to the workers. It listens on a port that the system chooses, and prints its address.
     pub fn coordinator(&self) -> ChildCommand {
         let mut words = self.server_words();
+        words.extend(["--access".into(), self.folder.access().display().to_string()]);
         words.extend(["--servers".into(), self.options.shards.to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
-        self.command("server-0", words)
+        self.command("server-0", words, None)
     }
 
     /// Returns the commands of all server processes but the first, which is the run's coordinator and has the
@@ -46,7 +75,7 @@ impl ChildCommands<'_> {
                 if let Some(file) = self.init_from {
                     words.extend(["--init-from".into(), file.clone()]);
                 }
-                self.command(&format!("server-{number}"), words)
+                self.command(&format!("server-{number}"), words, Some(&self.tokens.server))
             })
             .collect()
     }
@@ -68,7 +97,7 @@ impl ChildCommands<'_> {
                     words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
                 }
                 words.extend(["--output".into(), self.folder.path().display().to_string()]);
-                self.command(&format!("worker-{number}"), words)
+                self.command(&format!("worker-{number}"), words, Some(&self.tokens.worker))
             })
             .collect()
     }
@@ -82,7 +111,7 @@ impl ChildCommands<'_> {
         words
     }
 
-    fn command(&self, name: &str, mut words: Vec<String>) -> ChildCommand {
+    fn command(&self, name: &str, mut words: Vec<String>, token: Option<&Token>) -> ChildCommand {
         if let Some(isa) = &self.options.isa {
             words.extend(["--isa".into(), isa.clone()]);
         }
@@ -95,6 +124,7 @@ impl ChildCommands<'_> {
             program: self.program.clone(),
             arguments: words,
             logs: self.folder.logs(),
+            token: token.cloned(),
         }
     }
 }
@@ -125,6 +155,7 @@ mod tests {
             folder: &folder,
             run: options.run.to_words().unwrap(),
             threads: 5,
+            tokens: Tokens::of(&folder).unwrap(),
             init_from: None,
         };
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+use access::Token;
+use process::TOKEN_VARIABLE;
 use tokio::sync::oneshot;
 
 /// Number of bytes at the end of a log that are searched for the message of a failure.
@@ -31,6 +33,9 @@ pub struct ChildCommand {
     pub arguments: Vec<String>,
     /// Folder in which the child's log file lies.
     pub logs: PathBuf,
+    /// The token by which the server lets the child in, which gets it by its environment; `None` for the
+    /// server's first process, which makes none of the calls.
+    pub token: Option<Token>,
 }
 
 impl ChildCommand {
@@ -43,6 +48,10 @@ impl ChildCommand {
         let begins = file.seek(SeekFrom::End(0))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        match &self.token {
+            Some(token) => command.env(TOKEN_VARIABLE, token.reveal()),
+            None => command.env_remove(TOKEN_VARIABLE),
+        };
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut process = command.spawn()?;
@@ -178,6 +187,7 @@ mod tests {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             logs: folder.join("logs"),
+            token: None,
         }
     }
 

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples, simulate,
+    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples, simulate, token,
 };
 use crate::options::Options;
 
@@ -49,6 +49,9 @@ pub enum Command {
     Bench(bench::Flags),
     /// Train with many workers in virtual time: what N machines on given links would make of a run
     Simulate(simulate::Flags),
+    /// Make the tokens by which a run's server lets processes in
+    #[command(subcommand)]
+    Token(token::Command),
     /// Take one part of a run, as a child of the launcher
     #[command(subcommand, hide = true)]
     Role(Role),
@@ -117,6 +120,7 @@ What a run leaves in its output folder:
   model.safetensors  averaged parameters        metrics.jsonl  a line per training interval and evaluation
   curve.svg          loss and top-1             snapshots/     state to resume from
   run.json           what was asked for         logs/          logs of every server and worker
+  access/            the tokens of the run, which nobody else may read
 
 Exit codes: 0 done, 1 broken off (a server or the workers failed), 2 wrong flag or configuration, 3 unusable data, file
 or folder, 4 diverged, 70 a bug of this program, 130 interrupted.";

@@ -20,12 +20,14 @@ use crate::result::RunResult;
 const RECORD: &str = "run.json";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
+const ACCESS: &str = "access";
 
 /// Largest size of a record in bytes; it is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
 /// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
 /// `--fresh` is cut short.
-const OURS: [&str; 6] = [SNAPSHOTS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
+const OURS: [&str; 7] =
+    [SNAPSHOTS, ACCESS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
 /// The record of a run, kept as `run.json` in the run's output folder: what was asked for, how long it took,
 /// and its result.
@@ -155,6 +157,11 @@ impl Folder {
     /// Returns the path of the folder of the server's snapshots, from which an interrupted run is resumed.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join(SNAPSHOTS)
+    }
+
+    /// Returns the path of the folder of the run's certificates and tokens.
+    pub fn access(&self) -> PathBuf {
+        self.path.join(ACCESS)
     }
 
     /// Returns the path of the metrics file, to which the server appends a line of JSON for each interval of

@@ -8,7 +8,7 @@ use protocol::RunStatus;
 use serde_json::Value;
 use settings::RunConfiguration;
 
-use crate::child_commands::ChildCommands;
+use crate::child_commands::{ChildCommands, Tokens};
 use crate::curve;
 use crate::failure::Failure;
 use crate::folder::{Folder, Record};
@@ -84,6 +84,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         folder: &folder,
         run: options.run.to_words().map_err(anyhow::Error::from)?,
         threads,
+        tokens: Tokens::of(&folder).map_err(anyhow::Error::from)?,
         init_from: configuration.run.init_from.as_ref(),
     };
     let mut progress = Progress::start(&options.logs);

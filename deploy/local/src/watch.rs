@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use process::Exit;
-use protocol::{CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus};
+use protocol::{Connector, CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, Token};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
@@ -125,7 +125,7 @@ impl Session {
         let mut coordinator = Supervised::start(commands.coordinator()).map_err(End::Failed)?;
         let address = coordinator.address(interrupts).await?;
         let (send, status) = watch::channel(None);
-        let asking = tokio::spawn(ask(address.clone(), send));
+        let asking = tokio::spawn(ask(address.clone(), commands.tokens.reader.clone(), send));
         let mut session =
             Session { servers: vec![coordinator], workers: Vec::new(), deserted: None, status, asking };
         let others = commands.servers(&address).into_iter().map(|command| (true, command));
@@ -322,10 +322,11 @@ async fn all_gone(group: &mut [&mut Supervised], within: Duration) -> bool {
 }
 
 /// Asks the coordinator for the run's status at intervals, until the receiver is dropped.
-async fn ask(address: String, send: watch::Sender<Option<RunStatus>>) {
+async fn ask(address: String, token: Token, send: watch::Sender<Option<RunStatus>>) {
     let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
+    let connector = Connector { token: Some(token), ..patience.into() };
     loop {
-        match CoordinatorClient::connect(&address, patience).await {
+        match CoordinatorClient::connect(&address, connector.clone()).await {
             Ok(client) => {
                 while let Ok(status) = client.status().await {
                     if send.send(Some(status)).is_err() {
@@ -475,6 +476,7 @@ mod tests {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script],
             logs: folder.path().join("logs"),
+            token: None,
         };
         let mut supervised = Supervised::start(command).unwrap();
         let status = loop {

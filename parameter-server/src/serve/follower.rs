@@ -11,7 +11,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use process::Exit;
 use protocol::{
-    ClientError, CoordinatorCalls as _, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION,
+    Access, ClientError, CoordinatorCalls as _, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION,
     RegisterReply, RegisterRequest, Snapshot,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -39,7 +39,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let mut shutdown = std::pin::pin!(shutdown);
     let connecting = Registrar::connect(&options, address, coordinator);
-    let (registrar, reply) = tokio::select! {
+    let (registrar, access, reply) = tokio::select! {
         registered = connecting => registered.context("register with the leader")?,
         () = &mut shutdown => return Ok(Exit::Interrupted),
     };
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     host.live(life);
     let mut pause = begin(&host, &reply)?;
     let mut ended = host.ended();
-    let mut serving = Serving::start(listener, None, host.clone());
+    let mut serving = Serving::start(listener, access, None, host.clone());
 
     let mut give_up = None;
     loop {
@@ -149,17 +149,19 @@ struct Registrar {
 }
 
 impl Registrar {
-    /// Connects to the leader and registers for the first time.
+    /// Connects to the leader, asks it who may call this process, and registers for the first time.
     async fn connect(
         options: &Options,
         address: String,
         coordinator: &str,
-    ) -> Result<(Registrar, RegisterReply), ClientError> {
-        let leader = CoordinatorClient::connect(coordinator, options.connector.clone()).await?;
+    ) -> anyhow::Result<(Registrar, Access, RegisterReply)> {
+        let connector = options.door.to_leader(options.connector.clone()).await?;
+        let leader = CoordinatorClient::connect(coordinator, connector).await?;
+        let access = options.door.of_follower(&leader).await?;
         let (protocol, shards) = (PROTOCOL_VERSION, options.shards);
         let request = RegisterRequest { protocol, address, shards, holds: None };
         let reply = leader.register(request.clone()).await?;
-        Ok((Registrar { leader, request }, reply))
+        Ok((Registrar { leader, request }, access, reply))
     }
 
     /// Registers again after a pause, naming the shards that this process holds.

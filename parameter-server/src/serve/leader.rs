@@ -82,17 +82,18 @@ pub(crate) async fn run(
     if let Some(rule) = coordinator.rule() {
         host.begin(&rule).context("go on from the snapshot's shards (--fresh starts anew)")?;
     }
+    let (access, connector) = options.door.of_leader(options.connector)?;
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
-        remotes: Arc::new(Remotes::new(options.connector)),
+        remotes: Arc::new(Remotes::new(connector)),
         folder: folder.into(),
         timing: options.timing,
     };
     if options.processes > 1 {
         tracing::info!("waiting for {} other processes to register", options.processes - 1);
     }
-    let serving = Serving::start(listener, Some(coordinator), host);
+    let serving = Serving::start(listener, access, Some(coordinator), host);
     leader.lead(serving, metrics, shutdown).await
 }
 

@@ -1,6 +1,7 @@
 //! One process of the server. The leader hosts the coordinator and the first shards; a follower only hosts
 //! shards.
 
+mod door;
 mod follower;
 mod leader;
 mod opening;
@@ -15,6 +16,8 @@ use anyhow::{Context, bail};
 use kernels::Isa;
 use process::{Exit, RunFlags};
 use protocol::{Connector, Listener};
+
+pub use door::Door;
 
 /// Options of a server process.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Options {
     /// Whether to remove the snapshots found in the folder and start a new run in place of resuming (used by
     /// the leader, the first process of the server).
     pub fresh: bool,
+    /// Who may call this process.
+    pub door: Door,
     /// Instruction set of the kernels that update the shards.
     pub isa: Isa,
     /// Connector to the server's other processes: the network, and the deadlines and pauses of calls.

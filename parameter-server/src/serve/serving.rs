@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use protocol::{Coordinator, Listener, ServeError, Shards};
+use protocol::{Access, Coordinator, Listener, ServeError, Shards};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Time that open calls have to end.
@@ -16,9 +16,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts to serve shards and, in the leader, the coordinator.
+    /// Starts to serve shards and, in the leader, the coordinator, to whom `access` lets in.
     pub(crate) fn start(
         listener: impl Listener,
+        access: Access,
         coordinator: Option<Arc<dyn Coordinator>>,
         shards: Arc<dyn Shards>,
     ) -> Serving {
@@ -27,7 +28,7 @@ impl Serving {
             // A dropped sender stops the services as well.
             let _ = stopped.await;
         };
-        let task = tokio::spawn(protocol::serve(listener, coordinator, Some(shards), stopped));
+        let task = tokio::spawn(protocol::serve(listener, access, coordinator, Some(shards), stopped));
         Serving { stop, task }
     }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use kernels::Isa;
-use parameter_server::{Options, Timing};
+use parameter_server::{Door, Options, Timing};
 use parameters::{Initialiser, Layout, Tensor, assign};
 use process::{Exit, RunFlags};
 use protocol::{
@@ -71,6 +71,7 @@ pub fn options(snapshots: &Path) -> Options {
         snapshots: snapshots.into(),
         metrics: None,
         fresh: false,
+        door: Door::Open,
         isa: Isa::detect(),
         connector: Patience::default().into(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },

@@ -2,5 +2,6 @@
 
 mod common;
 mod contract;
+mod door;
 mod run;
 mod snapshot_trouble;

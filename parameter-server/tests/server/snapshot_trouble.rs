@@ -45,6 +45,8 @@ impl Server {
         ]);
         program.args(["--listen", "127.0.0.1:0", "--shards", "2", "--snapshot-interval", "1"]);
         program.arg("--snapshots").arg(snapshots).args(["--print-address", "--end-with-stdin"]);
+        // What is in the folder is what matters here.
+        program.arg("--insecure");
         program
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -25,4 +25,4 @@ mod write;
 pub use digest::{Digest, Digester, NoDigest};
 pub use lock::{Lock, LockError};
 pub use read::{read, read_text};
-pub use write::write;
+pub use write::{write, write_private};

@@ -1,7 +1,7 @@
 //! The writing of files that exist whole or not at all, even if the machine stops in between.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -16,6 +16,24 @@ use std::{
 /// If the file cannot be written. The file at `path` is then as it was before, unless only the last step,
 /// syncing the folder, failed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, File::options().create(true).truncate(true).write(true))
+}
+
+/// Writes `bytes` to the file at `path` as [`write()`] does, with one difference: on Unix nobody but the
+/// file's owner may read or write it.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    replace(path, bytes, &options)
+}
+
+/// Writes a temporary file, which is opened with `options`, in the place of the file at `path`.
+fn replace(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected the path of a file"))?;
@@ -30,7 +48,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = name.to_os_string();
     temporary.push(format!(".{}-{number}.tmp", std::process::id()));
     let temporary = folder.join(temporary);
-    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_synced(&temporary, bytes, options).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell; what cannot be removed is only a leftover.
         let _ = fs::remove_file(&temporary);
@@ -39,8 +57,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+fn write_synced(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
+    let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -70,5 +88,18 @@ mod tests {
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["state", "taken"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_takes_the_place_of_one_that_everybody_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        write(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -1,5 +1,5 @@
-//! The behaviour that all programs share: flags, logs, output, signals, exit codes and the handling of
-//! panics.
+//! The behaviour that all programs share: flags, logs, output, signals, exit codes, the token that a
+//! process has for a server, and the handling of panics.
 //!
 //! ```
 //! use process::{Exit, RunFlags};
@@ -22,9 +22,11 @@ mod flags;
 pub mod logs;
 mod output;
 mod signals;
+mod token;
 
 pub use bug::end_on_panic;
 pub use exit::Exit;
 pub use flags::{RunFlags, help, isa_name};
 pub use output::print_line;
 pub use signals::{Signals, stdin_end};
+pub use token::{TOKEN_VARIABLE, TokenFlags};

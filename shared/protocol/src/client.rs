@@ -1,5 +1,6 @@
 //! Clients of the coordinator and of the shards. Both are cheap to clone; clones share one connection.
 
+mod bearer;
 mod calls;
 mod coordinator;
 mod fetch;
@@ -11,8 +12,9 @@ mod shards;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
+use bearer::Bearer;
 pub use calls::{CoordinatorCalls, ShardCalls};
 pub use coordinator::CoordinatorClient;
 pub use in_process::InProcess;
@@ -27,22 +29,25 @@ use crate::{
     transport,
 };
 
-/// A connection to one server, which reconnects by itself, and the patience with which it is used.
+/// A connection to one server, which reconnects by itself, the token that its calls carry, and the patience
+/// with which it is used.
 #[derive(Clone, Debug)]
 struct Link {
     address: Arc<str>,
-    channel: Channel,
+    channel: Bearer,
     patience: Patience,
 }
 
 impl Link {
     /// Connects to `address`, and waits for a server that is not up yet.
-    async fn connect(address: &str, Connector { network, patience }: Connector) -> Result<Link, ClientError> {
+    async fn connect(address: &str, connector: Connector) -> Result<Link, ClientError> {
+        let patience = connector.patience;
         let endpoint = transport::endpoint(address, patience.connecting)?;
         let mut attempts = Attempts::new(address, &patience);
         loop {
-            match transport::connect(&endpoint, address, &network).await {
+            match transport::connect(&endpoint, address, &connector).await {
                 Ok(channel) => {
+                    let channel = Bearer::new(channel, connector.token.as_ref());
                     attempts.progress();
                     return Ok(Link { address: address.into(), channel, patience });
                 }

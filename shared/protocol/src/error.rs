@@ -41,6 +41,26 @@ pub enum ClientError {
         /// The reason why the answer cannot be used.
         reason: String,
     },
+    /// A server that does not let this process make the call, since its token is missing, of another run or
+    /// of another role. The client never tries again.
+    #[error("{address} does not let this process make the call {call}: {reason}")]
+    Denied {
+        /// Address of the server, "host:port".
+        address: String,
+        /// Name of the call, such as "join".
+        call: &'static str,
+        /// What the server expected and found, and what to do.
+        reason: String,
+    },
+    /// A process at the server's address that is not the server that the token is for. The client never
+    /// tries again.
+    #[error("{address} is not the server that the token is for: {reason}; check address and token")]
+    Untrusted {
+        /// Address of the process, "host:port".
+        address: String,
+        /// What shows that it is not the server.
+        reason: String,
+    },
     /// A server that cannot be reached, or whose health service reports that it does not serve.
     #[error(
         "{address} does not serve: expected status SERVING, found {found}; a server that is starting or being \

@@ -36,6 +36,7 @@ pub mod received;
 mod retry;
 mod server;
 pub mod service;
+mod tls;
 mod transport;
 mod values;
 
@@ -45,6 +46,7 @@ mod proto {
     tonic::include_proto!("downpour.v1");
 }
 
+pub use access::{Access, Credentials, Token};
 pub use blocking::run_blocking;
 pub use client::{Carried, CoordinatorCalls, CoordinatorClient, InProcess, ShardCalls, ShardClient};
 pub use codec::encoded_size;

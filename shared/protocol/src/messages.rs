@@ -6,6 +6,7 @@ mod adopt;
 mod assign;
 mod block;
 mod configuration;
+mod credentials;
 mod data;
 mod ending;
 mod evaluation;

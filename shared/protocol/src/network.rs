@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
+use access::Token;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -9,19 +10,24 @@ use tokio::{
 
 use crate::Patience;
 
-/// Settings of connections to other processes: the network, and the deadlines and pauses of calls.
+/// Settings of connections to other processes: the network, the deadlines and pauses of calls, and the token
+/// that every call carries.
 #[derive(Clone, Debug)]
 pub struct Connector {
     /// Network that carries the connections.
     pub network: Network,
     /// The deadlines and pauses of every call.
     pub patience: Patience,
+    /// The token by which this process is let in and knows the server. With one, connections are encrypted
+    /// unless the server's address is 127.0.0.1, ::1, localhost or another of this machine alone. Without
+    /// one, only servers whose access is open let the process in, and nothing is encrypted.
+    pub token: Option<Token>,
 }
 
-/// Makes a connector over TCP with the given patience.
+/// Makes a connector over TCP with the given patience and without a token.
 impl From<Patience> for Connector {
     fn from(patience: Patience) -> Connector {
-        Connector { network: Network::default(), patience }
+        Connector { network: Network::default(), patience, token: None }
     }
 }
 
@@ -30,7 +36,8 @@ impl From<Patience> for Connector {
 #[derive(Clone, Default)]
 pub struct Network(Option<Arc<Open>>);
 
-type Open = dyn Fn(String) -> Opening + Send + Sync;
+/// A function that opens a connection to an address.
+pub(crate) type Open = dyn Fn(String) -> Opening + Send + Sync;
 /// A connection that is being opened.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send>>;
 
@@ -76,11 +83,11 @@ pub trait Listener: Send + 'static {
     /// If the operating system reports an error.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Waits for the next connection.
+    /// Waits for the next connection; returns it with the address that it comes from.
     ///
     /// # Errors
     /// If the operating system reports an error, after which the call may be repeated.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Connection, SocketAddr)>> + Send;
 }
 
 impl Listener for TcpListener {
@@ -90,10 +97,10 @@ impl Listener for TcpListener {
         TcpListener::local_addr(self)
     }
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
         // Messages are whole when they are written; nothing is gained by waiting for more.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, peer))
     }
 }

@@ -7,6 +7,8 @@ use std::fmt::Display;
 use bytes::Bytes;
 use prost::Message;
 
+use access::Credentials;
+
 use crate::{
     client::frames::Frames,
     messages::{Answer, arrived_blocks, *},
@@ -24,7 +26,7 @@ pub type Reader = fn(&[u8]) -> Result<(), ReceiveError>;
 
 /// The readers of all requests and replies of the protocol that have fields, each with the message's name in
 /// the `.proto` files; replies to fetches are missing, since [`fetched`] reads them.
-pub const MESSAGES: [(&str, Reader); 17] = [
+pub const MESSAGES: [(&str, Reader); 18] = [
     ("JoinRequest", read::<proto::JoinRequest, JoinRequest>),
     ("JoinReply", read::<proto::JoinReply, Answer<JoinReply>>),
     ("AssignRequest", read::<proto::AssignRequest, (Member, u64)>),
@@ -42,6 +44,7 @@ pub const MESSAGES: [(&str, Reader); 17] = [
     ("OrderRequest", read::<proto::OrderRequest, (Life, ShardOrder)>),
     ("OrderReply", read::<proto::OrderReply, Answer<Vec<ShardStatus>>>),
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
+    ("CredentialsReply", read::<proto::CredentialsReply, Answer<Credentials>>),
 ];
 
 /// Reads the stream of replies to a fetch (a request for blocks of parameters) from its bytes, which may be

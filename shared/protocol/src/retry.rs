@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-use crate::ClientError;
+use crate::{ClientError, tls::Untrusted};
 
 /// Interval at which a lasting failure is logged again.
 const REMINDER: Duration = Duration::from_secs(15);
@@ -91,10 +91,18 @@ impl Failure {
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted
         );
+        if let Some(untrusted) = Untrusted::among(status) {
+            let (address, reason) = (address.into(), untrusted.to_string());
+            return Failure::Final(ClientError::Untrusted { address, reason });
+        }
         match root(status) {
             // A status with a source was made on this side, out of a broken connection.
             Some(cause) => Failure::Passing(cause),
             None if retryable => Failure::Passing(status.message().to_string()),
+            None if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+                let (address, reason) = (address.into(), status.message().into());
+                Failure::Final(ClientError::Denied { address, call, reason })
+            }
             None => Failure::unusable(address, call, reason(status)),
         }
     }

@@ -1,5 +1,8 @@
 //! The gRPC servers of the two services.
 
+pub(crate) mod guard;
+mod permissions;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use access::{Access, Credentials};
 use tokio::{
     select,
     sync::{mpsc, oneshot, watch},
@@ -21,10 +25,12 @@ use crate::{
     Coordinator, Listener, Refusal, ServeError, Shards, codec,
     fields::FieldError,
     health,
-    incoming::Incoming,
+    incoming::{Entrance, Incoming},
     messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, write_block, *},
-    proto::{self, coordinator_server, shards_server},
+    proto::{self, access_server, coordinator_server, shards_server},
     run_blocking,
+    server::guard::{Door, Guard},
+    tls,
     transport::{self, MESSAGE},
 };
 
@@ -36,21 +42,33 @@ const QUEUE: usize = 8;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
-/// beside them, which reports SERVING if there are shards.
+/// beside them, which reports SERVING if there are shards. `access` says who may call; the health service is
+/// there for everybody.
 ///
 /// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients resume
 /// them at a restarted server), and calls that have begun are answered, all within 5 s.
 ///
 /// # Errors
-/// If the listener fails; the text names its address.
+/// If the certificate of `access` cannot be used, or if the listener fails; the text names its address.
 pub async fn serve(
     listener: impl Listener,
+    access: Access,
     coordinator: Option<Arc<dyn Coordinator>>,
     shards: Option<Arc<dyn Shards>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_or_else(|_| "its address".into(), |address| address.to_string());
+    let entrance = match &access {
+        Access::Open => None,
+        Access::Tokens(credentials) => {
+            let acceptor = tls::acceptor(credentials)
+                .map_err(|reason| ServeError { address: address.clone(), reason })?;
+            Some(Entrance { acceptor, door: Arc::new(Door::new(credentials.clone())) })
+        }
+    };
+    let guard = Guard(entrance.as_ref().map(|entrance| entrance.door.clone()));
     let (stop, stopping) = watch::channel(false);
+    let access = coordinator.is_some().then(|| access_server::AccessServer::new(AccessService(access)));
     let coordinator = coordinator.map(|service| {
         coordinator_server::CoordinatorServer::new(CoordinatorService(service))
             .max_decoding_message_size(MESSAGE)
@@ -71,10 +89,12 @@ pub async fn serve(
         let _ = asked.send(());
     };
     let serving = transport::server()
+        .layer(guard)
         .add_service(health)
+        .add_optional_service(access)
         .add_optional_service(coordinator)
         .add_optional_service(shards)
-        .serve_with_incoming_shutdown(Incoming::new(listener), shutdown);
+        .serve_with_incoming_shutdown(Incoming::new(listener, entrance), shutdown);
     let grace = async {
         match was_asked.await {
             Ok(()) => sleep(GRACE).await,
@@ -114,6 +134,26 @@ where
     let answer = run_blocking(move || call(asked?)).await;
     let answer = answer.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())));
     Ok(Response::new(answer.into()))
+}
+
+/// The gRPC service by which the server's other processes learn whom to let in.
+struct AccessService(Access);
+
+#[async_trait]
+impl access_server::Access for AccessService {
+    async fn credentials(
+        &self,
+        _: Request<proto::CredentialsRequest>,
+    ) -> Result<Response<proto::CredentialsReply>, Status> {
+        let answer: Answer<Credentials> = match &self.0 {
+            Access::Tokens(credentials) => Ok(credentials.clone()),
+            Access::Open => Err(Refusal::Mismatch(
+                "the server's first process was started with --insecure; start the others with it too, or none"
+                    .into(),
+            )),
+        };
+        Ok(Response::new(answer.into()))
+    }
 }
 
 /// The coordinator's gRPC service. Its calls are short and do not wait, so they run on the thread that serves

@@ -1,12 +1,17 @@
 //! HTTP/2 settings of clients and servers, in one place since they must match.
 
 use std::{
+    error::Error as StdError,
+    future::Future,
     io,
+    net::IpAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
+use access::Token;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tonic::{
     codegen::{
         BoxFuture, Service,
@@ -16,9 +21,12 @@ use tonic::{
 };
 
 use crate::{
-    ClientError, Network,
-    network::{Connection, Opening},
+    ClientError,
+    network::{Connection, Open},
+    tls,
 };
+
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Number of bytes of one stream that may be in flight unread: the default of 64 KiB would throttle a block
 /// to many round trips.
@@ -70,33 +78,97 @@ pub(crate) fn endpoint(address: &str, connecting: Duration) -> Result<Endpoint, 
         .keep_alive_while_idle(true))
 }
 
-/// Connects, once: over TCP with tonic's own connector, which tries all addresses of a name, else as the
-/// network does.
-pub(crate) async fn connect(endpoint: &Endpoint, address: &str, network: &Network) -> Result<Channel, Error> {
-    match network.open() {
-        None => endpoint.connect().await,
-        Some(open) => {
-            let address = address.to_string();
-            endpoint.connect_with_connector(Connector(move || open(address.clone()))).await
+/// Connects, once: over TCP or as the network does, encrypted if the connector has a token and the server is
+/// on another machine.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    address: &str,
+    connector: &crate::Connector,
+) -> Result<Channel, Error> {
+    let authority = connector.token.as_ref().map(Token::authority).filter(|_| !is_here(address));
+    let address = address.to_string();
+    let open = match connector.network.open() {
+        Some(open) => open,
+        None if authority.is_none() => return endpoint.connect().await,
+        None => over_tcp(endpoint, connector.patience.connecting),
+    };
+    let open = move || {
+        let opening = open(address.clone());
+        async move {
+            let connection = opening.await?;
+            match authority {
+                Some(authority) => tls::encrypted(connection, authority).await,
+                None => Ok(connection),
+            }
         }
-    }
+    };
+    endpoint.connect_with_connector(Connector(open)).await
+}
+
+/// Returns whether an address ("host:port") is of this machine and of no other.
+fn is_here(address: &str) -> bool {
+    let Ok(authority) = address.parse::<Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// Returns the function that opens a connection to the endpoint over TCP, and tries all addresses of a name.
+fn over_tcp(endpoint: &Endpoint, connecting: Duration) -> Arc<Open> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connecting));
+    let server = endpoint.uri().clone();
+    Arc::new(move |_| {
+        let opening = tcp.clone().call(server.clone());
+        Box::pin(async move {
+            let connection = opening.await.map_err(io::Error::other)?;
+            Ok(Box::new(connection.into_inner()) as Box<dyn Connection>)
+        })
+    })
 }
 
 /// Opens a connection whenever the channel needs one. It ignores the address in the request, which is that of
 /// the endpoint.
 struct Connector<F>(F);
 
-impl<F: Fn() -> Opening> Service<Uri> for Connector<F> {
+impl<F, Opening> Service<Uri> for Connector<F>
+where
+    F: Fn() -> Opening,
+    Opening: Future<Output = Result<Box<dyn Connection>, BoxError>> + Send + 'static,
+{
     type Response = TokioIo<Box<dyn Connection>>;
-    type Error = io::Error;
-    type Future = BoxFuture<Self::Response, io::Error>;
+    type Error = BoxError;
+    type Future = BoxFuture<Self::Response, BoxError>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let opening = (self.0)();
         Box::pin(async move { opening.await.map(TokioIo::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_leave_this_machine_goes_unencrypted() {
+        for address in ["127.0.0.1:7070", "127.1.2.3:1", "[::1]:7070", "localhost:7070", "LOCALHOST:1"] {
+            assert!(is_here(address), "{address}");
+        }
+        for address in [
+            "10.0.0.1:7070",
+            "[fe80::1]:1",
+            "server:7070",
+            "localhost.example:1",
+            "0.0.0.0:7070",
+            "127.0.0.1.x:1",
+        ] {
+            assert!(!is_here(address), "{address}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::process::Exit;
 use parameters::Layout;
 use protocol::{
-    AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest, Kind,
-    Lease, Life, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest, Report,
-    RunState, RunStatus, ShardOrder, ShardStatus, Version,
+    Access, AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest,
+    Kind, Lease, Life, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest,
+    Report, RunState, RunStatus, ShardOrder, ShardStatus, Version,
 };
 use setup::exit_of;
 use tokio::net::TcpListener;
@@ -41,7 +41,9 @@ impl Fake {
         let fake = Arc::new(Fake { lease, shards: vec![address.clone(); shards], value });
         let coordinator = fake.clone() as Arc<dyn protocol::Coordinator>;
         let task = tokio::spawn(async move {
-            protocol::serve(listener, Some(coordinator), Some(fake), std::future::pending()).await.unwrap();
+            protocol::serve(listener, Access::Open, Some(coordinator), Some(fake), std::future::pending())
+                .await
+                .unwrap();
         });
         (address, Served(task))
     }
@@ -164,8 +166,8 @@ async fn parameters_that_are_not_finite_are_fetched_into_no_file() {
     let home = tempfile::tempdir().unwrap();
     let output = home.path().join("model.safetensors");
     let (address, _served) = Fake::serve(lease(0, 16), f32::NAN, 1).await;
-    let (coordinator, patience) = (address, Patience::default());
-    let options = FetchOptions { coordinator, output: output.clone(), last_iterate: false, patience };
+    let (coordinator, connector) = (address, Patience::default().into());
+    let options = FetchOptions { coordinator, output: output.clone(), last_iterate: false, connector };
     let text = format!("{:#}", fetch(options).await.unwrap_err());
     let expected = format!(
         "{} is not written: training has diverged, start it again with a lower --learning-rate: tensor weights holds 24 \

@@ -8,8 +8,8 @@ use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use protocol::{
-    CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, RegisterRequest, RunId,
-    RunStatus, ShardCalls as _, ShardClient, ShardStatus,
+    Access, CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, RegisterRequest,
+    RunId, RunStatus, ShardCalls as _, ShardClient, ShardStatus,
 };
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
@@ -143,7 +143,9 @@ fn serve(
 ) -> JoinHandle<()> {
     let coordinator = coordinator.map(|coordinator| coordinator as Arc<dyn protocol::Coordinator>);
     tokio::spawn(async move {
-        protocol::serve(listener, coordinator, Some(host), std::future::pending()).await.unwrap();
+        protocol::serve(listener, Access::Open, coordinator, Some(host), std::future::pending())
+            .await
+            .unwrap();
     })
 }
 

@@ -145,7 +145,14 @@ async fn ten_steps_of_one_worker_follow_torch() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("end.safetensors");
     let (coordinator, patience) = (server.address.clone(), Patience::default());
-    fetch(FetchOptions { coordinator, output: output.clone(), last_iterate: true, patience }).await.unwrap();
+    fetch(FetchOptions {
+        coordinator,
+        output: output.clone(),
+        last_iterate: true,
+        connector: patience.into(),
+    })
+    .await
+    .unwrap();
     let end = Checkpoint::read(&output).unwrap().to_flat(network.layout()).unwrap();
     let farthest = golden.farthest(&network, &end);
     assert!(farthest.1 <= 1e-4, "{farthest:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::altered::Altered;
 use crate::server::{Server, small};
-use ::process::Exit;
+use ::process::{Exit, TokenFlags};
 use dataset::Crops;
 use kernels::Isa;
 use models::{Combine, EvaluateOptions, Part};
@@ -35,6 +35,7 @@ fn options_at(coordinator: String) -> TrainOptions {
         output: None,
         data_patience: Duration::from_secs(60),
         looked_at: false,
+        token: TokenFlags::default(),
         patience: Patience::default(),
     }
 }
@@ -106,7 +107,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         coordinator: server.address.clone(),
         output: fetched.clone(),
         last_iterate: false,
-        patience: Patience::default(),
+        connector: Patience::default().into(),
     };
     fetch(from.clone()).await.unwrap();
     let average = Checkpoint::read(&fetched).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
-use parameter_server::{Options, Timing};
+use parameter_server::{Door, Options, Timing};
 use process::{Exit, RunFlags};
 use protocol::{Connector, Patience};
 use turmoil::{Builder, Sim};
@@ -63,7 +63,7 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
         .build();
     let ends = Ends::default();
     for (host, name) in HOSTS.into_iter().enumerate() {
-        let connector = Connector { network: network(), patience: patience(seed, host) };
+        let connector = Connector { network: network(), patience: patience(seed, host), token: None };
         if host < PROCESSES {
             serve(&mut sim, name, options(seed, name, home.path(), connector), ends.clone());
         } else {
@@ -200,6 +200,7 @@ fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options 
         snapshots: home.join(name),
         metrics: None,
         fresh: false,
+        door: Door::Open,
         isa: Isa::scalar(),
         connector,
         timing: Timing {

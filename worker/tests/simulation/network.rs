@@ -27,7 +27,7 @@ impl Listener for Simulated {
         self.0.local_addr()
     }
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        Ok(self.0.accept().await?.0)
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.accept().await
     }
 }

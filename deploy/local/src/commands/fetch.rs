@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use process::Exit;
 use process::logs::{self, LogFlags};
-use protocol::Patience;
+use process::{Exit, TokenFlags};
+use protocol::{Connector, Patience};
 use worker::FetchOptions;
 
 /// Flags of `downpour fetch`.
@@ -14,6 +14,9 @@ pub struct Flags {
     /// Address of the run's coordinator
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     pub coordinator: String,
+    /// The token of a reader.
+    #[command(flatten)]
+    pub token: TokenFlags,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub output: PathBuf,
@@ -25,11 +28,12 @@ pub struct Flags {
 /// Runs `downpour fetch`: fetches the parameters from the run's server and writes them to a model file.
 ///
 /// # Errors
-/// If the server cannot be reached, if no worker has joined the run yet, or if the model file cannot be
-/// written.
+/// If the token cannot be used, if the server does not let a reader in or cannot be reached, if no worker has
+/// joined the run yet, or if the model file cannot be written.
 pub async fn run(flags: Flags) -> anyhow::Result<Exit> {
     logs::start(&LogFlags::default());
-    let Flags { coordinator, output, last_iterate } = flags;
-    worker::fetch(FetchOptions { coordinator, output, last_iterate, patience: Patience::default() }).await?;
+    let Flags { coordinator, token, output, last_iterate } = flags;
+    let connector = Connector { token: token.token()?, ..Patience::default().into() };
+    worker::fetch(FetchOptions { coordinator, output, last_iterate, connector }).await?;
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ pub mod fetch;
 mod network_flags;
 pub mod samples;
 pub mod simulate;
+pub mod token;
 mod train;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Draw(flags) => ("draw", of(draw::run(&flags))),
         Command::Describe(flags) => ("describe the network", of(describe::run(&flags))),
         Command::Bench(flags) => ("bench", of(bench::run(&flags))),
+        Command::Token(command) => ("make the tokens", of(token::run(&command))),
         Command::Role(Role::ParameterServer(flags)) => return parameter_server::cli::run(flags),
         Command::Role(Role::Worker(command)) => return worker::cli::run(command),
     };

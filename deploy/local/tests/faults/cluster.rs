@@ -51,7 +51,7 @@ impl Cluster {
     pub fn spawn(&mut self, process: usize) {
         let coordinator = format!("127.0.0.1:{}", self.ports[0]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_downpour"));
-        command.env_remove("RUST_LOG").env_remove("DOWNPOUR_ISA").arg("role");
+        command.env_remove("RUST_LOG").env_remove("DOWNPOUR_ISA").env_remove("DOWNPOUR_TOKEN").arg("role");
         match self.ports.get(process) {
             Some(port) => {
                 command.args(["parameter-server", "--listen", &format!("127.0.0.1:{port}"), "--snapshots"]);
@@ -64,12 +64,12 @@ impl Cluster {
                     );
                     command.args(words.split(' '));
                 } else {
-                    command.args(["--coordinator", &coordinator]);
+                    command.args(["--coordinator", &coordinator, "--token-file"]).arg(self.token("server"));
                 }
             }
             None => {
                 command.args(["worker", "train", "--coordinator", &coordinator, "--threads", "1", "--data"]);
-                command.arg(&self.data);
+                command.arg(&self.data).arg("--token-file").arg(self.token("worker"));
             }
         }
         let log = File::options().append(true).create(true).open(self.log_file(process)).unwrap();
@@ -139,6 +139,11 @@ impl Cluster {
     /// Folder of the server's snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.home.path().join("snapshots")
+    }
+
+    /// File of a role's token, which the leader makes.
+    fn token(&self, role: &str) -> PathBuf {
+        self.snapshots().join("access").join(role).join("token")
     }
 
     /// Returns the ends of all processes' logs.

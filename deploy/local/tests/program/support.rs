@@ -51,7 +51,11 @@ impl Home {
 /// The program under test, with nothing of this environment that would change what it does.
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_downpour"));
-    command.env_remove("RUST_LOG").env_remove("DOWNPOUR_ISA").stdin(Stdio::null());
+    command
+        .env_remove("RUST_LOG")
+        .env_remove("DOWNPOUR_ISA")
+        .env_remove("DOWNPOUR_TOKEN")
+        .stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

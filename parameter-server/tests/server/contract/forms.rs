@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use kernels::Isa;
 use parameter_server::{Coordinator, Shard, ShardHost, coordinator::Settings};
 use protocol::{
-    Connector, CoordinatorCalls, CoordinatorClient, InProcess, Life, Listener, Patience, RunId, ShardCalls,
-    ShardClient, serve,
+    Access, Connector, CoordinatorCalls, CoordinatorClient, InProcess, Life, Listener, Patience, RunId,
+    ShardCalls, ShardClient, serve,
 };
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
@@ -92,7 +92,9 @@ async fn over(
 ) -> Form<CoordinatorClient, ShardClient> {
     let server = server();
     let (coordinator, host) = (server.coordinator.clone(), server.host.clone());
-    tokio::spawn(async move { serve(listener, Some(coordinator), Some(host), pending()).await.unwrap() });
+    tokio::spawn(async move {
+        serve(listener, Access::Open, Some(coordinator), Some(host), pending()).await.unwrap()
+    });
     let coordinator = CoordinatorClient::connect(address, connector.clone()).await.unwrap();
     let shards = ShardClient::connect(address, connector).await.unwrap();
     Form { coordinator, shards, server }

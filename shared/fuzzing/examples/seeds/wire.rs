@@ -85,6 +85,8 @@ pub fn messages() -> Vec<Seed> {
         new().message(1, member()).number(2, 4).number(3, 32).number(4, 1).message(5, gradient(&[0; 16]));
     let block_reply = new().message(1, values(1, 2, &[0x80, 0x3f])).number(3, 2);
     let refused = new().message(2, new().number(1, 1).message(2, refusal()));
+    let secret = new().bytes(1, "worker").bytes(2, [7; 32]);
+    let credentials = new().bytes(1, [0x30; 9]).bytes(1, [0x30; 8]).bytes(2, [0x30; 7]).message(3, secret);
     let many = (0..1000).fold(new(), |all, _| all.message(1, new()));
     let most = tensor("a", &[1 << 16, 1 << 16]);
     [
@@ -118,6 +120,7 @@ pub fn messages() -> Vec<Seed> {
         ("OrderReply", "shards", new().message(1, new().message(1, shard_status()))),
         ("ShardStatusReply", "whole", new().message(1, new().message(1, shard_status()))),
         ("ShardStatusReply", "many-empty", new().message(1, many)),
+        ("CredentialsReply", "whole", new().message(1, credentials)),
     ]
     .into_iter()
     .map(|(message, name, content)| {

@@ -5,13 +5,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tonic::transport::Channel;
+use access::Credentials;
 
-use super::{CoordinatorCalls, Link};
+use super::{CoordinatorCalls, Link, bearer::Bearer};
 use crate::{
     ClientError, Connector,
     messages::*,
-    proto::{self, coordinator_client},
+    proto::{self, access_client, coordinator_client},
     transport::MESSAGE,
 };
 
@@ -39,10 +39,23 @@ impl CoordinatorClient {
         Ok(CoordinatorClient { link: Link::connect(address, connector.into()).await?, calls: Arc::default() })
     }
 
-    fn client(&self) -> coordinator_client::CoordinatorClient<Channel> {
+    fn client(&self) -> coordinator_client::CoordinatorClient<Bearer> {
         coordinator_client::CoordinatorClient::new(self.link.channel.clone())
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE)
+    }
+
+    /// Asks for what a further process of the server needs in order to let its own callers in.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server's access is open; another error if the call gets no answer, or
+    /// if the token of the connection is not that of a server process.
+    pub async fn credentials(&self) -> Result<Credentials, ClientError> {
+        let attempt = || {
+            let mut client = access_client::AccessClient::new(self.link.channel.clone());
+            async move { client.credentials(proto::CredentialsRequest {}).await }
+        };
+        self.link.call("credentials", self.link.patience.control, attempt).await
     }
 
     /// The number of the next call: all of its attempts have it.

@@ -21,15 +21,16 @@ use tonic::{
             header::{CONTENT_TYPE, TE},
         },
     },
-    transport::{Channel, Error},
+    transport::Error,
 };
 use tonic_prost::ProstCodec;
 
+use super::bearer::Bearer;
 use crate::transport::MESSAGE;
 
 /// Calls a method that answers with a stream, by its path ("/package.Service/Method").
 pub(super) async fn call<Q: Message + 'static, M: Message + Default + 'static>(
-    mut channel: Channel,
+    mut channel: Bearer,
     path: &'static str,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Result<Response<Messages<M>>, Status> {
@@ -42,7 +43,7 @@ pub(super) async fn call<Q: Message + 'static, M: Message + Default + 'static>(
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let broken = |error: Error| Status::from_error(Box::new(error));
     poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context)).await.map_err(broken)?;
-    let (head, body) = channel.call(request).await.map_err(broken)?.into_parts();
+    let (head, body) = GrpcService::<Body>::call(&mut channel, request).await.map_err(broken)?.into_parts();
     match Status::from_header_map(&head.headers) {
         Some(status) if status.code() != Code::Ok => Err(status),
         None if !head.status.is_success() => Err(Status::unknown(format!("HTTP status {}", head.status))),

@@ -1,9 +1,8 @@
 //! The client of the shards of one process.
 
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
-use super::{Carried, Link, ShardCalls, fetch, push};
+use super::{Carried, Link, ShardCalls, bearer::Bearer, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
     messages::*,
@@ -79,7 +78,7 @@ impl ShardCalls for ShardClient {
 
 impl Link {
     /// Returns a generated client on this link's connection.
-    pub(super) fn shards(&self) -> shards_client::ShardsClient<Channel> {
+    pub(super) fn shards(&self) -> shards_client::ShardsClient<Bearer> {
         shards_client::ShardsClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE)

@@ -60,7 +60,7 @@ async fn channel() -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (coordinator, shards) = (Arc::new(Unreached), Arc::new(Unreached));
-    tokio::spawn(serve(listener, Some(coordinator), Some(shards), pending()));
+    tokio::spawn(serve(listener, Access::Open, Some(coordinator), Some(shards), pending()));
     transport::endpoint(&address, Duration::from_secs(1)).unwrap().connect().await.unwrap()
 }
 

@@ -32,6 +32,7 @@ fn a_run_ends_with_its_result_and_shows_it_again() {
     );
     for child in ["server-0", "server-1", "worker-0", "worker-1"] {
         assert!(!home.log(child).is_empty(), "{child} logged nothing");
+        assert!(!home.log(child).contains("downpour1."), "{child} logged a token");
     }
 
     let again = run(&mut home.tiny(256, &["--json"])).expect(0).says(&["is finished", "--fresh"]);
@@ -83,6 +84,7 @@ fn a_dying_worker_is_replaced_and_a_dead_launcher_leaves_nobody_behind() {
     until("training to begin", PATIENCE, || !home.metrics("train").is_empty());
     let workers = of_run("worker");
     assert_eq!(workers.len(), 2);
+    assert!(of_run("downpour1.").is_empty(), "a token is on a command line");
     signal(workers[0], "KILL");
     until("another worker", PATIENCE, || {
         let now = of_run("worker");

@@ -8,3 +8,4 @@ mod fetch;
 mod files;
 mod images;
 mod network;
+mod token;

@@ -41,7 +41,7 @@ impl Memory {
                 listener.lock().unwrap().as_ref().is_some_and(|connect| connect.send(far).is_ok());
             async move { if listening { Ok(near) } else { Err(io::ErrorKind::ConnectionRefused.into()) } }
         };
-        Connector { network: Network::new(open), patience }
+        Connector { network: Network::new(open), patience, token: None }
     }
 }
 
@@ -55,9 +55,9 @@ impl Listener for MemoryListener {
         Ok((Ipv4Addr::LOCALHOST, 1).into())
     }
 
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
         match self.0.recv().await {
-            Some(connection) => Ok(connection),
+            Some(connection) => Ok((connection, (Ipv4Addr::LOCALHOST, 2).into())),
             // Another listener took the place, so nobody will connect here any more.
             None => std::future::pending().await,
         }

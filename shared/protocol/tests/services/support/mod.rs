@@ -269,7 +269,7 @@ impl Server {
             let listener = bind(address).await;
             bound.send(listener.local_addr().unwrap()).unwrap();
             let asked = async { asked.await.unwrap_or(()) };
-            serve(listener, coordinator, shards, asked).await.unwrap();
+            serve(listener, Access::Open, coordinator, shards, asked).await.unwrap();
             over.send(()).unwrap_or(());
         });
         let address = place.recv().unwrap().to_string();
@@ -312,7 +312,7 @@ impl ServerInMemory {
         let (shutdown, asked) = oneshot::channel();
         let (listener, shards) = (network.listen(), shards.clone());
         let asked = async { asked.await.unwrap_or(()) };
-        let task = tokio::spawn(async { serve(listener, None, Some(shards), asked).await });
+        let task = tokio::spawn(async { serve(listener, Access::Open, None, Some(shards), asked).await });
         ServerInMemory { shutdown, task }
     }
 
@@ -357,7 +357,9 @@ pub async fn push_all(client: &ShardClient, wire: Wire, step: u64) -> Result<Vec
     let (replies, mut from) = mpsc::channel(2);
     let feed = async move {
         for block in (0..layout().blocks().len() as u32).step_by(2) {
-            to.send(vec![block_push(block, step), block_push(block + 1, step)]).await.unwrap();
+            if to.send(vec![block_push(block, step), block_push(block + 1, step)]).await.is_err() {
+                return; // the push has ended, and says why
+            }
         }
     };
     let drain = async move {

@@ -1,0 +1,124 @@
+//! The one place where a call is let in or refused, before any service sees it.
+
+use std::{
+    future::ready,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use access::{Credentials, Role};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{
+        BoxFuture, Service,
+        http::{Request, Response, header::AUTHORIZATION},
+    },
+};
+use tower_layer::Layer;
+
+use super::{permissions, refusals::Refusals};
+use crate::incoming::Peer;
+
+/// Beginning of the metadata that carries a secret.
+const SCHEME: &str = "Bearer ";
+
+/// What decides whether a call is let in: the credentials, and the count of those that were not.
+#[derive(Debug)]
+pub(crate) struct Door {
+    credentials: Credentials,
+    pub(crate) refusals: Refusals,
+}
+
+impl Door {
+    pub(crate) fn new(credentials: Credentials) -> Door {
+        Door { credentials, refusals: Refusals::default() }
+    }
+
+    /// Returns nothing if a request is to be let in, else the status to answer it with.
+    fn refusal(&self, request: &Request<Body>) -> Option<Status> {
+        let path = request.uri().path();
+        if permissions::is_open(path) {
+            return None;
+        }
+        let peer = request.extensions().get::<Peer>();
+        let status = self.denial(request, path, peer.is_some_and(Peer::is_private))?;
+        if let Some(peer) = peer {
+            self.refusals
+                .note(peer.address.ip(), &format!("{}: {}", permissions::name(path), status.message()));
+        }
+        Some(status)
+    }
+
+    /// Returns the status for a caller who has no token, sends it where others can read it, or has one that
+    /// is not of this run or of another role.
+    fn denial(&self, request: &Request<Body>, path: &str, private: bool) -> Option<Status> {
+        let Some(proof) = request.headers().get(AUTHORIZATION) else {
+            return Some(Status::unauthenticated(
+                "expected a token, found none; name the token's file by --token-file, or put its text into \
+                 DOWNPOUR_TOKEN",
+            ));
+        };
+        if !private {
+            return Some(Status::unauthenticated(
+                "expected an encrypted connection from another machine, found a plain one; a process encrypts unless \
+                 it calls 127.0.0.1, ::1 or localhost: call the server by another name",
+            ));
+        }
+        let secret = proof.as_bytes().strip_prefix(SCHEME.as_bytes());
+        let Some(role) = secret.and_then(|secret| self.credentials.role_of(secret)) else {
+            return Some(Status::unauthenticated(
+                "expected a token of this run, found another; give the newest one that the server's first process \
+                 or downpour token made",
+            ));
+        };
+        let allowed = permissions::roles(path);
+        if allowed.contains(&role) {
+            return None;
+        }
+        let allowed: Vec<&str> = allowed.iter().copied().map(Role::name).collect();
+        let text = format!("expected a token of role {}, found one of role {role}", allowed.join(" or "));
+        Some(Status::permission_denied(text))
+    }
+}
+
+/// Puts a guard before the services of a server; without a door everybody is let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard(pub(crate) Option<Arc<Door>>);
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, services: S) -> Guarded<S> {
+        Guarded { services, door: self.0.clone() }
+    }
+}
+
+/// Services behind a guard.
+#[derive(Clone)]
+pub(crate) struct Guarded<S> {
+    services: S,
+    door: Option<Arc<Door>>,
+}
+
+impl<S> Service<Request<Body>> for Guarded<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<Response<Body>, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.services.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self.door.as_ref().and_then(|door| door.refusal(&request)) {
+            Some(status) => Box::pin(ready(Ok(status.into_http()))),
+            None => Box::pin(self.services.call(request)),
+        }
+    }
+}
