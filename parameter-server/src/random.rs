@@ -7,7 +7,7 @@ use protocol::RunId;
 /// # Panics
 /// If the operating system has no source of randomness.
 pub(crate) fn number() -> u64 {
-    getrandom::u64().expect("the operating system gives random numbers")
+    u64::from_le_bytes(access::random_bytes().expect("the operating system gives random numbers"))
 }
 
 /// Draws the id of a new run.

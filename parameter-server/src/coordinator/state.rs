@@ -167,10 +167,8 @@ impl State {
     /// Removes members that were silent for too long, and returns the lines of metrics that became due.
     pub(super) fn tick(&mut self) -> Vec<Line> {
         let traffic = self.traffic();
-        if let Some(run) = &mut self.run {
-            if run.expire(self.life.lease_time) {
-                self.share_roster();
-            }
+        if self.run.as_mut().is_some_and(|run| run.expire(self.life.lease_time)) {
+            self.share_roster();
         }
         if let Some(run) = &mut self.run {
             self.lines.extend(run.training_line(traffic, false));

@@ -29,6 +29,7 @@ mod authority;
 mod credentials;
 mod error;
 mod folder;
+mod random;
 mod role;
 mod token;
 
@@ -36,5 +37,6 @@ pub use authority::SERVER_NAME;
 pub use credentials::{Access, Credentials};
 pub use error::AccessError;
 pub use folder::Folder;
+pub use random::random_bytes;
 pub use role::{NoRole, Role};
 pub use token::{NoToken, Token};

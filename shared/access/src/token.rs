@@ -1,13 +1,12 @@
 //! Tokens, by which callers prove their role and know the server.
 
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
 use files::Digest;
 
-use crate::{AccessError, Role};
+use crate::{AccessError, Role, random_bytes};
 
 /// First part of every token's text; another form of tokens would get another.
 const FORM: &str = "downpour1";
@@ -122,9 +121,7 @@ impl FromStr for Token {
 
 /// Returns the hexadecimal digits of `BYTES` random bytes of the operating system.
 pub(crate) fn random_digits<const BYTES: usize>() -> Result<String, AccessError> {
-    let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| AccessError::Random(io::Error::other(error)))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(random_bytes::<BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

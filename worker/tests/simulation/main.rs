@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
 use parameter_server::coordinator::SavedRun;
 use process::logs::{self, LogFlags};
+use protocol::Life;
 
 const SEED: &str = "DOWNPOUR_SIMULATION_SEED";
 

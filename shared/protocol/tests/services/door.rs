@@ -111,6 +111,7 @@ fn script() -> Script {
             unreadable: 0,
             classes: Vec::new(),
             shards: Vec::new(),
+            life: LIFE,
         },
         asked: Mutex::default(),
     }
@@ -132,7 +133,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
     };
     let register =
         RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 1, holds: None };
-    let adopt = AdoptRequest { shard: 0, layout: layout() };
+    let adopt = AdoptRequest { shard: 0, member: MEMBER, layout: layout() };
     let results: [(&'static str, Result<(), ClientError>); 11] = [
         ("join", coordinator.join(join).await.map(drop)),
         ("assign", coordinator.assign(MEMBER).await.map(drop)),
@@ -143,7 +144,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         ("adopt", shards.adopt(adopt).await.map(drop)),
         ("push", push_all(&shards, Wire::F32, 1).await.map(drop)),
         ("fetch", fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.map(drop)),
-        ("order", shards.order(ShardOrder::Snapshot { id: 1 }).await.map(drop)),
+        ("order", shards.order(LIFE, ShardOrder::Snapshot { id: 1 }).await.map(drop)),
         ("shards' status", shards.status().await.map(drop)),
     ];
     let (mut let_in, mut denials) = (Vec::new(), Vec::new());
