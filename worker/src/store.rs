@@ -115,7 +115,8 @@ impl Store {
 impl<Client: ShardCalls> Store<Client> {
     /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
     /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
-    /// is in. `life` is that of the server, and `wire` the number format in which gradients and parameters travel.
+    /// is in. `life` is that of the server, and `wire` the number format in which gradients and parameters
+    /// travel.
     pub fn over(
         processes: Vec<Client>,
         at: Vec<usize>,
@@ -131,8 +132,8 @@ impl<Client: ShardCalls> Store<Client> {
         Store { layout, wire, processes, at, home, pieces, versions, life }
     }
 
-    /// Sends the layout to every shard in the name of `member`; a shard adopts it or, if it has one already, compares it with its own.
-    /// A shard that is not ready is waited for as long as `patience` allows.
+    /// Sends the layout to every shard in the name of `member`; a shard adopts it or, if it has one already,
+    /// compares it with its own. A shard that is not ready is waited for as long as `patience` allows.
     ///
     /// # Errors
     /// If a shard refuses the layout or cannot be reached.

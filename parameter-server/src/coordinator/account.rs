@@ -25,8 +25,8 @@ pub(super) struct Account {
     workers: BTreeMap<u64, WorkerAccount>,
     /// Samples credited in the whole run.
     used: u64,
-    /// Surplus of each block of each shard in the snapshot that the run goes on from, until the shard is heard
-    /// of.
+    /// Surplus of each block of each shard in the snapshot that the run goes on from, until the shard is
+    /// heard of.
     saved: BTreeMap<u32, Vec<i64>>,
     /// Samples that the files of the snapshot hold beyond its progress: those of the shard that has most.
     restored: u64,
@@ -46,8 +46,8 @@ pub struct Balance {
     /// Largest surplus of a block. Positive if samples were trained on and not counted, as when a worker was
     /// lost before it could report them.
     pub most: i64,
-    /// The first block that did not hold what the updates of the workers add up to, and by how much; `None` if
-    /// the account has always added up.
+    /// The first block that did not hold what the updates of the workers add up to, and by how much; `None`
+    /// if the account has always added up.
     pub mismatch: Option<String>,
 }
 
@@ -134,9 +134,9 @@ impl Account {
         departed.map(|(&incarnation, worker)| RosterEntry { worker: worker.worker, incarnation }).collect()
     }
 
-    /// Compares a shard's ledger, given in answer to `roster`, with the account, and settles the workers whose
-    /// pushes the shard no longer takes. `shards` is the number of shards of the server. Returns the number of
-    /// samples that were applied and never credited, so that they are applied a second time.
+    /// Compares a shard's ledger, given in answer to `roster`, with the account, and settles the workers
+    /// whose pushes the shard no longer takes. `shards` is the number of shards of the server. Returns the
+    /// number of samples that were applied and never credited, so that they are applied a second time.
     pub(super) fn observe(&mut self, shard: u32, shards: u32, roster: &Roster, ledger: &ShardLedger) -> u64 {
         let mut repeated = 0;
         let blocks = ledger.samples.len();
@@ -172,8 +172,8 @@ impl Account {
                 let first = self.saved.remove(&shard);
                 let account =
                     ShardAccount { generation: ledger.generation, settled: settled.clone(), credited };
-                // What a snapshot's files hold beyond its progress is trained on again. Where the snapshot does
-                // not say what surplus it had, it had none.
+                // What a snapshot's files hold beyond its progress is trained on again. Where the snapshot
+                // does not say what surplus it had, it had none.
                 if self.shards.insert(shard, account.clone()).is_none() {
                     let before = first.unwrap_or_default();
                     let before = before.into_iter().chain(std::iter::repeat(0));

@@ -217,8 +217,8 @@ impl Leases {
     /// lease of a range of images, and ends the lease if the worker closes it or all its images are consumed.
     /// An image is used once every shard has acknowledged the gradient of its minibatch, and consumed once it
     /// is either used or skipped as unreadable. A report on a lease that `holder` does not hold, or holds no
-    /// longer, is ignored, since reports may arrive twice. Returns the number of images that are used since the
-    /// lease's report before.
+    /// longer, is ignored, since reports may arrive twice. Returns the number of images that are used since
+    /// the lease's report before.
     ///
     /// # Errors
     /// If the numbers exceed the lease's number of images, fall below those of an earlier report, or have

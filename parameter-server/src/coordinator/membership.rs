@@ -42,8 +42,8 @@ impl Membership {
         Membership { patience, life, next_worker: 0, members: BTreeMap::new() }
     }
 
-    /// Adds a worker that is called `name` and joins at the time `now`; returns the number given to the worker,
-    /// one above that of the join before, and the random number of its join.
+    /// Adds a worker that is called `name` and joins at the time `now`; returns the number given to the
+    /// worker, one above that of the join before, and the random number of its join.
     pub fn join(&mut self, name: String, now: Instant) -> Member {
         let member = Member { worker: self.next_worker, incarnation: random::number(), life: self.life };
         self.next_worker += 1;

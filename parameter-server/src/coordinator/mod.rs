@@ -87,7 +87,8 @@ impl Coordinator {
         state.tick()
     }
 
-    /// Returns the members whose pushes shards are to take, and the life of the server in which they are members.
+    /// Returns the members whose pushes shards are to take, and the life of the server in which they are
+    /// members.
     pub fn roster(&self) -> (Life, Roster) {
         (self.settings.life, self.state().roster())
     }
@@ -97,8 +98,8 @@ impl Coordinator {
         self.state().roster_changes()
     }
 
-    /// Compares the account of the run with the ledgers of shards of another process of the server, which they
-    /// gave with their statuses in answer to `roster`. The log says if it does not add up.
+    /// Compares the account of the run with the ledgers of shards of another process of the server, which
+    /// they gave with their statuses in answer to `roster`. The log says if it does not add up.
     pub fn audit(&self, roster: &Roster, statuses: &[ShardStatus]) {
         self.state().audit(roster, statuses);
     }

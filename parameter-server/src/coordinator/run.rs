@@ -56,8 +56,8 @@ pub(super) struct LifeSettings {
     pub(super) life: Life,
     /// Time for which a worker may be silent before its membership expires.
     pub(super) lease_time: Duration,
-    /// First number that this life of the server gives to leases and evaluations. Each life has numbers of its
-    /// own, so that nobody who reads logs of several takes one for another.
+    /// First number that this life of the server gives to leases and evaluations. Each life has numbers of
+    /// its own, so that nobody who reads logs of several takes one for another.
     pub(super) first_id: u64,
 }
 

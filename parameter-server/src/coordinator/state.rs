@@ -189,8 +189,8 @@ impl State {
         self.changes.subscribe()
     }
 
-    /// Gives the roster to the shards of this process, compares their ledgers with the account, and lets those
-    /// know who tell it to the other processes.
+    /// Gives the roster to the shards of this process, compares their ledgers with the account, and lets
+    /// those know who tell it to the other processes.
     fn share_roster(&mut self) {
         let Some(run) = &mut self.run else { return };
         let roster = run.roster();

@@ -104,8 +104,8 @@ pub(crate) async fn run(
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Gives the roster to the shards, and the run's update rule if the leader knows it; returns the time until the
-/// next registration.
+/// Gives the roster to the shards, and the run's update rule if the leader knows it; returns the time until
+/// the next registration.
 fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
     host.admit(&reply.roster);
     let Some(rule) = &reply.rule else { return Ok(REGISTER_FOR_RULE) };

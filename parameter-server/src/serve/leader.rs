@@ -8,7 +8,7 @@ use process::Exit;
 use protocol::{Ending, Life, Listener, Refusal, RunId, ShardOrder, Shards, run_blocking};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -35,6 +35,8 @@ const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// Time that workers have for their last reports in an interrupted run, in which they finish their minibatch
 /// first.
 const LAST_MINIBATCH: Duration = Duration::from_secs(6);
+/// Longest time that a process may take to tell its shards' ledgers at the end of a run.
+const LAST_LEDGER: Duration = Duration::from_secs(2);
 /// Longest time that a snapshot waits for the leases of a single worker.
 const LONGEST_LEASE_WAIT: Duration = Duration::from_secs(300);
 /// Time between two looks at whether a single worker has completed its leases.
@@ -309,7 +311,9 @@ impl Leader {
     /// Compares the account of the run with what the shards hold, once the workers have left.
     async fn close_account(&self) {
         for address in self.coordinator.others() {
-            self.share_roster(&address).await;
+            if timeout(LAST_LEDGER, self.share_roster(&address)).await.is_err() {
+                tracing::warn!("the account stays open: {address} does not say what its shards hold");
+            }
         }
         if let Some(balance) = self.coordinator.balance() {
             tracing::info!("{balance}");

@@ -30,7 +30,8 @@ impl Remotes {
         Ok(client)
     }
 
-    /// Gives an order of the life `life` to all processes at once and returns the statuses of all their shards.
+    /// Gives an order of the life `life` to all processes at once and returns the statuses of all their
+    /// shards.
     ///
     /// # Errors
     /// If an order fails at a process; the error is the first such failure.

@@ -24,8 +24,8 @@ pub(crate) enum Restore {
     Newest,
 }
 
-/// Opens this process's shards for the run `run`; those that are not restored start from the model file `warm`, if there is
-/// one.
+/// Opens this process's shards for the run `run`; those that are not restored start from the model file
+/// `warm`, if there is one.
 pub(crate) fn open_shards(
     options: &Options,
     run: RunId,
@@ -38,8 +38,8 @@ pub(crate) fn open_shards(
     Ok(ShardHost::new(first, shards, options.snapshots.clone()))
 }
 
-/// Restores this process's shards of the run `run`, which are numbered from `first` on, in a server of `total`
-/// shards. Their versions start in a generation that was never used before.
+/// Restores this process's shards of the run `run`, which are numbered from `first` on, in a server of
+/// `total` shards. Their versions start in a generation that was never used before.
 pub(crate) fn restored_shards(
     options: &Options,
     run: RunId,

@@ -34,7 +34,8 @@ pub(crate) struct AppliedPushes {
     pub(crate) samples: u64,
 }
 
-/// The forms in which files have the pushes of one worker: those of earlier releases have the newest step only.
+/// The forms in which files have the pushes of one worker: those of earlier releases have the newest step
+/// only.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Recorded {

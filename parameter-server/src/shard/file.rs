@@ -95,7 +95,8 @@ pub(crate) fn numbers(snapshots: &Path, id: u64) -> Vec<u32> {
     numbers
 }
 
-/// Writes a shard of the run `run` durably and returns the SHA-256 of the file, hexadecimal, as read back from the disk.
+/// Writes a shard of the run `run` durably and returns the SHA-256 of the file, hexadecimal, as read back
+/// from the disk.
 ///
 /// # Errors
 /// If the shard holds values that are not finite, or the file cannot be written.
@@ -120,8 +121,8 @@ pub(crate) fn write(
     }
 }
 
-/// Reads the file of shard `number` (from 0) of `total` in snapshot `id` of the folder `snapshots`. A file that
-/// names its run must be of the run `run`, if that is known.
+/// Reads the file of shard `number` (from 0) of `total` in snapshot `id` of the folder `snapshots`. A file
+/// that names its run must be of the run `run`, if that is known.
 ///
 /// # Errors
 /// If the file cannot be read, is incomplete, belongs to another shard or run, or holds values that are not

@@ -24,8 +24,8 @@ pub struct ShardHost {
     shards: Vec<Mutex<Shard>>,
     /// Traffic of each shard in bytes of encoded values.
     carried: Vec<Carried>,
-    /// Members whose pushes the shards take. A push holds it for reading, so that once the members are replaced
-    /// nothing more of a former one is being applied.
+    /// Members whose pushes the shards take. A push holds it for reading, so that once the members are
+    /// replaced nothing more of a former one is being applied.
     members: RwLock<Members>,
     snapshots: PathBuf,
     /// `Some(interrupted)` once the leader ordered the shards to finish.
@@ -60,8 +60,8 @@ impl ShardHost {
         self.members.write().expect("no call panicked with the members in hand").begin(life);
     }
 
-    /// Takes the pushes of the members in `roster` from now on, and of nobody else; returns the statuses of the
-    /// shards with their ledgers.
+    /// Takes the pushes of the members in `roster` from now on, and of nobody else; returns the statuses of
+    /// the shards with their ledgers.
     pub fn admit(&self, roster: &Roster) -> Vec<ShardStatus> {
         let mut members = self.members.write().expect("no call panicked with the members in hand");
         members.replace(roster);

@@ -135,8 +135,9 @@ impl Shard {
         })
     }
 
-    /// Returns the samples behind the updates of each block, also by worker; `None` before a layout is adopted.
-    /// What was applied of workers that are not in `roster` is forgotten: nothing more of them is let in.
+    /// Returns the samples behind the updates of each block, also by worker; `None` before a layout is
+    /// adopted. What was applied of workers that are not in `roster` is forgotten: nothing more of them is
+    /// let in.
     fn ledger(&mut self, roster: &Members) -> Option<ShardLedger> {
         let Stage::Adopted(adopted) = &mut self.stage else { return None };
         let mut ledger = ShardLedger { generation: self.generation, ..ShardLedger::default() };

@@ -306,8 +306,8 @@ pub(crate) fn next_id(folder: &Path) -> Result<u64, SnapshotError> {
     Ok(ids(folder)?.last().map_or(1, |newest| newest + 1))
 }
 
-/// Makes `folder` one of the run `run`. Snapshots of another run that it holds are set aside in a folder within
-/// it, named after that run: this run's would replace them.
+/// Makes `folder` one of the run `run`. Snapshots of another run that it holds are set aside in a folder
+/// within it, named after that run: this run's would replace them.
 pub(crate) fn claim(folder: &Path, run: RunId) -> Result<(), SnapshotError> {
     let path = folder.join(RUN);
     let cannot = |path: &Path| {

@@ -59,9 +59,9 @@ pub trait Shards: Send + Sync + 'static {
     /// average or their velocity, as `kind` says.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if `life`, the life of the server that the caller knows of, is not the present one;
-    /// [`Refusal::NotReady`] while the shard does not know the network's layout; [`Refusal::Invalid`] for a
-    /// block that the shard does not own, or for the velocity if the optimizer has none.
+    /// [`Refusal::Fenced`] if `life`, the life of the server that the caller knows of, is not the present
+    /// one; [`Refusal::NotReady`] while the shard does not know the network's layout; [`Refusal::Invalid`]
+    /// for a block that the shard does not own, or for the velocity if the optimizer has none.
     fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
     /// Adds to the counters of a shard's traffic: `received` bytes of encoded gradients and `sent` bytes of
     /// encoded parameters. The server calls this once for each block that is pushed or fetched.
