@@ -80,6 +80,8 @@ impl Evaluations {
         if held {
             self.open.remove(&evaluation.id);
             self.done.push(evaluation);
+            // One that takes longer than the last evaluation must not pass for the end of the run.
+            self.done.sort_by_key(|done| done.id);
         }
         held
     }
