@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    iter::repeat,
 };
 
 use protocol::{Roster, RosterEntry, ShardLedger};
@@ -70,11 +71,11 @@ impl fmt::Display for Balance {
 }
 
 /// Account of one shard.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ShardAccount {
     generation: u64,
     /// Samples in each block of the workers that are settled here.
-    settled: Vec<u64>,
+    settled: Vec<i64>,
     /// Samples credited to the workers that are settled here.
     credited: u64,
 }
@@ -85,7 +86,7 @@ struct WorkerAccount {
     worker: u32,
     /// Samples credited to the worker.
     credited: u64,
-    /// Whether the worker has left or expired.
+    /// True once the worker has left or expired.
     departed: bool,
     /// Shards at which the worker is settled.
     settled: BTreeSet<u32>,
@@ -95,7 +96,7 @@ struct WorkerAccount {
 
 impl ShardAccount {
     fn surplus(&self) -> impl Iterator<Item = i64> {
-        self.settled.iter().map(|&settled| settled as i64 - self.credited as i64)
+        self.settled.iter().map(|&settled| settled - self.credited as i64)
     }
 }
 
@@ -138,71 +139,84 @@ impl Account {
     /// whose pushes the shard no longer takes. `shards` is the number of shards of the server. Returns the
     /// number of samples that were applied and never credited, so that they are applied a second time.
     pub(super) fn observe(&mut self, shard: u32, shards: u32, roster: &Roster, ledger: &ShardLedger) -> u64 {
-        let mut repeated = 0;
-        let blocks = ledger.samples.len();
-        let of =
-            |incarnation: &u64| ledger.members.get(incarnation).filter(|samples| samples.len() == blocks);
-        // What is in the blocks beside the workers that are not settled here.
-        let mut rest: Vec<i64> = ledger.samples.iter().map(|&samples| samples as i64).collect();
-        let mut credited = self.used;
-        for (incarnation, worker) in
-            self.workers.iter().filter(|(_, worker)| !worker.settled.contains(&shard))
-        {
-            credited -= worker.credited;
-            for (rest, samples) in rest.iter_mut().zip(of(incarnation).into_iter().flatten()) {
-                *rest -= *samples as i64;
+        let found = self.settled(shard, ledger);
+        let restored = self.compare(shard, &found);
+        self.shards.insert(shard, found);
+        self.settle(shard, roster, ledger);
+        restored + self.forget(shards)
+    }
+
+    /// Works out what of a shard's ledger is of the workers that are settled there.
+    fn settled(&self, shard: u32, ledger: &ShardLedger) -> ShardAccount {
+        let mut found = ShardAccount {
+            generation: ledger.generation,
+            settled: ledger.samples.iter().map(|&samples| samples as i64).collect(),
+            credited: self.used,
+        };
+        for (incarnation, worker) in &self.workers {
+            if !worker.settled.contains(&shard) {
+                found.credited -= worker.credited;
+                let applied = ledger.members.get(incarnation).into_iter().flatten();
+                found.settled.iter_mut().zip(applied).for_each(|(rest, &samples)| *rest -= samples as i64);
             }
         }
-        let settled: Vec<u64> = rest.iter().map(|&samples| samples.max(0) as u64).collect();
-        let known = self.shards.get(&shard).filter(|known| known.generation == ledger.generation);
-        match known.filter(|known| known.settled.len() == blocks) {
-            Some(known) => {
-                let differs =
-                    known.settled.iter().zip(&rest).position(|(&known, &rest)| known as i64 != rest);
+        found
+    }
+
+    /// Compares what was found of a shard with what is known. Of a shard that is heard of for the first time
+    /// in this life, returns the samples that its file holds beyond the snapshot's progress, which are
+    /// trained on again. A shard that came back from a file has lost, and repeats nothing by that.
+    fn compare(&mut self, shard: u32, found: &ShardAccount) -> u64 {
+        match self.shards.get(&shard) {
+            Some(known) if known.generation == found.generation => {
+                let differs = known.settled.iter().zip(&found.settled).position(|(one, other)| one != other);
                 if let Some(block) = differs {
                     let text = format!(
                         "shard {shard}, block {block} of it: expected {} samples of the workers that have left, found {}",
-                        known.settled[block], rest[block]
+                        known.settled[block], found.settled[block]
                     );
                     tracing::error!("the account does not add up: {text}");
                     self.mismatch.get_or_insert(text);
                 }
+                0
             }
+            Some(_) => 0,
             None => {
-                let first = self.saved.remove(&shard);
-                let account =
-                    ShardAccount { generation: ledger.generation, settled: settled.clone(), credited };
-                // What a snapshot's files hold beyond its progress is trained on again. Where the snapshot
-                // does not say what surplus it had, it had none.
-                if self.shards.insert(shard, account.clone()).is_none() {
-                    let before = first.unwrap_or_default();
-                    let before = before.into_iter().chain(std::iter::repeat(0));
-                    let more = account.surplus().zip(before).map(|(now, before)| now - before).max();
-                    let more = more.unwrap_or(0).max(0) as u64;
-                    // The same images are in all shards: they count once.
-                    repeated = more.saturating_sub(self.restored);
-                    self.restored = self.restored.max(more);
-                }
+                // Where the snapshot does not say what surplus it had, it had none.
+                let before = self.saved.remove(&shard).unwrap_or_default().into_iter().chain(repeat(0));
+                let more = found.surplus().zip(before).map(|(now, before)| now - before).max();
+                let more = more.unwrap_or(0).max(0) as u64;
+                // The same images are in all shards: they count once.
+                let new = more.saturating_sub(self.restored);
+                self.restored += new;
+                new
             }
         }
-        let account = self.shards.get_mut(&shard).expect("known by now");
-        account.settled = settled;
-        account.credited = credited;
+    }
+
+    /// Settles the workers that have departed and that a shard no longer takes pushes of, since its ledger
+    /// answers a roster without them.
+    fn settle(&mut self, shard: u32, roster: &Roster, ledger: &ShardLedger) {
+        let account = self.shards.get_mut(&shard).expect("a shard that is settled was compared");
         let present: BTreeSet<u64> = roster.members.iter().map(|entry| entry.incarnation).collect();
-        let final_here = |(incarnation, worker): &(&u64, &mut WorkerAccount)| {
-            worker.departed && !present.contains(incarnation) && !worker.settled.contains(&shard)
-        };
-        for (incarnation, worker) in self.workers.iter_mut().filter(final_here) {
-            let nothing = vec![0; blocks];
-            let applied = of(incarnation).unwrap_or(&nothing);
-            let surplus = applied.iter().map(|&samples| samples as i64 - worker.credited as i64).max();
-            worker.surplus = worker.surplus.max(surplus.unwrap_or(0));
-            worker.settled.insert(shard);
+        for (incarnation, worker) in &mut self.workers {
+            if !worker.departed || present.contains(incarnation) || !worker.settled.insert(shard) {
+                continue;
+            }
             account.credited += worker.credited;
+            // A shard that applied nothing of a worker does not list it.
+            let applied = ledger.members.get(incarnation).into_iter().flatten().copied().chain(repeat(0));
             for (settled, samples) in account.settled.iter_mut().zip(applied) {
-                *settled += samples;
+                *settled += samples as i64;
+                worker.surplus = worker.surplus.max(samples as i64 - worker.credited as i64);
             }
         }
+    }
+
+    /// Forgets the workers that are settled at all `shards` shards; returns the samples that they left
+    /// applied and not credited.
+    fn forget(&mut self, shards: u32) -> u64 {
+        let mut repeated = 0;
         self.workers.retain(|_, worker| {
             let done = worker.departed && worker.settled.len() >= shards as usize;
             if done {

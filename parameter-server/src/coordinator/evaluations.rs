@@ -136,6 +136,17 @@ mod tests {
         assert_eq!(evaluations.done().len(), 3);
     }
 
+    /// The loss in the model's file is that of the last evaluation, and the run's result is to be the same.
+    #[test]
+    fn one_that_takes_longer_than_the_last_does_not_pass_for_it() {
+        let mut evaluations = Evaluations::new(100, 150, 0, 1, Vec::new());
+        let slow = evaluations.order(1, 149, 149).unwrap();
+        let last = evaluations.order(2, 150, 150).unwrap();
+        assert!(evaluations.record(2, result(&last)) && evaluations.record(1, result(&slow)));
+        let ids: Vec<u64> = evaluations.done().iter().map(|done| done.id).collect();
+        assert_eq!((ids, evaluations.last().unwrap().id), (vec![slow.id, last.id], last.id));
+    }
+
     #[test]
     fn a_resumed_run_does_not_evaluate_twice_at_one_place() {
         let mut evaluations = Evaluations::new(100, 250, 100, 1, Vec::new());

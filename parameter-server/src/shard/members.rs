@@ -38,7 +38,7 @@ impl Members {
         self.departed = numbers(&roster.departed);
     }
 
-    /// Whether a worker of this incarnation is in the roster, present or just departed.
+    /// Returns whether the roster has a worker of this incarnation, present or just departed.
     pub(super) fn lists(&self, incarnation: u64) -> bool {
         self.present.contains_key(&incarnation) || self.departed.contains_key(&incarnation)
     }

@@ -243,3 +243,22 @@ fn a_folder_in_use_is_refused() {
     drop(held);
     lock(home.path(), "leader").unwrap();
 }
+
+#[test]
+fn snapshots_of_another_run_are_set_aside_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    let [one, other] = [7, 8].map(RunId);
+    claim(folder, one).unwrap();
+    let first = snapshot(folder, 1, "one");
+    claim(folder, one).unwrap();
+    assert_eq!(newest(folder).unwrap().as_ref(), Some(&first), "its own stay");
+    claim(folder, other).unwrap();
+    assert_eq!(newest_id(folder), None);
+    assert_eq!(newest(&folder.join(format!("run-{one}"))).unwrap(), Some(first));
+    // A folder of an earlier release does not say whose it is, and keeps what it has.
+    let old = tempfile::tempdir().unwrap();
+    snapshot(old.path(), 1, "one");
+    claim(old.path(), other).unwrap();
+    assert_eq!(newest_id(old.path()), Some(1));
+}

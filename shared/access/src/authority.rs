@@ -12,7 +12,7 @@ use rcgen::{
 /// authority, wherever it runs.
 pub const SERVER_NAME: &str = "downpour";
 
-/// What was made for a run, each in the form PEM.
+/// Certificates and key that were made for a run, each in the form PEM.
 pub(crate) struct Made {
     /// The server's certificate, then its authority's.
     pub(crate) certificates: String,

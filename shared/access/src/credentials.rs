@@ -1,4 +1,4 @@
-//! What a server process keeps in order to let its callers in.
+//! Credentials: the certificates and digests that a server process keeps in order to let its callers in.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ pub enum Access {
     Tokens(Credentials),
 }
 
-/// What a server process needs in order to let its callers in: the certificate by which they know it, and of
-/// each role's secret the digest.
+/// Credentials of a server process, by which it lets its callers in: the certificate by which they know it,
+/// and the digest of each role's secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// Certificates in the form DER: the server's, then its authority's.

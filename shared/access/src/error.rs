@@ -36,7 +36,7 @@ pub enum AccessError {
     Unusable {
         /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found; no secret is in it.
+        /// Reason why no token can be read: what was expected and what was found, without any secret.
         reason: String,
     },
     /// An environment variable does not hold a token.
@@ -44,7 +44,7 @@ pub enum AccessError {
     Variable {
         /// Name of the variable.
         name: &'static str,
-        /// What was expected and what was found; no secret is in it.
+        /// Reason why no token can be read: what was expected and what was found, without any secret.
         reason: String,
     },
     /// The operating system has no randomness to give, of which secrets are made.

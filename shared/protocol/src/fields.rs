@@ -107,18 +107,25 @@ pub(crate) fn finite(value: f64, message: &'static str, field: &'static str) -> 
 }
 
 /// Implements the conversions between a type and the generated one, both ways, for types whose fields are all
-/// the same; behind the semicolon come those that only differ in name.
+/// the same; behind a semicolon come those that only differ in name, behind a bar those that are a message of
+/// their own, which may be absent.
 macro_rules! same_fields {
-    ($type:ident, $proto:path { $($field:ident),* $(,)? $(; $own:ident: $other:ident)* }) => {
+    ($type:ident, $proto:path {
+        $($field:ident),* $(,)? $(; $own:ident: $other:ident)* $(| $message:ident)*
+    }) => {
         impl From<$type> for $proto {
-            fn from($type { $($field,)* $($own: $other,)* }: $type) -> Self {
-                Self { $($field,)* $($other,)* }
+            fn from($type { $($field,)* $($own: $other,)* $($message,)* }: $type) -> Self {
+                Self { $($field,)* $($other,)* $($message: $message.map(Into::into),)* }
             }
         }
 
         impl From<$proto> for $type {
             fn from(message: $proto) -> Self {
-                Self { $($field: message.$field,)* $($own: message.$other,)* }
+                Self {
+                    $($field: message.$field,)*
+                    $($own: message.$other,)*
+                    $($message: message.$message.map(Into::into),)*
+                }
             }
         }
     };

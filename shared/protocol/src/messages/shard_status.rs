@@ -2,7 +2,7 @@
 
 use super::{refusal::Answer, shard_ledger::ShardLedger};
 use crate::{
-    fields::{FieldError, required},
+    fields::{FieldError, required, same_fields},
     proto,
 };
 
@@ -47,47 +47,10 @@ pub struct ShardStatus {
     pub ledger: Option<ShardLedger>,
 }
 
-impl From<ShardStatus> for proto::ShardStatus {
-    fn from(status: ShardStatus) -> proto::ShardStatus {
-        proto::ShardStatus {
-            shard: status.shard,
-            blocks: status.blocks,
-            updates: status.updates,
-            refused: status.refused,
-            staleness_sum: status.staleness_sum,
-            staleness_max: status.staleness_max,
-            bytes_in: status.bytes_in,
-            bytes_out: status.bytes_out,
-            learning_rate: status.learning_rate,
-            snapshot_hash: status.snapshot_hash,
-            samples: status.samples,
-            layout: status.layout,
-            repeated_pushes: status.repeated,
-            ledger: status.ledger.map(proto::ShardLedger::from),
-        }
-    }
-}
-
-impl From<proto::ShardStatus> for ShardStatus {
-    fn from(status: proto::ShardStatus) -> ShardStatus {
-        ShardStatus {
-            shard: status.shard,
-            blocks: status.blocks,
-            updates: status.updates,
-            refused: status.refused,
-            staleness_sum: status.staleness_sum,
-            staleness_max: status.staleness_max,
-            bytes_in: status.bytes_in,
-            bytes_out: status.bytes_out,
-            learning_rate: status.learning_rate,
-            snapshot_hash: status.snapshot_hash,
-            samples: status.samples,
-            layout: status.layout,
-            repeated: status.repeated_pushes,
-            ledger: status.ledger.map(ShardLedger::from),
-        }
-    }
-}
+same_fields!(ShardStatus, proto::ShardStatus {
+    shard, blocks, updates, refused, staleness_sum, staleness_max, bytes_in, bytes_out, learning_rate,
+    snapshot_hash, samples, layout; repeated: repeated_pushes | ledger
+});
 
 impl From<Vec<ShardStatus>> for proto::ShardStatusReply {
     fn from(shards: Vec<ShardStatus>) -> proto::ShardStatusReply {
