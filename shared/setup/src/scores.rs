@@ -13,7 +13,9 @@ pub struct Outcome {
     /// most probable. Ties and logits that are not a number count against the network, so that one which puts
     /// out the same value for all classes scores nothing.
     pub not_behind: usize,
-    /// Cross-entropy of the right class, in nats.
+    /// Cross-entropy of the right class, in nats; at most 87.3, which a probability of the smallest normal
+    /// number of 32 bits has. Probabilities below it are not told apart, as in Caffe: they are 0 wherever
+    /// they are kept.
     pub loss: f64,
 }
 
@@ -31,7 +33,9 @@ impl Outcome {
             - 1;
         let most = logits.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
         let sum: f64 = logits.iter().map(|&value| (f64::from(value) - most).exp()).sum();
-        Outcome { not_behind, loss: sum.ln() + most - right }
+        let (loss, bound) = (sum.ln() + most - right, -f64::from(f32::MIN_POSITIVE).ln());
+        // What is not finite stays so, to be seen.
+        Outcome { not_behind, loss: if loss.is_finite() { loss.min(bound) } else { loss } }
     }
 
     /// Returns whether the right class is the most probable one.
@@ -135,6 +139,18 @@ mod tests {
         let second: f64 = (0..7).map(|v| f64::from(v).exp()).sum::<f64>().ln();
         let expected = ((first - 5.0) + (second - 2.0) + first + second) / 4.0;
         assert!((scores.loss - expected).abs() < 1e-12, "expected {expected}, found {}", scores.loss);
+    }
+
+    /// A run scores logits, an evaluation probabilities that it has kept: they must agree about an image
+    /// whose right class has no probability left.
+    #[test]
+    fn a_loss_of_logits_is_that_of_their_probabilities() {
+        for distance in [0.5, 40.0, 87.0, 88.0, 95.0, 104.0, 1e4, 1e30] {
+            let logits = array![distance, 0.0, 0.0];
+            let probabilities = logits.mapv(|logit: f32| (logit - distance).exp().max(f32::MIN_POSITIVE));
+            let [one, other] = [logits.view(), probabilities.mapv(f32::ln).view()].map(|v| Outcome::of(v, 1));
+            assert!((one.loss - other.loss).abs() < 1e-4, "{distance}: {} and {}", one.loss, other.loss);
+        }
     }
 
     #[test]
