@@ -70,7 +70,7 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
             work(&mut sim, name, connector, ends.clone());
         }
     }
-    let took = run(&mut sim, faults, &ends)?;
+    let took = run(&mut sim, home.path(), faults, &ends)?;
     for (name, end) in &*ends.borrow() {
         match end {
             Ok(Exit::Done) => {}
@@ -85,7 +85,7 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
 }
 
 /// Steps until every process has ended, with the faults at their times; returns how long that took.
-fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, String> {
+fn run(sim: &mut Sim<'_>, home: &Path, faults: &[Fault], ends: &Ends) -> Result<Duration, String> {
     let mut now = Duration::ZERO;
     let mut active: Vec<&Fault> = Vec::new();
     loop {
@@ -99,7 +99,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, Str
                 if active.contains(&fault) { "begin of" } else { "end of" },
                 fault.kind
             );
-            set(sim, fault.kind, &active, ends);
+            set(sim, home, fault.kind, &active, ends);
         }
         sim.step().map_err(|error| error.to_string())?;
         now += TICK;
@@ -115,7 +115,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, Str
 }
 
 /// Makes host or link as the active faults want it.
-fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
+fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends: &Ends) {
     let kinds = || active.iter().map(|fault| fault.kind);
     match kind {
         FaultKind::Killed { host } => {
@@ -134,7 +134,10 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
                     FaultKind::Held { a, b } => sim.hold(HOSTS[a], HOSTS[b]),
                     FaultKind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
                     FaultKind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
-                    FaultKind::Killed { .. } | FaultKind::Slow { .. } | FaultKind::Lossy { .. } => {}
+                    FaultKind::Killed { .. }
+                    | FaultKind::Slow { .. }
+                    | FaultKind::Lossy { .. }
+                    | FaultKind::FolderLost { .. } => {}
                 }
             }
         }
@@ -148,6 +151,11 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
             let percent =
                 kinds().map(|kind| if let FaultKind::Lossy { percent } = kind { percent } else { 0 });
             sim.set_fail_rate(f64::from(percent.max().unwrap_or(0)) / 100.0);
+        }
+        FaultKind::FolderLost { host } => {
+            assert!(!sim.is_host_running(HOSTS[host]), "a process that runs has its folder");
+            // At the fault's end it may be gone already.
+            let _ = std::fs::remove_dir_all(home.join(HOSTS[host]));
         }
     }
 }
