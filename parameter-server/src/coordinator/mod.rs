@@ -28,9 +28,12 @@ use protocol::{
 use settings::RunConfiguration;
 use tokio::sync::watch;
 
+pub use self::saved::SavedRun;
 use self::state::State;
-pub use self::{account::Balance, saved::SavedRun};
-use crate::{ShardHost, telemetry::Line};
+use crate::{
+    ShardHost,
+    telemetry::{Balance, Line},
+};
 
 /// Settings of a coordinator.
 #[derive(Clone, Debug)]

@@ -27,6 +27,8 @@ pub const IMAGES: u64 = 160;
 pub const EPOCHS: u64 = 3;
 /// The server's processes, the leader first, then the workers.
 pub const HOSTS: [&str; 5] = ["leader", "shards", "worker-0", "worker-1", "worker-2"];
+/// The host to which the second process of the server moves.
+const ELSEWHERE: &str = "elsewhere";
 /// Processes of the server.
 const PROCESSES: usize = 2;
 
@@ -65,12 +67,17 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     for (host, name) in HOSTS.into_iter().enumerate() {
         let connector = Connector { network: network(), patience: patience(seed, host), token: None };
         if host < PROCESSES {
-            serve(&mut sim, name, options(seed, name, home.path(), connector), ends.clone());
+            serve(&mut sim, name, name, options(seed, name, home.path(), connector), ends.clone());
         } else {
             work(&mut sim, name, connector, ends.clone());
         }
     }
-    let took = run(&mut sim, faults, &ends)?;
+    let moved = {
+        let connector = Connector { network: network(), patience: patience(seed, HOSTS.len()), token: None };
+        let options = options(seed, HOSTS[1], home.path(), connector);
+        Options { advertise: Some(address(ELSEWHERE)), ..options }
+    };
+    let took = run(&mut sim, faults, &ends, moved)?;
     for (name, end) in &*ends.borrow() {
         match end {
             Ok(Exit::Done) => {}
@@ -84,8 +91,9 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     Ok(Outcome { manifest, took })
 }
 
-/// Steps until every process has ended, with the faults at their times; returns how long that took.
-fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, String> {
+/// Steps until every process has ended, with the faults at their times; returns how long that took. `moved` are
+/// the options of the second process of the server at another host.
+fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends, moved: Options) -> Result<Duration, String> {
     let mut now = Duration::ZERO;
     let mut active: Vec<&Fault> = Vec::new();
     loop {
@@ -99,7 +107,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, Str
                 if active.contains(&fault) { "begin of" } else { "end of" },
                 fault.kind
             );
-            set(sim, fault.kind, &active, ends);
+            set(sim, fault.kind, &active, ends, &moved);
         }
         sim.step().map_err(|error| error.to_string())?;
         now += TICK;
@@ -115,7 +123,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends) -> Result<Duration, Str
 }
 
 /// Makes host or link as the active faults want it.
-fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
+fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends, moved: &Options) {
     let kinds = || active.iter().map(|fault| fault.kind);
     match kind {
         FaultKind::Killed { host } => {
@@ -127,6 +135,10 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
                 _ => {}
             }
         }
+        FaultKind::Moved => match active.iter().any(|fault| fault.kind == kind) {
+            true => sim.crash(HOSTS[1]),
+            false => serve(sim, ELSEWHERE, HOSTS[1], moved.clone(), ends.clone()),
+        },
         FaultKind::Partitioned { a, b } | FaultKind::OneWay { from: a, to: b } | FaultKind::Held { a, b } => {
             sim.release(HOSTS[a], HOSTS[b]);
             for other in kinds() {
@@ -134,7 +146,10 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
                     FaultKind::Held { a, b } => sim.hold(HOSTS[a], HOSTS[b]),
                     FaultKind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
                     FaultKind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
-                    FaultKind::Killed { .. } | FaultKind::Slow { .. } | FaultKind::Lossy { .. } => {}
+                    FaultKind::Killed { .. }
+                    | FaultKind::Moved
+                    | FaultKind::Slow { .. }
+                    | FaultKind::Lossy { .. } => {}
                 }
             }
         }
@@ -152,9 +167,9 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends) {
     }
 }
 
-/// A process of the server.
-fn serve(sim: &mut Sim<'_>, name: &'static str, options: Options, ends: Ends) {
-    sim.host(name, move || {
+/// A process of the server, called `name` among the ends, at a host.
+fn serve(sim: &mut Sim<'_>, host: &str, name: &'static str, options: Options, ends: Ends) {
+    sim.host(host, move || {
         let (options, ends) = (options.clone(), ends.clone());
         async move {
             let end = parameter_server::run(options, Simulated::bind(PORT).await?, pending()).await;

@@ -11,8 +11,10 @@ mod network;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
+use faults::{Fault, FaultKind};
 use parameter_server::coordinator::SavedRun;
 use process::logs::{self, LogFlags};
 use protocol::Life;
@@ -33,6 +35,19 @@ fn without_faults_every_image_is_used_once() {
     check(&outcome, f64::INFINITY).unwrap();
     let ledgers = &outcome.manifest.run.progress.ledgers;
     assert!(ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{ledgers:?}");
+}
+
+#[test]
+fn a_server_process_at_another_host_takes_its_place_and_workers_find_it() {
+    let seconds = |seconds: f64| Duration::from_secs_f64(seconds);
+    // Before the first snapshot, after several, and at once after its death or after the lease time.
+    for (seed, begin, away) in [(1, 1.0, 0.05), (2, 4.5, 0.05), (3, 4.5, 10.0), (4, 6.0, 3.0)] {
+        let fault = Fault { begin: seconds(begin), end: seconds(begin + away), kind: FaultKind::Moved };
+        let outcome = simulate(seed, &[fault]).unwrap();
+        check(&outcome, f64::INFINITY).unwrap();
+        let addresses = &outcome.manifest.run.addresses;
+        assert_eq!(addresses[1], "elsewhere:7070", "{addresses:?}");
+    }
 }
 
 #[test]
