@@ -107,6 +107,12 @@ impl Coordinator {
         self.state().audit(roster, statuses);
     }
 
+    /// Ends all memberships, after which the shards take no more pushes. To be called once the run has ended
+    /// and its workers had their time to leave: what was applied of each is final from then on.
+    pub fn dismiss(&self) {
+        self.state().dismiss();
+    }
+
     /// Returns the balance of the run's account, once all workers have left and every shard has told what it
     /// applied of them; `None` before.
     pub fn balance(&self) -> Option<Balance> {

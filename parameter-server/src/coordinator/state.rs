@@ -303,6 +303,14 @@ impl State {
         Ok(ending)
     }
 
+    /// Ends all memberships.
+    pub(super) fn dismiss(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        let members: Vec<Member> = run.members.members().collect();
+        members.into_iter().for_each(|member| drop(run.remove(member)));
+        self.share_roster();
+    }
+
     /// Registers a process in the server of `settings`. A process whose shards come from another life only
     /// learns its place, and registers once it has restored the snapshot that this life resumes from.
     pub(super) fn register(

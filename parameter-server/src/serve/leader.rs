@@ -171,6 +171,7 @@ impl Leader {
             self.coordinator.announce_completion();
         }
         self.wait_for_workers_to_leave(&ending, already_ended, &mut metrics).await;
+        self.coordinator.dismiss();
         self.close_account(&mut metrics).await;
         // A run that has diverged keeps its last good snapshot as the newest.
         if ending == Ending::Interrupted {

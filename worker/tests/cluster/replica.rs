@@ -127,7 +127,7 @@ async fn a_worker_that_meets_another_run_builds_its_model_anew() {
     });
     first.until(|status| status.samples > 0).await;
     let address = first.address.clone();
-    drop(first);
+    first.stop().await;
     let mut other = two_epochs();
     other.network.width = 0.1;
     let second = Server::start_at(&address, other, 1, 1).await;

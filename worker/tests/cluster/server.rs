@@ -95,6 +95,15 @@ impl Server {
         Server { address, coordinator, addresses, tasks, _snapshots: folder }
     }
 
+    /// Ends all processes and waits until their addresses are free.
+    pub async fn stop(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // It ends as aborted.
+            drop(task.await);
+        }
+    }
+
     pub fn status(&self) -> RunStatus {
         protocol::Coordinator::status(&*self.coordinator)
     }

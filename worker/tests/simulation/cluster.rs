@@ -8,11 +8,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::Context;
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
 use parameter_server::{Door, Options, Timing};
 use process::{Exit, RunFlags};
 use protocol::{Connector, Patience};
+use serde::Deserialize;
 use turmoil::{Builder, Sim};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -29,6 +31,8 @@ pub const EPOCHS: u64 = 3;
 pub const HOSTS: [&str; 5] = ["leader", "shards", "worker-0", "worker-1", "worker-2"];
 /// The host to which the second process of the server moves.
 const ELSEWHERE: &str = "elsewhere";
+/// Name of the leader's metrics file.
+const METRICS: &str = "metrics.jsonl";
 /// Processes of the server.
 const PROCESSES: usize = 2;
 
@@ -44,8 +48,20 @@ const PORT: u16 = 7070;
 pub struct Outcome {
     /// The newest snapshot of the leader's folder.
     pub manifest: Manifest,
+    /// The balance of the account at the end, as the metrics file has it; `None` if it stayed open, because a
+    /// process was away.
+    pub account: Option<Account>,
     /// Time at which the last process had ended.
     pub took: Duration,
+}
+
+/// The numbers of the metrics file's line about the account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Account {
+    pub used: u64,
+    pub surplus_least: i64,
+    pub surplus_most: i64,
+    pub mismatch: Option<String>,
 }
 
 /// The ends of processes that came to an end by themselves, by host.
@@ -88,7 +104,15 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     }
     let newest = snapshot::newest(&home.path().join(HOSTS[0])).map_err(|error| error.to_string())?;
     let manifest = newest.ok_or("there is no snapshot at the end")?;
-    Ok(Outcome { manifest, took })
+    let account = account(&home.path().join(METRICS)).map_err(|error| error.to_string())?;
+    Ok(Outcome { manifest, account, took })
+}
+
+/// Reads the last line of a metrics file, if it is about the account.
+fn account(metrics: &Path) -> anyhow::Result<Option<Account>> {
+    let text = std::fs::read_to_string(metrics)?;
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().context("no line")?)?;
+    Ok((last["kind"] == "account").then(|| serde_json::from_value(last)).transpose()?)
 }
 
 /// Steps until every process has ended, with the faults at their times; returns how long that took. `moved` are
@@ -213,7 +237,7 @@ fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options 
         shards: 1,
         processes: PROCESSES as u32,
         snapshots: home.join(name),
-        metrics: None,
+        metrics: leader.then(|| home.join(METRICS)),
         fresh: false,
         door: Door::Open,
         isa: Isa::scalar(),

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
+use cluster::{Account, EPOCHS, HOSTS, IMAGES, Outcome, simulate};
 use faults::{Fault, FaultKind};
 use parameter_server::coordinator::SavedRun;
 use process::logs::{self, LogFlags};
@@ -35,6 +35,8 @@ fn without_faults_every_image_is_used_once() {
     check(&outcome, f64::INFINITY).unwrap();
     let ledgers = &outcome.manifest.run.progress.ledgers;
     assert!(ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{ledgers:?}");
+    let even = Account { used: EPOCHS * IMAGES, surplus_least: 0, surplus_most: 0, mismatch: None };
+    assert_eq!(outcome.account, Some(even));
 }
 
 #[test]
@@ -139,6 +141,11 @@ fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
         progress.ledgers.iter().map(|ledger| (ledger.epoch, ledger.distinct + ledger.skipped)).collect();
     if ledgers != (0..EPOCHS).map(|epoch| (epoch, IMAGES)).collect::<Vec<_>>() {
         return Err(format!("not every image of every epoch is accounted for: {ledgers:?}"));
+    }
+    if let Some(account) = &outcome.account
+        && (account.used != progress.used || account.mismatch.is_some())
+    {
+        return Err(format!("the account does not add up: {account:?}"));
     }
     let loss = loss(outcome);
     if loss > (1.0 + WORSE) * faultless {
