@@ -205,9 +205,8 @@ impl Processes {
             None => {
                 let there = self.addresses().collect::<Vec<_>>().join(", ");
                 Refusal::Mismatch(format!(
-                    "process {address} is one too many: {there} are the server, and all of them were heard of in the \
-                     last {} s; raise --servers at the coordinator or stop one of them",
-                    LATE.as_secs()
+                    "process {address} is one too many: {there} are the server; raise --servers at the coordinator \
+                     or stop one of them"
                 ))
             }
         }
@@ -263,8 +262,8 @@ mod tests {
         assert_eq!(processes.register(at("b:1"), now), placed(2, Before::SameAddress));
         assert_eq!(processes.shards(), ["a:1", "a:1", "b:1", "b:1", "c:1", "c:1"]);
         let text = processes.register(at("d:1"), now).unwrap_err().to_string();
-        let expected = "process d:1 is one too many: a:1, b:1, c:1 are the server, and all of them were heard of \
-                        in the last 5 s; raise --servers at the coordinator or stop one of them";
+        let expected = "process d:1 is one too many: a:1, b:1, c:1 are the server; raise --servers at the \
+                        coordinator or stop one of them";
         assert_eq!(text, expected);
         let text = processes.register(Applicant { shards: 1, ..at("e:1") }, now).unwrap_err().to_string();
         assert_eq!(text, "process e:1 has 1 shards, expected 2: give all processes the same --shards");
