@@ -24,6 +24,7 @@
 //! ```
 
 mod blocking;
+mod bounds;
 mod client;
 mod codec;
 mod error;
@@ -49,6 +50,7 @@ mod proto {
 
 pub use access::{Access, Credentials, Token};
 pub use blocking::run_blocking;
+pub use bounds::Room;
 pub use client::{Carried, CoordinatorCalls, CoordinatorClient, InProcess, ShardCalls, ShardClient};
 pub use codec::encoded_size;
 pub use error::{ClientError, ServeError};
@@ -57,6 +59,6 @@ pub use messages::*;
 pub use network::{Connection, Connector, Listener, Network};
 pub use ready::until_ready;
 pub use retry::Patience;
-pub use server::serve;
+pub use server::{serve, serve_within};
 pub use service::{Coordinator, Shards};
 pub use values::Values;
