@@ -58,12 +58,28 @@ fn counted(network: &Memory) -> (Connector, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_told_how_much_it_may_send() {
+    let (network, _, _server) = server();
+    let mut raw = raw(&network, &[]).await;
+    let settings = raw.next_of(SETTINGS).await.unwrap().payload;
+    let told = |number| {
+        let setting = settings.chunks(6).find(|setting| setting[..2] == [0, number]);
+        u32::from_be_bytes(setting.unwrap()[2..].try_into().unwrap())
+    };
+    // Calls at a time; bytes unread of a stream; bytes of a frame; bytes of headers.
+    assert_eq!([3, 4, 5, 6].map(told), [64, 512 << 10, 128 << 10, 16 << 10]);
+    // A connection's window is grown from what it is where nothing is said.
+    let window = raw.next_of(WINDOW).await.unwrap();
+    assert_eq!((window.stream, &window.payload[..]), (0, &((1u32 << 20) - 65_535).to_be_bytes()[..]));
+    // One that does not keep to it is sent away: FRAME_SIZE_ERROR.
+    raw.send(&frame(0xfe, 0, 0, &vec![0; (128 << 10) + 1])).await.unwrap();
+    assert_eq!(raw.end().await, Some(6));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_has_64_calls_at_a_time() {
     let (network, _, _server) = server();
     let mut raw = raw(&network, &[]).await;
-    let settings = raw.next_of(SETTINGS).await.unwrap();
-    let most = settings.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
-    assert_eq!(most[2..], 64u32.to_be_bytes());
     for call in 0..70 {
         raw.open(1 + 2 * call, PUSH).await;
     }
@@ -267,6 +283,36 @@ async fn what_all_calls_gather_fits_in_one_budget_and_others_wait_for_it() {
     assert!((110..200).contains(&waited), "{waited} s");
     assert!(log.text().contains("bytes of messages being received; try again later"), "{}", log.text());
     assert_eq!(hogging.await.unwrap(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_counts_though_it_says_nothing() {
+    let (network, shards) = (Memory::default(), Arc::new(Adder::holding_zeros()));
+    let room = Room { sent: MIB, ..Room::default() };
+    let _server = ServerInMemory::within(room, network.listen(), &shards);
+    let mut hog = raw(&network, &[]).await;
+    let begun = Instant::now();
+    for call in 0..17 {
+        hog.open(1 + 2 * call, PUSH).await;
+        let answer = hog.next_of(HEADERS).await.unwrap();
+        assert_eq!((answer.stream, answer.flags & END != 0), (1 + 2 * call, call == 16));
+        assert_eq!(begun.elapsed().as_secs(), if call < 16 { 0 } else { 30 });
+    }
+    // The health service is there all the same.
+    hog.call(101, "/grpc.health.v1.Health/Check", &[]).await;
+    hog.trailers(101).await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_health_service_takes_small_requests_only() {
+    let (network, _, _server) = server();
+    let mut raw = raw(&network, &[]).await;
+    let begun = Instant::now();
+    raw.open(1, "/grpc.health.v1.Health/Check").await;
+    raw.data(1, &message(5000, &[]), 0).await;
+    raw.trailers(1).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
