@@ -156,6 +156,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 /// is printed as one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
     process::end_on_panic(|| false);
+    process::raise_open_files();
     logs::start(&flags.log);
     kernels::memory::retain_freed_memory();
     match try_run(flags) {

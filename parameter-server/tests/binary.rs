@@ -74,3 +74,26 @@ fn wrong_flags_and_keys_are_named() {
     let (code, text) = wrong(&["--listen", "0.0.0.0:0"]);
     assert!(code == Some(3) && text.contains("name one with --advertise"), "{text}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_takes_as_many_file_descriptors_as_its_system_gives() {
+    let home = tempfile::tempdir().unwrap();
+    let snapshots = home.path().join("snapshots");
+    let mut server = Command::new("sh")
+        .args(["-c", "ulimit -S -n 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_parameter-server")])
+        .args(["--listen", "127.0.0.1:0", "--print-address", "--end-with-stdin", "--snapshots"])
+        .arg(snapshots)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(numbers[0], numbers[1], "{files}");
+    drop(server.stdin.take());
+    assert_eq!(server.wait().unwrap().code(), Some(130));
+}

@@ -1,28 +1,39 @@
 //! What the parameter server costs, beside what the machine can do at best, in alternating pairs:
 //!
 //! - the update of the whole model by a shard, beside STREAM's triad, in bytes that must at least be moved a second;
-//! - the whole model fetched, and a whole gradient exchanged for the updated model, beside plain TCP moving the same bytes.
+//! - the whole model fetched, and a whole gradient exchanged for the updated model, beside plain TCP moving the same bytes;
+//! - that exchange over TLS beside the same one unencrypted, in time and in bytes.
 //!
 //! `cargo bench --package worker --bench exchange`
 
 use std::{
     hint::black_box,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::Arc,
+    io::{self, IoSlice, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
     thread,
     time::Instant,
 };
 
+use access::{Folder, Role};
 use kernels::{Buffer, Isa, peak::triad};
 use network::{Architecture, GoogLeNet};
 use parameter_server::{Shard, ShardHost};
 use parameters::Layout;
 use protocol::{
-    BlockPush, Connector, FetchRequest, Kind, Life, Member, Patience, PushForm, Roster, RosterEntry, RunId,
-    ShardCalls as _, ShardClient, UpdateRule, Version, Wire,
+    Access, BlockPush, Connector, FetchRequest, Kind, Life, Member, Network, Patience, PushForm, Roster,
+    RosterEntry, RunId, ShardCalls as _, ShardClient, UpdateRule, Version, Wire,
 };
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Runtime,
+    sync::mpsc,
+};
 use worker::store::{Step, Store};
 
 const LIFE: Life = Life { run: RunId(1), count: 0, nonce: 1 };
@@ -43,9 +54,12 @@ fn main() {
         pairs()
     );
     update(isa, &layout);
-    let (runtime, mut store, mut plain) = connect(isa, layout.clone());
-    fetch(&runtime, store.first(), &mut plain, &layout);
-    exchange(&runtime, &mut store, &mut plain, &layout);
+    let runtime = Runtime::new().expect("a runtime");
+    let mut exchanges = Exchanges::connect(&runtime, isa, layout.clone(), None);
+    let mut plain = Plain::connect(4 * layout.len());
+    fetch(&runtime, exchanges.store.first(), &mut plain, &layout);
+    exchange(&mut exchanges, &mut plain);
+    encrypted(&runtime, isa, &layout);
 }
 
 /// Reads gradient, weights, velocity and average, writes the last three and the reply: 32 bytes a value.
@@ -109,15 +123,92 @@ fn fetch(runtime: &Runtime, client: &ShardClient, plain: &mut Plain, layout: &La
     compare("fetch beside plain TCP", ("fetch", gigabytes, ours), ("TCP", gigabytes, theirs));
 }
 
-fn exchange(runtime: &Runtime, store: &mut Store, plain: &mut Plain, layout: &Layout) {
-    let gigabytes = (8 * layout.len()) as f64 / 1e9;
-    let (gradient, mut model) = (filled(layout.len(), 1e-4), filled(layout.len(), 0.0));
-    let mut step = 0;
-    let ours = || {
-        step += 1;
+fn exchange(exchanges: &mut Exchanges, plain: &mut Plain) {
+    let gigabytes = exchanges.gigabytes();
+    let ours = || exchanges.exchange();
+    let theirs = || {
+        plain.push();
+        plain.fetch();
+    };
+    compare(
+        "gradient out, updated model back, beside plain TCP there and back",
+        ("exchange", gigabytes, ours),
+        ("TCP", gigabytes, theirs),
+    );
+}
+
+/// The same exchange with two servers, of which one asks for a token and is thus spoken to over TLS.
+fn encrypted(runtime: &Runtime, isa: Isa, layout: &Arc<Layout>) {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = Folder::make(&home.path().join("access"), None).expect("a run's tokens");
+    let mut over_tls = Exchanges::connect(runtime, isa, layout.clone(), Some(&folder));
+    let mut without = Exchanges::connect(runtime, isa, layout.clone(), None);
+    let gigabytes = without.gigabytes();
+    // The bytes of connecting and adopting the layout are not those of an exchange.
+    let before = [&over_tls, &without].map(|exchanges| exchanges.bytes.load(Relaxed));
+    compare(
+        "exchange over TLS beside the same one without",
+        ("TLS", gigabytes, || over_tls.exchange()),
+        ("without", gigabytes, || without.exchange()),
+    );
+    let [tls, none] = [(&over_tls, before[0]), (&without, before[1])]
+        .map(|(exchanges, before)| (exchanges.bytes.load(Relaxed) - before) as f64 / exchanges.step as f64);
+    println!("bytes of an exchange: TLS {tls:.0}, without {none:.0}, ratio {:.4}", tls / none);
+}
+
+/// A worker's exchanges with a server of its own.
+struct Exchanges<'a> {
+    runtime: &'a Runtime,
+    store: Store,
+    layout: Arc<Layout>,
+    gradient: Buffer,
+    model: Buffer,
+    /// Exchanges so far.
+    step: u64,
+    /// Bytes that went over the connection, in both directions.
+    bytes: Arc<AtomicU64>,
+}
+
+impl<'a> Exchanges<'a> {
+    /// Starts a server, which asks for a token if there are some in `folder`, and connects to it.
+    fn connect(
+        runtime: &'a Runtime,
+        isa: Isa,
+        layout: Arc<Layout>,
+        folder: Option<&Folder>,
+    ) -> Exchanges<'a> {
+        let access = folder.map_or(Access::Open, |folder| {
+            Access::Tokens(folder.credentials().expect("the run's credentials"))
+        });
+        let bytes = Arc::new(AtomicU64::new(0));
+        let connector = Connector {
+            network: counting_network(serve(isa, access), bytes.clone()),
+            patience: Patience::default(),
+            token: folder.map(|folder| folder.token(Role::Worker).expect("a worker's token")),
+        };
+        // A name that is not this machine's, or nothing would be encrypted; the network leads it here.
+        let address = "server.example:7070".to_string();
+        let store = runtime.block_on(async {
+            let store = Store::connect(&[address], LIFE, layout.clone(), Wire::F32, &connector).await;
+            let store = store.expect("connected");
+            store.adopt(MEMBER, connector.patience).await.expect("adopted");
+            store
+        });
+        let (gradient, model) = (filled(layout.len(), 1e-4), filled(layout.len(), 0.0));
+        Exchanges { runtime, store, layout, gradient, model, step: 0, bytes }
+    }
+
+    /// Number of bytes of an exchange's values, in units of 1e9.
+    fn gigabytes(&self) -> f64 {
+        (8 * self.layout.len()) as f64 / 1e9
+    }
+
+    fn exchange(&mut self) {
+        self.step += 1;
+        let (layout, gradient, model) = (&self.layout, &self.gradient, &mut self.model);
         let (blocks, gradients) = mpsc::unbounded_channel();
-        let exchange = store.exchange(
-            Step { member: MEMBER, step, samples: 16, form: PushForm::Gradient },
+        let exchange = self.store.exchange(
+            Step { member: MEMBER, step: self.step, samples: 16, form: PushForm::Gradient },
             gradients,
             |tensor, values| model[layout.range(tensor)].copy_from_slice(&values),
         );
@@ -129,19 +220,10 @@ fn exchange(runtime: &Runtime, store: &mut Store, plain: &mut Plain, layout: &La
                 }
                 drop(blocks);
             });
-            runtime.block_on(exchange).expect("an exchange")
+            self.runtime.block_on(exchange).expect("an exchange")
         });
         assert_eq!(exchanged.applied as usize, layout.blocks().len());
-    };
-    let theirs = || {
-        plain.push();
-        plain.fetch();
-    };
-    compare(
-        "gradient out, updated model back, beside plain TCP there and back",
-        ("exchange", gigabytes, ours),
-        ("TCP", gigabytes, theirs),
-    );
+    }
 }
 
 /// Number of pairs: one under `cargo test`, which only looks whether the benchmark still runs.
@@ -192,10 +274,10 @@ fn rule() -> UpdateRule {
     }
 }
 
-/// A server of one shard on threads of its own, a worker's connection to it, and plain TCP beside them.
-fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
+/// Starts a server of one shard on threads of its own; returns its address.
+fn serve(isa: Isa, access: Access) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("its address").to_string();
+    let address = listener.local_addr().expect("its address");
     thread::spawn(move || {
         let mut shard = Shard::empty(0, 1, 1, isa);
         shard.begin(&rule()).expect("an empty shard takes a rule");
@@ -207,26 +289,81 @@ fn connect(isa: Isa, layout: Arc<Layout>) -> (Runtime, Store, Plain) {
         Runtime::new().expect("a runtime").block_on(async {
             listener.set_nonblocking(true).expect("a listener for tokio");
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
-            protocol::serve(
-                listener,
-                protocol::Access::Open,
-                None,
-                Some(Arc::new(host)),
-                std::future::pending(),
-            )
-            .await
-            .expect("it serves");
+            protocol::serve(listener, access, None, Some(Arc::new(host)), std::future::pending())
+                .await
+                .expect("it serves");
         });
     });
-    let runtime = Runtime::new().expect("a runtime");
-    let values = layout.len();
-    let store = runtime.block_on(async {
-        let connector = Connector::from(Patience::default());
-        let store = Store::connect(&[address], LIFE, layout, Wire::F32, &connector).await.expect("connected");
-        store.adopt(MEMBER, connector.patience).await.expect("adopted");
-        store
-    });
-    (runtime, store, Plain::connect(4 * values))
+    address
+}
+
+/// TCP to one address, which counts its bytes.
+fn counting_network(address: SocketAddr, bytes: Arc<AtomicU64>) -> Network {
+    Network::new(move |_| {
+        let bytes = bytes.clone();
+        async move {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Counting { stream, bytes })
+        }
+    })
+}
+
+/// A connection that counts its bytes.
+struct Counting {
+    stream: tokio::net::TcpStream,
+    bytes: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.bytes.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.bytes.fetch_add(count as u64, Relaxed);
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(count)) = written {
+            self.bytes.fetch_add(count as u64, Relaxed);
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 /// A plain exchange of the same bytes over TCP and nothing else.

@@ -93,6 +93,7 @@ pub struct TrainFlags {
 /// one line on standard error.
 pub fn run(command: Command) -> ExitCode {
     process::end_on_panic(dataset::is_decoding);
+    process::raise_open_files();
     let Command::Train(flags) = command;
     match run_train(flags) {
         Ok(exit) => exit.into(),

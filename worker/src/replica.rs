@@ -16,7 +16,7 @@ use dataset::{LoaderRange, Split};
 use process::Exit;
 use protocol::{
     Assignment, Connector, CoordinatorCalls as _, CoordinatorClient, Ending, EvaluationOrder, JoinReply,
-    JoinRequest, Kind, Lease, Member, PROTOCOL_VERSION, PushForm, ShardCalls as _,
+    JoinRequest, Kind, Lease, Member, PROTOCOL_VERSION, PushForm, ShardCalls as _, until_ready,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,7 @@ use crate::evaluate::evaluate;
 use crate::halves::compared_images;
 use crate::leases::Leases;
 use crate::report::{Line, Reporter, step_metrics};
-use crate::stop::{Stop, until_ready};
+use crate::stop::Stop;
 use crate::store::{Step, Store};
 use crate::workload::{Batch, Model, Samples, Trained, Workload};
 
@@ -98,7 +98,7 @@ pub async fn run<W: Workload>(
 
 /// Takes part in one membership after another until one ends for a reason other than [`Stop::Rejoin`].
 async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watch::Receiver<bool>) -> Stop {
-    let mut built = None;
+    let mut built = Built::default();
     loop {
         let joined = tokio::select! {
             biased;
@@ -112,6 +112,41 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
         let Stop::Rejoin(reason) = stop else { return stop };
         tracing::warn!("joining anew: {reason}");
         tokio::time::sleep(REJOIN_PAUSE).await;
+    }
+}
+
+/// The model that was built for the last membership, with the configuration that it was built by.
+struct Built<M: Model>(Option<(RunConfiguration, Arc<Actor<Compute<M>>>)>);
+
+impl<M: Model> Default for Built<M> {
+    fn default() -> Built<M> {
+        Built(None)
+    }
+}
+
+impl<M: Model> Built<M> {
+    /// Returns the model of a run with this configuration: the one at hand, if it was built for the same
+    /// configuration, or else a new one.
+    fn for_run(
+        &mut self,
+        configuration: &RunConfiguration,
+        build: impl FnOnce(&RunConfiguration) -> Result<Actor<Compute<M>>, Stop>,
+    ) -> Result<Arc<Actor<Compute<M>>>, Stop> {
+        match &self.0 {
+            Some((known, compute)) if known == configuration => Ok(compute.clone()),
+            earlier => {
+                if earlier.is_some() {
+                    tracing::info!(
+                        "the run has other settings than the one before: the network is built anew"
+                    );
+                }
+                // The memory of the network before is free before that of the next is taken.
+                self.0 = None;
+                let compute = Arc::new(build(configuration)?);
+                self.0 = Some((configuration.clone(), compute.clone()));
+                Ok(compute)
+            }
+        }
     }
 }
 
@@ -149,7 +184,7 @@ async fn session<W: Workload>(
     workload: &W,
     options: &ReplicaOptions,
     joined: Joined,
-    built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
+    built: &mut Built<W::Model>,
     leaving: watch::Receiver<bool>,
 ) -> Stop {
     let reporter = Reporter::new(joined.client.clone(), joined.reply.member);
@@ -228,26 +263,23 @@ struct Replica<'a, W: Workload> {
 }
 
 impl<'a, W: Workload> Replica<'a, W> {
-    /// Starts a membership: builds the model (once for all memberships), connects to the shards and loads the
-    /// parameters.
+    /// Starts a membership: builds the model (once for all memberships with the same configuration), connects
+    /// to the shards and loads the parameters.
     async fn start(
         workload: &'a W,
         options: &ReplicaOptions,
         joined: &'a Joined,
         reporter: &'a Reporter,
         leases: &'a mut Leases,
-        built: &mut Option<Arc<Actor<Compute<W::Model>>>>,
+        built: &mut Built<W::Model>,
     ) -> Result<Replica<'a, W>, Stop> {
         let Joined { client, reply, images, validation } = joined;
         let configuration = reply.configuration.clone();
-        let compute = match built {
-            Some(compute) => compute.clone(),
-            None => {
-                let model = workload.model(&configuration).map_err(Stop::Failed)?;
-                let compute = Compute::new(model, &configuration.optimisation);
-                built.insert(Arc::new(Actor::start("compute", options.place, compute))).clone()
-            }
-        };
+        let compute = built.for_run(&configuration, |configuration| {
+            let model = workload.model(configuration).map_err(Stop::Failed)?;
+            let compute = Compute::new(model, &configuration.optimisation);
+            Ok(Actor::start("compute", options.place, compute))
+        })?;
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let wire = configuration.run.wire;
         let mut store =

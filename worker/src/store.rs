@@ -9,12 +9,12 @@ use kernels::{Isa, largest_magnitude};
 use parameters::Layout;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Life,
-    Member, Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire,
+    Member, Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::stop::{Stop, until_ready};
+use crate::stop::Stop;
 
 /// Number of items that a channel to or from a shard's connection holds: enough to keep the connection busy,
 /// a few MB at most.

@@ -23,9 +23,9 @@ use std::{
 use access::Token;
 use parameters::{Initialiser, Layout, Tensor};
 use protocol::{
-    AdoptRequest, Assignment, BlockPush, Connector, CoordinatorCalls as _, CoordinatorClient,
+    AdoptRequest, Assignment, BlockPush, ClientError, Connector, CoordinatorCalls as _, CoordinatorClient,
     DataDescription, JoinReply, JoinRequest, LeaseProgress, PROTOCOL_VERSION, Patience, PushForm, PushReply,
-    Report, ShardCalls as _, ShardClient, StepMetrics, Version, Wire,
+    Refusal, Report, ShardCalls as _, ShardClient, StepMetrics, Version, Wire,
 };
 use rand::RngExt;
 use settings::random::{self, Random};
@@ -73,6 +73,8 @@ struct Seen {
     joins: u64,
     left: u64,
     silent: u64,
+    /// Members whose calls came so late that they were out.
+    late: u64,
 }
 
 type Shared = Arc<Mutex<Seen>>;
@@ -89,7 +91,7 @@ fn main() {
         length: Duration::from_secs(number("--seconds", 600, 4)),
         pause: Duration::from_millis(number("--pause", 10_000, 50)),
         life: number("--life", 300, 2) as f64,
-        lease: if bench { 30 } else { 3 },
+        lease: if bench { 60 } else { 3 },
         seed: number("--seed", 1, 1),
         bench,
     };
@@ -125,9 +127,9 @@ async fn run(plan: Plan) -> bool {
     let account = server.stop();
 
     let mut seen = std::mem::take(&mut *seen.lock().expect("no member panicked"));
-    let Seen { joins, left, silent, ref latencies, .. } = seen;
+    let Seen { joins, left, silent, late, ref latencies, .. } = seen;
     println!(
-        "{} members for {} s: {joins} joins, {left} left and {silent} fell silent on the way, {} pushes",
+        "{} members for {} s: {joins} joins, {left} left, {silent} fell silent and {late} were too slow to stay, {} pushes",
         plan.members,
         plan.length.as_secs(),
         latencies.len()
@@ -176,15 +178,33 @@ async fn fill_place(
         let gone = Instant::now() + Duration::from_secs_f64(lifetime(&mut random, plan.life));
         let last = gone >= end;
         let leaves = last || random.random_range(0..2) == 0;
-        member.train(gone.min(end), plan.pause, &seen).await;
-        if leaves {
-            member.report(true).await;
+        let mut outcome = member.train(gone.min(end), plan.pause, &seen).await;
+        if outcome.is_ok() && leaves {
+            outcome = member.report(true).await;
         }
-        match (last, leaves) {
-            (true, _) => return,
-            (false, true) => note(&seen, |seen| seen.left += 1),
-            (false, false) => note(&seen, |seen| seen.silent += 1),
+        match (outcome, leaves) {
+            (Err(Late), _) => note(&seen, |seen| seen.late += 1),
+            (Ok(()), true) => note(&seen, |seen| seen.left += u64::from(!last)),
+            (Ok(()), false) => note(&seen, |seen| seen.silent += 1),
         }
+        if last {
+            return;
+        }
+    }
+}
+
+/// An error: a member was not heard of for so long that it is none any more.
+struct Late;
+
+/// Returns what a member was told, or that it is none any more.
+///
+/// # Panics
+/// If the call failed for another reason.
+fn told<T>(answer: Result<T, ClientError>) -> Result<T, Late> {
+    match answer {
+        Ok(told) => Ok(told),
+        Err(error) if matches!(error.refusal(), Some(Refusal::Fenced(_))) => Err(Late),
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -223,16 +243,16 @@ impl Member {
     }
 
     /// Trains until a moment.
-    async fn train(&mut self, until: Instant, pause: Duration, seen: &Shared) {
+    async fn train(&mut self, until: Instant, pause: Duration, seen: &Shared) -> Result<(), Late> {
         let (begun, mut pushes) = (Instant::now(), 0);
         let mut next = begun;
         while next < until {
-            self.take_lease().await;
+            self.take_lease().await?;
             let sent = Instant::now();
-            self.push().await;
+            self.push().await?;
             pushes += 1;
             note(seen, |seen| seen.latencies.push(sent.elapsed()));
-            self.report(false).await;
+            self.report(false).await?;
             next = Instant::now() + pause;
             sleep_until(next.min(until).into()).await;
         }
@@ -240,12 +260,13 @@ impl Member {
             let rate = f64::from(pushes) / (begun.elapsed().as_secs_f64() / 60.0);
             note(seen, |seen| seen.rates.push(rate));
         }
+        Ok(())
     }
 
     /// Takes a lease, unless it holds one.
-    async fn take_lease(&mut self) {
+    async fn take_lease(&mut self) -> Result<(), Late> {
         while self.lease.is_none() {
-            match self.coordinator.assign(self.joined.member).await.expect("a member may ask") {
+            match told(self.coordinator.assign(self.joined.member).await)? {
                 Assignment::Train(lease) => {
                     let progress = LeaseProgress { lease: lease.id, ..LeaseProgress::default() };
                     self.lease = Some((lease.end - lease.start, progress));
@@ -254,10 +275,11 @@ impl Member {
                 other => panic!("expected training in a run that does not end, found {other:?}"),
             }
         }
+        Ok(())
     }
 
     /// Pushes a minibatch to all blocks, each from the version that the push before was answered with.
-    async fn push(&mut self) {
+    async fn push(&mut self) -> Result<(), Late> {
         let (positions, progress) = self.lease.as_mut().expect("just taken");
         let samples = BATCH.min(*positions - progress.used);
         self.step += 1;
@@ -277,25 +299,29 @@ impl Member {
         drop(pushes);
         let receiving = async {
             while let Some(reply) = received.recv().await {
-                let block = reply.outcome.expect("a sound push of a member");
+                let block = told(reply.outcome.map_err(ClientError::Refused))?;
                 self.versions[block.block as usize] = block.version;
             }
+            Ok(())
         };
-        let (pushed, ()) = tokio::join!(self.shards.push(Wire::F32, to_send, replies), receiving);
-        pushed.expect("the server answers");
+        let (pushed, answered) = tokio::join!(self.shards.push(Wire::F32, to_send, replies), receiving);
+        told(pushed)?;
+        answered?;
         progress.used += samples;
         progress.consumed += samples;
         progress.closed = progress.used == *positions;
+        Ok(())
     }
 
     /// Reports what it did; with `leaving`, for the last time.
-    async fn report(&mut self, leaving: bool) {
+    async fn report(&mut self, leaving: bool) -> Result<(), Late> {
         let progress: Vec<_> = self.lease.iter().map(|(_, progress)| progress.clone()).collect();
         let steps = u64::from(!leaving);
         let metrics = StepMetrics { steps, images: steps * BATCH, ..StepMetrics::default() };
         let report = Report { member: self.joined.member, progress, metrics, evaluation: None, leaving };
-        self.coordinator.report(report).await.expect("a member may report");
+        told(self.coordinator.report(report).await)?;
         self.lease.take_if(|(_, progress)| progress.closed);
+        Ok(())
     }
 }
 

@@ -219,6 +219,7 @@ fn finish(
         validation_skipped: last.unreadable,
         last_iterate: last.last_iterate,
         samples: last.samples,
+        account: metrics.account.clone(),
         seconds: record.seconds,
         model: folder.model(),
         curve: folder.curve(),

@@ -1,8 +1,9 @@
 //! The reader of `metrics.jsonl`, the metrics file of a run, to which the coordinator appends.
 
+use std::fmt;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use setup::ClassifierScores;
 
 /// The training and evaluation lines of one run's metrics file, each kind in the order of the number of
@@ -11,6 +12,8 @@ use setup::ClassifierScores;
 pub struct Metrics {
     pub training: Vec<TrainingPoint>,
     pub evaluations: Vec<EvaluationPoint>,
+    /// The account at the end of the run, or of its newest part; `None` before.
+    pub account: Option<Account>,
 }
 
 /// The fields read from a training line of a run's metrics file, which holds loss and accuracy since the
@@ -42,6 +45,45 @@ pub struct EvaluationPoint {
     pub last_iterate: ClassifierScores,
 }
 
+/// The account at the end of a run, as the metrics file has it: samples used beside those that the blocks of
+/// the parameters hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Number of samples used.
+    pub used: u64,
+    /// Smallest surplus of a block: the samples behind its updates less those used.
+    pub surplus_least: i64,
+    /// Largest surplus of a block.
+    pub surplus_most: i64,
+    /// The first block that did not hold what the updates of the workers add up to; `None` if the account
+    /// adds up.
+    pub mismatch: Option<String>,
+}
+
+impl Account {
+    /// Returns whether every block of the parameters holds the updates of exactly the samples used.
+    pub fn is_even(&self) -> bool {
+        self.surplus_least == 0 && self.surplus_most == 0 && self.mismatch.is_none()
+    }
+}
+
+impl fmt::Display for Account {
+    /// Writes by how much the parameters differ from the samples used, and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = |surplus: i64| self.used as i64 + surplus;
+        write!(
+            f,
+            "each part of the parameters holds the updates of {} to {} samples ({:+} to {:+}): of workers that were lost \
+             before they could report, and without what servers lost that went back to a file",
+            held(self.surplus_least),
+            held(self.surplus_most),
+            self.surplus_least,
+            self.surplus_most
+        )?;
+        self.mismatch.as_ref().map_or(Ok(()), |mismatch| write!(f, "; this does not add up: {mismatch}"))
+    }
+}
+
 /// Largest size of the metrics file in bytes. A line has about 500, and a run writes one every half minute or
 /// every hundredth of its length.
 const MOST_BYTES: u64 = 1 << 30;
@@ -51,6 +93,7 @@ const MOST_BYTES: u64 = 1 << 30;
 enum Line {
     Train(TrainingPoint),
     Evaluation(EvaluationPoint),
+    Account(Account),
 }
 
 impl Metrics {
@@ -76,11 +119,14 @@ impl Metrics {
                     metrics.training.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.retain(|earlier| earlier.samples <= point.samples);
                     metrics.training.push(point);
+                    // The account that was closed as the run was interrupted is open again.
+                    metrics.account = None;
                 }
                 Line::Evaluation(point) => {
                     metrics.evaluations.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.push(point);
                 }
+                Line::Account(account) => metrics.account = Some(account),
             }
         }
         metrics
@@ -111,6 +157,8 @@ mod tests {
             evaluation(300, 0.5),
             train(250),
             evaluation(300, 0.6),
+            r#"{"kind":"account","used":300,"surplus_least":0,"surplus_most":16,"mismatch":null}"#
+                .to_string(),
             r#"{"kind":"train","samp"#.to_string(),
         ]
         .join("\n");
@@ -120,6 +168,7 @@ mod tests {
             metrics.evaluations.iter().map(|point| (point.samples, point.average.top1)).collect::<Vec<_>>(),
             [(200, 0.4), (300, 0.6)]
         );
+        assert_eq!(metrics.account.map(|account| (account.used, account.surplus_most)), Some((300, 16)));
         assert_eq!(metrics.evaluations[0].last_iterate.top1, 0.1);
     }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use setup::ClassifierScores;
 
+use crate::metrics::Account;
+
 /// The result of a finished run. The scores are those of the averaged parameters on the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
@@ -29,6 +31,9 @@ pub struct RunResult {
     pub last_iterate: ClassifierScores,
     /// Number of samples that the run trained on; an image counts each time that it was used.
     pub samples: u64,
+    /// Account of the samples; `None` if it could not be closed, as when a worker vanished at the end.
+    #[serde(default)]
+    pub account: Option<Account>,
     /// Duration of the run in seconds, over all calls of the program.
     pub seconds: f64,
     /// Path of the model file, which holds the averaged parameters.
@@ -67,6 +72,9 @@ impl fmt::Display for RunResult {
                 "; {training} training and {validation} validation images were skipped, since they cannot be read"
             )?,
         }
+        if let Some(account) = self.account.as_ref().filter(|account| !account.is_even()) {
+            writeln!(f, "account  {account}")?;
+        }
         writeln!(f, "model    {}", self.model.display())?;
         writeln!(f, "curve    {}", self.curve.display())?;
         write!(f, "metrics  {}", self.metrics.display())
@@ -104,6 +112,7 @@ mod tests {
             validation_skipped: 3,
             last_iterate: ClassifierScores { top1: 0.9, top5: 0.98, loss: 0.3 },
             samples: 900,
+            account: Some(Account { used: 900, surplus_least: 0, surplus_most: 32, mismatch: None }),
             seconds: 75.0,
             model: "run/model.safetensors".into(),
             curve: "run/curve.svg".into(),
@@ -117,6 +126,7 @@ mod tests {
             "top-1 92.50 %",
             "600 images",
             "900 training samples in 1 min 15 s; 2 training and 3 validation images were skipped",
+            "account  each part of the parameters holds the updates of 900 to 932 samples",
             "model.safetensors",
         ] {
             assert!(text.contains(part), "{part} is missing from:\n{text}");

@@ -33,6 +33,8 @@ struct MemberState {
     newest_answer: Option<(u64, Assignment)>,
     /// Number of the member's newest report.
     newest_report: u64,
+    /// Reason for which the member has to join anew.
+    recalled: Option<String>,
 }
 
 impl Membership {
@@ -49,7 +51,15 @@ impl Membership {
         self.next_worker += 1;
         self.members.insert(
             member.worker,
-            MemberState { member, name, heard: now, told: false, newest_answer: None, newest_report: 0 },
+            MemberState {
+                member,
+                name,
+                heard: now,
+                told: false,
+                newest_answer: None,
+                newest_report: 0,
+                recalled: None,
+            },
         );
         member
     }
@@ -58,12 +68,35 @@ impl Membership {
     /// expiring.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member: the worker has to join anew.
+    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member, or if it was recalled: the worker has
+    /// to join anew.
     pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
+        let state = self.heard(member, now)?;
+        match &state.recalled {
+            None => Ok(()),
+            Some(reason) => Err(Refusal::Fenced(reason.clone())),
+        }
+    }
+
+    /// Records the last call of a member, which leaves; a member that was recalled may still make it.
+    ///
+    /// # Errors
+    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member.
+    pub fn record_last_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
+        self.heard(member, now).map(drop)
+    }
+
+    fn heard(&mut self, member: Member, now: Instant) -> Result<&mut MemberState, Refusal> {
         let (life, patience) = (self.life, self.patience);
         let state = self.state(member).ok_or_else(|| fenced(member, life, patience))?;
         state.heard = now;
-        Ok(())
+        Ok(state)
+    }
+
+    /// Recalls all present members for a reason that their workers are told with the refusal of their next
+    /// call. Each hands in what it has done, leaves, and joins anew.
+    pub fn recall(&mut self, reason: &str) {
+        self.members.values_mut().for_each(|state| state.recalled = Some(reason.into()));
     }
 
     /// Returns the state of a member; `None` for whoever is none.
@@ -166,6 +199,21 @@ pub fn fenced(member: Member, life: Life, patience: Duration) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recalled_member_hands_in_its_work_and_joins_anew() {
+        let now = Instant::now();
+        let mut membership = Membership::new(Duration::from_secs(30), Life::default());
+        let member = membership.join("a".into(), now);
+        membership.recall("shards have moved; join anew");
+        let refusal = Refusal::Fenced("shards have moved; join anew".into());
+        assert_eq!(membership.record_call(member, now), Err(refusal));
+        assert_eq!(membership.record_last_call(member, now), Ok(()));
+        membership.leave(member);
+        assert!(membership.record_last_call(member, now).is_err());
+        let again = membership.join("a".into(), now);
+        assert_eq!(membership.record_call(again, now), Ok(()));
+    }
 
     #[test]
     fn a_silent_member_is_fenced_and_joins_as_another() {

@@ -28,9 +28,12 @@ use protocol::{
 use settings::RunConfiguration;
 use tokio::sync::watch;
 
+pub use self::saved::SavedRun;
 use self::state::State;
-pub use self::{account::Balance, saved::SavedRun};
-use crate::{ShardHost, telemetry::Line};
+use crate::{
+    ShardHost,
+    telemetry::{Balance, Line},
+};
 
 /// Settings of a coordinator.
 #[derive(Clone, Debug)]
@@ -102,6 +105,12 @@ impl Coordinator {
     /// they gave with their statuses in answer to `roster`. The log says if it does not add up.
     pub fn audit(&self, roster: &Roster, statuses: &[ShardStatus]) {
         self.state().audit(roster, statuses);
+    }
+
+    /// Ends all memberships, after which the shards take no more pushes. To be called once the run has ended
+    /// and its workers had their time to leave: what was applied of each is final from then on.
+    pub fn dismiss(&self) {
+        self.state().dismiss();
     }
 
     /// Returns the balance of the run's account, once all workers have left and every shard has told what it

@@ -144,13 +144,19 @@ impl Run {
         any
     }
 
-    /// Removes a member that leaves, and takes its leases and evaluations back.
-    pub(super) fn leave(&mut self, member: Member) {
+    /// Removes a member, and takes its leases and evaluations back; returns the name of its worker and the
+    /// number of its leases.
+    pub(super) fn remove(&mut self, member: Member) -> Option<(String, usize)> {
         let leases = self.leases.take_back(member.incarnation);
         self.evaluations.take_back(member.incarnation);
         self.account.depart(member.incarnation);
         self.version += 1;
-        if let Some(name) = self.members.leave(member) {
+        self.members.leave(member).map(|name| (name, leases))
+    }
+
+    /// Removes a member that leaves, and says so.
+    pub(super) fn leave(&mut self, member: Member) {
+        if let Some((name, leases)) = self.remove(member) {
             let left = self.members.len();
             tracing::info!(
                 "worker {} ({name}) left, {leases} leases given back; {left} workers",

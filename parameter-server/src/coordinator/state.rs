@@ -13,7 +13,7 @@ use super::{
     Settings, admission,
     ending::RunEnd,
     membership,
-    placement::{Placement, Processes},
+    placement::{Applicant, Before, Placement, Processes},
     run::{LifeSettings, Run},
     saved::SavedRun,
 };
@@ -72,7 +72,12 @@ impl State {
             host,
             shards: settings.processes * settings.shards,
             changes: watch::Sender::new(0),
-            processes: Processes::new(settings.processes, settings.shards, &settings.address),
+            processes: Processes::new(
+                settings.processes,
+                settings.shards,
+                &settings.address,
+                settings.lease_time,
+            ),
             run: None,
             end: RunEnd::default(),
             statuses: BTreeMap::new(),
@@ -262,7 +267,11 @@ impl State {
         let Report { member, progress, metrics, evaluation, leaving } = report;
         let traffic = self.traffic();
         let run = known(&mut self.run, member, self.life);
-        let run = match run.and_then(|run| run.members.record_call(member, Instant::now()).map(|()| run)) {
+        let heard = |run: &mut Run| match leaving {
+            true => run.members.record_last_call(member, Instant::now()),
+            false => run.members.record_call(member, Instant::now()),
+        };
+        let run = match run.and_then(|run| heard(run).map(|()| run)) {
             Ok(run) => run,
             // A worker that has left stays left: ignore its last report if it is repeated, or comes after the
             // worker expired.
@@ -294,6 +303,14 @@ impl State {
         Ok(ending)
     }
 
+    /// Ends all memberships.
+    pub(super) fn dismiss(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        let members: Vec<Member> = run.members.members().collect();
+        members.into_iter().for_each(|member| drop(run.remove(member)));
+        self.share_roster();
+    }
+
     /// Registers a process in the server of `settings`. A process whose shards come from another life only
     /// learns its place, and registers once it has restored the snapshot that this life resumes from.
     pub(super) fn register(
@@ -301,34 +318,59 @@ impl State {
         request: RegisterRequest,
         settings: &Settings,
     ) -> Result<RegisterReply, Refusal> {
-        let RegisterRequest { address, shards, holds, .. } = request;
-        let held = holds.map(|holding| holding.first_shard);
-        let of_another_life = holds.is_some_and(|holding| holding.life != settings.life);
-        let placement = if of_another_life {
+        let RegisterRequest { address, shards, holds, files, .. } = request;
+        let of_this_life = holds.is_none_or(|holding| holding.life == settings.life);
+        let files = files.as_ref().filter(|files| files.run == settings.life.run);
+        let applicant = Applicant {
+            address: &address,
+            shards,
+            holds: holds.map(|holding| holding.first_shard),
+            of_this_life,
+            files: files.map_or(&[], |files| &files.shards),
+        };
+        let placement = if of_this_life {
+            self.processes.register(applicant, Instant::now())?
+        } else {
             // These shards hold updates made after the snapshot that this life began with. The process is
             // told to go back to that snapshot, and counts as registered only when it calls again.
-            self.processes.find(&address, shards, held)?
-        } else {
-            self.processes.register(&address, shards, held)?
+            self.processes.find(applicant, Instant::now())?
         };
-        let Placement { first_shard, registered_before: again } = placement;
+        let Placement { first_shard, before } = placement;
         let last = first_shard + shards - 1;
-        match (again, holds) {
-            (false, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
-            (false, Some(_)) if of_another_life => {
+        let again = before != Before::Nobody;
+        match (before, holds) {
+            (_, Some(_)) if !of_this_life => {
                 tracing::info!(
                     "shards {first_shard} to {last}, at {address}, go back to where this run goes on"
                 );
             }
-            (false, Some(_)) => tracing::info!("shards {first_shard} to {last} are at {address} as before"),
-            (true, None) => {
+            (Before::Nobody, None) => tracing::info!("shards {first_shard} to {last} are at {address}"),
+            (Before::Nobody, Some(_)) => {
+                tracing::info!("shards {first_shard} to {last} are at {address} as before");
+            }
+            (Before::SameAddress, None) => {
                 tracing::warn!(
                     "the process at {address} came back: shards {first_shard} to {last} go on from its newest snapshot"
                 );
                 self.expect_loss(first_shard..=last);
             }
             // The process only shows that it is still there.
-            (true, Some(_)) => {}
+            (Before::SameAddress, Some(_)) => {}
+            (Before::Address(old), _) => {
+                tracing::warn!(
+                    "shards {first_shard} to {last} are at {address} now, where they go on from the newest snapshot; \
+                     {old} has been silent for {} s",
+                    settings.lease_time.as_secs()
+                );
+                self.expect_loss(first_shard..=last);
+                // Workers learn addresses when they join.
+                if let Some(run) = &mut self.run {
+                    let reason = format!(
+                        "shards {first_shard} to {last} have moved from {old} to {address}; join anew"
+                    );
+                    run.members.recall(&reason);
+                }
+            }
         }
         Ok(RegisterReply {
             first_shard,

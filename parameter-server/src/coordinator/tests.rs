@@ -150,8 +150,13 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         refused(join(100)),
         Refusal::NotReady("waiting for 1 of 2 server processes to register".into())
     );
-    let register =
-        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 2, holds: None };
+    let register = RegisterRequest {
+        protocol: PROTOCOL_VERSION,
+        address: "b:1".into(),
+        shards: 2,
+        holds: None,
+        files: None,
+    };
     let reply = RegisterReply {
         first_shard: 2,
         total_shards: 4,
@@ -285,7 +290,9 @@ async fn samples_that_a_restarted_shard_process_lost_are_counted() {
     let register = |first_shard: Option<u32>| {
         let holds = first_shard.map(|first_shard| Holding { first_shard, life: LIFE });
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
-        let reply = coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap();
+        let reply = coordinator
+            .register(RegisterRequest { protocol, address, shards: 2, holds, files: None })
+            .unwrap();
         assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, LIFE));
         (reply.restore, reply.again)
     };
@@ -324,7 +331,7 @@ async fn shards_of_another_life_go_back_before_anybody_joins() {
     let register = |life| {
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
         let holds = Some(Holding { first_shard: 2, life });
-        coordinator.register(RegisterRequest { protocol, address, shards: 2, holds }).unwrap()
+        coordinator.register(RegisterRequest { protocol, address, shards: 2, holds, files: None }).unwrap()
     };
     for _ in 0..2 {
         let reply = register(LIFE);

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use process::Exit;
 use protocol::{
     Access, ClientError, CoordinatorCalls as _, CoordinatorClient, Holding, Listener, PROTOCOL_VERSION,
-    RegisterReply, RegisterRequest, Snapshot,
+    RegisterReply, RegisterRequest, Snapshot, until_ready,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -21,7 +21,11 @@ use super::{
     restore::{Restore, open_shards, restore_point, restored_shards},
     serving::Serving,
 };
-use crate::{ShardHost, shard::WarmStart, snapshot};
+use crate::{
+    ShardHost,
+    shard::WarmStart,
+    snapshot::{self, Home},
+};
 
 /// Largest number of shards of a server, since lists of all shards are kept in memory.
 const MOST_SHARDS: u32 = 1 << 20;
@@ -45,7 +49,7 @@ pub(crate) async fn run(
     };
     check(&reply, options.shards)?;
     let RegisterReply { first_shard: first, total_shards: total, mut life, .. } = reply;
-    let _lock = snapshot::lock(&options.snapshots, &format!("shards-{first}"))?;
+    let home = Home::open(&options.snapshots, &format!("shards-{first}"))?;
     snapshot::claim(&options.snapshots, life.run)?;
     let restore = match &reply.restore {
         Some(_) if reply.again => Restore::Newest,
@@ -88,6 +92,9 @@ pub(crate) async fn run(
                     let at_start = if restore == Restore::Nothing { warm()? } else { None };
                     host.replace(restored_shards(&options, reply.life.run, first, total, restore, at_start)?);
                     life = reply.life;
+                }
+                if let Err(error) = home.keep(life.run) {
+                    tracing::warn!("snapshots of these shards cannot be kept: {error}");
                 }
                 pause = begin(&host, &reply)?;
                 if of_another_life {
@@ -159,8 +166,10 @@ impl Registrar {
         let leader = CoordinatorClient::connect(coordinator, connector).await?;
         let access = options.door.of_follower(&leader).await?;
         let (protocol, shards) = (PROTOCOL_VERSION, options.shards);
-        let request = RegisterRequest { protocol, address, shards, holds: None };
-        let reply = leader.register(request.clone()).await?;
+        let files = snapshot::held(&options.snapshots)?;
+        let request = RegisterRequest { protocol, address, shards, holds: None, files };
+        let patience = options.connector.patience.give_up_after;
+        let reply = until_ready(patience, || leader.register(request.clone())).await?;
         Ok((Registrar { leader, request }, access, reply))
     }
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use process::Exit;
 use protocol::{Ending, Life, Listener, Refusal, RunId, ShardOrder, Shards, run_blocking};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -22,7 +22,7 @@ use crate::{
     Coordinator, ShardHost,
     coordinator::Settings,
     random,
-    snapshot::{self, Manifest},
+    snapshot::{self, Home, Manifest},
     telemetry::{Line, MetricsFile},
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<Exit> {
     let folder = options.snapshots.clone();
-    let _lock = snapshot::lock(&folder, "leader")?;
+    let home = Home::open(&folder, "leader")?;
     let Some(opening) = Opening::find(&options)? else { return Ok(Exit::Done) };
     let Opening { configuration, snapshot: found, warm } = opening;
     let total = options.shards * options.processes;
@@ -89,7 +89,8 @@ pub(crate) async fn run(
         coordinator: coordinator.clone(),
         host: host.clone(),
         remotes: Arc::new(Remotes::new(connector)),
-        folder: folder.into(),
+        home: Arc::new(home),
+        renewed: Arc::default(),
         timing: options.timing,
     };
     if options.processes > 1 {
@@ -119,7 +120,9 @@ struct Leader {
     coordinator: Arc<Coordinator>,
     host: Arc<ShardHost>,
     remotes: Arc<Remotes>,
-    folder: Arc<Path>,
+    home: Arc<Home>,
+    /// Tells that the snapshot folder was made anew and holds nothing.
+    renewed: Arc<Notify>,
     timing: Timing,
 }
 
@@ -168,7 +171,8 @@ impl Leader {
             self.coordinator.announce_completion();
         }
         self.wait_for_workers_to_leave(&ending, already_ended, &mut metrics).await;
-        self.close_account().await;
+        self.coordinator.dismiss();
+        self.close_account(&mut metrics).await;
         // A run that has diverged keeps its last good snapshot as the newest.
         if ending == Ending::Interrupted {
             self.snapshot().await;
@@ -182,7 +186,13 @@ impl Leader {
         serving.stop().await;
         Ok(match ending {
             Ending::Completed => {
-                snapshot::record_run_over(&self.folder)?;
+                // A process that took the folder over keeps it.
+                let kept = self.home.keep(life.run);
+                if let Err(error) = kept.and_then(|_| snapshot::record_run_over(self.home.folder())) {
+                    tracing::warn!(
+                        "the snapshots do not say that the run is over and all were told: {error}"
+                    );
+                }
                 Exit::Done
             }
             Ending::Interrupted => Exit::Interrupted,
@@ -199,15 +209,16 @@ impl Leader {
 
     /// Ticks the coordinator and writes its lines to the log and to the metrics file.
     fn tick(&self, metrics: &mut Option<MetricsFile>) {
-        for line in self.coordinator.tick() {
-            Line::log(&line);
-            if let Some(file) = metrics
-                && let Err(error) = file.write(&line)
-            {
-                tracing::warn!(
-                    "cannot append to the metrics file: {error}; the line above is in this log only"
-                );
-            }
+        self.coordinator.tick().iter().for_each(|line| self.write(line, metrics));
+    }
+
+    /// Writes a line to the log and to the metrics file.
+    fn write(&self, line: &Line, metrics: &mut Option<MetricsFile>) {
+        line.log();
+        if let Some(file) = metrics
+            && let Err(error) = file.write(line)
+        {
+            tracing::warn!("cannot append to the metrics file: {error}; the line above is in this log only");
         }
     }
 
@@ -253,6 +264,7 @@ impl Leader {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = self.renewed.notified() => {}
                 () = self.snapshot_due() => {}
             }
             self.snapshot().await;
@@ -287,6 +299,7 @@ impl Leader {
                 Ok(()) = changes.changed() => {}
                 () = sleep(POLL) => {}
             }
+            self.keep_home().await;
             for address in self.coordinator.others() {
                 tokio::select! {
                     biased;
@@ -295,6 +308,20 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// Checks that the snapshot folder is still this process's; one that was made anew gets a snapshot soon.
+    async fn keep_home(&self) {
+        // A failure is said by the snapshots, which fail as well.
+        if let Ok(true) = self.try_to_keep_home().await {
+            self.renewed.notify_one();
+        }
+    }
+
+    /// Checks, on a thread that may wait for a disk, that the snapshot folder is still this process's.
+    async fn try_to_keep_home(&self) -> anyhow::Result<bool> {
+        let (home, (life, _)) = (self.home.clone(), self.coordinator.roster());
+        Ok(run_blocking(move || home.keep(life.run)).await.context("look after the snapshot folder")??)
     }
 
     /// Tells the process at `address` the roster and takes in what its shards say.
@@ -309,14 +336,14 @@ impl Leader {
     }
 
     /// Compares the account of the run with what the shards hold, once the workers have left.
-    async fn close_account(&self) {
+    async fn close_account(&self, metrics: &mut Option<MetricsFile>) {
         for address in self.coordinator.others() {
             if timeout(LAST_LEDGER, self.share_roster(&address)).await.is_err() {
                 tracing::warn!("the account stays open: {address} does not say what its shards hold");
             }
         }
         if let Some(balance) = self.coordinator.balance() {
-            tracing::info!("{balance}");
+            self.write(&Line::Account(balance), metrics);
         }
     }
 
@@ -333,7 +360,7 @@ impl Leader {
 
     /// Takes a snapshot and returns whether one was taken. A failure is logged and has no other effect.
     async fn snapshot(&self) -> bool {
-        let id = match snapshot::next_id(&self.folder) {
+        let id = match snapshot::next_id(self.home.folder()) {
             Ok(id) => id,
             Err(error) => {
                 tracing::warn!("a snapshot could not be taken, the one before stays valid: {error}");
@@ -352,7 +379,7 @@ impl Leader {
             Ok(None) => false,
             Err(error) => {
                 tracing::warn!("snapshot {id} could not be taken, the one before stays valid: {error:#}");
-                if let Err(error) = snapshot::remove(&self.folder, id) {
+                if let Err(error) = snapshot::remove(self.home.folder(), id) {
                     tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
                 }
                 false
@@ -365,6 +392,7 @@ impl Leader {
         if !self.coordinator.complete() {
             return Ok(None);
         }
+        self.try_to_keep_home().await?;
         // The progress is copied first, so that every shard's file holds the updates of all samples that it
         // counts as used.
         let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
@@ -388,11 +416,12 @@ impl Leader {
             Err(error) if matches!(error.refusal(), Some(Refusal::NotReady(_))) => return Ok(None),
             result => statuses.extend(result?),
         }
-        let folder = self.folder.clone();
+        let home = self.home.clone();
         let taken = run_blocking(move || {
-            let manifest = Manifest::new(&folder, id, layout.fingerprint(), statuses, run)?;
-            manifest.write(&folder)?;
-            snapshot::prune(&folder, id);
+            let folder = home.folder();
+            let manifest = Manifest::new(folder, id, layout.fingerprint(), statuses, run)?;
+            manifest.write(folder)?;
+            snapshot::prune(folder, id);
             anyhow::Ok(manifest.snapshot())
         })
         .await

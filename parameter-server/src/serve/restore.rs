@@ -86,7 +86,7 @@ pub(crate) fn restored_shards(
     let open = |number: u32| {
         let saved = saved.next();
         let least = saved.as_ref().map_or(1, |saved| saved.generation.saturating_add(1));
-        let generation = snapshot::next_count(folder, &format!("generation-{number}"), least)?;
+        let generation = snapshot::next_generation(folder, number, least)?;
         Ok(match saved {
             Some(saved) => Shard::restored(number, total, generation, options.isa, saved),
             None => Shard::empty(number, total, generation, options.isa).starting_from(warm.clone()),

@@ -6,6 +6,7 @@
 //! snapshot was taken may be in the files of some shards only; the leases that such updates belong to are
 //! repeated after a resume.
 
+mod home;
 pub mod inspect;
 
 use std::{
@@ -13,11 +14,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use files::{Digest, Lock, LockError};
+use files::Digest;
 use parameters::Fingerprint;
-use protocol::{Evaluation, RunId, ShardStatus, Snapshot};
+use protocol::{Evaluation, RunId, ShardFiles, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::home::Home;
 use crate::{coordinator::SavedRun, shard::file as shard_file};
 
 /// Number of complete snapshots that are kept in a folder; older ones are removed.
@@ -32,6 +34,8 @@ const MOST_MANIFEST: u64 = 256 << 20;
 const MOST_NUMBER: u64 = 64;
 /// Name of the file that holds the id of the run whose snapshots are in a folder.
 const RUN: &str = "run";
+/// Beginning of the names of the files that hold the generations of shards; a shard's number follows.
+const GENERATION: &str = "generation-";
 /// Name of the file that holds the number of the last snapshot of a run that is over.
 const OVER: &str = "over";
 
@@ -414,20 +418,25 @@ pub(crate) fn next_count(folder: &Path, name: &str, least: u64) -> Result<u64, S
     Ok(value)
 }
 
-/// Creates the folder of snapshots if it is missing, and locks it under `name` until the returned lock is
-/// dropped.
-pub(crate) fn lock(folder: &Path, name: &str) -> Result<Lock, SnapshotError> {
-    let cannot = |path: &Path| {
-        let path = path.to_path_buf();
-        move |error| SnapshotError::Write { path, error }
-    };
-    fs::create_dir_all(folder).map_err(cannot(folder))?;
-    let path = folder.join(format!("{name}.lock"));
-    match Lock::take(&path) {
-        Ok(lock) => Ok(lock),
-        Err(LockError::Held { .. }) => Err(SnapshotError::Locked { folder: folder.into() }),
-        Err(LockError::Io(error)) => Err(SnapshotError::Write { path, error }),
+/// Returns the run whose snapshots are in `folder` and the numbers of the shards that processes held there,
+/// for a process that starts and asks for its place; `None` if no process did.
+pub(crate) fn held(folder: &Path) -> Result<Option<ShardFiles>, SnapshotError> {
+    let run = files::read_text(&folder.join(RUN), MOST_NUMBER).ok().and_then(|text| text.trim().parse().ok());
+    let Some(run) = run else { return Ok(None) };
+    let cannot = |error| SnapshotError::List { folder: folder.into(), error };
+    let mut shards = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(GENERATION));
+        shards.extend(number.and_then(|number| number.parse::<u32>().ok()));
     }
+    shards.sort_unstable();
+    Ok((!shards.is_empty()).then_some(ShardFiles { run, shards }))
+}
+
+/// Returns the next generation of shard `number`, higher than any before; at least `least`.
+pub(crate) fn next_generation(folder: &Path, number: u32, least: u64) -> Result<u64, SnapshotError> {
+    next_count(folder, &format!("{GENERATION}{number}"), least)
 }
 
 #[cfg(test)]

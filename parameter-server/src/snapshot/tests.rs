@@ -230,21 +230,6 @@ fn counters_never_repeat_a_value() {
 }
 
 #[test]
-fn a_folder_in_use_is_refused() {
-    let home = tempfile::tempdir().unwrap();
-    let held = lock(home.path(), "leader").unwrap();
-    let text = lock(home.path(), "leader").unwrap_err().to_string();
-    let expected = format!(
-        "snapshot folder {} is used by another process; stop that one, or give another --snapshots",
-        home.path().display()
-    );
-    assert_eq!(text, expected);
-    lock(home.path(), "shards-2").unwrap();
-    drop(held);
-    lock(home.path(), "leader").unwrap();
-}
-
-#[test]
 fn snapshots_of_another_run_are_set_aside_whole() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path();

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Line, NUMBERS};
 
-/// Metrics file of a run, which holds one JSON object per line: training metrics or the scores of an
-/// evaluation.
+/// Metrics file of a run, which holds one JSON object per line: training metrics, the scores of an
+/// evaluation, or the balance of the account at the end.
 pub struct MetricsFile(std::fs::File);
 
 impl MetricsFile {
@@ -52,17 +52,18 @@ impl Serialize for Record<'_> {
                 }
                 map.end()
             }
-            Line::Evaluation(line) => {
-                #[derive(Serialize)]
-                struct Tagged<T> {
-                    kind: &'static str,
-                    #[serde(flatten)]
-                    line: T,
-                }
-                Tagged { kind: "evaluation", line }.serialize(serializer)
-            }
+            Line::Evaluation(line) => Tagged { kind: "evaluation", line }.serialize(serializer),
+            Line::Account(line) => Tagged { kind: "account", line }.serialize(serializer),
         }
     }
+}
+
+/// A line whose numbers are fields, with its kind.
+#[derive(Serialize)]
+struct Tagged<T> {
+    kind: &'static str,
+    #[serde(flatten)]
+    line: T,
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
     use protocol::{Evaluation, Scores, TrainingLine};
 
     use super::*;
-    use crate::telemetry::EvaluationLine;
+    use crate::telemetry::{Balance, EvaluationLine};
 
     #[test]
     fn the_file_has_one_object_a_line_with_its_kind() {
@@ -83,6 +84,8 @@ mod tests {
         let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, 103, None));
         MetricsFile::open(&path, false).unwrap().write(&train).unwrap();
         MetricsFile::open(&path, true).unwrap().write(&evaluation).unwrap();
+        let balance = Balance { used: 9, least: -3, most: 2, mismatch: None };
+        MetricsFile::open(&path, true).unwrap().write(&Line::Account(balance)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -92,6 +95,8 @@ mod tests {
         );
         assert_eq!((&lines[1]["kind"], lines[1]["top1"].as_f64()), (&"evaluation".into(), Some(0.5)));
         assert_eq!((lines[1]["images"].as_u64(), lines[1]["unreadable"].as_u64()), (Some(100), Some(3)));
+        let account = r#"{"kind":"account","used":9,"surplus_least":-3,"surplus_most":2,"mismatch":null}"#;
+        assert_eq!(lines[2], serde_json::from_str::<serde_json::Value>(account).unwrap());
         MetricsFile::open(&path, false).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
     }

@@ -1,6 +1,7 @@
 //! Metrics of a run: the meter that sums them, the list of numbers in a line, and their outputs, the log and
 //! the metrics file.
 
+mod balance;
 mod meter;
 mod metrics_file;
 mod noise;
@@ -10,6 +11,7 @@ use protocol::{Evaluation, Scores, TrainingLine};
 use serde::Serialize;
 
 pub use self::{
+    balance::Balance,
     meter::{Meter, RunPosition, Traffic},
     metrics_file::MetricsFile,
     noise::Noise,
@@ -23,6 +25,8 @@ pub enum Line {
     Train(TrainingLine),
     /// Scores of a finished evaluation on the validation images.
     Evaluation(EvaluationLine),
+    /// Balance of the run's account, once all workers have left.
+    Account(Balance),
 }
 
 /// Line of metrics about an evaluation on the validation images, together with numbers of the newest training
@@ -107,6 +111,10 @@ impl Line {
                 last_iterate_loss = score(&line.last_iterate, "loss"),
                 "evaluation of the average"
             ),
+            Line::Account(balance) => match balance.mismatch {
+                None => tracing::info!("{balance}"),
+                Some(_) => tracing::error!("{balance}"),
+            },
         }
     }
 }

@@ -62,8 +62,11 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     assert!(train.iter().all(|line| line["loss"] == 2.0));
     assert!(train.iter().map(|line| line["bytes_in"].as_u64().unwrap()).sum::<u64>() > 0);
     for key in ["samples", "loss", "top1", "images_per_second", "learning_rate", "staleness_mean"] {
-        assert!(lines.iter().all(|line| line[key].is_number()), "{key} is missing in {text}");
+        let mut both = train.iter().chain(&evaluations);
+        assert!(both.all(|line| line[key].is_number()), "{key} is missing in {text}");
     }
+    let account = r#"{"kind":"account","used":300,"surplus_least":0,"surplus_most":0,"mismatch":null}"#;
+    assert_eq!(text.lines().last(), Some(account));
     assert_eq!(evaluations.last().unwrap()["samples"], 300);
     assert_eq!(evaluations.last().unwrap()["last_iterate"]["loss"], loss);
 }

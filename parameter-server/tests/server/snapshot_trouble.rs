@@ -254,7 +254,7 @@ async fn another_protocol_version_is_refused_over_the_wire() {
     let request = JoinRequest { protocol, name: "newer".into(), data: crate::common::data() };
     let text = client.join(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("worker")), "{text}");
-    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, holds: None };
+    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, holds: None, files: None };
     let text = client.register(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("shard process")), "{text}");
     server.stop();

@@ -1,6 +1,6 @@
 //! Locks: files that only one process at a time can hold.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -47,6 +47,25 @@ impl Lock {
         write!(file, "{}", std::process::id())?;
         Ok(Lock(file))
     }
+
+    /// Returns whether the locked file is still the one at `path`. If it was removed or replaced there,
+    /// another process could lock the new one.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let (Ok(held), Ok(there)) = (self.0.metadata(), fs::metadata(path)) else { return false };
+        same_file(&held, &there)
+    }
+}
+
+#[cfg(unix)]
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Other systems do not let a file be removed while it is open.
+#[cfg(not(unix))]
+fn same_file(_: &Metadata, _: &Metadata) -> bool {
+    true
 }
 
 impl Drop for Lock {
@@ -71,5 +90,17 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"");
         Lock::take(&path).unwrap();
         assert!(matches!(Lock::take(&home.path().join("no/lock")), Err(LockError::Io(_))));
+    }
+
+    #[test]
+    fn a_lock_tells_whether_its_file_is_still_there() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        assert!(held.is_at(&path));
+        fs::remove_file(&path).unwrap();
+        assert!(!held.is_at(&path));
+        fs::write(&path, "").unwrap();
+        assert!(!held.is_at(&path));
     }
 }

@@ -11,7 +11,7 @@ mod shards;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Response, Status};
 
 use bearer::Bearer;
@@ -23,6 +23,7 @@ pub use shards::ShardClient;
 
 use crate::{
     ClientError, Connector, Patience,
+    bounds::FETCHES,
     fields::FieldError,
     messages::Answer,
     retry::{Attempts, Failure},
@@ -36,6 +37,8 @@ struct Link {
     address: Arc<str>,
     channel: Bearer,
     patience: Patience,
+    /// Places for fetches, since a server takes so many calls of one connection at a time.
+    fetches: Arc<Semaphore>,
 }
 
 impl Link {
@@ -49,7 +52,8 @@ impl Link {
                 Ok(channel) => {
                     let channel = Bearer::new(channel, connector.token.as_ref());
                     attempts.progress();
-                    return Ok(Link { address: address.into(), channel, patience });
+                    let fetches = Arc::new(Semaphore::new(FETCHES));
+                    return Ok(Link { address: address.into(), channel, patience, fetches });
                 }
                 Err(error) => {
                     let status = Status::from_error(Box::new(error));

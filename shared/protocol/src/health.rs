@@ -14,7 +14,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use crate::{ClientError, proto::shards_server, retry::reason, transport};
+use crate::{ClientError, bounds::HEALTH_MESSAGE, proto::shards_server, retry::reason, transport};
 
 /// The names that orchestrators ask for: the process as a whole, or the service that every server process
 /// has.
@@ -27,7 +27,7 @@ pub(crate) async fn service(shards: bool) -> (HealthReporter, HealthServer<impl 
     for name in NAMES {
         reporter.set_service_status(name, status).await;
     }
-    (reporter, service)
+    (reporter, service.max_decoding_message_size(HEALTH_MESSAGE))
 }
 
 /// Reports that the process stops, and ends the streams of its watchers, for which a shutdown would wait.

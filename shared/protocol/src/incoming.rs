@@ -1,36 +1,44 @@
 //! A listener's connections as the stream that tonic takes.
 //!
-//! A server that asks for tokens looks at the first byte of each connection: TLS is what it begins, or else
-//! plain HTTP/2. Connections that are slow about it hold up nobody, since each has a task of its own.
+//! A connection is admitted if the server has a place for it. A server that asks for tokens then looks at its
+//! first byte: TLS is what it begins, or else plain HTTP/2. Connections that are slow about it hold up nobody,
+//! since each has a task of its own, and a failure to accept one is waited out.
+
+mod accepted;
+mod seats;
+mod told;
+mod watch;
 
 use std::{
     future::Future,
-    io::{self, IoSlice},
-    net::SocketAddr,
+    io::{self, ErrorKind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, ReadBuf},
+    io::{AsyncBufReadExt, BufReader},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, sleep, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::Stream;
-use tonic::transport::server::Connected;
 
-use crate::{Connection, Listener, server::guard::Door, tls};
+pub(crate) use accepted::Peer;
+use accepted::{Accepted, Admitted, Bytes};
+use seats::Seats;
+use told::Told;
 
-/// Time within which a connection must have begun, and agreed on its encryption.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Most connections that are about to begin; further ones wait in the system's queue.
-const MOST_HANDSHAKES: usize = 256;
+use crate::{
+    Connection, Listener,
+    bounds::{BEGINNING, PAUSES},
+    server::guard::Door,
+    tls,
+};
 
-/// A pending `accept`, which returns the listener with its result.
-type Accepting<L, C> = Pin<Box<dyn Future<Output = (L, io::Result<(C, SocketAddr)>)> + Send>>;
+/// A pending `accept`, which returns its listener with its result.
+type Accepting<L, C> = Pin<Box<dyn Future<Output = (Source<L>, Admitted<C>)> + Send>>;
 
 /// The entrance to a server that asks for tokens: the encryption, and the count of those who were not let in.
 #[derive(Clone)]
@@ -39,25 +47,20 @@ pub(crate) struct Entrance {
     pub(crate) door: Arc<Door>,
 }
 
-/// The stream of a listener's connections.
+/// The stream of a listener's connections, which never ends.
 pub(crate) struct Incoming<L: Listener> {
-    next: Accepting<L, <L as Listener>::Connection>,
+    next: Accepting<L, L::Connection>,
     /// None where everybody is let in and nothing is encrypted.
     entrance: Option<Entrance>,
+    /// The connections whose first byte or encryption is waited for; there are no more than places.
     beginning: JoinSet<Option<Accepted<L::Connection>>>,
 }
 
 impl<L: Listener> Incoming<L> {
     pub(crate) fn new(listener: L, entrance: Option<Entrance>) -> Incoming<L> {
-        Incoming { next: accept(listener), entrance, beginning: JoinSet::new() }
+        let source = Source { listener, seats: Arc::default(), failures: Told::default() };
+        Incoming { next: Box::pin(source.next()), entrance, beginning: JoinSet::new() }
     }
-}
-
-fn accept<L: Listener>(mut listener: L) -> Accepting<L, L::Connection> {
-    Box::pin(async move {
-        let accepted = listener.accept().await;
-        (listener, accepted)
-    })
 }
 
 impl<L: Listener> Stream for Incoming<L> {
@@ -65,18 +68,14 @@ impl<L: Listener> Stream for Incoming<L> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if self.beginning.len() < MOST_HANDSHAKES
-                && let Poll::Ready((listener, accepted)) = self.next.as_mut().poll(context)
-            {
-                self.next = accept(listener);
-                let (connection, peer) = match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                };
+            if let Poll::Ready((source, admitted)) = self.next.as_mut().poll(context) {
+                self.next = Box::pin(source.next());
                 let Some(entrance) = self.entrance.clone() else {
-                    return Poll::Ready(Some(Ok(Accepted::plain(peeking(connection), peer))));
+                    let Admitted { connection, peer, seat, since } = admitted;
+                    let bytes = Bytes::Plain(peeking(connection));
+                    return Poll::Ready(Some(Ok(Accepted::new(bytes, peer, seat, since))));
                 };
-                self.beginning.spawn(entrance.begin(connection, peer));
+                self.beginning.spawn(entrance.begin(admitted));
                 continue;
             }
             match ready!(self.beginning.poll_join_next(context)) {
@@ -89,6 +88,54 @@ impl<L: Listener> Stream for Incoming<L> {
     }
 }
 
+/// Where connections come from, and the places for them.
+struct Source<L> {
+    listener: L,
+    seats: Arc<Seats>,
+    failures: Told,
+}
+
+impl<L: Listener> Source<L> {
+    /// Waits for the next connection that there is a place for; others are closed at once.
+    async fn next(mut self) -> (Source<L>, Admitted<L::Connection>) {
+        let [mut pause, longest] = PAUSES;
+        loop {
+            match self.listener.accept().await {
+                Ok((connection, peer)) => {
+                    if let Some(seat) = self.seats.take(peer.ip()) {
+                        return (self, Admitted { connection, peer, seat, since: Instant::now() });
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if let Some(count) = self.failures.note() {
+                        tracing::warn!(
+                            "{count} times no connection could be accepted: {error}; they wait, and those that are \
+                             open go on; if file descriptors are spent, raise their limit (ulimit -n)"
+                        );
+                    }
+                    sleep(pause).await;
+                    pause = longest.min(2 * pause);
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether an error is that of the connection which was to be accepted, and the next one may be well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | Interrupted
+            | HostUnreachable
+            | NetworkUnreachable
+            | NetworkDown
+    )
+}
+
 /// Makes a connection of which one byte can be looked at before it is read.
 fn peeking<C: Connection>(connection: C) -> BufReader<C> {
     BufReader::with_capacity(1, connection)
@@ -96,132 +143,27 @@ fn peeking<C: Connection>(connection: C) -> BufReader<C> {
 
 impl Entrance {
     /// Begins a connection; returns none if it ends before, takes too long, or its encryption fails.
-    async fn begin<C: Connection>(self, connection: C, peer: SocketAddr) -> Option<Accepted<C>> {
-        let trouble = match timeout(HANDSHAKE, self.try_begin(connection, peer)).await {
-            Ok(Ok(begun)) => return begun,
+    async fn begin<C: Connection>(self, admitted: Admitted<C>) -> Option<Accepted<C>> {
+        let Admitted { connection, peer, seat, since } = admitted;
+        let trouble = match timeout_at(since + BEGINNING, self.try_begin(connection)).await {
+            Ok(Ok(begun)) => return begun.map(|bytes| Accepted::new(bytes, peer, seat, since)),
             // Whoever only looks whether the port is open leaves in this way.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => return None,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no call within {} s", HANDSHAKE.as_secs()),
+            Err(_) => format!("no call within {} s", BEGINNING.as_secs()),
         };
         self.door.refusals.note(peer.ip(), &format!("a connection that did not begin: {trouble}"));
         None
     }
 
-    async fn try_begin<C: Connection>(
-        &self,
-        connection: C,
-        peer: SocketAddr,
-    ) -> io::Result<Option<Accepted<C>>> {
+    async fn try_begin<C: Connection>(&self, connection: C) -> io::Result<Option<Bytes<C>>> {
         let mut connection = peeking(connection);
         Ok(match connection.fill_buf().await?.first() {
             None => None,
             Some(&tls::FIRST_BYTE) => {
-                Some(Accepted::encrypted(self.acceptor.accept(connection).await?, peer))
+                Some(Bytes::Encrypted(Box::new(self.acceptor.accept(connection).await?)))
             }
-            Some(_) => Some(Accepted::plain(connection, peer)),
+            Some(_) => Some(Bytes::Plain(connection)),
         })
-    }
-}
-
-/// What the services are told about the other side of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
-    /// Address that it came from.
-    pub(crate) address: SocketAddr,
-    encrypted: bool,
-}
-
-impl Peer {
-    /// Returns whether nobody in between can read the connection: it is encrypted, or stays on this machine.
-    pub(crate) fn is_private(&self) -> bool {
-        self.encrypted || self.address.ip().to_canonical().is_loopback()
-    }
-}
-
-/// An accepted connection.
-pub(crate) struct Accepted<C> {
-    bytes: Bytes<C>,
-    peer: Peer,
-}
-
-enum Bytes<C> {
-    Plain(BufReader<C>),
-    Encrypted(Box<TlsStream<BufReader<C>>>),
-}
-
-impl<C> Accepted<C> {
-    fn plain(connection: BufReader<C>, address: SocketAddr) -> Accepted<C> {
-        Accepted { bytes: Bytes::Plain(connection), peer: Peer { address, encrypted: false } }
-    }
-
-    fn encrypted(connection: TlsStream<BufReader<C>>, address: SocketAddr) -> Accepted<C> {
-        Accepted { bytes: Bytes::Encrypted(Box::new(connection)), peer: Peer { address, encrypted: true } }
-    }
-}
-
-impl<C> Connected for Accepted<C> {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl<C: Connection> AsyncRead for Accepted<C> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(bytes) => Pin::new(bytes).poll_read(context, buffer),
-            Bytes::Encrypted(bytes) => Pin::new(bytes).poll_read(context, buffer),
-        }
-    }
-}
-
-impl<C: Connection> AsyncWrite for Accepted<C> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        written: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.bytes {
-            Bytes::Plain(bytes) => Pin::new(bytes).poll_write(context, written),
-            Bytes::Encrypted(bytes) => Pin::new(bytes).poll_write(context, written),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(bytes) => Pin::new(bytes).poll_flush(context),
-            Bytes::Encrypted(bytes) => Pin::new(bytes).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(bytes) => Pin::new(bytes).poll_shutdown(context),
-            Bytes::Encrypted(bytes) => Pin::new(bytes).poll_shutdown(context),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.bytes {
-            Bytes::Plain(bytes) => Pin::new(bytes).poll_write_vectored(context, slices),
-            Bytes::Encrypted(bytes) => Pin::new(bytes).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.bytes {
-            Bytes::Plain(bytes) => bytes.is_write_vectored(),
-            Bytes::Encrypted(bytes) => bytes.is_write_vectored(),
-        }
     }
 }

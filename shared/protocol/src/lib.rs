@@ -24,6 +24,7 @@
 //! ```
 
 mod blocking;
+mod bounds;
 mod client;
 mod codec;
 mod error;
@@ -32,6 +33,7 @@ mod health;
 mod incoming;
 pub mod messages;
 mod network;
+mod ready;
 pub mod received;
 mod retry;
 mod server;
@@ -48,13 +50,15 @@ mod proto {
 
 pub use access::{Access, Credentials, Token};
 pub use blocking::run_blocking;
+pub use bounds::Room;
 pub use client::{Carried, CoordinatorCalls, CoordinatorClient, InProcess, ShardCalls, ShardClient};
 pub use codec::encoded_size;
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
 pub use messages::*;
 pub use network::{Connection, Connector, Listener, Network};
+pub use ready::until_ready;
 pub use retry::Patience;
-pub use server::serve;
+pub use server::{serve, serve_within};
 pub use service::{Coordinator, Shards};
 pub use values::Values;

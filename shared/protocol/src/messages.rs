@@ -51,7 +51,7 @@ pub use self::{
     order::ShardOrder,
     push::{BlockPush, LARGEST_GRADIENT, PushForm, PushReply},
     refusal::Refusal,
-    register::{Holding, RegisterReply, RegisterRequest},
+    register::{Holding, RegisterReply, RegisterRequest, ShardFiles},
     report::{GradientNorms, Report, StepMetrics},
     roster::{MOST_MEMBERS, Roster, RosterEntry},
     run_status::{RunState, RunStatus},
@@ -72,4 +72,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;

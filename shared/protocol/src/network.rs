@@ -86,7 +86,8 @@ pub trait Listener: Send + 'static {
     /// Waits for the next connection; returns it with the address that it comes from.
     ///
     /// # Errors
-    /// If the operating system reports an error, after which the call may be repeated.
+    /// If the operating system reports an error, after which the call may be repeated; a server does so after
+    /// a pause.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Connection, SocketAddr)>> + Send;
 }
 
@@ -99,8 +100,9 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // Messages are whole when they are written; nothing is gained by waiting for more.
-        stream.set_nodelay(true)?;
+        // Messages are whole when they are written; nothing is gained by waiting for more. A connection that is
+        // gone already says so when it is read.
+        let _ = stream.set_nodelay(true);
         Ok((stream, peer))
     }
 }

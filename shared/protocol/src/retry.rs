@@ -89,7 +89,11 @@ impl Failure {
     pub(crate) fn of(status: &Status, address: &str, call: &'static str) -> Failure {
         let retryable = matches!(
             status.code(),
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::ResourceExhausted
+                | Code::Cancelled
+                | Code::Aborted
         );
         if let Some(untrusted) = Untrusted::among(status) {
             let (address, reason) = (address.into(), untrusted.to_string());

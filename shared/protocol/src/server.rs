@@ -1,7 +1,13 @@
 //! The gRPC servers of the two services.
 
+pub(crate) mod activity;
+mod arriving;
+mod bounded;
+mod budget;
 pub(crate) mod guard;
+mod leaving;
 mod permissions;
+mod queue;
 mod refusals;
 #[cfg(test)]
 mod tests;
@@ -13,33 +19,38 @@ use std::{
 };
 
 use access::{Access, Credentials};
+use parameters::BLOCK_VALUES;
 use tokio::{
     select,
     sync::{mpsc, oneshot, watch},
     time::sleep,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    Coordinator, Listener, Refusal, ServeError, Shards, codec,
+    Coordinator, Listener, Refusal, Room, ServeError, Shards,
+    bounds::MESSAGE,
+    codec,
     fields::FieldError,
     health,
     incoming::{Entrance, Incoming},
     messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, write_block, *},
     proto::{self, access_server, coordinator_server, shards_server},
     run_blocking,
-    server::guard::{Door, Guard},
-    tls,
-    transport::{self, MESSAGE},
+    server::{
+        bounded::{Bounded, Budgets},
+        budget::Budget,
+        guard::{Door, Guard},
+        queue::{Queue, Queued},
+    },
+    tls, transport,
 };
-
-/// Most blocks or replies that wait for the connection to take them. A slow reader holds up its own stream
-/// only.
-const QUEUE: usize = 8;
 
 /// Time for which calls may go on after shutdown was requested.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Number of bytes of the values of the largest block.
+const LARGEST_BLOCK: usize = size_of::<f32>() * BLOCK_VALUES;
 
 /// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
 /// beside them, which reports SERVING if there are shards. `access` says who may call; the health service is
@@ -49,8 +60,23 @@ const GRACE: Duration = Duration::from_secs(5);
 /// them at a restarted server), and calls that have begun are answered, all within 5 s.
 ///
 /// # Errors
-/// If the certificate of `access` cannot be used, or if the listener fails; the text names its address.
+/// If the certificate of `access` cannot be used; the text names the listener's address.
 pub async fn serve(
+    listener: impl Listener,
+    access: Access,
+    coordinator: Option<Arc<dyn Coordinator>>,
+    shards: Option<Arc<dyn Shards>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    serve_within(Room::default(), listener, access, coordinator, shards, shutdown).await
+}
+
+/// Serves as [`serve`] does, with another room for the messages of all connections.
+///
+/// # Errors
+/// If the certificate of `access` cannot be used; the text names the listener's address.
+pub async fn serve_within(
+    room: Room,
     listener: impl Listener,
     access: Access,
     coordinator: Option<Arc<dyn Coordinator>>,
@@ -66,6 +92,8 @@ pub async fn serve(
             Some(Entrance { acceptor, door: Arc::new(Door::new(credentials.clone())) })
         }
     };
+    let budgets = Budgets::new(room);
+    let sent = budgets.sent.clone();
     let guard = Guard(entrance.as_ref().map(|entrance| entrance.door.clone()));
     let (stop, stopping) = watch::channel(false);
     let access = coordinator.is_some().then(|| access_server::AccessServer::new(AccessService(access)));
@@ -75,7 +103,7 @@ pub async fn serve(
             .max_encoding_message_size(MESSAGE)
     });
     let shards = shards.map(|service| {
-        shards_server::ShardsServer::new(ShardsService { shards: service, stopping })
+        shards_server::ShardsServer::new(ShardsService { shards: service, sent, stopping })
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE)
     });
@@ -90,6 +118,7 @@ pub async fn serve(
     };
     let serving = transport::server()
         .layer(guard)
+        .layer(Bounded::new(budgets))
         .add_service(health)
         .add_optional_service(access)
         .add_optional_service(coordinator)
@@ -194,13 +223,15 @@ impl coordinator_server::Coordinator for CoordinatorService {
 
 struct ShardsService {
     shards: Arc<dyn Shards>,
+    /// Room for the answers that wait to be sent.
+    sent: Arc<Budget>,
     stopping: watch::Receiver<bool>,
 }
 
 #[async_trait]
 impl shards_server::Shards for ShardsService {
-    type PushStream = ReceiverStream<Result<proto::PushReply, Status>>;
-    type FetchStream = ReceiverStream<Result<proto::FetchReply, Status>>;
+    type PushStream = Queue<proto::PushReply>;
+    type FetchStream = Queue<proto::FetchReply>;
 
     async fn adopt(
         &self,
@@ -215,23 +246,20 @@ impl shards_server::Shards for ShardsService {
         &self,
         request: Request<Streaming<proto::PushRequest>>,
     ) -> Result<Response<Self::PushStream>, Status> {
-        let (replies, stream) = mpsc::channel(QUEUE);
-        tokio::spawn(answer_pushes(
-            self.shards.clone(),
-            self.stopping.clone(),
-            request.into_inner(),
-            replies,
-        ));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (replies, stream) = Queue::new();
+        let (shards, sent, stopping) = (self.shards.clone(), self.sent.clone(), self.stopping.clone());
+        tokio::spawn(answer_pushes(shards, sent, stopping, request.into_inner(), replies));
+        Ok(Response::new(stream))
     }
 
     async fn fetch(
         &self,
         request: Request<proto::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
-        let (values, stream) = mpsc::channel(QUEUE);
-        tokio::spawn(send_blocks(self.shards.clone(), self.stopping.clone(), request.into_inner(), values));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (values, stream) = Queue::new();
+        let (shards, sent, stopping) = (self.shards.clone(), self.sent.clone(), self.stopping.clone());
+        tokio::spawn(send_blocks(shards, sent, stopping, request.into_inner(), values));
+        Ok(Response::new(stream))
     }
 
     async fn order(
@@ -253,22 +281,30 @@ impl shards_server::Shards for ShardsService {
 /// Applies the pushes of one stream, one after the other.
 async fn answer_pushes(
     shards: Arc<dyn Shards>,
+    sent: Arc<Budget>,
     mut stopping: watch::Receiver<bool>,
     mut pushes: Streaming<proto::PushRequest>,
-    replies: mpsc::Sender<Result<proto::PushReply, Status>>,
+    replies: mpsc::Sender<Queued<proto::PushReply>>,
 ) {
     loop {
-        let reply = select! {
+        let push = select! {
             biased;
             status = stopped(&mut stopping) => Err(status),
             push = pushes.message() => match push {
-                Ok(Some(push)) => Ok(answer_push(&*shards, push)),
+                Ok(Some(push)) => Ok(push),
                 Ok(None) => return,
                 Err(status) => Err(status),
             },
         };
+        let Ok(place) = replies.reserve().await else { return };
+        // The parameters of a reply take as much as the gradients that they come of.
+        let reply = match push {
+            Ok(push) => sent.clone().take(push.value_bytes() as usize).await.map(|held| (push, held)),
+            Err(status) => Err(status),
+        };
         let last = reply.is_err();
-        if replies.send(reply).await.is_err() || last {
+        place.send(reply.map(|(push, held)| (answer_push(&*shards, push), held)));
+        if last {
             return;
         }
     }
@@ -307,13 +343,14 @@ pub(crate) fn read_block(
 /// Sends the blocks of one fetch as fast as the client takes them.
 async fn send_blocks(
     shards: Arc<dyn Shards>,
+    sent: Arc<Budget>,
     mut stopping: watch::Receiver<bool>,
     request: proto::FetchRequest,
-    values: mpsc::Sender<Result<proto::FetchReply, Status>>,
+    values: mpsc::Sender<Queued<proto::FetchReply>>,
 ) {
     let (blocks, asked) = (request.blocks.clone(), FetchRequest::try_from(request).map_err(Refusal::from));
     for block in blocks {
-        // A place first: a block is read when it can be sent, and not older than that.
+        // A place and room first: a block is read when it can be sent, and not older than that.
         let place = select! {
             biased;
             status = stopped(&mut stopping) => {
@@ -323,10 +360,15 @@ async fn send_blocks(
             place = values.reserve() => place,
         };
         let Ok(place) = place else { return };
+        let mut held = match sent.clone().take(LARGEST_BLOCK).await {
+            Ok(held) => held,
+            Err(status) => return place.send(Err(status)),
+        };
         let reply = asked.as_ref().map_err(Refusal::clone);
         let reply = reply.and_then(|asked| read_block(&*shards, block, asked));
         let last = reply.is_err();
-        place.send(Ok(fetch_reply(reply)));
+        held.shrink(reply.as_ref().map_or(0, |block| block.values.len()));
+        place.send(Ok((fetch_reply(reply), held)));
         if last {
             return;
         }

@@ -21,27 +21,24 @@ use tonic::{
 };
 
 use crate::{
-    ClientError,
+    ClientError, bounds,
     network::{Connection, Open},
     tls,
 };
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Number of bytes of one stream that may be in flight unread: the default of 64 KiB would throttle a block
-/// to many round trips.
+/// Number of bytes of one stream to a client that may be in flight unread: the default of 64 KiB would throttle
+/// a block to many round trips. A client has a connection or two, so that it need not save as a server does.
 const STREAM_WINDOW: u32 = 16 << 20;
 
-/// Number of bytes of all streams of a connection that may be in flight unread: four streams, so that a
-/// stream with a slow reader leaves room for the others.
+/// Number of bytes of all streams of a connection to a client that may be in flight unread: four streams, so
+/// that a stream with a slow reader leaves room for the others.
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
-/// Largest HTTP/2 frame: a message with a block in one instead of the default's 65.
+/// Largest HTTP/2 frame that a client takes: a message with a block in one instead of the default's 65, since
+/// the client leaves it where it lies.
 const FRAME: u32 = 2 << 20;
-
-/// Bytes of the largest message; a block has 1 MiB, a group of blocks little more, layouts and reports far
-/// less.
-pub(crate) const MESSAGE: usize = 4 << 20;
 
 /// Interval at which a connection checks that the other side is alive, and the time that it waits for the
 /// answer.
@@ -50,9 +47,11 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Makes the settings of a server.
 pub(crate) fn server() -> Server {
     Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
+        .max_concurrent_streams(bounds::STREAMS)
+        .initial_stream_window_size(bounds::STREAM_WINDOW)
+        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
+        .max_frame_size(bounds::FRAME)
+        .http2_max_header_list_size(bounds::HEADERS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
@@ -25,11 +26,13 @@ pub struct Linear {
     pub pause: Duration,
     /// The averaged parameters, once the run has ended.
     pub kept: Mutex<Option<Vec<f32>>>,
+    /// Number of models built.
+    pub built: AtomicUsize,
 }
 
 impl Linear {
     pub fn new(images: u64, pause: Duration) -> Linear {
-        Linear { images, pause, kept: Mutex::new(None) }
+        Linear { images, pause, kept: Mutex::new(None), built: AtomicUsize::new(0) }
     }
 }
 
@@ -67,6 +70,7 @@ impl Workload for Linear {
     }
 
     fn model(&self, _: &RunConfiguration) -> anyhow::Result<Regression> {
+        self.built.fetch_add(1, Ordering::Relaxed);
         let layout = layout();
         Ok(Regression { parameters: vec![0.0; layout.len()], layout, pause: self.pause })
     }

@@ -1,6 +1,7 @@
 //! The replica's loop with a small linear model: leaving, joining late, and the account of samples.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::linear::Linear;
@@ -92,7 +93,10 @@ async fn a_fenced_worker_joins_anew() {
     let server = Server::start(two_epochs(), 1, 1).await;
     let work = Arc::new(Linear::new(300, Duration::from_millis(10)));
     let options = options(&server, "only", Place::Thread);
-    let run = tokio::spawn(async move { replica::run(&*work, &options, std::future::pending()).await });
+    let run = tokio::spawn({
+        let work = work.clone();
+        async move { replica::run(&*work, &options, std::future::pending()).await }
+    });
     server.until(|status| status.samples > 0).await;
     // The coordinator believes that the worker left: its incarnation is fenced.
     let (life, roster) = server.coordinator.roster();
@@ -108,4 +112,26 @@ async fn a_fenced_worker_joins_anew() {
     protocol::Coordinator::report(&*server.coordinator, farewell, u64::MAX).unwrap();
     assert_eq!(run.await.unwrap().unwrap(), Exit::Done);
     assert_eq!(server.status().samples, 600);
+    assert_eq!(work.built.load(Ordering::Relaxed), 1, "the model is built once for one run");
+}
+
+/// A network of other settings would otherwise be trained as the old one: the wrong model, and exit code 0.
+#[tokio::test]
+async fn a_worker_that_meets_another_run_builds_its_model_anew() {
+    let first = Server::start(two_epochs(), 1, 1).await;
+    let work = Arc::new(Linear::new(300, Duration::from_millis(10)));
+    let options = options(&first, "only", Place::Thread);
+    let run = tokio::spawn({
+        let work = work.clone();
+        async move { replica::run(&*work, &options, std::future::pending()).await }
+    });
+    first.until(|status| status.samples > 0).await;
+    let address = first.address.clone();
+    first.stop().await;
+    let mut other = two_epochs();
+    other.network.width = 0.1;
+    let second = Server::start_at(&address, other, 1, 1).await;
+    assert_eq!(run.await.unwrap().unwrap(), Exit::Done);
+    assert_eq!(second.status().samples, 600);
+    assert_eq!(work.built.load(Ordering::Relaxed), 2);
 }

@@ -60,8 +60,13 @@ impl Server {
         for process in 1..processes {
             let (listener, own) = bind("127.0.0.1:0").await;
             let client = CoordinatorClient::connect(&address, Patience::default()).await.unwrap();
-            let request =
-                RegisterRequest { protocol: PROTOCOL_VERSION, address: own.clone(), shards, holds: None };
+            let request = RegisterRequest {
+                protocol: PROTOCOL_VERSION,
+                address: own.clone(),
+                shards,
+                holds: None,
+                files: None,
+            };
             let first = client.register(request).await.unwrap().first_shard;
             let host = self::host(first, shards, total, folder.path().join(process.to_string()));
             tasks.push(serve(listener, None, host.clone()));
@@ -88,6 +93,15 @@ impl Server {
             }
         }));
         Server { address, coordinator, addresses, tasks, _snapshots: folder }
+    }
+
+    /// Ends all processes and waits until their addresses are free.
+    pub async fn stop(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // It ends as aborted.
+            drop(task.await);
+        }
     }
 
     pub fn status(&self) -> RunStatus {

@@ -14,14 +14,13 @@ use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
     FetchRequest, JoinReply, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus,
-    ShardCalls as _, ShardClient, Version, Wire,
+    ShardCalls as _, ShardClient, Version, Wire, until_ready,
 };
 use settings::RunConfiguration;
 use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
-use worker::stop::until_ready;
 use worker::workload::{Model, Pass, Samples, Trained, Workload};
 use worker::{FetchOptions, fetch};
 

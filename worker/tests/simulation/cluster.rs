@@ -8,11 +8,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::Context;
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
 use parameter_server::{Door, Options, Timing};
 use process::{Exit, RunFlags};
 use protocol::{Connector, Patience};
+use serde::Deserialize;
 use turmoil::{Builder, Sim};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -27,6 +29,10 @@ pub const IMAGES: u64 = 160;
 pub const EPOCHS: u64 = 3;
 /// The server's processes, the leader first, then the workers.
 pub const HOSTS: [&str; 5] = ["leader", "shards", "worker-0", "worker-1", "worker-2"];
+/// The host to which the second process of the server moves.
+const ELSEWHERE: &str = "elsewhere";
+/// Name of the leader's metrics file.
+const METRICS: &str = "metrics.jsonl";
 /// Processes of the server.
 const PROCESSES: usize = 2;
 
@@ -42,8 +48,20 @@ const PORT: u16 = 7070;
 pub struct Outcome {
     /// The newest snapshot of the leader's folder.
     pub manifest: Manifest,
+    /// The balance of the account at the end, as the metrics file has it; `None` if it stayed open, because a
+    /// process was away.
+    pub account: Option<Account>,
     /// Time at which the last process had ended.
     pub took: Duration,
+}
+
+/// The numbers of the metrics file's line about the account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Account {
+    pub used: u64,
+    pub surplus_least: i64,
+    pub surplus_most: i64,
+    pub mismatch: Option<String>,
 }
 
 /// The ends of processes that came to an end by themselves, by host.
@@ -65,12 +83,17 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     for (host, name) in HOSTS.into_iter().enumerate() {
         let connector = Connector { network: network(), patience: patience(seed, host), token: None };
         if host < PROCESSES {
-            serve(&mut sim, name, options(seed, name, home.path(), connector), ends.clone());
+            serve(&mut sim, name, name, options(seed, name, home.path(), connector), ends.clone());
         } else {
             work(&mut sim, name, connector, ends.clone());
         }
     }
-    let took = run(&mut sim, home.path(), faults, &ends)?;
+    let moved = {
+        let connector = Connector { network: network(), patience: patience(seed, HOSTS.len()), token: None };
+        let options = options(seed, HOSTS[1], home.path(), connector);
+        Options { advertise: Some(address(ELSEWHERE)), ..options }
+    };
+    let took = run(&mut sim, home.path(), faults, &ends, moved)?;
     for (name, end) in &*ends.borrow() {
         match end {
             Ok(Exit::Done) => {}
@@ -81,11 +104,26 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     }
     let newest = snapshot::newest(&home.path().join(HOSTS[0])).map_err(|error| error.to_string())?;
     let manifest = newest.ok_or("there is no snapshot at the end")?;
-    Ok(Outcome { manifest, took })
+    let account = account(&home.path().join(METRICS)).map_err(|error| error.to_string())?;
+    Ok(Outcome { manifest, account, took })
 }
 
-/// Steps until every process has ended, with the faults at their times; returns how long that took.
-fn run(sim: &mut Sim<'_>, home: &Path, faults: &[Fault], ends: &Ends) -> Result<Duration, String> {
+/// Reads the last line of a metrics file, if it is about the account.
+fn account(metrics: &Path) -> anyhow::Result<Option<Account>> {
+    let text = std::fs::read_to_string(metrics)?;
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().context("no line")?)?;
+    Ok((last["kind"] == "account").then(|| serde_json::from_value(last)).transpose()?)
+}
+
+/// Steps until every process has ended, with the faults at their times; returns how long that took. `moved` are
+/// the options of the second process of the server at another host.
+fn run(
+    sim: &mut Sim<'_>,
+    home: &Path,
+    faults: &[Fault],
+    ends: &Ends,
+    moved: Options,
+) -> Result<Duration, String> {
     let mut now = Duration::ZERO;
     let mut active: Vec<&Fault> = Vec::new();
     loop {
@@ -99,7 +137,7 @@ fn run(sim: &mut Sim<'_>, home: &Path, faults: &[Fault], ends: &Ends) -> Result<
                 if active.contains(&fault) { "begin of" } else { "end of" },
                 fault.kind
             );
-            set(sim, home, fault.kind, &active, ends);
+            set(sim, home, fault.kind, &active, ends, &moved);
         }
         sim.step().map_err(|error| error.to_string())?;
         now += TICK;
@@ -115,7 +153,7 @@ fn run(sim: &mut Sim<'_>, home: &Path, faults: &[Fault], ends: &Ends) -> Result<
 }
 
 /// Makes host or link as the active faults want it.
-fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends: &Ends) {
+fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends: &Ends, moved: &Options) {
     let kinds = || active.iter().map(|fault| fault.kind);
     match kind {
         FaultKind::Killed { host } => {
@@ -127,6 +165,10 @@ fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends:
                 _ => {}
             }
         }
+        FaultKind::Moved => match active.iter().any(|fault| fault.kind == kind) {
+            true => sim.crash(HOSTS[1]),
+            false => serve(sim, ELSEWHERE, HOSTS[1], moved.clone(), ends.clone()),
+        },
         FaultKind::Partitioned { a, b } | FaultKind::OneWay { from: a, to: b } | FaultKind::Held { a, b } => {
             sim.release(HOSTS[a], HOSTS[b]);
             for other in kinds() {
@@ -135,6 +177,7 @@ fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends:
                     FaultKind::OneWay { from, to } => sim.partition_oneway(HOSTS[from], HOSTS[to]),
                     FaultKind::Partitioned { a, b } => sim.partition(HOSTS[a], HOSTS[b]),
                     FaultKind::Killed { .. }
+                    | FaultKind::Moved
                     | FaultKind::Slow { .. }
                     | FaultKind::Lossy { .. }
                     | FaultKind::FolderLost { .. } => {}
@@ -160,9 +203,9 @@ fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends:
     }
 }
 
-/// A process of the server.
-fn serve(sim: &mut Sim<'_>, name: &'static str, options: Options, ends: Ends) {
-    sim.host(name, move || {
+/// A process of the server, called `name` among the ends, at a host.
+fn serve(sim: &mut Sim<'_>, host: &str, name: &'static str, options: Options, ends: Ends) {
+    sim.host(host, move || {
         let (options, ends) = (options.clone(), ends.clone());
         async move {
             let end = parameter_server::run(options, Simulated::bind(PORT).await?, pending()).await;
@@ -206,7 +249,7 @@ fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options 
         shards: 1,
         processes: PROCESSES as u32,
         snapshots: home.join(name),
-        metrics: None,
+        metrics: leader.then(|| home.join(METRICS)),
         fresh: false,
         door: Door::Open,
         isa: Isa::scalar(),

@@ -21,6 +21,8 @@ pub struct Fault {
 pub enum FaultKind {
     /// The process is killed at the begin and started again at the end.
     Killed { host: usize },
+    /// The second process of the server is killed at the begin, and its disk is at another host at the end.
+    Moved,
     /// Nothing gets through between two hosts, and what was on its way is lost.
     Partitioned { a: usize, b: usize },
     /// Nothing gets through in one direction.

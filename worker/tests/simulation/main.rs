@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{EPOCHS, HOSTS, IMAGES, Outcome, simulate};
+use cluster::{Account, EPOCHS, HOSTS, IMAGES, Outcome, simulate};
 use faults::{Fault, FaultKind};
 use parameter_server::coordinator::SavedRun;
 use process::logs::{self, LogFlags};
@@ -35,6 +35,21 @@ fn without_faults_every_image_is_used_once() {
     check(&outcome, f64::INFINITY).unwrap();
     let ledgers = &outcome.manifest.run.progress.ledgers;
     assert!(ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{ledgers:?}");
+    let even = Account { used: EPOCHS * IMAGES, surplus_least: 0, surplus_most: 0, mismatch: None };
+    assert_eq!(outcome.account, Some(even));
+}
+
+#[test]
+fn a_server_process_at_another_host_takes_its_place_and_workers_find_it() {
+    let seconds = |seconds: f64| Duration::from_secs_f64(seconds);
+    // Before the first snapshot, after several, and at once after its death or after the lease time.
+    for (seed, begin, away) in [(1, 1.0, 0.05), (2, 4.5, 0.05), (3, 4.5, 10.0), (4, 6.0, 3.0)] {
+        let fault = Fault { begin: seconds(begin), end: seconds(begin + away), kind: FaultKind::Moved };
+        let outcome = simulate(seed, &[fault]).unwrap();
+        check(&outcome, f64::INFINITY).unwrap();
+        let addresses = &outcome.manifest.run.addresses;
+        assert_eq!(addresses[1], "elsewhere:7070", "{addresses:?}");
+    }
 }
 
 /// Workers of the lost run, and the shards of the other process, go over to the new one and take nothing of the
@@ -150,6 +165,11 @@ fn check(outcome: &Outcome, faultless: f64) -> Result<(), String> {
         progress.ledgers.iter().map(|ledger| (ledger.epoch, ledger.distinct + ledger.skipped)).collect();
     if ledgers != (0..EPOCHS).map(|epoch| (epoch, IMAGES)).collect::<Vec<_>>() {
         return Err(format!("not every image of every epoch is accounted for: {ledgers:?}"));
+    }
+    if let Some(account) = &outcome.account
+        && (account.used != progress.used || account.mismatch.is_some())
+    {
+        return Err(format!("the account does not add up: {account:?}"));
     }
     let loss = loss(outcome);
     if loss > (1.0 + WORSE) * faultless {

@@ -26,6 +26,7 @@ use crate::failure::Failure;
 /// Runs a command and returns its exit code. An error is printed on standard error.
 pub fn run(command: Command) -> ExitCode {
     process::end_on_panic(dataset::is_decoding);
+    process::raise_open_files();
     let (what, ended) = match command {
         Command::Train(options) => ("train", in_runtime(train::run(&options))),
         Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),

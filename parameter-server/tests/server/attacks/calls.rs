@@ -91,7 +91,13 @@ impl Caller {
 
     /// A registration by which workers would push to the attacker.
     fn place(&self) -> RegisterRequest {
-        RegisterRequest { protocol: PROTOCOL_VERSION, address: "attacker:1".into(), shards: 2, holds: None }
+        RegisterRequest {
+            protocol: PROTOCOL_VERSION,
+            address: "attacker:1".into(),
+            shards: 2,
+            holds: None,
+            files: None,
+        }
     }
 
     async fn push(&self) -> Result<(), ClientError> {

@@ -4,10 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use access::{Access, Folder, Role};
 use kernels::Isa;
-use parameter_server::{
-    Coordinator, Shard, ShardHost,
-    coordinator::{Balance, Settings},
-};
+use parameter_server::{Balance, Coordinator, Shard, ShardHost, coordinator::Settings};
 use parameters::assign;
 use protocol::{
     Assignment, BlockPush, BlockValues, ClientError, Connector, CoordinatorCalls as _, CoordinatorClient,

@@ -138,8 +138,13 @@ async fn a_process_without_a_place_is_refused<C: CoordinatorCalls, S: ShardCalls
     start: impl AsyncFnOnce() -> Form<C, S>,
 ) {
     let form = start().await;
-    let request =
-        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: SHARDS, holds: None };
+    let request = RegisterRequest {
+        protocol: PROTOCOL_VERSION,
+        address: "b:1".into(),
+        shards: SHARDS,
+        holds: None,
+        files: None,
+    };
     let error = form.coordinator.register(request).await.unwrap_err();
     assert!(matches!(error.refusal(), Some(Refusal::Mismatch(_))), "{error}");
 }

@@ -10,9 +10,9 @@ use access::Credentials;
 use super::{CoordinatorCalls, Link, bearer::Bearer};
 use crate::{
     ClientError, Connector,
+    bounds::MESSAGE,
     messages::*,
     proto::{self, access_client, coordinator_client},
-    transport::MESSAGE,
 };
 
 /// A client that calls the coordinator of a run, which admits workers and gives them work, over the network.

@@ -19,6 +19,8 @@ pub(super) async fn fetch(
     mut missing: proto::FetchRequest,
     values: mpsc::Sender<BlockValues>,
 ) -> Result<(), ClientError> {
+    // Whoever has a place ends by itself, and so does waiting.
+    let _place = link.fetches.acquire().await.expect("nobody closes the places");
     let mut attempts = link.attempts();
     while !missing.blocks.is_empty() {
         match stream(link, &mut missing, &values, &mut attempts).await {

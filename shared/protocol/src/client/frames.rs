@@ -26,7 +26,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use super::bearer::Bearer;
-use crate::transport::MESSAGE;
+use crate::bounds::MESSAGE;
 
 /// Calls a method that answers with a stream, by its path ("/package.Service/Method").
 pub(super) async fn call<Q: Message + 'static, M: Message + Default + 'static>(

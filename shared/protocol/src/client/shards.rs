@@ -5,9 +5,9 @@ use tokio::sync::mpsc;
 use super::{Carried, Link, ShardCalls, bearer::Bearer, fetch, push};
 use crate::{
     ClientError, Connector, Wire,
+    bounds::MESSAGE,
     messages::*,
     proto::{self, shards_client},
-    transport::MESSAGE,
 };
 
 /// A client that calls the shards (parts of the network's parameters) of one server process over the network.

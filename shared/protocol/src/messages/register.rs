@@ -1,13 +1,13 @@
 //! Registration: the messages by which a shard process gets its place in the server.
 
 use super::{
-    life::{self, Life},
+    life::{self, Life, RunId},
     roster::Roster,
     snapshot::Snapshot,
     update_rule::UpdateRule,
 };
 use crate::{
-    fields::{FieldError, MOST_NAME, answer, bounded, required},
+    fields::{FieldError, MOST_NAME, answer, bounded, listed, required},
     proto,
 };
 
@@ -26,6 +26,19 @@ pub struct RegisterRequest {
     pub shards: u32,
     /// The shards that the process holds; `None` when it has just started.
     pub holds: Option<Holding>,
+    /// The shards that the process, or an earlier one on its disk, has kept files of; `None` if there are
+    /// none.
+    pub files: Option<ShardFiles>,
+}
+
+/// The shards of a run (parts of the network's parameters) that a process finds files of on its disk, which
+/// it held there before under this address or another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardFiles {
+    /// Id of the run that the files belong to.
+    pub run: RunId,
+    /// Numbers of the shards.
+    pub shards: Vec<u32>,
 }
 
 /// The shards (parts of the network's parameters) that a server process has in memory.
@@ -51,8 +64,9 @@ pub struct RegisterReply {
     pub restore: Option<Snapshot>,
     /// The coordinator's life, the time from one start of its process to the next.
     pub life: Life,
-    /// Whether a process at this address had registered before since the coordinator's last start. If so, and
-    /// if it has just started itself, it goes on from its own newest snapshot files.
+    /// Whether a process, at this address or another, had registered for these shards before since the
+    /// coordinator's last start. If so, and if this one has just started, it goes on from its own newest
+    /// snapshot files.
     pub again: bool,
     /// The run's update rule; `None` until the first worker has described its data.
     pub rule: Option<UpdateRule>,
@@ -74,10 +88,27 @@ impl TryFrom<proto::Holding> for Holding {
     }
 }
 
+impl From<ShardFiles> for proto::ShardFiles {
+    fn from(ShardFiles { run: RunId(run), shards }: ShardFiles) -> proto::ShardFiles {
+        proto::ShardFiles { run_high: (run >> 64) as u64, run_low: run as u64, shards }
+    }
+}
+
+impl TryFrom<proto::ShardFiles> for ShardFiles {
+    type Error = FieldError;
+
+    fn try_from(files: proto::ShardFiles) -> Result<ShardFiles, FieldError> {
+        let proto::ShardFiles { run_high, run_low, shards } = files;
+        let shards = listed(shards, MOST_SHARDS as usize, "shards", "ShardFiles", "shards")?;
+        Ok(ShardFiles { run: RunId(u128::from(run_high) << 64 | u128::from(run_low)), shards })
+    }
+}
+
 impl From<RegisterRequest> for proto::RegisterRequest {
     fn from(request: RegisterRequest) -> proto::RegisterRequest {
-        let RegisterRequest { protocol, address, shards, holds } = request;
-        proto::RegisterRequest { protocol, address, shards, holds: holds.map(proto::Holding::from) }
+        let RegisterRequest { protocol, address, shards, holds, files } = request;
+        let (holds, files) = (holds.map(proto::Holding::from), files.map(proto::ShardFiles::from));
+        proto::RegisterRequest { protocol, address, shards, holds, files }
     }
 }
 
@@ -85,10 +116,11 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
     type Error = FieldError;
 
     fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
-        let proto::RegisterRequest { protocol, address, shards, holds } = request;
+        let proto::RegisterRequest { protocol, address, shards, holds, files } = request;
         let address = bounded(address, MOST_NAME, "RegisterRequest", "address")?;
         let holds = holds.map(Holding::try_from).transpose()?;
-        Ok(RegisterRequest { protocol, address, shards, holds })
+        let files = files.map(ShardFiles::try_from).transpose()?;
+        Ok(RegisterRequest { protocol, address, shards, holds, files })
     }
 }
 

@@ -4,6 +4,8 @@ use access::Role::{self, *};
 
 /// Beginning of the paths of the health service, which anybody may call.
 const HEALTH: &str = "/grpc.health.v1.Health/";
+/// The call whose requests are a stream.
+const PUSH: &str = "/downpour.v1.Shards/Push";
 
 /// The path of every call, and the roles that may make it.
 pub(crate) const CALLS: [(&str, &[Role]); 11] = [
@@ -14,7 +16,7 @@ pub(crate) const CALLS: [(&str, &[Role]); 11] = [
     ("/downpour.v1.Coordinator/Register", &[Server]),
     ("/downpour.v1.Coordinator/Status", &Role::ALL),
     ("/downpour.v1.Shards/Adopt", &[Worker]),
-    ("/downpour.v1.Shards/Push", &[Worker]),
+    (PUSH, &[Worker]),
     ("/downpour.v1.Shards/Fetch", &[Worker, Reader, Operator]),
     ("/downpour.v1.Shards/Order", &[Coordinator]),
     ("/downpour.v1.Shards/Status", &Role::ALL),
@@ -23,6 +25,11 @@ pub(crate) const CALLS: [(&str, &[Role]); 11] = [
 /// Returns whether anybody may make the call at `path`.
 pub(crate) fn is_open(path: &str) -> bool {
     path.starts_with(HEALTH)
+}
+
+/// Returns whether the requests of the call at `path` are a stream.
+pub(crate) fn is_stream(path: &str) -> bool {
+    path == PUSH
 }
 
 /// Returns the roles that may make the call at `path`. A call that does not exist is anybody's who has a

@@ -135,7 +135,8 @@ fn snapshot() -> Snapshot {
 
 fn register_request() -> RegisterRequest {
     let holds = Some(Holding { first_shard: 0, life: LIFE });
-    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, holds }
+    let files = Some(ShardFiles { run: RunId(u128::MAX - 1), shards: vec![2, 3] });
+    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, holds, files }
 }
 
 fn adopt_request() -> AdoptRequest {

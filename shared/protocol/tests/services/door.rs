@@ -131,8 +131,13 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         evaluation: None,
         leaving: false,
     };
-    let register =
-        RegisterRequest { protocol: PROTOCOL_VERSION, address: "b:1".into(), shards: 1, holds: None };
+    let register = RegisterRequest {
+        protocol: PROTOCOL_VERSION,
+        address: "b:1".into(),
+        shards: 1,
+        holds: None,
+        files: None,
+    };
     let adopt = AdoptRequest { shard: 0, member: MEMBER, layout: layout() };
     let results: [(&'static str, Result<(), ClientError>); 11] = [
         ("join", coordinator.join(join).await.map(drop)),

@@ -1,12 +1,9 @@
 //! Servers that are not there, come late, or never answer.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::support::{
+    log::Log,
     memory::{ADDRESS, Memory},
     *,
 };
@@ -15,31 +12,6 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-
-/// A log that can be read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Logs this thread, and with it all of a test's runtime, until the guard is dropped.
-    fn start(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
-        tracing::subscriber::set_default(lines.finish())
-    }
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_there_is_waited_for_and_then_given_up() {

@@ -32,14 +32,19 @@ impl Memory {
         MemoryListener(connections)
     }
 
+    /// Opens a connection, or returns none if nobody listens.
+    pub fn dial(&self) -> Option<DuplexStream> {
+        let (near, far) = duplex(BUFFER);
+        let listener = self.0.lock().unwrap();
+        listener.as_ref().is_some_and(|connect| connect.send(far).is_ok()).then_some(near)
+    }
+
     /// Returns how clients reach the listener.
     pub fn connector(&self, patience: Patience) -> Connector {
-        let listener = self.0.clone();
+        let network = self.clone();
         let open = move |_| {
-            let (near, far) = duplex(BUFFER);
-            let listening =
-                listener.lock().unwrap().as_ref().is_some_and(|connect| connect.send(far).is_ok());
-            async move { if listening { Ok(near) } else { Err(io::ErrorKind::ConnectionRefused.into()) } }
+            let connection = network.dial();
+            async move { connection.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()) }
         };
         Connector { network: Network::new(open), patience, token: None }
     }

@@ -1,6 +1,8 @@
 //! Both services in memory, small enough to see through, and a server that can be killed.
 
+pub mod log;
 pub mod memory;
+pub mod raw;
 
 use std::{
     collections::HashSet,
@@ -309,10 +311,17 @@ pub struct ServerInMemory {
 
 impl ServerInMemory {
     pub fn start(network: &Memory, shards: &Arc<Adder>) -> ServerInMemory {
+        ServerInMemory::within(Room::default(), network.listen(), shards)
+    }
+
+    /// Starts a server with this room for messages.
+    pub fn within(room: Room, listener: impl Listener, shards: &Arc<Adder>) -> ServerInMemory {
         let (shutdown, asked) = oneshot::channel();
-        let (listener, shards) = (network.listen(), shards.clone());
+        let shards = shards.clone();
         let asked = async { asked.await.unwrap_or(()) };
-        let task = tokio::spawn(async { serve(listener, Access::Open, None, Some(shards), asked).await });
+        let task = tokio::spawn(async move {
+            serve_within(room, listener, Access::Open, None, Some(shards), asked).await
+        });
         ServerInMemory { shutdown, task }
     }
 
