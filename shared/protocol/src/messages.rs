@@ -53,7 +53,7 @@ pub use self::{
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest},
     report::{GradientNorms, Report, StepMetrics},
-    roster::{MOST_MEMBERS, Roster, RosterEntry},
+    roster::{MOST_LISTED, MOST_MEMBERS, Roster, RosterEntry},
     run_status::{RunState, RunStatus},
     scores::Scores,
     shard_ledger::ShardLedger,
@@ -72,4 +72,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;
