@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -203,6 +204,15 @@ pub fn read(
     Ok(SavedShard { shard: number, total, generation, layout, rule, blocks })
 }
 
+/// Reads the fewest and the most samples behind the updates of a block from the file of a shard; `None` if the
+/// file cannot be read, or has no blocks.
+pub(crate) fn samples(snapshots: &Path, id: u64, number: u32) -> Option<RangeInclusive<u64>> {
+    let file = Checkpoint::read(&path(snapshots, id, number)).ok()?;
+    let counters: BTreeMap<u32, BlockCounters> = serde_json::from_str(file.metadata.get("blocks")?).ok()?;
+    let samples = || counters.values().map(|block| block.samples);
+    Some(samples().min()?..=samples().max()?)
+}
+
 /// Checks that all values of a shard are finite; the error names the network's tensor of the first that is
 /// not.
 fn check(layout: &Layout, blocks: &BTreeMap<u32, BlockState>) -> Result<(), NotFinite> {
@@ -281,6 +291,7 @@ mod tests {
         assert!(found.ends_with(&expected), "{found}");
         let read = read(home.path(), 1, Some(RunId(5)), 0, 1).unwrap();
         assert_eq!(read, saved);
+        assert_eq!(samples(home.path(), 1, 0), Some(0..=3 * 32));
         assert_eq!(
             write(home.path(), 2, RunId(5), read.clone()).unwrap(),
             hash_then,

@@ -4,6 +4,7 @@
 use std::{
     fmt::{self, Write},
     fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -90,6 +91,10 @@ pub struct InspectedShard {
     /// `damaged`, `not finite` (whole, but with values that are not finite), `missing`, `elsewhere` (on the
     /// machine of the shard's process), or `unknown` (no manifest can be read, so the hash is unknown).
     pub state: &'static str,
+    /// Fewest and most samples behind the updates of a block in the shard's file; `None` if the file does not
+    /// exist or cannot be read. In a snapshot that was taken when all workers had left, they are what the
+    /// account in the server's log says that blocks hold.
+    pub samples: Option<RangeInclusive<u64>>,
 }
 
 /// Runs the command `parameter-server inspect`: prints the snapshots in the folder and returns the exit code,
@@ -184,7 +189,7 @@ fn with_manifest(folder: &Path, manifest: Manifest) -> Inspected {
 fn file(folder: &Path, id: u64, shard: u32, state: &'static str) -> InspectedShard {
     let file = shard_file::path(folder, id, shard);
     let bytes = fs::metadata(&file).ok().map(|metadata| metadata.len());
-    InspectedShard { shard, file, bytes, state }
+    InspectedShard { shard, file, bytes, state, samples: shard_file::samples(folder, id, shard) }
 }
 
 impl Contents {
@@ -218,9 +223,13 @@ impl fmt::Display for Inspected {
         }
         f.write_char('\n')?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))?;
-        for InspectedShard { shard, file, bytes, state } in &self.shards {
+        for InspectedShard { shard, file, bytes, state, samples } in &self.shards {
             let bytes = bytes.map_or("-".into(), |bytes| bytes.to_string());
-            writeln!(f, "  shard {shard:<4} {state:<10} {bytes:>12} bytes  {}", file.display())?;
+            write!(f, "  shard {shard:<4} {state:<10} {bytes:>12} bytes  {}", file.display())?;
+            if let Some(samples) = samples {
+                write!(f, "  blocks of {} to {} samples", samples.start(), samples.end())?;
+            }
+            f.write_char('\n')?;
         }
         let Some(run) = &self.run else { return Ok(()) };
         for EpochLedger { epoch, images, distinct, repeated, skipped, lost } in &run.epochs {
@@ -313,6 +322,7 @@ mod tests {
             manifest.write(home.path()).unwrap();
             let found = inspect(home.path()).unwrap().snapshots.remove(0);
             assert_eq!((found.complete, found.shards[0].state), (complete, state));
+            assert_eq!(found.shards[0].samples, Some(0..=0));
             let told = found.problems.iter().any(|problem| {
                 problem.contains("tensor fc/bias (average of block 2) holds 1 value that is not finite")
             });

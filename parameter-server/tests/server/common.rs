@@ -8,7 +8,7 @@ use parameter_server::{Door, Options, Timing};
 use parameters::{Initialiser, Layout, Tensor, assign};
 use process::{Exit, RunFlags};
 use protocol::{
-    AdoptRequest, Assignment, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient,
+    AdoptRequest, Assignment, BlockPush, BlockValues, Connector, CoordinatorCalls as _, CoordinatorClient,
     DataDescription, Ending, Evaluation, FetchRequest, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
     PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores, ShardCalls as _, ShardClient,
     StepMetrics, Wire,
@@ -142,7 +142,12 @@ pub struct Worker {
 impl Worker {
     /// Joins as soon as the server is complete, and brings the layout.
     pub async fn join(address: &str, name: &str) -> Worker {
-        let client = coordinator(address).await;
+        Worker::join_by(Patience::default().into(), address, name).await
+    }
+
+    /// Joins as [`join`](Self::join) does, over a network and with a token of the test's choice.
+    pub async fn join_by(connector: Connector, address: &str, name: &str) -> Worker {
+        let client = CoordinatorClient::connect(address, connector.clone()).await.unwrap();
         let request = JoinRequest { protocol: PROTOCOL_VERSION, name: name.into(), data: data() };
         let joined = loop {
             match client.join(request.clone()).await {
@@ -156,7 +161,7 @@ impl Worker {
         let mut shards = BTreeMap::new();
         for (shard, address) in joined.shards.iter().enumerate() {
             if !shards.contains_key(address) {
-                let connected = ShardClient::connect(address, Patience::default()).await.unwrap();
+                let connected = ShardClient::connect(address, connector.clone()).await.unwrap();
                 shards.insert(address.clone(), connected);
             }
             let request = AdoptRequest { shard: shard as u32, member: joined.member, layout: layout() };
@@ -169,7 +174,8 @@ impl Worker {
         Worker { client, joined, layout: layout(), shards, step: 0, pause: Duration::ZERO }
     }
 
-    fn shard(&self, number: u32) -> &ShardClient {
+    /// The client of the process that holds a shard.
+    pub fn shard(&self, number: u32) -> &ShardClient {
         &self.shards[&self.joined.shards[number as usize]]
     }
 

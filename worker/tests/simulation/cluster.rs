@@ -93,7 +93,7 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
         let options = options(seed, HOSTS[1], home.path(), connector);
         Options { advertise: Some(address(ELSEWHERE)), ..options }
     };
-    let took = run(&mut sim, faults, &ends, moved)?;
+    let took = run(&mut sim, home.path(), faults, &ends, moved)?;
     for (name, end) in &*ends.borrow() {
         match end {
             Ok(Exit::Done) => {}
@@ -117,7 +117,13 @@ fn account(metrics: &Path) -> anyhow::Result<Option<Account>> {
 
 /// Steps until every process has ended, with the faults at their times; returns how long that took. `moved` are
 /// the options of the second process of the server at another host.
-fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends, moved: Options) -> Result<Duration, String> {
+fn run(
+    sim: &mut Sim<'_>,
+    home: &Path,
+    faults: &[Fault],
+    ends: &Ends,
+    moved: Options,
+) -> Result<Duration, String> {
     let mut now = Duration::ZERO;
     let mut active: Vec<&Fault> = Vec::new();
     loop {
@@ -131,7 +137,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends, moved: Options) -> Resu
                 if active.contains(&fault) { "begin of" } else { "end of" },
                 fault.kind
             );
-            set(sim, fault.kind, &active, ends, &moved);
+            set(sim, home, fault.kind, &active, ends, &moved);
         }
         sim.step().map_err(|error| error.to_string())?;
         now += TICK;
@@ -147,7 +153,7 @@ fn run(sim: &mut Sim<'_>, faults: &[Fault], ends: &Ends, moved: Options) -> Resu
 }
 
 /// Makes host or link as the active faults want it.
-fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends, moved: &Options) {
+fn set(sim: &mut Sim<'_>, home: &Path, kind: FaultKind, active: &[&Fault], ends: &Ends, moved: &Options) {
     let kinds = || active.iter().map(|fault| fault.kind);
     match kind {
         FaultKind::Killed { host } => {
@@ -173,7 +179,8 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends, moved
                     FaultKind::Killed { .. }
                     | FaultKind::Moved
                     | FaultKind::Slow { .. }
-                    | FaultKind::Lossy { .. } => {}
+                    | FaultKind::Lossy { .. }
+                    | FaultKind::FolderLost { .. } => {}
                 }
             }
         }
@@ -187,6 +194,11 @@ fn set(sim: &mut Sim<'_>, kind: FaultKind, active: &[&Fault], ends: &Ends, moved
             let percent =
                 kinds().map(|kind| if let FaultKind::Lossy { percent } = kind { percent } else { 0 });
             sim.set_fail_rate(f64::from(percent.max().unwrap_or(0)) / 100.0);
+        }
+        FaultKind::FolderLost { host } => {
+            assert!(!sim.is_host_running(HOSTS[host]), "a process that runs has its folder");
+            // At the fault's end it may be gone already.
+            let _ = std::fs::remove_dir_all(home.join(HOSTS[host]));
         }
     }
 }

@@ -33,6 +33,9 @@ pub enum FaultKind {
     Slow { a: usize, b: usize, delay: Duration },
     /// Messages are lost on every way, this many of a hundred.
     Lossy { percent: u32 },
+    /// The folder of a process, which is killed at that time, is lost. It is never drawn: a shard process does
+    /// not go on without its files.
+    FolderLost { host: usize },
 }
 
 /// Faults begin before this; a run without any is over by then.

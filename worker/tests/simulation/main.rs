@@ -52,6 +52,30 @@ fn a_server_process_at_another_host_takes_its_place_and_workers_find_it() {
     }
 }
 
+/// Workers of the lost run, and the shards of the other process, go over to the new one and take nothing of the
+/// old one with them.
+#[test]
+fn a_server_that_lost_its_folder_begins_a_new_run_which_ends_as_if_there_had_been_no_other() {
+    let at = |kind, begin, end| Fault {
+        kind,
+        begin: Duration::from_millis(begin),
+        end: Duration::from_millis(end),
+    };
+    for seed in 0..8 {
+        let killed = 1000 + 400 * seed;
+        let faults = [
+            at(FaultKind::Killed { host: 0 }, killed, killed + 3000),
+            at(FaultKind::FolderLost { host: 0 }, killed + 1000, killed + 1000),
+        ];
+        let outcome = simulate(seed, &faults).unwrap();
+        check(&outcome, loss(&simulate(seed, &[]).unwrap())).unwrap();
+        let run = &outcome.manifest.run;
+        assert_eq!(run.life.count, 0, "it is the first life of a run");
+        assert!(run.progress.ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{run:?}");
+        assert!(run.surplus.values().flatten().all(|surplus| *surplus == 0), "{run:?}");
+    }
+}
+
 #[test]
 fn one_run_with_faults() {
     let seed = std::env::var(SEED).map_or(0, |seed| seed.parse().expect("a seed is a number"));

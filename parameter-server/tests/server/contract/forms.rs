@@ -11,7 +11,7 @@ use protocol::{
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
 
-use super::memory::{ADDRESS, Memory};
+use crate::memory::{ADDRESS, Memory};
 
 /// Shards of the server.
 pub const SHARDS: u32 = 2;

@@ -3,8 +3,6 @@
 
 mod coordinator;
 mod forms;
-#[path = "../../../../shared/protocol/tests/services/support/memory.rs"]
-mod memory;
 mod shards;
 
 /// Makes tests of a suite's cases, for each form of the services.
