@@ -13,6 +13,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use files::Digest;
@@ -437,9 +438,12 @@ pub(crate) fn held(folder: &Path) -> Result<Option<ShardFiles>, SnapshotError> {
     Ok((!shards.is_empty()).then_some(ShardFiles { run, shards }))
 }
 
-/// Returns the next generation of shard `number`, higher than any before; at least `least`.
+/// Returns the next generation of shard `number`, higher than any before; at least `least`. The file that counts
+/// them may be an older copy, brought back with its folder, so that generations follow the clock as well; a clock
+/// that was put back does no harm while the file is the newest.
 pub(crate) fn next_generation(folder: &Path, number: u32, least: u64) -> Result<u64, SnapshotError> {
-    next_count(folder, &format!("{GENERATION}{number}"), least)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    next_count(folder, &format!("{GENERATION}{number}"), least.max(now))
 }
 
 #[cfg(test)]
