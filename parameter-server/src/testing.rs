@@ -20,6 +20,7 @@ pub fn rule() -> UpdateRule {
         average_decay: 0.9999,
         staleness: None,
         total_samples: 10_000,
+        batch: None,
         init_sha256: None,
         init_except: Vec::new(),
     }

@@ -21,6 +21,7 @@ pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
         average_decay: optimisation.average_decay,
         staleness: optimisation.staleness,
         total_samples,
+        batch: Some(configuration.run.batch as u32),
         init_sha256: configuration.run.init_sha256.clone(),
         init_except: configuration.run.init_except.clone(),
     }

@@ -239,7 +239,7 @@ impl Model {
             }
             Event::Late { samples } => {
                 if let Some(member) = self.gone {
-                    Model::push(&self.host, member, u64::MAX, samples, BLOCKS);
+                    Model::push(&self.host, member, 1 << 19, samples, BLOCKS);
                 }
             }
             Event::Leave(worker) => {

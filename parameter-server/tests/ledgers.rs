@@ -202,7 +202,8 @@ impl Model {
         let evaluation = Evaluation {
             id: order.id,
             samples: order.samples,
-            images: 5,
+            images: 4,
+            unreadable: 1,
             average: Default::default(),
             last_iterate: Default::default(),
         };

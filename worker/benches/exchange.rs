@@ -269,6 +269,7 @@ fn rule() -> UpdateRule {
         weight_decay: 2e-4,
         average_decay: 0.9999,
         total_samples: 1_000_000,
+        batch: None,
         init_sha256: None,
         init_except: Vec::new(),
     }
@@ -285,7 +286,7 @@ fn serve(isa: Isa, access: Access) -> SocketAddr {
         host.live(LIFE);
         let Member { worker, incarnation, .. } = MEMBER;
         let members = vec![RosterEntry { worker, incarnation }];
-        host.admit(&Roster { version: 1, next_worker: 1, members, departed: Vec::new() });
+        host.admit(&Roster { version: 1, next_worker: 1, members, ..Roster::default() });
         Runtime::new().expect("a runtime").block_on(async {
             listener.set_nonblocking(true).expect("a listener for tokio");
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");

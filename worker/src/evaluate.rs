@@ -43,6 +43,7 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
         id: order.id,
         samples: order.samples,
         images: averaged.samples(),
+        unreadable: images.saturating_sub(averaged.samples()),
         average: averaged.scores(),
         last_iterate: last.scores(),
     };

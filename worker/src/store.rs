@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kernels::{Isa, largest_magnitude};
@@ -19,6 +20,9 @@ use crate::stop::Stop;
 /// Number of items that a channel to or from a shard's connection holds: enough to keep the connection busy,
 /// a few MB at most.
 const QUEUE: usize = 8;
+
+/// Time within which all shards have heard of an evaluation that the coordinator has ordered.
+const NEWS_AFTER: Duration = Duration::from_secs(10);
 
 /// Number of bytes of encoded gradients at which a group of blocks is sent. A message costs both sides about
 /// as much as copying that many bytes, and half of a network's blocks are biases of a few hundred bytes.
@@ -168,7 +172,14 @@ impl<Client: ShardCalls> Store<Client> {
         for ((process, shard), blocks) in self.by_home(0..self.home.len() as u32) {
             let (client, values) = (self.processes[process].clone(), values.clone());
             let request = FetchRequest { shard, blocks, kind, wire: self.wire, life: self.life };
-            tasks.spawn(async move { Ok(client.fetch(request, values).await?) });
+            // The shards of other processes hear of an evaluation a little later than its worker.
+            let patience = match kind {
+                Kind::Average { .. } => NEWS_AFTER,
+                Kind::Parameters | Kind::Velocity => Duration::ZERO,
+            };
+            tasks.spawn(async move {
+                Ok(until_ready(patience, || client.fetch(request.clone(), values.clone())).await?)
+            });
         }
         drop(values);
         let mut flat = vec![0.0; self.layout.len()];

@@ -25,7 +25,7 @@ const SERVER_LOSSES: u32 = 2;
 /// The outcome of training, if nothing failed.
 pub enum Training {
     /// The run is finished, either now or since an earlier call of the program; the value is its result.
-    Finished(RunResult),
+    Finished(Box<RunResult>),
     /// The user stopped the run before its end; it can be resumed.
     Interrupted,
 }
@@ -105,7 +105,8 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     let done = match end {
         End::Finished => {
             let skipped = status.map_or(0, |status| status.unreadable);
-            finish(&metrics, skipped, &mut record, asked, &folder).map(Training::Finished)
+            finish(&metrics, skipped, &mut record, asked, &folder)
+                .map(|result| Training::Finished(Box::new(result)))
         }
         End::Interrupted(cut_short) => {
             progress.tell(&stopped(status.as_ref(), cut_short, &folder));
@@ -155,7 +156,7 @@ fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Fai
         )));
     }
     eprintln!("the run in {shown} is finished; --fresh trains it anew. Its result:");
-    Ok(Training::Finished(record.result.expect("it is finished")))
+    Ok(Training::Finished(Box::new(record.result.expect("it is finished"))))
 }
 
 /// Runs sessions until one ends for a reason other than the death of a server.

@@ -284,7 +284,8 @@ mod tests {
         );
         let average = ClassifierScores { top1: 0.875, top5: 0.99, loss: 0.4 }.into();
         let last_iterate = ClassifierScores { top1: 0.8, top5: 0.98, loss: 0.5 }.into();
-        status.evaluations = vec![Evaluation { id: 1, samples: 10_000, images: 1000, average, last_iterate }];
+        status.evaluations =
+            vec![Evaluation { id: 1, samples: 10_000, images: 1000, unreadable: 0, average, last_iterate }];
         status.state = RunState::Evaluating;
         assert!(facts(&status, None).ends_with("validated 87.5 %, evaluating"));
         assert_eq!(
@@ -323,6 +324,7 @@ mod tests {
             id: 1,
             samples: 1,
             images: 1,
+            unreadable: 0,
             average: Scores::default(),
             last_iterate: Scores::default(),
         };

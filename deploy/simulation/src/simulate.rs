@@ -144,7 +144,9 @@ impl<'a> Simulation<'a> {
         let pool = Arc::clone(&run.pool);
         let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
         let mut shard = Shard::empty(0, 1, 1, isa).starting_from(run.warm_start.clone());
-        shard.begin(&run.rule).expect("an empty shard takes a sound rule");
+        // A synchronous push is of the minibatches of all workers.
+        let rule = UpdateRule { batch: None, ..run.rule.clone() };
+        shard.begin(&rule).expect("an empty shard takes a sound rule");
         shard.adopt(layout.clone()).map_err(SimulateError::Start)?;
         let config = LoaderConfig {
             threads: 1,

@@ -95,6 +95,16 @@ impl Account {
         }
     }
 
+    /// Returns the number of the worker of an incarnation; `None` if it is settled at every shard.
+    pub(super) fn worker(&self, incarnation: u64) -> Option<u32> {
+        self.workers.get(&incarnation).map(|worker| worker.worker)
+    }
+
+    /// Number of workers that are members or not settled at every shard yet.
+    pub(super) fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// Lists the workers that have left or expired and are not settled at every shard yet.
     pub(super) fn departed(&self) -> Vec<RosterEntry> {
         let departed = self.workers.iter().filter(|(_, worker)| worker.departed);
@@ -227,7 +237,12 @@ mod tests {
     /// A ledger of two blocks: their samples, and those of workers by number.
     fn ledger(generation: u64, samples: [u64; 2], members: &[(u32, [u64; 2])]) -> ShardLedger {
         let members = members.iter().map(|(worker, samples)| (entry(*worker).incarnation, samples.to_vec()));
-        ShardLedger { generation, samples: samples.to_vec(), members: members.collect() }
+        ShardLedger {
+            generation,
+            samples: samples.to_vec(),
+            members: members.collect(),
+            limited: BTreeMap::new(),
+        }
     }
 
     /// The balance of an account that adds up.

@@ -2,10 +2,16 @@
 //!
 //! An evaluation is given to one worker while the others train. If that worker is lost, another one gets it
 //! under the same number. The last evaluation follows the last sample, and the run does not end without it.
+//! A result counts if it is over the whole validation set and its scores are in their ranges; otherwise the
+//! evaluation is given to another worker, and the one that sent the result gets no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Evaluation, EvaluationOrder};
+
+/// Largest mean loss of an evaluation, in nats: an image's is at most 87.34, that of a right class whose
+/// probability is the smallest normal number of 32 bits.
+const LARGEST_LOSS: f64 = 87.4;
 
 /// The evaluations of a run: those due, those in progress, and their results.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub struct Evaluations {
     /// Orders without a result, by number, each with the incarnation that holds it; without a holder, it is
     /// to be given again.
     open: BTreeMap<u64, (EvaluationOrder, Option<u64>)>,
+    /// Incarnations whose result could not be used.
+    barred: BTreeSet<u64>,
     done: Vec<Evaluation>,
     last: Option<u64>,
 }
@@ -32,13 +40,17 @@ impl Evaluations {
     pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
         let every = every.max(1);
         let due = (consumed / every + 1) * every;
-        Evaluations { every, total, due, next_id: first_id, open: BTreeMap::new(), done, last: None }
+        let (open, barred) = Default::default();
+        Evaluations { every, total, due, next_id: first_id, open, barred, done, last: None }
     }
 
     /// Returns the evaluation that the worker with the incarnation (number of its join) `holder` is to do
     /// now, if any. `consumed` is the number of images that the run has used or skipped; `samples`, the
     /// number used, is recorded in a new order.
     pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
+        if self.barred.contains(&holder) {
+            return None;
+        }
         let last = consumed >= self.total;
         if last && self.last.is_none() {
             // The last evaluation replaces those that nobody is working on.
@@ -70,6 +82,36 @@ impl Evaluations {
         for (_, assignee) in self.open.values_mut() {
             assignee.take_if(|assignee| *assignee == holder);
         }
+        self.barred.remove(&holder);
+    }
+
+    /// Number that the next evaluation to be ordered gets.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Lists the numbers of the evaluations that are ordered and not done.
+    pub fn open_ids(&self) -> impl Iterator<Item = u64> {
+        self.open.keys().copied()
+    }
+
+    /// Checks the result of an evaluation from the worker with the incarnation (number of its join) `holder`,
+    /// over a validation set of `validation` images. If it cannot be used, the evaluation is to be done by
+    /// another worker. A result of an evaluation that is not assigned to that worker is not looked at: it is
+    /// not recorded.
+    ///
+    /// # Errors
+    /// If the result is not of the whole validation set or not of the moment that was ordered, or if a loss
+    /// is out of range.
+    pub fn check(&mut self, holder: u64, evaluation: &Evaluation, validation: u64) -> Result<(), String> {
+        let order = self.open.get_mut(&evaluation.id).filter(|(_, assignee)| *assignee == Some(holder));
+        let Some((order, assignee)) = order else { return Ok(()) };
+        let checked = usable(order, evaluation, validation);
+        if checked.is_err() {
+            *assignee = None;
+            self.barred.insert(holder);
+        }
+        checked
     }
 
     /// Records the result of an evaluation from the worker with the incarnation (number of its join)
@@ -98,15 +140,40 @@ impl Evaluations {
     }
 }
 
+/// Checks the result of an ordered evaluation over a validation set of `validation` images.
+fn usable(order: &EvaluationOrder, evaluation: &Evaluation, validation: u64) -> Result<(), String> {
+    let &Evaluation { samples, images, unreadable, .. } = evaluation;
+    if samples != order.samples {
+        return Err(format!("expected one after {} samples, found {samples}", order.samples));
+    }
+    if images.checked_add(unreadable) != Some(validation) || (images == 0 && validation > 0) {
+        return Err(format!(
+            "expected scores of all {validation} validation images, those excepted that cannot be read, found {images} \
+             scored and {unreadable} unreadable"
+        ));
+    }
+    for scores in [&evaluation.average, &evaluation.last_iterate] {
+        // A loss that is not finite is reported as the largest number.
+        let fits = |loss: &f64| (0.0..=LARGEST_LOSS).contains(loss) || *loss == f64::MAX;
+        if let Some(loss) = scores.get("loss").filter(|loss| !fits(loss)) {
+            return Err(format!("expected a loss of 0 to {LARGEST_LOSS}, found {loss:e}"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use protocol::Scores;
+
     use super::*;
 
     fn result(order: &EvaluationOrder) -> Evaluation {
         Evaluation {
             id: order.id,
             samples: order.samples,
-            images: 100,
+            images: 98,
+            unreadable: 2,
             average: Default::default(),
             last_iterate: Default::default(),
         }
@@ -152,5 +219,45 @@ mod tests {
         let mut evaluations = Evaluations::new(100, 250, 100, 1, Vec::new());
         assert_eq!(evaluations.order(1, 100, 100), None);
         assert!(evaluations.order(1, 200, 200).is_some());
+    }
+
+    #[test]
+    fn a_result_that_is_not_of_the_whole_set_or_out_of_range_goes_to_another_worker() {
+        let mut evaluations = Evaluations::new(100, 250, 0, 1, Vec::new());
+        let mut order = evaluations.order(0, 100, 100).unwrap();
+        let loss = |loss| Scores::new([("loss", loss)]);
+        let good = result(&order);
+        let cases = [
+            (Evaluation { samples: 99, ..good.clone() }, "expected one after 100 samples, found 99"),
+            (Evaluation { images: 97, ..good.clone() }, "found 97 scored and 2 unreadable"),
+            (Evaluation { images: 0, unreadable: 100, ..good.clone() }, "found 0 scored and 100 unreadable"),
+            (
+                Evaluation { unreadable: u64::MAX, ..good.clone() },
+                "expected scores of all 100 validation images",
+            ),
+            (Evaluation { average: loss(-0.5), ..good.clone() }, "expected a loss of 0 to 87.4, found -5e-1"),
+            (
+                Evaluation { last_iterate: loss(88.0), ..good.clone() },
+                "expected a loss of 0 to 87.4, found 8.8e1",
+            ),
+        ];
+        for (holder, (bad, expected)) in (0..).zip(&cases) {
+            // Another worker's word changes nothing.
+            evaluations.check(99, bad, 100).unwrap();
+            let text = evaluations.check(holder, bad, 100).unwrap_err();
+            assert!(text.contains(expected), "{text}");
+            assert!(!evaluations.record(holder, bad.clone()));
+            assert_eq!(evaluations.order(holder, 100, 100), None, "it gets no more");
+            order = evaluations.order(holder + 1, 100, 100).expect("another one does it");
+            assert_eq!(order.id, good.id);
+        }
+        let last = cases.len() as u64;
+        let diverged = Evaluation { average: loss(f64::MAX), ..result(&order) };
+        evaluations.check(last, &diverged, 100).unwrap();
+        assert!(evaluations.record(last, diverged));
+        assert_eq!((evaluations.open_ids().count(), evaluations.next_id()), (0, 2));
+        // One that leaves is forgotten.
+        evaluations.take_back(0);
+        assert!(!evaluations.barred.contains(&0) && evaluations.barred.contains(&1));
     }
 }

@@ -119,13 +119,25 @@ struct Outstanding {
     holder: u64,
     used: u64,
     consumed: u64,
+    /// Number of unreadable images that were named.
+    named: usize,
+}
+
+/// The part of a report on a lease that is new.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Number of images used since the lease's report before.
+    pub used: u64,
+    /// Unreadable images named since then, each as "path: reason".
+    pub skipped: Vec<String>,
 }
 
 /// A report on a lease whose numbers are impossible.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "lease {lease} ({positions} positions, {used_before} used and {consumed_before} consumed before): \
-     found {used} used, {consumed} consumed; expected used <= consumed <= positions, none falling"
+     found {used} used, {consumed} consumed, {named} unreadable; expected used <= consumed <= positions, none \
+     falling, and no more unreadable than consumed and not used"
 )]
 pub struct ProgressError {
     lease: u64,
@@ -134,6 +146,7 @@ pub struct ProgressError {
     consumed_before: u64,
     used: u64,
     consumed: u64,
+    named: usize,
 }
 
 impl Leases {
@@ -196,7 +209,8 @@ impl Leases {
         let Range { epoch, start, end } = self.to_do.pop_first().or_else(|| self.fresh())?;
         let lease = Lease { id: self.next_id, epoch, start, end, form, takes_velocity: false };
         self.next_id += 1;
-        self.outstanding.insert(lease.id, Outstanding { lease: lease.clone(), holder, used: 0, consumed: 0 });
+        let fresh = Outstanding { lease: lease.clone(), holder, used: 0, consumed: 0, named: 0 };
+        self.outstanding.insert(lease.id, fresh);
         Some(lease)
     }
 
@@ -213,55 +227,58 @@ impl Leases {
         Some(Range { epoch, start, end })
     }
 
+    /// Number of leases (ranges of images) that the worker with the incarnation (number of its join) `holder`
+    /// holds.
+    pub fn held(&self, holder: u64) -> usize {
+        self.outstanding.values().filter(|lease| lease.holder == holder).count()
+    }
+
+    /// Checks the progress that the worker with the incarnation (number of its join) `holder` reports on a
+    /// lease of a range of images; one that it does not hold is not looked at.
+    ///
+    /// # Errors
+    /// If the numbers exceed the lease's number of images, fall below those of an earlier report, have more
+    /// images used than consumed, or more named as unreadable than were consumed and not used.
+    pub fn check(&self, holder: u64, progress: &LeaseProgress) -> Result<(), ProgressError> {
+        match self.outstanding.get(&progress.lease).filter(|lease| lease.holder == holder) {
+            Some(lease) => lease.since(progress).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Records the progress that the worker with the incarnation (number of its join) `holder` reports on its
     /// lease of a range of images, and ends the lease if the worker closes it or all its images are consumed.
     /// An image is used once every shard has acknowledged the gradient of its minibatch, and consumed once it
     /// is either used or skipped as unreadable. A report on a lease that `holder` does not hold, or holds no
-    /// longer, is ignored, since reports may arrive twice. Returns the number of images that are used since
-    /// the lease's report before.
+    /// longer, is ignored, since reports may arrive twice. Returns what is new since the lease's report
+    /// before.
     ///
     /// # Errors
-    /// If the numbers exceed the lease's number of images, fall below those of an earlier report, or have
-    /// more images used than consumed.
-    pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<u64, ProgressError> {
+    /// As [`check`](Self::check).
+    pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<News, ProgressError> {
         let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
         else {
-            return Ok(0);
+            return Ok(News::default());
         };
-        let positions = lease.lease.end - lease.lease.start;
-        let (used, consumed) = (progress.used, progress.consumed);
-        let skipped = consumed.checked_sub(used);
-        let new = match (
-            used.checked_sub(lease.used),
-            skipped.and_then(|now| now.checked_sub(lease.consumed - lease.used)),
-        ) {
-            (Some(used), Some(skipped)) if consumed <= positions => (used, skipped),
-            _ => {
-                return Err(ProgressError {
-                    lease: progress.lease,
-                    positions,
-                    used_before: lease.used,
-                    consumed_before: lease.consumed,
-                    used,
-                    consumed,
-                });
-            }
-        };
-        (lease.used, lease.consumed) = (used, consumed);
+        let (used, skipped) = lease.since(progress)?;
+        let named = progress.skipped.get(lease.named..).unwrap_or_default().to_vec();
+        (lease.used, lease.consumed) = (progress.used, progress.consumed);
+        lease.named += named.len();
+        let whole = progress.consumed == lease.positions();
         let epoch = lease.lease.epoch;
-        self.used += new.0;
-        self.skipped += new.1;
+        self.used += used;
+        self.skipped += skipped;
         let ledger = self.ledgers.get_mut(&epoch).expect("a leased epoch has a ledger");
-        ledger.distinct += new.0;
-        ledger.skipped += new.1;
+        ledger.distinct += used;
+        ledger.skipped += skipped;
         if ledger.complete() {
             self.complete.push_back(*ledger);
         }
-        if consumed == positions || progress.closed {
+        if whole || progress.closed {
             let lease = self.outstanding.remove(&progress.lease).expect("found above");
             self.to_do.extend(lease.rest());
         }
-        Ok(new.0)
+        Ok(News { used, skipped: named })
     }
 
     /// Takes back all leases (ranges of images) of the worker with the incarnation (number of its join)
@@ -345,6 +362,33 @@ impl Leases {
 }
 
 impl Outstanding {
+    /// Number of positions of the lease.
+    fn positions(&self) -> u64 {
+        self.lease.end - self.lease.start
+    }
+
+    /// Returns how many positions are used and skipped by `progress` and were not before.
+    fn since(&self, progress: &LeaseProgress) -> Result<(u64, u64), ProgressError> {
+        let &LeaseProgress { lease, used, consumed, .. } = progress;
+        let (positions, named) = (self.positions(), progress.skipped.len());
+        let skipped = consumed.checked_sub(used);
+        let new_skipped = skipped.and_then(|now| now.checked_sub(self.consumed - self.used));
+        match (used.checked_sub(self.used), new_skipped) {
+            (Some(used), Some(new)) if consumed <= positions && named as u64 <= skipped.unwrap_or(0) => {
+                Ok((used, new))
+            }
+            _ => Err(ProgressError {
+                lease,
+                positions,
+                used_before: self.used,
+                consumed_before: self.consumed,
+                used,
+                consumed,
+                named,
+            }),
+        }
+    }
+
     /// The positions of the lease that are not consumed yet.
     fn rest(&self) -> Option<Range> {
         let Lease { epoch, start, end, .. } = self.lease;
@@ -404,11 +448,31 @@ mod tests {
         let lease = leases.lease(1, PushForm::Gradient).unwrap();
         leases.report(1, &used(&lease, 2, false)).unwrap();
         let error = leases.report(1, &used(&lease, 5, false)).unwrap_err().to_string();
-        let expected = "lease 1 (4 positions, 2 used and 2 consumed before): found 5 used, 5 consumed; \
-                        expected used <= consumed <= positions, none falling";
+        let expected = "lease 1 (4 positions, 2 used and 2 consumed before): found 5 used, 5 consumed, 0 unreadable; \
+                        expected used <= consumed <= positions, none falling, and no more unreadable than consumed \
+                        and not used";
         assert_eq!(error, expected);
         assert!(leases.report(1, &used(&lease, 1, false)).is_err());
         assert_eq!(leases.used(), 2);
+    }
+
+    /// What is named goes into the log and the snapshots.
+    #[test]
+    fn no_more_images_are_named_as_unreadable_than_the_lease_has() {
+        let mut leases = Leases::new(10, 10, 4, 1);
+        let lease = leases.lease(1, PushForm::Gradient).unwrap();
+        let names = |count: usize, round: &str| (0..count).map(|i| format!("{i}{round}")).collect();
+        let progress = |skipped, consumed| LeaseProgress { skipped, consumed, ..used(&lease, 1, false) };
+        assert!(leases.report(1, &progress(names(2, ""), 2)).is_err());
+        assert!(leases.report(1, &progress(names(100, ""), 101)).is_err());
+        let news = leases.report(1, &progress(names(1, ""), 2)).unwrap();
+        assert_eq!((news.used, news.skipped), (1, vec!["0".into()]));
+        // Those named before may not be exchanged for others.
+        let news = leases.report(1, &progress(names(2, " again"), 3)).unwrap();
+        assert_eq!((news.used, news.skipped), (0, vec!["1 again".into()]));
+        let other = LeaseProgress { lease: 99, ..progress(names(100, ""), 101) };
+        assert_eq!(leases.report(1, &other), Ok(News::default()));
+        assert_eq!((leases.held(1), leases.held(2)), (1, 0));
     }
 
     #[test]

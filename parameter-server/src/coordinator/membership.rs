@@ -3,10 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{Assignment, Life, Member, Refusal};
+use protocol::{Assignment, Life, Member, Refusal, StepMetrics};
 use tokio::time::Instant;
 
 use crate::random;
+
+/// Most that the number of a call may be above the greatest that its member has used before. It is above by
+/// one, and by a few more where calls were given up.
+const MOST_CALLS_AHEAD: u64 = 1024;
 
 /// Workers that take part in a run at present. Each join of a worker is a membership with a number of its
 /// own, its incarnation; the membership of a worker that is silent for too long ends, and the worker has to
@@ -35,6 +39,14 @@ struct MemberState {
     newest_report: u64,
     /// Reason for which the member has to join anew.
     recalled: Option<String>,
+    /// Greatest number of a call of the member.
+    newest_call: u64,
+    /// Samples in all leases that the member was given.
+    leased: u64,
+    /// Samples that the member has reported to have trained on.
+    trained: u64,
+    /// Minibatches in a row, the newest last, whose pushes were refused.
+    refused_in_row: u64,
 }
 
 impl Membership {
@@ -49,29 +61,32 @@ impl Membership {
     pub fn join(&mut self, name: String, now: Instant) -> Member {
         let member = Member { worker: self.next_worker, incarnation: random::number(), life: self.life };
         self.next_worker += 1;
-        self.members.insert(
-            member.worker,
-            MemberState {
-                member,
-                name,
-                heard: now,
-                told: false,
-                newest_answer: None,
-                newest_report: 0,
-                recalled: None,
-            },
-        );
+        let state = MemberState {
+            member,
+            name,
+            heard: now,
+            told: false,
+            newest_answer: None,
+            newest_report: 0,
+            recalled: None,
+            newest_call: 0,
+            leased: 0,
+            trained: 0,
+            refused_in_row: 0,
+        };
+        self.members.insert(member.worker, state);
         member
     }
 
-    /// Records that a member called the coordinator at the time `now`, which keeps its membership from
-    /// expiring.
+    /// Records that a member made the call with the number `call` at the time `now`, which keeps its
+    /// membership from expiring.
     ///
     /// # Errors
     /// [`Refusal::Fenced`] if `member` is not, or no longer, a member, or if it was recalled: the worker has
-    /// to join anew.
-    pub fn record_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
-        let state = self.heard(member, now)?;
+    /// to join anew. [`Refusal::Invalid`] if the number is far ahead of those before: calls with the numbers
+    /// in between would pass for repetitions.
+    pub fn record_call(&mut self, member: Member, call: u64, now: Instant) -> Result<(), Refusal> {
+        let state = self.heard(member, call, now)?;
         match &state.recalled {
             None => Ok(()),
             Some(reason) => Err(Refusal::Fenced(reason.clone())),
@@ -81,14 +96,23 @@ impl Membership {
     /// Records the last call of a member, which leaves; a member that was recalled may still make it.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member.
-    pub fn record_last_call(&mut self, member: Member, now: Instant) -> Result<(), Refusal> {
-        self.heard(member, now).map(drop)
+    /// [`Refusal::Fenced`] if `member` is not, or no longer, a member; [`Refusal::Invalid`] as for
+    /// [`record_call`](Self::record_call).
+    pub fn record_last_call(&mut self, member: Member, call: u64, now: Instant) -> Result<(), Refusal> {
+        self.heard(member, call, now).map(drop)
     }
 
-    fn heard(&mut self, member: Member, now: Instant) -> Result<&mut MemberState, Refusal> {
+    fn heard(&mut self, member: Member, call: u64, now: Instant) -> Result<&mut MemberState, Refusal> {
         let (life, patience) = (self.life, self.patience);
         let state = self.state(member).ok_or_else(|| fenced(member, life, patience))?;
+        let most = state.newest_call.saturating_add(MOST_CALLS_AHEAD);
+        if call > most {
+            return Err(Refusal::Invalid(format!(
+                "call {call} of worker {}: expected a number of at most {most}, the greatest so far was {}",
+                member.worker, state.newest_call
+            )));
+        }
+        state.newest_call = state.newest_call.max(call);
         state.heard = now;
         Ok(state)
     }
@@ -97,6 +121,46 @@ impl Membership {
     /// call. Each hands in what it has done, leaves, and joins anew.
     pub fn recall(&mut self, reason: &str) {
         self.members.values_mut().for_each(|state| state.recalled = Some(reason.into()));
+    }
+
+    /// Records that a member was given a lease of `samples` samples.
+    pub fn record_lease(&mut self, member: Member, samples: u64) {
+        if let Some(state) = self.state(member) {
+            state.leased += samples;
+        }
+    }
+
+    /// Checks that a member can have done what its metrics say with the leases that it was given.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] if the metrics have more samples than the leases, more minibatches than samples,
+    /// or more refused minibatches than minibatches.
+    pub fn check_metrics(&self, member: Member, metrics: &StepMetrics) -> Result<(), Refusal> {
+        let Some(state) = self.members.get(&member.worker) else { return Ok(()) };
+        let left = state.leased - state.trained;
+        let &StepMetrics { steps, images, refused, .. } = metrics;
+        if refused <= steps && steps <= images && images <= left {
+            return Ok(());
+        }
+        Err(Refusal::Invalid(format!(
+            "worker {}: found {images} samples in {steps} minibatches, {refused} of them refused; expected refused <= \
+             minibatches <= samples <= {left}, those of its leases that it has not reported yet",
+            member.worker
+        )))
+    }
+
+    /// Records the metrics of a member's minibatches and returns the number of its minibatches in a row whose
+    /// pushes were refused.
+    pub fn record_metrics(&mut self, member: Member, metrics: &StepMetrics) -> u64 {
+        let Some(state) = self.state(member) else { return 0 };
+        state.trained += metrics.images;
+        // The order of the minibatches in a report is not known, so one that was applied ends the row of
+        // refused ones.
+        match metrics.refused < metrics.steps {
+            true => state.refused_in_row = 0,
+            false => state.refused_in_row += metrics.refused,
+        }
+        state.refused_in_row
     }
 
     /// Returns the state of a member; `None` for whoever is none.
@@ -130,14 +194,17 @@ impl Membership {
         }
     }
 
-    /// Records that the member's report number `call` has arrived. Returns true if it is new; false if that
-    /// report or a later one arrived before, or if `member` is no member.
-    pub fn record_report(&mut self, member: Member, call: u64) -> bool {
-        let state = self.state(member).filter(|state| call > state.newest_report);
-        state.is_some_and(|state| {
+    /// Returns whether the member's report number `call` is new: neither that report nor a later one was
+    /// recorded before.
+    pub fn is_new_report(&self, member: Member, call: u64) -> bool {
+        self.members.get(&member.worker).is_some_and(|state| call > state.newest_report)
+    }
+
+    /// Records that the member's report number `call` has arrived.
+    pub fn record_report(&mut self, member: Member, call: u64) {
+        if let Some(state) = self.state(member) {
             state.newest_report = call;
-            true
-        })
+        }
     }
 
     /// Records that a member was told how the run ended.
@@ -207,12 +274,12 @@ mod tests {
         let member = membership.join("a".into(), now);
         membership.recall("shards have moved; join anew");
         let refusal = Refusal::Fenced("shards have moved; join anew".into());
-        assert_eq!(membership.record_call(member, now), Err(refusal));
-        assert_eq!(membership.record_last_call(member, now), Ok(()));
+        assert_eq!(membership.record_call(member, 1, now), Err(refusal));
+        assert_eq!(membership.record_last_call(member, 2, now), Ok(()));
         membership.leave(member);
-        assert!(membership.record_last_call(member, now).is_err());
+        assert!(membership.record_last_call(member, 3, now).is_err());
         let again = membership.join("a".into(), now);
-        assert_eq!(membership.record_call(again, now), Ok(()));
+        assert_eq!(membership.record_call(again, 1, now), Ok(()));
     }
 
     #[test]
@@ -221,19 +288,54 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut membership = Membership::new(Duration::from_secs(30), Life::default());
         let (first, second) = (membership.join("a".into(), at(0)), membership.join("b".into(), at(0)));
-        membership.record_call(second, at(20)).unwrap();
+        membership.record_call(second, 1, at(20)).unwrap();
         assert_eq!(membership.expire(at(30)), []);
         assert_eq!(membership.expire(at(31)), [(first, "a".into())]);
-        let refusal = membership.record_call(first, at(32)).unwrap_err();
+        let refusal = membership.record_call(first, 1, at(32)).unwrap_err();
         let text = "worker 0 is not a member any more: it left, or was not heard of for 30 s; join anew";
         assert_eq!(refusal, Refusal::Fenced(text.into()));
         let again = membership.join("a".into(), at(33));
         assert_eq!((again.worker, membership.len()), (2, 2));
         // A worker's number is no secret; the number of its join is.
         let guessed = Member { incarnation: again.incarnation ^ 1, ..again };
-        assert!(membership.record_call(guessed, at(34)).is_err() && membership.leave(guessed).is_none());
+        assert!(membership.record_call(guessed, 1, at(34)).is_err() && membership.leave(guessed).is_none());
         let life = Life { count: 1, ..Life::default() };
-        let text = membership.record_call(Member { life, ..again }, at(34)).unwrap_err().to_string();
+        let text = membership.record_call(Member { life, ..again }, 1, at(34)).unwrap_err().to_string();
         assert!(text.contains("worker 2 belongs to life 1 of the server, here is life 0"), "{text}");
+    }
+
+    #[test]
+    fn a_calls_number_is_not_far_ahead() {
+        let now = Instant::now();
+        let mut membership = Membership::new(Duration::from_secs(30), Life::default());
+        let member = membership.join("a".into(), now);
+        for (call, fits) in
+            [(5, true), (1030, false), (u64::MAX, false), (1029, true), (2, true), (2053, true)]
+        {
+            assert_eq!(membership.record_call(member, call, now).is_ok(), fits, "{call}");
+        }
+        let text = "call 9999 of worker 0: expected a number of at most 3077, the greatest so far was 2053";
+        assert_eq!(membership.record_call(member, 9999, now), Err(Refusal::Invalid(text.into())));
+    }
+
+    #[test]
+    fn metrics_are_of_samples_that_were_leased() {
+        let mut membership = Membership::new(Duration::from_secs(30), Life::default());
+        let member = membership.join("a".into(), Instant::now());
+        let metrics =
+            |steps, images, refused| StepMetrics { steps, images, refused, ..StepMetrics::default() };
+        assert!(membership.check_metrics(member, &metrics(0, 0, 0)).is_ok());
+        assert!(membership.check_metrics(member, &metrics(1, 1, 0)).is_err());
+        membership.record_lease(member, 40);
+        assert!(membership.check_metrics(member, &metrics(4, 40, 4)).is_ok());
+        membership.record_metrics(member, &metrics(1, 10, 0));
+        for (steps, images, refused) in [(4, 31, 0), (31, 30, 0), (3, 30, 4)] {
+            let text = format!(
+                "worker 0: found {images} samples in {steps} minibatches, {refused} of them refused; expected refused <= \
+                 minibatches <= samples <= 30, those of its leases that it has not reported yet"
+            );
+            let refused = membership.check_metrics(member, &metrics(steps, images, refused));
+            assert_eq!(refused, Err(Refusal::Invalid(text)));
+        }
     }
 }

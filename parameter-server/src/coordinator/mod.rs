@@ -6,9 +6,11 @@
 
 mod account;
 mod admission;
+mod divergence;
 mod ending;
 mod evaluations;
 pub mod leases;
+mod limited;
 mod membership;
 mod momentum_switch;
 mod placement;
@@ -72,6 +74,9 @@ impl Coordinator {
         resumed: Option<(Snapshot, SavedRun)>,
     ) -> Coordinator {
         host.live(settings.life);
+        if let Some((snapshot, _)) = &resumed {
+            host.completed(snapshot.id);
+        }
         let state = State::new(&settings, host.clone(), resumed);
         Coordinator { settings, host, state: Mutex::new(state) }
     }
@@ -152,6 +157,12 @@ impl Coordinator {
         self.state().run.as_ref().is_none_or(|run| run.members.is_empty())
     }
 
+    /// Returns whether workers were fenced since their training diverged, before that of the run was found to
+    /// have: they join again, to learn of it.
+    pub fn others_return(&self) -> bool {
+        self.state().run.as_ref().is_some_and(|run| run.votes.any_before())
+    }
+
     /// Returns the run's update rule (how shards turn gradients into updates); in a new run, `None` until the
     /// first worker has joined and described its data.
     pub fn rule(&self) -> Option<UpdateRule> {
@@ -194,6 +205,7 @@ impl Coordinator {
     /// Records `snapshot`, with the hashes of all shards' files, as the newest complete one, which processes
     /// that register later are told to restore.
     pub fn record_snapshot(&self, snapshot: Snapshot) {
+        self.host.completed(snapshot.id);
         self.state().snapshot = Some(snapshot);
     }
 }

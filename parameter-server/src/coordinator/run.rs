@@ -3,24 +3,27 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
-    Assignment, DataDescription, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Life, Member, Refusal,
-    Roster, RosterEntry, ShardStatus, StepMetrics, TrainingLine, UpdateRule,
+    Assignment, DataDescription, Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Life, MOST_LISTED,
+    MOST_MEMBERS, Member, Refusal, Report, Roster, RosterEntry, ShardStatus, StepMetrics, TrainingLine,
+    UpdateRule,
 };
 use settings::RunConfiguration;
 use tokio::time::Instant;
 
 use super::{
-    account::Account, evaluations::Evaluations, leases::Leases, membership::Membership,
-    momentum_switch::MomentumSwitch, saved::SavedRun,
+    account::Account, divergence::Votes, evaluations::Evaluations, leases::Leases, limited::LimitedPushes,
+    membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun,
 };
 use crate::{
     telemetry::{EvaluationLine, Line, Meter, RunPosition, Traffic},
     update_rule,
 };
 
-/// Number of minibatches in a row, over all workers, whose pushes must be refused for the run to end as
+/// Number of minibatches of a worker in a row whose pushes must be refused for its training to count as
 /// diverged.
 const MOST_REFUSED: u64 = 20;
+/// Most leases that a worker may hold. It takes two, and those stay that it has closed and not reported yet.
+const MOST_LEASES: usize = 8;
 /// Largest fraction of the training images that may be unreadable.
 const MOST_UNREADABLE: f64 = 0.05;
 /// Pause of a worker for which there is nothing to do at the moment.
@@ -45,8 +48,18 @@ pub(super) struct Run {
     pub(super) latest: Option<TrainingLine>,
     /// Unreadable training images found so far, each as "path: reason".
     pub(super) unreadable: BTreeSet<String>,
-    /// Minibatches in a row whose pushes were refused.
-    refused_in_row: u64,
+    /// Votes of workers that training has diverged.
+    pub(super) votes: Votes,
+    /// Pushes that shards scaled down.
+    pub(super) limited: LimitedPushes,
+}
+
+/// Divergence of training.
+pub(super) enum Divergence {
+    /// The run has diverged and ends.
+    OfRun(Ending),
+    /// One worker says so, for this reason, and the others do not.
+    OfWorker(String),
 }
 
 /// Settings that a life of the server gives to a run.
@@ -75,7 +88,8 @@ impl Run {
             meter: Meter::new(rule.total_samples, 0, Instant::now()),
             latest: None,
             unreadable: BTreeSet::new(),
-            refused_in_row: 0,
+            votes: Votes::default(),
+            limited: LimitedPushes::default(),
             data,
             rule,
             leases,
@@ -99,20 +113,35 @@ impl Run {
     }
 
     /// Makes a worker called `name` a member.
-    pub(super) fn join(&mut self, name: String) -> Member {
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] while there are too many members, or too many that have left and of whose pushes
+    /// the shards have not told yet.
+    pub(super) fn join(&mut self, name: String) -> Result<Member, Refusal> {
+        let (members, listed) = (self.members.len(), self.account.workers());
+        if members >= MOST_MEMBERS || listed >= MOST_LISTED {
+            return Err(Refusal::NotReady(format!(
+                "the run has {members} workers and {} that have just left, expected fewer than {MOST_MEMBERS} and \
+                 {MOST_LISTED} in all; waiting for some to leave",
+                listed - members
+            )));
+        }
         let member = self.members.join(name, Instant::now());
         self.account.join(entry(member));
         self.version += 1;
-        member
+        Ok(member)
     }
 
-    /// Returns the roster for the shards: the members, and those who have left and are not settled yet.
+    /// Returns the roster for the shards: the members, those who have left and are not settled yet, and the
+    /// evaluations that are not done.
     pub(super) fn roster(&self) -> Roster {
         Roster {
             version: self.version,
             next_worker: self.members.next_worker(),
             members: self.members.members().map(entry).collect(),
             departed: self.account.departed(),
+            next_evaluation: self.evaluations.next_id(),
+            evaluations: self.evaluations.open_ids().collect(),
         }
     }
 
@@ -120,6 +149,9 @@ impl Run {
     pub(super) fn audit(&mut self, roster: &Roster, statuses: &[ShardStatus], shards: u32) {
         for status in statuses {
             let Some(ledger) = &status.ledger else { continue };
+            // The account forgets workers that have left.
+            let worker = |incarnation| self.account.worker(incarnation);
+            self.limited.observe(status.shard, &ledger.limited, worker);
             let repeated = self.account.observe(status.shard, shards, roster, ledger);
             self.leases.record_repeated(repeated);
         }
@@ -144,16 +176,6 @@ impl Run {
         any
     }
 
-    /// Removes a member, and takes its leases and evaluations back; returns the name of its worker and the
-    /// number of its leases.
-    pub(super) fn remove(&mut self, member: Member) -> Option<(String, usize)> {
-        let leases = self.leases.take_back(member.incarnation);
-        self.evaluations.take_back(member.incarnation);
-        self.account.depart(member.incarnation);
-        self.version += 1;
-        self.members.leave(member).map(|name| (name, leases))
-    }
-
     /// Removes a member that leaves, and says so.
     pub(super) fn leave(&mut self, member: Member) {
         if let Some((name, leases)) = self.remove(member) {
@@ -165,19 +187,48 @@ impl Run {
         }
     }
 
+    /// Removes a member whose training diverged, as `reason` says, while that of others did not, and takes
+    /// its leases and evaluations back; returns the refusal by which it joins anew.
+    pub(super) fn fence(&mut self, member: Member, reason: &str) -> Refusal {
+        let worker = member.worker;
+        if let Some((name, leases)) = self.remove(member) {
+            tracing::warn!(
+                "worker {worker} ({name}) is out, since its training diverged: {reason}; the others train on, and {leases} \
+                 leases go to them"
+            );
+        }
+        Refusal::Fenced(format!("the training of worker {worker} diverged: {reason}; join anew"))
+    }
+
+    /// Removes a member and takes its leases and evaluations back; returns its name and the number of leases.
+    pub(super) fn remove(&mut self, member: Member) -> Option<(String, usize)> {
+        let name = self.members.leave(member)?;
+        let leases = self.leases.take_back(member.incarnation);
+        self.evaluations.take_back(member.incarnation);
+        self.account.depart(member.incarnation);
+        self.version += 1;
+        Some((name, leases))
+    }
+
     /// Chooses what a member is to do next, while the end of the run has not been announced. `ended` says
     /// whether the run has ended, `snapshot` whether a snapshot is due or being taken.
     pub(super) fn assign(&mut self, member: Member, ended: bool, snapshot: bool) -> Assignment {
         let (consumed, used) = (self.leases.consumed(), self.leases.used());
         if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
+            self.version += 1;
             return Assignment::Evaluate(order);
         }
         if snapshot && self.members.len() == 1 {
             let reason = "a snapshot".into();
             return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
         }
+        if self.leases.held(member.incarnation) >= MOST_LEASES {
+            let reason = format!("reports on the {MOST_LEASES} leases that this worker holds");
+            return Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason };
+        }
         if let Some(mut lease) = self.leases.lease(member.incarnation, self.momentum.form()) {
             lease.takes_velocity = self.momentum.gives_velocity_to(member.incarnation);
+            self.members.record_lease(member, lease.end - lease.start);
             return Assignment::Train(lease);
         }
         let reason = match self.leases.outstanding() {
@@ -188,7 +239,28 @@ impl Run {
         Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason }
     }
 
-    /// Records how far a member got with its leases.
+    /// Checks a member's report, of which nothing is recorded if any of it is impossible. An evaluation whose
+    /// result cannot be used is given to another worker.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for progress beyond a lease, metrics of more than the leases have, or an
+    /// evaluation that is not of the whole validation set or out of range.
+    pub(super) fn check(&mut self, report: &Report) -> Result<(), Refusal> {
+        let &Report { member, ref progress, ref metrics, ref evaluation, .. } = report;
+        let invalid = |text: String| Refusal::Invalid(format!("worker {}: {text}", member.worker));
+        let mut progress = progress.iter().map(|progress| self.leases.check(member.incarnation, progress));
+        progress.try_for_each(|checked| checked.map_err(|error| invalid(error.to_string())))?;
+        self.members.check_metrics(member, metrics)?;
+        let Some(evaluation) = evaluation else { return Ok(()) };
+        let checked = self.evaluations.check(member.incarnation, evaluation, self.data.validation);
+        checked.map_err(|text| {
+            let text = format!("evaluation {}: {text}", evaluation.id);
+            tracing::warn!("worker {}: {text}; another worker is to do it", member.worker);
+            invalid(text)
+        })
+    }
+
+    /// Records how far a member got with its leases, and returns the unreadable images that it names first.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for progress beyond a lease.
@@ -196,14 +268,16 @@ impl Run {
         &mut self,
         member: Member,
         progress: &[LeaseProgress],
-    ) -> Result<(), Refusal> {
-        progress.iter().try_for_each(|progress| {
-            let used = self.leases.report(member.incarnation, progress);
-            let used =
-                used.map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
-            self.account.credit(member.incarnation, used);
-            Ok(())
-        })
+    ) -> Result<Vec<String>, Refusal> {
+        let mut skipped = Vec::new();
+        for progress in progress {
+            let news = self.leases.report(member.incarnation, progress);
+            let news =
+                news.map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
+            self.account.credit(member.incarnation, news.used);
+            skipped.extend(news.skipped);
+        }
+        Ok(skipped)
     }
 
     /// Records the metrics of a member's minibatches, and logs the epochs that they complete.
@@ -225,34 +299,40 @@ impl Run {
         }
     }
 
-    /// Counts refused minibatches; returns the end of the run if it has diverged at learning rate `rate`.
-    pub(super) fn record_refused(&mut self, metrics: &StepMetrics, rate: f64) -> Option<Ending> {
-        // The order of the minibatches in a report is not known, so one that was applied ends the row of
-        // refused ones.
-        if metrics.refused < metrics.steps {
-            self.refused_in_row = 0;
-        } else {
-            self.refused_in_row = self.refused_in_row.saturating_add(metrics.refused);
-        }
+    /// Looks whether a member's minibatches were as usual, or its training has diverged at learning rate
+    /// `rate`; `refused_in_row` is the number of its minibatches in a row whose pushes were refused.
+    pub(super) fn record_divergence(
+        &mut self,
+        member: Member,
+        metrics: &StepMetrics,
+        refused_in_row: u64,
+        rate: f64,
+    ) -> Option<Divergence> {
         let reason = if metrics.diverged {
             format!("a loss is not finite, or above {LARGEST_LOSS:e}")
-        } else if self.refused_in_row >= MOST_REFUSED {
+        } else if refused_in_row >= MOST_REFUSED {
             format!(
-                "the pushes of {} minibatches in a row were refused as not finite or far too large",
-                self.refused_in_row
+                "the pushes of {refused_in_row} minibatches in a row were refused as not finite or far too large"
             )
         } else {
+            if metrics.refused < metrics.steps {
+                self.votes.clear();
+            }
             return None;
         };
-        Some(Ending::Diverged(format!(
+        let present = self.members.members().map(|member| member.worker);
+        if !self.votes.record(member.worker, present, self.members.next_worker()) {
+            return Some(Divergence::OfWorker(reason));
+        }
+        Some(Divergence::OfRun(Ending::Diverged(format!(
             "training diverged after {} samples at learning rate {rate}: {reason}; try --learning-rate {} --fresh",
             self.leases.used(),
             rate / 2.0
-        )))
+        ))))
     }
 
     /// Records unreadable images; returns the end of the run if there are too many.
-    pub(super) fn record_unreadable(&mut self, skipped: impl Iterator<Item = String>) -> Option<Ending> {
+    pub(super) fn record_unreadable(&mut self, skipped: Vec<String>) -> Option<Ending> {
         let images = self.data.images;
         for image in skipped {
             if self.unreadable.insert(image.clone()) {
@@ -279,6 +359,7 @@ impl Run {
         if !self.evaluations.record(member.incarnation, evaluation.clone()) {
             return None;
         }
+        self.version += 1;
         let last = self.evaluations.last().is_some();
         if last {
             lines.extend(self.training_line(traffic, true));

@@ -14,7 +14,7 @@ use super::{
     ending::RunEnd,
     membership,
     placement::{Applicant, Before, Placement, Processes},
-    run::{LifeSettings, Run},
+    run::{Divergence, LifeSettings, Run},
     saved::SavedRun,
 };
 use crate::{
@@ -177,6 +177,7 @@ impl State {
         }
         if let Some(run) = &mut self.run {
             self.lines.extend(run.training_line(traffic, false));
+            run.limited.warn(Instant::now());
         }
         if !self.lines.is_empty() {
             self.share_roster();
@@ -214,7 +215,7 @@ impl State {
     /// Makes a worker called `name` a member of the run with its data.
     pub(super) fn join(&mut self, name: String, data: DataDescription) -> Result<Member, Refusal> {
         let run = self.admit(data)?;
-        let member = run.join(name.clone());
+        let member = run.join(name.clone())?;
         tracing::info!("worker {} joined ({name}); {} workers", member.worker, run.members.len());
         self.share_roster();
         Ok(member)
@@ -247,7 +248,7 @@ impl State {
     /// Returns what a member is to do next.
     pub(super) fn assign(&mut self, member: Member, call: u64) -> Result<Assignment, Refusal> {
         let run = known(&mut self.run, member, self.life)?;
-        run.members.record_call(member, Instant::now())?;
+        run.members.record_call(member, call, Instant::now())?;
         if let Some(assignment) = run.members.earlier_answer(member, call) {
             return Ok(assignment);
         }
@@ -259,35 +260,48 @@ impl State {
             None => run.assign(member, self.end.ending().is_some(), self.snapshot_pending),
         };
         run.members.keep_answer(member, call, assignment.clone());
+        if let Assignment::Evaluate(_) = assignment {
+            // The worker fetches the average from the shards next.
+            self.share_roster();
+        }
         Ok(assignment)
     }
 
     /// Records a member's report; returns how the run ended, if its end has been announced.
     pub(super) fn report(&mut self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
-        let Report { member, progress, metrics, evaluation, leaving } = report;
+        let (member, leaving) = (report.member, report.leaving);
         let traffic = self.traffic();
         let run = known(&mut self.run, member, self.life);
         let heard = |run: &mut Run| match leaving {
-            true => run.members.record_last_call(member, Instant::now()),
-            false => run.members.record_call(member, Instant::now()),
+            true => run.members.record_last_call(member, call, Instant::now()),
+            false => run.members.record_call(member, call, Instant::now()),
         };
         let run = match run.and_then(|run| heard(run).map(|()| run)) {
             Ok(run) => run,
             // A worker that has left stays left: ignore its last report if it is repeated, or comes after the
             // worker expired.
-            Err(_) if leaving => return Ok(self.end.announced()),
+            Err(Refusal::Fenced(_)) if leaving => return Ok(self.end.announced()),
             Err(refusal) => return Err(refusal),
         };
-        if !run.members.record_report(member, call) {
+        if !run.members.is_new_report(member, call) {
             return Ok(self.end.announced());
         }
-        run.record_progress(member, &progress)?;
+        run.check(&report)?;
+        run.members.record_report(member, call);
+        let Report { progress, metrics, evaluation, .. } = report;
+        let skipped = run.record_progress(member, &progress)?;
+        let refused_in_row = run.members.record_metrics(member, &metrics);
         run.record_metrics(member, &metrics);
-        let skipped = progress.into_iter().flat_map(|progress| progress.skipped);
         let rate = self.configuration.optimisation.learning_rate;
+        let (diverged, fenced) = match run.record_divergence(member, &metrics, refused_in_row, rate) {
+            Some(Divergence::OfRun(ending)) => (Some(ending), None),
+            Some(Divergence::OfWorker(reason)) => (None, Some(reason)),
+            None => (None, None),
+        };
+        let evaluated = evaluation.is_some();
         let endings = [
             run.record_unreadable(skipped),
-            run.record_refused(&metrics, rate),
+            diverged,
             evaluation
                 .and_then(|evaluation| run.record_evaluation(member, evaluation, traffic, &mut self.lines)),
         ];
@@ -296,11 +310,15 @@ impl State {
         if ending.is_some() {
             run.members.mark_told(member);
         }
+        let fenced = fenced.filter(|_| ending.is_none() && !leaving);
+        let refusal = fenced.map(|reason| run.fence(member, &reason));
         if leaving {
             run.leave(member);
+        }
+        if leaving || evaluated || refusal.is_some() {
             self.share_roster();
         }
-        Ok(ending)
+        refusal.map_or(Ok(ending), Err)
     }
 
     /// Ends all memberships.

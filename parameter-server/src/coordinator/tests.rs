@@ -1,6 +1,6 @@
 //! Tests that call the coordinator directly, with a clock that they advance.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
 use protocol::{
     Coordinator as _, DataDescription, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress,
@@ -34,10 +34,10 @@ fn coordinator(processes: u32) -> Coordinator {
     Coordinator::new(settings, Arc::new(ShardHost::new(0, Vec::new(), "nowhere".into())), None)
 }
 
-/// Returns a call number that was not used before.
+/// Returns a call number that this test has not used before.
 fn call() -> u64 {
-    static CALLS: AtomicU64 = AtomicU64::new(1);
-    CALLS.fetch_add(1, Ordering::Relaxed)
+    thread_local!(static CALLS: Cell<u64> = const { Cell::new(1) });
+    CALLS.replace(CALLS.get() + 1)
 }
 
 fn report(member: Member) -> Report {
@@ -61,6 +61,7 @@ fn scores(member: Member, order: &EvaluationOrder) -> Report {
         id: order.id,
         samples: order.samples,
         images: 100,
+        unreadable: 0,
         average: Scores::new([("top1", 0.5)]),
         last_iterate: Scores::default(),
     };
@@ -208,13 +209,17 @@ async fn classes_that_the_configuration_names_must_be_the_datas() {
     assert_eq!(coordinator.join(join(100)).unwrap_err(), Refusal::Mismatch(text.into()));
 }
 
+/// Metrics of minibatches of one sample each.
+fn metrics(steps: u64, refused: u64, diverged: bool) -> StepMetrics {
+    StepMetrics { steps, images: steps, refused, diverged, ..StepMetrics::default() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn divergence_ends_the_run_and_names_a_rate() {
-    let metrics =
-        |steps, refused, diverged| StepMetrics { steps, refused, diverged, ..StepMetrics::default() };
     let diverged = |reports: &[StepMetrics]| {
         let coordinator = coordinator(1);
         let member = coordinator.join(join(100)).unwrap().member;
+        trained(&coordinator, member);
         let send = |metrics: &StepMetrics| {
             coordinator.report(Report { metrics: metrics.clone(), ..report(member) }, call()).unwrap()
         };
@@ -351,7 +356,7 @@ async fn a_repeated_call_is_answered_and_not_counted_again() {
     assert_ne!(coordinator.assign(member, 6).unwrap(), first);
     coordinator.assign(member, 5).unwrap();
     assert_eq!(coordinator.status().leases, 2, "a lease for each question, also for one that comes late");
-    let done = Report { metrics: StepMetrics { steps: 3, ..StepMetrics::default() }, ..report(member) };
+    let done = Report { metrics: metrics(3, 0, false), ..report(member) };
     for _ in 0..2 {
         assert_eq!(coordinator.report(done.clone(), 7), Ok(None));
     }
@@ -388,3 +393,5 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
     assert!(coordinator.prepare_snapshot());
     trained(&coordinator, other);
 }
+
+mod bounds;

@@ -111,10 +111,13 @@ pub(crate) async fn run(
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Gives the roster to the shards, and the run's update rule if the leader knows it; returns the time until
-/// the next registration.
+/// Gives the roster to the shards, and the run's update rule if the leader knows it, and tells them which
+/// snapshot is complete; returns the time until the next registration.
 fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
     host.admit(&reply.roster);
+    if let Some(snapshot) = &reply.restore {
+        host.completed(snapshot.id);
+    }
     let Some(rule) = &reply.rule else { return Ok(REGISTER_FOR_RULE) };
     host.begin(rule).context("take over the run's update rule from the leader")?;
     Ok(REGISTER_EVERY)

@@ -35,6 +35,8 @@ const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// Time that workers have for their last reports in an interrupted run, in which they finish their minibatch
 /// first.
 const LAST_MINIBATCH: Duration = Duration::from_secs(6);
+/// Time within which workers that were fenced as training diverged have joined again.
+const FENCED_RETURN: Duration = Duration::from_secs(3);
 /// Longest time that a process may take to tell its shards' ledgers at the end of a run.
 const LAST_LEDGER: Duration = Duration::from_secs(2);
 /// Longest time that a snapshot waits for the leases of a single worker.
@@ -224,7 +226,7 @@ impl Leader {
 
     /// Waits until all workers were told how the run ended and have left, or until the time for it is up. If
     /// the run had `already_ended` before this process started, workers may still come back, and the whole
-    /// time is waited.
+    /// time is waited; those that were fenced as training diverged come back soon.
     async fn wait_for_workers_to_leave(
         &self,
         ending: &Ending,
@@ -239,7 +241,12 @@ impl Leader {
             Ending::Interrupted => (LAST_MINIBATCH, farewell.min(LAST_MINIBATCH)),
             _ => (LAST_REPORTS, farewell),
         };
-        let least = if already_ended { longest } else { Duration::ZERO };
+        let diverged = matches!(ending, Ending::Diverged(_));
+        let least = match already_ended {
+            true => longest,
+            false if diverged && self.coordinator.others_return() => FENCED_RETURN.min(longest),
+            false => Duration::ZERO,
+        };
         let mut told_at = None;
         loop {
             self.tick(metrics);

@@ -12,6 +12,9 @@ use crate::{
     staleness,
 };
 
+/// Most that the number of a step may be above that of the worker's last one that was applied to the block.
+const MOST_STEPS_AHEAD: u64 = 1 << 20;
+
 /// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
 /// done.
 const FROZEN: usize = 2;
@@ -49,6 +52,8 @@ pub(super) struct Applied {
     /// Number of training samples behind all updates of the block since the start of the run, this one
     /// included.
     pub(super) samples: u64,
+    /// Whether the push was scaled down.
+    pub(super) limited: bool,
 }
 
 impl Adopted {
@@ -123,40 +128,57 @@ impl Adopted {
         &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
     }
 
-    /// Checks that a push may be applied in shard `number` and returns the largest magnitude in its
-    /// gradient; returns `None` if it, or a newer push of its worker, was applied before.
-    pub(super) fn examine(&self, number: u32, isa: Isa, push: &BlockPush) -> Result<Option<f32>, Refusal> {
+    /// Checks that a push may be applied in shard `number`, whose versions have this `generation`, and
+    /// returns the largest magnitude in its gradient; returns `None` if it, or a newer push of its worker,
+    /// was applied before.
+    pub(super) fn examine(
+        &self,
+        number: u32,
+        generation: u64,
+        isa: Isa,
+        push: &BlockPush,
+    ) -> Result<Option<f32>, Refusal> {
         let block = self.owned(number, push.block)?;
         let name = &self.tensor(push.block).name;
         let invalid = |text: String| {
-            Err(Refusal::Invalid(format!("shard {number}: gradient of block {} ({name}) {text}", push.block)))
+            Refusal::Invalid(format!("shard {number}: gradient of block {} ({name}) {text}", push.block))
         };
-        if push.gradient.len() != block.range.len() {
-            let (found, expected) = (push.gradient.len(), block.range.len());
-            return invalid(format!("has {found} values, expected {expected}"));
+        let state = &self.blocks[&push.block];
+        self.check_form(push, block.range.len()).map_err(invalid)?;
+        let newest = state.newest(push.member.incarnation);
+        if newest.is_some_and(|newest| push.step <= newest) {
+            return Ok(None);
         }
-        if push.samples == 0 {
-            return invalid("has 0 samples behind it, expected at least 1".into());
+        let own = Version { generation, counter: state.counter };
+        check_order(push, newest.unwrap_or(0), own).map_err(invalid)?;
+        let bounds = &self.bounds[&push.block];
+        let of = || format!("of worker {} at step {}", push.member.worker, push.step);
+        let magnitude = bounds.check_gradient(isa, &push.gradient);
+        let magnitude = magnitude.map_err(|text| invalid(format!("{} {text}", of())))?;
+        bounds
+            .check()
+            .map_err(|text| invalid(format!("{} is not applied: the block has diverged, it {text}", of())))?;
+        Ok(Some(magnitude))
+    }
+
+    /// Checks that a push has as many values as its block, which are `values`, samples behind it as a
+    /// minibatch has, and a form that the optimizer takes.
+    fn check_form(&self, push: &BlockPush, values: usize) -> Result<(), String> {
+        if push.gradient.len() != values {
+            return Err(format!("has {} values, expected {values}", push.gradient.len()));
+        }
+        if !(1..=self.rule.batch.unwrap_or(u32::MAX)).contains(&push.samples) {
+            let expected =
+                self.rule.batch.map_or_else(|| "at least 1".into(), |batch| format!("1 to {batch}"));
+            return Err(format!("has {} samples behind it, expected {expected}", push.samples));
         }
         if !self.optimizer.takes(push.form) {
-            return invalid(format!(
+            return Err(format!(
                 "is a step of the worker's own momentum, expected a gradient: the run's optimizer is {}",
                 self.rule.optimizer
             ));
         }
-        if self.blocks[&push.block].has_applied(push) {
-            return Ok(None);
-        }
-        let bounds = &self.bounds[&push.block];
-        let of = || format!("of worker {} at step {}", push.member.worker, push.step);
-        let magnitude = match bounds.check_gradient(isa, &push.gradient) {
-            Ok(found) => found,
-            Err(text) => return invalid(format!("{} {text}", of())),
-        };
-        if let Err(text) = bounds.check() {
-            return invalid(format!("{} is not applied: the block has diverged, it {text}", of()));
-        }
-        Ok(Some(magnitude))
+        Ok(())
     }
 
     /// Updates a block by a push that was [examined](Self::examine) and has this largest magnitude; the push
@@ -165,6 +187,11 @@ impl Adopted {
         let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
         let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");
         let bounds = self.bounds.get_mut(&push.block).expect("an owned block has bounds");
+        let limit = bounds.limit(magnitude);
+        if let Some(limit) = limit {
+            let factor = limit / magnitude;
+            push.gradient.iter_mut().for_each(|value| *value *= factor);
+        }
         let staleness = state.staleness(push.version);
         let samples = state.samples + u64::from(push.samples);
         let rate = schedule::rate(&self.rule, state.samples, samples);
@@ -176,12 +203,23 @@ impl Adopted {
             look_ahead: policy.look_ahead(staleness),
         };
         let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());
-        bounds.applied(magnitude, largest);
+        bounds.applied(limit.unwrap_or(magnitude), largest);
         // A file may hold any number.
         state.counter = state.counter.saturating_add(1);
         state.samples = samples;
         state.record(push);
-        Applied { staleness, rate, counter: state.counter, samples }
+        Applied { staleness, rate, counter: state.counter, samples, limited: limit.is_some() }
+    }
+
+    /// Drops the averages frozen for evaluations that are not `open`.
+    pub(super) fn keep_frozen(&mut self, open: impl Fn(u64) -> bool) {
+        self.frozen.retain(|frozen| open(frozen.evaluation));
+    }
+
+    /// Lists the evaluations that averages are frozen for.
+    #[cfg(test)]
+    pub(super) fn evaluations(&self) -> impl Iterator<Item = u64> {
+        self.frozen.iter().map(|frozen| frozen.evaluation)
     }
 
     /// Returns the averages frozen for an evaluation, freezing them now if this is its first fetch.
@@ -198,4 +236,22 @@ impl Adopted {
         self.frozen.push(Frozen { evaluation, blocks: self.blocks.iter().map(copy).collect() });
         self.frozen.last().expect("just pushed")
     }
+}
+
+/// Checks that a push follows the worker's `newest` one that was applied to the block, and that it was
+/// computed from a version that the block, which is at `own`, has had. One from before a restore may be ahead
+/// of the block in an earlier generation.
+fn check_order(push: &BlockPush, newest: u64, own: Version) -> Result<(), String> {
+    let most = newest.saturating_add(MOST_STEPS_AHEAD);
+    if push.step > most {
+        return Err(format!("is of step {}, expected at most {most}: the last one was {newest}", push.step));
+    }
+    let Version { generation, counter } = push.version;
+    if generation > own.generation || (generation == own.generation && counter > own.counter) {
+        return Err(format!(
+            "was computed from update {counter} of generation {generation}, the block has had {} of generation {}",
+            own.counter, own.generation
+        ));
+    }
+    Ok(())
 }

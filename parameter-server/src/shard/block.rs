@@ -77,9 +77,9 @@ impl BlockState {
         BlockValues { block, version, values: self.parameters.clone().into() }
     }
 
-    /// Whether the push, or a newer one of its incarnation, was applied before.
-    pub(super) fn has_applied(&self, push: &BlockPush) -> bool {
-        self.applied.get(&push.member.incarnation).is_some_and(|applied| push.step <= applied.newest)
+    /// Number of the newest step of an incarnation that was applied; `None` if none was.
+    pub(super) fn newest(&self, incarnation: u64) -> Option<u64> {
+        self.applied.get(&incarnation).map(|applied| applied.newest)
     }
 
     /// Records that the push was applied.

@@ -21,8 +21,15 @@
 //! has diverged, and the refusals say so. Networks that learn have values and gradients between 10^-10 and
 //! 10^4.
 //!
-//! Another bound catches gradients that do harm long before anything overflows, such as those of a worker
-//! with faulty memory: a gradient a million times as large as the block's usual gradients is refused.
+//! Two more bounds catch gradients that do harm long before anything overflows. Both compare the largest
+//! magnitude in a gradient, which is known without a further pass, with the usual one of the block: the
+//! running mean of those of the gradients before it, whoever pushed them. A gradient a million times as
+//! large, such as that of a worker with faulty memory, is refused. One that is over 100 times as large is
+//! scaled down to that, so that no single push moves the block much further than usual. It is not refused,
+//! since gradients may grow: those of a block behind units that were inactive become what is usual within
+//! some hundred pushes. In the mean no gradient counts for more than twice the usual, so that workers that
+//! push less than half of the gradients cannot raise it beyond measure. Neither bound holds for the first
+//! hundred gradients of a block, and the mean is in no file: it begins anew when a shard is restored.
 
 use kernels::{Isa, largest_magnitude};
 use parameters::{Layout, Tensor};
@@ -38,14 +45,21 @@ const LARGEST_VALUE: f32 = 1e18;
 /// multipliers of 1000.
 const LARGEST_RATE: f64 = 1e9;
 /// Largest ratio of a gradient's largest magnitude to the usual one.
-const LARGEST_RATIO: f32 = 1e6;
+const LARGEST_RATIO: f64 = 1e6;
+/// Ratio of a gradient's largest magnitude to the usual one from which on the gradient is scaled down.
+const LIMITED_RATIO: f64 = 100.0;
+/// Least magnitude to which a gradient is scaled down. The usual one may be close to zero for a long time,
+/// and no gradient of this size is out of the ordinary.
+const LEAST_LIMIT: f64 = 1.0;
+/// Most that a gradient counts for in the usual size, in multiples of it.
+const MOST_WEIGHT: f64 = 2.0;
 /// Number of gradients over which the usual size is averaged. No gradient is compared with it before that
 /// many have been applied.
 const USUAL: u64 = 100;
 /// Smallest magnitude that counts as usual. The gradients of a block behind inactive units, or of a network
 /// that has memorised its images, may be close to zero for a long time, and the first large one after that is
 /// not a fault.
-const LEAST_USUAL: f32 = 1.0;
+const LEAST_USUAL: f64 = 1.0;
 
 /// Sizes of one block's values and of its recent gradients.
 #[derive(Clone, Debug)]
@@ -53,7 +67,7 @@ pub(crate) struct Bounds {
     /// Largest magnitude in the block's weights, average and optimizer's arrays.
     largest: f32,
     /// Running mean of the largest magnitudes of the block's newest gradients.
-    usual: f32,
+    usual: f64,
     /// Gradients applied since the shard was opened.
     applied: u64,
 }
@@ -92,7 +106,7 @@ impl Bounds {
             ));
         }
         let usual = self.usual.max(LEAST_USUAL);
-        if self.applied >= USUAL && found > LARGEST_RATIO * usual {
+        if self.applied >= USUAL && f64::from(found) > LARGEST_RATIO * usual {
             return Err(format!(
                 "has a value of magnitude {found:.1e}, expected at most {LARGEST_RATIO:e} times {usual:.1e}, the mean \
                  of the largest of the gradients before it"
@@ -101,12 +115,23 @@ impl Bounds {
         Ok(found)
     }
 
+    /// Returns the largest magnitude to which a gradient with this one is to be scaled down; `None` if it is
+    /// to be applied as it is.
+    pub(crate) fn limit(&self, magnitude: f32) -> Option<f32> {
+        let limit = (LIMITED_RATIO * self.usual).max(LEAST_LIMIT);
+        (self.applied >= USUAL && f64::from(magnitude) > limit).then_some(limit as f32)
+    }
+
     /// Records that a gradient with this largest magnitude was applied and that the update left `block` as
     /// the block's.
     pub(crate) fn applied(&mut self, gradient: f32, block: f32) {
         self.largest = block;
+        let most = match self.applied {
+            ..USUAL => f64::INFINITY,
+            USUAL.. => MOST_WEIGHT * self.usual.max(LEAST_LIMIT / LIMITED_RATIO),
+        };
         self.applied += 1;
-        self.usual += (gradient - self.usual) / self.applied.min(USUAL) as f32;
+        self.usual += (f64::from(gradient).min(most) - self.usual) / self.applied.min(USUAL) as f64;
     }
 }
 
@@ -276,10 +301,62 @@ mod tests {
         for step in USUAL..20 * USUAL {
             shard.push(to_bias(step, [5.0, -5.0][step as usize % 2])).outcome.unwrap();
         }
-        shard.push(to_bias(20 * USUAL, 1e6)).outcome.unwrap();
-        assert!(
-            refusal(&mut shard, to_bias(20 * USUAL + 1, 1e12)).contains("expected at most 1e6 times 1.0e4")
-        );
+        assert!(refusal(&mut shard, to_bias(20 * USUAL, 1e12)).contains("expected at most 1e6 times 5.0e0"));
+    }
+
+    #[test]
+    fn a_gradient_far_larger_than_usual_is_scaled_down_and_counted_by_worker() {
+        let limited = |shard: &Shard| (shard.status().limited, shard.limited.clone());
+        let mut shard = adopted(UpdateRule { learning_rate: 1e-3, momentum: 0.0, ..rule() });
+        let mut moved = |step: u64, value: f32| {
+            let before = shard.fetch(2, Kind::Parameters).unwrap().values.to_vec()[0];
+            let mut push = to_bias(step, value);
+            push.gradient[299] = value / 2.0;
+            let after = shard.push(push).outcome.unwrap().values.to_vec();
+            // A bias has rate multiplier 2.
+            (((before - after[0]) / 2e-3).abs(), limited(&shard))
+        };
+        let near = |found: f32, expected: f32| (found - expected).abs() < 1e-2 * expected;
+        // Among the first, nothing is known.
+        for step in 0..USUAL {
+            assert!(near(moved(step, 5.0).0, 5.0));
+        }
+        let (as_it_is, count) = moved(USUAL, 499.0);
+        assert!(near(as_it_is, 499.0) && count == (0, BTreeMap::new()), "{as_it_is}");
+        // Of that one only twice the usual 5 counts, so that the usual is 5.05 by now.
+        for (step, pushes) in [(USUAL + 1, 1), (USUAL + 2, 2)] {
+            let (scaled, count) = moved(step, -1e5);
+            assert!((500.0..530.0).contains(&scaled), "{scaled}");
+            assert_eq!(count, (pushes, [(1, pushes)].into()));
+        }
+    }
+
+    /// What is small in itself is not out of the ordinary, and what stays larger becomes usual.
+    #[test]
+    fn a_block_that_was_silent_catches_up() {
+        let mut bounds = Bounds { largest: 0.0, usual: 0.0, applied: 0 };
+        (0..USUAL).for_each(|_| bounds.applied(0.0, 0.0));
+        assert_eq!([1.0, 1.5].map(|magnitude| bounds.limit(magnitude)), [None, Some(1.0)]);
+        let pushes = (0..).take_while(|_| {
+            let limit = bounds.limit(3.0);
+            bounds.applied(limit.unwrap_or(3.0), 0.0);
+            limit.is_some()
+        });
+        let pushes = pushes.count();
+        assert!((50..500).contains(&pushes), "{pushes}");
+    }
+
+    /// A worker that pushes as large gradients as it may cannot raise what is usual, and thereby the limit,
+    /// if three others push too.
+    #[test]
+    fn one_worker_of_four_cannot_raise_what_is_usual() {
+        let mut bounds = Bounds { largest: 0.0, usual: 0.0, applied: 0 };
+        (0..USUAL).for_each(|_| bounds.applied(1.0, 0.0));
+        for push in 0..10_000 {
+            let magnitude = if push % 4 == 0 { 1e6 } else { 1.0 };
+            bounds.applied(bounds.limit(magnitude).unwrap_or(magnitude), 0.0);
+            assert!(bounds.usual < 2.0, "{bounds:?} after {push}");
+        }
     }
 
     /// A faulty bit in one value is found however small all others are.

@@ -60,15 +60,21 @@ impl ShardHost {
         self.members.write().expect("no call panicked with the members in hand").begin(life);
     }
 
-    /// Takes the pushes of the members in `roster` from now on, and of nobody else; returns the statuses of
-    /// the shards with their ledgers.
+    /// Takes the pushes of the members in `roster` from now on, and of nobody else, and keeps averages for
+    /// its evaluations only; returns the statuses of the shards with their ledgers.
     pub fn admit(&self, roster: &Roster) -> Vec<ShardStatus> {
         let mut members = self.members.write().expect("no call panicked with the members in hand");
         members.replace(roster);
-        let ledgers: Vec<_> = self.shards.iter().map(|shard| lock(shard).ledger(&members)).collect();
+        let ledgers: Vec<_> = self.shards.iter().map(|shard| lock(shard).keep(&members)).collect();
         drop(members);
         let statuses = self.status().into_iter().zip(ledgers);
         statuses.map(|(status, ledger)| ShardStatus { ledger, ..status }).collect()
+    }
+
+    /// Records that the snapshot of this number is complete: no order writes one with a lower number or the
+    /// same again in this life of the server.
+    pub fn completed(&self, snapshot: u64) {
+        self.members.write().expect("no call panicked with the members in hand").completed(snapshot);
     }
 
     /// Returns the present members for reading.
@@ -105,6 +111,8 @@ impl ShardHost {
 
     /// Writes every shard into snapshot `id`; if one cannot be written, the files of all are removed.
     fn write(&self, run: RunId, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
+        let ids = snapshot::ids(&self.snapshots).map_err(|error| Refusal::Internal(error.to_string()))?;
+        self.members().check_snapshot(id, ids.last().copied().unwrap_or(0))?;
         let written = self.write_each(run, id);
         if written.is_ok() {
             snapshot::prune(&self.snapshots, id);
@@ -154,7 +162,11 @@ impl Shards for ShardHost {
     }
 
     fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
-        self.members().check_life("the fetch", life)?;
+        let members = self.members();
+        members.check_life("the fetch", life)?;
+        if let Kind::Average { evaluation: evaluation @ 1.. } = kind {
+            members.check_evaluation(evaluation)?;
+        }
         self.shard(shard)?.fetch(block, kind)
     }
 
@@ -231,5 +243,69 @@ mod tests {
             assert!(!home.path().join("2").exists(), "not even the file of the shard that is well");
         }
         assert!(file::read(home.path(), 1, None, 1, 2).is_ok(), "the one before stays");
+    }
+
+    /// Opens the only shard of a run in its first life.
+    fn opened(home: &std::path::Path) -> (ShardHost, Life) {
+        let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+        shard.begin(&rule()).unwrap();
+        shard.adopt(layout()).unwrap();
+        let (host, life) = (ShardHost::new(0, vec![shard], home.into()), Life::default());
+        host.live(life);
+        (host, life)
+    }
+
+    /// Snapshot 0 removed all others once, and the largest number left none for the next.
+    #[test]
+    fn a_snapshot_that_is_not_the_next_one_is_refused_and_removes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let (host, life) = opened(home.path());
+        for id in 1..4 {
+            host.order(life, ShardOrder::Snapshot { id }).unwrap();
+            std::fs::write(home.path().join(format!("{id}/manifest.json")), "{}").unwrap();
+            host.completed(id);
+        }
+        for id in [0, 1, 2, 3, 1028, u64::MAX - 1, u64::MAX] {
+            let refusal = host.order(life, ShardOrder::Snapshot { id }).unwrap_err();
+            let expected = format!(
+                "snapshot {id}: expected a number above 3, that of the newest complete one, and at most 1027"
+            );
+            assert_eq!(refusal, Refusal::Invalid(expected));
+        }
+        assert_eq!(snapshot::ids(home.path()).unwrap(), [1, 2, 3]);
+        for _ in 0..2 {
+            host.order(life, ShardOrder::Snapshot { id: 4 }).unwrap();
+        }
+    }
+
+    #[test]
+    fn averages_are_frozen_for_open_evaluations_and_dropped_with_them() {
+        let home = tempfile::tempdir().unwrap();
+        let (host, life) = opened(home.path());
+        let fetch = |evaluation| host.fetch(life, 0, 2, Kind::Average { evaluation });
+        let frozen = || lock(&host.shards[0]).frozen();
+        assert!(matches!(fetch(7), Err(Refusal::NotReady(_))), "nobody has said so yet");
+        let open = |version, evaluations: &[u64]| {
+            host.admit(&Roster {
+                version,
+                next_evaluation: 8,
+                evaluations: evaluations.into(),
+                ..Roster::default()
+            })
+        };
+        open(1, &[7]);
+        for evaluation in 1..300 {
+            match fetch(evaluation) {
+                Ok(_) => assert!(evaluation == 7),
+                Err(Refusal::Invalid(_)) => assert!(evaluation < 7),
+                Err(Refusal::NotReady(_)) => assert!(evaluation > 7),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        fetch(0).unwrap();
+        assert_eq!(frozen(), [7]);
+        open(2, &[]);
+        assert!(frozen().is_empty());
+        assert!(matches!(fetch(7), Err(Refusal::Invalid(_))));
     }
 }

@@ -1,6 +1,7 @@
-//! The members whose pushes the shards of a process take, as the coordinator tells them.
+//! What the coordinator tells the shards of a process: the members whose pushes they take, the evaluations
+//! that they freeze averages for, and the newest complete snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Life, Member, Refusal, Roster};
 
@@ -15,7 +16,16 @@ pub(super) struct Members {
     present: BTreeMap<u64, u32>,
     /// Numbers of the workers that have just left, by incarnation.
     departed: BTreeMap<u64, u32>,
+    next_evaluation: u64,
+    /// Evaluations that are ordered and not done.
+    evaluations: BTreeSet<u64>,
+    /// Number of the newest complete snapshot; 0 if there is none.
+    snapshot: u64,
 }
+
+/// Most that the number of a snapshot may be above that of the newest. It is above by one, and by more where
+/// a server was stopped while it took one.
+const MOST_AHEAD: u64 = 1024;
 
 impl Members {
     /// Begins a life of the server, in which nobody is a member yet; has no effect if it is the present one.
@@ -36,6 +46,45 @@ impl Members {
         (self.version, self.next_worker) = (roster.version, roster.next_worker);
         self.present = numbers(&roster.members);
         self.departed = numbers(&roster.departed);
+        self.next_evaluation = roster.next_evaluation;
+        self.evaluations = roster.evaluations.iter().copied().collect();
+    }
+
+    /// Records that the snapshot of this number is complete.
+    pub(super) fn completed(&mut self, snapshot: u64) {
+        self.snapshot = self.snapshot.max(snapshot);
+    }
+
+    /// Whether an evaluation is ordered and not done.
+    pub(super) fn evaluates(&self, evaluation: u64) -> bool {
+        self.evaluations.contains(&evaluation)
+    }
+
+    /// Checks that an average may be frozen for an evaluation.
+    pub(super) fn check_evaluation(&self, evaluation: u64) -> Result<(), Refusal> {
+        if self.evaluates(evaluation) {
+            return Ok(());
+        }
+        if evaluation >= self.next_evaluation {
+            return Err(Refusal::NotReady(format!(
+                "the coordinator has not told of evaluation {evaluation} yet"
+            )));
+        }
+        Err(Refusal::Invalid(format!(
+            "evaluation {evaluation} is done, or was never ordered: no average is kept for it"
+        )))
+    }
+
+    /// Checks the number of a snapshot that is ordered; `newest` is the highest of those in the folder.
+    pub(super) fn check_snapshot(&self, id: u64, newest: u64) -> Result<(), Refusal> {
+        let most = newest.max(self.snapshot).saturating_add(MOST_AHEAD);
+        if self.snapshot < id && id <= most {
+            return Ok(());
+        }
+        Err(Refusal::Invalid(format!(
+            "snapshot {id}: expected a number above {}, that of the newest complete one, and at most {most}",
+            self.snapshot
+        )))
     }
 
     /// Returns whether the roster has a worker of this incarnation, present or just departed.
@@ -81,7 +130,14 @@ mod tests {
 
     fn roster(version: u64, next_worker: u32, members: &[u32]) -> Roster {
         let entry = |&worker: &u32| RosterEntry { worker, incarnation: member(worker).incarnation };
-        Roster { version, next_worker, members: members.iter().map(entry).collect(), departed: Vec::new() }
+        Roster {
+            version,
+            next_worker,
+            members: members.iter().map(entry).collect(),
+            next_evaluation: 8,
+            evaluations: vec![5, 7],
+            ..Roster::default()
+        }
     }
 
     #[test]
@@ -116,5 +172,42 @@ mod tests {
         assert!(members.check(member(1)).is_err());
         members.replace(&roster(1, 1, &[0]));
         assert!(members.check(Member { life: Life { nonce: 9, ..LIFE }, ..member(0) }).is_ok());
+    }
+
+    #[test]
+    fn averages_are_for_evaluations_that_are_ordered() {
+        let mut members = Members::default();
+        members.begin(LIFE);
+        assert!(matches!(members.check_evaluation(5), Err(Refusal::NotReady(_))));
+        members.replace(&roster(1, 1, &[]));
+        assert_eq!([5, 7].map(|evaluation| members.check_evaluation(evaluation)), [Ok(()), Ok(())]);
+        let refused = |evaluation| members.check_evaluation(evaluation).unwrap_err();
+        for evaluation in [1, 6] {
+            let text =
+                format!("evaluation {evaluation} is done, or was never ordered: no average is kept for it");
+            assert_eq!(refused(evaluation), Refusal::Invalid(text));
+        }
+        let text = "the coordinator has not told of evaluation 8 yet";
+        assert_eq!(refused(8), Refusal::NotReady(text.into()));
+        assert!(matches!(refused(u64::MAX), Refusal::NotReady(_)));
+    }
+
+    #[test]
+    fn snapshots_have_numbers_a_little_above_the_newest() {
+        let mut members = Members::default();
+        members.begin(LIFE);
+        let fits = |members: &Members, newest, ids: [u64; 5]| {
+            ids.map(|id| members.check_snapshot(id, newest).is_ok())
+        };
+        assert_eq!(fits(&members, 0, [0, 1, 1024, 1025, u64::MAX]), [false, true, true, false, false]);
+        members.completed(7);
+        // What was begun and not completed may be written again.
+        assert_eq!(fits(&members, 9, [7, 8, 9, 1033, 1034]), [false, true, true, true, false]);
+        let text = "snapshot 0: expected a number above 7, that of the newest complete one, and at most 1033";
+        assert_eq!(members.check_snapshot(0, 9), Err(Refusal::Invalid(text.into())));
+        // A run may go on from an earlier snapshot.
+        members.begin(Life { nonce: 9, ..LIFE });
+        members.completed(3);
+        assert!(members.check_snapshot(4, 9).is_ok());
     }
 }

@@ -48,6 +48,8 @@ pub struct Shard {
     warm: Option<Arc<WarmStart>>,
     stage: Stage,
     status: ShardStatus,
+    /// Pushes of each worker that were scaled down, by incarnation (random number of its join).
+    limited: BTreeMap<u64, u64>,
 }
 
 /// Stage of a shard: what it knows of its run.
@@ -93,6 +95,7 @@ impl Shard {
             warm: None,
             stage: Stage::Empty,
             status: ShardStatus { shard: number, ..Default::default() },
+            limited: BTreeMap::new(),
         }
     }
 
@@ -113,7 +116,8 @@ impl Shard {
         let samples = adopted.blocks.values().map(|state| state.samples).max().unwrap_or(0);
         let layout = Some(adopted.layout.fingerprint().to_hex());
         let status = ShardStatus { shard: number, blocks, samples, layout, ..Default::default() };
-        Shard { number, total, generation, isa, warm: None, stage: Stage::Adopted(Box::new(adopted)), status }
+        let (stage, limited) = (Stage::Adopted(Box::new(adopted)), BTreeMap::new());
+        Shard { number, total, generation, isa, warm: None, stage, status, limited }
     }
 
     /// Checks that a run can resume from a snapshot of the shard; the error names a block that has diverged.
@@ -135,12 +139,15 @@ impl Shard {
         })
     }
 
-    /// Returns the samples behind the updates of each block, also by worker; `None` before a layout is
-    /// adopted. What was applied of workers that are not in `roster` is forgotten: nothing more of them is
-    /// let in.
-    fn ledger(&mut self, roster: &Members) -> Option<ShardLedger> {
+    /// Keeps what belongs to the workers and the evaluations of `roster` and forgets the rest: nothing more
+    /// of other workers is let in, and nobody fetches other averages. Returns the samples behind the updates
+    /// of each block, also by worker; `None` before a layout is adopted.
+    fn keep(&mut self, roster: &Members) -> Option<ShardLedger> {
         let Stage::Adopted(adopted) = &mut self.stage else { return None };
-        let mut ledger = ShardLedger { generation: self.generation, ..ShardLedger::default() };
+        adopted.keep_frozen(|evaluation| roster.evaluates(evaluation));
+        self.limited.retain(|&incarnation, _| roster.lists(incarnation));
+        let (generation, limited) = (self.generation, self.limited.clone());
+        let mut ledger = ShardLedger { generation, limited, ..ShardLedger::default() };
         let blocks = adopted.blocks.len();
         for (place, state) in adopted.blocks.values_mut().enumerate() {
             ledger.samples.push(state.samples);
@@ -160,9 +167,13 @@ impl Shard {
     /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own;
     /// [`Refusal::Invalid`] for a rule with numbers out of range.
     pub fn begin(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
-        let own = match &self.stage {
+        let own = match &mut self.stage {
             Stage::Begun(own) => own,
-            Stage::Adopted(adopted) => &adopted.rule,
+            Stage::Adopted(adopted) => {
+                // The rule in a file of an earlier release does not have it.
+                adopted.rule.batch = adopted.rule.batch.or(rule.batch);
+                &adopted.rule
+            }
             Stage::Empty => {
                 bounds::check_rule(rule).map_err(|text| self.invalid(&text))?;
                 self.stage = Stage::Begun(rule.clone());
@@ -273,12 +284,17 @@ impl Shard {
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let adopted = self.stage.adopted_mut(number)?;
-        let Some(magnitude) = adopted.examine(number, isa, &push)? else {
+        let Some(magnitude) = adopted.examine(number, generation, isa, &push)? else {
             self.status.repeated += 1;
             return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
         };
-        let Applied { staleness, rate, counter, samples } = adopted.update(isa, &mut push, magnitude);
+        let Applied { staleness, rate, counter, samples, limited } =
+            adopted.update(isa, &mut push, magnitude);
         self.status.updates += 1;
+        if limited {
+            self.status.limited += 1;
+            *self.limited.entry(push.member.incarnation).or_default() += 1;
+        }
         self.status.staleness_sum += staleness;
         self.status.staleness_max = self.status.staleness_max.max(staleness);
         self.status.learning_rate = rate;
@@ -325,6 +341,12 @@ impl Shard {
     /// received and sent are not counted here but by the [`ShardHost`] that serves the shard.
     pub fn status(&self) -> &ShardStatus {
         &self.status
+    }
+
+    /// Lists the evaluations that averages are frozen for.
+    #[cfg(test)]
+    fn frozen(&self) -> Vec<u64> {
+        self.stage.adopted().into_iter().flat_map(Adopted::evaluations).collect()
     }
 
     /// Returns the network's layout (its tensors in their order); `None` until a worker has brought it to the

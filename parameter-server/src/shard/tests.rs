@@ -144,6 +144,63 @@ fn a_repeated_push_is_acknowledged_and_not_applied() {
     assert_eq!(shard.status().updates, 4);
 }
 
+/// A version beyond the block's would pass for staleness 0, and a step far ahead would make those in between
+/// pass for repetitions.
+#[test]
+fn numbers_that_are_ahead_are_refused_and_change_nothing() {
+    let mut shard = adopted();
+    let at = |generation, counter| Version { generation, counter };
+    shard.push(push(1, 5, 3, at(1, 0), gradient(300, 0))).outcome.unwrap();
+    let before = shard.saved().unwrap();
+    let of = "shard 0: gradient of block 3 (classifier/weights)";
+    for (step, version, expected) in [
+        (6, at(1, 2), "was computed from update 2 of generation 1, the block has had 1 of generation 1"),
+        (6, at(2, 0), "was computed from update 0 of generation 2, the block has had 1 of generation 1"),
+        (6 + (1 << 20), at(1, 1), "is of step 1048582, expected at most 1048581: the last one was 5"),
+        (u64::MAX, at(1, 1), "is of step 18446744073709551615, expected at most 1048581: the last one was 5"),
+    ] {
+        assert_eq!(
+            refusal(&mut shard, &push(1, step, 3, version, gradient(300, 1))),
+            format!("{of} {expected}")
+        );
+    }
+    let first = push(2, (1 << 20) + 1, 3, at(1, 1), gradient(300, 1));
+    assert!(refusal(&mut shard, &first).ends_with("expected at most 1048576: the last one was 0"));
+    assert!(shard.saved().unwrap() == before);
+    // A version of before a restore may have any counter.
+    shard.push(push(1, 5 + (1 << 20), 3, at(0, 99), gradient(300, 1))).outcome.unwrap();
+    shard.push(push(2, 1 << 20, 3, at(1, 2), gradient(300, 1))).outcome.unwrap();
+}
+
+#[test]
+fn a_push_is_of_at_most_a_minibatch() {
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.begin(&UpdateRule { batch: Some(32), ..rule() }).unwrap();
+    shard.adopt(layout()).unwrap();
+    let of = |step, samples| BlockPush { samples, ..push(1, step, 3, Version::default(), gradient(300, 0)) };
+    for samples in [0, 33, u32::MAX] {
+        let text = format!(
+            "shard 0: gradient of block 3 (classifier/weights) has {samples} samples behind it, expected 1 to 32"
+        );
+        assert_eq!(refusal(&mut shard, &of(1, samples)), text);
+    }
+    shard.push(of(1, 1)).outcome.unwrap();
+    shard.push(of(2, 32)).outcome.unwrap();
+}
+
+/// Files of earlier releases do not bound the samples behind a push; the run that goes on from them does.
+#[test]
+fn a_restored_shard_takes_the_bound_of_its_run() {
+    let saved = adopted().saved().unwrap();
+    assert_eq!(saved.rule.batch, None);
+    let mut shard = Shard::restored(0, 1, 2, Isa::scalar(), saved);
+    shard.begin(&UpdateRule { batch: Some(16), ..rule() }).unwrap();
+    let text = refusal(&mut shard, &push(1, 1, 3, Version::default(), gradient(300, 0)));
+    assert!(text.ends_with("has 32 samples behind it, expected 1 to 16"), "{text}");
+    let other = shard.begin(&UpdateRule { batch: Some(8), ..rule() }).unwrap_err().to_string();
+    assert_eq!(other, "shard 0: update rule key batch: the shard has 16, the coordinator brings 8");
+}
+
 #[test]
 fn staleness_is_the_number_of_updates_since_the_fetch() {
     let mut shard = adopted();

@@ -10,6 +10,7 @@ mod home;
 pub mod inspect;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -368,18 +369,20 @@ pub(crate) fn prune(folder: &Path, newest: u64) {
 /// Removes the snapshots older than the last [`KEPT`] complete ones; `newest` was written last.
 ///
 /// A folder without any manifest belongs to a process on another machine than the leader's. One more snapshot
-/// is kept there, since the newest may never be completed. Snapshots with a higher number than `newest` are
-/// left over from a run that was given up, and are removed.
+/// is kept there, since the newest may never be completed. Snapshots with a higher number than `newest` that
+/// were not completed are left over from a run that was given up, and are removed; a complete one is never
+/// removed for an older one.
 fn remove_old(folder: &Path, newest: u64) -> Result<(), SnapshotError> {
     let ids = ids(folder)?;
-    let complete: Vec<u64> =
+    let complete: BTreeSet<u64> =
         ids.iter().copied().filter(|id| folder.join(id.to_string()).join(MANIFEST).exists()).collect();
-    let (kept, count) = match complete.len() {
-        0 => (ids.iter().copied().filter(|id| *id <= newest).collect(), KEPT + 1),
-        _ => (complete, KEPT),
+    let oldest = match complete.len() {
+        0 => ids.iter().rev().filter(|id| **id <= newest).nth(KEPT),
+        _ => complete.iter().rev().nth(KEPT - 1),
     };
-    let oldest = kept.iter().rev().nth(count - 1).copied().unwrap_or(0);
-    ids.into_iter().filter(|id| *id < oldest || *id > newest).try_for_each(|id| remove(folder, id))
+    let oldest = oldest.copied().unwrap_or(0);
+    let left_over = |id: &u64| *id > newest && !complete.contains(id);
+    ids.into_iter().filter(|id| *id < oldest || left_over(id)).try_for_each(|id| remove(folder, id))
 }
 
 /// Lists the numbers of all snapshots in `folder`, ascending, complete or not. A folder that does not exist

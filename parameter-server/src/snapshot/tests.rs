@@ -204,6 +204,21 @@ fn the_last_three_complete_ones_are_kept() {
     assert_eq!((ids(folder).unwrap(), next_id(folder).unwrap()), (vec![], 1));
 }
 
+/// Once, an order to write snapshot 0 removed all others.
+#[test]
+fn a_complete_snapshot_is_not_removed_for_an_older_one() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    for id in [5, 6, 7] {
+        snapshot(folder, id, "x");
+    }
+    for unfinished in [0, 8] {
+        fs::create_dir(folder.join(unfinished.to_string())).unwrap();
+    }
+    prune(folder, 0);
+    assert_eq!(ids(folder).unwrap(), [5, 6, 7]);
+}
+
 #[test]
 fn a_folder_without_manifests_keeps_one_more_and_nothing_of_another_run() {
     let home = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ pub struct RunPosition {
 }
 
 /// Counters of all shards of a server together: updates, their staleness, bytes received and sent, refused
-/// pushes, and a learning rate.
+/// and limited pushes, and a learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     updates: u64,
@@ -53,6 +53,7 @@ pub struct Traffic {
     bytes_in: u64,
     bytes_out: u64,
     refused: u64,
+    limited: u64,
     learning_rate: f64,
 }
 
@@ -67,6 +68,7 @@ impl Traffic {
             bytes_in: sum.bytes_in.saturating_add(shard.bytes_in),
             bytes_out: sum.bytes_out.saturating_add(shard.bytes_out),
             refused: sum.refused.saturating_add(shard.refused),
+            limited: sum.limited.saturating_add(shard.limited),
             learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
         })
     }
@@ -154,6 +156,7 @@ impl Meter {
             leases: position.leases,
             workers: position.workers,
             refused: traffic.refused.saturating_sub(before.refused),
+            limited: traffic.limited.saturating_sub(before.limited),
             noise_scale,
             useful_workers: noise_scale.map(|scale| noise::useful(position.workers, batch, scale)),
         })
@@ -190,6 +193,7 @@ mod tests {
                     bytes_in,
                     bytes_out,
                     learning_rate: 0.5,
+                    limited: 3,
                     ..ShardStatus::default()
                 }
             });
@@ -214,6 +218,7 @@ mod tests {
             leases: 2,
             workers: 3,
             refused: 0,
+            limited: 6,
             noise_scale: None,
             useful_workers: None,
         };

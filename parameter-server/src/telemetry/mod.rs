@@ -96,6 +96,7 @@ impl Line {
                     leases = line.leases,
                     workers = line.workers,
                     refused = line.refused,
+                    limited = line.limited,
                     noise_scale = line.noise_scale.map(|scale| digits(scale, 0)),
                     useful_workers = line.useful_workers.map(|workers| digits(workers, 1)),
                     "training"

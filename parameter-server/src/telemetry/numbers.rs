@@ -45,7 +45,7 @@ const fn number(
 
 /// The numbers of a line of training metrics, in the order in which the metrics file has them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 16] = [
+pub const NUMBERS: [Number; 17] = [
     number("step", "minibatches", "acknowledged by all shards so far", |line| Count(line.step)),
     number("epoch", "epochs", "the current one, from 0", |line| Count(line.epoch)),
     number("samples", "images", "used so far", |line| Count(line.samples)),
@@ -60,6 +60,7 @@ pub const NUMBERS: [Number; 16] = [
     number("leases", "leases", "that workers hold", |line| Count(line.leases.into())),
     number("workers", "workers", "that are members", |line| Count(line.workers.into())),
     number("refused", "pushes", "refused by the shards", |line| Count(line.refused)),
+    number("limited", "pushes", "scaled down by the shards", |line| Count(line.limited)),
     number("noise_scale", "images", "minibatch whose gradient is half noise", |line| Known(line.noise_scale)),
     number("useful_workers", "workers", "that would do if noise cost nothing", |line| Known(line.useful_workers)),
 ];

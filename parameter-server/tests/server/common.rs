@@ -283,12 +283,15 @@ impl Worker {
                 Assignment::Evaluate(order) => {
                     let average = self.distance(Kind::Average { evaluation: order.id }).await;
                     let last_iterate = self.distance(Kind::Parameters).await;
-                    let scores =
-                        |loss: f64| Scores::new([("top1", (1.0 - loss).clamp(0.0, 1.0)), ("loss", loss)]);
+                    // A cross-entropy is bounded.
+                    let scores = |loss: f64| {
+                        Scores::new([("top1", (1.0 - loss).clamp(0.0, 1.0)), ("loss", loss.min(87.0))])
+                    };
                     let evaluation = Evaluation {
                         id: order.id,
                         samples: order.samples,
                         images: 10,
+                        unreadable: 0,
                         average: scores(average),
                         last_iterate: scores(last_iterate),
                     };

@@ -23,7 +23,7 @@ impl FieldError {
         expected: impl Into<String>,
         found: impl Display,
     ) -> FieldError {
-        FieldError { message, field, expected: expected.into(), found: found.to_string() }
+        FieldError { message, field, expected: expected.into(), found: shown(&found.to_string(), MOST_SHOWN) }
     }
 }
 
@@ -54,8 +54,63 @@ pub(crate) fn choice<T: FromStr<Err = NoSuchChoice>>(
     })
 }
 
-/// Most bytes that a name or an address may have.
-pub(crate) const MOST_NAME: usize = 4096;
+/// Most bytes of a name: those of a folder's name, which names a class, and one more.
+pub(crate) const MOST_NAME: usize = 256;
+
+/// Size in bytes behind which what was found is cut in an error.
+const MOST_SHOWN: usize = 512;
+/// Characters of a name that are shown in an error.
+const MOST_CHARACTERS: usize = 64;
+
+/// Returns a name from a field: of a worker, a class, a tensor, or an address. It has 1 to [`MOST_NAME`]
+/// bytes of text in UTF-8 that can stand in one line of a log.
+pub(crate) fn name(text: String, message: &'static str, field: &'static str) -> Result<String, FieldError> {
+    let fits = (1..=MOST_NAME).contains(&text.len());
+    if fits && text.chars().all(printable) {
+        return Ok(text);
+    }
+    let expected = format!("a name of 1 to {MOST_NAME} printable bytes");
+    let found = match fits {
+        true => format!("{:?}", text.chars().take(MOST_CHARACTERS).collect::<String>()),
+        false => format!("{} bytes", text.len()),
+    };
+    Err(FieldError::new(message, field, expected, found))
+}
+
+/// Returns names from a field, of which there may be at most `most`.
+pub(crate) fn names(
+    texts: Vec<String>,
+    most: usize,
+    message: &'static str,
+    field: &'static str,
+) -> Result<Vec<String>, FieldError> {
+    listed(texts, most, "names", message, field)?.into_iter().map(|text| name(text, message, field)).collect()
+}
+
+/// Whether a character stands in a line without changing what else the line says: neither a control character
+/// nor one that breaks a line or turns the direction of the text around it.
+fn printable(character: char) -> bool {
+    let separates = matches!(character, '\u{2028}' | '\u{2029}');
+    let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !(character.is_control() || separates || turns)
+}
+
+/// Returns a text for one line of a log: what is not printable is escaped, and it is cut behind about `most`
+/// bytes.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        if shown.len() >= most {
+            shown.push('…');
+            break;
+        }
+        match character {
+            printed if printable(printed) => shown.push(printed),
+            other => shown.extend(other.escape_unicode()),
+        }
+    }
+    shown
+}
 
 /// Returns a field's text, which may have at most `most` bytes.
 pub(crate) fn bounded(

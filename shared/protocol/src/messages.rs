@@ -53,7 +53,7 @@ pub use self::{
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest, ShardFiles},
     report::{GradientNorms, Report, StepMetrics},
-    roster::{MOST_MEMBERS, Roster, RosterEntry},
+    roster::{MOST_LISTED, MOST_MEMBERS, Roster, RosterEntry},
     run_status::{RunState, RunStatus},
     scores::Scores,
     shard_ledger::ShardLedger,

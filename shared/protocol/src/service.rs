@@ -12,23 +12,27 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Makes a worker a member of the run, which may then ask for work.
     ///
     /// # Errors
-    /// [`Refusal::NotReady`] until all processes of the server have registered; [`Refusal::Mismatch`] for
-    /// another version of the protocol, or for data that are not the run's.
+    /// [`Refusal::NotReady`] until all processes of the server have registered, and while the run has
+    /// [`MOST_MEMBERS`] members; [`Refusal::Mismatch`] for another version of the protocol, or for data that
+    /// are not the run's.
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal>;
     /// Returns what a member (a worker that has joined) is to do next. `call` is the number of the call,
     /// which counts up; a call that is made again because its answer was lost keeps its number and gets the
     /// same answer.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long.
+    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long;
+    /// [`Refusal::Invalid`] for a number that is far ahead of those before.
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal>;
     /// Records a member's report; returns how the run ended, or `None` while it goes on. `call` is the number
     /// of the call, which counts up; a report that is sent again because its answer was lost keeps its number
     /// and is not counted again.
     ///
     /// # Errors
-    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long;
-    /// [`Refusal::Invalid`] for impossible progress, such as more samples trained on than the lease has.
+    /// [`Refusal::Fenced`] if the worker is not a member any more: it left, or was silent for too long; or if
+    /// its training diverged while that of others did not. [`Refusal::Invalid`] for impossible numbers, such
+    /// as more samples trained on than the leases have, and for the result of an evaluation that cannot be
+    /// used.
     fn report(&self, report: Report, call: u64) -> Result<Option<Ending>, Refusal>;
     /// Registers a shard process, a server process that holds shards (parts of the network's parameters); the
     /// reply says which shards it is to hold.
@@ -60,8 +64,9 @@ pub trait Shards: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Refusal::Fenced`] if `life`, the life of the server that the caller knows of, is not the present
-    /// one; [`Refusal::NotReady`] while the shard does not know the network's layout; [`Refusal::Invalid`]
-    /// for a block that the shard does not own, or for the velocity if the optimizer has none.
+    /// one; [`Refusal::NotReady`] while the shard does not know the network's layout, or has not heard of the
+    /// evaluation that an average is asked for; [`Refusal::Invalid`] for an evaluation that is done, for a
+    /// block that the shard does not own, or for the velocity if the optimizer has none.
     fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal>;
     /// Adds to the counters of a shard's traffic: `received` bytes of encoded gradients and `sent` bytes of
     /// encoded parameters. The server calls this once for each block that is pushed or fetched.
@@ -73,7 +78,8 @@ pub trait Shards: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal::Fenced`] if `life`, that of the coordinator that gives the order, is not the shards' own;
     /// [`Refusal::NotReady`] for a snapshot while a shard has no parameters yet, since it does not know the
-    /// network's layout; [`Refusal::Internal`] for a snapshot that cannot be written.
+    /// network's layout; [`Refusal::Invalid`] for a snapshot that is older than the newest complete one or
+    /// has a number far ahead; [`Refusal::Internal`] for one that cannot be written.
     fn order(&self, life: Life, order: ShardOrder) -> Result<Vec<ShardStatus>, Refusal>;
     /// Returns the status of each shard, in the order of their numbers: its counters of updates, staleness
     /// and bytes.

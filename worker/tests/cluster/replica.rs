@@ -109,7 +109,7 @@ async fn a_fenced_worker_joins_anew() {
         evaluation: None,
         leaving: true,
     };
-    protocol::Coordinator::report(&*server.coordinator, farewell, u64::MAX).unwrap();
+    protocol::Coordinator::report(&*server.coordinator, farewell, 1000).unwrap();
     assert_eq!(run.await.unwrap().unwrap(), Exit::Done);
     assert_eq!(server.status().samples, 600);
     assert_eq!(work.built.load(Ordering::Relaxed), 1, "the model is built once for one run");

@@ -130,7 +130,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     for (member, options) in members.iter().zip(&runs) {
         eprintln!("model {} of {}: width {}", member.number, members.len(), member.width);
         match train(options, &mut interrupts).await.map_err(|failure| of_member(member, failure))? {
-            Training::Finished(result) => results.push(result),
+            Training::Finished(result) => results.push(*result),
             Training::Interrupted => return Ok(Exit::Interrupted),
         }
     }

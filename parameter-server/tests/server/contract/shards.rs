@@ -3,7 +3,8 @@
 use parameters::{Layout, assign};
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, FetchRequest, JoinRequest,
-    Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, ShardCalls, ShardOrder, Version, Wire,
+    Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, Roster, RosterEntry, ShardCalls,
+    ShardOrder, Version, Wire,
 };
 use tokio::sync::mpsc;
 
@@ -123,8 +124,11 @@ async fn nothing_is_fetched_or_pushed_before_a_layout<C: CoordinatorCalls, S: Sh
     let member = Member { worker: 0, incarnation: 1, life: LIFE };
     let reply = push_one(&form.shards, push(member, 1, 0, 0)).await;
     assert!(matches!(reply.outcome, Err(Refusal::NotReady(_))), "{reply:?}");
-    let error = form.shards.order(LIFE, ShardOrder::Snapshot { id: 0 }).await.unwrap_err();
-    assert!(matches!(error.refusal(), Some(Refusal::NotReady(_))), "{error}");
+    for (id, expected) in [(1, Refusal::NotReady as fn(String) -> Refusal), (0, Refusal::Invalid)] {
+        let error = form.shards.order(LIFE, ShardOrder::Snapshot { id }).await.unwrap_err();
+        let refusal = error.refusal().unwrap();
+        assert_eq!(*refusal, expected(refusal.to_string()));
+    }
 }
 
 async fn a_layout_is_adopted_once_and_then_compared<C: CoordinatorCalls, S: ShardCalls>(
@@ -255,6 +259,20 @@ async fn an_average_is_frozen_for_its_evaluation<C: CoordinatorCalls, S: ShardCa
 ) {
     let form = start().await;
     let member = adopted(&form).await;
+    let Member { worker, incarnation, .. } = member;
+    let asked = assign(&layout(), SHARDS as usize)[2];
+    let kind = Kind::Average { evaluation: 1 };
+    let (_, done) = fetch(&form.shards, Wire::F32, asked, vec![2], kind).await;
+    assert!(matches!(done.unwrap_err().refusal(), Some(Refusal::NotReady(_) | Refusal::Invalid(_))));
+    let roster = Roster {
+        version: 100,
+        next_worker: worker + 1,
+        members: vec![RosterEntry { worker, incarnation }],
+        next_evaluation: 3,
+        evaluations: vec![1, 2],
+        ..Roster::default()
+    };
+    form.shards.order(LIFE, ShardOrder::Roster(roster)).await.unwrap();
     let frozen = fetch_one(&form.shards, 2, Kind::Average { evaluation: 1 }).await;
     push_one(&form.shards, push(member, 1, 2, 0)).await.outcome.unwrap();
     assert_eq!(fetch_one(&form.shards, 2, Kind::Average { evaluation: 1 }).await, frozen);

@@ -60,7 +60,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
     host.live(LIFE);
     let Member { worker, incarnation, .. } = MEMBER;
     let members = vec![RosterEntry { worker, incarnation }];
-    host.admit(&Roster { version: 1, next_worker: 1, members, departed: Vec::new() });
+    host.admit(&Roster { version: 1, next_worker: 1, members, ..Roster::default() });
     host.begin(&rule).unwrap();
     for shard in 0..2 {
         host.adopt(AdoptRequest { shard, member: MEMBER, layout: layout.clone() }).unwrap();

@@ -1,12 +1,12 @@
 //! Descriptions of the data that workers train on.
 
 use crate::{
-    fields::{FieldError, MOST_NAME, at_most, bounded, listed},
+    fields::{FieldError, at_most, name, names},
     proto,
 };
 
 /// Most classes of a data set.
-const MOST_CLASSES: usize = 100_000;
+pub(super) const MOST_CLASSES: usize = 100_000;
 
 /// Most images of a data set: positions of an epoch are numbered in 32 bits.
 const MOST_SAMPLES: u64 = u32::MAX as u64;
@@ -40,8 +40,8 @@ impl TryFrom<proto::Data> for DataDescription {
         Ok(DataDescription {
             images: at_most(data.images, MOST_SAMPLES, "Data", "images")?,
             validation: at_most(data.validation, MOST_SAMPLES, "Data", "validation")?,
-            classes: listed(data.classes, MOST_CLASSES, "names", "Data", "classes")?,
-            hash: bounded(data.hash, MOST_NAME, "Data", "hash")?,
+            classes: names(data.classes, MOST_CLASSES, "Data", "classes")?,
+            hash: name(data.hash, "Data", "hash")?,
         })
     }
 }

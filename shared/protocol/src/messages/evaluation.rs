@@ -27,6 +27,9 @@ pub struct Evaluation {
     pub samples: u64,
     /// Number of validation images that were scored; unreadable ones are not counted.
     pub images: u64,
+    /// Number of validation images that could not be read; 0 in results of earlier releases.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Scores of the Polyak average of the parameters.
     pub average: Scores,
     /// Scores of the newest parameters (the last iterate).
@@ -36,9 +39,10 @@ pub struct Evaluation {
 same_fields!(EvaluationOrder, proto::EvaluationOrder { id, samples, last });
 
 impl From<Evaluation> for proto::Evaluation {
-    fn from(Evaluation { id, samples, images, average, last_iterate }: Evaluation) -> proto::Evaluation {
+    fn from(evaluation: Evaluation) -> proto::Evaluation {
+        let Evaluation { id, samples, images, unreadable, average, last_iterate } = evaluation;
         let (average, last_iterate) = (Some(average.into()), Some(last_iterate.into()));
-        proto::Evaluation { id, samples, images, average, last_iterate }
+        proto::Evaluation { id, samples, images, unreadable, average, last_iterate }
     }
 }
 
@@ -50,6 +54,7 @@ impl TryFrom<proto::Evaluation> for Evaluation {
             id: evaluation.id,
             samples: evaluation.samples,
             images: evaluation.images,
+            unreadable: evaluation.unreadable,
             average: required(evaluation.average, "Evaluation", "average")?.try_into()?,
             last_iterate: required(evaluation.last_iterate, "Evaluation", "last_iterate")?.try_into()?,
         })

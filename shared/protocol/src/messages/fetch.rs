@@ -2,12 +2,13 @@
 
 use super::{
     block::BlockValues,
+    layout::MOST_BLOCKS,
     life::{self, Life},
     refusal::Answer,
 };
 use crate::{
     Wire, codec,
-    fields::{FieldError, required},
+    fields::{FieldError, listed, required},
     proto,
 };
 
@@ -19,7 +20,7 @@ pub enum Kind {
     /// The velocity that the shards keep for momentum; refused if the run's optimizer has none.
     Velocity,
     /// The Polyak average of the parameters. The first fetch for an evaluation freezes a copy of it, which
-    /// later fetches for the same evaluation read.
+    /// later fetches for the same evaluation read; refused for one that is not ordered or is done.
     Average {
         /// Number of the evaluation that the average is for; 0 reads the current average instead of a frozen
         /// copy.
@@ -61,7 +62,7 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
     fn try_from(request: proto::FetchRequest) -> Result<FetchRequest, FieldError> {
         Ok(FetchRequest {
             shard: request.shard,
-            blocks: request.blocks,
+            blocks: listed(request.blocks, MOST_BLOCKS, "blocks", "FetchRequest", "blocks")?,
             kind: match (request.average_of_evaluation, request.velocity) {
                 (None, false) => Kind::Parameters,
                 (None, true) => Kind::Velocity,

@@ -2,9 +2,9 @@
 
 use settings::RunConfiguration;
 
-use super::{configuration, data::DataDescription, member::Member};
+use super::{configuration, data::DataDescription, member::Member, register::MOST_SHARDS};
 use crate::{
-    fields::{FieldError, MOST_NAME, answer, bounded, required},
+    fields::{FieldError, answer, name, names, required},
     proto,
 };
 
@@ -43,7 +43,7 @@ impl TryFrom<proto::JoinRequest> for JoinRequest {
         Ok(JoinRequest {
             protocol: request.protocol,
             data: required(request.data, "JoinRequest", "data")?.try_into()?,
-            name: bounded(request.name, MOST_NAME, "JoinRequest", "name")?,
+            name: name(request.name, "JoinRequest", "name")?,
         })
     }
 }
@@ -65,7 +65,7 @@ impl TryFrom<proto::Membership> for JoinReply {
         Ok(JoinReply {
             member: required(membership.member, "Membership", "member")?.try_into()?,
             configuration: configuration::read(&membership.configuration, "Membership")?,
-            shards: membership.shards,
+            shards: names(membership.shards, MOST_SHARDS as usize, "Membership", "shards")?,
         })
     }
 }

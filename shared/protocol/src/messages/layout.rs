@@ -1,12 +1,17 @@
 //! The layout of a network's parameters on the wire.
 
-use parameters::{Initialiser, Layout, Tensor};
+use parameters::{BLOCK_VALUES, Initialiser, Layout, MOST_VALUES, Tensor};
 
 use crate::{
-    fields::{FieldError, MOST_NAME, bounded, listed, required},
+    fields::{FieldError, listed, name, required},
     proto,
 };
 
+/// Most tensors of a network; those of GoogLeNet are 128.
+const MOST_TENSORS: usize = 1 << 14;
+/// Most blocks of a network: those that a layout of the most values is cut into, and the last one of each
+/// tensor.
+pub(super) const MOST_BLOCKS: usize = MOST_VALUES / BLOCK_VALUES + MOST_TENSORS;
 /// Most dimensions of a tensor; those of a network have four.
 const MOST_DIMENSIONS: usize = 8;
 
@@ -44,7 +49,7 @@ impl TryFrom<proto::Tensor> for Tensor {
                 Start::UniformBound(bound) => Initialiser::Uniform { bound },
                 Start::NormalDeviation(deviation) => Initialiser::Normal { deviation },
             },
-            name: bounded(tensor.name, MOST_NAME, "Tensor", "name")?,
+            name: name(tensor.name, "Tensor", "name")?,
             rate_multiplier: tensor.rate_multiplier,
             decay_multiplier: tensor.decay_multiplier,
         })
@@ -61,7 +66,8 @@ impl TryFrom<proto::Layout> for Layout {
     type Error = FieldError;
 
     fn try_from(layout: proto::Layout) -> Result<Layout, FieldError> {
-        let tensors = layout.tensors.into_iter().map(Tensor::try_from).collect::<Result<_, _>>()?;
+        let tensors = listed(layout.tensors, MOST_TENSORS, "tensors", "Layout", "tensors")?;
+        let tensors = tensors.into_iter().map(Tensor::try_from).collect::<Result<_, _>>()?;
         Layout::new(tensors).map_err(|error| FieldError::new("Layout", "tensors", "a usable layout", error))
     }
 }

@@ -2,12 +2,16 @@
 
 use super::push::{self, PushForm};
 use crate::{
-    fields::{FieldError, bounded},
+    fields::{FieldError, bounded, listed, shown},
     proto,
 };
 
 /// Largest size in bytes of the report on an unreadable image: its path, a place in it and the reason.
 const MOST_ACCOUNT: usize = 16 << 10;
+/// Size in bytes behind which the report on an unreadable image is cut.
+const KEPT_ACCOUNT: usize = 1 << 10;
+/// Most unreadable images of one lease.
+const MOST_SKIPPED: usize = 1 << 16;
 
 /// A lease: a range of the training samples, in an epoch's shuffled order, that one worker is to train on.
 /// What is left of it goes to another worker if the holder is not heard of for a while.
@@ -79,7 +83,12 @@ impl TryFrom<proto::LeaseProgress> for LeaseProgress {
 
     fn try_from(progress: proto::LeaseProgress) -> Result<LeaseProgress, FieldError> {
         let proto::LeaseProgress { lease, used, skipped, consumed, closed } = progress;
-        let account = |text| bounded(text, MOST_ACCOUNT, "LeaseProgress", "skipped");
+        // These are kept and shown, and no name of a file is a reason to refuse what was trained on.
+        let account = |text| {
+            let text = bounded(text, MOST_ACCOUNT, "LeaseProgress", "skipped")?;
+            Ok::<_, FieldError>(shown(&text, KEPT_ACCOUNT))
+        };
+        let skipped = listed(skipped, MOST_SKIPPED, "images", "LeaseProgress", "skipped")?;
         let skipped = skipped.into_iter().map(account).collect::<Result<_, _>>()?;
         Ok(LeaseProgress { lease, used, skipped, consumed, closed })
     }

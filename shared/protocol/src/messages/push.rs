@@ -17,6 +17,9 @@ use crate::{
 /// updated in place, could overflow.
 pub const LARGEST_GRADIENT: f32 = 1e18;
 
+/// Most blocks of one request.
+const MOST_PUSHED: usize = 1 << 12;
+
 /// What a worker pushes to the shards, which depends on where the momentum is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PushForm {
@@ -40,9 +43,9 @@ pub struct BlockPush {
     pub step: u64,
     /// Index of the block among all blocks of the network's parameters, in the order of their layout.
     pub block: u32,
-    /// The version of the block that the gradient was computed from.
+    /// The version of the block that the gradient was computed from, which is not ahead of the shard's.
     pub version: Version,
-    /// Number of samples that the gradient is the mean over.
+    /// Number of samples that the gradient is the mean over: 1 to those of a minibatch.
     pub samples: u32,
     /// Form of the push, which says what `gradient` holds.
     pub form: PushForm,
@@ -82,7 +85,8 @@ pub(super) fn form(number: i32, message: &'static str) -> Result<PushForm, Field
     }
 }
 
-/// Encodes pushes: one request for each run of consecutive pushes of the same step.
+/// Encodes pushes: one request for each run of consecutive pushes of the same step, or more if the run is
+/// long.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
     for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
@@ -90,6 +94,7 @@ pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::Pu
         let member = Some(member.into());
         let same = requests
             .last()
+            .filter(|request| request.blocks.len() < MOST_PUSHED)
             .is_some_and(|r| (r.member, r.step, r.samples, r.form) == (member, step, samples, form));
         if !same {
             let wire = codec::number(wire);
@@ -114,10 +119,16 @@ pub(crate) struct ArrivedBlock {
     pub(crate) push: Result<BlockPush, FieldError>,
 }
 
-/// Decodes the block pushes of a request independently: an unusable one does not affect the others.
+/// Decodes the block pushes of a request independently: an unusable one does not affect the others. Of a
+/// request with too many none is usable, and those beyond the most are left out.
 pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item = ArrivedBlock> {
     let proto::PushRequest { member, step, samples, wire, form, blocks } = request;
+    let found = blocks.len();
     let read = move |block: proto::GradientBlock| {
+        if found > MOST_PUSHED {
+            let expected = format!("at most {MOST_PUSHED} blocks");
+            return Err(FieldError::new("PushRequest", "blocks", expected, found));
+        }
         let wire = codec::format(wire, "PushRequest")?;
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
@@ -131,7 +142,7 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
             gradient: gradient.into_vec(),
         })
     };
-    blocks.into_iter().map(move |arrived| {
+    blocks.into_iter().take(MOST_PUSHED).map(move |arrived| {
         let (shard, block, bytes) = (arrived.shard, arrived.block, arrived.gradient.len());
         ArrivedBlock { shard, block, bytes, push: read(arrived) }
     })

@@ -7,12 +7,12 @@ use super::{
     update_rule::UpdateRule,
 };
 use crate::{
-    fields::{FieldError, MOST_NAME, answer, bounded, listed, required},
+    fields::{FieldError, answer, listed, name, required},
     proto,
 };
 
 /// Most shards of a server: as many processes as its flag takes, of as many shards.
-const MOST_SHARDS: u32 = 1 << 16;
+pub(super) const MOST_SHARDS: u32 = 1 << 16;
 
 /// A shard process's request to the coordinator for its place in the server, that is, for the shards (parts
 /// of the network's parameters) that it is to hold; it is repeated every few seconds.
@@ -117,7 +117,7 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
 
     fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
         let proto::RegisterRequest { protocol, address, shards, holds, files } = request;
-        let address = bounded(address, MOST_NAME, "RegisterRequest", "address")?;
+        let address = name(address, "RegisterRequest", "address")?;
         let holds = holds.map(Holding::try_from).transpose()?;
         let files = files.map(ShardFiles::try_from).transpose()?;
         Ok(RegisterRequest { protocol, address, shards, holds, files })
@@ -154,7 +154,7 @@ impl TryFrom<proto::Registration> for RegisterReply {
             return Err(FieldError::new("Registration", "first_shard", expected, first_shard));
         }
         let rule = rule.map(UpdateRule::try_from).transpose()?;
-        let restore = restore.map(Snapshot::from);
+        let restore = restore.map(Snapshot::try_from).transpose()?;
         let life = life::life(life, "Registration")?;
         let roster = required(roster, "Registration", "roster")?.try_into()?;
         Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule, roster })

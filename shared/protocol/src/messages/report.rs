@@ -12,8 +12,11 @@ use crate::{
 /// Largest count in a report, so small that no sum of such counts overflows.
 const MOST_COUNTED: u64 = 1 << 40;
 
+/// Most leases in a report. A worker holds two, and those stay that are closed and not acknowledged.
+const MOST_PROGRESS: usize = 64;
+
 /// Most auxiliary heads of a network.
-const MOST_HEADS: usize = 2;
+pub(super) const MOST_HEADS: usize = 2;
 
 /// A worker's report of progress and metrics, sent every few steps and at least every few seconds: the report
 /// is also the heartbeat that keeps the worker's membership.
@@ -124,7 +127,8 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
     type Error = FieldError;
 
     fn try_from(request: proto::ReportRequest) -> Result<(Report, u64), FieldError> {
-        let progress = request.progress.into_iter().map(LeaseProgress::try_from);
+        let progress = listed(request.progress, MOST_PROGRESS, "leases", "ReportRequest", "progress")?;
+        let progress = progress.into_iter().map(LeaseProgress::try_from);
         let report = Report {
             metrics: required(request.metrics, "ReportRequest", "metrics")?.try_into()?,
             member: required(request.member, "ReportRequest", "member")?.try_into()?,

@@ -1,12 +1,18 @@
-//! The roster: the members whose pushes shards take.
+//! The roster: the members whose pushes shards take, and the evaluations that they freeze averages for.
 
 use crate::{
     fields::{FieldError, listed, same_fields},
     proto,
 };
 
-/// Most members of a run that a roster lists, those included that have just left.
-pub const MOST_MEMBERS: usize = 1 << 14;
+/// Most members of a run at a time.
+pub const MOST_MEMBERS: usize = 1 << 12;
+
+/// Most workers that a roster lists: members, and those that have just left.
+pub const MOST_LISTED: usize = 1 << 14;
+
+/// Most evaluations that a roster lists; a run has one open, and the last one beside it.
+const MOST_EVALUATIONS: usize = 16;
 
 /// The members of a run in one life of its server, as the coordinator tells them to the shards, which refuse
 /// the pushes of everybody else.
@@ -22,6 +28,11 @@ pub struct Roster {
     /// Workers that have left or expired, until the coordinator knows from every shard what it applied of
     /// their pushes. Shards apply nothing more of them.
     pub departed: Vec<RosterEntry>,
+    /// Number that the next evaluation to be ordered will get. One with a lower number that is not listed is
+    /// done or was never ordered; one with a higher number was ordered after this version.
+    pub next_evaluation: u64,
+    /// Evaluations that are ordered and not done: the shards freeze an average for these and no others.
+    pub evaluations: Vec<u64>,
 }
 
 /// One worker in a roster.
@@ -36,9 +47,11 @@ pub struct RosterEntry {
 same_fields!(RosterEntry, proto::RosterEntry { worker, incarnation });
 
 impl From<Roster> for proto::Roster {
-    fn from(Roster { version, next_worker, members, departed }: Roster) -> proto::Roster {
+    fn from(roster: Roster) -> proto::Roster {
+        let Roster { version, next_worker, members, departed, next_evaluation, evaluations } = roster;
         let entries = |entries: Vec<RosterEntry>| entries.into_iter().map(proto::RosterEntry::from).collect();
-        proto::Roster { version, next_worker, members: entries(members), departed: entries(departed) }
+        let (members, departed) = (entries(members), entries(departed));
+        proto::Roster { version, next_worker, members, departed, next_evaluation, evaluations }
     }
 }
 
@@ -46,16 +59,18 @@ impl TryFrom<proto::Roster> for Roster {
     type Error = FieldError;
 
     fn try_from(roster: proto::Roster) -> Result<Roster, FieldError> {
-        let proto::Roster { version, next_worker, members, departed } = roster;
-        let entries = |entries, field| -> Result<Vec<RosterEntry>, FieldError> {
-            let entries: Vec<proto::RosterEntry> = listed(entries, MOST_MEMBERS, "workers", "Roster", field)?;
+        let proto::Roster { version, next_worker, members, departed, next_evaluation, evaluations } = roster;
+        let entries = |entries, most, field| -> Result<Vec<RosterEntry>, FieldError> {
+            let entries: Vec<proto::RosterEntry> = listed(entries, most, "workers", "Roster", field)?;
             Ok(entries.into_iter().map(RosterEntry::from).collect())
         };
         Ok(Roster {
             version,
             next_worker,
-            members: entries(members, "members")?,
-            departed: entries(departed, "departed")?,
+            members: entries(members, MOST_MEMBERS, "members")?,
+            departed: entries(departed, MOST_LISTED, "departed")?,
+            next_evaluation,
+            evaluations: listed(evaluations, MOST_EVALUATIONS, "evaluations", "Roster", "evaluations")?,
         })
     }
 }

@@ -7,12 +7,20 @@ use settings::RunConfiguration;
 
 use super::{
     configuration,
+    data::MOST_CLASSES,
     evaluation::Evaluation,
     life::{self, Life},
     refusal::Answer,
+    register::MOST_SHARDS,
     training_line::TrainingLine,
 };
-use crate::{fields::FieldError, proto};
+use crate::{
+    fields::{FieldError, listed, names},
+    proto,
+};
+
+/// Most results of evaluations that a status lists; a message has no room for as many.
+const MOST_EVALUATIONS: usize = 1 << 16;
 
 /// State of a run: its current activity, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,7 +35,7 @@ pub enum RunState {
     /// Completion: the run has trained on all of its samples, and its last evaluation and snapshot are done.
     Finished,
     /// Stop because training diverged: a loss was not finite or above [`LARGEST_LOSS`](crate::LARGEST_LOSS),
-    /// or too many gradients were not finite or far too large.
+    /// or too many gradients were not finite or far too large, as most of the workers say.
     Diverged,
     /// Stop because the data or the settings do not let the run go on, as when over 5 % of the images are
     /// unreadable.
@@ -171,16 +179,21 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
             workers: status.workers,
             leases: status.leases,
             latest: status.latest.map(TrainingLine::try_from).transpose()?,
-            evaluations: status
-                .evaluations
-                .into_iter()
-                .map(Evaluation::try_from)
-                .collect::<Result<_, _>>()?,
+            evaluations: listed(
+                status.evaluations,
+                MOST_EVALUATIONS,
+                "results",
+                "StatusReply",
+                "evaluations",
+            )?
+            .into_iter()
+            .map(Evaluation::try_from)
+            .collect::<Result<_, _>>()?,
             layout: status.layout.map(Layout::try_from).transpose()?,
-            classes: status.classes,
+            classes: listed(status.classes, MOST_CLASSES, "names", "StatusReply", "classes")?,
             data_hash: status.data_hash,
             unreadable: status.unreadable,
-            shards: status.shards,
+            shards: names(status.shards, MOST_SHARDS as usize, "StatusReply", "shards")?,
             life: life::life(status.life, "StatusReply")?,
         }))
     }

@@ -1,8 +1,8 @@
 //! Status of a shard.
 
-use super::{refusal::Answer, shard_ledger::ShardLedger};
+use super::{refusal::Answer, register::MOST_SHARDS, shard_ledger::ShardLedger};
 use crate::{
-    fields::{FieldError, required, same_fields},
+    fields::{FieldError, listed, name, required},
     proto,
 };
 
@@ -20,6 +20,9 @@ pub struct ShardStatus {
     pub repeated: u64,
     /// Number of pushes refused as unusable, such as gradients that are not finite or far too large.
     pub refused: u64,
+    /// Number of pushes that were applied after they were scaled down, since their largest value was over 100
+    /// times the usual one.
+    pub limited: u64,
     /// Sum of the staleness of all updates applied: for each, the number of other updates that its block
     /// received after the fetch that its gradient was computed from.
     pub staleness_sum: u64,
@@ -47,10 +50,53 @@ pub struct ShardStatus {
     pub ledger: Option<ShardLedger>,
 }
 
-same_fields!(ShardStatus, proto::ShardStatus {
-    shard, blocks, updates, refused, staleness_sum, staleness_max, bytes_in, bytes_out, learning_rate,
-    snapshot_hash, samples, layout; repeated: repeated_pushes | ledger
-});
+impl From<ShardStatus> for proto::ShardStatus {
+    fn from(status: ShardStatus) -> proto::ShardStatus {
+        proto::ShardStatus {
+            shard: status.shard,
+            blocks: status.blocks,
+            updates: status.updates,
+            repeated_pushes: status.repeated,
+            refused: status.refused,
+            limited: status.limited,
+            staleness_sum: status.staleness_sum,
+            staleness_max: status.staleness_max,
+            bytes_in: status.bytes_in,
+            bytes_out: status.bytes_out,
+            learning_rate: status.learning_rate,
+            snapshot_hash: status.snapshot_hash,
+            samples: status.samples,
+            layout: status.layout,
+            ledger: status.ledger.map(proto::ShardLedger::from),
+        }
+    }
+}
+
+impl TryFrom<proto::ShardStatus> for ShardStatus {
+    type Error = FieldError;
+
+    fn try_from(status: proto::ShardStatus) -> Result<ShardStatus, FieldError> {
+        let hash =
+            |text: Option<String>, field| text.map(|text| name(text, "ShardStatus", field)).transpose();
+        Ok(ShardStatus {
+            shard: status.shard,
+            blocks: status.blocks,
+            updates: status.updates,
+            repeated: status.repeated_pushes,
+            refused: status.refused,
+            limited: status.limited,
+            staleness_sum: status.staleness_sum,
+            staleness_max: status.staleness_max,
+            bytes_in: status.bytes_in,
+            bytes_out: status.bytes_out,
+            learning_rate: status.learning_rate,
+            snapshot_hash: hash(status.snapshot_hash, "snapshot_hash")?,
+            samples: status.samples,
+            layout: hash(status.layout, "layout")?,
+            ledger: status.ledger.map(ShardLedger::try_from).transpose()?,
+        })
+    }
+}
 
 impl From<Vec<ShardStatus>> for proto::ShardStatusReply {
     fn from(shards: Vec<ShardStatus>) -> proto::ShardStatusReply {
@@ -62,7 +108,7 @@ impl TryFrom<proto::ShardStatusReply> for Answer<Vec<ShardStatus>> {
     type Error = FieldError;
 
     fn try_from(reply: proto::ShardStatusReply) -> Result<Answer<Vec<ShardStatus>>, FieldError> {
-        Ok(Ok(required(reply.shards, "ShardStatusReply", "shards")?.into()))
+        Ok(Ok(required(reply.shards, "ShardStatusReply", "shards")?.try_into()?))
     }
 }
 
@@ -72,8 +118,11 @@ impl From<Vec<ShardStatus>> for proto::ShardStatuses {
     }
 }
 
-impl From<proto::ShardStatuses> for Vec<ShardStatus> {
-    fn from(statuses: proto::ShardStatuses) -> Vec<ShardStatus> {
-        statuses.shards.into_iter().map(ShardStatus::from).collect()
+impl TryFrom<proto::ShardStatuses> for Vec<ShardStatus> {
+    type Error = FieldError;
+
+    fn try_from(statuses: proto::ShardStatuses) -> Result<Vec<ShardStatus>, FieldError> {
+        let statuses = listed(statuses.shards, MOST_SHARDS as usize, "shards", "ShardStatuses", "shards")?;
+        statuses.into_iter().map(ShardStatus::try_from).collect()
     }
 }

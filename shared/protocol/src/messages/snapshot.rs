@@ -1,6 +1,10 @@
 //! A complete snapshot, as a shard process knows it.
 
-use crate::{fields::same_fields, proto};
+use super::register::MOST_SHARDS;
+use crate::{
+    fields::{FieldError, names},
+    proto,
+};
 
 /// A complete snapshot of a run, from which the run can resume: its number, and the hashes of the files of
 /// the shards (parts of the parameters) of one server process or of all.
@@ -21,4 +25,16 @@ impl Snapshot {
     }
 }
 
-same_fields!(Snapshot, proto::Snapshot { id, hashes });
+impl From<Snapshot> for proto::Snapshot {
+    fn from(Snapshot { id, hashes }: Snapshot) -> proto::Snapshot {
+        proto::Snapshot { id, hashes }
+    }
+}
+
+impl TryFrom<proto::Snapshot> for Snapshot {
+    type Error = FieldError;
+
+    fn try_from(proto::Snapshot { id, hashes }: proto::Snapshot) -> Result<Snapshot, FieldError> {
+        Ok(Snapshot { id, hashes: names(hashes, MOST_SHARDS as usize, "Snapshot", "hashes")? })
+    }
+}

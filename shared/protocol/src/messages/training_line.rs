@@ -1,7 +1,10 @@
 //! The line of training metrics that the coordinator reports at intervals.
 
-use super::scores::Scores;
-use crate::{fields::FieldError, proto};
+use super::{report::MOST_HEADS, scores::Scores};
+use crate::{
+    fields::{FieldError, listed},
+    proto,
+};
 
 /// A line of training metrics: means and sums over all workers since the previous line.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -43,6 +46,9 @@ pub struct TrainingLine {
     /// Number of pushes, each the gradient of one block of the parameters, that the shards refused since the
     /// previous line.
     pub refused: u64,
+    /// Number of pushes that the shards scaled down since the previous line, because their largest value was
+    /// over 100 times the usual one.
+    pub limited: u64,
     /// Gradient noise scale, in images: the size of a minibatch whose gradient is as much noise as signal;
     /// `None` while it is not known.
     pub noise_scale: Option<f64>,
@@ -69,6 +75,7 @@ impl From<TrainingLine> for proto::TrainingLine {
             leases: line.leases,
             workers: line.workers,
             refused: line.refused,
+            limited: line.limited,
             noise_scale: line.noise_scale,
             useful_workers: line.useful_workers,
             scores: line.scores.into(),
@@ -86,7 +93,13 @@ impl TryFrom<proto::TrainingLine> for TrainingLine {
             epoch: line.epoch,
             samples: line.samples,
             loss: line.loss,
-            auxiliary_losses: line.auxiliary_losses,
+            auxiliary_losses: listed(
+                line.auxiliary_losses,
+                MOST_HEADS,
+                "values",
+                "TrainingLine",
+                "auxiliary_losses",
+            )?,
             images_per_second: line.images_per_second,
             learning_rate: line.learning_rate,
             staleness_mean: line.staleness_mean,
@@ -96,6 +109,7 @@ impl TryFrom<proto::TrainingLine> for TrainingLine {
             leases: line.leases,
             workers: line.workers,
             refused: line.refused,
+            limited: line.limited,
             noise_scale: line.noise_scale,
             useful_workers: line.useful_workers,
         })

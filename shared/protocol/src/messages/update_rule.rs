@@ -3,9 +3,12 @@
 use settings::{Optimizer, Staleness};
 
 use crate::{
-    fields::{FieldError, choice},
+    fields::{FieldError, choice, name, names},
     proto,
 };
+
+/// Most patterns of names of tensors.
+const MOST_PATTERNS: usize = 1024;
 
 /// The update rule of a run: the settings by which shards turn gradients into updates of the parameters. All
 /// shards have the same rule; besides it, a shard needs only the layout (the list of the network's tensors).
@@ -39,6 +42,10 @@ pub struct UpdateRule {
     pub staleness: Option<Staleness>,
     /// Number of samples that the whole run trains on, over all epochs.
     pub total_samples: u64,
+    /// Most samples behind one push, the images of a minibatch; `None` in files of earlier releases, which
+    /// did not bound them.
+    #[serde(default)]
+    pub batch: Option<u32>,
     /// SHA-256, hexadecimal, of the model file whose tensors the run starts with; `None` if all tensors start
     /// by their initialisers.
     #[serde(default)]
@@ -61,6 +68,7 @@ impl From<UpdateRule> for proto::UpdateRule {
             weight_decay: rule.weight_decay,
             average_decay: rule.average_decay,
             total_samples: rule.total_samples,
+            batch: rule.batch,
             init_sha256: rule.init_sha256,
             init_except: rule.init_except,
             staleness: rule.staleness.map(|policy| policy.name().into()),
@@ -73,6 +81,7 @@ impl TryFrom<proto::UpdateRule> for UpdateRule {
     type Error = FieldError;
 
     fn try_from(rule: proto::UpdateRule) -> Result<UpdateRule, FieldError> {
+        let hash = |text| name(text, "UpdateRule", "init_sha256");
         Ok(UpdateRule {
             seed: rule.seed,
             learning_rate: rule.learning_rate,
@@ -83,8 +92,9 @@ impl TryFrom<proto::UpdateRule> for UpdateRule {
             weight_decay: rule.weight_decay,
             average_decay: rule.average_decay,
             total_samples: rule.total_samples,
-            init_sha256: rule.init_sha256,
-            init_except: rule.init_except,
+            batch: rule.batch,
+            init_sha256: rule.init_sha256.map(hash).transpose()?,
+            init_except: names(rule.init_except, MOST_PATTERNS, "UpdateRule", "init_except")?,
             staleness: rule.staleness.map(|name| choice(&name, "UpdateRule", "staleness")).transpose()?,
             optimizer: choice(&rule.optimizer, "UpdateRule", "optimizer")?,
         })

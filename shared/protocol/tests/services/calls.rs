@@ -7,7 +7,7 @@ use protocol::*;
 
 fn evaluation(id: u64) -> Evaluation {
     let scores = |top1: f64| Scores::new([("top1", top1), ("top5", top1 / 3.0), ("loss", 0.1 + 0.2)]);
-    Evaluation { id, samples: 5, images: 6, average: scores(0.7), last_iterate: scores(0.6) }
+    Evaluation { id, samples: 5, images: 6, unreadable: 1, average: scores(0.7), last_iterate: scores(0.6) }
 }
 
 fn status() -> RunStatus {
@@ -35,6 +35,7 @@ fn status() -> RunStatus {
             leases: 12,
             workers: 13,
             refused: 14,
+            limited: 15,
             noise_scale: Some(0.5),
             useful_workers: None,
         }),
@@ -90,7 +91,14 @@ fn script() -> Script {
 
 fn roster() -> Roster {
     let entry = |worker| RosterEntry { worker, incarnation: u64::MAX - u64::from(worker) };
-    Roster { version: 9, next_worker: 4, members: vec![entry(3), entry(1)], departed: vec![entry(0)] }
+    Roster {
+        version: 9,
+        next_worker: 4,
+        members: vec![entry(3), entry(1)],
+        departed: vec![entry(0)],
+        next_evaluation: 8,
+        evaluations: vec![5, 7],
+    }
 }
 
 fn join_request() -> JoinRequest {
@@ -240,7 +248,7 @@ async fn every_call_of_the_shards_round_trips() {
     ] {
         let answer = client.order(LIFE, order.clone()).await.unwrap();
         assert_eq!(answer, Shards::status(&*shards));
-        assert_eq!(answer[0].snapshot_hash, Some(format!("{order:?}")));
+        assert_eq!(answer[0].snapshot_hash, Some(named(&order)));
     }
     server.stop().await;
 }

@@ -38,6 +38,11 @@ pub fn layout() -> Layout {
     .unwrap()
 }
 
+/// An order as a text that is short enough for a hash.
+pub fn named(order: &ShardOrder) -> String {
+    format!("{order:?}").chars().take(200).collect()
+}
+
 pub fn rule() -> UpdateRule {
     UpdateRule {
         seed: u64::MAX,
@@ -50,6 +55,7 @@ pub fn rule() -> UpdateRule {
         weight_decay: 2e-4,
         average_decay: 0.9999,
         total_samples: 1 << 40,
+        batch: Some(64),
         init_sha256: Some("5eed".into()),
         init_except: vec!["fc/*".into()],
         staleness: Some(settings::Staleness::Root),
@@ -158,18 +164,20 @@ impl Adder {
             updates: state.seen.len() as u64,
             repeated: (state.came - state.seen.len()) as u64,
             refused: 1,
+            limited: 6,
             staleness_sum: 2,
             staleness_max: 3,
             bytes_in: 4,
             bytes_out: 5,
             learning_rate: 0.1 + 0.2,
-            snapshot_hash: state.orders.last().map(|order| format!("{order:?}")),
+            snapshot_hash: state.orders.last().map(named),
             samples: 64,
             layout: Some("5eed".into()),
             ledger: Some(ShardLedger {
                 generation: 3,
                 samples: vec![64, 32],
                 members: [(u64::MAX, vec![0, 32])].into(),
+                limited: [(u64::MAX - 1, 6)].into(),
             }),
         }
     }
