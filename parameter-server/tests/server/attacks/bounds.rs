@@ -2,8 +2,8 @@
 //! is refused and changes nothing.
 
 use protocol::{
-    Assignment, BlockPush, Coordinator as _, CoordinatorCalls as _, Evaluation, JoinRequest, Kind, Member,
-    PROTOCOL_VERSION, Refusal, Report, Scores, Version,
+    Assignment, BlockPush, Coordinator as _, CoordinatorCalls as _, Evaluation, EvaluationOrder, JoinRequest,
+    Kind, Member, PROTOCOL_VERSION, Refusal, Report, Scores, Version,
 };
 
 use super::siege::{Attacker, BATCH, Siege, report};
@@ -35,7 +35,7 @@ async fn a_call_far_ahead_is_refused_and_the_next_one_counts() {
     assert!(matches!(server.assign(member, 1), Ok(Assignment::Train(_))));
     assert!(matches!(server.assign(member, 1 + CALLS_AHEAD), Ok(Assignment::Train(_))));
     assert_eq!(server.report(report(member), CALLS_AHEAD), Ok(None));
-    let refusal = server.report(report(member), 2 * CALLS_AHEAD + 1).unwrap_err();
+    let refusal = server.report(report(member), 2 * CALLS_AHEAD + 2).unwrap_err();
     assert_invalid("a report", Some(&refusal));
     siege.withstand().await;
 }
@@ -102,7 +102,7 @@ async fn names_are_short_and_can_be_printed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_holds_eight_leases_at_most() {
-    let siege = Siege::begin().await;
+    let mut siege = Siege::begin().await;
     let attacker = siege.attacker().await;
     for _ in 0..MOST_LEASES {
         let assignment = attacker.coordinator.assign(attacker.member).await.unwrap();
@@ -110,9 +110,11 @@ async fn a_member_holds_eight_leases_at_most() {
     }
     let more = attacker.coordinator.assign(attacker.member).await;
     assert!(!matches!(more, Ok(Assignment::Train(_))), "{more:?}");
-    let honest = siege.honest.joined.member;
-    let assignment = siege.honest.client.assign(honest).await.unwrap();
-    assert!(matches!(assignment, Assignment::Train(_)), "{assignment:?}");
+    let Assignment::Train(lease) = siege.honest.client.assign(siege.honest.joined.member).await.unwrap()
+    else {
+        panic!("there are samples left for others");
+    };
+    assert_eq!(siege.honest.train(&lease).await, None);
     siege.withstand().await;
 }
 
@@ -136,36 +138,45 @@ async fn so_many_members_have_a_place_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn scores_that_no_evaluation_of_the_validation_set_has_are_refused() {
-    let mut siege = Siege::begin().await;
-    let (attacker, honest) = (siege.attacker().await, siege.honest.joined.member);
-    while siege.honest.client.status().await.unwrap().samples < data().images {
-        let Assignment::Train(lease) = siege.honest.client.assign(honest).await.unwrap() else {
-            panic!("an evaluation is due after the first epoch");
-        };
-        assert_eq!(siege.honest.train(&lease).await, None);
-    }
-    let Assignment::Evaluate(order) = attacker.coordinator.assign(attacker.member).await.unwrap() else {
-        panic!("an evaluation is due after the first epoch");
-    };
-    let scores = |top1: f64| Scores::new([("top1", top1), ("loss", 0.1)]);
     let whole = data().validation;
     for (what, images, top1) in [
         ("no image", 0, 1.0),
+        ("all but one", whole - 1, 1.0),
         ("one too many", whole + 1, 1.0),
         ("more than all right", whole, 2.5),
         ("an accuracy of NaN", whole, f64::NAN),
     ] {
-        let evaluation = Evaluation {
+        let mut siege = Siege::begin().await;
+        let attacker = siege.attacker().await;
+        let order = evaluation(&mut siege, &attacker).await;
+        let scores = Scores::new([("top1", top1), ("loss", 0.1)]);
+        let forged = Evaluation {
             id: order.id,
             samples: order.samples,
             images,
-            average: scores(top1),
-            last_iterate: scores(top1),
+            unreadable: 0,
+            average: scores.clone(),
+            last_iterate: scores,
         };
-        let forged = Report { evaluation: Some(evaluation), ..report(attacker.member) };
+        let forged = Report { evaluation: Some(forged), ..report(attacker.member) };
         let error = attacker.coordinator.report(forged).await.unwrap_err();
         assert_invalid(what, error.refusal());
+        assert_eq!(siege.honest.client.status().await.unwrap().evaluations, []);
+        siege.withstand().await;
     }
-    assert_eq!(siege.honest.client.status().await.unwrap().evaluations, []);
-    siege.withstand().await;
+}
+
+/// Has the honest worker train until an evaluation is due, which the attacker gets.
+async fn evaluation(siege: &mut Siege, attacker: &Attacker) -> EvaluationOrder {
+    while siege.honest.client.status().await.unwrap().samples < data().images {
+        let Assignment::Train(lease) = siege.honest.client.assign(siege.honest.joined.member).await.unwrap()
+        else {
+            panic!("no evaluation is due before the end of the epoch");
+        };
+        assert_eq!(siege.honest.train(&lease).await, None);
+    }
+    match attacker.coordinator.assign(attacker.member).await.unwrap() {
+        Assignment::Evaluate(order) => order,
+        other => panic!("expected an evaluation, found {other:?}"),
+    }
 }
