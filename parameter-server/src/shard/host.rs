@@ -1,9 +1,9 @@
 //! The shards of one process, served at one address, each behind a lock that is only held briefly.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,13 +15,14 @@ use protocol::{
 };
 use tokio::sync::watch;
 
-use super::{Shard, file, members::Members};
+use super::{Shard, file, members::Members, writer::Writer};
 use crate::snapshot;
 
 /// Shards with consecutive numbers, served by one process.
 pub struct ShardHost {
     first: u32,
-    shards: Vec<Mutex<Shard>>,
+    shards: Arc<[Mutex<Shard>]>,
+    writer: Writer,
     /// Traffic of each shard in bytes of encoded values.
     carried: Vec<Carried>,
     /// Members whose pushes the shards take. A push holds it for reading, so that once the members are
@@ -45,7 +46,8 @@ impl ShardHost {
         let carried = shards.iter().map(|_| Carried::default()).collect();
         let shards = shards.into_iter().map(Mutex::new).collect();
         let members = RwLock::default();
-        ShardHost { first, shards, carried, members, snapshots, ended: watch::Sender::new(None) }
+        let writer = Writer::start();
+        ShardHost { first, shards, writer, carried, members, snapshots, ended: watch::Sender::new(None) }
     }
 
     /// Returns a receiver that tells of the end of the run: `None` before the leader orders the shards to
@@ -113,38 +115,45 @@ impl ShardHost {
     fn write(&self, run: RunId, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
         let ids = snapshot::ids(&self.snapshots).map_err(|error| Refusal::Internal(error.to_string()))?;
         self.members().check_snapshot(id, ids.last().copied().unwrap_or(0))?;
-        let written = self.write_each(run, id);
-        if written.is_ok() {
-            snapshot::prune(&self.snapshots, id);
-        } else if let Err(error) = snapshot::remove(&self.snapshots, id) {
-            // Half a snapshot would count among those that are kept.
-            tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
-        }
-        written
+        let (shards, folder) = (self.shards.clone(), self.snapshots.clone());
+        let written = self.writer.run(move || write_each(&shards, &folder, run, id));
+        let written = written
+            .unwrap_or_else(|| Err(Refusal::Internal(format!("the writing of snapshot {id} panicked"))));
+        let hashes = match written {
+            Ok(hashes) => hashes,
+            Err(refusal) => {
+                // Half a snapshot would count among those that are kept.
+                if let Err(error) = snapshot::remove(&self.snapshots, id) {
+                    tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
+                }
+                return Err(refusal);
+            }
+        };
+        snapshot::prune(&self.snapshots, id);
+        let statuses = self.status().into_iter().zip(hashes);
+        Ok(statuses.map(|(status, hash)| ShardStatus { snapshot_hash: Some(hash), ..status }).collect())
     }
+}
 
-    /// Writes the shards one after the other: each is copied between two pushes and written while pushes go
-    /// on.
-    fn write_each(&self, run: RunId, id: u64) -> Result<Vec<ShardStatus>, Refusal> {
-        let mut statuses = self.status();
-        for (shard, status) in self.shards.iter().zip(&mut statuses) {
-            let number = status.shard;
-            let shard = lock(shard);
-            shard.check().map_err(|text| {
-                Refusal::Internal(format!(
-                    "shard {number}: {text}; no snapshot is taken of a run that has diverged"
-                ))
-            })?;
-            let saved = shard.saved().ok_or_else(|| {
-                Refusal::NotReady(format!("shard {number}: nothing to write yet, no layout was adopted"))
-            })?;
-            drop(shard);
-            let hash = file::write(&self.snapshots, id, run, saved)
-                .map_err(|error| Refusal::Internal(format!("shard {number}: {error}")))?;
-            status.snapshot_hash = Some(hash);
-        }
-        Ok(statuses)
-    }
+/// Writes shards one after the other and returns the hashes of their files: each is copied between two pushes
+/// and written while pushes go on.
+fn write_each(shards: &[Mutex<Shard>], folder: &Path, run: RunId, id: u64) -> Result<Vec<String>, Refusal> {
+    let write = |shard: &Mutex<Shard>| {
+        let shard = lock(shard);
+        let number = shard.status().shard;
+        shard.check().map_err(|text| {
+            Refusal::Internal(format!(
+                "shard {number}: {text}; no snapshot is taken of a run that has diverged"
+            ))
+        })?;
+        let saved = shard.saved().ok_or_else(|| {
+            Refusal::NotReady(format!("shard {number}: nothing to write yet, no layout was adopted"))
+        })?;
+        drop(shard);
+        file::write(folder, id, run, saved)
+            .map_err(|error| Refusal::Internal(format!("shard {number}: {error}")))
+    };
+    shards.iter().map(write).collect()
 }
 
 impl Shards for ShardHost {

@@ -14,6 +14,7 @@ pub mod file;
 mod host;
 mod members;
 mod warm_start;
+mod writer;
 
 use std::{collections::BTreeMap, sync::Arc};
 
