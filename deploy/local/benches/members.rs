@@ -3,7 +3,7 @@
 //! member lives for a random time; then it leaves or falls silent, one as often as the other, and a new one
 //! joins in its place.
 //!
-//! It prints the server's resident memory, early and at the end (bar: at most 5 % more), the pushes a minute
+//! The bench prints the server's resident memory, early and at the end (bar: at most 5 % more), the pushes a minute
 //! of the slowest member beside the median's (bar: at least half), and the time from a push to its last
 //! reply. At the end all members leave, and the server's account must add up. Linux only, as it reads /proc;
 //! each member has two connections, so `ulimit -n` must be above twice their number here and at the server.
@@ -59,11 +59,11 @@ struct Plan {
     /// Time, in seconds, for which the server lets a member be silent.
     lease: u64,
     seed: u64,
-    /// Whether this is the bench, and not `cargo test`, which only looks whether it still runs.
+    /// True in the bench; false under `cargo test`, which only looks whether the program still runs.
     bench: bool,
 }
 
-/// What the members saw.
+/// Measurements and counts of all members together.
 #[derive(Default)]
 struct Seen {
     /// Time from each push to its last reply.
@@ -366,7 +366,7 @@ impl Server {
         Server { child, address: address.trim().into(), home }
     }
 
-    /// How workers reach the server: with their token, which it makes as it starts.
+    /// Returns the settings by which workers reach the server, with the token that it makes as it starts.
     async fn connector(&self) -> Connector {
         let path = self.home.path().join("access/worker/token");
         let flags = process::TokenFlags { token_file: Some(path) };

@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     iter::repeat,
+    ops::RangeInclusive,
 };
 
 use protocol::{Roster, RosterEntry, ShardLedger};
@@ -71,6 +72,12 @@ impl Account {
     /// snapshot that it goes on from.
     pub(super) fn new(used: u64, saved: BTreeMap<u32, Vec<i64>>) -> Account {
         Account { used, saved, ..Account::default() }
+    }
+
+    /// Returns the newest generation of the shards with numbers in `shards` that was heard of in this life;
+    /// 0 if none of them was.
+    pub(super) fn generation(&self, shards: RangeInclusive<u32>) -> u64 {
+        self.shards.range(shards).map(|(_, shard)| shard.generation).max().unwrap_or(0)
     }
 
     /// Adds a worker.

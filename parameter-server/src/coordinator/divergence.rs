@@ -1,4 +1,4 @@
-//! Whether training has diverged: what one worker says of it is believed once the others say the same.
+//! Divergence of training, which is believed of one worker once the others say the same.
 //!
 //! A worker that sees a loss that is not finite, or whose pushes are refused one after the other, may be
 //! faulty or lie. It is fenced, so that the others train on without it, and has thereby one vote. The run has
@@ -30,7 +30,7 @@ impl Votes {
         others.is_empty() || self.votes > silent
     }
 
-    /// Whether workers were fenced before the one that said so last.
+    /// Returns whether workers other than the newest one have said that training has diverged.
     pub(super) fn any_before(&self) -> bool {
         self.votes > 1
     }

@@ -254,7 +254,7 @@ impl Leases {
     /// before.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// The errors of [`check`](Self::check).
     pub fn report(&mut self, holder: u64, progress: &LeaseProgress) -> Result<News, ProgressError> {
         let Some(lease) = self.outstanding.get_mut(&progress.lease).filter(|lease| lease.holder == holder)
         else {
@@ -456,7 +456,7 @@ mod tests {
         assert_eq!(leases.used(), 2);
     }
 
-    /// What is named goes into the log and the snapshots.
+    /// Names of unreadable images go into the log and the snapshots, so that their number is bounded.
     #[test]
     fn no_more_images_are_named_as_unreadable_than_the_lease_has() {
         let mut leases = Leases::new(10, 10, 4, 1);

@@ -398,6 +398,7 @@ impl State {
             again,
             rule: self.run.as_ref().map(|run| run.rule.clone()),
             roster: self.roster(),
+            generation: self.run.as_ref().map_or(0, |run| run.account.generation(first_shard..=last)),
         })
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use protocol::{
     Coordinator as _, DataDescription, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress,
-    PROTOCOL_VERSION, RunId, RunState, Scores, StepMetrics,
+    PROTOCOL_VERSION, RunId, RunState, Scores, ShardLedger, StepMetrics,
 };
 use tokio::time::advance;
 
@@ -166,6 +166,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         again: false,
         rule: None,
         roster: Roster::default(),
+        generation: 0,
     };
     assert_eq!(coordinator.register(register), Ok(reply));
 
@@ -326,6 +327,25 @@ async fn samples_that_a_restarted_shard_process_lost_are_counted() {
     // 40 are used by now: samples that were already counted as lost are not counted again.
     register(None);
     assert_eq!(say([70, 70]), 60);
+}
+
+/// A folder that was brought back from an older copy counts generations that were used already.
+#[tokio::test(start_paused = true)]
+async fn a_shard_process_that_comes_back_is_told_the_newest_generation_of_its_shards() {
+    let coordinator = coordinator(2);
+    let register = || {
+        let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
+        let request = RegisterRequest { protocol, address, shards: 2, holds: None, files: None };
+        coordinator.register(request).unwrap().generation
+    };
+    assert_eq!(register(), 0);
+    coordinator.join(join(100)).unwrap();
+    let (_, roster) = coordinator.roster();
+    for (shard, generation) in [(0, 90), (2, 4), (3, 6)] {
+        let ledger = Some(ShardLedger { generation, ..ShardLedger::default() });
+        coordinator.audit(&roster, &[ShardStatus { shard, ledger, ..ShardStatus::default() }]);
+    }
+    assert_eq!(register(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ pub(crate) async fn run(
     tracing::info!("shards {first} to {} of {total}, restored: {restore:?}", first + options.shards - 1);
     let warm = || options.flags.init_from.as_ref().map(|file| WarmStart::read(file.as_ref())).transpose();
     let at_start = if restore == Restore::Nothing { warm()? } else { None };
-    let host = Arc::new(open_shards(&options, life.run, first, total, restore, at_start)?);
+    let host = Arc::new(open_shards(&options, life.run, first, total, restore, at_start, reply.generation)?);
     host.live(life);
     let mut pause = begin(&host, &reply)?;
     let mut ended = host.ended();
@@ -90,7 +90,8 @@ pub(crate) async fn run(
                     let what = if reply.life.run == life.run { "was started anew" } else { "has another run" };
                     tracing::warn!("the leader {what}; these shards go on with it: {restore:?}");
                     let at_start = if restore == Restore::Nothing { warm()? } else { None };
-                    host.replace(restored_shards(&options, reply.life.run, first, total, restore, at_start)?);
+                    let (run, after) = (reply.life.run, reply.generation);
+                    host.replace(restored_shards(&options, run, first, total, restore, at_start, after)?);
                     life = reply.life;
                 }
                 if let Err(error) = home.keep(life.run) {
@@ -199,6 +200,7 @@ mod tests {
             again: false,
             rule: None,
             roster: Roster::default(),
+            generation: 0,
         };
         check(&reply(2, 4, 2), 2).unwrap();
         check(&RegisterReply { restore: None, ..reply(0, 2, 0) }, 2).unwrap();

@@ -80,7 +80,7 @@ pub(crate) async fn run(
         })
         .transpose()?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
-    let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm)?);
+    let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm, 0)?);
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
     if let Some(rule) = coordinator.rule() {

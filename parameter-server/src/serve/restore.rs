@@ -25,7 +25,7 @@ pub(crate) enum Restore {
 }
 
 /// Opens this process's shards for the run `run`; those that are not restored start from the model file
-/// `warm`, if there is one.
+/// `warm`, if there is one. Their generation is later than `after`.
 pub(crate) fn open_shards(
     options: &Options,
     run: RunId,
@@ -33,13 +33,15 @@ pub(crate) fn open_shards(
     total: u32,
     restore: Restore,
     warm: Option<Arc<WarmStart>>,
+    after: u64,
 ) -> anyhow::Result<ShardHost> {
-    let shards = restored_shards(options, run, first, total, restore, warm)?;
+    let shards = restored_shards(options, run, first, total, restore, warm, after)?;
     Ok(ShardHost::new(first, shards, options.snapshots.clone()))
 }
 
 /// Restores this process's shards of the run `run`, which are numbered from `first` on, in a server of
-/// `total` shards. Their versions start in a generation that was never used before.
+/// `total` shards. Their versions start in a generation that was never used before: one later than `after` and
+/// than those that the folder tells of, which may be an older copy.
 pub(crate) fn restored_shards(
     options: &Options,
     run: RunId,
@@ -47,6 +49,7 @@ pub(crate) fn restored_shards(
     total: u32,
     restore: Restore,
     warm: Option<Arc<WarmStart>>,
+    after: u64,
 ) -> anyhow::Result<Vec<Shard>> {
     let folder = &options.snapshots;
     let numbers = first..first + options.shards;
@@ -85,7 +88,8 @@ pub(crate) fn restored_shards(
     let mut saved = saved.into_iter().flatten();
     let open = |number: u32| {
         let saved = saved.next();
-        let least = saved.as_ref().map_or(1, |saved| saved.generation.saturating_add(1));
+        let newest = saved.as_ref().map_or(0, |saved| saved.generation).max(after);
+        let least = newest.saturating_add(1);
         let generation = snapshot::next_generation(folder, number, least)?;
         Ok(match saved {
             Some(saved) => Shard::restored(number, total, generation, options.isa, saved),

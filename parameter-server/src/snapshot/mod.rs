@@ -437,17 +437,9 @@ pub(crate) fn held(folder: &Path) -> Result<Option<ShardFiles>, SnapshotError> {
     Ok((!shards.is_empty()).then_some(ShardFiles { run, shards }))
 }
 
-/// Returns the next generation of shard `number`, higher than any before; at least `least`. The file that counts
-/// them may be an older copy, brought back with its folder, so that generations follow the clock as well; a clock
-/// that was put back does no harm while the file is the newest.
+/// Returns the next generation of shard `number`, higher than any before; at least `least`.
 pub(crate) fn next_generation(folder: &Path, number: u32, least: u64) -> Result<u64, SnapshotError> {
-    #[expect(
-        clippy::disallowed_types,
-        reason = "no time is measured, and one that jumps is only a larger number"
-    )]
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |time| time.as_millis() as u64);
-    next_count(folder, &format!("{GENERATION}{number}"), least.max(now))
+    next_count(folder, &format!("{GENERATION}{number}"), least)
 }
 
 #[cfg(test)]

@@ -244,22 +244,6 @@ fn counters_never_repeat_a_value() {
     assert_eq!(text, format!("{} {expected}", path.display()));
 }
 
-/// Else the account, and workers that know of the values before, would take what the folder's shard holds for
-/// what was lost.
-#[test]
-fn a_generation_is_new_though_the_folder_was_brought_back_from_an_older_copy() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("generation-0");
-    let first = next_generation(home.path(), 0, 1).unwrap();
-    let copy = fs::read(&path).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(2));
-    let second = next_generation(home.path(), 0, 1).unwrap();
-    fs::write(&path, copy).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(2));
-    let third = next_generation(home.path(), 0, first + 1).unwrap();
-    assert!(first < second && second < third, "{first}, {second}, {third}");
-}
-
 #[test]
 fn snapshots_of_another_run_are_set_aside_whole() {
     let home = tempfile::tempdir().unwrap();

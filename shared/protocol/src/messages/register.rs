@@ -72,6 +72,9 @@ pub struct RegisterReply {
     pub rule: Option<UpdateRule>,
     /// Members whose pushes the shards are to take.
     pub roster: Roster,
+    /// Newest generation of these shards that the coordinator knows of since its last start; 0 if it knows of
+    /// none. Shards that are restored from files begin a later one.
+    pub generation: u64,
 }
 
 impl From<Holding> for proto::Holding {
@@ -126,7 +129,8 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
 
 impl From<RegisterReply> for proto::Registration {
     fn from(reply: RegisterReply) -> proto::Registration {
-        let RegisterReply { first_shard, total_shards, restore, life, again, rule, roster } = reply;
+        let RegisterReply { first_shard, total_shards, restore, life, again, rule, roster, generation } =
+            reply;
         proto::Registration {
             first_shard,
             total_shards,
@@ -135,6 +139,7 @@ impl From<RegisterReply> for proto::Registration {
             again,
             rule: rule.map(proto::UpdateRule::from),
             roster: Some(roster.into()),
+            generation,
         }
     }
 }
@@ -143,7 +148,7 @@ impl TryFrom<proto::Registration> for RegisterReply {
     type Error = FieldError;
 
     fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
-        let proto::Registration { first_shard, total_shards, restore, life, again, rule, roster } =
+        let proto::Registration { first_shard, total_shards, restore, life, again, rule, roster, generation } =
             registration;
         if !(1..=MOST_SHARDS).contains(&total_shards) {
             let expected = format!("1 to {MOST_SHARDS}");
@@ -157,7 +162,7 @@ impl TryFrom<proto::Registration> for RegisterReply {
         let restore = restore.map(Snapshot::try_from).transpose()?;
         let life = life::life(life, "Registration")?;
         let roster = required(roster, "Registration", "roster")?.try_into()?;
-        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule, roster })
+        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule, roster, generation })
     }
 }
 

@@ -83,6 +83,7 @@ fn script() -> Script {
             again: true,
             rule: Some(rule()),
             roster: roster(),
+            generation: u64::MAX,
         }),
         status: status(),
         asked: Mutex::default(),
@@ -207,6 +208,7 @@ async fn every_assignment_and_every_ending_round_trips() {
                 again: false,
                 rule: None,
                 roster: Roster::default(),
+                generation: 0,
             }),
             status: RunStatus { latest: None, layout: None, ..status() },
             ..script()
