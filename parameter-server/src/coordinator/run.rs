@@ -356,10 +356,15 @@ impl Run {
         traffic: Traffic,
         lines: &mut Vec<Line>,
     ) -> Option<Ending> {
+        let ended = self.evaluations.last().is_some();
         if !self.evaluations.record(member.incarnation, evaluation.clone()) {
             return None;
         }
         self.version += 1;
+        if ended {
+            // Its line would stand behind that of the end and pass for the run's result.
+            return None;
+        }
         let last = self.evaluations.last().is_some();
         if last {
             lines.extend(self.training_line(traffic, true));

@@ -329,6 +329,33 @@ async fn samples_that_a_restarted_shard_process_lost_are_counted() {
     assert_eq!(say([70, 70]), 60);
 }
 
+/// The last line about an evaluation is the result of the run for whoever reads the metrics file.
+#[tokio::test(start_paused = true)]
+async fn an_evaluation_that_is_done_after_the_last_one_has_no_line() {
+    let coordinator = coordinator(1);
+    let [slow, other] = [(); 2].map(|()| coordinator.join(join(100)).unwrap().member);
+    let mut early = None;
+    let last = loop {
+        match coordinator.assign(other, call()).unwrap() {
+            Assignment::Train(lease) => drop(coordinator.report(whole(other, &lease), call()).unwrap()),
+            Assignment::Evaluate(order) if order.last => break order,
+            Assignment::Evaluate(order) => drop(coordinator.report(scores(other, &order), call()).unwrap()),
+            answer => panic!("expected work, found {answer:?}"),
+        }
+        if early.is_none() && coordinator.status().samples >= 200 {
+            early = Some(ordered(&coordinator, slow));
+        }
+    };
+    coordinator.report(scores(other, &last), call()).unwrap();
+    coordinator.report(scores(slow, &early.unwrap()), call()).unwrap();
+    let mut evaluated = coordinator.tick().into_iter().filter_map(|line| match line {
+        Line::Evaluation(line) => Some(line.samples),
+        _ => None,
+    });
+    assert_eq!(evaluated.next_back(), Some(300));
+    assert_eq!(coordinator.status().evaluations.len(), 3);
+}
+
 /// A folder that was brought back from an older copy counts generations that were used already.
 #[tokio::test(start_paused = true)]
 async fn a_shard_process_that_comes_back_is_told_the_newest_generation_of_its_shards() {

@@ -11,7 +11,7 @@ use protocol::{
     AdoptRequest, Assignment, BlockPush, BlockValues, Connector, CoordinatorCalls as _, CoordinatorClient,
     DataDescription, Ending, Evaluation, FetchRequest, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
     PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores, ShardCalls as _, ShardClient,
-    StepMetrics, Wire,
+    StepMetrics, Wire, until_ready,
 };
 use tokio::{
     net::TcpListener,
@@ -186,16 +186,23 @@ impl Worker {
         for shard in 0..self.joined.shards.len() as u32 {
             let blocks: Vec<u32> =
                 (0..owners.len() as u32).filter(|block| owners[*block as usize] == shard).collect();
-            let (values, mut received) = mpsc::channel(8);
             let request =
                 FetchRequest { shard, blocks, kind, wire: Wire::F32, life: self.joined.member.life };
-            let fetching = self.shard(shard).fetch(request, values);
-            let receiving = async {
-                while let Some(block) = received.recv().await {
-                    all.push(block);
-                }
-            };
-            tokio::join!(fetching, receiving).0.unwrap();
+            // A shard may not have heard of an evaluation yet that the coordinator has just ordered.
+            let fetched = until_ready(Patience::default().give_up_after, || async {
+                let (values, mut received) = mpsc::channel(8);
+                let fetching = self.shard(shard).fetch(request.clone(), values);
+                let receiving = async {
+                    let mut blocks = Vec::new();
+                    while let Some(block) = received.recv().await {
+                        blocks.push(block);
+                    }
+                    blocks
+                };
+                let (fetched, blocks) = tokio::join!(fetching, receiving);
+                fetched.map(|()| blocks)
+            });
+            all.extend(fetched.await.unwrap());
         }
         all.sort_by_key(|block| block.block);
         all
