@@ -73,7 +73,7 @@ fn update(isa: Isa, layout: &Layout) {
     let update = || {
         step += 1;
         for (block, place) in layout.blocks().iter().zip(&mut gradients) {
-            let (index, version) = (block.index, Version { generation: 1, counter: step });
+            let (index, version) = (block.index, Version { generation: 1, counter: step - 1 });
             let gradient = std::mem::take(place);
             let push = BlockPush {
                 shard: 0,
