@@ -24,3 +24,23 @@ pub fn retain_freed_memory() {
         }
     }
 }
+
+/// Returns freed memory that this process kept to the system.
+///
+/// A process that keeps what it frees has, after a while, as much as it ever needed at once, and more, since
+/// what it needs next does not fit where it freed. A call from time to time bounds that, at the price of
+/// clearing pages that are soon needed again: some 0.2 s of a core for each gigabyte.
+///
+/// Has no effect unless the C library is GNU's.
+pub fn return_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> i32;
+        }
+        // SAFETY: the call may come at any time; it touches only memory that is not allocated.
+        unsafe {
+            malloc_trim(0);
+        }
+    }
+}
