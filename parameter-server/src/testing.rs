@@ -49,7 +49,23 @@ pub fn layout() -> Layout {
 /// computed from version `version` of the block.
 pub fn push(incarnation: u64, step: u64, block: u32, version: Version, gradient: Vec<f32>) -> BlockPush {
     let member = Member { worker: incarnation as u32, incarnation, life: Life::default() };
-    BlockPush { shard: 0, member, step, block, version, samples: 32, form: PushForm::Gradient, gradient }
+    BlockPush {
+        shard: 0,
+        member,
+        step,
+        block,
+        version,
+        samples: 32,
+        form: PushForm::Gradient,
+        gradient: gradient.into(),
+    }
+}
+
+/// Returns the push with `value` at one place of its gradient.
+pub fn with_value(push: BlockPush, place: usize, value: f32) -> BlockPush {
+    let mut gradient = push.gradient.into_vec();
+    gradient[place] = value;
+    BlockPush { gradient: gradient.into(), ..push }
 }
 
 /// Makes the request to join of a worker that trains on `images` images of ten classes.

@@ -142,7 +142,7 @@ impl Model {
                 version: Version::default(),
                 samples: samples as u32,
                 form: PushForm::Gradient,
-                gradient: vec![0.5; 2],
+                gradient: vec![0.5; 2].into(),
             };
             match host.push(push).outcome {
                 Ok(_) => true,

@@ -34,7 +34,10 @@ use tokio::{
     runtime::Runtime,
     sync::mpsc,
 };
-use worker::store::{Step, Store};
+use worker::{
+    outgoing::OutgoingBlock,
+    store::{Step, Store},
+};
 
 const LIFE: Life = Life { run: RunId(1), count: 0, nonce: 1 };
 const MEMBER: Member = Member { worker: 0, incarnation: 1, life: LIFE };
@@ -83,7 +86,7 @@ fn update(isa: Isa, layout: &Layout) {
                 version,
                 samples: 16,
                 form: PushForm::Gradient,
-                gradient,
+                gradient: gradient.into(),
             };
             // The reply is as good a gradient as any.
             *place = shard.push(push).outcome.expect("a sound push").values.into_vec();
@@ -216,7 +219,8 @@ impl<'a> Exchanges<'a> {
             // As backward does it, from the top.
             scope.spawn(|| {
                 for block in layout.blocks().iter().rev() {
-                    let _ = blocks.send((block.index, gradient[block.range.clone()].to_vec()));
+                    let values = gradient[block.range.clone()].to_vec().into();
+                    let _ = blocks.send(OutgoingBlock { block: block.index, values, usable: true });
                 }
                 drop(blocks);
             });

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use network::Losses;
-use protocol::PushForm;
+use protocol::{PushForm, Wire};
 use settings::Optimisation;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, OutgoingBlock};
 use crate::workload::{Batch, Model, Pass};
 
 /// The result of computing one training step.
@@ -34,9 +34,10 @@ pub struct Compute<M> {
 }
 
 impl<M: Model> Compute<M> {
-    /// Creates the state for training `model` in a run with the optimizer settings `optimisation`.
-    pub fn new(model: M, optimisation: &Optimisation) -> Compute<M> {
-        let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation);
+    /// Creates the state for training `model` in a run with the optimizer settings `optimisation`, whose
+    /// gradients travel in the format `wire`.
+    pub fn new(model: M, optimisation: &Optimisation, wire: Wire) -> Compute<M> {
+        let outgoing = Outgoing::new(model.layout(), model.isa(), optimisation, wire);
         let values = model.layout().len();
         let parameters = vec![0.0; if outgoing.keeps_momentum() { values } else { 0 }];
         Compute { model, gradients: vec![0.0; values], outgoing, parameters }
@@ -74,7 +75,7 @@ impl<M: Model> Compute<M> {
     }
 
     /// Computes one training step on `batch`. Each block (piece of a tensor) of the gradient, or of the
-    /// Nesterov step computed from it as `form` says, goes into `out` with its index as soon as it is
+    /// Nesterov step computed from it as `form` says, goes into `out` as soon as it is
     /// complete, or, where the norm of the whole gradient is clipped, once all blocks are. The channel
     /// therefore holds at most as many values as the model has. `dropout` has one seed for each sample; with
     /// `None` nothing is dropped.
@@ -86,15 +87,15 @@ impl<M: Model> Compute<M> {
         form: PushForm,
         batch: &M::Batch,
         dropout: Option<&[u64]>,
-        out: &UnboundedSender<(u32, Vec<f32>)>,
+        out: &UnboundedSender<OutgoingBlock>,
     ) -> Computed {
         let start = Instant::now();
         let Compute { model, gradients, outgoing, parameters } = self;
         let samples = batch.samples().len();
         let send = |outgoing: &mut Outgoing, tensor: usize, gradient: &[f32]| {
-            outgoing.send(form, tensor, gradient, parameters, |block, values| {
+            outgoing.send(form, tensor, gradient, parameters, |block| {
                 // A closed channel means that the step was given up; computing it to its end does no harm.
-                let _ = out.send((block, values));
+                let _ = out.send(block);
             });
         };
         let wait = outgoing.waits_for_the_whole();

@@ -1,18 +1,38 @@
-//! The preparation of a gradient for the shards: it is clipped, cut into blocks, and, where the worker keeps
-//! its own momentum, turned into steps.
+//! The preparation of a gradient for the shards: it is clipped, cut into blocks, where the worker keeps its
+//! own momentum turned into steps, and, where gradients travel in few bits, encoded.
 
 use std::ops::Range;
 
-use kernels::{Isa, sum_of_squares};
+use kernels::{Isa, largest_magnitude, sum_of_squares};
 use parameters::Layout;
-use protocol::{LARGEST_GRADIENT, PushForm};
+use protocol::{LARGEST_GRADIENT, PushForm, Values, Wire};
 use settings::{MomentumPlace, Optimisation};
 
 use crate::momentum::{Clip, Momentum};
 
+/// One block (piece of a tensor) of a gradient, or of a Nesterov step, ready to be pushed.
+#[derive(Clone, Debug)]
+pub struct OutgoingBlock {
+    /// Index of the block among all blocks of the parameters.
+    pub block: u32,
+    /// Values of the block.
+    pub values: Values,
+    /// Whether the values are finite and of magnitude at most [`LARGEST_GRADIENT`], or else a shard will
+    /// refuse them.
+    pub usable: bool,
+}
+
+/// What a format of few bits left over of one worker's gradients or steps, to be added to its next.
+#[derive(Clone, Debug)]
+struct Remainder {
+    wire: Wire,
+    /// One value for each parameter, a flat vector in the order of the layout.
+    values: Vec<f32>,
+}
+
 /// The preparation of one worker's gradients for pushing them to the shards: clips their norms, cuts them
-/// into blocks (pieces of tensors) and, where the worker keeps its own momentum, turns them into Nesterov
-/// steps.
+/// into blocks (pieces of tensors), turns them into Nesterov steps where the worker keeps its own momentum,
+/// and encodes them where they travel in few bits.
 pub struct Outgoing {
     isa: Isa,
     /// Index and range (in the flat vector) of each block, by tensor.
@@ -20,12 +40,16 @@ pub struct Outgoing {
     clip_norm: Option<f64>,
     clip: Option<Clip>,
     momentum: Option<Momentum>,
+    /// Part of the newest velocity that a step keeps.
+    kept: f32,
+    remainder: Option<Remainder>,
 }
 
 impl Outgoing {
     /// Creates the preparation for gradients of a model with the layout `layout`, computed with the
-    /// instruction set `isa`, in a run with the optimizer settings `optimisation`.
-    pub fn new(layout: &Layout, isa: Isa, optimisation: &Optimisation) -> Outgoing {
+    /// instruction set `isa`, in a run with the optimizer settings `optimisation`, whose gradients travel in
+    /// the format `wire`.
+    pub fn new(layout: &Layout, isa: Isa, optimisation: &Optimisation, wire: Wire) -> Outgoing {
         let mut blocks = vec![Vec::new(); layout.tensors().len()];
         for block in layout.blocks() {
             blocks[block.tensor].push((block.index, block.range.clone()));
@@ -38,6 +62,13 @@ impl Outgoing {
             momentum: (momentum_at == MomentumPlace::Worker)
                 .then(|| Momentum::new(layout, momentum, weight_decay)),
             blocks,
+            kept: momentum as f32,
+            remainder: match wire {
+                Wire::F32 | Wire::Bf16 => None,
+                Wire::Bits8 | Wire::Bits4 | Wire::Bits1 => {
+                    Some(Remainder { wire, values: vec![0.0; layout.len()] })
+                }
+            },
         }
     }
 
@@ -53,9 +84,12 @@ impl Outgoing {
         self.clip_norm.is_some()
     }
 
-    /// Resets the worker's velocity, if it keeps one, to zero. Called when the worker has joined the run,
-    /// since the velocity does not carry over from one membership to the next.
+    /// Resets to zero the worker's velocity, if it keeps one, and what was left over of its gradients. Called
+    /// when the worker has joined the run, since neither carries over from one membership to the next.
     pub fn begin(&mut self) {
+        if let Some(remainder) = &mut self.remainder {
+            remainder.values.fill(0.0);
+        }
         if let Some(momentum) = &mut self.momentum {
             momentum.stop();
         }
@@ -67,6 +101,12 @@ impl Outgoing {
     pub fn take_over(&mut self, velocity: Vec<f32>) {
         if let Some(momentum) = &mut self.momentum {
             momentum.take_over(velocity);
+            // A gradient that a shard adds to its velocity moves the parameters by 1 + m + m^2 + ... times
+            // itself; what was left over of gradients goes out in steps from now on, which move them once.
+            if let Some(remainder) = &mut self.remainder {
+                let factor = 1.0 / (1.0 - self.kept);
+                remainder.values.iter_mut().for_each(|value| *value *= factor);
+            }
         }
     }
 
@@ -84,10 +124,10 @@ impl Outgoing {
     }
 
     /// Cuts `gradient`, that of the tensor with index `tensor`, into blocks (pieces of at most 1 MiB) and
-    /// calls `out` with the index and the values of each. `form` says whether the values are gradients or
-    /// Nesterov steps; steps are computed from `parameters`, the flat vector of all parameters that the
-    /// gradient was computed with. If the settings clip each tensor (`clip_tensors`), the gradient is clipped
-    /// first.
+    /// calls `out` with each. `form` says whether the values are gradients or Nesterov steps; steps are
+    /// computed from `parameters`, the flat vector of all parameters that the gradient was computed with. If
+    /// the settings clip each tensor (`clip_tensors`), the gradient is clipped first. If gradients travel in
+    /// few bits, what those left over before is added, and what they leave over now is kept.
     ///
     /// # Panics
     /// If `form` asks for steps in a run that keeps its momentum at the shards.
@@ -97,7 +137,7 @@ impl Outgoing {
         tensor: usize,
         gradient: &[f32],
         parameters: &[f32],
-        mut out: impl FnMut(u32, Vec<f32>),
+        mut out: impl FnMut(OutgoingBlock),
     ) {
         let factor = self.clip.as_mut().map_or(1.0, |clip| clip.factor(self.isa, tensor, gradient));
         let first = self.blocks[tensor][0].1.start;
@@ -110,7 +150,17 @@ impl Outgoing {
                 let momentum = self.momentum.as_mut().expect("the run keeps momentum at its workers");
                 momentum.step(self.isa, tensor, range.clone(), &parameters[range.clone()], &mut values);
             }
-            out(*index, values);
+            // Written so that a NaN is not usable.
+            let usable = largest_magnitude(self.isa, &values) <= LARGEST_GRADIENT;
+            let values = match &mut self.remainder {
+                Some(remainder) => {
+                    let sum = &mut remainder.values[range.clone()];
+                    sum.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
+                    Values::encoded(remainder.wire, sum)
+                }
+                None => values.into(),
+            };
+            out(OutgoingBlock { block: *index, values, usable });
         }
     }
 }
@@ -121,9 +171,13 @@ mod tests {
     use crate::testing::one_tensor;
 
     fn outgoing(change: impl FnOnce(&mut Optimisation)) -> Outgoing {
+        outgoing_in(Wire::F32, change)
+    }
+
+    fn outgoing_in(wire: Wire, change: impl FnOnce(&mut Optimisation)) -> Outgoing {
         let mut optimisation = settings::recipe("paper").unwrap().optimisation;
         change(&mut optimisation);
-        Outgoing::new(&one_tensor(2), Isa::detect(), &optimisation)
+        Outgoing::new(&one_tensor(2), Isa::detect(), &optimisation, wire)
     }
 
     #[test]
@@ -158,7 +212,8 @@ mod tests {
         });
         let step = |outgoing: &mut Outgoing| {
             let mut sent = Vec::new();
-            outgoing.send(PushForm::Step, 0, &[1.0, -2.0], &[0.0; 2], |_, values| sent = values);
+            let out = |block: OutgoingBlock| sent = block.values.to_vec();
+            outgoing.send(PushForm::Step, 0, &[1.0, -2.0], &[0.0; 2], out);
             sent
         };
         assert_eq!(step(&mut outgoing), [1.5, -3.0]);
@@ -168,5 +223,42 @@ mod tests {
         // What the shards' velocity was after a first gradient carries the second in the same way.
         outgoing.take_over(vec![1.0, -2.0]);
         assert_eq!(step(&mut outgoing), [1.75, -3.5]);
+    }
+    fn sent(outgoing: &mut Outgoing, form: PushForm, gradient: &[f32]) -> (Vec<f32>, bool) {
+        let mut sent = None;
+        outgoing
+            .send(form, 0, gradient, &[0.0; 2], |block| sent = Some((block.values.to_vec(), block.usable)));
+        sent.expect("one block")
+    }
+
+    /// By hand: of a sign and a magnitude, the mean of the two.
+    #[test]
+    fn what_few_bits_leave_over_goes_with_the_next_gradient() {
+        let mut outgoing = outgoing_in(Wire::Bits1, |_| {});
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]), (vec![2.0, -2.0], true));
+        // -1 and -1 were left over.
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, -1.5], true));
+        outgoing.begin();
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, 1.5], true));
+    }
+
+    /// A gradient moves the parameters by 1 / (1 - momentum) times itself, a step once.
+    #[test]
+    fn what_was_left_over_of_gradients_counts_as_much_in_steps() {
+        let mut outgoing = outgoing_in(Wire::Bits1, |optimisation| {
+            (optimisation.momentum, optimisation.weight_decay) = (0.5, 0.0);
+            optimisation.momentum_at = MomentumPlace::Worker;
+        });
+        sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]);
+        outgoing.take_over(vec![0.0; 2]);
+        assert_eq!(sent(&mut outgoing, PushForm::Step, &[0.0; 2]), (vec![-2.0, -2.0], true));
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_told_and_poisons_no_other() {
+        let mut outgoing = outgoing_in(Wire::Bits4, |_| {});
+        let (values, usable) = sent(&mut outgoing, PushForm::Gradient, &[1.0, f32::NAN]);
+        assert!(!usable && values.iter().all(|value| value.is_nan()), "{values:?}");
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[7.0, -7.0]), (vec![7.0, -7.0], true));
     }
 }

@@ -277,7 +277,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let configuration = reply.configuration.clone();
         let compute = built.for_run(&configuration, |configuration| {
             let model = workload.model(configuration).map_err(Stop::Failed)?;
-            let compute = Compute::new(model, &configuration.optimisation);
+            let compute = Compute::new(model, &configuration.optimisation, configuration.run.gradient_wire());
             Ok(Actor::start("compute", options.place, compute))
         })?;
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kernels::{Isa, largest_magnitude};
 use parameters::Layout;
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, LARGEST_GRADIENT, Life,
-    Member, Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
+    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member, Patience,
+    PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::outgoing::OutgoingBlock;
 use crate::stop::Stop;
 
 /// Number of items that a channel to or from a shard's connection holds: enough to keep the connection busy,
@@ -24,7 +24,7 @@ const QUEUE: usize = 8;
 /// Time within which all shards have heard of an evaluation that the coordinator has ordered.
 const NEWS_AFTER: Duration = Duration::from_secs(10);
 
-/// Number of bytes of encoded gradients at which a group of blocks is sent. A message costs both sides about
+/// Number of bytes of encoded parameters, in reply, at which a group of blocks is sent. A message costs both sides about
 /// as much as copying that many bytes, and half of a network's blocks are biases of a few hundred bytes.
 const GROUP: usize = 128 << 10;
 
@@ -119,8 +119,8 @@ impl Store {
 impl<Client: ShardCalls> Store<Client> {
     /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
     /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
-    /// is in. `life` is that of the server, and `wire` the number format in which gradients and parameters
-    /// travel.
+    /// is in. `life` is that of the server, and `wire` the number format in which parameters travel, and
+    /// gradients that are not encoded already.
     pub fn over(
         processes: Vec<Client>,
         at: Vec<usize>,
@@ -211,7 +211,7 @@ impl<Client: ShardCalls> Store<Client> {
     pub async fn exchange(
         &mut self,
         step: Step,
-        gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
+        gradients: mpsc::UnboundedReceiver<OutgoingBlock>,
         mut updated: impl FnMut(usize, Vec<f32>),
     ) -> Result<Exchange, Stop> {
         let (replies, mut replied) = mpsc::channel(QUEUE);
@@ -259,16 +259,13 @@ impl<Client: ShardCalls> Store<Client> {
     async fn route(
         &self,
         step: Step,
-        mut gradients: mpsc::UnboundedReceiver<(u32, Vec<f32>)>,
+        mut gradients: mpsc::UnboundedReceiver<OutgoingBlock>,
         streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
     ) -> Result<(), Stop> {
         let Step { member, step, samples, form } = step;
-        let isa = Isa::detect();
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
-        while let Some((block, gradient)) = gradients.recv().await {
-            // Written so that a NaN is not usable.
-            let usable = largest_magnitude(isa, &gradient) <= LARGEST_GRADIENT;
+        while let Some(OutgoingBlock { block, values: gradient, usable }) = gradients.recv().await {
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
             bytes[process] += protocol::encoded_size(self.wire, gradient.len());

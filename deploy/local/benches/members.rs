@@ -291,7 +291,7 @@ impl Member {
             version: self.versions[block as usize],
             samples: samples as u32,
             form: PushForm::Gradient,
-            gradient: vec![1e-3; VALUES],
+            gradient: vec![1e-3; VALUES].into(),
         };
         let (pushes, to_send) = mpsc::channel(1);
         let (replies, mut received) = mpsc::channel::<PushReply>(TENSORS);

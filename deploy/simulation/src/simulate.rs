@@ -8,13 +8,13 @@ use kernels::{Isa, Pool};
 use network::{Engine, GoogLeNet, Precision};
 use parameter_server::{Noise, Shard, WarmStart};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Life, Member, PushForm, Refusal, UpdateRule, Version};
+use protocol::{BlockPush, Kind, Life, Member, PushForm, Refusal, UpdateRule, Version, Wire, encoded_size};
 use rand::{RngExt, SeedableRng};
 use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
 use setup::Tally;
 use worker::halves::{compare_halves, compared_images};
-use worker::outgoing::Outgoing;
+use worker::outgoing::{Outgoing, OutgoingBlock};
 use worker::replica::dropout_seed;
 
 use crate::events::{Event, Events};
@@ -50,6 +50,10 @@ pub struct Run {
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
+    /// Number format by which the parameters' bytes count; their values arrive exact.
+    pub wire: Wire,
+    /// Number format in which gradients travel.
+    pub gradient_wire: Wire,
     /// Number of images in a minibatch of one worker.
     pub batch: usize,
     /// Number of training images between two evaluations.
@@ -80,8 +84,8 @@ struct Worker {
     parameters: Vec<f32>,
     versions: Vec<Version>,
     outgoing: Outgoing,
-    /// The blocks that are on their way to the shard, each with its index.
-    pushes: Vec<(u32, Vec<f32>)>,
+    /// The blocks that are on their way to the shard.
+    pushes: Vec<OutgoingBlock>,
     taken: Option<Taken>,
     step: u64,
     /// Number of times that the worker was lost.
@@ -169,7 +173,7 @@ impl<'a> Simulation<'a> {
         let worker = || Worker {
             parameters: vec![0.0; layout.len()],
             versions: vec![Version::default(); layout.blocks().len()],
-            outgoing: Outgoing::new(&layout, isa, &run.optimisation),
+            outgoing: Outgoing::new(&layout, isa, &run.optimisation, run.gradient_wire),
             pushes: Vec::new(),
             taken: None,
             step: 0,
@@ -278,11 +282,14 @@ impl<'a> Simulation<'a> {
     fn average_pushes(&mut self) {
         let share = 1.0 / self.workers.len() as f32;
         let (first, others) = self.workers.split_first_mut().expect("a cluster has at least one machine");
-        for (at, (_, mean)) in first.pushes.iter_mut().enumerate() {
+        for (at, push) in first.pushes.iter_mut().enumerate() {
+            let mut mean = std::mem::replace(&mut push.values, Vec::new().into()).into_vec();
             for other in others.iter() {
-                mean.iter_mut().zip(&other.pushes[at].1).for_each(|(sum, value)| *sum += value);
+                let values = other.pushes[at].values.to_vec();
+                mean.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
             }
             mean.iter_mut().for_each(|value| *value *= share);
+            push.values = mean.into();
         }
     }
 
@@ -307,8 +314,7 @@ impl<'a> Simulation<'a> {
         pushes.clear();
         for tensor in 0..self.layout.tensors().len() {
             let gradient = &self.gradient[self.layout.range(tensor)];
-            outgoing
-                .send(self.form, tensor, gradient, parameters, |block, values| pushes.push((block, values)));
+            outgoing.send(self.form, tensor, gradient, parameters, |block| pushes.push(block));
         }
         self.interval.loss += f64::from(losses.main);
         self.interval.steps += 1;
@@ -325,7 +331,7 @@ impl<'a> Simulation<'a> {
     /// it has arrived.
     fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let bytes = self.bytes();
+        let bytes = encoded_size(self.run.gradient_wire, self.layout.len()) as f64;
         self.report.bytes_up += bytes as u64;
         let (first, taken) = (start + FORWARD * seconds, taken(bytes, self.run.cluster.server.down));
         let begin = first.max(self.receiving_until);
@@ -340,18 +346,13 @@ impl<'a> Simulation<'a> {
     /// at the worker.
     fn receive(&mut self, worker: usize, start: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let bytes = self.bytes();
+        let bytes = encoded_size(self.run.wire, self.layout.len()) as f64;
         self.report.bytes_down += bytes as u64;
         let taken = taken(bytes, self.run.cluster.server.up);
         let begin = start.max(self.sending_until);
         self.sending_until = begin + taken;
         self.report.sending += taken;
         begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
-    }
-
-    /// Returns the number of bytes of all parameters.
-    fn bytes(&self) -> f64 {
-        (self.layout.len() * size_of::<f32>()) as f64
     }
 
     /// Pushes a worker's gradient to the shard; the reply becomes the worker's parameters.
@@ -365,7 +366,7 @@ impl<'a> Simulation<'a> {
         let worker = &mut self.workers[number];
         let incarnation = worker.life << 32 | number as u64;
         let mut newest = 0;
-        for (index, gradient) in worker.pushes.drain(..) {
+        for OutgoingBlock { block: index, values: gradient, .. } in worker.pushes.drain(..) {
             let reply = self.shard.push(BlockPush {
                 shard: 0,
                 member: Member { worker: number as u32, incarnation, life: Life::default() },

@@ -6,7 +6,8 @@ use dataset::Dataset;
 use kernels::{Isa, Pool};
 use network::{Architecture, GoogLeNet};
 use parameter_server::update_rule;
-use settings::{MomentumPlace, Optimisation, Sampling};
+use protocol::UpdateRule;
+use settings::{MomentumPlace, Optimisation, Sampling, Wire};
 use simulation::{Cluster, Link, Method, Report, Run, simulate};
 
 /// A way of training, and where momentum lives.
@@ -39,6 +40,8 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
             clip_norm: None,
             ..configuration.optimisation
         },
+        wire: Wire::F32,
+        gradient_wire: Wire::F32,
         batch: 16,
         evaluate_every: 64,
         until: None,
@@ -110,4 +113,36 @@ fn a_run_ends_at_the_accuracy_that_was_asked_for() {
     let found = simulate(&asked, |_| {}).unwrap();
     assert!(found.images < 1000, "{}", found.images);
     assert!(found.first_at(0.05).is_some());
+}
+
+/// What a format of few bits leaves over of a gradient goes with the next: training goes on as with all bits,
+/// while an eighth or a 28th of the bytes travel.
+#[test]
+fn gradients_of_few_bits_train_as_those_of_all() {
+    // So few images, always cropped the same, are learnt by heart in a few steps.
+    let trained = |gradient_wire: Wire| {
+        let run = run(Cluster::of(2), OWN, 8_000);
+        let architecture = Architecture { width: 0.25, ..run.network.architecture().clone() };
+        let run = Run {
+            network: Arc::new(GoogLeNet::new(&architecture).unwrap()),
+            dataset: Arc::new(Dataset::synthetic(32, 20, 32)),
+            sampling: Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false, ..run.sampling },
+            rule: UpdateRule { learning_rate: 0.002, ..run.rule },
+            evaluate_every: 800,
+            gradient_wire,
+            ..run
+        };
+        simulate(&run, |_| {}).unwrap()
+    };
+    let exact = trained(Wire::F32);
+    let loss = |report: &Report| report.evaluations.last().unwrap().training_loss;
+    assert!(loss(&exact) < 1.5, "{}, by chance {}", loss(&exact), 10f64.ln());
+    for (wire, part) in [(Wire::Bits8, 3.5), (Wire::Bits4, 7.0), (Wire::Bits1, 20.0)] {
+        let coded = trained(wire);
+        let less = exact.bytes_up as f64 / coded.bytes_up as f64;
+        assert!(less > part, "{wire}: {less} times fewer bytes");
+        assert_eq!((coded.bytes_down, coded.refused), (exact.bytes_down, 0), "{wire}");
+        let difference = loss(&coded) - loss(&exact);
+        assert!(difference < 0.2, "{wire}: {}, with all bits {}", loss(&coded), loss(&exact));
+    }
 }

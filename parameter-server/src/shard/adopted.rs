@@ -128,15 +128,16 @@ impl Adopted {
         &self.layout.tensors()[self.layout.blocks()[block as usize].tensor]
     }
 
-    /// Checks that a push may be applied in shard `number`, whose versions have this `generation`, and
-    /// returns the largest magnitude in its gradient; returns `None` if it, or a newer push of its worker,
-    /// was applied before.
+    /// Checks that a push, whose gradient was taken out of it, may be applied in shard `number`, whose
+    /// versions have this `generation`, and returns the largest magnitude in the gradient; returns `None` if
+    /// it, or a newer push of its worker, was applied before.
     pub(super) fn examine(
         &self,
         number: u32,
         generation: u64,
         isa: Isa,
         push: &BlockPush,
+        gradient: &[f32],
     ) -> Result<Option<f32>, Refusal> {
         let block = self.owned(number, push.block)?;
         let name = &self.tensor(push.block).name;
@@ -144,7 +145,7 @@ impl Adopted {
             Refusal::Invalid(format!("shard {number}: gradient of block {} ({name}) {text}", push.block))
         };
         let state = &self.blocks[&push.block];
-        self.check_form(push, block.range.len()).map_err(invalid)?;
+        self.check_form(push, gradient.len(), block.range.len()).map_err(invalid)?;
         let newest = state.newest(push.member.incarnation);
         if newest.is_some_and(|newest| push.step <= newest) {
             return Ok(None);
@@ -153,7 +154,7 @@ impl Adopted {
         check_order(push, newest.unwrap_or(0), own).map_err(invalid)?;
         let bounds = &self.bounds[&push.block];
         let of = || format!("of worker {} at step {}", push.member.worker, push.step);
-        let magnitude = bounds.check_gradient(isa, &push.gradient);
+        let magnitude = bounds.check_gradient(isa, gradient);
         let magnitude = magnitude.map_err(|text| invalid(format!("{} {text}", of())))?;
         bounds
             .check()
@@ -161,11 +162,11 @@ impl Adopted {
         Ok(Some(magnitude))
     }
 
-    /// Checks that a push has as many values as its block, which are `values`, samples behind it as a
-    /// minibatch has, and a form that the optimizer takes.
-    fn check_form(&self, push: &BlockPush, values: usize) -> Result<(), String> {
-        if push.gradient.len() != values {
-            return Err(format!("has {} values, expected {values}", push.gradient.len()));
+    /// Checks that a push, of a gradient of `found` values, has as many as its block, which are `values`,
+    /// samples behind it as a minibatch has, and a form that the optimizer takes.
+    fn check_form(&self, push: &BlockPush, found: usize, values: usize) -> Result<(), String> {
+        if found != values {
+            return Err(format!("has {found} values, expected {values}"));
         }
         if !(1..=self.rule.batch.unwrap_or(u32::MAX)).contains(&push.samples) {
             let expected =
@@ -181,16 +182,22 @@ impl Adopted {
         Ok(())
     }
 
-    /// Updates a block by a push that was [examined](Self::examine) and has this largest magnitude; the push
-    /// becomes the reply.
-    pub(super) fn update(&mut self, isa: Isa, push: &mut BlockPush, magnitude: f32) -> Applied {
+    /// Updates a block by a push that was [examined](Self::examine), whose gradient has this largest
+    /// magnitude; the gradient becomes the values of the reply.
+    pub(super) fn update(
+        &mut self,
+        isa: Isa,
+        push: &BlockPush,
+        gradient: &mut [f32],
+        magnitude: f32,
+    ) -> Applied {
         let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
         let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");
         let bounds = self.bounds.get_mut(&push.block).expect("an owned block has bounds");
         let limit = bounds.limit(magnitude);
         if let Some(limit) = limit {
             let factor = limit / magnitude;
-            push.gradient.iter_mut().for_each(|value| *value *= factor);
+            gradient.iter_mut().for_each(|value| *value *= factor);
         }
         let staleness = state.staleness(push.version);
         let samples = state.samples + u64::from(push.samples);
@@ -202,7 +209,7 @@ impl Adopted {
             average_step: average::step(&self.rule, state.counter) as f32,
             look_ahead: policy.look_ahead(staleness),
         };
-        let largest = self.optimizer.update(isa, push.form, factors, &mut push.gradient, state.values());
+        let largest = self.optimizer.update(isa, push.form, factors, gradient, state.values());
         bounds.applied(limit.unwrap_or(magnitude), largest);
         // A file may hold any number.
         state.counter = state.counter.saturating_add(1);

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{
         Shard, optimizer,
-        testing::{layout, push, rule},
+        testing::{layout, push, rule, with_value},
     };
 
     fn adopted(rule: UpdateRule) -> Shard {
@@ -220,8 +220,7 @@ mod tests {
         let mut shard = adopted(rule());
         let before = shard.saved().unwrap();
         for (value, shown) in [(3e38, "3e38"), (-f32::MAX, "-3.4028235e38"), (1.1e18, "1.1e18")] {
-            let mut push = to_bias(0, 0.5);
-            push.gradient[17] = value;
+            let push = with_value(to_bias(0, 0.5), 17, value);
             let expected = format!(
                 "shard 0: gradient of block 2 (fc/bias) of worker 1 at step 0 has {shown} at position 17, expected finite \
                  numbers of at most 1e18"
@@ -310,8 +309,7 @@ mod tests {
         let mut shard = adopted(UpdateRule { learning_rate: 1e-3, momentum: 0.0, ..rule() });
         let mut moved = |step: u64, value: f32| {
             let before = shard.fetch(2, Kind::Parameters).unwrap().values.to_vec()[0];
-            let mut push = to_bias(step, value);
-            push.gradient[299] = value / 2.0;
+            let push = with_value(to_bias(step, value), 299, value / 2.0);
             let after = shard.push(push).outcome.unwrap().values.to_vec();
             // A bias has rate multiplier 2.
             (((before - after[0]) / 2e-3).abs(), limited(&shard))
@@ -366,8 +364,7 @@ mod tests {
         for step in 0..USUAL {
             shard.push(to_bias(step, 1e-3)).outcome.unwrap();
         }
-        let mut push = to_bias(USUAL, 1e-3);
-        push.gradient[17] = 2e6;
+        let push = with_value(to_bias(USUAL, 1e-3), 17, 2e6);
         let found = refusal(&mut shard, push);
         assert!(found.contains("has a value of magnitude 2.0e6, expected at most 1e6 times"), "{found}");
     }

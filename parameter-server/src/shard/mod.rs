@@ -285,12 +285,13 @@ impl Shard {
     fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let adopted = self.stage.adopted_mut(number)?;
-        let Some(magnitude) = adopted.examine(number, generation, isa, &push)? else {
+        let mut gradient = std::mem::replace(&mut push.gradient, Vec::new().into()).into_vec();
+        let Some(magnitude) = adopted.examine(number, generation, isa, &push, &gradient)? else {
             self.status.repeated += 1;
             return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
         };
         let Applied { staleness, rate, counter, samples, limited } =
-            adopted.update(isa, &mut push, magnitude);
+            adopted.update(isa, &push, &mut gradient, magnitude);
         self.status.updates += 1;
         if limited {
             self.status.limited += 1;
@@ -301,7 +302,7 @@ impl Shard {
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
         let version = Version { generation, counter };
-        Ok((BlockValues { block: push.block, version, values: push.gradient.into() }, staleness))
+        Ok((BlockValues { block: push.block, version, values: gradient.into() }, staleness))
     }
 
     /// Reads the parameters, velocity or running average (`kind`) of one block (a piece of one tensor). The

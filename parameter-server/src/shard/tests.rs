@@ -1,7 +1,7 @@
 //! Tests of a shard: what it adopts, applies, refuses and answers.
 
 use super::*;
-use crate::testing::{layout, push, rule};
+use crate::testing::{layout, push, rule, with_value};
 use parameters::Tensor;
 use protocol::PushForm;
 use settings::{Optimizer, Staleness};
@@ -296,13 +296,11 @@ fn unusable_pushes_are_refused_by_name_and_change_nothing() {
     let mut shard = adopted();
     let before = parameters(&mut shard, 3);
     let good = push(1, 5, 3, Version::default(), gradient(300, 0));
-    let mut poisoned = good.clone();
-    poisoned.gradient[17] = f32::NAN;
-    let mut infinite = good.clone();
-    infinite.gradient[0] = f32::NEG_INFINITY;
+    let poisoned = with_value(good.clone(), 17, f32::NAN);
+    let infinite = with_value(good.clone(), 0, f32::NEG_INFINITY);
     let cases = [
         (
-            BlockPush { gradient: vec![0.0; 1024], ..good.clone() },
+            BlockPush { gradient: vec![0.0; 1024].into(), ..good.clone() },
             "shard 0: gradient of block 3 (classifier/weights) has 1024 values, expected 300",
         ),
         (

@@ -222,7 +222,13 @@ impl Worker {
                 version: fetched.version,
                 samples,
                 form: PushForm::Gradient,
-                gradient: fetched.values.to_vec().iter().map(|value| value - TARGET).collect(),
+                gradient: fetched
+                    .values
+                    .to_vec()
+                    .iter()
+                    .map(|value| value - TARGET)
+                    .collect::<Vec<_>>()
+                    .into(),
             };
             let (pushes, to_send) = mpsc::channel(1);
             let (replies, mut received) = mpsc::channel(1);

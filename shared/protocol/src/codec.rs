@@ -1,17 +1,19 @@
 //! Codecs, which encode the values of a block as bytes for transfer and decode them.
 //!
-//! A codec is a file of its own. It has a name in the settings (`run.wire`), a number in `shards.proto`, and
+//! A codec is a file of its own. It has a name in the settings (`run.gradient_wire`), a number in `shards.proto`, and
 //! an entry in the table that [`of`] reads; nothing else knows what its bytes look like, or how many there
 //! are.
 
 mod bfloat16;
 mod float32;
+mod quantised;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kernels::Bits;
 
-use self::{bfloat16::Bfloat16, float32::Float32};
+use self::{bfloat16::Bfloat16, float32::Float32, quantised::Quantised};
 use crate::{Wire, fields::FieldError, proto};
 
 /// A codec between values and bytes.
@@ -24,6 +26,10 @@ pub(crate) trait Codec: Sync {
 
     /// Encodes the values of a block.
     fn encode(&self, values: Arc<Vec<f32>>) -> Bytes;
+
+    /// Encodes the values of a block, and overwrites each with what the code leaves over of it: the value less
+    /// the one that arrives.
+    fn leave(&self, values: &mut [f32]) -> Bytes;
 
     /// Returns how many values `bytes` hold.
     ///
@@ -43,6 +49,9 @@ pub(crate) fn of(wire: Wire) -> &'static dyn Codec {
     match wire {
         Wire::F32 => &Float32,
         Wire::Bf16 => &Bfloat16,
+        Wire::Bits8 => &Quantised(Bits::Eight),
+        Wire::Bits4 => &Quantised(Bits::Four),
+        Wire::Bits1 => &Quantised(Bits::One),
     }
 }
 
@@ -56,12 +65,21 @@ pub(crate) fn number(wire: Wire) -> i32 {
     of(wire).number().into()
 }
 
-/// Reads the number format of `message` from its number.
-pub(crate) fn format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
-    let known = Wire::ALL.iter().find(|wire| self::number(**wire) == number);
+/// Reads the number format of gradients in `message` from its number.
+pub(crate) fn gradient_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
+    format(number, Wire::ALL, message)
+}
+
+/// Reads the number format of parameters in `message` from its number.
+pub(crate) fn parameter_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
+    format(number, &Wire::OF_PARAMETERS, message)
+}
+
+fn format(number: i32, wires: &[Wire], message: &'static str) -> Result<Wire, FieldError> {
+    let known = wires.iter().find(|wire| self::number(**wire) == number);
     known.copied().ok_or_else(|| {
         let formats: Vec<String> =
-            Wire::ALL.iter().map(|wire| format!("{} ({wire})", self::number(*wire))).collect();
+            wires.iter().map(|wire| format!("{} ({wire})", self::number(*wire))).collect();
         FieldError::new(message, "wire", formats.join(" or "), number)
     })
 }
@@ -114,6 +132,26 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_left_over_is_what_did_not_arrive(
+            values in prop::collection::vec(-1f32..1.0, 1..600), exponent in -20i32..10,
+        ) {
+            let values: Vec<f32> = values.iter().map(|value| value * 10f32.powi(exponent)).collect();
+            for &wire in Wire::ALL {
+                let mut rest = values.clone();
+                let bytes = of(wire).leave(&mut rest);
+                prop_assert_eq!(&bytes, &of(wire).encode(Arc::new(values.clone())));
+                let mut arrived = vec![0.0; values.len()];
+                of(wire).copy(&bytes, &mut arrived);
+                let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                for ((value, arrived), rest) in values.iter().zip(&arrived).zip(&rest) {
+                    prop_assert!((value - arrived - rest).abs() <= 1e-6 * largest, "{}: {}", wire, value);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_bytes_are_little_endian() {
         let bytes = |wire| of(wire).encode(Arc::new(vec![1.0, -2.5]));
@@ -125,7 +163,10 @@ mod tests {
     fn a_broken_length_and_an_unknown_format_say_what_was_expected() {
         assert_eq!(of(Wire::F32).count(&[0; 7]), Err("a multiple of 4 bytes".into()));
         assert_eq!(of(Wire::Bf16).count(&[0; 7]), Err("a multiple of 2 bytes".into()));
-        let text = |number| format(number, "PushRequest").unwrap_err().to_string();
+        assert_eq!(of(Wire::Bits4).count(&[0; 3]), Err("at least 4 bytes".into()));
+        let expected = "136 bytes with the 256 values that it begins with";
+        assert_eq!(of(Wire::Bits4).count(&[0, 1, 0, 0, 9]), Err(expected.into()));
+        let text = |number| parameter_format(number, "PushRequest").unwrap_err().to_string();
         assert_eq!(text(0), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
         assert_eq!(text(9), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9");
     }
@@ -133,7 +174,7 @@ mod tests {
     #[test]
     fn every_format_has_a_number_of_its_own() {
         for wire in Wire::ALL {
-            assert_eq!(format(number(*wire), "PushRequest").as_ref(), Ok(wire));
+            assert_eq!(gradient_format(number(*wire), "GradientBlock").as_ref(), Ok(wire));
         }
     }
 }

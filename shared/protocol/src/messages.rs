@@ -72,4 +72,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;

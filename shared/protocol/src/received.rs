@@ -120,6 +120,7 @@ mod tests {
         let block = |gradient: &[u8], version| proto::GradientBlock {
             gradient: gradient.to_vec().into(),
             version,
+            wire: 1,
             ..Default::default()
         };
         let version = Some(proto::Version::default());

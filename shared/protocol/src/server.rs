@@ -297,9 +297,8 @@ async fn answer_pushes(
             },
         };
         let Ok(place) = replies.reserve().await else { return };
-        // The parameters of a reply take as much as the gradients that they come of.
         let reply = match push {
-            Ok(push) => sent.clone().take(push.value_bytes() as usize).await.map(|held| (push, held)),
+            Ok(push) => sent.clone().take(push.reply_bytes()).await.map(|held| (push, held)),
             Err(status) => Err(status),
         };
         let last = reply.is_err();
@@ -313,7 +312,7 @@ async fn answer_pushes(
 /// Applies the blocks of one request. If its number format is unknown, every block is refused, and the format
 /// of the reply does not matter.
 pub(crate) fn answer_push(shards: &(impl Shards + ?Sized), request: proto::PushRequest) -> proto::PushReply {
-    let wire = codec::format(request.wire, "PushRequest").unwrap_or(Wire::F32);
+    let wire = codec::parameter_format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |ArrivedBlock { shard, block, bytes, push }| {
         let usable = push.is_ok();
         let reply = match push {

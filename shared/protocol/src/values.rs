@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use parameters::BLOCK_VALUES;
 
 use crate::{
     Wire,
@@ -68,12 +69,21 @@ impl Values {
         }
     }
 
-    /// Encodes the values for the wire.
-    pub(crate) fn encode(self, wire: Wire) -> Bytes {
-        codec::of(wire).encode(match self.0 {
-            Held::Memory(values) => values,
-            Held::Bytes(..) => Arc::new(self.to_vec()),
-        })
+    /// Encodes values for the wire in advance, in the format `wire`, and overwrites each with what the format
+    /// leaves over of it: the value less the one that will arrive. Of values that are not finite nothing is
+    /// left over; they arrive as such.
+    pub fn encoded(wire: Wire, values: &mut [f32]) -> Values {
+        let codec = codec::of(wire);
+        Values(Held::Bytes(codec, values.len(), codec.leave(values)))
+    }
+
+    /// Encodes the values for the wire: in the format `wire`, unless they are encoded already. Returns the
+    /// number of their format and the bytes.
+    pub(crate) fn encode(self, wire: Wire) -> (i32, Bytes) {
+        match self.0 {
+            Held::Memory(values) => (codec::number(wire), codec::of(wire).encode(values)),
+            Held::Bytes(codec, _, bytes) => (codec.number().into(), bytes),
+        }
     }
 
     /// Decodes the values that travelled as `bytes` in `field` of `message`.
@@ -87,6 +97,10 @@ impl Values {
         let values = codec.count(&bytes).map_err(|expected| {
             FieldError::new(message, field, expected, format!("{} bytes", bytes.len()))
         })?;
+        if values > BLOCK_VALUES {
+            let expected = format!("at most {BLOCK_VALUES} values");
+            return Err(FieldError::new(message, field, expected, values));
+        }
         Ok(Values(Held::Bytes(codec, values, bytes)))
     }
 }

@@ -156,6 +156,7 @@ mod tests {
             "run.evaluate_epochs=1.5",
             "run.lease_batches=2",
             "run.wire=bf16",
+            "run.gradient_wire=4bit",
             "run.init_from=a = b.safetensors",
             "run.init_sha256=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "run.data_rules=1",

@@ -137,7 +137,8 @@ fn bound(key: &Key, property: &mut Map<String, Value>) {
         json!({ "type": "number", lower: least, upper: most })
     }
     let bounds = match key.range {
-        Range::Switch | Range::Choice(_) => json!({}),
+        Range::Switch => json!({}),
+        Range::Choice(names) => json!({ "enum": names }),
         Range::Choices(_) => json!({ "minItems": 1, "uniqueItems": true }),
         Range::Whole { least, most, .. } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Range::Number { over, least, most, below, .. } => ends(over, least, most, below),

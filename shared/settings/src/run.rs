@@ -29,8 +29,12 @@ pub struct Run {
     pub evaluate_epochs: f64,
     /// Length of one lease.
     pub lease_batches: u64,
-    /// Number format in which gradients and parameters travel.
+    /// Number format in which parameters travel, and gradients unless `gradient_wire` is given.
     pub wire: Wire,
+    /// Number format in which gradients travel; left out, that of `wire`. What a format of 8, 4 or 1 bits
+    /// leaves over of a gradient stays with the worker, which adds it to its next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_wire: Option<Wire>,
     /// Model file whose tensors the run starts with, where name and shape are those of the network; left out,
     /// all tensors start by their initialisers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,11 @@ impl Run {
         self.data_rules.unwrap_or(1)
     }
 
+    /// Returns the number format in which gradients travel: `gradient_wire` or, without it, `wire`.
+    pub fn gradient_wire(&self) -> Wire {
+        self.gradient_wire.unwrap_or(self.wire)
+    }
+
     /// Returns the seed of the order, the samples and the dropout masks: `sample_seed` or, without it,
     /// `seed`.
     pub fn sample_seed(&self) -> u64 {
@@ -83,12 +92,24 @@ choice! {
 }
 
 choice! {
-    /// The number format of gradients and parameters on the wire.
+    /// The number format of gradients or parameters on the wire.
     pub enum Wire {
-        /// Gradients and parameters are sent as 32-bit floats, as they are.
+        /// Values are sent as 32-bit floats, as they are.
         F32 = "f32",
-        /// Gradients and parameters are sent as the upper 16 bits of 32-bit floats, rounded to nearest even: half
-        /// the bytes.
+        /// Values are sent as the upper 16 bits of 32-bit floats, rounded to nearest even: half the bytes.
         Bf16 = "bf16",
+        /// Values are sent as whole numbers from -127 to 127, in units of a scale for each 256 of them: a quarter of
+        /// the bytes.
+        Bits8 = "8bit",
+        /// Values are sent as whole numbers from -7 to 7, in units of a scale for each 256 of them: an eighth of the
+        /// bytes.
+        Bits4 = "4bit",
+        /// Values are sent as their signs, with a magnitude for each 256 of them: a 28th of the bytes.
+        Bits1 = "1bit",
     }
+}
+
+impl Wire {
+    /// The formats in which parameters may travel. Only of gradients does the sender keep what is left over.
+    pub const OF_PARAMETERS: [Wire; 2] = [Wire::F32, Wire::Bf16];
 }

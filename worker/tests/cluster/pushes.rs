@@ -28,32 +28,20 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
 
     let cases = [
         Case {
-            push: |mut push| {
-                push.gradient[5] = f32::NAN;
-                push
-            },
+            push: |push| with_value(push, 5, f32::NAN),
             expected: "gradient of block 0 (weights) of worker 0 at step 1 has NaN at position 5, expected finite numbers",
         },
         Case {
-            push: |mut push| {
-                push.gradient[0] = f32::NEG_INFINITY;
-                push
-            },
+            push: |push| with_value(push, 0, f32::NEG_INFINITY),
             expected: "gradient of block 0 (weights) of worker 0 at step 1 has -inf at position 0, expected finite numbers",
         },
         Case {
-            push: |mut push| {
-                push.gradient[23] = 3e38;
-                push
-            },
+            push: |push| with_value(push, 23, 3e38),
             expected: "gradient of block 0 (weights) of worker 0 at step 1 has 3e38 at position 23, expected finite \
                        numbers of at most 1e18",
         },
         Case {
-            push: |mut push| {
-                push.gradient.truncate(7);
-                push
-            },
+            push: |push| BlockPush { gradient: vec![0.5; 7].into(), ..push },
             expected: "gradient of block 0 (weights) has 7 values, expected 24",
         },
         Case { push: |push| BlockPush { block: 9, ..push }, expected: "block 9 is unknown, expected 0 to 1" },
@@ -66,7 +54,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
         version: before.version,
         samples: 16,
         form: PushForm::Gradient,
-        gradient: vec![0.5; 24],
+        gradient: vec![0.5; 24].into(),
     };
     let refused = cases.len() as u64;
     for Case { push, expected } in cases {
@@ -98,4 +86,11 @@ async fn fetch(shard: &ShardClient) -> BlockValues {
         FetchRequest { shard: 0, blocks: vec![0], kind: Kind::Parameters, wire: Wire::F32, life: LIFE };
     shard.fetch(request, values).await.unwrap();
     fetched.recv().await.unwrap()
+}
+
+/// Returns the push with `value` at one place of its gradient.
+fn with_value(push: BlockPush, place: usize, value: f32) -> BlockPush {
+    let mut gradient = push.gradient.to_vec();
+    gradient[place] = value;
+    BlockPush { gradient: gradient.into(), ..push }
 }

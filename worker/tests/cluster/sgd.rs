@@ -246,7 +246,7 @@ fn push(joined: &JoinReply, shard: u32, step: u64, block: u32, gradient: Vec<f32
         version,
         samples: 1,
         form: PushForm::Gradient,
-        gradient,
+        gradient: gradient.into(),
     }
 }
 

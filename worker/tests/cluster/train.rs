@@ -12,7 +12,7 @@ use kernels::Isa;
 use models::{Combine, EvaluateOptions, Part};
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunState, RunStatus};
-use settings::{RunConfiguration, Sampling};
+use settings::{RunConfiguration, Sampling, Wire};
 use setup::{ClassifierScores, Data, exit_of};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -46,6 +46,25 @@ async fn to_its_end(options: TrainOptions) -> anyhow::Result<Exit> {
 
 fn latest_loss(status: &RunStatus) -> Option<f64> {
     status.latest.as_ref().map(|line| line.loss)
+}
+
+/// Also as momentum moves from the shards to the workers, when the second joins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gradients_travel_in_few_bits_and_parameters_in_all() {
+    let mut configuration = small(1_600);
+    configuration.run.gradient_wire = Some(Wire::Bits1);
+    let server = Server::start(configuration, 2, 1).await;
+    let workers = [(), ()].map(|()| tokio::spawn(to_its_end(options(&server, None))));
+    for worker in workers {
+        assert_eq!(worker.await.unwrap().unwrap(), Exit::Done);
+    }
+    let status = server.status();
+    assert_eq!((status.state, status.samples), (RunState::Finished, 1_600));
+    for shard in server.shards().await {
+        assert_eq!(shard.refused, 0);
+        // The replies to pushes, and what was fetched besides.
+        assert!(shard.bytes_out > 15 * shard.bytes_in, "{} out, {} in", shard.bytes_out, shard.bytes_in);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -158,6 +158,8 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         warm_start,
         rule: update_rule::of(&configuration, images),
         optimisation: configuration.optimisation.clone(),
+        wire: configuration.run.wire,
+        gradient_wire: configuration.run.gradient_wire(),
         batch: configuration.run.batch,
         evaluate_every: flags.evaluate_images.unwrap_or(every).max(1),
         until: flags.until,

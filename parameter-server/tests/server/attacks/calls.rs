@@ -109,7 +109,7 @@ impl Caller {
             version: Version::default(),
             samples: 10,
             form: PushForm::Gradient,
-            gradient: vec![1.0; layout().blocks()[0].range.len()],
+            gradient: vec![1.0; layout().blocks()[0].range.len()].into(),
         };
         let (pushes, to_send) = mpsc::channel(1);
         let (replies, mut received) = mpsc::channel(1);

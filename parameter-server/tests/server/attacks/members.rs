@@ -90,14 +90,17 @@ async fn a_members_unusable_pushes_are_refused_and_change_nothing() {
     let siege = Siege::begin().await;
     let attacker = siege.attacker().await;
     let sound = || attacker.push(1, 2);
-    let filled = |value: f32| BlockPush { gradient: vec![value; sound().gradient.len()], ..sound() };
+    let filled = |value: f32| BlockPush { gradient: vec![value; sound().gradient.len()].into(), ..sound() };
     let before = attacker.fetch(2, Kind::Parameters).await.unwrap();
     for (what, push) in [
         ("NaN", filled(f32::NAN)),
         ("infinity", filled(f32::NEG_INFINITY)),
         ("1e38", filled(1e38)),
-        ("one value too few", BlockPush { gradient: vec![0.0; sound().gradient.len() - 1], ..sound() }),
-        ("no values", BlockPush { gradient: Vec::new(), ..sound() }),
+        (
+            "one value too few",
+            BlockPush { gradient: vec![0.0; sound().gradient.len() - 1].into(), ..sound() },
+        ),
+        ("no values", BlockPush { gradient: Vec::new().into(), ..sound() }),
         ("0 samples", BlockPush { samples: 0, ..sound() }),
         ("an unknown block", BlockPush { block: 1_000_000, ..sound() }),
         ("another shard's block", BlockPush { shard: 1 - sound().shard, ..sound() }),

@@ -4,7 +4,7 @@ use parameters::{Layout, assign};
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, FetchRequest, JoinRequest,
     Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, Roster, RosterEntry, ShardCalls,
-    ShardOrder, Version, Wire,
+    ShardOrder, Values, Version, Wire, encoded_size,
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +24,7 @@ in_every_form!(
     blocks_come_in_the_order_asked_for_up_to_the_first_refusal,
     an_average_is_frozen_for_its_evaluation,
     bytes_are_counted_as_they_travel,
+    a_gradient_of_few_bits_is_answered_with_all_bits,
     a_snapshot_is_written_for_every_shard,
 );
 
@@ -54,7 +55,7 @@ fn push(member: Member, step: u64, block: u32, counter: u64) -> BlockPush {
         version: Version { generation: 1, counter },
         samples: 10,
         form: PushForm::Gradient,
-        gradient: vec![1.0; layout().blocks()[block as usize].range.len()],
+        gradient: vec![1.0; layout().blocks()[block as usize].range.len()].into(),
     }
 }
 
@@ -183,8 +184,10 @@ async fn an_unusable_push_is_refused_and_the_others_are_applied<C: CoordinatorCa
     let form = start().await;
     let member = adopted(&form).await;
     let mut group: Vec<BlockPush> = (0..4).map(|block| push(member, 1, block, 0)).collect();
-    group[1].gradient[7] = f32::NAN;
-    group[3].gradient.truncate(5);
+    let mut poisoned = group[1].gradient.to_vec();
+    poisoned[7] = f32::NAN;
+    group[1].gradient = poisoned.into();
+    group[3].gradient = vec![1.0; 5].into();
     group.push(BlockPush { block: 99, ..push(member, 1, 0, 0) });
     group.push(BlockPush { shard: SHARDS, ..push(member, 2, 0, 0) });
     let (replies, _) = push_all(&form.shards, Wire::F32, vec![group]).await;
@@ -297,6 +300,32 @@ async fn bytes_are_counted_as_they_travel<C: CoordinatorCalls, S: ShardCalls>(
         expected = (expected.0 + bytes, expected.1 + 2 * bytes);
         let statuses = form.shards.status().await.unwrap();
         assert_eq!(statuses.iter().map(|shard| (shard.bytes_in, shard.bytes_out)).sum_pairs(), expected);
+    }
+}
+
+async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let member = adopted(&form).await;
+    for (step, wire) in [(1, Wire::Bits8), (2, Wire::Bits4), (3, Wire::Bits1)] {
+        let exact = push(member, step, 0, step - 1);
+        let mut rest: Vec<f32> = (0..exact.gradient.len()).map(|i| (i as f32).sin()).collect();
+        let gradient = Values::encoded(wire, &mut rest);
+        let decoded = gradient.to_vec();
+        let before = fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec();
+        let (replies, carried) =
+            push_all(&form.shards, Wire::F32, vec![vec![BlockPush { gradient, ..exact.clone() }]]).await;
+        let after = replies[0].outcome.as_ref().unwrap().values.to_vec();
+        assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec(), after);
+        assert_eq!(
+            carried,
+            Carried { sent: encoded_size(wire, after.len()) as u64, received: 4 * after.len() as u64 }
+        );
+        // The same push, now with all bits, is a repetition: nothing moves.
+        let repeated = push_one(&form.shards, BlockPush { gradient: decoded.into(), ..exact }).await;
+        assert_eq!(repeated.outcome.unwrap().values.to_vec(), after);
+        assert_ne!(before, after);
     }
 }
 

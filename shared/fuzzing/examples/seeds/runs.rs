@@ -12,7 +12,7 @@ use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::{Initialiser, Layout, Tensor, checkpoint::Checkpoint};
 use protocol::{
     AdoptRequest, BlockPush, Coordinator as _, DataDescription, JoinRequest, Life, Member, PROTOCOL_VERSION,
-    PushForm, Roster, RosterEntry, RunId, ShardOrder, Shards, Version,
+    PushForm, Roster, RosterEntry, RunId, ShardOrder, Shards, Values, Version, Wire,
 };
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
                 version,
                 samples: 32,
                 form: PushForm::Gradient,
-                gradient: vec![0.5; count],
+                gradient: Values::encoded(Wire::Bits4, &mut vec![0.5; count]),
             });
         }
     }

@@ -26,6 +26,16 @@ impl Codec for Bfloat16 {
         Bytes::from_owner(Halves(values.iter().map(|value| nearest(*value).to_le()).collect()))
     }
 
+    fn leave(&self, values: &mut [f32]) -> Bytes {
+        let rounded: Vec<u16> = values.iter().map(|value| nearest(*value).to_le()).collect();
+        for (value, rounded) in values.iter_mut().zip(&rounded) {
+            let rest = *value - widened(u16::from_le(*rounded));
+            // What rounds to infinity is refused where it arrives; nothing of it stays.
+            *value = if rest.is_finite() { rest } else { 0.0 };
+        }
+        Bytes::from_owner(Halves(rounded))
+    }
+
     fn count(&self, bytes: &[u8]) -> Result<usize, String> {
         whole(bytes, WIDTH)
     }
@@ -50,7 +60,11 @@ impl AsRef<[u8]> for Halves {
 
 fn halves(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let (values, _) = bytes.as_chunks();
-    values.iter().map(|value| f32::from_bits(u32::from(u16::from_le_bytes(*value)) << 16))
+    values.iter().map(|value| widened(u16::from_le_bytes(*value)))
+}
+
+fn widened(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Returns the bits of the nearest bf16, ties to even.

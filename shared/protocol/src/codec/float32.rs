@@ -32,6 +32,12 @@ impl Codec for Float32 {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
+    fn leave(&self, values: &mut [f32]) -> Bytes {
+        let bytes = self.encode(Arc::new(values.to_vec()));
+        values.fill(0.0);
+        bytes
+    }
+
     fn count(&self, bytes: &[u8]) -> Result<usize, String> {
         whole(bytes, WIDTH)
     }

@@ -23,19 +23,15 @@ pub(crate) fn write_block(
     BlockValues { block, version, values }: BlockValues,
     wire: Wire,
 ) -> proto::BlockValues {
-    proto::BlockValues {
-        block,
-        version: Some(version.into()),
-        wire: codec::number(wire),
-        values: values.encode(wire),
-    }
+    let (wire, values) = values.encode(wire);
+    proto::BlockValues { block, version: Some(version.into()), wire, values }
 }
 
 impl TryFrom<proto::BlockValues> for BlockValues {
     type Error = FieldError;
 
     fn try_from(block: proto::BlockValues) -> Result<BlockValues, FieldError> {
-        let wire = codec::format(block.wire, "BlockValues")?;
+        let wire = codec::parameter_format(block.wire, "BlockValues")?;
         Ok(BlockValues {
             block: block.block,
             version: required(block.version, "BlockValues", "version")?.into(),

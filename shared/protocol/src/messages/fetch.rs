@@ -72,7 +72,7 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
                     return Err(FieldError::new("FetchRequest", "velocity", expected, true));
                 }
             },
-            wire: codec::format(request.wire, "FetchRequest")?,
+            wire: codec::parameter_format(request.wire, "FetchRequest")?,
             life: life::life(request.life, "FetchRequest")?,
         })
     }

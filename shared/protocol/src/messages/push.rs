@@ -6,6 +6,8 @@ use super::{
     refusal::Refusal,
     version::Version,
 };
+use parameters::BLOCK_VALUES;
+
 use crate::{
     Values, Wire, codec,
     fields::{FieldError, required},
@@ -51,7 +53,7 @@ pub struct BlockPush {
     pub form: PushForm,
     /// The mean gradient, or a step made of it: one value per weight of the block, each finite and of
     /// magnitude at most [`LARGEST_GRADIENT`].
-    pub gradient: Vec<f32>,
+    pub gradient: Values,
 }
 
 /// The answer to one pushed block.
@@ -85,7 +87,8 @@ pub(super) fn form(number: i32, message: &'static str) -> Result<PushForm, Field
     }
 }
 
-/// Encodes pushes: one request for each run of consecutive pushes of the same step, or more if the run is
+/// Encodes pushes, with gradients in the format `wire` unless they are encoded already, and asks for replies
+/// in that format: one request for each run of consecutive pushes of the same step, or more if the run is
 /// long.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
@@ -100,8 +103,8 @@ pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::Pu
             let wire = codec::number(wire);
             requests.push(proto::PushRequest { member, step, samples, wire, form, blocks: Vec::new() });
         }
-        let gradient = Values::from(gradient).encode(wire);
-        let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient };
+        let (wire, gradient) = gradient.encode(wire);
+        let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient, wire };
         requests.last_mut().expect("there is one for this step").blocks.push(block);
     }
     requests
@@ -129,7 +132,8 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
             let expected = format!("at most {MOST_PUSHED} blocks");
             return Err(FieldError::new("PushRequest", "blocks", expected, found));
         }
-        let wire = codec::format(wire, "PushRequest")?;
+        codec::parameter_format(wire, "PushRequest")?;
+        let wire = codec::gradient_format(block.wire, "GradientBlock")?;
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
             shard: block.shard,
@@ -139,7 +143,7 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
             version: required(block.version, "GradientBlock", "version")?.into(),
             samples,
             form: self::form(form, "PushRequest")?,
-            gradient: gradient.into_vec(),
+            gradient,
         })
     };
     blocks.into_iter().take(MOST_PUSHED).map(move |arrived| {
@@ -179,6 +183,17 @@ impl proto::PushRequest {
     /// Returns the bytes of the encoded gradients.
     pub(crate) fn value_bytes(&self) -> u64 {
         self.blocks.iter().map(|block| block.gradient.len() as u64).sum()
+    }
+
+    /// Returns about how many bytes of encoded parameters the reply will have.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        let Ok(reply) = codec::parameter_format(self.wire, "PushRequest") else { return 0 };
+        let values = |block: &proto::GradientBlock| {
+            let wire = codec::gradient_format(block.wire, "GradientBlock").ok()?;
+            let values = codec::of(wire).count(&block.gradient).ok()?;
+            (values <= BLOCK_VALUES).then(|| codec::encoded_size(reply, values))
+        };
+        self.blocks.iter().filter_map(values).sum()
     }
 }
 

@@ -183,7 +183,8 @@ fn what_a_receiver_would_take_memory_for_is_bounded() {
 
 #[test]
 fn a_request_has_a_bounded_number_of_pushes() {
-    let block = proto::GradientBlock { version: Some(Version::default().into()), ..Default::default() };
+    let block =
+        proto::GradientBlock { version: Some(Version::default().into()), wire: 1, ..Default::default() };
     let request = proto::PushRequest {
         member: Some(Member { worker: 0, incarnation: 1, life: Life::default() }.into()),
         wire: proto::Wire::F32.into(),

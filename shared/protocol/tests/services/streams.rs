@@ -22,6 +22,37 @@ fn all_blocks() -> Vec<u32> {
 }
 
 #[tokio::test]
+async fn gradients_of_few_bits_arrive_as_they_decode_and_are_answered_in_f32() {
+    for wire in [Wire::Bits8, Wire::Bits4, Wire::Bits1] {
+        let shards = Arc::new(Adder::holding_zeros());
+        let server = Server::shards(&shards);
+        let client = ShardClient::connect(&server.address, patience()).await.unwrap();
+        let (to, pushes) = mpsc::channel(8);
+        let (replies, mut from) = mpsc::channel::<PushReply>(8);
+        let mut expected = Vec::new();
+        for block in all_blocks() {
+            let push = block_push(block, 1);
+            let gradient = Values::encoded(wire, &mut push.gradient.to_vec());
+            expected.push(gradient.to_vec());
+            to.send(vec![BlockPush { gradient, ..push }]).await.unwrap();
+        }
+        drop(to);
+        let drain = async {
+            let mut all = Vec::new();
+            while let Some(reply) = from.recv().await {
+                all.push(reply.outcome.unwrap().values.to_vec());
+            }
+            all
+        };
+        let (carried, answered) = tokio::join!(client.push(Wire::F32, pushes, replies), drain);
+        assert!(answered == expected, "{wire}");
+        let sent = expected.iter().map(|values| encoded_size(wire, values.len()) as u64).sum();
+        assert_eq!(carried.unwrap(), Carried { sent, received: 4 * layout().len() as u64 }, "{wire}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn f32_arrives_exact_and_bf16_rounded() {
     for wire in [Wire::F32, Wire::Bf16] {
         let shards = Arc::new(Adder::holding_zeros());
@@ -30,10 +61,10 @@ async fn f32_arrives_exact_and_bf16_rounded() {
         let replies = push_all(&client, wire, 1).await.unwrap();
         let version = Version { generation: 0, counter: 1 };
         let expected = |block: u32| -> Vec<f32> {
-            let pushed = block_push(block, 1).gradient;
+            let pushed = block_push(block, 1).gradient.to_vec();
             match wire {
                 Wire::F32 => pushed,
-                Wire::Bf16 => pushed.iter().map(|&v| bf16::from_f32(v).to_f32()).collect(),
+                _ => pushed.iter().map(|&v| bf16::from_f32(v).to_f32()).collect(),
             }
         };
         for (reply, block) in replies.into_iter().zip(all_blocks()) {
@@ -184,7 +215,7 @@ fn assert_applied(shards: &Adder, steps: usize) {
         assert_eq!(version.counter, steps as u64, "block {block}");
         let mut expected = vec![0.0; values.len()];
         for _ in 0..steps {
-            for (value, gradient) in expected.iter_mut().zip(block_push(block as u32, 1).gradient) {
+            for (value, gradient) in expected.iter_mut().zip(block_push(block as u32, 1).gradient.to_vec()) {
                 *value += gradient;
             }
         }
@@ -240,7 +271,7 @@ async fn a_fetch_goes_on_with_what_is_missing_when_the_server_comes_back() {
     tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
     let _server = Server::start_on(address, None, Some(shards.clone()));
     while let Some(values) = from.recv().await {
-        assert!(values.values.to_vec() == block_push(values.block, 1).gradient);
+        assert!(values.values == block_push(values.block, 1).gradient);
         came.push(values.block);
     }
     fetching.await.unwrap().unwrap();

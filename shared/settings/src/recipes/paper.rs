@@ -62,6 +62,7 @@ pub(super) fn recipe() -> RunConfiguration {
             evaluate_epochs: 2.0,
             lease_batches: 4,
             wire: Wire::F32,
+            gradient_wire: None,
             init_from: None,
             init_sha256: None,
             data_rules: None,

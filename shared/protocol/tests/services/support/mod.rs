@@ -209,7 +209,7 @@ impl Shards for Adder {
             let (version, values) =
                 held.ok_or_else(|| Refusal::Invalid(format!("block {} is unknown", push.block)))?;
             if fresh {
-                for (value, gradient) in values.iter_mut().zip(&push.gradient) {
+                for (value, gradient) in values.iter_mut().zip(&push.gradient.to_vec()) {
                     *value += gradient;
                 }
                 version.counter += 1;
@@ -354,7 +354,8 @@ async fn bind(address: SocketAddr) -> TcpListener {
 /// The push of a block of [`layout`], with values that tell blocks and places apart.
 pub fn block_push(block: u32, step: u64) -> BlockPush {
     let length = layout().blocks()[block as usize].range.len();
-    let gradient = (0..length).map(|place| ((place % 1000) as f32 + block as f32) * 1.000_123).collect();
+    let value = |place: usize| ((place % 1000) as f32 + block as f32) * 1.000_123;
+    let gradient = (0..length).map(value).collect::<Vec<_>>().into();
     let version = Version { generation: 1, counter: 2 };
     BlockPush {
         shard: 0,
