@@ -3,9 +3,9 @@
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
-    AveragePool, Buffer, Context, Dense, DenseParameters, Isa, Lrn, Map, MapMut, MaxPool, ParameterGradients,
-    Pool, Shape, State, Update, blocks, cross_entropy, dropout, from_bf16, momentum_update_ahead,
-    peak::triad, to_bf16,
+    AveragePool, Bits, Buffer, Context, Dense, DenseParameters, Isa, Lrn, Map, MapMut, MaxPool,
+    ParameterGradients, Pool, Shape, State, Update, blocks, cross_entropy, dequantise, dropout, from_bf16,
+    momentum_update_ahead, peak::triad, quantise, to_bf16,
 };
 use std::time::Duration;
 
@@ -133,6 +133,18 @@ fn memory_bound(criterion: &mut Criterion) {
     let mut narrow = vec![half::bf16::ZERO; VALUES];
     measure(&mut group, "to bf16, one thread", 6 * VALUES, || to_bf16(isa, &gradient, &mut narrow));
     measure(&mut group, "from bf16, one thread", 6 * VALUES, || from_bf16(isa, &narrow, &mut w));
+    for bits in [Bits::Eight, Bits::Four, Bits::One] {
+        let mut codes = vec![0; bits.size(VALUES)];
+        let moved = 4 * VALUES + codes.len();
+        // As a worker does it: to what was left over a gradient is added, and the sum is coded.
+        measure(&mut group, &format!("add and code, {bits:?}, one thread"), moved + 8 * VALUES, || {
+            w.iter_mut().zip(gradient.iter()).for_each(|(rest, value)| *rest += value);
+            quantise(isa, bits, &mut w, &mut codes);
+        });
+        measure(&mut group, &format!("decode, {bits:?}, one thread"), moved, || {
+            dequantise(isa, bits, &codes, &mut v);
+        });
+    }
 
     let mut rows = filled(BATCH * 1024);
     let seeds: Vec<u64> = (0..BATCH as u64).collect();
