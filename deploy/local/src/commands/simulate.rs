@@ -29,6 +29,7 @@ between them is made up. A run takes as long as on one worker, however many are 
 Examples:
   downpour simulate --workers 8
   downpour simulate --workers 16 --step 0.25 --link 100 --round-trip 20 --server-link 1000
+  downpour simulate --link 100 --uplink 20 --set run.gradient_wire=4bit
   downpour simulate --workers 4 --set optimisation.momentum_at=shard --until 0.95 --json"
 )]
 pub struct Flags {
@@ -62,6 +63,9 @@ pub struct Flags {
     /// Mbit/s of each worker's link, either way [default: no limit]
     #[arg(long, value_name = "MBIT", help_heading = "The machines", value_parser = megabits)]
     pub link: Option<f64>,
+    /// Mbit/s of each worker's link towards the server [default: that of --link]
+    #[arg(long, value_name = "MBIT", help_heading = "The machines", value_parser = megabits)]
+    pub uplink: Option<f64>,
     /// Mbit/s of the server's link, either way [default: no limit]
     #[arg(long, value_name = "MBIT", help_heading = "The machines", value_parser = megabits)]
     pub server_link: Option<f64>,
@@ -111,16 +115,15 @@ fn megabits(text: &str) -> Result<f64, String> {
 
 impl Flags {
     fn cluster(&self) -> Cluster {
-        let both = |rate| Link { up: rate, down: rate };
         let slow = |worker: usize| self.slow > 0 && worker % self.slow == self.slow - 1;
         let machine = |worker| Machine {
             step: if slow(worker) { 2.0 * self.step } else { self.step },
-            link: both(self.link),
+            link: Link { up: self.uplink.or(self.link), down: self.link },
             round_trip: self.round_trip / 1000.0,
         };
         Cluster {
             machines: (0..self.workers.into()).map(machine).collect(),
-            server: both(self.server_link),
+            server: Link { up: self.server_link, down: self.server_link },
             jitter: self.jitter,
             between_losses: self.between_losses,
             away: self.away,
