@@ -67,10 +67,10 @@ async fn a_connection_is_told_how_much_it_may_send() {
         u32::from_be_bytes(setting.unwrap()[2..].try_into().unwrap())
     };
     // Calls at a time; bytes unread of a stream; bytes of a frame; bytes of headers.
-    assert_eq!([3, 4, 5, 6].map(told), [64, 512 << 10, 128 << 10, 16 << 10]);
+    assert_eq!([3, 4, 5, 6].map(told), [64, 2 << 20, 128 << 10, 16 << 10]);
     // A connection's window is grown from what it is where nothing is said.
     let window = raw.next_of(WINDOW).await.unwrap();
-    assert_eq!((window.stream, &window.payload[..]), (0, &((1u32 << 20) - 65_535).to_be_bytes()[..]));
+    assert_eq!((window.stream, &window.payload[..]), (0, &((4u32 << 20) - 65_535).to_be_bytes()[..]));
     // One that does not keep to it is sent away: FRAME_SIZE_ERROR.
     raw.send(&frame(0xfe, 0, 0, &vec![0; (128 << 10) + 1])).await.unwrap();
     assert_eq!(raw.end().await, Some(6));
