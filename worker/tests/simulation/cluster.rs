@@ -15,6 +15,7 @@ use parameter_server::{Door, Options, Timing};
 use process::{Exit, RunFlags};
 use protocol::{Connector, Patience};
 use serde::Deserialize;
+use settings::Wire;
 use turmoil::{Builder, Sim};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -233,14 +234,19 @@ fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
+/// The formats in which gradients travel, one seed after the other.
+const GRADIENT_WIRES: [Wire; 4] = [Wire::F32, Wire::Bits8, Wire::Bits4, Wire::Bits1];
+
 fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options {
     let leader = name == HOSTS[0];
+    let wire = GRADIENT_WIRES[(seed % 4) as usize];
     Options {
         flags: RunFlags {
             epochs: Some(EPOCHS as f64),
             batch: Some(2),
             learning_rate: Some(0.1),
             seed: Some(seed),
+            set: vec![("run.gradient_wire".into(), wire.name().into())],
             ..RunFlags::default()
         },
         default_recipe: "quick".into(),
