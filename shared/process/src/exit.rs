@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use settings::ConfigurationError;
 
+/// An error: the value of a flag does not fit that of another, or the data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FlagError(pub String);
+
 /// The reason why a process ended, which its exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -41,11 +46,13 @@ impl Exit {
     }
 
     /// Returns the exit with which a program ends after `error`: [`Exit::Usage`] if the error or one of its
-    /// causes is a [`ConfigurationError`] or `is_usage` returns true for it; otherwise [`Exit::BadInput`].
+    /// causes is a [`ConfigurationError`] or a [`FlagError`], or `is_usage` returns true for it; otherwise
+    /// [`Exit::BadInput`].
     /// `is_usage` recognises further errors that come from a wrong flag.
     pub fn of(error: &(dyn Error + 'static), is_usage: impl Fn(&(dyn Error + 'static)) -> bool) -> Exit {
         let mut causes = successors(Some(error), |&cause| cause.source());
-        let usage = causes.any(|cause| cause.is::<ConfigurationError>() || is_usage(cause));
+        let usage = causes
+            .any(|cause| cause.is::<ConfigurationError>() || cause.is::<FlagError>() || is_usage(cause));
         if usage { Exit::Usage } else { Exit::BadInput }
     }
 
@@ -83,6 +90,7 @@ mod tests {
     fn errors_of_usage_are_told_from_bad_input() {
         let wrong = || settings::recipe("papper").unwrap_err();
         assert_eq!(Exit::of(&wrong(), |_| false), Exit::Usage);
+        assert_eq!(Exit::of(&FlagError("--a is above --b".into()), |_| false), Exit::Usage);
         assert_eq!(Exit::of(&Caused(wrong()), |_| false), Exit::Usage);
         let system = io::Error::other("cannot listen");
         assert_eq!(Exit::of(&system, |_| false), Exit::BadInput);

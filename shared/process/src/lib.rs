@@ -26,7 +26,7 @@ mod signals;
 mod token;
 
 pub use bug::end_on_panic;
-pub use exit::Exit;
+pub use exit::{Exit, FlagError};
 pub use flags::{RunFlags, help, isa_name};
 pub use open_files::raise_open_files;
 pub use output::print_line;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dataset::{Dataset, Scene};
-use process::{Exit, print_line};
+use process::{Exit, FlagError, print_line};
 
 /// Largest number of images of a split that are written, each as a file.
 const MOST_DRAWN: i64 = 10_000_000;
@@ -37,11 +37,13 @@ pub struct Flags {
 /// be written.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let (images, validation) = (flags.images as usize, flags.validation as usize);
-    anyhow::ensure!(
-        !flags.pairs || images.min(validation) >= 100,
-        "--pairs makes a hundred classes: expected at least 100 in --images and in --validation, found {images} and \
-         {validation}"
-    );
+    if flags.pairs && images.min(validation) < 100 {
+        return Err(FlagError(format!(
+            "--pairs makes a hundred classes: expected at least 100 in --images and in --validation, found {images} and \
+             {validation}"
+        ))
+        .into());
+    }
     let scene = if flags.pairs { Scene::Pair } else { Scene::Object };
     Dataset::write_synthetic(images, validation, flags.input_size.into(), scene, &flags.output)?;
     let folder = flags.output.display();

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use network::{Architecture, GoogLeNet};
 use parameter_server::{WarmStart, update_rule};
-use process::{Exit, RunFlags, print_line};
+use process::{Exit, FlagError, RunFlags, print_line};
 use setup::{ComputeFlags, Data, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 
@@ -144,7 +144,9 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let dataset = Arc::new(data.open(configuration.network.input_size, rules(&configuration)?)?);
     let found = dataset.classes().len();
     let classes = configuration.network.classes.unwrap_or(found);
-    ensure!(classes >= found, "--classes {classes}: the data has {found} classes");
+    if classes < found {
+        return Err(FlagError(format!("--classes {classes}: the data has {found} classes")).into());
+    }
     let mut network = GoogLeNet::new(&Architecture::of(&configuration.network, classes))?;
     let multipliers = &configuration.optimisation.rate_multipliers;
     network.scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))?;

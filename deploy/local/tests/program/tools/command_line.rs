@@ -51,6 +51,12 @@ fn what_is_wrong_with_a_command_is_one_line_with_its_exit_code() {
             "failed to draw samples: data folder /does/not/exist is not there",
         ),
         ("draw --output /proc/none", 3, "failed to draw: "),
+        (
+            "draw --pairs --images 50 --output /proc/none",
+            2,
+            "failed to draw: --pairs makes a hundred classes",
+        ),
+        ("simulate --classes 3", 2, "--classes 3: the data has 10 classes"),
         ("data /does/not/exist", 3, "failed to look at the data: data folder /does/not/exist is not there"),
         ("fetch --coordinator nowhere", 3, "failed to fetch the model: "),
         ("evaluate --model /does/not/exist", 3, "failed to evaluate the model: cannot read model file"),
