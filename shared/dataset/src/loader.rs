@@ -8,8 +8,8 @@
 //! While a data folder as a whole is unavailable, as a network disk can be, threads wait for it and try the
 //! sample again instead of skipping its images as unreadable.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+mod state;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4, Axis};
 use settings::Sampling;
 
+use self::state::{Job, Made, Open, Request, State};
 use crate::dataset::Dataset;
 use crate::decode_error::SampleError;
 use crate::evaluation_crops::Crops;
@@ -153,7 +154,9 @@ impl Loader {
         let images = self.shared.dataset.len(split);
         assert!(start <= end && end <= images as u64, "{range:?} of {images} samples");
         let mut state = self.shared.state();
-        let order = (split == Split::Train).then(|| state.order(&self.shared, epoch));
+        let Shared { dataset, config, .. } = &*self.shared;
+        let order =
+            (split == Split::Train).then(|| state.order(epoch, || dataset.epoch_order(config.seed, epoch)));
         state.queue.push_back(Request { split, epoch, order, positions: start as usize..end as usize });
         self.shared.work.notify_all();
     }
@@ -221,137 +224,6 @@ struct Shared {
     work: Condvar,
     /// Signals that a minibatch may be complete, or that a thread has failed.
     ready: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    stop: bool,
-    failed: bool,
-    /// The error, once the data folder was waited for in vain.
-    away: Option<DataAway>,
-    /// Time since which the data folder has been waited for, while it is unavailable.
-    away_since: Option<Instant>,
-    queue: VecDeque<Request>,
-    open: VecDeque<Open>,
-    /// Number of minibatches opened so far, which is the identity of the next one.
-    opened: u64,
-    /// Number and order of the epoch that was requested last.
-    order: Option<(u64, Arc<[u32]>)>,
-    /// Sample buffers to be reused.
-    spare: Vec<Vec<f32>>,
-}
-
-/// A requested range: the positions of it that no minibatch has taken yet.
-struct Request {
-    split: Split,
-    epoch: u64,
-    /// Sample index at each position; `None` if positions are sample indices.
-    order: Option<Arc<[u32]>>,
-    positions: Range<usize>,
-}
-
-/// A minibatch that is being prepared.
-struct Open {
-    identity: u64,
-    split: Split,
-    epoch: u64,
-    samples: Vec<u32>,
-    /// Number of samples handed to threads so far.
-    taken: usize,
-    /// Number of samples that have not come back yet.
-    missing: usize,
-    /// The samples that came back, in the order of `samples`.
-    made: Vec<Option<Made>>,
-}
-
-/// The result of reading a sample: its label and pixels, or the reason why it cannot be read.
-type Made = Result<(u32, Vec<f32>), String>;
-
-/// The job of a thread: one sample to read.
-struct Job {
-    minibatch: u64,
-    place: usize,
-    split: Split,
-    epoch: u64,
-    sample: u32,
-    pixels: Vec<f32>,
-}
-
-impl State {
-    /// Returns the oldest minibatch, if it is complete.
-    fn take_complete(&mut self) -> Option<Open> {
-        if self.open.front()?.missing == 0 { self.open.pop_front() } else { None }
-    }
-
-    /// Returns whether everything that was requested has been delivered.
-    fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.queue.iter().all(|request| request.positions.is_empty())
-    }
-
-    fn order(&mut self, shared: &Shared, epoch: u64) -> Arc<[u32]> {
-        match &self.order {
-            Some((known, order)) if *known == epoch => Arc::clone(order),
-            _ => {
-                let order: Arc<[u32]> = shared.dataset.epoch_order(shared.config.seed, epoch).into();
-                self.order = Some((epoch, Arc::clone(&order)));
-                order
-            }
-        }
-    }
-
-    /// Returns the next sample to decode, from the oldest open minibatch that has one; opens a minibatch if
-    /// there is room for one.
-    fn take(&mut self, batch: usize, depth: usize) -> Option<Job> {
-        if self.open.iter().all(|open| open.taken == open.samples.len()) {
-            if self.open.len() == depth {
-                return None;
-            }
-            self.open_next(batch)?;
-        }
-        let open = self.open.iter_mut().find(|open| open.taken < open.samples.len())?;
-        let place = open.taken;
-        open.taken += 1;
-        Some(Job {
-            minibatch: open.identity,
-            place,
-            split: open.split,
-            epoch: open.epoch,
-            sample: open.samples[place],
-            pixels: self.spare.pop().unwrap_or_default(),
-        })
-    }
-
-    fn open_next(&mut self, batch: usize) -> Option<()> {
-        while self.queue.front()?.positions.is_empty() {
-            self.queue.pop_front();
-        }
-        let request = self.queue.front_mut()?;
-        let end = request.positions.end.min(request.positions.start + batch);
-        let positions = request.positions.start..end;
-        request.positions.start = end;
-        let samples: Vec<u32> = match &request.order {
-            Some(order) => order[positions].to_vec(),
-            None => positions.map(|position| position as u32).collect(),
-        };
-        let made = samples.iter().map(|_| None).collect();
-        let (split, epoch, missing) = (request.split, request.epoch, samples.len());
-        self.open.push_back(Open { identity: self.opened, split, epoch, samples, taken: 0, missing, made });
-        self.opened += 1;
-        Some(())
-    }
-
-    /// Returns whether the minibatch of a sample is still being prepared.
-    fn wants(&self, job: &Job) -> bool {
-        self.open.iter().any(|open| open.identity == job.minibatch)
-    }
-
-    /// Stores a sample at its position in its minibatch, unless the loader has been cleared in the meantime.
-    fn put(&mut self, minibatch: u64, place: usize, made: Made) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.identity == minibatch) {
-            open.made[place] = Some(made);
-            open.missing -= 1;
-        }
-    }
 }
 
 impl Shared {
@@ -463,43 +335,5 @@ impl Drop for Alarm<'_> {
             state.failed = true;
             self.0.ready.notify_all();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requested(positions: &[Range<usize>]) -> State {
-        let request = |positions: &Range<usize>| Request {
-            split: Split::Validation,
-            epoch: 0,
-            order: None,
-            positions: positions.clone(),
-        };
-        State { queue: positions.iter().map(request).collect(), ..State::default() }
-    }
-
-    #[test]
-    fn at_most_depth_minibatches_are_open() {
-        let mut state = requested(&[0..6, 6..6, 6..20]);
-        let taken: Vec<u32> = std::iter::from_fn(|| state.take(4, 3)).map(|job| job.sample).collect();
-        assert_eq!(taken, (0..10).collect::<Vec<_>>(), "4 and 2 of the first range, 4 of the last");
-        for place in 0..4 {
-            state.put(0, place, Err("unread".into()));
-        }
-        assert!(state.take(4, 3).is_none(), "a complete minibatch holds its place until it is fetched");
-        state.open.pop_front();
-        assert_eq!(state.take(4, 3).map(|job| job.sample), Some(10));
-    }
-
-    #[test]
-    fn a_sample_of_a_forgotten_minibatch_is_dropped() {
-        let mut state = requested(&[0..2, 2..4]);
-        let job = state.take(2, 1).unwrap();
-        state.open.clear();
-        assert_eq!(state.take(2, 1).map(|job| (job.minibatch, job.sample)), Some((1, 2)));
-        state.put(job.minibatch, job.place, Err("unread".into()));
-        assert_eq!(state.open[0].missing, 2);
     }
 }
