@@ -1,5 +1,5 @@
 //! The preparation of a gradient for the shards: it is clipped, cut into blocks, where the worker keeps its
-//! own momentum turned into steps, and, where gradients travel in few bits, encoded.
+//! own momentum turned into steps, and encoded.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub struct OutgoingBlock {
     pub usable: bool,
 }
 
-/// What a format of few bits left over of one worker's gradients or steps, to be added to its next.
+/// What a format of less than 32 bits left over of one worker's gradients or steps, to be added to its next.
 #[derive(Clone, Debug)]
 struct Remainder {
     wire: Wire,
@@ -32,7 +32,7 @@ struct Remainder {
 
 /// The preparation of one worker's gradients for pushing them to the shards: clips their norms, cuts them
 /// into blocks (pieces of tensors), turns them into Nesterov steps where the worker keeps its own momentum,
-/// and encodes them where they travel in few bits.
+/// and encodes them.
 pub struct Outgoing {
     isa: Isa,
     /// Index and range (in the flat vector) of each block, by tensor.
@@ -63,12 +63,7 @@ impl Outgoing {
                 .then(|| Momentum::new(layout, momentum, weight_decay)),
             blocks,
             kept: momentum as f32,
-            remainder: match wire {
-                Wire::F32 | Wire::Bf16 => None,
-                Wire::Bits8 | Wire::Bits4 | Wire::Bits1 => {
-                    Some(Remainder { wire, values: vec![0.0; layout.len()] })
-                }
-            },
+            remainder: (wire != Wire::F32).then(|| Remainder { wire, values: vec![0.0; layout.len()] }),
         }
     }
 
@@ -127,7 +122,7 @@ impl Outgoing {
     /// calls `out` with each. `form` says whether the values are gradients or Nesterov steps; steps are
     /// computed from `parameters`, the flat vector of all parameters that the gradient was computed with. If
     /// the settings clip each tensor (`clip_tensors`), the gradient is clipped first. If gradients travel in
-    /// few bits, what those left over before is added, and what they leave over now is kept.
+    /// less than 32 bits, what those left over before is added, and what they leave over now is kept.
     ///
     /// # Panics
     /// If `form` asks for steps in a run that keeps its momentum at the shards.
@@ -158,7 +153,7 @@ impl Outgoing {
                     sum.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
                     Values::encoded(remainder.wire, sum)
                 }
-                None => values.into(),
+                None => Values::exact(values),
             };
             out(OutgoingBlock { block: *index, values, usable });
         }

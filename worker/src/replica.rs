@@ -286,7 +286,8 @@ impl<'a, W: Workload> Replica<'a, W> {
             Store::connect(&reply.shards, reply.member.life, layout, wire, &options.connector).await?;
         store.adopt(reply.member, options.connector.patience).await?;
         let Member { worker, life, .. } = reply.member;
-        tracing::info!(worker, shards = reply.shards.len(), "joined the run {}", life.run);
+        let gradients = configuration.run.gradient_wire();
+        tracing::info!(worker, shards = reply.shards.len(), %gradients, "joined the run {}", life.run);
         let parameters = store.fetch(Kind::Parameters).await?;
         compute.call(move |compute| compute.begin(&parameters)).await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));

@@ -119,8 +119,7 @@ impl Store {
 impl<Client: ShardCalls> Store<Client> {
     /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
     /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
-    /// is in. `life` is that of the server, and `wire` the number format in which parameters travel, and
-    /// gradients that are not encoded already.
+    /// is in. `life` is that of the server, and `wire` the number format in which parameters travel.
     pub fn over(
         processes: Vec<Client>,
         at: Vec<usize>,

@@ -69,6 +69,12 @@ impl Values {
         }
     }
 
+    /// Returns values that travel as 32-bit floats, whatever the format of others that they travel with.
+    pub fn exact(values: Vec<f32>) -> Values {
+        let (codec, len) = (codec::of(Wire::F32), values.len());
+        Values(Held::Bytes(codec, len, codec.encode(Arc::new(values))))
+    }
+
     /// Encodes values for the wire in advance, in the format `wire`, and overwrites each with what the format
     /// leaves over of it: the value less the one that will arrive. Of values that are not finite nothing is
     /// left over; they arrive as such.

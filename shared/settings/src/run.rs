@@ -31,8 +31,8 @@ pub struct Run {
     pub lease_batches: u64,
     /// Number format in which parameters travel, and gradients unless `gradient_wire` is given.
     pub wire: Wire,
-    /// Number format in which gradients travel; left out, that of `wire`. What a format of 8, 4 or 1 bits
-    /// leaves over of a gradient stays with the worker, which adds it to its next.
+    /// Number format in which gradients travel; left out, that of `wire`. What a format of less
+    /// than 32 bits leaves over of a gradient stays with the worker, which adds it to its next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_wire: Option<Wire>,
     /// Model file whose tensors the run starts with, where name and shape are those of the network; left out,

@@ -25,6 +25,7 @@ in_every_form!(
     an_average_is_frozen_for_its_evaluation,
     bytes_are_counted_as_they_travel,
     a_gradient_of_few_bits_is_answered_with_all_bits,
+    a_gradient_of_all_bits_is_answered_in_bf16,
     a_snapshot_is_written_for_every_shard,
 );
 
@@ -308,7 +309,7 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
 ) {
     let form = start().await;
     let member = adopted(&form).await;
-    for (step, wire) in [(1, Wire::Bits8), (2, Wire::Bits4), (3, Wire::Bits1)] {
+    for (step, wire) in [(1, Wire::Bf16), (2, Wire::Bits8), (3, Wire::Bits4), (4, Wire::Bits1)] {
         let exact = push(member, step, 0, step - 1);
         let mut rest: Vec<f32> = (0..exact.gradient.len()).map(|i| (i as f32).sin()).collect();
         let gradient = Values::encoded(wire, &mut rest);
@@ -327,6 +328,18 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
         assert_eq!(repeated.outcome.unwrap().values.to_vec(), after);
         assert_ne!(before, after);
     }
+}
+
+/// A gradient in its own format, the answer in that of parameters.
+async fn a_gradient_of_all_bits_is_answered_in_bf16<C: CoordinatorCalls, S: ShardCalls>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let push = push(adopted(&form).await, 1, 2, 0);
+    let values = push.gradient.len() as u64;
+    let push = BlockPush { gradient: Values::exact(push.gradient.to_vec()), ..push };
+    let (_, carried) = push_all(&form.shards, Wire::Bf16, vec![vec![push]]).await;
+    assert_eq!(carried, Carried { sent: 4 * values, received: 2 * values });
 }
 
 async fn a_snapshot_is_written_for_every_shard<C: CoordinatorCalls, S: ShardCalls>(
