@@ -2,7 +2,8 @@
 //!
 //! - the update of the whole model by a shard, beside STREAM's triad, in bytes that must at least be moved a second;
 //! - the whole model fetched, and a whole gradient exchanged for the updated model, beside plain TCP moving the same bytes;
-//! - that exchange over TLS beside the same one unencrypted, in time and in bytes.
+//! - that exchange over TLS beside the same one unencrypted, in time, in bytes and (on Linux) in processor time
+//!   of both sides together.
 //!
 //! `cargo bench --package worker --bench exchange`
 
@@ -157,6 +158,8 @@ fn encrypted(runtime: &Runtime, isa: Isa, layout: &Arc<Layout>) {
     let [tls, none] = [(&over_tls, before[0]), (&without, before[1])]
         .map(|(exchanges, before)| (exchanges.bytes.load(Relaxed) - before) as f64 / exchanges.step as f64);
     println!("bytes of an exchange: TLS {tls:.0}, without {none:.0}, ratio {:.4}", tls / none);
+    let [tls, none] = [&over_tls, &without].map(|exchanges| 1e3 * exchanges.busy / exchanges.step as f64);
+    println!("processor time of an exchange: TLS {tls:.0} ms, without {none:.0} ms, ratio {:.2}", tls / none);
 }
 
 /// A worker's exchanges with a server of its own.
@@ -170,6 +173,8 @@ struct Exchanges<'a> {
     step: u64,
     /// Bytes that went over the connection, in both directions.
     bytes: Arc<AtomicU64>,
+    /// Seconds that processors were busy with the exchanges.
+    busy: f64,
 }
 
 impl<'a> Exchanges<'a> {
@@ -198,7 +203,7 @@ impl<'a> Exchanges<'a> {
             store
         });
         let (gradient, model) = (filled(layout.len(), 1e-4), filled(layout.len(), 0.0));
-        Exchanges { runtime, store, layout, gradient, model, step: 0, bytes }
+        Exchanges { runtime, store, layout, gradient, model, step: 0, bytes, busy: 0.0 }
     }
 
     /// Number of bytes of an exchange's values, in units of 1e9.
@@ -208,6 +213,7 @@ impl<'a> Exchanges<'a> {
 
     fn exchange(&mut self) {
         self.step += 1;
+        let before = busy();
         let (layout, gradient, model) = (&self.layout, &self.gradient, &mut self.model);
         let (blocks, gradients) = mpsc::unbounded_channel();
         let exchange = self.store.exchange(
@@ -227,7 +233,19 @@ impl<'a> Exchanges<'a> {
             self.runtime.block_on(exchange).expect("an exchange")
         });
         assert_eq!(exchanged.applied as usize, layout.blocks().len());
+        self.busy += busy() - before;
     }
+}
+
+/// Returns the seconds for which this process has kept processors busy so far; NaN where there is no /proc.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which is in parentheses, come the state and ten numbers, then the time in the program
+    // and that in the system, in hundredths of a second.
+    let numbers =
+        stat.rsplit_once(')').map_or("", |(_, numbers)| numbers).split_whitespace().skip(11).take(2);
+    let times: Vec<f64> = numbers.filter_map(|number| number.parse().ok()).collect();
+    if times.len() == 2 { times.iter().sum::<f64>() / 100.0 } else { f64::NAN }
 }
 
 /// Number of pairs: one under `cargo test`, which only looks whether the benchmark still runs.
