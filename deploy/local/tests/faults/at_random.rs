@@ -21,9 +21,11 @@ const SEEDS: u64 = 20;
 const SERVERS: usize = 2;
 const WORKERS: usize = 2;
 const EPOCHS: u64 = 16;
-/// Largest excess of the loss at the end, and of the time of a run, over the runs without faults.
+/// Largest excess of the loss at the end over the runs without faults.
 const WORSE: f64 = 0.15;
-const LONGER: u32 = 2;
+/// Time beyond that of the runs without faults after which a run counts as held up for good. It says nothing
+/// of speed, since the machine may be busy with other things.
+const HELD_UP: Duration = Duration::from_secs(60);
 /// Most faults of a run.
 const MOST: u64 = 3;
 
@@ -71,7 +73,7 @@ fn killed_told_to_end_and_stopped_at_random_the_run_ends_as_without() {
     for seed in seeds {
         let faults = draw(seed, longest);
         let outcome = run(data.path(), &faults).and_then(|outcome| match outcome {
-            _ if outcome.took > LONGER * longest => Err(format!("{outcome:?}: too long")),
+            _ if outcome.took > longest + HELD_UP => Err(format!("{outcome:?}: held up")),
             _ if outcome.loss > (1.0 + WORSE) * loss => Err(format!("{outcome:?}: too bad")),
             _ => Ok(outcome),
         });
