@@ -91,7 +91,6 @@ impl State {
                 state.end = RunEnd::Announced(Ending::Completed);
             }
             state.processes.remember(&saved.addresses);
-            state.configuration = saved.configuration.clone();
             state.run = Some(Run::resume(saved, life));
             state.share_roster();
         }

@@ -4,23 +4,31 @@ use anyhow::bail;
 use process::RunFlags;
 use settings::{Difference, RunConfiguration, first_difference};
 
-/// Returns the configuration `found` in a snapshot, with which its run resumes.
+/// Returns the configuration with which a run resumes whose snapshot has the configuration `found`: that one,
+/// but for the formats in which values travel, which the flags may change as links change.
 ///
 /// # Errors
-/// If the flags name a value that differs in the snapshot; the text gives the key and both values.
+/// If the flags name another value that differs in the snapshot; the text gives the key and both values.
 pub(crate) fn configuration(flags: &RunFlags, found: &RunConfiguration) -> anyhow::Result<RunConfiguration> {
     let asked = flags.resolve_for(found)?;
-    if let Some(Difference { key, one, other }) = first_difference(found, &asked) {
+    let mut resumed = found.clone();
+    (resumed.run.wire, resumed.run.gradient_wire) = (asked.run.wire, asked.run.gradient_wire);
+    if let Some(Difference { key, one, other }) = first_difference(&resumed, &asked) {
         bail!(
             "the snapshot is of another run: {key} is {one} there, and {other} is asked for; \
              give the same, or --fresh to start anew (it removes the snapshots)"
         );
     }
-    Ok(found.clone())
+    if let Some(Difference { key, one, other }) = first_difference(found, &resumed) {
+        tracing::info!("{key} is {other} from here on, and was {one}");
+    }
+    Ok(resumed)
 }
 
 #[cfg(test)]
 mod tests {
+    use settings::{Run, Wire};
+
     use super::*;
 
     #[test]
@@ -33,6 +41,22 @@ mod tests {
                 assert_eq!(configuration(&flags, &found).unwrap(), found);
             }
         }
+    }
+
+    #[test]
+    fn values_may_travel_in_other_formats() {
+        let found = RunFlags::default().resolve("quick").unwrap();
+        let set = |text: &str| {
+            let set = vec![("run.gradient_wire".into(), text.into())];
+            configuration(&RunFlags { set, ..RunFlags::default() }, &found).unwrap()
+        };
+        let with = |wire| {
+            let run = Run { gradient_wire: Some(wire), ..found.run.clone() };
+            RunConfiguration { run, ..found.clone() }
+        };
+        assert_eq!(set("4bit"), with(Wire::Bits4));
+        // Not named, they stay as they were.
+        assert_eq!(configuration(&RunFlags::default(), &set("1bit")).unwrap(), with(Wire::Bits1));
     }
 
     #[test]
