@@ -17,12 +17,13 @@ pub struct OutgoingBlock {
     pub block: u32,
     /// Values of the block.
     pub values: Values,
-    /// Whether the values are finite and of magnitude at most [`LARGEST_GRADIENT`], or else a shard will
-    /// refuse them.
+    /// Usability of the values: true if they are finite and of magnitude at most [`LARGEST_GRADIENT`]. A shard
+    /// refuses others.
     pub usable: bool,
 }
 
-/// What a format of less than 32 bits left over of one worker's gradients or steps, to be added to its next.
+/// The remainder of one worker's gradients or steps: what a format of less than 32 bits left over of them, to be
+/// added to the next.
 #[derive(Clone, Debug)]
 struct Remainder {
     wire: Wire,
@@ -226,7 +227,7 @@ mod tests {
         sent.expect("one block")
     }
 
-    /// By hand: of a sign and a magnitude, the mean of the two.
+    /// Codes of one bit, by hand: the sign, and as magnitude the mean of the two.
     #[test]
     fn what_few_bits_leave_over_goes_with_the_next_gradient() {
         let mut outgoing = outgoing_in(Wire::Bits1, |_| {});

@@ -115,8 +115,8 @@ fn a_run_ends_at_the_accuracy_that_was_asked_for() {
     assert!(found.first_at(0.05).is_some());
 }
 
-/// What a format of few bits leaves over of a gradient goes with the next: training goes on as with all bits,
-/// while an eighth or a 28th of the bytes travel.
+/// Gradients of few bits train as those of all, since what their format leaves over goes with the next, while an
+/// eighth or a 28th of the bytes travel.
 #[test]
 fn gradients_of_few_bits_train_as_those_of_all() {
     // So few images, always cropped the same, are learnt by heart in a few steps.

@@ -29,7 +29,7 @@ pub fn retain_freed_memory() {
 ///
 /// A process that keeps what it frees has, after a while, as much as it ever needed at once, and more, since
 /// what it needs next does not fit where it freed. A call from time to time bounds that, at the price of
-/// clearing pages that are soon needed again: some 0.2 s of a core for each gigabyte.
+/// clearing pages that are soon needed again.
 ///
 /// Has no effect unless the C library is GNU's.
 pub fn return_freed_memory() {

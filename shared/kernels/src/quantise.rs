@@ -357,8 +357,8 @@ mod tests {
         }
     }
 
-    /// What is left over is added to the next values: after many rounds the decoded sums lag behind the sums of
-    /// what was sent by what is left over, and no more.
+    /// Sums of decoded values lag behind the sums of what was sent by what is left over, and no more, if that is
+    /// added to the next values each time.
     #[test]
     fn with_what_is_left_over_nothing_is_lost_in_the_sum() {
         for bits in ALL {

@@ -48,7 +48,7 @@ fn latest_loss(status: &RunStatus) -> Option<f64> {
     status.latest.as_ref().map(|line| line.loss)
 }
 
-/// Also as momentum moves from the shards to the workers, when the second joins.
+/// Gradients keep their format as momentum moves from the shards to the workers, when the second joins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gradients_travel_in_few_bits_and_parameters_in_all() {
     let mut configuration = small(1_600);
