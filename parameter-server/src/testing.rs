@@ -57,6 +57,7 @@ pub fn push(incarnation: u64, step: u64, block: u32, version: Version, gradient:
         version,
         samples: 32,
         form: PushForm::Gradient,
+        log: None,
         gradient: gradient.into(),
     }
 }

@@ -142,6 +142,7 @@ impl Model {
                 version: Version::default(),
                 samples: samples as u32,
                 form: PushForm::Gradient,
+                log: None,
                 gradient: vec![0.5; 2].into(),
             };
             match host.push(push).outcome {

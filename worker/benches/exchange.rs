@@ -87,10 +87,18 @@ fn update(isa: Isa, layout: &Layout) {
                 version,
                 samples: 16,
                 form: PushForm::Gradient,
+                log: None,
                 gradient: gradient.into(),
             };
             // The reply is as good a gradient as any.
-            *place = shard.push(push).outcome.expect("a sound push").values.into_vec();
+            *place = shard
+                .push(push)
+                .outcome
+                .expect("a sound push")
+                .into_values()
+                .expect("whole values")
+                .values
+                .into_vec();
         }
     };
     let [b, c] = [1.0, 2.0].map(|value| filled(layout.len(), value));

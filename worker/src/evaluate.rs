@@ -20,7 +20,8 @@ use crate::workload::{Batch, Model, Samples, Tally as _};
 /// at the averaged parameters, for the first `compared` training images. Returns the evaluation, the norms
 /// of these gradients, and the averaged parameters as a flat vector.
 ///
-/// Afterwards the model holds the last iterate as fetched here, so that training can continue from it.
+/// Afterwards the model holds the last iterate as fetched here, or, in a run whose workers follow a log, what
+/// they know of it, so that training can continue.
 /// `samples` must be an empty queue.
 ///
 /// # Errors
@@ -39,6 +40,10 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     let norms = compare(compared, compute, samples).await?;
     let parameters = Arc::new(store.fetch(Kind::Parameters).await?);
     let last = score(images, parameters, compute, samples).await?;
+    if store.follows() {
+        let known = store.start().await?;
+        compute.call(move |compute| compute.load(&known)).await?;
+    }
     let evaluation = Evaluation {
         id: order.id,
         samples: order.samples,

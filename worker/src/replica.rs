@@ -288,7 +288,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let Member { worker, life, .. } = reply.member;
         let gradients = configuration.run.gradient_wire();
         tracing::info!(worker, shards = reply.shards.len(), %gradients, "joined the run {}", life.run);
-        let parameters = store.fetch(Kind::Parameters).await?;
+        let parameters = store.start().await?;
         compute.call(move |compute| compute.begin(&parameters)).await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));
         Ok(Replica {

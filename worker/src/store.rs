@@ -2,14 +2,15 @@
 //! receives the updated values.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use parameters::Layout;
+use parameters::{BLOCK_VALUES, Layout};
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member, Patience,
-    PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
+    AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member,
+    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,6 +28,10 @@ const NEWS_AFTER: Duration = Duration::from_secs(10);
 /// Number of bytes of encoded parameters, in reply, at which a group of blocks is sent. A message costs both sides about
 /// as much as copying that many bytes, and half of a network's blocks are biases of a few hundred bytes.
 const GROUP: usize = 128 << 10;
+
+/// Number of values at which a group of blocks is sent in any case, since instead of differences the reply may
+/// have them whole.
+const GROUP_VALUES: usize = 2 * BLOCK_VALUES;
 
 /// The training step that pushes belong to: one minibatch of one worker, whose gradient is pushed to the
 /// shards.
@@ -71,7 +76,9 @@ pub struct Exchange {
 /// the shards in their own process.
 pub struct Store<Client = ShardClient> {
     layout: Arc<Layout>,
+    /// Format of values that travel whole.
     wire: Wire,
+    followed: Option<Followed>,
     processes: Vec<Client>,
     /// Index of the process, by shard.
     at: Vec<usize>,
@@ -82,6 +89,14 @@ pub struct Store<Client = ShardClient> {
     versions: Vec<Version>,
     /// Life of the server that the shards belong to.
     life: Life,
+}
+
+/// The published log that a worker follows: the shards send what changed of the parameters rather than the
+/// parameters.
+struct Followed {
+    wire: Wire,
+    /// What the worker has of the log: all parameters, a flat vector in the order of the layout.
+    values: Vec<f32>,
 }
 
 impl Store {
@@ -119,7 +134,8 @@ impl Store {
 impl<Client: ShardCalls> Store<Client> {
     /// Creates a store of the parameters in `layout`, whose shards are called through `processes`, one client
     /// for each server process. `at` holds, for each shard, the index in `processes` of the process that it
-    /// is in. `life` is that of the server, and `wire` the number format in which parameters travel.
+    /// is in. `life` is that of the server, and `wire` the number format in which parameters travel: whole
+    /// ones, or differences from the log that the shards publish in that format.
     pub fn over(
         processes: Vec<Client>,
         at: Vec<usize>,
@@ -132,7 +148,9 @@ impl<Client: ShardCalls> Store<Client> {
         let mut pieces = vec![0; layout.tensors().len()];
         layout.blocks().iter().for_each(|block| pieces[block.tensor] += 1);
         let versions = vec![Version::default(); layout.blocks().len()];
-        Store { layout, wire, processes, at, home, pieces, versions, life }
+        let followed = (!wire.is_whole()).then(|| Followed { wire, values: Vec::new() });
+        let wire = if wire.is_whole() { wire } else { Wire::F32 };
+        Store { layout, wire, followed, processes, at, home, pieces, versions, life }
     }
 
     /// Sends the layout to every shard in the name of `member`; a shard adopts it or, if it has one already,
@@ -159,8 +177,26 @@ impl<Client: ShardCalls> Store<Client> {
         &self.processes[0]
     }
 
+    /// Fetches the parameters from which the next gradient is to be computed; returns them as a flat vector.
+    ///
+    /// # Errors
+    /// As for [`fetch`](Self::fetch).
+    pub async fn start(&mut self) -> Result<Vec<f32>, Stop> {
+        let Some(Followed { wire, .. }) = self.followed else { return self.fetch(Kind::Parameters).await };
+        let view = self.fetch(Kind::View(wire)).await?;
+        self.followed = Some(Followed { wire, values: view.clone() });
+        Ok(view)
+    }
+
+    /// Returns whether the parameters that gradients are computed from are not the newest ones, but what all
+    /// workers know of them.
+    pub fn follows(&self) -> bool {
+        self.followed.is_some()
+    }
+
     /// Fetches the values of `kind` from all shards concurrently; returns them as a flat vector. If they are
-    /// the parameters, their versions become those that the next gradient counts as computed from.
+    /// such as gradients are computed from, their versions become those that the next gradient counts as
+    /// computed from: the view of the log that this store follows, or, if it follows none, the parameters.
     ///
     /// # Errors
     /// If a shard refuses the fetch or cannot be reached, or if it sends a block that the layout does not
@@ -174,19 +210,23 @@ impl<Client: ShardCalls> Store<Client> {
             // The shards of other processes hear of an evaluation a little later than its worker.
             let patience = match kind {
                 Kind::Average { .. } => NEWS_AFTER,
-                Kind::Parameters | Kind::Velocity => Duration::ZERO,
+                Kind::Parameters | Kind::View(_) | Kind::Velocity => Duration::ZERO,
             };
             tasks.spawn(async move {
                 Ok(until_ready(patience, || client.fetch(request.clone(), values.clone())).await?)
             });
         }
         drop(values);
+        let trained_on = match &self.followed {
+            Some(Followed { wire, .. }) => Kind::View(*wire),
+            None => Kind::Parameters,
+        };
         let mut flat = vec![0.0; self.layout.len()];
         let collect = async {
             while let Some(block) = received.recv().await {
-                let range = self.range(&block)?;
+                let range = self.range(block.block, block.values.len())?;
                 block.values.copy_to(&mut flat[range]);
-                if kind == Kind::Parameters {
+                if kind == trained_on {
                     self.versions[block.block as usize] = block.version;
                 }
             }
@@ -224,28 +264,41 @@ impl<Client: ShardCalls> Store<Client> {
         }
         drop(replies);
 
+        let log = self.followed.as_ref().map(|followed| followed.wire);
         let mut result = Exchange::default();
-        let mut tensors: BTreeMap<usize, Vec<BlockValues>> = BTreeMap::new();
+        let mut tensors: BTreeMap<usize, Vec<BlockAnswer>> = BTreeMap::new();
         let mut newer = Vec::new();
+        // An error ends the membership, and the store with it.
+        let mut followed = self.followed.take();
         let collect = async {
             while let Some(reply) = replied.recv().await {
-                let Some(block) = result.count(reply)? else { continue };
-                self.range(&block)?;
-                let tensor = self.layout.blocks()[block.block as usize].tensor;
-                let blocks = tensors.entry(tensor).or_default();
-                blocks.push(block);
-                if blocks.len() == self.pieces[tensor] {
-                    let mut blocks = tensors.remove(&tensor).expect("it was just there");
-                    blocks.sort_unstable_by_key(|block| block.block);
-                    newer.extend(blocks.iter().map(|block| (block.block, block.version)));
-                    let mut values = Vec::with_capacity(self.layout.range(tensor).len());
-                    blocks.iter().for_each(|block| block.values.append_to(&mut values));
-                    updated(tensor, values);
+                let Some(answer) = result.count(reply)? else { continue };
+                self.check(&answer)?;
+                let tensor = self.layout.blocks()[answer.block() as usize].tensor;
+                let answers = tensors.entry(tensor).or_default();
+                answers.push(answer);
+                if answers.len() < self.pieces[tensor] {
+                    continue;
                 }
+                let answers = tensors.remove(&tensor).expect("it was just there");
+                newer.extend(answers.iter().map(|answer| (answer.block(), answer.version())));
+                let whole = self.layout.range(tensor);
+                let place =
+                    |answer: &BlockAnswer| self.layout.blocks()[answer.block() as usize].range.clone();
+                let values = match &mut followed {
+                    Some(Followed { values, .. }) => {
+                        answers.iter().for_each(|answer| answer.apply(&mut values[place(answer)]));
+                        values[whole].to_vec()
+                    }
+                    None => joined(answers, whole.len())?,
+                };
+                updated(tensor, values);
             }
             Ok(())
         };
-        let ((), (), carried) = tokio::try_join!(self.route(step, gradients, streams), collect, all(tasks))?;
+        let ((), (), carried) =
+            tokio::try_join!(self.route(step, log, gradients, streams), collect, all(tasks))?;
+        self.followed = followed;
         result.bytes_out = carried.iter().map(|carried| carried.sent).sum();
         result.bytes_in = carried.iter().map(|carried| carried.received).sum();
         for (block, version) in newer {
@@ -258,19 +311,32 @@ impl<Client: ShardCalls> Store<Client> {
     async fn route(
         &self,
         step: Step,
+        log: Option<Wire>,
         mut gradients: mpsc::UnboundedReceiver<OutgoingBlock>,
         streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
     ) -> Result<(), Stop> {
         let Step { member, step, samples, form } = step;
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
+        let mut values = vec![0; streams.len()];
         while let Some(OutgoingBlock { block, values: gradient, usable }) = gradients.recv().await {
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
-            bytes[process] += protocol::encoded_size(self.wire, gradient.len());
-            groups[process].push(BlockPush { shard, member, step, block, version, samples, form, gradient });
-            if bytes[process] >= GROUP {
-                bytes[process] = 0;
+            bytes[process] += protocol::encoded_size(log.unwrap_or(self.wire), gradient.len());
+            values[process] += gradient.len();
+            groups[process].push(BlockPush {
+                shard,
+                member,
+                step,
+                block,
+                version,
+                samples,
+                form,
+                log,
+                gradient,
+            });
+            if bytes[process] >= GROUP || values[process] >= GROUP_VALUES {
+                (bytes[process], values[process]) = (0, 0);
                 let group = std::mem::take(&mut groups[process]);
                 if streams[process].send(group).await.is_err() {
                     return Ok(()); // that stream has failed; its task says why
@@ -295,30 +361,53 @@ impl<Client: ShardCalls> Store<Client> {
         groups
     }
 
-    /// Returns the range of a received block in the flat vector.
+    /// Returns the range in the flat vector of a block that was received with so many values.
     ///
     /// # Errors
     /// If the layout has no such block, or one of another length.
-    fn range(&self, block: &BlockValues) -> Result<std::ops::Range<usize>, Stop> {
-        let place = self.layout.blocks().get(block.block as usize);
-        let place = place.filter(|place| place.range.len() == block.values.len());
+    fn range(&self, block: u32, values: usize) -> Result<Range<usize>, Stop> {
+        let place = self.layout.blocks().get(block as usize);
+        let place = place.filter(|place| place.range.len() == values);
         let place = place.with_context(|| {
-            let (block, values) = (block.block, block.values.len());
             format!("a shard sent block {block} with {values} values, which the layout does not have")
         });
         Ok(place.map_err(Stop::Failed)?.range.clone())
     }
+
+    /// Checks that an answer is about a block of the layout.
+    fn check(&self, answer: &BlockAnswer) -> Result<(), Stop> {
+        let block = answer.block();
+        let place = self.layout.blocks().get(block as usize);
+        place.filter(|place| answer.has_length(place.range.len())).map(|_| ()).ok_or_else(|| {
+            let text = format!("a shard sent block {block} with other values than the layout has");
+            Stop::Failed(anyhow::anyhow!(text))
+        })
+    }
+}
+
+/// Joins the values of all blocks of a tensor, which has so many.
+///
+/// # Errors
+/// If a shard sent differences, which nobody asked for.
+fn joined(answers: Vec<BlockAnswer>, values: usize) -> Result<Vec<f32>, Stop> {
+    let blocks: Option<Vec<BlockValues>> = answers.into_iter().map(BlockAnswer::into_values).collect();
+    let mut blocks =
+        blocks.context("a shard sent differences of a block, expected its values").map_err(Stop::Failed)?;
+    blocks.sort_unstable_by_key(|block| block.block);
+    let mut joined = Vec::with_capacity(values);
+    blocks.iter().for_each(|block| block.values.append_to(&mut joined));
+    Ok(joined)
 }
 
 impl Exchange {
-    /// Counts the outcome of a block's push; returns the block's values if it was updated.
-    fn count(&mut self, reply: PushReply) -> Result<Option<BlockValues>, Stop> {
+    /// Counts the outcome of a block's push; returns the answer if the block was updated.
+    fn count(&mut self, reply: PushReply) -> Result<Option<BlockAnswer>, Stop> {
         match reply.outcome {
-            Ok(block) => {
+            Ok(answer) => {
                 self.applied += 1;
                 self.staleness_sum += reply.staleness;
                 self.staleness_max = self.staleness_max.max(reply.staleness);
-                Ok(Some(block))
+                Ok(Some(answer))
             }
             Err(refusal @ (Refusal::Fenced(_) | Refusal::NotReady(_))) => {
                 Err(Stop::Rejoin(refusal.to_string()))

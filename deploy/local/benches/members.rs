@@ -291,6 +291,7 @@ impl Member {
             version: self.versions[block as usize],
             samples: samples as u32,
             form: PushForm::Gradient,
+            log: None,
             gradient: vec![1e-3; VALUES].into(),
         };
         let (pushes, to_send) = mpsc::channel(1);
@@ -300,7 +301,7 @@ impl Member {
         let receiving = async {
             while let Some(reply) = received.recv().await {
                 let block = told(reply.outcome.map_err(ClientError::Refused))?;
-                self.versions[block.block as usize] = block.version;
+                self.versions[block.block() as usize] = block.version();
             }
             Ok(())
         };

@@ -50,7 +50,8 @@ pub struct Run {
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
-    /// Number format by which the parameters' bytes count; their values arrive exact.
+    /// Number format in which parameters travel. Whole ones arrive exact, whatever it is; so do all in
+    /// synchronous training.
     pub wire: Wire,
     /// Number format in which gradients travel.
     pub gradient_wire: Wire,
@@ -245,8 +246,8 @@ impl<'a> Simulation<'a> {
                     self.events.plan(arrival, entry.worker, entry.life, Event::Arrive);
                 }
                 Event::Arrive => {
-                    self.push(entry.worker);
-                    let back = self.receive(entry.worker, entry.time);
+                    let bytes = self.push(entry.worker);
+                    let back = self.receive(entry.worker, entry.time, bytes);
                     self.events.plan(back, entry.worker, entry.life, Event::Begin);
                     self.evaluate_if_due(each);
                 }
@@ -271,8 +272,9 @@ impl<'a> Simulation<'a> {
             }
             self.average_pushes();
             self.workers[0].step += 1;
-            self.push_blocks(0, images as u32);
-            self.report.seconds = (0..workers).fold(end, |last, worker| last.max(self.receive(worker, end)));
+            let bytes = self.push_blocks(0, images as u32);
+            self.report.seconds =
+                (0..workers).fold(end, |last, worker| last.max(self.receive(worker, end, bytes)));
             self.evaluate_if_due(each);
         }
         Ok(())
@@ -342,12 +344,12 @@ impl<'a> Simulation<'a> {
         (begin + transfer).max(start + seconds) + machine.round_trip / 2.0
     }
 
-    /// Sends the parameters that leave the server at `start`; returns the virtual time at which they arrive
-    /// at the worker.
-    fn receive(&mut self, worker: usize, start: f64) -> f64 {
+    /// Sends an answer of so many bytes that leaves the server at `start`; returns the virtual time at which
+    /// it arrives at the worker.
+    fn receive(&mut self, worker: usize, start: f64, bytes: u64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let bytes = encoded_size(self.run.wire, self.layout.len()) as f64;
-        self.report.bytes_down += bytes as u64;
+        self.report.bytes_down += bytes;
+        let bytes = bytes as f64;
         let taken = taken(bytes, self.run.cluster.server.up);
         let begin = start.max(self.sending_until);
         self.sending_until = begin + taken;
@@ -355,17 +357,25 @@ impl<'a> Simulation<'a> {
         begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
     }
 
-    /// Pushes a worker's gradient to the shard; the reply becomes the worker's parameters.
-    fn push(&mut self, worker: usize) {
+    /// Pushes a worker's gradient to the shard; the reply brings the worker's parameters up to date. Returns
+    /// the bytes of the reply.
+    fn push(&mut self, worker: usize) -> u64 {
         self.workers[worker].step += 1;
         let taken = self.workers[worker].taken.take().expect("a push is of a minibatch");
-        self.push_blocks(worker, taken.minibatch.labels.len() as u32);
+        self.push_blocks(worker, taken.minibatch.labels.len() as u32)
     }
 
-    fn push_blocks(&mut self, number: usize, samples: u32) {
+    /// Returns the format of the log that workers follow; `None` if parameters travel whole.
+    fn log(&self) -> Option<Wire> {
+        let follows = self.run.method == Method::Asynchronous && !self.run.wire.is_whole();
+        follows.then_some(self.run.wire)
+    }
+
+    fn push_blocks(&mut self, number: usize, samples: u32) -> u64 {
+        let log = self.log();
         let worker = &mut self.workers[number];
         let incarnation = worker.life << 32 | number as u64;
-        let mut newest = 0;
+        let (mut newest, mut bytes) = (0, 0);
         for OutgoingBlock { block: index, values: gradient, .. } in worker.pushes.drain(..) {
             let reply = self.shard.push(BlockPush {
                 shard: 0,
@@ -375,13 +385,15 @@ impl<'a> Simulation<'a> {
                 version: worker.versions[index as usize],
                 samples,
                 form: self.form,
+                log,
                 gradient,
             });
             match reply.outcome {
-                Ok(values) => {
+                Ok(answer) => {
                     let range = self.layout.blocks()[index as usize].range.clone();
-                    values.values.copy_to(&mut worker.parameters[range]);
-                    worker.versions[index as usize] = values.version;
+                    bytes += answer.encoded_size(self.run.wire) as u64;
+                    answer.apply(&mut worker.parameters[range]);
+                    worker.versions[index as usize] = answer.version();
                     newest = newest.max(reply.staleness);
                 }
                 Err(_) => self.report.refused += 1,
@@ -391,13 +403,15 @@ impl<'a> Simulation<'a> {
         self.report.staleness_max = self.report.staleness_max.max(newest);
         self.interval.staleness += newest;
         self.interval.pushes += 1;
+        bytes
     }
 
     /// Copies the shard's parameters to a worker, which takes no virtual time.
     fn fetch(&mut self, worker: usize) {
+        let kind = self.log().map_or(Kind::Parameters, Kind::View);
         let Worker { parameters, versions, .. } = &mut self.workers[worker];
         for block in self.layout.blocks() {
-            let values = self.shard.fetch(block.index, Kind::Parameters).expect("the shard has every block");
+            let values = self.shard.fetch(block.index, kind).expect("the shard has every block");
             values.values.copy_to(&mut parameters[block.range.clone()]);
             versions[block.index as usize] = values.version;
         }

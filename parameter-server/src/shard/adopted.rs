@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kernels::Isa;
 use parameters::{Block, Layout, Tensor};
-use protocol::{BlockPush, Refusal, UpdateRule, Version};
+use protocol::{BlockAnswer, BlockDifferences, BlockPush, BlockValues, Refusal, UpdateRule, Version, Wire};
 
-use super::{BlockState, bounds::Bounds, warm_start::WarmStart};
+use super::{BlockState, bounds::Bounds, published_log::PublishedLog, warm_start::WarmStart};
 use crate::{
     optimizer::{self, Factors, Optimizer, average, schedule},
     staleness,
@@ -32,6 +32,8 @@ pub(crate) struct Adopted {
     bounds: BTreeMap<u32, Bounds>,
     /// Averages of the shard, each as it was when its evaluation was first fetched, the newest last.
     frozen: Vec<Frozen>,
+    /// Published logs of the blocks, by format.
+    published: Vec<(Wire, BTreeMap<u32, PublishedLog>)>,
 }
 
 /// The averages of a shard's blocks at one moment.
@@ -93,7 +95,7 @@ impl Adopted {
         let optimizer = optimizer::of(&rule);
         let of = |(&index, state): (&u32, &BlockState)| (index, Bounds::of(isa, &*optimizer, state));
         let bounds = blocks.iter().map(of).collect();
-        Adopted { layout, rule, optimizer, owners, blocks, bounds, frozen: Vec::new() }
+        Adopted { layout, rule, optimizer, owners, blocks, bounds, frozen: Vec::new(), published: Vec::new() }
     }
 
     /// Checks that the values of all blocks are small enough for further updates; the error names the first
@@ -216,6 +218,54 @@ impl Adopted {
         state.samples = samples;
         state.record(push);
         Applied { staleness, rate, counter: state.counter, samples, limited: limit.is_some() }
+    }
+
+    /// Returns the values of a block's log in the format `wire`, for a worker that begins to follow it.
+    ///
+    /// # Errors
+    /// If this is the first in the format and the machine has not the memory for it.
+    pub(super) fn view(&mut self, wire: Wire, block: u32, generation: u64) -> Result<BlockValues, String> {
+        self.publish(wire)?;
+        let (log, state) = self.log(wire, block).expect("published just now");
+        let (counter, values) = log.view(&state.parameters, state.counter);
+        Ok(BlockValues { block, version: Version { generation, counter }, values: values.into() })
+    }
+
+    /// Returns what a worker lacks that follows the log in the format `wire` and has its values of `version`:
+    /// the differences since, or, if the log does not go back so far, its values. Without a log, and without
+    /// the memory for one, these are the parameters.
+    pub(super) fn since(&mut self, wire: Wire, block: u32, version: Version, generation: u64) -> BlockAnswer {
+        if version.generation == generation
+            && let Some((log, state)) = self.log(wire, block)
+            && let Some(differences) = log.since(version.counter, &state.parameters, state.counter)
+        {
+            let version = Version { generation, counter: log.counter() };
+            return BlockAnswer::Differences(BlockDifferences { block, version, differences });
+        }
+        let view = self.view(wire, block, generation);
+        BlockAnswer::Values(view.unwrap_or_else(|_| self.blocks[&block].message(block, generation)))
+    }
+
+    /// Returns a block and its log in the format `wire`, if there is one.
+    fn log(&mut self, wire: Wire, block: u32) -> Option<(&mut PublishedLog, &BlockState)> {
+        let (_, logs) = self.published.iter_mut().find(|(known, _)| *known == wire)?;
+        Some((logs.get_mut(&block)?, &self.blocks[&block]))
+    }
+
+    /// Begins the logs of all blocks in the format `wire`, unless there are some.
+    fn publish(&mut self, wire: Wire) -> Result<(), String> {
+        if self.published.iter().any(|(known, _)| *known == wire) {
+            return Ok(());
+        }
+        let values: usize = self.blocks.values().map(|state| state.parameters.len()).sum();
+        // The view, and differences of as many bytes.
+        limits::memory::check((2 * values * size_of::<f32>()) as u64)
+            .map_err(|shortage| format!("for the log of {values} parameters in {wire}, {shortage}"))?;
+        let begin = |(&index, state): (&u32, &BlockState)| {
+            (index, PublishedLog::new(wire, state.parameters.clone(), state.counter))
+        };
+        self.published.push((wire, self.blocks.iter().map(begin).collect()));
+        Ok(())
     }
 
     /// Drops the averages frozen for evaluations that are not `open`.

@@ -260,7 +260,8 @@ mod tests {
                         to_bias(step, if step % 2 == 0 { LARGEST_GRADIENT } else { -LARGEST_GRADIENT });
                     push.version.counter = applied - applied.min(stale);
                     match shard.push(push).outcome {
-                        Ok(block) => {
+                        Ok(answer) => {
+                            let block = answer.into_values().unwrap();
                             assert!(block.values.to_vec().iter().all(|value| value.is_finite()));
                             applied += 1;
                         }
@@ -310,7 +311,7 @@ mod tests {
         let mut moved = |step: u64, value: f32| {
             let before = shard.fetch(2, Kind::Parameters).unwrap().values.to_vec()[0];
             let push = with_value(to_bias(step, value), 299, value / 2.0);
-            let after = shard.push(push).outcome.unwrap().values.to_vec();
+            let after = shard.push(push).outcome.unwrap().into_values().unwrap().values.to_vec();
             // A bias has rate multiplier 2.
             (((before - after[0]) / 2e-3).abs(), limited(&shard))
         };

@@ -306,7 +306,7 @@ mod tests {
             (version, &shard.fetch(3, Kind::Parameters).unwrap().values)
         );
         let repeated = push(1, 2, 3, Version { generation: 4, counter: 3 }, gradient.clone());
-        assert_eq!(restored.push(repeated).outcome, Ok(fetched));
+        assert_eq!(restored.push(repeated).outcome, Ok(protocol::BlockAnswer::Values(fetched)));
         assert_eq!((restored.status().repeated, restored.status().updates), (1, 0));
         // Both shards continue alike, so the optimizer's array, average, counters and samples were all
         // restored.

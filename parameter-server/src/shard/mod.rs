@@ -13,6 +13,7 @@ mod bounds;
 pub mod file;
 mod host;
 mod members;
+mod published_log;
 mod warm_start;
 mod writer;
 
@@ -21,8 +22,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use kernels::Isa;
 use parameters::{Layout, assign};
 use protocol::{
-    AdoptReply, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardLedger, ShardStatus, UpdateRule,
-    Version,
+    AdoptReply, BlockAnswer, BlockPush, BlockValues, Kind, PushReply, Refusal, ShardLedger, ShardStatus,
+    UpdateRule, Version,
 };
 use settings::{Difference, first_difference};
 
@@ -282,16 +283,27 @@ impl Shard {
         PushReply { block, outcome, staleness }
     }
 
-    fn apply(&mut self, mut push: BlockPush) -> Result<(BlockValues, u64), Refusal> {
+    fn apply(&mut self, mut push: BlockPush) -> Result<(BlockAnswer, u64), Refusal> {
         let (number, generation, isa) = (self.number, self.generation, self.isa);
         let adopted = self.stage.adopted_mut(number)?;
         let mut gradient = std::mem::replace(&mut push.gradient, Vec::new().into()).into_vec();
         let Some(magnitude) = adopted.examine(number, generation, isa, &push, &gradient)? else {
             self.status.repeated += 1;
-            return Ok((adopted.blocks[&push.block].message(push.block, generation), 0));
+            let answer = match push.log {
+                None => BlockAnswer::Values(adopted.blocks[&push.block].message(push.block, generation)),
+                Some(wire) => adopted.since(wire, push.block, push.version, generation),
+            };
+            return Ok((answer, 0));
         };
         let Applied { staleness, rate, counter, samples, limited } =
             adopted.update(isa, &push, &mut gradient, magnitude);
+        let answer = match push.log {
+            None => {
+                let version = Version { generation, counter };
+                BlockAnswer::Values(BlockValues { block: push.block, version, values: gradient.into() })
+            }
+            Some(wire) => adopted.since(wire, push.block, push.version, generation),
+        };
         self.status.updates += 1;
         if limited {
             self.status.limited += 1;
@@ -301,18 +313,18 @@ impl Shard {
         self.status.staleness_max = self.status.staleness_max.max(staleness);
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
-        let version = Version { generation, counter };
-        Ok((BlockValues { block: push.block, version, values: gradient.into() }, staleness))
+        Ok((answer, staleness))
     }
 
-    /// Reads the parameters, velocity or running average (`kind`) of one block (a piece of one tensor). The
+    /// Reads the parameters, their published view, the velocity or the running average (`kind`) of one block (a piece of one tensor). The
     /// first fetch of an average for a new evaluation copies the averages of the whole shard, and later
     /// fetches for that evaluation read the copy, so that it sees them all as at one moment; evaluation 0
     /// reads the current average.
     ///
     /// # Errors
     /// [`Refusal::NotReady`] before the shard has the network's layout; [`Refusal::Invalid`] for a block that
-    /// does not exist or that belongs to another shard, or for the velocity of an optimizer that has none.
+    /// does not exist or that belongs to another shard, for the velocity of an optimizer that has none, or for
+    /// the first view in a format if the machine has not the memory for its log.
     pub fn fetch(&mut self, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
         let (number, generation) = (self.number, self.generation);
         let adopted = self.stage.adopted_mut(number)?;
@@ -320,6 +332,7 @@ impl Shard {
         let state = &adopted.blocks[&block];
         Ok(match kind {
             Kind::Parameters => state.message(block, generation),
+            Kind::View(wire) => adopted.view(wire, block, generation).map_err(|text| self.invalid(&text))?,
             Kind::Velocity => {
                 let velocity = state.arrays.get(optimizer::VELOCITY).ok_or_else(|| {
                     let optimizer = adopted.rule.optimizer;

@@ -39,7 +39,8 @@ fn updates_follow_torch_sgd_and_the_average_follows_them() {
         for t in 0..12u64 {
             let g = gradient(values, t);
             let version = Version { generation: 1, counter: t };
-            let updated = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
+            let updated =
+                shard.push(push(1, t, block, version, g.clone())).outcome.unwrap().into_values().unwrap();
             assert_eq!(updated.version, Version { generation: 1, counter: t + 1 });
             assert_eq!(updated.values.to_vec(), parameters(&mut shard, block));
             let before = 32 * t;
@@ -90,7 +91,8 @@ fn adagrad_divides_the_rate_of_each_weight_by_the_root_of_its_squared_gradients(
             let g = gradient(300, t);
             // Every second push is one update old.
             let version = Version { generation: 1, counter: t - t % 2 };
-            let answer = shard.push(push(1, t, block, version, g.clone())).outcome.unwrap();
+            let answer =
+                shard.push(push(1, t, block, version, g.clone())).outcome.unwrap().into_values().unwrap();
             assert_eq!(answer.values.to_vec(), parameters(&mut shard, block));
             let d = f64::min(0.9999, (1.0 + t as f64) / (10.0 + t as f64));
             for i in 0..300 {
@@ -223,8 +225,14 @@ fn a_stale_gradient_moves_the_parameters_less_and_is_answered_ahead() {
         // velocity stays.
         let g = gradient(300, 0);
         let next = g.iter().map(|g| if staleness == 0 { *g } else { 0.1 * g }).collect();
-        let answer =
-            shard.push(push(1 + staleness, 0, 2, Version::default(), next)).outcome.unwrap().values.to_vec();
+        let answer = shard
+            .push(push(1 + staleness, 0, 2, Version::default(), next))
+            .outcome
+            .unwrap()
+            .into_values()
+            .unwrap()
+            .values
+            .to_vec();
         let after = parameters(&mut shard, 2);
         for i in 0..300 {
             let moved = 2.0 * 0.01 * g[i] / (1 + staleness) as f32; // a bias has rate multiplier 2
@@ -244,7 +252,8 @@ fn a_step_is_added_by_the_root_of_its_staleness_and_leaves_the_velocity() {
         let step =
             BlockPush { form: PushForm::Step, ..push(1 + staleness, 0, 2, Version::default(), g.clone()) };
         let reply = shard.push(step);
-        let (answer, after) = (reply.outcome.unwrap().values.to_vec(), parameters(&mut shard, 2));
+        let (answer, after) =
+            (reply.outcome.unwrap().into_values().unwrap().values.to_vec(), parameters(&mut shard, 2));
         assert_eq!((reply.staleness, &answer), (staleness, &after), "a step is not answered ahead");
         for i in 0..300 {
             let moved = 2.0 * 0.01 * g[i] / ((1 + staleness) as f32).sqrt(); // a bias has rate multiplier 2
@@ -271,7 +280,7 @@ fn a_policy_by_name_takes_the_place_of_that_of_the_form() {
         let before = parameters(&mut shard, 2)[0];
         let pushed =
             BlockPush { form, ..push(1, 2, 2, Version { generation: 1, counter: 1 }, vec![1.0; 300]) };
-        let answer = shard.push(pushed).outcome.unwrap().values.to_vec()[0];
+        let answer = shard.push(pushed).outcome.unwrap().into_values().unwrap().values.to_vec()[0];
         let after = parameters(&mut shard, 2)[0];
         [(before - after) / 0.02, (after - answer) / 0.02] // a bias has rate multiplier 2
     };

@@ -222,6 +222,7 @@ impl Worker {
                 version: fetched.version,
                 samples,
                 form: PushForm::Gradient,
+                log: None,
                 gradient: fetched
                     .values
                     .to_vec()

@@ -79,7 +79,7 @@ pub use lrn::Lrn;
 pub use map::{LANES, Map, MapMut, Shape, blocks};
 pub use pool::{Pool, PoolError};
 pub use pooling::{AveragePool, MaxPool};
-pub use quantise::{Bits, dequantise, quantise};
+pub use quantise::{Bits, add_dequantised, dequantise, quantise};
 pub use softmax::{cross_entropy, softmax};
 pub use update::{State, Update, momentum_update, momentum_update_ahead, nesterov_step, step_update};
 pub use value::Value;

@@ -75,6 +75,20 @@ pub fn dequantise(isa: Isa, bits: Bits, from: &[u8], to: &mut [f32]) {
     }
 }
 
+/// Adds the values that [`quantise`] coded as `from` to those in `to`. The sums have the same bits on every
+/// instruction set.
+///
+/// # Panics
+/// If `from` has not as many bytes as [`Bits::size`] says.
+pub fn add_dequantised(isa: Isa, bits: Bits, from: &[u8], to: &mut [f32]) {
+    check(bits, to.len(), from.len());
+    match bits {
+        Bits::Eight => dispatch(isa, Add { _code: Eight, from, to }),
+        Bits::Four => dispatch(isa, Add { _code: Four, from, to }),
+        Bits::One => dispatch(isa, Add { _code: One, from, to }),
+    }
+}
+
 fn check(bits: Bits, values: usize, bytes: usize) {
     assert_eq!(bytes, bits.size(values), "quantise: bytes of {values} values");
 }
@@ -151,6 +165,23 @@ impl<C: Code> Loop for Decode<'_, C> {
             let mut group = [0.0; GROUP];
             decode_group::<C>(place, &mut group);
             rest.copy_from_slice(&group[..rest.len()]);
+        }
+    }
+}
+
+struct Add<'a, C> {
+    _code: C,
+    from: &'a [u8],
+    to: &'a mut [f32],
+}
+
+impl<C: Code> Loop for Add<'_, C> {
+    #[inline(always)]
+    fn run(self) {
+        let mut group = [0.0; GROUP];
+        for (values, place) in self.to.chunks_mut(GROUP).zip(self.from.chunks_exact(SCALE + C::BYTES)) {
+            decode_group::<C>(place, &mut group);
+            values.iter_mut().zip(&group).for_each(|(sum, value)| *sum += value);
         }
     }
 }
@@ -333,7 +364,14 @@ mod tests {
                 for isa in all_isas::<f32>() {
                     prop_assert!(coded(isa, bits, &values) == reference, "{bits:?}, {}", isa.name());
                 }
-                let (_, rest, decoded) = reference;
+                let (bytes, rest, decoded) = reference;
+                let before: Vec<f32> = values.iter().rev().copied().collect();
+                let expected_sums: Vec<f32> = before.iter().zip(&decoded).map(|(one, other)| one + other).collect();
+                for isa in all_isas::<f32>() {
+                    let mut sums = before.clone();
+                    add_dequantised(isa, bits, &bytes, &mut sums);
+                    prop_assert!(sums == expected_sums, "{bits:?}, {}", isa.name());
+                }
                 for (((group, rest), decoded), at) in
                     values.chunks(GROUP).zip(rest.chunks(GROUP)).zip(decoded.chunks(GROUP)).zip(0..)
                 {

@@ -40,6 +40,9 @@ pub(crate) trait Codec: Sync {
     /// Copies the values that travelled as `bytes` to `to`, which has as many.
     fn copy(&self, bytes: &[u8], to: &mut [f32]);
 
+    /// Adds the values that travelled as `bytes` to those in `to`, which are as many.
+    fn add(&self, bytes: &[u8], to: &mut [f32]);
+
     /// Appends the values that travelled as `bytes` to `to`.
     fn append(&self, bytes: &[u8], to: &mut Vec<f32>);
 }
@@ -65,14 +68,14 @@ pub(crate) fn number(wire: Wire) -> i32 {
     of(wire).number().into()
 }
 
-/// Reads the number format of gradients in `message` from its number.
-pub(crate) fn gradient_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
+/// Reads the number format of gradients, parameters or their differences in `message` from its number.
+pub(crate) fn any_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
     format(number, Wire::ALL, message)
 }
 
-/// Reads the number format of parameters in `message` from its number.
-pub(crate) fn parameter_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
-    format(number, &Wire::OF_PARAMETERS, message)
+/// Reads the number format of whole values in `message` from its number.
+pub(crate) fn whole_format(number: i32, message: &'static str) -> Result<Wire, FieldError> {
+    format(number, &Wire::WHOLE, message)
 }
 
 fn format(number: i32, wires: &[Wire], message: &'static str) -> Result<Wire, FieldError> {
@@ -103,11 +106,11 @@ mod tests {
         let bytes = codec.encode(Arc::new(values.to_vec()));
         assert_eq!(codec.count(&bytes), Ok(values.len()));
         assert_eq!(codec.size(values.len()), bytes.len());
-        let (mut added, mut copied) = (vec![0.5], vec![0.0; values.len()]);
-        codec.append(&bytes, &mut added);
+        let (mut appended, mut copied) = (vec![0.5], vec![0.0; values.len()]);
+        codec.append(&bytes, &mut appended);
         codec.copy(&bytes, &mut copied);
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&added[1..]), bits(&copied));
+        assert_eq!(bits(&appended[1..]), bits(&copied));
         copied
     }
 
@@ -144,6 +147,9 @@ mod tests {
                 prop_assert_eq!(&bytes, &of(wire).encode(Arc::new(values.clone())));
                 let mut arrived = vec![0.0; values.len()];
                 of(wire).copy(&bytes, &mut arrived);
+                let mut sums = values.clone();
+                of(wire).add(&bytes, &mut sums);
+                prop_assert!(sums.iter().zip(&values).zip(&arrived).all(|((sum, one), other)| *sum == one + other));
                 let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 for ((value, arrived), rest) in values.iter().zip(&arrived).zip(&rest) {
                     prop_assert!((value - arrived - rest).abs() <= 1e-6 * largest, "{}: {}", wire, value);
@@ -166,15 +172,15 @@ mod tests {
         assert_eq!(of(Wire::Bits4).count(&[0; 3]), Err("at least 4 bytes".into()));
         let expected = "136 bytes with the 256 values that it begins with";
         assert_eq!(of(Wire::Bits4).count(&[0, 1, 0, 0, 9]), Err(expected.into()));
-        let text = |number| parameter_format(number, "PushRequest").unwrap_err().to_string();
-        assert_eq!(text(0), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
-        assert_eq!(text(9), "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 9");
+        let text = |number| whole_format(number, "BlockValues").unwrap_err().to_string();
+        assert_eq!(text(0), "BlockValues.wire: expected 1 (f32) or 2 (bf16), found 0");
+        assert_eq!(text(9), "BlockValues.wire: expected 1 (f32) or 2 (bf16), found 9");
     }
 
     #[test]
     fn every_format_has_a_number_of_its_own() {
         for wire in Wire::ALL {
-            assert_eq!(gradient_format(number(*wire), "GradientBlock").as_ref(), Ok(wire));
+            assert_eq!(any_format(number(*wire), "GradientBlock").as_ref(), Ok(wire));
         }
     }
 }

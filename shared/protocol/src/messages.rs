@@ -39,7 +39,7 @@ pub use settings::Wire;
 pub use self::{
     adopt::{AdoptReply, AdoptRequest},
     assign::Assignment,
-    block::BlockValues,
+    block::{BlockAnswer, BlockDifferences, BlockValues},
     data::DataDescription,
     ending::{Ending, LARGEST_LOSS},
     evaluation::{Evaluation, EvaluationOrder},
@@ -72,4 +72,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 10;
+pub const PROTOCOL_VERSION: u32 = 11;

@@ -105,7 +105,10 @@ mod tests {
     fn every_message_says_what_it_lacks() {
         let empty = |name| text(name, &[]);
         assert_eq!(empty("JoinRequest"), "JoinRequest.data: expected a value, found none");
-        assert_eq!(empty("FetchRequest"), "FetchRequest.wire: expected 1 (f32) or 2 (bf16), found 0");
+        assert_eq!(
+            empty("FetchRequest"),
+            "FetchRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 0"
+        );
         let without: Vec<&str> =
             MESSAGES.iter().map(|(name, _)| *name).filter(|name| empty(name) == "read").collect();
         assert_eq!(without, ["PushRequest", "PushReply"], "may be empty");

@@ -302,7 +302,11 @@ async fn answer_pushes(
             Err(status) => Err(status),
         };
         let last = reply.is_err();
-        place.send(reply.map(|(push, held)| (answer_push(&*shards, push), held)));
+        place.send(reply.map(|(push, mut held)| {
+            let answer = answer_push(&*shards, push);
+            held.shrink(answer.value_bytes() as usize);
+            (answer, held)
+        }));
         if last {
             return;
         }
@@ -312,7 +316,7 @@ async fn answer_pushes(
 /// Applies the blocks of one request. If its number format is unknown, every block is refused, and the format
 /// of the reply does not matter.
 pub(crate) fn answer_push(shards: &(impl Shards + ?Sized), request: proto::PushRequest) -> proto::PushReply {
-    let wire = codec::parameter_format(request.wire, "PushRequest").unwrap_or(Wire::F32);
+    let wire = codec::any_format(request.wire, "PushRequest").unwrap_or(Wire::F32);
     let answer = |ArrivedBlock { shard, block, bytes, push }| {
         let usable = push.is_ok();
         let reply = match push {

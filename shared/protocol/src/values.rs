@@ -45,6 +45,27 @@ impl Values {
         }
     }
 
+    /// Adds the values to those in `to`.
+    ///
+    /// # Panics
+    /// If the length of `to` is not the number of values.
+    pub fn add_to(&self, to: &mut [f32]) {
+        assert_eq!(to.len(), self.len(), "values of a block");
+        match &self.0 {
+            Held::Memory(values) => to.iter_mut().zip(&**values).for_each(|(sum, value)| *sum += value),
+            Held::Bytes(codec, _, bytes) => codec.add(bytes, to),
+        }
+    }
+
+    /// Returns the number of bytes that the values take on the wire, in the format `wire` unless they are
+    /// encoded already.
+    pub fn encoded_size(&self, wire: Wire) -> usize {
+        match &self.0 {
+            Held::Memory(values) => codec::encoded_size(wire, values.len()),
+            Held::Bytes(.., bytes) => bytes.len(),
+        }
+    }
+
     /// Appends the values to `to`.
     pub fn append_to(&self, to: &mut Vec<f32>) {
         match &self.0 {

@@ -85,16 +85,13 @@ pub static KEYS: &[Key] = &[
     key("run.evaluate_epochs", EPOCHS),
     // What a worker had leased is done again if it dies.
     key("run.lease_batches", whole(1, 1024, "minibatches")),
-    key("run.wire", Range::Choice(&PARAMETER_WIRES)),
+    key("run.wire", Range::Choice(Wire::NAMES)),
     key("run.gradient_wire", Range::Choice(Wire::NAMES)),
     key("run.init_from", Range::Text { least: 1, most: 4096, what: "a path" }),
     key("run.init_sha256", Range::Hexadecimal { digits: 64 }),
     key("run.data_rules", whole(1, NEWEST_DATA_RULES as u64, "")),
     key("run.init_except", Range::Patterns),
 ];
-
-/// The names of the formats in which parameters may travel.
-const PARAMETER_WIRES: [&str; 2] = [Wire::OF_PARAMETERS[0].name(), Wire::OF_PARAMETERS[1].name()];
 
 impl Key {
     /// Returns the key with this name, section included.

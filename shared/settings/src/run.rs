@@ -29,7 +29,9 @@ pub struct Run {
     pub evaluate_epochs: f64,
     /// Length of one lease.
     pub lease_batches: u64,
-    /// Number format in which parameters travel, and gradients unless `gradient_wire` is given.
+    /// Number format in which parameters travel, and gradients unless `gradient_wire` is given. In a format of
+    /// less than 16 bits a worker gets the parameters whole once, as 32-bit floats, and then what changed,
+    /// which is the same for all workers.
     pub wire: Wire,
     /// Number format in which gradients travel; left out, that of `wire`. What a format of less
     /// than 32 bits leaves over of a gradient stays with the worker, which adds it to its next.
@@ -110,6 +112,12 @@ choice! {
 }
 
 impl Wire {
-    /// The formats in which parameters may travel. Only of gradients does the sender keep what is left over.
-    pub const OF_PARAMETERS: [Wire; 2] = [Wire::F32, Wire::Bf16];
+    /// The formats in which values are whole: nothing but rounding is left over of them. Parameters in another
+    /// format travel as differences, to values that the receiver has.
+    pub const WHOLE: [Wire; 2] = [Wire::F32, Wire::Bf16];
+
+    /// Returns whether values in this format are whole.
+    pub fn is_whole(self) -> bool {
+        Wire::WHOLE.contains(&self)
+    }
 }

@@ -53,6 +53,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
         block: 0,
         version: before.version,
         samples: 16,
+        log: None,
         form: PushForm::Gradient,
         gradient: vec![0.5; 24].into(),
     };
@@ -68,7 +69,7 @@ async fn unusable_gradients_are_refused_counted_and_the_worker_is_told() {
     assert_eq!((status[0].refused, status[0].updates), (refused, 0));
     assert_eq!(fetch(&shard).await, before, "nothing was applied");
     let reply = send(&shard, good).await;
-    assert_eq!(reply.outcome.unwrap().version.counter, 1, "a refused push does not use up its identity");
+    assert_eq!(reply.outcome.unwrap().version().counter, 1, "a refused push does not use up its identity");
 }
 
 async fn send(shard: &ShardClient, push: BlockPush) -> PushReply {

@@ -245,6 +245,7 @@ fn push(joined: &JoinReply, shard: u32, step: u64, block: u32, gradient: Vec<f32
         block,
         version,
         samples: 1,
+        log: None,
         form: PushForm::Gradient,
         gradient: gradient.into(),
     }

@@ -234,19 +234,17 @@ fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-/// The formats in which gradients travel, one seed after the other.
-const GRADIENT_WIRES: [Wire; 5] = [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::Bits1];
-
 fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options {
     let leader = name == HOSTS[0];
-    let wire = GRADIENT_WIRES[(seed % 5) as usize];
+    // Gradients and parameters travel in another format with each seed.
+    let wire = Wire::ALL[seed as usize % Wire::ALL.len()];
     Options {
         flags: RunFlags {
             epochs: Some(EPOCHS as f64),
             batch: Some(2),
             learning_rate: Some(0.1),
             seed: Some(seed),
-            set: vec![("run.gradient_wire".into(), wire.name().into())],
+            set: vec![("run.wire".into(), wire.name().into())],
             ..RunFlags::default()
         },
         default_recipe: "quick".into(),

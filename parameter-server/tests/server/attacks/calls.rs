@@ -109,6 +109,7 @@ impl Caller {
             version: Version::default(),
             samples: 10,
             form: PushForm::Gradient,
+            log: None,
             gradient: vec![1.0; layout().blocks()[0].range.len()].into(),
         };
         let (pushes, to_send) = mpsc::channel(1);

@@ -130,6 +130,7 @@ impl Attacker {
             version: Version::default(),
             samples: BATCH,
             form: PushForm::Gradient,
+            log: None,
             gradient: vec![0.01; layout().blocks()[block as usize].range.len()].into(),
         }
     }

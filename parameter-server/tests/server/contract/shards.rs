@@ -2,9 +2,9 @@
 
 use parameters::{Layout, assign};
 use protocol::{
-    AdoptRequest, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, FetchRequest, JoinRequest,
-    Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, Roster, RosterEntry, ShardCalls,
-    ShardOrder, Values, Version, Wire, encoded_size,
+    AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, ClientError, CoordinatorCalls, FetchRequest,
+    JoinRequest, Kind, Member, PROTOCOL_VERSION, PushForm, PushReply, Refusal, Roster, RosterEntry,
+    ShardCalls, ShardOrder, Values, Version, Wire, encoded_size,
 };
 use tokio::sync::mpsc;
 
@@ -26,6 +26,7 @@ in_every_form!(
     bytes_are_counted_as_they_travel,
     a_gradient_of_few_bits_is_answered_with_all_bits,
     a_gradient_of_all_bits_is_answered_in_bf16,
+    who_follows_a_log_gets_what_changed_and_knows_what_all_followers_know,
     a_snapshot_is_written_for_every_shard,
 );
 
@@ -56,6 +57,7 @@ fn push(member: Member, step: u64, block: u32, counter: u64) -> BlockPush {
         version: Version { generation: 1, counter },
         samples: 10,
         form: PushForm::Gradient,
+        log: None,
         gradient: vec![1.0; layout().blocks()[block as usize].range.len()].into(),
     }
 }
@@ -156,10 +158,10 @@ async fn a_push_is_applied_once_however_often_it_comes<C: CoordinatorCalls, S: S
     let form = start().await;
     let member = adopted(&form).await;
     let first = push_one(&form.shards, push(member, 1, 2, 0)).await;
-    let applied = first.outcome.unwrap();
+    let applied = first.outcome.unwrap().into_values().unwrap();
     assert_eq!((applied.version.counter, first.staleness), (1, 0));
     let again = push_one(&form.shards, push(member, 1, 2, 0)).await;
-    let held = again.outcome.unwrap();
+    let held = again.outcome.unwrap().into_values().unwrap();
     assert_eq!(held.version, applied.version);
     assert_eq!(held, fetch_one(&form.shards, 2, Kind::Parameters).await);
     let statuses = form.shards.status().await.unwrap();
@@ -173,7 +175,7 @@ async fn staleness_is_what_came_in_between<C: CoordinatorCalls, S: ShardCalls>(
     let member = adopted(&form).await;
     for step in 1..=3 {
         let reply = push_one(&form.shards, push(member, step, 3, 0)).await;
-        assert_eq!((reply.outcome.unwrap().version.counter, reply.staleness), (step, step - 1));
+        assert_eq!((reply.outcome.unwrap().version().counter, reply.staleness), (step, step - 1));
     }
     let statuses = form.shards.status().await.unwrap();
     assert_eq!(statuses.iter().map(|shard| (shard.staleness_sum, shard.staleness_max)).sum_pairs(), (3, 2));
@@ -195,13 +197,13 @@ async fn an_unusable_push_is_refused_and_the_others_are_applied<C: CoordinatorCa
     assert_eq!(replies.iter().map(|reply| reply.block).collect::<Vec<_>>(), [0, 1, 2, 3, 99, 0]);
     for (reply, usable) in replies.into_iter().zip([true, false, true, false, false, false]) {
         match reply.outcome {
-            Ok(block) => assert!(usable && block.version.counter == 1, "{block:?}"),
+            Ok(block) => assert!(usable && block.version().counter == 1, "{block:?}"),
             Err(refusal) => assert!(!usable && matches!(refusal, Refusal::Invalid(_)), "{refusal}"),
         }
     }
     // A refused push does not use up its identity.
     let reply = push_one(&form.shards, push(member, 1, 1, 0)).await;
-    assert_eq!(reply.outcome.unwrap().version.counter, 1);
+    assert_eq!(reply.outcome.unwrap().version().counter, 1);
 }
 
 async fn replies_come_in_order_and_hold_up_no_push<C: CoordinatorCalls, S: ShardCalls>(
@@ -220,7 +222,7 @@ async fn replies_come_in_order_and_hold_up_no_push<C: CoordinatorCalls, S: Shard
     for step in 1..=5 {
         for block in 0..4 {
             let reply = from.recv().await.unwrap();
-            assert_eq!((reply.block, reply.outcome.unwrap().version.counter), (block, step));
+            assert_eq!((reply.block, reply.outcome.unwrap().version().counter), (block, step));
         }
     }
     pushing.await.unwrap().unwrap();
@@ -317,7 +319,7 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
         let before = fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec();
         let (replies, carried) =
             push_all(&form.shards, Wire::F32, vec![vec![BlockPush { gradient, ..exact.clone() }]]).await;
-        let after = replies[0].outcome.as_ref().unwrap().values.to_vec();
+        let after = replies[0].outcome.clone().unwrap().into_values().unwrap().values.to_vec();
         assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec(), after);
         assert_eq!(
             carried,
@@ -325,7 +327,7 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
         );
         // The same push, now with all bits, is a repetition: nothing moves.
         let repeated = push_one(&form.shards, BlockPush { gradient: decoded.into(), ..exact }).await;
-        assert_eq!(repeated.outcome.unwrap().values.to_vec(), after);
+        assert_eq!(repeated.outcome.unwrap().into_values().unwrap().values.to_vec(), after);
         assert_ne!(before, after);
     }
 }
@@ -340,6 +342,59 @@ async fn a_gradient_of_all_bits_is_answered_in_bf16<C: CoordinatorCalls, S: Shar
     let push = BlockPush { gradient: Values::exact(push.gradient.to_vec()), ..push };
     let (_, carried) = push_all(&form.shards, Wire::Bf16, vec![vec![push]]).await;
     assert_eq!(carried, Carried { sent: 4 * values, received: 2 * values });
+}
+
+async fn who_follows_a_log_gets_what_changed_and_knows_what_all_followers_know<
+    C: CoordinatorCalls,
+    S: ShardCalls,
+>(
+    start: impl AsyncFnOnce() -> Form<C, S>,
+) {
+    let form = start().await;
+    let (one, other) = (adopted(&form).await, adopted(&form).await);
+    let wire = Wire::Bits4;
+    let view = async || fetch_one(&form.shards, 2, Kind::View(wire)).await;
+    let exact = async || fetch_one(&form.shards, 2, Kind::Parameters).await;
+    let (mut known, mut others) = (view().await, view().await);
+    assert_eq!(known, exact().await);
+    let size = known.values.len();
+    let ask = async |member, step, known: &mut BlockValues| {
+        let pushed = BlockPush { log: Some(wire), ..push(member, step, 2, known.version.counter) };
+        let (mut replies, carried) = push_all(&form.shards, Wire::F32, vec![vec![pushed]]).await;
+        let answer = replies.remove(0).outcome.unwrap();
+        assert_eq!(carried.received, answer.encoded_size(Wire::F32) as u64);
+        let mut values = known.values.to_vec();
+        answer.apply(&mut values);
+        *known = BlockValues { block: 2, version: answer.version(), values: values.into() };
+        match answer {
+            BlockAnswer::Values(_) => None,
+            BlockAnswer::Differences(block) => {
+                assert_eq!(carried.received, (block.differences.len() * encoded_size(wire, size)) as u64);
+                Some(block.differences.len())
+            }
+        }
+    };
+    for step in 1..=2 {
+        assert_eq!(ask(one, step, &mut known).await, Some(1));
+        assert_eq!(known.version.counter, 2 * step - 1);
+        assert_eq!(ask(other, step, &mut others).await, Some(1));
+        assert_eq!(others, known);
+        assert_eq!(view().await, known);
+        assert_eq!(exact().await.version.counter, 2 * step);
+    }
+    // A push that comes again: it asks from where it asked, for what there is by now.
+    let mut again = BlockValues { version: Version { generation: 1, counter: 1 }, ..known.clone() };
+    assert_eq!(ask(other, 2, &mut again).await, Some(1));
+    assert_eq!(again.version, known.version);
+    // Who names a version that the log does not have gets all of what the others know.
+    again.version.counter = 2;
+    assert_eq!(ask(other, 3, &mut again).await, None);
+    assert_eq!(again, view().await);
+    // Another format has another log; and one of all bits goes on beside them.
+    let bits = fetch_one(&form.shards, 2, Kind::View(Wire::Bits1)).await;
+    assert_eq!(bits, exact().await);
+    let plain = push_one(&form.shards, push(one, 3, 2, 5)).await.outcome.unwrap().into_values();
+    assert_eq!(plain, Some(exact().await));
 }
 
 async fn a_snapshot_is_written_for_every_shard<C: CoordinatorCalls, S: ShardCalls>(

@@ -75,6 +75,7 @@ fn snapshot(home: &Path) -> (Layout, ShardHost) {
                 version,
                 samples: 32,
                 form: PushForm::Gradient,
+                log: None,
                 gradient: Values::encoded(Wire::Bits4, &mut vec![0.5; count]),
             });
         }

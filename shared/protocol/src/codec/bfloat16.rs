@@ -44,6 +44,10 @@ impl Codec for Bfloat16 {
         to.iter_mut().zip(halves(bytes)).for_each(|(to, value)| *to = value);
     }
 
+    fn add(&self, bytes: &[u8], to: &mut [f32]) {
+        to.iter_mut().zip(halves(bytes)).for_each(|(to, value)| *to += value);
+    }
+
     fn append(&self, bytes: &[u8], to: &mut Vec<f32>) {
         to.extend(halves(bytes));
     }

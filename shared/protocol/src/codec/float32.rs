@@ -46,6 +46,10 @@ impl Codec for Float32 {
         to.iter_mut().zip(floats(bytes)).for_each(|(to, value)| *to = value);
     }
 
+    fn add(&self, bytes: &[u8], to: &mut [f32]) {
+        to.iter_mut().zip(floats(bytes)).for_each(|(to, value)| *to += value);
+    }
+
     fn append(&self, bytes: &[u8], to: &mut Vec<f32>) {
         to.extend(floats(bytes));
     }

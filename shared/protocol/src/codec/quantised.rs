@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kernels::{Bits, Isa, dequantise, quantise};
+use kernels::{Bits, Isa, add_dequantised, dequantise, quantise};
 
 use super::Codec;
 use crate::proto;
@@ -54,6 +54,10 @@ impl Codec for Quantised {
 
     fn copy(&self, bytes: &[u8], to: &mut [f32]) {
         dequantise(Isa::detect(), self.0, &bytes[COUNT..], to);
+    }
+
+    fn add(&self, bytes: &[u8], to: &mut [f32]) {
+        add_dequantised(Isa::detect(), self.0, &bytes[COUNT..], to);
     }
 
     fn append(&self, bytes: &[u8], to: &mut Vec<f32>) {

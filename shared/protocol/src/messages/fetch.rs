@@ -17,6 +17,9 @@ use crate::{
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
+    /// The parameters as all workers know them that follow the log which the shards publish in this format:
+    /// what a worker starts from to follow it. They are at most one round of the workers' pushes old.
+    View(Wire),
     /// The velocity that the shards keep for momentum; refused if the run's optimizer has none.
     Velocity,
     /// The Polyak average of the parameters. The first fetch for an evaluation freezes a copy of it, which
@@ -38,7 +41,7 @@ pub struct FetchRequest {
     pub blocks: Vec<u32>,
     /// Kind of the values that are asked for.
     pub kind: Kind,
-    /// Number format in which the values are to be sent.
+    /// Number format in which the values are to be sent; those of a view are sent as 32-bit floats.
     pub wire: Wire,
     /// Life of the server that the caller knows of, from its membership or from the run's status.
     pub life: Life,
@@ -47,10 +50,14 @@ pub struct FetchRequest {
 impl From<FetchRequest> for proto::FetchRequest {
     fn from(FetchRequest { shard, blocks, kind, wire, life }: FetchRequest) -> proto::FetchRequest {
         let average_of_evaluation = match kind {
-            Kind::Parameters | Kind::Velocity => None,
+            Kind::Parameters | Kind::View(_) | Kind::Velocity => None,
             Kind::Average { evaluation } => Some(evaluation),
         };
-        let (wire, velocity) = (codec::number(wire), kind == Kind::Velocity);
+        let wire = match kind {
+            Kind::View(log) => codec::number(log),
+            _ => codec::number(wire),
+        };
+        let velocity = kind == Kind::Velocity;
         let life = Some(life.into());
         proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity, life }
     }
@@ -60,11 +67,17 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
     type Error = FieldError;
 
     fn try_from(request: proto::FetchRequest) -> Result<FetchRequest, FieldError> {
+        let parameters = request.average_of_evaluation.is_none() && !request.velocity;
+        let asked = match parameters {
+            true => codec::any_format(request.wire, "FetchRequest")?,
+            false => codec::whole_format(request.wire, "FetchRequest")?,
+        };
         Ok(FetchRequest {
             shard: request.shard,
             blocks: listed(request.blocks, MOST_BLOCKS, "blocks", "FetchRequest", "blocks")?,
             kind: match (request.average_of_evaluation, request.velocity) {
-                (None, false) => Kind::Parameters,
+                (None, false) if asked.is_whole() => Kind::Parameters,
+                (None, false) => Kind::View(asked),
                 (None, true) => Kind::Velocity,
                 (Some(evaluation), false) => Kind::Average { evaluation },
                 (Some(_), true) => {
@@ -72,7 +85,7 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
                     return Err(FieldError::new("FetchRequest", "velocity", expected, true));
                 }
             },
-            wire: codec::parameter_format(request.wire, "FetchRequest")?,
+            wire: if asked.is_whole() { asked } else { Wire::F32 },
             life: life::life(request.life, "FetchRequest")?,
         })
     }

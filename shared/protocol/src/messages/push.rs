@@ -1,7 +1,7 @@
 //! Pushes: the blocks of a gradient, and the reply to each.
 
 use super::{
-    block::{BlockValues, write_block},
+    block::{BlockAnswer, write_block, write_differences},
     member::Member,
     refusal::Refusal,
     version::Version,
@@ -51,6 +51,9 @@ pub struct BlockPush {
     pub samples: u32,
     /// Form of the push, which says what `gradient` holds.
     pub form: PushForm,
+    /// Format of the published log that the worker follows: it has the log's values of `version` and wants what
+    /// has changed since. `None` asks for the newest values whole.
+    pub log: Option<Wire>,
     /// The mean gradient, or a step made of it: one value per weight of the block, each finite and of
     /// magnitude at most [`LARGEST_GRADIENT`].
     pub gradient: Values,
@@ -61,9 +64,9 @@ pub struct BlockPush {
 pub struct PushReply {
     /// Index of the block among all blocks of the network's parameters, in the order of their layout.
     pub block: u32,
-    /// The values of the block from which the next gradient is to be computed (also if the push repeats one
-    /// that was applied), or the refusal of the push.
-    pub outcome: Result<BlockValues, Refusal>,
+    /// The values of the block from which the next gradient is to be computed, or what has changed of them
+    /// (also if the push repeats one that was applied), or the refusal of the push.
+    pub outcome: Result<BlockAnswer, Refusal>,
     /// Staleness: the number of updates of the block between the version that the gradient was computed from
     /// and this push; 0 if the push was not applied.
     pub staleness: u64,
@@ -88,20 +91,19 @@ pub(super) fn form(number: i32, message: &'static str) -> Result<PushForm, Field
 }
 
 /// Encodes pushes, with gradients in the format `wire` unless they are encoded already, and asks for replies
-/// in that format: one request for each run of consecutive pushes of the same step, or more if the run is
-/// long.
+/// in that format, or from the log that a push names: one request for each run of consecutive pushes of the
+/// same step, or more if the run is long.
 pub(crate) fn push_requests(pushes: Vec<BlockPush>, wire: Wire) -> Vec<proto::PushRequest> {
     let mut requests: Vec<proto::PushRequest> = Vec::new();
-    for BlockPush { shard, member, step, block, version, samples, form, gradient } in pushes {
+    for BlockPush { shard, member, step, block, version, samples, form, log, gradient } in pushes {
         let form = proto::PushForm::from(form).into();
-        let member = Some(member.into());
-        let same = requests
-            .last()
-            .filter(|request| request.blocks.len() < MOST_PUSHED)
-            .is_some_and(|r| (r.member, r.step, r.samples, r.form) == (member, step, samples, form));
+        let (member, answer) = (Some(member.into()), codec::number(log.unwrap_or(wire)));
+        let same = requests.last().filter(|request| request.blocks.len() < MOST_PUSHED).is_some_and(|r| {
+            (r.member, r.step, r.samples, r.form, r.wire) == (member, step, samples, form, answer)
+        });
         if !same {
-            let wire = codec::number(wire);
-            requests.push(proto::PushRequest { member, step, samples, wire, form, blocks: Vec::new() });
+            let blocks = Vec::new();
+            requests.push(proto::PushRequest { member, step, samples, wire: answer, form, blocks });
         }
         let (wire, gradient) = gradient.encode(wire);
         let block = proto::GradientBlock { shard, block, version: Some(version.into()), gradient, wire };
@@ -132,8 +134,8 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
             let expected = format!("at most {MOST_PUSHED} blocks");
             return Err(FieldError::new("PushRequest", "blocks", expected, found));
         }
-        codec::parameter_format(wire, "PushRequest")?;
-        let wire = codec::gradient_format(block.wire, "GradientBlock")?;
+        let answer = codec::any_format(wire, "PushRequest")?;
+        let wire = codec::any_format(block.wire, "GradientBlock")?;
         let gradient = Values::decode(wire, block.gradient, "GradientBlock", "gradient")?;
         Ok(BlockPush {
             shard: block.shard,
@@ -143,6 +145,7 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
             version: required(block.version, "GradientBlock", "version")?.into(),
             samples,
             form: self::form(form, "PushRequest")?,
+            log: (!answer.is_whole()).then_some(answer),
             gradient,
         })
     };
@@ -152,11 +155,17 @@ pub(crate) fn arrived_blocks(request: proto::PushRequest) -> impl Iterator<Item 
     })
 }
 
-/// Encodes the reply to one pushed block.
+/// Returns the format of whole values in the reply to a request for the format `wire`.
+fn whole(wire: Wire) -> Wire {
+    if wire.is_whole() { wire } else { Wire::F32 }
+}
+
+/// Encodes the reply to one pushed block, which was asked for in the format `wire`.
 pub(crate) fn block_reply(reply: PushReply, wire: Wire) -> proto::BlockReply {
     use proto::block_reply::Outcome;
     let outcome = match reply.outcome {
-        Ok(block) => Outcome::Block(write_block(block, wire)),
+        Ok(BlockAnswer::Values(block)) => Outcome::Block(write_block(block, whole(wire))),
+        Ok(BlockAnswer::Differences(block)) => Outcome::Differences(write_differences(block, wire)),
         Err(refusal) => {
             Outcome::Refused(proto::RefusedBlock { block: reply.block, refusal: Some(refusal.into()) })
         }
@@ -170,7 +179,8 @@ impl TryFrom<proto::BlockReply> for PushReply {
     fn try_from(reply: proto::BlockReply) -> Result<PushReply, FieldError> {
         use proto::block_reply::Outcome;
         let (block, outcome) = match required(reply.outcome, "BlockReply", "outcome")? {
-            Outcome::Block(block) => (block.block, Ok(block.try_into()?)),
+            Outcome::Block(block) => (block.block, Ok(BlockAnswer::Values(block.try_into()?))),
+            Outcome::Differences(block) => (block.block, Ok(BlockAnswer::Differences(block.try_into()?))),
             Outcome::Refused(proto::RefusedBlock { block, refusal }) => {
                 (block, Err(required(refusal, "RefusedBlock", "refusal")?.try_into()?))
             }
@@ -185,11 +195,11 @@ impl proto::PushRequest {
         self.blocks.iter().map(|block| block.gradient.len() as u64).sum()
     }
 
-    /// Returns about how many bytes of encoded parameters the reply will have.
+    /// Returns how many bytes of encoded parameters the reply may have: those of whole values.
     pub(crate) fn reply_bytes(&self) -> usize {
-        let Ok(reply) = codec::parameter_format(self.wire, "PushRequest") else { return 0 };
+        let Ok(reply) = codec::any_format(self.wire, "PushRequest").map(whole) else { return 0 };
         let values = |block: &proto::GradientBlock| {
-            let wire = codec::gradient_format(block.wire, "GradientBlock").ok()?;
+            let wire = codec::any_format(block.wire, "GradientBlock").ok()?;
             let values = codec::of(wire).count(&block.gradient).ok()?;
             (values <= BLOCK_VALUES).then(|| codec::encoded_size(reply, values))
         };
@@ -209,6 +219,9 @@ impl proto::BlockReply {
     pub(crate) fn value_bytes(&self) -> u64 {
         match &self.outcome {
             Some(proto::block_reply::Outcome::Block(block)) => block.values.len() as u64,
+            Some(proto::block_reply::Outcome::Differences(block)) => {
+                block.differences.iter().map(|one| one.len() as u64).sum()
+            }
             _ => 0,
         }
     }

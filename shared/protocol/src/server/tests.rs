@@ -83,7 +83,7 @@ async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
     let mut client = ShardsClient::new(channel().await);
     let pushes = vec![
         push(vec![block(7, 7), proto::GradientBlock { version: None, ..block(8, 8) }]),
-        proto::PushRequest { wire: 4, ..push(vec![block(7, 8)]) },
+        proto::PushRequest { wire: 99, ..push(vec![block(7, 8)]) },
         push(vec![proto::GradientBlock { wire: 9, ..block(7, 8) }]),
         proto::PushRequest { member: None, ..push(vec![block(8, 8)]) },
     ];
@@ -99,7 +99,10 @@ async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
             refused(7, "GradientBlock.gradient: expected a multiple of 4 bytes, found 7 bytes"),
             refused(8, "GradientBlock.version: expected a value, found none"),
         ],
-        vec![refused(7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 4")],
+        vec![refused(
+            7,
+            "PushRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 99",
+        )],
         vec![refused(
             7,
             "GradientBlock.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 9",

@@ -40,7 +40,7 @@ async fn gradients_of_few_bits_arrive_as_they_decode_and_are_answered_in_f32() {
         let drain = async {
             let mut all = Vec::new();
             while let Some(reply) = from.recv().await {
-                all.push(reply.outcome.unwrap().values.to_vec());
+                all.push(reply.outcome.unwrap().into_values().unwrap().values.to_vec());
             }
             all
         };
@@ -69,7 +69,7 @@ async fn f32_arrives_exact_and_bf16_rounded() {
         };
         for (reply, block) in replies.into_iter().zip(all_blocks()) {
             assert_eq!((reply.block, reply.staleness), (block, 34));
-            let values = reply.outcome.unwrap();
+            let values = reply.outcome.unwrap().into_values().unwrap();
             assert_eq!((values.block, values.version), (block, version));
             assert!(
                 values.values.to_vec() == expected(block),

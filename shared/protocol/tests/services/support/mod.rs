@@ -216,7 +216,11 @@ impl Shards for Adder {
             }
             Ok(BlockValues { block: push.block, version: *version, values: values.clone().into() })
         });
-        PushReply { block: push.block, outcome, staleness: push.version.counter + u64::from(push.samples) }
+        PushReply {
+            block: push.block,
+            outcome: outcome.map(BlockAnswer::Values),
+            staleness: push.version.counter + u64::from(push.samples),
+        }
     }
 
     fn fetch(&self, life: Life, shard: u32, block: u32, kind: Kind) -> Result<BlockValues, Refusal> {
@@ -365,6 +369,7 @@ pub fn block_push(block: u32, step: u64) -> BlockPush {
         version,
         samples: 32,
         form: PushForm::Gradient,
+        log: None,
         gradient,
     }
 }
