@@ -50,6 +50,11 @@ impl<M: Model> Compute<M> {
         self.load(parameters);
     }
 
+    /// Sets the format in which gradients travel from now on.
+    pub fn set_wire(&mut self, wire: Wire) {
+        self.outgoing.set_wire(wire);
+    }
+
     /// Replaces the worker's velocity by `velocity`, that of the shards, a flat vector in the order of the
     /// layout, as momentum moves from the shards to the workers. Does nothing in a run that keeps its
     /// momentum at the shards.

@@ -40,6 +40,7 @@ mod fetch;
 pub mod halves;
 mod image_work;
 mod leases;
+pub mod link;
 mod momentum;
 mod options;
 pub mod outgoing;

@@ -43,6 +43,8 @@ pub struct Outgoing {
     momentum: Option<Momentum>,
     /// Part of the newest velocity that a step keeps.
     kept: f32,
+    /// Number of parameters.
+    values: usize,
     remainder: Option<Remainder>,
 }
 
@@ -64,7 +66,18 @@ impl Outgoing {
                 .then(|| Momentum::new(layout, momentum, weight_decay)),
             blocks,
             kept: momentum as f32,
+            values: layout.len(),
             remainder: (wire != Wire::F32).then(|| Remainder { wire, values: vec![0.0; layout.len()] }),
+        }
+    }
+
+    /// Sets the format in which gradients travel from now on. What the one before left over goes with the next
+    /// gradients.
+    pub fn set_wire(&mut self, wire: Wire) {
+        match &mut self.remainder {
+            Some(remainder) => remainder.wire = wire,
+            None if wire == Wire::F32 => {}
+            None => self.remainder = Some(Remainder { wire, values: vec![0.0; self.values] }),
         }
     }
 
@@ -236,6 +249,17 @@ mod tests {
         assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, -1.5], true));
         outgoing.begin();
         assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, 1.5], true));
+    }
+
+    #[test]
+    fn a_format_may_change_and_what_the_one_before_left_over_goes_with_the_next_gradient() {
+        let mut outgoing = outgoing_in(Wire::F32, |_| {});
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]), (vec![1.0, -3.0], true));
+        outgoing.set_wire(Wire::Bits1);
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]), (vec![2.0, -2.0], true));
+        outgoing.set_wire(Wire::F32);
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[1.0, 0.0]), (vec![0.0, -1.0], true));
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[1.0, 0.0]), (vec![1.0, 0.0], true));
     }
 
     /// A gradient moves the parameters by 1 / (1 - momentum) times itself, a step once.

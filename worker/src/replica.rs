@@ -16,7 +16,8 @@ use dataset::{LoaderRange, Split};
 use process::Exit;
 use protocol::{
     Assignment, Connector, CoordinatorCalls as _, CoordinatorClient, Ending, EvaluationOrder, JoinReply,
-    JoinRequest, Kind, Lease, Member, PROTOCOL_VERSION, PushForm, ShardCalls as _, until_ready,
+    JoinRequest, Kind, Lease, Member, PROTOCOL_VERSION, PushForm, ShardCalls as _, Wire, is_here,
+    until_ready,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,7 @@ use crate::compute::Compute;
 use crate::evaluate::evaluate;
 use crate::halves::compared_images;
 use crate::leases::Leases;
+use crate::link::{Formats, Link, Rates, Stepped};
 use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::Stop;
 use crate::store::{Step, Store};
@@ -40,6 +42,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Longest pause that is granted to a server which asks for one: the number that it sends may be wrong.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Number of bytes of parameters that a worker fetches to see how fast its link is.
+const PROBE: usize = 1 << 20;
 /// Pause before a fenced worker rejoins.
 const REJOIN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -258,6 +262,7 @@ struct Replica<'a, W: Workload> {
     step: u64,
     trained: u64,
     line: Line,
+    link: Link,
     /// Time before which the worker does not ask for work.
     ask_after: Instant,
 }
@@ -277,19 +282,35 @@ impl<'a, W: Workload> Replica<'a, W> {
         let configuration = reply.configuration.clone();
         let compute = built.for_run(&configuration, |configuration| {
             let model = workload.model(configuration).map_err(Stop::Failed)?;
-            let compute = Compute::new(model, &configuration.optimisation, configuration.run.gradient_wire());
+            let wire = configuration.run.gradient_wire().unwrap_or(Wire::F32);
+            let compute = Compute::new(model, &configuration.optimisation, wire);
             Ok(Actor::start("compute", options.place, compute))
         })?;
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
-        let wire = configuration.run.wire;
+        let near = reply.shards.iter().all(|address| is_here(address));
+        let mut link = Link::new(&configuration.run, layout.len(), near);
+        let wire = link.formats().parameters;
         let mut store =
             Store::connect(&reply.shards, reply.member.life, layout, wire, &options.connector).await?;
         store.adopt(reply.member, options.connector.patience).await?;
+        if link.is_free() {
+            let (bytes, took) = store.probe(PROBE).await?;
+            link.begin(bytes, took);
+        }
+        let Formats { gradients, parameters } = link.formats();
         let Member { worker, life, .. } = reply.member;
-        let gradients = configuration.run.gradient_wire();
-        tracing::info!(worker, shards = reply.shards.len(), %gradients, "joined the run {}", life.run);
-        let parameters = store.start().await?;
-        compute.call(move |compute| compute.begin(&parameters)).await?;
+        let shards = reply.shards.len();
+        tracing::info!(worker, shards, %gradients, %parameters, "joined the run {}", life.run);
+        store.set_wire(parameters);
+        let values = store.start().await?;
+        let (bytes, took) = store.newest_fetch();
+        link.fetched(bytes, took);
+        compute
+            .call(move |compute| {
+                compute.set_wire(gradients);
+                compute.begin(&values);
+            })
+            .await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));
         Ok(Replica {
             workload,
@@ -307,6 +328,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             step: 0,
             trained: 0,
             line: Line::start(),
+            link,
             ask_after: Instant::now(),
         })
     }
@@ -422,7 +444,15 @@ impl<'a, W: Workload> Replica<'a, W> {
             // Queued behind the backward pass that is under way; the next step comes behind it.
             drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
         });
-        let (computed, exchange) = tokio::try_join!(async { training.await.map_err(Stop::from) }, exchange)?;
+        let training = async { Ok((training.await.map_err(Stop::from)?, Instant::now())) };
+        let ((computed, computed_at), exchange) = tokio::try_join!(training, exchange)?;
+        let formats = self.link.stepped(Stepped {
+            computed: computed.took,
+            exchanged: exchange.took,
+            waited: computed_at.elapsed(),
+            out: exchange.bytes_out,
+            into: exchange.bytes_in,
+        });
         if let Some(reason) = &exchange.reason {
             tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
         }
@@ -440,6 +470,31 @@ impl<'a, W: Workload> Replica<'a, W> {
                 None => Ok(()),
             };
         }
+        match formats {
+            Some(formats) => self.travel(formats).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has gradients and parameters travel in other formats from now on, which fit the link.
+    async fn travel(&mut self, Formats { gradients, parameters }: Formats) -> Result<(), Stop> {
+        let Rates { up, down } = self.link.rates();
+        let megabytes = |rate: f64| format!("{:.1} MB/s", rate / 1e6);
+        tracing::info!(
+            worker = self.member.worker,
+            %gradients,
+            %parameters,
+            up = megabytes(up),
+            down = megabytes(down),
+            "other formats fit the link, for steps that compute for {:.2} s",
+            self.link.step()
+        );
+        self.compute.call(move |compute| compute.set_wire(gradients)).await?;
+        if parameters != self.store.wire() {
+            self.store.set_wire(parameters);
+            let values = self.store.start().await?;
+            self.compute.call(move |compute| compute.load(&values)).await?;
+        }
         Ok(())
     }
 
@@ -452,6 +507,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
         let (evaluation, norms, average) =
             evaluate(&order, images, compared, &mut self.store, &self.compute, &samples).await?;
+        let (bytes, took) = self.store.newest_fetch();
+        self.link.fetched(bytes, took);
         tracing::info!(
             samples = evaluation.samples,
             images = evaluation.images,

@@ -10,10 +10,12 @@ use anyhow::Context;
 use parameters::{BLOCK_VALUES, Layout};
 use protocol::{
     AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member,
-    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, until_ready,
+    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, encoded_size,
+    until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::outgoing::OutgoingBlock;
 use crate::stop::Stop;
@@ -67,6 +69,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// Number of bytes of encoded parameters received.
     pub bytes_in: u64,
+    /// Time from the first block of the gradient to the last reply.
+    pub took: Duration,
 }
 
 /// The connections to all shards of a run, each of which holds a part of the parameters, and the version of
@@ -89,6 +93,8 @@ pub struct Store<Client = ShardClient> {
     versions: Vec<Version>,
     /// Life of the server that the shards belong to.
     life: Life,
+    /// Time that the newest fetch of all values took.
+    fetched: Duration,
 }
 
 /// The published log that a worker follows: the shards send what changed of the parameters rather than the
@@ -148,9 +154,63 @@ impl<Client: ShardCalls> Store<Client> {
         let mut pieces = vec![0; layout.tensors().len()];
         layout.blocks().iter().for_each(|block| pieces[block.tensor] += 1);
         let versions = vec![Version::default(); layout.blocks().len()];
-        let followed = (!wire.is_whole()).then(|| Followed { wire, values: Vec::new() });
-        let wire = if wire.is_whole() { wire } else { Wire::F32 };
-        Store { layout, wire, followed, processes, at, home, pieces, versions, life }
+        let fetched = Duration::ZERO;
+        let mut store = Store {
+            layout,
+            wire: Wire::F32,
+            followed: None,
+            processes,
+            at,
+            home,
+            pieces,
+            versions,
+            life,
+            fetched,
+        };
+        store.set_wire(wire);
+        store
+    }
+
+    /// Sets the number format in which parameters travel from the next [`start`](Self::start) on.
+    pub fn set_wire(&mut self, wire: Wire) {
+        let whole = wire.is_whole();
+        self.wire = if whole { wire } else { Wire::F32 };
+        self.followed = (!whole).then(|| Followed { wire, values: Vec::new() });
+    }
+
+    /// Returns the number format in which parameters travel.
+    pub fn wire(&self) -> Wire {
+        self.followed.as_ref().map_or(self.wire, |followed| followed.wire)
+    }
+
+    /// Returns the bytes of all values as they are fetched whole, and the time that the newest fetch of all of
+    /// them took.
+    pub fn newest_fetch(&self) -> (usize, Duration) {
+        (encoded_size(self.wire, self.layout.len()), self.fetched)
+    }
+
+    /// Fetches as many blocks of the parameters as have `bytes` bytes; returns their bytes, and the time that
+    /// it took.
+    ///
+    /// # Errors
+    /// If a shard refuses the fetch or cannot be reached.
+    pub async fn probe(&self, bytes: usize) -> Result<(usize, Duration), Stop> {
+        let mut sum = 0;
+        let sizes = self.layout.blocks().iter().map(|block| encoded_size(self.wire, block.range.len()));
+        let blocks = sizes.take_while(|size| {
+            let more = sum < bytes;
+            sum += size;
+            more
+        });
+        let blocks = blocks.count() as u32;
+        let begun = Instant::now();
+        let mut came = 0;
+        self.receive(Kind::Parameters, 0..blocks, |block| {
+            came += block.values.encoded_size(self.wire);
+            Ok(())
+        })
+        .await?;
+        Ok((came, begun.elapsed()))
     }
 
     /// Sends the layout to every shard in the name of `member`; a shard adopts it or, if it has one already,
@@ -202,9 +262,37 @@ impl<Client: ShardCalls> Store<Client> {
     /// If a shard refuses the fetch or cannot be reached, or if it sends a block that the layout does not
     /// have.
     pub async fn fetch(&mut self, kind: Kind) -> Result<Vec<f32>, Stop> {
+        let trained_on = match &self.followed {
+            Some(Followed { wire, .. }) => Kind::View(*wire),
+            None => Kind::Parameters,
+        };
+        let begun = Instant::now();
+        let mut flat = vec![0.0; self.layout.len()];
+        let mut versions = Vec::new();
+        self.receive(kind, 0..self.home.len() as u32, |block| {
+            let range = self.range(block.block, block.values.len())?;
+            block.values.copy_to(&mut flat[range]);
+            versions.push((block.block, block.version));
+            Ok(())
+        })
+        .await?;
+        if kind == trained_on {
+            versions.into_iter().for_each(|(block, version)| self.versions[block as usize] = version);
+        }
+        self.fetched = begun.elapsed();
+        Ok(flat)
+    }
+
+    /// Fetches some blocks from all shards concurrently, and calls `take` with each.
+    async fn receive(
+        &self,
+        kind: Kind,
+        blocks: Range<u32>,
+        mut take: impl FnMut(BlockValues) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         let (values, mut received) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
-        for ((process, shard), blocks) in self.by_home(0..self.home.len() as u32) {
+        for ((process, shard), blocks) in self.by_home(blocks) {
             let (client, values) = (self.processes[process].clone(), values.clone());
             let request = FetchRequest { shard, blocks, kind, wire: self.wire, life: self.life };
             // The shards of other processes hear of an evaluation a little later than its worker.
@@ -217,23 +305,14 @@ impl<Client: ShardCalls> Store<Client> {
             });
         }
         drop(values);
-        let trained_on = match &self.followed {
-            Some(Followed { wire, .. }) => Kind::View(*wire),
-            None => Kind::Parameters,
-        };
-        let mut flat = vec![0.0; self.layout.len()];
         let collect = async {
             while let Some(block) = received.recv().await {
-                let range = self.range(block.block, block.values.len())?;
-                block.values.copy_to(&mut flat[range]);
-                if kind == trained_on {
-                    self.versions[block.block as usize] = block.version;
-                }
+                take(block)?;
             }
             Ok(())
         };
         tokio::try_join!(collect, all(tasks))?;
-        Ok(flat)
+        Ok(())
     }
 
     /// Pushes the blocks of a step's gradient as they arrive from `gradients`, in groups, and receives each
@@ -266,6 +345,7 @@ impl<Client: ShardCalls> Store<Client> {
 
         let log = self.followed.as_ref().map(|followed| followed.wire);
         let mut result = Exchange::default();
+        let mut begun = None;
         let mut tensors: BTreeMap<usize, Vec<BlockAnswer>> = BTreeMap::new();
         let mut newer = Vec::new();
         // An error ends the membership, and the store with it.
@@ -296,8 +376,9 @@ impl<Client: ShardCalls> Store<Client> {
             }
             Ok(())
         };
-        let ((), (), carried) =
-            tokio::try_join!(self.route(step, log, gradients, streams), collect, all(tasks))?;
+        let route = self.route(step, log, gradients, streams, || begun = Some(Instant::now()));
+        let ((), (), carried) = tokio::try_join!(route, collect, all(tasks))?;
+        result.took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         self.followed = followed;
         result.bytes_out = carried.iter().map(|carried| carried.sent).sum();
         result.bytes_in = carried.iter().map(|carried| carried.received).sum();
@@ -307,22 +388,28 @@ impl<Client: ShardCalls> Store<Client> {
         Ok(result)
     }
 
-    /// Gathers the gradients into groups and sends each to the stream of its process.
+    /// Gathers the gradients into groups and sends each to the stream of its process; calls `begins` when the
+    /// first one is there.
     async fn route(
         &self,
         step: Step,
         log: Option<Wire>,
         mut gradients: mpsc::UnboundedReceiver<OutgoingBlock>,
         streams: Vec<mpsc::Sender<Vec<BlockPush>>>,
+        begins: impl FnOnce(),
     ) -> Result<(), Stop> {
+        let mut begins = Some(begins);
         let Step { member, step, samples, form } = step;
         let mut groups = vec![Vec::new(); streams.len()];
         let mut bytes = vec![0; streams.len()];
         let mut values = vec![0; streams.len()];
         while let Some(OutgoingBlock { block, values: gradient, usable }) = gradients.recv().await {
+            if let Some(begins) = begins.take() {
+                begins();
+            }
             let (process, shard) = self.home[block as usize];
             let version = self.versions[block as usize];
-            bytes[process] += protocol::encoded_size(log.unwrap_or(self.wire), gradient.len());
+            bytes[process] += encoded_size(log.unwrap_or(self.wire), gradient.len());
             values[process] += gradient.len();
             groups[process].push(BlockPush {
                 shard,

@@ -14,6 +14,7 @@ use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
 use setup::Tally;
 use worker::halves::{compare_halves, compared_images};
+use worker::link::Formats;
 use worker::outgoing::{Outgoing, OutgoingBlock};
 use worker::replica::dropout_seed;
 
@@ -50,11 +51,9 @@ pub struct Run {
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
-    /// Number format in which parameters travel. Whole ones arrive exact, whatever it is; so do all in
-    /// synchronous training.
-    pub wire: Wire,
-    /// Number format in which gradients travel.
-    pub gradient_wire: Wire,
+    /// Number formats in which gradients and parameters travel. Whole parameters arrive exact, whatever theirs is;
+    /// so do all in synchronous training.
+    pub formats: Formats,
     /// Number of images in a minibatch of one worker.
     pub batch: usize,
     /// Number of training images between two evaluations.
@@ -174,7 +173,7 @@ impl<'a> Simulation<'a> {
         let worker = || Worker {
             parameters: vec![0.0; layout.len()],
             versions: vec![Version::default(); layout.blocks().len()],
-            outgoing: Outgoing::new(&layout, isa, &run.optimisation, run.gradient_wire),
+            outgoing: Outgoing::new(&layout, isa, &run.optimisation, run.formats.gradients),
             pushes: Vec::new(),
             taken: None,
             step: 0,
@@ -333,7 +332,7 @@ impl<'a> Simulation<'a> {
     /// it has arrived.
     fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let bytes = encoded_size(self.run.gradient_wire, self.layout.len()) as f64;
+        let bytes = encoded_size(self.run.formats.gradients, self.layout.len()) as f64;
         self.report.bytes_up += bytes as u64;
         let (first, taken) = (start + FORWARD * seconds, taken(bytes, self.run.cluster.server.down));
         let begin = first.max(self.receiving_until);
@@ -367,8 +366,8 @@ impl<'a> Simulation<'a> {
 
     /// Returns the format of the log that workers follow; `None` if parameters travel whole.
     fn log(&self) -> Option<Wire> {
-        let follows = self.run.method == Method::Asynchronous && !self.run.wire.is_whole();
-        follows.then_some(self.run.wire)
+        let wire = self.run.formats.parameters;
+        (self.run.method == Method::Asynchronous && !wire.is_whole()).then_some(wire)
     }
 
     fn push_blocks(&mut self, number: usize, samples: u32) -> u64 {
@@ -391,7 +390,7 @@ impl<'a> Simulation<'a> {
             match reply.outcome {
                 Ok(answer) => {
                     let range = self.layout.blocks()[index as usize].range.clone();
-                    bytes += answer.encoded_size(self.run.wire) as u64;
+                    bytes += answer.encoded_size(self.run.formats.parameters) as u64;
                     answer.apply(&mut worker.parameters[range]);
                     worker.versions[index as usize] = answer.version();
                     newest = newest.max(reply.staleness);

@@ -9,6 +9,7 @@ use parameter_server::update_rule;
 use protocol::UpdateRule;
 use settings::{MomentumPlace, Optimisation, Sampling, Wire};
 use simulation::{Cluster, Link, Method, Report, Run, simulate};
+use worker::link::Formats;
 
 /// A way of training, and where momentum lives.
 type Way = (Method, MomentumPlace);
@@ -40,8 +41,7 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
             clip_norm: None,
             ..configuration.optimisation
         },
-        wire: Wire::F32,
-        gradient_wire: Wire::F32,
+        formats: Formats { gradients: Wire::F32, parameters: Wire::F32 },
         batch: 16,
         evaluate_every: 64,
         until: None,
@@ -118,9 +118,9 @@ fn a_run_ends_at_the_accuracy_that_was_asked_for() {
 /// Gradients of few bits train as those of all, since what their format leaves over goes with the next, while an
 /// eighth or a 28th of the bytes travel.
 #[test]
-fn gradients_of_few_bits_train_as_those_of_all() {
+fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
     // So few images, always cropped the same, are learnt by heart in a few steps.
-    let trained = |gradient_wire: Wire| {
+    let trained = |gradients: Wire, parameters: Wire| {
         let run = run(Cluster::of(2), OWN, 8_000);
         let architecture = Architecture { width: 0.25, ..run.network.architecture().clone() };
         let run = Run {
@@ -129,20 +129,27 @@ fn gradients_of_few_bits_train_as_those_of_all() {
             sampling: Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false, ..run.sampling },
             rule: UpdateRule { learning_rate: 0.002, ..run.rule },
             evaluate_every: 800,
-            gradient_wire,
+            formats: Formats { gradients, parameters },
             ..run
         };
         simulate(&run, |_| {}).unwrap()
     };
-    let exact = trained(Wire::F32);
+    let exact = trained(Wire::F32, Wire::F32);
     let loss = |report: &Report| report.evaluations.last().unwrap().training_loss;
     assert!(loss(&exact) < 1.5, "{}, by chance {}", loss(&exact), 10f64.ln());
     for (wire, part) in [(Wire::Bf16, 1.9), (Wire::Bits8, 3.5), (Wire::Bits4, 7.0), (Wire::Bits1, 20.0)] {
-        let coded = trained(wire);
-        let less = exact.bytes_up as f64 / coded.bytes_up as f64;
-        assert!(less > part, "{wire}: {less} times fewer bytes");
-        assert_eq!((coded.bytes_down, coded.refused), (exact.bytes_down, 0), "{wire}");
-        let difference = loss(&coded) - loss(&exact);
-        assert!(difference < 0.2, "{wire}: {}, with all bits {}", loss(&coded), loss(&exact));
+        for parameters in [Wire::F32, wire] {
+            let coded = trained(wire, parameters);
+            let less = |exact: u64, coded: u64| exact as f64 / coded as f64;
+            let (up, down) = (less(exact.bytes_up, coded.bytes_up), less(exact.bytes_down, coded.bytes_down));
+            let least_down = if parameters == Wire::F32 { 0.999 } else { part };
+            assert!(
+                up > part && down > least_down,
+                "{wire}, {parameters}: {up} and {down} times fewer bytes"
+            );
+            assert_eq!(coded.refused, 0, "{wire}, {parameters}");
+            let (few, all) = (loss(&coded), loss(&exact));
+            assert!(few - all < 0.2, "{wire}, {parameters}: {few}, with all bits {all}");
+        }
     }
 }

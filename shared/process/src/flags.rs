@@ -228,7 +228,7 @@ mod tests {
         std::fs::write(&path, "recipe = \"bvlc\"\n[run]\nbatch = 3\nseed = 3\nwire = \"bf16\"\n").unwrap();
         let bvlc = resolved(&["--recipe", "bvlc"]);
         let mut expected = bvlc.clone();
-        (expected.run.batch, expected.run.seed, expected.run.wire) = (3, 3, settings::Wire::Bf16);
+        (expected.run.batch, expected.run.seed, expected.run.wire) = (3, 3, Some(settings::Wire::Bf16));
         assert_eq!(resolved(&["--config", file]), expected);
         (expected.run.batch, expected.run.seed) = (4, 4);
         let set = ["--config", file, "--set", "run.batch=4", "--set", "run.seed=4"];

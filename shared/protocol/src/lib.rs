@@ -61,4 +61,5 @@ pub use ready::until_ready;
 pub use retry::Patience;
 pub use server::{serve, serve_within};
 pub use service::{Coordinator, Shards};
+pub use transport::is_here;
 pub use values::Values;

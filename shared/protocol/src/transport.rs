@@ -105,7 +105,7 @@ pub(crate) async fn connect(
 }
 
 /// Returns whether an address ("host:port") is of this machine and of no other.
-fn is_here(address: &str) -> bool {
+pub fn is_here(address: &str) -> bool {
     let Ok(authority) = address.parse::<Authority>() else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())

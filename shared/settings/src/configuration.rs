@@ -162,7 +162,7 @@ mod tests {
         };
         assert_eq!(difference(|c| c.network.width = 0.3), "network.width: 1, 0.3");
         assert_eq!(difference(|c| c.run.images = Some(9)), "run.images: not set, 9");
-        assert_eq!(difference(|c| c.run.wire = crate::Wire::Bf16), "run.wire: \"f32\", \"bf16\"");
+        assert_eq!(difference(|c| c.run.wire = Some(crate::Wire::Bf16)), "run.wire: not set, \"bf16\"");
         let multipliers =
             |c: &mut RunConfiguration| c.optimisation.rate_multipliers = [("*".into(), 2.0)].into();
         assert_eq!(difference(multipliers), "optimisation.rate_multipliers: not set, {\"*\": 2}");

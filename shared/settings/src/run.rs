@@ -32,7 +32,9 @@ pub struct Run {
     /// Number format in which parameters travel, and gradients unless `gradient_wire` is given. In a format of
     /// less than 16 bits a worker gets the parameters whole once, as 32-bit floats, and then what changed,
     /// which is the same for all workers.
-    pub wire: Wire,
+    /// Left out, each worker takes for itself the mildest formats that its link carries, and on a fast link 32-bit floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
     /// Number format in which gradients travel; left out, that of `wire`. What a format of less
     /// than 32 bits leaves over of a gradient stays with the worker, which adds it to its next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,9 +67,10 @@ impl Run {
         self.data_rules.unwrap_or(1)
     }
 
-    /// Returns the number format in which gradients travel: `gradient_wire` or, without it, `wire`.
-    pub fn gradient_wire(&self) -> Wire {
-        self.gradient_wire.unwrap_or(self.wire)
+    /// Returns the number format in which gradients travel, `gradient_wire` or, without it, `wire`; `None`
+    /// where each worker takes one that fits its link.
+    pub fn gradient_wire(&self) -> Option<Wire> {
+        self.gradient_wire.or(self.wire)
     }
 
     /// Returns the seed of the order, the samples and the dropout masks: `sample_seed` or, without it,

@@ -10,6 +10,7 @@ use parameter_server::{WarmStart, update_rule};
 use process::{Exit, FlagError, RunFlags, print_line};
 use setup::{ComputeFlags, Data, rules};
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
+use worker::link::{Formats, Rates};
 
 use crate::curve;
 
@@ -114,6 +115,13 @@ fn megabits(text: &str) -> Result<f64, String> {
 }
 
 impl Flags {
+    /// Rates of a worker's link, of which that of the server is shared by all.
+    fn rates(&self) -> Rates {
+        let shared = self.server_link.map_or(f64::INFINITY, |rate| rate / f64::from(self.workers));
+        let rate = |link: Option<f64>| link.unwrap_or(f64::INFINITY).min(shared);
+        Rates { up: rate(self.uplink.or(self.link)), down: rate(self.link) }
+    }
+
     fn cluster(&self) -> Cluster {
         let slow = |worker: usize| self.slow > 0 && worker % self.slow == self.slow - 1;
         let machine = |worker| Machine {
@@ -152,6 +160,8 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     network.scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))?;
     let images = dataset.len(dataset::Split::Train) as u64;
     let every = (configuration.run.evaluate_epochs * images as f64).round() as u64;
+    let values = network.layout().len();
+    let formats = Formats::fitting(&configuration.run, values, flags.step, flags.rates());
     let run = Run {
         cluster: flags.cluster(),
         method: if flags.synchronous { Method::Synchronous } else { Method::Asynchronous },
@@ -163,8 +173,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         warm_start,
         rule: update_rule::of(&configuration, images),
         optimisation: configuration.optimisation.clone(),
-        wire: configuration.run.wire,
-        gradient_wire: configuration.run.gradient_wire(),
+        formats,
         batch: configuration.run.batch,
         evaluate_every: flags.evaluate_images.unwrap_or(every).max(1),
         until: flags.until,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Optimizer, Precision, Run,
-    RunConfiguration, Sampling, Variant, Wire,
+    RunConfiguration, Sampling, Variant,
 };
 
 pub(super) fn recipe() -> RunConfiguration {
@@ -61,7 +61,7 @@ pub(super) fn recipe() -> RunConfiguration {
             images: None,
             evaluate_epochs: 2.0,
             lease_batches: 4,
-            wire: Wire::F32,
+            wire: None,
             gradient_wire: None,
             init_from: None,
             init_sha256: None,

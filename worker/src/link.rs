@@ -1,0 +1,329 @@
+//! The fit of a worker's exchange to its link: the formats in which gradients and parameters travel.
+//!
+//! A format of few bits costs some accuracy, and a link that is too slow for the format costs most of the
+//! time: the worker waits for it in every step. The worker therefore takes the mildest formats whose bytes
+//! its link carries in a part of a step. It measures the link by what it does anyway: whole parameters are
+//! fetched when it joins and when it evaluates, and from a step that had to wait for its exchange it sees how
+//! many bytes the link carried in that time. Up and down are two links, as many homes have them.
+
+use std::time::Duration;
+
+use protocol::{Wire, encoded_size};
+use settings::Run;
+
+/// Largest time of a transfer as a share of the time that a step computes. Gradients leave during backward,
+/// the last two thirds of a step, so that little of it is waited for.
+const SHARE: f64 = 0.6;
+/// The same for a milder format than the present one, so that a worker does not go back and forth.
+const SHARE_OF_MILDER: f64 = 0.5;
+/// Least wait after computing, as a share of it, that shows that the link is the limit.
+const WAITS: f64 = 0.15;
+/// Number of steps in a row after which other formats are taken.
+const STEPS: u32 = 5;
+/// Part of the newest step in the mean time of computing.
+const NEWEST: f64 = 0.2;
+/// Least size of the parameters, in bytes of 32-bit floats, from which formats are fitted. Less than that takes
+/// about as long as an empty message.
+const LEAST: usize = 2 << 20;
+/// Rates in bytes per second from which on a worker begins with whole parameters, and with the first of the
+/// lean formats, before it knows how long a step takes.
+const WHOLE_FROM: f64 = 60e6;
+const FIRST_FROM: f64 = 6e6;
+
+/// The formats from the mildest to the leanest.
+const LADDER: [Wire; 5] = [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::Bits1];
+
+/// The formats in which a worker's gradients and its parameters travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// Format of the gradients that the worker pushes.
+    pub gradients: Wire,
+    /// Format of the parameters that it receives.
+    pub parameters: Wire,
+}
+
+/// Rates of a link in bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Rate from the worker to the server.
+    pub up: f64,
+    /// Rate from the server to the worker.
+    pub down: f64,
+}
+
+/// The times of a step, and the bytes of its exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Stepped {
+    /// Time of computing.
+    pub computed: Duration,
+    /// Time from the first block's leaving to the last reply.
+    pub exchanged: Duration,
+    /// Time that the worker waited for the exchange after it had computed.
+    pub waited: Duration,
+    /// Bytes of the encoded gradients.
+    pub out: u64,
+    /// Bytes of the encoded parameters.
+    pub into: u64,
+}
+
+/// The link of one worker during a membership: what was measured of it, and the formats that fit it.
+pub struct Link {
+    /// Whether the run leaves the format to the worker: that of gradients, and that of parameters.
+    free: (bool, bool),
+    /// Number of the network's parameters.
+    values: usize,
+    formats: Formats,
+    /// Rates; infinite before anything was measured.
+    rates: Rates,
+    /// Mean seconds of computing of a step; 0 before the first.
+    step: f64,
+    /// Number of steps in a row for which other formats were better.
+    better: u32,
+}
+
+impl Formats {
+    /// Returns the formats that a run's settings give, and the mildest ones that a link with these `rates`
+    /// carries, for `values` parameters and steps of `step` seconds, where they give none.
+    pub fn fitting(run: &Run, values: usize, step: f64, rates: Rates) -> Formats {
+        Formats {
+            gradients: run.gradient_wire().unwrap_or_else(|| mildest(values, SHARE * step, rates.up)),
+            parameters: run.wire.unwrap_or_else(|| mildest(values, SHARE * step, rates.down)),
+        }
+    }
+}
+
+impl Link {
+    /// Creates the link of a worker in a run with the settings `run`, of a network with `values` parameters.
+    /// The worker begins with the settings' formats, and, where they give none, with 32-bit floats, which it
+    /// keeps on a link that is `near`: within its own machine.
+    pub fn new(run: &Run, values: usize, near: bool) -> Link {
+        let fits = !near && values * size_of::<f32>() >= LEAST;
+        let none = Rates { up: f64::INFINITY, down: f64::INFINITY };
+        Link {
+            free: (fits && run.gradient_wire().is_none(), fits && run.wire.is_none()),
+            values,
+            formats: Formats::fitting(run, values, 0.0, none),
+            rates: none,
+            step: 0.0,
+            better: 0,
+        }
+    }
+
+    /// Returns the present formats.
+    pub fn formats(&self) -> Formats {
+        self.formats
+    }
+
+    /// Returns the rates as far as they are known.
+    pub fn rates(&self) -> Rates {
+        self.rates
+    }
+
+    /// Returns the mean seconds of computing of a step; 0 before the first.
+    pub fn step(&self) -> f64 {
+        self.step
+    }
+
+    /// Returns whether the settings leave a format to the worker.
+    pub fn is_free(&self) -> bool {
+        self.free.0 || self.free.1
+    }
+
+    /// Takes formats for the first steps, from the time that the first `bytes` of parameters took.
+    pub fn begin(&mut self, bytes: usize, took: Duration) {
+        self.fetched(bytes, took);
+        let first = match self.rates.down {
+            WHOLE_FROM.. => Wire::F32,
+            FIRST_FROM.. => Wire::Bits4,
+            _ => Wire::Bits1,
+        };
+        let kept = self.formats;
+        self.formats = Formats {
+            gradients: if self.free.0 { first } else { kept.gradients },
+            parameters: if self.free.1 { first } else { kept.parameters },
+        };
+    }
+
+    /// Records that whole parameters of `bytes` bytes were fetched in this time. How fast the way up is now,
+    /// nobody knows: it counts as no slower until a step shows otherwise.
+    pub fn fetched(&mut self, bytes: usize, took: Duration) {
+        let rate = bytes as f64 / took.as_secs_f64().max(1e-6);
+        self.rates = Rates { up: rate, down: rate };
+    }
+
+    /// Records a step; returns other formats if they have been better for some steps in a row. They are the
+    /// present ones from then on.
+    pub fn stepped(&mut self, stepped: Stepped) -> Option<Formats> {
+        let computed = stepped.computed.as_secs_f64();
+        self.step = match self.step {
+            0.0 => computed,
+            mean => mean + NEWEST * (computed - mean),
+        };
+        if stepped.waited.as_secs_f64() > WAITS * computed {
+            self.was_waited_for(stepped);
+        }
+        let wanted = Formats {
+            gradients: self.wanted(self.free.0, self.formats.gradients, self.rates.up),
+            parameters: self.wanted(self.free.1, self.formats.parameters, self.rates.down),
+        };
+        if wanted == self.formats {
+            self.better = 0;
+            return None;
+        }
+        self.better += 1;
+        if self.better < STEPS {
+            return None;
+        }
+        (self.better, self.formats) = (0, wanted);
+        Some(wanted)
+    }
+
+    /// Corrects the rate of the direction that the step must have waited for: the one that by the present rates
+    /// takes longer.
+    fn was_waited_for(&mut self, Stepped { exchanged, out, into, .. }: Stepped) {
+        let seconds = exchanged.as_secs_f64().max(1e-6);
+        let (out, into) = (out as f64, into as f64);
+        if out / self.rates.up >= into / self.rates.down {
+            self.rates.up = out / seconds;
+        } else {
+            self.rates.down = into / seconds;
+        }
+    }
+
+    /// Returns the format that one direction should have, whose rate this is.
+    fn wanted(&self, free: bool, present: Wire, rate: f64) -> Wire {
+        if !free {
+            return present;
+        }
+        let fits = mildest(self.values, SHARE * self.step, rate);
+        let milder = mildest(self.values, SHARE_OF_MILDER * self.step, rate);
+        // A leaner one at once, a milder one only if it fits with room to spare.
+        match (place(fits) > place(present), place(milder) < place(present)) {
+            (true, _) => fits,
+            (_, true) => milder,
+            _ => present,
+        }
+    }
+}
+
+/// Returns the mildest format in which `values` values take at most `seconds` at this rate, or the leanest.
+fn mildest(values: usize, seconds: f64, rate: f64) -> Wire {
+    let fits = |wire: &&Wire| encoded_size(**wire, values) as f64 <= seconds * rate || rate.is_infinite();
+    *LADDER.iter().find(fits).unwrap_or(&LADDER[LADDER.len() - 1])
+}
+
+/// Returns how lean a format is.
+fn place(wire: Wire) -> Option<usize> {
+    LADDER.iter().position(|known| *known == wire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parameters of GoogLeNet with both auxiliary classifiers.
+    const VALUES: usize = 13_378_280;
+
+    fn run() -> Run {
+        settings::recipe("paper").unwrap().run
+    }
+
+    /// A link that carries so many bytes per second, and a worker whose steps compute for 0.6 s.
+    struct World {
+        rates: Rates,
+        link: Link,
+    }
+
+    impl World {
+        fn new(up: f64, down: f64) -> World {
+            let mut link = Link::new(&run(), VALUES, false);
+            let seconds = |bytes: usize| Duration::from_secs_f64(bytes as f64 / down);
+            link.begin(1 << 20, seconds(1 << 20));
+            link.fetched(4 * VALUES, seconds(4 * VALUES));
+            World { rates: Rates { up, down }, link }
+        }
+
+        /// Makes steps; returns the times at which formats changed, and the last step's share of waiting.
+        fn steps(&mut self, steps: usize) -> (Vec<(usize, Formats)>, f64) {
+            let (mut changes, mut waiting) = (Vec::new(), 0.0);
+            for step in 0..steps {
+                let Formats { gradients, parameters } = self.link.formats();
+                let (out, into) = (encoded_size(gradients, VALUES), encoded_size(parameters, VALUES));
+                let transfer = f64::max(out as f64 / self.rates.up, into as f64 / self.rates.down);
+                let (computed, exchanged) = (0.6, transfer.max(0.4));
+                let waited = exchanged - 0.4;
+                waiting = waited / (computed + waited);
+                let seconds = Duration::from_secs_f64;
+                let stepped = Stepped {
+                    computed: seconds(computed),
+                    exchanged: seconds(exchanged),
+                    waited: seconds(waited),
+                    out: out as u64,
+                    into: into as u64,
+                };
+                changes.extend(self.link.stepped(stepped).map(|formats| (step, formats)));
+            }
+            (changes, waiting)
+        }
+    }
+
+    #[test]
+    fn a_fast_link_carries_all_bits() {
+        let mut world = World::new(1.1e9, 1.1e9);
+        assert_eq!(world.steps(100), (vec![], 0.0));
+        assert_eq!(world.link.formats(), Formats { gradients: Wire::F32, parameters: Wire::F32 });
+    }
+
+    #[test]
+    fn a_slower_link_gets_the_mildest_formats_that_it_carries_and_keeps_them() {
+        for (rate, expected) in
+            [(100e6, Wire::Bf16), (40e6, Wire::Bits8), (15.6e6, Wire::Bits4), (1.5e6, Wire::Bits1)]
+        {
+            let mut world = World::new(rate, rate);
+            let (changes, _) = world.steps(200);
+            assert!(changes.len() <= 1, "{rate}: {changes:?}");
+            assert_eq!(world.link.formats(), Formats { gradients: expected, parameters: expected }, "{rate}");
+        }
+    }
+
+    #[test]
+    fn the_way_up_is_found_to_be_slower_than_the_way_down() {
+        let mut world = World::new(2.5e6, 150e6);
+        let (changes, _) = world.steps(200);
+        assert_eq!(world.link.formats(), Formats { gradients: Wire::Bits1, parameters: Wire::F32 });
+        assert!(changes.len() <= 2, "{changes:?}");
+        assert!((world.link.rates().up / 2.5e6 - 1.0).abs() < 0.1, "{:?}", world.link.rates());
+    }
+
+    #[test]
+    fn a_link_that_changes_is_followed() {
+        let mut world = World::new(1.1e9, 1.1e9);
+        world.steps(10);
+        world.rates = Rates { up: 15.6e6, down: 15.6e6 };
+        world.steps(40);
+        assert_eq!(world.link.formats(), Formats { gradients: Wire::Bits4, parameters: Wire::Bits4 });
+        // An evaluation fetches the parameters.
+        world.rates = Rates { up: 1.1e9, down: 1.1e9 };
+        world.link.fetched(4 * VALUES, Duration::from_millis(50));
+        world.steps(10);
+        assert_eq!(world.link.formats(), Formats { gradients: Wire::F32, parameters: Wire::F32 });
+    }
+
+    #[test]
+    fn what_the_settings_give_stays_and_so_does_what_is_near_or_small() {
+        let slow = Duration::from_secs(100);
+        let fixed = Run { wire: Some(Wire::Bits8), ..run() };
+        for (run, values, near) in [(fixed, VALUES, false), (run(), VALUES, true), (run(), 1000, false)] {
+            let mut link = Link::new(&run, values, near);
+            let formats = link.formats();
+            link.begin(1 << 20, slow);
+            let computed = Duration::from_millis(10);
+            for _ in 0..20 {
+                let stepped =
+                    Stepped { computed, exchanged: slow, waited: slow, out: 1 << 26, into: 1 << 26 };
+                assert_eq!(link.stepped(stepped), None);
+            }
+            assert_eq!(link.formats(), formats);
+        }
+    }
+}
