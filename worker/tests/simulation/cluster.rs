@@ -234,12 +234,10 @@ fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-/// The formats in which gradients travel, one seed after the other.
-const GRADIENT_WIRES: [Wire; 5] = [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::Bits1];
-
 fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options {
     let leader = name == HOSTS[0];
-    let wire = GRADIENT_WIRES[(seed % 5) as usize];
+    // Gradients travel in each format, one seed after the other.
+    let wire = Wire::ALL[(seed % Wire::ALL.len() as u64) as usize];
     Options {
         flags: RunFlags {
             epochs: Some(EPOCHS as f64),

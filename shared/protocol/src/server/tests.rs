@@ -102,7 +102,8 @@ async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
         vec![refused(7, "PushRequest.wire: expected 1 (f32) or 2 (bf16), found 4")],
         vec![refused(
             7,
-            "GradientBlock.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 9",
+            "GradientBlock.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit) \
+             or 6 (top1%) or 7 (top0.1%), found 9",
         )],
         vec![refused(8, "PushRequest.member: expected a value, found none")],
     ];
