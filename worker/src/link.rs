@@ -31,7 +31,8 @@ const WHOLE_FROM: f64 = 60e6;
 const FIRST_FROM: f64 = 6e6;
 
 /// The formats from the mildest to the leanest.
-const LADDER: [Wire; 5] = [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::Bits1];
+const LADDER: [Wire; 6] =
+    [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::TopPercent, Wire::TopPermille];
 
 /// The formats in which a worker's gradients and its parameters travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl Link {
         let first = match self.rates.down {
             WHOLE_FROM.. => Wire::F32,
             FIRST_FROM.. => Wire::Bits4,
-            _ => Wire::Bits1,
+            _ => Wire::TopPercent,
         };
         let kept = self.formats;
         self.formats = Formats {
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn a_slower_link_gets_the_mildest_formats_that_it_carries_and_keeps_them() {
         for (rate, expected) in
-            [(100e6, Wire::Bf16), (40e6, Wire::Bits8), (15.6e6, Wire::Bits4), (1.5e6, Wire::Bits1)]
+            [(100e6, Wire::Bf16), (40e6, Wire::Bits8), (15.6e6, Wire::Bits4), (1.5e6, Wire::TopPercent)]
         {
             let mut world = World::new(rate, rate);
             let (changes, _) = world.steps(200);
@@ -290,7 +291,7 @@ mod tests {
     fn the_way_up_is_found_to_be_slower_than_the_way_down() {
         let mut world = World::new(2.5e6, 150e6);
         let (changes, _) = world.steps(200);
-        assert_eq!(world.link.formats(), Formats { gradients: Wire::Bits1, parameters: Wire::F32 });
+        assert_eq!(world.link.formats(), Formats { gradients: Wire::TopPercent, parameters: Wire::F32 });
         assert!(changes.len() <= 2, "{changes:?}");
         assert!((world.link.rates().up / 2.5e6 - 1.0).abs() < 0.1, "{:?}", world.link.rates());
     }

@@ -8,7 +8,7 @@ use kernels::{Isa, Pool};
 use network::{Engine, GoogLeNet, Precision};
 use parameter_server::{Noise, Shard, WarmStart};
 use parameters::Layout;
-use protocol::{BlockPush, Kind, Life, Member, PushForm, Refusal, UpdateRule, Version, Wire, encoded_size};
+use protocol::{BlockPush, Kind, Life, Member, PushForm, Refusal, UpdateRule, Version, Wire};
 use rand::{RngExt, SeedableRng};
 use settings::random::Random;
 use settings::{MomentumPlace, Optimisation};
@@ -332,8 +332,11 @@ impl<'a> Simulation<'a> {
     /// it has arrived.
     fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let bytes = encoded_size(self.run.formats.gradients, self.layout.len()) as f64;
+        let format = self.run.formats.gradients;
+        let bytes: usize =
+            self.workers[worker].pushes.iter().map(|push| push.values.encoded_size(format)).sum();
         self.report.bytes_up += bytes as u64;
+        let bytes = bytes as f64;
         let (first, taken) = (start + FORWARD * seconds, taken(bytes, self.run.cluster.server.down));
         let begin = first.max(self.receiving_until);
         self.receiving_until = begin + taken;

@@ -4,8 +4,8 @@
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
     AveragePool, Bits, Buffer, Context, Dense, DenseParameters, Isa, Lrn, Map, MapMut, MaxPool,
-    ParameterGradients, Pool, Shape, State, Update, blocks, cross_entropy, dequantise, dropout, from_bf16,
-    momentum_update_ahead, peak::triad, quantise, to_bf16,
+    ParameterGradients, Pool, Shape, Share, State, Update, blocks, cross_entropy, dequantise, dropout,
+    from_bf16, largest, momentum_update_ahead, peak::triad, quantise, to_bf16,
 };
 use std::time::Duration;
 
@@ -122,6 +122,8 @@ fn memory_bound(criterion: &mut Criterion) {
     });
 
     const VALUES: usize = 4 << 20;
+    // Values of a block of the parameters.
+    const BLOCK: usize = 1 << 18;
     let (mut gradient, mut w) = (filled(VALUES), filled(VALUES));
     let (mut v, mut average) = (filled(VALUES), filled(VALUES));
     let update = Update { rate: 0.01, momentum: 0.9, decay: 2e-4 };
@@ -143,6 +145,23 @@ fn memory_bound(criterion: &mut Criterion) {
         });
         measure(&mut group, &format!("decode, {bits:?}, one thread"), moved, || {
             dequantise(isa, bits, &codes, &mut v);
+        });
+    }
+    for share in [Share::Percent, Share::Permille] {
+        let mut codes = vec![Vec::new(); VALUES / BLOCK];
+        measure(&mut group, &format!("add and code, {share:?}, one thread"), 16 * VALUES, || {
+            w.iter_mut().zip(gradient.iter()).for_each(|(rest, value)| *rest += value);
+            for (values, codes) in w.chunks_mut(BLOCK).zip(&mut codes) {
+                codes.clear();
+                largest::encode(isa, share, values, codes);
+            }
+        });
+        let moved: usize = codes.iter().map(Vec::len).sum();
+        measure(&mut group, &format!("decode, {share:?}, one thread"), moved + 4 * VALUES, || {
+            codes.iter().zip(v.chunks_mut(BLOCK)).for_each(|(codes, to)| largest::decode(codes, to));
+        });
+        measure(&mut group, &format!("add decoded, {share:?}, one thread"), moved, || {
+            codes.iter().zip(v.chunks_mut(BLOCK)).for_each(|(codes, to)| largest::add(codes, to));
         });
     }
 

@@ -19,7 +19,7 @@ const GROUP: usize = 256;
 const SCALE: usize = size_of::<f32>();
 /// Smallest magnitude, as the largest of its group, of which codes are made; smaller ones wait until they
 /// have added up.
-const SMALLEST: f32 = 1e-30;
+pub(crate) const SMALLEST: f32 = 1e-30;
 /// The float whose last bit counts ones: a value of small magnitude that is added to it is rounded to a whole
 /// number, in two's complement in the last bits.
 const ROUNDING: f32 = 12_582_912.0;
@@ -209,7 +209,7 @@ fn inverse(unit: f32) -> f32 {
 /// Rounds a value to the nearest multiple of `unit`, ties to even; overwrites it with what is left over, and
 /// returns the multiple, in two's complement in the last bits.
 #[inline(always)]
-fn round(value: &mut f32, unit: f32, inverse: f32) -> u32 {
+pub(crate) fn round(value: &mut f32, unit: f32, inverse: f32) -> u32 {
     let rounded = *value * inverse + ROUNDING;
     *value -= (rounded - ROUNDING) * unit;
     rounded.to_bits()

@@ -7,13 +7,14 @@
 mod bfloat16;
 mod float32;
 mod quantised;
+mod sparse;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kernels::Bits;
+use kernels::{Bits, Share};
 
-use self::{bfloat16::Bfloat16, float32::Float32, quantised::Quantised};
+use self::{bfloat16::Bfloat16, float32::Float32, quantised::Quantised, sparse::Sparse};
 use crate::{Wire, fields::FieldError, proto};
 
 /// A codec between values and bytes.
@@ -21,7 +22,7 @@ pub(crate) trait Codec: Sync {
     /// Returns the codec's number in messages.
     fn number(&self) -> proto::Wire;
 
-    /// Returns about how many bytes `values` values become.
+    /// Returns how many bytes `values` values become: at most, where that depends on the values.
     fn size(&self, values: usize) -> usize;
 
     /// Encodes the values of a block.
@@ -55,10 +56,13 @@ pub(crate) fn of(wire: Wire) -> &'static dyn Codec {
         Wire::Bits8 => &Quantised(Bits::Eight),
         Wire::Bits4 => &Quantised(Bits::Four),
         Wire::Bits1 => &Quantised(Bits::One),
+        Wire::TopPercent => &Sparse(Share::Percent),
+        Wire::TopPermille => &Sparse(Share::Permille),
     }
 }
 
-/// Returns about how many bytes `values` numbers take when they are encoded in the format `wire`.
+/// Returns how many bytes `values` numbers of a block take when they are encoded in the format `wire`: at most, where
+/// that depends on the numbers.
 pub fn encoded_size(wire: Wire, values: usize) -> usize {
     of(wire).size(values)
 }
@@ -145,11 +149,18 @@ mod tests {
                 let mut rest = values.clone();
                 let bytes = of(wire).leave(&mut rest);
                 prop_assert_eq!(&bytes, &of(wire).encode(Arc::new(values.clone())));
+                prop_assert_eq!(of(wire).count(&bytes), Ok(values.len()));
+                let size = of(wire).size(values.len());
+                let varies = matches!(wire, Wire::TopPercent | Wire::TopPermille);
+                prop_assert!(bytes.len() == size || varies && bytes.len() < size, "{}: {}", wire, bytes.len());
                 let mut arrived = vec![0.0; values.len()];
                 of(wire).copy(&bytes, &mut arrived);
                 let mut sums = values.clone();
                 of(wire).add(&bytes, &mut sums);
                 prop_assert!(sums.iter().zip(&values).zip(&arrived).all(|((sum, one), other)| *sum == one + other));
+                let mut appended = vec![0.5];
+                of(wire).append(&bytes, &mut appended);
+                prop_assert_eq!(&appended[1..], &arrived[..]);
                 let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 for ((value, arrived), rest) in values.iter().zip(&arrived).zip(&rest) {
                     prop_assert!((value - arrived - rest).abs() <= 1e-6 * largest, "{}: {}", wire, value);

@@ -298,7 +298,13 @@ async fn answer_pushes(
         };
         let Ok(place) = replies.reserve().await else { return };
         let reply = match push {
-            Ok(push) => sent.clone().take(push.reply_bytes()).await.map(|held| (push, held)),
+            Ok(push) => match push.reply_bytes() {
+                // Few bytes may stand for many values: what nobody could send is not made.
+                bytes if bytes > MESSAGE => Err(Status::out_of_range(format!(
+                    "PushRequest.blocks: expected at most {MESSAGE} bytes of their parameters, found {bytes}"
+                ))),
+                bytes => sent.clone().take(bytes).await.map(|held| (push, held)),
+            },
             Err(status) => Err(status),
         };
         let last = reply.is_err();

@@ -111,6 +111,12 @@ choice! {
         Bits4 = "4bit",
         /// Values are sent as their signs, with a magnitude for each 256 of them: a 28th of the bytes.
         Bits1 = "1bit",
+        /// Only the largest values of each block of at most 262,144 are sent: a hundredth of them, or 32. About a 200th
+        /// of the bytes.
+        TopPercent = "top1%",
+        /// Only the largest values of each block of at most 262,144 are sent: a thousandth of them, or 32. About a
+        /// 700th of the bytes.
+        TopPermille = "top0.1%",
     }
 }
 

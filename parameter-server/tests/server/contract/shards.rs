@@ -311,7 +311,7 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
 ) {
     let form = start().await;
     let member = adopted(&form).await;
-    for (step, wire) in [(1, Wire::Bf16), (2, Wire::Bits8), (3, Wire::Bits4), (4, Wire::Bits1)] {
+    for (step, wire) in (1..).zip(Wire::ALL[1..].iter().copied()) {
         let exact = push(member, step, 0, step - 1);
         let mut rest: Vec<f32> = (0..exact.gradient.len()).map(|i| (i as f32).sin()).collect();
         let gradient = Values::encoded(wire, &mut rest);
@@ -321,10 +321,10 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
             push_all(&form.shards, Wire::F32, vec![vec![BlockPush { gradient, ..exact.clone() }]]).await;
         let after = replies[0].outcome.clone().unwrap().into_values().unwrap().values.to_vec();
         assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec(), after);
-        assert_eq!(
-            carried,
-            Carried { sent: encoded_size(wire, after.len()) as u64, received: 4 * after.len() as u64 }
-        );
+        let most = encoded_size(wire, after.len()) as u64;
+        let varies = matches!(wire, Wire::TopPercent | Wire::TopPermille);
+        assert!(carried.sent == most || varies && carried.sent < most, "{wire}: {}", carried.sent);
+        assert_eq!(carried.received, 4 * after.len() as u64);
         // The same push, now with all bits, is a repetition: nothing moves.
         let repeated = push_one(&form.shards, BlockPush { gradient: decoded.into(), ..exact }).await;
         assert_eq!(repeated.outcome.unwrap().into_values().unwrap().values.to_vec(), after);

@@ -113,6 +113,12 @@ pub fn messages() -> Vec<Seed> {
         ("AdoptReply", "adopted", new().message(1, new().bytes(1, [7; 32]))),
         ("AdoptReply", "refusal", new().message(2, refusal())),
         ("PushRequest", "whole", push.clone()),
+        ("PushRequest", "largest-values", {
+            let largest = |entries: [u8; 4]| {
+                gradient(&[[4, 0, 0, 0], [0, 0, 0x80, 0x3f], entries].concat()).number(5, 6)
+            };
+            push.clone().message(5, largest([0, 3, 2, 0xfe])).message(5, largest([0, 3, 3, 0xfe]))
+        }),
         ("PushRequest", "one-broken-block", push.message(5, gradient(&[0; 15]))),
         ("PushReply", "two-blocks", new().message(1, block_reply).message(1, refused)),
         ("FetchRequest", "whole", new().bytes(2, [0, 1, 2]).number(3, 2).number(4, 1)),

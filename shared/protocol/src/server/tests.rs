@@ -105,7 +105,8 @@ async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
         )],
         vec![refused(
             7,
-            "GradientBlock.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 9",
+            "GradientBlock.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit) \
+             or 6 (top1%) or 7 (top0.1%), found 9",
         )],
         vec![refused(8, "PushRequest.member: expected a value, found none")],
     ];
@@ -183,6 +184,22 @@ async fn a_shard_that_panics_is_an_internal_refusal() {
         panic!("expected a refusal, found {reply:?}");
     };
     assert_eq!(refusal.reason, i32::from(proto::refusal::Reason::Internal));
+}
+
+/// Blocks of which no value is sent are 8 bytes each, and their parameters 1 MiB.
+#[tokio::test]
+async fn a_push_whose_reply_would_be_over_the_limit_is_not_applied() {
+    let mut shards = ShardsClient::new(channel().await);
+    let gradient = [(BLOCK_VALUES as u32).to_le_bytes(), [0; 4]].concat().into();
+    let empty = proto::GradientBlock { gradient, wire: proto::Wire::TopPercent.into(), ..block(7, 0) };
+    let push = push(vec![empty; 5]);
+    let mut replies = shards.push(tokio_stream::iter([push])).await.unwrap().into_inner();
+    let status = replies.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::OutOfRange);
+    assert!(
+        status.message().contains("at most 4194304 bytes of their parameters, found 5242880"),
+        "{status}"
+    );
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ fn all_blocks() -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn gradients_of_few_bits_arrive_as_they_decode_and_are_answered_in_f32() {
-    for wire in [Wire::Bits8, Wire::Bits4, Wire::Bits1] {
+async fn coded_gradients_arrive_as_they_decode_and_are_answered_in_f32() {
+    for wire in [Wire::Bits8, Wire::Bits4, Wire::Bits1, Wire::TopPercent, Wire::TopPermille] {
         let shards = Arc::new(Adder::holding_zeros());
         let server = Server::shards(&shards);
         let client = ShardClient::connect(&server.address, patience()).await.unwrap();
@@ -46,8 +46,11 @@ async fn gradients_of_few_bits_arrive_as_they_decode_and_are_answered_in_f32() {
         };
         let (carried, answered) = tokio::join!(client.push(Wire::F32, pushes, replies), drain);
         assert!(answered == expected, "{wire}");
-        let sent = expected.iter().map(|values| encoded_size(wire, values.len()) as u64).sum();
-        assert_eq!(carried.unwrap(), Carried { sent, received: 4 * layout().len() as u64 }, "{wire}");
+        let most: u64 = expected.iter().map(|values| encoded_size(wire, values.len()) as u64).sum();
+        let Carried { sent, received } = carried.unwrap();
+        let varies = matches!(wire, Wire::TopPercent | Wire::TopPermille);
+        assert!(sent == most || varies && sent > 0 && sent < most, "{wire}: {sent}, at most {most}");
+        assert_eq!(received, 4 * layout().len() as u64, "{wire}");
         server.stop().await;
     }
 }
