@@ -110,7 +110,7 @@ mod tests {
     const WIRE: Wire = Wire::Bits4;
 
     fn parameters(at: u64) -> Arc<Vec<f32>> {
-        Arc::new((0..1000).map(|i| ((i * 37 % 101) as f32 * 0.01 * at as f32).sin()).collect())
+        Arc::new((0..1000).map(|i| ((i * 37 % 101) as f32 * 0.001 * at as f32).sin()).collect())
     }
 
     /// A worker: what it knows, up to which update.

@@ -59,7 +59,8 @@ fn layer<T: Value>(
     let mut scratch = Buffer::zeroed(conv.scratch_len::<T>(isa, pool));
 
     let channels: usize = inputs.iter().sum();
-    let name = format!("{} {channels}>{outputs} {side}x{side}", conv.kernel_name::<T>(isa));
+    let value = if size_of::<T>() == size_of::<f32>() { "f32" } else { "bf16" };
+    let name = format!("{value} {} {channels}>{outputs} {side}x{side}", conv.kernel_name::<T>(isa));
     group.throughput(Throughput::Elements((2 * BATCH * side * side * conv.weights_len()) as u64));
     group.bench_function(format!("{name} forward"), |bencher| {
         bencher.iter(|| {

@@ -149,7 +149,7 @@ fn what_a_receiver_would_take_memory_for_is_bounded() {
     };
     let text = error::<(Report, u64), _>(request);
     assert_eq!(text, "ReportRequest.progress: expected at most 64 leases, found 65");
-    let fetch = proto::FetchRequest { blocks: vec![0; (1 << 15) + 1], ..Default::default() };
+    let fetch = proto::FetchRequest { blocks: vec![0; (1 << 15) + 1], wire: 1, ..Default::default() };
     let text = error::<FetchRequest, _>(fetch);
     assert_eq!(text, "FetchRequest.blocks: expected at most 32768 blocks, found 32769");
     let entries = |count| vec![proto::RosterEntry::default(); count];

@@ -142,7 +142,7 @@ async fn malformed_requests_are_refused_by_field() {
     let refusal = invalid("OrderRequest.order: expected a value, found none");
     assert_eq!(reply.outcome, Some(proto::order_reply::Outcome::Refusal(refusal)));
 
-    let fetch = proto::FetchRequest { blocks: vec![1, 2], wire: 5, ..Default::default() };
+    let fetch = proto::FetchRequest { blocks: vec![1, 2], wire: 5, velocity: true, ..Default::default() };
     let replies: Vec<_> = shards.fetch(fetch).await.unwrap().into_inner().collect().await;
     let refusal = invalid("FetchRequest.wire: expected 1 (f32) or 2 (bf16), found 5");
     let [Ok(reply)] = &replies[..] else { panic!("expected one reply, found {replies:?}") };
