@@ -294,7 +294,9 @@ impl<Client: ShardCalls> Store<Client> {
         let mut tasks = JoinSet::new();
         for ((process, shard), blocks) in self.by_home(blocks) {
             let (client, values) = (self.processes[process].clone(), values.clone());
-            let request = FetchRequest { shard, blocks, kind, wire: self.wire, life: self.life };
+            // What is scored, kept or begun with has all bits.
+            let wire = if kind == Kind::Parameters { self.wire } else { Wire::F32 };
+            let request = FetchRequest { shard, blocks, kind, wire, life: self.life };
             // The shards of other processes hear of an evaluation a little later than its worker.
             let patience = match kind {
                 Kind::Average { .. } => NEWS_AFTER,

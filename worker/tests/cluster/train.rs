@@ -68,6 +68,24 @@ async fn gradients_travel_in_few_bits_and_parameters_in_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_travel_as_differences_in_few_bits() {
+    let mut configuration = small(1_600);
+    configuration.run.wire = Some(Wire::Bits4);
+    let server = Server::start(configuration, 2, 1).await;
+    let workers = [(), ()].map(|()| tokio::spawn(to_its_end(options(&server, None))));
+    for worker in workers {
+        assert_eq!(worker.await.unwrap().unwrap(), Exit::Done);
+    }
+    let status = server.status();
+    assert_eq!((status.state, status.samples), (RunState::Finished, 1_600));
+    for shard in server.shards().await {
+        assert_eq!(shard.refused, 0);
+        // Whole parameters, in reply to gradients of 4 bits, would be eight times as many.
+        assert!(shard.bytes_out < 4 * shard.bytes_in, "{} out, {} in", shard.bytes_out, shard.bytes_in);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() {
     // So few images, always cropped the same, are learnt by heart in a few steps.
     let mut configuration = small(16_000);
