@@ -292,6 +292,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let wire = link.formats().parameters;
         let mut store =
             Store::connect(&reply.shards, reply.member.life, layout, wire, &options.connector).await?;
+        store = store.of_worker(reply.member.worker);
         store.adopt(reply.member, options.connector.patience).await?;
         if link.is_free() {
             let (bytes, took) = store.probe(PROBE).await?;

@@ -95,6 +95,8 @@ pub struct Store<Client = ShardClient> {
     life: Life,
     /// Time that the newest fetch of all values took.
     fetched: Duration,
+    /// Number of the worker, by which shards tell which log it follows.
+    worker: u32,
 }
 
 /// The published log that a worker follows: the shards send what changed of the parameters rather than the
@@ -166,9 +168,15 @@ impl<Client: ShardCalls> Store<Client> {
             versions,
             life,
             fetched,
+            worker: 0,
         };
         store.set_wire(wire);
         store
+    }
+
+    /// Sets the number of the worker whose store this is, which says which of the shards' logs it follows.
+    pub fn of_worker(self, worker: u32) -> Store<Client> {
+        Store { worker, ..self }
     }
 
     /// Sets the number format in which parameters travel from the next [`start`](Self::start) on.
@@ -242,10 +250,11 @@ impl<Client: ShardCalls> Store<Client> {
     /// # Errors
     /// As for [`fetch`](Self::fetch).
     pub async fn start(&mut self) -> Result<Vec<f32>, Stop> {
-        let Some(Followed { wire, .. }) = self.followed else { return self.fetch(Kind::Parameters).await };
-        let view = self.fetch(Kind::View(wire)).await?;
-        self.followed = Some(Followed { wire, values: view.clone() });
-        Ok(view)
+        let values = self.fetch(self.trained_on()).await?;
+        if let Some(followed) = &mut self.followed {
+            followed.values.clone_from(&values);
+        }
+        Ok(values)
     }
 
     /// Returns whether the parameters that gradients are computed from are not the newest ones, but what all
@@ -262,10 +271,6 @@ impl<Client: ShardCalls> Store<Client> {
     /// If a shard refuses the fetch or cannot be reached, or if it sends a block that the layout does not
     /// have.
     pub async fn fetch(&mut self, kind: Kind) -> Result<Vec<f32>, Stop> {
-        let trained_on = match &self.followed {
-            Some(Followed { wire, .. }) => Kind::View(*wire),
-            None => Kind::Parameters,
-        };
         let begun = Instant::now();
         let mut flat = vec![0.0; self.layout.len()];
         let mut versions = Vec::new();
@@ -276,11 +281,19 @@ impl<Client: ShardCalls> Store<Client> {
             Ok(())
         })
         .await?;
-        if kind == trained_on {
+        if kind == self.trained_on() {
             versions.into_iter().for_each(|(block, version)| self.versions[block as usize] = version);
         }
         self.fetched = begun.elapsed();
         Ok(flat)
+    }
+
+    /// Returns the kind of values that gradients are computed from.
+    fn trained_on(&self) -> Kind {
+        match self.followed {
+            Some(Followed { wire: log, .. }) => Kind::View { log, worker: self.worker },
+            None => Kind::Parameters,
+        }
     }
 
     /// Fetches some blocks from all shards concurrently, and calls `take` with each.
@@ -300,7 +313,7 @@ impl<Client: ShardCalls> Store<Client> {
             // The shards of other processes hear of an evaluation a little later than its worker.
             let patience = match kind {
                 Kind::Average { .. } => NEWS_AFTER,
-                Kind::Parameters | Kind::View(_) | Kind::Velocity => Duration::ZERO,
+                Kind::Parameters | Kind::View { .. } | Kind::Velocity => Duration::ZERO,
             };
             tasks.spawn(async move {
                 Ok(until_ready(patience, || client.fetch(request.clone(), values.clone())).await?)

@@ -410,7 +410,8 @@ impl<'a> Simulation<'a> {
 
     /// Copies the shard's parameters to a worker, which takes no virtual time.
     fn fetch(&mut self, worker: usize) {
-        let kind = self.log().map_or(Kind::Parameters, Kind::View);
+        let view = |log| Kind::View { log, worker: worker as u32 };
+        let kind = self.log().map_or(Kind::Parameters, view);
         let Worker { parameters, versions, .. } = &mut self.workers[worker];
         for block in self.layout.blocks() {
             let values = self.shard.fetch(block.index, kind).expect("the shard has every block");

@@ -291,7 +291,7 @@ impl Shard {
             self.status.repeated += 1;
             let answer = match push.log {
                 None => BlockAnswer::Values(adopted.blocks[&push.block].message(push.block, generation)),
-                Some(wire) => adopted.since(wire, push.block, push.version, generation),
+                Some(wire) => adopted.since((wire, push.member.worker), push.block, push.version, generation),
             };
             return Ok((answer, 0));
         };
@@ -302,7 +302,7 @@ impl Shard {
                 let version = Version { generation, counter };
                 BlockAnswer::Values(BlockValues { block: push.block, version, values: gradient.into() })
             }
-            Some(wire) => adopted.since(wire, push.block, push.version, generation),
+            Some(wire) => adopted.since((wire, push.member.worker), push.block, push.version, generation),
         };
         self.status.updates += 1;
         if limited {
@@ -332,7 +332,9 @@ impl Shard {
         let state = &adopted.blocks[&block];
         Ok(match kind {
             Kind::Parameters => state.message(block, generation),
-            Kind::View(wire) => adopted.view(wire, block, generation).map_err(|text| self.invalid(&text))?,
+            Kind::View { log, worker } => {
+                adopted.view((log, worker), block, generation).map_err(|text| self.invalid(&text))?
+            }
             Kind::Velocity => {
                 let velocity = state.arrays.get(optimizer::VELOCITY).ok_or_else(|| {
                     let optimizer = adopted.rule.optimizer;

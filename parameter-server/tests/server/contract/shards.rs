@@ -351,9 +351,15 @@ async fn who_follows_a_log_gets_what_changed_and_knows_what_all_followers_know<
     start: impl AsyncFnOnce() -> Form<C, S>,
 ) {
     let form = start().await;
-    let (one, other) = (adopted(&form).await, adopted(&form).await);
+    let one = adopted(&form).await;
+    // Eight workers on, whose log is the same.
+    for _ in 1..8 {
+        adopted(&form).await;
+    }
+    let other = adopted(&form).await;
+    assert_eq!((one.worker, other.worker), (0, 8));
     let wire = Wire::Bits4;
-    let view = async || fetch_one(&form.shards, 2, Kind::View(wire)).await;
+    let view = async || fetch_one(&form.shards, 2, Kind::View { log: wire, worker: 0 }).await;
     let exact = async || fetch_one(&form.shards, 2, Kind::Parameters).await;
     let (mut known, mut others) = (view().await, view().await);
     assert_eq!(known, exact().await);
@@ -390,7 +396,7 @@ async fn who_follows_a_log_gets_what_changed_and_knows_what_all_followers_know<
     assert_eq!(ask(other, 3, &mut again).await, None);
     assert_eq!(again, view().await);
     // Another format has another log; and one of all bits goes on beside them.
-    let bits = fetch_one(&form.shards, 2, Kind::View(Wire::Bits1)).await;
+    let bits = fetch_one(&form.shards, 2, Kind::View { log: Wire::Bits1, worker: 0 }).await;
     assert_eq!(bits, exact().await);
     let plain = push_one(&form.shards, push(one, 3, 2, 5)).await.outcome.unwrap().into_values();
     assert_eq!(plain, Some(exact().await));

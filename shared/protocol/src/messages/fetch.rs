@@ -17,9 +17,14 @@ use crate::{
 pub enum Kind {
     /// The parameters that updates are applied to.
     Parameters,
-    /// The parameters as all workers know them that follow the log which the shards publish in this format:
-    /// what a worker starts from to follow it. They are at most one round of the workers' pushes old.
-    View(Wire),
+    /// The parameters as those workers know them that follow a log which the shards publish: what a worker
+    /// starts from to follow it. They are at most one round of the workers' pushes old.
+    View {
+        /// Format of the log.
+        log: Wire,
+        /// Number of the worker, by which shards that publish several logs in a format tell which is its own.
+        worker: u32,
+    },
     /// The velocity that the shards keep for momentum; refused if the run's optimizer has none.
     Velocity,
     /// The Polyak average of the parameters. The first fetch for an evaluation freezes a copy of it, which
@@ -50,16 +55,16 @@ pub struct FetchRequest {
 impl From<FetchRequest> for proto::FetchRequest {
     fn from(FetchRequest { shard, blocks, kind, wire, life }: FetchRequest) -> proto::FetchRequest {
         let average_of_evaluation = match kind {
-            Kind::Parameters | Kind::View(_) | Kind::Velocity => None,
+            Kind::Parameters | Kind::View { .. } | Kind::Velocity => None,
             Kind::Average { evaluation } => Some(evaluation),
         };
-        let wire = match kind {
-            Kind::View(log) => codec::number(log),
-            _ => codec::number(wire),
+        let (wire, worker) = match kind {
+            Kind::View { log, worker } => (codec::number(log), worker),
+            _ => (codec::number(wire), 0),
         };
         let velocity = kind == Kind::Velocity;
         let life = Some(life.into());
-        proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity, life }
+        proto::FetchRequest { shard, blocks, wire, average_of_evaluation, velocity, life, worker }
     }
 }
 
@@ -77,7 +82,7 @@ impl TryFrom<proto::FetchRequest> for FetchRequest {
             blocks: listed(request.blocks, MOST_BLOCKS, "blocks", "FetchRequest", "blocks")?,
             kind: match (request.average_of_evaluation, request.velocity) {
                 (None, false) if asked.is_whole() => Kind::Parameters,
-                (None, false) => Kind::View(asked),
+                (None, false) => Kind::View { log: asked, worker: request.worker },
                 (None, true) => Kind::Velocity,
                 (Some(evaluation), false) => Kind::Average { evaluation },
                 (Some(_), true) => {
