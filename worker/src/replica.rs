@@ -494,6 +494,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         if parameters != self.store.wire() {
             self.store.set_wire(parameters);
             let values = self.store.start().await?;
+            let (bytes, took) = self.store.newest_fetch();
+            self.link.fetched_again(bytes, took);
             self.compute.call(move |compute| compute.load(&values)).await?;
         }
         Ok(())

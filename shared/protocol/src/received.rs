@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(empty("JoinRequest"), "JoinRequest.data: expected a value, found none");
         assert_eq!(
             empty("FetchRequest"),
-            "FetchRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 0"
+            "FetchRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit) or 6 (top1%) or 7 (top0.1%), found 0"
         );
         let without: Vec<&str> =
             MESSAGES.iter().map(|(name, _)| *name).filter(|name| empty(name) == "read").collect();

@@ -101,7 +101,7 @@ async fn a_malformed_push_is_refused_by_field_and_the_stream_goes_on() {
         ],
         vec![refused(
             7,
-            "PushRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit), found 99",
+            "PushRequest.wire: expected 1 (f32) or 2 (bf16) or 3 (8bit) or 4 (4bit) or 5 (1bit) or 6 (top1%) or 7 (top0.1%), found 99",
         )],
         vec![refused(
             7,
