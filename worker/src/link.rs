@@ -12,10 +12,10 @@ use protocol::{Wire, encoded_size};
 use settings::Run;
 
 /// Largest time of a transfer as a share of the time that a step computes. Gradients leave during backward,
-/// the last two thirds of a step, so that little of it is waited for.
-const SHARE: f64 = 0.6;
+/// the last two thirds of a step, so that little of it is waited for: by that, nine tenths of the speed are kept.
+const SHARE: f64 = 0.8;
 /// The same for a milder format than the present one, so that a worker does not go back and forth.
-const SHARE_OF_MILDER: f64 = 0.5;
+const SHARE_OF_MILDER: f64 = 0.65;
 /// Least wait after computing, as a share of it, that shows that the link is the limit.
 const WAITS: f64 = 0.15;
 /// Part of an exchange's time that the rates must explain; where they do not, nobody knows which way is slow.

@@ -137,13 +137,14 @@ fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
     let exact = trained(Wire::F32, Wire::F32);
     let loss = |report: &Report| report.evaluations.last().unwrap().training_loss;
     assert!(loss(&exact) < 1.5, "{}, by chance {}", loss(&exact), 10f64.ln());
+    // The fewer bits, the more slowly; by chance the loss is over 1.6 worse.
     for (wire, part, worse) in [
         (Wire::Bf16, 1.9, [0.2, 0.2]),
         (Wire::Bits8, 3.5, [0.2, 0.2]),
         (Wire::Bits4, 7.0, [0.2, 0.2]),
-        (Wire::Bits1, 20.0, [0.4, 0.4]),
-        (Wire::TopPercent, 20.0, [0.4, 0.4]),
-        (Wire::TopPermille, 20.0, [0.4, 0.4]),
+        (Wire::Bits1, 20.0, [0.5, 0.6]),
+        (Wire::TopPercent, 20.0, [1.0, 1.2]),
+        (Wire::TopPermille, 20.0, [1.2, 1.4]),
     ] {
         for (parameters, worse) in [Wire::F32, wire].into_iter().zip(worse) {
             let coded = trained(wire, parameters);
