@@ -35,10 +35,7 @@ use tokio::{
     runtime::Runtime,
     sync::mpsc,
 };
-use worker::{
-    outgoing::OutgoingBlock,
-    store::{Step, Store},
-};
+use worker::{exchange::Step, outgoing::OutgoingBlock, store::Store};
 
 const LIFE: Life = Life { run: RunId(1), count: 0, nonce: 1 };
 const MEMBER: Member = Member { worker: 0, incarnation: 1, life: LIFE };

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::compute::Computed;
+use crate::exchange::Exchange;
 use crate::stop::Stop;
-use crate::store::Exchange;
 
 /// Longest time between two reports, far below the 30 s after which a lease expires.
 const REPORT_EVERY: Duration = Duration::from_secs(2);

@@ -10,13 +10,13 @@ use anyhow::Context;
 use parameters::{BLOCK_VALUES, Layout};
 use protocol::{
     AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member,
-    Patience, PushForm, PushReply, Refusal, ShardCalls, ShardClient, Version, Wire, encoded_size,
-    until_ready,
+    Patience, ShardCalls, ShardClient, Version, Wire, encoded_size, until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::exchange::{Exchange, Step};
 use crate::outgoing::OutgoingBlock;
 use crate::stop::Stop;
 
@@ -34,44 +34,6 @@ const GROUP: usize = 128 << 10;
 /// Number of values at which a group of blocks is sent in any case, since instead of differences the reply may
 /// have them whole.
 const GROUP_VALUES: usize = 2 * BLOCK_VALUES;
-
-/// The training step that pushes belong to: one minibatch of one worker, whose gradient is pushed to the
-/// shards.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// The worker that pushes, and the join by which it is a member of the run.
-    pub member: Member,
-    /// Number of the training step, counted from 1 since the worker joined.
-    pub step: u64,
-    /// Number of samples that the gradient is the mean of.
-    pub samples: u32,
-    /// What is pushed: gradients, or Nesterov steps that the worker computed from them with its own momentum.
-    pub form: PushForm,
-}
-
-/// The outcome of one training step's exchange with the shards, summed over all blocks: each block (a piece
-/// of a tensor) of the gradient is pushed, and the reply has the block's updated parameters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exchange {
-    /// Number of blocks of the gradient that the shards applied to the parameters.
-    pub applied: u64,
-    /// Sum over the applied blocks of their staleness: the number of updates that the block received after
-    /// the version from which the gradient was computed and before this gradient.
-    pub staleness_sum: u64,
-    /// Largest staleness of an applied block: the number of updates that the block received after the version
-    /// from which the gradient was computed and before this gradient.
-    pub staleness_max: u64,
-    /// Number of blocks of the gradient that the shards refused as unusable, for example as not finite.
-    pub refused: u64,
-    /// Text of the shard's first refusal of a block; `None` if none was refused.
-    pub reason: Option<String>,
-    /// Number of bytes of encoded gradients sent.
-    pub bytes_out: u64,
-    /// Number of bytes of encoded parameters received.
-    pub bytes_in: u64,
-    /// Time from the first block of the gradient to the last reply.
-    pub took: Duration,
-}
 
 /// The connections to all shards of a run, each of which holds a part of the parameters, and the version of
 /// each block (piece of a tensor) that this worker last received.
@@ -499,28 +461,6 @@ fn joined(answers: Vec<BlockAnswer>, values: usize) -> Result<Vec<f32>, Stop> {
     let mut joined = Vec::with_capacity(values);
     blocks.iter().for_each(|block| block.values.append_to(&mut joined));
     Ok(joined)
-}
-
-impl Exchange {
-    /// Counts the outcome of a block's push; returns the answer if the block was updated.
-    fn count(&mut self, reply: PushReply) -> Result<Option<BlockAnswer>, Stop> {
-        match reply.outcome {
-            Ok(answer) => {
-                self.applied += 1;
-                self.staleness_sum += reply.staleness;
-                self.staleness_max = self.staleness_max.max(reply.staleness);
-                Ok(Some(answer))
-            }
-            Err(refusal @ (Refusal::Fenced(_) | Refusal::NotReady(_))) => {
-                Err(Stop::Rejoin(refusal.to_string()))
-            }
-            Err(refusal) => {
-                self.refused += 1;
-                self.reason.get_or_insert_with(|| refusal.to_string());
-                Ok(None)
-            }
-        }
-    }
 }
 
 /// Waits for all tasks and returns their results; the first failure ends the others.

@@ -23,10 +23,12 @@ mod cluster;
 mod events;
 mod method;
 mod report;
+mod run;
 mod samples;
 mod simulate;
 
 pub use cluster::{Cluster, Link, Machine};
 pub use method::Method;
 pub use report::{Evaluation, Report};
-pub use simulate::{Run, SimulateError, simulate};
+pub use run::{Run, SimulateError};
+pub use simulate::simulate;

@@ -1,0 +1,337 @@
+//! The work of a replica during one membership: it leases samples, computes, pushes, fetches and evaluates.
+//!
+//! Every step pushes its gradient and fetches the parameters (n_push = n_fetch = 1 in DistBelief's terms):
+//! the blocks of the gradient leave while the backward pass still computes the rest, the reply to a push
+//! holds the block's updated values, and the next step starts once all replies are there. A replica therefore
+//! never computes with parameters older than its own last push. It asks for the next lease while it trains on
+//! the current one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use dataset::{LoaderRange, Split};
+use protocol::{
+    Assignment, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member, PushForm,
+    ShardCalls as _, Wire, is_here,
+};
+use settings::{MomentumPlace, RunConfiguration};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::actor::{Actor, Place};
+use crate::compute::Compute;
+use crate::evaluate::evaluate;
+use crate::exchange::Step;
+use crate::halves::compared_images;
+use crate::leases::Leases;
+use crate::link::{Formats, Link, Rates, Stepped};
+use crate::replica::{Built, Joined, ReplicaOptions, asked, dropout_seed};
+use crate::report::{Line, Reporter, step_metrics};
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::workload::{Batch, Model, Samples, Trained, Workload};
+
+/// Time between two lines of training metrics.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Longest pause that is granted to a server which asks for one: the number that it sends may be wrong.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Number of bytes of parameters that a worker fetches to see how fast its link is.
+const PROBE: usize = 1 << 20;
+
+/// The state of a replica during one membership.
+pub(crate) struct Replica<'a, W: Workload> {
+    workload: &'a W,
+    place: Place,
+    client: &'a CoordinatorClient,
+    reporter: &'a Reporter,
+    member: Member,
+    configuration: RunConfiguration,
+    /// Number of validation images.
+    validation: u64,
+    store: Store,
+    compute: Arc<Actor<Compute<W::Model>>>,
+    samples: Actor<W::Samples>,
+    /// Number of training images, which is the number of positions of an epoch.
+    images: u64,
+    leases: &'a mut Leases,
+    step: u64,
+    trained: u64,
+    line: Line,
+    link: Link,
+    /// Time before which the worker does not ask for work.
+    ask_after: Instant,
+}
+
+impl<'a, W: Workload> Replica<'a, W> {
+    /// Starts a membership: builds the model (once for all memberships with the same configuration), connects
+    /// to the shards and loads the parameters.
+    pub(crate) async fn start(
+        workload: &'a W,
+        options: &ReplicaOptions,
+        joined: &'a Joined,
+        reporter: &'a Reporter,
+        leases: &'a mut Leases,
+        built: &mut Built<W::Model>,
+    ) -> Result<Replica<'a, W>, Stop> {
+        let Joined { client, reply, images, validation } = joined;
+        let configuration = reply.configuration.clone();
+        let compute = built.for_run(&configuration, |configuration| {
+            let model = workload.model(configuration).map_err(Stop::Failed)?;
+            let wire = configuration.run.gradient_wire().unwrap_or(Wire::F32);
+            let compute = Compute::new(model, &configuration.optimisation, wire);
+            Ok(Actor::start("compute", options.place, compute))
+        })?;
+        let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
+        let near = reply.shards.iter().all(|address| is_here(address));
+        let mut link = Link::new(&configuration.run, layout.len(), near);
+        let wire = link.formats().parameters;
+        let mut store =
+            Store::connect(&reply.shards, reply.member.life, layout, wire, &options.connector).await?;
+        store = store.of_worker(reply.member.worker);
+        store.adopt(reply.member, options.connector.patience).await?;
+        if link.is_free() {
+            let (bytes, took) = store.probe(PROBE).await?;
+            link.begin(bytes, took);
+        }
+        let Formats { gradients, parameters } = link.formats();
+        let Member { worker, life, .. } = reply.member;
+        let shards = reply.shards.len();
+        tracing::info!(worker, shards, %gradients, %parameters, "joined the run {}", life.run);
+        store.set_wire(parameters);
+        let values = store.start().await?;
+        let (bytes, took) = store.newest_fetch();
+        link.fetched(bytes, took);
+        compute
+            .call(move |compute| {
+                compute.set_wire(gradients);
+                compute.begin(&values);
+            })
+            .await?;
+        let samples = Actor::start("samples", options.place, workload.samples(&configuration));
+        Ok(Replica {
+            workload,
+            place: options.place,
+            client,
+            reporter,
+            member: reply.member,
+            configuration,
+            validation: *validation,
+            store,
+            compute,
+            samples,
+            images: *images,
+            leases,
+            step: 0,
+            trained: 0,
+            line: Line::start(),
+            link,
+            ask_after: Instant::now(),
+        })
+    }
+
+    /// Trains and evaluates as the coordinator says, until the membership ends; once the worker is `leaving`, no
+    /// minibatch follows the one in hand.
+    pub(crate) async fn work(&mut self, leaving: watch::Receiver<bool>) -> Result<Infallible, Stop> {
+        let mut assigned = None;
+        loop {
+            match assigned.take() {
+                Some(Assignment::Train(lease)) => self.take(lease).await?,
+                Some(Assignment::Evaluate(order)) => self.evaluate(order).await?,
+                Some(Assignment::Wait { milliseconds, reason }) => {
+                    tracing::debug!("waiting: {reason}");
+                    self.ask_after = Instant::now() + Duration::from_millis(milliseconds).min(LONGEST_PAUSE);
+                }
+                Some(Assignment::Finished(ending)) => return Err(Stop::Ended(ending)),
+                None => {}
+            }
+            if *leaving.borrow() {
+                return Err(Stop::Leave);
+            }
+            if self.leases.current().is_none() {
+                tokio::select! {
+                    () = asked(leaving.clone()) => return Err(Stop::Leave),
+                    () = tokio::time::sleep_until(self.ask_after) => {}
+                }
+                assigned = Some(self.client.assign(self.member).await?);
+                continue;
+            }
+            let client = self.client;
+            let (member, ask) = (self.member, self.leases.wanted() && Instant::now() >= self.ask_after);
+            let ahead = async move {
+                if ask { client.assign(member).await.map(Some).map_err(Stop::from) } else { Ok(None) }
+            };
+            ((), assigned) = tokio::try_join!(self.train(), ahead)?;
+        }
+    }
+
+    /// Accepts a lease and queues its samples.
+    ///
+    /// # Errors
+    /// If its positions do not lie within an epoch of the training images, or if it asks for steps in a run
+    /// that keeps its momentum at the shards.
+    async fn take(&mut self, lease: Lease) -> Result<(), Stop> {
+        let Lease { id, epoch, start, end, form, takes_velocity } = lease;
+        let images = self.images;
+        if !(start < end && end <= images) {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "lease {id} of the coordinator: expected positions within 0..{images}, as many as there are training images \
+                 here, found {start}..{end}; start worker and server from one release"
+            )));
+        }
+        if form == PushForm::Step && self.configuration.optimisation.momentum_at == MomentumPlace::Shard {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "lease {id} of the coordinator asks for a worker's own momentum, which the run's key optimisation.momentum_at \
+                 leaves to the shards; start worker and server from one release"
+            )));
+        }
+        if takes_velocity {
+            let velocity = self.store.fetch(Kind::Velocity).await?;
+            self.compute.call(move |compute| compute.take_over(velocity)).await?;
+            tracing::info!("took the shards' velocity over");
+        }
+        self.leases.add(lease);
+        self.samples
+            .call(move |samples| samples.request(LoaderRange { split: Split::Train, epoch, start, end }))
+            .await?;
+        Ok(())
+    }
+
+    /// Trains on the next minibatch of the current lease.
+    async fn train(&mut self) -> Result<(), Stop> {
+        let start = Instant::now();
+        let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
+        let batch = self.samples.call(Samples::next).await??;
+        let batch = batch.context("take a minibatch of the lease in work").map_err(Stop::Failed)?;
+        let skipped = batch.skipped().to_vec();
+        skipped.iter().for_each(|skipped| tracing::warn!("skipped: {skipped}"));
+        let samples = batch.samples().len() as u64;
+        if samples > 0 {
+            self.step(batch, epoch, form, start).await?;
+        }
+        self.trained += samples;
+        self.reporter.progress(self.leases.advance(samples, skipped));
+        if self.line.due(LINE_EVERY) {
+            let status = self.store.first().status().await?;
+            let rate = status.first().map_or(0.0, |status| status.learning_rate);
+            self.line.write(self.member.worker, self.step, epoch, self.trained, rate, self.leases.len());
+        }
+        Ok(())
+    }
+
+    /// Computes one gradient and exchanges it with the shards; `start` is when this worker began to wait for
+    /// the samples.
+    async fn step(
+        &mut self,
+        batch: <W::Model as Model>::Batch,
+        epoch: u64,
+        form: PushForm,
+        start: Instant,
+    ) -> Result<(), Stop> {
+        self.step += 1;
+        let samples = batch.samples().len() as u32;
+        let step = Step { member: self.member, step: self.step, samples, form };
+        let seeds = self.configuration.network.dropout.then(|| {
+            let seed = self.configuration.run.sample_seed();
+            batch.samples().iter().map(|&sample| dropout_seed(seed, epoch, sample)).collect::<Vec<_>>()
+        });
+        let (gradients, completed) = mpsc::unbounded_channel();
+        let training =
+            self.compute.call(move |compute| compute.train(form, &batch, seeds.as_deref(), &gradients));
+        let compute = &self.compute;
+        let exchange = self.store.exchange(step, completed, |tensor, values| {
+            // Queued behind the backward pass that is under way; the next step comes behind it.
+            drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
+        });
+        let training = async { Ok((training.await.map_err(Stop::from)?, Instant::now())) };
+        let ((computed, computed_at), exchange) = tokio::try_join!(training, exchange)?;
+        let formats = self.link.stepped(Stepped {
+            computed: computed.took,
+            exchanged: exchange.took,
+            waited: computed_at.elapsed(),
+            out: exchange.bytes_out,
+            into: exchange.bytes_in,
+        });
+        if let Some(reason) = &exchange.reason {
+            tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
+        }
+        let metrics = step_metrics(&computed, &exchange, start.elapsed());
+        self.reporter.step(&metrics);
+        self.line.add(&metrics, &exchange);
+        if metrics.diverged {
+            tracing::error!(
+                step = self.step,
+                loss = f64::from(computed.losses.total),
+                "the loss is not finite, or far too large"
+            );
+            return match self.reporter.send(false).await? {
+                Some(ending) => Err(Stop::Ended(ending)),
+                None => Ok(()),
+            };
+        }
+        match formats {
+            Some(formats) => self.travel(formats).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has gradients and parameters travel in other formats from now on, which fit the link.
+    async fn travel(&mut self, Formats { gradients, parameters }: Formats) -> Result<(), Stop> {
+        let Rates { up, down } = self.link.rates();
+        let megabytes = |rate: f64| format!("{:.1} MB/s", rate / 1e6);
+        tracing::info!(
+            worker = self.member.worker,
+            %gradients,
+            %parameters,
+            up = megabytes(up),
+            down = megabytes(down),
+            "other formats fit the link, for steps that compute for {:.2} s",
+            self.link.step()
+        );
+        self.compute.call(move |compute| compute.set_wire(gradients)).await?;
+        if parameters != self.store.wire() {
+            self.store.set_wire(parameters);
+            let values = self.store.start().await?;
+            let (bytes, took) = self.store.newest_fetch();
+            self.link.fetched_again(bytes, took);
+            self.compute.call(move |compute| compute.load(&values)).await?;
+        }
+        Ok(())
+    }
+
+    async fn evaluate(&mut self, order: EvaluationOrder) -> Result<(), Stop> {
+        let images = self.validation;
+        tracing::info!(evaluation = order.id, samples = order.samples, images, "evaluating");
+        let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
+        let RunConfiguration { run, optimisation, .. } = &self.configuration;
+        let trained = (run.evaluate_epochs * self.images as f64) as u64;
+        let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
+        let (evaluation, norms, average) =
+            evaluate(&order, images, compared, &mut self.store, &self.compute, &samples).await?;
+        let (bytes, took) = self.store.newest_fetch();
+        self.link.fetched(bytes, took);
+        tracing::info!(
+            samples = evaluation.samples,
+            images = evaluation.images,
+            average = %evaluation.average,
+            last_iterate = %evaluation.last_iterate,
+            "evaluated"
+        );
+        if order.last {
+            let trained = Trained {
+                configuration: &self.configuration,
+                layout: self.store.layout(),
+                average: &average,
+                evaluation: &evaluation,
+            };
+            self.workload.keep(&trained).map_err(Stop::Failed)?;
+        }
+        self.reporter.evaluation(evaluation, &norms);
+        self.line = Line::start();
+        match self.reporter.send(false).await? {
+            Some(ending) => Err(Stop::Ended(ending)),
+            None => Ok(()),
+        }
+    }
+}
