@@ -169,6 +169,8 @@ impl Link {
         };
         if stepped.waited.as_secs_f64() > WAITS * computed {
             self.was_waited_for(stepped);
+        } else {
+            self.was_not_waited_for(stepped);
         }
         let wanted = Formats {
             gradients: self.wanted(self.free.0, self.formats.gradients, self.rates.up),
@@ -200,6 +202,14 @@ impl Link {
         } else {
             self.rates.down = into / seconds;
         }
+    }
+
+    /// Raises rates by which the present formats would not fit, as they do: a moment in which nothing came is no
+    /// reason to change.
+    fn was_not_waited_for(&mut self, Stepped { out, into, .. }: Stepped) {
+        let seconds = (SHARE * self.step).max(1e-6);
+        self.rates.up = self.rates.up.max(out as f64 / seconds);
+        self.rates.down = self.rates.down.max(into as f64 / seconds);
     }
 
     /// Returns the format that one direction should have, whose rate this is.
@@ -325,6 +335,17 @@ mod tests {
         world.link.fetched(4 * VALUES, Duration::from_millis(50));
         world.steps(10);
         assert_eq!(world.link.formats(), Formats { gradients: Wire::F32, parameters: Wire::F32 });
+    }
+
+    #[test]
+    fn a_moment_in_which_nothing_comes_changes_nothing() {
+        let mut world = World::new(1.1e9, 1.1e9);
+        for _ in 0..10 {
+            world.rates = Rates { up: 1e6, down: 1e6 };
+            assert_eq!(world.steps(2).0, []);
+            world.rates = Rates { up: 1.1e9, down: 1.1e9 };
+            assert_eq!(world.steps(10).0, []);
+        }
     }
 
     #[test]

@@ -244,8 +244,8 @@ impl Adopted {
     }
 
     /// Returns what the worker with this number lacks, which follows its log in the format `wire` and has the
-    /// log's values of `version`: the differences since, or, if the log does not go back so far, its values. Without a log, and without
-    /// the memory for one, these are the parameters.
+    /// log's values of `version`: the differences since, or, if the log does not go back so far, its values.
+    /// Without a log, and without the memory for one, these are the parameters.
     pub(super) fn since(
         &mut self,
         (wire, worker): (Wire, u32),

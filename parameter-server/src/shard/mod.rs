@@ -316,10 +316,10 @@ impl Shard {
         Ok((answer, staleness))
     }
 
-    /// Reads the parameters, their published view, the velocity or the running average (`kind`) of one block (a piece of one tensor). The
-    /// first fetch of an average for a new evaluation copies the averages of the whole shard, and later
-    /// fetches for that evaluation read the copy, so that it sees them all as at one moment; evaluation 0
-    /// reads the current average.
+    /// Reads the parameters, their published view, the velocity or the running average (`kind`) of one block
+    /// (a piece of one tensor). The first fetch of an average for a new evaluation copies the averages of the
+    /// whole shard, and later fetches for that evaluation read the copy, so that it sees them all as at one
+    /// moment; evaluation 0 reads the current average.
     ///
     /// # Errors
     /// [`Refusal::NotReady`] before the shard has the network's layout; [`Refusal::Invalid`] for a block that
