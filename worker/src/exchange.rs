@@ -16,7 +16,7 @@ pub struct Step {
     pub step: u64,
     /// Number of samples that the gradient is the mean of.
     pub samples: u32,
-    /// What is pushed: gradients, or Nesterov steps that the worker computed from them with its own momentum.
+    /// Form of what is pushed: gradients, or Nesterov steps that the worker computed from them with its own momentum.
     pub form: PushForm,
 }
 

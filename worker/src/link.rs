@@ -14,7 +14,8 @@ use settings::Run;
 /// Largest time of a transfer as a share of the time that a step computes. Gradients leave during backward,
 /// the last two thirds of a step, so that little of it is waited for: by that, nine tenths of the speed are kept.
 const SHARE: f64 = 0.8;
-/// The same for a milder format than the present one, so that a worker does not go back and forth.
+/// Largest time of a transfer in a milder format than the present one, as a share of a step's computing: smaller,
+/// so that a worker does not go back and forth.
 const SHARE_OF_MILDER: f64 = 0.65;
 /// Least wait after computing, as a share of it, that shows that the link is the limit.
 const WAITS: f64 = 0.15;
@@ -71,8 +72,10 @@ pub struct Stepped {
 
 /// The link of one worker during a membership: what was measured of it, and the formats that fit it.
 pub struct Link {
-    /// Whether the run leaves the format to the worker: that of gradients, and that of parameters.
-    free: (bool, bool),
+    /// Freedom of the worker to choose the format of gradients, which the run's settings leave to it or not.
+    gradients_free: bool,
+    /// Freedom of the worker to choose the format of parameters.
+    parameters_free: bool,
     /// Number of the network's parameters.
     values: usize,
     formats: Formats,
@@ -103,7 +106,8 @@ impl Link {
         let fits = !near && values * size_of::<f32>() >= LEAST;
         let none = Rates { up: f64::INFINITY, down: f64::INFINITY };
         Link {
-            free: (fits && run.gradient_wire().is_none(), fits && run.wire.is_none()),
+            gradients_free: fits && run.gradient_wire().is_none(),
+            parameters_free: fits && run.wire.is_none(),
             values,
             formats: Formats::fitting(run, values, 0.0, none),
             rates: none,
@@ -129,7 +133,7 @@ impl Link {
 
     /// Returns whether the settings leave a format to the worker.
     pub fn is_free(&self) -> bool {
-        self.free.0 || self.free.1
+        self.gradients_free || self.parameters_free
     }
 
     /// Takes formats for the first steps, from the time that the first `bytes` of parameters took.
@@ -142,8 +146,8 @@ impl Link {
         };
         let kept = self.formats;
         self.formats = Formats {
-            gradients: if self.free.0 { first } else { kept.gradients },
-            parameters: if self.free.1 { first } else { kept.parameters },
+            gradients: if self.gradients_free { first } else { kept.gradients },
+            parameters: if self.parameters_free { first } else { kept.parameters },
         };
     }
 
@@ -173,8 +177,8 @@ impl Link {
             self.was_not_waited_for(stepped);
         }
         let wanted = Formats {
-            gradients: self.wanted(self.free.0, self.formats.gradients, self.rates.up),
-            parameters: self.wanted(self.free.1, self.formats.parameters, self.rates.down),
+            gradients: self.wanted(self.gradients_free, self.formats.gradients, self.rates.up),
+            parameters: self.wanted(self.parameters_free, self.formats.parameters, self.rates.down),
         };
         if wanted == self.formats {
             self.better = 0;

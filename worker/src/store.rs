@@ -65,7 +65,7 @@ pub struct Store<Client = ShardClient> {
 /// parameters.
 struct Followed {
     wire: Wire,
-    /// What the worker has of the log: all parameters, a flat vector in the order of the layout.
+    /// Values that the worker has of the log: all parameters, a flat vector in the order of the layout.
     values: Vec<f32>,
 }
 
@@ -210,7 +210,8 @@ impl<Client: ShardCalls> Store<Client> {
     /// Fetches the parameters from which the next gradient is to be computed; returns them as a flat vector.
     ///
     /// # Errors
-    /// As for [`fetch`](Self::fetch).
+    /// If a shard refuses the fetch or cannot be reached, or if it sends a block that the layout does not
+    /// have.
     pub async fn start(&mut self) -> Result<Vec<f32>, Stop> {
         let values = self.fetch(self.trained_on()).await?;
         if let Some(followed) = &mut self.followed {

@@ -142,9 +142,9 @@ fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
         (Wire::Bf16, 1.9, [0.2, 0.2]),
         (Wire::Bits8, 3.5, [0.2, 0.2]),
         (Wire::Bits4, 7.0, [0.2, 0.2]),
-        (Wire::Bits1, 20.0, [0.5, 0.6]),
-        (Wire::TopPercent, 20.0, [1.0, 1.2]),
-        (Wire::TopPermille, 20.0, [1.2, 1.4]),
+        (Wire::Bits1, 20.0, [0.35, 0.5]),
+        (Wire::TopPercent, 20.0, [0.85, 1.1]),
+        (Wire::TopPermille, 20.0, [1.1, 1.3]),
     ] {
         for (parameters, worse) in [Wire::F32, wire].into_iter().zip(worse) {
             let coded = trained(wire, parameters);

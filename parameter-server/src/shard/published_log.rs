@@ -4,7 +4,7 @@
 //! Parameters change by little in one update, and a difference in few bits takes a fraction of the bytes of
 //! the values. What the bits leave over is part of the next difference, as differences are made between the
 //! parameters and what workers know of them, so that nothing is lost. Every difference is coded once and sent
-//! to all; the shard keeps nothing for any single worker.
+//! to all that follow the log; a shard publishes a few logs, each for some of the workers.
 //!
 //! A difference is made when a worker asks that has all of them. Workers that ask in turn thus get one each
 //! and turn: the first has it made, the others get the same.

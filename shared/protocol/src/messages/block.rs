@@ -18,8 +18,8 @@ pub struct BlockValues {
     pub values: Values,
 }
 
-/// What a worker lacks of a block's parameters, as the differences by which they changed: from the log that a
-/// shard publishes, the same for all workers that follow it.
+/// The differences by which a block's parameters changed since the version that a worker has: from a log that
+/// the shard publishes, the same for all workers that follow it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockDifferences {
     /// Index of the block among all blocks of the network's parameters, in the order of their layout.
@@ -35,7 +35,7 @@ pub struct BlockDifferences {
 pub enum BlockAnswer {
     /// All values of the block.
     Values(BlockValues),
-    /// What has changed of the block's values.
+    /// Differences to the values that the worker has.
     Differences(BlockDifferences),
 }
 
