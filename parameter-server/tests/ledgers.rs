@@ -157,6 +157,7 @@ impl Model {
             metrics: StepMetrics::default(),
             evaluation: None,
             leaving: false,
+            sends_largest: false,
         };
         fill(&mut report);
         match self.coordinator.report(report, call) {

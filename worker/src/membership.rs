@@ -110,6 +110,13 @@ impl<'a, W: Workload> Replica<'a, W> {
             })
             .await?;
         let samples = Actor::start("samples", options.place, workload.samples(&configuration));
+        if gradients.is_of_largest() {
+            // The first lease is to say it already.
+            reporter.sends_largest(true);
+            if let Some(ending) = reporter.send(false).await? {
+                return Err(Stop::Ended(ending));
+            }
+        }
         Ok(Replica {
             workload,
             place: options.place,
@@ -289,6 +296,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             "other formats fit the link, for steps that compute for {:.2} s",
             self.link.step()
         );
+        self.reporter.sends_largest(gradients.is_of_largest());
         self.compute.call(move |compute| compute.set_wire(gradients)).await?;
         if parameters != self.store.wire() {
             self.store.set_wire(parameters);

@@ -165,7 +165,13 @@ impl Outgoing {
                 Some(remainder) => {
                     let sum = &mut remainder.values[range.clone()];
                     sum.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
-                    Values::encoded(remainder.wire, sum)
+                    values.copy_from_slice(sum);
+                    let encoded = Values::encoded(remainder.wire, sum);
+                    if let Some(momentum) = self.momentum.as_mut().filter(|_| remainder.wire.is_of_largest())
+                    {
+                        momentum.stop_sent(range.clone(), &values, sum);
+                    }
+                    encoded
                 }
                 None => Values::exact(values),
             };
@@ -272,6 +278,38 @@ mod tests {
         sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]);
         outgoing.take_over(vec![0.0; 2]);
         assert_eq!(sent(&mut outgoing, PushForm::Step, &[0.0; 2]), (vec![-2.0, -2.0], true));
+    }
+
+    /// Of 64 values 32 are sent at most.
+    #[test]
+    fn the_velocity_of_what_was_sent_ends_where_most_values_wait() {
+        const VALUES: usize = 64;
+        let mut optimisation = settings::recipe("paper").unwrap().optimisation;
+        (optimisation.momentum, optimisation.weight_decay) = (0.5, 0.0);
+        optimisation.momentum_at = MomentumPlace::Worker;
+        optimisation.clip_tensors = None;
+        let gradient: Vec<f32> = (0..VALUES).map(|at| if at % 2 == 0 { 4.0 } else { 1.0 }).collect();
+        let second = |wire| {
+            let layout = one_tensor(VALUES);
+            let mut outgoing = Outgoing::new(&layout, Isa::detect(), &optimisation, wire);
+            let mut sent = Vec::new();
+            for _ in 0..2 {
+                let out = |block: OutgoingBlock| sent = block.values.to_vec();
+                outgoing.send(PushForm::Step, 0, &gradient, &[0.0; VALUES], out);
+            }
+            sent
+        };
+        // The first steps are 1.5 gradients. Those of the large values went, and the second are the first again;
+        // those of the small ones wait.
+        let expected: Vec<f32> = gradient.iter().map(|&value| if value == 4.0 { 6.0 } else { 0.0 }).collect();
+        let near = |found: &[f32]| {
+            found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-4)
+        };
+        let found = second(Wire::TopPercent);
+        assert!(near(&found), "{found:?}");
+        // Steps that are sent whole carry the velocity on: 1 + 0.5 * 1.5.
+        let expected: Vec<f32> = gradient.iter().map(|value| 1.75 * value).collect();
+        assert_eq!(second(Wire::F32), expected);
     }
 
     #[test]

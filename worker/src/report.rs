@@ -35,6 +35,7 @@ struct Outbox {
     progress: BTreeMap<u64, LeaseProgress>,
     metrics: StepMetrics,
     evaluation: Option<Evaluation>,
+    sends_largest: bool,
 }
 
 impl Reporter {
@@ -59,6 +60,11 @@ impl Reporter {
         add(&mut self.outbox().metrics, metrics);
     }
 
+    /// Sets whether the worker sends only the largest values of its gradients from now on, which reports say.
+    pub fn sends_largest(&self, largest: bool) {
+        self.outbox().sends_largest = largest;
+    }
+
     /// Adds a finished evaluation to the next report, with `norms`, which measure the noise of gradients and
     /// were computed along with it; call [`send`](Self::send) afterwards.
     pub fn evaluation(&self, evaluation: Evaluation, norms: &GradientNorms) {
@@ -77,15 +83,17 @@ impl Reporter {
     /// If the coordinator refuses the report or cannot be reached.
     pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
         let _alone = self.sending.lock().await;
-        let (progress, metrics, evaluation) = {
+        let (progress, metrics, evaluation, sends_largest) = {
             let mut outbox = self.outbox();
             let progress: Vec<_> = outbox.progress.values().cloned().collect();
-            (progress, std::mem::take(&mut outbox.metrics), outbox.evaluation.clone())
+            let metrics = std::mem::take(&mut outbox.metrics);
+            (progress, metrics, outbox.evaluation.clone(), outbox.sends_largest)
         };
         let closed: Vec<u64> =
             progress.iter().filter(|progress| progress.closed).map(|progress| progress.lease).collect();
         let reported = evaluation.as_ref().map(|evaluation| evaluation.id);
-        let report = Report { member: self.member, progress, metrics, evaluation, leaving };
+        let member = self.member;
+        let report = Report { member, progress, metrics, evaluation, leaving, sends_largest };
         let ending = self.client.report(report).await?;
         let mut outbox = self.outbox();
         closed.iter().for_each(|lease| drop(outbox.progress.remove(lease)));

@@ -319,7 +319,14 @@ impl Member {
         let progress: Vec<_> = self.lease.iter().map(|(_, progress)| progress.clone()).collect();
         let steps = u64::from(!leaving);
         let metrics = StepMetrics { steps, images: steps * BATCH, ..StepMetrics::default() };
-        let report = Report { member: self.joined.member, progress, metrics, evaluation: None, leaving };
+        let report = Report {
+            member: self.joined.member,
+            progress,
+            metrics,
+            evaluation: None,
+            leaving,
+            sends_largest: false,
+        };
         told(self.coordinator.report(report).await)?;
         self.lease.take_if(|(_, progress)| progress.closed);
         Ok(())

@@ -129,8 +129,10 @@ impl<'a> Simulation<'a> {
         };
         let workers = (0..machines).map(|_| worker()).collect();
         let report = Report::new(run.cluster.clone(), run.method, run.optimisation.clone());
-        let several = machines > 1 && run.method == Method::Asynchronous;
-        let at_workers = several && run.optimisation.momentum_at == MomentumPlace::Worker;
+        let several = machines > 1 || run.formats.gradients.is_of_largest();
+        let at_workers = several
+            && run.method == Method::Asynchronous
+            && run.optimisation.momentum_at == MomentumPlace::Worker;
         Ok(Simulation {
             run,
             form: if at_workers { PushForm::Step } else { PushForm::Gradient },

@@ -4,6 +4,9 @@
 //! push at the same time, each keeps a velocity of its own, for the rest of the run: a velocity that several
 //! workers share is stable only at a small fraction of the learning rate. One worker takes the shards'
 //! velocity over; the others start with none, as several that went on from it would carry it several times.
+//!
+//! A worker that sends only the largest values of its gradients keeps a velocity of its own also while it is
+//! alone: only so can it end the velocity of what it has sent.
 
 use std::collections::BTreeSet;
 
@@ -60,11 +63,26 @@ impl MomentumSwitch {
         }
         self.last = Some(incarnation);
         if !self.pushed.insert(incarnation) {
-            self.moved = true;
-            self.heir = Some(incarnation);
-            self.pushed.clear();
             tracing::info!("several workers push: each keeps a momentum of its own from now on");
+            self.move_to(Some(incarnation));
         }
+    }
+
+    /// Moves the velocity to the workers if the configuration says so, since the worker with this incarnation
+    /// (number of its join) sends only the largest values of its gradients. It takes the shards' velocity over
+    /// if there is any: if the run has `begun`.
+    pub fn sends_largest(&mut self, incarnation: u64, begun: bool) {
+        if !self.moved && self.place == MomentumPlace::Worker {
+            tracing::info!(
+                "a worker sends only the largest values of its gradients: each keeps a momentum of its own from now on"
+            );
+            self.move_to(begun.then_some(incarnation));
+        }
+    }
+
+    fn move_to(&mut self, heir: Option<u64>) {
+        (self.moved, self.heir) = (true, heir);
+        self.pushed.clear();
     }
 }
 
@@ -105,6 +123,22 @@ mod tests {
         assert!(!switch.gives_velocity_to(1), "nothing has moved yet");
         switch.record(1);
         assert_eq!([2, 1, 1].map(|incarnation| switch.gives_velocity_to(incarnation)), [false, true, false]);
+    }
+
+    #[test]
+    fn a_worker_that_sends_only_the_largest_values_has_its_own_at_once() {
+        for begun in [false, true] {
+            let mut switch = MomentumSwitch::new(MomentumPlace::Worker, false);
+            switch.sends_largest(1, begun);
+            assert_eq!(switch.form(), PushForm::Step);
+            assert_eq!([2, 1, 1].map(|worker| switch.gives_velocity_to(worker)), [false, begun, false]);
+            // It may say so again, and others too.
+            switch.sends_largest(2, true);
+            assert!(!switch.gives_velocity_to(2));
+        }
+        let mut switch = MomentumSwitch::new(MomentumPlace::Shard, false);
+        switch.sends_largest(1, true);
+        assert_eq!(switch.form(), PushForm::Gradient);
     }
 
     #[test]

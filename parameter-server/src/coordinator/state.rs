@@ -287,10 +287,13 @@ impl State {
         }
         run.check(&report)?;
         run.members.record_report(member, call);
-        let Report { progress, metrics, evaluation, .. } = report;
+        let Report { progress, metrics, evaluation, sends_largest, .. } = report;
         let skipped = run.record_progress(member, &progress)?;
         let refused_in_row = run.members.record_metrics(member, &metrics);
         run.record_metrics(member, &metrics);
+        if sends_largest {
+            run.momentum.sends_largest(member.incarnation, run.leases.used() > 0);
+        }
         let rate = self.configuration.optimisation.learning_rate;
         let (diverged, fenced) = match run.record_divergence(member, &metrics, refused_in_row, rate) {
             Some(Divergence::OfRun(ending)) => (Some(ending), None),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use protocol::{
     Coordinator as _, DataDescription, Evaluation, EvaluationOrder, Holding, Lease, LeaseProgress,
-    PROTOCOL_VERSION, RunId, RunState, Scores, ShardLedger, StepMetrics,
+    PROTOCOL_VERSION, PushForm, RunId, RunState, Scores, ShardLedger, StepMetrics,
 };
 use tokio::time::advance;
 
@@ -41,7 +41,14 @@ fn call() -> u64 {
 }
 
 fn report(member: Member) -> Report {
-    Report { member, progress: Vec::new(), metrics: StepMetrics::default(), evaluation: None, leaving: false }
+    Report {
+        member,
+        progress: Vec::new(),
+        metrics: StepMetrics::default(),
+        evaluation: None,
+        leaving: false,
+        sends_largest: false,
+    }
 }
 
 fn whole(member: Member, lease: &Lease) -> Report {
@@ -79,6 +86,29 @@ fn ordered(coordinator: &Coordinator, member: Member) -> EvaluationOrder {
     match coordinator.assign(member, call()).unwrap() {
         Assignment::Evaluate(order) => order,
         other => panic!("expected an evaluation, found {other:?}"),
+    }
+}
+
+/// The first of a run has no velocity to take over.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_sends_only_the_largest_values_is_leased_steps() {
+    for begun in [false, true] {
+        let coordinator = coordinator(1);
+        let member = coordinator.join(join(100)).unwrap().member;
+        let lease = || match coordinator.assign(member, call()).unwrap() {
+            Assignment::Train(lease) => lease,
+            other => panic!("{other:?}"),
+        };
+        if begun {
+            let first = lease();
+            assert_eq!((first.form, first.takes_velocity), (PushForm::Gradient, false));
+            coordinator.report(whole(member, &first), call()).unwrap();
+        }
+        coordinator.report(Report { sends_largest: true, ..report(member) }, call()).unwrap();
+        for takes_velocity in [begun, false] {
+            let next = lease();
+            assert_eq!((next.form, next.takes_velocity), (PushForm::Step, takes_velocity));
+        }
     }
 }
 

@@ -276,6 +276,7 @@ impl Worker {
             metrics: StepMetrics::default(),
             evaluation: None,
             leaving: false,
+            sends_largest: false,
         };
         fill(&mut report);
         self.client.report(report).await.unwrap()

@@ -129,4 +129,9 @@ impl Wire {
     pub fn is_whole(self) -> bool {
         Wire::WHOLE.contains(&self)
     }
+
+    /// Returns whether only the largest values are sent in this format, so that most wait for many steps.
+    pub fn is_of_largest(self) -> bool {
+        matches!(self, Wire::TopPercent | Wire::TopPermille)
+    }
 }

@@ -8,7 +8,7 @@ use crate::linear::Linear;
 use crate::server::{Server, small};
 use ::process::Exit;
 use protocol::{Patience, RunState};
-use settings::RunConfiguration;
+use settings::{RunConfiguration, Wire};
 use tokio::sync::oneshot;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
@@ -89,6 +89,20 @@ async fn a_worker_that_leaves_returns_its_lease_and_another_finishes_the_run() {
 }
 
 #[tokio::test]
+async fn a_worker_alone_keeps_its_momentum_where_only_the_largest_values_travel() {
+    for (wire, moved) in [(Wire::F32, false), (Wire::Bits4, false), (Wire::TopPercent, true)] {
+        let mut configuration = two_epochs();
+        configuration.run.gradient_wire = Some(wire);
+        let server = Server::start(configuration, 1, 1).await;
+        let work = Linear::new(300, Duration::ZERO);
+        let options = options(&server, "only", Place::Thread);
+        assert_eq!(replica::run(&work, &options, std::future::pending()).await.unwrap(), Exit::Done);
+        let end = server.coordinator.checkpoint().unwrap();
+        assert_eq!((end.progress.used, end.momentum_moved), (600, moved), "{wire}");
+    }
+}
+
+#[tokio::test]
 async fn a_fenced_worker_joins_anew() {
     let server = Server::start(two_epochs(), 1, 1).await;
     let work = Arc::new(Linear::new(300, Duration::from_millis(10)));
@@ -108,6 +122,7 @@ async fn a_fenced_worker_joins_anew() {
         metrics: protocol::StepMetrics::default(),
         evaluation: None,
         leaving: true,
+        sends_largest: false,
     };
     protocol::Coordinator::report(&*server.coordinator, farewell, 1000).unwrap();
     assert_eq!(run.await.unwrap().unwrap(), Exit::Done);

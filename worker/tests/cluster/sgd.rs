@@ -231,6 +231,7 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
         metrics: protocol::StepMetrics::default(),
         evaluation: None,
         leaving: true,
+        sends_largest: false,
     };
     coordinator.report(farewell).await.unwrap();
 }

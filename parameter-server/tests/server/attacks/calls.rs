@@ -86,6 +86,7 @@ impl Caller {
             metrics: StepMetrics { steps: 1, diverged: true, ..StepMetrics::default() },
             evaluation: None,
             leaving: true,
+            sends_largest: false,
         }
     }
 

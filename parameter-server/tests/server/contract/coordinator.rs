@@ -38,7 +38,14 @@ async fn lease(coordinator: &impl CoordinatorCalls, member: Member) -> Lease {
 }
 
 fn report(member: Member, progress: Vec<LeaseProgress>, leaving: bool) -> Report {
-    Report { member, progress, metrics: StepMetrics::default(), evaluation: None, leaving }
+    Report {
+        member,
+        progress,
+        metrics: StepMetrics::default(),
+        evaluation: None,
+        leaving,
+        sends_largest: false,
+    }
 }
 
 /// The progress of a lease that was used up.

@@ -322,7 +322,7 @@ async fn a_gradient_of_few_bits_is_answered_with_all_bits<C: CoordinatorCalls, S
         let after = replies[0].outcome.clone().unwrap().into_values().unwrap().values.to_vec();
         assert_eq!(fetch_one(&form.shards, 0, Kind::Parameters).await.values.to_vec(), after);
         let most = encoded_size(wire, after.len()) as u64;
-        let varies = matches!(wire, Wire::TopPercent | Wire::TopPermille);
+        let varies = wire.is_of_largest();
         assert!(carried.sent == most || varies && carried.sent < most, "{wire}: {}", carried.sent);
         assert_eq!(carried.received, 4 * after.len() as u64);
         // The same push, now with all bits, is a repetition: nothing moves.

@@ -33,6 +33,8 @@ pub struct Report {
     /// Whether the worker leaves the run with this report, so that its leases (ranges of samples to train on)
     /// go to others.
     pub leaving: bool,
+    /// Whether the worker sends only the largest values of its gradients, and so is to keep its own momentum.
+    pub sends_largest: bool,
 }
 
 /// Metrics of a worker, summed over the minibatches since its last report.
@@ -111,13 +113,14 @@ impl TryFrom<proto::GradientNorms> for GradientNorms {
 /// A report and the number of the call as a request.
 impl From<(Report, u64)> for proto::ReportRequest {
     fn from((report, call): (Report, u64)) -> proto::ReportRequest {
-        let Report { member, progress, metrics, evaluation, leaving } = report;
+        let Report { member, progress, metrics, evaluation, leaving, sends_largest } = report;
         proto::ReportRequest {
             member: Some(member.into()),
             progress: progress.into_iter().map(proto::LeaseProgress::from).collect(),
             metrics: Some(metrics.into()),
             evaluation: evaluation.map(proto::Evaluation::from),
             leaving,
+            sends_largest,
             call,
         }
     }
@@ -135,6 +138,7 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
             progress: progress.collect::<Result<_, _>>()?,
             evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
             leaving: request.leaving,
+            sends_largest: request.sends_largest,
         };
         Ok((report, request.call))
     }

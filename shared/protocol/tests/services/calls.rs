@@ -135,6 +135,7 @@ fn report() -> Report {
         },
         evaluation: Some(evaluation(7)),
         leaving: true,
+        sends_largest: true,
     }
 }
 
@@ -231,6 +232,7 @@ fn empty_report() -> Report {
         metrics: StepMetrics::default(),
         evaluation: None,
         leaving: false,
+        sends_largest: false,
     }
 }
 

@@ -130,6 +130,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         metrics: StepMetrics::default(),
         evaluation: None,
         leaving: false,
+        sends_largest: false,
     };
     let register = RegisterRequest {
         protocol: PROTOCOL_VERSION,
