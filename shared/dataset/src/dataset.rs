@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use files::Digest;
 use image::RgbImage;
 use settings::Sampling;
 
@@ -19,6 +20,7 @@ use crate::passed::Passed;
 use crate::rules::Rules;
 use crate::sampling::{Preprocessing, write_sample};
 use crate::split::Split;
+use crate::stamps;
 use crate::streams::Streams;
 use crate::synthetic::{Scene, Synthetic};
 
@@ -100,7 +102,7 @@ impl Dataset {
 
     fn of_scenes(images: usize, validation: usize, size: usize, scene: Scene) -> Dataset {
         let drawn = Synthetic::new(size, scene);
-        let hash = files::Digest::of(drawn.edition()).to_string();
+        let hash = Digest::of(drawn.edition()).to_string();
         let fingerprint = Fingerprint { images: images as u64, validation: validation as u64, hash };
         Dataset { classes: drawn.classes(), fingerprint, source: Source::Synthetic(drawn) }
     }
@@ -217,6 +219,19 @@ impl Dataset {
         match &self.source {
             Source::Images(images) => images.entries(split)[index].path.display().to_string(),
             Source::Synthetic(_) => format!("drawn/{index}"),
+        }
+    }
+
+    /// Returns the stamp of each sample of a split, in the order of their indices: a hash that another file in
+    /// its place would not have, nor the same file once it has been written again. It is `None` for a sample
+    /// whose file cannot be looked at. Files are not read for it, only their lengths and times are.
+    pub fn stamps(&self, split: Split) -> Vec<Option<Digest>> {
+        match &self.source {
+            Source::Images(images) => stamps::of(&images.index, images.entries(split)),
+            Source::Synthetic(_) => {
+                let stamp = |index| Digest::of(format!("{} {split:?} {index}", self.fingerprint.hash));
+                (0..self.len(split)).map(|index| Some(stamp(index))).collect()
+            }
         }
     }
 

@@ -4,11 +4,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::thread;
 
 use files::{Digest, Digester};
 
-use crate::entry::{Entry, Index};
+use crate::entry::{Entry, Index, look_at_all};
 use crate::names;
 use crate::rules::Rules;
 
@@ -16,9 +15,6 @@ use crate::rules::Rules;
 const SAMPLE: usize = 64;
 /// Largest number of bytes of each of these files that are hashed.
 const MOST_BYTES: u64 = 1 << 20;
-/// Number of files accessed at once: a file system behind a network answers slowly, but many requests at a
-/// time.
-const THREADS: usize = 16;
 
 /// The fingerprint of a data set: its numbers of samples, and a hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,17 +125,7 @@ fn sizes(index: &Index, entries: &[Entry]) -> Vec<u64> {
         Some(part) => part.length,
         None => fs::metadata(index.folder.join(&entry.path)).map_or(u64::MAX, |file| file.len()),
     };
-    let share = entries.len().div_ceil(THREADS).max(1);
-    thread::scope(|scope| {
-        let threads: Vec<_> = entries
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(size).collect::<Vec<_>>()))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("looking at a file does not panic"))
-            .collect()
-    })
+    look_at_all(entries, size)
 }
 
 /// Returns a hash of the first bytes of an image, or a fixed value if it cannot be read.

@@ -66,6 +66,7 @@ mod shards;
 mod sheet;
 mod split;
 mod splits;
+mod stamps;
 mod streams;
 mod synthetic;
 mod tiff;

@@ -130,6 +130,56 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     assert_eq!(verdict(&words), whole);
 }
 
+/// Whoever repairs what an evaluation complained about, or puts other pictures in the place of some, gets the
+/// scores of the pictures that are there now, and of the others what was kept.
+#[test]
+fn kept_predictions_are_of_the_pictures_that_are_there_now() {
+    let home = TempDir::new().unwrap();
+    let model = model(home.path(), "model.safetensors", 1, &shapes()[..2]);
+    let data = home.path().join("data");
+    // Without compression, so that every file has the same length.
+    let put = |class: usize, number: u8, value: u8| {
+        let colour = image::Rgb([value, 255 - value, number * 20]);
+        let file = data.join(&shapes()[class]).join(format!("{number}.bmp"));
+        image::RgbImage::from_pixel(40, 40, colour).save(file).unwrap();
+    };
+    for class in 0..2 {
+        std::fs::create_dir_all(data.join(&shapes()[class])).unwrap();
+        (0..5).for_each(|number| put(class, number, 10 * (number + 1)));
+    }
+    let broken = data.join(&shapes()[0]).join("0.bmp");
+    std::fs::write(&broken, "<html>not found</html>").unwrap();
+    let evaluated = |name: &str| {
+        let output = home.path().join(name);
+        let [model, data, output_text] = [&model, &data, &output].map(|path| path.to_str().unwrap());
+        let found = evaluate(&["--model", model, "--data", data, "--output", output_text, "--json"]);
+        assert_eq!(found.status.code(), Some(0), "{}", String::from_utf8_lossy(&found.stderr));
+        let log = String::from_utf8(found.stderr).unwrap();
+        (std::fs::read_to_string(output.join("predictions.tsv")).unwrap(), log)
+    };
+    let (first, log) = evaluated("kept");
+    assert!(
+        first.lines().count() == 1 + 9 && log.contains("cannot be read") && log.contains("0.bmp"),
+        "{log}"
+    );
+    let (same, log) = evaluated("kept");
+    assert_eq!(same, first);
+    assert!(log.contains("1 crops of 1 images, 9 are done"), "what cannot be read is tried again: {log}");
+
+    put(0, 0, 200);
+    [3, 4].into_iter().for_each(|number| put(1, number, 240));
+    let ((now, log), (fresh, _)) = (evaluated("kept"), evaluated("fresh"));
+    assert!(log.contains("1 crops of 3 images, 7 are done"), "{log}");
+    assert_eq!(now, fresh);
+    let other = now.lines().filter(|line| !first.contains(line)).count();
+    assert_eq!(other, 3, "{now}\n{first}");
+
+    // A picture more moves the others on in the list; a folder more is another choice of images.
+    put(0, 5, 77);
+    let (_, log) = evaluated("kept");
+    assert!(log.contains("1 crops of 1 images, 10 are done"), "{log}");
+}
+
 #[test]
 fn classes_without_a_label_are_predicted_and_listed_but_not_scored() {
     let home = TempDir::new().unwrap();

@@ -1,0 +1,101 @@
+//! The scoring of predictions: what became of each image, of each model alone and of all together.
+
+use dataset::Split;
+use ndarray::{Array1, ArrayView1};
+use setup::Outcome;
+
+use super::combine::most_probable;
+use super::pictures;
+use super::predict::Evaluator;
+use super::predictions::Predictions;
+
+/// The outcomes of all models with one number of crops.
+pub(super) struct Counted {
+    /// Outcomes of the images that are scored: those of each model alone, then those of all models averaged.
+    pub outcomes: Vec<Vec<Outcome>>,
+    /// Confusion matrix, row-major: how often each label (row) was predicted as each label (column); empty if
+    /// there are many labels.
+    pub confusion: Vec<u32>,
+    /// Text of the file of predictions: a header and a line for each image.
+    pub listing: String,
+    pub unreadable: u64,
+}
+
+impl Evaluator<'_> {
+    /// Scores each model alone and all models averaged.
+    pub fn count(&self, mut predictions: Vec<Predictions>) -> anyhow::Result<Counted> {
+        let (models, classes) = (predictions.len(), self.labels.len());
+        let mut counted = Counted {
+            outcomes: vec![Vec::new(); models + 1],
+            confusion: vec![0; if classes <= pictures::MOST_CLASSES { classes * classes } else { 0 }],
+            listing: "image\tclass\tlabel".to_owned(),
+            unreadable: 0,
+        };
+        for place in 1..=classes.min(5) {
+            counted.listing += &format!("\tguess {place}\tprobability {place}");
+        }
+        counted.listing.push('\n');
+        let mut row = Array1::zeros(classes);
+        for (image, stamp) in self.stamps.iter().enumerate() {
+            let class = self.data.label(Split::Validation, image) as usize;
+            let label = self.label_of_class[class];
+            let (mut together, mut read) = (Array1::<f32>::zeros(classes), 0);
+            let mut alone = Vec::with_capacity(models);
+            for predictions in &mut predictions {
+                let kept = match stamp {
+                    Some(stamp) => {
+                        predictions.read(stamp, row.as_slice_mut().expect("a row is contiguous"))?
+                    }
+                    None => false,
+                };
+                if !kept {
+                    break;
+                }
+                alone.extend(label.map(|label| outcome(row.view(), label)));
+                together += &row;
+                read += 1;
+            }
+            if read < models {
+                counted.unreadable += 1;
+                continue;
+            }
+            alone.into_iter().zip(&mut counted.outcomes).for_each(|(one, outcomes)| outcomes.push(one));
+            together /= models as f32;
+            let best = most_probable(together.view());
+            if let Some(label) = label {
+                counted.outcomes[models].push(outcome(together.view(), label));
+                if let Some(count) = counted.confusion.get_mut(label as usize * classes + best[0]) {
+                    *count += 1;
+                }
+            }
+            let named = label.map_or("-", |label| &self.labels[label as usize]);
+            let image = self.data.name(Split::Validation, image);
+            counted.listing += &format!("{image}\t{}\t{named}", self.data.classes()[class]);
+            for label in best {
+                counted.listing += &format!("\t{}\t{:.6}", self.labels[label], together[label]);
+            }
+            counted.listing.push('\n');
+        }
+        Ok(counted)
+    }
+}
+
+/// Returns the outcome of probabilities, which need not sum to one; those below the smallest normal number
+/// count as that number.
+fn outcome(probabilities: ArrayView1<f32>, label: u32) -> Outcome {
+    let logarithms = probabilities.mapv(|p| if p < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { p }.ln());
+    Outcome::of(logarithms.view(), label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn a_loss_is_of_normalised_scores_and_never_infinite() {
+        let found = outcome(array![0.9f32, 0.5].view(), 1);
+        assert!(found.not_behind == 1 && (found.loss - (1.4f64 / 0.5).ln()).abs() < 1e-6, "{found:?}");
+        assert!(outcome(array![1.0f32, 0.0].view(), 1).loss.is_finite());
+    }
+}

@@ -1,0 +1,120 @@
+//! The prediction of images: those whose predictions the output folder does not hold yet are loaded and
+//! computed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE, Sampling, Split};
+use files::Digest;
+use kernels::{Isa, Pool};
+use ndarray::{ArrayView2, Axis};
+use setup::memory::MADE_AHEAD;
+
+use super::EvaluateOptions;
+use super::combine::{Combine, combined};
+use super::members::Member;
+use super::predictions::{Key, Predictions};
+
+/// Number of inputs in one forward pass, unless a single image has more crops.
+const INPUTS: usize = 16;
+/// Interval between two lines of progress in the log.
+const RHYTHM: Duration = Duration::from_secs(10);
+
+/// An evaluation in progress.
+pub(super) struct Evaluator<'a> {
+    pub options: &'a EvaluateOptions,
+    pub data: Arc<Dataset>,
+    /// Stamp of each image, taken before any of them is read; `None` for one whose file cannot be looked at.
+    pub stamps: Vec<Option<Digest>>,
+    /// Whether only the images that training held out are scored.
+    pub held_out: bool,
+    /// Note on the choice of images.
+    pub note: Option<String>,
+    /// Label of each class folder; `None` for a folder that matches no label.
+    pub label_of_class: Vec<Option<u32>>,
+    pub labels: Vec<String>,
+    pub isa: Isa,
+    pub pool: Arc<Pool>,
+}
+
+impl Evaluator<'_> {
+    /// Computes those predictions of a model that the folder `kept` does not hold yet: also of images that have
+    /// changed since, and of those that could not be read before.
+    pub fn predict(&self, member: &Member, crops: Crops, kept: &Path) -> anyhow::Result<Predictions> {
+        let key = Key {
+            model: member.hash.clone(),
+            classes: member.model.card.classes.len(),
+            crops: crops.count(),
+            combine: self.options.combine,
+        };
+        let mut predictions = Predictions::open(kept, &key)?;
+        let lacks = |stamp: &Option<Digest>| !stamp.is_some_and(|stamp| predictions.has(&stamp));
+        let missing: Vec<u64> =
+            (0u64..).zip(&self.stamps).filter(|(_, stamp)| lacks(stamp)).map(|(image, _)| image).collect();
+        if missing.is_empty() {
+            return Ok(predictions);
+        }
+        let (images, per_image) = (self.stamps.len(), crops.count());
+        let batch = (INPUTS / per_image).max(1);
+        let mut engine = member.model.engine(batch * per_image, self.isa, Arc::clone(&self.pool))?;
+        let config = LoaderConfig {
+            threads: self.options.loader_threads,
+            size: member.model.input_size(),
+            sampling: Sampling::default(),
+            preprocessing: member.model.card.preprocessing,
+            crops,
+            seed: 0,
+            batch,
+            depth: MADE_AHEAD,
+            patience: PATIENCE,
+        };
+        let mut loader = Loader::new(Arc::clone(&self.data), config);
+        for run in missing.chunk_by(|one, next| one + 1 == *next) {
+            let (start, end) = (run[0], run[run.len() - 1] + 1);
+            loader.request(LoaderRange { split: Split::Validation, epoch: 0, start, end });
+        }
+        let mut done = images - missing.len();
+        tracing::info!(
+            "{}: {per_image} crops of {} images{}",
+            member.model.path.display(),
+            missing.len(),
+            if done > 0 { format!(", {done} are done") } else { String::new() }
+        );
+        let (start, mut told) = (Instant::now(), Instant::now());
+        while let Some(minibatch) = loader.next()? {
+            minibatch.skipped.iter().for_each(|skipped| tracing::warn!("cannot be read: {skipped}"));
+            if !minibatch.samples.is_empty() {
+                let logits = engine.logits(minibatch.images.view());
+                self.keep(&minibatch, logits.view(), &mut predictions)?;
+            }
+            done += minibatch.positions as usize;
+            if told.elapsed() >= RHYTHM {
+                told = Instant::now();
+                let rate = (done + missing.len() - images) as f64 / start.elapsed().as_secs_f64();
+                let left = (images - done) as f64 / rate;
+                tracing::info!("{done} of {images} images, {rate:.1} a second, {left:.0} s left");
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Appends the predictions of a minibatch's images to the file, given the logits of their crops.
+    fn keep(
+        &self,
+        minibatch: &Minibatch,
+        logits: ArrayView2<f32>,
+        predictions: &mut Predictions,
+    ) -> anyhow::Result<()> {
+        let per_image = logits.nrows() / minibatch.samples.len();
+        let mut row = vec![0.0; logits.ncols()];
+        for (&image, logits) in minibatch.samples.iter().zip(logits.axis_chunks_iter(Axis(0), per_image)) {
+            combined(logits, self.options.combine, &mut row);
+            // What could be read but not be looked at belongs to no file, and is tried again.
+            if let Some(stamp) = self.stamps[image as usize] {
+                predictions.append(stamp, &row)?;
+            }
+        }
+        Ok(())
+    }
+}
