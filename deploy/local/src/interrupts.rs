@@ -1,6 +1,9 @@
 //! The interrupts of a command, which are Ctrl-C and SIGTERM: the first asks for a stop, the second for an
 //! immediate end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use process::Signals;
 use tokio::sync::oneshot;
 
@@ -30,6 +33,27 @@ impl Interrupts {
         std::thread::spawn(move || drop(send.send(work())));
         tokio::select! {
             // A thread that panicked has ended this process.
+            done = done => done.ok(),
+            () = self.next() => None,
+        }
+    }
+
+    /// Runs `work` on a thread of its own, with a flag that becomes true at the first signal and asks it to
+    /// stop, and returns its result. Returns `None` if a second signal came first; the thread is then left to
+    /// itself.
+    pub async fn stopping<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (stop, (send, mut done)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
+        let asked = Arc::clone(&stop);
+        std::thread::spawn(move || drop(send.send(work(&asked))));
+        tokio::select! {
+            // A thread that panicked has ended this process.
+            done = &mut done => return done.ok(),
+            () = self.next() => stop.store(true, Ordering::Relaxed),
+        }
+        tokio::select! {
             done = done => done.ok(),
             () = self.next() => None,
         }

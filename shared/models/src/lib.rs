@@ -29,6 +29,6 @@ pub mod roofline;
 mod samples;
 
 pub use classify::{ClassifyOptions, classify};
-pub use evaluate::{Combine, EvaluateOptions, Part, evaluate};
+pub use evaluate::{Combine, EvaluateOptions, Evaluation, Part, evaluate};
 pub use export::{ExportOptions, Format, export};
 pub use samples::{SamplesOptions, samples};

@@ -2,6 +2,7 @@
 //! process.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::altered::Altered;
@@ -9,7 +10,8 @@ use crate::server::{Server, small};
 use ::process::{Exit, TokenFlags};
 use dataset::Crops;
 use kernels::Isa;
-use models::{Combine, EvaluateOptions, Part};
+use models::evaluate::EvaluationResult;
+use models::{Combine, EvaluateOptions, Evaluation, Part};
 use parameters::checkpoint::Checkpoint;
 use protocol::{Patience, RunState, RunStatus, ShardStatus};
 use settings::{RunConfiguration, Sampling, Wire};
@@ -132,7 +134,7 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
         loader_threads: 1,
         isa: None,
     };
-    let scores = models::evaluate(&alone).unwrap();
+    let scores = evaluated(&alone).unwrap();
     assert_eq!((scores.images, scores.top1, scores.top5), (60, average.top1, average.top5));
     assert!((scores.loss - average.loss).abs() < 1e-4, "{scores:?}, in the run {last:?}");
 
@@ -156,6 +158,13 @@ async fn two_workers_and_two_shard_processes_train_evaluate_and_leave_a_model() 
     refuses_other_data_and_files(&alone, model, folder.path());
 }
 
+fn evaluated(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
+    match models::evaluate(options, &AtomicBool::new(false))? {
+        Evaluation::Finished(result) => Ok(*result),
+        Evaluation::Stopped(stopped) => panic!("nobody asked for it: {stopped}"),
+    }
+}
+
 /// Other classes are named, and a file without a description is no model.
 fn refuses_other_data_and_files(alone: &EvaluateOptions, model: Checkpoint, folder: &Path) {
     let photographs = folder.join("photographs");
@@ -164,12 +173,11 @@ fn refuses_other_data_and_files(alone: &EvaluateOptions, model: Checkpoint, fold
         std::fs::write(photographs.join(class).join("a.jpg"), "never read").unwrap();
     }
     let on_photographs = EvaluateOptions { data: Data::Folder(photographs), ..alone.clone() };
-    let text = models::evaluate(&on_photographs).unwrap_err().to_string();
+    let text = evaluated(&on_photographs).unwrap_err().to_string();
     assert!(text.starts_with("none of the 2 class folders is one of the model's 10 labels"), "{text}");
     let other = folder.join("other.safetensors");
     Checkpoint { metadata: [].into(), ..model }.write(&other).unwrap();
-    let text =
-        models::evaluate(&EvaluateOptions { models: vec![other], ..alone.clone() }).unwrap_err().to_string();
+    let text = evaluated(&EvaluateOptions { models: vec![other], ..alone.clone() }).unwrap_err().to_string();
     assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
 }
 

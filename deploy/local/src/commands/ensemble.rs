@@ -15,6 +15,7 @@ use process::logs::{self, LogFlags};
 use process::{Exit, print_line};
 use setup::{Data, Threads};
 
+use crate::commands::evaluate::evaluated;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::launch::{Training, settle, train};
@@ -147,10 +148,8 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
         loader_threads: 1,
         isa: process::isa_name(None),
     };
-    let Some(evaluated) = interrupts.unless(move || models::evaluate(&options)).await else {
-        return Ok(Exit::Interrupted);
-    };
-    let text = format!("{}\n\n{}", evaluated?.text(), averages(&results[..ALIKE]));
+    let Some(evaluated) = evaluated(options, &mut interrupts).await? else { return Ok(Exit::Interrupted) };
+    let text = format!("{}\n\n{}", evaluated.text(), averages(&results[..ALIKE]));
     print_line(text).map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
     Ok(Exit::Done)
 }

@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dataset::Crops;
-use models::{Combine, EvaluateOptions, Part};
+use models::evaluate::EvaluationResult;
+use models::{Combine, EvaluateOptions, Evaluation, Part};
 use process::logs::{self, LogFlags};
 use process::{Exit, print_line};
 use setup::model_file::MODEL_FILE;
 use setup::{ComputeFlags, Data};
+
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 
 /// Flags of `downpour evaluate`.
 #[derive(Debug, Args)]
@@ -63,12 +67,13 @@ pub struct Flags {
 }
 
 /// Runs `downpour evaluate`: scores the models on images, writes the predictions and the plots, and prints
-/// the table of errors or one JSON object.
+/// the table of errors or one JSON object. Interrupted, it says where it stopped.
 ///
 /// # Errors
 /// If a model file is not a model, if the models have different classes, if the data cannot be used, or if
 /// the output folder cannot be written.
-pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+pub async fn run(flags: Flags) -> Result<Exit, Failure> {
+    let mut interrupts = Interrupts::listen()?;
     logs::start(&LogFlags::default());
     let models = if flags.models.is_empty() { vec![MODEL_FILE.into()] } else { flags.models };
     let options = EvaluateOptions {
@@ -87,10 +92,27 @@ pub fn run(flags: Flags) -> anyhow::Result<Exit> {
         loader_threads: flags.loader_threads.into(),
         isa: flags.compute.isa(),
     };
-    let result = models::evaluate(&options)?;
-    match flags.json {
-        true => print_line(serde_json::to_string(&result)?)?,
-        false => print_line(result.text())?,
-    }
+    let Some(result) = evaluated(options, &mut interrupts).await? else { return Ok(Exit::Interrupted) };
+    let text = match flags.json {
+        true => serde_json::to_string(&result).map_err(anyhow::Error::from)?,
+        false => result.text(),
+    };
+    print_line(text).map_err(|error| Failure::broken(format!("cannot print the result: {error}")))?;
     Ok(Exit::Done)
+}
+
+/// Evaluates models by these options; returns the result, or `None` if it was interrupted: where it stopped,
+/// it has then said on standard error.
+pub(super) async fn evaluated(
+    options: EvaluateOptions,
+    interrupts: &mut Interrupts,
+) -> Result<Option<EvaluationResult>, Failure> {
+    match interrupts.stopping(move |stop| models::evaluate(&options, stop)).await.transpose()? {
+        Some(Evaluation::Finished(result)) => Ok(Some(*result)),
+        Some(Evaluation::Stopped(stopped)) => {
+            eprintln!("{stopped}");
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }

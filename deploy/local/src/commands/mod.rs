@@ -30,7 +30,7 @@ pub fn run(command: Command) -> ExitCode {
     let (what, ended) = match command {
         Command::Train(options) => ("train", in_runtime(train::run(&options))),
         Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),
-        Command::Evaluate(flags) => ("evaluate the model", of(evaluate::run(flags))),
+        Command::Evaluate(flags) => ("evaluate the model", in_runtime(evaluate::run(flags))),
         Command::Classify(flags) => ("classify", of(classify::run(flags))),
         Command::Export(flags) => ("export the model", of(export::run(flags))),
         Command::Fetch(flags) => ("fetch the model", in_runtime(async { of(fetch::run(flags).await) })),

@@ -16,8 +16,11 @@ mod predictions;
 mod result;
 mod table;
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
 use dataset::{Crops, Split};
@@ -31,7 +34,6 @@ use count::Counted;
 use members::Member;
 use pictures::Confusion;
 use predict::Evaluator;
-use predictions::Predictions;
 pub use result::{EvaluationResult, MemberScores};
 pub use table::{Estimate, Row};
 
@@ -64,14 +66,39 @@ pub struct EvaluateOptions {
     pub isa: Option<String>,
 }
 
+/// The end of an evaluation.
+#[derive(Clone, Debug)]
+pub enum Evaluation {
+    /// All images were predicted, and the scores were written.
+    Finished(Box<EvaluationResult>),
+    /// It was asked to stop before that.
+    Stopped(Stopped),
+}
+
+/// The place at which an evaluation stopped, from where another one with the same options goes on. Its text is
+/// for the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Number of predictions that need not be made any more: one for each image, model and number of crops.
+    pub done: u64,
+    /// Number of predictions of the whole evaluation.
+    pub all: u64,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped after {} of {} predictions; the same command goes on", self.done, self.all)
+    }
+}
+
 /// Scores the models of `options` on its images, and writes the predictions, the result and the plots to its
-/// output folder.
+/// output folder. Once `stop` is true, it stops after the images that it is computing.
 ///
 /// # Errors
 /// If a file of `options.models` is not a model, if the models have different classes, if the data cannot be
 /// used or have none of the models' classes, or if the output folder cannot be written or is in use by
 /// another evaluation.
-pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
+pub fn evaluate(options: &EvaluateOptions, stop: &AtomicBool) -> anyhow::Result<Evaluation> {
     let isa = isa(options.isa.as_deref())?;
     let members: Vec<Member> =
         options.models.iter().map(|path| Member::open(path)).collect::<anyhow::Result<_>>()?;
@@ -91,16 +118,25 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<EvaluationResult> {
     crops.dedup();
     let stamps = data.stamps(Split::Validation);
     let data = Arc::new(data);
-    let evaluator = Evaluator { options, data, stamps, held_out, note, label_of_class, labels, isa, pool };
-    let mut counted = Vec::new();
+    let evaluator =
+        Evaluator { options, stop, data, stamps, held_out, note, label_of_class, labels, isa, pool };
+    let images = evaluator.stamps.len() as u64;
+    let all = images * (crops.len() * members.len()) as u64;
+    let (mut counted, mut done) = (Vec::new(), 0);
     for &crops in &crops {
-        let predictions: Vec<Predictions> = members
-            .iter()
-            .map(|member| evaluator.predict(member, crops, &kept))
-            .collect::<anyhow::Result<_>>()?;
-        counted.push((crops, evaluator.count(predictions)?));
+        let mut predicted = Vec::new();
+        for member in &members {
+            match evaluator.predict(member, crops, &kept)? {
+                ControlFlow::Continue(predictions) => predicted.push(predictions),
+                ControlFlow::Break(part) => {
+                    return Ok(Evaluation::Stopped(Stopped { done: done + part, all }));
+                }
+            }
+            done += images;
+        }
+        counted.push((crops, evaluator.count(predicted)?));
     }
-    evaluator.conclude(&members, counted)
+    Ok(Evaluation::Finished(Box::new(evaluator.conclude(&members, counted)?)))
 }
 
 impl Evaluator<'_> {

@@ -1,8 +1,10 @@
 //! The prediction of images: those whose predictions the output folder does not hold yet are loaded and
 //! computed.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE, Sampling, Split};
@@ -24,6 +26,8 @@ const RHYTHM: Duration = Duration::from_secs(10);
 /// An evaluation in progress.
 pub(super) struct Evaluator<'a> {
     pub options: &'a EvaluateOptions,
+    /// Whether the evaluation is to stop.
+    pub stop: &'a AtomicBool,
     pub data: Arc<Dataset>,
     /// Stamp of each image, taken before any of them is read; `None` for one whose file cannot be looked at.
     pub stamps: Vec<Option<Digest>>,
@@ -40,8 +44,14 @@ pub(super) struct Evaluator<'a> {
 
 impl Evaluator<'_> {
     /// Computes those predictions of a model that the folder `kept` does not hold yet: also of images that have
-    /// changed since, and of those that could not be read before.
-    pub fn predict(&self, member: &Member, crops: Crops, kept: &Path) -> anyhow::Result<Predictions> {
+    /// changed since, and of those that could not be read before. Breaks with the number of images that are done
+    /// if it is asked to stop before the last.
+    pub fn predict(
+        &self,
+        member: &Member,
+        crops: Crops,
+        kept: &Path,
+    ) -> anyhow::Result<ControlFlow<u64, Predictions>> {
         let key = Key {
             model: member.hash.clone(),
             classes: member.model.card.classes.len(),
@@ -53,7 +63,7 @@ impl Evaluator<'_> {
         let missing: Vec<u64> =
             (0u64..).zip(&self.stamps).filter(|(_, stamp)| lacks(stamp)).map(|(image, _)| image).collect();
         if missing.is_empty() {
-            return Ok(predictions);
+            return Ok(ControlFlow::Continue(predictions));
         }
         let (images, per_image) = (self.stamps.len(), crops.count());
         let batch = (INPUTS / per_image).max(1);
@@ -83,6 +93,9 @@ impl Evaluator<'_> {
         );
         let (start, mut told) = (Instant::now(), Instant::now());
         while let Some(minibatch) = loader.next()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(ControlFlow::Break(done as u64));
+            }
             minibatch.skipped.iter().for_each(|skipped| tracing::warn!("cannot be read: {skipped}"));
             if !minibatch.samples.is_empty() {
                 let logits = engine.logits(minibatch.images.view());
@@ -96,7 +109,7 @@ impl Evaluator<'_> {
                 tracing::info!("{done} of {images} images, {rate:.1} a second, {left:.0} s left");
             }
         }
-        Ok(predictions)
+        Ok(ControlFlow::Continue(predictions))
     }
 
     /// Appends the predictions of a minibatch's images to the file, given the logits of their crops.

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use dataset::{Dataset, Rules, Scene, Split};
 use network::{Architecture, GoogLeNet};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use setup::model_file::{self, About};
 use tempfile::TempDir;
 
-use crate::support::binary;
+use crate::support::{Running, binary, signal, until};
 
 const SIZE: usize = 32;
 const SHAPES: usize = 10;
@@ -178,6 +179,37 @@ fn kept_predictions_are_of_the_pictures_that_are_there_now() {
     put(0, 5, 77);
     let (_, log) = evaluated("kept");
     assert!(log.contains("1 crops of 1 images, 10 are done"), "{log}");
+}
+
+/// 144 crops of 1,000 pictures take a while.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_evaluation_says_where_it_stopped_and_goes_on_from_there() {
+    let home = TempDir::new().unwrap();
+    let model = model(home.path(), "model.safetensors", 1, &shapes());
+    let output = home.path().join("evaluation");
+    let kept = || {
+        let files = std::fs::read_dir(output.join("predictions")).into_iter().flatten();
+        let lengths = files.map(|file| file.unwrap().metadata().unwrap().len());
+        lengths.max().unwrap_or(0)
+    };
+    let mut done = 0;
+    for _ in 0..2 {
+        let mut command = binary();
+        command.args(["evaluate", "--crops", "144", "--threads", "1", "--model"]).arg(&model);
+        let before = kept();
+        let running = Running::start(command.arg("--output").arg(&output));
+        until("a few predictions", Duration::from_secs(60), || kept() > before + 300);
+        signal(running.pid(), "INT");
+        let ended = running.wait().expect(130).says(&[&format!("144 crops of {} images", 1000 - done)]);
+        let last = ended.stderr.lines().last().unwrap();
+        let told = last.strip_prefix("stopped after ").and_then(|rest| rest.split_once(" of 1000 "));
+        let (number, rest) = told.unwrap_or_else(|| panic!("{last}"));
+        assert_eq!(rest, "predictions; the same command goes on");
+        let number: u64 = number.parse().unwrap();
+        assert!(number > done, "{number} after {done}");
+        done = number;
+    }
 }
 
 #[test]
