@@ -1,20 +1,33 @@
-//! The command `downpour classify`: prints the five most probable labels of each image.
+//! The command `downpour classify`: prints the five most probable labels of each image, as text for people or
+//! in a form for programs.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use dataset::pictures_below;
-use ndarray::{Array1, Array4};
+use ndarray::{Array1, Array4, ArrayView1};
 use serde_json::json;
 use setup::{Threads, isa};
 
-use crate::evaluate::combine::{Combine, combined, most_probable};
+use crate::csv;
+use crate::evaluate::combine::{Combine, GUESSES, combined, most_probable};
 use crate::labels;
 use crate::loaded::LoadedModel;
 
 /// Number of images from which on progress is shown on a terminal.
 const MANY: usize = 50;
+
+/// The form in which the most probable labels of images are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Lines for people: the image, and below it each label after its probability.
+    Text,
+    /// One JSON object a line for each image.
+    Json,
+    /// CSV: a head, and a line for each image with its labels and their probabilities.
+    Csv,
+}
 
 /// Options of [`classify`], which prints the most probable labels of images.
 #[derive(Clone, Debug)]
@@ -26,8 +39,8 @@ pub struct ClassifyOptions {
     pub labels: Option<PathBuf>,
     /// Paths of the image files to classify, and of folders of image files.
     pub images: Vec<PathBuf>,
-    /// Whether to print, for each image, a line with one JSON object instead of text.
-    pub json: bool,
+    /// The form in which the labels are printed.
+    pub form: Form,
     /// Number of threads that compute the network, and the CPUs on which they run.
     pub threads: Threads,
     /// Name of the CPU instruction set to compute with, such as "avx2"; `None` means the best of this
@@ -54,6 +67,9 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
     let mut unreadable = 0;
     let images = files(&options.images)?;
     let progress = images.len() >= MANY && std::io::stderr().is_terminal();
+    if options.form == Form::Csv && !printed(&csv::head(&["image"], labels.len().min(GUESSES)))? {
+        return Ok(());
+    }
     for (number, path) in images.iter().enumerate() {
         if progress && number % MANY == 0 {
             eprintln!("{number} of {} images", images.len());
@@ -68,21 +84,9 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         let mut probabilities = Array1::zeros(labels.len());
         combined(logits.view(), Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
         let best = most_probable(probabilities.view());
-        let text = if options.json {
-            let top: Vec<_> = best
-                .into_iter()
-                .map(|class| json!({"class": class, "label": labels[class], "probability": probabilities[class]}))
-                .collect();
-            json!({"image": path.display().to_string(), "top": top}).to_string()
-        } else {
-            let lines =
-                best.into_iter().map(|class| format!("\n{:9.4}  {}", probabilities[class], labels[class]));
-            lines.fold(path.display().to_string(), |text, line| text + &line)
-        };
-        match writeln!(std::io::stdout(), "{text}") {
-            // Whoever reads has seen enough, as `head` does.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            result => result.context("print the labels")?,
+        let text = text(options.form, &path.display().to_string(), &labels, &best, probabilities.view());
+        if !printed(&text)? {
+            return Ok(());
         }
     }
     ensure!(
@@ -91,6 +95,42 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         images.len()
     );
     Ok(())
+}
+
+/// Returns what is printed of an image, given the numbers of its most probable labels.
+fn text(
+    form: Form,
+    image: &str,
+    labels: &[String],
+    best: &[usize],
+    probabilities: ArrayView1<f32>,
+) -> String {
+    let guesses = best.iter().map(|&class| (labels[class].as_str(), probabilities[class]));
+    match form {
+        Form::Text => {
+            let lines = guesses.map(|(label, probability)| format!("{probability:9.4}  {label}\n"));
+            lines.fold(format!("{image}\n"), |text, line| text + &line)
+        }
+        Form::Json => {
+            let top: Vec<_> = best
+                .iter()
+                .zip(guesses)
+                .map(|(class, (label, probability))| {
+                    json!({"class": class, "label": label, "probability": probability})
+                })
+                .collect();
+            json!({"image": image, "top": top}).to_string() + "\n"
+        }
+        Form::Csv => csv::of_image(&[image], guesses),
+    }
+}
+
+/// Writes to standard output; returns false if whoever reads has seen enough, as `head` does.
+fn printed(text: &str) -> anyhow::Result<bool> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        result => result.context("print the labels").map(|()| true),
+    }
 }
 
 /// Returns the given files, with each folder replaced by the image files in it.

@@ -19,6 +19,7 @@
 
 pub mod bench;
 mod classify;
+mod csv;
 pub mod describe;
 pub mod evaluate;
 mod export;
@@ -28,7 +29,7 @@ pub mod look;
 pub mod roofline;
 mod samples;
 
-pub use classify::{ClassifyOptions, classify};
+pub use classify::{ClassifyOptions, Form, classify};
 pub use evaluate::{Combine, EvaluateOptions, Evaluation, Part, evaluate};
 pub use export::{ExportOptions, Format, export};
 pub use samples::{SamplesOptions, samples};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::{Dataset, Scene};
 use formats::Message;
-use models::{ClassifyOptions, ExportOptions, Format, classify, export};
+use models::{ClassifyOptions, ExportOptions, Form, Format, classify, export};
 use network::{Architecture, GoogLeNet};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
@@ -136,7 +136,7 @@ fn images_are_classified_and_those_that_cannot_be_read_counted() {
         model: model(home.path()),
         labels,
         images: images.iter().map(|&image| image.clone()).collect(),
-        json: true,
+        form: Form::Json,
         threads: 1.into(),
         isa: None,
     };

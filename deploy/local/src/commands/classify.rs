@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use models::ClassifyOptions;
+use models::{ClassifyOptions, Form};
 use process::Exit;
 use setup::ComputeFlags;
 use setup::model_file::MODEL_FILE;
@@ -15,6 +15,7 @@ use setup::model_file::MODEL_FILE;
 
 Examples:
   downpour classify --model model.safetensors rose.jpg tulip.png
+  downpour classify --model model.safetensors --csv photos > guesses.csv
   downpour classify --model bvlc_googlenet.caffemodel --labels synset_words.txt --json photos/*.jpg"
 )]
 pub struct Flags {
@@ -33,6 +34,9 @@ pub struct Flags {
     /// Print one JSON object for each image: image, top (each with class, label and probability)
     #[arg(long)]
     pub json: bool,
+    /// Print CSV: a head, and a line for each image with its labels and their probabilities
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// Runs `downpour classify`: prints the five most probable labels of every image, in the order of the images.
@@ -42,7 +46,12 @@ pub struct Flags {
 /// be read, the error comes after the labels of all others have been printed.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let (threads, isa) = (flags.compute.threads(), flags.compute.isa());
-    let Flags { model, labels, images, json, .. } = flags;
-    models::classify(&ClassifyOptions { model, labels, images, json, threads, isa })?;
+    let form = match (flags.json, flags.csv) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Csv,
+        _ => Form::Text,
+    };
+    let Flags { model, labels, images, .. } = flags;
+    models::classify(&ClassifyOptions { model, labels, images, form, threads, isa })?;
     Ok(Exit::Done)
 }

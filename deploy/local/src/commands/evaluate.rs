@@ -21,7 +21,7 @@ use crate::interrupts::Interrupts;
 on, only the fifth is scored that training held out; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
 may take the place of class folders; the names of their classes stand in classes.txt beside val/.
 
-The output folder gets predictions.tsv (the five most probable labels of each image), errors.svg, confusion.svg (up to
+The output folder gets predictions.csv (the five most probable labels of each image), errors.svg, confusion.svg (up to
 40 classes), evaluation.json, and predictions/, from which the same command goes on after an interruption.
 
 Examples:

@@ -32,11 +32,14 @@ pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32
     }
 }
 
+/// Number of labels that are told of each image.
+pub(crate) const GUESSES: usize = 5;
+
 /// Returns the five most probable labels, or all if there are fewer, the most probable first.
 pub(crate) fn most_probable(probabilities: ArrayView1<f32>) -> Vec<usize> {
     let mut labels: Vec<usize> = (0..probabilities.len()).collect();
     labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-    labels.truncate(5);
+    labels.truncate(GUESSES);
     labels
 }
 

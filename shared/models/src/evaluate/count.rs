@@ -4,10 +4,11 @@ use dataset::Split;
 use ndarray::{Array1, ArrayView1};
 use setup::Outcome;
 
-use super::combine::most_probable;
+use super::combine::{GUESSES, most_probable};
 use super::pictures;
 use super::predict::Evaluator;
 use super::predictions::Predictions;
+use crate::csv;
 
 /// The outcomes of all models with one number of crops.
 pub(super) struct Counted {
@@ -28,13 +29,9 @@ impl Evaluator<'_> {
         let mut counted = Counted {
             outcomes: vec![Vec::new(); models + 1],
             confusion: vec![0; if classes <= pictures::MOST_CLASSES { classes * classes } else { 0 }],
-            listing: "image\tclass\tlabel".to_owned(),
+            listing: csv::head(&["image", "class", "label"], classes.min(GUESSES)),
             unreadable: 0,
         };
-        for place in 1..=classes.min(5) {
-            counted.listing += &format!("\tguess {place}\tprobability {place}");
-        }
-        counted.listing.push('\n');
         let mut row = Array1::zeros(classes);
         for (image, stamp) in self.stamps.iter().enumerate() {
             let class = self.data.label(Split::Validation, image) as usize;
@@ -68,13 +65,10 @@ impl Evaluator<'_> {
                     *count += 1;
                 }
             }
-            let named = label.map_or("-", |label| &self.labels[label as usize]);
+            let named = label.map_or("", |label| &self.labels[label as usize]);
             let image = self.data.name(Split::Validation, image);
-            counted.listing += &format!("{image}\t{}\t{named}", self.data.classes()[class]);
-            for label in best {
-                counted.listing += &format!("\t{}\t{:.6}", self.labels[label], together[label]);
-            }
-            counted.listing.push('\n');
+            let guesses = best.into_iter().map(|label| (self.labels[label].as_str(), together[label]));
+            counted.listing += &csv::of_image(&[&image, &self.data.classes()[class], named], guesses);
         }
         Ok(counted)
     }

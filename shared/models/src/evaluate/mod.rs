@@ -179,7 +179,7 @@ impl Evaluator<'_> {
             }
         }
         let output = &self.options.output;
-        let listing = output.join("predictions.tsv");
+        let listing = output.join("predictions.csv");
         files::write(&listing, most.listing.as_bytes())
             .with_context(|| format!("write {}", listing.display()))?;
         pictures::write(&output.join("errors.svg"), pictures::errors(&rows))?;

@@ -119,9 +119,9 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     for file in ["errors.svg", "confusion.svg", "evaluation.json"] {
         assert!(output.join(file).is_file(), "{file}");
     }
-    let listing = std::fs::read_to_string(output.join("predictions.tsv")).unwrap();
+    let listing = std::fs::read_to_string(output.join("predictions.csv")).unwrap();
     assert_eq!(listing.lines().count(), 1 + 20, "a head and a line for each picture that can be read");
-    assert!(listing.lines().all(|line| line.split('\t').count() == 3 + 2 * 5), "{listing}");
+    assert!(listing.lines().all(|line| line.split(',').count() == 3 + 2 * 5), "{listing}");
 
     // Half of what was kept is gone, in the middle of a row: the rest is computed anew, and all is as it was.
     for file in std::fs::read_dir(output.join("predictions")).unwrap() {
@@ -156,7 +156,7 @@ fn kept_predictions_are_of_the_pictures_that_are_there_now() {
         let found = evaluate(&["--model", model, "--data", data, "--output", output_text, "--json"]);
         assert_eq!(found.status.code(), Some(0), "{}", String::from_utf8_lossy(&found.stderr));
         let log = String::from_utf8(found.stderr).unwrap();
-        (std::fs::read_to_string(output.join("predictions.tsv")).unwrap(), log)
+        (std::fs::read_to_string(output.join("predictions.csv")).unwrap(), log)
     };
     let (first, log) = evaluated("kept");
     assert!(
@@ -225,7 +225,7 @@ fn classes_without_a_label_are_predicted_and_listed_but_not_scored() {
     let found = verdict(&["--model", model, "--data", data, "--output", output_text, "--json"]);
     assert_eq!(found["images"].as_u64(), Some(18));
     assert_eq!(found["unscored"], serde_json::json!([shapes()[3]]));
-    let listing = std::fs::read_to_string(output.join("predictions.tsv")).unwrap();
+    let listing = std::fs::read_to_string(output.join("predictions.csv")).unwrap();
     assert_eq!(listing.lines().count(), 1 + 20);
     // A folder without val/ is all of its images, unless only those are asked for that training holds out.
     let part = verdict(&["--model", model, "--data", data, "--output", output_text, "--json", "--held-out"]);

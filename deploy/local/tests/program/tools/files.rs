@@ -45,6 +45,27 @@ fn of_a_folder_the_pictures_in_it_are_classified() {
     let files = fs::read_dir(&folder).unwrap().count() - 3;
     assert!(files > 0 && shown.lines().count() == files && !shown.contains("eaDir"), "{shown}");
     classify(&empty).expect(3).says(&["empty has no pictures: expected image files in it"]);
+
+    // The same as a table, in which a comma in a name ends no cell.
+    fs::rename(&folder, home.path().join("one, two")).unwrap();
+    let mut command = binary();
+    command.args(["classify", "--csv", "--model", text(&model), text(&home.path().join("one, two"))]);
+    let table = run(&mut command).expect(0).stdout;
+    let mut lines = table.lines();
+    let head = lines.next().unwrap();
+    assert!(
+        head.starts_with("image,guess 1,probability 1,") && head.ends_with("guess 5,probability 5"),
+        "{head}"
+    );
+    assert_eq!(lines.clone().count(), files, "{table}");
+    for (line, object) in lines.zip(shown.lines()) {
+        let (image, guesses) = line.strip_prefix('"').unwrap().split_once("\",").unwrap();
+        let object: serde_json::Value = serde_json::from_str(object).unwrap();
+        assert!(image.contains("/one, two/"), "{image}");
+        assert_eq!(guesses.split(',').next(), object["top"][0]["label"].as_str(), "{line}");
+        assert_eq!(guesses.split(',').count(), 2 * 5, "{line}");
+    }
+    run(command.arg("--json")).expect(2).says(&["'--csv'", "'--json'"]);
 }
 
 #[test]
