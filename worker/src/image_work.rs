@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use dataset::{Crops, DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
+use dataset::{DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, Preprocessing, Rules};
 use kernels::Isa;
 use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
@@ -131,7 +131,7 @@ impl Workload for ImageWork {
             size,
             sampling: configuration.sampling.clone(),
             preprocessing: Preprocessing::default(),
-            crops: Crops::One,
+            crops: None,
             seed: configuration.run.sample_seed(),
             batch: configuration.run.batch,
             depth: MADE_AHEAD,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataset::{Crops, DataAway, Dataset, LoaderConfig, Minibatch, Preprocessing, Split};
+use dataset::{DataAway, Dataset, LoaderConfig, Minibatch, Preprocessing, Split};
 use network::{Engine, Precision};
 use parameter_server::{Noise, Shard};
 use parameters::Layout;
@@ -104,7 +104,7 @@ impl<'a> Simulation<'a> {
             size: run.network.architecture().input_size,
             sampling: run.sampling.clone(),
             preprocessing: Preprocessing::default(),
-            crops: Crops::One,
+            crops: None,
             seed: run.seed,
             batch: run.batch,
             depth: 4,

@@ -66,8 +66,8 @@ impl Crop {
     }
 
     /// Resizes the crop to `size` x `size` pixels and writes it to `out`: planar R, G, B in 0..255,
-    /// row-major.
-    pub(crate) fn write(&self, image: &RgbImage, by: Interpolation, size: usize, out: &mut [f32]) {
+    /// row-major, as bytes or as numbers.
+    pub(crate) fn write<T: From<u8>>(&self, image: &RgbImage, by: Interpolation, size: usize, out: &mut [T]) {
         assert_eq!(out.len(), 3 * size * size, "a sample has 3 x size x size values");
         // Of this one kind of pixel alone: for all kinds that there are, the compiler would take minutes.
         let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
@@ -79,7 +79,7 @@ impl Crop {
         for (channel, plane) in out.chunks_exact_mut(size * size).enumerate() {
             let rows = plane.chunks_exact_mut(size).zip(resized.pixels().chunks_exact(size));
             for (row, pixels) in rows {
-                let values = pixels.iter().map(|pixel| f32::from(pixel.0[channel]));
+                let values = pixels.iter().map(|pixel| T::from(pixel.0[channel]));
                 if self.mirror {
                     row.iter_mut().rev().zip(values).for_each(|(out, value)| *out = value);
                 } else {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_view_of_an_odd_image_can_be_made() {
-        let mut out = vec![7.0; 3 * 32 * 32];
+        let mut out = vec![7.0f32; 3 * 32 * 32];
         for (width, height) in [(60_000, 1), (1, 1), (3, 7), (33, 32)] {
             let image = RgbImage::from_pixel(width, height, Rgb([123, 117, 105]));
             for crop in evaluation_crops(Crops::All, Resize::ShorterSide, width, height, 32) {
@@ -210,7 +210,7 @@ mod tests {
     fn a_crop_is_planar_and_mirrors() {
         let image = RgbImage::from_fn(4, 4, |x, y| Rgb([10 * x as u8, 20 * y as u8, 200]));
         let crop = Crop { left: 1.0, top: 2.0, width: 2.0, height: 2.0, mirror: false };
-        let mut out = [0.0; 12];
+        let mut out = [0.0f32; 12];
         for by in [Interpolation::Bilinear, Interpolation::Area, Interpolation::Nearest, Interpolation::Cubic]
         {
             crop.write(&image, by, 2, &mut out);
@@ -226,7 +226,7 @@ mod tests {
     fn shrinking_passes_over_no_pixel_but_for_nearest() {
         let image = RgbImage::from_fn(64, 64, |x, y| Rgb([if (x + y) % 2 == 0 { 0 } else { 255 }; 3]));
         let whole = Crop { left: 0.0, top: 0.0, width: 64.0, height: 64.0, mirror: false };
-        let mut out = vec![0.0; 3 * 8 * 8];
+        let mut out = vec![0.0f32; 3 * 8 * 8];
         for by in [Interpolation::Bilinear, Interpolation::Area, Interpolation::Cubic] {
             whole.write(&image, by, 8, &mut out);
             assert!(out.iter().all(|v| (v - 127.5).abs() <= 3.0), "{by:?}: {out:?}");
@@ -241,7 +241,7 @@ mod tests {
         let image = RgbImage::from_fn(4, 4, |x, _| Rgb([if x < 2 { 50 } else { 200 }; 3]));
         let whole = Crop { left: 0.0, top: 0.0, width: 4.0, height: 4.0, mirror: false };
         let row = |by| {
-            let mut out = vec![0.0; 3 * 16 * 16];
+            let mut out = vec![0.0f32; 3 * 16 * 16];
             whole.write(&image, by, 16, &mut out);
             out[..16].to_vec()
         };

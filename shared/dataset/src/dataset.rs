@@ -23,6 +23,7 @@ use crate::split::Split;
 use crate::stamps;
 use crate::streams::Streams;
 use crate::synthetic::{Scene, Synthetic};
+use crate::views::Views;
 
 /// Number of images of each split that are tried to find out whether the data folder is unavailable.
 const PROBES: usize = 8;
@@ -271,10 +272,10 @@ impl Dataset {
         Ok(label)
     }
 
-    /// Reads validation sample `index`, writes its crops one after the other, and returns its label.
+    /// Reads validation sample `index`, writes its centre crop, and returns its label.
     ///
-    /// `out` receives `crops.count()` crops of 3 x `size` x `size` values each: planar R, G, B in 0..255
-    /// minus the mean of `preprocessing`, row-major.
+    /// `out` receives 3 x `size` x `size` values: planar R, G, B in 0..255 minus the mean of `preprocessing`,
+    /// row-major.
     ///
     /// # Errors
     /// If the image cannot be read.
@@ -284,15 +285,33 @@ impl Dataset {
     pub fn validation_sample(
         &self,
         index: usize,
-        crops: Crops,
         preprocessing: &Preprocessing,
         size: usize,
         out: &mut [f32],
     ) -> Result<u32, SampleError> {
         let label = self.label(Split::Validation, index);
-        let image = self.image(Split::Validation, index)?;
-        preprocessing.write(&image, crops, size, out);
+        preprocessing.write_centre(&self.image(Split::Validation, index)?, size, out);
         Ok(label)
+    }
+
+    /// Reads validation sample `index`, and returns its label and the views of it that are classified in an
+    /// evaluation by so many crops at inputs of `size` x `size` pixels.
+    ///
+    /// # Errors
+    /// If the image cannot be read.
+    ///
+    /// # Panics
+    /// If `index` is not in the validation split.
+    pub fn validation_views(
+        &self,
+        index: usize,
+        crops: Crops,
+        preprocessing: &Preprocessing,
+        size: usize,
+    ) -> Result<(u32, Views), SampleError> {
+        let label = self.label(Split::Validation, index);
+        let image = self.image(Split::Validation, index)?;
+        Ok((label, Views::of(&image, crops, preprocessing, size)))
     }
 
     fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {

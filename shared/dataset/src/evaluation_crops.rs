@@ -147,6 +147,37 @@ pub fn evaluation_crops(
     all
 }
 
+/// Returns those of the crops that differ, in their order, each with the number of crops that are equal to it.
+///
+/// Crops are equal if they are made from the same rectangle of the original image, even if they are taken at
+/// different scales, as the whole square is, and if both or neither are mirrored.
+pub(crate) fn distinct(crops: &[EvaluationCrop]) -> Vec<(EvaluationCrop, u32)> {
+    let mut found: Vec<(EvaluationCrop, u32)> = Vec::with_capacity(crops.len());
+    for crop in crops {
+        match found.iter_mut().find(|(other, _)| crop.equals(other)) {
+            Some((_, count)) => *count += 1,
+            None => found.push((*crop, 1)),
+        }
+    }
+    found
+}
+
+impl EvaluationCrop {
+    /// Returns whether two crops are made from the same rectangle of the original image, mirrored or not.
+    fn equals(&self, other: &EvaluationCrop) -> bool {
+        // A place in the original is a fraction of the resized image, whose sides may differ: a / b = c / d.
+        let same = |one: u32, other_one: u32, axis: usize| {
+            u64::from(one) * u64::from(other.resized[axis])
+                == u64::from(other_one) * u64::from(self.resized[axis])
+        };
+        self.mirror == other.mirror
+            && same(self.left, other.left, 0)
+            && same(self.top, other.top, 1)
+            && same(self.side, other.side, 0)
+            && same(self.side, other.side, 1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +295,30 @@ mod tests {
         let sides: Vec<_> = small.iter().step_by(36).map(|v| v.resized).collect();
         assert_eq!(sides, [[73; 2], [82; 2], [91; 2], [101; 2]]);
         assert!(small.iter().all(|v| v.left + v.side <= v.resized[0] && v.top + v.side <= v.resized[1]));
+    }
+
+    /// Caffe models squash their images into a square: three squares are one, and the whole of it is the same at
+    /// all scales. The shorter side of a 3:2 photograph fits all scales without rounding, that of others does not.
+    #[test]
+    fn equal_crops_of_the_144_are_found_with_their_number() {
+        let count = |resize, width, height| {
+            let crops = evaluation_crops(Crops::All, resize, width, height, 224);
+            let distinct = distinct(&crops);
+            assert_eq!(distinct.iter().map(|(_, count)| *count).sum::<u32>(), 144);
+            let wholes =
+                distinct.iter().filter(|(crop, _)| crop.side == crop.resized[0].min(crop.resized[1]));
+            (distinct.len(), wholes.map(|(_, count)| *count).collect::<Vec<_>>())
+        };
+        for (width, height) in [(500, 375), (375, 500), (331, 500), (7, 5), (500, 500)] {
+            assert_eq!(count(Resize::Square, width, height), (42, vec![12; 2]), "{width}x{height}");
+        }
+        assert_eq!(count(Resize::ShorterSide, 333, 333), (42, vec![12; 2]));
+        assert_eq!(count(Resize::ShorterSide, 6000, 4000), (126, vec![4; 6]));
+        assert_eq!(count(Resize::ShorterSide, 4000, 6000), (126, vec![4; 6]));
+        assert_eq!(count(Resize::ShorterSide, 500, 375).0, 144);
+        for (crops, expected) in [(Crops::One, 1), (Crops::Ten, 10)] {
+            assert_eq!(distinct(&evaluation_crops(crops, Resize::Square, 40, 30, 32)).len(), expected);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, PATIENCE, Preprocessing, Sampling, Split};
+//! use dataset::{Dataset, Loader, LoaderConfig, LoaderRange, PATIENCE, Preprocessing, Sampling, Split};
 //!
 //! // 100 training and 10 validation pictures, drawn by the program, for inputs of 32 pixels.
 //! let dataset = Arc::new(Dataset::synthetic(100, 10, 32));
@@ -19,7 +19,7 @@
 //!     size: 32,
 //!     sampling: Sampling::default(),
 //!     preprocessing: Preprocessing::default(),
-//!     crops: Crops::One,
+//!     crops: None,
 //!     seed: 1,
 //!     batch: 8,
 //!     depth: 1,
@@ -70,6 +70,7 @@ mod stamps;
 mod streams;
 mod synthetic;
 mod tiff;
+mod views;
 mod walk;
 
 pub use dataset::{Dataset, WriteError};
@@ -92,4 +93,5 @@ pub use settings::{Interpolation, Sampling};
 pub use sheet::Sheet;
 pub use split::Split;
 pub use synthetic::Scene;
+pub use views::Views;
 pub use walk::{check_is_there, pictures_below};

@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4, Axis};
 use settings::Sampling;
 
-use self::state::{Job, Made, Open, Request, State};
+use self::state::{Job, Made, Open, Pixels, Request, State};
 use crate::dataset::Dataset;
 use crate::decode_error::SampleError;
 use crate::evaluation_crops::Crops;
 use crate::sampling::Preprocessing;
 use crate::split::Split;
+use crate::views::Views;
 
 /// The settings of a [`Loader`], which reads samples on threads of its own and makes minibatches of them.
 #[derive(Clone, Debug)]
@@ -35,8 +36,9 @@ pub struct LoaderConfig {
     pub sampling: Sampling,
     /// The resize of validation images, and the mean that is subtracted from them.
     pub preprocessing: Preprocessing,
-    /// Crops that are taken of each validation image: 1, 10 or 144.
-    pub crops: Crops,
+    /// Crops of each validation image that become its views; `None` if a validation image becomes one input,
+    /// its centre crop.
+    pub crops: Option<Crops>,
     /// Seed from which the shuffled order and the random crops and distortions of training samples follow.
     pub seed: u64,
     /// Number of samples of one minibatch, unreadable ones included; at least 1.
@@ -86,9 +88,12 @@ pub struct LoaderRange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch {
     /// Inputs of the network, N x 3 x size x size (samples, colours, rows, columns): R, G, B in 0..255 minus
-    /// the mean of each colour. N is the number of samples that could be read. For validation the first
-    /// dimension is N times the number of crops, and the crops of an image follow one another.
+    /// the mean of each colour. N is the number of samples that could be read; of validation images that were
+    /// asked for as views, there are no inputs.
     pub images: Array4<f32>,
+    /// Views of each of the N samples that could be read, if [`LoaderConfig::crops`] asks for them; otherwise
+    /// empty.
+    pub views: Vec<Views>,
     /// Label of each of the N samples that could be read: the index of its class.
     pub labels: Vec<u32>,
     /// Index in the split of each of the N samples that could be read.
@@ -279,23 +284,21 @@ impl Shared {
         }
     }
 
-    fn make(&self, job: &mut Job) -> Result<(u32, Vec<f32>), SampleError> {
+    fn make(&self, job: &mut Job) -> Result<(u32, Pixels), SampleError> {
         let LoaderConfig { size, sampling, preprocessing, crops, seed, .. } = &self.config;
         let &mut Job { split, epoch, sample, .. } = job;
-        let (index, mut pixels) = (sample as usize, std::mem::take(&mut job.pixels));
-        pixels.resize(self.crops_of_image(split) * 3 * size * size, 0.0);
+        let index = sample as usize;
+        if let (Split::Validation, Some(crops)) = (split, crops) {
+            let views = self.dataset.validation_views(index, *crops, preprocessing, *size);
+            return views.map(|(label, views)| (label, Pixels::Views(views)));
+        }
+        let mut pixels = std::mem::take(&mut job.pixels);
+        pixels.resize(3 * size * size, 0.0);
         let label = match split {
             Split::Train => self.dataset.training_sample(index, epoch, *seed, sampling, *size, &mut pixels),
-            Split::Validation => {
-                self.dataset.validation_sample(index, *crops, preprocessing, *size, &mut pixels)
-            }
+            Split::Validation => self.dataset.validation_sample(index, preprocessing, *size, &mut pixels),
         };
-        label.map(|label| (label, pixels))
-    }
-
-    /// Returns the number of inputs that a sample of this split becomes.
-    fn crops_of_image(&self, split: Split) -> usize {
-        if split == Split::Train { 1 } else { self.config.crops.count() }
+        label.map(|label| (label, Pixels::Input(pixels)))
     }
 
     /// Assembles the samples of a complete minibatch.
@@ -303,24 +306,28 @@ impl Shared {
         let size = self.config.size;
         let positions = open.samples.len() as u64;
         let (mut labels, mut samples, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        let values = self.crops_of_image(open.split) * 3 * size * size;
-        let mut images = Vec::with_capacity(open.samples.len() * values);
-        let mut spare = Vec::new();
+        let (mut images, mut views, mut spare) = (Vec::new(), Vec::new(), Vec::new());
         for (sample, made) in open.samples.into_iter().zip(open.made) {
             match made.expect("a complete minibatch misses no sample") {
                 Ok((label, pixels)) => {
-                    images.extend_from_slice(&pixels);
                     labels.push(label);
                     samples.push(sample);
-                    spare.push(pixels);
+                    match pixels {
+                        Pixels::Input(pixels) => {
+                            images.reserve_exact(positions as usize * pixels.len() - images.len());
+                            images.extend_from_slice(&pixels);
+                            spare.push(pixels);
+                        }
+                        Pixels::Views(made) => views.push(made),
+                    }
                 }
                 Err(reason) => skipped.push(reason),
             }
         }
         self.state().spare.append(&mut spare);
         let images = Array4::from_shape_vec((images.len() / (3 * size * size), 3, size, size), images)
-            .expect("every crop has 3 x size x size values");
-        Minibatch { images, labels, samples, skipped, positions }
+            .expect("every input has 3 x size x size values");
+        Minibatch { images, views, labels, samples, skipped, positions }
     }
 }
 

@@ -236,7 +236,7 @@ mod tests {
     use crate::loader::{Loader, LoaderConfig, LoaderRange};
     use crate::members::tests::tar;
     use crate::split::Split;
-    use crate::{Crops, Preprocessing, Sampling, epoch_order};
+    use crate::{Preprocessing, Sampling, epoch_order};
     use image::{ImageFormat, Rgb, RgbImage};
     use std::fs;
     use std::io::Cursor;
@@ -280,7 +280,7 @@ mod tests {
     /// Returns the grey of a validation image.
     fn grey(set: &Dataset, index: usize) -> Result<f32, SampleError> {
         let (mut out, preprocessing) = (vec![0.0; 3 * 4 * 4], Preprocessing::default());
-        set.validation_sample(index, Crops::One, &preprocessing, 4, &mut out)?;
+        set.validation_sample(index, &preprocessing, 4, &mut out)?;
         Ok(out[0] + crate::MEAN[0])
     }
 
@@ -407,7 +407,7 @@ mod tests {
                 size: 4,
                 sampling: Sampling::default(),
                 preprocessing: Preprocessing::default(),
-                crops: Crops::One,
+                crops: None,
                 seed: 1,
                 batch: 16,
                 depth: 2,

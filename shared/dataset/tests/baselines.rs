@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dataset::{Crops, Dataset, MEAN, Preprocessing, Sampling, Split};
+use dataset::{Dataset, MEAN, Preprocessing, Sampling, Split};
 
 const SIZE: usize = 64;
 const TRAINING: usize = 4000;
@@ -59,9 +59,7 @@ fn samples(set: &Dataset, split: Split, features: Features) -> Samples {
                     Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false, ..Sampling::default() };
                 set.training_sample(index, 0, 1, &whole, SIZE, &mut picture)
             }
-            Split::Validation => {
-                set.validation_sample(index, Crops::One, &Preprocessing::default(), SIZE, &mut picture)
-            }
+            Split::Validation => set.validation_sample(index, &Preprocessing::default(), SIZE, &mut picture),
         };
         samples.labels.push(label.expect("a drawing can be read") as usize);
         samples.features.push(features(&picture));

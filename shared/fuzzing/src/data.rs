@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dataset::{Crops, Dataset, Preprocessing, Rules, Split};
+use dataset::{Dataset, Preprocessing, Rules, Split};
 
 use crate::folder;
 
@@ -56,6 +56,6 @@ fn measure(folder: &Path) {
     let Ok(set) = Dataset::open_validation(folder, Rules::NEWEST) else { return };
     let mut out = vec![0.0; 3 * SIDE * SIDE];
     for index in 0..set.len(Split::Validation).min(MOST_IMAGES) {
-        let _ = set.validation_sample(index, Crops::One, &Preprocessing::default(), SIDE, &mut out);
+        let _ = set.validation_sample(index, &Preprocessing::default(), SIDE, &mut out);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use setup::{Threads, isa};
 
 use crate::csv;
-use crate::evaluate::combine::{Combine, GUESSES, combined, most_probable};
+use crate::evaluate::combine::{Combine, GUESSES, add, most_probable};
 use crate::labels;
 use crate::loaded::LoadedModel;
 
@@ -82,7 +82,7 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
         }
         let logits = engine.logits(input.view());
         let mut probabilities = Array1::zeros(labels.len());
-        combined(logits.view(), Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
+        add(logits.row(0), 1.0, Combine::Mean, probabilities.as_slice_mut().expect("a row is contiguous"));
         let best = most_probable(probabilities.view());
         let text = text(options.form, &path.display().to_string(), &labels, &best, probabilities.view());
         if !printed(&text)? {

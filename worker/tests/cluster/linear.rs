@@ -111,7 +111,7 @@ impl Samples for Points {
             row.iter_mut().for_each(|value| *value = noise.next_u32() as f32 / u32::MAX as f32 - 0.5);
             row[[0, 0, label as usize]] += 1.0;
         }
-        Ok(Some(Minibatch { images, labels, samples, skipped: Vec::new(), positions }))
+        Ok(Some(Minibatch { images, views: Vec::new(), labels, samples, skipped: Vec::new(), positions }))
     }
 }
 

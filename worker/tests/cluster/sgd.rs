@@ -85,6 +85,7 @@ impl Samples for Minibatches {
         let samples = (0..TenSteps::BATCH as u32).collect();
         Ok(Some(Minibatch {
             images,
+            views: Vec::new(),
             labels,
             samples,
             skipped: Vec::new(),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::DataAway;
 use crate::split::Split;
+use crate::views::Views;
 
 /// The requests and the minibatches that are made of them.
 #[derive(Default)]
@@ -24,7 +25,7 @@ pub(super) struct State {
     pub(super) opened: u64,
     /// Number and order of the epoch that was requested last.
     pub(super) order: Option<(u64, Arc<[u32]>)>,
-    /// Sample buffers to be reused.
+    /// Buffers of inputs to be reused.
     pub(super) spare: Vec<Vec<f32>>,
 }
 
@@ -52,7 +53,15 @@ pub(super) struct Open {
 }
 
 /// The result of reading a sample: its label and pixels, or the reason why it cannot be read.
-pub(super) type Made = Result<(u32, Vec<f32>), String>;
+pub(super) type Made = Result<(u32, Pixels), String>;
+
+/// The pixels of a sample.
+pub(super) enum Pixels {
+    /// One input of the network.
+    Input(Vec<f32>),
+    /// Views of a validation image.
+    Views(Views),
+}
 
 /// The job of a thread: one sample to read.
 pub(super) struct Job {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dataset::{Crops, Dataset, Preprocessing, Rules, Scene, Split};
+use dataset::{Dataset, Preprocessing, Rules, Scene, Split};
 use tempfile::TempDir;
 
 use crate::support::{counts, folder, refused};
@@ -53,8 +53,7 @@ fn the_synthetic_set_as_files_is_the_synthetic_set() {
     assert_eq!(counts(&files), (20, 10));
     let sample = |set: &Dataset, index| {
         let mut out = vec![0.0; 3 * 32 * 32];
-        let label =
-            set.validation_sample(index, Crops::One, &Preprocessing::default(), 32, &mut out).unwrap();
+        let label = set.validation_sample(index, &Preprocessing::default(), 32, &mut out).unwrap();
         (set.classes()[label as usize].clone(), out)
     };
     // The files are sorted by class, and each class has one picture here.

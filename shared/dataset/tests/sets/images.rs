@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dataset::{Crops, Dataset, Loader, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
+use dataset::{Dataset, Loader, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -16,7 +16,7 @@ const SIZE: usize = 16;
 /// Mean colour of validation sample `index`.
 fn colour(set: &Dataset, index: usize) -> [i32; 3] {
     let mut out = vec![0.0; 3 * SIZE * SIZE];
-    set.validation_sample(index, Crops::One, &Preprocessing::default(), SIZE, &mut out).unwrap();
+    set.validation_sample(index, &Preprocessing::default(), SIZE, &mut out).unwrap();
     let plane = |channel: usize| out[channel * SIZE * SIZE..][..SIZE * SIZE].iter().sum::<f32>();
     [0, 1, 2].map(|c| (plane(c) / (SIZE * SIZE) as f32 + MEAN[c]).round() as i32)
 }
@@ -128,7 +128,7 @@ fn a_photograph_that_lies_on_its_side_is_upright_everywhere() {
         let preprocessing = Preprocessing::default();
         let [mut training, mut validation, mut file] = [(); 3].map(|()| vec![0.0; 3 * SIZE * SIZE]);
         set.training_sample(0, 1, 0, &Sampling::default(), SIZE, &mut training).unwrap();
-        set.validation_sample(0, Crops::One, &preprocessing, SIZE, &mut validation).unwrap();
+        set.validation_sample(0, &preprocessing, SIZE, &mut validation).unwrap();
         preprocessing.centre_of_file(&root.path().join("val/a/x.png"), SIZE, &mut file).unwrap();
         [training, validation, file]
     });

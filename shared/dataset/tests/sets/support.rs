@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use dataset::{Crops, Dataset, LoaderConfig, Preprocessing, Rules, Sampling, Split};
+use dataset::{Dataset, LoaderConfig, Preprocessing, Rules, Sampling, Split};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ pub fn loader(size: usize) -> LoaderConfig {
         size,
         sampling: Sampling::default(),
         preprocessing: Preprocessing::default(),
-        crops: Crops::One,
+        crops: None,
         seed: 7,
         batch: 4,
         depth: 2,

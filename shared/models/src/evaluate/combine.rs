@@ -1,6 +1,6 @@
 //! The combination of the logits of an image's crops into one prediction.
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 /// The rule by which the crops of an image become one prediction. The probabilities of several models are
@@ -14,20 +14,18 @@ pub enum Combine {
     Max,
 }
 
-/// Computes the probabilities of one image, written to `row`, from `logits`, which has a row for each crop.
-pub(crate) fn combined(logits: ArrayView2<f32>, combine: Combine, row: &mut [f32]) {
-    row.fill(0.0);
-    for crop in logits.outer_iter() {
-        let largest = crop.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = crop.iter().map(|logit| (logit - largest).exp()).sum();
-        for (value, logit) in row.iter_mut().zip(crop) {
-            let probability = (logit - largest).exp() / sum;
-            match combine {
-                Combine::Mean => *value += probability / logits.nrows() as f32,
-                // A NaN stays, so that the image gets no prediction.
-                Combine::Max if probability.is_nan() || probability > *value => *value = probability,
-                Combine::Max => {}
-            }
+/// Adds one crop, given its logits, to the probabilities `row` of its image, which were 0 before its first crop.
+/// `weight` is the share of the image's crops that it stands for; together they are 1.
+pub(crate) fn add(logits: ArrayView1<f32>, weight: f32, combine: Combine, row: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    for (value, logit) in row.iter_mut().zip(logits) {
+        let probability = (logit - largest).exp() / sum;
+        match combine {
+            Combine::Mean => *value += probability * weight,
+            // A NaN stays, so that the image gets no prediction.
+            Combine::Max if probability.is_nan() || probability > *value => *value = probability,
+            Combine::Max => {}
         }
     }
 }
@@ -52,10 +50,20 @@ mod tests {
     fn crops_are_combined_as_probabilities_not_as_logits() {
         // Softmax: (0.5, 0.5) and (0.9, 0.1).
         let logits = array![[7.0, 7.0], [9f32.ln(), 0.0]];
-        let mut row = [0.0; 2];
-        combined(logits.view(), Combine::Mean, &mut row);
-        assert!((row[0] - 0.7).abs() < 1e-6 && (row[1] - 0.3).abs() < 1e-6, "{row:?}");
-        combined(logits.view(), Combine::Max, &mut row);
-        assert!((row[0] - 0.9).abs() < 1e-6 && (row[1] - 0.5).abs() < 1e-6, "{row:?}");
+        for (combine, weights, expected) in [
+            (Combine::Mean, [0.5, 0.5], [0.7, 0.3]),
+            (Combine::Mean, [0.25, 0.75], [0.8, 0.2]),
+            (Combine::Max, [0.25, 0.75], [0.9, 0.5]),
+        ] {
+            let mut row = [0.0; 2];
+            for (logits, weight) in logits.outer_iter().zip(weights) {
+                add(logits, weight, combine, &mut row);
+            }
+            let right = row
+                .iter()
+                .zip(expected)
+                .all(|(found, expected): (&f32, f32)| (found - expected).abs() < 1e-6);
+            assert!(right, "{combine:?}: {row:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! anew.
 
 mod chosen;
+mod chunks;
 pub(crate) mod combine;
 mod count;
 mod members;
@@ -92,7 +93,7 @@ impl fmt::Display for Stopped {
 }
 
 /// Scores the models of `options` on its images, and writes the predictions, the result and the plots to its
-/// output folder. Once `stop` is true, it stops after the images that it is computing.
+/// output folder. Once `stop` is true, it stops after the inputs that it is computing.
 ///
 /// # Errors
 /// If a file of `options.models` is not a model, if the models have different classes, if the data cannot be

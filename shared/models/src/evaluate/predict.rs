@@ -7,19 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE, Sampling, Split};
+use dataset::{Crops, Dataset, Loader, LoaderConfig, LoaderRange, PATIENCE, Sampling, Split};
 use files::Digest;
 use kernels::{Isa, Pool};
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView4;
 use setup::memory::MADE_AHEAD;
 
 use super::EvaluateOptions;
-use super::combine::{Combine, combined};
+use super::chunks::{Chunks, INPUTS};
 use super::members::Member;
 use super::predictions::{Key, Predictions};
 
-/// Number of inputs in one forward pass, unless a single image has more crops.
-const INPUTS: usize = 16;
 /// Interval between two lines of progress in the log.
 const RHYTHM: Duration = Duration::from_secs(10);
 
@@ -67,13 +65,16 @@ impl Evaluator<'_> {
         }
         let (images, per_image) = (self.stamps.len(), crops.count());
         let batch = (INPUTS / per_image).max(1);
-        let mut engine = member.model.engine(batch * per_image, self.isa, Arc::clone(&self.pool))?;
+        let inputs = (batch * per_image).min(INPUTS);
+        let mut engine = member.model.engine(inputs, self.isa, Arc::clone(&self.pool))?;
+        let (size, preprocessing) = (member.model.input_size(), member.model.card.preprocessing);
+        let mut chunks = Chunks::new(inputs, size, &preprocessing, key.classes, key.combine);
         let config = LoaderConfig {
             threads: self.options.loader_threads,
-            size: member.model.input_size(),
+            size,
             sampling: Sampling::default(),
-            preprocessing: member.model.card.preprocessing,
-            crops,
+            preprocessing,
+            crops: Some(crops),
             seed: 0,
             batch,
             depth: MADE_AHEAD,
@@ -93,13 +94,17 @@ impl Evaluator<'_> {
         );
         let (start, mut told) = (Instant::now(), Instant::now());
         while let Some(minibatch) = loader.next()? {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(ControlFlow::Break(done as u64));
-            }
             minibatch.skipped.iter().for_each(|skipped| tracing::warn!("cannot be read: {skipped}"));
-            if !minibatch.samples.is_empty() {
-                let logits = engine.logits(minibatch.images.view());
-                self.keep(&minibatch, logits.view(), &mut predictions)?;
+            let forward =
+                |inputs: ArrayView4<f32>| (!self.stop.load(Ordering::Relaxed)).then(|| engine.logits(inputs));
+            let Some(rows) = chunks.probabilities(&minibatch.views, forward) else {
+                return Ok(ControlFlow::Break(done as u64));
+            };
+            for (&image, row) in minibatch.samples.iter().zip(&rows) {
+                // What could be read but not be looked at belongs to no file, and is tried again.
+                if let Some(stamp) = self.stamps[image as usize] {
+                    predictions.append(stamp, row)?;
+                }
             }
             done += minibatch.positions as usize;
             if told.elapsed() >= RHYTHM {
@@ -110,24 +115,5 @@ impl Evaluator<'_> {
             }
         }
         Ok(ControlFlow::Continue(predictions))
-    }
-
-    /// Appends the predictions of a minibatch's images to the file, given the logits of their crops.
-    fn keep(
-        &self,
-        minibatch: &Minibatch,
-        logits: ArrayView2<f32>,
-        predictions: &mut Predictions,
-    ) -> anyhow::Result<()> {
-        let per_image = logits.nrows() / minibatch.samples.len();
-        let mut row = vec![0.0; logits.ncols()];
-        for (&image, logits) in minibatch.samples.iter().zip(logits.axis_chunks_iter(Axis(0), per_image)) {
-            combined(logits, self.options.combine, &mut row);
-            // What could be read but not be looked at belongs to no file, and is tried again.
-            if let Some(stamp) = self.stamps[image as usize] {
-                predictions.append(stamp, &row)?;
-            }
-        }
-        Ok(())
     }
 }
