@@ -4,8 +4,8 @@ use dataset::Split;
 use ndarray::{Array1, ArrayView1};
 use setup::Outcome;
 
+use super::classes::Confusion;
 use super::combine::{GUESSES, most_probable};
-use super::pictures;
 use super::predict::Evaluator;
 use super::predictions::Predictions;
 use crate::csv;
@@ -14,9 +14,7 @@ use crate::csv;
 pub(super) struct Counted {
     /// Outcomes of the images that are scored: those of each model alone, then those of all models averaged.
     pub outcomes: Vec<Vec<Outcome>>,
-    /// Confusion matrix, row-major: how often each label (row) was predicted as each label (column); empty if
-    /// there are many labels.
-    pub confusion: Vec<u32>,
+    pub confusion: Confusion,
     /// Text of the file of predictions: a header and a line for each image.
     pub listing: String,
     pub unreadable: u64,
@@ -28,7 +26,7 @@ impl Evaluator<'_> {
         let (models, classes) = (predictions.len(), self.labels.len());
         let mut counted = Counted {
             outcomes: vec![Vec::new(); models + 1],
-            confusion: vec![0; if classes <= pictures::MOST_CLASSES { classes * classes } else { 0 }],
+            confusion: Confusion::new(),
             listing: csv::head(&["image", "class", "label"], classes.min(GUESSES)),
             unreadable: 0,
         };
@@ -61,9 +59,7 @@ impl Evaluator<'_> {
             let best = most_probable(together.view());
             if let Some(label) = label {
                 counted.outcomes[models].push(outcome(together.view(), label));
-                if let Some(count) = counted.confusion.get_mut(label as usize * classes + best[0]) {
-                    *count += 1;
-                }
+                *counted.confusion.entry((label, best[0] as u32)).or_default() += 1;
             }
             let named = label.map_or("", |label| &self.labels[label as usize]);
             let image = self.data.name(Split::Validation, image);

@@ -8,7 +8,9 @@
 
 mod chosen;
 mod chunks;
+mod classes;
 pub(crate) mod combine;
+mod conclude;
 mod count;
 mod members;
 mod pictures;
@@ -23,17 +25,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use dataset::{Crops, Split};
-use setup::{Data, Outcome, Tally, Threads, isa};
+use setup::{Data, Threads, isa};
 
 use crate::labels;
 use chosen::Chosen;
 pub use chosen::Part;
+pub use classes::ClassScores;
 pub use combine::Combine;
-use count::Counted;
 use members::Member;
-use pictures::Confusion;
 use predict::Evaluator;
 pub use result::{EvaluationResult, MemberScores};
 pub use table::{Estimate, Row};
@@ -138,82 +139,4 @@ pub fn evaluate(options: &EvaluateOptions, stop: &AtomicBool) -> anyhow::Result<
         counted.push((crops, evaluator.count(predicted)?));
     }
     Ok(Evaluation::Finished(Box::new(evaluator.conclude(&members, counted)?)))
-}
-
-impl Evaluator<'_> {
-    /// Builds the table and writes the files of the result.
-    fn conclude(
-        &self,
-        members: &[Member],
-        counted: Vec<(Crops, Counted)>,
-    ) -> anyhow::Result<EvaluationResult> {
-        let (fewest, most) = (&counted[0].1, &counted[counted.len() - 1].1);
-        let models = members.len();
-        let images = fewest.outcomes[models].len();
-        ensure!(
-            images > 0,
-            "none of the images of the model's classes can be read; the log names the reasons"
-        );
-        let wrong = |outcomes: &Vec<Outcome>| outcomes.iter().filter(|outcome| !outcome.first()).count();
-        let best =
-            (0..models).min_by_key(|&model| wrong(&fewest.outcomes[model])).expect("at least one model");
-        let base = &fewest.outcomes[best];
-        let mut rows = Vec::new();
-        let columns = if models > 1 { vec![(1, best), (models, models)] } else { vec![(1, 0)] };
-        for (number, column) in columns {
-            for (crops, counted) in &counted {
-                let base = (!rows.is_empty()).then_some(&base[..]);
-                rows.push(Row::new(number, *crops, &counted.outcomes[column], base));
-            }
-        }
-        let mut alone = Vec::new();
-        for (crops, counted) in counted.iter().filter(|_| models > 1) {
-            for (member, outcomes) in members.iter().zip(&counted.outcomes) {
-                let scores = tally(outcomes).scores();
-                alone.push(MemberScores {
-                    model: member.model.path.clone(),
-                    crops: crops.count(),
-                    top1: scores.top1,
-                    top5: scores.top5,
-                    loss: scores.loss,
-                });
-            }
-        }
-        let output = &self.options.output;
-        let listing = output.join("predictions.csv");
-        files::write(&listing, most.listing.as_bytes())
-            .with_context(|| format!("write {}", listing.display()))?;
-        pictures::write(&output.join("errors.svg"), pictures::errors(&rows))?;
-        if !most.confusion.is_empty() {
-            let confusion = Confusion { classes: self.labels.clone(), counts: most.confusion.clone() };
-            pictures::write(&output.join("confusion.svg"), pictures::confusion(&confusion))?;
-        }
-        let unscored = self.data.classes().iter().zip(&self.label_of_class);
-        let unscored =
-            unscored.filter(|(_, label)| label.is_none()).map(|(class, _)| class.clone()).collect();
-        let scores = tally(&most.outcomes[models]).scores();
-        let result = EvaluationResult {
-            images: images as u64,
-            top1: scores.top1,
-            top5: scores.top5,
-            loss: scores.loss,
-            rows,
-            members: alone,
-            unscored,
-            held_out: self.held_out,
-            note: self.note.clone(),
-            unreadable: most.unreadable,
-            output: output.clone(),
-        };
-        let summary = serde_json::to_string_pretty(&result).context("write the table")?;
-        let path = output.join("evaluation.json");
-        files::write(&path, summary.as_bytes()).with_context(|| format!("write {}", path.display()))?;
-        Ok(result)
-    }
-}
-
-fn tally(outcomes: &[Outcome]) -> Tally {
-    let mut tally = Tally::default();
-    outcomes.iter().for_each(|outcome| tally.count(outcome));
-    tally
 }

@@ -5,19 +5,13 @@ use std::path::Path;
 use anyhow::Context;
 use plotters::prelude::*;
 
+use super::classes::Confusion;
 use super::table::{Estimate, Row};
 
 const INK: RGBColor = RGBColor(20, 90, 180);
 const PALE: RGBColor = RGBColor(225, 120, 20);
 /// Largest number of classes whose confusion matrix is legible.
 pub(super) const MOST_CLASSES: usize = 40;
-
-/// A confusion matrix: how often each class (row) was predicted as each class (column).
-pub(super) struct Confusion {
-    pub classes: Vec<String>,
-    /// Number of images of each class (row) that were predicted as each class (column), row-major.
-    pub counts: Vec<u32>,
-}
 
 /// Writes a plot to a file, either the whole file or none.
 pub(super) fn write(path: &Path, picture: anyhow::Result<String>) -> anyhow::Result<()> {
@@ -78,8 +72,9 @@ pub(super) fn errors(rows: &[Row]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Draws the confusion matrix as SVG: a cell is as dark as its share of the row, and shows its count.
-pub(super) fn confusion(Confusion { classes, counts }: &Confusion) -> anyhow::Result<String> {
+/// Draws the confusion matrix of these classes as SVG: a cell is as dark as its share of the row, and shows its
+/// count.
+pub(super) fn confusion(classes: &[String], confusion: &Confusion) -> anyhow::Result<String> {
     const CELL: i32 = 34;
     const LEFT: i32 = 180;
     const TOP: i32 = 60;
@@ -90,11 +85,13 @@ pub(super) fn confusion(Confusion { classes, counts }: &Confusion) -> anyhow::Re
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
         root.fill(&WHITE)?;
         root.draw(&Text::new("class (rows) taken for class (columns)", (LEFT, 20), ("sans-serif", 16)))?;
-        for (row, counts) in counts.chunks_exact(classes.len()).enumerate() {
-            let total = counts.iter().sum::<u32>().max(1);
+        for row in 0..classes.len() {
+            let count = |column: usize| confusion.get(&(row as u32, column as u32)).copied().unwrap_or(0);
+            let total = (0..classes.len()).map(count).sum::<u32>().max(1);
             let y = TOP + CELL * row as i32;
             root.draw(&Text::new(shortened(&classes[row]), (8, y + 12), ("sans-serif", 13)))?;
-            for (column, &count) in counts.iter().enumerate() {
+            for column in 0..classes.len() {
+                let count = count(column);
                 let (x, share) = (LEFT + CELL * column as i32, f64::from(count) / f64::from(total));
                 let corners = [(x, y), (x + CELL - 1, y + CELL - 1)];
                 root.draw(&Rectangle::new(corners, INK.mix(0.04 + 0.96 * share).filled()))?;
@@ -145,8 +142,9 @@ mod tests {
 
     #[test]
     fn every_cell_that_counts_something_says_so() {
-        let classes = vec!["daisy".into(), "n02123045 tabby, tabby cat, and more".into()];
-        let text = confusion(&Confusion { classes, counts: vec![7, 0, 3, 12] }).unwrap();
+        let classes = ["daisy".into(), "n02123045 tabby, tabby cat, and more".into()];
+        let counts = Confusion::from([((0, 0), 7), ((1, 0), 3), ((1, 1), 12)]);
+        let text = confusion(&classes, &counts).unwrap();
         for part in [">\n7\n", ">\n3\n", ">\n12\n", "daisy", "n02123045 tabby, tabb…"] {
             assert!(text.contains(part), "{part:?} is missing from {text}");
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::classes::{self, ClassScores};
 use super::table::{self, Row};
 
 /// The result of an evaluation of one or more models on a set of images: the scores of all models averaged
@@ -27,6 +28,9 @@ pub struct EvaluationResult {
     pub rows: Vec<Row>,
     /// Scores of each model alone, for each number of crops; empty if there is only one model.
     pub members: Vec<MemberScores>,
+    /// Scores of each class that has a scored image or was predicted for one, in the order of the labels. Like
+    /// `top1` they belong to the last row of the table.
+    pub classes: Vec<ClassScores>,
     /// Names of the data's class folders that match no label of the models. Their images are predicted but
     /// not scored.
     pub unscored: Vec<String>,
@@ -74,6 +78,7 @@ impl EvaluationResult {
                 errors.join(", ")
             );
         }
+        text += &format!("\n{}\n", classes::text(&self.classes));
         if let Some(note) = &self.note {
             text += &format!("{note}\n");
         }

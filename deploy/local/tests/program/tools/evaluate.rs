@@ -116,7 +116,11 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     assert!(rows[0]["top1_to_base"].is_null() && rows[3]["top1_to_base"]["standard_error"].is_number());
     assert_eq!(whole["members"].as_array().unwrap().len(), 6);
 
-    for file in ["errors.svg", "confusion.svg", "evaluation.json"] {
+    let classes = whole["classes"].as_array().unwrap();
+    let sum = |key: &str| classes.iter().map(|class| class[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((classes.len(), sum("images"), sum("predicted")), (SHAPES, 20, 20), "{classes:?}");
+    assert_eq!(sum("right") as f64 / 20.0, whole["top1"].as_f64().unwrap());
+    for file in ["errors.svg", "confusion.svg", "classes.csv", "evaluation.json"] {
         assert!(output.join(file).is_file(), "{file}");
     }
     let listing = std::fs::read_to_string(output.join("predictions.csv")).unwrap();
