@@ -314,7 +314,8 @@ impl Dataset {
         Ok((label, Views::of(&image, crops, preprocessing, size)))
     }
 
-    fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
+    /// Reads the image of a sample.
+    pub(crate) fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
         match &self.source {
             Source::Images(images) => images.read(&images.entries(split)[index]),
             Source::Synthetic(drawn) => Ok(drawn.picture(split, index)),

@@ -21,8 +21,9 @@ use crate::interrupts::Interrupts;
 on, only the fifth is scored that training held out; of another one, every image. A class folder is a label by the label's WNID or one of its words; other folders are predicted, not scored. Tar shards
 may take the place of class folders; the names of their classes stand in classes.txt beside val/.
 
-The output folder gets predictions.csv (the five most probable labels of each image), classes.csv (recall and
-precision of each class), errors.svg, confusion.svg (up to 40 classes), evaluation.json, and predictions/, from which the same command goes on after an interruption.
+The output folder gets predictions.csv (the five most probable labels of each image), classes.csv (recall and precision
+of each class), mistakes.html (the pictures of the worst mistakes), errors.svg, confusion.svg (up to 40 classes),
+evaluation.json, and predictions/, from which the same command goes on after an interruption.
 
 Examples:
   downpour evaluate --model model.safetensors --data flower_photos

@@ -5,11 +5,12 @@ use dataset::Crops;
 use setup::{Outcome, Tally};
 
 use super::count::Counted;
+use super::gallery::Gallery;
 use super::members::Member;
 use super::predict::Evaluator;
 use super::result::{EvaluationResult, MemberScores};
 use super::table::Row;
-use super::{classes, pictures};
+use super::{classes, mistakes, pictures};
 
 impl Evaluator<'_> {
     /// Builds the table and writes the files of the result.
@@ -52,10 +53,6 @@ impl Evaluator<'_> {
         }
         let output = &self.options.output;
         let classes = classes::scores(&most.confusion, &self.labels);
-        for (name, text) in [("predictions.csv", &most.listing), ("classes.csv", &classes::table(&classes))] {
-            let path = output.join(name);
-            files::write(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
-        }
         pictures::write(&output.join("errors.svg"), pictures::errors(&rows))?;
         if self.labels.len() <= pictures::MOST_CLASSES {
             let drawn = pictures::confusion(&self.labels, &most.confusion);
@@ -80,9 +77,32 @@ impl Evaluator<'_> {
             output: output.clone(),
         };
         let summary = serde_json::to_string_pretty(&result).context("write the table")?;
-        let path = output.join("evaluation.json");
-        files::write(&path, summary.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+        for (name, text) in [
+            ("predictions.csv", &most.listing),
+            ("classes.csv", &classes::table(&result.classes)),
+            ("mistakes.html", &self.page(members, &result, most)),
+            ("evaluation.json", &summary),
+        ] {
+            let path = output.join(name);
+            files::write(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+        }
         Ok(result)
+    }
+
+    /// Returns the page of the worst mistakes.
+    fn page(&self, members: &[Member], result: &EvaluationResult, counted: &Counted) -> String {
+        let models: Vec<String> =
+            members.iter().map(|member| member.model.path.display().to_string()).collect();
+        let mut about = vec![models.join(", "), result.summary()];
+        about.extend(self.note.clone());
+        let gallery = Gallery {
+            about,
+            mistakes: counted.mistakes.len(),
+            shown: mistakes::shown(&counted.mistakes, &self.data, &self.labels),
+            pairs: mistakes::pairs(&counted.confusion, &self.labels),
+            classes: &result.classes,
+        };
+        gallery.page()
     }
 }
 

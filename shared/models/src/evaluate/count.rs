@@ -6,6 +6,7 @@ use setup::Outcome;
 
 use super::classes::Confusion;
 use super::combine::{GUESSES, most_probable};
+use super::mistakes::Mistake;
 use super::predict::Evaluator;
 use super::predictions::Predictions;
 use crate::csv;
@@ -15,6 +16,8 @@ pub(super) struct Counted {
     /// Outcomes of the images that are scored: those of each model alone, then those of all models averaged.
     pub outcomes: Vec<Vec<Outcome>>,
     pub confusion: Confusion,
+    /// The images whose most probable class is not theirs, in the order of the images.
+    pub mistakes: Vec<Mistake>,
     /// Text of the file of predictions: a header and a line for each image.
     pub listing: String,
     pub unreadable: u64,
@@ -27,6 +30,7 @@ impl Evaluator<'_> {
         let mut counted = Counted {
             outcomes: vec![Vec::new(); models + 1],
             confusion: Confusion::new(),
+            mistakes: Vec::new(),
             listing: csv::head(&["image", "class", "label"], classes.min(GUESSES)),
             unreadable: 0,
         };
@@ -60,6 +64,11 @@ impl Evaluator<'_> {
             if let Some(label) = label {
                 counted.outcomes[models].push(outcome(together.view(), label));
                 *counted.confusion.entry((label, best[0] as u32)).or_default() += 1;
+                let guess = best[0] as u32;
+                if guess != label {
+                    let probabilities = [guess, label].map(|label| together[label as usize]);
+                    counted.mistakes.push(Mistake { image, label, guess, probabilities });
+                }
             }
             let named = label.map_or("", |label| &self.labels[label as usize]);
             let image = self.data.name(Split::Validation, image);

@@ -88,13 +88,21 @@ impl EvaluationResult {
         if self.unreadable > 0 {
             text += &format!("{} images could not be read\n", self.unreadable);
         }
+        let output = self.output.display();
         text + &format!(
-            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} validation images\nfiles in {}",
+            "{}\nthe worst mistakes in {output}/mistakes.html, other files beside it",
+            self.summary()
+        )
+    }
+
+    /// Returns a line with the scores of all models together.
+    pub(super) fn summary(&self) -> String {
+        format!(
+            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} validation images",
             100.0 * self.top1,
             100.0 * self.top5,
             self.loss,
-            self.images,
-            self.output.display()
+            self.images
         )
     }
 }

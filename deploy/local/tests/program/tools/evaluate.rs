@@ -120,7 +120,7 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     let sum = |key: &str| classes.iter().map(|class| class[key].as_u64().unwrap()).sum::<u64>();
     assert_eq!((classes.len(), sum("images"), sum("predicted")), (SHAPES, 20, 20), "{classes:?}");
     assert_eq!(sum("right") as f64 / 20.0, whole["top1"].as_f64().unwrap());
-    for file in ["errors.svg", "confusion.svg", "classes.csv", "evaluation.json"] {
+    for file in ["errors.svg", "confusion.svg", "classes.csv", "mistakes.html", "evaluation.json"] {
         assert!(output.join(file).is_file(), "{file}");
     }
     let listing = std::fs::read_to_string(output.join("predictions.csv")).unwrap();
