@@ -171,7 +171,7 @@ pub fn run(flags: Flags) -> ExitCode {
     match try_run(flags) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("failed to serve: {error:#}");
+            process::tell(format_args!("failed to serve: {error:#}"));
             Exit::of(error.as_ref(), |cause| cause.is::<kernels::IsaError>()).into()
         }
     }
@@ -235,8 +235,8 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Resolves on SIGTERM, on SIGINT or, with `end_with_stdin`, at the end of standard input. A second signal
-/// ends the process at once.
+/// Resolves on a stop signal or, with `end_with_stdin`, at the end of standard input. A second signal ends the
+/// process at once.
 async fn stop_signal(end_with_stdin: bool) {
     let mut signals = Signals::listen().expect("a signal handler can be installed");
     let reason = tokio::select! {
@@ -245,7 +245,10 @@ async fn stop_signal(end_with_stdin: bool) {
     };
     tracing::info!("{reason}");
     tokio::spawn(async move {
-        signals.next().await;
+        let reason = signals.next().await;
+        tracing::warn!(
+            "{reason} once more: ended at once, without a snapshot of what the newest does not have"
+        );
         std::process::exit(Exit::Interrupted.code().into());
     });
 }

@@ -97,3 +97,45 @@ fn a_server_takes_as_many_file_descriptors_as_its_system_gives() {
     drop(server.stdin.take());
     assert_eq!(server.wait().unwrap().code(), Some(130));
 }
+
+/// Returns the set of signals that a process treats as `what` ("SigIgn" or "SigCgt") says, a bit for each.
+#[cfg(target_os = "linux")]
+fn signals(process: u32, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix(&format!("{what}:"))).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_ends_it_as_other_signals_do_and_stays_ignored_under_nohup() {
+    const HANGUP: u64 = 1 << 0;
+    const TERMINATE: u64 = 1 << 14;
+    for (before, ends) in [("", true), ("trap '' HUP; ", false)] {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = Command::new("sh")
+            .args(["-c", &format!("{before}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_parameter-server")])
+            .args(["--listen", "127.0.0.1:0", "--print-address", "--end-with-stdin", "--snapshots"])
+            .arg(home.path().join("snapshots"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        while signals(server.id(), "SigCgt") & TERMINATE == 0 {
+            assert_eq!(server.try_wait().unwrap(), None);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(signals(server.id(), "SigIgn") & HANGUP == 0, ends);
+        assert!(Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap().success());
+        if !ends {
+            assert_eq!(health(address.trim()), (Some(0), String::new()));
+            drop(server.stdin.take());
+        }
+        let ended = server.wait_with_output().unwrap();
+        let log = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), log.contains("SIGHUP")), (Some(130), ends), "{log}");
+    }
+}

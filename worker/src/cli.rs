@@ -98,7 +98,7 @@ pub fn run(command: Command) -> ExitCode {
     match run_train(flags) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("failed to train: {error:#}");
+            process::tell(format_args!("failed to train: {error:#}"));
             exit_of(&error).into()
         }
     }
@@ -135,7 +135,7 @@ fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     result
 }
 
-/// Resolves on SIGTERM, on SIGINT or, with `end_with_stdin`, at the end of standard input.
+/// Resolves on a stop signal or, with `end_with_stdin`, at the end of standard input.
 async fn stop_signal(end_with_stdin: bool) {
     let mut signals = Signals::listen().expect("a signal handler can be installed");
     let reason = tokio::select! {

@@ -113,7 +113,8 @@ Examples:
 What you will see: samples done, images a second, loss, top-1, learning rate, staleness (updates applied between a
 gradient's fetch and its use) and the time left; each evaluation as it comes in; at the end the validation accuracy.
 
-Ctrl-C stops workers and servers with a snapshot; the same command goes on from there. A second Ctrl-C stops at once.
+Ctrl-C stops workers and servers with a snapshot; the same command goes on from there. Another Ctrl-C, two seconds later
+or more, stops at once.
 A finished run is not trained again: its result is printed; --fresh begins anew.
 
 What a run leaves in its output folder:

@@ -1,5 +1,5 @@
-//! The interrupts of a command, which are Ctrl-C and SIGTERM: the first asks for a stop, the second for an
-//! immediate end.
+//! The interrupts of a command, which are Ctrl-C, SIGTERM and SIGHUP: the first asks for a stop, one that comes
+//! two seconds later or more for an immediate end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +9,12 @@ use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
-/// A receiver of the signals that interrupt a command, Ctrl-C and SIGTERM, in the order of their arrival.
+/// A receiver of the signals that interrupt a command, in the order of their arrival; signals within two
+/// seconds are one.
 pub struct Interrupts(Signals);
 
 impl Interrupts {
-    /// Starts to receive Ctrl-C and SIGTERM; from now on they do not end the process.
+    /// Starts to receive the signals; from now on they do not end the process.
     ///
     /// # Errors
     /// If the system does not allow signals to be handled.

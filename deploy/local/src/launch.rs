@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use indicatif::HumanCount;
 use protocol::RunStatus;
 use serde_json::Value;
 use settings::RunConfiguration;
@@ -13,6 +14,7 @@ use crate::curve;
 use crate::failure::Failure;
 use crate::folder::{Folder, Record};
 use crate::interrupts::Interrupts;
+use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -102,19 +104,32 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         configuration.recipe, options.workers, options.shards
     );
     let metrics = draw(&folder, &title, &progress);
+    let samples = status.as_ref().map_or(0, |status| status.samples);
     let done = match end {
         End::Finished => {
             let skipped = status.map_or(0, |status| status.unreadable);
             finish(&metrics, skipped, &mut record, asked, &folder)
                 .map(|result| Training::Finished(Box::new(result)))
         }
-        End::Interrupted(cut_short) => {
-            progress.tell(&stopped(status.as_ref(), cut_short, &folder));
+        End::Interrupted => {
+            let so_far = match &status {
+                Some(status) if status.total_samples > 0 => {
+                    format!(
+                        "at {} of {} samples",
+                        HumanCount(status.samples),
+                        HumanCount(status.total_samples)
+                    )
+                }
+                _ => "before the first sample".to_string(),
+            };
+            let next = Kept::of(&folder, samples);
+            progress.tell(&format!("stopped {so_far}; the same command {next} (output in {shown})"));
             Ok(Training::Interrupted)
         }
-        End::ServerLost(text) => Err(Failure::broken(format!(
-            "{text}\nthe run stopped; the same command goes on from its newest snapshot"
-        ))),
+        End::ServerLost(text) => {
+            let next = Kept::of(&folder, samples);
+            Err(Failure::broken(format!("{text}\nthe run stopped; the same command {next}")))
+        }
         End::Failed(failure) => Err(failure),
     };
     folder.write_record(&record)?;
@@ -155,7 +170,7 @@ fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Fai
              names another folder"
         )));
     }
-    eprintln!("the run in {shown} is finished; --fresh trains it anew. Its result:");
+    process::tell(format_args!("the run in {shown} is finished; --fresh trains it anew. Its result:"));
     Ok(Training::Finished(Box::new(record.result.expect("it is finished"))))
 }
 
@@ -170,9 +185,10 @@ async fn sessions(
     loop {
         progress.begin(resuming || losses > 0);
         match session(commands, progress, interrupts).await {
-            (End::ServerLost(text), _) if losses < SERVER_LOSSES => {
+            (End::ServerLost(text), status) if losses < SERVER_LOSSES => {
                 losses += 1;
-                progress.warn(&format!("{text}\nall are started again, from the newest snapshot"));
+                let next = Kept::of(commands.folder, status.map_or(0, |status| status.samples));
+                progress.warn(&format!("{text}\nall are started again; the run {next}"));
             }
             ended => return ended,
         }
@@ -229,15 +245,4 @@ fn finish(
     record.asked = asked;
     record.result = Some(result.clone());
     Ok(result)
-}
-
-fn stopped(status: Option<&RunStatus>, cut_short: bool, folder: &Folder) -> String {
-    let so_far = match status {
-        Some(status) if status.total_samples > 0 => {
-            format!("at {} of {} samples", status.samples, status.total_samples)
-        }
-        _ => "before the first sample".to_string(),
-    };
-    let from = if cut_short { "from its newest snapshot" } else { "from there" };
-    format!("stopped {so_far}; the same command goes on {from} (output in {})", folder.path().display())
 }

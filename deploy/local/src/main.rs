@@ -14,6 +14,7 @@ mod curve;
 mod failure;
 mod folder;
 mod interrupts;
+mod kept;
 mod launch;
 mod metrics;
 mod options;

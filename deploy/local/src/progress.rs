@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use process::logs::{self, LogFlags};
+use process::tell;
 use protocol::{Evaluation, RunState, RunStatus};
 use setup::ClassifierScores;
 
@@ -73,7 +74,7 @@ impl Progress {
     /// Shows a text to the user.
     pub fn tell(&self, text: &str) {
         match &self.surface {
-            Surface::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Surface::Bar(bar) => bar.suspend(|| tell(text)),
             Surface::Lines | Surface::Json => tracing::info!("{text}"),
         }
     }
@@ -81,7 +82,7 @@ impl Progress {
     /// Shows a warning to the user.
     pub fn warn(&self, text: &str) {
         match &self.surface {
-            Surface::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+            Surface::Bar(bar) => bar.suspend(|| tell(format_args!("warning: {text}"))),
             Surface::Lines | Surface::Json => tracing::warn!("{text}"),
         }
     }
@@ -89,10 +90,10 @@ impl Progress {
     /// Shows a line from the log of the child process named `child`, such as "worker-0".
     pub fn pass_on(&self, child: &str, line: &str) {
         match &self.surface {
-            Surface::Bar(bar) => bar.suspend(|| eprintln!("{child} | {line}")),
-            Surface::Lines => eprintln!("{child} | {line}"),
+            Surface::Bar(bar) => bar.suspend(|| tell(format_args!("{child} | {line}"))),
+            Surface::Lines => tell(format_args!("{child} | {line}")),
             // Already an object of its own.
-            Surface::Json => eprintln!("{line}"),
+            Surface::Json => tell(line),
         }
     }
 

@@ -46,8 +46,8 @@ const WARNINGS_SHOWN: u32 = 20;
 pub enum End {
     /// The run is finished.
     Finished,
-    /// The user stopped the run; true if a second signal ended the processes before they could stop in order.
-    Interrupted(bool),
+    /// The user stopped the run.
+    Interrupted,
     /// A server process died; the text tells which one and how.
     ServerLost(String),
     /// The run failed, and its processes are not started again, unlike after the loss of a server; the value
@@ -70,8 +70,8 @@ pub async fn session(
     let end = loop {
         tokio::select! {
             () = interrupts.next() => {
-                progress.tell("stopping: workers hand in what they hold, servers write a snapshot (again: at once)");
-                break End::Interrupted(false);
+                progress.tell("stopping: workers hand in what they hold, servers write a snapshot (again, after two seconds: at once)");
+                break End::Interrupted;
             }
             _ = look.tick() => {}
         }
@@ -87,16 +87,12 @@ pub async fn session(
             None => {}
         }
     };
-    let cut_short = match &end {
+    match &end {
         End::Finished => session.leave(interrupts, progress).await,
         _ => session.stop(interrupts).await,
-    };
+    }
     session.show_last(&end, commands.options.verbose, progress);
     let status = session.status.borrow().clone();
-    let end = match end {
-        End::Interrupted(_) => End::Interrupted(cut_short),
-        end => end,
-    };
     (end, status)
 }
 
@@ -158,7 +154,7 @@ impl Session {
     fn show_last(&mut self, end: &End, verbose: bool, progress: &mut Progress) {
         match end {
             End::Failed(_) if !verbose => {}
-            End::Interrupted(_) if !verbose => {
+            End::Interrupted if !verbose => {
                 self.servers.iter_mut().for_each(|server| server.pass_on(verbose, progress));
                 self.show_status(progress);
             }
@@ -188,7 +184,7 @@ impl Session {
             // Told to finish: the coordinator follows.
             Some(Exit::Done) => return None,
             // Somebody else's signal.
-            Some(Exit::Interrupted) => End::Interrupted(false),
+            Some(Exit::Interrupted) => End::Interrupted,
             Some(exit) => End::Failed(server.failure(exit)),
             None => End::ServerLost(server.unexpected_end(status)),
         })
@@ -200,7 +196,7 @@ impl Session {
                 match status.code().and_then(Exit::from_code) {
                     Some(Exit::Done) => worker.child = None,
                     // The servers are being stopped by somebody else.
-                    Some(Exit::Interrupted) => return Some(End::Interrupted(false)),
+                    Some(Exit::Interrupted) => return Some(End::Interrupted),
                     Some(exit) => return Some(End::Failed(worker.failure(exit))),
                     None => worker.restart_later(status, progress),
                 }
@@ -244,9 +240,9 @@ impl Session {
         }
     }
 
-    /// Waits for all processes to leave after the coordinator has, and kills those that do not; returns true
-    /// if a signal cut the wait short.
-    async fn leave(&mut self, interrupts: &mut Interrupts, progress: &Progress) -> bool {
+    /// Waits for all processes to leave after the coordinator has, and kills those that do not, or all at a
+    /// signal.
+    async fn leave(&mut self, interrupts: &mut Interrupts, progress: &Progress) {
         self.asking.abort();
         let mut everybody: Vec<&mut Supervised> = self.servers.iter_mut().chain(&mut self.workers).collect();
         let leaving = async {
@@ -255,10 +251,10 @@ impl Session {
                 all_gone(&mut everybody, LEAVE_WITHIN).await;
             }
         };
-        let cut_short = tokio::select! {
-            () = leaving => false,
-            () = interrupts.next() => true,
-        };
+        tokio::select! {
+            () = leaving => {}
+            () = interrupts.next() => {}
+        }
         for supervised in &mut everybody {
             if supervised.child.is_some() && supervised.ended().is_none() {
                 progress.warn(&format!(
@@ -268,13 +264,11 @@ impl Session {
             }
         }
         kill(&mut everybody);
-        cut_short
     }
 
-    /// Stops all processes; returns true if a signal cut that short. The coordinator waits for the workers'
-    /// last reports and then has the other servers write their part of the snapshot, so they are stopped
-    /// after it.
-    async fn stop(&mut self, interrupts: &mut Interrupts) -> bool {
+    /// Stops all processes, at another signal at once. The coordinator waits for the workers' last reports and
+    /// then has the other servers write their part of the snapshot, so they are stopped after it.
+    async fn stop(&mut self, interrupts: &mut Interrupts) {
         let (coordinator, others) = self.servers.split_first_mut().expect("there is a coordinator");
         let groups = [
             (self.workers.iter_mut().chain([coordinator]).collect::<Vec<_>>(), STOP_WITHIN),
@@ -292,7 +286,6 @@ impl Session {
             kill(&mut group);
         }
         self.asking.abort();
-        cut_short
     }
 }
 
@@ -373,7 +366,7 @@ impl Supervised {
                     Some(End::Failed(Failure::broken(text)))
                 }
             },
-            () = interrupts.next() => Some(End::Interrupted(false)),
+            () = interrupts.next() => Some(End::Interrupted),
         };
         all_gone(&mut [self], if end.is_some() { Duration::ZERO } else { FOLLOW_WITHIN }).await;
         let ended = self.ended();

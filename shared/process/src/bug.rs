@@ -6,6 +6,7 @@ use std::panic::PanicHookInfo;
 use std::thread;
 
 use crate::exit::Exit;
+use crate::output::tell;
 
 /// Makes every panic end this process with [`Exit::Bug`] and a message on standard error, since a process
 /// with one dead thread might wait for it for ever.
@@ -17,10 +18,10 @@ pub fn end_on_panic(expected: fn() -> bool) {
         if expected() {
             return;
         }
-        eprintln!("{}", account(panic));
+        tell(account(panic));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
-            eprintln!("{trace}");
+            tell(trace);
         }
         std::process::exit(Exit::Bug.code().into());
     }));

@@ -29,6 +29,6 @@ pub use bug::end_on_panic;
 pub use exit::{Exit, FlagError};
 pub use flags::{RunFlags, help, isa_name};
 pub use open_files::raise_open_files;
-pub use output::print_line;
+pub use output::{print_line, tell};
 pub use signals::{Signals, stdin_end};
 pub use token::{TOKEN_VARIABLE, TokenFlags};

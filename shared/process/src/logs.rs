@@ -18,6 +18,8 @@ pub struct LogFlags {
 pub fn start(flags: &LogFlags) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Once the terminal is closed nothing can be written, also not that nothing can be written.
+    let lines = lines.log_internal_errors(false);
     // A second start (tests run several roles in one process) keeps the first subscriber.
     let _ = if flags.log_json {
         lines.json().flatten_event(true).try_init()

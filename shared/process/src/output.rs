@@ -1,4 +1,4 @@
-//! The output of a program to standard output, in one way for all programs.
+//! The output of a program to standard output and standard error, in one way for all programs.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -10,6 +10,12 @@ use std::io::{self, ErrorKind, Write};
 /// If standard output cannot be written for another reason, such as a full disk.
 pub fn print_line(text: impl Display) -> io::Result<()> {
     to(&mut io::stdout().lock(), text)
+}
+
+/// Writes a text and a line break to standard error. Where that cannot be written, as once the terminal is
+/// closed, the text is lost, and the program goes on with what it has to finish.
+pub fn tell(text: impl Display) {
+    let _ = to(&mut io::stderr().lock(), text);
 }
 
 fn to(out: &mut impl Write, text: impl Display) -> io::Result<()> {

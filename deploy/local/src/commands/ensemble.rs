@@ -129,7 +129,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     let mut results = Vec::new();
     for (member, options) in members.iter().zip(&runs) {
-        eprintln!("model {} of {}: width {}", member.number, members.len(), member.width);
+        process::tell(format_args!("model {} of {}: width {}", member.number, members.len(), member.width));
         match train(options, &mut interrupts).await.map_err(|failure| of_member(member, failure))? {
             Training::Finished(result) => results.push(*result),
             Training::Interrupted => return Ok(Exit::Interrupted),

@@ -47,7 +47,7 @@ pub fn run(command: Command) -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("failed to {what}: {}", failure.text);
+            process::tell(format_args!("failed to {what}: {}", failure.text));
             ExitCode::from(failure.code)
         }
     }

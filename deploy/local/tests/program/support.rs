@@ -109,6 +109,12 @@ impl Running {
         self.0.as_ref().unwrap().id()
     }
 
+    /// Closes the reading ends of standard output and standard error, as a terminal that goes away does.
+    pub fn close_output(&mut self) {
+        let child = self.0.as_mut().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+    }
+
     pub fn wait(mut self) -> Ended {
         let Output { status, stdout, stderr } = self.0.take().unwrap().wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -55,8 +55,11 @@ fn an_interrupted_run_goes_on_to_exactly_its_samples() {
     let other = run(&mut home.tiny(30_000, &[])).expect(3);
     other.says(&["in use by another downpour", &format!("process {}", first.pid()), "--output"]);
 
-    signal(first.pid(), "INT");
-    let first = first.wait().expect(130).says(&["stopped at", "of 30000 samples", "the same command"]);
+    // As GNU timeout does, to the process and to its group: two signals are one.
+    signal(first.pid(), "TERM");
+    signal(first.pid(), "TERM");
+    let first = first.wait().expect(130);
+    let first = first.says(&["stopped at", "of 30,000 samples; the same command goes on from there"]);
     assert!(first.stdout.is_empty(), "{}", first.stdout);
     let before = home.metrics("train").last().map_or(0, |line| line["samples"].as_u64().unwrap());
     assert!(before < 30_000);
@@ -70,6 +73,20 @@ fn an_interrupted_run_goes_on_to_exactly_its_samples() {
         home.metrics("train").iter().map(|line| line["samples"].as_u64().unwrap()).collect();
     assert_eq!(*samples.last().unwrap(), 30_000);
     assert!(samples.is_sorted(), "a clean stop loses nothing: {samples:?}");
+}
+
+/// The terminal is closed: nothing can be written to it any more, and the run still stops in order.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_terminal_stops_a_run_with_its_snapshot() {
+    let home = Home::new();
+    let mut launcher = Running::start(&mut home.tiny(100_000, &[]));
+    until("the first line of metrics", PATIENCE, || !home.metrics("train").is_empty());
+    launcher.close_output();
+    signal(launcher.pid(), "HUP");
+    launcher.wait().expect(130);
+    let complete = std::fs::read_dir(home.output().join("snapshots")).unwrap().flatten();
+    assert_eq!(complete.filter(|entry| entry.path().join("manifest.json").exists()).count(), 1);
 }
 
 #[cfg(target_os = "linux")]
