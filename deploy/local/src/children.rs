@@ -60,6 +60,14 @@ impl ChildCommand {
         Ok(Child { process, stdin, first_line, log, begins, read: begins, started: Instant::now() })
     }
 
+    /// Makes a server that is started from now on listen at `address`, in place of a port that the system
+    /// chooses.
+    pub fn listen_at(&mut self, address: &str) {
+        if let Some(flag) = self.arguments.iter().position(|word| word == "--listen") {
+            self.arguments[flag + 1] = address.into();
+        }
+    }
+
     /// Returns the path of the child's log file.
     pub fn log_file(&self) -> PathBuf {
         self.logs.join(format!("{}.log", self.name))
@@ -108,6 +116,12 @@ impl Child {
     /// afterwards.
     pub fn first_line(&mut self) -> Option<oneshot::Receiver<String>> {
         self.first_line.take()
+    }
+
+    /// Returns the first line of the child's standard output, which of a server is its address, if it has come
+    /// and nobody has asked for it before.
+    pub fn known_address(&mut self) -> Option<String> {
+        self.first_line.as_mut()?.try_recv().ok()
     }
 
     /// Asks the process to stop, by closing its standard input.

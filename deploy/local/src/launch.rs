@@ -19,10 +19,11 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::result::RunResult;
+use crate::supervised::SETTLED_AFTER;
 use crate::watch::{End, session};
 
-/// Number of sessions that may end with the death of a server before the run is given up.
-const SERVER_LOSSES: u32 = 2;
+/// Number of sessions in a row that may end soon with the death of the coordinator before the run is given up.
+const COORDINATOR_LOSSES: u32 = 2;
 
 /// The outcome of training, if nothing failed.
 pub enum Training {
@@ -174,7 +175,8 @@ fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Fai
     Ok(Training::Finished(Box::new(record.result.expect("it is finished"))))
 }
 
-/// Runs sessions until one ends for a reason other than the death of a server.
+/// Runs sessions until one ends for a reason other than the death of the coordinator, or too many end so soon
+/// after they began.
 async fn sessions(
     commands: &ChildCommands<'_>,
     resuming: bool,
@@ -182,11 +184,18 @@ async fn sessions(
     interrupts: &mut Interrupts,
 ) -> (End, Option<RunStatus>) {
     let mut losses = 0;
+    let mut again = false;
     loop {
-        progress.begin(resuming || losses > 0);
-        match session(commands, progress, interrupts).await {
-            (End::ServerLost(text), status) if losses < SERVER_LOSSES => {
+        progress.begin(resuming || again);
+        let begun = Instant::now();
+        let (end, status) = session(commands, progress, interrupts).await;
+        if begun.elapsed() >= SETTLED_AFTER {
+            losses = 0;
+        }
+        match (end, status) {
+            (End::ServerLost(text), status) if losses < COORDINATOR_LOSSES => {
                 losses += 1;
+                again = true;
                 let next = Kept::of(commands.folder, status.map_or(0, |status| status.samples));
                 progress.warn(&format!("{text}\nall are started again; the run {next}"));
             }

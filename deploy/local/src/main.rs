@@ -18,9 +18,9 @@ mod kept;
 mod launch;
 mod metrics;
 mod options;
-
 mod progress;
 mod result;
+mod supervised;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! A session of a run: it starts the servers and workers, watches them until the run ends, and stops them.
 //!
-//! A worker that dies is started again. Servers hold the parameters: when one dies the session is over, and
-//! the next one resumes from the newest snapshot.
+//! A worker that dies is started again, and so is a server process that only holds shards, which go on from their
+//! newest snapshot. When the server process with the coordinator dies the session is over, and the next one
+//! resumes from the newest complete snapshot.
 
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use process::Exit;
@@ -12,17 +12,15 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::child_commands::ChildCommands;
-use crate::children::{Child, ChildCommand, describe};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
+use crate::supervised::{Supervised, all_gone, ask_to_stop, kill};
 
 /// Interval at which the child processes are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Interval at which the coordinator is asked for the status, and the child processes' logs are read.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Longest time for a server to print its address.
-const START_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time for the servers to finish, last snapshot included, once all workers have left.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time for the other processes to leave once the coordinator has.
@@ -32,14 +30,6 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// Longest time for the other servers to stop once the coordinator has left.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
-/// Largest number of deaths in a row after which a worker is started again.
-const MOST_DEATHS: u32 = 5;
-/// Age from which the death of a worker does not count as a failed start.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
-/// Pause before a worker is restarted for the first time; it doubles each time.
-const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// Number of warnings of one child process that are shown; the rest are in its log.
-const WARNINGS_SHOWN: u32 = 20;
 
 /// The outcome of a session, in which the processes of a run are started, watched and stopped; none of them
 /// is left running.
@@ -48,7 +38,7 @@ pub enum End {
     Finished,
     /// The user stopped the run.
     Interrupted,
-    /// A server process died; the text tells which one and how.
+    /// The server process with the coordinator died; the text tells how.
     ServerLost(String),
     /// The run failed, and its processes are not started again, unlike after the loss of a server; the value
     /// says why.
@@ -79,7 +69,7 @@ pub async fn session(
             asked = Instant::now();
             session.show(commands.options.verbose, progress);
         }
-        match session.look_at_servers().or_else(|| session.look_at_workers(progress)) {
+        match session.look_at_servers(progress).or_else(|| session.look_at_workers(progress)) {
             Some(End::Failed(failure)) if failure.code == Exit::Diverged.code() => {
                 break End::Failed(session.as_the_coordinator_tells_it(failure).await);
             }
@@ -104,16 +94,6 @@ struct Session {
     deserted: Option<Instant>,
     status: watch::Receiver<Option<RunStatus>>,
     asking: tokio::task::JoinHandle<()>,
-}
-
-/// A child process that is watched; a worker is also started again if it dies.
-struct Supervised {
-    command: ChildCommand,
-    child: Option<Child>,
-    /// Time at which to start the process again after it died.
-    again: Option<Instant>,
-    deaths_in_a_row: u32,
-    warnings: u32,
 }
 
 impl Session {
@@ -171,23 +151,35 @@ impl Session {
     }
 
     /// Checks whether a server has ended. The coordinator ends last, and its exit code tells how the run
-    /// ended; another server that dies before it ends the session.
-    fn look_at_servers(&mut self) -> Option<End> {
-        let (number, status) = self
-            .servers
-            .iter_mut()
-            .enumerate()
-            .find_map(|(number, supervised)| Some((number, supervised.ended()?)))?;
-        let server = &self.servers[number];
-        Some(match status.code().and_then(Exit::from_code) {
-            Some(Exit::Done) if number == 0 => End::Finished,
-            // Told to finish: the coordinator follows.
-            Some(Exit::Done) => return None,
-            // Somebody else's signal.
-            Some(Exit::Interrupted) => End::Interrupted,
-            Some(exit) => End::Failed(server.failure(exit)),
-            None => End::ServerLost(server.unexpected_end(status)),
-        })
+    /// ended; if it dies, the session is over. Another server that dies is started again, and takes its place
+    /// with the shards of its newest snapshot.
+    fn look_at_servers(&mut self, progress: &Progress) -> Option<End> {
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            if let Some(status) = server.ended() {
+                match status.code().and_then(Exit::from_code) {
+                    Some(Exit::Done) if number == 0 => return Some(End::Finished),
+                    // Told to finish: the coordinator follows.
+                    Some(Exit::Done) => {}
+                    // Somebody else's signal.
+                    Some(Exit::Interrupted) => return Some(End::Interrupted),
+                    Some(exit) => return Some(End::Failed(server.failure(exit))),
+                    None if number == 0 => return Some(End::ServerLost(server.unexpected_end(status))),
+                    None => server.restart_later(status, progress),
+                }
+            }
+            if server.is_given_up() {
+                let log = server.command.log_file();
+                return Some(End::Failed(Failure::broken(format!(
+                    "{} died again and again; its log is {}",
+                    server.command.name,
+                    log.display()
+                ))));
+            }
+            if let Err(failure) = server.start_again_if_due() {
+                return Some(End::Failed(failure));
+            }
+        }
+        None
     }
 
     fn look_at_workers(&mut self, progress: &Progress) -> Option<End> {
@@ -201,19 +193,16 @@ impl Session {
                     None => worker.restart_later(status, progress),
                 }
             }
-            if worker.again.is_some_and(|at| at <= Instant::now())
-                && let Err(failure) = worker.start_again()
-            {
+            if let Err(failure) = worker.start_again_if_due() {
                 return Some(End::Failed(failure));
             }
         }
-        if self.workers.iter().any(|worker| worker.child.is_some() || worker.again.is_some()) {
+        if self.workers.iter().any(Supervised::is_there) {
             return None;
         }
-        if self.workers.iter().all(|worker| worker.deaths_in_a_row > MOST_DEATHS) {
+        if self.workers.iter().all(Supervised::is_given_up) {
             return Some(End::Failed(Failure::broken(format!(
-                "every worker died {} times in a row; their logs are in {}",
-                MOST_DEATHS + 1,
+                "every worker died again and again; their logs are in {}",
                 self.workers[0].command.logs.display()
             ))));
         }
@@ -289,31 +278,6 @@ impl Session {
     }
 }
 
-fn ask_to_stop(group: &mut [&mut Supervised]) {
-    for supervised in group {
-        supervised.again = None;
-        if let Some(child) = &mut supervised.child {
-            child.ask_to_stop();
-        }
-    }
-}
-
-fn kill(group: &mut [&mut Supervised]) {
-    for child in group.iter_mut().filter_map(|supervised| supervised.child.as_mut()) {
-        child.kill();
-    }
-}
-
-/// Waits until every process of the group has ended; returns false if that takes longer than `within`.
-async fn all_gone(group: &mut [&mut Supervised], within: Duration) -> bool {
-    let gone = async {
-        while group.iter_mut().any(|supervised| supervised.child.is_some() && supervised.ended().is_none()) {
-            sleep(LOOK_EVERY / 4).await;
-        }
-    };
-    timeout(within, gone).await.is_ok()
-}
-
 /// Asks the coordinator for the run's status at intervals, until the receiver is dropped.
 async fn ask(address: String, token: Token, send: watch::Sender<Option<RunStatus>>) {
     let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
@@ -331,156 +295,5 @@ async fn ask(address: String, token: Token, send: watch::Sender<Option<RunStatus
             Err(error) => tracing::debug!("no status from {address}: {error}"),
         }
         sleep(ASK_EVERY).await;
-    }
-}
-
-impl Supervised {
-    fn start(command: ChildCommand) -> Result<Supervised, Failure> {
-        let mut supervised =
-            Supervised { command, child: None, again: None, deaths_in_a_row: 0, warnings: 0 };
-        supervised.start_again()?;
-        Ok(supervised)
-    }
-
-    fn start_again(&mut self) -> Result<(), Failure> {
-        let started = self.command.start();
-        self.child = Some(
-            started
-                .map_err(|error| Failure::broken(format!("cannot start {}: {error}", self.command.name)))?,
-        );
-        self.again = None;
-        Ok(())
-    }
-
-    /// Waits for the process to print its address; returns the address.
-    async fn address(&mut self, interrupts: &mut Interrupts) -> Result<String, End> {
-        let child = self.child.as_mut().expect("it was just started");
-        let line = child.first_line().expect("asked once");
-        let end = tokio::select! {
-            line = timeout(START_WITHIN, line) => match line {
-                Ok(Ok(address)) => return Ok(address),
-                // Standard output ended: so does the process.
-                Ok(Err(_)) => None,
-                Err(_) => {
-                    let text = format!("{} named no address in {} s", self.command.name, START_WITHIN.as_secs());
-                    Some(End::Failed(Failure::broken(text)))
-                }
-            },
-            () = interrupts.next() => Some(End::Interrupted),
-        };
-        all_gone(&mut [self], if end.is_some() { Duration::ZERO } else { FOLLOW_WITHIN }).await;
-        let ended = self.ended();
-        kill(&mut [self]);
-        Err(end.unwrap_or_else(|| {
-            let exit =
-                ended.and_then(|status| Exit::from_code(status.code()?)).filter(|exit| *exit != Exit::Done);
-            End::Failed(
-                exit.map_or_else(|| Failure::broken(self.log_end("broke down")), |exit| self.failure(exit)),
-            )
-        }))
-    }
-
-    /// Returns the status with which the process ended; `None` while it runs or if none is started.
-    fn ended(&mut self) -> Option<ExitStatus> {
-        // A process that cannot be asked is not known to be gone.
-        self.child.as_mut()?.ended().ok()?
-    }
-
-    /// Returns the failure of a process that ended with a known exit code.
-    fn failure(&self, exit: Exit) -> Failure {
-        let mut text = self.log_end(&format!("ended with exit code {}", exit.code()));
-        if exit == Exit::Bug {
-            text += &format!("\nits log is {}", self.command.log_file().display());
-        }
-        Failure { code: exit.code(), text }
-    }
-
-    fn unexpected_end(&self, status: ExitStatus) -> String {
-        self.log_end(&format!("ended unexpectedly ({})", describe(status)))
-    }
-
-    fn log_end(&self, what: &str) -> String {
-        let words = self.child.as_ref().map(Child::log_end).unwrap_or_default();
-        format!("{} {what}:\n{words}", self.command.name)
-    }
-
-    /// Schedules the restart of a worker that died, after a pause, unless it has died too often.
-    fn restart_later(&mut self, status: ExitStatus, progress: &Progress) {
-        let lived = self.child.as_ref().map_or(Duration::ZERO, |child| child.started().elapsed());
-        self.deaths_in_a_row = if lived >= SETTLED_AFTER { 1 } else { self.deaths_in_a_row + 1 };
-        let unexpected_end = self.unexpected_end(status);
-        self.child = None;
-        if self.deaths_in_a_row > MOST_DEATHS {
-            progress.warn(&format!(
-                "{unexpected_end}\nnot started again: that was {} times in a row",
-                self.deaths_in_a_row
-            ));
-            return;
-        }
-        let pause = RESTART_PAUSE * 2u32.pow(self.deaths_in_a_row - 1);
-        progress.warn(&format!("{unexpected_end}\nstarted again in {:.1} s", pause.as_secs_f64()));
-        self.again = Some(Instant::now() + pause);
-    }
-
-    /// Shows the new lines of the process's log: all of them if `verbose`, otherwise only warnings.
-    fn pass_on(&mut self, verbose: bool, progress: &Progress) {
-        let Some(child) = &mut self.child else { return };
-        for line in child.news() {
-            if verbose {
-                progress.pass_on(&self.command.name, &line);
-            } else if is_warning(&line) && self.warnings < WARNINGS_SHOWN {
-                self.warnings += 1;
-                progress.pass_on(&self.command.name, &line);
-                if self.warnings == WARNINGS_SHOWN {
-                    progress.tell(&format!("more warnings of {0} are in logs/{0}.log", self.command.name));
-                }
-            }
-        }
-    }
-}
-
-/// Returns whether a log line is a warning or an error, in either of the two log formats.
-fn is_warning(line: &str) -> bool {
-    let level = line.split_whitespace().nth(1);
-    matches!(level, Some("WARN" | "ERROR"))
-        || [r#""level":"WARN""#, r#""level":"ERROR""#].iter().any(|l| line.contains(l))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_are_told_from_the_rest() {
-        assert!(is_warning("12:00:01.000  WARN skipped a.jpg: not an image"));
-        assert!(is_warning(r#"{"timestamp":"...","level":"ERROR","message":"x"}"#));
-        assert!(!is_warning("12:00:01.000  INFO no WARN here"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_bug_of_a_child_is_passed_on_with_its_text_and_its_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let account =
-            "failed by a bug of downpour: thread 'compute' panicked at matrix.rs:52:26: out of range";
-        let script = format!("echo before >&2; echo \"{account}\" >&2; exit 70");
-        let command = ChildCommand {
-            name: "worker-0".into(),
-            program: "/bin/sh".into(),
-            arguments: vec!["-c".into(), script],
-            logs: folder.path().join("logs"),
-            token: None,
-        };
-        let mut supervised = Supervised::start(command).unwrap();
-        let status = loop {
-            match supervised.ended() {
-                Some(status) => break status,
-                None => std::thread::sleep(LOOK_EVERY / 10),
-            }
-        };
-        let failure = supervised.failure(status.code().and_then(Exit::from_code).unwrap());
-        let log = folder.path().join("logs/worker-0.log").display().to_string();
-        assert_eq!(failure.code, 70);
-        assert_eq!(failure.text, format!("worker-0 ended with exit code 70:\n{account}\nits log is {log}"));
     }
 }

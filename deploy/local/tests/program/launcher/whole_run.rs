@@ -120,15 +120,45 @@ fn a_dying_worker_is_replaced_and_a_dead_launcher_leaves_nobody_behind() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_dying_server_costs_no_more_than_the_way_back_to_the_snapshot() {
+fn a_dying_coordinator_costs_no_more_than_the_way_back_to_the_snapshot() {
     use crate::support::processes;
 
     let home = Home::new();
     let output = home.output();
     let launcher = Running::start(&mut home.tiny(2000, &["--json"]));
     until("training to begin", PATIENCE, || home.log("server-0").contains("joined"));
-    let servers = processes(&["role parameter-server", text(&output)]);
-    signal(servers[0], "KILL");
-    let ended = launcher.wait().expect(0).says(&["server-", "ended unexpectedly", "all are started again"]);
+    let coordinator = processes(&["role parameter-server", "--metrics", text(&output)]);
+    signal(coordinator[0], "KILL");
+    let ended = launcher.wait().expect(0);
+    let ended = ended.says(&["server-0 ended unexpectedly", "all are started again; the run begins again"]);
     assert_eq!(ended.json()["samples"], 2000);
+}
+
+/// Each time the process alone is started again, at the port that it had.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shard_process_that_dies_three_times_takes_its_place_again() {
+    use crate::support::processes;
+
+    let home = Home::new();
+    let output = home.output();
+    let launcher = Running::start(&mut home.tiny(4000, &["--json"]));
+    until("training to begin", PATIENCE, || home.log("server-0").contains("joined"));
+    let coordinator = || processes(&["role parameter-server", "--metrics", text(&output)]);
+    let first = coordinator();
+    let mut killed = Vec::new();
+    for _ in 0..3 {
+        let mut found = Vec::new();
+        until("the shard process", PATIENCE, || {
+            found = processes(&["role parameter-server", "--coordinator", text(&output)]);
+            found.len() == 1 && !killed.contains(&found[0])
+        });
+        signal(found[0], "KILL");
+        killed.push(found[0]);
+    }
+    let ended = launcher.wait().expect(0).says(&["server-1 ended unexpectedly", "started again in 2.0 s"]);
+    assert!(!ended.stderr.contains("all are started again"), "{}", ended.stderr);
+    assert_eq!(ended.json()["samples"], 4000);
+    assert_eq!(first.len(), 1);
+    assert_eq!(home.log("server-0").matches("listening on").count(), 1, "the coordinator went on");
 }
