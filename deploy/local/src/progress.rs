@@ -1,7 +1,6 @@
 //! The display of a run's progress: a bar on a terminal, a line every few seconds elsewhere, always on
 //! standard error.
 
-use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -15,13 +14,10 @@ use crate::result::duration;
 
 /// Interval between two lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Length of the period from whose pace the time left is estimated.
-const PACE_OVER: Duration = Duration::from_secs(30);
 
 /// The display of a run's progress on standard error: a bar on a terminal, lines elsewhere.
 pub struct Progress {
     surface: Surface,
-    pace: Pace,
     /// Whether the first status of a resumed run is still to come.
     resuming: bool,
     evaluations_told: Option<usize>,
@@ -55,7 +51,6 @@ impl Progress {
     fn on(surface: Surface) -> Progress {
         Progress {
             surface,
-            pace: Pace::default(),
             resuming: false,
             evaluations_told: None,
             waiting_told: String::new(),
@@ -99,7 +94,6 @@ impl Progress {
 
     /// Shows the run's status as received at `now`.
     pub fn show(&mut self, status: &RunStatus, now: Instant) {
-        self.pace.note(now, status.samples);
         if std::mem::take(&mut self.resuming) {
             self.tell(&match status.samples {
                 0 => "no snapshot yet: starting from the beginning".to_string(),
@@ -114,23 +108,17 @@ impl Progress {
             }
             return;
         }
-        let left = self.pace.seconds_left(status.total_samples);
         let due = self.last_line.is_none_or(|last| now - last >= LINE_EVERY);
         match &self.surface {
             Surface::Bar(bar) => {
                 bar.set_length(status.total_samples);
                 bar.set_position(status.samples);
-                bar.set_message(facts(status, left));
+                bar.set_message(facts(status));
             }
             Surface::Lines if due => {
-                tracing::info!(
-                    "{}/{} samples, {}",
-                    status.samples,
-                    status.total_samples,
-                    facts(status, left)
-                );
+                tracing::info!("{}/{} samples, {}", status.samples, status.total_samples, facts(status));
             }
-            Surface::Json if due => log_facts(status, left),
+            Surface::Json if due => log_facts(status),
             Surface::Lines | Surface::Json => {}
         }
         if due {
@@ -158,41 +146,48 @@ impl Progress {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let style = ProgressStyle::with_template("[{bar:30}] {human_pos}/{human_len} samples  {wide_msg}")
-        .expect("the template is well formed");
+    // What does not fit the terminal's width is cut off at the end.
+    let style = ProgressStyle::with_template("[{bar:16}] {wide_msg}").expect("the template is well formed");
     bar.set_style(style.progress_chars("=> "));
     bar
 }
 
-/// Returns the facts of the newest line of training metrics as text.
-fn facts(status: &RunStatus, seconds_left: Option<f64>) -> String {
-    let mut parts = vec![format!("epoch {}", status.epoch + 1)];
-    if let Some(line) = &status.latest {
-        parts.extend([format!("{:.0} images/s", line.images_per_second), format!("loss {:.3}", line.loss)]);
-        parts.extend(line.scores.get("top1").map(|share| format!("top-1 {:.1} %", share * 100.0)));
-        parts.extend([
-            format!("rate {:.3e}", line.learning_rate),
-            format!("staleness {:.1}", line.staleness_mean),
-        ]);
-    }
-    if let Some(last) = status.evaluations.last() {
-        parts.push(format!("validated {:.1} %", ClassifierScores::from(&last.average).top1 * 100.0));
-    }
+/// Returns how far the run is, and the facts of the newest line of training metrics, as text; what a watcher asks
+/// for first stands first, within the width of a terminal.
+fn facts(status: &RunStatus) -> String {
+    // Rounded down: 100 % is the end.
+    let done = status.samples as f64 / status.total_samples.max(1) as f64;
+    let mut parts = vec![format!("{:.1} %", (done * 1000.0).floor() / 10.0)];
     if status.state != RunState::Training {
         parts.push(status.state.to_string());
     }
-    parts.extend(seconds_left.map(|seconds| format!("{} left", duration(seconds))));
+    let Some(line) = &status.latest else {
+        parts.push(format!("epoch {}", status.epoch + 1));
+        return parts.join(", ");
+    };
+    parts.push(format!("epoch {} of {}", status.epoch + 1, line.epochs));
+    parts.push(format!("loss {:.3}", line.loss));
+    parts.extend(line.seconds_left.map(|seconds| format!("{} left", duration(seconds))));
+    parts.push(format!("{:.0} images/s", line.images_per_second));
+    parts.extend(line.scores.get("top1").map(|share| format!("top-1 {:.1} %", share * 100.0)));
+    if let Some(last) = status.evaluations.last() {
+        parts.push(format!("validated {:.1} %", ClassifierScores::from(&last.average).top1 * 100.0));
+    }
+    parts.push(format!("rate {:.3e}", line.learning_rate));
+    parts.push(format!("staleness {:.1}", line.staleness_mean));
     parts.join(", ")
 }
 
-fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
+fn log_facts(status: &RunStatus) {
     let line = status.latest.clone().unwrap_or_default();
     tracing::info!(
         state = %status.state,
         epoch = status.epoch,
+        epochs = line.epochs,
         step = line.step,
         samples = status.samples,
         total_samples = status.total_samples,
+        done = status.samples as f64 / status.total_samples.max(1) as f64,
         loss = line.loss,
         top1 = line.scores.get("top1"),
         images_per_second = line.images_per_second,
@@ -201,7 +196,7 @@ fn log_facts(status: &RunStatus, seconds_left: Option<f64>) {
         staleness_max = line.staleness_max,
         workers = status.workers,
         leases = status.leases,
-        seconds_left,
+        seconds_left = line.seconds_left,
         "progress"
     );
 }
@@ -217,28 +212,6 @@ fn evaluation_text(evaluation: &Evaluation) -> String {
         last_iterate.top1 * 100.0,
         last_iterate.loss
     )
-}
-
-/// The recent pace of a run: the numbers of samples done at recent times.
-#[derive(Debug, Default)]
-struct Pace {
-    seen: VecDeque<(Instant, u64)>,
-}
-
-impl Pace {
-    fn note(&mut self, now: Instant, samples: u64) {
-        self.seen.push_back((now, samples));
-        while self.seen.len() > 2 && now - self.seen[1].0 >= PACE_OVER {
-            self.seen.pop_front();
-        }
-    }
-
-    fn seconds_left(&self, total: u64) -> Option<f64> {
-        let ((since, first), (now, last)) = (self.seen.front()?, self.seen.back()?);
-        let pace = last.checked_sub(*first)? as f64 / (*now - *since).as_secs_f64();
-        // The evaluation after the last sample has a pace of its own.
-        (*last < total && pace > 0.0 && pace.is_finite()).then(|| (total - last) as f64 / pace)
-    }
 }
 
 #[cfg(test)]
@@ -257,6 +230,8 @@ mod tests {
             leases: 2,
             latest: Some(TrainingLine {
                 samples: 12_800,
+                epochs: 20,
+                seconds_left: Some(7630.0),
                 loss: 1.2345,
                 scores: Scores::new([("top1", 0.551)]),
                 images_per_second: 1890.4,
@@ -276,42 +251,41 @@ mod tests {
     }
 
     #[test]
-    fn facts_hold_what_a_watcher_asks_for() {
+    fn facts_hold_what_a_watcher_asks_for_the_first_within_eighty_columns() {
         let mut status = status();
-        let text = facts(&status, Some(77.0));
+        let text = facts(&status);
         assert_eq!(
             text,
-            "epoch 1, 1890 images/s, loss 1.234, top-1 55.1 %, rate 1.820e-2, staleness 1.0, 1 min 17 s left"
+            "8.0 %, epoch 1 of 20, loss 1.234, 2 h 07 min left, 1890 images/s, top-1 55.1 %, rate 1.820e-2, staleness 1.0"
         );
         let average = ClassifierScores { top1: 0.875, top5: 0.99, loss: 0.4 }.into();
         let last_iterate = ClassifierScores { top1: 0.8, top5: 0.98, loss: 0.5 }.into();
         status.evaluations =
             vec![Evaluation { id: 1, samples: 10_000, images: 1000, unreadable: 0, average, last_iterate }];
         status.state = RunState::Evaluating;
-        assert!(facts(&status, None).ends_with("validated 87.5 %, evaluating"));
+        status.samples = 159_999;
+        let text = facts(&status);
+        assert!(
+            text.starts_with("99.9 %, evaluating, epoch 1 of 20, ") && text.contains(", validated 87.5 %,"),
+            "{text}"
+        );
         assert_eq!(
             evaluation_text(&status.evaluations[0]),
             "evaluation at 10000 samples: top-1 87.50 %, top-5 99.00 %, loss 0.4000 (last iterate: top-1 80.00 %, loss 0.5000)"
         );
+        status.latest = None;
+        assert_eq!(facts(&status), "99.9 %, evaluating, epoch 1");
     }
 
+    /// With the longest numbers that a run has in practice: the bar with its brackets takes 19 of the columns.
     #[test]
-    fn the_time_left_follows_the_recent_pace() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
-        pace.note(start, 0);
-        assert_eq!(pace.seconds_left(1000), None);
-        for second in 1..=100 {
-            pace.note(at(second), second * 10);
-        }
-        assert_eq!(pace.seconds_left(2000), Some(100.0));
-        for second in 101..=200 {
-            pace.note(at(second), 1000 + (second - 100) * 5);
-        }
-        assert_eq!(pace.seconds_left(2000), Some(100.0));
-        assert_eq!(pace.seconds_left(1500), None, "all samples are used");
-        pace.note(at(201), 0);
-        assert_eq!(pace.seconds_left(2000), None, "a run that went back to its snapshot has no pace yet");
+    fn a_bar_of_eighty_columns_shows_per_cent_epochs_loss_and_time_left() {
+        let mut status = RunStatus { samples: 159_000, epoch: 99, ..status() };
+        let line = status.latest.as_mut().unwrap();
+        (line.epochs, line.loss, line.seconds_left) = (100, 12.345, Some(359_940.0));
+        let text = facts(&status);
+        let shown: String = text.chars().take(80 - 19).collect();
+        assert!(shown.starts_with("99.3 %, epoch 100 of 100, loss 12.345, 99 h 59 min left"), "{shown}");
     }
 
     #[test]

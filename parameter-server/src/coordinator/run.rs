@@ -282,7 +282,7 @@ impl Run {
 
     /// Records the metrics of a member's minibatches, and logs the epochs that they complete.
     pub(super) fn record_metrics(&mut self, member: Member, metrics: &StepMetrics) {
-        self.meter.add(metrics);
+        self.meter.add(metrics, Instant::now());
         if metrics.steps > metrics.refused {
             self.momentum.record(member.incarnation);
         }
@@ -378,6 +378,7 @@ impl Run {
     pub(super) fn training_line(&mut self, traffic: Traffic, last: bool) -> Option<Line> {
         let position = RunPosition {
             epoch: self.leases.epoch(),
+            epochs: self.leases.total().div_ceil(self.data.images.max(1)),
             samples: self.leases.used(),
             leases: self.leases.outstanding() as u32,
             workers: self.members.len() as u32,

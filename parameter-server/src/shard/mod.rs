@@ -310,7 +310,7 @@ impl Shard {
             *self.limited.entry(push.member.incarnation).or_default() += 1;
         }
         self.status.staleness_sum += staleness;
-        self.status.staleness_max = self.status.staleness_max.max(staleness);
+        self.status.staleness_counts.record(staleness);
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
         Ok((answer, staleness))

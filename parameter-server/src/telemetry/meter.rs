@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use protocol::{ShardStatus, StepMetrics, TrainingLine};
+use protocol::{ShardStatus, StalenessCounts, StepMetrics, TrainingLine};
 use tokio::time::Instant;
 
-use super::noise::{self, Noise};
+use super::{
+    noise::{self, Noise},
+    pace::Pace,
+};
 
 /// Number of lines that a run gives, about; at most one each second, and at least one each half minute.
 const LINES_OF_A_RUN: u64 = 100;
@@ -19,6 +22,8 @@ pub struct Meter {
     total: u64,
     /// Time at which the last line was made.
     since: Instant,
+    /// How fast the run trains.
+    pace: Pace,
     sums: StepMetrics,
     /// Minibatches acknowledged in the whole run.
     steps: u64,
@@ -35,6 +40,8 @@ pub struct Meter {
 pub struct RunPosition {
     /// Number of the current epoch, from 0.
     pub epoch: u64,
+    /// Number of epochs of the whole run; the last one may not be whole.
+    pub epochs: u64,
     /// Number of training images used so far (every shard has acknowledged their gradients), over all epochs.
     pub samples: u64,
     /// Number of leases (ranges of images to train on) that workers hold.
@@ -45,11 +52,11 @@ pub struct RunPosition {
 
 /// Counters of all shards of a server together: updates, their staleness, bytes received and sent, refused
 /// and limited pushes, and a learning rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
     updates: u64,
     staleness_sum: u64,
-    staleness_max: u64,
+    staleness_counts: StalenessCounts,
     bytes_in: u64,
     bytes_out: u64,
     refused: u64,
@@ -58,19 +65,23 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sums the counters of all shards of a server. The largest staleness is the maximum over the shards, and
-    /// the learning rate is that of the last shard in `statuses` with updates.
+    /// Sums the counters of all shards of a server. The learning rate is that of the last shard in `statuses`
+    /// with updates.
     pub fn of<'a>(statuses: impl Iterator<Item = &'a ShardStatus>) -> Traffic {
-        statuses.fold(Traffic::default(), |sum, shard| Traffic {
-            updates: sum.updates.saturating_add(shard.updates),
-            staleness_sum: sum.staleness_sum.saturating_add(shard.staleness_sum),
-            staleness_max: sum.staleness_max.max(shard.staleness_max),
-            bytes_in: sum.bytes_in.saturating_add(shard.bytes_in),
-            bytes_out: sum.bytes_out.saturating_add(shard.bytes_out),
-            refused: sum.refused.saturating_add(shard.refused),
-            limited: sum.limited.saturating_add(shard.limited),
-            learning_rate: if shard.updates > 0 { shard.learning_rate } else { sum.learning_rate },
-        })
+        let mut sum = Traffic::default();
+        for shard in statuses {
+            sum.updates = sum.updates.saturating_add(shard.updates);
+            sum.staleness_sum = sum.staleness_sum.saturating_add(shard.staleness_sum);
+            sum.staleness_counts.add(&shard.staleness_counts);
+            sum.bytes_in = sum.bytes_in.saturating_add(shard.bytes_in);
+            sum.bytes_out = sum.bytes_out.saturating_add(shard.bytes_out);
+            sum.refused = sum.refused.saturating_add(shard.refused);
+            sum.limited = sum.limited.saturating_add(shard.limited);
+            if shard.updates > 0 {
+                sum.learning_rate = shard.learning_rate;
+            }
+        }
+        sum
     }
 }
 
@@ -81,6 +92,7 @@ impl Meter {
         Meter {
             total,
             since: now,
+            pace: Pace::new(now),
             sums: StepMetrics::default(),
             steps,
             traffic: Traffic::default(),
@@ -89,8 +101,10 @@ impl Meter {
         }
     }
 
-    /// Adds the metrics of a worker's report to the sums for the next line of metrics.
-    pub fn add(&mut self, metrics: &StepMetrics) {
+    /// Adds the metrics of a worker's report, which came at the time `now`, to the sums for the next line of
+    /// metrics.
+    pub fn add(&mut self, metrics: &StepMetrics, now: Instant) {
+        self.pace.add(metrics, now);
         let sums = &mut self.sums;
         // The sums saturate: no number that a worker sends may bring the server down.
         sums.steps = sums.steps.saturating_add(metrics.steps);
@@ -138,25 +152,28 @@ impl Meter {
             tracing::warn!("{advice}");
         }
         // The counters of a restarted shard process start from zero again, so the differences saturate.
-        let updates = traffic.updates.saturating_sub(before.updates);
-        let staleness = traffic.staleness_sum.saturating_sub(before.staleness_sum);
+        let updates = self.traffic.updates.saturating_sub(before.updates);
+        let staleness = self.traffic.staleness_sum.saturating_sub(before.staleness_sum);
         Some(TrainingLine {
             step: self.steps,
             epoch: position.epoch,
+            epochs: position.epochs,
             samples: position.samples,
+            done: position.samples as f64 / self.total.max(1) as f64,
+            seconds_left: self.pace.seconds_left(self.total.saturating_sub(position.samples)),
             loss: sums.main_loss / images,
             auxiliary_losses: sums.auxiliary_losses.iter().map(|loss| loss / images).collect(),
             scores: sums.scores.divided_by(images),
-            images_per_second: images / elapsed.as_secs_f64().max(1e-3),
-            learning_rate: traffic.learning_rate,
+            images_per_second: self.pace.rate(),
+            learning_rate: self.traffic.learning_rate,
             staleness_mean: staleness as f64 / updates.max(1) as f64,
-            staleness_max: traffic.staleness_max,
-            bytes_in: traffic.bytes_in.saturating_sub(before.bytes_in),
-            bytes_out: traffic.bytes_out.saturating_sub(before.bytes_out),
+            staleness_max: self.traffic.staleness_counts.largest_since(&before.staleness_counts),
+            bytes_in: self.traffic.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: self.traffic.bytes_out.saturating_sub(before.bytes_out),
             leases: position.leases,
             workers: position.workers,
-            refused: traffic.refused.saturating_sub(before.refused),
-            limited: traffic.limited.saturating_sub(before.limited),
+            refused: self.traffic.refused.saturating_sub(before.refused),
+            limited: self.traffic.limited.saturating_sub(before.limited),
             noise_scale,
             useful_workers: noise_scale.map(|scale| noise::useful(position.workers, batch, scale)),
         })
@@ -182,14 +199,16 @@ mod tests {
             scores: Scores::new([("top1", 16.0)]),
             ..StepMetrics::default()
         };
-        meter.add(&metrics);
-        let position = RunPosition { epoch: 1, samples: 64, leases: 2, workers: 3 };
+        meter.add(&metrics, at(500));
+        let position = RunPosition { epoch: 1, epochs: 4, samples: 64, leases: 2, workers: 3 };
         let shards =
             [(10, 30, 5, 400, 800), (10, 10, 2, 200, 0)].map(|(updates, sum, max, bytes_in, bytes_out)| {
+                let mut staleness_counts = StalenessCounts::default();
+                staleness_counts.record(max);
                 ShardStatus {
                     updates,
                     staleness_sum: sum,
-                    staleness_max: max,
+                    staleness_counts,
                     bytes_in,
                     bytes_out,
                     learning_rate: 0.5,
@@ -198,14 +217,18 @@ mod tests {
                 }
             });
         let traffic = Traffic::of(shards.iter());
-        assert_eq!(meter.line(at(2000), position, traffic, false), None, "too few images for a line");
-        meter.add(&metrics);
-        assert_eq!(meter.line(at(999), position, traffic, false), None, "too early for a line");
-        let line = meter.line(at(2000), position, traffic, false).unwrap();
+        let line = |meter: &mut Meter, now, last| meter.line(at(now), position, traffic.clone(), last);
+        assert_eq!(line(&mut meter, 2000, false), None, "too few images for a line");
+        meter.add(&metrics, at(2000));
+        assert_eq!(line(&mut meter, 999, false), None, "too early for a line");
+        let made = line(&mut meter, 2100, false).unwrap();
         let expected = TrainingLine {
             step: 11,
             epoch: 1,
+            epochs: 4,
             samples: 64,
+            done: 0.0064,
+            seconds_left: Some(9936.0 / 64.0),
             loss: 2.0,
             auxiliary_losses: vec![1.0, 0.5],
             scores: Scores::new([("top1", 0.25)]),
@@ -222,10 +245,11 @@ mod tests {
             noise_scale: None,
             useful_workers: None,
         };
-        assert_eq!(line, expected);
-        meter.add(&metrics);
-        let line = meter.line(at(2100), position, traffic, true).unwrap();
-        assert_eq!((line.bytes_in, line.staleness_mean, line.images_per_second.round()), (0, 0.0, 640.0));
-        assert_eq!(meter.line(at(9000), position, traffic, true), None, "nothing was trained since");
+        assert_eq!(made, expected);
+        meter.add(&metrics, at(2500));
+        let made = line(&mut meter, 2600, true).unwrap();
+        assert_eq!((made.bytes_in, made.staleness_mean, made.staleness_max), (0, 0.0, 0));
+        assert_eq!(made.images_per_second, 128.0);
+        assert_eq!(line(&mut meter, 9000, true), None, "nothing was trained since");
     }
 }

@@ -1,6 +1,10 @@
 //! The metrics file, which records the numbers of each line as JSON.
 
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -29,21 +33,31 @@ impl MetricsFile {
     /// # Errors
     /// If the line cannot be written.
     pub fn write(&mut self, line: &Line) -> std::io::Result<()> {
-        let mut text = serde_json::to_string(&Record(line))?;
+        // A clock before 1970 is wrong, and no reason to lose the line.
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Milliseconds: more digits carry no information.
+        let time = time.as_millis() as f64 / 1000.0;
+        let mut text = serde_json::to_string(&Record { line, time })?;
         text.push('\n');
         self.0.write_all(text.as_bytes())
     }
 }
 
-/// A line as one JSON object, whose key `kind` tells what it is about.
-struct Record<'a>(&'a Line);
+/// A line as one JSON object, whose key `kind` tells what it is about, and `time` when it was written, in seconds
+/// since 1970.
+struct Record<'a> {
+    line: &'a Line,
+    time: f64,
+}
 
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
+        let time = self.time;
+        match self.line {
             Line::Train(line) => {
                 let mut map = serializer.serialize_map(None)?;
                 map.serialize_entry("kind", "train")?;
+                map.serialize_entry("time", &time)?;
                 for number in &NUMBERS {
                     map.serialize_entry(number.name, &(number.of)(line))?;
                 }
@@ -52,8 +66,8 @@ impl Serialize for Record<'_> {
                 }
                 map.end()
             }
-            Line::Evaluation(line) => Tagged { kind: "evaluation", line }.serialize(serializer),
-            Line::Account(line) => Tagged { kind: "account", line }.serialize(serializer),
+            Line::Evaluation(line) => Tagged { kind: "evaluation", time, line }.serialize(serializer),
+            Line::Account(line) => Tagged { kind: "account", time, line }.serialize(serializer),
         }
     }
 }
@@ -62,6 +76,7 @@ impl Serialize for Record<'_> {
 #[derive(Serialize)]
 struct Tagged<T> {
     kind: &'static str,
+    time: f64,
     #[serde(flatten)]
     line: T,
 }
@@ -102,7 +117,12 @@ mod tests {
         assert_eq!((&lines[1]["kind"], lines[1]["top1"].as_f64()), (&"evaluation".into(), Some(0.5)));
         assert_eq!((lines[1]["images"].as_u64(), lines[1]["unreadable"].as_u64()), (Some(100), Some(3)));
         let account = r#"{"kind":"account","used":9,"surplus_least":-3,"surplus_most":2,"mismatch":null}"#;
-        assert_eq!(lines[2], serde_json::from_str::<serde_json::Value>(account).unwrap());
+        let mut expected: serde_json::Value = serde_json::from_str(account).unwrap();
+        expected["time"] = lines[2]["time"].clone();
+        assert_eq!(lines[2], expected);
+        let times: Vec<f64> = lines.iter().map(|line| line["time"].as_f64().unwrap()).collect();
+        // Not before this was written.
+        assert!(times.is_sorted() && times[0] > 1.7e9, "{times:?}");
         MetricsFile::open(&path, false).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
     }

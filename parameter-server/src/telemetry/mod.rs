@@ -6,6 +6,7 @@ mod meter;
 mod metrics_file;
 mod noise;
 mod numbers;
+mod pace;
 
 use protocol::{Evaluation, Scores, TrainingLine};
 use serde::Serialize;
@@ -84,6 +85,8 @@ impl Line {
                     step = line.step,
                     epoch = line.epoch,
                     samples = line.samples,
+                    done = digits(line.done, 4),
+                    seconds_left = line.seconds_left.map(|seconds| digits(seconds, 0)),
                     loss = digits(line.loss, 4),
                     auxiliary_losses = ?auxiliary,
                     top1 = score(&line.scores, "top1"),

@@ -45,16 +45,19 @@ const fn number(
 
 /// The numbers of a line of training metrics, in the order in which the metrics file has them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 17] = [
+pub const NUMBERS: [Number; 20] = [
     number("step", "minibatches", "acknowledged by all shards so far", |line| Count(line.step)),
     number("epoch", "epochs", "the current one, from 0", |line| Count(line.epoch)),
+    number("epochs", "epochs", "of the whole run, the last one perhaps not whole", |line| Count(line.epochs)),
     number("samples", "images", "used so far", |line| Count(line.samples)),
+    number("done", "1", "share of the run's samples that are used", |line| Real(line.done)),
+    number("seconds_left", "seconds", "that the rest takes at the recent pace", |line| Known(line.seconds_left)),
     number("loss", "nats", "mean of the main head", |line| Real(line.loss)),
     number("auxiliary_losses", "nats", "mean of each auxiliary head", |line| Reals(&line.auxiliary_losses)),
-    number("images_per_second", "images/s", "trained by all workers", |line| Real(line.images_per_second)),
+    number("images_per_second", "images/s", "trained by all workers, without pauses", |line| Real(line.images_per_second)),
     number("learning_rate", "1", "of the newest update", |line| Real(line.learning_rate)),
     number("staleness_mean", "updates", "mean between a fetch and its push", |line| Real(line.staleness_mean)),
-    number("staleness_max", "updates", "largest since the servers started", |line| Count(line.staleness_max)),
+    number("staleness_max", "updates", "largest of them, from 128 on rounded down to a power of two", |line| Count(line.staleness_max)),
     number("bytes_in", "bytes", "of gradients to the shards", |line| Count(line.bytes_in)),
     number("bytes_out", "bytes", "of parameters from the shards", |line| Count(line.bytes_out)),
     number("leases", "leases", "that workers hold", |line| Count(line.leases.into())),

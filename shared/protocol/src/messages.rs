@@ -27,6 +27,7 @@ mod scores;
 mod shard_ledger;
 mod shard_status;
 mod snapshot;
+mod staleness_counts;
 #[cfg(test)]
 mod tests;
 mod training_line;
@@ -59,6 +60,7 @@ pub use self::{
     shard_ledger::ShardLedger,
     shard_status::ShardStatus,
     snapshot::Snapshot,
+    staleness_counts::StalenessCounts,
     training_line::TrainingLine,
     update_rule::UpdateRule,
     version::Version,

@@ -1,6 +1,8 @@
 //! Status of a shard.
 
-use super::{refusal::Answer, register::MOST_SHARDS, shard_ledger::ShardLedger};
+use super::{
+    refusal::Answer, register::MOST_SHARDS, shard_ledger::ShardLedger, staleness_counts::StalenessCounts,
+};
 use crate::{
     fields::{FieldError, listed, name, required},
     proto,
@@ -26,9 +28,8 @@ pub struct ShardStatus {
     /// Sum of the staleness of all updates applied: for each, the number of other updates that its block
     /// received after the fetch that its gradient was computed from.
     pub staleness_sum: u64,
-    /// Largest staleness of an update applied: the number of other updates that its block received after the
-    /// fetch that its gradient was computed from.
-    pub staleness_max: u64,
+    /// Numbers of updates by their staleness.
+    pub staleness_counts: StalenessCounts,
     /// Number of bytes of encoded gradients received.
     pub bytes_in: u64,
     /// Number of bytes of encoded parameters sent.
@@ -60,7 +61,7 @@ impl From<ShardStatus> for proto::ShardStatus {
             refused: status.refused,
             limited: status.limited,
             staleness_sum: status.staleness_sum,
-            staleness_max: status.staleness_max,
+            staleness_counts: status.staleness_counts.into_list(),
             bytes_in: status.bytes_in,
             bytes_out: status.bytes_out,
             learning_rate: status.learning_rate,
@@ -86,7 +87,11 @@ impl TryFrom<proto::ShardStatus> for ShardStatus {
             refused: status.refused,
             limited: status.limited,
             staleness_sum: status.staleness_sum,
-            staleness_max: status.staleness_max,
+            staleness_counts: StalenessCounts::read(
+                status.staleness_counts,
+                "ShardStatus",
+                "staleness_counts",
+            )?,
             bytes_in: status.bytes_in,
             bytes_out: status.bytes_out,
             learning_rate: status.learning_rate,

@@ -14,8 +14,15 @@ pub struct TrainingLine {
     pub step: u64,
     /// Number, from 0, of the epoch that the run is in when the line is made.
     pub epoch: u64,
+    /// Number of epochs of the whole run; the last one may not be whole.
+    pub epochs: u64,
     /// Number of samples that the run has trained on so far.
     pub samples: u64,
+    /// Share of the run's samples that it has trained on so far, 0 to 1.
+    pub done: f64,
+    /// Time in seconds that the rest of the samples takes at the recent pace, in which pauses do not count;
+    /// `None` while it is not known, and once no samples are left.
+    pub seconds_left: Option<f64>,
     /// Mean loss of the main head over the images since the previous line, in nats.
     pub loss: f64,
     /// Mean loss of each auxiliary head over the images since the previous line, in nats.
@@ -24,7 +31,7 @@ pub struct TrainingLine {
     /// the share of images whose most probable class is right.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Training speed in images per second, all workers together.
+    /// Training speed in images per second, all workers together, while any of them trained.
     pub images_per_second: f64,
     /// Learning rate that the schedule gave for the newest update; 0 before the first.
     pub learning_rate: f64,
@@ -32,8 +39,8 @@ pub struct TrainingLine {
     /// number of other updates that its block (a piece of a tensor) received after the fetch that its
     /// gradient was computed from.
     pub staleness_mean: f64,
-    /// Largest staleness of an update applied since the shard processes started: the number of other updates
-    /// that its block (a piece of a tensor) received after the fetch that its gradient was computed from.
+    /// Largest staleness of an update applied since the previous line, from 128 on rounded down to a power of
+    /// two.
     pub staleness_max: u64,
     /// Number of bytes of encoded gradients that the shards received since the previous line.
     pub bytes_in: u64,
@@ -63,7 +70,10 @@ impl From<TrainingLine> for proto::TrainingLine {
         proto::TrainingLine {
             step: line.step,
             epoch: line.epoch,
+            epochs: line.epochs,
             samples: line.samples,
+            done: line.done,
+            seconds_left: line.seconds_left,
             loss: line.loss,
             auxiliary_losses: line.auxiliary_losses,
             images_per_second: line.images_per_second,
@@ -91,7 +101,10 @@ impl TryFrom<proto::TrainingLine> for TrainingLine {
             scores: Scores::sums(line.scores, "TrainingLine", "scores")?,
             step: line.step,
             epoch: line.epoch,
+            epochs: line.epochs,
             samples: line.samples,
+            done: line.done,
+            seconds_left: line.seconds_left,
             loss: line.loss,
             auxiliary_losses: listed(
                 line.auxiliary_losses,

@@ -158,6 +158,8 @@ impl Adder {
 
     fn status_line(&self) -> ShardStatus {
         let state = self.state.lock().unwrap();
+        let mut staleness_counts = StalenessCounts::default();
+        [3, 200].into_iter().for_each(|staleness| staleness_counts.record(staleness));
         ShardStatus {
             shard: 0,
             blocks: state.blocks.len() as u32,
@@ -166,7 +168,7 @@ impl Adder {
             refused: 1,
             limited: 6,
             staleness_sum: 2,
-            staleness_max: 3,
+            staleness_counts,
             bytes_in: 4,
             bytes_out: 5,
             learning_rate: 0.1 + 0.2,
