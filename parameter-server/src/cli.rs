@@ -161,6 +161,7 @@ pub fn run(flags: Flags) -> ExitCode {
     process::end_on_panic(|| false);
     process::raise_open_files();
     logs::start(&flags.log);
+    logs::introduce();
     kernels::memory::retain_freed_memory();
     thread::spawn(|| {
         loop {

@@ -81,6 +81,9 @@ pub struct TrainFlags {
     /// Seconds to wait for a data folder that is away, as a network disk can be; then the worker leaves
     #[arg(long, value_name = "S", default_value_t = dataset::PATIENCE.as_secs())]
     pub data_patience: u64,
+    /// Name in the server's log: set by a parent process, as that of the log file
+    #[arg(long, hide = true)]
+    pub name: Option<String>,
     /// The pictures were looked at already: set by a parent process, so that one look is enough
     #[arg(long, hide = true)]
     pub looked_at: bool,
@@ -106,9 +109,11 @@ pub fn run(command: Command) -> ExitCode {
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     process::logs::start(&flags.log);
+    process::logs::introduce();
     kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,
+        name: flags.name,
         data: flags.data.map_or(Data::synthetic(), Data::Folder),
         threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
@@ -120,7 +125,16 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         patience: Patience::default(),
     };
     let end_with_stdin = flags.end_with_stdin;
-    in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })
+    let exit = in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })?;
+    tracing::info!(
+        "{}",
+        match exit {
+            Exit::Done => "finished its part of the run",
+            Exit::Diverged => "ended, since the run diverged",
+            _ => "stopped with the server; the same command goes on with the run",
+        }
+    );
+    Ok(exit)
 }
 
 /// Runs `work` on a runtime of its own and does not wait afterwards for threads that are still computing.

@@ -65,6 +65,17 @@ impl ImageWork {
             Some((known, dataset)) if *known == rules => Ok(Arc::clone(dataset)),
             _ => {
                 let dataset = Arc::new(self.data.open(ANY_SIZE, rules)?);
+                let dataset::Fingerprint { images, validation, .. } = dataset.fingerprint();
+                let classes = dataset.classes().len();
+                match &self.data {
+                    Data::Folder(folder) => tracing::info!(
+                        "data in {}: {classes} classes, {images} training and {validation} validation images",
+                        folder.display()
+                    ),
+                    Data::Synthetic { .. } => tracing::info!(
+                        "synthetic data: {classes} classes, {images} training and {validation} validation images"
+                    ),
+                }
                 *opened = Some((rules, Arc::clone(&dataset)));
                 Ok(dataset)
             }
@@ -90,6 +101,10 @@ impl Workload for ImageWork {
     }
 
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<Engine> {
+        tracing::info!(
+            "settings of the run: {}",
+            serde_json::to_string(configuration).context("write the settings")?
+        );
         let found = self.dataset().classes().len();
         let classes = configuration.network.classes.unwrap_or(found);
         ensure!(

@@ -11,6 +11,7 @@
 //!
 //! let options = TrainOptions {
 //!     coordinator: "localhost:7070".into(),
+//!     name: None,
 //!     data: setup::Data::Folder("/nowhere".into()),
 //!     threads: 1.into(),
 //!     loader_threads: 1,

@@ -13,6 +13,8 @@ pub struct TrainOptions {
     /// Address of the coordinator, the server process that admits workers to the run and gives them work:
     /// "host:port".
     pub coordinator: String,
+    /// Name of this worker in the server's log; `None` means that of the machine and the number of the process.
+    pub name: Option<String>,
     /// The images to train and to evaluate on; they must be the same for every worker of a run.
     pub data: Data,
     /// Number of threads that compute, and the CPUs on which they run.

@@ -1,6 +1,6 @@
 //! The command `worker train`: connects the image workload to the loop of a replica.
 
-use process::Exit;
+use process::{Exit, logs::host};
 use protocol::Connector;
 use setup::isa;
 
@@ -23,15 +23,14 @@ pub async fn train(options: TrainOptions, shutdown: impl Future<Output = ()>) ->
     let token = options.token.wait().await?;
     let replica = ReplicaOptions {
         coordinator: options.coordinator,
-        name: format!("{}/{}", host(), std::process::id()),
+        name: options.name.unwrap_or_else(own_name),
         connector: Connector { token, ..options.patience.into() },
         place: Place::Thread,
     };
     replica::run(&work, &replica, shutdown).await
 }
 
-/// Returns the name of this machine, for the server's log.
-fn host() -> String {
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "worker".into() } else { name.trim().into() }
+/// Returns a name of this process for the server's log: its machine and its number there.
+fn own_name() -> String {
+    format!("{}/{}", host().unwrap_or_else(|| "worker".into()), std::process::id())
 }

@@ -97,7 +97,9 @@ impl ChildCommands<'_> {
                     words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
                 }
                 words.extend(["--output".into(), self.folder.path().display().to_string()]);
-                self.command(&format!("worker-{number}"), words, Some(&self.tokens.worker))
+                let name = format!("worker-{number}");
+                words.extend(["--name".into(), name.clone()]);
+                self.command(&name, words, Some(&self.tokens.worker))
             })
             .collect()
     }
@@ -182,6 +184,7 @@ mod tests {
         assert_eq!((flags.coordinator.as_str(), flags.data), ("h:1", Some("d".into())));
         assert_eq!((flags.data_patience, flags.looked_at), (60, true));
         assert_eq!((flags.compute.threads, flags.compute.isa.as_deref()), (Some(5), Some("avx2")));
+        assert_eq!(flags.name.as_deref(), Some("worker-2"), "that of its log");
         assert_eq!(flags.compute.pin, Some(10), "behind the threads of two workers");
         assert_eq!(flags.output.as_deref(), Some(folder.path()));
         assert!(flags.end_with_stdin && flags.log.log_json);

@@ -110,8 +110,8 @@ Examples:
   downpour --workers 4 --shards 2       more replicas
   downpour --json | tail -n 1           the result for a script
 
-What you will see: samples done, images a second, loss, top-1, learning rate, staleness (updates applied between a
-gradient's fetch and its use) and the time left; each evaluation as it comes in; at the end the validation accuracy.
+What you will see: per cent done, epoch, loss and time left, then images a second, top-1, learning rate and staleness
+(updates applied between a gradient's fetch and its use); each evaluation as it comes in; at the end the validation accuracy.
 
 Ctrl-C stops workers and servers with a snapshot; the same command goes on from there. Another Ctrl-C, two seconds later
 or more, stops at once.

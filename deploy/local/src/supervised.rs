@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn warnings_are_told_from_the_rest() {
-        assert!(is_warning("12:00:01.000  WARN skipped a.jpg: not an image"));
+        assert!(is_warning("2026-11-29T12:00:01.000+00:00  WARN skipped a.jpg: not an image"));
         assert!(is_warning(r#"{"timestamp":"...","level":"ERROR","message":"x"}"#));
-        assert!(!is_warning("12:00:01.000  INFO no WARN here"));
+        assert!(!is_warning("2026-11-29T12:00:01.000+00:00  INFO no WARN here"));
     }
 
     #[cfg(unix)]

@@ -44,6 +44,14 @@ pub struct SavedRun {
 }
 
 impl SavedRun {
+    /// Returns whether nothing was done in the run between the states `earlier` and `self`, though the server may
+    /// have been started again in between, elsewhere.
+    pub(crate) fn is_as_far_as(&self, earlier: &SavedRun) -> bool {
+        let anywhere =
+            |run: &SavedRun| SavedRun { life: Life::default(), addresses: Vec::new(), ..run.clone() };
+        anywhere(self) == anywhere(earlier)
+    }
+
     /// Whether the saved numbers of images agree with each other and with the data, so that a run can resume
     /// from them.
     pub(crate) fn is_consistent(&self) -> bool {

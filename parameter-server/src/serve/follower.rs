@@ -109,6 +109,7 @@ pub(crate) async fn run(
     // If only the leader was told to stop, this process ends as interrupted too, so that it is started again
     // with it.
     let interrupted = give_up.is_some() || *ended.borrow() == Some(true);
+    tracing::info!("{}", if interrupted { "stopped; the same command goes on" } else { "finished" });
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 

@@ -1,7 +1,11 @@
 //! The leader: the server's first process, which hosts the coordinator and the first shards, takes snapshots,
 //! writes metrics, and brings the run to an orderly end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use anyhow::Context;
 use process::Exit;
@@ -20,7 +24,7 @@ use super::{
 };
 use crate::{
     Coordinator, ShardHost,
-    coordinator::Settings,
+    coordinator::{SavedRun, Settings},
     random,
     snapshot::{self, Home, Manifest},
     telemetry::{Line, MetricsFile},
@@ -81,6 +85,7 @@ pub(crate) async fn run(
         .transpose()?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
     let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm, 0)?);
+    let kept = found.as_ref().map(|manifest| manifest.run.clone());
     let coordinator =
         Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
     if let Some(rule) = coordinator.rule() {
@@ -93,6 +98,7 @@ pub(crate) async fn run(
         remotes: Arc::new(Remotes::new(connector)),
         home: Arc::new(home),
         renewed: Arc::default(),
+        kept: Arc::new(Mutex::new(kept)),
         timing: options.timing,
     };
     if options.processes > 1 {
@@ -125,6 +131,8 @@ struct Leader {
     home: Arc<Home>,
     /// Tells that the snapshot folder was made anew and holds nothing.
     renewed: Arc<Notify>,
+    /// The run as the newest complete snapshot in the folder has it.
+    kept: Arc<Mutex<Option<SavedRun>>>,
     timing: Timing,
 }
 
@@ -186,6 +194,8 @@ impl Leader {
             tracing::warn!("a shard process was not told of the end: {error}");
         }
         serving.stop().await;
+        let status = protocol::Coordinator::status(&*self.coordinator);
+        let samples = status.samples;
         Ok(match ending {
             Ending::Completed => {
                 // A process that took the folder over keeps it.
@@ -195,9 +205,15 @@ impl Leader {
                         "the snapshots do not say that the run is over and all were told: {error}"
                     );
                 }
+                let result = status.evaluations.last();
+                let result = result.map_or_else(String::new, |result| format!(": {}", result.average));
+                tracing::info!("finished after {samples} samples{result}");
                 Exit::Done
             }
-            Ending::Interrupted => Exit::Interrupted,
+            Ending::Interrupted => {
+                tracing::info!("stopped after {samples} samples; the same command goes on");
+                Exit::Interrupted
+            }
             Ending::Diverged(text) => {
                 tracing::error!("{text}");
                 Exit::Diverged
@@ -328,7 +344,16 @@ impl Leader {
     /// Checks, on a thread that may wait for a disk, that the snapshot folder is still this process's.
     async fn try_to_keep_home(&self) -> anyhow::Result<bool> {
         let (home, (life, _)) = (self.home.clone(), self.coordinator.roster());
-        Ok(run_blocking(move || home.keep(life.run)).await.context("look after the snapshot folder")??)
+        let renewed =
+            run_blocking(move || home.keep(life.run)).await.context("look after the snapshot folder")??;
+        if renewed {
+            *self.kept() = None;
+        }
+        Ok(renewed)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<SavedRun>> {
+        self.kept.lock().expect("no panic with the kept run in hand")
     }
 
     /// Tells the process at `address` the roster and takes in what its shards say.
@@ -394,7 +419,8 @@ impl Leader {
         }
     }
 
-    /// Takes snapshot `id` and returns the number of samples in it, or `None` while there is nothing to keep.
+    /// Takes snapshot `id` and returns the number of samples in it, or `None` while there is nothing to keep, or
+    /// nothing more than the newest one has.
     async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
         if !self.coordinator.complete() {
             return Ok(None);
@@ -404,6 +430,9 @@ impl Leader {
         // counts as used.
         let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
         let Some(layout) = self.host.layout() else { return Ok(None) };
+        if self.kept().as_ref().is_some_and(|kept| run.is_as_far_as(kept)) {
+            return Ok(None);
+        }
         let used = run.progress.used;
         let order = ShardOrder::Snapshot { id };
         let host = self.host.clone();
@@ -429,11 +458,13 @@ impl Leader {
             let manifest = Manifest::new(folder, id, layout.fingerprint(), statuses, run)?;
             manifest.write(folder)?;
             snapshot::prune(folder, id);
-            anyhow::Ok(manifest.snapshot())
+            anyhow::Ok((manifest.snapshot(), manifest.run))
         })
         .await
         .context("write the manifest")??;
+        let (taken, run) = taken;
         self.coordinator.record_snapshot(taken);
+        *self.kept() = Some(run);
         Ok(Some(used))
     }
 }

@@ -5,12 +5,41 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt::time::ChronoLocal};
 
+/// Form of the time of a line: date, time and zone, without a space.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f%:z";
+
 /// Flags of every long-running process.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LogFlags {
     /// Write the log as JSON, one object a line
     #[arg(long)]
     pub log_json: bool,
+}
+
+/// Writes what runs here as the first line of a log: the version of the program, the commit that it was built
+/// from, the machine, and the command line.
+pub fn introduce() {
+    let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
+    tracing::info!(
+        "version {}, {}, on {}: {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("DOWNPOUR_COMMIT"),
+        host().unwrap_or_else(|| "a machine without a name".into()),
+        words.join(" ")
+    );
+}
+
+/// Returns the name of this machine, if it has one.
+pub fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/etc/hostname").ok()?;
+    Some(name.trim().to_string()).filter(|name| !name.is_empty())
+}
+
+/// Returns a word of a command line in such a form that the words of a line can be told apart.
+fn quoted(word: &str) -> String {
+    let plain = !word.is_empty()
+        && !word.contains(|c: char| c.is_whitespace() || c.is_control() || "'\"".contains(c));
+    if plain { word.into() } else { format!("{word:?}") }
 }
 
 /// Starts the log of this process, which goes to standard error as text or, if `flags` say so, as JSON. Later
@@ -26,6 +55,17 @@ pub fn start(flags: &LogFlags) {
     } else {
         // Colours are for eyes: a file must not hold them. On a terminal the library minds NO_COLOR.
         let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-        lines.with_target(false).with_timer(ChronoLocal::new("%H:%M:%S%.3f".into())).try_init()
+        lines.with_target(false).with_timer(ChronoLocal::new(TIME.into())).try_init()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_command_can_be_told_apart() {
+        let words = ["worker", "--data", "my photos", "", "it's", "a\nb"].map(quoted);
+        assert_eq!(words, ["worker", "--data", "\"my photos\"", "\"\"", "\"it's\"", "\"a\\nb\""]);
+    }
 }

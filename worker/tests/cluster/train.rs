@@ -30,6 +30,7 @@ fn options(server: &Server, output: Option<&Path>) -> TrainOptions {
 fn options_at(coordinator: String) -> TrainOptions {
     TrainOptions {
         coordinator,
+        name: None,
         data: DATA,
         threads: 1.into(),
         loader_threads: 1,
