@@ -14,7 +14,7 @@ use anyhow::Context;
 use dataset::{LoaderRange, Split};
 use protocol::{
     Assignment, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member, PushForm,
-    ShardCalls as _, Wire, is_here,
+    ShardCalls as _, is_here,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -77,12 +77,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     ) -> Result<Replica<'a, W>, Stop> {
         let Joined { client, reply, images, validation } = joined;
         let configuration = reply.configuration.clone();
-        let compute = built.for_run(&configuration, |configuration| {
-            let model = workload.model(configuration).map_err(Stop::Failed)?;
-            let wire = configuration.run.gradient_wire().unwrap_or(Wire::F32);
-            let compute = Compute::new(model, &configuration.optimisation, wire);
-            Ok(Actor::start("compute", options.place, compute))
-        })?;
+        let compute = built.for_run(workload, options.place, &configuration)?;
         let layout = Arc::new(compute.call(|compute| compute.model.layout().clone()).await?);
         let near = reply.shards.iter().all(|address| is_here(address));
         let mut link = Link::new(&configuration.run, layout.len(), near);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use process::Exit;
 use protocol::{
     Connector, CoordinatorCalls as _, CoordinatorClient, Ending, JoinReply, JoinRequest, PROTOCOL_VERSION,
-    until_ready,
+    Wire, until_ready,
 };
 use settings::RunConfiguration;
 use tokio::sync::watch;
@@ -87,7 +87,7 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
         let joined = tokio::select! {
             biased;
             () = asked(leaving.clone()) => return Stop::Leave,
-            joined = join(workload, options) => joined,
+            joined = join(workload, options, &mut built) => joined,
         };
         let stop = match joined {
             Ok(joined) => session(workload, options, joined, &mut built, leaving.clone()).await,
@@ -111,10 +111,11 @@ impl<M: Model> Default for Built<M> {
 impl<M: Model> Built<M> {
     /// Returns the model of a run with this configuration: the one at hand, if it was built for the same
     /// configuration, or else a new one.
-    pub(crate) fn for_run(
+    pub(crate) fn for_run<W: Workload<Model = M>>(
         &mut self,
+        workload: &W,
+        place: Place,
         configuration: &RunConfiguration,
-        build: impl FnOnce(&RunConfiguration) -> Result<Actor<Compute<M>>, Stop>,
     ) -> Result<Arc<Actor<Compute<M>>>, Stop> {
         match &self.0 {
             Some((known, compute)) if known == configuration => Ok(compute.clone()),
@@ -126,7 +127,10 @@ impl<M: Model> Built<M> {
                 }
                 // The memory of the network before is free before that of the next is taken.
                 self.0 = None;
-                let compute = Arc::new(build(configuration)?);
+                let model = workload.model(configuration).map_err(Stop::Failed)?;
+                let wire = configuration.run.gradient_wire().unwrap_or(Wire::F32);
+                let compute = Compute::new(model, &configuration.optimisation, wire);
+                let compute = Arc::new(Actor::start("compute", place, compute));
                 self.0 = Some((configuration.clone(), compute.clone()));
                 Ok(compute)
             }
@@ -144,12 +148,23 @@ pub(crate) struct Joined {
     pub(crate) validation: u64,
 }
 
-async fn join<W: Workload>(workload: &W, options: &ReplicaOptions) -> Result<Joined, Stop> {
+async fn join<W: Workload>(
+    workload: &W,
+    options: &ReplicaOptions,
+    built: &mut Built<W::Model>,
+) -> Result<Joined, Stop> {
     let client = CoordinatorClient::connect(&options.coordinator, options.connector.clone()).await?;
     // The run says by which rules its data are read, and whether it has begun.
     let status = client.status().await?;
     let data = workload.data(&status).map_err(Stop::Failed)?;
     let (images, validation) = (data.images, data.validation);
+    // A worker that cannot compute the run's network, as for its memory, fails before it is a member. Data with
+    // other classes are for the server to refuse.
+    let classes = data.classes.len();
+    let mut configuration = status.configuration;
+    if *configuration.network.classes.get_or_insert(classes) == classes {
+        built.for_run(workload, options.place, &configuration)?;
+    }
     let request = JoinRequest { protocol: PROTOCOL_VERSION, name: options.name.clone(), data };
     let reply =
         until_ready(options.connector.patience.give_up_after, || client.join(request.clone())).await?;

@@ -159,6 +159,13 @@ impl Child {
         String::from_utf8_lossy(&text[..whole]).lines().map(str::to_string).collect()
     }
 
+    /// Returns the cause for which this process says that it failed; `None` if it says none.
+    pub fn cause(&self) -> Option<String> {
+        let end = self.log_end();
+        let causes = ["failed to train: ", "failed to serve: "];
+        causes.iter().find_map(|beginning| end.strip_prefix(beginning)).map(str::to_string)
+    }
+
     /// Returns the end of what this process logged: from the message of its failure on, or, if there is none,
     /// the last lines.
     pub fn log_end(&self) -> String {

@@ -1,10 +1,11 @@
 //! The launcher of a run, from the options to the result: it resolves the configuration, runs sessions until
 //! the run is done, and records the outcome.
 
-use std::path::Path;
 use std::time::Instant;
 
 use indicatif::HumanCount;
+use parameter_server::WarmStart;
+use process::FlagError;
 use protocol::RunStatus;
 use serde_json::Value;
 use settings::RunConfiguration;
@@ -72,12 +73,12 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     let resuming = folder.snapshots().exists();
     folder.write_record(&record)?;
     // A run that goes on has been through this.
-    let looked = match &options.data {
-        Some(data) if !resuming => match look_at(data, interrupts).await? {
+    let looked = match resuming {
+        true => Vec::new(),
+        false => match look_at(options, &configuration, interrupts).await? {
             Some(lines) => lines,
             None => return Ok(Training::Interrupted),
         },
-        _ => Vec::new(),
     };
 
     let commands = ChildCommands {
@@ -137,12 +138,30 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     done
 }
 
-/// Inspects every image before any process is started; returns the findings as lines of text, or `None` if
-/// the user interrupted it.
-async fn look_at(data: &Path, interrupts: &mut Interrupts) -> Result<Option<Vec<String>>, Failure> {
-    let data = data.to_owned();
-    match interrupts.unless(move || models::look::before_run(&data)).await {
-        Some(told) => told.map(Some).map_err(|error| Failure::bad_input(format!("{error:#}"))),
+/// Inspects every image, and the model file to start from, before any process is started; returns the findings
+/// as lines of text, or `None` if the user interrupted it.
+async fn look_at(
+    options: &Options,
+    configuration: &RunConfiguration,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Vec<String>>, Failure> {
+    let (data, mut configuration) = (options.data.clone(), configuration.clone());
+    let look = move || {
+        WarmStart::named_by(&mut configuration)?;
+        let Some(data) = data else { return Ok(Vec::new()) };
+        let found = models::look::before_run(&data)?;
+        match configuration.network.classes {
+            Some(classes) if classes != found.classes => Err(FlagError(format!(
+                "--classes {classes}: {} has {} classes; leave the flag out, or give other data",
+                data.display(),
+                found.classes
+            ))
+            .into()),
+            _ => Ok(found.lines),
+        }
+    };
+    match interrupts.unless(look).await {
+        Some(told) => told.map(Some).map_err(|error: anyhow::Error| Failure::from(error)),
         None => Ok(None),
     }
 }

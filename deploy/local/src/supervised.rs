@@ -117,8 +117,14 @@ impl Supervised {
         self.child.as_mut()?.ended().ok()?
     }
 
-    /// Returns the failure of a process that ended with a known exit code.
+    /// Returns the failure of a process that ended with a known exit code. If what the user gave is wrong, its
+    /// text is the cause alone, whichever process found it.
     pub fn failure(&self, exit: Exit) -> Failure {
+        if let Exit::Usage | Exit::BadInput = exit
+            && let Some(cause) = self.child.as_ref().and_then(Child::cause)
+        {
+            return Failure { code: exit.code(), text: cause };
+        }
         let mut text = self.log_end(&format!("ended with exit code {}", exit.code()));
         if exit == Exit::Bug {
             text += &format!("\nits log is {}", self.command.log_file().display());
@@ -234,6 +240,15 @@ mod tests {
             logs: folder.path().join("logs"),
             token: None,
         };
+        let failure = failed(command);
+        let log = folder.path().join("logs/worker-0.log").display().to_string();
+        assert_eq!(failure.code, 70);
+        assert_eq!(failure.text, format!("worker-0 ended with exit code 70:\n{account}\nits log is {log}"));
+    }
+
+    /// Returns the failure of a command that ends by itself.
+    #[cfg(unix)]
+    fn failed(command: ChildCommand) -> Failure {
         let mut supervised = Supervised::start(command).unwrap();
         let status = loop {
             match supervised.ended() {
@@ -241,9 +256,27 @@ mod tests {
                 None => std::thread::sleep(LOOK_EVERY),
             }
         };
-        let failure = supervised.failure(status.code().and_then(Exit::from_code).unwrap());
-        let log = folder.path().join("logs/worker-0.log").display().to_string();
-        assert_eq!(failure.code, 70);
-        assert_eq!(failure.text, format!("worker-0 ended with exit code 70:\n{account}\nits log is {log}"));
+        supervised.failure(status.code().and_then(Exit::from_code).unwrap())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_wrong_with_the_data_is_the_text_whichever_process_found_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (code, said, text) in [
+            (3, "failed to train: photos/a.jpg is away", "photos/a.jpg is away"),
+            (2, "failed to serve: run.batch: found 0", "run.batch: found 0"),
+            (3, "no more words", "worker-0 ended with exit code 3:\nno more words"),
+        ] {
+            let script = format!("echo before >&2; echo \"{said}\" >&2; exit {code}");
+            let command = ChildCommand {
+                name: "worker-0".into(),
+                program: "/bin/sh".into(),
+                arguments: vec!["-c".into(), script],
+                logs: folder.path().join(code.to_string()).join(said),
+                token: None,
+            };
+            assert_eq!(failed(command), Failure { code, text: text.replace("no more", "before\nno more") });
+        }
     }
 }

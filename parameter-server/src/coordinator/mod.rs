@@ -81,6 +81,17 @@ impl Coordinator {
         Coordinator { settings, host, state: Mutex::new(state) }
     }
 
+    /// Makes the worker of `request` a member, if it fits the run.
+    fn admit(&self, request: JoinRequest) -> Result<JoinReply, Refusal> {
+        admission::protocol_version("worker", request.protocol)?;
+        let mut state = self.state();
+        if !state.processes.complete() {
+            return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
+        }
+        let member = state.join(request.name, request.data)?;
+        Ok(JoinReply { member, configuration: state.configuration.clone(), shards: state.processes.shards() })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no call panicked with the state in hand")
     }
@@ -212,13 +223,13 @@ impl Coordinator {
 
 impl protocol::Coordinator for Coordinator {
     fn join(&self, request: JoinRequest) -> Result<JoinReply, Refusal> {
-        admission::protocol_version("worker", request.protocol)?;
-        let mut state = self.state();
-        if !state.processes.complete() {
-            return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
-        }
-        let member = state.join(request.name, request.data)?;
-        Ok(JoinReply { member, configuration: state.configuration.clone(), shards: state.processes.shards() })
+        let name = request.name.clone();
+        self.admit(request).inspect_err(|refusal| {
+            // Who only has to wait asks again and again.
+            if !matches!(refusal, Refusal::NotReady(_)) {
+                tracing::warn!("{name} was refused as a worker: {refusal}");
+            }
+        })
     }
 
     fn assign(&self, member: Member, call: u64) -> Result<Assignment, Refusal> {

@@ -30,17 +30,24 @@ pub fn show(folder: &Path, json: bool) -> anyhow::Result<()> {
     Ok(fit?)
 }
 
-/// Inspects a data folder before a run begins to train on it; returns what was found as lines of text for the
-/// user.
+/// What was found in a data folder before a run on it.
+pub struct Found {
+    /// Number of classes.
+    pub classes: usize,
+    /// What was found, as lines of text for the user.
+    pub lines: Vec<String>,
+}
+
+/// Inspects a data folder before a run begins to train on it.
 ///
 /// # Errors
 /// If the folder is not a data set, or if it is unsuitable for training because too many of its images cannot
 /// be read.
-pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
+pub fn before_run(folder: &Path) -> anyhow::Result<Found> {
     let look = look(folder)?;
     look.check()?;
     let held_out = if look.held_out { " (a fifth of every class, held out)" } else { "" };
-    let mut told = vec![format!(
+    let mut lines = vec![format!(
         "{}: {}; {} classes, {} training and {} validation pictures{held_out}",
         folder.display(),
         look.summary(),
@@ -48,12 +55,12 @@ pub fn before_run(folder: &Path) -> anyhow::Result<Vec<String>> {
         look.train.all(),
         look.validation.all()
     )];
-    told.extend(look.passed.lines().iter().map(|line| format!("passed over: {line}")));
+    lines.extend(look.passed.lines().iter().map(|line| format!("passed over: {line}")));
     let left_out = look.train.all_left_out() + look.validation.all_left_out();
     if left_out > 0 {
-        told.push(format!("left out: {left_out} pictures, which downpour data {} names", folder.display()));
+        lines.push(format!("left out: {left_out} pictures, which downpour data {} names", folder.display()));
     }
-    Ok(told)
+    Ok(Found { classes: look.classes.len(), lines })
 }
 
 fn look(folder: &Path) -> anyhow::Result<Look> {

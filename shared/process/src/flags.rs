@@ -24,40 +24,40 @@ pub struct RunFlags {
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
     /// Length of the run in epochs
-    #[arg(long, value_name = "E", conflicts_with = "images", help = help("Length of the run", "run.epochs"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "E", conflicts_with = "images", help = help("Length of the run", "run.epochs"))]
     pub epochs: Option<f64>,
     /// Length of the run in images
-    #[arg(long, value_name = "I", help = help("Length of the run", "run.images"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "I", help = help("Length of the run", "run.images"))]
     pub images: Option<u64>,
     /// Images of one minibatch
-    #[arg(long, value_name = "B", help = help("Minibatch", "run.batch"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "B", help = help("Minibatch", "run.batch"))]
     pub batch: Option<usize>,
     /// Number format in which workers compute
     #[arg(long, value_name = "P", help = help("Number format in which workers compute", "run.precision"))]
     pub precision: Option<Precision>,
     /// Side of the square input
-    #[arg(long, value_name = "S", help = help("Side of the square input", "network.input_size"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "S", help = help("Side of the square input", "network.input_size"))]
     pub input_size: Option<usize>,
     /// Width multiplier of every layer
-    #[arg(long, value_name = "X", help = help("Width multiplier of every layer", "network.width"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", help = help("Width multiplier of every layer", "network.width"))]
     pub width: Option<f32>,
     /// Leave out the two auxiliary classifiers
     #[arg(long)]
     pub no_aux: bool,
     /// Number of classes
-    #[arg(long, value_name = "K", help = help("Classes [default: as many as the data has]", "network.classes"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "K", help = help("Classes [default: as many as the data has]", "network.classes"))]
     pub classes: Option<usize>,
     /// Base learning rate
-    #[arg(long, value_name = "L", help = help("Base learning rate", "optimisation.learning_rate"))]
+    #[arg(long, allow_negative_numbers = true, value_name = "L", help = help("Base learning rate", "optimisation.learning_rate"))]
     pub learning_rate: Option<f64>,
     /// Model file to start from, a caffe model or one of a run: the tensors that fit the network are taken
     #[arg(long, value_name = "FILE")]
     pub init_from: Option<String>,
     /// Seed of initial values, order, samples and dropout masks
-    #[arg(long, value_name = "S")]
+    #[arg(long, allow_negative_numbers = true, value_name = "S")]
     pub seed: Option<u64>,
     /// Seed of order, samples and dropout masks alone [default: --seed]
-    #[arg(long, value_name = "S")]
+    #[arg(long, allow_negative_numbers = true, value_name = "S")]
     pub sample_seed: Option<u64>,
 }
 
@@ -259,6 +259,21 @@ mod tests {
         let text =
             parsed(&["--config", path.to_str().unwrap()]).unwrap().resolve("quick").unwrap_err().to_string();
         assert_eq!(text, "recipe \"of my own\" is not known; expected one of quick, paper, bvlc, fine-tune");
+    }
+
+    #[test]
+    fn a_number_below_zero_is_a_number_of_its_flag() {
+        let text = |words: &[&str]| match parsed(words) {
+            Ok(flags) => flags.resolve("quick").unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        let found = text(&["--learning-rate", "-1"]);
+        assert!(
+            found.starts_with("configuration key optimisation.learning_rate: found -1, expected over 0"),
+            "{found}"
+        );
+        assert!(text(&["--batch", "-8"]).contains("invalid value '-8' for '--batch <B>'"));
+        assert!(text(&["--epochs", "-2.5"]).contains("run.epochs: found -2.5"));
     }
 
     #[test]

@@ -231,6 +231,19 @@ async fn a_worker_with_other_data_is_refused_with_both_values() {
     refused_beside_another(server, other, &["training images: expected 32, found 31"]).await;
 }
 
+/// Other systems do not tell how much memory they have.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_without_the_memory_for_the_run_never_was_a_member() {
+    let mut configuration = small(100_000);
+    (configuration.run.batch, configuration.network.input_size) = (4096, 2048);
+    let server = Server::start(configuration, 1, 1).await;
+    let text = format!("{:#}", to_its_end(options(&server, None)).await.unwrap_err());
+    assert!(text.contains("training with a batch of 4096 needs "), "{text}");
+    let status = server.status();
+    assert_eq!((status.workers, status.total_samples, status.data_hash.as_str()), (0, 0, ""), "no run began");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn divergence_ends_the_run_and_says_which_rate_to_try() {
     let mut configuration = small(100_000);
