@@ -96,6 +96,18 @@ impl Run {
         }
     }
 
+    /// Starts a run on `data` in place of this one, in which nothing was done and no worker is left. Numbers of
+    /// workers and rosters go on.
+    pub(super) fn again(
+        self,
+        configuration: &RunConfiguration,
+        data: DataDescription,
+        life: LifeSettings,
+    ) -> Run {
+        let Run { members, version, .. } = self;
+        Run { members, version: version + 1, ..Run::new(configuration, data, life) }
+    }
+
     /// Resumes a run from a snapshot.
     pub(super) fn resume(saved: SavedRun, life: LifeSettings) -> Run {
         let configuration = &saved.configuration;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use protocol::{
     Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, Roster,
-    RunState, ShardStatus, Snapshot,
+    RunState, ShardStatus, Shards as _, Snapshot,
 };
 use settings::RunConfiguration;
 use tokio::{sync::watch, time::Instant};
@@ -20,11 +20,14 @@ use super::{
 use crate::{
     ShardHost,
     telemetry::{Line, Traffic},
+    update_rule,
 };
 
 /// State of the coordinator.
 pub(super) struct State {
     pub(super) configuration: RunConfiguration,
+    /// The configuration before a worker's data completed it.
+    asked: RunConfiguration,
     pub(super) life: LifeSettings,
     /// The shards of this process.
     host: Arc<ShardHost>,
@@ -68,6 +71,7 @@ impl State {
         };
         let mut state = State {
             configuration: settings.configuration.clone(),
+            asked: settings.configuration.clone(),
             life,
             host,
             shards: settings.processes * settings.shards,
@@ -220,28 +224,62 @@ impl State {
         Ok(member)
     }
 
-    /// Compares a joining worker's data with the run's, or starts the run with it and gives the shards of
-    /// this process the update rule.
+    /// Compares a joining worker's data with the run's, or starts the run with it. Data that another worker
+    /// brought first and that did no work are replaced.
     fn admit(&mut self, data: DataDescription) -> Result<&mut Run, Refusal> {
-        match &mut self.run {
-            Some(run) => {
-                admission::data(&run.data, &data)?;
-                Ok(run)
-            }
-            none => {
-                let configuration = admission::complete(&self.configuration, &data)?;
-                let run = Run::new(&configuration, data, self.life);
-                self.host.begin(&run.rule)?;
-                tracing::info!(
-                    "the run: {} classes, {} training images, {} samples in all",
-                    run.data.classes.len(),
-                    run.data.images,
-                    run.rule.total_samples
+        let Some(run) = &self.run else { return self.begin(data) };
+        match admission::data(&run.data, &data) {
+            Ok(()) => {}
+            Err(refusal) if !self.is_unused() => return Err(refusal),
+            Err(refusal) => {
+                tracing::warn!(
+                    "nothing was trained on the data so far, and other data take their place: {refusal}"
                 );
-                self.configuration = configuration;
-                Ok(none.insert(run))
+                return self.begin(data);
             }
         }
+        Ok(self.run.as_mut().expect("it was just there"))
+    }
+
+    /// Starts the run with a worker's data and gives the shards of this process the update rule; or starts it
+    /// again, in place of one that is not used.
+    fn begin(&mut self, data: DataDescription) -> Result<&mut Run, Refusal> {
+        let configuration = admission::complete(&self.asked, &data)?;
+        let rule = update_rule::of(&configuration, data.images);
+        let run = match self.run.take() {
+            None => {
+                self.host.begin(&rule)?;
+                Run::new(&configuration, data, self.life)
+            }
+            Some(unused) => match self.host.begin_again(&rule) {
+                Ok(()) => unused.again(&configuration, data, self.life),
+                Err(refusal) => {
+                    self.run = Some(unused);
+                    return Err(refusal);
+                }
+            },
+        };
+        self.statuses.clear();
+        tracing::info!(
+            "the run: {} classes, {} training images, {} samples in all",
+            run.data.classes.len(),
+            run.data.images,
+            run.rule.total_samples
+        );
+        self.configuration = configuration;
+        Ok(self.run.insert(run))
+    }
+
+    /// Returns whether nothing was done in the run yet and no worker is there, so that other data may take the
+    /// place of its own. Shards of other processes could not be told at once, so that this is never so with any.
+    fn is_unused(&self) -> bool {
+        let Some(run) = &self.run else { return false };
+        let own = self.host.status();
+        run.members.is_empty()
+            && run.leases.used() == 0
+            && self.end.ending().is_none()
+            && own.len() == self.shards as usize
+            && own.iter().all(|status| status.samples == 0)
     }
 
     /// Returns what a member is to do next.

@@ -73,7 +73,7 @@ pub(crate) async fn run(
         life,
     };
     tracing::info!(
-        "{}",
+        "settings of the run: {}",
         serde_json::to_string(&settings.configuration).expect("a configuration is plain data")
     );
     let metrics = options

@@ -92,6 +92,15 @@ impl ShardHost {
         self.shards.iter().try_for_each(|shard| lock(shard).begin(rule))
     }
 
+    /// Gives another update rule to every shard of this process, none of which has applied an update: the
+    /// network's layout is then brought anew.
+    ///
+    /// # Errors
+    /// If a shard refuses; the error is that of the first one, see [`Shard::begin_again`].
+    pub fn begin_again(&self, rule: &UpdateRule) -> Result<(), Refusal> {
+        self.shards.iter().try_for_each(|shard| lock(shard).begin_again(rule))
+    }
+
     /// Returns the network's layout (its tensors in their order); `None` until a worker has brought it to the
     /// first shard of this process.
     pub fn layout(&self) -> Option<Layout> {

@@ -191,6 +191,24 @@ impl Shard {
         }
     }
 
+    /// Takes `rule` in place of the update rule that the shard has, and forgets the network's layout, of which
+    /// no worker has updated anything.
+    ///
+    /// # Errors
+    /// [`Refusal::Mismatch`] if a worker has; [`Refusal::Invalid`] for a rule with numbers out of range.
+    pub fn begin_again(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
+        if self.status.samples > 0 {
+            return Err(Refusal::Mismatch(format!(
+                "shard {} holds updates of {} samples, expected none before another update rule",
+                self.number, self.status.samples
+            )));
+        }
+        bounds::check_rule(rule).map_err(|text| self.invalid(&text))?;
+        self.stage = Stage::Begun(rule.clone());
+        (self.status.blocks, self.status.layout) = (0, None);
+        Ok(())
+    }
+
     /// Takes `layout` (the network's tensors in their order) if the shard has none yet, and makes its part of
     /// the parameters; else compares it with the shard's own.
     ///
@@ -231,7 +249,6 @@ impl Shard {
         let fingerprint = adopted.layout.fingerprint();
         (self.status.blocks, self.status.layout) = (adopted.blocks.len() as u32, Some(fingerprint.to_hex()));
         self.stage = Stage::Adopted(Box::new(adopted));
-        self.warm = None;
         Ok(AdoptReply { fingerprint })
     }
 
@@ -313,6 +330,8 @@ impl Shard {
         self.status.staleness_counts.record(staleness);
         self.status.learning_rate = rate;
         self.status.samples = self.status.samples.max(samples);
+        // From the first update on the run does not begin again, and needs the model file no more.
+        self.warm = None;
         Ok((answer, staleness))
     }
 

@@ -1,10 +1,6 @@
 //! The metrics file, which records the numbers of each line as JSON.
 
-use std::{
-    io::Write,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io::Write, path::Path};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -33,14 +29,20 @@ impl MetricsFile {
     /// # Errors
     /// If the line cannot be written.
     pub fn write(&mut self, line: &Line) -> std::io::Result<()> {
-        // A clock before 1970 is wrong, and no reason to lose the line.
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Milliseconds: more digits carry no information.
-        let time = time.as_millis() as f64 / 1000.0;
-        let mut text = serde_json::to_string(&Record { line, time })?;
+        let mut text = serde_json::to_string(&Record { line, time: time_of_day() })?;
         text.push('\n');
         self.0.write_all(text.as_bytes())
     }
+}
+
+/// Returns the time of day in seconds since 1970, to a thousandth; 0 if the clock is before.
+#[expect(
+    clippy::disallowed_types,
+    reason = "lines are compared with other logs by it, and nothing is measured"
+)]
+fn time_of_day() -> f64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1000.0
 }
 
 /// A line as one JSON object, whose key `kind` tells what it is about, and `time` when it was written, in seconds

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use crate::common::{Process, Worker, flags, layout, options, until};
+use crate::common::{Process, Worker, coordinator, data, flags, layout, options, until};
 use parameter_server::{
     Options, Timing,
     snapshot::{self, Manifest},
 };
-use parameters::checkpoint::Checkpoint;
+use parameters::{Layout, checkpoint::Checkpoint};
 use process::{Exit, RunFlags};
-use protocol::{Assignment, CoordinatorCalls as _, Ending, Kind, LeaseProgress, RunState};
+use protocol::{
+    AdoptRequest, Assignment, CoordinatorCalls as _, DataDescription, Ending, JoinRequest, Kind,
+    LeaseProgress, PROTOCOL_VERSION, Patience, Report, RunState, ShardCalls as _, ShardClient, StepMetrics,
+};
 
 fn newest(folder: &Path) -> Option<Manifest> {
     snapshot::newest(folder).unwrap()
@@ -140,6 +143,47 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     assert!(newest(home.path()).is_none());
     anew.stop();
     assert_eq!(anew.end().await.unwrap(), Exit::Interrupted);
+}
+
+/// A worker with the wrong folder came first, brought its network, and left: the right ones are let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_and_layout_that_did_no_work_are_replaced_by_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Process::start(options(home.path())).await;
+    let client = coordinator(&server.address).await;
+    let wrong = DataDescription { images: 70, classes: vec!["a".into(), "b".into()], ..data() };
+    let request = |data| JoinRequest { protocol: PROTOCOL_VERSION, name: "by hand".into(), data };
+    let joined = client.join(request(wrong.clone())).await.unwrap();
+    let shard = ShardClient::connect(&server.address, Patience::default()).await.unwrap();
+    let other = Layout::new(layout().tensors()[..2].to_vec()).unwrap();
+    for number in 0..2 {
+        let adopted = AdoptRequest { shard: number, member: joined.member, layout: other.clone() };
+        shard.adopt(adopted).await.unwrap();
+    }
+    // While it is there, others are refused.
+    let text = client.join(request(data())).await.unwrap_err().to_string();
+    assert!(text.contains("training images: expected 70, found 100"), "{text}");
+    let leave = Report {
+        member: joined.member,
+        progress: Vec::new(),
+        metrics: StepMetrics::default(),
+        evaluation: None,
+        leaving: true,
+    };
+    client.report(leave).await.unwrap();
+
+    let mut right = Worker::join(&server.address, "right").await;
+    assert!(right.joined.member.worker > joined.member.worker);
+    assert_eq!(right.joined.configuration.network.classes, Some(10));
+    // Now its data have done work.
+    until(&server.address, |status| status.total_samples == 300).await;
+    let working = tokio::spawn(async move { right.work().await });
+    until(&server.address, |status| status.samples > 0).await;
+    let text = client.join(request(wrong)).await.unwrap_err().to_string();
+    assert!(text.contains("training images: expected 100, found 70"), "{text}");
+    assert_eq!(working.await.unwrap(), Ending::Completed);
+    assert_eq!(server.end().await.unwrap(), Exit::Done);
+    assert_eq!(newest(home.path()).unwrap().run.progress.used, 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
