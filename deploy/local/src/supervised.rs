@@ -263,20 +263,21 @@ mod tests {
     #[test]
     fn what_is_wrong_with_the_data_is_the_text_whichever_process_found_it() {
         let folder = tempfile::tempdir().unwrap();
-        for (code, said, text) in [
+        let cases = [
             (3, "failed to train: photos/a.jpg is away", "photos/a.jpg is away"),
             (2, "failed to serve: run.batch: found 0", "run.batch: found 0"),
-            (3, "no more words", "worker-0 ended with exit code 3:\nno more words"),
-        ] {
+            (3, "no more words", "worker-0 ended with exit code 3:\nbefore\nno more words"),
+        ];
+        for (number, (code, said, text)) in cases.into_iter().enumerate() {
             let script = format!("echo before >&2; echo \"{said}\" >&2; exit {code}");
             let command = ChildCommand {
                 name: "worker-0".into(),
                 program: "/bin/sh".into(),
                 arguments: vec!["-c".into(), script],
-                logs: folder.path().join(code.to_string()).join(said),
+                logs: folder.path().join(number.to_string()),
                 token: None,
             };
-            assert_eq!(failed(command), Failure { code, text: text.replace("no more", "before\nno more") });
+            assert_eq!(failed(command), Failure { code, text: text.into() });
         }
     }
 }

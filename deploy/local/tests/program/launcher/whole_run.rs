@@ -144,8 +144,6 @@ fn a_shard_process_that_dies_three_times_takes_its_place_again() {
     let output = home.output();
     let launcher = Running::start(&mut home.tiny(4000, &["--json"]));
     until("training to begin", PATIENCE, || home.log("server-0").contains("joined"));
-    let coordinator = || processes(&["role parameter-server", "--metrics", text(&output)]);
-    let first = coordinator();
     let mut killed = Vec::new();
     for _ in 0..3 {
         let mut found = Vec::new();
@@ -159,6 +157,5 @@ fn a_shard_process_that_dies_three_times_takes_its_place_again() {
     let ended = launcher.wait().expect(0).says(&["server-1 ended unexpectedly", "started again in 2.0 s"]);
     assert!(!ended.stderr.contains("all are started again"), "{}", ended.stderr);
     assert_eq!(ended.json()["samples"], 4000);
-    assert_eq!(first.len(), 1);
     assert_eq!(home.log("server-0").matches("listening on").count(), 1, "the coordinator went on");
 }
