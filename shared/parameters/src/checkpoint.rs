@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
 use crate::{
-    Layout, MOST_VALUES,
+    Layout, MOST_VALUES, NumberType,
     finite::{self, NotFinite},
 };
 
@@ -31,21 +31,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a safetensors file of f32 tensors.
+    /// Reads a safetensors file, whose tensors may be of type F32, F16, BF16 or F64 and become f32.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a whole safetensors file, or has tensors of another type than f32.
+    /// If the file cannot be read, is not a whole safetensors file, or has tensors of another type.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let bytes = files::read(path, MOST_BYTES)
             .map_err(|error| CheckpointError::Read { path: path.into(), error })?;
         Checkpoint::parse(&bytes, path)
     }
 
-    /// Parses the bytes of a safetensors file of f32 tensors. `path` is only named in errors, as the place
+    /// Parses the bytes of a safetensors file, whose tensors may be of type F32, F16, BF16 or F64 and become
+    /// f32; a value that is too large for f32 becomes infinite. `path` is only named in errors, as the place
     /// where the bytes come from.
     ///
     /// # Errors
-    /// If the bytes are not a whole safetensors file, or if a tensor is of another type than f32.
+    /// If the bytes are not a whole safetensors file, or if a tensor is of another type.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
         let malformed =
             |reason: String| CheckpointError::Malformed { path: path.into(), bytes: bytes.len(), reason };
@@ -53,15 +54,17 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                let found = view.dtype().to_string();
-                return Err(CheckpointError::Type { path: path.into(), tensor: name.into(), found });
-            }
-            let values = view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
-                .collect();
+            let number = match view.dtype() {
+                Dtype::F16 => NumberType::F16,
+                Dtype::BF16 => NumberType::Bf16,
+                Dtype::F32 => NumberType::F32,
+                Dtype::F64 => NumberType::F64,
+                other => {
+                    let found = other.to_string();
+                    return Err(CheckpointError::Type { path: path.into(), tensor: name.into(), found });
+                }
+            };
+            let values = number.decode(view.data()).expect("a tensor's bytes hold whole values");
             let tensor = ArrayD::from_shape_vec(IxDyn(view.shape()), values)
                 .map_err(|e| malformed(format!("tensor {name} {:?}: {e}", view.shape())))?;
             tensors.insert(name.to_string(), tensor);
@@ -201,8 +204,12 @@ pub enum CheckpointError {
         /// Description of what is wrong with the file.
         reason: String,
     },
-    /// A tensor has another number type than f32.
-    #[error("checkpoint {}: tensor {tensor} has type {found}; expected F32, convert the file", path.display())]
+    /// A tensor has a number type of which no tensor of the network is.
+    #[error(
+        "checkpoint {}: tensor {tensor} has type {found}; expected F32, F16, BF16 or F64: use a model of GoogLeNet, \
+         or convert the file",
+        path.display()
+    )]
     Type {
         /// Path of the file.
         path: PathBuf,

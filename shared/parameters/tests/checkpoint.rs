@@ -141,17 +141,44 @@ impl Bits for Vec<f32> {
     }
 }
 
+/// A file of one tensor `a` with two values.
+fn of_type(number: &str, values: &[u8]) -> Vec<u8> {
+    let end = values.len();
+    let header = format!(r#"{{"a":{{"dtype":"{number}","shape":[2],"data_offsets":[0,{end}]}}}}"#);
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), values].concat()
+}
+
+#[test]
+fn halves_and_doubles_become_f32_and_are_written_as_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let doubles = [1.5f64, -2.0].map(f64::to_le_bytes).concat();
+    for (number, values) in [
+        ("F16", vec![0x00, 0x3e, 0x00, 0xc0]),
+        ("BF16", vec![0xc0, 0x3f, 0x00, 0xc0]),
+        ("F32", [1.5f32, -2.0].map(f32::to_le_bytes).concat()),
+        ("F64", doubles),
+    ] {
+        let read = Checkpoint::parse(&of_type(number, &values), &path).unwrap();
+        assert_eq!(read.tensors["a"].iter().copied().collect::<Vec<_>>(), [1.5, -2.0], "{number}");
+        read.write(&path).unwrap();
+        assert!(fs::read(&path).unwrap().windows(5).any(|part| part == b"\"F32\""), "{number}");
+        assert_eq!(Checkpoint::read(&path).unwrap(), read);
+        for cut in 0..values.len() {
+            let error = Checkpoint::parse(&of_type(number, &values[..cut]), &path).unwrap_err();
+            assert!(matches!(error, CheckpointError::Malformed { .. }), "{number}, {cut}: {error}");
+        }
+    }
+}
+
 #[test]
 fn another_type_a_missing_tensor_and_another_shape_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let header = br#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header);
-    bytes.extend([0; 4]);
-    fs::write(&path, bytes).unwrap();
+    fs::write(&path, of_type("I64", &[0; 16])).unwrap();
     let text = Checkpoint::read(&path).unwrap_err().to_string();
-    assert!(text.ends_with("tensor a has type F16; expected F32, convert the file"), "{text}");
+    let expected = "tensor a has type I64; expected F32, F16, BF16 or F64: use a model of GoogLeNet, or convert the file";
+    assert!(text.ends_with(expected), "{text}");
 
     let (_, _, small) = checkpoint(&[vec![2, 3]], 1);
     let text = small.to_flat(&layout(&[vec![2, 3], vec![4]])).unwrap_err().to_string();

@@ -79,6 +79,10 @@ pub fn checkpoint() -> Vec<Seed> {
             "halves",
             safetensors("{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]}}", &[0; 4]),
         ),
+        seed(
+            "doubles",
+            safetensors("{\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]}}", &[0x7f; 16]),
+        ),
         seed("many-empty-tensors", safetensors(&format!("{{{}}}", many.join(",")), b"")),
         seed("zero-extent", safetensors(&tensor("[0,4611686018427387904,4]", "[0,0]"), b"")),
         seed("overflowing-shape", safetensors(&tensor("[4294967296,4294967296]", "[0,16]"), &[0; 16])),
