@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use parameters::checkpoint::{Checkpoint, CheckpointError, MOST_BYTES};
 
 use crate::caffe::{self, CaffeError};
+use crate::other::Other;
 
 /// The format of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,31 @@ pub enum FormatError {
     /// or a Caffe model, holds values that are not finite.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The file is neither a safetensors file nor a Caffe model.
+    /// The file is of a kind that is known, and that holds no model that can be read.
+    #[error(
+        "model file {} ({bytes} bytes) is {}; expected a safetensors file or a caffe model of GoogLeNet: {}",
+        path.display(), other.what, other.advice
+    )]
+    Other {
+        /// Path of the file.
+        path: PathBuf,
+        /// Size of the file in bytes.
+        bytes: usize,
+        /// The kind of the file, and what to do about it.
+        other: Other,
+    },
+    /// The file is a whole Caffe model with a layer that GoogLeNet does not have.
+    #[error(
+        "model file {} is a caffe model of another network: {reason}; expected a model of GoogLeNet",
+        path.display()
+    )]
+    Network {
+        /// Path of the file.
+        path: PathBuf,
+        /// The layer that GoogLeNet does not have.
+        reason: CaffeError,
+    },
+    /// The file is neither a safetensors file nor a whole Caffe model, nor of another kind that is known.
     #[error(
         "model file {} ({bytes} bytes) is neither a safetensors file nor a whole caffe model: {reason}; get or write it \
          again",
@@ -77,12 +102,22 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<(FileFormat, Checkpoint), Form
     }
     match caffe::parse(bytes) {
         Ok(checkpoint) => Ok((FileFormat::Caffe, checkpoint.finite(path)?)),
-        Err(reason) => Err(FormatError::Caffe { path: path.into(), bytes: bytes.len(), reason }),
+        Err(reason) => Err(refusal(bytes, path.into(), reason)),
     }
 }
 
-/// Returns whether the bytes start like a safetensors file: 8 bytes with the length of a header, then the
-/// header's opening brace.
+/// Returns the error of a file that is no safetensors file and, for `reason`, no Caffe model either.
+fn refusal(content: &[u8], path: PathBuf, reason: CaffeError) -> FormatError {
+    let bytes = content.len();
+    match (reason, Other::of(content)) {
+        (_, Some(other)) => FormatError::Other { path, bytes, other },
+        (reason @ CaffeError::Layer { .. }, None) => FormatError::Network { path, reason },
+        (reason, None) => FormatError::Caffe { path, bytes, reason },
+    }
+}
+
+/// Returns whether the bytes start like a safetensors file: 8 bytes with the length of a header, the highest
+/// of which is 0, then the header's opening brace.
 fn is_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
+    bytes.get(7..9) == Some(b"\0{")
 }

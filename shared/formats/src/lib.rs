@@ -3,7 +3,8 @@
 //!
 //! Both are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
 //! needed. A model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors,
-//! whatever the format. [`read`] reads a file of any format, which it recognises by its content.
+//! whatever the format. [`read`] reads a file of any format, which it recognises by its content; a file that
+//! is none of a model is called by its kind ([`Other`]).
 //!
 //! Absent by intent: what a network computes. The caller who exports a network describes it, layer by layer.
 //!
@@ -15,12 +16,16 @@
 //!
 //! let error = formats::caffe::parse(b"no model").unwrap_err();
 //! assert!(error.to_string().starts_with("not a whole protocol buffer, at byte "));
+//! let other = formats::Other::of(b"<!DOCTYPE html>").expect("a page is recognised");
+//! assert_eq!(other.what, "an HTML page");
 //! ```
 
 pub mod caffe;
 mod file;
 pub mod onnx;
+mod other;
 mod protobuf;
 
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
+pub use other::Other;
 pub use protobuf::{Message, ProtobufError};

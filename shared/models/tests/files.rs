@@ -251,7 +251,7 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
         checkpoint.write(&path).unwrap();
         reason(&path)
     };
-    let cases: [(Change, String); 5] = [
+    let cases: [(Change, String); 6] = [
         (
             &|checkpoint| drop(checkpoint.metadata.insert("width".into(), "0.5".into())),
             format!(
@@ -278,6 +278,13 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
         ),
         (
             &|checkpoint| checkpoint.metadata.clear(),
+            format!(
+                "model file {shown} is a safetensors file with 116 tensors, as conv1/7x7_s2/bias, whose metadata name no \
+                 network (architecture): use a file that a run, `downpour fetch` or `downpour export` wrote"
+            ),
+        ),
+        (
+            &|checkpoint| drop(checkpoint.metadata.remove("classes")),
             format!("model file {shown}: metadata classes: expected what a run writes there, found nothing"),
         ),
     ];

@@ -42,13 +42,13 @@ impl ModelCard {
     /// # Errors
     /// If metadata of the model are missing or are not as [`to_metadata`](Self::to_metadata) writes them.
     pub fn of_metadata(model: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
-        let classes: Vec<String> = value(model, path, "classes")?;
-        let found = model.metadata.get("architecture").map_or("nothing", String::as_str);
+        let Some(found) = model.metadata.get("architecture") else { bail!(not_ours(model, path)) };
         ensure!(
             found == GOOGLENET,
             "model file {}: metadata architecture: expected {GOOGLENET}, found {found}",
             path.display()
         );
+        let classes: Vec<String> = value(model, path, "classes")?;
         let architecture = Architecture {
             classes: classes.len(),
             input_size: value(model, path, "input_size")?,
@@ -147,6 +147,17 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     Checkpoint::from_flat(layout, values, metadata).write(path)?;
     tracing::info!("wrote {}", path.display());
     Ok(())
+}
+
+/// Describes a safetensors file that does not name its network, such as those of other programs.
+fn not_ours(model: &Checkpoint, path: &Path) -> String {
+    let count = model.tensors.len();
+    let first = model.tensors.keys().next().map(|name| format!(", as {name:.60}")).unwrap_or_default();
+    format!(
+        "model file {} is a safetensors file with {count} tensors{first}, whose metadata name no network (architecture): \
+         use a file that a run, `downpour fetch` or `downpour export` wrote",
+        path.display()
+    )
 }
 
 /// Reads the preprocessing from the metadata of a model file.

@@ -142,6 +142,13 @@ pub fn model() -> Vec<Seed> {
         seed("many-classes", bare(&[("classes", &classes), ("variant", "\"naive\"")])),
         seed("huge-mean", bare(&[("mean", "[1e39,-1e39,0]")])),
         seed("a-caffe-model", caffe().swap_remove(0).1),
+        seed("a-page", "<!DOCTYPE html>\n<html><head><title>404</title></head></html>\n"),
+        seed("a-prototxt", "name: \"GoogleNet\"\nlayer {\n  name: \"data\"\n}\n"),
+        seed(
+            "a-solver-state",
+            Message::default().number(1, 9).bytes(2, "a.caffemodel").message(3, blob(&[1], 1)).0,
+        ),
+        seed("an-archive", *b"PK\x03\x04archive/data.pkl"),
     ]
 }
 
