@@ -25,7 +25,7 @@ pub struct ProtobufError {
 #[derive(Clone, Debug)]
 pub(crate) enum Value<'a> {
     Varint(u64),
-    Fixed64,
+    Fixed64([u8; 8]),
     /// A string, bytes, a message or packed numbers.
     Bytes(Reader<'a>),
     Fixed32([u8; 4]),
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         let key = self.varint()?;
         let value = match key & 7 {
             VARINT => Value::Varint(self.varint()?),
-            FIXED64 => self.take(8).map(|_| Value::Fixed64)?,
+            FIXED64 => Value::Fixed64(self.take(8)?.try_into().expect("eight bytes")),
             LENGTH_DELIMITED => {
                 let length = self.varint()?;
                 let offset = self.offset;

@@ -3,18 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use dataset::{MEAN, Preprocessing, Resize};
 use files::Digest;
 use formats::FileFormat;
+use formats::caffe::{CLASSIFIER, NETWORK};
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
 use setup::ModelCard;
-
-/// Name of the tensor that identifies a Caffe model, which has no card, as GoogLeNet and that gives the
-/// number of its classes.
-const CLASSIFIER: &str = "loss3/classifier/weights";
 
 /// A model loaded from a file and ready for use.
 pub(crate) struct LoadedModel {
@@ -96,19 +93,39 @@ impl LoadedModel {
 }
 
 /// Returns the card of a Caffe model of GoogLeNet. Its file holds nothing but tensors; the network and the
-/// preprocessing are those of the published model.
+/// preprocessing are those of the published model, and the classifier has as many outputs as there are
+/// classes.
 fn card_of_caffe(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
-    let classes = checkpoint.tensors.get(CLASSIFIER).map(|tensor| tensor.shape()[0]);
-    let classes = classes.with_context(|| {
-        let found = checkpoint.tensors.keys().next().expect("a model has tensors");
+    let path = path.display();
+    let architecture = Architecture { auxiliary_heads: false, ..Architecture::paper() };
+    let network = GoogLeNet::new(&architecture).context("build GoogLeNet")?;
+    let expected = network.layout().tensors().iter().filter(|tensor| !tensor.name.starts_with(CLASSIFIER));
+    let (found, all) = (
+        expected.clone().filter(|tensor| checkpoint.tensors.contains_key(&tensor.name)).count(),
+        expected.count(),
+    );
+    ensure!(found > 0, "model file {path} is a caffe model of {}", another_network(checkpoint));
+    let classifier = checkpoint.tensors.get(&format!("{CLASSIFIER}/weights"));
+    let classes = classifier.map(|weights| weights.shape()[0]).with_context(|| {
         format!(
-            "model file {} has no tensor {CLASSIFIER}, only such as {found}: expected a model of GoogLeNet",
-            path.display()
+            "model file {path} has {found} of the {all} tensors in front of GoogLeNet's classifier, but no layer \
+             {CLASSIFIER}, nor one other fully connected layer of 1024 inputs in its place; get or write it again"
         )
     })?;
     Ok(ModelCard {
-        architecture: Architecture { classes, auxiliary_heads: false, ..Architecture::paper() },
+        architecture: Architecture { classes, ..architecture },
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         preprocessing: Preprocessing { mean: MEAN, resize: Resize::Square },
     })
+}
+
+/// Describes a model without a single tensor of GoogLeNet.
+fn another_network(checkpoint: &Checkpoint) -> String {
+    let name = checkpoint.metadata.get(NETWORK).map(|name| format!(" ({name:.60})")).unwrap_or_default();
+    let first = checkpoint.tensors.keys().next().expect("a model has tensors");
+    format!(
+        "another network{name} than GoogLeNet: it has {} tensors, as {first:.60}, and none of GoogLeNet, as \
+         conv1/7x7_s2/weights; use a model of GoogLeNet",
+        checkpoint.tensors.len()
+    )
 }

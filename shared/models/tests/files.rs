@@ -50,6 +50,11 @@ fn reason(model: &Path) -> String {
 
 /// The layout's layers as a Caffe model.
 fn caffe_model(layout: &Layout, values: &[f32]) -> Vec<u8> {
+    caffe_model_with(layout, values, str::to_owned)
+}
+
+/// The layout's layers as a Caffe model, by other names.
+fn caffe_model_with(layout: &Layout, values: &[f32], named: impl Fn(&str) -> String) -> Vec<u8> {
     let blob = |tensor: usize| {
         let (mut blob, mut shape) = (Message::default(), Message::default());
         for &extent in &layout.tensors()[tensor].shape {
@@ -64,7 +69,7 @@ fn caffe_model(layout: &Layout, values: &[f32]) -> Vec<u8> {
         let tensor = &layout.tensors()[weights];
         let kind = if tensor.shape.len() == 4 { "Convolution" } else { "InnerProduct" };
         let mut layer = Message::default();
-        layer.bytes(1, tensor.name.strip_suffix("/weights").unwrap()).bytes(2, kind);
+        layer.bytes(1, named(tensor.name.strip_suffix("/weights").unwrap())).bytes(2, kind);
         layer.message(7, &blob(weights)).message(7, &blob(weights + 1));
         model.message(100, &layer);
     }
@@ -315,8 +320,40 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
     assert_eq!(
         reason(&path),
         format!(
-            "model file {shown} has no tensor loss3/classifier/weights, only such as conv1/7x7_s2/bias: expected a model \
-             of GoogLeNet"
+            "model file {shown} has 114 of the 114 tensors in front of GoogLeNet's classifier, but no layer \
+             loss3/classifier, nor one other fully connected layer of 1024 inputs in its place; get or write it again"
         )
     );
+}
+
+#[test]
+fn a_caffe_model_of_another_network_is_called_so() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("caffenet.caffemodel");
+    let (mut layer, mut weights, mut bias, mut net) =
+        (Message::default(), Message::default(), Message::default(), Message::default());
+    weights.integer(1, 1).integer(2, 3).integer(3, 2).integer(4, 1).bytes(5, [0; 24]);
+    bias.integer(4, 1).bytes(5, [0; 4]);
+    layer.bytes(1, "conv1").bytes(2, "Convolution").message(7, &weights).message(7, &bias);
+    net.bytes(1, "CaffeNet").message(100, &layer);
+    fs::write(&path, net.into_bytes()).unwrap();
+    let expected = format!(
+        "model file {} is a caffe model of another network (CaffeNet) than GoogLeNet: it has 2 tensors, as conv1/bias, \
+         and none of GoogLeNet, as conv1/7x7_s2/weights; use a model of GoogLeNet",
+        path.display()
+    );
+    assert_eq!(reason(&path), expected);
+}
+
+#[test]
+fn a_caffe_model_whose_classifier_has_a_new_name_opens() {
+    let home = tempfile::tempdir().unwrap();
+    let (layout, path) = (layout(4, 224, 1.0), home.path().join("flowers.caffemodel"));
+    let values = layout.initial(3);
+    let renamed = |name: &str| name.replace("loss3/classifier", "loss3/classifier_flowers");
+    fs::write(&path, caffe_model_with(&layout, &values, renamed)).unwrap();
+    let bytes = exported(&path, Format::Safetensors, None).unwrap();
+    let found = Checkpoint::parse(&bytes, &path).unwrap().to_flat(&layout).unwrap();
+    let stem = layout.range(0).end;
+    assert_eq!(found[stem..], values[stem..]);
 }

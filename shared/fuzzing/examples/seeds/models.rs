@@ -39,11 +39,24 @@ pub fn caffe() -> Vec<Seed> {
         .number(5, 14)
         .message(6, old_blob(3, 2, 6))
         .message(6, old_blob(1, 3, 3));
+    // NVIDIA's branch: bytes and, beside them, their number type; and a build of Caffe for doubles.
+    let raw_blob = |shape: &[u64], raw: &[u8], number| {
+        let shape = shape.iter().fold(Message::default(), |all, &extent| all.varint(extent));
+        Message::default().message(7, Message::default().bytes(1, shape.0)).number(10, number).bytes(12, raw)
+    };
+    let halves =
+        layer("conv1", "Convolution", raw_blob(&[1, 3, 1, 1], &[0; 6], 2), raw_blob(&[1], &[0; 2], 2));
+    let unknown =
+        layer("conv2", "Convolution", raw_blob(&[1, 1, 1, 1], &[0; 8], 3), raw_blob(&[1], &[0; 7], 0));
+    let doubles = |shape: &[u64], values: usize| raw_blob(shape, &[], 0).bytes(8, vec![0; 8 * values]);
+    let doubles = layer("fc", "InnerProduct", doubles(&[1, 2], 2), doubles(&[1], 1));
+    let stored = Message::default().message(100, halves).message(100, doubles).message(100, unknown);
     // The product of the extents is 0, that of the others has no 64 bits.
     let huge = blob(&[0, 1 << 40, 1 << 40, 1], 0);
     vec![
         seed("two-layers", new.0.clone()),
         seed("two-layers-cut", &new.0[..new.0.len() / 2]),
+        seed("halves-and-doubles", stored.0),
         seed("layers-of-2014", Message::default().message(2, old_layer).0),
         seed(
             "zero-extent",
