@@ -19,6 +19,10 @@ use crate::protobuf::Message;
 pub const OPERATOR_SET: i64 = 17;
 /// Version of the file format that goes with the operator set.
 const IR_VERSION: i64 = 8;
+/// Name of the program that produces the models, as they state it.
+pub const PRODUCER: &str = "downpour";
+/// Version of the program that produces the models, as they state it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the graph's input, which has the shape N x 3 x S x S (images, channels, rows, columns).
 pub const INPUT: &str = "images";
 /// Name of the graph's output, which has the shape N x classes.
@@ -140,15 +144,23 @@ impl Graph {
         self.message.message(11, &images).message(12, &value(OUTPUT, &[classes]));
     }
 
-    /// Writes the model with its metadata to a file, either the whole file or none.
+    /// Writes the model with its metadata to a file, either the whole file or none. `description` is a text
+    /// for people, the model's documentation string. The model says that this program and its version
+    /// produced it.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write(self, path: &Path, metadata: &BTreeMap<String, String>) -> io::Result<()> {
+    pub fn write(
+        self,
+        path: &Path,
+        description: &str,
+        metadata: &BTreeMap<String, String>,
+    ) -> io::Result<()> {
         let mut operators = Message::default();
         operators.bytes(1, "").integer(2, OPERATOR_SET);
         let mut model = Message::default();
-        model.integer(1, IR_VERSION).bytes(2, "downpour").message(7, &self.message).message(8, &operators);
+        model.integer(1, IR_VERSION).bytes(2, PRODUCER).bytes(3, VERSION).bytes(6, description);
+        model.message(7, &self.message).message(8, &operators);
         for (key, value) in metadata {
             let mut entry = Message::default();
             entry.bytes(1, key).bytes(2, value);

@@ -1,10 +1,12 @@
 //! The command `downpour export`: writes a model in a format that other programs read.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use formats::onnx::{Graph, INPUT};
+use formats::onnx::{Graph, INPUT, OUTPUT};
 use network::Computation;
 use parameters::checkpoint::Checkpoint;
 
@@ -36,12 +38,14 @@ pub struct ExportOptions {
 
 /// Writes the model of `options.model`, without auxiliary heads, to `options.output`, either the whole file
 /// or none. Its labels, its preprocessing and, if it comes from a training run, the run's configuration are
-/// stored as metadata.
+/// stored as metadata. Beside a safetensors file, `config.json` and `README.md` describe the model for other
+/// programs and for people. Returns the paths of those of the two that are left as they are, because a file of
+/// that name is not of an earlier export to the same file.
 ///
 /// # Errors
 /// If `options.model` is not a model file, if the number of labels is not that of the model's classes, or if
-/// the output file cannot be written.
-pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
+/// a file cannot be written.
+pub fn export(options: &ExportOptions) -> anyhow::Result<Vec<PathBuf>> {
     let mut model = LoadedModel::open(&options.model)?;
     if let Some(path) = &options.labels {
         model.card.classes = labels::read(path, model.card.classes.len())?;
@@ -54,9 +58,10 @@ pub fn export(options: &ExportOptions) -> anyhow::Result<()> {
             let names = model.network().layout().tensors().iter().map(|tensor| &tensor.name);
             let tensor = |name: &String| (name.clone(), model.checkpoint.tensors[name].clone());
             let checkpoint = Checkpoint { tensors: names.map(tensor).collect(), metadata };
-            Ok(checkpoint.write(&options.output)?)
+            checkpoint.write(&options.output)?;
+            beside::write(&model, &checkpoint.metadata, &options.output)
         }
-        Format::Onnx => write_onnx(&model, &metadata, &options.output),
+        Format::Onnx => write_onnx(&model, &metadata, &options.output).map(|()| Vec::new()),
     }
 }
 
@@ -107,6 +112,12 @@ fn write_onnx(model: &LoadedModel, metadata: &BTreeMap<String, String>, output: 
         outputs.push(puts_out);
     }
     let logits = outputs.last().expect("a network has layers");
-    graph.softmax(logits, model.card.classes.len());
-    graph.write(output, metadata).with_context(|| format!("write {}", output.display()))
+    let classes = model.card.classes.len();
+    graph.softmax(logits, classes);
+    let (size, [red, green, blue]) = (model.input_size(), model.card.preprocessing.mean);
+    let description = format!(
+        "GoogLeNet for {classes} classes. Input {INPUT}: N x 3 x {size} x {size}, RGB, 0..255 minus ({red}, {green}, \
+         {blue}). Output {OUTPUT}: N x {classes}, in the order of the metadata entry classes."
+    );
+    graph.write(output, &description, metadata).with_context(|| format!("write {}", output.display()))
 }

@@ -106,8 +106,62 @@ fn a_model_of_a_run_is_exported_with_what_it_says_of_itself() {
         assert!(has(text), "{text}");
     }
     assert!(!has("Dropout"));
+    let version = env!("CARGO_PKG_VERSION");
+    let start =
+        [b"\x08\x08\x12\x08downpour\x1a".as_slice(), &[version.len() as u8], version.as_bytes(), b"\x32"]
+            .concat();
+    assert!(onnx.starts_with(&start), "format, producer, version, description");
+    assert!(has(
+        "GoogLeNet for 3 classes. Input images: N x 3 x 32 x 32, RGB, 0..255 minus (123, 117, 104). Output probabilities: \
+         N x 3, in the order of the metadata entry classes."
+    ));
     let values = before.tensors.values().map(|tensor| tensor.len()).sum::<usize>();
     assert!(onnx.len() > 4 * values, "every tensor is in it");
+}
+
+#[test]
+fn an_exported_safetensors_file_is_described_beside_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, folder) = (model(home.path()), home.path().join("rose's"));
+    fs::create_dir(&folder).unwrap();
+    let output = folder.join("flowers.safetensors");
+    let options = ExportOptions { model: path, labels: None, format: Format::Safetensors, output };
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(export(&options).unwrap(), Vec::<PathBuf>::new(), "and written again");
+    }
+    let configuration: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = serde_json::json!({
+        "architectures": ["GoogLeNet"], "model_type": "googlenet", "model_file": "flowers.safetensors",
+        "producer": format!("downpour {version}"), "variant": "table", "width": 0.25, "num_channels": 3,
+        "image_size": 32, "image_mean": [123.0, 117.0, 104.0], "image_std": [1.0, 1.0, 1.0],
+        "resize": "shorter side", "resize_to": 37, "id2label": {"0": "rose", "1": "tulip", "2": "daisy"},
+    });
+    assert_eq!(configuration, expected);
+    let card = read("README.md");
+    for text in [
+        "# flowers.safetensors",
+        "| images | the shorter side scaled to 37 pixels, the centre 32 x 32 cut out |",
+        "| recipe | quick |",
+        "| trained on images | 7 |",
+        "- 2: daisy",
+        "downpour classify --model flowers.safetensors photo.jpg",
+    ] {
+        assert!(card.contains(text), "{text}\n{card}");
+    }
+
+    // What is not of this export stays: a project's own files, and those of another model in this folder.
+    let output = folder.join("others.safetensors");
+    let others = ExportOptions { output, ..options };
+    let both = ["config.json", "README.md"].map(|name| folder.join(name));
+    assert_eq!(export(&others).unwrap(), both);
+    assert_eq!(read("README.md"), card);
+    fs::remove_file(&both[0]).unwrap();
+    fs::write(&both[1], "# A project\n").unwrap();
+    assert_eq!(export(&others).unwrap(), both[1..]);
+    assert_eq!(read("README.md"), "# A project\n");
+    assert!(read("config.json").contains("\"model_file\": \"others.safetensors\""));
 }
 
 #[test]

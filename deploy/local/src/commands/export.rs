@@ -10,7 +10,8 @@ use setup::model_file::MODEL_FILE;
 /// Flags of `downpour export`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
+    after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one. Beside a
+safetensors file, config.json and README.md describe the model.
 
 Examples:
   downpour export --format onnx --output model.onnx
@@ -31,7 +32,8 @@ pub struct Flags {
     pub output: PathBuf,
 }
 
-/// Runs `downpour export`: writes the model in the chosen format and prints the path of the new file.
+/// Runs `downpour export`: writes the model in the chosen format and prints the path of the new file, and
+/// those of the descriptions beside it that are left as they are.
 ///
 /// # Errors
 /// If the model file is not a model, if the number of labels is not that of the model's classes, or if the
@@ -39,7 +41,13 @@ pub struct Flags {
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     let Flags { format, model, labels, output } = flags;
     let options = ExportOptions { model, labels, format, output };
-    models::export(&options)?;
+    let left = models::export(&options)?;
     print_line(format_args!("wrote {}", options.output.display()))?;
+    for path in left {
+        print_line(format_args!(
+            "left {} as it is, which is not of an export to that file: a folder of its own has room for both descriptions",
+            path.display()
+        ))?;
+    }
     Ok(Exit::Done)
 }
