@@ -117,7 +117,9 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, CaffeError> {
             (field::V1_LAYER, Value::Bytes(message)) => Layer::read(message, &V1_LAYER)?,
             (field::LAYER, Value::Bytes(message)) => Layer::read(message, &LAYER)?,
             (field::NAME, Value::Bytes(name)) => {
-                checkpoint.metadata.insert(NETWORK.into(), name.text()?.into());
+                // A name in another encoding is no reason to refuse the model.
+                let name = String::from_utf8_lossy(name.bytes()).into_owned();
+                checkpoint.metadata.insert(NETWORK.into(), name);
                 continue;
             }
             _ => continue,
@@ -159,9 +161,9 @@ struct Layer<'a> {
     /// The type as the file names it.
     said: String,
     /// Name of what the layer reads, of several the last.
-    bottom: Option<&'a str>,
+    bottom: Option<&'a [u8]>,
     /// Names of what the layer puts out.
-    tops: Vec<&'a str>,
+    tops: Vec<&'a [u8]>,
     /// Number of blobs.
     count: usize,
     /// The first two blobs; a usable layer has exactly two, so further ones are only counted.
@@ -182,8 +184,8 @@ impl<'a> Layer<'a> {
         while let Some((number, value)) = message.field()? {
             match value {
                 Value::Bytes(text) if number == fields.name => layer.name = text.text()?,
-                Value::Bytes(text) if number == fields.bottom => layer.bottom = Some(text.text()?),
-                Value::Bytes(text) if number == fields.top => layer.tops.push(text.text()?),
+                Value::Bytes(text) if number == fields.bottom => layer.bottom = Some(text.bytes()),
+                Value::Bytes(text) if number == fields.top => layer.tops.push(text.bytes()),
                 Value::Bytes(text) if number == fields.kind => {
                     layer.said = text.text()?.into();
                     layer.kind = match layer.said.as_str() {

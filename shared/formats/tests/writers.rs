@@ -207,6 +207,12 @@ fn a_classifier_that_is_not_the_only_one_of_its_place_keeps_its_name() {
     assert!(parse(&narrow).unwrap().tensors.contains_key("fc/weights"));
 }
 
+#[test]
+fn a_network_whose_name_is_in_another_encoding_is_read() {
+    let named = [b"\x0a\x02\xb7\xd6".as_slice(), &small(Stored::Floats)[11..]].concat();
+    assert_eq!(parse(&named).unwrap().metadata["network"], "\u{fffd}\u{fffd}");
+}
+
 proptest! {
     /// A file that is cut or damaged is a model or is refused: the reader does not panic.
     #[test]

@@ -19,7 +19,7 @@ const AUXILIARY: [&str; 2] = ["loss1/classifier", "loss2/classifier"];
 pub(super) struct Heads<'a> {
     /// By the name of what a layer puts out: whether the last layer with weights up to there is fully
     /// connected, as in the auxiliary heads alone.
-    connected: BTreeMap<&'a str, bool>,
+    connected: BTreeMap<&'a [u8], bool>,
     /// Whether a layer has the main classifier's name.
     named: bool,
     /// The fully connected layers with 1024 inputs: their names, and whether these inputs come from another
