@@ -72,26 +72,26 @@ pub(super) fn write(
     output: &Path,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let mark = mark(&name);
-    let owned = |text: &str| {
-        let owner = serde_json::from_str::<Owner>(text);
-        owner.is_ok_and(|owner| owner.model_file == name && owner.producer.starts_with(PRODUCER))
-    };
     let configuration = configuration(model, &name)?;
-    let card = format!("{}{mark}\n", card(model, metadata, &name));
-    let files: [(&str, String, &dyn Fn(&str) -> bool); 2] =
-        [(CONFIGURATION, configuration, &owned), (CARD, card, &|text| text.trim_end().ends_with(&mark))];
+    let card = format!("{}{}\n", card(model, metadata, &name), mark(&name));
     let mut left = Vec::new();
-    for (name, content, ours) in files {
-        let path = output.with_file_name(name);
+    for (file, content) in [(CONFIGURATION, configuration), (CARD, card)] {
+        let path = output.with_file_name(file);
         // What is there and cannot be read is not of an export.
-        if path.exists() && !files::read_text(&path, MOST_BYTES).is_ok_and(|text| ours(&text)) {
+        if path.exists() && !files::read_text(&path, MOST_BYTES).is_ok_and(|text| describes(&text, &name)) {
             left.push(path);
             continue;
         }
         files::write(&path, content.as_bytes()).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(left)
+}
+
+/// Whether the text of a description was written by an export to the model file `name`.
+fn describes(text: &str, name: &str) -> bool {
+    let owner = serde_json::from_str::<Owner>(text);
+    owner.is_ok_and(|owner| owner.model_file == name && owner.producer.starts_with(PRODUCER))
+        || text.trim_end().ends_with(&mark(name))
 }
 
 /// The last line of a model card of the file `name`, by which a later export knows it.
@@ -132,11 +132,11 @@ fn card(model: &LoadedModel, metadata: &BTreeMap<String, String>, name: &str) ->
     let (architecture, preprocessing) = (&model.card.architecture, &model.card.preprocessing);
     let classes = &model.card.classes;
     let [red, green, blue] = preprocessing.mean;
-    let (side, resize) = match preprocessing.resize {
-        Resize::ShorterSide => (scaled(model), "the shorter side"),
-        Resize::Square => (scaled(model), "both sides"),
+    let resize = match preprocessing.resize {
+        Resize::ShorterSide => "the shorter side",
+        Resize::Square => "both sides",
     };
-    let input = model.input_size();
+    let (side, input) = (scaled(model), model.input_size());
     let mut text = format!(
         "---\npipeline_tag: image-classification\nlibrary_name: {PRODUCER}\ntags:\n- googlenet\n---\n\n# {name}\n\n\
          GoogLeNet (\"Going deeper with convolutions\", 2014) for {} classes.\n\n| | |\n| --- | --- |\n",
