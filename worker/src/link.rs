@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use protocol::{Wire, encoded_size};
+use serde::Serialize;
 use settings::Run;
 
 /// Largest time of a transfer as a share of the time that a step computes. Gradients leave during backward,
@@ -38,7 +39,7 @@ const LADDER: [Wire; 6] =
     [Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4, Wire::TopPercent, Wire::TopPermille];
 
 /// The formats in which a worker's gradients and its parameters travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Formats {
     /// Format of the gradients that the worker pushes.
     pub gradients: Wire,
@@ -53,6 +54,11 @@ pub struct Rates {
     pub up: f64,
     /// Rate from the server to the worker.
     pub down: f64,
+}
+
+impl Rates {
+    /// Rates of a link within a machine, which is no limit.
+    pub const UNLIMITED: Rates = Rates { up: f64::INFINITY, down: f64::INFINITY };
 }
 
 /// The times of a step, and the bytes of its exchange.
@@ -89,8 +95,11 @@ pub struct Link {
 
 impl Formats {
     /// Returns the formats that a run's settings give, and the mildest ones that a link with these `rates`
-    /// carries, for `values` parameters and steps of `step` seconds, where they give none.
+    /// carries, for `values` parameters and steps of `step` seconds, where they give none. The parameters of a
+    /// small network, of less than 2 MiB, travel as 32-bit floats on any link.
     pub fn fitting(run: &Run, values: usize, step: f64, rates: Rates) -> Formats {
+        let small = values * size_of::<f32>() < LEAST;
+        let rates = if small { Rates::UNLIMITED } else { rates };
         Formats {
             gradients: run.gradient_wire().unwrap_or_else(|| mildest(values, SHARE * step, rates.up)),
             parameters: run.wire.unwrap_or_else(|| mildest(values, SHARE * step, rates.down)),
@@ -104,13 +113,12 @@ impl Link {
     /// keeps on a link that is `near`: within its own machine.
     pub fn new(run: &Run, values: usize, near: bool) -> Link {
         let fits = !near && values * size_of::<f32>() >= LEAST;
-        let none = Rates { up: f64::INFINITY, down: f64::INFINITY };
         Link {
             gradients_free: fits && run.gradient_wire().is_none(),
             parameters_free: fits && run.wire.is_none(),
             values,
-            formats: Formats::fitting(run, values, 0.0, none),
-            rates: none,
+            formats: Formats::fitting(run, values, 0.0, Rates::UNLIMITED),
+            rates: Rates::UNLIMITED,
             step: 0.0,
             better: 0,
         }

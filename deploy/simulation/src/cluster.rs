@@ -1,6 +1,8 @@
 //! The machines and links that are simulated.
 
 use serde::Serialize;
+use settings::Wire;
+use worker::link::Formats;
 
 /// The link of a machine to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -25,6 +27,32 @@ pub struct Machine {
     pub link: Link,
     /// Round-trip time of a message between the worker and the server, in seconds of simulated time.
     pub round_trip: f64,
+    /// Whether this is the server's own machine, whose worker's messages take neither its link nor the server's.
+    pub at_server: bool,
+    /// Number formats in which the worker's gradients and parameters travel. Whole parameters arrive exact,
+    /// whatever theirs is; so do all in synchronous training.
+    pub formats: Formats,
+    /// Mean time from the start or return of the worker to its loss (crash), in seconds of simulated time;
+    /// `None` means that it is never lost. A lost worker returns with the server's parameters.
+    pub between_losses: Option<f64>,
+    /// Time from the loss (crash) of the worker to its return, in seconds of simulated time.
+    pub away: f64,
+}
+
+impl Machine {
+    /// Creates a machine whose steps take `step` seconds of simulated time in the mean, whose link takes no time,
+    /// which sends and receives 32-bit floats, and which is never lost.
+    pub fn of(step: f64) -> Machine {
+        Machine {
+            step,
+            link: Link::UNLIMITED,
+            round_trip: 0.0,
+            at_server: false,
+            formats: Formats { gradients: Wire::F32, parameters: Wire::F32 },
+            between_losses: None,
+            away: 0.0,
+        }
+    }
 }
 
 /// A cluster to simulate: the machines of the workers, and the link of their server.
@@ -37,11 +65,6 @@ pub struct Cluster {
     /// Largest deviation of a step's duration from the mean duration of its machine, as a fraction of the
     /// latter; each step's deviation is drawn uniformly between this and its negative.
     pub jitter: f64,
-    /// Mean time from the start or return of a worker to its loss (crash), in seconds of simulated time;
-    /// `None` means that no worker is lost. A lost worker returns with the server's parameters.
-    pub between_losses: Option<f64>,
-    /// Time from the loss (crash) of a worker to its return, in seconds of simulated time.
-    pub away: f64,
 }
 
 impl Cluster {
@@ -51,17 +74,7 @@ impl Cluster {
     /// machine.
     pub fn of(workers: usize) -> Cluster {
         let slow = |worker: usize| workers >= 8 && worker % 8 == 7;
-        let machine = |worker| Machine {
-            step: if slow(worker) { 2.0 } else { 1.0 },
-            link: Link::UNLIMITED,
-            round_trip: 0.0,
-        };
-        Cluster {
-            machines: (0..workers).map(machine).collect(),
-            server: Link::UNLIMITED,
-            jitter: 0.1,
-            between_losses: None,
-            away: 0.0,
-        }
+        let machine = |worker| Machine::of(if slow(worker) { 2.0 } else { 1.0 });
+        Cluster { machines: (0..workers).map(machine).collect(), server: Link::UNLIMITED, jitter: 0.1 }
     }
 }

@@ -8,10 +8,14 @@ use std::collections::BinaryHeap;
 pub enum Event {
     /// The worker begins a step with the parameters that it holds.
     Begin,
+    /// The first gradients of the worker's step leave, while backward goes on.
+    Leave,
     /// The gradient that the worker pushed has arrived at the server.
     Arrive,
     /// The worker is lost (crashes), together with the step that it was computing.
     Lose,
+    /// The worker is back after a loss, and gets the server's parameters.
+    Return,
 }
 
 /// An event planned for a worker at a moment of simulated time.

@@ -8,7 +8,6 @@ use network::GoogLeNet;
 use parameter_server::WarmStart;
 use protocol::{Refusal, UpdateRule};
 use settings::{Optimisation, Sampling};
-use worker::link::Formats;
 
 use crate::{Cluster, Method};
 
@@ -36,9 +35,6 @@ pub struct Run {
     pub rule: UpdateRule,
     /// The settings of the optimizer, from which the workers take clipping and momentum.
     pub optimisation: Optimisation,
-    /// Number formats in which gradients and parameters travel. Whole parameters arrive exact, whatever theirs is;
-    /// so do all in synchronous training.
-    pub formats: Formats,
     /// Number of images in a minibatch of one worker.
     pub batch: usize,
     /// Number of training images between two evaluations.

@@ -16,11 +16,11 @@ use worker::halves::{compare_halves, compared_images};
 use worker::outgoing::{Outgoing, OutgoingBlock};
 use worker::replica::dropout_seed;
 
-use crate::Method;
 use crate::events::{Event, Events};
 use crate::report::{Evaluation, Report};
 use crate::run::{Run, SimulateError};
 use crate::samples::{Samples, Taken};
+use crate::{Machine, Method};
 
 /// Fraction of a step after which the first gradients leave: the backward pass, which computes them, takes
 /// the last two thirds.
@@ -33,6 +33,8 @@ struct Worker {
     outgoing: Outgoing,
     /// The blocks that are on their way to the shard.
     pushes: Vec<OutgoingBlock>,
+    /// Virtual time at which the first of them reaches the server, in seconds.
+    reaches: f64,
     taken: Option<Taken>,
     step: u64,
     /// Number of times that the worker was lost.
@@ -117,19 +119,21 @@ impl<'a> Simulation<'a> {
         let validation = first_minibatches(&run.dataset, &config, Split::Validation, validation)?;
         let samples = Samples::new(&run.dataset, config);
         let machines = run.cluster.machines.len();
-        let worker = || Worker {
+        let worker = |machine: &Machine| Worker {
             parameters: vec![0.0; layout.len()],
             versions: vec![Version::default(); layout.blocks().len()],
-            outgoing: Outgoing::new(&layout, isa, &run.optimisation, run.formats.gradients),
+            outgoing: Outgoing::new(&layout, isa, &run.optimisation, machine.formats.gradients),
             pushes: Vec::new(),
+            reaches: 0.0,
             taken: None,
             step: 0,
             life: 0,
             computes_until: 0.0,
         };
-        let workers = (0..machines).map(|_| worker()).collect();
+        let workers = run.cluster.machines.iter().map(worker).collect();
         let report = Report::new(run.cluster.clone(), run.method, run.optimisation.clone());
-        let several = machines > 1 || run.formats.gradients.is_of_largest();
+        let several =
+            machines > 1 || run.cluster.machines.iter().any(|machine| machine.formats.gradients.is_of_largest());
         let at_workers = several
             && run.method == Method::Asynchronous
             && run.optimisation.momentum_at == MomentumPlace::Worker;
@@ -190,16 +194,27 @@ impl<'a> Simulation<'a> {
                     let taken = self.samples.next()?;
                     let seconds = self.compute(entry.worker, &taken);
                     self.workers[entry.worker].taken = Some(taken);
-                    let arrival = self.send(entry.worker, entry.time, seconds);
+                    let first = entry.time + FORWARD * seconds;
+                    self.events.plan(first, entry.worker, entry.life, Event::Leave);
+                }
+                Event::Leave => {
+                    let computed = self.workers[entry.worker].computes_until;
+                    let arrival = self.send(entry.worker, entry.time, computed);
                     self.events.plan(arrival, entry.worker, entry.life, Event::Arrive);
                 }
                 Event::Arrive => {
                     let bytes = self.push(entry.worker);
-                    let back = self.receive(entry.worker, entry.time, bytes);
+                    let reaches = self.workers[entry.worker].reaches;
+                    let back =
+                        self.receive(entry.worker, reaches, bytes).max(self.back(entry.worker, entry.time));
                     self.events.plan(back, entry.worker, entry.life, Event::Begin);
                     self.evaluate_if_due(each);
                 }
                 Event::Lose => self.lose(entry.worker, entry.time),
+                Event::Return => {
+                    self.fetch(entry.worker);
+                    self.events.plan(entry.time, entry.worker, entry.life, Event::Begin);
+                }
             }
         }
         Ok(())
@@ -216,7 +231,7 @@ impl<'a> Simulation<'a> {
                 let taken = self.samples.next()?;
                 images += taken.minibatch.labels.len() as u64;
                 let seconds = self.compute(worker, &taken);
-                end = f64::max(end, self.send(worker, start, seconds));
+                end = f64::max(end, self.send(worker, start + FORWARD * seconds, start + seconds));
             }
             self.average_pushes();
             self.workers[0].step += 1;
@@ -277,35 +292,49 @@ impl<'a> Simulation<'a> {
         seconds
     }
 
-    /// Sends the push of a step that begins at `start` and takes `seconds`; returns the virtual time at which
-    /// it has arrived.
-    fn send(&mut self, worker: usize, start: f64, seconds: f64) -> f64 {
+    /// Sends the push of a step whose first gradients leave at `first` and whose last are computed at
+    /// `computed`; returns the virtual time at which it has arrived.
+    fn send(&mut self, worker: usize, first: f64, computed: f64) -> f64 {
         let machine = self.run.cluster.machines[worker];
-        let format = self.run.formats.gradients;
+        let format = machine.formats.gradients;
         let bytes: usize =
             self.workers[worker].pushes.iter().map(|push| push.values.encoded_size(format)).sum();
         self.report.bytes_up += bytes as u64;
+        let half_round = machine.round_trip / 2.0;
+        if machine.at_server {
+            self.workers[worker].reaches = first + half_round;
+            return computed + half_round;
+        }
         let bytes = bytes as f64;
-        let (first, taken) = (start + FORWARD * seconds, taken(bytes, self.run.cluster.server.down));
+        let taken = taken(bytes, self.run.cluster.server.down);
         let begin = first.max(self.receiving_until);
         self.receiving_until = begin + taken;
         self.report.receiving += taken;
+        self.workers[worker].reaches = begin + half_round;
         // The last gradients leave when backward ends.
         let transfer = taken.max(self::taken(bytes, machine.link.up));
-        (begin + transfer).max(start + seconds) + machine.round_trip / 2.0
+        (begin + transfer).max(computed) + half_round
     }
 
-    /// Sends an answer of so many bytes that leaves the server at `start`; returns the virtual time at which
-    /// it arrives at the worker.
+    /// Sends an answer of so many bytes that begins to leave the server at `start`; returns the virtual time
+    /// at which it has arrived at the worker.
     fn receive(&mut self, worker: usize, start: f64, bytes: u64) -> f64 {
         let machine = self.run.cluster.machines[worker];
         self.report.bytes_down += bytes;
+        if machine.at_server {
+            return self.back(worker, start);
+        }
         let bytes = bytes as f64;
         let taken = taken(bytes, self.run.cluster.server.up);
         let begin = start.max(self.sending_until);
         self.sending_until = begin + taken;
         self.report.sending += taken;
-        begin + taken.max(self::taken(bytes, machine.link.down)) + machine.round_trip / 2.0
+        self.back(worker, begin + taken.max(self::taken(bytes, machine.link.down)))
+    }
+
+    /// Returns the virtual time at which a worker has the last of what leaves the server at `time`.
+    fn back(&self, worker: usize, time: f64) -> f64 {
+        time + self.run.cluster.machines[worker].round_trip / 2.0
     }
 
     /// Pushes a worker's gradient to the shard; the reply brings the worker's parameters up to date. Returns
@@ -316,14 +345,15 @@ impl<'a> Simulation<'a> {
         self.push_blocks(worker, taken.minibatch.labels.len() as u32)
     }
 
-    /// Returns the format of the log that workers follow; `None` if parameters travel whole.
-    fn log(&self) -> Option<Wire> {
-        let wire = self.run.formats.parameters;
+    /// Returns the format of the log that a worker follows; `None` if its parameters travel whole.
+    fn log(&self, worker: usize) -> Option<Wire> {
+        let wire = self.run.cluster.machines[worker].formats.parameters;
         (self.run.method == Method::Asynchronous && !wire.is_whole()).then_some(wire)
     }
 
     fn push_blocks(&mut self, number: usize, samples: u32) -> u64 {
-        let log = self.log();
+        let log = self.log(number);
+        let format = self.run.cluster.machines[number].formats.parameters;
         let worker = &mut self.workers[number];
         let incarnation = worker.life << 32 | number as u64;
         let (mut newest, mut bytes) = (0, 0);
@@ -342,7 +372,7 @@ impl<'a> Simulation<'a> {
             match reply.outcome {
                 Ok(answer) => {
                     let range = self.layout.blocks()[index as usize].range.clone();
-                    bytes += answer.encoded_size(self.run.formats.parameters) as u64;
+                    bytes += answer.encoded_size(format) as u64;
                     answer.apply(&mut worker.parameters[range]);
                     worker.versions[index as usize] = answer.version();
                     newest = newest.max(reply.staleness);
@@ -360,7 +390,7 @@ impl<'a> Simulation<'a> {
     /// Copies the shard's parameters to a worker, which takes no virtual time.
     fn fetch(&mut self, worker: usize) {
         let view = |log| Kind::View { log, worker: worker as u32 };
-        let kind = self.log().map_or(Kind::Parameters, view);
+        let kind = self.log(worker).map_or(Kind::Parameters, view);
         let Worker { parameters, versions, .. } = &mut self.workers[worker];
         for block in self.layout.blocks() {
             let values = self.shard.fetch(block.index, kind).expect("the shard has every block");
@@ -370,7 +400,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn plan_loss(&mut self, worker: usize, now: f64) {
-        if let Some(mean) = self.run.cluster.between_losses {
+        if let Some(mean) = self.run.cluster.machines[worker].between_losses {
             let lived = -mean * self.random.random_range(f64::MIN_POSITIVE..1.0).ln();
             self.events.plan(now + lived, worker, self.workers[worker].life, Event::Lose);
         }
@@ -386,9 +416,8 @@ impl<'a> Simulation<'a> {
             self.report.repeated += taken.minibatch.labels.len() as u64;
             self.samples.take_back(taken);
         }
-        self.fetch(number);
-        let back = now + self.run.cluster.away;
-        self.events.plan(back, number, self.workers[number].life, Event::Begin);
+        let back = now + self.run.cluster.machines[number].away;
+        self.events.plan(back, number, self.workers[number].life, Event::Return);
         self.plan_loss(number, back);
     }
 

@@ -8,7 +8,7 @@ use network::{Architecture, GoogLeNet};
 use parameter_server::update_rule;
 use protocol::UpdateRule;
 use settings::{MomentumPlace, Optimisation, Sampling, Wire};
-use simulation::{Cluster, Link, Method, Report, Run, simulate};
+use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 use worker::link::Formats;
 
 /// A way of training, and where momentum lives.
@@ -41,7 +41,6 @@ fn run(cluster: Cluster, (method, momentum_at): Way, images: u64) -> Run {
             clip_norm: None,
             ..configuration.optimisation
         },
-        formats: Formats { gradients: Wire::F32, parameters: Wire::F32 },
         batch: 16,
         evaluate_every: 64,
         until: None,
@@ -98,12 +97,58 @@ fn time_is_that_of_steps_and_transfers() {
     assert!(crowded.receiving > 0.9, "{}", crowded.receiving);
 }
 
+/// Parameters of one part come back while gradients of the next are on their way.
+#[test]
+fn both_ways_are_in_use_at_once() {
+    let plain = Cluster { jitter: 0.0, ..Cluster::of(1) };
+    let steps = 320.0 / 16.0;
+    let free = report(plain.clone(), OWN, 320);
+    let bytes = free.bytes_up as f64 / steps;
+    for (up, down) in [(2.0, 1.0), (1.0, 2.0), (2.0, 2.0)] {
+        let mut linked = plain.clone();
+        linked.machines[0].link = Link { up: Some(bytes / up), down: Some(bytes / down) };
+        linked.machines[0].round_trip = 0.5;
+        let found = report(linked, OWN, 320);
+        // The run ends when the last gradients have arrived; it began within half a step.
+        let (cycle, last) = (1.0 / 3.0 + 2.0 + 0.5, 1.0 / 3.0 + up + 0.25);
+        let begin = found.seconds - (steps - 1.0) * cycle - last;
+        assert!((-1e-6..0.5).contains(&begin), "{up} s up, {down} s down: {} s, {begin}", found.seconds);
+    }
+}
+
+#[test]
+fn a_slow_machine_holds_up_no_other() {
+    let machines = vec![Machine::of(60.0), Machine::of(1.0)];
+    let found = report(Cluster { machines, ..Cluster::of(2) }, OWN, 320);
+    assert!(found.seconds < 24.0, "{} s for twenty steps of the fast one", found.seconds);
+}
+
+#[test]
+fn the_servers_own_machine_uses_no_link() {
+    let slow = Link { up: Some(1.0), down: Some(1.0) };
+    let machines = vec![Machine { at_server: true, link: slow, ..Machine::of(1.0) }];
+    let found = report(Cluster { machines, server: slow, ..Cluster::of(1) }, OWN, 320);
+    assert!(found.seconds < 24.0, "{}", found.seconds);
+    assert_eq!((found.receiving, found.sending), (0.0, 0.0));
+}
+
 #[test]
 fn the_images_of_lost_workers_are_computed_again() {
-    let cluster = Cluster { between_losses: Some(4.0), away: 1.0, ..Cluster::of(3) };
+    let mut cluster = Cluster::of(3);
+    cluster.machines.iter_mut().for_each(|one| (one.between_losses, one.away) = (Some(4.0), 1.0));
     let found = report(cluster, OWN, 640);
     assert!(found.repeated > 0, "{found:?}");
     assert_eq!(found.images, 640);
+}
+
+/// Parameters are fetched when a lost worker is back, not when it is lost.
+#[test]
+fn a_worker_that_is_back_has_the_newest_parameters() {
+    let mut cluster = Cluster::of(2);
+    (cluster.machines[0].between_losses, cluster.machines[0].away) = (Some(5.0), 20.0);
+    let found = report(cluster, OWN, 960);
+    assert!(found.repeated > 0, "{found:?}");
+    assert!(found.staleness_max < 4, "{}", found.staleness_max);
 }
 
 #[test]
@@ -124,7 +169,9 @@ fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
     const IMAGES: u64 = 8_000;
     let trained = |gradients: Wire, parameters: Wire| {
         let images = if gradients.is_of_largest() { 2 * IMAGES } else { IMAGES };
-        let run = run(Cluster::of(2), OWN, images);
+        let formats = Formats { gradients, parameters };
+        let machines = vec![Machine { formats, ..Machine::of(1.0) }; 2];
+        let run = run(Cluster { machines, ..Cluster::of(2) }, OWN, images);
         let architecture = Architecture { width: 0.25, ..run.network.architecture().clone() };
         let run = Run {
             network: Arc::new(GoogLeNet::new(&architecture).unwrap()),
@@ -132,7 +179,6 @@ fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
             sampling: Sampling { area: [1.0, 1.0], aspect: [1.0, 1.0], mirror: false, ..run.sampling },
             rule: UpdateRule { learning_rate: 0.002, ..run.rule },
             evaluate_every: 800,
-            formats: Formats { gradients, parameters },
             ..run
         };
         simulate(&run, |_| {}).unwrap()

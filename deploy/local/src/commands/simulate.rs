@@ -122,19 +122,20 @@ impl Flags {
         Rates { up: rate(self.uplink.or(self.link)), down: rate(self.link) }
     }
 
-    fn cluster(&self) -> Cluster {
+    fn cluster(&self, formats: Formats) -> Cluster {
         let slow = |worker: usize| self.slow > 0 && worker % self.slow == self.slow - 1;
         let machine = |worker| Machine {
-            step: if slow(worker) { 2.0 * self.step } else { self.step },
             link: Link { up: self.uplink.or(self.link), down: self.link },
             round_trip: self.round_trip / 1000.0,
+            formats,
+            between_losses: self.between_losses,
+            away: self.away,
+            ..Machine::of(if slow(worker) { 2.0 * self.step } else { self.step })
         };
         Cluster {
             machines: (0..self.workers.into()).map(machine).collect(),
             server: Link { up: self.server_link, down: self.server_link },
             jitter: self.jitter,
-            between_losses: self.between_losses,
-            away: self.away,
         }
     }
 }
@@ -163,7 +164,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let values = network.layout().len();
     let formats = Formats::fitting(&configuration.run, values, flags.step, flags.rates());
     let run = Run {
-        cluster: flags.cluster(),
+        cluster: flags.cluster(formats),
         method: if flags.synchronous { Method::Synchronous } else { Method::Asynchronous },
         network: Arc::new(network),
         dropout: configuration.network.dropout.then(|| configuration.run.sample_seed()),
@@ -173,7 +174,6 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         warm_start,
         rule: update_rule::of(&configuration, images),
         optimisation: configuration.optimisation.clone(),
-        formats,
         batch: configuration.run.batch,
         evaluate_every: flags.evaluate_images.unwrap_or(every).max(1),
         until: flags.until,
