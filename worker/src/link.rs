@@ -376,5 +376,7 @@ mod tests {
             }
             assert_eq!(link.formats(), formats);
         }
+        let slow = Rates { up: 1.0, down: 1.0 };
+        assert_eq!(Formats::fitting(&run(), 1000, 1.0, slow).gradients, Wire::F32, "too small to be fitted");
     }
 }

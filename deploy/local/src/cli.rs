@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, samples, simulate, token,
+    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, plan, samples, simulate, token,
 };
 use crate::options::Options;
 
@@ -47,6 +47,8 @@ pub enum Command {
     Describe(describe::Flags),
     /// Measure training steps (or the forward pass) on this machine
     Bench(bench::Flags),
+    /// Say what a run would make of a fleet of machines: images a second, time, bytes, useful workers, price
+    Plan(plan::Flags),
     /// Train with many workers in virtual time: what N machines on given links would make of a run
     Simulate(simulate::Flags),
     /// Make the tokens by which a run's server lets processes in
@@ -156,6 +158,9 @@ mod tests {
             ("downpour bench --batch", 4096),
             ("downpour bench --steps", 100_000),
             ("downpour bench --seconds", 3600),
+            ("downpour plan --seconds", 600),
+            ("downpour plan --noise-scale", 1_000_000_000),
+            ("downpour plan --training-images", 1_000_000_000),
             ("downpour samples --rows", 100),
             ("downpour samples --columns", 100),
             ("downpour draw --output x --images", 10_000_000),

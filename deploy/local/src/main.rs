@@ -18,6 +18,7 @@ mod kept;
 mod launch;
 mod metrics;
 mod options;
+mod plan_text;
 mod progress;
 mod result;
 mod supervised;

@@ -16,12 +16,18 @@
 //! assert_eq!(cluster.machines.iter().filter(|machine| machine.step > 1.0).count(), 1);
 //! ```
 //!
+//! Where only the time matters, [`pace`] has it by formula, and [`plan`] makes of it the plan of a run on a
+//! [`fleet`].
+//!
 //! Absent by intent: processes and messages, and the loss of messages, which the tests with injected faults
 //! cover.
 
 mod cluster;
 mod events;
+pub mod fleet;
 mod method;
+pub mod pace;
+pub mod plan;
 mod report;
 mod run;
 mod samples;

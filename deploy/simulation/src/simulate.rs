@@ -24,7 +24,7 @@ use crate::{Machine, Method};
 
 /// Fraction of a step after which the first gradients leave: the backward pass, which computes them, takes
 /// the last two thirds.
-const FORWARD: f64 = 1.0 / 3.0;
+pub(crate) const FORWARD: f64 = 1.0 / 3.0;
 
 /// A simulated worker.
 struct Worker {
@@ -458,7 +458,7 @@ impl<'a> Simulation<'a> {
 }
 
 /// Returns the seconds that `bytes` take at `rate` bytes per second; 0 if there is no limit.
-fn taken(bytes: f64, rate: Option<f64>) -> f64 {
+pub(crate) fn taken(bytes: f64, rate: Option<f64>) -> f64 {
     rate.map_or(0.0, |rate| bytes / rate)
 }
 

@@ -4,7 +4,7 @@
 mod balance;
 mod meter;
 mod metrics_file;
-mod noise;
+pub mod noise;
 mod numbers;
 mod pace;
 

@@ -169,6 +169,7 @@ async fn data_and_layout_that_did_no_work_are_replaced_by_the_next() {
         metrics: StepMetrics::default(),
         evaluation: None,
         leaving: true,
+        sends_largest: false,
     };
     client.report(leave).await.unwrap();
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use settings::{ConfigurationError, KEYS, Layer};
 use toml::Spanned;
@@ -20,6 +21,22 @@ pub(crate) fn read(path: &Path) -> Result<Layer, ConfigurationError> {
     let path_text = path.display().to_string();
     match files::read_text(path, MOST_FILE) {
         Ok(text) => parse(&text).map_err(|text| ConfigurationError::File { path: path_text, text }),
+        Err(error) => Err(ConfigurationError::Read { path: path_text, error }),
+    }
+}
+
+/// Reads a TOML file of another kind than a run's configuration into a description of type `T`. An error names
+/// line and key.
+///
+/// # Errors
+/// If the file cannot be read, if it is over 1 MiB, if it is not TOML, or if it is none of a `T`.
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigurationError> {
+    let path_text = path.display().to_string();
+    match files::read_text(path, MOST_FILE) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            let text = error.to_string().trim_end().to_owned();
+            ConfigurationError::File { path: path_text, text }
+        }),
         Err(error) => Err(ConfigurationError::Read { path: path_text, error }),
     }
 }
@@ -81,6 +98,8 @@ fn float(text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -154,6 +173,23 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(expected), "expected {expected}, found {error}");
         }
+    }
+
+    #[test]
+    fn another_kind_of_file_is_told_by_its_line_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.toml");
+        std::fs::write(&path, "a = 1\nb = 2\n").unwrap();
+        assert_eq!(
+            read_toml::<BTreeMap<String, u8>>(&path).unwrap(),
+            [("a".into(), 1), ("b".into(), 2)].into()
+        );
+        std::fs::write(&path, "a = 1\nb = 300\n").unwrap();
+        let error = read_toml::<BTreeMap<String, u8>>(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("numbers.toml: TOML parse error at line 2") && error.contains("300"),
+            "{error}"
+        );
     }
 
     #[test]

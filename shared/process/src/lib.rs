@@ -27,6 +27,7 @@ mod token;
 
 pub use bug::end_on_panic;
 pub use exit::{Exit, FlagError};
+pub use file::read_toml;
 pub use flags::{RunFlags, help, isa_name};
 pub use open_files::raise_open_files;
 pub use output::{print_line, tell};

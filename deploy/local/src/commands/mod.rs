@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod export;
 pub mod fetch;
 mod network_flags;
+pub mod plan;
 pub mod samples;
 pub mod simulate;
 pub mod token;
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Fetch(flags) => ("fetch the model", in_runtime(async { of(fetch::run(flags).await) })),
         Command::Data(flags) => ("look at the data", of(data::run(&flags))),
         Command::Samples(flags) => ("draw samples", of(samples::run(flags))),
+        Command::Plan(flags) => ("plan", of(plan::run(&flags))),
         Command::Simulate(flags) => ("simulate", of(simulate::run(&flags))),
         Command::Draw(flags) => ("draw", of(draw::run(&flags))),
         Command::Describe(flags) => ("describe the network", of(describe::run(&flags))),

@@ -9,13 +9,12 @@ use network::{Architecture, GoogLeNet};
 use parameter_server::{WarmStart, update_rule};
 use process::{Exit, FlagError, RunFlags, print_line};
 use setup::{ComputeFlags, Data, rules};
+use simulation::plan::MEGABIT;
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 use worker::link::{Formats, Rates};
 
 use crate::curve;
 
-/// Number of bytes per second of a link of one megabit per second.
-const MEGABIT: f64 = 1e6 / 8.0;
 /// Largest value of any time in the description of a cluster, in the unit of its flag.
 const LONGEST: f64 = 1e6;
 /// Speed of the fastest link, in Mbit/s.

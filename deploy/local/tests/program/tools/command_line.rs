@@ -15,7 +15,7 @@ fn help_lists_every_command_and_explains_each() {
     let all = run(binary().arg("help")).expect(0).stdout;
     let commands = [
         "train", "evaluate", "classify", "export", "fetch", "ensemble", "data", "samples", "draw",
-        "describe", "bench",
+        "describe", "bench", "plan", "simulate",
     ];
     for command in commands {
         assert!(all.contains(&format!("\n  {command} ")), "{command} is missing from:\n{all}");

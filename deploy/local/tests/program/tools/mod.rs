@@ -8,4 +8,5 @@ mod fetch;
 mod files;
 mod images;
 mod network;
+mod plan;
 mod token;
