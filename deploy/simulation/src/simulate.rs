@@ -132,8 +132,8 @@ impl<'a> Simulation<'a> {
         };
         let workers = run.cluster.machines.iter().map(worker).collect();
         let report = Report::new(run.cluster.clone(), run.method, run.optimisation.clone());
-        let several =
-            machines > 1 || run.cluster.machines.iter().any(|machine| machine.formats.gradients.is_of_largest());
+        let several = machines > 1
+            || run.cluster.machines.iter().any(|machine| machine.formats.gradients.is_of_largest());
         let at_workers = several
             && run.method == Method::Asynchronous
             && run.optimisation.momentum_at == MomentumPlace::Worker;
