@@ -234,7 +234,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
 #[tokio::test(start_paused = true)]
 async fn classes_that_the_configuration_names_must_be_the_datas() {
     let mut coordinator = coordinator(1);
-    coordinator.state.get_mut().unwrap().configuration.network.classes = Some(5);
+    coordinator.state.get_mut().unwrap().asked.network.classes = Some(5);
     let text = "configuration key network.classes is 5, the data has 10 classes; \
                 leave --classes out or give other data";
     assert_eq!(coordinator.join(join(100)).unwrap_err(), Refusal::Mismatch(text.into()));

@@ -179,7 +179,7 @@ fn refuses_other_data_and_files(alone: &EvaluateOptions, model: Checkpoint, fold
     let other = folder.join("other.safetensors");
     Checkpoint { metadata: [].into(), ..model }.write(&other).unwrap();
     let text = evaluated(&EvaluateOptions { models: vec![other], ..alone.clone() }).unwrap_err().to_string();
-    assert!(text.contains("metadata classes: expected what a run writes there, found nothing;"), "{text}");
+    assert!(text.contains("whose metadata name no network (architecture)"), "{text}");
 }
 
 /// Runs a worker that trains, and `other` beside it, which is to be refused with `texts`.

@@ -66,13 +66,14 @@ fn a_data_folder_that_cannot_be_used_is_told_before_anything_starts() {
 #[test]
 fn a_model_file_and_classes_that_do_not_fit_are_told_before_anything_starts() {
     let home = Home::new();
-    let photos = tempfile::tempdir().unwrap();
-    let drawn = ["draw", "--images", "20", "--validation", "10", "--output", text(photos.path())];
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    let drawn = ["draw", "--images", "20", "--validation", "10", "--output", text(&photos)];
     run(binary().args(drawn)).expect(0);
-    let classes = ["--data", text(photos.path()), "--classes", "3"];
+    let classes = ["--data", text(&photos), "--classes", "3"];
     let ended = run(home.downpour(&TINY).args(classes)).expect(2);
     ended.says(&["failed to train: --classes 3: ", " has 10 classes"]);
-    let page = photos.path().join("model.safetensors");
+    let page = folder.path().join("model.safetensors");
     std::fs::write(&page, "<!DOCTYPE html><html>not found</html>").unwrap();
     let ended = run(home.downpour(&TINY).args(["--init-from", text(&page)])).expect(3);
     ended.says(&["failed to train: start from a model (--init-from): ", "model.safetensors"]);

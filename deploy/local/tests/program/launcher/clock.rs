@@ -1,5 +1,4 @@
-//! A wall clock that jumps: nothing waits, expires or is written by it, and logs count from the start of
-//! their process.
+//! A wall clock that jumps: nothing waits or expires by it, and logs say what it says.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::process::Command;
@@ -25,7 +24,9 @@ fn a_clock_that_jumps_by_a_century_changes_nothing() {
     for child in ["server-0", "server-1", "worker-0", "worker-1"] {
         let log = home.log(child);
         assert!(
-            log.starts_with("00:00:0") && !log.contains("WARN") && !log.contains("ERROR"),
+            ["1999-01-01T", "2099-01-01T"].contains(&&log[..11])
+                && !log.contains("WARN")
+                && !log.contains("ERROR"),
             "{child}: {log}"
         );
     }

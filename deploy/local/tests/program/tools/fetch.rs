@@ -12,7 +12,7 @@ fn the_parameters_of_a_run_are_fetched_while_it_trains() {
     let running = Running::start(&mut home.tiny(1_000_000, &["--workers", "1", "--shards", "1"]));
     until("training", Duration::from_secs(60), || home.log("worker-0").contains("joined the run"));
     let log = home.log("server-0");
-    let (_, address) = log.split_once("127.0.0.1:").expect("the server says where it listens");
+    let (_, address) = log.split_once("listening on 127.0.0.1:").expect("the server says where it listens");
     let port: String = address.chars().take_while(char::is_ascii_digit).collect();
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("fetched.safetensors");
