@@ -18,11 +18,17 @@ const NEXT: Life = Life { count: 1, nonce: 6, ..LIFE };
 
 /// A run of 300 positions over 100 images in leases of 40, evaluated after each epoch.
 fn coordinator(processes: u32) -> Coordinator {
+    coordinator_with(processes, |_| {})
+}
+
+/// The same with a changed configuration.
+fn coordinator_with(processes: u32, change: impl FnOnce(&mut RunConfiguration)) -> Coordinator {
     let mut configuration = settings::recipe("quick").unwrap();
     configuration.run.batch = 10;
     configuration.run.lease_batches = 4;
     configuration.run.epochs = 3.0;
     configuration.run.evaluate_epochs = 1.0;
+    change(&mut configuration);
     let settings = Settings {
         configuration,
         processes,
@@ -233,8 +239,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
 
 #[tokio::test(start_paused = true)]
 async fn classes_that_the_configuration_names_must_be_the_datas() {
-    let mut coordinator = coordinator(1);
-    coordinator.state.get_mut().unwrap().asked.network.classes = Some(5);
+    let coordinator = coordinator_with(1, |configuration| configuration.network.classes = Some(5));
     let text = "configuration key network.classes is 5, the data has 10 classes; \
                 leave --classes out or give other data";
     assert_eq!(coordinator.join(join(100)).unwrap_err(), Refusal::Mismatch(text.into()));
