@@ -70,7 +70,7 @@ fn a_model_file_and_classes_that_do_not_fit_are_told_before_anything_starts() {
     let photos = folder.path().join("photos");
     let drawn = ["draw", "--images", "20", "--validation", "10", "--output", text(&photos)];
     run(binary().args(drawn)).expect(0);
-    let classes = ["--data", text(&photos), "--classes", "3"];
+    let classes = ["--data", text(&photos), "--recipe", "quick", "--classes", "3"];
     let ended = run(home.downpour(&TINY).args(classes)).expect(2);
     ended.says(&["failed to train: --classes 3: ", " has 10 classes"]);
     let page = folder.path().join("model.safetensors");
