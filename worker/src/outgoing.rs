@@ -136,7 +136,8 @@ impl Outgoing {
     /// calls `out` with each. `form` says whether the values are gradients or Nesterov steps; steps are
     /// computed from `parameters`, the flat vector of all parameters that the gradient was computed with. If
     /// the settings clip each tensor (`clip_tensors`), the gradient is clipped first. If gradients travel in
-    /// less than 32 bits, what those left over before is added, and what they leave over now is kept.
+    /// less than 32 bits, what those left over before is added, and what they leave over now is kept. If only
+    /// the largest values are sent, the worker's velocity of these ends.
     ///
     /// # Panics
     /// If `form` asks for steps in a run that keeps its momentum at the shards.
@@ -165,13 +166,15 @@ impl Outgoing {
                 Some(remainder) => {
                     let sum = &mut remainder.values[range.clone()];
                     sum.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
-                    values.copy_from_slice(sum);
-                    let encoded = Values::encoded(remainder.wire, sum);
-                    if let Some(momentum) = self.momentum.as_mut().filter(|_| remainder.wire.is_of_largest())
-                    {
-                        momentum.stop_sent(range.clone(), &values, sum);
+                    match self.momentum.as_mut().filter(|_| remainder.wire.is_of_largest()) {
+                        None => Values::encoded(remainder.wire, sum),
+                        Some(momentum) => {
+                            values.copy_from_slice(sum);
+                            let encoded = Values::encoded(remainder.wire, sum);
+                            momentum.stop_sent(range.clone(), &values, sum);
+                            encoded
+                        }
                     }
-                    encoded
                 }
                 None => Values::exact(values),
             };
