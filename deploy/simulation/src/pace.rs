@@ -17,6 +17,7 @@
 //!
 //! A worker that is lost every `L` seconds, and away for `A`, finishes `1 / (exp(T / L) - 1)` steps in between.
 
+use parameter_server::MOST_LOGS;
 use parameters::Layout;
 use protocol::encoded_size;
 use settings::Wire;
@@ -30,8 +31,6 @@ const MEETING: f64 = 0.05;
 const HALVINGS: usize = 24;
 /// Number of times that answers are made from the times between two steps, and these from the answers.
 const ROUNDS: usize = 5;
-/// Number of logs of one format that a shard publishes, each for some of the workers.
-const LOGS: usize = 8;
 
 /// The pace of one machine of a cluster, all in the mean of a long run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,7 +107,7 @@ pub fn paces(cluster: &Cluster, layout: &Layout, batch: usize) -> Paces {
     }
 }
 
-/// What one machine puts on the links.
+/// The load that one machine puts on the links.
 #[derive(Clone, Copy)]
 struct Load {
     machine: Machine,
@@ -263,7 +262,7 @@ fn shortest(most: f64, enough: impl Fn(f64) -> bool) -> f64 {
 fn followers(loads: &[Load], at: usize) -> impl Iterator<Item = usize> {
     let own = loads[at].machine.formats.parameters;
     let same = move |&other: &usize| loads[other].machine.formats.parameters == own;
-    (at % LOGS..loads.len()).step_by(LOGS).filter(same)
+    (at % MOST_LOGS..loads.len()).step_by(MOST_LOGS).filter(same)
 }
 
 /// Sets the bytes of every answer. The machine of a log's followers that is fastest has a difference made in each

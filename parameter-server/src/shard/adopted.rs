@@ -15,10 +15,10 @@ use crate::{
 /// Most that the number of a step may be above that of the worker's last one that was applied to the block.
 const MOST_STEPS_AHEAD: u64 = 1 << 20;
 
-/// Most logs of one format. Workers that share one get the difference that the first of them asked for, and a
+/// Largest number of logs of one format that a shard publishes. Workers that share one get the difference that the first of them asked for, and a
 /// gradient of parameters that are a part of a round older is worth less: in 4 or 8 bits, four workers that all
 /// share one need 1.3 to 1.5 times the images on the recipe `quick`.
-const LOGS: usize = 8;
+pub const MOST_LOGS: usize = 8;
 
 /// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is
 /// done.
@@ -280,7 +280,7 @@ impl Adopted {
         let values: usize = self.blocks.values().map(|state| state.parameters.len()).sum();
         // The parameters as they are now, and for each log a view, and differences of as many bytes.
         let room = |logs: usize| limits::memory::check(((1 + 2 * logs) * values * size_of::<f32>()) as u64);
-        let logs = (1..=LOGS).rev().find(|logs| room(*logs).is_ok());
+        let logs = (1..=MOST_LOGS).rev().find(|logs| room(*logs).is_ok());
         let Some(logs) = logs else {
             let shortage = room(1).expect_err("no number of logs fits");
             return Err(format!("for the log of {values} parameters in {wire}, {shortage}"));

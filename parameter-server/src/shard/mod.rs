@@ -28,11 +28,11 @@ use protocol::{
 use settings::{Difference, first_difference};
 
 pub(crate) use self::block::BlockState;
+pub use self::{adopted::MOST_LOGS, host::ShardHost, warm_start::WarmStart};
 use self::{
     adopted::{Adopted, Applied},
     members::Members,
 };
-pub use self::{host::ShardHost, warm_start::WarmStart};
 use crate::optimizer;
 
 /// Number of refused pushes that are logged one by one. After those, only every refusal whose count is a
