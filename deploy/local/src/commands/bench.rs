@@ -10,9 +10,7 @@ use settings::Precision;
 use setup::ComputeFlags;
 
 use super::network_flags::NetworkFlags;
-
-/// Longest duration of a measurement, in seconds.
-const MOST_SECONDS: f64 = 3600.0;
+use super::numbers::seconds;
 
 /// Flags of `downpour bench`.
 #[derive(Debug, Args)]
@@ -52,12 +50,6 @@ pub struct Flags {
     /// Draw the layers under the machine's roofline into this SVG file
     #[arg(long, value_name = "FILE")]
     pub roofline: Option<PathBuf>,
-}
-
-/// Parses the duration of a measurement, in seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
-    seconds.ok_or_else(|| format!("expected 0 to {MOST_SECONDS} seconds"))
 }
 
 /// Runs `downpour bench`: measures the speed of a network, prints the result as a table or as one JSON

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod export;
 pub mod fetch;
 mod network_flags;
+mod numbers;
 pub mod plan;
 pub mod samples;
 pub mod simulate;

@@ -13,6 +13,7 @@ use setup::{ComputeFlags, Data, Threads};
 use simulation::fleet::{Fleet, Group};
 use simulation::plan::{Plan, PlannedRun};
 
+use super::numbers::{seconds, within};
 use crate::plan_text;
 
 /// Number of training images and of classes of ILSVRC-2012.
@@ -21,8 +22,6 @@ const ILSVRC: (u64, usize) = (1_281_167, 1000);
 const SYNTHETIC_CLASSES: usize = 10;
 /// Gradient noise scale of the synthetic set in images, by the speed-ups that the guide has.
 const SYNTHETIC_NOISE: f64 = 150.0;
-/// Longest measurement, in seconds.
-const MOST_SECONDS: f64 = 600.0;
 
 /// Flags of `downpour plan`.
 #[derive(Debug, Args)]
@@ -74,17 +73,8 @@ pub struct Flags {
     pub json: bool,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.0, MOST_SECONDS, "seconds")
-}
-
 fn noise_scale(text: &str) -> Result<f64, String> {
-    within(text, 1.0, 1e9, "images")
-}
-
-fn within(text: &str, least: f64, most: f64, unit: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("expected {least} to {most} {unit}"))
+    within(text, 1.0, 1e9, " images")
 }
 
 /// The speed of this machine in images a second, as it was measured.
@@ -139,7 +129,7 @@ impl Calibration {
     }
 }
 
-/// What `downpour plan --json` prints.
+/// The object that `downpour plan --json` prints.
 #[derive(Serialize)]
 struct Printed<'a> {
     #[serde(flatten)]

@@ -13,6 +13,7 @@ use simulation::plan::MEGABIT;
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 use worker::link::{Formats, Rates};
 
+use super::numbers::within;
 use crate::curve;
 
 /// Largest value of any time in the description of a cluster, in the unit of its flag.
@@ -90,21 +91,16 @@ pub struct Flags {
     pub picture: Option<PathBuf>,
 }
 
-fn within(text: &str, most: f64, unit: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| (0.0..=most).contains(number));
-    number.ok_or_else(|| format!("expected 0 to {most}{unit}"))
-}
-
 fn share(text: &str) -> Result<f64, String> {
-    within(text, 1.0, "")
+    within(text, 0.0, 1.0, "")
 }
 
 fn time(text: &str) -> Result<f64, String> {
-    within(text, LONGEST, "")
+    within(text, 0.0, LONGEST, "")
 }
 
 fn megabits(text: &str) -> Result<f64, String> {
-    within(text, FASTEST, " Mbit/s").and_then(|rate| {
+    within(text, 0.0, FASTEST, " Mbit/s").and_then(|rate| {
         if rate > 0.0 {
             Ok(rate * MEGABIT)
         } else {
