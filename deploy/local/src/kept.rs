@@ -1,4 +1,4 @@
-//! What is kept of a run that stopped before its end, and what of it is lost.
+//! The state from which a run goes on that stopped before its end, and the samples that are lost with it.
 
 use std::fmt;
 

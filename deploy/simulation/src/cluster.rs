@@ -27,7 +27,8 @@ pub struct Machine {
     pub link: Link,
     /// Round-trip time of a message between the worker and the server, in seconds of simulated time.
     pub round_trip: f64,
-    /// Whether this is the server's own machine, whose worker's messages take neither its link nor the server's.
+    /// Place of the machine: true for the server's own, whose worker's messages take neither its link nor the
+    /// server's.
     pub at_server: bool,
     /// Number formats in which the worker's gradients and parameters travel. Whole parameters arrive exact,
     /// whatever theirs is; so do all in synchronous training.

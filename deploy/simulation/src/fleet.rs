@@ -62,7 +62,7 @@ pub struct Group {
     /// Milliseconds of a message from a worker to the server and back.
     #[serde(default, deserialize_with = "milliseconds")]
     pub round_trip_ms: f64,
-    /// Whether this one machine is also the server's, so that its worker uses no link.
+    /// Place of the group: true for one machine that is also the server's, whose worker uses no link.
     #[serde(default)]
     pub at_server: bool,
     /// Price of each machine, an hour that it is there.

@@ -51,7 +51,7 @@ pub struct Plan {
     /// Time to the end of the run in seconds, without evaluations; infinite (`null` in JSON) if no step is ever
     /// finished.
     pub seconds: f64,
-    /// What each group of machines does.
+    /// Plans of the groups of machines, in the order of the fleet.
     pub groups: Vec<GroupPlan>,
     /// Share (0 to 1) of the time in which the server's link receives gradients.
     pub receiving: f64,
@@ -82,7 +82,7 @@ pub struct Plan {
     pub advice: Vec<String>,
 }
 
-/// What a group of machines does in a planned run.
+/// The part that a group of machines has in a planned run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupPlan {
     /// Name of the group.

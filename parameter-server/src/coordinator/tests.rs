@@ -21,7 +21,7 @@ fn coordinator(processes: u32) -> Coordinator {
     coordinator_with(processes, |_| {})
 }
 
-/// The same with a changed configuration.
+/// A coordinator as above, with a changed configuration.
 fn coordinator_with(processes: u32, change: impl FnOnce(&mut RunConfiguration)) -> Coordinator {
     let mut configuration = settings::recipe("quick").unwrap();
     configuration.run.batch = 10;
