@@ -158,7 +158,7 @@ mod tests {
             ("downpour bench --batch", 4096),
             ("downpour bench --steps", 100_000),
             ("downpour bench --seconds", 3600),
-            ("downpour plan --seconds", 600),
+            ("downpour plan --seconds", 3600),
             ("downpour plan --noise-scale", 1_000_000_000),
             ("downpour plan --training-images", 1_000_000_000),
             ("downpour samples --rows", 100),
