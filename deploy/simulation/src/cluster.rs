@@ -27,8 +27,8 @@ pub struct Machine {
     pub link: Link,
     /// Round-trip time of a message between the worker and the server, in seconds of simulated time.
     pub round_trip: f64,
-    /// Place of the machine: true for the server's own, whose worker's messages take neither its link nor the
-    /// server's.
+    /// Place of the machine: true for one that also has a server process, with an even part of the parameters. Its
+    /// worker's messages to that process take no link, and those to others take the links of both.
     pub at_server: bool,
     /// Number formats in which the worker's gradients and parameters travel. Whole parameters arrive exact,
     /// whatever theirs is; so do all in synchronous training.
@@ -56,12 +56,13 @@ impl Machine {
     }
 }
 
-/// A cluster to simulate: the machines of the workers, and the link of their server.
+/// A cluster to simulate: the machines of the workers, and the link of their server, which is one process or
+/// several.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
     /// The machines, each with one worker.
     pub machines: Vec<Machine>,
-    /// The link that all workers share at the server.
+    /// The link that all workers share at the server: those of all server processes together.
     pub server: Link,
     /// Largest deviation of a step's duration from the mean duration of its machine, as a fraction of the
     /// latter; each step's deviation is drawn uniformly between this and its negative.
@@ -77,5 +78,12 @@ impl Cluster {
         let slow = |worker: usize| workers >= 8 && worker % 8 == 7;
         let machine = |worker| Machine::of(if slow(worker) { 2.0 } else { 1.0 });
         Cluster { machines: (0..workers).map(machine).collect(), server: Link::UNLIMITED, jitter: 0.1 }
+    }
+
+    /// Returns the share (0 to 1) of the bytes of a machine's worker that take links: all, or, on a machine with one
+    /// of several server processes, what is for the others.
+    pub fn over_links(&self, machine: &Machine) -> f64 {
+        let processes = self.machines.iter().filter(|machine| machine.at_server).count();
+        if machine.at_server { 1.0 - 1.0 / processes as f64 } else { 1.0 }
     }
 }

@@ -28,7 +28,8 @@ pub struct Server {
     /// Mbit/s of that link outwards, towards the workers; `None` means that of `link_mbit`.
     #[serde(default, deserialize_with = "megabits")]
     pub uplink_mbit: Option<f64>,
-    /// Number of server processes, each on a machine with a link of its own, which share the parameters evenly.
+    /// Number of server processes, each on a machine of its own with such a link, which share the parameters evenly;
+    /// 1 where machines of the fleet are also servers, one process each.
     #[serde(default = "one", deserialize_with = "processes")]
     pub processes: u32,
     /// Price of each server process's machine, an hour; 0 where a machine of the fleet is also the server.
@@ -62,7 +63,8 @@ pub struct Group {
     /// Milliseconds of a message from a worker to the server and back.
     #[serde(default, deserialize_with = "milliseconds")]
     pub round_trip_ms: f64,
-    /// Place of the group: true for one machine that is also the server's, whose worker uses no link.
+    /// Place of the group: true for machines that each have a server process beside the worker, which uses no link
+    /// for the parameters of that process. They have the server's link, unless one of their own is named.
     #[serde(default)]
     pub at_server: bool,
     /// Price of each machine, an hour that it is there.
@@ -115,28 +117,32 @@ impl Fleet {
         if !(1..=u64::from(MOST_MACHINES)).contains(&count) {
             return Err(format!("machines: found {count} in all groups, expected 1 to {MOST_MACHINES}"));
         }
-        let at_server: Vec<&Group> = self.machines.iter().filter(|group| group.at_server).collect();
-        let Some(first) = at_server.first() else { return Ok(()) };
-        let wrong = |found: String, expected: &str| {
-            Err(format!("machines.at_server of {:?}: found {found}, expected {expected}", first.name))
-        };
-        if at_server.len() > 1 || first.count > 1 {
-            let count: u32 = at_server.iter().map(|group| group.count).sum();
-            return wrong(format!("{count} machines at the server"), "one, of a group of its own");
+        let preempted = |group: &&Group| group.at_server && group.preemptions_per_hour > 0.0;
+        if let Some(group) = self.machines.iter().find(preempted) {
+            return Err(format!(
+                "machines.at_server of {:?}: found preemptions_per_hour = {}, expected machines that stay, as the run \
+                 stands still without one of its servers",
+                group.name, group.preemptions_per_hour
+            ));
         }
-        if self.server.processes > 1 {
-            return wrong(
-                format!("server.processes = {}", self.server.processes),
-                "1, as a worker reaches all others over its link",
-            );
-        }
-        if first.preemptions_per_hour > 0.0 {
-            return wrong(
-                format!("preemptions_per_hour = {}", first.preemptions_per_hour),
-                "a machine that stays, as the run stands still without its server",
-            );
+        let beside = self.beside();
+        if beside > 0 && self.server.processes > 1 {
+            return Err(format!(
+                "server.processes: found {}, expected none named, as the {beside} machines with at_server have one each",
+                self.server.processes
+            ));
         }
         Ok(())
+    }
+
+    /// Returns the number of server processes.
+    pub fn processes(&self) -> u32 {
+        self.server.processes.max(self.beside())
+    }
+
+    /// Returns the number of machines that have a server process beside their worker.
+    fn beside(&self) -> u32 {
+        self.machines.iter().filter(|group| group.at_server).map(|group| group.count).sum()
     }
 }
 

@@ -25,6 +25,7 @@
 mod cluster;
 mod events;
 pub mod fleet;
+mod links;
 mod method;
 pub mod pace;
 pub mod plan;

@@ -15,6 +15,9 @@
 //! rarely meet. As `u` in turn depends on every `T`, both waits are found by bisection. A link that is full makes
 //! them as long as it takes to be no more than full.
 //!
+//! A worker beside a server process has its own part of the parameters without a link. For the rest, what it sends
+//! is sent by a server's link too, and what it receives received by one.
+//!
 //! A worker that is lost every `L` seconds, and away for `A`, finishes `1 / (exp(T / L) - 1)` steps in between.
 
 use parameter_server::MOST_LOGS;
@@ -22,8 +25,9 @@ use parameters::Layout;
 use protocol::encoded_size;
 use settings::Wire;
 
-use crate::simulate::{FORWARD, taken};
-use crate::{Cluster, Machine};
+use crate::links::taken;
+use crate::simulate::FORWARD;
+use crate::{Cluster, Link, Machine};
 
 /// The factor `c` of a wait at the server's link.
 const MEETING: f64 = 0.05;
@@ -84,7 +88,8 @@ pub fn bytes(layout: &Layout, wire: Wire) -> f64 {
 /// If the cluster has no machine, or one whose step takes no time.
 pub fn paces(cluster: &Cluster, layout: &Layout, batch: usize) -> Paces {
     let whole = bytes(layout, Wire::F32);
-    let mut loads: Vec<Load> = cluster.machines.iter().map(|machine| Load::of(machine, layout)).collect();
+    let mut loads: Vec<Load> =
+        cluster.machines.iter().map(|machine| Load::of(cluster, machine, layout)).collect();
     assert!(loads.iter().all(|load| load.machine.step > 0.0), "a step takes time");
     let mut queues = Queues { cluster, receive: 0.0, send: 0.0 };
     for _ in 0..ROUNDS {
@@ -117,12 +122,29 @@ struct Load {
     one: f64,
     /// Bytes of the answer to a push: all differences since the last.
     down: f64,
+    /// Share (0 to 1) of these bytes that take a link.
+    linked: f64,
 }
 
 impl Load {
-    fn of(machine: &Machine, layout: &Layout) -> Load {
+    fn of(cluster: &Cluster, machine: &Machine, layout: &Layout) -> Load {
         let one = bytes(layout, machine.formats.parameters);
-        Load { machine: *machine, up: bytes(layout, machine.formats.gradients), one, down: one }
+        let up = bytes(layout, machine.formats.gradients);
+        Load { machine: *machine, up, one, down: one, linked: cluster.over_links(machine) }
+    }
+
+    /// Returns the seconds for which the server's link receives the gradients, and for which it sends them, since
+    /// they come from a machine of a server process.
+    fn pushes(&self, server: &Link) -> (f64, f64) {
+        let bytes = self.linked * self.up;
+        (taken(bytes, server.down), if self.machine.at_server { taken(bytes, server.up) } else { 0.0 })
+    }
+
+    /// Returns the seconds for which the server's link receives the answer, since it is for a machine of a server
+    /// process, and for which it sends it.
+    fn answers(&self, server: &Link) -> (f64, f64) {
+        let bytes = self.linked * self.down;
+        (if self.machine.at_server { taken(bytes, server.down) } else { 0.0 }, taken(bytes, server.up))
     }
 
     /// Returns the first gradients' time of leaving, in seconds since the step began.
@@ -162,34 +184,35 @@ struct Queues<'a> {
 impl Queues<'_> {
     /// Returns the seconds from the beginning of a step to the arrival of its last gradients, but for the way there.
     fn sent(&self, load: &Load) -> f64 {
-        let Machine { step, link, at_server, .. } = load.machine;
-        if at_server {
+        let Machine { step, link, .. } = load.machine;
+        if load.linked == 0.0 {
             return step;
         }
-        let up = taken(load.up, self.cluster.server.down).max(taken(load.up, link.up));
+        let (into, out_of) = load.pushes(&self.cluster.server);
+        let up = into.max(out_of).max(taken(load.linked * load.up, link.up));
         step.max(load.first() + self.receive + up)
     }
 
     /// Returns the seconds from the beginning of a step to that of the next.
     fn cycle(&self, load: &Load) -> f64 {
-        let Machine { link, at_server, round_trip, .. } = load.machine;
-        if at_server {
+        let Machine { link, round_trip, .. } = load.machine;
+        if load.linked == 0.0 {
             return self.sent(load) + round_trip;
         }
-        let down = taken(load.down, self.cluster.server.up).max(taken(load.down, link.down));
+        let (into, out_of) = load.answers(&self.cluster.server);
+        let down = into.max(out_of).max(taken(load.linked * load.down, link.down));
         self.sent(load).max(load.first() + self.receive + self.send + down) + round_trip
     }
 
     /// Returns the shares of the time in which the link receives and sends; over 1 where the waits are too
     /// short for what comes.
     fn busy(&self, loads: &[Load]) -> (f64, f64) {
-        let server = &self.cluster.server;
-        let linked = loads.iter().filter(|load| !load.machine.at_server);
-        linked.fold((0.0, 0.0), |(receiving, sending), load| {
+        loads.iter().fold((0.0, 0.0), |(receiving, sending), load| {
             let cycle = self.cycle(load);
+            let (pushes, answers) = (load.pushes(&self.cluster.server), load.answers(&self.cluster.server));
             (
-                receiving + load.leaving(cycle) * taken(load.up, server.down),
-                sending + load.arriving(cycle) * taken(load.down, server.up),
+                receiving + load.leaving(cycle) * pushes.0 + load.arriving(cycle) * answers.0,
+                sending + load.leaving(cycle) * pushes.1 + load.arriving(cycle) * answers.1,
             )
         })
     }
@@ -197,11 +220,11 @@ impl Queues<'_> {
     /// Finds the waits with which the link is as busy as its waits say.
     fn settle(&mut self, loads: &[Load]) {
         let server = self.cluster.server;
-        let linked = || loads.iter().filter(|load| !load.machine.at_server);
-        let count = linked().count().max(1) as f64;
+        let count = loads.iter().filter(|load| load.linked > 0.0).count().max(1) as f64;
         // All transfers one after the other: nobody waits longer.
-        let receive: f64 = linked().map(|load| taken(load.up, server.down)).sum();
-        let send: f64 = linked().map(|load| taken(load.down, server.up)).sum();
+        let all = |one: fn(&Load, &Link) -> f64| loads.iter().map(|load| one(load, &server)).sum::<f64>();
+        let receive = all(|load, server| load.pushes(server).0 + load.answers(server).0);
+        let send = all(|load, server| load.pushes(server).1 + load.answers(server).1);
         // Nobody waits for oneself.
         let others = MEETING * (count - 1.0) / (count * count);
         let wait =

@@ -134,7 +134,7 @@ impl PlannedRun<'_> {
             // A machine that comes back gets the parameters whole.
             let whole = bytes(self.layout, Wire::F32) / rates.down;
             let machine = Machine {
-                link: link(group.link_mbit, group.uplink_mbit),
+                link: self.own_link(group),
                 round_trip: group.round_trip_ms / 1000.0,
                 at_server: group.at_server,
                 formats: Formats::fitting(self.run, self.layout.len(), step, rates),
@@ -150,23 +150,43 @@ impl PlannedRun<'_> {
     /// Returns the link of all server processes together.
     fn server(&self) -> Link {
         let server = &self.fleet.server;
-        let all = |rate: f64| rate * f64::from(server.processes);
+        let all = |rate: f64| rate * f64::from(self.fleet.processes());
         let Link { up, down } = link(server.link_mbit, server.uplink_mbit);
         Link { up: up.map(all), down: down.map(all) }
     }
 
+    /// Returns the link of each machine of a group: where a server process is on it, that of the server.
+    fn own_link(&self, group: &Group) -> Link {
+        let server = &self.fleet.server;
+        match group.at_server {
+            true => link(group.link_mbit.or(server.link_mbit), group.uplink_mbit.or(server.uplink_mbit)),
+            false => link(group.link_mbit, group.uplink_mbit),
+        }
+    }
+
     /// Returns the groups, each with the speed of a machine and the rates that it has of the links.
     fn groups(&self) -> impl Iterator<Item = (&Group, f64, Rates)> {
-        let linked = || self.fleet.machines.iter().filter(|group| !group.at_server);
-        let own = |group: &Group| link(group.link_mbit, group.uplink_mbit);
+        // The share of the bytes of a machine with a server process that take links, as there are others.
+        let others = 1.0 - 1.0 / f64::from(self.fleet.processes());
+        let linked = || self.fleet.machines.iter().filter(move |group| !group.at_server || others > 0.0);
+        let beside = || linked().filter(|group| group.at_server);
+        let ups = linked().map(|group| (group.count, self.own_link(group).up));
+        let downs = linked().map(|group| (group.count, self.own_link(group).down));
         let server = self.server();
-        let up = fair_share(server.down, linked().map(|group| (group.count, own(group).up)));
-        let down = fair_share(server.up, linked().map(|group| (group.count, own(group).down)));
+        let ups_beside = beside().map(|group| (group.count, self.own_link(group).up));
+        let downs_beside = beside().map(|group| (group.count, self.own_link(group).down));
+        let into = fair_share(server.down, ups.chain(downs_beside));
+        let out_of = fair_share(server.up, downs.chain(ups_beside));
         self.fleet.machines.iter().zip(self.speeds).map(move |(group, &speed)| {
             let rate = |own: Option<f64>, share: f64| own.map_or(share, |own| own.min(share));
+            let own = self.own_link(group);
             let rates = match group.at_server {
-                true => Rates::UNLIMITED,
-                false => Rates { up: rate(own(group).up, up), down: rate(own(group).down, down) },
+                true if others == 0.0 => Rates::UNLIMITED,
+                true => {
+                    let share = into.min(out_of);
+                    Rates { up: rate(own.up, share) / others, down: rate(own.down, share) / others }
+                }
+                false => Rates { up: rate(own.up, into), down: rate(own.down, out_of) },
             };
             (group, speed, rates)
         })
@@ -188,8 +208,7 @@ impl PlannedRun<'_> {
                 self.group(group, speed, rates, paces, seconds / HOUR)
             })
             .collect();
-        let server =
-            f64::from(self.fleet.server.processes) * self.fleet.server.price_per_hour * seconds / HOUR;
+        let server = f64::from(self.fleet.processes()) * self.fleet.server.price_per_hour * seconds / HOUR;
         let batch = self.run.batch as f64;
         Plan {
             images: self.images,
@@ -217,7 +236,7 @@ impl PlannedRun<'_> {
         let sum = |of: fn(&Pace) -> f64| paces.iter().map(of).sum::<f64>();
         let there = sum(|pace| pace.there);
         let returns = if group.at_server { 0.0 } else { there * group.preemptions_per_hour };
-        let linked = if group.at_server { 0.0 } else { HOUR };
+        let linked = HOUR * if group.at_server { 1.0 - 1.0 / f64::from(self.fleet.processes()) } else { 1.0 };
         let limited = |rate: f64| rate.is_finite().then_some(rate);
         GroupPlan {
             name: group.name.clone(),

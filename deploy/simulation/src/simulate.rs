@@ -17,6 +17,7 @@ use worker::outgoing::{Outgoing, OutgoingBlock};
 use worker::replica::dropout_seed;
 
 use crate::events::{Event, Events};
+use crate::links::Links;
 use crate::report::{Evaluation, Report};
 use crate::run::{Run, SimulateError};
 use crate::samples::{Samples, Taken};
@@ -70,10 +71,7 @@ struct Simulation<'a> {
     workers: Vec<Worker>,
     events: Events,
     random: Random,
-    /// Virtual time from which on the server's link is free to receive, in seconds.
-    receiving_until: f64,
-    /// Virtual time from which on the server's link is free to send, in seconds.
-    sending_until: f64,
+    links: Links<'a>,
     /// Minibatches of training images, whose gradients are compared at every evaluation.
     compared: Vec<Minibatch>,
     noise: Noise,
@@ -148,8 +146,7 @@ impl<'a> Simulation<'a> {
             workers,
             events: Events::default(),
             random: Random::seed_from_u64(run.seed),
-            receiving_until: 0.0,
-            sending_until: 0.0,
+            links: Links::new(&run.cluster),
             compared,
             noise: Noise::default(),
             report,
@@ -169,8 +166,8 @@ impl<'a> Simulation<'a> {
         self.report.computing -= self.workers.iter().map(beyond).sum::<f64>();
         let seconds = self.report.seconds.max(f64::MIN_POSITIVE);
         self.report.computing /= seconds * self.workers.len() as f64;
-        self.report.receiving /= seconds;
-        self.report.sending /= seconds;
+        let (receiving, sending) = self.links.busy();
+        (self.report.receiving, self.report.sending) = (receiving / seconds, sending / seconds);
         self.report.real_seconds = started.elapsed().as_secs_f64();
         Ok(self.report)
     }
@@ -294,42 +291,22 @@ impl<'a> Simulation<'a> {
 
     /// Sends the push of a step whose first gradients leave at `first` and whose last are computed at
     /// `computed`; returns the virtual time at which it has arrived.
-    fn send(&mut self, worker: usize, first: f64, computed: f64) -> f64 {
-        let machine = self.run.cluster.machines[worker];
-        let format = machine.formats.gradients;
-        let bytes: usize =
-            self.workers[worker].pushes.iter().map(|push| push.values.encoded_size(format)).sum();
+    fn send(&mut self, number: usize, first: f64, computed: f64) -> f64 {
+        let machine = &self.run.cluster.machines[number];
+        let worker = &mut self.workers[number];
+        let size = |push: &OutgoingBlock| push.values.encoded_size(machine.formats.gradients);
+        let bytes: usize = worker.pushes.iter().map(size).sum();
         self.report.bytes_up += bytes as u64;
-        let half_round = machine.round_trip / 2.0;
-        if machine.at_server {
-            self.workers[worker].reaches = first + half_round;
-            return computed + half_round;
-        }
-        let bytes = bytes as f64;
-        let taken = taken(bytes, self.run.cluster.server.down);
-        let begin = first.max(self.receiving_until);
-        self.receiving_until = begin + taken;
-        self.report.receiving += taken;
-        self.workers[worker].reaches = begin + half_round;
-        // The last gradients leave when backward ends.
-        let transfer = taken.max(self::taken(bytes, machine.link.up));
-        (begin + transfer).max(computed) + half_round
+        let sent = self.links.push(machine, bytes as f64, first, computed);
+        worker.reaches = sent.reaches;
+        sent.arrives
     }
 
-    /// Sends an answer of so many bytes that begins to leave the server at `start`; returns the virtual time
+    /// Sends an answer of so many bytes that begins to leave the server at `first`; returns the virtual time
     /// at which it has arrived at the worker.
-    fn receive(&mut self, worker: usize, start: f64, bytes: u64) -> f64 {
-        let machine = self.run.cluster.machines[worker];
+    fn receive(&mut self, worker: usize, first: f64, bytes: u64) -> f64 {
         self.report.bytes_down += bytes;
-        if machine.at_server {
-            return self.back(worker, start);
-        }
-        let bytes = bytes as f64;
-        let taken = taken(bytes, self.run.cluster.server.up);
-        let begin = start.max(self.sending_until);
-        self.sending_until = begin + taken;
-        self.report.sending += taken;
-        self.back(worker, begin + taken.max(self::taken(bytes, machine.link.down)))
+        self.links.answer(&self.run.cluster.machines[worker], bytes as f64, first)
     }
 
     /// Returns the virtual time at which a worker has the last of what leaves the server at `time`.
@@ -455,11 +432,6 @@ impl<'a> Simulation<'a> {
         each(&evaluation);
         self.report.evaluations.push(evaluation);
     }
-}
-
-/// Returns the seconds that `bytes` take at `rate` bytes per second; 0 if there is no limit.
-pub(crate) fn taken(bytes: f64, rate: Option<f64>) -> f64 {
-    rate.map_or(0.0, |rate| bytes / rate)
 }
 
 /// Loads the first `images` images of a split, of training images those of epoch 0, and returns them in

@@ -128,6 +128,7 @@ fn the_guides_fleets_are_planned_as_the_simulator_has_them() {
         ("eight old machines", include_str!("../../guide/fleets/eight-old-machines.toml")),
         ("thirty spot machines", include_str!("../../guide/fleets/thirty-spot-machines.toml")),
         ("a laptop and three friends", include_str!("../../guide/fleets/laptop-and-friends.toml")),
+        ("a shard on each machine", include_str!("../../guide/fleets/a-shard-on-each.toml")),
     ] {
         let (mut cluster, large) = scaled(text);
         let small = compare(&cluster, 40, name);
@@ -144,6 +145,26 @@ fn the_guides_fleets_are_planned_as_the_simulator_has_them() {
         if cluster.machines.iter().any(|machine| machine.between_losses.is_some()) {
             compare(&cluster, 60, &format!("{name}, often taken away"));
         }
+    }
+}
+
+/// Links of a rack and of a city, each with enough workers that no format of whole values could use them.
+#[test]
+fn many_workers_make_almost_as_much_as_each_alone() {
+    let rack = include_str!("../../guide/fleets/a-shard-on-each.toml");
+    let city = "[server]\nlink_mbit = 1000\n[[machines]]\nname = \"far\"\ncount = 32\nimages_per_second = 136\n\
+                link_mbit = 100\nround_trip_ms = 20";
+    for (text, least) in [(rack, 0.95), (city, 0.8)] {
+        let (cluster, large) = scaled(text);
+        let alone: f64 = cluster.machines.iter().map(|machine| BATCH as f64 / machine.step).sum();
+        let found = simulated(&cluster, 40);
+        let (planned, part) =
+            (large.images_per_second() / alone, found.images as f64 / found.seconds / alone);
+        println!(
+            "{} machines make {planned:.3} by formula, {part:.3} simulated, of what each makes alone",
+            cluster.machines.len()
+        );
+        assert!(planned >= least && part >= least, "expected {least}, found {planned} and {part}");
     }
 }
 
@@ -202,6 +223,35 @@ fn fleets_at_random_are_planned_as_the_simulator_has_them() {
     }
 }
 
+/// Fleets of whose machines all have a shard, or some, over links that carry an exchange in a tenth of a step to twice
+/// its length.
+#[test]
+fn shards_beside_the_workers_are_planned_as_the_simulator_has_them() {
+    let network = small();
+    for seed in 0..12 {
+        let mut random = Random::seed_from_u64(seed);
+        let wire = *[Wire::F32, Wire::Bf16, Wire::Bits8, Wire::Bits4].choose(&mut random).unwrap();
+        let exchange = 10f64.powf(random.random_range(-1.0..0.3));
+        let rate = bytes(network.layout(), wire) / exchange;
+        let machine = Machine {
+            link: Link { up: Some(rate), down: Some(rate) },
+            round_trip: *[0.0, 0.02].choose(&mut random).unwrap(),
+            formats: Formats { gradients: wire, parameters: wire },
+            ..Machine::of(1.0)
+        };
+        let count = *[2, 3, 4, 8, 16].choose(&mut random).unwrap();
+        let beside = if random.random_bool(0.6) { count } else { random.random_range(1..=count) };
+        let machines = (0..count).map(|number| Machine { at_server: number < beside, ..machine }).collect();
+        let all = Some(beside as f64 * rate);
+        let cluster = Cluster { machines, server: Link { up: all, down: all }, jitter: 0.1 };
+        compare(
+            &cluster,
+            60,
+            &format!("{beside} of {count} machines with shards, {exchange:.2} s of {wire}"),
+        );
+    }
+}
+
 /// A fleet of alike machines of a hundred images a second, in a run whose formats are left to the workers or not.
 fn plan(count: u32, server: f64, link: f64, wire: Option<Wire>, noise_scale: Option<f64>) -> Plan {
     let mut fleet = Fleet::of_this_machine();
@@ -249,4 +299,27 @@ fn machines_that_are_never_there_for_a_step_never_end() {
             .plan();
     assert_eq!((plan.images_per_second, plan.seconds), (0.0, f64::INFINITY));
     assert!(plan.staleness.is_finite(), "{plan:?}");
+}
+
+#[test]
+fn machines_with_a_shard_each_share_their_links_with_it() {
+    let plan = |at_server| {
+        let mut fleet = Fleet::of_this_machine();
+        let machines = &mut fleet.machines[0];
+        (machines.count, machines.at_server, machines.link_mbit) = (8, at_server, Some(1000.0));
+        (fleet.server.link_mbit, fleet.server.processes) = (Some(1000.0), if at_server { 1 } else { 8 });
+        fleet.check().unwrap();
+        let network = GoogLeNet::new(&Architecture::paper()).unwrap();
+        let run = settings::Run { wire: Some(Wire::F32), ..settings::recipe("paper").unwrap().run };
+        let layout = network.layout();
+        PlannedRun { fleet: &fleet, speeds: &[136.0], run: &run, layout, images: 1000, noise_scale: None }
+            .plan()
+    };
+    let (beside, apart) = (plan(true), plan(false));
+    let part = beside.bytes_up_per_hour
+        / beside.images_per_second
+        / (apart.bytes_up_per_hour / apart.images_per_second);
+    assert!((part - 7.0 / 8.0).abs() < 1e-9, "an eighth stays on the machine: {part}");
+    assert!(beside.images_per_second < 0.7 * apart.images_per_second, "{beside:?}");
+    assert!(beside.images_per_second > 0.5 * apart.images_per_second, "{beside:?}");
 }
