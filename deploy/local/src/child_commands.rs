@@ -1,12 +1,15 @@
 //! The commands that start the servers and workers of a run on this machine as child processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use access::{AccessError, Folder as AccessFolder, Role, Token};
+use process::logs::LogFlags;
 
 use crate::children::ChildCommand;
+use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::options::Options;
+use crate::own_address::OwnAddress;
 
 /// Address at which servers listen: reachable from this machine only, at a port that the system chooses.
 const LISTEN: &str = "127.0.0.1:0";
@@ -14,8 +17,7 @@ const LISTEN: &str = "127.0.0.1:0";
 /// A builder of the commands with which this program starts the servers and workers of a run as child
 /// processes.
 pub struct ChildCommands<'a> {
-    /// Path of the executable of this program, which the child processes run as well.
-    pub program: PathBuf,
+    pub program: Program,
     pub options: &'a Options,
     pub folder: &'a Folder,
     /// Command-line arguments for the coordinator, the first server process, that hold the run's settings.
@@ -26,6 +28,71 @@ pub struct ChildCommands<'a> {
     pub tokens: Tokens,
     /// Path of the model file whose parameters the run starts from; `None` if it starts from random ones.
     pub init_from: Option<&'a String>,
+}
+
+/// This program as its child processes run it.
+pub struct Program {
+    /// Path of the executable.
+    executable: PathBuf,
+    /// Name of the instruction set of the kernels; `None` leaves it to the child process.
+    isa: Option<String>,
+    /// Form of the logs: true for JSON.
+    log_json: bool,
+    /// Folder of the child processes' log files.
+    logs: PathBuf,
+}
+
+impl Program {
+    /// Returns the program of this process, whose children write logs into the folder `logs`.
+    ///
+    /// # Errors
+    /// If the system does not tell where the executable is.
+    pub fn this(isa: Option<String>, flags: &LogFlags, logs: &Path) -> Result<Program, Failure> {
+        let executable = std::env::current_exe()
+            .map_err(|error| Failure::broken(format!("cannot find this executable: {error}")))?;
+        Ok(Program { executable, isa, log_json: flags.log_json, logs: logs.into() })
+    }
+
+    /// Returns the command of a child process with a name in messages, the words of its part, and the token by which
+    /// the run lets it in.
+    pub fn command(&self, name: &str, mut words: Vec<String>, token: Option<&Token>) -> ChildCommand {
+        if let Some(isa) = &self.isa {
+            words.extend(["--isa".into(), isa.clone()]);
+        }
+        if self.log_json {
+            words.push("--log-json".into());
+        }
+        words.push("--end-with-stdin".into());
+        ChildCommand {
+            name: name.into(),
+            program: self.executable.clone(),
+            arguments: words,
+            logs: self.logs.clone(),
+            token: token.cloned(),
+        }
+    }
+}
+
+/// Returns the command line of a worker that joins the run at `coordinator`, whose pictures were looked at before.
+pub fn worker_words(
+    coordinator: &str,
+    data: Option<&Path>,
+    data_patience: u64,
+    threads: usize,
+    output: &Path,
+    name: &str,
+) -> Vec<String> {
+    let mut words: Vec<String> = vec!["role".into(), "worker".into(), "train".into()];
+    words.extend(["--coordinator".into(), coordinator.into()]);
+    if let Some(data) = data {
+        words.extend(["--data".into(), data.display().to_string()]);
+        words.extend(["--data-patience".into(), data_patience.to_string()]);
+        words.push("--looked-at".into());
+    }
+    words.extend(["--threads".into(), threads.to_string()]);
+    words.extend(["--output".into(), output.display().to_string()]);
+    words.extend(["--name".into(), name.into()]);
+    words
 }
 
 /// The tokens that the launcher hands on, and its own.
@@ -56,13 +123,13 @@ impl ChildCommands<'_> {
     /// Returns the command of the first server process, which is also the run's coordinator: it assigns the
     /// images to the workers. It listens on a port that the system chooses, and prints its address.
     pub fn coordinator(&self) -> ChildCommand {
-        let mut words = self.server_words();
+        let mut words = self.server_words(0);
         words.extend(["--access".into(), self.folder.access().display().to_string()]);
-        words.extend(["--servers".into(), self.options.shards.to_string()]);
+        words.extend(["--servers".into(), (self.options.shards + self.options.other_shards).to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
-        self.command("server-0", words, None)
+        self.program.command("server-0", words, None)
     }
 
     /// Returns the commands of all server processes but the first, which is the run's coordinator and has the
@@ -70,12 +137,12 @@ impl ChildCommands<'_> {
     pub fn servers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (1..self.options.shards)
             .map(|number| {
-                let mut words = self.server_words();
+                let mut words = self.server_words(number);
                 words.extend(["--coordinator".into(), coordinator.into()]);
                 if let Some(file) = self.init_from {
                     words.extend(["--init-from".into(), file.clone()]);
                 }
-                self.command(&format!("server-{number}"), words, Some(&self.tokens.server))
+                self.program.command(&format!("server-{number}"), words, Some(&self.tokens.server))
             })
             .collect()
     }
@@ -85,49 +152,28 @@ impl ChildCommands<'_> {
     pub fn workers(&self, coordinator: &str) -> Vec<ChildCommand> {
         (0..self.options.workers)
             .map(|number| {
-                let mut words: Vec<String> = vec!["role".into(), "worker".into(), "train".into()];
-                words.extend(["--coordinator".into(), coordinator.into()]);
-                if let Some(data) = &self.options.data {
-                    words.extend(["--data".into(), data.display().to_string()]);
-                    words.extend(["--data-patience".into(), self.options.data_patience.to_string()]);
-                    words.push("--looked-at".into());
-                }
-                words.extend(["--threads".into(), self.threads.to_string()]);
+                let name = format!("worker-{number}");
+                let (data, output) = (self.options.data.as_deref(), self.folder.path());
+                let patience = self.options.data_patience;
+                let mut words = worker_words(coordinator, data, patience, self.threads, output, &name);
                 if self.options.pin {
                     words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
                 }
-                words.extend(["--output".into(), self.folder.path().display().to_string()]);
-                let name = format!("worker-{number}");
-                words.extend(["--name".into(), name.clone()]);
-                self.command(&name, words, Some(&self.tokens.worker))
+                self.program.command(&name, words, Some(&self.tokens.worker))
             })
             .collect()
     }
 
-    fn server_words(&self) -> Vec<String> {
+    fn server_words(&self, number: u16) -> Vec<String> {
         let mut words: Vec<String> =
-            ["role", "parameter-server", "--listen", LISTEN, "--print-address", "--shards", "1"]
-                .map(String::from)
-                .into();
+            ["role", "parameter-server", "--print-address", "--shards", "1"].map(String::from).into();
+        let own = self.options.advertise.as_ref().map(|first| first.process(number).expect("checked"));
+        words.extend(["--listen".into(), own.as_ref().map_or(LISTEN.into(), OwnAddress::listen)]);
+        if let Some(own) = own {
+            words.extend(["--advertise".into(), own.to_string()]);
+        }
         words.extend(["--snapshots".into(), self.folder.snapshots().display().to_string()]);
         words
-    }
-
-    fn command(&self, name: &str, mut words: Vec<String>, token: Option<&Token>) -> ChildCommand {
-        if let Some(isa) = &self.options.isa {
-            words.extend(["--isa".into(), isa.clone()]);
-        }
-        if self.options.logs.log_json {
-            words.push("--log-json".into());
-        }
-        words.push("--end-with-stdin".into());
-        ChildCommand {
-            name: name.into(),
-            program: self.program.clone(),
-            arguments: words,
-            logs: self.folder.logs(),
-            token: token.cloned(),
-        }
     }
 }
 
@@ -152,7 +198,7 @@ mod tests {
         let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json";
         let options = CommandLine::parse_from(words.split(' ')).options;
         let commands = ChildCommands {
-            program: "downpour".into(),
+            program: Program::this(options.isa.clone(), &options.logs, &folder.logs()).unwrap(),
             options: &options,
             folder: &folder,
             run: options.run.to_words().unwrap(),

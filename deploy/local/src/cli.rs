@@ -6,7 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, plan, samples, simulate, token,
+    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, samples, simulate,
+    token,
 };
 use crate::options::Options;
 
@@ -27,6 +28,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Train on this machine, as downpour does without a command
     Train(Options),
+    /// Take part in a run of another machine, with this one's processors
+    Join(join::Flags),
     /// Score model files on images, by one crop or many, alone and together
     Evaluate(evaluate::Flags),
     /// Print the five most probable labels of image files

@@ -18,6 +18,11 @@ impl Failure {
         Failure { code: Exit::BadInput.code(), text: text.into() }
     }
 
+    /// Creates the failure of a command whose flags are wrong together; its exit code is that of [`Exit::Usage`].
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { code: Exit::Usage.code(), text: text.into() }
+    }
+
     /// Creates the failure of a command that broke off for another reason than unusable input or a diverged
     /// run, such as a process that died; its exit code is 1.
     pub fn broken(text: impl Into<String>) -> Failure {

@@ -10,7 +10,7 @@ use protocol::RunStatus;
 use serde_json::Value;
 use settings::RunConfiguration;
 
-use crate::child_commands::{ChildCommands, Tokens};
+use crate::child_commands::{ChildCommands, Program, Tokens};
 use crate::curve;
 use crate::failure::Failure;
 use crate::folder::{Folder, Record};
@@ -18,6 +18,7 @@ use crate::interrupts::Interrupts;
 use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::own_address::OwnAddress;
 use crate::progress::Progress;
 use crate::result::RunResult;
 use crate::supervised::SETTLED_AFTER;
@@ -41,6 +42,9 @@ pub enum Training {
 /// If the configuration is wrong, or if this machine cannot carry out the run.
 pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
     let configuration = options.run.resolve(options.default_recipe()).map_err(anyhow::Error::from)?;
+    if let Some(first) = &options.advertise {
+        first.process(options.shards - 1).map_err(|text| Failure::usage(format!("--advertise {text}")))?;
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads_per_worker(cores);
     // A run that goes on may be another than the flags name: then its workers look for themselves.
@@ -82,8 +86,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     };
 
     let commands = ChildCommands {
-        program: std::env::current_exe()
-            .map_err(|error| Failure::broken(format!("cannot find this executable: {error}")))?,
+        program: Program::this(options.isa.clone(), &options.logs, &folder.logs())?,
         options,
         folder: &folder,
         run: options.run.to_words().map_err(anyhow::Error::from)?,
@@ -97,6 +100,9 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         configuration.recipe, options.workers, commands.threads, options.shards
     ));
     looked.iter().for_each(|line| progress.tell(line));
+    if let Some(address) = &options.advertise {
+        progress.tell(&how_to_join(address, options.other_shards, &folder));
+    }
     let (end, status) = sessions(&commands, resuming, &mut progress, interrupts).await;
     progress.end();
 
@@ -164,6 +170,22 @@ async fn look_at(
         Some(told) => told.map(Some).map_err(|error: anyhow::Error| Failure::from(error)),
         None => Ok(None),
     }
+}
+
+/// Returns the commands by which other machines take part.
+fn how_to_join(address: &OwnAddress, shards: u16, folder: &Folder) -> String {
+    let token = |role| folder.access().join(role).join("token").display().to_string();
+    let mut text = format!(
+        "other machines take part by: downpour join {address} --token-file TOKEN --data PHOTOS, with a copy of {}",
+        token("worker")
+    );
+    if shards > 0 {
+        text += &format!(
+            "; {shards} of them also with --shard OWN-NAME:7070 --server-token-file TOKEN, with a copy of {}",
+            token("server")
+        );
+    }
+    text
 }
 
 /// Returns the run that this call asks for, as JSON: the whole configuration, and the data folder.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Command, FromArgMatches};
 use process::{RunFlags, logs::LogFlags};
 
+use crate::own_address::OwnAddress;
+
 /// The options of one run on this machine.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -33,6 +35,20 @@ pub struct Options {
     /// Keep each compute thread on a CPU of its own: those of worker 0 on the first ones, and so on (Linux)
     #[arg(long)]
     pub pin: bool,
+    /// Let other machines take part, by downpour join, under this address of this one (host:port) [default: nothing
+    /// outside this machine reaches the run]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Other machines")]
+    pub advertise: Option<OwnAddress>,
+    /// Server processes that other machines bring, by downpour join --shard; the run begins when all are there
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Other machines",
+        default_value_t = 0,
+        requires = "advertise"
+    )]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=128))]
+    pub other_shards: u16,
     #[command(flatten, next_help_heading = "The run")]
     pub run: RunFlags,
     /// Instruction set of the kernels: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the best

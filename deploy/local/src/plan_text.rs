@@ -28,31 +28,42 @@ pub struct Command {
 pub fn commands(fleet: &Fleet, run: &RunFlags) -> Result<Vec<Command>, ConfigurationError> {
     let words: String = run.to_words()?.iter().map(|word| format!(" {}", quoted(word))).collect();
     let threads = |group: &Group| group.cores.map_or(String::new(), |cores| format!(" --threads {cores}"));
-    if let [only] = &fleet.machines[..]
-        && only.at_server
-    {
-        let command = format!("downpour --data PHOTOS --workers 1 --shards 1{}{words}", threads(only));
-        return Ok(vec![Command { on: only.name.clone(), command }]);
+    let join = |group: &Group, shard: &str| Command {
+        on: group.name.clone(),
+        command: format!(
+            "downpour join SERVER:7070 --token-file TOKEN --data PHOTOS{}{shard}",
+            threads(group)
+        ),
+    };
+    let mut commands = Vec::new();
+    let mut beside = fleet.machines.iter().filter(|group| group.at_server);
+    let processes = fleet.processes();
+    if let Some(first) = beside.next() {
+        let alone = fleet.count() == 1;
+        let advertise = if alone { "" } else { " --advertise SERVER:7070" };
+        let others = if processes > 1 { format!(" --other-shards {}", processes - 1) } else { String::new() };
+        let command = format!(
+            "downpour --data PHOTOS --workers 1 --shards 1{advertise}{others}{}{words}",
+            threads(first)
+        );
+        let on = if first.count > 1 { format!("first of {}", first.name) } else { first.name.clone() };
+        commands.push(Command { on, command });
+        let shard = " --shard OWN-NAME:7070 --server-token-file SERVER-TOKEN";
+        commands.extend(
+            (first.count > 1).then_some(first).into_iter().chain(beside).map(|group| join(group, shard)),
+        );
+    } else {
+        let several = if processes > 1 { format!(" --servers {processes}") } else { String::new() };
+        let server = "parameter-server --listen 0.0.0.0:7070 --advertise";
+        commands
+            .push(Command { on: "server".into(), command: format!("{server} SERVER:7070{several}{words}") });
+        if processes > 1 {
+            let command =
+                format!("{server} OWN-NAME:7070 --coordinator SERVER:7070 --token-file SERVER-TOKEN");
+            commands.push(Command { on: "other server machines".into(), command });
+        }
     }
-    let processes = fleet.server.processes;
-    let several = if processes > 1 { format!(" --servers {processes}") } else { String::new() };
-    let mut commands = vec![Command {
-        on: "server".into(),
-        command: format!("parameter-server --listen 0.0.0.0:7070 --advertise SERVER:7070{several}{words}"),
-    }];
-    if processes > 1 {
-        let command = "parameter-server --listen 0.0.0.0:7070 --advertise OWN-NAME:7070 --coordinator SERVER:7070 \
-                       --token-file SERVER-TOKEN";
-        commands.push(Command { on: "other server machines".into(), command: command.into() });
-    }
-    commands.extend(fleet.machines.iter().map(|group| {
-        let threads = threads(group);
-        // Within a machine a worker's values travel whole, for which it must see that it is there.
-        let server = if group.at_server { "127.0.0.1" } else { "SERVER" };
-        let command =
-            format!("worker train --coordinator {server}:7070 --token-file TOKEN --data PHOTOS{threads}");
-        Command { on: group.name.clone(), command }
-    }));
+    commands.extend(fleet.machines.iter().filter(|group| !group.at_server).map(|group| join(group, "")));
     Ok(commands)
 }
 

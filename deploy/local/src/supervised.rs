@@ -66,7 +66,7 @@ impl Supervised {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start_again_if_due(&mut self) -> Result<(), Failure> {
+    fn start_again_if_due(&mut self) -> Result<(), Failure> {
         if self.again.is_some_and(|at| at <= Instant::now()) { self.start_again() } else { Ok(()) }
     }
 
@@ -78,6 +78,27 @@ impl Supervised {
     /// Returns whether the process has died so often that it is not started again.
     pub fn is_given_up(&self) -> bool {
         self.deaths_in_a_row > MOST_DEATHS
+    }
+
+    /// Checks on a process that may leave and is started again after a death; returns the end of the session that it
+    /// brings, if it was stopped by somebody or failed.
+    pub fn look(&mut self, progress: &Progress) -> Option<End> {
+        if let Some(status) = self.ended() {
+            match status.code().and_then(Exit::from_code) {
+                Some(Exit::Done) => self.child = None,
+                // Somebody else's signal.
+                Some(Exit::Interrupted) => return Some(End::Interrupted),
+                Some(exit) => return Some(End::Failed(self.failure(exit))),
+                None => self.restart_later(status, progress),
+            }
+        }
+        self.start_again_if_due().err().map(End::Failed)
+    }
+
+    /// Returns the failure of a process that is given up.
+    pub fn given_up(&self) -> Failure {
+        let log = self.command.log_file();
+        Failure::broken(format!("{} died again and again; its log is {}", self.command.name, log.display()))
     }
 
     /// Waits for the process to print its address; returns the address.

@@ -99,7 +99,9 @@ struct Session {
 impl Session {
     async fn start(commands: &ChildCommands<'_>, interrupts: &mut Interrupts) -> Result<Session, End> {
         let mut coordinator = Supervised::start(commands.coordinator()).map_err(End::Failed)?;
-        let address = coordinator.address(interrupts).await?;
+        let listens = coordinator.address(interrupts).await?;
+        // Where all networks are listened on, that is no address to call.
+        let address = commands.options.advertise.as_ref().map_or(listens, ToString::to_string);
         let (send, status) = watch::channel(None);
         let asking = tokio::spawn(ask(address.clone(), commands.tokens.reader.clone(), send));
         let mut session =
@@ -154,48 +156,25 @@ impl Session {
     /// ended; if it dies, the session is over. Another server that dies is started again, and takes its place
     /// with the shards of its newest snapshot.
     fn look_at_servers(&mut self, progress: &Progress) -> Option<End> {
-        for (number, server) in self.servers.iter_mut().enumerate() {
-            if let Some(status) = server.ended() {
-                match status.code().and_then(Exit::from_code) {
-                    Some(Exit::Done) if number == 0 => return Some(End::Finished),
-                    // Told to finish: the coordinator follows.
-                    Some(Exit::Done) => {}
-                    // Somebody else's signal.
-                    Some(Exit::Interrupted) => return Some(End::Interrupted),
-                    Some(exit) => return Some(End::Failed(server.failure(exit))),
-                    None if number == 0 => return Some(End::ServerLost(server.unexpected_end(status))),
-                    None => server.restart_later(status, progress),
-                }
-            }
-            if server.is_given_up() {
-                let log = server.command.log_file();
-                return Some(End::Failed(Failure::broken(format!(
-                    "{} died again and again; its log is {}",
-                    server.command.name,
-                    log.display()
-                ))));
-            }
-            if let Err(failure) = server.start_again_if_due() {
-                return Some(End::Failed(failure));
-            }
+        let (coordinator, others) = self.servers.split_first_mut().expect("there is a coordinator");
+        if let Some(status) = coordinator.ended() {
+            return Some(match status.code().and_then(Exit::from_code) {
+                Some(Exit::Done) => End::Finished,
+                // Somebody else's signal.
+                Some(Exit::Interrupted) => End::Interrupted,
+                Some(exit) => End::Failed(coordinator.failure(exit)),
+                None => End::ServerLost(coordinator.unexpected_end(status)),
+            });
         }
-        None
+        // Those that leave were told to finish: the coordinator follows.
+        others.iter_mut().find_map(|server| {
+            server.look(progress).or_else(|| server.is_given_up().then(|| End::Failed(server.given_up())))
+        })
     }
 
     fn look_at_workers(&mut self, progress: &Progress) -> Option<End> {
-        for worker in &mut self.workers {
-            if let Some(status) = worker.ended() {
-                match status.code().and_then(Exit::from_code) {
-                    Some(Exit::Done) => worker.child = None,
-                    // The servers are being stopped by somebody else.
-                    Some(Exit::Interrupted) => return Some(End::Interrupted),
-                    Some(exit) => return Some(End::Failed(worker.failure(exit))),
-                    None => worker.restart_later(status, progress),
-                }
-            }
-            if let Err(failure) = worker.start_again_if_due() {
-                return Some(End::Failed(failure));
-            }
+        if let Some(end) = self.workers.iter_mut().find_map(|worker| worker.look(progress)) {
+            return Some(end);
         }
         if self.workers.iter().any(Supervised::is_there) {
             return None;

@@ -10,6 +10,7 @@ pub mod ensemble;
 pub mod evaluate;
 pub mod export;
 pub mod fetch;
+pub mod join;
 mod network_flags;
 mod numbers;
 pub mod plan;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> ExitCode {
     let (what, ended) = match command {
         Command::Train(options) => ("train", in_runtime(train::run(&options))),
         Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),
+        Command::Join(flags) => ("join the run", in_runtime(join::run(&flags))),
         Command::Evaluate(flags) => ("evaluate the model", in_runtime(evaluate::run(flags))),
         Command::Classify(flags) => ("classify", of(classify::run(flags))),
         Command::Export(flags) => ("export the model", of(export::run(flags))),

@@ -37,7 +37,7 @@ const SYNTHETIC_NOISE: f64 = 150.0;
               cores            of one [default: this machine's]
               link_mbit, uplink_mbit  of each: either way, and towards the server [default: no limit]
               round_trip_ms    to the server and back [default: 0]
-              at_server        true: this one is also the server [default: false]
+              at_server        true: each has a server process too, and the link of [server] [default: false]
               price_per_hour   while it is there [default: 0]
               preemptions_per_hour  of each [default: 0]
               minutes_away     until it, or another in its place, is back [default: 5]

@@ -3,4 +3,5 @@
 mod bad_input;
 mod clock;
 mod data;
+mod join;
 mod whole_run;

@@ -1,0 +1,146 @@
+//! The part of this machine in a run of another: its processes are started, watched, and stopped.
+
+use std::time::{Duration, Instant};
+
+use access::Token;
+use process::Exit;
+use tokio::time::interval;
+
+use crate::child_commands::{Program, worker_words};
+use crate::commands::join::Flags;
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::progress::Progress;
+use crate::supervised::{Supervised, all_gone, ask_to_stop, kill};
+use crate::watch::End;
+
+/// Interval at which the processes are checked.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longest time for the shard to write the last snapshot and leave once the workers have left a finished run.
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
+/// Longest time for the workers to hand in what they hold, and for the shard to write its part of a snapshot.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+
+/// Takes part in a run until it ends, or until a signal.
+///
+/// # Errors
+/// If the data or a token cannot be used, or if a process fails.
+pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    let worker = flags.token.token().map_err(anyhow::Error::from)?;
+    let server =
+        flags.server_token_file.as_deref().map(Token::read).transpose().map_err(anyhow::Error::from)?;
+    let looked = match flags.data.clone().filter(|_| flags.workers > 0) {
+        Some(data) => match interrupts.unless(move || models::look::before_run(&data)).await {
+            Some(found) => found?.lines,
+            None => return Ok(Exit::Interrupted),
+        },
+        None => Vec::new(),
+    };
+    let logs = flags.output.join("logs");
+    let program = Program::this(flags.isa.clone(), &flags.logs, &logs)?;
+    let progress = Progress::start(&flags.logs);
+    looked.iter().for_each(|line| progress.tell(line));
+    let shard = flags.shard.as_ref().map(|address| {
+        let mut words: Vec<String> =
+            ["role", "parameter-server", "--coordinator", &flags.address].map(String::from).into();
+        words.extend(["--listen".into(), address.listen(), "--advertise".into(), address.to_string()]);
+        words.extend(["--snapshots".into(), flags.output.join("snapshots").display().to_string()]);
+        if let Some(file) = &flags.init_from {
+            words.extend(["--init-from".into(), file.display().to_string()]);
+        }
+        program.command("server", words, server.as_ref())
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads =
+        flags.threads.map_or_else(|| (cores / usize::from(flags.workers).max(1)).max(1), usize::from);
+    let workers = (0..flags.workers).map(|number| {
+        let name = format!("worker-{number}");
+        let words = worker_words(
+            &flags.address,
+            flags.data.as_deref(),
+            flags.data_patience,
+            threads,
+            &flags.output,
+            &name,
+        );
+        program.command(&name, words, worker.as_ref())
+    });
+    let mut joined = Joined { shard: None, workers: Vec::new() };
+    let started = shard.map(Supervised::start).transpose().and_then(|shard| {
+        joined.shard = shard;
+        workers.map(Supervised::start).try_for_each(|worker| worker.map(|worker| joined.workers.push(worker)))
+    });
+    let end = match started {
+        Ok(()) => {
+            progress.tell(&format!("joining {}; logs in {}", flags.address, logs.display()));
+            joined.watch(&progress, interrupts).await
+        }
+        Err(failure) => End::Failed(failure),
+    };
+    joined.stop(interrupts, &progress).await;
+    progress.end();
+    match end {
+        End::Finished => Ok(Exit::Done),
+        End::Interrupted => Ok(Exit::Interrupted),
+        End::ServerLost(text) => Err(Failure::broken(text)),
+        End::Failed(failure) => Err(failure),
+    }
+}
+
+/// The processes of this machine.
+struct Joined {
+    shard: Option<Supervised>,
+    workers: Vec<Supervised>,
+}
+
+impl Joined {
+    fn all(&mut self) -> impl Iterator<Item = &mut Supervised> {
+        self.shard.iter_mut().chain(&mut self.workers)
+    }
+
+    /// Watches the processes until all have left, one failed, or a signal came.
+    async fn watch(&mut self, progress: &Progress, interrupts: &mut Interrupts) -> End {
+        let mut look = interval(LOOK_EVERY);
+        let mut deserted: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = interrupts.next() => {
+                    progress.tell("leaving: workers hand in what they hold (again, after two seconds: at once)");
+                    return End::Interrupted;
+                }
+                _ = look.tick() => {}
+            }
+            for process in self.all() {
+                process.pass_on(true, progress);
+                if let Some(end) = process.look(progress) {
+                    return end;
+                }
+                if process.is_given_up() {
+                    return End::Failed(process.given_up());
+                }
+            }
+            if !self.all().any(|process| process.is_there()) {
+                return End::Finished;
+            }
+            let has_workers = !self.workers.is_empty();
+            if has_workers && !self.workers.iter().any(Supervised::is_there) {
+                let since = *deserted.get_or_insert_with(Instant::now);
+                if since.elapsed() > FINISH_WITHIN {
+                    return End::Finished;
+                }
+            }
+        }
+    }
+
+    /// Stops the processes that are left, at another signal at once.
+    async fn stop(&mut self, interrupts: &mut Interrupts, progress: &Progress) {
+        let mut group: Vec<&mut Supervised> = self.all().collect();
+        ask_to_stop(&mut group);
+        tokio::select! {
+            _ = all_gone(&mut group, STOP_WITHIN) => {}
+            () = interrupts.next() => {}
+        }
+        group.iter_mut().for_each(|process| process.pass_on(true, progress));
+        kill(&mut group);
+    }
+}

@@ -1,0 +1,49 @@
+//! Runs in which other machines take part; here they are this machine by another port.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::support::{Home, Running, binary, run, signal, text, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address of this machine that is free now.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn another_machine_brings_a_worker_and_a_shard() {
+    let (home, joined) = (Home::new(), Home::new());
+    let (address, shard) = (free_address(), free_address());
+    let begun = ["--advertise", &address, "--workers", "1", "--shards", "1", "--other-shards", "1"];
+    let launcher = Running::start(&mut home.tiny(20_000, &begun));
+    let access = home.output().join("access");
+    let (worker, server) = (access.join("worker/token"), access.join("server/token"));
+    until("the tokens", PATIENCE, || worker.exists() && server.exists());
+
+    let join = |arguments: &[&str]| {
+        let mut command = binary();
+        command.args(["join", &address, "--token-file", text(&worker), "--threads", "1"]);
+        command.arg("--output").arg(joined.output()).args(arguments);
+        command
+    };
+    run(&mut join(&["--shard", &shard])).expect(2).says(&["--server-token-file"]);
+    let with_shard = ["--shard", &shard, "--server-token-file", text(&server)];
+    let other = Running::start(&mut join(&with_shard));
+    until("training with both", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 2));
+    let log = home.log("server-0");
+    assert!(log.contains(&format!("shards 1 to 1 are at {shard}")), "{log}");
+    // A worker alone comes and goes.
+    let mut third = binary();
+    third.args(["join", &address, "--token-file", text(&worker), "--threads", "1"]);
+    let alone = Home::new();
+    let third = Running::start(third.arg("--output").arg(alone.output()));
+    until("training with three", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 3));
+    signal(third.pid(), "TERM");
+    third.wait().expect(130).says(&["leaving"]);
+
+    let ended = launcher.wait().expect(0);
+    ended.says(&["other machines take part by: downpour join", "1 of them also with --shard"]);
+    other.wait().expect(0);
+}
