@@ -24,8 +24,13 @@ const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// Takes part in a run until it ends, or until a signal.
 ///
 /// # Errors
-/// If the data or a token cannot be used, or if a process fails.
+/// If there is nothing to do, if the data or a token cannot be used, or if a process fails.
 pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    if flags.workers == 0 && flags.shard.is_none() {
+        return Err(Failure::usage(
+            "--workers 0: expected at least one worker, or --shard, or this machine has nothing to do",
+        ));
+    }
     let worker = flags.token.token().map_err(anyhow::Error::from)?;
     let server =
         flags.server_token_file.as_deref().map(Token::read).transpose().map_err(anyhow::Error::from)?;

@@ -29,6 +29,7 @@ fn another_machine_brings_a_worker_and_a_shard() {
         command
     };
     run(&mut join(&["--shard", &shard])).expect(2).says(&["--server-token-file"]);
+    run(&mut join(&["--workers", "0"])).expect(2).says(&["or --shard"]);
     let with_shard = ["--shard", &shard, "--server-token-file", text(&server)];
     let other = Running::start(&mut join(&with_shard));
     until("training with both", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 2));
