@@ -17,6 +17,7 @@ mod lease;
 mod life;
 mod member;
 mod order;
+mod overview;
 mod push;
 mod refusal;
 mod register;
@@ -28,6 +29,7 @@ mod shard_ledger;
 mod shard_status;
 mod snapshot;
 mod staleness_counts;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod training_line;
@@ -50,6 +52,9 @@ pub use self::{
     life::{Life, NoRunId, RunId},
     member::Member,
     order::ShardOrder,
+    overview::{
+        MOST_OVERSEEN, MOST_WARNING, MOST_WARNINGS, Overview, ShardOverview, Warning, WorkerOverview,
+    },
     push::{BlockPush, LARGEST_GRADIENT, PushForm, PushReply},
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest, ShardFiles},
@@ -61,6 +66,7 @@ pub use self::{
     shard_status::ShardStatus,
     snapshot::Snapshot,
     staleness_counts::StalenessCounts,
+    steer::{Caller, RATE_FACTORS, Steered, Steering},
     training_line::TrainingLine,
     update_rule::UpdateRule,
     version::Version,
@@ -74,4 +80,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 12;
+pub const PROTOCOL_VERSION: u32 = 13;

@@ -26,7 +26,7 @@ pub type Reader = fn(&[u8]) -> Result<(), ReceiveError>;
 
 /// The readers of all requests and replies of the protocol that have fields, each with the message's name in
 /// the `.proto` files; replies to fetches are missing, since [`fetched`] reads them.
-pub const MESSAGES: [(&str, Reader); 18] = [
+pub const MESSAGES: [(&str, Reader); 21] = [
     ("JoinRequest", read::<proto::JoinRequest, JoinRequest>),
     ("JoinReply", read::<proto::JoinReply, Answer<JoinReply>>),
     ("AssignRequest", read::<proto::AssignRequest, (Member, u64)>),
@@ -45,6 +45,9 @@ pub const MESSAGES: [(&str, Reader); 18] = [
     ("OrderReply", read::<proto::OrderReply, Answer<Vec<ShardStatus>>>),
     ("ShardStatusReply", read::<proto::ShardStatusReply, Answer<Vec<ShardStatus>>>),
     ("CredentialsReply", read::<proto::CredentialsReply, Answer<Credentials>>),
+    ("OverviewReply", read::<proto::OverviewReply, Answer<Overview>>),
+    ("SteerRequest", read::<proto::SteerRequest, Steering>),
+    ("SteerReply", read::<proto::SteerReply, Answer<Steered>>),
 ];
 
 /// Reads the stream of replies to a fetch (a request for blocks of parameters) from its bytes, which may be

@@ -219,6 +219,21 @@ impl coordinator_server::Coordinator for CoordinatorService {
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
         Ok(Response::new(self.0.status().into()))
     }
+
+    async fn overview(
+        &self,
+        _: Request<proto::OverviewRequest>,
+    ) -> Result<Response<proto::OverviewReply>, Status> {
+        Ok(Response::new(self.0.overview().into()))
+    }
+
+    async fn steer(
+        &self,
+        request: Request<proto::SteerRequest>,
+    ) -> Result<Response<proto::SteerReply>, Status> {
+        let caller = guard::caller(request.extensions());
+        reply(request, |order| self.0.steer(order, caller))
+    }
 }
 
 struct ShardsService {

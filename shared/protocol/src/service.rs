@@ -44,6 +44,15 @@ pub trait Coordinator: Send + Sync + 'static {
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal>;
     /// Returns the status of the run: what it is doing, how far it has come, and its newest metrics.
     fn status(&self) -> RunStatus;
+    /// Returns what the run does now, with its workers, its shards and the newest warnings.
+    fn overview(&self) -> Overview;
+    /// Carries out an order of the operator `caller`, of which the log tells. An order that is given again
+    /// changes nothing more; of a snapshot one more may be taken.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] before the first worker has joined; [`Refusal::Invalid`] for a worker that is no
+    /// member, for a factor with which updates could overflow, and once the run has ended.
+    fn steer(&self, order: Steering, caller: Caller) -> Result<Steered, Refusal>;
 }
 
 /// The shards (parts of the network's parameters) that one server process holds, as the calls that workers

@@ -89,6 +89,12 @@ pub fn messages() -> Vec<Seed> {
     let credentials = new().bytes(1, [0x30; 9]).bytes(1, [0x30; 8]).bytes(2, [0x30; 7]).message(3, secret);
     let many = (0..1000).fold(new(), |all, _| all.message(1, new()));
     let most = tensor("a", &[1 << 16, 1 << 16]);
+    let watched = new().number(1, 3).bytes(2, "host/1").double(5, f64::NAN).number(12, 6).number(15, 9);
+    let shard = new().number(1, 1).bytes(2, "a:1").double(3, 0.5).message(4, shard_status());
+    let overview = new().message(1, new().number(3, 1)).number(2, 8).bytes(3, "by operator");
+    let overview =
+        overview.message(14, evaluation()).number(15, 2000).message(16, watched).message(18, shard);
+    let overview = overview.message(24, new().double(1, 1.7e9).bytes(2, "worker 3 is out")).double(25, 1.7e9);
     [
         ("JoinRequest", "whole", new().number(1, 4).bytes(2, "worker").message(3, data)),
         ("JoinReply", "membership", new().message(1, membership)),
@@ -127,6 +133,11 @@ pub fn messages() -> Vec<Seed> {
         ("ShardStatusReply", "whole", new().message(1, new().message(1, shard_status()))),
         ("ShardStatusReply", "many-empty", new().message(1, many)),
         ("CredentialsReply", "whole", new().message(1, credentials)),
+        ("OverviewReply", "whole", overview),
+        ("SteerRequest", "drain", new().number(3, u64::MAX)),
+        ("SteerRequest", "rate", new().double(5, f64::NAN)),
+        ("SteerReply", "steered", new().message(1, new().bytes(1, "paused"))),
+        ("SteerReply", "refusal", new().message(2, refusal())),
     ]
     .into_iter()
     .map(|(message, name, content)| {

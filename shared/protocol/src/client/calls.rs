@@ -48,6 +48,19 @@ pub trait CoordinatorCalls: Clone + Send + Sync + 'static {
     /// # Errors
     /// If the call gets no answer; the server never refuses this call.
     fn status(&self) -> impl Future<Output = Result<RunStatus, ClientError>> + Send;
+
+    /// Returns what the run does now, with its workers, its shards and the newest warnings.
+    ///
+    /// # Errors
+    /// If the call gets no answer; the server never refuses this call.
+    fn overview(&self) -> impl Future<Output = Result<Overview, ClientError>> + Send;
+
+    /// Gives the run an order of its operator; returns what comes of it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the order cannot be carried out, as for a worker that is no member; another
+    /// error if the call gets no answer.
+    fn steer(&self, order: Steering) -> impl Future<Output = Result<Steered, ClientError>> + Send;
 }
 
 /// The calls to the shards (parts of the network's parameters) that one server process holds: over the

@@ -108,4 +108,21 @@ impl CoordinatorCalls for CoordinatorClient {
         };
         self.link.call("status", self.link.patience.control, attempt).await
     }
+
+    async fn overview(&self) -> Result<Overview, ClientError> {
+        let attempt = || {
+            let mut client = self.client();
+            async move { client.overview(proto::OverviewRequest {}).await }
+        };
+        self.link.call("overview", self.link.patience.control, attempt).await
+    }
+
+    async fn steer(&self, order: Steering) -> Result<Steered, ClientError> {
+        let request = proto::SteerRequest::from(order);
+        let attempt = || {
+            let mut client = self.client();
+            async move { client.steer(request).await }
+        };
+        self.link.call("steer", self.link.patience.control, attempt).await
+    }
 }

@@ -69,6 +69,14 @@ impl<Service: Coordinator + ?Sized> CoordinatorCalls for InProcess<Service> {
     async fn status(&self) -> Result<RunStatus, ClientError> {
         Ok(self.service.status())
     }
+
+    async fn overview(&self) -> Result<Overview, ClientError> {
+        Ok(self.service.overview())
+    }
+
+    async fn steer(&self, order: Steering) -> Result<Steered, ClientError> {
+        self.service.steer(order, Caller::default()).map_err(ClientError::Refused)
+    }
 }
 
 impl<Service: Shards + ?Sized> ShardCalls for InProcess<Service> {

@@ -26,6 +26,11 @@ pub enum Assignment {
     },
     /// The end of the run, and how it ended.
     Finished(Ending),
+    /// Departure: the worker hands in what it has done and leaves the run, which goes on.
+    Leave {
+        /// Reason for the log.
+        reason: String,
+    },
 }
 
 /// A member's call, and its number.
@@ -53,6 +58,7 @@ impl From<Answer<Assignment>> for proto::AssignReply {
                 Outcome::Wait(proto::Wait { milliseconds, reason })
             }
             Ok(Assignment::Finished(ending)) => Outcome::Finished(ending.into()),
+            Ok(Assignment::Leave { reason }) => Outcome::Leave(proto::Leave { reason }),
             Err(refusal) => Outcome::Refusal(refusal.into()),
         };
         proto::AssignReply { outcome: Some(outcome) }
@@ -72,6 +78,7 @@ impl TryFrom<proto::AssignReply> for Answer<Assignment> {
                 Ok(Assignment::Wait { milliseconds, reason })
             }
             Outcome::Finished(ending) => Ok(Assignment::Finished(ending.try_into()?)),
+            Outcome::Leave(proto::Leave { reason }) => Ok(Assignment::Leave { reason }),
             Outcome::Refusal(refusal) => Err(refusal.try_into()?),
         })
     }

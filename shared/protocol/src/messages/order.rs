@@ -12,7 +12,7 @@ use crate::{
 
 /// An order of the coordinator to a shard process, a server process that holds parts of the network's
 /// parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ShardOrder {
     /// Snapshot: the process writes each of its shards into a file of the snapshot's folder,
     /// `ID/shard-NUMBER.safetensors`, and answers when the files are durable.

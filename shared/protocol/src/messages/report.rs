@@ -5,6 +5,7 @@ use super::{
     scores::Scores,
 };
 use crate::{
+    Wire, codec,
     fields::{FieldError, at_most, finite, listed, required},
     proto,
 };
@@ -64,6 +65,19 @@ pub struct StepMetrics {
     pub refused: u64,
     /// Whether the loss of a minibatch was not finite, or above [`LARGEST_LOSS`](crate::LARGEST_LOSS).
     pub diverged: bool,
+    /// Number of blocks of gradients that shards applied.
+    pub updates: u64,
+    /// Sum of the staleness of those updates: for each, the number of other updates that its block received
+    /// after the fetch that its gradient was computed from.
+    pub staleness_sum: u64,
+    /// Number of bytes of encoded gradients that the worker sent.
+    pub bytes_out: u64,
+    /// Number of bytes of encoded parameters that the worker received in the replies.
+    pub bytes_in: u64,
+    /// Format in which the newest gradients travelled; `None` if there were none.
+    pub gradient_wire: Option<Wire>,
+    /// Format in which the newest parameters travelled; `None` if there were none.
+    pub parameter_wire: Option<Wire>,
 }
 
 /// Sums over minibatches that tell how noisy gradients are. The expected squared norm of a minibatch's
@@ -157,6 +171,12 @@ impl From<StepMetrics> for proto::Metrics {
             wait_seconds: m.wait_seconds,
             refused: m.refused,
             diverged: m.diverged,
+            updates: m.updates,
+            staleness_sum: m.staleness_sum,
+            bytes_out: m.bytes_out,
+            bytes_in: m.bytes_in,
+            gradient_wire: m.gradient_wire.map(codec::number),
+            parameter_wire: m.parameter_wire.map(codec::number),
         }
     }
 }
@@ -167,6 +187,8 @@ impl TryFrom<proto::Metrics> for StepMetrics {
     fn try_from(m: proto::Metrics) -> Result<StepMetrics, FieldError> {
         let count = |value, field| at_most(value, MOST_COUNTED, "Metrics", field);
         let finite = |value, field| finite(value, "Metrics", field);
+        let wire =
+            |number: Option<i32>| number.map(|number| codec::any_format(number, "Metrics")).transpose();
         let losses = listed(m.auxiliary_losses, MOST_HEADS, "values", "Metrics", "auxiliary_losses")?;
         Ok(StepMetrics {
             auxiliary_losses: losses
@@ -182,6 +204,12 @@ impl TryFrom<proto::Metrics> for StepMetrics {
             wait_seconds: finite(m.wait_seconds, "wait_seconds")?,
             refused: count(m.refused, "refused")?,
             diverged: m.diverged,
+            updates: count(m.updates, "updates")?,
+            staleness_sum: count(m.staleness_sum, "staleness_sum")?,
+            bytes_out: count(m.bytes_out, "bytes_out")?,
+            bytes_in: count(m.bytes_in, "bytes_in")?,
+            gradient_wire: wire(m.gradient_wire)?,
+            parameter_wire: wire(m.parameter_wire)?,
         })
     }
 }

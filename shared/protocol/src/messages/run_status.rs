@@ -42,6 +42,8 @@ pub enum RunState {
     Failed,
     /// Stop of the server, after which the run can be resumed.
     Interrupted,
+    /// Pause by an operator: workers get no samples to train on until the run is resumed.
+    Paused,
 }
 
 impl fmt::Display for RunState {
@@ -55,6 +57,7 @@ impl fmt::Display for RunState {
             RunState::Diverged => "diverged",
             RunState::Failed => "failed",
             RunState::Interrupted => "interrupted",
+            RunState::Paused => "paused",
         })
     }
 }
@@ -110,12 +113,13 @@ impl From<RunState> for proto::status_reply::State {
             RunState::Diverged => State::Diverged,
             RunState::Failed => State::Failed,
             RunState::Interrupted => State::Interrupted,
+            RunState::Paused => State::Paused,
         }
     }
 }
 
-/// Reads a run's state from its number in a status.
-fn run_state(number: i32) -> Result<RunState, FieldError> {
+/// Reads a run's state from its number in `message`.
+pub(super) fn run_state(number: i32, message: &'static str) -> Result<RunState, FieldError> {
     use proto::status_reply::State;
     match State::try_from(number) {
         Ok(State::Waiting) => Ok(RunState::Waiting),
@@ -125,7 +129,8 @@ fn run_state(number: i32) -> Result<RunState, FieldError> {
         Ok(State::Diverged) => Ok(RunState::Diverged),
         Ok(State::Failed) => Ok(RunState::Failed),
         Ok(State::Interrupted) => Ok(RunState::Interrupted),
-        Ok(State::Unspecified) | Err(_) => Err(FieldError::new("StatusReply", "state", "1 to 7", number)),
+        Ok(State::Paused) => Ok(RunState::Paused),
+        Ok(State::Unspecified) | Err(_) => Err(FieldError::new(message, "state", "1 to 8", number)),
     }
 }
 
@@ -171,7 +176,7 @@ impl TryFrom<proto::StatusReply> for Answer<RunStatus> {
     fn try_from(status: proto::StatusReply) -> Result<Answer<RunStatus>, FieldError> {
         Ok(Ok(RunStatus {
             configuration: configuration::read(&status.configuration, "StatusReply")?,
-            state: run_state(status.state)?,
+            state: run_state(status.state, "StatusReply")?,
             detail: status.detail,
             samples: status.samples,
             total_samples: status.total_samples,

@@ -51,6 +51,29 @@ pub struct ShardStatus {
     pub ledger: Option<ShardLedger>,
 }
 
+impl ShardStatus {
+    /// Returns a copy of the counters: without the ledger, the fingerprint of the layout, and the hash of a file.
+    pub fn counters(&self) -> ShardStatus {
+        ShardStatus {
+            shard: self.shard,
+            blocks: self.blocks,
+            updates: self.updates,
+            repeated: self.repeated,
+            refused: self.refused,
+            limited: self.limited,
+            staleness_sum: self.staleness_sum,
+            staleness_counts: self.staleness_counts.clone(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            learning_rate: self.learning_rate,
+            snapshot_hash: None,
+            samples: self.samples,
+            layout: None,
+            ledger: None,
+        }
+    }
+}
+
 impl From<ShardStatus> for proto::ShardStatus {
     fn from(status: ShardStatus) -> proto::ShardStatus {
         proto::ShardStatus {

@@ -42,6 +42,12 @@ impl StalenessCounts {
         }
     }
 
+    /// Returns the number of updates whose staleness was at most `staleness`, which is below 128.
+    pub fn up_to(&self, staleness: u64) -> u64 {
+        let exact = self.0.iter().take(staleness.min(EXACT - 1) as usize + 1);
+        exact.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     pub(crate) fn into_list(self) -> Vec<u64> {
         self.0
     }
@@ -72,6 +78,8 @@ mod tests {
             assert_eq!(counts.largest_since(&before), largest, "{staleness}");
         }
         assert_eq!(counts.largest_since(&StalenessCounts::default()), 1 << 63);
+        let up_to = [0, 1, 3, 126, 127, u64::MAX].map(|staleness| counts.up_to(staleness));
+        assert_eq!(up_to, [1, 2, 3, 3, 4, 4]);
         let mut sum = StalenessCounts::default();
         sum.record(5);
         sum.add(&counts);

@@ -35,9 +35,9 @@ fn a_value_out_of_range_is_named_with_its_field() {
     let ending = proto::Ending { how: 0, text: String::new() };
     assert_eq!(error::<Ending, _>(ending), "Ending.how: expected 1 to 4, found 0");
     let configuration = serde_json::to_string(&settings::recipe("quick").unwrap()).unwrap();
-    let status = proto::StatusReply { configuration, state: 8, ..Default::default() };
+    let status = proto::StatusReply { configuration, state: 9, ..Default::default() };
     let text = error::<Answer<RunStatus>, _>(status);
-    assert_eq!(text, "StatusReply.state: expected 1 to 7, found 8");
+    assert_eq!(text, "StatusReply.state: expected 1 to 8, found 9");
 
     let outcome = proto::adopt_reply::Outcome::Adopted(proto::Adopted { fingerprint: vec![0; 31].into() });
     let text = error::<Answer<AdoptReply>, _>(proto::AdoptReply { outcome: Some(outcome) });

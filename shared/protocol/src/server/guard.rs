@@ -12,13 +12,13 @@ use tonic::{
     body::Body,
     codegen::{
         BoxFuture, Service,
-        http::{Request, Response, header::AUTHORIZATION},
+        http::{Extensions, Request, Response, header::AUTHORIZATION},
     },
 };
 use tower_layer::Layer;
 
 use super::{permissions, refusals::Refusals};
-use crate::incoming::Peer;
+use crate::{incoming::Peer, messages::Caller};
 
 /// Beginning of the metadata that carries a secret.
 const SCHEME: &str = "Bearer ";
@@ -35,51 +35,62 @@ impl Door {
         Door { credentials, refusals: Refusals::default() }
     }
 
-    /// Returns nothing if a request is to be let in, else the status to answer it with.
-    fn refusal(&self, request: &Request<Body>) -> Option<Status> {
+    /// Returns the role of the caller of a request that is to be let in, and none for a call that is anybody's;
+    /// else the status to answer it with.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<Role>, Status> {
         let path = request.uri().path();
         if permissions::is_open(path) {
-            return None;
+            return Ok(None);
         }
         let peer = request.extensions().get::<Peer>();
-        let status = self.denial(request, path, peer.is_some_and(Peer::is_private))?;
-        if let Some(peer) = peer {
+        let role = self.proven(request, path, peer.is_some_and(Peer::is_private));
+        if let (Err(status), Some(peer)) = (&role, peer) {
             self.refusals
                 .note(peer.address.ip(), &format!("{}: {}", permissions::name(path), status.message()));
         }
-        Some(status)
+        role.map(Some)
     }
 
-    /// Returns the status for a caller who has no token, sends it where others can read it, or has one that
-    /// is not of this run or of another role.
-    fn denial(&self, request: &Request<Body>, path: &str, private: bool) -> Option<Status> {
+    /// Returns the role that a caller's token proves, or the status for one who has no token, sends it where
+    /// others can read it, or has one that is not of this run or of another role.
+    fn proven(&self, request: &Request<Body>, path: &str, private: bool) -> Result<Role, Status> {
         let Some(proof) = request.headers().get(AUTHORIZATION) else {
-            return Some(Status::unauthenticated(
+            return Err(Status::unauthenticated(
                 "expected a token, found none; name the token's file by --token-file, or put its text into \
                  DOWNPOUR_TOKEN",
             ));
         };
         if !private {
-            return Some(Status::unauthenticated(
+            return Err(Status::unauthenticated(
                 "expected an encrypted connection from another machine, found a plain one; a process encrypts unless \
                  it calls 127.0.0.1, ::1 or localhost: call the server by another name",
             ));
         }
         let secret = proof.as_bytes().strip_prefix(SCHEME.as_bytes());
         let Some(role) = secret.and_then(|secret| self.credentials.role_of(secret)) else {
-            return Some(Status::unauthenticated(
+            return Err(Status::unauthenticated(
                 "expected a token of this run, found another; give the newest one that the server's first process \
                  or downpour token made",
             ));
         };
         let allowed = permissions::roles(path);
         if allowed.contains(&role) {
-            return None;
+            return Ok(role);
         }
         let allowed: Vec<&str> = allowed.iter().copied().map(Role::name).collect();
         let text = format!("expected a token of role {}, found one of role {role}", allowed.join(" or "));
-        Some(Status::permission_denied(text))
+        Err(Status::permission_denied(text))
     }
+}
+
+/// The role that a caller's token proves, as the guard hands it to the services with the request.
+#[derive(Clone, Copy)]
+struct Proven(Role);
+
+/// Returns whoever made the request that has these extensions.
+pub(crate) fn caller(extensions: &Extensions) -> Caller {
+    let role = extensions.get::<Proven>().map(|Proven(role)| *role);
+    Caller { role, address: extensions.get::<Peer>().map(|peer| peer.address) }
 }
 
 /// Puts a guard before the services of a server; without a door everybody is let in.
@@ -115,10 +126,14 @@ where
         self.services.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.door.as_ref().and_then(|door| door.refusal(&request)) {
-            Some(status) => Box::pin(ready(Ok(status.into_http()))),
-            None => Box::pin(self.services.call(request)),
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let role = match self.door.as_ref().map_or(Ok(None), |door| door.admit(&request)) {
+            Ok(role) => role,
+            Err(status) => return Box::pin(ready(Ok(status.into_http()))),
+        };
+        if let Some(role) = role {
+            request.extensions_mut().insert(Proven(role));
         }
+        Box::pin(self.services.call(request))
     }
 }

@@ -8,13 +8,15 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const PUSH: &str = "/downpour.v1.Shards/Push";
 
 /// The path of every call, and the roles that may make it.
-pub(crate) const CALLS: [(&str, &[Role]); 11] = [
+pub(crate) const CALLS: [(&str, &[Role]); 13] = [
     ("/downpour.v1.Access/Credentials", &[Server]),
     ("/downpour.v1.Coordinator/Join", &[Worker]),
     ("/downpour.v1.Coordinator/Assign", &[Worker]),
     ("/downpour.v1.Coordinator/Report", &[Worker]),
     ("/downpour.v1.Coordinator/Register", &[Server]),
     ("/downpour.v1.Coordinator/Status", &Role::ALL),
+    ("/downpour.v1.Coordinator/Overview", &[Reader, Operator]),
+    ("/downpour.v1.Coordinator/Steer", &[Operator]),
     ("/downpour.v1.Shards/Adopt", &[Worker]),
     (PUSH, &[Worker]),
     ("/downpour.v1.Shards/Fetch", &[Worker, Reader, Operator]),

@@ -27,6 +27,12 @@ impl Coordinator for Unreached {
     fn status(&self) -> RunStatus {
         unreachable!("a malformed message came through")
     }
+    fn overview(&self) -> Overview {
+        unreachable!("a malformed message came through")
+    }
+    fn steer(&self, _: Steering, _: Caller) -> Answer<Steered> {
+        unreachable!("a malformed message came through")
+    }
 }
 
 impl Shards for Unreached {

@@ -89,6 +89,8 @@ fn script() -> Script {
             generation: u64::MAX,
         }),
         status: status(),
+        overview: overview(),
+        steer: Ok(Steered { text: "paused".into() }),
         asked: Mutex::default(),
     }
 }
@@ -102,6 +104,56 @@ fn roster() -> Roster {
         departed: vec![entry(0)],
         next_evaluation: 8,
         evaluations: vec![5, 7],
+        rate_factor: 0.1 + 0.2,
+    }
+}
+
+fn overview() -> Overview {
+    let worker = WorkerOverview {
+        worker: 3,
+        name: "host/1".into(),
+        images: 1,
+        steps: 2,
+        images_per_second: 0.5,
+        share: 0.25,
+        staleness_mean: 1.5,
+        step_seconds: 0.1 + 0.2,
+        waiting: 0.125,
+        bytes_out: 3,
+        bytes_in: 4,
+        gradient_wire: Some(Wire::TopPercent),
+        parameter_wire: None,
+        leases: 5,
+        silent_seconds: 0.75,
+        drained: true,
+    };
+    let shard_status = ShardStatus { shard: 1, blocks: 2, updates: 3, ..ShardStatus::default() };
+    let shard =
+        ShardOverview { shard: 1, address: "b:2".into(), silent_seconds: 2.5, status: Some(shard_status) };
+    Overview {
+        state: RunState::Paused,
+        detail: "by operator at 127.0.0.1:1".into(),
+        training_images: 1,
+        validation_images: 2,
+        classes: 3,
+        data_hash: "5eed".into(),
+        samples: 4,
+        total_samples: 5,
+        epoch: 6,
+        epochs: 7,
+        latest: status().latest,
+        evaluation: Some(evaluation(1)),
+        members: 8,
+        workers: vec![worker],
+        total_shards: 9,
+        shards: vec![shard, ShardOverview { address: "a:1".into(), ..ShardOverview::default() }],
+        leases: 10,
+        rate_factor: 0.1 + 0.2,
+        snapshot: 11,
+        snapshot_ordered: true,
+        unreadable: 12,
+        warnings: vec![Warning { time: 0.5, text: "worker 3 is silent".into() }],
+        ..empty_overview()
     }
 }
 
@@ -135,6 +187,12 @@ fn report() -> Report {
             wait_seconds: 0.4,
             refused: 5,
             diverged: true,
+            updates: 6,
+            staleness_sum: 7,
+            bytes_out: 8,
+            bytes_in: 9,
+            gradient_wire: Some(Wire::Bits8),
+            parameter_wire: Some(Wire::Bf16),
         },
         evaluation: Some(evaluation(7)),
         leaving: true,
@@ -174,11 +232,35 @@ async fn every_call_of_the_coordinator_round_trips() {
     assert_eq!(client.report(report()).await.unwrap(), None);
     assert_eq!(client.register(register_request()).await.unwrap(), script.register.clone().unwrap());
     assert_eq!(shown(&client.status().await.unwrap()), shown(&status()));
+    assert_eq!(shown(&client.overview().await.unwrap()), shown(&overview()));
+    let orders = [
+        Steering::Pause,
+        Steering::Resume,
+        Steering::Drain(7),
+        Steering::Snapshot,
+        Steering::RateFactor(0.1 + 0.2),
+        Steering::Stop,
+    ];
+    let mut steered = Vec::new();
+    for order in orders {
+        assert_eq!(client.steer(order).await.unwrap(), script.steer.clone().unwrap());
+        steered.push(shown(&(order, None::<()>, Some("127.0.0.1".parse::<std::net::IpAddr>().unwrap()))));
+    }
+    for factor in [0.0, -1.0, 1001.0, f64::NAN, f64::INFINITY] {
+        let error = client.steer(Steering::RateFactor(factor)).await.unwrap_err();
+        let text = format!("SteerRequest.rate_factor: expected 1e-6 to 1000, found {factor}");
+        assert_eq!(error.refusal(), Some(&Refusal::Invalid(text)));
+    }
 
     let asked = script.asked.lock().unwrap().clone();
     assert_eq!(
         asked,
-        [shown(&join_request()), shown(&(MEMBER, 1)), shown(&(report(), 2)), shown(&register_request())]
+        [
+            vec![shown(&join_request()), shown(&(MEMBER, 1)), shown(&(report(), 2))],
+            vec![shown(&register_request())],
+            steered
+        ]
+        .concat()
     );
     server.stop().await;
 }
@@ -194,6 +276,7 @@ async fn every_assignment_and_every_ending_round_trips() {
     let mut assignments = vec![
         Assignment::Evaluate(EvaluationOrder { id: 1, samples: 2, last: true }),
         Assignment::Wait { milliseconds: 250, reason: "leases of others".into() },
+        Assignment::Leave { reason: "an operator wants it to leave".into() },
     ];
     assignments.extend(endings.iter().cloned().map(Assignment::Finished));
     for assignment in assignments {
@@ -277,6 +360,7 @@ async fn every_refusal_round_trips_through_every_call() {
             assign: Err(refusal.clone()),
             report: Err(refusal.clone()),
             register: Err(refusal.clone()),
+            steer: Err(refusal.clone()),
             ..script()
         };
         let shards = Arc::new(Adder { refusal: Some(refusal.clone()), ..Adder::holding_zeros() });
@@ -289,6 +373,7 @@ async fn every_refusal_round_trips_through_every_call() {
             ("assign", client.assign(MEMBER).await.unwrap_err()),
             ("report", client.report(report()).await.unwrap_err()),
             ("register", client.register(register_request()).await.unwrap_err()),
+            ("steer", client.steer(Steering::Pause).await.unwrap_err()),
             ("adopt", shards.adopt(adopt_request()).await.unwrap_err()),
             ("order", shards.order(LIFE, ShardOrder::Finish { interrupted: false }).await.unwrap_err()),
             ("fetch", fetched.unwrap_err()),

@@ -113,6 +113,8 @@ fn script() -> Script {
             shards: Vec::new(),
             life: LIFE,
         },
+        overview: empty_overview(),
+        steer: Ok(Steered { text: "paused".into() }),
         asked: Mutex::default(),
     }
 }
@@ -140,13 +142,15 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         files: None,
     };
     let adopt = AdoptRequest { shard: 0, member: MEMBER, layout: layout() };
-    let results: [(&'static str, Result<(), ClientError>); 11] = [
+    let results: [(&'static str, Result<(), ClientError>); 13] = [
         ("join", coordinator.join(join).await.map(drop)),
         ("assign", coordinator.assign(MEMBER).await.map(drop)),
         ("report", coordinator.report(report).await.map(drop)),
         ("register", coordinator.register(register).await.map(drop)),
         ("credentials", coordinator.credentials().await.map(drop)),
         ("status", coordinator.status().await.map(drop)),
+        ("overview", coordinator.overview().await.map(drop)),
+        ("steer", coordinator.steer(Steering::Pause).await.map(drop)),
         ("adopt", shards.adopt(adopt).await.map(drop)),
         ("push", push_all(&shards, Wire::F32, 1).await.map(drop)),
         ("fetch", fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.map(drop)),
@@ -173,8 +177,8 @@ async fn a_role_may_make_its_calls_and_no_others() {
             (Role::Worker, [&join[..], &["status", "adopt", "push", "fetch", "shards' status"]].concat()),
             (Role::Server, vec!["register", "credentials", "status", "shards' status"]),
             (Role::Coordinator, vec!["status", "order", "shards' status"]),
-            (Role::Reader, vec!["status", "fetch", "shards' status"]),
-            (Role::Operator, vec!["status", "fetch", "shards' status"]),
+            (Role::Reader, vec!["status", "overview", "fetch", "shards' status"]),
+            (Role::Operator, vec!["status", "overview", "steer", "fetch", "shards' status"]),
         ];
         for (role, expected) in expected {
             let token = Some(server.token(role));

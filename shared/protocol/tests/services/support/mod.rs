@@ -79,6 +79,8 @@ pub struct Script {
     pub report: Result<Option<Ending>, Refusal>,
     pub register: Result<RegisterReply, Refusal>,
     pub status: RunStatus,
+    pub overview: Overview,
+    pub steer: Result<Steered, Refusal>,
     pub asked: Mutex<Vec<String>>,
 }
 
@@ -107,6 +109,45 @@ impl Coordinator for Script {
     }
     fn status(&self) -> RunStatus {
         self.status.clone()
+    }
+    fn overview(&self) -> Overview {
+        self.overview.clone()
+    }
+    fn steer(&self, order: Steering, caller: Caller) -> Result<Steered, Refusal> {
+        // The port is drawn anew for each connection.
+        self.note((order, caller.role, caller.address.map(|address| address.ip())));
+        self.steer.clone()
+    }
+}
+
+/// The overview of a run that has not begun.
+pub fn empty_overview() -> Overview {
+    Overview {
+        life: LIFE,
+        time: 0.25,
+        state: RunState::Waiting,
+        detail: String::new(),
+        recipe: "quick".into(),
+        training_images: 0,
+        validation_images: 0,
+        classes: 0,
+        data_hash: String::new(),
+        samples: 0,
+        total_samples: 0,
+        epoch: 0,
+        epochs: 0,
+        latest: None,
+        evaluation: None,
+        members: 0,
+        workers: Vec::new(),
+        total_shards: 1,
+        shards: Vec::new(),
+        leases: 0,
+        rate_factor: 1.0,
+        snapshot: 0,
+        snapshot_ordered: false,
+        unreadable: 0,
+        warnings: Vec::new(),
     }
 }
 
