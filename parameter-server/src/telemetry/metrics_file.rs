@@ -2,6 +2,7 @@
 
 use std::{io::Write, path::Path};
 
+use process::time_of_day;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Line, NUMBERS};
@@ -33,16 +34,6 @@ impl MetricsFile {
         text.push('\n');
         self.0.write_all(text.as_bytes())
     }
-}
-
-/// Returns the time of day in seconds since 1970, to a thousandth; 0 if the clock is before.
-#[expect(
-    clippy::disallowed_types,
-    reason = "lines are compared with other logs by it, and nothing is measured"
-)]
-fn time_of_day() -> f64 {
-    use std::time::{SystemTime, UNIX_EPOCH};
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1000.0
 }
 
 /// A line as one JSON object, whose key `kind` tells what it is about, and `time` when it was written, in seconds

@@ -3,7 +3,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, fmt::time::ChronoLocal};
+use tracing_subscriber::{
+    EnvFilter, fmt::time::ChronoLocal, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+pub use crate::warnings::{Warning, Warnings};
 
 /// Form of the time of a line: date, time and zone, without a space.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f%:z";
@@ -23,7 +27,7 @@ pub fn introduce() {
     tracing::info!(
         "version {}, {}, on {}: {}",
         env!("CARGO_PKG_VERSION"),
-        env!("DOWNPOUR_COMMIT"),
+        crate::COMMIT,
         host().unwrap_or_else(|| "a machine without a name".into()),
         words.join(" ")
     );
@@ -42,21 +46,24 @@ fn quoted(word: &str) -> String {
     if plain { word.into() } else { format!("{word:?}") }
 }
 
-/// Starts the log of this process, which goes to standard error as text or, if `flags` say so, as JSON. Later
-/// calls change nothing.
-pub fn start(flags: &LogFlags) {
+/// Starts the log of this process, which goes to standard error as text or, if `flags` say so, as JSON; returns
+/// its newest warnings. Later calls change nothing, and their warnings stay empty.
+pub fn start(flags: &LogFlags) -> Warnings {
+    let warnings = Warnings::default();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Once the terminal is closed nothing can be written, also not that nothing can be written.
     let lines = lines.log_internal_errors(false);
     // A second start (tests run several roles in one process) keeps the first subscriber.
     let _ = if flags.log_json {
-        lines.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).finish().with(warnings.clone()).try_init()
     } else {
         // Colours are for eyes: a file must not hold them. On a terminal the library minds NO_COLOR.
         let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-        lines.with_target(false).with_timer(ChronoLocal::new(TIME.into())).try_init()
+        let lines = lines.with_target(false).with_timer(ChronoLocal::new(TIME.into()));
+        lines.finish().with(warnings.clone()).try_init()
     };
+    warnings
 }
 
 #[cfg(test)]
