@@ -1,11 +1,15 @@
 //! The command line: turns flags into options, signals into a shutdown, and results into exit codes.
 
-use std::{io, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use kernels::Isa;
-use process::{Exit, RunFlags, Signals, TokenFlags, isa_name, logs, logs::LogFlags, stdin_end};
+use process::{
+    Exit, FlagError, RunFlags, Signals, TokenFlags, isa_name, logs,
+    logs::{LogFlags, Warnings},
+    stdin_end,
+};
 use protocol::Patience;
 use tokio::net::TcpListener;
 
@@ -112,6 +116,10 @@ pub struct Flags {
     /// File to append metrics to, one JSON object a line [default: none, they are in the log]
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+    /// Address of this machine on which to show a page about the run (the first process), and Prometheus its
+    /// metrics at /metrics, by HTTP, as 127.0.0.1:9100 [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
@@ -162,7 +170,7 @@ fn health(flags: &HealthFlags) -> ExitCode {
 pub fn run(flags: Flags) -> ExitCode {
     process::end_on_panic(|| false);
     process::raise_open_files();
-    logs::start(&flags.log);
+    let warnings = logs::start(&flags.log);
     logs::introduce();
     kernels::memory::retain_freed_memory();
     thread::spawn(|| {
@@ -171,7 +179,7 @@ pub fn run(flags: Flags) -> ExitCode {
             kernels::memory::return_freed_memory();
         }
     });
-    match try_run(flags) {
+    match try_run(flags, warnings) {
         Ok(exit) => exit.into(),
         Err(error) => {
             process::tell(format_args!("failed to serve: {error:#}"));
@@ -180,7 +188,7 @@ pub fn run(flags: Flags) -> ExitCode {
     }
 }
 
-fn try_run(flags: Flags) -> anyhow::Result<Exit> {
+fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
     let isa = match isa_name(flags.isa) {
         Some(name) => Isa::by_name(&name)?,
         None => Isa::detect(),
@@ -212,6 +220,8 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
             snapshots: Duration::from_secs(flags.snapshot_interval.into()),
             ..Timing::default()
         },
+        http: http_address(flags.http.as_deref(), flags.insecure)?,
+        warnings,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -225,6 +235,13 @@ fn try_run(flags: Flags) -> anyhow::Result<Exit> {
     // A shard that is still being written must not keep the process alive.
     runtime.shutdown_background();
     exit
+}
+
+/// Returns the address on which to serve pages, if there is one; whoever reaches it may look, which only a run that
+/// is `insecure` lets other machines do.
+fn http_address(address: Option<&str>, insecure: bool) -> Result<Option<SocketAddr>, FlagError> {
+    let checked = address.map(|address| web::check_address(address, insecure)).transpose();
+    checked.map_err(|text| FlagError(format!("--http: {text}")))
 }
 
 /// Opens the port.

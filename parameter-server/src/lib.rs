@@ -45,4 +45,4 @@ pub mod update_rule;
 pub use coordinator::Coordinator;
 pub use serve::{Door, Options, Timing, run};
 pub use shard::{MOST_LOGS, SavedShard, Shard, ShardHost, WarmStart};
-pub use telemetry::{Balance, NUMBERS, Noise, Number, Value, noise};
+pub use telemetry::{Balance, NUMBERS, Noise, Number, Value, noise, series};

@@ -141,6 +141,7 @@ impl Model {
             Ok(Assignment::Evaluate(order)) => worker.evaluations.push(order),
             Ok(Assignment::Wait { .. }) => {}
             Ok(Assignment::Finished(ending)) => return Some(ending),
+            Ok(Assignment::Leave { reason }) => panic!("nobody drains a worker here: {reason}"),
             Err(Refusal::Fenced(_)) => drop(self.workers.remove(at)),
             Err(other) => panic!("{other}"),
         }

@@ -233,6 +233,13 @@ impl Leases {
         self.outstanding.values().filter(|lease| lease.holder == holder).count()
     }
 
+    /// Returns the number of leases of each worker that holds any, by its incarnation (number of its join).
+    pub fn holders(&self) -> BTreeMap<u64, u32> {
+        let mut holders = BTreeMap::new();
+        self.outstanding.values().for_each(|lease| *holders.entry(lease.holder).or_default() += 1);
+        holders
+    }
+
     /// Checks the progress that the worker with the incarnation (number of its join) `holder` reports on a
     /// lease of a range of images; one that it does not hold is not looked at.
     ///
@@ -315,8 +322,7 @@ impl Leases {
         }
     }
 
-    /// Number of images, counted over all epochs, whose updates were lost when a shard was restored from an
-    /// older snapshot.
+    /// Number of images, over all epochs, whose updates were lost when a shard went back to an older snapshot.
     pub fn lost(&self) -> u64 {
         self.ledgers.values().map(|ledger| ledger.lost).sum()
     }
@@ -347,8 +353,7 @@ impl Leases {
         self.total
     }
 
-    /// Number, from 0, of the oldest epoch that is not complete, or of the run's last epoch when all are
-    /// complete.
+    /// Number, from 0, of the oldest epoch that is not complete, or of the last one when all are complete.
     pub fn epoch(&self) -> u64 {
         let last = (self.total - 1) / self.images;
         let open = self.ledgers.values().find(|ledger| !ledger.complete());

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{Assignment, Life, Member, Refusal, StepMetrics};
+use protocol::{Assignment, Life, Member, Refusal, StepMetrics, WorkerOverview};
 use tokio::time::Instant;
 
-use crate::random;
+use crate::{random, telemetry::WorkerMeter};
 
 /// Most that the number of a call may be above the greatest that its member has used before. It is above by
 /// one, and by a few more where calls were given up.
@@ -47,6 +47,10 @@ struct MemberState {
     trained: u64,
     /// Minibatches in a row, the newest last, whose pushes were refused.
     refused_in_row: u64,
+    /// What the member has done, and how fast.
+    meter: WorkerMeter,
+    /// Whether an operator wants the worker to leave.
+    drained: bool,
 }
 
 impl Membership {
@@ -73,6 +77,8 @@ impl Membership {
             leased: 0,
             trained: 0,
             refused_in_row: 0,
+            meter: WorkerMeter::new(now),
+            drained: false,
         };
         self.members.insert(member.worker, state);
         member
@@ -149,11 +155,12 @@ impl Membership {
         )))
     }
 
-    /// Records the metrics of a member's minibatches and returns the number of its minibatches in a row whose
-    /// pushes were refused.
-    pub fn record_metrics(&mut self, member: Member, metrics: &StepMetrics) -> u64 {
+    /// Records the metrics of a member's minibatches, which it reports at the time `now`, and returns the number
+    /// of its minibatches in a row whose pushes were refused.
+    pub fn record_metrics(&mut self, member: Member, metrics: &StepMetrics, now: Instant) -> u64 {
         let Some(state) = self.state(member) else { return 0 };
         state.trained += metrics.images;
+        state.meter.add(metrics, now);
         // The order of the minibatches in a report is not known, so one that was applied ends the row of
         // refused ones.
         match metrics.refused < metrics.steps {
@@ -166,6 +173,34 @@ impl Membership {
     /// Returns the state of a member; `None` for whoever is none.
     fn state(&mut self, member: Member) -> Option<&mut MemberState> {
         self.members.get_mut(&member.worker).filter(|state| state.member == member)
+    }
+
+    /// Records that an operator wants the worker with this number to leave; returns the worker's name, or
+    /// `None` if there is no such member.
+    pub fn drain(&mut self, worker: u32) -> Option<&str> {
+        let state = self.members.get_mut(&worker)?;
+        state.drained = true;
+        Some(&state.name)
+    }
+
+    /// Returns whether an operator wants a member to leave.
+    pub fn is_drained(&self, member: Member) -> bool {
+        self.members.get(&member.worker).is_some_and(|state| state.drained)
+    }
+
+    /// Returns what is known, at the time `now`, of each member: its incarnation (random number of its join)
+    /// and its overview, without shares and leases.
+    pub fn overviews(&self, now: Instant) -> impl Iterator<Item = (u64, WorkerOverview)> {
+        self.members.values().map(move |state| {
+            let overview = WorkerOverview {
+                worker: state.member.worker,
+                name: state.name.clone(),
+                silent_seconds: now.duration_since(state.heard).as_secs_f64(),
+                drained: state.drained,
+                ..state.meter.overview()
+            };
+            (state.member.incarnation, overview)
+        })
     }
 
     /// Number that the next worker to join gets.
@@ -328,7 +363,7 @@ mod tests {
         assert!(membership.check_metrics(member, &metrics(1, 1, 0)).is_err());
         membership.record_lease(member, 40);
         assert!(membership.check_metrics(member, &metrics(4, 40, 4)).is_ok());
-        membership.record_metrics(member, &metrics(1, 10, 0));
+        membership.record_metrics(member, &metrics(1, 10, 0), Instant::now());
         for (steps, images, refused) in [(4, 31, 0), (31, 30, 0), (3, 30, 4)] {
             let text = format!(
                 "worker 0: found {images} samples in {steps} minibatches, {refused} of them refused; expected refused <= \

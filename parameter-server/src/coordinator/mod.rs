@@ -13,25 +13,32 @@ pub mod leases;
 mod limited;
 mod membership;
 mod momentum_switch;
+mod overview;
 mod placement;
 mod run;
 mod saved;
 mod state;
+mod steering;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
+use process::logs::{self, Warnings};
 use protocol::{
-    Assignment, Ending, JoinReply, JoinRequest, Life, Member, Refusal, RegisterReply, RegisterRequest,
-    Report, Roster, RunStatus, ShardStatus, Shards, Snapshot, UpdateRule,
+    Assignment, Caller, Ending, JoinReply, JoinRequest, Life, Member, Overview, Refusal, RegisterReply,
+    RegisterRequest, Report, Roster, RunStatus, ShardStatus, Shards, Snapshot, Steered, Steering, UpdateRule,
+    Warning,
 };
 use settings::RunConfiguration;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
-pub use self::saved::SavedRun;
 use self::state::State;
+pub use self::{overview::Curves, saved::SavedRun};
 use crate::{
     ShardHost,
     telemetry::{Balance, Line},
@@ -62,6 +69,10 @@ pub struct Coordinator {
     settings: Settings,
     host: Arc<ShardHost>,
     state: Mutex<State>,
+    /// The newest warnings in the log of this process.
+    warnings: Warnings,
+    /// Tells that an operator ordered a snapshot.
+    snapshot_ordered: Notify,
 }
 
 impl Coordinator {
@@ -78,7 +89,14 @@ impl Coordinator {
             host.completed(snapshot.id);
         }
         let state = State::new(&settings, host.clone(), resumed);
-        Coordinator { settings, host, state: Mutex::new(state) }
+        let (warnings, snapshot_ordered) = Default::default();
+        Coordinator { settings, host, state: Mutex::new(state), warnings, snapshot_ordered }
+    }
+
+    /// Sets where the newest warnings in the log of this process are found, which the overview of the run
+    /// shows.
+    pub fn warned_by(self, warnings: Warnings) -> Coordinator {
+        Coordinator { warnings, ..self }
     }
 
     /// Makes the worker of `request` a member, if it fits the run.
@@ -207,10 +225,28 @@ impl Coordinator {
         state.workers() > 1 || state.run.as_ref().is_none_or(|run| run.leases.outstanding() == 0)
     }
 
+    /// Resolves once an operator orders a snapshot, also if that was since the last call.
+    pub async fn snapshot_ordered(&self) {
+        self.snapshot_ordered.notified().await;
+    }
+
+    /// Number of snapshots that operators have ordered so far; a snapshot that is begun now answers all of
+    /// them.
+    pub fn snapshots_ordered(&self) -> u64 {
+        self.state().orders.snapshots_ordered()
+    }
+
     /// Lets a single worker get leases (ranges of images to train on) again, after a snapshot was taken or
-    /// given up.
-    pub fn resume_leases(&self) {
-        self.state().snapshot_pending = false;
+    /// given up, which answers the first `ordered` snapshots that operators have ordered.
+    pub fn resume_leases(&self, ordered: u64) {
+        let mut state = self.state();
+        state.snapshot_pending = false;
+        state.orders.snapshots_done(ordered);
+    }
+
+    /// Returns the curves of the run, for a page that shows it; empty until the first worker has joined.
+    pub fn curves(&self) -> Curves {
+        self.state().run.as_ref().map(Curves::of).unwrap_or_default()
     }
 
     /// Records `snapshot`, with the hashes of all shards' files, as the newest complete one, which processes
@@ -273,6 +309,21 @@ impl protocol::Coordinator for Coordinator {
             shards: state.processes.shards(),
             life: self.settings.life,
         }
+    }
+
+    fn overview(&self) -> Overview {
+        let overview = self.state().overview(Instant::now());
+        let warnings = self.warnings.newest().into_iter();
+        let warnings = warnings.map(|logs::Warning { time, text }| Warning { time, text }).collect();
+        Overview { warnings, ..overview }
+    }
+
+    fn steer(&self, order: Steering, caller: Caller) -> Result<Steered, Refusal> {
+        let steered = self.state().steer(order, caller)?;
+        if order == Steering::Snapshot {
+            self.snapshot_ordered.notify_one();
+        }
+        Ok(steered)
     }
 }
 

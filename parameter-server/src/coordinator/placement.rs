@@ -230,6 +230,18 @@ impl Processes {
         self.slots.iter().filter_map(Slot::address)
     }
 
+    /// Returns the number of each shard whose process has registered, ascending, with the address of that
+    /// process, "host:port", and the time from its last registration to `now`; none for the coordinator's own.
+    pub fn places(&self, now: Instant) -> impl Iterator<Item = (u32, &str, Duration)> {
+        let each = self.shards_of_each;
+        (0..).zip(&self.slots).flat_map(move |(at, slot)| {
+            let heard = if at == 0 { now } else { slot.holder.as_ref().map_or(now, |(_, heard)| *heard) };
+            let silence = now.duration_since(heard);
+            let shards = if slot.is_free() { 0..0 } else { at * each..(at + 1) * each };
+            shards.map(move |shard| (shard, slot.address().unwrap_or_default(), silence))
+        })
+    }
+
     /// Returns the address of each shard, "host:port", by shard number. The list is complete once all
     /// processes have registered.
     pub fn shards(&self) -> Vec<String> {

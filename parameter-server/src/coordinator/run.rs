@@ -15,7 +15,7 @@ use super::{
     membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun,
 };
 use crate::{
-    telemetry::{EvaluationLine, Line, Meter, RunPosition, Traffic},
+    telemetry::{EvaluationLine, History, Line, Meter, RunPosition, Traffic},
     update_rule,
 };
 
@@ -32,6 +32,18 @@ const PAUSE_MILLISECONDS: u64 = 200;
 /// taken.
 pub(super) const SNAPSHOT_PAUSE_MILLISECONDS: u64 = 20;
 
+/// Pause, in milliseconds, after which a worker asks for work again while the run is paused.
+const LONG_PAUSE_MILLISECONDS: u64 = 1000;
+
+/// Reason why no leases are given out for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// An operator paused the run.
+    Pause,
+    /// A snapshot is due or being taken, for which a single worker waits.
+    Snapshot,
+}
+
 /// A run whose data is known.
 pub(super) struct Run {
     pub(super) data: DataDescription,
@@ -46,12 +58,16 @@ pub(super) struct Run {
     pub(super) meter: Meter,
     /// The newest line of training metrics.
     pub(super) latest: Option<TrainingLine>,
+    /// The training lines of this life of the server, as a curve shows them.
+    pub(super) history: History,
     /// Unreadable training images found so far, each as "path: reason".
     pub(super) unreadable: BTreeSet<String>,
     /// Votes of workers that training has diverged.
     pub(super) votes: Votes,
     /// Pushes that shards scaled down.
     pub(super) limited: LimitedPushes,
+    /// Factor on the learning rate of the schedule, as an operator set it.
+    rate_factor: f64,
 }
 
 /// Divergence of training.
@@ -87,9 +103,11 @@ impl Run {
             momentum: MomentumSwitch::new(configuration.optimisation.momentum_at, false),
             meter: Meter::new(rule.total_samples, 0, Instant::now()),
             latest: None,
+            history: History::default(),
             unreadable: BTreeSet::new(),
             votes: Votes::default(),
             limited: LimitedPushes::default(),
+            rate_factor: 1.0,
             data,
             rule,
             leases,
@@ -121,6 +139,7 @@ impl Run {
         run.account = Account::new(saved.progress.used, saved.surplus);
         run.meter = Meter::new(total, saved.steps, Instant::now());
         run.unreadable = saved.unreadable;
+        run.rate_factor = saved.rate_factor;
         run
     }
 
@@ -154,7 +173,24 @@ impl Run {
             departed: self.account.departed(),
             next_evaluation: self.evaluations.next_id(),
             evaluations: self.evaluations.open_ids().collect(),
+            rate_factor: self.rate_factor,
         }
+    }
+
+    /// Factor on the learning rate of the schedule, as an operator set it; 1 if none did.
+    pub(super) fn rate_factor(&self) -> f64 {
+        self.rate_factor
+    }
+
+    /// Sets the factor on the learning rate of the schedule; returns the factor before.
+    pub(super) fn set_rate_factor(&mut self, factor: f64) -> f64 {
+        self.version += 1;
+        std::mem::replace(&mut self.rate_factor, factor)
+    }
+
+    /// Number of epochs of the whole run; the last one may not be whole.
+    pub(super) fn epochs(&self) -> u64 {
+        self.leases.total().div_ceil(self.data.images.max(1))
     }
 
     /// Compares the ledgers that shards, of `shards` in all, gave in answer to a roster with the account.
@@ -223,16 +259,26 @@ impl Run {
     }
 
     /// Chooses what a member is to do next, while the end of the run has not been announced. `ended` says
-    /// whether the run has ended, `snapshot` whether a snapshot is due or being taken.
-    pub(super) fn assign(&mut self, member: Member, ended: bool, snapshot: bool) -> Assignment {
+    /// whether the run has ended, `hold` why no leases may be given out, if so.
+    pub(super) fn assign(&mut self, member: Member, ended: bool, hold: Option<Hold>) -> Assignment {
+        if self.members.is_drained(member) {
+            return Assignment::Leave { reason: "an operator wants it to leave".into() };
+        }
         let (consumed, used) = (self.leases.consumed(), self.leases.used());
         if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
             self.version += 1;
             return Assignment::Evaluate(order);
         }
-        if snapshot && self.members.len() == 1 {
-            let reason = "a snapshot".into();
-            return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
+        match hold {
+            Some(Hold::Pause) => {
+                let reason = "an operator to resume the run".into();
+                return Assignment::Wait { milliseconds: LONG_PAUSE_MILLISECONDS, reason };
+            }
+            Some(Hold::Snapshot) if self.members.len() == 1 => {
+                let reason = "a snapshot".into();
+                return Assignment::Wait { milliseconds: SNAPSHOT_PAUSE_MILLISECONDS, reason };
+            }
+            Some(Hold::Snapshot) | None => {}
         }
         if self.leases.held(member.incarnation) >= MOST_LEASES {
             let reason = format!("reports on the {MOST_LEASES} leases that this worker holds");
@@ -390,12 +436,13 @@ impl Run {
     pub(super) fn training_line(&mut self, traffic: Traffic, last: bool) -> Option<Line> {
         let position = RunPosition {
             epoch: self.leases.epoch(),
-            epochs: self.leases.total().div_ceil(self.data.images.max(1)),
+            epochs: self.epochs(),
             samples: self.leases.used(),
             leases: self.leases.outstanding() as u32,
             workers: self.members.len() as u32,
         };
         let line = self.meter.line(Instant::now(), position, traffic, last)?;
+        self.history.add(&line);
         self.latest = Some(line.clone());
         Some(Line::Train(line))
     }

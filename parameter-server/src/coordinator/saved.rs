@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{DataDescription, Evaluation, Life};
+use protocol::{DataDescription, Evaluation, Life, RATE_FACTORS};
 use serde::{Deserialize, Serialize};
 use settings::RunConfiguration;
 
@@ -41,6 +41,14 @@ pub struct SavedRun {
     /// out.
     #[serde(default)]
     pub surplus: BTreeMap<u32, Vec<i64>>,
+    /// Factor on the learning rate of the schedule, as an operator set it; 1 in a snapshot of an earlier
+    /// release.
+    #[serde(default = "one")]
+    pub rate_factor: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl SavedRun {
@@ -58,7 +66,9 @@ impl SavedRun {
         let SavedRun { configuration, data, progress, .. } = self;
         let total = update_rule::of(configuration, data.images).total_samples;
         let within = |range: &Range| range.start <= range.end && range.end <= data.images;
+        let [least, most] = RATE_FACTORS;
         data.images > 0
+            && (least..=most).contains(&self.rate_factor)
             && progress.leased <= total
             && progress.to_do.iter().all(within)
             && progress.is_consistent()

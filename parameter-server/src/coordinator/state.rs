@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
+use parameters::Layout;
 use protocol::{
     Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, Roster,
     RunState, ShardStatus, Shards as _, Snapshot,
@@ -14,8 +15,9 @@ use super::{
     ending::RunEnd,
     membership,
     placement::{Applicant, Before, Placement, Processes},
-    run::{Divergence, LifeSettings, Run},
+    run::{Divergence, Hold, LifeSettings, Run},
     saved::SavedRun,
+    steering::Orders,
 };
 use crate::{
     ShardHost,
@@ -40,13 +42,15 @@ pub(super) struct State {
     pub(super) run: Option<Run>,
     pub(super) end: RunEnd,
     /// Newest status of each shard, by its number.
-    statuses: BTreeMap<u32, ShardStatus>,
+    pub(super) statuses: BTreeMap<u32, ShardStatus>,
     /// Lines of metrics that the next tick hands out for the log and the metrics file.
     pub(super) lines: Vec<Line>,
     /// The newest complete snapshot, with the hashes of all shards' files.
     pub(super) snapshot: Option<Snapshot>,
     /// Whether a snapshot is due or being taken.
     pub(super) snapshot_pending: bool,
+    /// Orders of operators.
+    pub(super) orders: Orders,
 }
 
 /// Returns the run, for a call of a member.
@@ -88,6 +92,7 @@ impl State {
             lines: Vec::new(),
             snapshot: None,
             snapshot_pending: false,
+            orders: Orders::default(),
         };
         if let Some((snapshot, saved)) = resumed {
             state.snapshot = Some(snapshot);
@@ -116,7 +121,18 @@ impl State {
             momentum_moved: run.momentum.moved(),
             life: self.life.life,
             surplus: run.account.surplus(),
+            rate_factor: run.rate_factor(),
         })
+    }
+
+    /// Returns the network's layout, once a worker has brought it.
+    pub(super) fn layout(&self) -> Option<Layout> {
+        self.host.layout()
+    }
+
+    /// Number of shards of the whole server.
+    pub(super) fn total_shards(&self) -> u32 {
+        self.shards
     }
 
     /// Number of workers that are members.
@@ -200,7 +216,7 @@ impl State {
 
     /// Gives the roster to the shards of this process, compares their ledgers with the account, and lets
     /// those know who tell it to the other processes.
-    fn share_roster(&mut self) {
+    pub(super) fn share_roster(&mut self) {
         let Some(run) = &mut self.run else { return };
         let roster = run.roster();
         run.audit(&roster, &self.host.admit(&roster), self.shards);
@@ -294,7 +310,11 @@ impl State {
                 run.members.mark_told(member);
                 Assignment::Finished(ending)
             }
-            None => run.assign(member, self.end.ending().is_some(), self.snapshot_pending),
+            None => {
+                let snapshot = self.snapshot_pending.then_some(Hold::Snapshot);
+                let hold = self.orders.paused().map(|_| Hold::Pause).or(snapshot);
+                run.assign(member, self.end.ending().is_some(), hold)
+            }
         };
         run.members.keep_answer(member, call, assignment.clone());
         if let Assignment::Evaluate(_) = assignment {
@@ -327,7 +347,7 @@ impl State {
         run.members.record_report(member, call);
         let Report { progress, metrics, evaluation, sends_largest, .. } = report;
         let skipped = run.record_progress(member, &progress)?;
-        let refused_in_row = run.members.record_metrics(member, &metrics);
+        let refused_in_row = run.members.record_metrics(member, &metrics, Instant::now());
         run.record_metrics(member, &metrics);
         if sends_largest {
             run.momentum.sends_largest(member.incarnation, run.leases.used() > 0);
@@ -457,7 +477,10 @@ impl State {
                 (RunState::Evaluating, "the last evaluation".into())
             }
             (RunEnd::NotYet, _) if self.workers() == 0 => (RunState::Waiting, "workers to join".into()),
-            (RunEnd::NotYet, _) => (RunState::Training, String::new()),
+            (RunEnd::NotYet, _) => match self.orders.paused() {
+                Some(caller) => (RunState::Paused, format!("by {caller}")),
+                None => (RunState::Training, String::new()),
+            },
         }
     }
 }

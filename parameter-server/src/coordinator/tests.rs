@@ -146,6 +146,7 @@ async fn one_worker_trains_evaluates_and_is_told_the_end() {
                 assert_eq!(coordinator.status().detail, "the last snapshot");
                 coordinator.announce_completion();
             }
+            Assignment::Leave { reason } => panic!("nobody drains this worker: {reason}"),
         }
     }
     assert_eq!(evaluated, [(100, false), (200, false), (300, true)]);
@@ -468,7 +469,7 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
     assert_eq!(coordinator.assign(member, call()), Ok(wait));
     coordinator.report(whole(member, &lease), call()).unwrap();
     assert!(coordinator.prepare_snapshot());
-    coordinator.resume_leases();
+    coordinator.resume_leases(0);
     trained(&coordinator, member);
     // With a second worker, a snapshot waits for nobody.
     let other = coordinator.join(join(100)).unwrap().member;
@@ -477,3 +478,4 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
 }
 
 mod bounds;
+mod steering;

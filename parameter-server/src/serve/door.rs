@@ -44,6 +44,7 @@ impl Door {
             (Role::Worker, "workers"),
             (Role::Server, "further server processes"),
             (Role::Reader, "readers"),
+            (Role::Operator, "operators"),
         ]
         .map(|(role, who)| format!("{who} by that in {}", folder.token_file(role).display()));
         tracing::info!("let in by a token: {}", files.join(", "));

@@ -20,6 +20,7 @@ use super::{
     Options,
     restore::{Restore, open_shards, restore_point, restored_shards},
     serving::Serving,
+    watching,
 };
 use crate::{
     ShardHost,
@@ -62,6 +63,7 @@ pub(crate) async fn run(
     host.live(life);
     let mut pause = begin(&host, &reply)?;
     let mut ended = host.ended();
+    let _site = watching::of_follower(options.http, host.clone()).await?;
     let mut serving = Serving::start(listener, access, None, host.clone());
 
     let mut give_up = None;

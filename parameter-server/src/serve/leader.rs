@@ -21,6 +21,7 @@ use super::{
     remotes::Remotes,
     restore::{Restore, open_shards},
     serving::Serving,
+    watching,
 };
 use crate::{
     Coordinator, ShardHost,
@@ -86,8 +87,9 @@ pub(crate) async fn run(
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
     let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm, 0)?);
     let kept = found.as_ref().map(|manifest| manifest.run.clone());
+    let resumed = found.map(|found| (found.snapshot(), found.run));
     let coordinator =
-        Arc::new(Coordinator::new(settings, host.clone(), found.map(|found| (found.snapshot(), found.run))));
+        Arc::new(Coordinator::new(settings, host.clone(), resumed).warned_by(options.warnings.clone()));
     if let Some(rule) = coordinator.rule() {
         host.begin(&rule).context("go on from the snapshot's shards (--fresh starts anew)")?;
     }
@@ -104,6 +106,7 @@ pub(crate) async fn run(
     if options.processes > 1 {
         tracing::info!("waiting for {} other processes to register", options.processes - 1);
     }
+    let _site = watching::of_leader(options.http, coordinator.clone()).await?;
     let serving = Serving::start(listener, access, Some(coordinator), host);
     leader.lead(serving, metrics, shutdown).await
 }
@@ -290,14 +293,18 @@ impl Leader {
                 () = self.renewed.notified() => {}
                 () = self.snapshot_due() => {}
             }
+            let ordered = self.coordinator.snapshots_ordered();
             self.snapshot().await;
-            self.coordinator.resume_leases();
+            self.coordinator.resume_leases(ordered);
         }
     }
 
-    /// Waits until the next snapshot is due and may be taken.
+    /// Waits until the next snapshot is due, or ordered by an operator, and may be taken.
     async fn snapshot_due(&self) {
-        sleep(self.timing.snapshots).await;
+        tokio::select! {
+            () = sleep(self.timing.snapshots) => {}
+            () = self.coordinator.snapshot_ordered() => {}
+        }
         let begun = Instant::now();
         while !self.coordinator.prepare_snapshot() {
             if begun.elapsed() >= LONGEST_LEASE_WAIT {

@@ -9,12 +9,13 @@ mod remotes;
 mod restore;
 mod resume;
 mod serving;
+mod watching;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use kernels::Isa;
-use process::{Exit, RunFlags};
+use process::{Exit, RunFlags, logs::Warnings};
 use protocol::{Connector, Listener};
 
 pub use door::Door;
@@ -54,6 +55,10 @@ pub struct Options {
     pub connector: Connector,
     /// Intervals and time limits: for snapshots, for silent workers, and for the end of the run.
     pub timing: Timing,
+    /// Address on which this process serves pages for who watches it, by HTTP; `None` means on none.
+    pub http: Option<SocketAddr>,
+    /// Newest warnings in the log of this process, which the overview of the run shows.
+    pub warnings: Warnings,
 }
 
 /// Intervals and time limits of a server.

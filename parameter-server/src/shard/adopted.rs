@@ -53,7 +53,8 @@ pub(super) struct Frozen {
 pub(super) struct Applied {
     /// Staleness: the number of updates of the block between the push's version and this update.
     pub(super) staleness: u64,
-    /// Learning rate that the schedule gives, before the tensor's multiplier and the staleness policy.
+    /// Learning rate of the schedule times the operator's factor, before the tensor's multiplier and the
+    /// staleness policy.
     pub(super) rate: f64,
     /// Number of updates of the block since the start of the run, this one included.
     pub(super) counter: u64,
@@ -191,13 +192,15 @@ impl Adopted {
     }
 
     /// Updates a block by a push that was [examined](Self::examine), whose gradient has this largest
-    /// magnitude; the gradient becomes the values of the reply.
+    /// magnitude, at `rate_factor` times the schedule's learning rate; the gradient becomes the values of the
+    /// reply.
     pub(super) fn update(
         &mut self,
         isa: Isa,
         push: &BlockPush,
         gradient: &mut [f32],
         magnitude: f32,
+        rate_factor: f64,
     ) -> Applied {
         let tensor = &self.layout.tensors()[self.layout.blocks()[push.block as usize].tensor];
         let state = self.blocks.get_mut(&push.block).expect("an owned block has a state");
@@ -209,7 +212,7 @@ impl Adopted {
         }
         let staleness = state.staleness(push.version);
         let samples = state.samples + u64::from(push.samples);
-        let rate = schedule::rate(&self.rule, state.samples, samples);
+        let rate = schedule::rate(&self.rule, state.samples, samples) * rate_factor;
         let policy = staleness::policy(&self.rule, push.form);
         let factors = Factors {
             rate: policy.rate(rate * f64::from(tensor.rate_multiplier), staleness) as f32,

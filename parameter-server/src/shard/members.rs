@@ -19,6 +19,8 @@ pub(super) struct Members {
     next_evaluation: u64,
     /// Evaluations that are ordered and not done.
     evaluations: BTreeSet<u64>,
+    /// Factor on the learning rate of the schedule; none before the coordinator has said.
+    rate_factor: Option<f64>,
     /// Number of the newest complete snapshot; 0 if there is none.
     snapshot: u64,
 }
@@ -48,6 +50,12 @@ impl Members {
         self.departed = numbers(&roster.departed);
         self.next_evaluation = roster.next_evaluation;
         self.evaluations = roster.evaluations.iter().copied().collect();
+        self.rate_factor = Some(roster.rate_factor);
+    }
+
+    /// Factor on the learning rate of the schedule, as an operator set it; 1 if none did.
+    pub(super) fn rate_factor(&self) -> f64 {
+        self.rate_factor.unwrap_or(1.0)
     }
 
     /// Records that the snapshot of this number is complete.

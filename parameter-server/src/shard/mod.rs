@@ -27,12 +27,12 @@ use protocol::{
 };
 use settings::{Difference, first_difference};
 
-pub(crate) use self::block::BlockState;
 pub use self::{adopted::MOST_LOGS, host::ShardHost, warm_start::WarmStart};
 use self::{
     adopted::{Adopted, Applied},
     members::Members,
 };
+pub(crate) use self::{block::BlockState, bounds::check_layout};
 use crate::optimizer;
 
 /// Number of refused pushes that are logged one by one. After those, only every refusal whose count is a
@@ -52,6 +52,8 @@ pub struct Shard {
     status: ShardStatus,
     /// Pushes of each worker that were scaled down, by incarnation (random number of its join).
     limited: BTreeMap<u64, u64>,
+    /// Factor on the learning rate of the schedule, as an operator set it.
+    rate_factor: f64,
 }
 
 /// Stage of a shard: what it knows of its run.
@@ -98,6 +100,7 @@ impl Shard {
             stage: Stage::Empty,
             status: ShardStatus { shard: number, ..Default::default() },
             limited: BTreeMap::new(),
+            rate_factor: 1.0,
         }
     }
 
@@ -119,7 +122,7 @@ impl Shard {
         let layout = Some(adopted.layout.fingerprint().to_hex());
         let status = ShardStatus { shard: number, blocks, samples, layout, ..Default::default() };
         let (stage, limited) = (Stage::Adopted(Box::new(adopted)), BTreeMap::new());
-        Shard { number, total, generation, isa, warm: None, stage, status, limited }
+        Shard { number, total, generation, isa, warm: None, stage, status, limited, rate_factor: 1.0 }
     }
 
     /// Checks that a run can resume from a snapshot of the shard; the error names a block that has diverged.
@@ -143,8 +146,10 @@ impl Shard {
 
     /// Keeps what belongs to the workers and the evaluations of `roster` and forgets the rest: nothing more
     /// of other workers is let in, and nobody fetches other averages. Returns the samples behind the updates
-    /// of each block, also by worker; `None` before a layout is adopted.
+    /// of each block, also by worker; `None` before a layout is adopted. The learning rate is that of the
+    /// schedule times the roster's factor from then on.
     fn keep(&mut self, roster: &Members) -> Option<ShardLedger> {
+        self.rate_factor = roster.rate_factor();
         let Stage::Adopted(adopted) = &mut self.stage else { return None };
         adopted.keep_frozen(|evaluation| roster.evaluates(evaluation));
         self.limited.retain(|&incarnation, _| roster.lists(incarnation));
@@ -313,7 +318,7 @@ impl Shard {
             return Ok((answer, 0));
         };
         let Applied { staleness, rate, counter, samples, limited } =
-            adopted.update(isa, &push, &mut gradient, magnitude);
+            adopted.update(isa, &push, &mut gradient, magnitude, self.rate_factor);
         let answer = match push.log {
             None => {
                 let version = Version { generation, counter };

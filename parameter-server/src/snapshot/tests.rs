@@ -30,6 +30,7 @@ pub(crate) fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
         addresses: vec!["a:1".into()],
         life: Life { run: RunId(7), count: 2, nonce: 5 },
         surplus: BTreeMap::new(),
+        rate_factor: 0.5,
     };
     let status = ShardStatus { snapshot_hash: Some(hash), ..ShardStatus::default() };
     let layout = crate::testing::layout().fingerprint();

@@ -2,21 +2,26 @@
 //! the metrics file.
 
 mod balance;
+mod history;
 mod meter;
 mod metrics_file;
 pub mod noise;
 mod numbers;
 mod pace;
+pub mod series;
+mod worker_meter;
 
 use protocol::{Evaluation, Scores, TrainingLine};
 use serde::Serialize;
 
 pub use self::{
     balance::Balance,
+    history::{History, Point},
     meter::{Meter, RunPosition, Traffic},
     metrics_file::MetricsFile,
     noise::Noise,
     numbers::{NUMBERS, Number, Value},
+    worker_meter::WorkerMeter,
 };
 
 /// Line of metrics, which the server writes to its log and to its metrics file.

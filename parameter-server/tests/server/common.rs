@@ -75,6 +75,8 @@ pub fn options(snapshots: &Path) -> Options {
         isa: Isa::detect(),
         connector: Patience::default().into(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
+        http: None,
+        warnings: Default::default(),
     }
 }
 
@@ -317,6 +319,7 @@ impl Worker {
                     None
                 }
                 Assignment::Finished(ending) => Some(ending),
+                Assignment::Leave { reason } => panic!("nobody drains a worker here: {reason}"),
             };
             if let Some(ending) = ending {
                 break ending;

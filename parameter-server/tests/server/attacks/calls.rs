@@ -6,7 +6,7 @@ use parameters::{Layout, assign};
 use protocol::{
     AdoptRequest, BlockPush, ClientError, Connector, CoordinatorCalls as _, CoordinatorClient, FetchRequest,
     JoinRequest, Kind, Member, PROTOCOL_VERSION, PushForm, RegisterRequest, Report, ShardCalls as _,
-    ShardClient, ShardOrder, StepMetrics, Version, Wire,
+    ShardClient, ShardOrder, Steering, StepMetrics, Version, Wire,
 };
 use tokio::sync::mpsc;
 
@@ -64,6 +64,8 @@ impl Caller {
             "Coordinator.Report" => coordinator.report(self.farewell()).await.map(drop),
             "Coordinator.Register" => coordinator.register(self.place()).await.map(drop),
             "Coordinator.Status" => coordinator.status().await.map(drop),
+            "Coordinator.Overview" => coordinator.overview().await.map(drop),
+            "Coordinator.Steer" => coordinator.steer(Steering::Stop).await.map(drop),
             "Shards.Adopt" => {
                 let request = AdoptRequest { shard: 0, member: *member, layout: layout() };
                 shards.adopt(request).await.map(drop)

@@ -18,7 +18,7 @@ use crate::common::{Process, Worker, options};
 /// A name that is not this machine's, by which the server is called encrypted.
 const NAME: &str = "server.example:7070";
 /// Calls that end the run if they are let in.
-const ENDS: [&str; 2] = ["Coordinator.Report", "Shards.Order"];
+const ENDS: [&str; 3] = ["Coordinator.Report", "Coordinator.Steer", "Shards.Order"];
 /// Far more than any call takes on a machine that has other work.
 const LONGEST: Duration = Duration::from_secs(20);
 
