@@ -75,6 +75,10 @@ pub struct TrainFlags {
     /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Address of this machine on which to serve Prometheus the worker's metrics, by HTTP at /metrics, as
+    /// 127.0.0.1:9101 [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
     /// Flags of the log.
     #[command(flatten)]
     pub log: LogFlags,
@@ -123,6 +127,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         looked_at: flags.looked_at,
         token: flags.token,
         patience: Patience::default(),
+        http: flags.http,
     };
     let end_with_stdin = flags.end_with_stdin;
     let exit = in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })?;

@@ -69,6 +69,8 @@ fn reason(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Failed(error) => error,
         Stop::Rejoin(text) => anyhow::anyhow!("the shards are not ready: {text}; try again later"),
-        Stop::Ended(_) | Stop::Leave | Stop::Away(_) => unreachable!("only a membership ends so"),
+        Stop::Ended(_) | Stop::Leave | Stop::Drained(_) | Stop::Away(_) => {
+            unreachable!("only a membership ends so")
+        }
     }
 }

@@ -21,6 +21,7 @@
 //!     looked_at: false,
 //!     token: process::TokenFlags::default(),
 //!     patience: protocol::Patience::default(),
+//!     http: None,
 //! };
 //! let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 //! // Data that are not there are refused before a server is looked for.
@@ -51,6 +52,7 @@ pub mod replica;
 mod report;
 pub mod stop;
 pub mod store;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 mod train;

@@ -14,7 +14,7 @@ use anyhow::Context;
 use dataset::{LoaderRange, Split};
 use protocol::{
     Assignment, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member, PushForm,
-    ShardCalls as _, is_here,
+    ShardCalls as _, StepMetrics, is_here,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,7 @@ use crate::replica::{Built, Joined, ReplicaOptions, asked, dropout_seed};
 use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::Stop;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::workload::{Batch, Model, Samples, Trained, Workload};
 
 /// Time between two lines of training metrics.
@@ -44,6 +45,7 @@ const PROBE: usize = 1 << 20;
 pub(crate) struct Replica<'a, W: Workload> {
     workload: &'a W,
     place: Place,
+    telemetry: Option<Arc<Telemetry>>,
     client: &'a CoordinatorClient,
     reporter: &'a Reporter,
     member: Member,
@@ -115,6 +117,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(Replica {
             workload,
             place: options.place,
+            telemetry: options.telemetry.clone(),
             client,
             reporter,
             member: reply.member,
@@ -146,6 +149,7 @@ impl<'a, W: Workload> Replica<'a, W> {
                     self.ask_after = Instant::now() + Duration::from_millis(milliseconds).min(LONGEST_PAUSE);
                 }
                 Some(Assignment::Finished(ending)) => return Err(Stop::Ended(ending)),
+                Some(Assignment::Leave { reason }) => return Err(Stop::Drained(reason)),
                 None => {}
             }
             if *leaving.borrow() {
@@ -248,6 +252,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         });
         let training = async { Ok((training.await.map_err(Stop::from)?, Instant::now())) };
         let ((computed, computed_at), exchange) = tokio::try_join!(training, exchange)?;
+        let used = self.link.formats();
         let formats = self.link.stepped(Stepped {
             computed: computed.took,
             exchanged: exchange.took,
@@ -258,8 +263,15 @@ impl<'a, W: Workload> Replica<'a, W> {
         if let Some(reason) = &exchange.reason {
             tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
         }
-        let metrics = step_metrics(&computed, &exchange, start.elapsed());
+        let metrics = StepMetrics {
+            gradient_wire: Some(used.gradients),
+            parameter_wire: Some(used.parameters),
+            ..step_metrics(&computed, &exchange, start.elapsed())
+        };
         self.reporter.step(&metrics);
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.step(&metrics, exchange.took);
+        }
         self.line.add(&metrics, &exchange);
         if metrics.diverged {
             tracing::error!(

@@ -37,4 +37,6 @@ pub struct TrainOptions {
     /// Deadlines of calls to the server, pauses between attempts, and the time after which to give up on a
     /// server that cannot be reached or is not ready.
     pub patience: Patience,
+    /// Address, such as "127.0.0.1:9101", on which to serve the worker's metrics by HTTP; `None` means on none.
+    pub http: Option<String>,
 }

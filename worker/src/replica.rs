@@ -18,6 +18,7 @@ use crate::leases::Leases;
 use crate::membership::Replica;
 use crate::report::Reporter;
 use crate::stop::Stop;
+use crate::telemetry::Telemetry;
 use crate::workload::{Model, Workload};
 
 /// Longest time that the current minibatch may take once the worker was asked to leave; then it is abandoned.
@@ -41,6 +42,8 @@ pub struct ReplicaOptions {
     /// The threads on which computing and the loading of samples run: threads of their own, or that of the
     /// caller.
     pub place: Place,
+    /// Numbers that the worker keeps for who watches it; `None` if nobody does.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Runs a replica until the run ends or `shutdown` resolves. On shutdown it finishes the current minibatch
@@ -68,6 +71,10 @@ pub async fn run<W: Workload>(
         Stop::Failed(error) => Err(error),
         Stop::Away(away) => Err(away.into()),
         Stop::Leave | Stop::Ended(Ending::Completed) | Stop::Rejoin(_) => Ok(Exit::Done),
+        Stop::Drained(reason) => {
+            tracing::info!("the run goes on without this worker: {reason}");
+            Ok(Exit::Done)
+        }
         Stop::Ended(Ending::Failed(text)) => Err(anyhow::anyhow!("the run failed: {text}")),
         Stop::Ended(Ending::Diverged(text)) => {
             tracing::error!("the run diverged: {text}");
@@ -227,7 +234,12 @@ async fn session<W: Workload>(
         Stop::Leave if !*leaving.borrow() => Stop::Ended(Ending::Interrupted),
         stop => stop,
     };
-    if let Stop::Leave | Stop::Rejoin(_) | Stop::Away(_) | Stop::Ended(Ending::Interrupted) = stop {
+    if let Stop::Leave
+    | Stop::Drained(_)
+    | Stop::Rejoin(_)
+    | Stop::Away(_)
+    | Stop::Ended(Ending::Interrupted) = stop
+    {
         leases.give_back().into_iter().for_each(|progress| reporter.progress(progress));
         match tokio::time::timeout(FAREWELL, reporter.send(true)).await {
             Ok(Ok(_)) => tracing::info!("left the run; the rest of its samples went back"),

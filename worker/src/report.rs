@@ -145,6 +145,12 @@ pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -
         // Minibatches are what the coordinator counts, however many blocks of this one were refused.
         refused: u64::from(exchange.refused > 0),
         diverged: !losses.total.is_finite() || losses.total > LARGEST_LOSS,
+        updates: exchange.applied,
+        staleness_sum: exchange.staleness_sum,
+        bytes_out: exchange.bytes_out,
+        bytes_in: exchange.bytes_in,
+        gradient_wire: None,
+        parameter_wire: None,
     }
 }
 
@@ -159,6 +165,12 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.wait_seconds += more.wait_seconds;
     sum.refused += more.refused;
     sum.diverged |= more.diverged;
+    sum.updates += more.updates;
+    sum.staleness_sum += more.staleness_sum;
+    sum.bytes_out += more.bytes_out;
+    sum.bytes_in += more.bytes_in;
+    sum.gradient_wire = more.gradient_wire.or(sum.gradient_wire);
+    sum.parameter_wire = more.parameter_wire.or(sum.parameter_wire);
 }
 
 /// Sums of a worker's training metrics over the minibatches since its last line of the log, from which the
@@ -268,6 +280,7 @@ mod tests {
             wait_seconds: 1.0,
             refused: 2,
             diverged: true,
+            ..StepMetrics::default()
         };
         assert_eq!(sum, expected);
     }

@@ -15,6 +15,8 @@ pub enum Stop {
     Ended(Ending),
     /// The worker was asked to leave the run.
     Leave,
+    /// The server wants the worker to leave the run, which goes on, for the reason that the text tells.
+    Drained(String),
     /// The worker's data folder has been unavailable for too long: the worker returns its leases (ranges of
     /// images to train on) and fails with this error.
     Away(DataAway),

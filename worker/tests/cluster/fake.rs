@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::process::Exit;
 use parameters::Layout;
 use protocol::{
-    Access, AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Ending, JoinReply, JoinRequest,
-    Kind, Lease, Life, Member, Patience, PushForm, PushReply, Refusal, RegisterReply, RegisterRequest,
-    Report, RunState, RunStatus, ShardOrder, ShardStatus, Version,
+    Access, AdoptReply, AdoptRequest, Assignment, BlockPush, BlockValues, Caller, Ending, JoinReply,
+    JoinRequest, Kind, Lease, Life, Member, Overview, Patience, PushForm, PushReply, Refusal, RegisterReply,
+    RegisterRequest, Report, RunState, RunStatus, ShardOrder, ShardStatus, Steered, Steering, Version,
 };
 use setup::exit_of;
 use tokio::net::TcpListener;
@@ -96,6 +96,14 @@ impl protocol::Coordinator for Fake {
             life: LIFE,
         }
     }
+
+    fn overview(&self) -> Overview {
+        unreachable!("no worker looks at the whole run")
+    }
+
+    fn steer(&self, _: Steering, _: Caller) -> Result<Steered, Refusal> {
+        Err(Refusal::Internal("nobody steers this run".into()))
+    }
 }
 
 impl protocol::Shards for Fake {
@@ -131,8 +139,13 @@ fn lease(start: u64, end: u64) -> Lease {
 
 async fn refused(address: String) -> String {
     let connector = Patience::default().into();
-    let options =
-        ReplicaOptions { coordinator: address, name: "only".into(), connector, place: Place::Inline };
+    let options = ReplicaOptions {
+        coordinator: address,
+        name: "only".into(),
+        connector,
+        place: Place::Inline,
+        telemetry: None,
+    };
     let work = Linear::new(IMAGES, Duration::ZERO);
     let error = replica::run(&work, &options, std::future::pending()).await.unwrap_err();
     assert_eq!(exit_of(&error), Exit::BadInput);

@@ -68,6 +68,7 @@ async fn train(server: &Server, fault: fn(u64) -> Option<f32>) -> (Exit, Linear)
         name: "faulty".into(),
         connector: Patience::default().into(),
         place: Place::Inline,
+        telemetry: None,
     };
     (replica::run(&work, &options, std::future::pending()).await.unwrap(), work.inner)
 }

@@ -15,7 +15,7 @@ use worker::replica::{self, ReplicaOptions};
 
 fn options(server: &Server, name: &str, place: Place) -> ReplicaOptions {
     let (coordinator, connector) = (server.address.clone(), Patience::default().into());
-    ReplicaOptions { coordinator, name: name.into(), connector, place }
+    ReplicaOptions { coordinator, name: name.into(), connector, place, telemetry: None }
 }
 
 /// Two epochs of 300 points.

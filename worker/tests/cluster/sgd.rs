@@ -131,6 +131,7 @@ async fn ten_steps_of_one_worker_follow_torch() {
         name: "golden".into(),
         connector: Patience::default().into(),
         place: Place::Thread,
+        telemetry: None,
     };
     assert_eq!(replica::run(&work, &options, std::future::pending()).await.unwrap(), Exit::Done);
 

@@ -40,6 +40,7 @@ fn options_at(coordinator: String) -> TrainOptions {
         looked_at: false,
         token: TokenFlags::default(),
         patience: Patience::default(),
+        http: None,
     }
 }
 
@@ -217,6 +218,7 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
         name: "wider".into(),
         connector: options.patience.into(),
         place: Place::Thread,
+        telemetry: None,
     };
     let texts =
         ["tensor 0: expected conv1/7x7_s2/weights [8, 3, 7, 7]", "found conv1/7x7_s2/weights [16, 3, 7, 7]"];

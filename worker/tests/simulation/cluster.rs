@@ -219,7 +219,8 @@ fn serve(sim: &mut Sim<'_>, host: &str, name: &'static str, options: Options, en
 /// A worker.
 fn work(sim: &mut Sim<'_>, name: &'static str, connector: Connector, ends: Ends) {
     let coordinator = address(HOSTS[0]);
-    let options = ReplicaOptions { coordinator, name: name.into(), connector, place: Place::Inline };
+    let options =
+        ReplicaOptions { coordinator, name: name.into(), connector, place: Place::Inline, telemetry: None };
     sim.host(name, move || {
         let (options, ends) = (options.clone(), ends.clone());
         async move {
@@ -258,6 +259,8 @@ fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options 
         door: Door::Open,
         isa: Isa::scalar(),
         connector,
+        http: None,
+        warnings: Default::default(),
         timing: Timing {
             lease: Duration::from_secs(8),
             snapshots: Duration::from_secs(2),
