@@ -127,6 +127,9 @@ impl ChildCommands<'_> {
         words.extend(["--access".into(), self.folder.access().display().to_string()]);
         words.extend(["--servers".into(), (self.options.shards + self.options.other_shards).to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
+        if let Some(address) = &self.options.http {
+            words.extend(["--http".into(), address.clone()]);
+        }
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
         self.program.command("server-0", words, None)
@@ -195,7 +198,7 @@ mod tests {
     fn every_child_understands_its_words() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path(), false).unwrap();
-        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json";
+        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json --http 127.0.0.1:9100";
         let options = CommandLine::parse_from(words.split(' ')).options;
         let commands = ChildCommands {
             program: Program::this(options.isa.clone(), &options.logs, &folder.logs()).unwrap(),
@@ -211,6 +214,7 @@ mod tests {
         assert_eq!((flags.shards, flags.servers), (1, 2));
         assert_eq!(flags.run.resolve("paper").unwrap().run.batch, 8);
         assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
+        assert_eq!(flags.http.as_deref(), Some("127.0.0.1:9100"));
         assert_eq!((flags.snapshots, flags.metrics), (folder.snapshots(), Some(folder.metrics())));
         assert!(flags.end_with_stdin && flags.print_address && flags.log.log_json);
 

@@ -6,10 +6,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, samples, simulate,
-    token,
+    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, runs, samples,
+    simulate, status, steer, token,
 };
 use crate::options::Options;
+use crate::place::Place;
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its
 /// own. Commands do the rest: look at images, score models, hand them on, measure
@@ -30,6 +31,22 @@ pub enum Command {
     Train(Options),
     /// Take part in a run of another machine, with this one's processors
     Join(join::Flags),
+    /// Show what a run does now: progress, numbers, workers, shards, newest warnings
+    Status(status::Flags),
+    /// Give workers of a run no more samples, until it is resumed
+    Pause(Place),
+    /// Go on with a run that was paused
+    Resume(Place),
+    /// Have a worker of a run hand in what it has done and leave
+    Drain(steer::DrainFlags),
+    /// Have a run take a snapshot now
+    Snapshot(Place),
+    /// Multiply the learning rate of a run from now on
+    Rate(steer::RateFlags),
+    /// Stop a run with a snapshot, from which the command that began it goes on
+    Stop(Place),
+    /// List the runs in a folder with their results
+    Runs(runs::Flags),
     /// Score model files on images, by one crop or many, alone and together
     Evaluate(evaluate::Flags),
     /// Print the five most probable labels of image files
@@ -114,6 +131,7 @@ Examples:
   downpour --data photos --input-size 128 --epochs 20 --output photos-run
   downpour --workers 4 --shards 2       more replicas
   downpour --json | tail -n 1           the result for a script
+  downpour status --watch               from another terminal: what the run does, its workers, its warnings
 
 What you will see: per cent done, epoch, loss and time left, then images a second, top-1, learning rate and staleness
 (updates applied between a gradient's fetch and its use); each evaluation as it comes in; at the end the validation accuracy.
@@ -127,6 +145,7 @@ What a run leaves in its output folder:
   curve.svg          loss and top-1             snapshots/     state to resume from
   run.json           what was asked for         logs/          logs of every server and worker
   access/            the tokens of the run, which nobody else may read
+  address            of the run's server, while it is there
 
 Exit codes: 0 done, 1 broken off (a server or the workers failed), 2 wrong flag or configuration, 3 unusable data, file
 or folder, 4 diverged, 70 a bug of this program, 130 interrupted.";

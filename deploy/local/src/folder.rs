@@ -21,13 +21,17 @@ const RECORD: &str = "run.json";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 const ACCESS: &str = "access";
+/// Name of the file that holds the address of the run's server, "host:port", while that is there.
+pub const ADDRESS: &str = "address";
+/// Largest size of that file in bytes.
+const MOST_ADDRESS: u64 = 512;
 
 /// Largest size of a record in bytes; it is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
 /// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
 /// `--fresh` is cut short.
-const OURS: [&str; 7] =
-    [SNAPSHOTS, ACCESS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
+const OURS: [&str; 8] =
+    [SNAPSHOTS, ACCESS, ADDRESS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
 
 /// The record of a run, kept as `run.json` in the run's output folder: what was asked for, how long it took,
 /// and its result.
@@ -41,6 +45,9 @@ pub struct Record {
     pub seconds: f64,
     /// The result; `None` until the run is finished.
     pub result: Option<RunResult>,
+    /// The commit of the program that began the run; `None` in records of earlier releases.
+    #[serde(default)]
+    pub commit: Option<String>,
 }
 
 impl Record {
@@ -49,7 +56,15 @@ impl Record {
     /// Creates the record of a run that is about to begin; `asked` is its configuration and data folder as
     /// JSON.
     pub fn new(asked: Value) -> Record {
-        Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None }
+        let commit = Some(process::COMMIT.into());
+        Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None, commit }
+    }
+
+    /// Reads the record of the run in the folder at `path`, which need not be locked; returns `None` if there is
+    /// none, or none that this version of the program can read.
+    pub fn of(path: &Path) -> Option<Record> {
+        let text = files::read_text(&path.join(RECORD), MOST_RECORD).ok()?;
+        serde_json::from_str(&text).ok().filter(|record: &Record| record.program == Record::PROGRAM)
     }
 
     /// Compares the run that is now asked for, `asked`, with the run of this record; returns a text that
@@ -143,6 +158,22 @@ impl Folder {
             .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
     }
 
+    /// Writes the address of the run's server, "host:port", for those who look for the run.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_address(&self, address: &str) -> Result<(), Failure> {
+        let path = self.path.join(ADDRESS);
+        files::write(&path, format!("{address}\n").as_bytes())
+            .map_err(|error| Failure::bad_input(format!("cannot write {}: {error}", path.display())))
+    }
+
+    /// Removes the address of the run's server, which is there no more. One that stays leads nowhere, which does no
+    /// harm.
+    pub fn remove_address(&self) {
+        let _ = fs::remove_file(self.path.join(ADDRESS));
+    }
+
     /// Returns the path of the output folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -161,7 +192,7 @@ impl Folder {
 
     /// Returns the path of the folder of the run's certificates and tokens.
     pub fn access(&self) -> PathBuf {
-        self.path.join(ACCESS)
+        access(&self.path)
     }
 
     /// Returns the path of the metrics file, to which the server appends a line of JSON for each interval of
@@ -180,6 +211,19 @@ impl Folder {
     pub fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
     }
+}
+
+/// Returns the path of the folder of certificates and tokens of the run in the folder at `run`.
+pub fn access(run: &Path) -> PathBuf {
+    run.join(ACCESS)
+}
+
+/// Reads the address, "host:port", of the server of the run in the folder at `run`.
+///
+/// # Errors
+/// If there is none, as no server of the run is there, or if it cannot be read.
+pub fn read_address(run: &Path) -> std::io::Result<String> {
+    Ok(files::read_text(&run.join(ADDRESS), MOST_ADDRESS)?.trim().to_string())
 }
 
 /// Returns whether a file of this name was left behind by a launcher that was killed while it wrote the

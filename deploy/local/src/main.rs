@@ -20,9 +20,11 @@ mod launch;
 mod metrics;
 mod options;
 mod own_address;
+mod place;
 mod plan_text;
 mod progress;
 mod result;
+mod status_text;
 mod supervised;
 mod watch;
 

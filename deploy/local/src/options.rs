@@ -56,6 +56,9 @@ pub struct Options {
     #[arg(long, value_name = "I", help_heading = "Program", hide_possible_values = true)]
     #[arg(value_parser = ["scalar", "avx2", "avx512", "neon"])]
     pub isa: Option<String>,
+    /// Address of this machine on which to show a page about the run, by HTTP, as 127.0.0.1:9100 [default: none]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Program")]
+    pub http: Option<String>,
     /// Remove what an earlier run left in the output folder, and begin anew
     #[arg(long, help_heading = "Program")]
     pub fresh: bool,

@@ -53,7 +53,10 @@ pub async fn session(
 ) -> (End, Option<RunStatus>) {
     let mut session = match Session::start(commands, interrupts).await {
         Ok(session) => session,
-        Err(end) => return (end, None),
+        Err(end) => {
+            commands.folder.remove_address();
+            return (end, None);
+        }
     };
     let mut look = interval(LOOK_EVERY);
     let mut asked = Instant::now();
@@ -82,6 +85,7 @@ pub async fn session(
         _ => session.stop(interrupts).await,
     }
     session.show_last(&end, commands.options.verbose, progress);
+    commands.folder.remove_address();
     let status = session.status.borrow().clone();
     (end, status)
 }
@@ -102,6 +106,7 @@ impl Session {
         let listens = coordinator.address(interrupts).await?;
         // Where all networks are listened on, that is no address to call.
         let address = commands.options.advertise.as_ref().map_or(listens, ToString::to_string);
+        commands.folder.write_address(&address).map_err(End::Failed)?;
         let (send, status) = watch::channel(None);
         let asking = tokio::spawn(ask(address.clone(), commands.tokens.reader.clone(), send));
         let mut session =

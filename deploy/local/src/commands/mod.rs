@@ -14,17 +14,22 @@ pub mod join;
 mod network_flags;
 mod numbers;
 pub mod plan;
+pub mod runs;
 pub mod samples;
 pub mod simulate;
+pub mod status;
+pub mod steer;
 pub mod token;
 mod train;
 
 use std::process::ExitCode;
 
 use process::Exit;
+use protocol::Steering;
 
 use crate::cli::{Command, Role};
 use crate::failure::Failure;
+use crate::place::Place;
 
 /// Runs a command and returns its exit code. An error is printed on standard error.
 pub fn run(command: Command) -> ExitCode {
@@ -34,6 +39,14 @@ pub fn run(command: Command) -> ExitCode {
         Command::Train(options) => ("train", in_runtime(train::run(&options))),
         Command::Ensemble(flags) => ("train the ensemble", in_runtime(ensemble::run(&flags))),
         Command::Join(flags) => ("join the run", in_runtime(join::run(&flags))),
+        Command::Status(flags) => ("show the run", in_runtime(async { of(status::run(&flags).await) })),
+        Command::Pause(place) => steered("pause the run", &place, Steering::Pause),
+        Command::Resume(place) => steered("resume the run", &place, Steering::Resume),
+        Command::Drain(flags) => steered("drain the worker", &flags.place, Steering::Drain(flags.worker)),
+        Command::Snapshot(place) => steered("take a snapshot", &place, Steering::Snapshot),
+        Command::Rate(flags) => steered("change the rate", &flags.place, Steering::RateFactor(flags.factor)),
+        Command::Stop(place) => steered("stop the run", &place, Steering::Stop),
+        Command::Runs(flags) => ("list the runs", of(runs::run(&flags))),
         Command::Evaluate(flags) => ("evaluate the model", in_runtime(evaluate::run(flags))),
         Command::Classify(flags) => ("classify", of(classify::run(flags))),
         Command::Export(flags) => ("export the model", of(export::run(flags))),
@@ -56,6 +69,11 @@ pub fn run(command: Command) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Gives an order to a run; returns what was wanted, and how it ended.
+fn steered(what: &'static str, place: &Place, order: Steering) -> (&'static str, Result<Exit, Failure>) {
+    (what, in_runtime(async { of(steer::run(place, order).await) }))
 }
 
 /// Converts the result of a library into that of a command.

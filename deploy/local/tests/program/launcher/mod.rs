@@ -4,4 +4,5 @@ mod bad_input;
 mod clock;
 mod data;
 mod join;
+mod steered;
 mod whole_run;
