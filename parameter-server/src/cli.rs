@@ -18,10 +18,8 @@ use crate::{
     snapshot::inspect::{self, InspectFlags},
 };
 
-/// Time for which a server keeps memory that it freed, for what it needs next. Where hundreds of workers come and go, it
-/// grows by a tenth in ten minutes if that is a minute, and hardly if it is some seconds; to ask for the memory of an
-/// exchange again costs its server some 10 ms of a core.
-const MEMORY_KEPT: Duration = Duration::from_secs(5);
+/// Time for which a server keeps memory that it freed, for what it needs next.
+const MEMORY_KEPT: Duration = Duration::from_secs(60);
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.
 #[derive(Debug, Parser)]
