@@ -302,7 +302,7 @@ shard  address         blocks  updates  staleness  limited  refused  bytes in  b
     0  127.0.0.1:7070       4   12,345        1.0        0        0  12.30 MB   40.10 MB  0 s ago
 
 newest warnings
-   3 min 05 s ago  worker 3 was\u{fffd}[2Jlost
+    3 min 05 s ago  worker 3 was\u{fffd}[2Jlost
 ";
         assert_eq!(text(&overview()), expected);
     }

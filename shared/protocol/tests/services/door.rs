@@ -204,7 +204,7 @@ async fn without_a_token_of_the_run_every_call_but_health_is_refused() {
     for (token, found) in [(None, "found none;"), (Some(other.token(Role::Worker)), "found another;")] {
         let (let_in, denials) = every_call(&address, server.here(token)).await;
         assert_eq!(let_in, [""; 0]);
-        assert_eq!(denials.len(), 11);
+        assert_eq!(denials.len(), 13);
         for denial in denials {
             assert!(denial.starts_with(&format!("{address} does not let this process make the call ")));
             assert!(denial.contains(found), "{denial}");
