@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, runs, samples,
+    bench, classify, completion, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, runs, samples,
     simulate, status, steer, token,
 };
 use crate::options::Options;
@@ -74,6 +74,8 @@ pub enum Command {
     /// Make the tokens by which a run's server lets processes in
     #[command(subcommand)]
     Token(token::Command),
+    /// Print what makes a shell complete commands and flags of downpour
+    Completion(completion::Flags),
     /// Take one part of a run, as a child of the launcher
     #[command(subcommand, hide = true)]
     Role(Role),
@@ -130,6 +132,7 @@ Examples:
   downpour evaluate --data photos --model downpour-run/model.safetensors
   downpour --data photos --input-size 128 --epochs 20 --output photos-run
   downpour --workers 4 --shards 2       more replicas
+  downpour --epochs 9                   go on with a run that is finished, also at another --learning-rate
   downpour --json | tail -n 1           the result for a script
   downpour status --watch               from another terminal: what the run does, its workers, its warnings
 
@@ -138,7 +141,7 @@ What you will see: per cent done, epoch, loss and time left, then images a secon
 
 Ctrl-C stops workers and servers with a snapshot; the same command goes on from there. Another Ctrl-C, two seconds later
 or more, stops at once.
-A finished run is not trained again: its result is printed; --fresh begins anew.
+A finished run is not trained again: its result is printed; a larger --epochs goes on with it, --fresh begins anew.
 
 What a run leaves in its output folder:
   model.safetensors  averaged parameters        metrics.jsonl  a line per training interval and evaluation

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod classify;
+pub mod completion;
 pub mod data;
 pub mod describe;
 pub mod draw;
@@ -58,6 +59,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Draw(flags) => ("draw", of(draw::run(&flags))),
         Command::Describe(flags) => ("describe the network", of(describe::run(&flags))),
         Command::Bench(flags) => ("bench", of(bench::run(&flags))),
+        Command::Completion(flags) => ("print the completion", of(completion::run(&flags))),
         Command::Token(command) => ("make the tokens", of(token::run(&command))),
         Command::Role(Role::ParameterServer(flags)) => return parameter_server::cli::run(flags),
         Command::Role(Role::Worker(command)) => return worker::cli::run(command),
