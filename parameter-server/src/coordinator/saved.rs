@@ -27,6 +27,10 @@ pub struct SavedRun {
     pub evaluations: Vec<Evaluation>,
     /// Whether the run is complete, its last evaluation included.
     pub finished: bool,
+    /// Number of samples over which the learning rate rises at the start of the run, whose length may have been
+    /// another then; `None` in a snapshot of an earlier release, whose run has the length that it began with.
+    #[serde(default)]
+    pub ramp_samples: Option<u64>,
     /// Addresses of the server's processes, each "host:port", in the order of the shards that they hold.
     pub addresses: Vec<String>,
     /// Whether each worker keeps a velocity (of momentum) of its own, in place of the shards' common one.
@@ -58,6 +62,12 @@ impl SavedRun {
         let anywhere =
             |run: &SavedRun| SavedRun { life: Life::default(), addresses: Vec::new(), ..run.clone() };
         anywhere(self) == anywhere(earlier)
+    }
+
+    /// Returns the number of samples over which the learning rate rises at the start of the run.
+    pub(crate) fn ramp_samples(&self) -> u64 {
+        let ramp_now = || update_rule::of(&self.configuration, self.data.images).ramp_samples;
+        self.ramp_samples.unwrap_or_else(ramp_now)
     }
 
     /// Whether the saved numbers of images agree with each other and with the data, so that a run can resume

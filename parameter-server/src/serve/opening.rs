@@ -28,15 +28,18 @@ impl Opening {
     ///
     /// # Errors
     /// If the snapshots cannot be read or removed, or none of them can be used; if the configuration is
-    /// invalid or differs from the resumed run's; if the model file cannot be used; if the number of shards
-    /// is not the snapshot's.
+    /// invalid, or the resumed run cannot go on with it; if the model file cannot be used; if the number of
+    /// shards is not the snapshot's.
     pub(crate) fn find(options: &Options) -> anyhow::Result<Option<Opening>> {
         let folder = &options.snapshots;
         if options.fresh {
             snapshot::clear(folder).context("remove the snapshots of an earlier run")?;
         }
-        let found = snapshot::newest(folder)?;
-        let mut configuration = configuration(options, found.as_ref())?;
+        let found = snapshot::newest(folder)?.map(|manifest| going_on(options, manifest)).transpose()?;
+        let mut configuration = match &found {
+            Some(manifest) => manifest.run.configuration.clone(),
+            None => new_configuration(options)?,
+        };
         if let Some(manifest) = found.as_ref().filter(|manifest| manifest.finished()) {
             log_result(manifest, folder);
             if snapshot::is_run_over(folder, manifest.id) {
@@ -59,16 +62,19 @@ impl Opening {
     }
 }
 
-/// Makes the configuration of a new run, or returns that of the resumed one if the flags do not contradict
-/// it.
-fn configuration(options: &Options, found: Option<&Manifest>) -> anyhow::Result<RunConfiguration> {
-    let Some(manifest) = found else {
-        let mut configuration = options.flags.resolve(&options.default_recipe)?;
-        configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
-        return Ok(configuration);
-    };
-    resume::configuration(&options.flags, &manifest.run.configuration)
-        .with_context(|| format!("resume from snapshot {} in {}", manifest.id, options.snapshots.display()))
+/// Makes the configuration of a new run.
+fn new_configuration(options: &Options) -> anyhow::Result<RunConfiguration> {
+    let mut configuration = options.flags.resolve(&options.default_recipe)?;
+    configuration.run.data_rules.get_or_insert(NEWEST_DATA_RULES);
+    Ok(configuration)
+}
+
+/// Returns the snapshot `found` as the run goes on from it with what the flags name.
+fn going_on(options: &Options, mut found: Manifest) -> anyhow::Result<Manifest> {
+    let (id, folder) = (found.id, options.snapshots.display());
+    found.run = resume::going_on(&options.flags, found.run)
+        .with_context(|| format!("resume from snapshot {id} in {folder}"))?;
+    Ok(found)
 }
 
 /// Checks that the server has as many shards as the one that wrote the snapshot.

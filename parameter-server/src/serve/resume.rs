@@ -1,79 +1,189 @@
-//! The check that a run found on disk is the run that the flags ask for.
+//! A run found on disk that goes on: whether it is the one that the flags ask for, and what is to be otherwise
+//! from there on.
 
-use anyhow::bail;
+use anyhow::ensure;
 use process::RunFlags;
-use settings::{Difference, RunConfiguration, first_difference};
+use settings::{Difference, RunConfiguration};
 
-/// Returns the configuration with which a run resumes whose snapshot has the configuration `found`: that one,
-/// but for the formats in which values travel, which the flags may change as links change.
+use crate::coordinator::SavedRun;
+
+/// Returns the state `saved` in a snapshot as the run goes on from it: with the values that the flags name of keys
+/// that [may change](settings::Key::may_change). A finished run that gets longer is no longer finished.
 ///
 /// # Errors
-/// If the flags name another value that differs in the snapshot; the text gives the key and both values.
-pub(crate) fn configuration(flags: &RunFlags, found: &RunConfiguration) -> anyhow::Result<RunConfiguration> {
-    let asked = flags.resolve_for(found)?;
-    let mut resumed = found.clone();
-    (resumed.run.wire, resumed.run.gradient_wire) = (asked.run.wire, asked.run.gradient_wire);
-    if let Some(Difference { key, one, other }) = first_difference(&resumed, &asked) {
-        bail!(
-            "the snapshot is of another run: {key} is {one} there, and {other} is asked for; \
-             give the same, or --fresh to start anew (it removes the snapshots)"
-        );
+/// If the flags name another value of a key that a run keeps, which the text gives with both values; if they
+/// make the run shorter than what it has had; if they change a finished run and make it no longer.
+pub fn going_on(flags: &RunFlags, saved: SavedRun) -> anyhow::Result<SavedRun> {
+    let asked = flags.resolve_for(&saved.configuration)?;
+    let changes = changes(&saved.configuration, &asked)?;
+    if changes.is_empty() {
+        return Ok(saved);
     }
-    if let Some(Difference { key, one, other }) = first_difference(found, &resumed) {
+    let images = saved.data.images;
+    let [before, total] =
+        [&saved.configuration, &asked].map(|configuration| configuration.total_samples(images));
+    let had = saved.progress.leased;
+    ensure!(
+        total >= had,
+        "{}: the run would have {total} samples, expected at least the {had} that it has had; give a larger --epochs \
+         or --images, or --fresh to start anew (it removes the snapshots)",
+        named(&changes)
+    );
+    ensure!(
+        !saved.finished || total > before,
+        "the run is finished after {had} samples, and nothing is left to train with {}; give a larger --epochs or \
+         --images too",
+        named(&changes)
+    );
+    for Difference { key, one, other } in &changes {
         tracing::info!("{key} is {other} from here on, and was {one}");
     }
-    Ok(resumed)
+    Ok(SavedRun { ramp_samples: Some(saved.ramp_samples()), finished: false, configuration: asked, ..saved })
+}
+
+/// Returns what is to change in a run with the configuration `found` for it to be the one that is `asked` for.
+///
+/// # Errors
+/// If a key differs that a run keeps.
+fn changes(found: &RunConfiguration, asked: &RunConfiguration) -> anyhow::Result<Vec<Difference>> {
+    found.changes_to(asked).map_err(|Difference { key, one, other }| {
+        anyhow::anyhow!(
+            "the snapshot is of another run: {key} is {one} there, and {other} is asked for; give the same, or --fresh \
+             to start anew (it removes the snapshots)"
+        )
+    })
+}
+
+/// Lists the keys that change with their new values.
+fn named(changes: &[Difference]) -> String {
+    changes.iter().map(|change| format!("{} {}", change.key, change.other)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use settings::{Run, Wire};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use protocol::Life;
+    use settings::Wire;
 
     use super::*;
+    use crate::{
+        coordinator::leases::{EpochLedger, Progress},
+        testing::data,
+    };
+
+    /// A run of 4.5 epochs of 100 images, after 250 of them.
+    fn saved(configuration: RunConfiguration) -> SavedRun {
+        let ledger =
+            |(epoch, distinct)| EpochLedger { epoch, images: 100, distinct, ..EpochLedger::default() };
+        let ledgers = [(0, 100), (1, 100), (2, 50)].map(ledger).into();
+        SavedRun {
+            configuration,
+            data: data(100),
+            progress: Progress { leased: 250, to_do: Vec::new(), ledgers, used: 250, skipped: 0 },
+            steps: 10,
+            unreadable: BTreeSet::new(),
+            evaluations: Vec::new(),
+            finished: false,
+            ramp_samples: None,
+            addresses: Vec::new(),
+            momentum_moved: false,
+            life: Life::default(),
+            surplus: BTreeMap::new(),
+        }
+    }
+
+    fn quick() -> SavedRun {
+        saved(RunFlags::default().resolve("quick").unwrap())
+    }
+
+    fn finished() -> SavedRun {
+        let mut run = quick();
+        run.configuration.run.epochs = 2.5;
+        SavedRun { finished: true, ..run }
+    }
+
+    fn set(texts: &[(&str, &str)]) -> RunFlags {
+        let set = texts.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        RunFlags { set, ..RunFlags::default() }
+    }
+
+    fn refused(flags: &RunFlags, saved: SavedRun) -> String {
+        going_on(flags, saved).unwrap_err().to_string()
+    }
 
     #[test]
     fn a_run_keeps_the_rules_of_its_data_whoever_asks_again() {
         let recipe = RunFlags { recipe: Some("quick".into()), ..RunFlags::default() };
         for rules in [None, Some(1), Some(2)] {
-            let mut found = recipe.resolve("quick").unwrap();
-            found.run.data_rules = rules;
+            let mut found = quick();
+            found.configuration.run.data_rules = rules;
             for flags in [RunFlags::default(), recipe.clone()] {
-                assert_eq!(configuration(&flags, &found).unwrap(), found);
+                assert_eq!(going_on(&flags, found.clone()).unwrap(), found);
             }
         }
     }
 
     #[test]
     fn values_may_travel_in_other_formats() {
-        let found = RunFlags::default().resolve("quick").unwrap();
-        let set = |text: &str| {
-            let set = vec![("run.gradient_wire".into(), text.into())];
-            configuration(&RunFlags { set, ..RunFlags::default() }, &found).unwrap()
-        };
-        let with = |wire| {
-            let run = Run { gradient_wire: Some(wire), ..found.run.clone() };
-            RunConfiguration { run, ..found.clone() }
-        };
-        assert_eq!(set("4bit"), with(Wire::Bits4));
+        let bits = going_on(&set(&[("run.gradient_wire", "4bit")]), quick()).unwrap();
+        assert_eq!(bits.configuration.run.gradient_wire, Some(Wire::Bits4));
         // Not named, they stay as they were.
-        assert_eq!(configuration(&RunFlags::default(), &set("1bit")).unwrap(), with(Wire::Bits1));
+        assert_eq!(going_on(&RunFlags::default(), bits.clone()).unwrap(), bits);
     }
 
     #[test]
-    fn what_the_flags_name_must_be_the_same() {
-        let mut found =
-            RunFlags { seed: Some(5), batch: Some(32), ..RunFlags::default() }.resolve("quick").unwrap();
-        found.network.classes = Some(10);
-        let resumed = |flags: RunFlags| configuration(&flags, &found);
-        assert_eq!(resumed(RunFlags::default()).unwrap(), found);
+    fn a_finished_run_goes_on_if_it_gets_longer_and_its_ramp_stays() {
+        let had = finished();
+        let ramp = had.ramp_samples();
+        let longer = going_on(&RunFlags { epochs: Some(9.0), ..RunFlags::default() }, had.clone()).unwrap();
+        assert_eq!((longer.finished, longer.configuration.run.epochs), (false, 9.0));
+        assert_eq!((ramp, longer.ramp_samples()), (13, 13), "5 % of 250 samples, not of 900");
+        // Once more, with another rate, and in images.
+        let flags = RunFlags { images: Some(950), learning_rate: Some(0.006), ..RunFlags::default() };
+        let twice = going_on(&flags, longer).unwrap();
+        assert_eq!(twice.ramp_samples(), 13);
+        assert_eq!(twice.configuration.optimisation.learning_rate, 0.006);
+        // A length in epochs takes the place of one in images.
+        let epochs = going_on(&RunFlags { epochs: Some(20.0), ..RunFlags::default() }, twice).unwrap();
+        assert_eq!((epochs.configuration.run.images, epochs.configuration.run.epochs), (None, 20.0));
+        assert_eq!(going_on(&RunFlags::default(), had.clone()).unwrap(), had);
+    }
+
+    #[test]
+    fn a_run_that_would_be_over_already_is_refused() {
+        let rate = RunFlags { learning_rate: Some(0.006), ..RunFlags::default() };
+        let text = refused(&rate, finished());
+        let expected = "the run is finished after 250 samples, and nothing is left to train with \
+                        optimisation.learning_rate 0.006; give a larger --epochs or --images too";
+        assert_eq!(text, expected);
+        let short = RunFlags { epochs: Some(2.0), ..RunFlags::default() };
+        for saved in [quick(), finished()] {
+            let text = refused(&short, saved);
+            assert!(
+                text.starts_with("run.epochs 2: the run would have 200 samples, expected at least the 250"),
+                "{text}"
+            );
+        }
+        let shorter = going_on(&RunFlags { epochs: Some(3.0), ..RunFlags::default() }, quick()).unwrap();
+        assert_eq!(shorter.configuration.total_samples(100), 300);
+    }
+
+    #[test]
+    fn what_a_run_keeps_must_be_the_same() {
+        let mut found = quick();
+        (found.configuration.run.seed, found.configuration.run.batch) = (5, 32);
+        found.configuration.network.classes = Some(10);
         let same =
             RunFlags { seed: Some(5), batch: Some(32), recipe: Some("quick".into()), ..RunFlags::default() };
-        assert_eq!(resumed(same).unwrap(), found);
-        let text = resumed(RunFlags { batch: Some(8), ..RunFlags::default() }).unwrap_err().to_string();
-        let expected = "the snapshot is of another run: run.batch is 32 there, and 8 is asked for; \
-                        give the same, or --fresh to start anew (it removes the snapshots)";
-        assert_eq!(text, expected);
-        let text = resumed(RunFlags { images: Some(9), ..RunFlags::default() }).unwrap_err().to_string();
-        assert!(text.contains("run.images is not set there, and 9 is asked for"), "{text}");
+        for flags in [RunFlags::default(), same] {
+            assert_eq!(going_on(&flags, found.clone()).unwrap(), found);
+        }
+        let other = RunFlags { batch: Some(8), epochs: Some(9.0), ..RunFlags::default() };
+        let expected = "the snapshot is of another run: run.batch is 32 there, and 8 is asked for; give the same, or \
+                        --fresh to start anew (it removes the snapshots)";
+        assert_eq!(refused(&other, found.clone()), expected);
+        let text = refused(&set(&[("optimisation.ramp", "0.1")]), found);
+        assert!(text.contains("optimisation.ramp is 0.05 there, and 0.1 is asked for"), "{text}");
     }
 }

@@ -168,32 +168,44 @@ impl Shard {
     }
 
     /// Takes `rule` as the run's update rule (how gradients become updates) if the shard has none yet, else
-    /// compares it with the shard's own.
+    /// compares it with the shard's own. A shard with a layout takes over the length, rate and stairs of `rule`,
+    /// which a run may have otherwise from the moment on in which it goes on.
     ///
     /// # Errors
-    /// [`Refusal::Mismatch`] with the first key of the rule that differs from the shard's own;
+    /// [`Refusal::Mismatch`] with the first other key of the rule that differs from the shard's own;
     /// [`Refusal::Invalid`] for a rule with numbers out of range.
     pub fn begin(&mut self, rule: &UpdateRule) -> Result<(), Refusal> {
-        let own = match &mut self.stage {
-            Stage::Begun(own) => own,
-            Stage::Adopted(adopted) => {
+        let own = match &self.stage {
+            Stage::Begun(own) => own.clone(),
+            Stage::Adopted(adopted) => UpdateRule {
+                learning_rate: rule.learning_rate,
+                stair_factor: rule.stair_factor,
+                stair_samples: rule.stair_samples,
+                total_samples: rule.total_samples,
                 // The rule in a file of an earlier release does not have it.
-                adopted.rule.batch = adopted.rule.batch.or(rule.batch);
-                &adopted.rule
-            }
+                batch: adopted.rule.batch.or(rule.batch),
+                ..adopted.rule.clone()
+            },
             Stage::Empty => {
                 bounds::check_rule(rule).map_err(|text| self.invalid(&text))?;
                 self.stage = Stage::Begun(rule.clone());
                 return Ok(());
             }
         };
-        match first_difference(own, rule) {
-            None => Ok(()),
-            Some(Difference { key, one, other }) => Err(Refusal::Mismatch(format!(
+        if let Some(Difference { key, one, other }) = first_difference(&own, rule) {
+            return Err(Refusal::Mismatch(format!(
                 "shard {}: update rule key {key}: the shard has {one}, the coordinator brings {other}",
                 self.number
-            ))),
+            )));
         }
+        if let Stage::Adopted(adopted) = &mut self.stage {
+            let checked = bounds::check_rule(rule).and_then(|()| bounds::check_layout(rule, &adopted.layout));
+            match checked {
+                Ok(()) => adopted.rule = own,
+                Err(text) => return Err(self.invalid(&text)),
+            }
+        }
+        Ok(())
     }
 
     /// Takes `rule` in place of the update rule that the shard has, and forgets the network's layout, of which

@@ -381,6 +381,41 @@ fn another_network_or_rule_is_refused_by_its_first_difference() {
     assert_eq!(refusal, Refusal::Mismatch(text.into()));
 }
 
+#[test]
+fn a_run_that_goes_on_may_have_another_rate_and_stairs_from_there_on() {
+    let ramped = UpdateRule { ramp_samples: 100, stair_samples: 200, ..rule() };
+    let mut shard = Shard::empty(0, 1, 1, Isa::scalar());
+    shard.begin(&ramped).unwrap();
+    shard.adopt(layout()).unwrap();
+    // A push is of 32 samples.
+    let factor = |shard: &mut Shard, step| {
+        shard.push(push(1, step, 3, Version::default(), gradient(300, 1))).outcome.unwrap();
+        (1000.0 * shard.status().learning_rate / rule().learning_rate).round() / 1000.0
+    };
+    assert_eq!(factor(&mut shard, 0), 0.32);
+    let saved = shard.saved().unwrap();
+    let mut restored = Shard::restored(0, 1, 2, Isa::scalar(), saved);
+    let halved = UpdateRule {
+        learning_rate: rule().learning_rate / 2.0,
+        stair_samples: 64,
+        total_samples: 77,
+        ..ramped.clone()
+    };
+    restored.begin(&halved).unwrap();
+    assert_eq!(factor(&mut restored, 1), 0.5 * 0.64, "the ramp goes on");
+    assert_eq!(factor(&mut restored, 2), 0.461, "half of 0.96 of 0.96: ramp and stair");
+    assert_eq!(restored.saved().unwrap().rule, halved);
+    for (wrong, expected) in [
+        (UpdateRule { ramp_samples: 99, ..halved.clone() }, "ramp_samples: the shard has 100"),
+        (UpdateRule { learning_rate: f64::INFINITY, ..halved.clone() }, "learning_rate: expected a finite"),
+        (UpdateRule { learning_rate: 1e30, ..halved.clone() }, "the learning rate of fc/weights"),
+    ] {
+        let text = restored.begin(&wrong).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(restored.saved().unwrap().rule, halved, "it keeps its own");
+    }
+}
+
 /// A message of a few bytes can announce 16 GiB of parameters.
 #[test]
 fn a_layout_beyond_this_machines_memory_is_refused_before_any_is_taken() {

@@ -56,8 +56,7 @@ impl RunConfiguration {
             return Err(ConfigurationError::Value {
                 key: "run.init_from",
                 found: "nothing".into(),
-                expected: "a model file: name one with --init-from, or leave out init_sha256 and init_except"
-                    .into(),
+                expected: "a model file: name one with --init-from".into(),
             });
         }
         Ok(())
@@ -78,6 +77,22 @@ impl RunConfiguration {
         self.run.data_rules = self.run.data_rules.or(begun.run.data_rules);
         self.run.init_sha256 = self.run.init_sha256.or_else(|| begun.run.init_sha256.clone());
         self
+    }
+
+    /// Compares this configuration, that of a run that has begun, with the one that is `asked` for as it goes on, and
+    /// returns the keys that are to change, in their order: the run goes on with their other values.
+    ///
+    /// # Errors
+    /// If a key differs that a run keeps to its end; the difference is the first such key with both values.
+    pub fn changes_to(&self, asked: &RunConfiguration) -> Result<Vec<Difference>, Difference> {
+        let (own, asked) = (self.values(), asked.values());
+        let differences = KEYS.iter().filter_map(|key| {
+            let value = |values| key.of(values).cloned().unwrap_or_default();
+            Some((key, difference_at(key.name, &value(&own), &value(&asked))?))
+        });
+        differences
+            .map(|(key, difference)| if key.may_change { Ok(difference) } else { Err(difference) })
+            .collect()
     }
 
     /// Returns the values of all keys that have one, as a JSON object with an object for each section.
@@ -135,6 +150,27 @@ mod tests {
         assert_eq!(configuration.total_samples(u64::MAX), u64::MAX);
         configuration.run.epochs = 1e-9;
         assert_eq!(configuration.total_samples(1000), 1);
+    }
+
+    #[test]
+    fn length_rate_and_stairs_may_change_and_nothing_of_what_was_computed() {
+        let begun = crate::recipe("quick").unwrap();
+        let mut longer = begun.clone();
+        longer.run.images = Some(90_000);
+        longer.optimisation.learning_rate /= 2.0;
+        let changes = begun.changes_to(&longer).unwrap();
+        let keys: Vec<&str> = changes.iter().map(|change| change.key.as_str()).collect();
+        assert_eq!(keys, ["optimisation.learning_rate", "run.images"]);
+        assert_eq!((changes[1].one.as_str(), changes[1].other.as_str()), ("not set", "90000"));
+        longer.optimisation.rate_multipliers = [("*".into(), 2.0)].into();
+        longer.run.seed = 2;
+        let Difference { key, one, other } = begun.changes_to(&longer).unwrap_err();
+        assert_eq!(
+            (key.as_str(), one.as_str(), other.as_str()),
+            ("optimisation.rate_multipliers", "not set", "{\"*\": 2}")
+        );
+        let kept = KEYS.iter().filter(|key| !key.may_change).count();
+        assert_eq!(KEYS.len() - kept, 9, "what may change is said in the guide");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Key {
     pub name: &'static str,
     /// Values that the key may have.
     pub range: Range,
+    /// Whether a run that goes on may have another value of the key from there on.
+    pub may_change: bool,
 }
 
 /// The range of every length and time that is given in epochs.
@@ -40,8 +42,14 @@ const fn whole(least: u64, most: u64, unit: &'static str) -> Range {
     Range::Whole { least, most, unit }
 }
 
+/// A key whose value a run keeps to its end.
 const fn key(name: &'static str, range: Range) -> Key {
-    Key { name, range }
+    Key { name, range, may_change: false }
+}
+
+/// A key of which a run that goes on may have another value.
+const fn changing(name: &'static str, range: Range) -> Key {
+    Key { name, range, may_change: true }
 }
 
 /// All keys, in the order of a configuration.
@@ -63,11 +71,11 @@ pub static KEYS: &[Key] = &[
     key("sampling.saturation", STRENGTH),
     key("sampling.lighting", STRENGTH),
     key("optimisation.optimizer", Range::Choice(Optimizer::NAMES)),
-    key("optimisation.learning_rate", over(10.0)),
+    changing("optimisation.learning_rate", over(10.0)),
     key("optimisation.momentum", DECAY),
     key("optimisation.weight_decay", DECAY),
-    key("optimisation.stair_factor", over(1.0)),
-    key("optimisation.stair_epochs", EPOCHS),
+    changing("optimisation.stair_factor", over(1.0)),
+    changing("optimisation.stair_epochs", EPOCHS),
     key("optimisation.ramp", SHARE),
     key("optimisation.average_decay", DECAY),
     key("optimisation.clip_norm", over(1e9)),
@@ -79,14 +87,14 @@ pub static KEYS: &[Key] = &[
     key("run.sample_seed", SEED),
     key("run.batch", whole(1, 4096, "images")),
     key("run.precision", Range::Choice(Precision::NAMES)),
-    key("run.epochs", EPOCHS),
+    changing("run.epochs", EPOCHS),
     // Those of ImageNet 780,000 times over.
-    key("run.images", whole(1, 1_000_000_000_000, "images")),
-    key("run.evaluate_epochs", EPOCHS),
+    changing("run.images", whole(1, 1_000_000_000_000, "images")),
+    changing("run.evaluate_epochs", EPOCHS),
     // What a worker had leased is done again if it dies.
-    key("run.lease_batches", whole(1, 1024, "minibatches")),
-    key("run.wire", Range::Choice(Wire::NAMES)),
-    key("run.gradient_wire", Range::Choice(Wire::NAMES)),
+    changing("run.lease_batches", whole(1, 1024, "minibatches")),
+    changing("run.wire", Range::Choice(Wire::NAMES)),
+    changing("run.gradient_wire", Range::Choice(Wire::NAMES)),
     key("run.init_from", Range::Text { least: 1, most: 4096, what: "a path" }),
     key("run.init_sha256", Range::Hexadecimal { digits: 64 }),
     key("run.data_rules", whole(1, NEWEST_DATA_RULES as u64, "")),

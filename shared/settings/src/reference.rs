@@ -36,6 +36,11 @@ This page and the schema are made from the types in [src](src), the table of ran
 `UPDATE_REFERENCE=1 cargo test --package settings reference`.
 ";
 
+const CHANGING: &str = "\
+A run that was stopped, or has ended, goes on with other values of these keys where the command that resumes it names them; all others
+it keeps, and another value is refused. The new rate and stairs hold from the first update after that on, by the samples of the whole
+run; the ramp stays as long as it was when the run began:";
+
 fn schema() -> Value {
     schema_for!(RunConfiguration).to_value()
 }
@@ -44,7 +49,8 @@ fn page() -> String {
     let schema = schema();
     let recipes: Vec<_> =
         recipe_names().map(|name| (name, recipe(name).expect("it is known").values())).collect();
-    let mut page = HEAD.to_owned();
+    let changing = KEYS.iter().filter(|key| key.may_change).map(|key| format!("`{}`", key.name));
+    let mut page = format!("{HEAD}\n{CHANGING}\n{}.\n", changing.collect::<Vec<_>>().join(", "));
     for (section, reference) in schema["properties"].as_object().expect("a struct") {
         let Some(definition) = resolved(&schema, reference) else { continue };
         let description = one_line(&definition["description"]);

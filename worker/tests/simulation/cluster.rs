@@ -74,6 +74,20 @@ type Ends = Rc<RefCell<BTreeMap<&'static str, anyhow::Result<Exit>>>>;
 /// What the run did not do as it should.
 pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
     let home = tempfile::tempdir().map_err(|error| error.to_string())?;
+    simulate_in(home.path(), seed, &HOSTS, &flags(seed), faults)
+}
+
+/// A run in the folder `home`, which may have been begun there before, of these of the hosts and with these flags.
+///
+/// # Errors
+/// What the run did not do as it should.
+pub fn simulate_in(
+    home: &Path,
+    seed: u64,
+    hosts: &[&'static str],
+    flags: &RunFlags,
+    faults: &[Fault],
+) -> Result<Outcome, String> {
     let mut sim = Builder::new()
         .rng_seed(seed)
         .tick_duration(TICK)
@@ -81,20 +95,20 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
         .max_message_latency(MOST_DELAY)
         .build();
     let ends = Ends::default();
-    for (host, name) in HOSTS.into_iter().enumerate() {
+    for (host, name) in hosts.iter().copied().enumerate() {
         let connector = Connector { network: network(), patience: patience(seed, host), token: None };
         if host < PROCESSES {
-            serve(&mut sim, name, name, options(seed, name, home.path(), connector), ends.clone());
+            serve(&mut sim, name, name, options(flags, name, home, connector), ends.clone());
         } else {
             work(&mut sim, name, connector, ends.clone());
         }
     }
     let moved = {
         let connector = Connector { network: network(), patience: patience(seed, HOSTS.len()), token: None };
-        let options = options(seed, HOSTS[1], home.path(), connector);
+        let options = options(flags, HOSTS[1], home, connector);
         Options { advertise: Some(address(ELSEWHERE)), ..options }
     };
-    let took = run(&mut sim, home.path(), faults, &ends, moved)?;
+    let took = run(&mut sim, home, hosts, faults, &ends, moved)?;
     for (name, end) in &*ends.borrow() {
         match end {
             Ok(Exit::Done) => {}
@@ -103,9 +117,9 @@ pub fn simulate(seed: u64, faults: &[Fault]) -> Result<Outcome, String> {
             other => return Err(format!("{name} ended with {other:?}")),
         }
     }
-    let newest = snapshot::newest(&home.path().join(HOSTS[0])).map_err(|error| error.to_string())?;
+    let newest = snapshot::newest(&home.join(HOSTS[0])).map_err(|error| error.to_string())?;
     let manifest = newest.ok_or("there is no snapshot at the end")?;
-    let account = account(&home.path().join(METRICS)).map_err(|error| error.to_string())?;
+    let account = account(&home.join(METRICS)).map_err(|error| error.to_string())?;
     Ok(Outcome { manifest, account, took })
 }
 
@@ -121,6 +135,7 @@ fn account(metrics: &Path) -> anyhow::Result<Option<Account>> {
 fn run(
     sim: &mut Sim<'_>,
     home: &Path,
+    hosts: &[&'static str],
     faults: &[Fault],
     ends: &Ends,
     moved: Options,
@@ -143,7 +158,7 @@ fn run(
         sim.step().map_err(|error| error.to_string())?;
         now += TICK;
         let ended = ends.borrow();
-        if HOSTS.into_iter().all(|name| ended.contains_key(name)) {
+        if hosts.iter().all(|name| ended.contains_key(name)) {
             return Ok(now);
         }
         if now > LONGEST {
@@ -235,19 +250,24 @@ fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-fn options(seed: u64, name: &str, home: &Path, connector: Connector) -> Options {
-    let leader = name == HOSTS[0];
+/// The flags of the run with this seed.
+pub fn flags(seed: u64) -> RunFlags {
     // Gradients and parameters travel in another format with each seed.
     let wire = Wire::ALL[seed as usize % Wire::ALL.len()];
+    RunFlags {
+        epochs: Some(EPOCHS as f64),
+        batch: Some(2),
+        learning_rate: Some(0.1),
+        seed: Some(seed),
+        set: vec![("run.wire".into(), wire.name().into())],
+        ..RunFlags::default()
+    }
+}
+
+fn options(flags: &RunFlags, name: &str, home: &Path, connector: Connector) -> Options {
+    let leader = name == HOSTS[0];
     Options {
-        flags: RunFlags {
-            epochs: Some(EPOCHS as f64),
-            batch: Some(2),
-            learning_rate: Some(0.1),
-            seed: Some(seed),
-            set: vec![("run.wire".into(), wire.name().into())],
-            ..RunFlags::default()
-        },
+        flags: flags.clone(),
         default_recipe: "quick".into(),
         advertise: Some(address(name)),
         coordinator: (!leader).then(|| address(HOSTS[0])),

@@ -8,14 +8,18 @@ mod faults;
 mod linear;
 mod network;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{Account, EPOCHS, HOSTS, IMAGES, Outcome, simulate};
+use cluster::{Account, EPOCHS, HOSTS, IMAGES, Outcome, simulate, simulate_in};
 use faults::{Fault, FaultKind};
 use parameter_server::coordinator::SavedRun;
+use parameter_server::coordinator::leases::EpochLedger;
+use parameters::checkpoint::Checkpoint;
+use process::RunFlags;
 use process::logs::{self, LogFlags};
 use protocol::Life;
 
@@ -74,6 +78,50 @@ fn a_server_that_lost_its_folder_begins_a_new_run_which_ends_as_if_there_had_bee
         assert!(run.progress.ledgers.iter().all(|ledger| ledger.repeated + ledger.lost == 0), "{run:?}");
         assert!(run.surplus.values().flatten().all(|surplus| *surplus == 0), "{run:?}");
     }
+}
+
+/// The rate halves after 200 samples: in one run by its stairs, in the other as it goes on. With one worker both end
+/// with the same bits.
+#[test]
+fn a_finished_run_goes_on_as_if_it_had_been_so_from_the_start() {
+    let part = |images, learning_rate, stairs: [&str; 2]| {
+        let mut flags = cluster::flags(0);
+        (flags.epochs, flags.images, flags.learning_rate) = (None, Some(images), Some(learning_rate));
+        let [factor, epochs] = stairs.map(String::from);
+        // The ramp is a part of the length with which the run began.
+        flags.set.extend([
+            ("optimisation.ramp".into(), "0".into()),
+            ("optimisation.stair_factor".into(), factor),
+            ("optimisation.stair_epochs".into(), epochs),
+        ]);
+        flags
+    };
+    let (level, stairs) = (["1", "1.25"], ["0.5", "1.25"]);
+    let undisturbed = end_of(&[part(400, 0.1, level)]);
+    assert!(undisturbed == end_of(&[part(200, 0.1, level), part(400, 0.1, level)]), "longer");
+    let halved = end_of(&[part(400, 0.1, stairs)]);
+    assert!(halved != undisturbed);
+    assert!(halved == end_of(&[part(200, 0.1, level), part(400, 0.05, level)]), "longer at half the rate");
+}
+
+/// Runs one worker with these flags, one after the other in one folder; returns the bits of every tensor of every
+/// shard at the end.
+fn end_of(parts: &[RunFlags]) -> Vec<BTreeMap<String, Vec<u32>>> {
+    let home = tempfile::tempdir().unwrap();
+    let mut id = 0;
+    for flags in parts {
+        let Outcome { manifest, .. } = simulate_in(home.path(), 0, &HOSTS[..3], flags, &[]).unwrap();
+        assert_eq!((manifest.finished(), Some(manifest.run.progress.used)), (true, flags.images));
+        assert!(manifest.run.progress.ledgers.iter().all(EpochLedger::complete));
+        id = manifest.id;
+    }
+    let of = |(shard, host): (u32, &&str)| {
+        let file = parameter_server::shard::file::path(&home.path().join(host), id, shard);
+        let tensors = Checkpoint::read(&file).unwrap().tensors;
+        let bits = |values: ndarray::ArrayD<f32>| values.iter().map(|value| value.to_bits()).collect();
+        tensors.into_iter().map(|(name, values)| (name, bits(values))).collect()
+    };
+    (0..).zip(&HOSTS[..2]).map(of).collect()
 }
 
 #[test]
