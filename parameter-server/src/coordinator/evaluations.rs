@@ -85,6 +85,11 @@ impl Evaluations {
         self.barred.remove(&holder);
     }
 
+    /// Returns whether the worker with the incarnation (number of its join) `holder` is doing an evaluation.
+    pub fn is_held_by(&self, holder: u64) -> bool {
+        self.open.values().any(|(_, assignee)| *assignee == Some(holder))
+    }
+
     /// Number that the next evaluation to be ordered gets.
     pub fn next_id(&self) -> u64 {
         self.next_id

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use protocol::{Assignment, Life, Member, Refusal, StepMetrics, WorkerOverview};
 use tokio::time::Instant;
 
+use super::backup::Pace;
 use crate::{random, telemetry::WorkerMeter};
 
 /// Most that the number of a call may be above the greatest that its member has used before. It is above by
@@ -51,6 +52,7 @@ struct MemberState {
     meter: WorkerMeter,
     /// Whether an operator wants the worker to leave.
     drained: bool,
+    pace: Pace,
 }
 
 impl Membership {
@@ -58,6 +60,12 @@ impl Membership {
     /// removed by [`expire`](Self::expire). The workers join in the life `life` of the server.
     pub fn new(patience: Duration, life: Life) -> Membership {
         Membership { patience, life, next_worker: 0, members: BTreeMap::new() }
+    }
+
+    /// Has the workers that join from now on be members in another life of the server. To be called while there are no
+    /// members.
+    pub fn go_on_in(&mut self, life: Life) {
+        self.life = life;
     }
 
     /// Adds a worker that is called `name` and joins at the time `now`; returns the number given to the
@@ -79,6 +87,7 @@ impl Membership {
             refused_in_row: 0,
             meter: WorkerMeter::new(now),
             drained: false,
+            pace: Pace::new(now),
         };
         self.members.insert(member.worker, state);
         member
@@ -129,11 +138,29 @@ impl Membership {
         self.members.values_mut().for_each(|state| state.recalled = Some(reason.into()));
     }
 
-    /// Records that a member was given a lease of `samples` samples.
-    pub fn record_lease(&mut self, member: Member, samples: u64) {
+    /// Records that a member was given a lease of `samples` samples at the time `now`.
+    pub fn record_lease(&mut self, member: Member, samples: u64, now: Instant) {
         if let Some(state) = self.state(member) {
             state.leased += samples;
+            state.pace.leased(now);
         }
+    }
+
+    /// Records that a member made progress with a lease at the time `now`.
+    pub fn record_progress(&mut self, member: Member, now: Instant) {
+        if let Some(state) = self.state(member) {
+            state.pace.progressed(now);
+        }
+    }
+
+    /// Returns a member's progress; `None` for whoever is none.
+    pub fn pace(&self, member: Member) -> Option<Pace> {
+        self.members.get(&member.worker).map(|state| state.pace)
+    }
+
+    /// Time for which a member may make no call.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Checks that a member can have done what its metrics say with the leases that it was given.
@@ -211,6 +238,12 @@ impl Membership {
     /// Lists the members.
     pub fn members(&self) -> impl Iterator<Item = Member> {
         self.members.values().map(|state| state.member)
+    }
+
+    /// Returns the name of a member's worker, and the time since its last call; `None` for whoever is none.
+    pub fn name_and_silence(&self, member: Member, now: Instant) -> Option<(&str, Duration)> {
+        let state = self.members.get(&member.worker).filter(|state| state.member == member)?;
+        Some((&state.name, now.duration_since(state.heard)))
     }
 
     /// Returns the answer that was kept for the member's request for work number `call`, in case that request
@@ -361,7 +394,7 @@ mod tests {
             |steps, images, refused| StepMetrics { steps, images, refused, ..StepMetrics::default() };
         assert!(membership.check_metrics(member, &metrics(0, 0, 0)).is_ok());
         assert!(membership.check_metrics(member, &metrics(1, 1, 0)).is_err());
-        membership.record_lease(member, 40);
+        membership.record_lease(member, 40, Instant::now());
         assert!(membership.check_metrics(member, &metrics(4, 40, 4)).is_ok());
         membership.record_metrics(member, &metrics(1, 10, 0), Instant::now());
         for (steps, images, refused) in [(4, 31, 0), (31, 30, 0), (3, 30, 4)] {

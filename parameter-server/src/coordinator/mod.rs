@@ -6,6 +6,7 @@
 
 mod account;
 mod admission;
+mod backup;
 mod divergence;
 mod ending;
 mod evaluations;
@@ -17,6 +18,7 @@ mod overview;
 mod placement;
 mod run;
 mod saved;
+mod standstill;
 mod state;
 mod steering;
 
@@ -59,7 +61,8 @@ pub struct Settings {
     /// to train on) go to others.
     pub lease_time: Duration,
     /// This life of the server: the run's id, how often the server was started before for it, and a random
-    /// number. Members, shards and snapshots name it; what is of another is refused.
+    /// number. Members, shards and snapshots name it; what is of another is refused. A run that begins again
+    /// with other data gets another random number.
     pub life: Life,
 }
 
@@ -103,9 +106,6 @@ impl Coordinator {
     fn admit(&self, request: JoinRequest) -> Result<JoinReply, Refusal> {
         admission::protocol_version("worker", request.protocol)?;
         let mut state = self.state();
-        if !state.processes.complete() {
-            return Err(Refusal::NotReady(format!("waiting for {}", state.processes.missing())));
-        }
         let member = state.join(request.name, request.data)?;
         Ok(JoinReply { member, configuration: state.configuration.clone(), shards: state.processes.shards() })
     }
@@ -127,7 +127,8 @@ impl Coordinator {
     /// Returns the members whose pushes shards are to take, and the life of the server in which they are
     /// members.
     pub fn roster(&self) -> (Life, Roster) {
-        (self.settings.life, self.state().roster())
+        let state = self.state();
+        (state.life.life, state.roster())
     }
 
     /// Returns a receiver that tells whenever the roster has changed.
@@ -307,7 +308,7 @@ impl protocol::Coordinator for Coordinator {
             unreadable: run.map_or(0, |run| run.unreadable.len()) as u64,
             data_hash: run.map(|run| run.data.hash.clone()).unwrap_or_default(),
             shards: state.processes.shards(),
-            life: self.settings.life,
+            life: state.life.life,
         }
     }
 

@@ -98,6 +98,15 @@ impl Processes {
         }
     }
 
+    /// Has every process but the coordinator's register anew, each for the slot that it has.
+    pub fn begin_again(&mut self) {
+        for slot in &mut self.slots[1..] {
+            if let Some((address, _)) = slot.holder.take() {
+                slot.previous_address = Some(address);
+            }
+        }
+    }
+
     /// Registers a process, at the time `now`, in the slot that [`find`](Self::find) chooses for it.
     ///
     /// # Errors
@@ -224,6 +233,18 @@ impl Processes {
         format!("{missing} of {} server processes to register", self.slots.len())
     }
 
+    /// Names the processes that have not registered again for so long that they may be gone.
+    pub fn late(&self, now: Instant) -> Vec<String> {
+        let others = self.slots.iter().enumerate().skip(1);
+        let late = others.filter_map(|(at, slot)| {
+            let silence = slot.silence(now).filter(|silence| *silence > LATE)?;
+            let first = at as u32 * self.shards_of_each;
+            let (last, seconds) = (first + self.shards_of_each - 1, silence.as_secs());
+            Some(format!("shards {first} to {last} at {}, not heard of for {seconds} s", slot.address()?))
+        });
+        late.collect()
+    }
+
     /// Returns the addresses of the processes that have registered, the coordinator's first, each
     /// "host:port".
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
@@ -334,6 +355,9 @@ mod tests {
             let cut_off = Applicant { holds: Some(4), ..at("c:1") };
             assert!(matches!(processes.register(cut_off, after(later)), Err(Refusal::Mismatch(_))));
         }
+        let late = "shards 2 to 3 at b:1, not heard of for 61 s";
+        assert_eq!(processes.late(after(90)), [late, "shards 4 to 5 at d:1, not heard of for 59 s"]);
+        assert!(processes.late(after(34)).is_empty());
         // The coordinator's own place is never free.
         let wrong = Applicant { files: &[0, 1], ..at("e:1") };
         assert_eq!(processes.find(wrong, after(90)), placed(2, Before::Address("b:1".into())));

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     account::Account, divergence::Votes, evaluations::Evaluations, leases::Leases, limited::LimitedPushes,
-    membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun,
+    membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun, standstill::Standstill,
 };
 use crate::{
     telemetry::{EvaluationLine, History, Line, Meter, RunPosition, Traffic},
@@ -68,6 +68,8 @@ pub(super) struct Run {
     pub(super) limited: LimitedPushes,
     /// Factor on the learning rate of the schedule, as an operator set it.
     rate_factor: f64,
+    /// Time since which no sample is credited.
+    pub(super) still: Standstill,
 }
 
 /// Divergence of training.
@@ -108,6 +110,7 @@ impl Run {
             votes: Votes::default(),
             limited: LimitedPushes::default(),
             rate_factor: 1.0,
+            still: Standstill::default(),
             data,
             rule,
             leases,
@@ -122,14 +125,17 @@ impl Run {
         data: DataDescription,
         life: LifeSettings,
     ) -> Run {
-        let Run { members, version, .. } = self;
+        let Run { mut members, version, .. } = self;
+        members.go_on_in(life.life);
         Run { members, version: version + 1, ..Run::new(configuration, data, life) }
     }
 
     /// Resumes a run from a snapshot.
     pub(super) fn resume(saved: SavedRun, life: LifeSettings) -> Run {
+        let ramp_samples = saved.ramp_samples();
         let configuration = &saved.configuration;
         let mut run = Run::new(configuration, saved.data, life);
+        run.rule.ramp_samples = ramp_samples;
         let (images, total) = (run.data.images, run.rule.total_samples);
         let size = lease_size(configuration);
         run.leases = Leases::resume(images, total, size, life.first_id, &saved.progress);
@@ -284,9 +290,14 @@ impl Run {
             let reason = format!("reports on the {MOST_LEASES} leases that this worker holds");
             return Assignment::Wait { milliseconds: PAUSE_MILLISECONDS, reason };
         }
-        if let Some(mut lease) = self.leases.lease(member.incarnation, self.momentum.form()) {
+        let form = self.momentum.form();
+        let mut lease = self.leases.lease(member.incarnation, form);
+        if lease.is_none() && self.leases.held(member.incarnation) == 0 && self.back_up(member) {
+            lease = self.leases.lease(member.incarnation, form);
+        }
+        if let Some(mut lease) = lease {
             lease.takes_velocity = self.momentum.gives_velocity_to(member.incarnation);
-            self.members.record_lease(member, lease.end - lease.start);
+            self.members.record_lease(member, lease.end - lease.start, Instant::now());
             return Assignment::Train(lease);
         }
         let reason = match self.leases.outstanding() {
@@ -332,6 +343,9 @@ impl Run {
             let news = self.leases.report(member.incarnation, progress);
             let news =
                 news.map_err(|error| Refusal::Invalid(format!("worker {}: {error}", member.worker)))?;
+            if news.used > 0 || !news.skipped.is_empty() {
+                self.members.record_progress(member, Instant::now());
+            }
             self.account.credit(member.incarnation, news.used);
             skipped.extend(news.skipped);
         }

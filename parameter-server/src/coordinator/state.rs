@@ -20,7 +20,7 @@ use super::{
     steering::Orders,
 };
 use crate::{
-    ShardHost,
+    ShardHost, random,
     telemetry::{Line, Traffic},
     update_rule,
 };
@@ -117,6 +117,7 @@ impl State {
             unreadable: run.unreadable.clone(),
             evaluations: run.evaluations.done().to_vec(),
             finished: self.end.ending() == Some(Ending::Completed),
+            ramp_samples: Some(run.rule.ramp_samples),
             addresses: self.processes.addresses().map(str::to_string).collect(),
             momentum_moved: run.momentum.moved(),
             life: self.life.life,
@@ -194,9 +195,15 @@ impl State {
         if self.run.as_mut().is_some_and(|run| run.expire(self.life.lease_time)) {
             self.share_roster();
         }
+        let now = Instant::now();
         if let Some(run) = &mut self.run {
+            if self.end.ending().is_none()
+                && let Some(text) = run.standstill(now, &traffic, &self.processes.late(now))
+            {
+                tracing::warn!("{text}");
+            }
             self.lines.extend(run.training_line(traffic, false));
-            run.limited.warn(Instant::now());
+            run.limited.warn(now);
         }
         if !self.lines.is_empty() {
             self.share_roster();
@@ -233,33 +240,44 @@ impl State {
 
     /// Makes a worker called `name` a member of the run with its data.
     pub(super) fn join(&mut self, name: String, data: DataDescription) -> Result<Member, Refusal> {
-        let run = self.admit(data)?;
+        self.all_registered()?;
+        self.admit(data)?;
+        // Shards of other processes that had the data before go back to the start first.
+        self.all_registered()?;
+        let run = self.run.as_mut().expect("it was begun, if it was not there");
         let member = run.join(name.clone())?;
         tracing::info!("worker {} joined ({name}); {} workers", member.worker, run.members.len());
         self.share_roster();
         Ok(member)
     }
 
+    /// Refuses a worker while processes of the server are missing.
+    fn all_registered(&self) -> Result<(), Refusal> {
+        match self.processes.complete() {
+            true => Ok(()),
+            false => Err(Refusal::NotReady(format!("waiting for {}", self.processes.missing()))),
+        }
+    }
+
     /// Compares a joining worker's data with the run's, or starts the run with it. Data that another worker
     /// brought first and that did no work are replaced.
-    fn admit(&mut self, data: DataDescription) -> Result<&mut Run, Refusal> {
+    fn admit(&mut self, data: DataDescription) -> Result<(), Refusal> {
         let Some(run) = &self.run else { return self.begin(data) };
         match admission::data(&run.data, &data) {
-            Ok(()) => {}
-            Err(refusal) if !self.is_unused() => return Err(refusal),
-            Err(refusal) => {
+            Err(refusal) if self.is_unused() => {
                 tracing::warn!(
                     "nothing was trained on the data so far, and other data take their place: {refusal}"
                 );
-                return self.begin(data);
+                self.begin(data)
             }
+            compared => compared,
         }
-        Ok(self.run.as_mut().expect("it was just there"))
     }
 
     /// Starts the run with a worker's data and gives the shards of this process the update rule; or starts it
-    /// again, in place of one that is not used.
-    fn begin(&mut self, data: DataDescription) -> Result<&mut Run, Refusal> {
+    /// again, in place of one that is not used. Other processes learn of that as of a new life of the server, in
+    /// which they have to register first.
+    fn begin(&mut self, data: DataDescription) -> Result<(), Refusal> {
         let configuration = admission::complete(&self.asked, &data)?;
         let rule = update_rule::of(&configuration, data.images);
         let run = match self.run.take() {
@@ -268,7 +286,13 @@ impl State {
                 Run::new(&configuration, data, self.life)
             }
             Some(unused) => match self.host.begin_again(&rule) {
-                Ok(()) => unused.again(&configuration, data, self.life),
+                Ok(()) => {
+                    self.life.life.nonce = random::number();
+                    self.host.live(self.life.life);
+                    self.processes.begin_again();
+                    self.snapshot = None;
+                    unused.again(&configuration, data, self.life)
+                }
                 Err(refusal) => {
                     self.run = Some(unused);
                     return Err(refusal);
@@ -283,19 +307,18 @@ impl State {
             run.rule.total_samples
         );
         self.configuration = configuration;
-        Ok(self.run.insert(run))
+        self.run = Some(run);
+        Ok(())
     }
 
     /// Returns whether nothing was done in the run yet and no worker is there, so that other data may take the
-    /// place of its own. Shards of other processes could not be told at once, so that this is never so with any.
+    /// place of its own.
     fn is_unused(&self) -> bool {
         let Some(run) = &self.run else { return false };
-        let own = self.host.status();
         run.members.is_empty()
             && run.leases.used() == 0
             && self.end.ending().is_none()
-            && own.len() == self.shards as usize
-            && own.iter().all(|status| status.samples == 0)
+            && self.host.status().iter().chain(self.statuses.values()).all(|status| status.samples == 0)
     }
 
     /// Returns what a member is to do next.
@@ -397,8 +420,8 @@ impl State {
         settings: &Settings,
     ) -> Result<RegisterReply, Refusal> {
         let RegisterRequest { address, shards, holds, files, .. } = request;
-        let of_this_life = holds.is_none_or(|holding| holding.life == settings.life);
-        let files = files.as_ref().filter(|files| files.run == settings.life.run);
+        let of_this_life = holds.is_none_or(|holding| holding.life == self.life.life);
+        let files = files.as_ref().filter(|files| files.run == self.life.life.run);
         let applicant = Applicant {
             address: &address,
             shards,
@@ -454,7 +477,7 @@ impl State {
             first_shard,
             total_shards: settings.processes * settings.shards,
             restore: self.snapshot.as_ref().map(|snapshot| snapshot.of(first_shard, shards)),
-            life: settings.life,
+            life: self.life.life,
             again,
             rule: self.run.as_ref().map(|run| run.rule.clone()),
             roster: self.roster(),

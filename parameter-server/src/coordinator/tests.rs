@@ -477,5 +477,8 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
     trained(&coordinator, other);
 }
 
+mod backup;
 mod bounds;
 mod steering;
+mod standstill;
+mod unused_data;

@@ -89,7 +89,11 @@ pub(crate) async fn run(
                     host.live(reply.life);
                     snapshot::claim(&options.snapshots, reply.life.run)?;
                     let restore = restore_point(&options, first, reply.restore.as_ref())?;
-                    let what = if reply.life.run == life.run { "was started anew" } else { "has another run" };
+                    let what = match reply.life.run == life.run {
+                        false => "has another run",
+                        true if reply.life.count == life.count => "begins the run again with other data",
+                        true => "was started anew",
+                    };
                     tracing::warn!("the leader {what}; these shards go on with it: {restore:?}");
                     let at_start = if restore == Restore::Nothing { warm()? } else { None };
                     let (run, after) = (reply.life.run, reply.generation);

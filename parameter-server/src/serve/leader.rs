@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Options, Timing,
     opening::Opening,
+    reach,
     remotes::Remotes,
     restore::{Restore, open_shards},
     serving::Serving,
@@ -65,6 +66,7 @@ pub(crate) async fn run(
     let total = options.shards * options.processes;
     let life = next_life(&folder, found.as_ref())?;
     snapshot::claim(&folder, life.run)?;
+    let own_address = address.clone();
     let settings = Settings {
         configuration,
         processes: options.processes,
@@ -94,6 +96,7 @@ pub(crate) async fn run(
         host.begin(&rule).context("go on from the snapshot's shards (--fresh starts anew)")?;
     }
     let (access, connector) = options.door.of_leader(options.connector)?;
+    let own_connector = connector.clone();
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
@@ -107,6 +110,9 @@ pub(crate) async fn run(
         tracing::info!("waiting for {} other processes to register", options.processes - 1);
     }
     let _site = watching::of_leader(options.http, coordinator.clone()).await?;
+    if options.advertise.is_some() {
+        tokio::spawn(reach::try_own_address(own_address, own_connector, life.run));
+    }
     let serving = Serving::start(listener, access, Some(coordinator), host);
     leader.lead(serving, metrics, shutdown).await
 }

@@ -5,6 +5,7 @@ mod door;
 mod follower;
 mod leader;
 mod opening;
+mod reach;
 mod remotes;
 mod restore;
 mod resume;
@@ -19,6 +20,7 @@ use process::{Exit, RunFlags, logs::Warnings};
 use protocol::{Connector, Listener};
 
 pub use door::Door;
+pub use resume::going_on;
 
 /// Options of a server process.
 #[derive(Clone, Debug)]

@@ -83,6 +83,16 @@ impl Traffic {
         }
         sum
     }
+
+    /// Number of updates of blocks.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Number of refused pushes.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
 }
 
 impl Meter {

@@ -54,8 +54,8 @@ impl TryFrom<String> for RunId {
     }
 }
 
-/// One life of a run's server: the time from one start of its first process to the next. Workers, shards and
-/// snapshots name the life that they belong to; what belongs to another is refused.
+/// One life of a run's server: the time from one start of its first process to the next, or to the replacement of data
+/// that did no work. Workers, shards and snapshots name the life that they belong to; what belongs to another is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Life {
     /// Id of the run.
@@ -75,11 +75,13 @@ impl Life {
             None
         } else if self.run != other.run {
             Some(format!("belongs to run {}, here is run {}", other.run, self.run))
-        } else {
+        } else if self.count != other.count {
             Some(format!(
                 "belongs to life {} of the server, here is life {}: the server was started anew",
                 other.count, self.count
             ))
+        } else {
+            Some(format!("belongs to another life {} of the server: the run began again", self.count))
         }
     }
 }

@@ -1,0 +1,119 @@
+//! A run that stands still: workers are there, samples are left, and none is credited.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::run::Run;
+use crate::telemetry::Traffic;
+
+/// Time without a credited sample after which a run stands still; it is told again after twice that, four times, and so on.
+const STILL_AFTER: Duration = Duration::from_secs(60);
+/// Most workers that a warning names.
+const MOST_NAMED: usize = 5;
+
+/// The time since which nothing is credited in a run, and whether that was told.
+#[derive(Debug, Default)]
+pub(super) struct Standstill(Option<Still>);
+
+/// What was so as a run last moved.
+#[derive(Debug)]
+struct Still {
+    since: Instant,
+    /// Samples used or skipped.
+    consumed: u64,
+    traffic: Traffic,
+    /// Time since then after which it is told next.
+    next: Duration,
+}
+
+impl Standstill {
+    /// Looks at a run that has consumed so many samples; `due` says whether it has workers that should train. Returns
+    /// the time for which nothing was credited, if that is to be told now, with the shards' counters as they were.
+    fn look(
+        &mut self,
+        now: Instant,
+        due: bool,
+        consumed: u64,
+        traffic: &Traffic,
+    ) -> Option<(Duration, Traffic)> {
+        let moved = self.0.as_ref().is_none_or(|still| !due || still.consumed != consumed);
+        if moved {
+            let told = self.0.as_ref().filter(|still| due && still.next > STILL_AFTER);
+            if let Some(told) = told {
+                tracing::info!("samples are credited again, after {} s", (now - told.since).as_secs());
+            }
+            self.0 = Some(Still { since: now, consumed, traffic: traffic.clone(), next: STILL_AFTER });
+        }
+        let still = self.0.as_mut().expect("just made, if there was none");
+        let time = now - still.since;
+        if time < still.next {
+            return None;
+        }
+        still.next *= 2;
+        Some((time, still.traffic.clone()))
+    }
+}
+
+impl Run {
+    /// Returns what to say of a run that has stood still for a while, with the shards' counters `traffic`. `late` names
+    /// the processes of the server that are not heard of.
+    pub(super) fn standstill(&mut self, now: Instant, traffic: &Traffic, late: &[String]) -> Option<String> {
+        let consumed = self.leases.consumed();
+        let trains = |member: &protocol::Member| !self.evaluations.is_held_by(member.incarnation);
+        let due = consumed < self.leases.total() && self.members.members().any(|member| trains(&member));
+        let (time, before) = self.still.look(now, due, consumed, traffic)?;
+        let named = self.members.members().take(MOST_NAMED).filter_map(|member| {
+            let (name, silence) = self.members.name_and_silence(member, now)?;
+            let held = self.leases.held(member.incarnation);
+            let (worker, seconds) = (member.worker, silence.as_secs());
+            Some(format!("worker {worker} ({name}) holds {held} leases and was heard of {seconds} s ago"))
+        });
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if self.members.len() > MOST_NAMED {
+            named += &format!(", and {} more workers", self.members.len() - MOST_NAMED);
+        }
+        let [refused, updates] = [
+            traffic.refused().saturating_sub(before.refused()),
+            traffic.updates().saturating_sub(before.updates()),
+        ];
+        let reason = match (late, refused, updates) {
+            ([_, ..], ..) => format!("the server lacks {}", late.join(", ")),
+            (_, 1.., _) => format!("the shards refused {refused} pushes meanwhile, see above or their logs"),
+            (_, _, 1..) => format!(
+                "the shards took the pushes of {updates} blocks meanwhile, and no worker reports a minibatch"
+            ),
+            _ => "no push came to the shards; the workers' logs say what they wait for".to_string(),
+        };
+        Some(format!("no sample was credited for {} s: {reason}; {named}", time.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standstill_is_told_after_a_minute_and_ever_more_rarely() {
+        let start = Instant::now();
+        let traffic = Traffic::default();
+        let mut standstill = Standstill::default();
+        let mut told = |seconds, due, consumed| {
+            let now = start + Duration::from_secs(seconds);
+            standstill.look(now, due, consumed, &traffic).map(|(time, _)| time.as_secs())
+        };
+        assert_eq!(told(0, true, 5), None);
+        assert_eq!(told(59, true, 5), None);
+        assert_eq!(told(60, true, 5), Some(60));
+        assert_eq!(told(61, true, 5), None);
+        assert_eq!(told(120, true, 5), Some(120));
+        assert_eq!(told(239, true, 5), None);
+        assert_eq!(told(240, true, 5), Some(240));
+        // A sample is credited; then nobody is there that should train.
+        assert_eq!(told(300, true, 6), None);
+        assert_eq!(told(359, true, 6), None);
+        assert_eq!(told(360, false, 6), None);
+        assert_eq!(told(419, true, 6), None);
+        assert_eq!(told(420, true, 6), Some(60));
+    }
+}
