@@ -121,6 +121,9 @@ pub struct Flags {
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
+    /// Say whether flags and configuration are in order, and do no more: exit code 0 if they are, else 2
+    #[arg(long)]
+    pub check: bool,
     /// Flags of the log.
     #[command(flatten)]
     pub log: LogFlags,
@@ -193,6 +196,9 @@ fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
     };
     // Checked before the port is opened; a resumed run looks at the flags again.
     flags.run.resolve(&flags.default_recipe)?;
+    if flags.check {
+        return Ok(Exit::Done);
+    }
     let door = match flags.insecure {
         true => Door::Open,
         false => Door::Tokens {

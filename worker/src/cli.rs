@@ -10,13 +10,16 @@ use clap::{Args, Parser, Subcommand};
 use process::logs::LogFlags;
 use process::{Exit, Signals, TokenFlags, stdin_end};
 use protocol::Patience;
-use setup::{ComputeFlags, Data, exit_of};
+use setup::{ComputeFlags, Data, exit_of, isa};
 
 use crate::{TrainOptions, train};
 
 /// Number of threads of the asynchronous runtime. They only exchange blocks with the server; computing has
 /// threads of its own.
 const NETWORK_THREADS: usize = 2;
+/// Seconds for which a worker waits for its server, unless it is told otherwise, and at most: a month.
+const PATIENCE: u64 = 300;
+const MOST_PATIENCE: u64 = 30 * 24 * 3600;
 
 /// One replica of a GoogLeNet that many train together.
 #[derive(Debug, Parser)]
@@ -82,6 +85,12 @@ pub struct TrainFlags {
     /// Flags of the log.
     #[command(flatten)]
     pub log: LogFlags,
+    /// Seconds to wait for a server that does not answer; then the worker gives up
+    #[arg(long, value_name = "S", default_value_t = PATIENCE, value_parser = clap::value_parser!(u64).range(1..=MOST_PATIENCE))]
+    pub patience: u64,
+    /// Say whether the flags are in order, and do no more: exit code 0 if they are, else 2
+    #[arg(long)]
+    pub check: bool,
     /// Seconds to wait for a data folder that is away, as a network disk can be; then the worker leaves
     #[arg(long, value_name = "S", default_value_t = dataset::PATIENCE.as_secs())]
     pub data_patience: u64,
@@ -113,6 +122,10 @@ pub fn run(command: Command) -> ExitCode {
 
 fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     process::logs::start(&flags.log);
+    if flags.check {
+        isa(flags.compute.isa().as_deref())?;
+        return Ok(Exit::Done);
+    }
     process::logs::introduce();
     kernels::memory::retain_freed_memory();
     let options = TrainOptions {
@@ -126,8 +139,8 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         data_patience: Duration::from_secs(flags.data_patience),
         looked_at: flags.looked_at,
         token: flags.token,
-        patience: Patience::default(),
         http: flags.http,
+        patience: Patience { give_up_after: Duration::from_secs(flags.patience), ..Patience::default() },
     };
     let end_with_stdin = flags.end_with_stdin;
     let exit = in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })?;
@@ -190,9 +203,13 @@ mod tests {
     #[test]
     fn every_number_of_the_command_has_a_range() {
         let parses = |words: &str| Cli::try_parse_from(words.split(' ')).is_ok();
-        for words in ["worker train --threads", "worker train --loader-threads"] {
-            assert!(parses(&format!("{words} 1024")), "{words}");
-            for wrong in ["0", "1025", "-1", "1e300", "NaN", "inf"] {
+        for (words, most) in [
+            ("worker train --threads", 1024),
+            ("worker train --loader-threads", 1024),
+            ("worker train --patience", MOST_PATIENCE),
+        ] {
+            assert!(parses(&format!("{words} {most}")), "{words}");
+            for wrong in ["0", &(most + 1).to_string(), "-1", "1e300", "NaN", "inf"] {
                 assert!(!parses(&format!("{words}={wrong}")), "{words}={wrong}");
             }
         }

@@ -93,9 +93,8 @@ impl<'a, W: Workload> Replica<'a, W> {
             link.begin(bytes, took);
         }
         let Formats { gradients, parameters } = link.formats();
-        let Member { worker, life, .. } = reply.member;
         let shards = reply.shards.len();
-        tracing::info!(worker, shards, %gradients, %parameters, "joined the run {}", life.run);
+        tracing::info!(shards, %gradients, %parameters, "joined the run {}", reply.member.life.run);
         store.set_wire(parameters);
         let values = store.start().await?;
         let (bytes, took) = store.newest_fetch();
@@ -221,7 +220,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         if self.line.due(LINE_EVERY) {
             let status = self.store.first().status().await?;
             let rate = status.first().map_or(0.0, |status| status.learning_rate);
-            self.line.write(self.member.worker, self.step, epoch, self.trained, rate, self.leases.len());
+            self.line.write(self.step, epoch, self.trained, rate, self.leases.len());
         }
         Ok(())
     }
@@ -295,7 +294,6 @@ impl<'a, W: Workload> Replica<'a, W> {
         let Rates { up, down } = self.link.rates();
         let megabytes = |rate: f64| format!("{:.1} MB/s", rate / 1e6);
         tracing::info!(
-            worker = self.member.worker,
             %gradients,
             %parameters,
             up = megabytes(up),

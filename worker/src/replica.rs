@@ -11,6 +11,7 @@ use protocol::{
 };
 use settings::RunConfiguration;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::actor::{Actor, Place};
 use crate::compute::Compute;
@@ -97,7 +98,11 @@ async fn live<W: Workload>(workload: &W, options: &ReplicaOptions, leaving: watc
             joined = join(workload, options, &mut built) => joined,
         };
         let stop = match joined {
-            Ok(joined) => session(workload, options, joined, &mut built, leaving.clone()).await,
+            Ok(joined) => {
+                // Every line of this membership has the number by which the server's lines name it.
+                let span = tracing::info_span!("worker", number = joined.reply.member.worker);
+                session(workload, options, joined, &mut built, leaving.clone()).instrument(span).await
+            }
             Err(stop) => stop,
         };
         let Stop::Rejoin(reason) = stop else { return stop };

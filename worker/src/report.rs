@@ -207,26 +207,16 @@ impl Line {
 
     /// Writes the line to the log and starts the next one.
     ///
-    /// `worker` is the number of the worker, `step` the number of minibatches and `samples` that of samples
-    /// that it trained on since it joined, `epoch` the epoch of the newest minibatch, `learning_rate` that of
-    /// the server's newest update, and `leases` the number of leases (ranges of images to train on) that the
-    /// worker holds.
-    pub fn write(
-        &mut self,
-        worker: u32,
-        step: u64,
-        epoch: u64,
-        samples: u64,
-        learning_rate: f64,
-        leases: usize,
-    ) {
+    /// `step` is the number of minibatches and `samples` that of samples that the worker trained on since it
+    /// joined, `epoch` the epoch of the newest minibatch, `learning_rate` that of the server's newest update,
+    /// and `leases` the number of leases (ranges of images to train on) that the worker holds.
+    pub fn write(&mut self, step: u64, epoch: u64, samples: u64, learning_rate: f64, leases: usize) {
         let Line { since, metrics, exchange } = std::mem::replace(self, Line::start());
         let mean = |sum: f64| sum / metrics.images.max(1) as f64;
         let auxiliary: Vec<String> =
             metrics.auxiliary_losses.iter().map(|&sum| format!("{:.4}", mean(sum))).collect();
         let busy = metrics.compute_seconds + metrics.wait_seconds;
         tracing::info!(
-            worker,
             step,
             epoch,
             samples,

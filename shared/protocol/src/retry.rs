@@ -171,7 +171,8 @@ impl<'a> Attempts<'a> {
             return Err(ClientError::Unreachable { address, seconds, last: reason });
         }
         if self.told.is_none_or(|told| now - told >= REMINDER) {
-            warn!("waiting for {}: {reason}", self.address);
+            let left = (self.patience.give_up_after - waited).as_secs();
+            warn!("waiting for {}, for {left} s more at most: {reason}", self.address);
             self.told = Some(now);
         }
         let pause = self.patience.pause(self.failures).min(self.patience.give_up_after - waited);

@@ -28,7 +28,7 @@ async fn a_server_that_is_not_there_is_waited_for_and_then_given_up() {
     );
     assert!(text.ends_with("then start again"), "{text}");
     let log = log.text();
-    assert!(log.contains("WARN") && log.contains(&format!("waiting for {ADDRESS}: ")), "{log}");
+    assert!(log.contains("WARN") && log.contains(&format!("waiting for {ADDRESS}, for ")), "{log}");
     assert_eq!(log.lines().count(), 1, "the same is said once in a while only: {log}");
 }
 
