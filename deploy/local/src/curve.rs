@@ -6,7 +6,9 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::folder::Folder;
 use crate::metrics::{EvaluationPoint, Metrics};
+use crate::progress::Progress;
 
 const SIZE: (u32, u32) = (900, 760);
 const TRAINING: RGBColor = RGBColor(160, 160, 160);
@@ -26,12 +28,27 @@ struct Line {
     points: Points,
 }
 
+/// Reads the metrics of the run in `folder`, draws them under the title into its plot, and returns them. A failure is
+/// only a warning.
+pub fn of_run(folder: &Folder, title: &str, progress: &Progress) -> Metrics {
+    let metrics = Metrics::read(&folder.metrics()).unwrap_or_else(|error| {
+        progress.warn(&format!("cannot read {}: {error}", folder.metrics().display()));
+        Metrics::default()
+    });
+    if metrics != Metrics::default()
+        && let Err(text) = draw(&metrics, title, &folder.curve())
+    {
+        progress.warn(&text);
+    }
+    metrics
+}
+
 /// Draws the losses and accuracies of a run over the number of samples and writes the plot to `path` as SVG;
 /// `metrics` must have at least one point.
 ///
 /// # Errors
 /// If the plot cannot be drawn or written; the error is a text for the user.
-pub fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
+fn draw(metrics: &Metrics, title: &str, path: &Path) -> Result<(), String> {
     let picture =
         picture(metrics, title).map_err(|error| format!("cannot draw {}: {error}", path.display()))?;
     files::write(path, picture.as_bytes())

@@ -10,14 +10,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use files::{Lock, LockError};
+use process::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use settings::{Difference, first_difference};
+use settings::RunConfiguration;
 
 use crate::failure::Failure;
 use crate::result::RunResult;
 
 const RECORD: &str = "run.json";
+/// Name of the data folder beside the configuration of a run, in the record.
+pub const DATA: &str = "data";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 const ACCESS: &str = "access";
@@ -28,6 +31,8 @@ const MOST_ADDRESS: u64 = 512;
 
 /// Largest size of a record in bytes; it is a configuration and a result.
 const MOST_RECORD: u64 = 1 << 20;
+/// Most calls of the program that a record lists.
+const MOST_CALLS: usize = 100;
 /// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
 /// `--fresh` is cut short.
 const OURS: [&str; 8] =
@@ -41,13 +46,16 @@ pub struct Record {
     pub program: String,
     /// The run that was asked for, as JSON: its configuration and the data folder.
     pub asked: Value,
+    /// The calls of the program that trained the run, the oldest first; of many the newest only.
+    #[serde(default)]
+    pub calls: Vec<Origin>,
+    /// What was found in the data folder before the run began, as lines of text; none for the synthetic set.
+    #[serde(default)]
+    pub data_look: Vec<String>,
     /// Time that the run has taken so far, in seconds, over all calls of the program.
     pub seconds: f64,
     /// The result; `None` until the run is finished.
     pub result: Option<RunResult>,
-    /// The commit of the program that began the run; `None` in records of earlier releases.
-    #[serde(default)]
-    pub commit: Option<String>,
 }
 
 impl Record {
@@ -56,8 +64,8 @@ impl Record {
     /// Creates the record of a run that is about to begin; `asked` is its configuration and data folder as
     /// JSON.
     pub fn new(asked: Value) -> Record {
-        let commit = Some(process::COMMIT.into());
-        Record { program: Record::PROGRAM.into(), asked, seconds: 0.0, result: None, commit }
+        let (calls, data_look) = (Vec::new(), Vec::new());
+        Record { program: Record::PROGRAM.into(), asked, calls, data_look, seconds: 0.0, result: None }
     }
 
     /// Reads the record of the run in the folder at `path`, which need not be locked; returns `None` if there is
@@ -67,11 +75,26 @@ impl Record {
         serde_json::from_str(&text).ok().filter(|record: &Record| record.program == Record::PROGRAM)
     }
 
-    /// Compares the run that is now asked for, `asked`, with the run of this record; returns a text that
-    /// names the first key at which they differ, with both values, or `None` if there is no difference.
-    pub fn first_difference(&self, asked: &Value) -> Option<String> {
-        first_difference(&self.asked, asked)
-            .map(|Difference { key, one, other }| format!("{key}: the run has {one}, asked for {other}"))
+    /// Adds this call of the program.
+    pub fn add_call(&mut self) {
+        if self.calls.len() == MOST_CALLS {
+            self.calls.remove(0);
+        }
+        self.calls.push(Origin::here());
+    }
+
+    /// Returns the configuration of the run.
+    ///
+    /// # Errors
+    /// If the record is not as this version of the program writes it.
+    pub fn configuration(&self) -> Result<RunConfiguration, Failure> {
+        let mut asked = self.asked.clone();
+        asked.as_object_mut().and_then(|asked| asked.remove(DATA));
+        serde_json::from_value(asked).map_err(|error| {
+            Failure::bad_input(format!(
+                "{RECORD} has no configuration as this version of downpour writes it ({error}); --fresh begins anew"
+            ))
+        })
     }
 }
 
@@ -274,7 +297,9 @@ mod tests {
     fn a_new_folder_is_made_and_its_record_survives() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("deep/run");
-        let record = Record { seconds: 1.5, ..Record::new(json!({"a": 1})) };
+        let mut record = Record { seconds: 1.5, ..Record::new(json!({"a": 1})) };
+        (0..2 * MOST_CALLS).for_each(|_| record.add_call());
+        assert_eq!(record.calls.len(), MOST_CALLS);
         {
             let folder = Folder::open(&path, false).unwrap();
             assert_eq!(folder.record().unwrap(), None);
@@ -324,13 +349,15 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_named_by_its_key() {
-        let record = Record::new(json!({"data": null, "run": {"batch": 32, "seed": 1}}));
-        let same = json!({"run": {"seed": 1, "batch": 32}, "data": null});
-        assert_eq!(record.first_difference(&same), None);
-        let other = json!({"data": null, "run": {"batch": 16, "seed": 1}});
-        assert_eq!(record.first_difference(&other).unwrap(), "run.batch: the run has 32, asked for 16");
-        let more = json!({"data": null, "run": {"batch": 32, "seed": 1, "images": 5}});
-        assert_eq!(record.first_difference(&more).unwrap(), "run.images: the run has not set, asked for 5");
+    fn a_record_has_the_configuration_and_the_data() {
+        let configuration = settings::recipe("quick").unwrap();
+        let mut asked = serde_json::to_value(&configuration).unwrap();
+        asked[DATA] = json!("photos");
+        assert_eq!(Record::new(asked).configuration().unwrap(), configuration);
+        let text = Record::new(json!({"run": {"batch": 32}})).configuration().unwrap_err().text;
+        assert!(
+            text.starts_with("run.json has no configuration") && text.ends_with("--fresh begins anew"),
+            "{text}"
+        );
     }
 }

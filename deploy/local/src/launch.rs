@@ -4,16 +4,16 @@
 use std::time::Instant;
 
 use indicatif::HumanCount;
-use parameter_server::WarmStart;
+use parameter_server::{WarmStart, going_on, snapshot};
 use process::FlagError;
 use protocol::RunStatus;
 use serde_json::Value;
-use settings::RunConfiguration;
+use settings::{Difference, RunConfiguration, first_difference};
 
 use crate::child_commands::{ChildCommands, Program, Tokens};
 use crate::curve;
 use crate::failure::Failure;
-use crate::folder::{Folder, Record};
+use crate::folder::{DATA, Folder, Record};
 use crate::interrupts::Interrupts;
 use crate::kept::Kept;
 use crate::metrics::Metrics;
@@ -62,19 +62,23 @@ pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
 pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Training, Failure> {
     let begun = Instant::now();
     let (configuration, threads) = settle(options)?;
-    let asked = asked(options, &configuration);
 
     let folder = Folder::open(&options.output, options.fresh)?;
     let shown = folder.path().display();
-    let known = folder.record()?;
-    let mut record = match known {
-        Some(Record { result: Some(_), .. }) => {
-            return again(known.expect("just matched"), &asked, &folder);
+    let mut record = match folder.record()? {
+        Some(mut record) => {
+            if let Some(result) = record.result.take() {
+                match longer(&record, options, &folder)? {
+                    None => return Ok(again(result, &folder)),
+                    Some(configuration) => record.asked = asked(options, &configuration),
+                }
+            }
+            record
         }
-        Some(record) => record,
-        None => Record::new(asked.clone()),
+        None => Record::new(asked(options, &configuration)),
     };
     let resuming = folder.snapshots().exists();
+    record.add_call();
     folder.write_record(&record)?;
     // A run that goes on has been through this.
     let looked = match resuming {
@@ -85,6 +89,10 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         },
     };
 
+    if !looked.is_empty() {
+        record.data_look.clone_from(&looked);
+        folder.write_record(&record)?;
+    }
     let commands = ChildCommands {
         program: Program::this(options.isa.clone(), &options.logs, &folder.logs())?,
         options,
@@ -103,21 +111,23 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     if let Some(address) = &options.advertise {
         progress.tell(&how_to_join(address, options.other_shards, &folder));
     }
-    let (end, status) = sessions(&commands, resuming, &mut progress, interrupts).await;
-    progress.end();
-
-    record.seconds += begun.elapsed().as_secs_f64();
     let title = format!(
         "GoogLeNet, recipe {}, {} workers, {} shards",
         configuration.recipe, options.workers, options.shards
     );
-    let metrics = draw(&folder, &title, &progress);
+    let (end, status) = sessions(&commands, &title, resuming, &mut progress, interrupts).await;
+    progress.end();
+
+    record.seconds += begun.elapsed().as_secs_f64();
+    let metrics = curve::of_run(&folder, &title, &progress);
     let samples = status.as_ref().map_or(0, |status| status.samples);
+    if let Some(status) = &status {
+        record.asked = asked(options, &status.configuration);
+    }
     let done = match end {
         End::Finished => {
             let skipped = status.map_or(0, |status| status.unreadable);
-            finish(&metrics, skipped, &mut record, asked, &folder)
-                .map(|result| Training::Finished(Box::new(result)))
+            finish(&metrics, skipped, &mut record, &folder).map(|result| Training::Finished(Box::new(result)))
         }
         End::Interrupted => {
             let so_far = match &status {
@@ -188,11 +198,11 @@ fn how_to_join(address: &OwnAddress, shards: u16, folder: &Folder) -> String {
     text
 }
 
-/// Returns the run that this call asks for, as JSON: the whole configuration, and the data folder.
+/// Returns a run as its record has it, in JSON: the whole configuration, and the data folder of this call.
 fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
     // Another spelling of the same folder is the same data.
-    asked["data"] = options
+    asked[DATA] = options
         .data
         .as_ref()
         .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone()).display().to_string())
@@ -200,26 +210,52 @@ fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
     asked
 }
 
-/// Returns the result of a finished run.
+/// Returns the configuration with which a finished run goes on, if this call asks for more of it; `None` if it
+/// asks for the run as it is.
 ///
 /// # Errors
-/// If it is not the run that was asked for.
-fn again(record: Record, asked: &Value, folder: &Folder) -> Result<Training, Failure> {
+/// If it asks for another run, or if the finished one cannot go on.
+fn longer(record: &Record, options: &Options, folder: &Folder) -> Result<Option<RunConfiguration>, Failure> {
     let shown = folder.path().display();
-    if let Some(difference) = record.first_difference(asked) {
-        return Err(Failure::bad_input(format!(
-            "the run in {shown} is finished and was another one ({difference}); --fresh begins anew there, --output \
-             names another folder"
-        )));
+    let begun = record.configuration()?;
+    let wanted = options.run.resolve_for(&begun).map_err(anyhow::Error::from)?;
+    let changes = begun.changes_to(&wanted).and_then(|changes| {
+        // The rest of the record is the data.
+        first_difference(&record.asked, &asked(options, &begun)).map_or(Ok(changes), Err)
+    });
+    let changes = changes.map_err(|Difference { key, one, other }| {
+        Failure::bad_input(format!(
+            "the run in {shown} is finished and was another one ({key}: the run has {one}, asked for {other}); --fresh \
+             begins anew there, --output names another folder"
+        ))
+    })?;
+    if changes.is_empty() {
+        return Ok(None);
     }
-    process::tell(format_args!("the run in {shown} is finished; --fresh trains it anew. Its result:"));
-    Ok(Training::Finished(Box::new(record.result.expect("it is finished"))))
+    let newest =
+        snapshot::newest(&folder.snapshots()).map_err(|error| Failure::bad_input(error.to_string()))?;
+    let newest = newest.ok_or_else(|| {
+        Failure::bad_input(format!(
+            "the run in {shown} is finished and cannot go on: no complete snapshot is left of it; --fresh begins anew"
+        ))
+    })?;
+    Ok(Some(going_on(&options.run, newest.run)?.configuration))
+}
+
+/// Returns the outcome of a run that was finished before.
+fn again(result: RunResult, folder: &Folder) -> Training {
+    let shown = folder.path().display();
+    process::tell(format_args!(
+        "the run in {shown} is finished; a larger --epochs goes on with it, --fresh trains it anew. Its result:"
+    ));
+    Training::Finished(Box::new(result))
 }
 
 /// Runs sessions until one ends for a reason other than the death of the coordinator, or too many end so soon
 /// after they began.
 async fn sessions(
     commands: &ChildCommands<'_>,
+    title: &str,
     resuming: bool,
     progress: &mut Progress,
     interrupts: &mut Interrupts,
@@ -229,7 +265,7 @@ async fn sessions(
     loop {
         progress.begin(resuming || again);
         let begun = Instant::now();
-        let (end, status) = session(commands, progress, interrupts).await;
+        let (end, status) = session(commands, title, progress, interrupts).await;
         if begun.elapsed() >= SETTLED_AFTER {
             losses = 0;
         }
@@ -245,25 +281,10 @@ async fn sessions(
     }
 }
 
-/// Reads the metrics of a run, draws them and returns them. A failure is only a warning.
-fn draw(folder: &Folder, title: &str, progress: &Progress) -> Metrics {
-    let metrics = Metrics::read(&folder.metrics()).unwrap_or_else(|error| {
-        progress.warn(&format!("cannot read {}: {error}", folder.metrics().display()));
-        Metrics::default()
-    });
-    if metrics != Metrics::default()
-        && let Err(text) = curve::draw(&metrics, title, &folder.curve())
-    {
-        progress.warn(&text);
-    }
-    metrics
-}
-
 fn finish(
     metrics: &Metrics,
     skipped: u64,
     record: &mut Record,
-    asked: Value,
     folder: &Folder,
 ) -> Result<RunResult, Failure> {
     let missing = |what: &str, path: std::path::PathBuf| {
@@ -292,7 +313,6 @@ fn finish(
         curve: folder.curve(),
         metrics: folder.metrics(),
     };
-    record.asked = asked;
     record.result = Some(result.clone());
     Ok(result)
 }

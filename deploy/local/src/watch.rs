@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::child_commands::ChildCommands;
+use crate::curve;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
@@ -45,9 +46,11 @@ pub enum End {
     Failed(Failure),
 }
 
-/// Runs a session to its end; returns its outcome and the last status of the run that was received.
+/// Runs a session to its end; returns its outcome and the last status of the run that was received. After each
+/// evaluation the run's metrics are drawn under the title.
 pub async fn session(
     commands: &ChildCommands<'_>,
+    title: &str,
     progress: &mut Progress,
     interrupts: &mut Interrupts,
 ) -> (End, Option<RunStatus>) {
@@ -60,6 +63,7 @@ pub async fn session(
     };
     let mut look = interval(LOOK_EVERY);
     let mut asked = Instant::now();
+    let mut evaluations = Evaluations::default();
     let end = loop {
         tokio::select! {
             () = interrupts.next() => {
@@ -71,6 +75,10 @@ pub async fn session(
         if asked.elapsed() >= ASK_EVERY {
             asked = Instant::now();
             session.show(commands.options.verbose, progress);
+            let told = session.status.borrow().as_ref().map_or(0, |status| status.evaluations.len());
+            if evaluations.are_to_be_drawn(told) {
+                curve::of_run(commands.folder, title, progress);
+            }
         }
         match session.look_at_servers(progress).or_else(|| session.look_at_workers(progress)) {
             Some(End::Failed(failure)) if failure.code == Exit::Diverged.code() => {
@@ -88,6 +96,22 @@ pub async fn session(
     commands.folder.remove_address();
     let status = session.status.borrow().clone();
     (end, status)
+}
+
+/// The evaluations of a run, of which each is drawn one look after it was told: by then the metrics file has it.
+#[derive(Default)]
+struct Evaluations {
+    told: usize,
+    drawn: usize,
+}
+
+impl Evaluations {
+    /// Returns whether there are evaluations to be drawn now; so many are told.
+    fn are_to_be_drawn(&mut self, told: usize) -> bool {
+        let due = self.told != self.drawn;
+        (self.drawn, self.told) = (self.told, told);
+        due
+    }
 }
 
 struct Session {
@@ -279,5 +303,18 @@ async fn ask(address: String, token: Token, send: watch::Sender<Option<RunStatus
             Err(error) => tracing::debug!("no status from {address}: {error}"),
         }
         sleep(ASK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_evaluation_is_drawn_once_a_look_later() {
+        let mut evaluations = Evaluations::default();
+        let told = [0, 1, 1, 1, 3, 3, 3];
+        let drawn = told.map(|told| evaluations.are_to_be_drawn(told));
+        assert_eq!(drawn, [false, false, true, false, false, true, false]);
     }
 }

@@ -21,20 +21,19 @@ mod file;
 mod flags;
 pub mod logs;
 mod open_files;
+mod origin;
 mod output;
 mod signals;
 mod time;
 mod token;
 mod warnings;
 
-/// The commit that the program was built from, as text for people.
-pub const COMMIT: &str = env!("DOWNPOUR_COMMIT");
-
 pub use bug::end_on_panic;
 pub use exit::{Exit, FlagError};
 pub use file::read_toml;
 pub use flags::{RunFlags, help, isa_name};
 pub use open_files::raise_open_files;
+pub use origin::Origin;
 pub use output::{print_line, tell};
 pub use signals::{Signals, stdin_end};
 pub use time::time_of_day;

@@ -4,9 +4,16 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::{
-    EnvFilter, fmt::time::ChronoLocal, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter,
+    fmt::{
+        format::Writer,
+        time::{ChronoLocal, FormatTime},
+    },
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
+use crate::Origin;
 pub use crate::warnings::{Warning, Warnings};
 
 /// Form of the time of a line: date, time and zone, without a space.
@@ -23,14 +30,21 @@ pub struct LogFlags {
 /// Writes what runs here as the first line of a log: the version of the program, the commit that it was built
 /// from, the machine, and the command line.
 pub fn introduce() {
-    let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
+    let Origin { version, commit, host, command, .. } = Origin::here();
+    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     tracing::info!(
-        "version {}, {}, on {}: {}",
-        env!("CARGO_PKG_VERSION"),
-        crate::COMMIT,
-        host().unwrap_or_else(|| "a machine without a name".into()),
+        "version {version}, {commit}, on {}: {}",
+        host.unwrap_or_else(|| "a machine without a name".into()),
         words.join(" ")
     );
+}
+
+/// Returns the time by the machine's clock as lines of a log have it.
+pub(crate) fn date() -> String {
+    let mut date = String::new();
+    // Text takes what is written.
+    let _ = ChronoLocal::new(TIME.into()).format_time(&mut Writer::new(&mut date));
+    date
 }
 
 /// Returns the name of this machine, if it has one.

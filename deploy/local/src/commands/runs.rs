@@ -83,7 +83,7 @@ fn found(folder: &Path) -> anyhow::Result<Vec<Run>> {
 }
 
 fn of(folder: &Path, record: Record) -> Run {
-    let Record { asked, seconds, result, commit, .. } = record;
+    let Record { asked, seconds, result, calls, .. } = record;
     let state = match &result {
         Some(_) => "finished",
         None if folder::read_address(folder).is_ok() => "running",
@@ -100,7 +100,7 @@ fn of(folder: &Path, record: Record) -> Run {
         top5: result.map(|result| result.top5),
         samples: result.map(|result| result.samples),
         seconds,
-        commit,
+        commit: calls.into_iter().next().map(|call| call.commit),
     }
 }
 
@@ -135,6 +135,7 @@ fn table(runs: &[Run]) -> String {
 mod tests {
     use super::*;
     use crate::result::RunResult;
+    use process::Origin;
     use serde_json::json;
     use setup::ClassifierScores;
 
@@ -164,9 +165,10 @@ mod tests {
         };
         let asked = json!({"recipe": "paper", "data": "/photos"});
         let done = Record { seconds: 75.0, result: Some(result), ..Record::new(asked) };
-        let done = Record { commit: Some("commit 12ab".into()), ..done };
+        let call = Origin { commit: "commit 12ab".into(), ..Origin::default() };
+        let done = Record { calls: vec![call], ..done };
         let finished = keep("b-flowers", &done);
-        keep("a-first", &Record { commit: None, ..Record::new(json!({"recipe": "quick", "data": null})) });
+        keep("a-first", &Record::new(json!({"recipe": "quick", "data": null})));
         let going = keep("c-now", &Record::new(json!({"recipe": "quick"})));
         std::fs::write(going.join(folder::ADDRESS), "127.0.0.1:1\n").unwrap();
         std::fs::create_dir(home.path().join("photos")).unwrap();

@@ -39,7 +39,19 @@ fn a_run_ends_with_its_result_and_shows_it_again() {
     assert_eq!(again.json(), result);
     let people = run(&mut home.tiny(256, &[])).expect(0);
     assert!(people.stdout.contains("validation accuracy") && people.stdout.contains("1000 images"));
-    run(&mut home.tiny(600, &[])).expect(3).says(&["run.images: the run has 256, asked for 600", "--fresh"]);
+    // A run is the one that the record has, also where not all of it is named again.
+    assert_eq!(run(&mut home.downpour(&["--json"])).expect(0).json(), result);
+    run(&mut home.tiny(600, &["--seed", "2"]))
+        .expect(3)
+        .says(&["run.seed: the run has 1, asked for 2", "--fresh"]);
+    run(&mut home.tiny(100, &[]))
+        .expect(3)
+        .says(&["run.images 100: the run would have 100", "at least the 256"]);
+    assert_eq!(run(&mut home.tiny(256, &["--json"])).expect(0).json(), result, "it is as it was");
+    let longer = run(&mut home.downpour(&["--images", "320", "--json"])).expect(0);
+    let longer = longer.says(&["resuming at 256 samples"]);
+    assert_eq!((longer.json()["samples"].as_u64(), home.metrics("evaluation").len()), (Some(320), 2));
+    assert!(home.log("server-0").contains("run.images is 320 from here on, and was 256"));
 
     let anew = run(&mut home.tiny(64, &["--fresh", "--json", "--workers", "1", "--shards", "1"])).expect(0);
     assert_eq!(anew.json()["samples"], 64);
