@@ -118,6 +118,11 @@ pub struct Flags {
     /// metrics at /metrics, by HTTP, as 127.0.0.1:9100 [default: none]
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<String>,
+    /// Folder for the run's models: model.safetensors, the average of the newest evaluation or of the moment at
+    /// which the run is stopped, and best.safetensors, that of the best evaluation (the first process's matter)
+    /// [default: none is written]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Instruction set: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the machine's best]
     #[arg(long, value_name = "I")]
     pub isa: Option<String>,
@@ -215,6 +220,7 @@ fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
         processes: flags.servers.into(),
         snapshots: flags.snapshots,
         metrics: flags.metrics,
+        output: flags.output,
         fresh: flags.fresh,
         door,
         isa,

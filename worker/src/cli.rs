@@ -75,9 +75,6 @@ pub struct TrainFlags {
     /// Threads that decode images
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub loader_threads: u16,
-    /// Folder for model.safetensors, should this worker do the last evaluation [default: none is written]
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
     /// Address of this machine on which to serve Prometheus the worker's metrics, by HTTP at /metrics, as
     /// 127.0.0.1:9101 [default: none]
     #[arg(long, value_name = "ADDRESS")]
@@ -135,7 +132,6 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: flags.compute.isa(),
-        output: flags.output,
         data_patience: Duration::from_secs(flags.data_patience),
         looked_at: flags.looked_at,
         token: flags.token,

@@ -17,8 +17,8 @@ use crate::workload::{Batch, Model, Samples, Tally as _};
 /// Does the evaluation that the coordinator ordered: fetches the averaged parameters and the last iterate
 /// through `store` and scores both with the model in `compute` on the first `images` images of the validation
 /// split, without those that cannot be read. In between, compares the gradients of the halves of minibatches
-/// at the averaged parameters, for the first `compared` training images. Returns the evaluation, the norms
-/// of these gradients, and the averaged parameters as a flat vector.
+/// at the averaged parameters, for the first `compared` training images. Returns the evaluation and the
+/// norms of these gradients.
 ///
 /// Afterwards the model holds the last iterate as fetched here, or, in a run whose workers follow a log, what
 /// they know of it, so that training can continue.
@@ -34,9 +34,9 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
     store: &mut Store,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<(Evaluation, GradientNorms, Arc<Vec<f32>>), Stop> {
+) -> Result<(Evaluation, GradientNorms), Stop> {
     let average = Arc::new(store.fetch(Kind::Average { evaluation: order.id }).await?);
-    let averaged = score(images, average.clone(), compute, samples).await?;
+    let averaged = score(images, average, compute, samples).await?;
     let norms = compare(compared, compute, samples).await?;
     let parameters = Arc::new(store.fetch(Kind::Parameters).await?);
     let last = score(images, parameters, compute, samples).await?;
@@ -52,7 +52,7 @@ pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
         average: averaged.scores(),
         last_iterate: last.scores(),
     };
-    Ok((evaluation, norms, average))
+    Ok((evaluation, norms))
 }
 
 /// Compares the gradients of the halves of minibatches, with the parameters that the model holds, for the

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use formats::model_file::{self, About};
 use protocol::{Connector, CoordinatorCalls as _, CoordinatorClient, Kind};
-use setup::model_file::{self, About};
 
 use crate::stop::Stop;
 use crate::store::Store;
@@ -53,13 +53,14 @@ pub async fn fetch(options: FetchOptions) -> anyhow::Result<()> {
         .await
         .map_err(reason)?;
     let parameters = store.fetch(kind).await.map_err(reason)?;
+    let newest = status.evaluations.last().map(serde_json::to_value);
     let about = About {
         configuration: &status.configuration,
         classes: &status.classes,
         data: (!status.data_hash.is_empty()).then_some(&*status.data_hash),
         values,
         samples: status.samples,
-        evaluation: status.evaluations.last(),
+        evaluation: newest.transpose().context("write the scores")?,
     };
     model_file::write(&options.output, store.layout(), &parameters, &about)
 }

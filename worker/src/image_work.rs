@@ -1,6 +1,5 @@
 //! The workload of a real worker: training GoogLeNet on images. (Simulations have a smaller one.)
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use parameters::Layout;
 use protocol::{DataDescription, RunStatus, Scores};
 use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
-use setup::model_file::{self, About, MODEL_FILE};
-use setup::{ANY_SIZE, Data, Tally, Threads, rules};
+use setup::{ANY_SIZE, Data, Tally, Threads, class_weights, rules};
 
 use crate::options::TrainOptions;
-use crate::workload::{self, Batch, Model, Pass, Samples, Trained, Workload};
+use crate::workload::{self, Batch, Model, Pass, Samples, Workload};
 
 /// The workload of a real worker: a GoogLeNet, the images that it is trained on, and the instruction set and
 /// threads that compute it.
@@ -29,7 +27,6 @@ pub struct ImageWork {
     isa: Isa,
     threads: Threads,
     loader_threads: usize,
-    output: Option<PathBuf>,
 }
 
 impl ImageWork {
@@ -48,7 +45,6 @@ impl ImageWork {
             isa,
             threads: options.threads,
             loader_threads: options.loader_threads,
-            output: options.output.clone(),
         })
     }
 
@@ -120,7 +116,8 @@ impl Workload for ImageWork {
         let pool = self.threads.pool()?;
         let bytes = |batch| memory::worker_bytes(&network, batch, precision, self.isa, &pool);
         memory::check("training", batch, bytes)?;
-        let engine = Engine::new(Arc::new(network), batch, precision, self.isa, pool);
+        let mut engine = Engine::new(Arc::new(network), batch, precision, self.isa, pool);
+        engine.set_class_weights(class_weights(&self.dataset(), classes, &configuration.optimisation));
         let mut kernels: Vec<_> = engine.profile().into_iter().filter_map(|layer| layer.kernel).collect();
         kernels.sort();
         kernels.dedup();
@@ -153,20 +150,6 @@ impl Workload for ImageWork {
             patience: self.patience,
         };
         Loader::new(dataset, config)
-    }
-
-    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()> {
-        let Some(folder) = &self.output else { return Ok(()) };
-        let dataset = self.dataset();
-        let about = About {
-            configuration: trained.configuration,
-            classes: dataset.classes(),
-            data: Some(&dataset.fingerprint().hash),
-            values: "average",
-            samples: trained.evaluation.samples,
-            evaluation: Some(trained.evaluation),
-        };
-        model_file::write(&folder.join(MODEL_FILE), trained.layout, trained.average, &about)
     }
 }
 

@@ -16,7 +16,6 @@
 //!     threads: 1.into(),
 //!     loader_threads: 1,
 //!     isa: None,
-//!     output: None,
 //!     data_patience: std::time::Duration::ZERO,
 //!     looked_at: false,
 //!     token: process::TokenFlags::default(),

@@ -32,7 +32,7 @@ use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
-use crate::workload::{Batch, Model, Samples, Trained, Workload};
+use crate::workload::{Batch, Model, Samples, Workload};
 
 /// Time between two lines of training metrics.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -315,12 +315,18 @@ impl<'a, W: Workload> Replica<'a, W> {
 
     async fn evaluate(&mut self, order: EvaluationOrder) -> Result<(), Stop> {
         let images = self.validation;
-        tracing::info!(evaluation = order.id, samples = order.samples, images, "evaluating");
+        tracing::info!(
+            evaluation = order.id,
+            samples = order.samples,
+            images,
+            last = order.last,
+            "evaluating"
+        );
         let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
         let RunConfiguration { run, optimisation, .. } = &self.configuration;
         let trained = (run.evaluate_epochs * self.images as f64) as u64;
         let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
-        let (evaluation, norms, average) =
+        let (evaluation, norms) =
             evaluate(&order, images, compared, &mut self.store, &self.compute, &samples).await?;
         let (bytes, took) = self.store.newest_fetch();
         self.link.fetched(bytes, took);
@@ -331,15 +337,6 @@ impl<'a, W: Workload> Replica<'a, W> {
             last_iterate = %evaluation.last_iterate,
             "evaluated"
         );
-        if order.last {
-            let trained = Trained {
-                configuration: &self.configuration,
-                layout: self.store.layout(),
-                average: &average,
-                evaluation: &evaluation,
-            };
-            self.workload.keep(&trained).map_err(Stop::Failed)?;
-        }
         self.reporter.evaluation(evaluation, &norms);
         self.line = Line::start();
         match self.reporter.send(false).await? {

@@ -1,6 +1,5 @@
 //! The options of a worker.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use process::TokenFlags;
@@ -23,9 +22,6 @@ pub struct TrainOptions {
     pub loader_threads: usize,
     /// Name of the instruction set that computes, such as `avx2`; `None` means the best of the machine.
     pub isa: Option<String>,
-    /// Folder in which to write `model.safetensors` if this worker does the last evaluation; with `None` it
-    /// is not written.
-    pub output: Option<PathBuf>,
     /// Longest time to wait for a data folder that has become unavailable, as a network disk can; then the
     /// worker leaves the run with an error.
     pub data_patience: Duration,

@@ -8,7 +8,7 @@ use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, Evaluation, RunStatus, Scores};
+use protocol::{DataDescription, RunStatus, Scores};
 use settings::RunConfiguration;
 
 /// A minibatch. The worker's training loop only counts its samples; their content concerns only the model and
@@ -94,19 +94,6 @@ pub trait Samples: Send + 'static {
     fn next(&mut self) -> Result<Option<Self::Batch>, DataAway>;
 }
 
-/// The result of a run: the trained parameters and what describes them.
-pub struct Trained<'a> {
-    /// The run's configuration.
-    pub configuration: &'a RunConfiguration,
-    /// The layout of the parameters: the tensors in the order in which they lie in `average`.
-    pub layout: &'a Layout,
-    /// The averaged parameters (Polyak averages over the run's updates), a flat vector in the order of
-    /// `layout`.
-    pub average: &'a [f32],
-    /// Result of the run's last evaluation on the validation images.
-    pub evaluation: &'a Evaluation,
-}
-
 /// What a worker trains, and the data that it trains on: describes the data, and builds the model and the
 /// queues of samples once the run's configuration is known.
 pub trait Workload: Sync {
@@ -131,11 +118,4 @@ pub trait Workload: Sync {
 
     /// Creates an empty queue that loads samples of the data set as the run's configuration says.
     fn samples(&self, configuration: &RunConfiguration) -> Self::Samples;
-
-    /// Keeps the trained model of a run, for example in a file. The worker that did the last evaluation calls
-    /// this function before it reports that evaluation.
-    ///
-    /// # Errors
-    /// If the model cannot be kept.
-    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()>;
 }

@@ -79,7 +79,6 @@ pub fn worker_words(
     data: Option<&Path>,
     data_patience: u64,
     threads: usize,
-    output: &Path,
     name: &str,
 ) -> Vec<String> {
     let mut words: Vec<String> = vec!["role".into(), "worker".into(), "train".into()];
@@ -90,7 +89,6 @@ pub fn worker_words(
         words.push("--looked-at".into());
     }
     words.extend(["--threads".into(), threads.to_string()]);
-    words.extend(["--output".into(), output.display().to_string()]);
     words.extend(["--name".into(), name.into()]);
     words
 }
@@ -130,6 +128,7 @@ impl ChildCommands<'_> {
         if let Some(address) = &self.options.http {
             words.extend(["--http".into(), address.clone()]);
         }
+        words.extend(["--output".into(), self.folder.path().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
         self.program.command("server-0", words, None)
@@ -156,9 +155,8 @@ impl ChildCommands<'_> {
         (0..self.options.workers)
             .map(|number| {
                 let name = format!("worker-{number}");
-                let (data, output) = (self.options.data.as_deref(), self.folder.path());
-                let patience = self.options.data_patience;
-                let mut words = worker_words(coordinator, data, patience, self.threads, output, &name);
+                let (data, patience) = (self.options.data.as_deref(), self.options.data_patience);
+                let mut words = worker_words(coordinator, data, patience, self.threads, &name);
                 if self.options.pin {
                     words.extend(["--pin".into(), (usize::from(number) * self.threads).to_string()]);
                 }
@@ -216,6 +214,7 @@ mod tests {
         assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
         assert_eq!(flags.http.as_deref(), Some("127.0.0.1:9100"));
         assert_eq!((flags.snapshots, flags.metrics), (folder.snapshots(), Some(folder.metrics())));
+        assert_eq!(flags.output.as_deref(), Some(folder.path()));
         assert!(flags.end_with_stdin && flags.print_address && flags.log.log_json);
 
         let others = commands.servers("h:1");
@@ -236,7 +235,6 @@ mod tests {
         assert_eq!((flags.compute.threads, flags.compute.isa.as_deref()), (Some(5), Some("avx2")));
         assert_eq!(flags.name.as_deref(), Some("worker-2"), "that of its log");
         assert_eq!(flags.compute.pin, Some(10), "behind the threads of two workers");
-        assert_eq!(flags.output.as_deref(), Some(folder.path()));
         assert!(flags.end_with_stdin && flags.log.log_json);
     }
 }

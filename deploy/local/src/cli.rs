@@ -129,7 +129,7 @@ Examples:
   downpour                              train on the synthetic set with the recipe quick
   downpour data photos                  look at your own images first
   downpour --data photos                train on them with the recipe paper
-  downpour evaluate --data photos --model downpour-run/model.safetensors
+  downpour evaluate --data photos --model downpour-run
   downpour --data photos --input-size 128 --epochs 20 --output photos-run
   downpour --workers 4 --shards 2       more replicas
   downpour --epochs 9                   go on with a run that is finished, also at another --learning-rate
@@ -139,15 +139,15 @@ Examples:
 What you will see: per cent done, epoch, loss and time left, then images a second, top-1, learning rate and staleness
 (updates applied between a gradient's fetch and its use); each evaluation as it comes in; at the end the validation accuracy.
 
-Ctrl-C stops workers and servers with a snapshot; the same command goes on from there. Another Ctrl-C, two seconds later
-or more, stops at once.
+Ctrl-C stops workers and servers with a snapshot and the model as it is; the same command goes on from there. Another
+Ctrl-C, two seconds later or more, stops at once.
 A finished run is not trained again: its result is printed; a larger --epochs goes on with it, --fresh begins anew.
 
 What a run leaves in its output folder:
   model.safetensors  averaged parameters        metrics.jsonl  a line per training interval and evaluation
-  curve.svg          loss and top-1             snapshots/     state to resume from
-  run.json           what was asked for         logs/          logs of every server and worker
-  access/            the tokens of the run, which nobody else may read
+  best.safetensors   those of the best one      snapshots/     state to resume from
+  curve.svg          loss and top-1             logs/          logs of every server and worker
+  run.json           what was asked for         access/        the tokens of the run, which nobody else may read
   address            of the run's server, while it is there
 
 Exit codes: 0 done, 1 broken off (a server or the workers failed), 2 wrong flag or configuration, 3 unusable data, file

@@ -253,6 +253,7 @@ mod tests {
                     }
                 })
                 .collect(),
+            patience: None,
             account: None,
         }
     }

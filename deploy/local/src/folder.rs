@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use files::{Lock, LockError};
+use formats::model_file::{BEST_FILE, MODEL_FILE};
 use process::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,8 +36,8 @@ const MOST_RECORD: u64 = 1 << 20;
 const MOST_CALLS: usize = 100;
 /// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
 /// `--fresh` is cut short.
-const OURS: [&str; 8] =
-    [SNAPSHOTS, ACCESS, ADDRESS, "logs", "metrics.jsonl", "curve.svg", "model.safetensors", RECORD];
+const OURS: [&str; 9] =
+    [SNAPSHOTS, ACCESS, ADDRESS, "logs", "metrics.jsonl", "curve.svg", MODEL_FILE, BEST_FILE, RECORD];
 
 /// The record of a run, kept as `run.json` in the run's output folder: what was asked for, how long it took,
 /// and its result.
@@ -229,10 +230,15 @@ impl Folder {
         self.path.join("curve.svg")
     }
 
-    /// Returns the path of the model file, which holds the averaged parameters. The worker that does the last
-    /// evaluation of the run writes it.
+    /// Returns the path of the model file, which holds the averaged parameters of the newest evaluation, or of the
+    /// moment at which the run was stopped. The server writes it.
     pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
+        self.path.join(MODEL_FILE)
+    }
+
+    /// Returns the path of the file of the best model, which holds the averaged parameters of the best evaluation.
+    pub fn best(&self) -> PathBuf {
+        self.path.join(BEST_FILE)
     }
 }
 
@@ -315,11 +321,12 @@ mod tests {
         folder.write_record(&Record::new(json!({}))).unwrap();
         fs::create_dir_all(folder.snapshots().join("3")).unwrap();
         fs::write(folder.model(), "m").unwrap();
+        fs::write(folder.best(), "m").unwrap();
         fs::write(home.path().join("notes.txt"), "mine").unwrap();
         drop(folder);
         let folder = Folder::open(home.path(), true).unwrap();
         assert_eq!(folder.record().unwrap(), None);
-        assert!(!folder.snapshots().exists() && !folder.model().exists());
+        assert!(!folder.snapshots().exists() && !folder.model().exists() && !folder.best().exists());
         assert_eq!(fs::read_to_string(home.path().join("notes.txt")).unwrap(), "mine");
     }
 

@@ -65,7 +65,6 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
             flags.data.as_deref(),
             flags.data_patience,
             threads,
-            &flags.output,
             &name,
         );
         program.command(&name, words, worker.as_ref())

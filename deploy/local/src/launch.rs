@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::own_address::OwnAddress;
 use crate::progress::Progress;
-use crate::result::RunResult;
+use crate::result::{BestModel, RunResult};
 use crate::supervised::SETTLED_AFTER;
 use crate::watch::{End, session};
 
@@ -130,18 +130,14 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
             finish(&metrics, skipped, &mut record, &folder).map(|result| Training::Finished(Box::new(result)))
         }
         End::Interrupted => {
-            let so_far = match &status {
-                Some(status) if status.total_samples > 0 => {
-                    format!(
-                        "at {} of {} samples",
-                        HumanCount(status.samples),
-                        HumanCount(status.total_samples)
-                    )
-                }
-                _ => "before the first sample".to_string(),
-            };
+            let so_far = so_far(status.as_ref());
             let next = Kept::of(&folder, samples);
-            progress.tell(&format!("stopped {so_far}; the same command {next} (output in {shown})"));
+            let model = folder.model();
+            let model = match model.is_file() {
+                true => format!(", the model so far is {}", model.display()),
+                false => String::new(),
+            };
+            progress.tell(&format!("stopped {so_far}; the same command {next} (output in {shown}{model})"));
             Ok(Training::Interrupted)
         }
         End::ServerLost(text) => {
@@ -152,6 +148,16 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     };
     folder.write_record(&record)?;
     done
+}
+
+/// Returns how far a run is that was stopped, as text.
+fn so_far(status: Option<&RunStatus>) -> String {
+    match status {
+        Some(status) if status.total_samples > 0 => {
+            format!("at {} of {} samples", HumanCount(status.samples), HumanCount(status.total_samples))
+        }
+        _ => "before the first sample".to_string(),
+    }
 }
 
 /// Inspects every image, and the model file to start from, before any process is started; returns the findings
@@ -298,6 +304,9 @@ fn finish(
     if !folder.model().is_file() {
         return Err(missing("is not there", folder.model()));
     }
+    let best = metrics.best().filter(|_| folder.best().is_file());
+    let best =
+        best.map(|best| BestModel { model: folder.best(), samples: best.samples, scores: best.average });
     let result = RunResult {
         top1: last.average.top1,
         top5: last.average.top5,
@@ -309,7 +318,9 @@ fn finish(
         samples: last.samples,
         account: metrics.account.clone(),
         seconds: record.seconds,
+        patience_epochs: metrics.patience.map(|patience| patience.epochs),
         model: folder.model(),
+        best,
         curve: folder.curve(),
         metrics: folder.metrics(),
     };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use protocol::Scores;
 use serde::{Deserialize, Serialize};
 use setup::ClassifierScores;
 
@@ -12,6 +13,8 @@ use setup::ClassifierScores;
 pub struct Metrics {
     pub training: Vec<TrainingPoint>,
     pub evaluations: Vec<EvaluationPoint>,
+    /// The end of the patience with the run; `None` as long as it lasts.
+    pub patience: Option<Patience>,
     /// The account at the end of the run, or of its newest part; `None` before.
     pub account: Option<Account>,
 }
@@ -43,6 +46,15 @@ pub struct EvaluationPoint {
     /// Scores, on the validation images, of the last iterate, which is the parameters as the newest update
     /// left them.
     pub last_iterate: ClassifierScores,
+}
+
+/// The end of the patience with a run, whose evaluations did not gain for so many epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Patience {
+    /// Number of samples used when the newest evaluation was ordered.
+    pub samples: u64,
+    /// Patience of the run in epochs.
+    pub epochs: f64,
 }
 
 /// The account at the end of a run, as the metrics file has it: samples used beside those that the blocks of
@@ -93,6 +105,7 @@ const MOST_BYTES: u64 = 1 << 30;
 enum Line {
     Train(TrainingPoint),
     Evaluation(EvaluationPoint),
+    Patience(Patience),
     Account(Account),
 }
 
@@ -119,6 +132,7 @@ impl Metrics {
                     metrics.training.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.retain(|earlier| earlier.samples <= point.samples);
                     metrics.training.push(point);
+                    metrics.patience = metrics.patience.filter(|patience| patience.samples <= point.samples);
                     // The account that was closed as the run was interrupted is open again.
                     metrics.account = None;
                 }
@@ -126,6 +140,7 @@ impl Metrics {
                     metrics.evaluations.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.push(point);
                 }
+                Line::Patience(patience) => metrics.patience = Some(patience),
                 Line::Account(account) => metrics.account = Some(account),
             }
         }
@@ -133,9 +148,53 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// Returns the best evaluation, of equal ones the first; `None` before there is one.
+    pub fn best(&self) -> Option<&EvaluationPoint> {
+        let better = |best: &EvaluationPoint, found: &EvaluationPoint| {
+            Scores::from(found.average).is_better_than(&best.average.into())
+        };
+        self.evaluations.iter().reduce(|best, found| if better(best, found) { found } else { best })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_evaluation_is_the_first_of_the_best_ones() {
+        let point = |samples, top1, loss| {
+            let average = ClassifierScores { top1, top5: 1.0, loss };
+            EvaluationPoint { samples, images: 10, unreadable: 0, average, last_iterate: average }
+        };
+        let evaluations = vec![
+            point(1, 0.5, 1.0),
+            point(2, 0.6, 2.0),
+            point(3, 0.6, 1.5),
+            point(4, 0.6, 1.5),
+            point(5, 0.4, 1.0),
+        ];
+        let metrics = Metrics { evaluations, ..Metrics::default() };
+        assert_eq!(metrics.best().map(|best| best.samples), Some(3));
+        assert_eq!(Metrics::default().best(), None);
+    }
+
+    #[test]
+    fn patience_that_was_lost_beyond_the_snapshot_is_there_again() {
+        let train = |samples: u64| {
+            format!(r#"{{"kind":"train","samples":{samples},"loss":2.0,"top1":0.5,"step":1}}"#)
+        };
+        let lost = r#"{"kind":"patience","samples":200,"best_samples":100,"epochs":1.0}"#;
+        let patience = Some(Patience { samples: 200, epochs: 1.0 });
+        for (lines, expected) in [
+            (vec![train(150), lost.into()], patience),
+            (vec![lost.into(), train(230)], patience),
+            (vec![lost.into(), train(150)], None),
+        ] {
+            assert_eq!(Metrics::parse(&lines.join("\n")).patience, expected);
+        }
+    }
 
     #[test]
     fn lines_beyond_the_snapshot_are_superseded() {

@@ -36,12 +36,31 @@ pub struct RunResult {
     pub account: Option<Account>,
     /// Duration of the run in seconds, over all calls of the program.
     pub seconds: f64,
+    /// Patience of the run in epochs, if it ended before its length because its evaluations did not gain for so
+    /// long.
+    #[serde(default)]
+    pub patience_epochs: Option<f64>,
     /// Path of the model file, which holds the averaged parameters.
     pub model: PathBuf,
+    /// The best model of the run; `None` in results of earlier releases.
+    #[serde(default)]
+    pub best: Option<BestModel>,
     /// Path of the plot of the run's losses and accuracies, an SVG file.
     pub curve: PathBuf,
     /// Path of the metrics file: a line of JSON for each interval of training and for each evaluation.
     pub metrics: PathBuf,
+}
+
+/// The model of a run's best evaluation: by top-1 accuracy and, where that is equal, by loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BestModel {
+    /// Path of the model file, which holds the averaged parameters as they were at the evaluation.
+    pub model: PathBuf,
+    /// Number of samples that the run had trained on by then.
+    pub samples: u64,
+    /// Scores of the averaged parameters on the validation images.
+    #[serde(flatten)]
+    pub scores: ClassifierScores,
 }
 
 impl RunResult {
@@ -75,7 +94,19 @@ impl fmt::Display for RunResult {
         if let Some(account) = self.account.as_ref().filter(|account| !account.is_even()) {
             writeln!(f, "account  {account}")?;
         }
+        if let Some(epochs) = self.patience_epochs {
+            writeln!(f, "ended early, as no evaluation had gained for {epochs} epochs (--patience-epochs)")?;
+        }
         writeln!(f, "model    {}", self.model.display())?;
+        if let Some(BestModel { model, samples, scores }) = &self.best {
+            writeln!(
+                f,
+                "best     {} (after {samples} samples: top-1 {:.2} %, loss {:.4})",
+                model.display(),
+                percent(scores.top1),
+                scores.loss
+            )?;
+        }
         writeln!(f, "curve    {}", self.curve.display())?;
         write!(f, "metrics  {}", self.metrics.display())
     }
@@ -114,13 +145,23 @@ mod tests {
             samples: 900,
             account: Some(Account { used: 900, surplus_least: 0, surplus_most: 32, mismatch: None }),
             seconds: 75.0,
+            patience_epochs: Some(2.5),
             model: "run/model.safetensors".into(),
+            best: Some(BestModel {
+                model: "run/best.safetensors".into(),
+                samples: 800,
+                scores: ClassifierScores { top1: 0.935, top5: 0.98, loss: 0.2 },
+            }),
             curve: "run/curve.svg".into(),
             metrics: "run/metrics.jsonl".into(),
         };
         let json: serde_json::Value = serde_json::from_str(&result.to_json()).unwrap();
         assert_eq!((json["top1"].as_f64(), json["samples"].as_u64()), (Some(0.925), Some(900)));
         assert_eq!((json["skipped"].as_u64(), json["validation_skipped"].as_u64()), (Some(2), Some(3)));
+        assert_eq!(
+            (json["best"]["top1"].as_f64(), json["best"]["samples"].as_u64()),
+            (Some(0.935), Some(800))
+        );
         let text = result.to_string();
         for part in [
             "top-1 92.50 %",
@@ -128,6 +169,8 @@ mod tests {
             "900 training samples in 1 min 15 s; 2 training and 3 validation images were skipped",
             "account  each part of the parameters holds the updates of 900 to 932 samples",
             "model.safetensors",
+            "best     run/best.safetensors (after 800 samples: top-1 93.50 %, loss 0.2000)",
+            "ended early, as no evaluation had gained for 2.5 epochs",
         ] {
             assert!(text.contains(part), "{part} is missing from:\n{text}");
         }

@@ -93,7 +93,9 @@ impl<'a> Simulation<'a> {
         let isa = run.isa;
         let layout = run.network.layout().clone();
         let pool = Arc::clone(&run.pool);
-        let engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
+        let mut engine = Engine::new(Arc::clone(&run.network), run.batch, Precision::F32, isa, pool);
+        let classes = run.network.architecture().classes;
+        engine.set_class_weights(setup::class_weights(&run.dataset, classes, &run.optimisation));
         let mut shard = Shard::empty(0, 1, 1, isa).starting_from(run.warm_start.clone());
         // A synchronous push is of the minibatches of all workers.
         let rule = UpdateRule { batch: None, ..run.rule.clone() };

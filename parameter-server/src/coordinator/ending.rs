@@ -1,6 +1,23 @@
-//! The end of a run, and whether it has been announced to members.
+//! The end of a run, and whether it has been announced to members; and the patience with a run whose evaluations
+//! do not gain.
 
-use protocol::Ending;
+use protocol::{Ending, Evaluation};
+
+use crate::telemetry::PatienceLine;
+
+/// Returns whether a run over `images` training images has lost patience, of so many `epochs` if it has any: the
+/// samples used between its `best` evaluation and its `newest` one, as a line of metrics.
+pub(super) fn lost_patience(
+    epochs: Option<f64>,
+    images: u64,
+    best: &Evaluation,
+    newest: &Evaluation,
+) -> Option<PatienceLine> {
+    let epochs = epochs?;
+    let since = newest.samples.saturating_sub(best.samples);
+    let over = since as f64 >= epochs * images as f64;
+    over.then_some(PatienceLine { samples: newest.samples, best_samples: best.samples, epochs })
+}
 
 /// Progress of a run towards its end: not reached, reached, or reached and announced to members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +71,25 @@ impl RunEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_lasts_from_the_best_evaluation_on() {
+        let after = |samples| Evaluation {
+            id: 1,
+            samples,
+            images: 10,
+            unreadable: 0,
+            average: Default::default(),
+            last_iterate: Default::default(),
+        };
+        let lost = |epochs, best, newest| lost_patience(epochs, 100, &after(best), &after(newest));
+        assert_eq!(lost(None, 0, u64::MAX), None);
+        assert_eq!((lost(Some(1.5), 200, 349), lost(Some(1.5), 200, 200)), (None, None));
+        let line = PatienceLine { samples: 350, best_samples: 200, epochs: 1.5 };
+        assert_eq!(lost(Some(1.5), 200, 350), Some(line));
+        // One that was slow may be of an earlier moment.
+        assert_eq!(lost(Some(1.5), 400, 200), None);
+    }
 
     #[test]
     fn the_first_end_stays_and_completion_waits_to_be_announced() {

@@ -4,8 +4,11 @@
 //! under the same number. The last evaluation follows the last sample, and the run does not end without it.
 //! A result counts if it is over the whole validation set and its scores are in their ranges; otherwise the
 //! evaluation is given to another worker, and the one that sent the result gets no more.
+//!
+//! The average that was scored stays frozen in the shards until its model is written, and so long no other
+//! evaluation begins but the last one: shards keep two averages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::{Evaluation, EvaluationOrder};
 
@@ -29,7 +32,20 @@ pub struct Evaluations {
     /// Incarnations whose result could not be used.
     barred: BTreeSet<u64>,
     done: Vec<Evaluation>,
+    /// Numbers of evaluations whose models are to be written, in the order in which they were done.
+    unwritten: VecDeque<u64>,
     last: Option<u64>,
+}
+
+/// A model that is to be written: the average that an evaluation scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredModel {
+    /// Result of the evaluation, by whose number the shards keep the average.
+    pub evaluation: Evaluation,
+    /// Whether it is the newest evaluation of the run.
+    pub newest: bool,
+    /// Whether no other evaluation of the run was better, nor an earlier one as good.
+    pub best: bool,
 }
 
 impl Evaluations {
@@ -40,8 +56,8 @@ impl Evaluations {
     pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
         let every = every.max(1);
         let due = (consumed / every + 1) * every;
-        let (open, barred) = Default::default();
-        Evaluations { every, total, due, next_id: first_id, open, barred, done, last: None }
+        let (open, barred, unwritten) = Default::default();
+        Evaluations { every, total, due, next_id: first_id, open, barred, done, unwritten, last: None }
     }
 
     /// Returns the evaluation that the worker with the incarnation (number of its join) `holder` is to do
@@ -62,7 +78,7 @@ impl Evaluations {
             *assignee = Some(holder);
             return Some(order.clone());
         }
-        if !last && consumed >= self.due && self.open.is_empty() {
+        if !last && consumed >= self.due && self.open.is_empty() && self.unwritten.is_empty() {
             self.due = (consumed / self.every + 1) * self.every;
             return Some(self.open(holder, samples, false));
         }
@@ -95,9 +111,15 @@ impl Evaluations {
         self.next_id
     }
 
-    /// Lists the numbers of the evaluations that are ordered and not done.
-    pub fn open_ids(&self) -> impl Iterator<Item = u64> {
-        self.open.keys().copied()
+    /// Lists the numbers of the evaluations whose averages are needed: those that are ordered and not done, and
+    /// those whose models are not written yet.
+    pub fn frozen_ids(&self) -> impl Iterator<Item = u64> {
+        self.open.keys().chain(&self.unwritten).copied()
+    }
+
+    /// Ends the run at `total` images: the last evaluation follows them.
+    pub fn end_at(&mut self, total: u64) {
+        self.total = total;
     }
 
     /// Checks the result of an evaluation from the worker with the incarnation (number of its join) `holder`,
@@ -126,6 +148,7 @@ impl Evaluations {
         let held = self.open.get(&evaluation.id).is_some_and(|(_, assignee)| *assignee == Some(holder));
         if held {
             self.open.remove(&evaluation.id);
+            self.unwritten.push_back(evaluation.id);
             self.done.push(evaluation);
             // One that takes longer than the last evaluation must not pass for the end of the run.
             self.done.sort_by_key(|done| done.id);
@@ -137,6 +160,25 @@ impl Evaluations {
     pub fn last(&self) -> Option<&Evaluation> {
         let last = self.last?;
         self.done.iter().rev().find(|evaluation| evaluation.id == last)
+    }
+
+    /// Returns the result of the best evaluation so far, of equal ones the first; `None` before there is one.
+    pub fn best(&self) -> Option<&Evaluation> {
+        let better = |best: &Evaluation, found: &Evaluation| found.average.is_better_than(&best.average);
+        self.done.iter().reduce(|best, found| if better(best, found) { found } else { best })
+    }
+
+    /// Returns the model that is to be written next, if there is one.
+    pub fn unwritten(&self) -> Option<ScoredModel> {
+        let id = *self.unwritten.front()?;
+        let evaluation = self.done.iter().find(|done| done.id == id)?.clone();
+        let is = |other: Option<&Evaluation>| other.is_some_and(|other| other.id == id);
+        Some(ScoredModel { newest: is(self.done.last()), best: is(self.best()), evaluation })
+    }
+
+    /// Records that the model of the evaluation with the number `id` is written, or given up.
+    pub fn written(&mut self, id: u64) {
+        self.unwritten.retain(|unwritten| *unwritten != id);
     }
 
     /// Returns the results of all evaluations of the run so far, oldest first.
@@ -195,6 +237,7 @@ mod tests {
         assert_eq!(evaluations.order(2, 130, 130), Some(first.clone()));
         assert!(!evaluations.record(1, result(&first)));
         assert!(evaluations.record(2, result(&first)));
+        evaluations.written(first.id);
         assert_eq!(evaluations.order(2, 199, 199), None);
         let second = evaluations.order(2, 230, 230).unwrap();
         let last = evaluations.order(1, 250, 249).unwrap();
@@ -217,6 +260,35 @@ mod tests {
         assert!(evaluations.record(2, result(&last)) && evaluations.record(1, result(&slow)));
         let ids: Vec<u64> = evaluations.done().iter().map(|done| done.id).collect();
         assert_eq!((ids, evaluations.last().unwrap().id), (vec![slow.id, last.id], last.id));
+    }
+
+    #[test]
+    fn averages_stay_frozen_until_their_models_are_written() {
+        let mut evaluations = Evaluations::new(100, 1000, 0, 1, Vec::new());
+        let mut written = Vec::new();
+        let mut due = 100;
+        for (top1, best) in [(0.5, true), (0.4, false), (0.5, false), (0.6, true)] {
+            let order = evaluations.order(1, due, due).unwrap();
+            due += 100;
+            assert_eq!(evaluations.unwritten(), None);
+            let evaluation = Evaluation { average: Scores::new([("top1", top1)]), ..result(&order) };
+            assert!(evaluations.record(1, evaluation.clone()));
+            assert_eq!(evaluations.order(2, due, due), None, "shards keep no more");
+            assert_eq!(evaluations.frozen_ids().collect::<Vec<_>>(), [order.id]);
+            assert_eq!(evaluations.unwritten(), Some(ScoredModel { evaluation, newest: true, best }));
+            evaluations.written(order.id);
+            written.push(order.id);
+        }
+        assert_eq!((written.len(), evaluations.frozen_ids().count()), (4, 0));
+        // The last one waits for nothing, and both are written.
+        let slow = evaluations.order(1, 900, 900).unwrap();
+        let last = evaluations.order(2, 1000, 1000).unwrap();
+        assert!(evaluations.record(2, result(&last)) && evaluations.record(1, result(&slow)));
+        for (order, newest) in [(last, true), (slow, false)] {
+            let model = evaluations.unwritten().unwrap();
+            assert_eq!((model.evaluation.id, model.newest, model.best), (order.id, newest, false));
+            evaluations.written(order.id);
+        }
     }
 
     #[test]
@@ -260,7 +332,7 @@ mod tests {
         let diverged = Evaluation { average: loss(f64::MAX), ..result(&order) };
         evaluations.check(last, &diverged, 100).unwrap();
         assert!(evaluations.record(last, diverged));
-        assert_eq!((evaluations.open_ids().count(), evaluations.next_id()), (0, 2));
+        assert_eq!((evaluations.frozen_ids().collect::<Vec<_>>(), evaluations.next_id()), (vec![1], 2));
         // One that leaves is forgotten.
         evaluations.take_back(0);
         assert!(!evaluations.barred.contains(&0) && evaluations.barred.contains(&1));

@@ -359,6 +359,19 @@ impl Leases {
         self.used + self.skipped
     }
 
+    /// Ends the run with the images that were leased so far: no others are, but those among them that are not done
+    /// yet still are.
+    pub fn end_here(&mut self) {
+        self.total = self.leased;
+        let epoch = self.leased / self.images;
+        if let Some(ledger) = self.ledgers.get_mut(&epoch) {
+            ledger.images = self.leased - epoch * self.images;
+            if ledger.complete() {
+                self.complete.push_back(*ledger);
+            }
+        }
+    }
+
     /// Number of images that the whole run takes, counted over all epochs.
     pub fn total(&self) -> u64 {
         self.total

@@ -40,7 +40,7 @@ use tokio::{
 };
 
 use self::state::State;
-pub use self::{overview::Curves, saved::SavedRun};
+pub use self::{evaluations::ScoredModel, overview::Curves, saved::SavedRun};
 use crate::{
     ShardHost,
     telemetry::{Balance, Line},
@@ -208,6 +208,23 @@ impl Coordinator {
     /// Addresses, each "host:port", of the registered processes of the server other than this one.
     pub fn others(&self) -> Vec<String> {
         self.state().processes.addresses().skip(1).map(str::to_string).collect()
+    }
+
+    /// Begins to keep the average of each evaluation until its model is written: [`unwritten`](Self::unwritten)
+    /// tells of it, and [`model_written`](Self::model_written) is to be called once it is.
+    pub fn write_models(&self) {
+        self.state().writes_models = true;
+    }
+
+    /// Returns the next model to write, the average that an evaluation scored, if there is one. The shards keep
+    /// that average frozen by the evaluation's number.
+    pub fn unwritten(&self) -> Option<ScoredModel> {
+        self.state().run.as_ref()?.evaluations.unwritten()
+    }
+
+    /// Records that the model of the evaluation with the number `id` is written, or that it was given up.
+    pub fn model_written(&self, id: u64) {
+        self.state().model_written(id);
     }
 
     /// Copies the state of the run, apart from that of the shards, for a snapshot that begins now; in a new

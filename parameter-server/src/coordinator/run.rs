@@ -11,11 +11,12 @@ use settings::RunConfiguration;
 use tokio::time::Instant;
 
 use super::{
-    account::Account, divergence::Votes, evaluations::Evaluations, leases::Leases, limited::LimitedPushes,
-    membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun, standstill::Standstill,
+    account::Account, divergence::Votes, ending, evaluations::Evaluations, leases::Leases,
+    limited::LimitedPushes, membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun,
+    standstill::Standstill,
 };
 use crate::{
-    telemetry::{EvaluationLine, History, Line, Meter, RunPosition, Traffic},
+    telemetry::{EvaluationLine, History, Line, Meter, PatienceLine, RunPosition, Traffic},
     update_rule,
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Run {
     /// Version of the roster.
     version: u64,
     pub(super) evaluations: Evaluations,
+    /// Time without a gain, in epochs, after which the run ends; `None` if it goes on to its end.
+    patience: Option<f64>,
     pub(super) momentum: MomentumSwitch,
     pub(super) meter: Meter,
     /// The newest line of training metrics.
@@ -102,6 +105,7 @@ impl Run {
             account: Account::default(),
             version: 0,
             evaluations: evaluations(configuration, &rule, &data, &leases, life, Vec::new()),
+            patience: configuration.run.patience_epochs,
             momentum: MomentumSwitch::new(configuration.optimisation.momentum_at, false),
             meter: Meter::new(rule.total_samples, 0, Instant::now()),
             latest: None,
@@ -146,6 +150,7 @@ impl Run {
         run.meter = Meter::new(total, saved.steps, Instant::now());
         run.unreadable = saved.unreadable;
         run.rate_factor = saved.rate_factor;
+        run.end_if_lost_patience();
         run
     }
 
@@ -170,7 +175,7 @@ impl Run {
     }
 
     /// Returns the roster for the shards: the members, those who have left and are not settled yet, and the
-    /// evaluations that are not done.
+    /// evaluations whose averages are needed.
     pub(super) fn roster(&self) -> Roster {
         Roster {
             version: self.version,
@@ -178,7 +183,7 @@ impl Run {
             members: self.members.members().map(entry).collect(),
             departed: self.account.departed(),
             next_evaluation: self.evaluations.next_id(),
-            evaluations: self.evaluations.open_ids().collect(),
+            evaluations: self.evaluations.frozen_ids().collect(),
             rate_factor: self.rate_factor,
         }
     }
@@ -443,7 +448,28 @@ impl Run {
         }
         let line = EvaluationLine::new(&evaluation, self.data.validation, self.latest.as_ref());
         lines.push(Line::Evaluation(line));
+        if !last {
+            lines.extend(self.end_if_lost_patience().map(Line::Patience));
+        }
         last.then_some(Ending::Completed)
+    }
+
+    /// Ends the run if its evaluations have not gained for so long that there is no patience left: what workers
+    /// hold is done, then comes the last evaluation. Returns the line of metrics that says so, once.
+    fn end_if_lost_patience(&mut self) -> Option<PatienceLine> {
+        let (best, newest) = (self.evaluations.best()?, self.evaluations.done().last()?);
+        let line = ending::lost_patience(self.patience, self.data.images, best, newest)?;
+        self.patience = None;
+        self.leases.end_here();
+        self.evaluations.end_at(self.leases.total());
+        self.meter.end_at(self.leases.total());
+        Some(line)
+    }
+
+    /// Records that the model of the evaluation with the number `id` is written, or given up.
+    pub(super) fn model_written(&mut self, id: u64) {
+        self.evaluations.written(id);
+        self.version += 1;
     }
 
     /// Makes a line of training metrics if one is due, or for the end of the run (`last`).

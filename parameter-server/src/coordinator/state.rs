@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) snapshot_pending: bool,
     /// Orders of operators.
     pub(super) orders: Orders,
+    /// Whether somebody writes the models of evaluations.
+    pub(super) writes_models: bool,
 }
 
 /// Returns the run, for a call of a member.
@@ -93,6 +95,7 @@ impl State {
             snapshot: None,
             snapshot_pending: false,
             orders: Orders::default(),
+            writes_models: false,
         };
         if let Some((snapshot, saved)) = resumed {
             state.snapshot = Some(snapshot);
@@ -388,6 +391,11 @@ impl State {
             evaluation
                 .and_then(|evaluation| run.record_evaluation(member, evaluation, traffic, &mut self.lines)),
         ];
+        if !self.writes_models
+            && let Some(model) = run.evaluations.unwritten()
+        {
+            run.evaluations.written(model.evaluation.id);
+        }
         endings.into_iter().flatten().for_each(|ending| self.end.end(ending));
         let ending = self.end.announced();
         if ending.is_some() {
@@ -402,6 +410,14 @@ impl State {
             self.share_roster();
         }
         refusal.map_or(Ok(ending), Err)
+    }
+
+    /// Records that the model of the evaluation with the number `id` is written, or given up.
+    pub(super) fn model_written(&mut self, id: u64) {
+        if let Some(run) = &mut self.run {
+            run.model_written(id);
+        }
+        self.share_roster();
     }
 
     /// Ends all memberships.

@@ -479,6 +479,7 @@ async fn a_snapshot_waits_for_the_leases_of_a_lone_worker() {
 
 mod backup;
 mod bounds;
-mod steering;
+mod evaluated;
 mod standstill;
+mod steering;
 mod unused_data;

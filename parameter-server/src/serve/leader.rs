@@ -1,6 +1,8 @@
 //! The leader: the server's first process, which hosts the coordinator and the first shards, takes snapshots,
 //! writes metrics, and brings the run to an orderly end.
 
+mod snapshots;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
@@ -9,14 +11,16 @@ use std::{
 
 use anyhow::Context;
 use process::Exit;
-use protocol::{Ending, Life, Listener, Refusal, RunId, ShardOrder, Shards, run_blocking};
+use protocol::{Ending, Life, Listener, RunId, ShardOrder, run_blocking};
 use tokio::{
     sync::{Notify, watch},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     Options, Timing,
+    models::Models,
     opening::Opening,
     reach,
     remotes::Remotes,
@@ -45,12 +49,6 @@ const LAST_MINIBATCH: Duration = Duration::from_secs(6);
 const FENCED_RETURN: Duration = Duration::from_secs(3);
 /// Longest time that a process may take to tell its shards' ledgers at the end of a run.
 const LAST_LEDGER: Duration = Duration::from_secs(2);
-/// Longest time that a snapshot waits for the leases of a single worker.
-const LONGEST_LEASE_WAIT: Duration = Duration::from_secs(300);
-/// Time between two looks at whether a single worker has completed its leases.
-const LEASE_POLL: Duration = Duration::from_millis(10);
-/// Number of attempts at the last snapshot.
-const LAST_SNAPSHOT_ATTEMPTS: usize = 6;
 
 /// Runs the leader until the run ends or `shutdown` resolves.
 pub(crate) async fn run(
@@ -97,10 +95,14 @@ pub(crate) async fn run(
     }
     let (access, connector) = options.door.of_leader(options.connector)?;
     let own_connector = connector.clone();
+    let remotes = Arc::new(Remotes::new(connector));
+    let models = options.output.clone();
+    let models = models.map(|output| Models::new(output, coordinator.clone(), host.clone(), remotes.clone()));
     let leader = Leader {
         coordinator: coordinator.clone(),
         host: host.clone(),
-        remotes: Arc::new(Remotes::new(connector)),
+        remotes,
+        models,
         home: Arc::new(home),
         renewed: Arc::default(),
         kept: Arc::new(Mutex::new(kept)),
@@ -131,6 +133,14 @@ fn next_life(folder: &Path, found: Option<&Manifest>) -> anyhow::Result<Life> {
     Ok(life)
 }
 
+/// Waits until the models of evaluations are written.
+async fn done(writing: &mut Option<JoinHandle<()>>) -> anyhow::Result<()> {
+    match writing.take() {
+        Some(writing) => writing.await.context("write the models"),
+        None => Ok(()),
+    }
+}
+
 /// The state that the leader's tasks share.
 #[derive(Clone)]
 struct Leader {
@@ -138,6 +148,8 @@ struct Leader {
     host: Arc<ShardHost>,
     remotes: Arc<Remotes>,
     home: Arc<Home>,
+    /// The writer of the run's models, if they are written.
+    models: Option<Models>,
     /// Tells that the snapshot folder was made anew and holds nothing.
     renewed: Arc<Notify>,
     /// The run as the newest complete snapshot in the folder has it.
@@ -155,6 +167,8 @@ impl Leader {
     ) -> anyhow::Result<Exit> {
         let (stop, stopped) = watch::channel(false);
         let snapshots = tokio::spawn(self.clone().take_snapshots(stopped.clone()));
+        let models = self.models.clone();
+        let mut writing = models.map(|models| tokio::spawn(models.write_scored(stopped.clone())));
         let polling = tokio::spawn(self.clone().poll(stopped));
 
         let mut ticks = interval(TICK);
@@ -186,6 +200,8 @@ impl Leader {
         // before: if the leader were killed without one, work would have to be done again and no worker would
         // be left to do it.
         if ending == Ending::Completed && !already_ended {
+            // A run that is complete has its model.
+            done(&mut writing).await?;
             self.last_snapshot().await;
             self.coordinator.announce_completion();
         }
@@ -196,6 +212,10 @@ impl Leader {
         if ending == Ending::Interrupted {
             self.snapshot().await;
         }
+        done(&mut writing).await?;
+        if let Some(models) = self.models.as_ref().filter(|_| ending == Ending::Interrupted) {
+            models.write_present().await;
+        }
         let others = self.coordinator.others();
         let finish = ShardOrder::Finish { interrupted: ending == Ending::Interrupted };
         let (life, _) = self.coordinator.roster();
@@ -203,9 +223,14 @@ impl Leader {
             tracing::warn!("a shard process was not told of the end: {error}");
         }
         serving.stop().await;
+        Ok(self.conclude(ending, life))
+    }
+
+    /// Says how the run ended, and returns the exit code that says so too.
+    fn conclude(&self, ending: Ending, life: Life) -> Exit {
         let status = protocol::Coordinator::status(&*self.coordinator);
         let samples = status.samples;
-        Ok(match ending {
+        match ending {
             Ending::Completed => {
                 // A process that took the folder over keeps it.
                 let kept = self.home.keep(life.run);
@@ -231,7 +256,7 @@ impl Leader {
                 tracing::error!("{text}");
                 Exit::BadInput
             }
-        })
+        }
     }
 
     /// Ticks the coordinator and writes its lines to the log and to the metrics file.
@@ -287,40 +312,6 @@ impl Leader {
                 return;
             }
             sleep(TICK).await;
-        }
-    }
-
-    /// Takes a snapshot from time to time until `stopped`.
-    async fn take_snapshots(self, mut stopped: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stopped| *stopped) => return,
-                () = self.renewed.notified() => {}
-                () = self.snapshot_due() => {}
-            }
-            let ordered = self.coordinator.snapshots_ordered();
-            self.snapshot().await;
-            self.coordinator.resume_leases(ordered);
-        }
-    }
-
-    /// Waits until the next snapshot is due, or ordered by an operator, and may be taken.
-    async fn snapshot_due(&self) {
-        tokio::select! {
-            () = sleep(self.timing.snapshots) => {}
-            () = self.coordinator.snapshot_ordered() => {}
-        }
-        let begun = Instant::now();
-        while !self.coordinator.prepare_snapshot() {
-            if begun.elapsed() >= LONGEST_LEASE_WAIT {
-                tracing::warn!(
-                    "the only worker did not hand in its leases within {LONGEST_LEASE_WAIT:?}: the snapshot is taken while \
-                     it works on them, and a run that goes on from there does them again"
-                );
-                return;
-            }
-            sleep(LEASE_POLL).await;
         }
     }
 
@@ -390,94 +381,5 @@ impl Leader {
         if let Some(balance) = self.coordinator.balance() {
             self.write(&Line::Account(balance), metrics);
         }
-    }
-
-    /// Takes the snapshot of a completed run. Waits for a shard process that is briefly unreachable.
-    async fn last_snapshot(&self) {
-        for _ in 0..LAST_SNAPSHOT_ATTEMPTS {
-            if self.snapshot().await {
-                return;
-            }
-            sleep(POLL).await;
-        }
-        tracing::warn!("the end of the run is in no snapshot; started again, it would go on from the newest");
-    }
-
-    /// Takes a snapshot and returns whether one was taken. A failure is logged and has no other effect.
-    async fn snapshot(&self) -> bool {
-        let id = match snapshot::next_id(self.home.folder()) {
-            Ok(id) => id,
-            Err(error) => {
-                tracing::warn!("a snapshot could not be taken, the one before stays valid: {error}");
-                return false;
-            }
-        };
-        let begun = Instant::now();
-        match self.try_snapshot(id).await {
-            Ok(Some(samples)) => {
-                tracing::info!(
-                    "snapshot {id} after {samples} samples took {:.1} s",
-                    begun.elapsed().as_secs_f64()
-                );
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!("snapshot {id} could not be taken, the one before stays valid: {error:#}");
-                if let Err(error) = snapshot::remove(self.home.folder(), id) {
-                    tracing::warn!("what there is of snapshot {id} could not be removed: {error}");
-                }
-                false
-            }
-        }
-    }
-
-    /// Takes snapshot `id` and returns the number of samples in it, or `None` while there is nothing to keep, or
-    /// nothing more than the newest one has.
-    async fn try_snapshot(&self, id: u64) -> anyhow::Result<Option<u64>> {
-        if !self.coordinator.complete() {
-            return Ok(None);
-        }
-        self.try_to_keep_home().await?;
-        // The progress is copied first, so that every shard's file holds the updates of all samples that it
-        // counts as used.
-        let Some(run) = self.coordinator.checkpoint() else { return Ok(None) };
-        let Some(layout) = self.host.layout() else { return Ok(None) };
-        if self.kept().as_ref().is_some_and(|kept| run.is_as_far_as(kept)) {
-            return Ok(None);
-        }
-        let used = run.progress.used;
-        let order = ShardOrder::Snapshot { id };
-        let host = self.host.clone();
-        let (life, _) = self.coordinator.roster();
-        let own = run_blocking({
-            let order = order.clone();
-            move || host.order(life, order)
-        });
-        let others = self.coordinator.others();
-        let (own, others) = tokio::join!(own, self.remotes.order(&others, life, &order));
-        let mut statuses = match own.context("write the shards")? {
-            // The first worker is still bringing the layout to one shard after the other.
-            Err(Refusal::NotReady(_)) => return Ok(None),
-            result => result?,
-        };
-        match others {
-            Err(error) if matches!(error.refusal(), Some(Refusal::NotReady(_))) => return Ok(None),
-            result => statuses.extend(result?),
-        }
-        let home = self.home.clone();
-        let taken = run_blocking(move || {
-            let folder = home.folder();
-            let manifest = Manifest::new(folder, id, layout.fingerprint(), statuses, run)?;
-            manifest.write(folder)?;
-            snapshot::prune(folder, id);
-            anyhow::Ok((manifest.snapshot(), manifest.run))
-        })
-        .await
-        .context("write the manifest")??;
-        let (taken, run) = taken;
-        self.coordinator.record_snapshot(taken);
-        *self.kept() = Some(run);
-        Ok(Some(used))
     }
 }

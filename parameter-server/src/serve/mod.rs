@@ -4,6 +4,7 @@
 mod door;
 mod follower;
 mod leader;
+mod models;
 mod opening;
 mod reach;
 mod remotes;
@@ -46,6 +47,9 @@ pub struct Options {
     /// File that lines of metrics are appended to (used by the leader, the first process of the server);
     /// `None` means that only the log has them.
     pub metrics: Option<PathBuf>,
+    /// Folder that the run's models are written into (used by the leader, the first process of the server);
+    /// `None` means that none is.
+    pub output: Option<PathBuf>,
     /// Whether to remove the snapshots found in the folder and start a new run in place of resuming (used by
     /// the leader, the first process of the server).
     pub fresh: bool,

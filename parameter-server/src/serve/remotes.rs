@@ -2,11 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use protocol::{ClientError, Connector, Life, ShardCalls as _, ShardClient, ShardOrder, ShardStatus};
-use tokio::task::JoinSet;
+use protocol::{
+    BlockValues, ClientError, Connector, FetchRequest, Life, ShardCalls as _, ShardClient, ShardOrder,
+    ShardStatus,
+};
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// Time for which a process may be out of reach before an order fails; failed orders are given again later.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// Number of fetched blocks that wait to be taken, a few MB at most.
+const QUEUE: usize = 8;
 
 /// Connections to the server's other processes, each made when it is first needed.
 pub(crate) struct Remotes {
@@ -28,6 +34,26 @@ impl Remotes {
         let client = ShardClient::connect(address, self.connector.clone()).await?;
         self.clients.lock().expect("no panic with the map in hand").insert(address.into(), client.clone());
         Ok(client)
+    }
+
+    /// Fetches blocks of a shard of the process at `address`, and calls `take` with each.
+    ///
+    /// # Errors
+    /// If the process cannot be reached or refuses.
+    pub(crate) async fn fetch(
+        &self,
+        address: &str,
+        request: FetchRequest,
+        mut take: impl FnMut(BlockValues),
+    ) -> Result<(), ClientError> {
+        let client = self.client(address).await?;
+        let (values, mut received) = mpsc::channel(QUEUE);
+        let collect = async {
+            while let Some(block) = received.recv().await {
+                take(block);
+            }
+        };
+        tokio::join!(client.fetch(request, values), collect).0
     }
 
     /// Gives an order of the life `life` to all processes at once and returns the statuses of all their

@@ -12,6 +12,7 @@ use std::{
 };
 
 use files::Digest;
+use formats::folder::{AVERAGE, LAYOUT, shard_file, tensor_name};
 use ndarray::{ArrayD, IxDyn};
 use parameters::{
     Layout, assign,
@@ -83,7 +84,7 @@ pub enum ShardFileError {
 
 /// Returns the path of the file of shard `number` in snapshot `id` of the folder `snapshots`.
 pub fn path(snapshots: &Path, id: u64, number: u32) -> PathBuf {
-    snapshots.join(id.to_string()).join(format!("shard-{number}.safetensors"))
+    snapshots.join(id.to_string()).join(shard_file(number))
 }
 
 /// Lists the numbers of the shards whose files are in snapshot `id`, ascending.
@@ -159,7 +160,7 @@ pub fn read(
         move |error: serde_json::Error| wrong(key, "JSON written by this program".into(), error.to_string())
     };
     let generation = serde_json::from_str(text("generation")).map_err(unreadable("generation"))?;
-    let layout: Layout = serde_json::from_str(text("layout")).map_err(unreadable("layout"))?;
+    let layout: Layout = serde_json::from_str(text(LAYOUT)).map_err(unreadable(LAYOUT))?;
     let key = if metadata.contains_key(OLD_RULE) { OLD_RULE } else { RULE };
     let rule: UpdateRule = serde_json::from_str(text(key)).map_err(unreadable(key))?;
     // Files that name no optimizer were written when there was only one.
@@ -175,7 +176,7 @@ pub fn read(
     for block in layout.blocks().iter().filter(|block| owners[block.index as usize] == number) {
         let index = block.index;
         let mut values = |kind: &str| {
-            let name = format!("{kind}/{index}");
+            let name = tensor_name(kind, index);
             let values =
                 tensors.remove(&name).map(|tensor| tensor.into_raw_vec_and_offset().0).unwrap_or_default();
             if values.len() == block.range.len() {
@@ -185,7 +186,7 @@ pub fn read(
                 Err(wrong(&format!("tensor {name}"), count(block.range.len()), count(values.len())))
             }
         };
-        let (parameters, average) = (Arc::new(values("parameters")?), values("average")?);
+        let (parameters, average) = (Arc::new(values("parameters")?), values(AVERAGE)?);
         let array = |&name: &&'static str| values(name).map(|values| (name, values));
         let arrays = optimizer.arrays().iter().map(array).collect::<Result<_, _>>()?;
         let missing = || wrong("blocks", format!("block {index}"), "none".into());
@@ -234,11 +235,11 @@ fn to_checkpoint(run: RunId, saved: SavedShard) -> Checkpoint {
     let mut counters = BTreeMap::new();
     for (index, state) in saved.blocks {
         let BlockState { parameters, average, arrays, counter, samples, applied } = state;
-        let own = [("parameters", Arc::unwrap_or_clone(parameters)), ("average", average)];
+        let own = [("parameters", Arc::unwrap_or_clone(parameters)), (AVERAGE, average)];
         for (kind, values) in own.into_iter().chain(arrays) {
             let tensor =
                 ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector is its own shape");
-            tensors.insert(format!("{kind}/{index}"), tensor);
+            tensors.insert(tensor_name(kind, index), tensor);
         }
         counters.insert(index, BlockCounters { counter, samples, applied });
     }
@@ -248,7 +249,7 @@ fn to_checkpoint(run: RunId, saved: SavedShard) -> Checkpoint {
         ("shard", saved.shard.to_string()),
         ("shards", saved.total.to_string()),
         ("generation", saved.generation.to_string()),
-        ("layout", json(serde_json::to_string(&saved.layout))),
+        (LAYOUT, json(serde_json::to_string(&saved.layout))),
         (RULE, json(serde_json::to_string(&saved.rule))),
         ("optimizer", saved.rule.optimizer.to_string()),
         ("blocks", json(serde_json::to_string(&counters))),

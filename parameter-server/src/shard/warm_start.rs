@@ -9,12 +9,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use files::Digest;
-use formats::FormatError;
-use parameters::{
-    Layout, Tensor,
-    checkpoint::{Checkpoint, MOST_BYTES},
-    pattern,
-};
+use formats::folder;
+use parameters::{Layout, Tensor, checkpoint::Checkpoint, pattern};
 use protocol::UpdateRule;
 use settings::RunConfiguration;
 
@@ -26,14 +22,14 @@ pub struct WarmStart {
 }
 
 impl WarmStart {
-    /// Reads a model file, either safetensors or a Caffe model.
+    /// Reads a model: a file, either safetensors or a Caffe model, or that in the folder of a run or a snapshot.
     ///
     /// # Errors
     /// If the file cannot be read, is incomplete, or has a tensor with values that are not finite.
     pub fn read(path: &Path) -> anyhow::Result<Arc<WarmStart>> {
+        let path = &*folder::named(path);
         let read = || {
-            let bytes = files::read(path, MOST_BYTES)
-                .map_err(|error| FormatError::Read { path: path.into(), error })?;
+            let bytes = formats::read_bytes(path)?;
             let (_, checkpoint) = formats::parse(&bytes, path)?;
             let sha256 = Digest::of(&bytes).to_string();
             anyhow::Ok(Arc::new(WarmStart { path: path.into(), sha256, checkpoint }))

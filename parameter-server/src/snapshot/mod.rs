@@ -16,6 +16,7 @@ use std::{
 };
 
 use files::Digest;
+use formats::folder::{MANIFEST, MOST_MANIFEST};
 use parameters::Fingerprint;
 use protocol::{Evaluation, RunId, ShardFiles, ShardStatus, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -27,10 +28,6 @@ use crate::{coordinator::SavedRun, shard::file as shard_file};
 pub const KEPT: usize = 3;
 /// Name of the manifest's format; it changes when the meaning of the manifest does.
 const FORMAT: &str = "downpour snapshot 1";
-const MANIFEST: &str = "manifest.json";
-/// Largest size of a manifest in bytes. A manifest has about 100 bytes for each epoch that has begun, and the
-/// names of all classes and unreadable images.
-const MOST_MANIFEST: u64 = 256 << 20;
 /// Largest size, in bytes, of a file that holds a number.
 const MOST_NUMBER: u64 = 64;
 /// Name of the file that holds the id of the run whose snapshots are in a folder.

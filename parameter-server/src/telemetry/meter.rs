@@ -129,6 +129,11 @@ impl Meter {
         self.steps = self.steps.saturating_add(metrics.steps);
     }
 
+    /// Ends the run at `total` images, by which lines tell how far it is.
+    pub fn end_at(&mut self, total: u64) {
+        self.total = total;
+    }
+
     /// Number of minibatches of the whole run whose pushes every shard has acknowledged.
     pub fn steps(&self) -> u64 {
         self.steps

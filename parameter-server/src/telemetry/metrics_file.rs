@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{Line, NUMBERS};
 
 /// Metrics file of a run, which holds one JSON object per line: training metrics, the scores of an
-/// evaluation, or the balance of the account at the end.
+/// evaluation, the end of the patience with the run, or the balance of the account at the end.
 pub struct MetricsFile(std::fs::File);
 
 impl MetricsFile {
@@ -60,6 +60,7 @@ impl Serialize for Record<'_> {
                 map.end()
             }
             Line::Evaluation(line) => Tagged { kind: "evaluation", time, line }.serialize(serializer),
+            Line::Patience(line) => Tagged { kind: "patience", time, line }.serialize(serializer),
             Line::Account(line) => Tagged { kind: "account", time, line }.serialize(serializer),
         }
     }

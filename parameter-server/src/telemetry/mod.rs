@@ -31,8 +31,22 @@ pub enum Line {
     Train(TrainingLine),
     /// Scores of a finished evaluation on the validation images.
     Evaluation(EvaluationLine),
+    /// End of the patience with the run.
+    Patience(PatienceLine),
     /// Balance of the run's account, once all workers have left.
     Account(Balance),
+}
+
+/// Line of metrics about the end of the patience with a run, whose evaluations do not gain: it ends before its
+/// length.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PatienceLine {
+    /// Number of samples used when the newest evaluation was ordered.
+    pub samples: u64,
+    /// Number of samples used when the best evaluation was ordered.
+    pub best_samples: u64,
+    /// Patience of the run in epochs.
+    pub epochs: f64,
 }
 
 /// Line of metrics about an evaluation on the validation images, together with numbers of the newest training
@@ -119,6 +133,12 @@ impl Line {
                 last_iterate_top1 = score(&line.last_iterate, "top1"),
                 last_iterate_loss = score(&line.last_iterate, "loss"),
                 "evaluation of the average"
+            ),
+            Line::Patience(line) => tracing::info!(
+                samples = line.samples,
+                best_samples = line.best_samples,
+                "the run ends: no evaluation has gained for {} epochs",
+                line.epochs
             ),
             Line::Account(balance) => match balance.mismatch {
                 None => tracing::info!("{balance}"),

@@ -6,5 +6,6 @@ mod contract;
 mod door;
 #[path = "../../../shared/protocol/tests/services/support/memory.rs"]
 mod memory;
+mod models;
 mod run;
 mod snapshot_trouble;

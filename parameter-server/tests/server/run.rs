@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use crate::common::{Process, Worker, coordinator, data, flags, layout, options, until};
+use formats::model_file::MODEL_FILE;
 use parameter_server::{
     Options, Timing,
     snapshot::{self, Manifest},
@@ -82,7 +83,8 @@ async fn two_processes_and_two_workers_train_to_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_run_goes_on_where_it_was() {
     let home = tempfile::tempdir().unwrap();
-    let mut server = Process::start(options(home.path())).await;
+    let output = home.path().join("output");
+    let mut server = Process::start(Options { output: Some(output.clone()), ..options(home.path()) }).await;
     let mut worker = Worker::join(&server.address, "first").await;
     worker.pause = Duration::from_millis(5);
     let address = server.address.clone();
@@ -98,6 +100,12 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     let manifest = newest(home.path()).unwrap();
     let used = manifest.run.progress.used;
     assert!((50..300).contains(&used) && !manifest.finished(), "{used} samples used");
+
+    // The average as it was is a model, the same that the snapshot holds.
+    let model = formats::read(&output.join(MODEL_FILE)).unwrap();
+    assert!(model == formats::read(&home.path().join(manifest.id.to_string())).unwrap());
+    assert_eq!(model.1.metadata["samples"], used.to_string());
+    assert_eq!(model.1.to_flat(&layout()).unwrap().len(), layout().len());
 
     let refused = |options| async { Process::start(options).await.end().await.unwrap_err() };
     let other = RunFlags { seed: Some(99), ..flags() };

@@ -97,7 +97,9 @@ fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation_crops::{Crops, Resize, evaluation_crops};
+    use settings::Resize;
+
+    use crate::evaluation_crops::{Crops, evaluation_crops};
     use image::Rgb;
     use settings::random::stream;
 

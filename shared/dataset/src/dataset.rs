@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use files::Digest;
 use image::RgbImage;
-use settings::Sampling;
+use settings::{Preprocessing, Sampling};
 
 use crate::decode;
 use crate::decode_error::SampleError;
@@ -18,7 +18,7 @@ use crate::look::Look;
 use crate::order::{epoch_order, merged_order};
 use crate::passed::Passed;
 use crate::rules::Rules;
-use crate::sampling::{Preprocessing, write_sample};
+use crate::sampling::{write_centre, write_sample};
 use crate::split::Split;
 use crate::stamps;
 use crate::streams::Streams;
@@ -290,7 +290,7 @@ impl Dataset {
         out: &mut [f32],
     ) -> Result<u32, SampleError> {
         let label = self.label(Split::Validation, index);
-        preprocessing.write_centre(&self.image(Split::Validation, index)?, size, out);
+        write_centre(&self.image(Split::Validation, index)?, preprocessing, size, out);
         Ok(label)
     }
 

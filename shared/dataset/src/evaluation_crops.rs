@@ -8,6 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use settings::Resize;
+
 /// Shorter side of the resized image in pixels, for each scale, at an input size of 224 pixels.
 const SCALES: [u32; 4] = [256, 288, 320, 352];
 
@@ -57,17 +59,6 @@ impl FromStr for Crops {
             _ => Err(CropsError(text.into())),
         }
     }
-}
-
-/// The way in which an image is resized before evaluation crops are taken from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resize {
-    /// The shorter side of the image is resized to the scale, a number of pixels (such as 256 for inputs of
-    /// 224); the aspect ratio is kept.
-    ShorterSide,
-    /// Both sides of the image are resized to the scale, a number of pixels (such as 256 for inputs of 224),
-    /// as for the public BVLC models.
-    Square,
 }
 
 /// An evaluation crop: a square of the resized image that becomes one input of the network.

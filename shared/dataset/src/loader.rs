@@ -15,13 +15,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ndarray::{Array4, ArrayView4, Axis};
-use settings::Sampling;
+use settings::{Preprocessing, Sampling};
 
 use self::state::{Job, Made, Open, Pixels, Request, State};
 use crate::dataset::Dataset;
 use crate::decode_error::SampleError;
 use crate::evaluation_crops::Crops;
-use crate::sampling::Preprocessing;
 use crate::split::Split;
 use crate::views::Views;
 

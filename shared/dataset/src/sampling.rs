@@ -6,17 +6,13 @@ use std::path::Path;
 use image::RgbImage;
 use rand::RngExt;
 use settings::random::{Random, stream};
-use settings::{Interpolation, Sampling};
+use settings::{Interpolation, MEAN, Preprocessing, Sampling};
 
 use crate::crop::Crop;
 use crate::decode;
 use crate::decode_error::SampleError;
-use crate::evaluation_crops::{Crops, Resize, evaluation_crops};
+use crate::evaluation_crops::{Crops, evaluation_crops};
 use crate::photometric;
-
-/// Default mean of R, G and B, in 0..255, that is subtracted from every pixel of an input; values are not
-/// scaled.
-pub const MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 
 /// Writes the sample of `image` that belongs to (`seed`, `epoch`, `index`) to `out`: planar R, G, B in 0..255
 /// minus [`MEAN`]. Each kind of random choice has a stream of its own, so that switching one on or off does
@@ -40,44 +36,30 @@ fn interpolation(sampling: &Sampling, random: &mut Random) -> Interpolation {
     sampling.interpolation[random.random_range(0..sampling.interpolation.len())]
 }
 
-/// The preprocessing of an image for a trained network: how it is resized, and what mean is subtracted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Preprocessing {
-    /// Mean of R, G and B, in 0..255, that is subtracted from every pixel; values are not scaled.
-    pub mean: [f32; 3],
-    /// The way in which an image is resized before it is cropped.
-    pub resize: Resize,
+/// Reads the image file at `path` and writes its centre crop of `size` x `size` pixels to `out`: planar R, G, B
+/// in 0..255 minus the mean of `preprocessing`, row-major.
+///
+/// # Errors
+/// If the file cannot be read or cannot be decoded as an image.
+///
+/// # Panics
+/// If `out` is not 3 x `size` x `size` long.
+pub fn centre_of_file(
+    path: &Path,
+    preprocessing: &Preprocessing,
+    size: usize,
+    out: &mut [f32],
+) -> Result<(), SampleError> {
+    write_centre(&decode::read(path)?, preprocessing, size, out);
+    Ok(())
 }
 
-impl Default for Preprocessing {
-    /// Returns the preprocessing for networks that were trained by this program.
-    fn default() -> Self {
-        Preprocessing { mean: MEAN, resize: Resize::ShorterSide }
-    }
-}
-
-impl Preprocessing {
-    /// Reads the image file at `path` and writes its centre crop of `size` x `size` pixels to `out`: planar
-    /// R, G, B in 0..255 minus this preprocessing's mean, row-major.
-    ///
-    /// # Errors
-    /// If the file cannot be read or cannot be decoded as an image.
-    ///
-    /// # Panics
-    /// If `out` is not 3 x `size` x `size` long.
-    pub fn centre_of_file(&self, path: &Path, size: usize, out: &mut [f32]) -> Result<(), SampleError> {
-        let image = decode::read(path)?;
-        self.write_centre(&image, size, out);
-        Ok(())
-    }
-
-    /// Writes the centre crop of an image to `out`: planar R, G, B in 0..255 minus the mean, resized bilinearly.
-    pub(crate) fn write_centre(&self, image: &RgbImage, size: usize, out: &mut [f32]) {
-        let (width, height) = image.dimensions();
-        let centre = evaluation_crops(Crops::One, self.resize, width, height, size as u32)[0];
-        Crop::of_evaluation(&centre, width, height).write(image, Interpolation::Bilinear, size, out);
-        subtract(self.mean, out);
-    }
+/// Writes the centre crop of an image to `out`: planar R, G, B in 0..255 minus the mean, resized bilinearly.
+pub(crate) fn write_centre(image: &RgbImage, preprocessing: &Preprocessing, size: usize, out: &mut [f32]) {
+    let (width, height) = image.dimensions();
+    let centre = evaluation_crops(Crops::One, preprocessing.resize, width, height, size as u32)[0];
+    Crop::of_evaluation(&centre, width, height).write(image, Interpolation::Bilinear, size, out);
+    subtract(preprocessing.mean, out);
 }
 
 /// Subtracts the mean of each colour from the planes of an input.

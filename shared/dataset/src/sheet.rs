@@ -4,11 +4,10 @@ use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
-use settings::Sampling;
+use settings::{MEAN, Sampling};
 
 use crate::dataset::Dataset;
 use crate::decode_error::SampleError;
-use crate::sampling::MEAN;
 use crate::split::Split;
 
 /// Width of the white gap between samples, in pixels.

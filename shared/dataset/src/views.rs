@@ -2,11 +2,11 @@
 //! are equal to it, and as bytes, since as numbers they would take four times the memory.
 
 use image::RgbImage;
-use settings::Interpolation;
+use settings::{Interpolation, Preprocessing};
 
 use crate::crop::Crop;
 use crate::evaluation_crops::{Crops, distinct, evaluation_crops};
-use crate::sampling::{Preprocessing, subtract};
+use crate::sampling::subtract;
 
 /// The distinct views of one image, in the order of its evaluation crops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ impl Views {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation_crops::Resize;
     use image::Rgb;
+    use settings::Resize;
 
     fn picture(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| Rgb([(3 * x) as u8, (5 * y) as u8, (x * y) as u8]))

@@ -1,5 +1,5 @@
 //! The reader of model files in any supported format, which it recognises by their content rather than by
-//! their name.
+//! their name, and of the models in the folders of runs and snapshots.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use parameters::checkpoint::{Checkpoint, CheckpointError, MOST_BYTES};
 
 use crate::caffe::{self, CaffeError};
+use crate::folder;
 use crate::other::Other;
 
 /// The format of a model file.
@@ -33,6 +34,14 @@ pub enum FormatError {
     /// or a Caffe model, holds values that are not finite.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The path is that of a folder which holds no model that can be read.
+    #[error("folder {} {reason}", path.display())]
+    Folder {
+        /// Path of the folder.
+        path: PathBuf,
+        /// What it lacks, or what is wrong with it, and what to do about it.
+        reason: String,
+    },
     /// The file is of a kind that is known, and that holds no model that can be read.
     #[error(
         "model file {} ({bytes} bytes) is {}; expected a safetensors file or a caffe model of GoogLeNet: {}",
@@ -73,7 +82,8 @@ pub enum FormatError {
     },
 }
 
-/// Reads a model file; returns its format and its tensors, with its metadata if it is a safetensors file.
+/// Reads the model that `path` names, as [`read_bytes`] does; returns its format and its tensors, with its metadata
+/// if it is a safetensors file.
 ///
 /// # Errors
 /// If the file cannot be read, is neither a whole safetensors file nor a whole Caffe model, or holds values
@@ -82,11 +92,17 @@ pub fn read(path: &Path) -> Result<(FileFormat, Checkpoint), FormatError> {
     parse(&read_bytes(path)?, path)
 }
 
-/// Reads the bytes of a model file, for [`parse`] and for other uses such as a digest.
+/// Reads the bytes of the model that `path` names, for [`parse`] and for other uses such as a digest: of a file
+/// those in it, in the folder of a run those of the file that is [named](folder::named) by it, of a snapshot those
+/// of the model file that its average makes.
 ///
 /// # Errors
-/// If the file cannot be read or has more than [`MOST_BYTES`] bytes.
+/// If the file cannot be read or has more than [`MOST_BYTES`] bytes, or if a folder holds no whole model.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FormatError> {
+    let path = &*folder::named(path);
+    if path.is_dir() {
+        return folder::average(path);
+    }
     files::read(path, MOST_BYTES).map_err(|error| FormatError::Read { path: path.into(), error })
 }
 

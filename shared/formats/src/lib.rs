@@ -1,10 +1,10 @@
-//! The model files of other programs: Caffe models, which are read ([`caffe`]), and ONNX models, which are
-//! written ([`onnx`]).
+//! Model files: those of runs ([`model_file`]), and those of other programs, of which Caffe models are read
+//! ([`caffe`]) and ONNX models are written ([`onnx`]).
 //!
-//! Both are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
+//! The latter two are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
 //! needed. A model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors,
-//! whatever the format. [`read`] reads a file of any format, which it recognises by its content; a file that
-//! is none of a model is called by its kind ([`Other`]).
+//! whatever the format. [`read`] reads a file of any format, which it recognises by its content, and the model in
+//! the folder of a run or of a snapshot; a file that is none of a model is called by its kind ([`Other`]).
 //!
 //! Absent by intent: what a network computes. The caller who exports a network describes it, layer by layer.
 //!
@@ -22,10 +22,13 @@
 
 pub mod caffe;
 mod file;
+pub mod folder;
+pub mod model_file;
 pub mod onnx;
 mod other;
 mod protobuf;
 
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
+pub use model_file::ModelCard;
 pub use other::Other;
 pub use protobuf::{Message, ProtobufError};

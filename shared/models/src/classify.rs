@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use dataset::pictures_below;
+use dataset::{centre_of_file, pictures_below};
 use ndarray::{Array1, Array4, ArrayView1};
 use serde_json::json;
 use setup::{Threads, isa};
@@ -75,7 +75,7 @@ pub fn classify(options: &ClassifyOptions) -> anyhow::Result<()> {
             eprintln!("{number} of {} images", images.len());
         }
         let out = input.as_slice_mut().expect("a new array is contiguous");
-        if let Err(error) = model.card.preprocessing.centre_of_file(path, size, out) {
+        if let Err(error) = centre_of_file(path, &model.card.preprocessing, size, out) {
             eprintln!("cannot classify {error}");
             unreadable += 1;
             continue;

@@ -4,20 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
-use dataset::{MEAN, Preprocessing, Resize};
 use files::Digest;
-use formats::FileFormat;
 use formats::caffe::{CLASSIFIER, NETWORK};
+use formats::{FileFormat, ModelCard, folder};
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
-use setup::ModelCard;
+use settings::{MEAN, Preprocessing, Resize, Variant};
 
 /// A model loaded from a file and ready for use.
 pub(crate) struct LoadedModel {
     pub path: PathBuf,
-    /// Everything needed to use the model besides its tensors: the network's architecture without auxiliary
-    /// heads, the names of the classes, and the preprocessing of images.
+    /// Everything needed to use the model besides its tensors: the network, without auxiliary heads, the names
+    /// of the classes, and the preprocessing of images.
     pub card: ModelCard,
     /// The tensors and metadata of the model file.
     pub checkpoint: Checkpoint,
@@ -26,13 +25,14 @@ pub(crate) struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Opens a model file that a training run wrote, or a Caffe model of GoogLeNet.
+    /// Opens a model file that a training run wrote, or a Caffe model of GoogLeNet, or the model in the folder of
+    /// a run or a snapshot; says on standard error which file of a run's folder it is.
     ///
     /// # Errors
     /// If the file is not a model, if it holds a network other than GoogLeNet, or if some of its values are
     /// not finite.
     pub fn open(path: &Path) -> anyhow::Result<LoadedModel> {
-        LoadedModel::of(formats::read(path)?, path)
+        Ok(LoadedModel::open_with_digest(path)?.0)
     }
 
     /// Opens a model file like [`LoadedModel::open`]; returns the model and the digest of the file's bytes.
@@ -40,8 +40,12 @@ impl LoadedModel {
     /// # Errors
     /// If [`LoadedModel::open`] would fail, with the same error.
     pub fn open_with_digest(path: &Path) -> anyhow::Result<(LoadedModel, Digest)> {
-        let bytes = formats::read_bytes(path)?;
-        let model = LoadedModel::of(formats::parse(&bytes, path)?, path)?;
+        let named = folder::named(path);
+        if named != path {
+            process::tell(format_args!("{}: the model is {}", path.display(), named.display()));
+        }
+        let bytes = formats::read_bytes(&named)?;
+        let model = LoadedModel::of(formats::parse(&bytes, &named)?, &named)?;
         Ok((model, Digest::of(&bytes)))
     }
 
@@ -50,7 +54,7 @@ impl LoadedModel {
             FileFormat::Safetensors => ModelCard::of_metadata(&checkpoint, path)?,
             FileFormat::Caffe => card_of_caffe(&checkpoint, path)?,
         };
-        let network = GoogLeNet::new(&card.architecture);
+        let network = GoogLeNet::new(&architecture(&card));
         // The error is the file's and not that of a flag, as it would be taken for.
         let network = network.map_err(|error| {
             anyhow!(
@@ -71,7 +75,7 @@ impl LoadedModel {
 
     /// Returns the side of the network's square input in pixels.
     pub fn input_size(&self) -> usize {
-        self.card.architecture.input_size
+        self.card.input_size
     }
 
     /// Creates an engine, which computes the network's outputs with this model's parameters, for up to
@@ -92,13 +96,26 @@ impl LoadedModel {
     }
 }
 
+/// Returns the architecture of the network that a card describes.
+fn architecture(card: &ModelCard) -> Architecture {
+    let &ModelCard { input_size, width, variant, auxiliary_heads, ref classes, .. } = card;
+    Architecture {
+        classes: classes.len(),
+        input_size,
+        width,
+        variant,
+        auxiliary_heads,
+        ..Architecture::paper()
+    }
+}
+
 /// Returns the card of a Caffe model of GoogLeNet. Its file holds nothing but tensors; the network and the
 /// preprocessing are those of the published model, and the classifier has as many outputs as there are
 /// classes.
 fn card_of_caffe(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<ModelCard> {
     let path = path.display();
-    let architecture = Architecture { auxiliary_heads: false, ..Architecture::paper() };
-    let network = GoogLeNet::new(&architecture).context("build GoogLeNet")?;
+    let published = Architecture { auxiliary_heads: false, ..Architecture::paper() };
+    let network = GoogLeNet::new(&published).context("build GoogLeNet")?;
     let expected = network.layout().tensors().iter().filter(|tensor| !tensor.name.starts_with(CLASSIFIER));
     let (found, all) = (
         expected.clone().filter(|tensor| checkpoint.tensors.contains_key(&tensor.name)).count(),
@@ -113,7 +130,10 @@ fn card_of_caffe(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<ModelCa
         )
     })?;
     Ok(ModelCard {
-        architecture: Architecture { classes, ..architecture },
+        input_size: published.input_size,
+        width: published.width,
+        variant: Variant::Table,
+        auxiliary_heads: false,
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         preprocessing: Preprocessing { mean: MEAN, resize: Resize::Square },
     })

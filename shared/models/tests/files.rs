@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use dataset::{Dataset, Scene};
 use formats::Message;
+use formats::model_file::{self, About};
 use models::{ClassifyOptions, ExportOptions, Form, Format, classify, export};
 use network::{Architecture, GoogLeNet};
 use parameters::Layout;
 use parameters::checkpoint::Checkpoint;
-use setup::model_file::{self, About};
 
 /// The layout of GoogLeNet without auxiliary heads.
 fn layout(classes: usize, input_size: usize, width: f32) -> Layout {

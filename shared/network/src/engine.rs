@@ -30,6 +30,8 @@ pub struct Engine {
     /// Forward and backward time of each layer in the last step.
     times: Vec<[Duration; 2]>,
     training: bool,
+    /// Weight of each class in the loss; empty if all weigh 1.
+    class_weights: Vec<f32>,
 }
 
 /// Computing times of one layer in an engine's last call of [`Engine::train`] or [`Engine::logits`].
@@ -81,7 +83,8 @@ impl Engine {
         let memory = Memory::new(lengths(&network, batch, precision, isa, &pool, training));
         let isa = instructions(precision, isa);
         let times = vec![[Duration::ZERO; 2]; network.layers().len()];
-        Engine { network, precision, isa, pool, batch, memory, times, training }
+        let class_weights = Vec::new();
+        Engine { network, precision, isa, pool, batch, memory, times, training, class_weights }
     }
 
     /// Number of bytes of memory that [`Engine::new`] takes, computed without allocating them; [`u64::MAX`]
@@ -122,6 +125,21 @@ impl Engine {
     /// Batch size: the number of images of the largest minibatch.
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// Sets the weight of each class in the loss: those of the images of a minibatch are multiplied by them before
+    /// their mean is taken. Without any, all weigh 1.
+    ///
+    /// # Panics
+    /// If there are weights, and fewer or more than classes.
+    pub fn set_class_weights(&mut self, weights: Vec<f32>) {
+        let classes = self.network.architecture().classes;
+        assert!(
+            weights.is_empty() || weights.len() == classes,
+            "{} weights of {classes} classes",
+            weights.len()
+        );
+        self.class_weights = weights;
     }
 
     /// Copies all parameters into the engine, rearranged as the kernels read them. `parameters` holds the
@@ -212,7 +230,7 @@ impl Engine {
         for index in 0..network.layers().len() {
             walk.forward::<T>(index);
         }
-        let losses = loss::losses(&network, &step, labels, walk.memory);
+        let losses = loss::losses(&network, &step, (labels, &self.class_weights), walk.memory);
         for (index, layer) in network.layers().iter().enumerate().rev() {
             let mut elapsed = Duration::ZERO;
             if let Some(tensor) = layer.operation.tensor() {

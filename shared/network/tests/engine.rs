@@ -70,6 +70,30 @@ fn the_same_step_gives_the_same_bits() {
     }
 }
 
+/// With the weight 2 for one class of two images and 0 for the other, the mean is the first image's alone.
+#[test]
+fn an_image_counts_by_the_weight_of_its_class() {
+    let (network, images) = (network(), images(2));
+    let mut engine = engine(&network, 2, (Precision::F32, Isa::detect()), 2);
+    let mut train = |weights: &[f32], images: &Array4<f32>| {
+        engine.set_class_weights(weights.to_vec());
+        let labels: Vec<u32> = (0..images.len_of(Axis(0)) as u32).collect();
+        let mut gradients = vec![f32::NAN; network.layout().len()];
+        let losses = engine.train(images.view(), &labels, None, &mut gradients, &mut |_, _| {});
+        (losses, gradients)
+    };
+    let (even, expected) = train(&[], &images);
+    let (ones, found) = train(&[1.0; 3], &images);
+    assert!(even == ones && expected == found, "weights of 1 change no bit");
+    let (alone, expected) = train(&[], &images.slice_axis(Axis(0), (0..1).into()).to_owned());
+    let (weighted, found) = train(&[2.0, 0.0, 5.0], &images);
+    assert!((weighted.total - alone.total).abs() < 1e-5 * alone.total, "{weighted:?} {alone:?}");
+    assert_eq!((weighted.main, weighted.correct), (even.main, even.correct), "what is told has no weights");
+    let largest = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5 * largest, "{apart} of {largest}");
+}
+
 #[test]
 fn a_minibatch_is_the_mean_of_its_images() {
     let (network, images) = (network(), images(3));

@@ -100,7 +100,7 @@ impl Checkpoint {
     /// multiple of 8 bytes), and the values.
     ///
     /// The safetensors crate is not used for this, since it keeps metadata in a map of random order.
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut entries = serde_json::Map::new();
         if !self.metadata.is_empty() {
             entries.insert("__metadata__".into(), json!(self.metadata));

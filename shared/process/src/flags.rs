@@ -29,6 +29,9 @@ pub struct RunFlags {
     /// Length of the run in images
     #[arg(long, allow_negative_numbers = true, value_name = "I", help = help("Length of the run", "run.images"))]
     pub images: Option<u64>,
+    /// End the run once its evaluations have not gained for so many epochs, by top-1 accuracy and then by loss
+    #[arg(long, allow_negative_numbers = true, value_name = "E")]
+    pub patience_epochs: Option<f64>,
     /// Images of one minibatch
     #[arg(long, allow_negative_numbers = true, value_name = "B", help = help("Minibatch", "run.batch"))]
     pub batch: Option<usize>,
@@ -50,8 +53,9 @@ pub struct RunFlags {
     /// Base learning rate
     #[arg(long, allow_negative_numbers = true, value_name = "L", help = help("Base learning rate", "optimisation.learning_rate"))]
     pub learning_rate: Option<f64>,
-    /// Model file to start from, a caffe model or one of a run: the tensors that fit the network are taken
-    #[arg(long, value_name = "FILE")]
+    /// Model to start from, a caffe model or one of a run (its file, or the folder of a run or a snapshot): the
+    /// tensors that fit the network are taken
+    #[arg(long, value_name = "MODEL")]
     pub init_from: Option<String>,
     /// Seed of initial values, order, samples and dropout masks
     #[arg(long, allow_negative_numbers = true, value_name = "S")]
@@ -133,6 +137,7 @@ impl RunFlags {
         flag("recipe", text(&self.recipe))?;
         flag("run.epochs", text(&self.epochs))?;
         flag("run.images", text(&self.images))?;
+        flag("run.patience_epochs", text(&self.patience_epochs))?;
         flag("run.batch", text(&self.batch))?;
         flag("run.precision", text(&self.precision))?;
         flag("network.input_size", text(&self.input_size))?;
@@ -189,6 +194,7 @@ mod tests {
             recipe: Some("fine-tune".into()),
             set: vec![("optimisation.rate_multipliers".into(), "*/bias=2,fc*=0.5".into())],
             epochs: Some(1.5),
+            patience_epochs: Some(0.5),
             batch: Some(8),
             precision: Some(Precision::Bf16),
             input_size: Some(96),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::range::Range;
 use crate::{
-    CLASSES, ConfigurationError, INPUT_SIZES, Initialisation, Interpolation, MomentumPlace,
+    CLASSES, ClassWeights, ConfigurationError, INPUT_SIZES, Initialisation, Interpolation, MomentumPlace,
     NEWEST_DATA_RULES, Optimizer, Precision, Staleness, Variant, WIDTHS, Wire,
 };
 
@@ -82,6 +82,7 @@ pub static KEYS: &[Key] = &[
     key("optimisation.clip_tensors", over(1e9)),
     key("optimisation.momentum_at", Range::Choice(MomentumPlace::NAMES)),
     key("optimisation.staleness", Range::Choice(Staleness::NAMES)),
+    key("optimisation.class_weights", Range::Choice(ClassWeights::NAMES)),
     key("optimisation.rate_multipliers", Range::Factors { most: 1000.0 }),
     key("run.seed", SEED),
     key("run.sample_seed", SEED),
@@ -91,6 +92,7 @@ pub static KEYS: &[Key] = &[
     // Those of ImageNet 780,000 times over.
     changing("run.images", whole(1, 1_000_000_000_000, "images")),
     changing("run.evaluate_epochs", EPOCHS),
+    changing("run.patience_epochs", EPOCHS),
     // What a worker had leased is done again if it dies.
     changing("run.lease_batches", whole(1, 1024, "minibatches")),
     changing("run.wire", Range::Choice(Wire::NAMES)),

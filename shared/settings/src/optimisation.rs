@@ -44,6 +44,9 @@ pub struct Optimisation {
     /// of workers that keep their momentum. One worker alone has no staleness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    /// Weights of the classes in the loss; left out, "even".
+    #[serde(default)]
+    pub class_weights: ClassWeights,
     /// Factors on the learning rate of tensors by name pattern (`*` stands for any characters); a tensor
     /// takes those of all patterns that fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -72,6 +75,19 @@ choice! {
         Shard = "shard",
         /// A velocity of each worker, which pushes steps that the shards add.
         Worker = "worker",
+    }
+}
+
+choice! {
+    /// The weights of the classes in the loss of training; what is evaluated has none.
+    #[derive(Default)]
+    pub enum ClassWeights {
+        /// Each image counts alike.
+        #[default]
+        Even = "even",
+        /// Each class counts alike, however many training images it has: an image weighs as many times more as
+        /// its class has fewer of them than classes have in the mean.
+        Balanced = "balanced",
     }
 }
 

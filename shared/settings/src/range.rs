@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         type Put = fn(&mut RunConfiguration, f64);
-        let numbers: [(&str, Put, f64, f64); 22] = [
+        let numbers: [(&str, Put, f64, f64); 23] = [
             ("network.classes", |c, v| c.network.classes = Some(v as usize), 2.0, 100_000.0),
             ("network.input_size", |c, v| c.network.input_size = v as usize, 32.0, 2048.0),
             ("network.width", |c, v| c.network.width = v as f32, 0.05, 4.0),
@@ -299,6 +299,7 @@ mod tests {
             ("run.epochs", |c, v| c.run.epochs = v, 1e-3, 1e6),
             ("run.images", |c, v| c.run.images = Some(v as u64), 1.0, 1e12),
             ("run.evaluate_epochs", |c, v| c.run.evaluate_epochs = v, 1e-3, 1e6),
+            ("run.patience_epochs", |c, v| c.run.patience_epochs = Some(v), 1e-3, 1e6),
             ("run.lease_batches", |c, v| c.run.lease_batches = v as u64, 1.0, 1024.0),
         ];
         for (key, put, least, most) in numbers {

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use dataset::{Dataset, Rules};
-use settings::RunConfiguration;
+use dataset::{Dataset, Rules, Split};
+use settings::{ClassWeights, Optimisation, RunConfiguration};
 
 /// Side of the network's input, in pixels, for which the synthetic set is opened if only its classes and its
 /// fingerprint (a hash for comparing data sets) are needed. The fingerprint depends on it, so every process
@@ -24,6 +24,28 @@ pub enum Data {
         /// Number of validation images.
         validation: usize,
     },
+}
+
+/// Returns the weight of each of `classes` classes in the loss, as the settings say: none if each image counts alike.
+/// Balanced weights of all training images have the mean 1, and classes without images weigh 1.
+pub fn class_weights(dataset: &Dataset, classes: usize, optimisation: &Optimisation) -> Vec<f32> {
+    match optimisation.class_weights {
+        ClassWeights::Even => Vec::new(),
+        ClassWeights::Balanced => {
+            let images = dataset.len(Split::Train);
+            let labels = (0..images).map(|index| dataset.label(Split::Train, index));
+            balanced(labels, classes)
+        }
+    }
+}
+
+fn balanced(labels: impl Iterator<Item = u32>, classes: usize) -> Vec<f32> {
+    let mut counts = vec![0usize; classes];
+    labels.for_each(|label| counts[label as usize] += 1);
+    let present = counts.iter().filter(|count| **count > 0).count();
+    let mean = counts.iter().sum::<usize>() as f64 / present.max(1) as f64;
+    let weight = |&count: &usize| if count == 0 { 1.0 } else { (mean / count as f64) as f32 };
+    counts.iter().map(weight).collect()
 }
 
 impl Data {
@@ -71,4 +93,23 @@ pub fn rules(configuration: &RunConfiguration) -> anyhow::Result<Rules> {
             Rules::NEWEST.number()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balanced_classes_count_alike_and_images_weigh_one_in_the_mean() {
+        let labels = [0, 0, 0, 0, 0, 0, 1, 1, 3];
+        let weights = balanced(labels.into_iter(), 5);
+        assert_eq!(weights, [0.5, 1.5, 1.0, 3.0, 1.0]);
+        let sum: f32 = labels.iter().map(|&label| weights[label as usize]).sum();
+        assert_eq!(sum, labels.len() as f32);
+        let configuration = settings::recipe("quick").unwrap();
+        let dataset = Dataset::synthetic(20, 10, 32);
+        assert!(class_weights(&dataset, 10, &configuration.optimisation).is_empty());
+        let balanced = Optimisation { class_weights: ClassWeights::Balanced, ..configuration.optimisation };
+        assert_eq!(class_weights(&dataset, 10, &balanced).len(), 10);
+    }
 }

@@ -1,5 +1,5 @@
 //! The setup of a run on this machine: from its settings to a network, data, threads, an instruction set and
-//! a check of the memory, and at its end to scores and a model file.
+//! a check of the memory, and at its end to scores.
 //!
 //! Training (`worker`) and the commands for trained models (`models`) both build on it.
 //!
@@ -15,11 +15,9 @@ mod compute;
 mod data;
 mod failure;
 pub mod memory;
-pub mod model_file;
 mod scores;
 
 pub use compute::{ComputeFlags, Threads, isa};
-pub use data::{ANY_SIZE, Data, rules};
+pub use data::{ANY_SIZE, Data, class_weights, rules};
 pub use failure::exit_of;
-pub use model_file::ModelCard;
 pub use scores::{ClassifierScores, Outcome, Tally};

@@ -2,7 +2,7 @@
 
 use protocol::{DataDescription, RunStatus};
 use settings::RunConfiguration;
-use worker::workload::{Model, Samples, Trained, Workload};
+use worker::workload::{Model, Samples, Workload};
 
 /// The work of `inner` in all but its model, which `model` makes.
 pub struct Altered<W, F> {
@@ -30,9 +30,5 @@ where
 
     fn samples(&self, configuration: &RunConfiguration) -> W::Samples {
         self.inner.samples(configuration)
-    }
-
-    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()> {
-        self.inner.keep(trained)
     }
 }

@@ -1,7 +1,6 @@
 //! A softmax regression on made-up points: the replica's loop without images, threads or a deep network.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use rand::Rng;
 use settings::RunConfiguration;
 use settings::random;
 use setup::Tally;
-use worker::workload::{Model, Pass, Samples, Trained, Workload};
+use worker::workload::{Model, Pass, Samples, Workload};
 
 pub const CLASSES: usize = 3;
 pub const INPUTS: usize = 8;
@@ -24,15 +23,13 @@ pub struct Linear {
     pub images: u64,
     /// Least time of a step.
     pub pause: Duration,
-    /// The averaged parameters, once the run has ended.
-    pub kept: Mutex<Option<Vec<f32>>>,
     /// Number of models built.
     pub built: AtomicUsize,
 }
 
 impl Linear {
     pub fn new(images: u64, pause: Duration) -> Linear {
-        Linear { images, pause, kept: Mutex::new(None), built: AtomicUsize::new(0) }
+        Linear { images, pause, built: AtomicUsize::new(0) }
     }
 }
 
@@ -78,11 +75,6 @@ impl Workload for Linear {
     fn samples(&self, configuration: &RunConfiguration) -> Points {
         let batch = configuration.run.batch as u64;
         Points { images: self.images, validation: 90, batch, queue: VecDeque::new() }
-    }
-
-    fn keep(&self, trained: &Trained<'_>) -> anyhow::Result<()> {
-        *self.kept.lock().unwrap() = Some(trained.average.to_vec());
-        Ok(())
     }
 }
 

@@ -11,4 +11,5 @@ mod pushes;
 mod replica;
 mod server;
 mod sgd;
+mod stopped;
 mod train;

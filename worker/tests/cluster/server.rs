@@ -7,6 +7,7 @@ use std::time::Duration;
 use kernels::Isa;
 use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
+use parameters::checkpoint::Checkpoint;
 use protocol::{
     Access, CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, RegisterRequest,
     RunId, RunStatus, ShardCalls as _, ShardClient, ShardStatus,
@@ -14,6 +15,7 @@ use protocol::{
 use settings::{RunConfiguration, recipe};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use worker::{FetchOptions, fetch};
 
 /// The life of every server here.
 pub const LIFE: Life = Life { run: RunId(7), count: 0, nonce: 5 };
@@ -117,6 +119,21 @@ impl Server {
             );
         }
         all
+    }
+
+    /// Returns the averaged parameters as they are now, a flat vector in the order of the layout.
+    pub async fn average(&self) -> Vec<f32> {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("average.safetensors");
+        let options = FetchOptions {
+            coordinator: self.address.clone(),
+            output: output.clone(),
+            last_iterate: false,
+            connector: Patience::default().into(),
+        };
+        fetch(options).await.unwrap();
+        let layout = self.status().layout.expect("a worker has brought it");
+        Checkpoint::read(&output).unwrap().to_flat(&layout).unwrap()
     }
 
     /// Waits until `reached` says so of the run's state; a minute is far more than any test here needs.

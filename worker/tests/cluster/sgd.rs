@@ -21,7 +21,7 @@ use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
-use worker::workload::{Model, Pass, Samples, Trained, Workload};
+use worker::workload::{Model, Pass, Samples, Workload};
 use worker::{FetchOptions, fetch};
 
 use crate::golden::TenSteps;
@@ -62,10 +62,6 @@ impl Workload for GoldenWork {
 
     fn samples(&self, _: &RunConfiguration) -> Minibatches {
         Minibatches::default()
-    }
-
-    fn keep(&self, _: &Trained<'_>) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
+use formats::model_file::MODEL_FILE;
 use kernels::Isa;
 use parameter_server::snapshot::{self, Manifest};
 use parameter_server::{Door, Options, Timing};
@@ -34,6 +35,8 @@ pub const HOSTS: [&str; 5] = ["leader", "shards", "worker-0", "worker-1", "worke
 const ELSEWHERE: &str = "elsewhere";
 /// Name of the leader's metrics file.
 const METRICS: &str = "metrics.jsonl";
+/// Name of the folder that the leader writes the run's models into.
+const OUTPUT: &str = "output";
 /// Processes of the server.
 const PROCESSES: usize = 2;
 
@@ -120,6 +123,12 @@ pub fn simulate_in(
     let newest = snapshot::newest(&home.join(HOSTS[0])).map_err(|error| error.to_string())?;
     let manifest = newest.ok_or("there is no snapshot at the end")?;
     let account = account(&home.join(METRICS)).map_err(|error| error.to_string())?;
+    let (_, model) =
+        formats::read(&home.join(OUTPUT).join(MODEL_FILE)).map_err(|error| error.to_string())?;
+    let (scored, kept) = (manifest.evaluation().map(|last| last.samples), &model.metadata["samples"]);
+    if scored.map(|samples| samples.to_string()).as_ref() != Some(kept) {
+        return Err(format!("the model is of {kept} samples, the last evaluation of {scored:?}"));
+    }
     Ok(Outcome { manifest, account, took })
 }
 
@@ -275,6 +284,7 @@ fn options(flags: &RunFlags, name: &str, home: &Path, connector: Connector) -> O
         processes: PROCESSES as u32,
         snapshots: home.join(name),
         metrics: leader.then(|| home.join(METRICS)),
+        output: leader.then(|| home.join(OUTPUT)),
         fresh: false,
         door: Door::Open,
         isa: Isa::scalar(),

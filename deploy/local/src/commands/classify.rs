@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use formats::model_file::MODEL_FILE;
 use models::{ClassifyOptions, Form};
 use process::Exit;
 use setup::ComputeFlags;
-use setup::model_file::MODEL_FILE;
 
 /// Flags of `downpour classify`.
 #[derive(Debug, Args)]
@@ -14,13 +14,13 @@ use setup::model_file::MODEL_FILE;
     after_help = "The model is the model file of a run, or a caffe model of GoogLeNet such as the public one.
 
 Examples:
-  downpour classify --model model.safetensors rose.jpg tulip.png
+  downpour classify --model downpour-run rose.jpg tulip.png
   downpour classify --model model.safetensors --csv photos > guesses.csv
   downpour classify --model bvlc_googlenet.caffemodel --labels synset_words.txt --json photos/*.jpg"
 )]
 pub struct Flags {
-    /// The model file
-    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    /// The model file, or the folder of a run (its best model, else its newest) or of a snapshot
+    #[arg(long, value_name = "MODEL", default_value = MODEL_FILE)]
     pub model: PathBuf,
     /// Labels, one a line in the order of the classes [default: those of the model]
     #[arg(long, value_name = "FILE")]

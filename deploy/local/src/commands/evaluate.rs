@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dataset::Crops;
+use formats::model_file::MODEL_FILE;
 use models::evaluate::EvaluationResult;
 use models::{Combine, EvaluateOptions, Evaluation, Part};
 use process::logs::{self, LogFlags};
 use process::{Exit, print_line};
-use setup::model_file::MODEL_FILE;
 use setup::{ComputeFlags, Data};
 
 use crate::failure::Failure;
@@ -26,12 +26,14 @@ of each class), mistakes.html (the pictures of the worst mistakes), errors.svg, 
 evaluation.json, and predictions/, from which the same command goes on after an interruption.
 
 Examples:
-  downpour evaluate --model model.safetensors --data flower_photos
+  downpour evaluate --model downpour-run --data flower_photos
+  downpour evaluate --model downpour-run/snapshots/7
   downpour evaluate --model a.safetensors --model b.safetensors --data photos --crops 1,10,144"
 )]
 pub struct Flags {
-    /// A model file; given several times, the models are scored together as well [default: model.safetensors]
-    #[arg(long = "model", value_name = "FILE")]
+    /// A model file, or the folder of a run (its best model, else its newest) or of a snapshot; given several
+    /// times, the models are scored together as well [default: model.safetensors]
+    #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Labels, one a line in the order of the classes [default: those of the model]
     #[arg(long, value_name = "FILE")]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use formats::model_file::MODEL_FILE;
 use models::{ExportOptions, Format};
 use process::{Exit, print_line};
-use setup::model_file::MODEL_FILE;
 
 /// Flags of `downpour export`.
 #[derive(Debug, Args)]
@@ -21,8 +21,8 @@ pub struct Flags {
     /// Form to write the model in
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Format,
-    /// The model file
-    #[arg(long, value_name = "FILE", default_value = MODEL_FILE)]
+    /// The model file, or the folder of a run (its best model, else its newest) or of a snapshot
+    #[arg(long, value_name = "MODEL", default_value = MODEL_FILE)]
     pub model: PathBuf,
     /// Labels, one a line in the order of the classes [default: those of the model]
     #[arg(long, value_name = "FILE")]

@@ -51,7 +51,7 @@ pub struct Flags {
     /// Model file from which the run starts, if it does: a machine with a shard needs it
     #[arg(long, value_name = "FILE", requires = "shard")]
     pub init_from: Option<PathBuf>,
-    /// Folder for logs, for the snapshots of the shard, and for the model, should this machine do the last evaluation
+    /// Folder for logs, and for the snapshots of the shard
     #[arg(long, value_name = "O", default_value = "downpour-joined")]
     pub output: PathBuf,
     /// Instruction set of the kernels: scalar, avx2, avx512 or neon [default: DOWNPOUR_ISA, else the best here]

@@ -147,13 +147,16 @@ pub fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Processes whose command line holds all of these words.
+/// Processes whose command line, with the path of the file that they log to, holds all of these words.
 #[cfg(target_os = "linux")]
 pub fn processes(words: &[&str]) -> Vec<u32> {
     let commands = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((pid, std::fs::read(entry.path().join("cmdline")).ok()?))
+        let mut command = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let log = std::fs::read_link(entry.path().join("fd/2")).unwrap_or_default();
+        command.extend(log.as_os_str().as_encoded_bytes());
+        Some((pid, command))
     });
     commands
         .filter(|(_, command)| {

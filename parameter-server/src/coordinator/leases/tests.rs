@@ -43,6 +43,39 @@ fn a_lease_given_up_goes_first_and_counts_once() {
 }
 
 #[test]
+fn a_run_that_ends_early_does_what_was_leased_and_no_more() {
+    let mut leases = Leases::new(10, 40, 4, 1);
+    let taken: Vec<Lease> = (0..5).map(|_| leases.lease(1, PushForm::Gradient).unwrap()).collect();
+    for lease in &taken[..4] {
+        leases.report(1, &used(lease, lease.end - lease.start, true)).unwrap();
+    }
+    leases.report(1, &used(&taken[4], 1, true)).unwrap();
+    assert_eq!(leases.take_complete().count(), 1);
+    leases.end_here();
+    assert_eq!((leases.total(), leases.done(), leases.take_complete().count()), (18, false, 0));
+    let rest = leases.lease(2, PushForm::Gradient).unwrap();
+    assert_eq!((rest.epoch, rest.start, rest.end), (1, 5, 8));
+    assert_eq!(leases.lease(2, PushForm::Gradient), None);
+    leases.report(2, &used(&rest, 3, true)).unwrap();
+    assert!(leases.done() && leases.epoch() == 1);
+    let ledger = EpochLedger { epoch: 1, images: 8, distinct: 8, ..EpochLedger::default() };
+    assert_eq!(leases.take_complete().collect::<Vec<_>>(), [ledger]);
+    // At the end of an epoch, and with nothing left to do.
+    for taken in [10, 14] {
+        let mut leases = Leases::new(10, 40, 4, 1);
+        while leases.consumed() < taken {
+            let lease = leases.lease(1, PushForm::Gradient).unwrap();
+            leases.report(1, &used(&lease, lease.end - lease.start, true)).unwrap();
+        }
+        leases.end_here();
+        assert!(leases.done() && leases.lease(1, PushForm::Gradient).is_none());
+        assert!(leases.take_complete().all(|ledger| ledger.complete()));
+        let resumed = Leases::resume(10, 40, 4, 9, &leases.progress());
+        assert!(resumed.used() == taken && !resumed.done());
+    }
+}
+
+#[test]
 fn impossible_reports_are_refused_with_their_numbers() {
     let mut leases = Leases::new(10, 10, 4, 1);
     let lease = leases.lease(1, PushForm::Gradient).unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dataset::{Dataset, Loader, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split};
+use dataset::{Dataset, Loader, LoaderRange, MEAN, Preprocessing, Rules, Sampling, Split, centre_of_file};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -129,7 +129,7 @@ fn a_photograph_that_lies_on_its_side_is_upright_everywhere() {
         let [mut training, mut validation, mut file] = [(); 3].map(|()| vec![0.0; 3 * SIZE * SIZE]);
         set.training_sample(0, 1, 0, &Sampling::default(), SIZE, &mut training).unwrap();
         set.validation_sample(0, &preprocessing, SIZE, &mut validation).unwrap();
-        preprocessing.centre_of_file(&root.path().join("val/a/x.png"), SIZE, &mut file).unwrap();
+        centre_of_file(&root.path().join("val/a/x.png"), &preprocessing, SIZE, &mut file).unwrap();
         [training, validation, file]
     });
     assert_eq!(seen[0], seen[1]);

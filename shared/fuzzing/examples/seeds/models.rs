@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use formats::model_file::{self, About};
 use ndarray::ArrayD;
 use network::{Architecture, GoogLeNet};
 use parameters::checkpoint::Checkpoint;
 use settings::RunConfiguration;
-use setup::model_file::{self, About};
 
 use crate::protobuf::Message;
 use crate::{Seed, seed};

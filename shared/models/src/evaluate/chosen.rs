@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::bail;
 use dataset::{Dataset, Rules, Split};
+use formats::model_file::DATA;
 use settings::RunConfiguration;
 use setup::Data;
-use setup::model_file::DATA;
 
 use super::members::Member;
 

@@ -111,8 +111,8 @@ fn configuration(model: &LoadedModel, name: &str) -> anyhow::Result<String> {
         model_type: "googlenet",
         model_file: name,
         producer: format!("{PRODUCER} {VERSION}"),
-        variant: card.architecture.variant,
-        width: card.architecture.width,
+        variant: card.variant,
+        width: card.width,
         num_channels: 3,
         image_size: model.input_size(),
         image_mean: card.preprocessing.mean,
@@ -129,7 +129,7 @@ fn configuration(model: &LoadedModel, name: &str) -> anyhow::Result<String> {
 
 /// The model card: what the model is, how images reach it, what it was trained on and how well it did.
 fn card(model: &LoadedModel, metadata: &BTreeMap<String, String>, name: &str) -> String {
-    let (architecture, preprocessing) = (&model.card.architecture, &model.card.preprocessing);
+    let preprocessing = &model.card.preprocessing;
     let classes = &model.card.classes;
     let [red, green, blue] = preprocessing.mean;
     let resize = match preprocessing.resize {
@@ -145,8 +145,8 @@ fn card(model: &LoadedModel, metadata: &BTreeMap<String, String>, name: &str) ->
     let mut row = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "| {key} | {value} |").expect(INTO_TEXT);
     };
-    row("variant", &architecture.variant);
-    row("width", &architecture.width);
+    row("variant", &model.card.variant);
+    row("width", &model.card.width);
     row("numbers", &model.network().layout().len());
     row("input", &format_args!("N x 3 x {input} x {input}, RGB, 0..255 minus ({red}, {green}, {blue})"));
     row("images", &format_args!("{resize} scaled to {side} pixels, the centre {input} x {input} cut out"));

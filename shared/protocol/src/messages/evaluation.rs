@@ -13,8 +13,7 @@ pub struct EvaluationOrder {
     pub id: u64,
     /// Number of samples that the run had trained on when the evaluation was ordered.
     pub samples: u64,
-    /// Whether the evaluation is the run's last one, so that the worker also writes the trained model to its
-    /// file.
+    /// Whether the evaluation is the run's last one.
     pub last: bool,
 }
 

@@ -43,6 +43,15 @@ impl Scores {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
+    /// Returns whether these scores of a classifier are better than `others`: by `top1` and, where that is equal,
+    /// by `loss`. A score that is not there is worse than any.
+    pub fn is_better_than(&self, others: &Scores) -> bool {
+        let top1 = |scores: &Scores| scores.get("top1").unwrap_or(-1.0);
+        let gain = |scores: &Scores| -scores.get("loss").unwrap_or(f64::INFINITY);
+        let by_top1 = top1(self).total_cmp(&top1(others));
+        by_top1.then(gain(self).total_cmp(&gain(others))).is_gt()
+    }
+
     /// Adds each score of `others` to the score of the same name, or appends it if there is none.
     pub fn add_all(&mut self, others: &Scores) {
         others.0.iter().for_each(|(name, value)| self.add(name.clone(), *value));
@@ -168,6 +177,21 @@ mod tests {
         assert_eq!(scores.to_string(), "top1 0.5000, top5 1.0000, loss 0.3000");
         let error = serde_json::from_str::<Scores>(r#"{"top1":7.0}"#).unwrap_err().to_string();
         assert!(error.starts_with("Scores.scores: expected top1 of 0 to 1, found 7"), "{error}");
+    }
+
+    #[test]
+    fn scores_are_better_by_top1_and_then_by_loss() {
+        let scores = |top1: f64, loss: f64| Scores::new([("top1", top1), ("loss", loss)]);
+        for (better, worse) in [
+            (scores(0.6, 2.0), scores(0.5, 1.0)),
+            (scores(0.5, 1.0), scores(0.5, 2.0)),
+            (scores(0.5, f64::MAX), Scores::new([("top1", 0.5)])),
+            (scores(0.0, 9.0), Scores::new([("loss", 1.0)])),
+            (Scores::new([("loss", 1.0)]), Scores::default()),
+        ] {
+            assert!(better.is_better_than(&worse) && !worse.is_better_than(&better), "{better}; {worse}");
+            assert!(!better.is_better_than(&better) && !worse.is_better_than(&worse));
+        }
     }
 
     #[test]

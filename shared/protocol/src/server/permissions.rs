@@ -19,7 +19,7 @@ pub(crate) const CALLS: [(&str, &[Role]); 13] = [
     ("/downpour.v1.Coordinator/Steer", &[Operator]),
     ("/downpour.v1.Shards/Adopt", &[Worker]),
     (PUSH, &[Worker]),
-    ("/downpour.v1.Shards/Fetch", &[Worker, Reader, Operator]),
+    ("/downpour.v1.Shards/Fetch", &[Worker, Coordinator, Reader, Operator]),
     ("/downpour.v1.Shards/Order", &[Coordinator]),
     ("/downpour.v1.Shards/Status", &Role::ALL),
 ];

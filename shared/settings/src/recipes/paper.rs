@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Optimizer, Precision, Run,
-    RunConfiguration, Sampling, Variant,
+    ClassWeights, Initialisation, Interpolation, MomentumPlace, Network, Optimisation, Optimizer, Precision,
+    Run, RunConfiguration, Sampling, Variant,
 };
 
 pub(super) fn recipe() -> RunConfiguration {
@@ -50,6 +50,7 @@ pub(super) fn recipe() -> RunConfiguration {
             clip_tensors: None,
             momentum_at: MomentumPlace::Worker,
             staleness: None,
+            class_weights: ClassWeights::Even,
             rate_multipliers: BTreeMap::new(),
         },
         run: Run {
@@ -60,6 +61,7 @@ pub(super) fn recipe() -> RunConfiguration {
             epochs: 60.0,
             images: None,
             evaluate_epochs: 2.0,
+            patience_epochs: None,
             lease_batches: 4,
             wire: None,
             gradient_wire: None,

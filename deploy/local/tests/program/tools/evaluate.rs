@@ -6,9 +6,9 @@ use std::process::Output;
 use std::time::Duration;
 
 use dataset::{Dataset, Rules, Scene, Split};
+use formats::model_file::{self, About};
 use network::{Architecture, GoogLeNet};
 use serde_json::Value;
-use setup::model_file::{self, About};
 use tempfile::TempDir;
 
 use crate::support::{Running, binary, signal, until};

@@ -1,19 +1,20 @@
-//! The model file: the parameters of a model with everything that is needed to use them.
+//! The model file of a run: the parameters of a model with everything that is needed to use them, in the
+//! safetensors format.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use dataset::{Preprocessing, Resize};
-use network::{Architecture, Variant};
 use parameters::checkpoint::Checkpoint;
 use parameters::{Layout, finite};
-use protocol::Evaluation;
 use serde::de::DeserializeOwned;
-use settings::RunConfiguration;
+use settings::{Preprocessing, Resize, RunConfiguration, Variant};
 
-/// Name of the model file that training writes into its output folder.
+/// Name of the model file in the folder of a run: the average of the newest evaluation, or of the moment at
+/// which the run was stopped.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// Name of the file in the folder of a run that holds the average of the best evaluation.
+pub const BEST_FILE: &str = "best.safetensors";
 
 /// Name of the entry in a model file's metadata that holds the hash of the data on which the model was
 /// trained.
@@ -24,11 +25,17 @@ const GOOGLENET: &str = "googlenet";
 const SHORTER_SIDE: &str = "shorter side to round(input_size * 256 / 224), centre crop of input_size";
 const SQUARE: &str = "both sides to round(input_size * 256 / 224), centre crop of input_size";
 
-/// The card of a model: everything needed to use it besides its tensors.
+/// The card of a model of GoogLeNet: everything needed to use it besides its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelCard {
-    /// The network to which the tensors belong.
-    pub architecture: Architecture,
+    /// Side of the network's square input in pixels.
+    pub input_size: usize,
+    /// Width multiplier of the network.
+    pub width: f32,
+    /// Variant of the network.
+    pub variant: Variant,
+    /// Whether the file may have tensors of the auxiliary heads, which only training needs.
+    pub auxiliary_heads: bool,
     /// Names of the classes in the order of the network's outputs.
     pub classes: Vec<String>,
     /// The preprocessing that turns an image into an input of the network.
@@ -37,7 +44,7 @@ pub struct ModelCard {
 
 impl ModelCard {
     /// Reads the card from the metadata of `model`, a model file that was read from `path`, which errors
-    /// name. The network is without auxiliary heads, which only training needs.
+    /// name. The network is taken without auxiliary heads, which only training needs.
     ///
     /// # Errors
     /// If metadata of the model are missing or are not as [`to_metadata`](Self::to_metadata) writes them.
@@ -48,9 +55,8 @@ impl ModelCard {
             "model file {}: metadata architecture: expected {GOOGLENET}, found {found}",
             path.display()
         );
-        let classes: Vec<String> = value(model, path, "classes")?;
-        let architecture = Architecture {
-            classes: classes.len(),
+        Ok(ModelCard {
+            classes: value(model, path, "classes")?,
             input_size: value(model, path, "input_size")?,
             width: value(model, path, "width")?,
             auxiliary_heads: false,
@@ -59,9 +65,8 @@ impl ModelCard {
                 true => value(model, path, "variant")?,
                 false => Variant::Table,
             },
-            ..Architecture::paper()
-        };
-        Ok(ModelCard { architecture, classes, preprocessing: preprocessing(model, path)? })
+            preprocessing: preprocessing(model, path)?,
+        })
     }
 
     /// Returns the card as metadata of a model file: strings by name, with lists and objects as JSON.
@@ -69,7 +74,6 @@ impl ModelCard {
     /// # Errors
     /// If a value cannot be written as JSON, which does not happen with names and numbers.
     pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let Architecture { input_size, width, auxiliary_heads, variant, .. } = &self.architecture;
         let resize = match self.preprocessing.resize {
             Resize::ShorterSide => SHORTER_SIDE,
             Resize::Square => SQUARE,
@@ -77,10 +81,10 @@ impl ModelCard {
         let metadata = [
             ("architecture", GOOGLENET.to_owned()),
             ("classes", serde_json::to_string(&self.classes).context("write the classes")?),
-            ("input_size", input_size.to_string()),
-            ("width", width.to_string()),
-            ("variant", serde_json::to_string(variant).context("write the variant")?),
-            ("auxiliary_heads", auxiliary_heads.to_string()),
+            ("input_size", self.input_size.to_string()),
+            ("width", self.width.to_string()),
+            ("variant", serde_json::to_string(&self.variant).context("write the variant")?),
+            ("auxiliary_heads", self.auxiliary_heads.to_string()),
             ("channels", "RGB, 0..255 minus mean, not scaled".to_owned()),
             ("mean", serde_json::to_string(&self.preprocessing.mean).context("write the mean")?),
             ("resize", resize.to_owned()),
@@ -90,6 +94,7 @@ impl ModelCard {
 }
 
 /// The description that a run writes into a model file besides the tensors.
+#[derive(Clone, Debug)]
 pub struct About<'a> {
     /// Configuration of the run that the model comes from.
     pub configuration: &'a RunConfiguration,
@@ -102,8 +107,8 @@ pub struct About<'a> {
     pub values: &'static str,
     /// Number of samples that the run had trained on when the values were taken.
     pub samples: u64,
-    /// The newest evaluation of the run, if there was one.
-    pub evaluation: Option<&'a Evaluation>,
+    /// The newest evaluation of the run as JSON, if there was one.
+    pub evaluation: Option<serde_json::Value>,
 }
 
 /// Writes the parameters `values` and their description `about` to a model file at `path`. `values` is a flat
@@ -121,8 +126,25 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
             )
         })?;
     }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
+    }
+    Checkpoint::from_flat(layout, values, metadata(about)?).write(path)?;
+    tracing::info!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Returns the metadata of a model file that `about` describes.
+///
+/// # Errors
+/// If a value cannot be written as JSON, which does not happen with what a run has.
+pub(crate) fn metadata(about: &About) -> anyhow::Result<BTreeMap<String, String>> {
+    let network = &about.configuration.network;
     let card = ModelCard {
-        architecture: Architecture::of(&about.configuration.network, about.classes.len()),
+        input_size: network.input_size,
+        width: network.width,
+        variant: network.variant,
+        auxiliary_heads: network.auxiliary_heads,
         classes: about.classes.to_vec(),
         preprocessing: Preprocessing::default(),
     };
@@ -137,16 +159,10 @@ pub fn write(path: &Path, layout: &Layout, values: &[f32], about: &About) -> any
     if let Some(hash) = about.data {
         metadata.insert(DATA.into(), hash.to_owned());
     }
-    if let Some(evaluation) = about.evaluation {
-        let text = serde_json::to_string(evaluation).context("write the scores")?;
-        metadata.insert("evaluation".into(), text);
+    if let Some(evaluation) = &about.evaluation {
+        metadata.insert("evaluation".into(), evaluation.to_string());
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
-    }
-    Checkpoint::from_flat(layout, values, metadata).write(path)?;
-    tracing::info!("wrote {}", path.display());
-    Ok(())
+    Ok(metadata)
 }
 
 /// Describes a safetensors file that does not name its network, such as those of other programs.
