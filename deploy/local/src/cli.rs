@@ -6,8 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, completion, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, runs, samples,
-    simulate, status, steer, token,
+    bench, classify, completion, data, describe, draw, ensemble, evaluate, export, fetch, join, plan, runs,
+    samples, simulate, status, steer, token,
 };
 use crate::options::Options;
 use crate::place::Place;

@@ -60,13 +60,7 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
         flags.threads.map_or_else(|| (cores / usize::from(flags.workers).max(1)).max(1), usize::from);
     let workers = (0..flags.workers).map(|number| {
         let name = format!("worker-{number}");
-        let words = worker_words(
-            &flags.address,
-            flags.data.as_deref(),
-            flags.data_patience,
-            threads,
-            &name,
-        );
+        let words = worker_words(&flags.address, flags.data.as_deref(), flags.data_patience, threads, &name);
         program.command(&name, words, worker.as_ref())
     });
     let mut joined = Joined { shard: None, workers: Vec::new() };

@@ -1,17 +1,19 @@
 //! The coordinator's state: the server's processes, the run once it has begun, and the status of the shards.
 
+mod joining;
+
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use parameters::Layout;
 use protocol::{
-    Assignment, DataDescription, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, Roster,
-    RunState, ShardStatus, Shards as _, Snapshot,
+    Assignment, Ending, Member, Refusal, RegisterReply, RegisterRequest, Report, Roster, RunState,
+    ShardStatus, Snapshot,
 };
 use settings::RunConfiguration;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Settings, admission,
+    Settings,
     ending::RunEnd,
     membership,
     placement::{Applicant, Before, Placement, Processes},
@@ -20,9 +22,8 @@ use super::{
     steering::Orders,
 };
 use crate::{
-    ShardHost, random,
+    ShardHost,
     telemetry::{Line, Traffic},
-    update_rule,
 };
 
 /// State of the coordinator.
@@ -239,89 +240,6 @@ impl State {
         if let Some(run) = &mut self.run {
             run.audit(roster, statuses, self.shards);
         }
-    }
-
-    /// Makes a worker called `name` a member of the run with its data.
-    pub(super) fn join(&mut self, name: String, data: DataDescription) -> Result<Member, Refusal> {
-        self.all_registered()?;
-        self.admit(data)?;
-        // Shards of other processes that had the data before go back to the start first.
-        self.all_registered()?;
-        let run = self.run.as_mut().expect("it was begun, if it was not there");
-        let member = run.join(name.clone())?;
-        tracing::info!("worker {} joined ({name}); {} workers", member.worker, run.members.len());
-        self.share_roster();
-        Ok(member)
-    }
-
-    /// Refuses a worker while processes of the server are missing.
-    fn all_registered(&self) -> Result<(), Refusal> {
-        match self.processes.complete() {
-            true => Ok(()),
-            false => Err(Refusal::NotReady(format!("waiting for {}", self.processes.missing()))),
-        }
-    }
-
-    /// Compares a joining worker's data with the run's, or starts the run with it. Data that another worker
-    /// brought first and that did no work are replaced.
-    fn admit(&mut self, data: DataDescription) -> Result<(), Refusal> {
-        let Some(run) = &self.run else { return self.begin(data) };
-        match admission::data(&run.data, &data) {
-            Err(refusal) if self.is_unused() => {
-                tracing::warn!(
-                    "nothing was trained on the data so far, and other data take their place: {refusal}"
-                );
-                self.begin(data)
-            }
-            compared => compared,
-        }
-    }
-
-    /// Starts the run with a worker's data and gives the shards of this process the update rule; or starts it
-    /// again, in place of one that is not used. Other processes learn of that as of a new life of the server, in
-    /// which they have to register first.
-    fn begin(&mut self, data: DataDescription) -> Result<(), Refusal> {
-        let configuration = admission::complete(&self.asked, &data)?;
-        let rule = update_rule::of(&configuration, data.images);
-        let run = match self.run.take() {
-            None => {
-                self.host.begin(&rule)?;
-                Run::new(&configuration, data, self.life)
-            }
-            Some(unused) => match self.host.begin_again(&rule) {
-                Ok(()) => {
-                    self.life.life.nonce = random::number();
-                    self.host.live(self.life.life);
-                    self.processes.begin_again();
-                    self.snapshot = None;
-                    unused.again(&configuration, data, self.life)
-                }
-                Err(refusal) => {
-                    self.run = Some(unused);
-                    return Err(refusal);
-                }
-            },
-        };
-        self.statuses.clear();
-        tracing::info!(
-            "the run: {} classes, {} training images, {} samples in all",
-            run.data.classes.len(),
-            run.data.images,
-            run.rule.total_samples
-        );
-        self.configuration = configuration;
-        self.run = Some(run);
-        Ok(())
-    }
-
-    /// Returns whether nothing was done in the run yet and no worker is there, so that other data may take the
-    /// place of its own.
-    fn is_unused(&self) -> bool {
-        let Some(run) = &self.run else { return false };
-        run.members.is_empty()
-            && run.leases.used() == 0
-            && self.end.ending().is_none()
-            && self.host.status().iter().chain(self.statuses.values()).all(|status| status.samples == 0)
     }
 
     /// Returns what a member is to do next.

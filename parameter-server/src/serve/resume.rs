@@ -78,6 +78,7 @@ mod tests {
             |(epoch, distinct)| EpochLedger { epoch, images: 100, distinct, ..EpochLedger::default() };
         let ledgers = [(0, 100), (1, 100), (2, 50)].map(ledger).into();
         SavedRun {
+            rate_factor: 1.0,
             configuration,
             data: data(100),
             progress: Progress { leased: 250, to_do: Vec::new(), ledgers, used: 250, skipped: 0 },

@@ -37,6 +37,7 @@ async fn evaluate(worker: &mut Worker, top1: &[f64]) -> (Vec<Done>, Option<Endin
                 None
             }
             Assignment::Finished(ending) => Some(ending),
+            Assignment::Leave { .. } => panic!("nobody drains it"),
         };
         if ending.is_some() {
             return (done, ending);

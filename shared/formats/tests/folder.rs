@@ -109,7 +109,7 @@ fn what_a_folder_lacks_is_said() {
     manifest(path, &[]);
     refused("manifest.json is not as a run writes it: it names no shards");
     let weights = shard(path, 0, &layout, &[(0, WEIGHTS)]);
-    manifest(path, &[weights.clone()]);
+    manifest(path, std::slice::from_ref(&weights));
     refused("expected 9 values of the average in its shards, found 6");
     manifest(path, &[weights.clone(), shard(path, 1, &layout, &[(1, &[1.0; 4])])]);
     refused("expected 9 values of the average in its shards, found 10");

@@ -48,6 +48,8 @@ fn server(home: &Path) -> Options {
         door: Door::Open,
         isa: Isa::detect(),
         connector: Patience::default().into(),
+        http: None,
+        warnings: Default::default(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
     }
 }
@@ -69,6 +71,7 @@ async fn stopped(home: &Path, samples: u64, later: Duration) -> u64 {
         data_patience: Duration::from_secs(60),
         looked_at: false,
         token: TokenFlags::default(),
+        http: None,
         patience: Patience::default(),
     };
     let working = tokio::spawn(train(options, std::future::pending()));

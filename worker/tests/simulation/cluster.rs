@@ -123,8 +123,7 @@ pub fn simulate_in(
     let newest = snapshot::newest(&home.join(HOSTS[0])).map_err(|error| error.to_string())?;
     let manifest = newest.ok_or("there is no snapshot at the end")?;
     let account = account(&home.join(METRICS)).map_err(|error| error.to_string())?;
-    let (_, model) =
-        formats::read(&home.join(OUTPUT).join(MODEL_FILE)).map_err(|error| error.to_string())?;
+    let (_, model) = formats::read(&home.join(OUTPUT).join(MODEL_FILE)).map_err(|error| error.to_string())?;
     let (scored, kept) = (manifest.evaluation().map(|last| last.samples), &model.metadata["samples"]);
     if scored.map(|samples| samples.to_string()).as_ref() != Some(kept) {
         return Err(format!("the model is of {kept} samples, the last evaluation of {scored:?}"));

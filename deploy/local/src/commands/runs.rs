@@ -154,6 +154,8 @@ mod tests {
             loss: 0.25,
             validation_images: 600,
             skipped: 0,
+            best: None,
+            patience_epochs: None,
             validation_skipped: 0,
             last_iterate: ClassifierScores { top1: 0.9, top5: 0.98, loss: 0.3 },
             samples: 900,
