@@ -20,7 +20,7 @@ fn page(address: &str, path: &str) -> String {
 #[test]
 fn a_run_is_watched_and_steered_and_its_log_tells_who() {
     let home = Home::new();
-    let launcher = Running::start(&mut home.tiny(10_000_000, &["--http", "127.0.0.1:0"]));
+    let launcher = Running::start(&mut home.tiny(300_000, &["--http", "127.0.0.1:0"]));
     until("the first line of metrics", PATIENCE, || !home.metrics("train").is_empty());
     let downpour = |words: &[&str]| run(binary().args(words).arg(home.output())).expect(0);
     let status = || downpour(&["status", "--json"]).json();
