@@ -13,7 +13,7 @@ use web::{Content, Exposition, Histogram, Kind, Page};
 const SECONDS: [f64; 17] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0];
 
-/// Name, unit and meaning of each counter, in the order of [`Telemetry::counters`].
+/// Name, unit and meaning of each counter.
 #[rustfmt::skip]
 pub const COUNTERS: [[&str; 3]; 7] = [
     ["downpour_minibatches_total", "minibatches", "that this process has trained on"],
