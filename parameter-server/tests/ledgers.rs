@@ -171,6 +171,11 @@ impl Model {
         }
     }
 
+    /// Number of positions that are credited, used or skipped.
+    fn consumed(&self) -> u64 {
+        self.coordinator.checkpoint().map_or(0, |saved| saved.progress.used + saved.progress.skipped)
+    }
+
     fn work(&mut self, at: usize, used: u64, skipped: u64, close: bool, twice: bool) {
         let Some((lease, progress)) = self.workers[at].leases.first().cloned() else { return };
         let left = lease.end - lease.start - progress.consumed;
@@ -182,15 +187,21 @@ impl Model {
         progress.consumed += used + skipped;
         progress.skipped.extend((0..skipped).map(|i| format!("image {i}")));
         progress.closed = close || progress.consumed == lease.end - lease.start;
+        let before = self.consumed();
         for _ in 0..1 + usize::from(twice) {
             if !self.report(at, |report| report.progress = vec![progress.clone()]) {
                 return;
             }
         }
-        for position in from..from + used + skipped {
+        // The last leases of a slow worker may be another's by now: then nothing is credited.
+        let news = self.consumed() - before;
+        assert!(news == used + skipped || news == 0, "credited {news} of {used} used and {skipped} skipped");
+        for position in from..from + news {
             *self.credited.entry((lease.epoch, position)).or_default() += 1;
         }
-        self.skipped += skipped;
+        if news > 0 {
+            self.skipped += skipped;
+        }
         let worker = &mut self.workers[at];
         if progress.closed {
             worker.leases.remove(0);

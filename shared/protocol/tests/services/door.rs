@@ -176,7 +176,7 @@ async fn a_role_may_make_its_calls_and_no_others() {
         let expected: [(Role, Vec<&str>); 5] = [
             (Role::Worker, [&join[..], &["status", "adopt", "push", "fetch", "shards' status"]].concat()),
             (Role::Server, vec!["register", "credentials", "status", "shards' status"]),
-            (Role::Coordinator, vec!["status", "order", "shards' status"]),
+            (Role::Coordinator, vec!["status", "fetch", "order", "shards' status"]),
             (Role::Reader, vec!["status", "overview", "fetch", "shards' status"]),
             (Role::Operator, vec!["status", "overview", "steer", "fetch", "shards' status"]),
         ];
