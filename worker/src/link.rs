@@ -91,6 +91,8 @@ pub struct Link {
     step: f64,
     /// Number of steps in a row for which other formats were better.
     better: u32,
+    /// Origin of the present formats: true if they were taken before a step was measured.
+    guessed: bool,
 }
 
 impl Formats {
@@ -121,6 +123,7 @@ impl Link {
             rates: Rates::UNLIMITED,
             step: 0.0,
             better: 0,
+            guessed: true,
         }
     }
 
@@ -196,7 +199,7 @@ impl Link {
         if self.better < STEPS {
             return None;
         }
-        (self.better, self.formats) = (0, wanted);
+        (self.better, self.guessed, self.formats) = (0, false, wanted);
         Some(wanted)
     }
 
@@ -230,8 +233,9 @@ impl Link {
             return present;
         }
         let fits = mildest(self.values, SHARE * self.step, rate);
-        let milder = mildest(self.values, SHARE_OF_MILDER * self.step, rate);
-        // A leaner one at once, a milder one only if it fits with room to spare.
+        let share_of_milder = if self.guessed { SHARE } else { SHARE_OF_MILDER };
+        let milder = mildest(self.values, share_of_milder * self.step, rate);
+        // A leaner one at once, a milder one, but in place of a guess, only if it fits with room to spare.
         match (place(fits) > place(present), place(milder) < place(present)) {
             (true, _) => fits,
             (_, true) => milder,
@@ -262,10 +266,11 @@ mod tests {
         settings::recipe("paper").unwrap().run
     }
 
-    /// A link that carries so many bytes per second, and a worker whose steps compute for 0.6 s.
+    /// A link that carries so many bytes per second, and a worker whose steps compute for so many seconds.
     struct World {
         rates: Rates,
         link: Link,
+        computed: f64,
     }
 
     impl World {
@@ -274,7 +279,7 @@ mod tests {
             let seconds = |bytes: usize| Duration::from_secs_f64(bytes as f64 / down);
             link.begin(1 << 20, seconds(1 << 20));
             link.fetched(4 * VALUES, seconds(4 * VALUES));
-            World { rates: Rates { up, down }, link }
+            World { rates: Rates { up, down }, link, computed: 0.6 }
         }
 
         /// Makes steps; returns the times at which formats changed, and the last step's share of waiting.
@@ -284,8 +289,9 @@ mod tests {
                 let Formats { gradients, parameters } = self.link.formats();
                 let (out, into) = (encoded_size(gradients, VALUES), encoded_size(parameters, VALUES));
                 let transfer = f64::max(out as f64 / self.rates.up, into as f64 / self.rates.down);
-                let (computed, exchanged) = (0.6, transfer.max(0.4));
-                let waited = exchanged - 0.4;
+                let (computed, backward) = (self.computed, self.computed * 2.0 / 3.0);
+                let exchanged = transfer.max(backward);
+                let waited = exchanged - backward;
                 waiting = waited / (computed + waited);
                 let seconds = Duration::from_secs_f64;
                 let stepped = Stepped {
@@ -324,6 +330,16 @@ mod tests {
             assert!(changes.len() <= 1, "{rate}: {changes:?}");
             assert_eq!(world.link.formats(), Formats { gradients: expected, parameters: expected }, "{rate}");
         }
+    }
+
+    /// At so few bytes a second the guess is the largest values alone; of slow steps the link carries more.
+    #[test]
+    fn what_fits_takes_the_place_of_a_guess() {
+        let mut world = World { computed: 2.85, ..World::new(3.38e6, 3.38e6) };
+        let fits = Formats { gradients: Wire::Bits4, parameters: Wire::Bits4 };
+        assert_ne!(world.link.formats(), fits);
+        let (changes, _) = world.steps(200);
+        assert_eq!(changes.iter().map(|(_, formats)| *formats).collect::<Vec<_>>(), [fits]);
     }
 
     #[test]
