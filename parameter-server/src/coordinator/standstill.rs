@@ -12,6 +12,19 @@ const STILL_AFTER: Duration = Duration::from_secs(60);
 /// Most workers that a warning names.
 const MOST_NAMED: usize = 5;
 
+/// Counts of pushes of single blocks, at all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pushes {
+    refused: u64,
+    applied: u64,
+}
+
+impl Pushes {
+    fn of(traffic: &Traffic) -> Pushes {
+        Pushes { refused: traffic.refused(), applied: traffic.updates() }
+    }
+}
+
 /// The time since which nothing is credited in a run, and whether that was told.
 #[derive(Debug, Default)]
 pub(super) struct Standstill(Option<Still>);
@@ -22,28 +35,22 @@ struct Still {
     since: Instant,
     /// Samples used or skipped.
     consumed: u64,
-    traffic: Traffic,
+    pushes: Pushes,
     /// Time since then after which it is told next.
     next: Duration,
 }
 
 impl Standstill {
     /// Looks at a run that has consumed so many samples; `due` says whether it has workers that should train. Returns
-    /// the time for which nothing was credited, if that is to be told now, with the shards' counters as they were.
-    fn look(
-        &mut self,
-        now: Instant,
-        due: bool,
-        consumed: u64,
-        traffic: &Traffic,
-    ) -> Option<(Duration, Traffic)> {
+    /// the time for which nothing was credited, if that is to be told now, with the pushes before it.
+    fn look(&mut self, now: Instant, due: bool, consumed: u64, pushes: Pushes) -> Option<(Duration, Pushes)> {
         let moved = self.0.as_ref().is_none_or(|still| !due || still.consumed != consumed);
         if moved {
             let told = self.0.as_ref().filter(|still| due && still.next > STILL_AFTER);
             if let Some(told) = told {
                 tracing::info!("samples are credited again, after {} s", (now - told.since).as_secs());
             }
-            self.0 = Some(Still { since: now, consumed, traffic: traffic.clone(), next: STILL_AFTER });
+            self.0 = Some(Still { since: now, consumed, pushes, next: STILL_AFTER });
         }
         let still = self.0.as_mut().expect("just made, if there was none");
         let time = now - still.since;
@@ -51,18 +58,26 @@ impl Standstill {
             return None;
         }
         still.next *= 2;
-        Some((time, still.traffic.clone()))
+        Some((time, still.pushes))
     }
 }
 
 impl Run {
     /// Returns what to say of a run that has stood still for a while, with the shards' counters `traffic`. `late` names
-    /// the processes of the server that are not heard of.
-    pub(super) fn standstill(&mut self, now: Instant, traffic: &Traffic, late: &[String]) -> Option<String> {
+    /// the processes of the server that are not heard of; a run that is `paused` stands still as it should.
+    pub(super) fn standstill(
+        &mut self,
+        now: Instant,
+        traffic: &Traffic,
+        late: &[String],
+        paused: bool,
+    ) -> Option<String> {
         let consumed = self.leases.consumed();
         let trains = |member: &protocol::Member| !self.evaluations.is_held_by(member.incarnation);
-        let due = consumed < self.leases.total() && self.members.members().any(|member| trains(&member));
-        let (time, before) = self.still.look(now, due, consumed, traffic)?;
+        let left = !paused && consumed < self.leases.total();
+        let due = left && self.members.members().any(|member| trains(&member));
+        let pushes = Pushes::of(traffic);
+        let (time, before) = self.still.look(now, due, consumed, pushes)?;
         let named = self.members.members().take(MOST_NAMED).filter_map(|member| {
             let (name, silence) = self.members.name_and_silence(member, now)?;
             let held = self.leases.held(member.incarnation);
@@ -73,15 +88,13 @@ impl Run {
         if self.members.len() > MOST_NAMED {
             named += &format!(", and {} more workers", self.members.len() - MOST_NAMED);
         }
-        let [refused, updates] = [
-            traffic.refused().saturating_sub(before.refused()),
-            traffic.updates().saturating_sub(before.updates()),
-        ];
-        let reason = match (late, refused, updates) {
+        let refused = pushes.refused.saturating_sub(before.refused);
+        let applied = pushes.applied.saturating_sub(before.applied);
+        let reason = match (late, refused, applied) {
             ([_, ..], ..) => format!("the server lacks {}", late.join(", ")),
             (_, 1.., _) => format!("the shards refused {refused} pushes meanwhile, see above or their logs"),
             (_, _, 1..) => format!(
-                "the shards took the pushes of {updates} blocks meanwhile, and no worker reports a minibatch"
+                "the shards took the pushes of {applied} blocks meanwhile, and no worker reports a minibatch"
             ),
             _ => "no push came to the shards; the workers' logs say what they wait for".to_string(),
         };
@@ -96,11 +109,10 @@ mod tests {
     #[test]
     fn a_standstill_is_told_after_a_minute_and_ever_more_rarely() {
         let start = Instant::now();
-        let traffic = Traffic::default();
         let mut standstill = Standstill::default();
         let mut told = |seconds, due, consumed| {
             let now = start + Duration::from_secs(seconds);
-            standstill.look(now, due, consumed, &traffic).map(|(time, _)| time.as_secs())
+            standstill.look(now, due, consumed, Pushes::default()).map(|(time, _)| time.as_secs())
         };
         assert_eq!(told(0, true, 5), None);
         assert_eq!(told(59, true, 5), None);

@@ -201,8 +201,9 @@ impl State {
         }
         let now = Instant::now();
         if let Some(run) = &mut self.run {
+            let paused = self.orders.paused().is_some();
             if self.end.ending().is_none()
-                && let Some(text) = run.standstill(now, &traffic, &self.processes.late(now))
+                && let Some(text) = run.standstill(now, &traffic, &self.processes.late(now), paused)
             {
                 tracing::warn!("{text}");
             }

@@ -6,7 +6,8 @@ use crate::telemetry::Traffic;
 /// What the coordinator says at this moment, with the shards' counters.
 fn said(coordinator: &Coordinator, traffic: &Traffic, late: &[String]) -> Option<String> {
     let mut state = coordinator.state();
-    state.run.as_mut().unwrap().standstill(tokio::time::Instant::now(), traffic, late)
+    let paused = state.orders.paused().is_some();
+    state.run.as_mut().unwrap().standstill(tokio::time::Instant::now(), traffic, late, paused)
 }
 
 fn traffic(updates: u64, refused: u64) -> Traffic {
@@ -62,5 +63,17 @@ async fn the_last_evaluation_and_a_worker_that_evaluates_are_no_standstill() {
     for _ in 0..5 {
         assert_eq!(said(&coordinator, &Traffic::default(), &[]), None);
         advance(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_run_stands_still_as_it_should() {
+    let coordinator = coordinator(1);
+    coordinator.join(join(100)).unwrap();
+    for order in [Steering::Pause, Steering::Resume] {
+        coordinator.steer(order, Caller::default()).unwrap();
+        assert_eq!(said(&coordinator, &Traffic::default(), &[]), None, "{order:?}");
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(said(&coordinator, &Traffic::default(), &[]).is_some(), order == Steering::Resume);
     }
 }
