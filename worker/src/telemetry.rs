@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::StepMetrics;
 use web::{Content, Exposition, Histogram, Kind, Page};
 
-/// Upper bounds, in seconds, of the buckets of times: four in each power of ten.
+/// Upper bounds, in seconds, of the buckets of times: three in each power of ten.
 const SECONDS: [f64; 17] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0];
 

@@ -50,7 +50,7 @@ pub struct Record {
     /// The calls of the program that trained the run, the oldest first; of many the newest only.
     #[serde(default)]
     pub calls: Vec<Origin>,
-    /// What was found in the data folder before the run began, as lines of text; none for the synthetic set.
+    /// Findings in the data folder before the run began, as lines of text; none for the synthetic set.
     #[serde(default)]
     pub data_look: Vec<String>,
     /// Time that the run has taken so far, in seconds, over all calls of the program.

@@ -42,9 +42,9 @@ pub struct Evaluations {
 pub struct ScoredModel {
     /// Result of the evaluation, by whose number the shards keep the average.
     pub evaluation: Evaluation,
-    /// Whether it is the newest evaluation of the run.
+    /// Place in time of the evaluation: true for the newest of the run.
     pub newest: bool,
-    /// Whether no other evaluation of the run was better, nor an earlier one as good.
+    /// Rank of the evaluation: true if no other of the run was better, nor an earlier one as good.
     pub best: bool,
 }
 

@@ -48,9 +48,9 @@ struct MemberState {
     trained: u64,
     /// Minibatches in a row, the newest last, whose pushes were refused.
     refused_in_row: u64,
-    /// What the member has done, and how fast.
+    /// Meter of what the member has done, and how fast.
     meter: WorkerMeter,
-    /// Whether an operator wants the worker to leave.
+    /// Order of an operator: true if the worker is to leave.
     drained: bool,
     pace: Pace,
 }

@@ -15,9 +15,9 @@ use crate::{
 /// Most that the number of a step may be above that of the worker's last one that was applied to the block.
 const MOST_STEPS_AHEAD: u64 = 1 << 20;
 
-/// Largest number of logs of one format that a shard publishes. Workers that share one get the difference that the first of them asked for, and a
-/// gradient of parameters that are a part of a round older is worth less: in 4 or 8 bits, four workers that all
-/// share one need 1.3 to 1.5 times the images on the recipe `quick`.
+/// Largest number of logs of one format that a shard publishes. Workers that share one get the difference that the
+/// first of them asked for, and a gradient of parameters that are a part of a round older is worth less: in 4 or 8
+/// bits, four workers that all share one need 1.3 to 1.5 times the images on the recipe `quick`.
 pub const MOST_LOGS: usize = 8;
 
 /// Number of evaluations whose frozen averages are kept: the current one and one that starts before it is

@@ -28,7 +28,7 @@ pub struct Flags {
 struct Run {
     /// Path of the run's folder.
     folder: PathBuf,
-    /// Whether its server is there now, has stopped, or the run is finished.
+    /// State of the run: "running" while its server is there, "stopped", or "finished".
     state: &'static str,
     /// Path of the data folder; `None` for the synthetic set.
     data: Option<String>,

@@ -30,7 +30,7 @@ pub struct DrainFlags {
 /// Flags of `downpour rate`.
 #[derive(Debug, Args)]
 pub struct RateFlags {
-    /// What the learning rate of the schedule is multiplied with from now on: 0.5 halves it, 1 is as the run began
+    /// Factor on the learning rate of the schedule from now on: 0.5 halves it, 1 is as the run began
     #[arg(value_name = "X", value_parser = |text: &str| within(text, RATE_FACTORS[0], RATE_FACTORS[1], ""))]
     pub factor: f64,
     /// The run, and the token of an operator.

@@ -1,4 +1,4 @@
-//! What members report: checked, and recorded in the run.
+//! Reports of members: their checks, and their record in the run.
 
 use protocol::{Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Refusal, Report, StepMetrics};
 use tokio::time::Instant;

@@ -112,7 +112,7 @@ pub struct WorkerOverview {
     pub leases: u32,
     /// Time in seconds since the worker's last call.
     pub silent_seconds: f64,
-    /// Whether an operator wants the worker to leave.
+    /// Order of an operator: true if the worker is to leave.
     pub drained: bool,
 }
 
