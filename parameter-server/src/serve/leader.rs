@@ -214,6 +214,8 @@ impl Leader {
         }
         done(&mut writing).await?;
         if let Some(models) = self.models.as_ref().filter(|_| ending == Ending::Interrupted) {
+            // An evaluation may have come in with the last report of a worker.
+            models.write_left().await;
             models.write_present().await;
         }
         let others = self.coordinator.others();

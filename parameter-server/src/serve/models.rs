@@ -65,13 +65,18 @@ impl Models {
         Models { folder, coordinator, host, remotes }
     }
 
+    /// Writes the models of evaluations that are not written yet.
+    pub(super) async fn write_left(&self) {
+        while let Some(model) = self.coordinator.unwritten() {
+            self.write_model(&model).await;
+            self.coordinator.model_written(model.evaluation.id);
+        }
+    }
+
     /// Writes the model of each evaluation until `stopped`, and then those that are left.
     pub(super) async fn write_scored(self, mut stopped: watch::Receiver<bool>) {
         loop {
-            while let Some(model) = self.coordinator.unwritten() {
-                self.write_model(&model).await;
-                self.coordinator.model_written(model.evaluation.id);
-            }
+            self.write_left().await;
             if *stopped.borrow() {
                 return;
             }
