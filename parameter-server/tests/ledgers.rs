@@ -13,8 +13,8 @@ use parameter_server::{
 };
 use proptest::prelude::*;
 use protocol::{
-    Assignment, Coordinator as _, DataDescription, Ending, Evaluation, EvaluationOrder, JoinRequest, Lease,
-    LeaseProgress, Life, Member, PROTOCOL_VERSION, Refusal, Report, Snapshot, StepMetrics,
+    Assignment, Coordinator as _, DataDescription, Ending, EvaluationOrder, EvaluationPart, JoinRequest,
+    Lease, LeaseProgress, Life, Member, PROTOCOL_VERSION, Refusal, Report, Snapshot, StepMetrics,
 };
 use tokio::time::advance;
 
@@ -212,15 +212,16 @@ impl Model {
 
     fn evaluate(&mut self, at: usize) {
         let Some(order) = self.workers[at].evaluations.pop() else { return };
-        let evaluation = Evaluation {
+        let part = EvaluationPart {
             id: order.id,
-            samples: order.samples,
-            images: 4,
+            start: order.start,
+            images: order.end - order.start - 1,
             unreadable: 1,
             average: Default::default(),
-            last_iterate: Default::default(),
+            last_iterate: order.last_iterate.then(Default::default),
+            skipped: Some("a.jpg: empty".into()),
         };
-        self.report(at, |report| report.evaluation = Some(evaluation));
+        self.report(at, |report| report.evaluation = Some(part));
     }
 
     async fn step(&mut self, event: Event) {

@@ -1,11 +1,11 @@
-//! An evaluation during a run: scores the averaged parameters and the last iterate on the validation split.
+//! A part of an evaluation during a run: scores the averaged parameters, and the last iterate where that is
+//! ordered, on a range of the validation images.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use anyhow::anyhow;
-
 use dataset::{LoaderRange, Split};
-use protocol::{Evaluation, EvaluationOrder, GradientNorms, Kind};
+use protocol::{EvaluationOrder, EvaluationPart, GradientNorms, Kind};
 
 use crate::actor::Actor;
 use crate::compute::Compute;
@@ -14,85 +14,100 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
 
-/// Does the evaluation that the coordinator ordered: fetches the averaged parameters and the last iterate
-/// through `store` and scores both with the model in `compute` on the first `images` images of the validation
-/// split, without those that cannot be read. In between, compares the gradients of the halves of minibatches
-/// at the averaged parameters, for the first `compared` training images. Returns the evaluation and the
-/// norms of these gradients.
-///
-/// Afterwards the model holds the last iterate as fetched here, or, in a run whose workers follow a log, what
-/// they know of it, so that training can continue.
-/// `samples` must be an empty queue.
-///
-/// # Errors
-/// If a shard refuses a fetch or cannot be reached, if the data stay unavailable, or if none of the images
-/// can be read.
-pub async fn evaluate<M: Model, S: Samples<Batch = M::Batch>>(
-    order: &EvaluationOrder,
-    images: u64,
-    compared: u64,
-    store: &mut Store,
-    compute: &Actor<Compute<M>>,
-    samples: &Actor<S>,
-) -> Result<(Evaluation, GradientNorms), Stop> {
-    let average = Arc::new(store.fetch(Kind::Average { evaluation: order.id }).await?);
-    let averaged = score(images, average, compute, samples).await?;
-    let norms = compare(compared, compute, samples).await?;
-    let parameters = Arc::new(store.fetch(Kind::Parameters).await?);
-    let last = score(images, parameters, compute, samples).await?;
-    if store.follows() {
-        let known = store.start().await?;
-        compute.call(move |compute| compute.load(&known)).await?;
+/// The parameters that an evaluation scores, kept for its further parts.
+pub struct Evaluated {
+    /// Number of the evaluation.
+    id: u64,
+    average: Arc<Vec<f32>>,
+    last_iterate: Option<Arc<Vec<f32>>>,
+}
+
+impl Evaluated {
+    /// Fetches the parameters that an evaluation scores: the average, and the last iterate if it is ordered.
+    ///
+    /// # Errors
+    /// If a shard refuses a fetch or cannot be reached.
+    pub async fn fetch(order: &EvaluationOrder, store: &mut Store) -> Result<Evaluated, Stop> {
+        let average = Arc::new(store.fetch(Kind::Average { evaluation: order.id }).await?);
+        let last_iterate = match order.last_iterate {
+            true => Some(Arc::new(store.fetch(Kind::Parameters).await?)),
+            false => None,
+        };
+        Ok(Evaluated { id: order.id, average, last_iterate })
     }
-    let evaluation = Evaluation {
-        id: order.id,
-        samples: order.samples,
-        images: averaged.samples(),
-        unreadable: images.saturating_sub(averaged.samples()),
-        average: averaged.scores(),
-        last_iterate: last.scores(),
-    };
-    Ok((evaluation, norms))
+
+    /// Returns whether the parameters are of the evaluation that is ordered.
+    pub fn is_of(&self, order: &EvaluationOrder) -> bool {
+        self.id == order.id
+    }
+
+    /// Does a part of the evaluation: scores its parameters with the model in `compute` on the validation images
+    /// from `order.start` to `order.end`, without those that cannot be read. In between, compares the gradients of
+    /// the halves of minibatches at the averaged parameters, for the training images `compared` of epoch 0. Returns
+    /// the sums of the part and the norms of these gradients; the model holds parameters of the evaluation then.
+    /// `samples` must be an empty queue.
+    ///
+    /// # Errors
+    /// If the data stay unavailable.
+    pub async fn part<M: Model, S: Samples<Batch = M::Batch>>(
+        &self,
+        order: &EvaluationOrder,
+        compared: Range<u64>,
+        compute: &Actor<Compute<M>>,
+        samples: &Actor<S>,
+    ) -> Result<(EvaluationPart, GradientNorms), Stop> {
+        let images = order.start..order.end;
+        let (average, skipped) = score(images.clone(), &self.average, compute, samples).await?;
+        let norms = compare(compared, compute, samples).await?;
+        let last_iterate = match &self.last_iterate {
+            Some(parameters) => Some(score(images, parameters, compute, samples).await?.0.sums()),
+            None => None,
+        };
+        let part = EvaluationPart {
+            id: order.id,
+            start: order.start,
+            images: average.samples(),
+            unreadable: (order.end - order.start).saturating_sub(average.samples()),
+            average: average.sums(),
+            last_iterate,
+            skipped,
+        };
+        Ok((part, norms))
+    }
 }
 
 /// Compares the gradients of the halves of minibatches, with the parameters that the model holds, for the
-/// first `images` training images of epoch 0; `samples` must be an empty queue. Returns the sums of their
-/// norms.
+/// training images `images` of epoch 0; `samples` must be an empty queue. Returns the sums of their norms.
 ///
 /// # Errors
 /// If the data stay unavailable.
 async fn compare<M: Model, S: Samples<Batch = M::Batch>>(
-    images: u64,
+    images: Range<u64>,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
 ) -> Result<GradientNorms, Stop> {
     let mut norms = GradientNorms::default();
-    if images > 0 {
-        let range = LoaderRange { split: Split::Train, epoch: 0, start: 0, end: images };
-        samples.call(move |queue| queue.request(range)).await?;
-    }
+    request(Split::Train, images, samples).await?;
     while let Some(batch) = samples.call(Samples::next).await?? {
         norms.add(&compute.call(move |compute| compare_halves(&mut compute.model, &batch)).await?);
     }
     Ok(norms)
 }
 
-/// Scores `parameters` on the first `images` images of the validation split; `samples` must be an empty
-/// queue.
+/// Scores `parameters` on the validation images `images`; `samples` must be an empty queue. Returns beside the scores
+/// the first image that could not be read, as "path: reason".
 ///
 /// # Errors
-/// If there are images and none of them can be read, or if the data stay unavailable.
-pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
-    images: u64,
-    parameters: Arc<Vec<f32>>,
+/// If the data stay unavailable.
+async fn score<M: Model, S: Samples<Batch = M::Batch>>(
+    images: Range<u64>,
+    parameters: &Arc<Vec<f32>>,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<M::Tally, Stop> {
+) -> Result<(M::Tally, Option<String>), Stop> {
+    let parameters = Arc::clone(parameters);
     compute.call(move |compute| compute.load(&parameters)).await?;
-    if images > 0 {
-        let whole = LoaderRange { split: Split::Validation, epoch: 0, start: 0, end: images };
-        samples.call(move |queue| queue.request(whole)).await?;
-    }
+    request(Split::Validation, images, samples).await?;
     let mut tally = M::Tally::default();
     let mut unread = None;
     while let Some(batch) = samples.call(Samples::next).await?? {
@@ -107,11 +122,14 @@ pub async fn score<M: Model, S: Samples<Batch = M::Batch>>(
             tally = compute.call(score).await?;
         }
     }
-    if let (0, Some(example)) = (tally.samples(), unread) {
-        return Err(Stop::Failed(anyhow!(
-            "none of the {images} validation images can be read; one of them: {example}; repair or replace them, then give \
-             the same command again"
-        )));
+    Ok((tally, unread))
+}
+
+/// Queues the images of epoch 0 with these positions, if there are any.
+async fn request<S: Samples>(split: Split, images: Range<u64>, samples: &Actor<S>) -> Result<(), Stop> {
+    let Range { start, end } = images;
+    if start < end {
+        samples.call(move |queue| queue.request(LoaderRange { split, epoch: 0, start, end })).await?;
     }
-    Ok(tally)
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The comparison of the gradients of a minibatch's two halves, which tells how noisy gradients are.
 
+use std::ops::Range;
+
 use kernels::{dot, sum_of_squares};
 use protocol::GradientNorms;
 
@@ -23,6 +25,19 @@ pub fn compared_images(trained: u64, images: u64, batch: usize, average_decay: f
     }
     let batch = batch as u64;
     ((trained / FRACTION).min(MOST).div_ceil(batch).max(1) * batch).min(images)
+}
+
+/// Returns the range of the `compared` training images that belong to a part of an evaluation, the images `part` of
+/// a validation split of `validation`: whole minibatches of `batch` images, each of which belongs to one part.
+pub fn compared_in_part(compared: u64, batch: usize, part: Range<u64>, validation: u64) -> Range<u64> {
+    if validation == 0 {
+        return 0..0;
+    }
+    let batch = batch as u64;
+    let minibatches = u128::from(compared.div_ceil(batch));
+    // The first minibatch whose place among all is not before that of an image among all.
+    let first = |image: u64| (u128::from(image) * minibatches).div_ceil(u128::from(validation)) as u64;
+    compared.min(first(part.start) * batch)..compared.min(first(part.end) * batch)
 }
 
 /// Computes the gradients of `batch` and of its first half with the model's parameters, without dropout and
@@ -85,7 +100,7 @@ mod tests {
             0
         }
 
-        fn scores(&self) -> Scores {
+        fn sums(&self) -> Scores {
             Scores::default()
         }
     }
@@ -135,6 +150,26 @@ mod tests {
         assert_eq!(compared_images(100, 50, 16, 0.99), 16);
         assert_eq!(compared_images(100, 3, 16, 0.99), 3);
         assert_eq!(compared_images(40_000, 20_000, 16, 0.0), 0);
+    }
+
+    #[test]
+    fn each_compared_minibatch_belongs_to_one_part() {
+        for (compared, validation, ends) in
+            [(400, 1000, vec![256, 512, 1000]), (16, 600, vec![80, 600]), (37, 5, vec![1, 2, 3, 4, 5])]
+        {
+            let (mut begin, mut next) = (0, 0);
+            for end in ends {
+                let range = compared_in_part(compared, 16, begin..end, validation);
+                assert_eq!(range.start, next);
+                assert!(range.end == compared || range.end.is_multiple_of(16));
+                // Neither more nor less than the part's share, but for one minibatch.
+                let share = compared.next_multiple_of(16) as f64 * end as f64 / validation as f64;
+                assert!((range.end as f64 - share).abs() < 16.0, "{range:?}");
+                (begin, next) = (end, range.end);
+            }
+            assert_eq!(next, compared);
+        }
+        assert_eq!(compared_in_part(16, 16, 0..0, 0), 0..0);
     }
 
     #[test]

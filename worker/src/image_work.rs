@@ -168,8 +168,8 @@ impl workload::Tally for Tally {
         self.images()
     }
 
-    fn scores(&self) -> Scores {
-        Tally::scores(self).into()
+    fn sums(&self) -> Scores {
+        Tally::sums(self)
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::Context;
 use dataset::{LoaderRange, Split};
 use protocol::{
-    Assignment, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member, PushForm,
-    ShardCalls as _, StepMetrics, is_here,
+    Assignment, ClientError, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member,
+    PushForm, Refusal, ShardCalls as _, StepMetrics, is_here,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -22,9 +22,9 @@ use tokio::time::Instant;
 
 use crate::actor::{Actor, Place};
 use crate::compute::Compute;
-use crate::evaluate::evaluate;
+use crate::evaluate::Evaluated;
 use crate::exchange::Step;
-use crate::halves::compared_images;
+use crate::halves::{compared_images, compared_in_part};
 use crate::leases::Leases;
 use crate::link::{Formats, Link, Rates, Stepped};
 use crate::replica::{Built, Joined, ReplicaOptions, asked, dropout_seed};
@@ -58,6 +58,9 @@ pub(crate) struct Replica<'a, W: Workload> {
     /// Number of training images, which is the number of positions of an epoch.
     images: u64,
     leases: &'a mut Leases,
+    /// Parameters of the evaluation whose parts the worker does, which the model holds in place of those that it
+    /// trains; `None` while it trains.
+    evaluated: Option<Evaluated>,
     step: u64,
     trained: u64,
     line: Line,
@@ -127,6 +130,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             samples,
             images: *images,
             leases,
+            evaluated: None,
             step: 0,
             trained: 0,
             line: Line::start(),
@@ -140,6 +144,7 @@ impl<'a, W: Workload> Replica<'a, W> {
     pub(crate) async fn work(&mut self, leaving: watch::Receiver<bool>) -> Result<Infallible, Stop> {
         let mut assigned = None;
         loop {
+            let evaluated = matches!(assigned, Some(Assignment::Evaluate(_)));
             match assigned.take() {
                 Some(Assignment::Train(lease)) => self.take(lease).await?,
                 Some(Assignment::Evaluate(order)) => self.evaluate(order).await?,
@@ -154,7 +159,8 @@ impl<'a, W: Workload> Replica<'a, W> {
             if *leaving.borrow() {
                 return Err(Stop::Leave);
             }
-            if self.leases.current().is_none() {
+            // There may be another part of the evaluation; whoever trains does not begin between two.
+            if self.leases.current().is_none() || evaluated {
                 tokio::select! {
                     () = asked(leaving.clone()) => return Err(Stop::Leave),
                     () = tokio::time::sleep_until(self.ask_after) => {}
@@ -203,8 +209,27 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(())
     }
 
+    /// Loads the newest parameters once the worker has no more of an evaluation to do, so that what it pushes next
+    /// is no staler than ever.
+    async fn end_evaluation(&mut self) -> Result<(), Stop> {
+        if self.evaluated.take().is_some() {
+            self.load_newest().await?;
+            self.line = Line::start();
+        }
+        Ok(())
+    }
+
+    async fn load_newest(&mut self) -> Result<(), Stop> {
+        let values = self.store.start().await?;
+        let (bytes, took) = self.store.newest_fetch();
+        self.link.fetched_again(bytes, took);
+        self.compute.call(move |compute| compute.load(&values)).await?;
+        Ok(())
+    }
+
     /// Trains on the next minibatch of the current lease.
     async fn train(&mut self) -> Result<(), Stop> {
+        self.end_evaluation().await?;
         let start = Instant::now();
         let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
         let batch = self.samples.call(Samples::next).await??;
@@ -305,43 +330,57 @@ impl<'a, W: Workload> Replica<'a, W> {
         self.compute.call(move |compute| compute.set_wire(gradients)).await?;
         if parameters != self.store.wire() {
             self.store.set_wire(parameters);
-            let values = self.store.start().await?;
-            let (bytes, took) = self.store.newest_fetch();
-            self.link.fetched_again(bytes, took);
-            self.compute.call(move |compute| compute.load(&values)).await?;
+            self.load_newest().await?;
         }
         Ok(())
     }
 
+    /// Does a part of an evaluation, and reports its sums.
+    ///
+    /// # Errors
+    /// If the part does not lie within the validation images, beside those of fetches and of the data.
     async fn evaluate(&mut self, order: EvaluationOrder) -> Result<(), Stop> {
-        let images = self.validation;
-        tracing::info!(
-            evaluation = order.id,
-            samples = order.samples,
-            images,
-            last = order.last,
-            "evaluating"
-        );
-        let samples = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
+        let EvaluationOrder { id, samples, last, start, end, .. } = order;
+        let validation = self.validation;
+        if !(start <= end && end <= validation) {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "evaluation {id} of the coordinator: expected images within 0..{validation}, as many as there are to validate \
+                 with here, found {start}..{end}; start worker and server from one release"
+            )));
+        }
+        tracing::info!(evaluation = id, samples, start, end, last, "evaluating");
+        let evaluated = match self.evaluated.take_if(|evaluated| evaluated.is_of(&order)) {
+            Some(evaluated) => evaluated,
+            None => match Evaluated::fetch(&order, &mut self.store).await {
+                Ok(evaluated) => {
+                    let (bytes, took) = self.store.newest_fetch();
+                    self.link.fetched(bytes, took);
+                    evaluated
+                }
+                Err(Stop::Failed(error)) if is_given_up(&error) => {
+                    tracing::warn!("evaluation {id} was given up meanwhile: {error:#}");
+                    return Ok(());
+                }
+                Err(stop) => return Err(stop),
+            },
+        };
+        let evaluated = self.evaluated.insert(evaluated);
+        let queue = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
         let RunConfiguration { run, optimisation, .. } = &self.configuration;
         let trained = (run.evaluate_epochs * self.images as f64) as u64;
         let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
-        let (evaluation, norms) =
-            evaluate(&order, images, compared, &mut self.store, &self.compute, &samples).await?;
-        let (bytes, took) = self.store.newest_fetch();
-        self.link.fetched(bytes, took);
-        tracing::info!(
-            samples = evaluation.samples,
-            images = evaluation.images,
-            average = %evaluation.average,
-            last_iterate = %evaluation.last_iterate,
-            "evaluated"
-        );
-        self.reporter.evaluation(evaluation, &norms);
-        self.line = Line::start();
+        let compared = compared_in_part(compared, run.batch, start..end, validation);
+        let (part, norms) = evaluated.part(&order, compared, &self.compute, &queue).await?;
+        self.reporter.evaluation(part, &norms);
         match self.reporter.send(false).await? {
             Some(ending) => Err(Stop::Ended(ending)),
             None => Ok(()),
         }
     }
+}
+
+/// Returns whether a fetch failed since its evaluation is no longer ordered: a shard has lost the average.
+fn is_given_up(error: &anyhow::Error) -> bool {
+    let refusal = error.downcast_ref::<ClientError>().and_then(ClientError::refusal);
+    matches!(refusal, Some(Refusal::Invalid(_)))
 }

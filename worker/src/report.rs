@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use protocol::{
-    ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, Evaluation, GradientNorms, LARGEST_LOSS,
-    LeaseProgress, Member, Report, Scores, StepMetrics,
+    ClientError, CoordinatorCalls as _, CoordinatorClient, Ending, EvaluationPart, GradientNorms,
+    LARGEST_LOSS, LeaseProgress, Member, Report, Scores, StepMetrics,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ pub struct Reporter {
 struct Outbox {
     progress: BTreeMap<u64, LeaseProgress>,
     metrics: StepMetrics,
-    evaluation: Option<Evaluation>,
+    evaluation: Option<EvaluationPart>,
     sends_largest: bool,
 }
 
@@ -65,12 +65,12 @@ impl Reporter {
         self.outbox().sends_largest = largest;
     }
 
-    /// Adds a finished evaluation to the next report, with `norms`, which measure the noise of gradients and
-    /// were computed along with it; call [`send`](Self::send) afterwards.
-    pub fn evaluation(&self, evaluation: Evaluation, norms: &GradientNorms) {
+    /// Adds a finished part of an evaluation to the next report, with `norms`, which measure the noise of gradients
+    /// and were computed along with it; call [`send`](Self::send) before the next part is finished.
+    pub fn evaluation(&self, part: EvaluationPart, norms: &GradientNorms) {
         let mut outbox = self.outbox();
         outbox.metrics.gradients.add(norms);
-        outbox.evaluation = Some(evaluation);
+        outbox.evaluation = Some(part);
     }
 
     /// Sends a report, even if nothing was added to it; returns how the run ended, or `None` while it goes
@@ -91,13 +91,13 @@ impl Reporter {
         };
         let closed: Vec<u64> =
             progress.iter().filter(|progress| progress.closed).map(|progress| progress.lease).collect();
-        let reported = evaluation.as_ref().map(|evaluation| evaluation.id);
+        let reported = evaluation.as_ref().map(|part| (part.id, part.start));
         let member = self.member;
         let report = Report { member, progress, metrics, evaluation, leaving, sends_largest };
         let ending = self.client.report(report).await?;
         let mut outbox = self.outbox();
         closed.iter().for_each(|lease| drop(outbox.progress.remove(lease)));
-        outbox.evaluation.take_if(|evaluation| Some(evaluation.id) == reported);
+        outbox.evaluation.take_if(|part| Some((part.id, part.start)) == reported);
         Ok(ending)
     }
 

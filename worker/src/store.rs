@@ -55,8 +55,8 @@ pub struct Store<Client = ShardClient> {
     versions: Vec<Version>,
     /// Life of the server that the shards belong to.
     life: Life,
-    /// Time that the newest fetch of all values took.
-    fetched: Duration,
+    /// Bytes of the newest fetch of all values, and the time that it took.
+    fetched: (usize, Duration),
     /// Number of the worker, by which shards tell which log it follows.
     worker: u32,
 }
@@ -118,7 +118,7 @@ impl<Client: ShardCalls> Store<Client> {
         let mut pieces = vec![0; layout.tensors().len()];
         layout.blocks().iter().for_each(|block| pieces[block.tensor] += 1);
         let versions = vec![Version::default(); layout.blocks().len()];
-        let fetched = Duration::ZERO;
+        let fetched = (0, Duration::ZERO);
         let mut store = Store {
             layout,
             wire: Wire::F32,
@@ -153,10 +153,9 @@ impl<Client: ShardCalls> Store<Client> {
         self.followed.as_ref().map_or(self.wire, |followed| followed.wire)
     }
 
-    /// Returns the bytes of all values as they are fetched whole, and the time that the newest fetch of all of
-    /// them took.
+    /// Returns the bytes of the newest fetch of all values, and the time that it took.
     pub fn newest_fetch(&self) -> (usize, Duration) {
-        (encoded_size(self.wire, self.layout.len()), self.fetched)
+        self.fetched
     }
 
     /// Fetches as many blocks of the parameters as have `bytes` bytes; returns their bytes, and the time that
@@ -247,7 +246,7 @@ impl<Client: ShardCalls> Store<Client> {
         if kind == self.trained_on() {
             versions.into_iter().for_each(|(block, version)| self.versions[block as usize] = version);
         }
-        self.fetched = begun.elapsed();
+        self.fetched = (encoded_size(self.wire_of(kind), self.layout.len()), begun.elapsed());
         Ok(flat)
     }
 
@@ -257,6 +256,12 @@ impl<Client: ShardCalls> Store<Client> {
             Some(Followed { wire: log, .. }) => Kind::View { log, worker: self.worker },
             None => Kind::Parameters,
         }
+    }
+
+    /// Returns the number format in which values of `kind` are fetched whole: what is scored, kept or begun with
+    /// has all bits.
+    fn wire_of(&self, kind: Kind) -> Wire {
+        if kind == Kind::Parameters { self.wire } else { Wire::F32 }
     }
 
     /// Fetches some blocks from all shards concurrently, and calls `take` with each.
@@ -270,8 +275,7 @@ impl<Client: ShardCalls> Store<Client> {
         let mut tasks = JoinSet::new();
         for ((process, shard), blocks) in self.by_home(blocks) {
             let (client, values) = (self.processes[process].clone(), values.clone());
-            // What is scored, kept or begun with has all bits.
-            let wire = if kind == Kind::Parameters { self.wire } else { Wire::F32 };
+            let wire = self.wire_of(kind);
             let request = FetchRequest { shard, blocks, kind, wire, life: self.life };
             // The shards of other processes hear of an evaluation a little later than its worker.
             let patience = match kind {

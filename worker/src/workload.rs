@@ -42,8 +42,8 @@ pub trait Tally: Copy + Default + Send + 'static {
     /// Returns the number of samples scored.
     fn samples(&self) -> u64;
 
-    /// Returns the mean of each score over the samples scored, with its name, such as `top1`.
-    fn scores(&self) -> Scores;
+    /// Returns the sum of each score over the samples scored, with its name, such as `top1`.
+    fn sums(&self) -> Scores;
 }
 
 /// A model that a worker trains as its replica (copy) of the run's network. Its parameters are loaded and its

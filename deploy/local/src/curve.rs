@@ -89,8 +89,8 @@ fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error:
             metrics.training.iter().filter_map(|point| Some((point.samples as f64, value(point)?))).collect(),
         )
     };
-    let evaluations = |value: fn(&EvaluationPoint) -> f64| -> Points {
-        metrics.evaluations.iter().map(|point| (point.samples as f64, value(point))).collect()
+    let evaluations = |value: fn(&EvaluationPoint) -> Option<f64>| -> Points {
+        metrics.evaluations.iter().filter_map(|point| Some((point.samples as f64, value(point)?))).collect()
     };
     let lines = |training: Points, average: Points, last: Points| {
         [
@@ -101,13 +101,13 @@ fn picture(metrics: &Metrics, title: &str) -> Result<String, Box<dyn std::error:
     };
     let losses = lines(
         training(|point| point.loss),
-        evaluations(|point| point.average.loss),
-        evaluations(|point| point.last_iterate.loss),
+        evaluations(|point| Some(point.average.loss)),
+        evaluations(|point| Some(point.last_iterate?.loss)),
     );
     let accuracies = lines(
         training(|point| point.top1.map(|share| share * 100.0)),
-        evaluations(|point| point.average.top1 * 100.0),
-        evaluations(|point| point.last_iterate.top1 * 100.0),
+        evaluations(|point| Some(point.average.top1 * 100.0)),
+        evaluations(|point| Some(point.last_iterate?.top1 * 100.0)),
     );
     let all = || losses.iter().flat_map(|line| &line.points);
     let samples = all().map(|point| point.0).fold(1.0, f64::max);
@@ -249,7 +249,7 @@ mod tests {
                         images: 1000,
                         unreadable: 0,
                         average: scores(0.0),
-                        last_iterate: scores(0.15),
+                        last_iterate: Some(scores(0.15)),
                     }
                 })
                 .collect(),

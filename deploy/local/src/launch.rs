@@ -304,6 +304,8 @@ fn finish(
     if !folder.model().is_file() {
         return Err(missing("is not there", folder.model()));
     }
+    let last_iterate =
+        last.last_iterate.ok_or_else(|| missing("has no scores of the last iterate", folder.metrics()))?;
     let best = metrics.best().filter(|_| folder.best().is_file());
     let best =
         best.map(|best| BestModel { model: folder.best(), samples: best.samples, scores: best.average });
@@ -314,7 +316,7 @@ fn finish(
         validation_images: last.images,
         skipped,
         validation_skipped: last.unreadable,
-        last_iterate: last.last_iterate,
+        last_iterate,
         samples: last.samples,
         account: metrics.account.clone(),
         seconds: record.seconds,

@@ -44,8 +44,9 @@ pub struct EvaluationPoint {
     #[serde(flatten)]
     pub average: ClassifierScores,
     /// Scores, on the validation images, of the last iterate, which is the parameters as the newest update
-    /// left them.
-    pub last_iterate: ClassifierScores,
+    /// left them; `None` where they were not scored.
+    #[serde(default)]
+    pub last_iterate: Option<ClassifierScores>,
 }
 
 /// The end of the patience with a run, whose evaluations did not gain for so many epochs.
@@ -166,7 +167,7 @@ mod tests {
     fn the_best_evaluation_is_the_first_of_the_best_ones() {
         let point = |samples, top1, loss| {
             let average = ClassifierScores { top1, top5: 1.0, loss };
-            EvaluationPoint { samples, images: 10, unreadable: 0, average, last_iterate: average }
+            EvaluationPoint { samples, images: 10, unreadable: 0, average, last_iterate: None }
         };
         let evaluations = vec![
             point(1, 0.5, 1.0),
@@ -228,7 +229,7 @@ mod tests {
             [(200, 0.4), (300, 0.6)]
         );
         assert_eq!(metrics.account.map(|account| (account.used, account.surplus_most)), Some((300, 16)));
-        assert_eq!(metrics.evaluations[0].last_iterate.top1, 0.1);
+        assert_eq!(metrics.evaluations[0].last_iterate.map(|scores| scores.top1), Some(0.1));
     }
 
     #[test]

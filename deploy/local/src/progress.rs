@@ -202,16 +202,19 @@ fn log_facts(status: &RunStatus) {
 }
 
 fn evaluation_text(evaluation: &Evaluation) -> String {
-    let [average, last_iterate] = [&evaluation.average, &evaluation.last_iterate].map(ClassifierScores::from);
-    format!(
-        "evaluation at {} samples: top-1 {:.2} %, top-5 {:.2} %, loss {:.4} (last iterate: top-1 {:.2} %, loss {:.4})",
+    let average = ClassifierScores::from(&evaluation.average);
+    let mut text = format!(
+        "evaluation at {} samples: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
         evaluation.samples,
         average.top1 * 100.0,
         average.top5 * 100.0,
-        average.loss,
-        last_iterate.top1 * 100.0,
-        last_iterate.loss
-    )
+        average.loss
+    );
+    if let Some(last_iterate) = &evaluation.last_iterate {
+        let ClassifierScores { top1, loss, .. } = last_iterate.into();
+        text += &format!(" (last iterate: top-1 {:.2} %, loss {loss:.4})", top1 * 100.0);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -259,7 +262,7 @@ mod tests {
             "8.0 %, epoch 1 of 20, loss 1.234, 2 h 07 min left, 1890 images/s, top-1 55.1 %, rate 1.820e-2, staleness 1.0"
         );
         let average = ClassifierScores { top1: 0.875, top5: 0.99, loss: 0.4 }.into();
-        let last_iterate = ClassifierScores { top1: 0.8, top5: 0.98, loss: 0.5 }.into();
+        let last_iterate = Some(ClassifierScores { top1: 0.8, top5: 0.98, loss: 0.5 }.into());
         status.evaluations =
             vec![Evaluation { id: 1, samples: 10_000, images: 1000, unreadable: 0, average, last_iterate }];
         status.state = RunState::Evaluating;
@@ -301,7 +304,7 @@ mod tests {
             images: 1,
             unreadable: 0,
             average: Scores::default(),
-            last_iterate: Scores::default(),
+            last_iterate: None,
         };
         assert_eq!(progress(vec![evaluation.clone()], None), Some(1));
         assert_eq!(progress(vec![evaluation.clone(), evaluation], Some(1)), Some(2));

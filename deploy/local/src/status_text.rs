@@ -265,7 +265,7 @@ mod tests {
                 images: 1000,
                 unreadable: 0,
                 average: Scores::new([("top1", 0.875), ("loss", 0.4)]),
-                last_iterate: Scores::default(),
+                last_iterate: None,
             }),
             members: 2,
             workers: vec![worker(0), WorkerOverview { drained: true, ..worker(1) }],

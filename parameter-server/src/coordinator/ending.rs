@@ -80,7 +80,7 @@ mod tests {
             images: 10,
             unreadable: 0,
             average: Default::default(),
-            last_iterate: Default::default(),
+            last_iterate: None,
         };
         let lost = |epochs, best, newest| lost_patience(epochs, 100, &after(best), &after(newest));
         assert_eq!(lost(None, 0, u64::MAX), None);

@@ -1,40 +1,102 @@
-//! The evaluations of a run: when one is due, which worker does it, and its result.
+//! The evaluations of a run: when one is due, which workers do it, and its result.
 //!
-//! An evaluation is given to one worker while the others train. If that worker is lost, another one gets it
-//! under the same number. The last evaluation follows the last sample, and the run does not end without it.
-//! A result counts if it is over the whole validation set and its scores are in their ranges; otherwise the
-//! evaluation is given to another worker, and the one that sent the result gets no more.
+//! An evaluation is done in parts, ranges of the validation images: each worker that asks for work gets the next
+//! one, trains on once none is left, and nobody waits for anybody. If a worker is lost, another one gets its
+//! part; if a shard loses the average, as its process is started again, the evaluation is ordered anew under
+//! another number. The result is made of the parts' sums, in the order of the images. The last evaluation follows the last
+//! sample, and the run does not end without it. The sums of a part count if they are over all of its images and
+//! in their ranges; otherwise the part is given to another worker, and the one that sent them gets no more.
 //!
 //! The average that was scored stays frozen in the shards until its model is written, and so long no other
 //! evaluation begins but the last one: shards keep two averages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::{Evaluation, EvaluationOrder};
+use protocol::{Evaluation, EvaluationOrder, EvaluationPart, Scores};
 
 /// Largest mean loss of an evaluation, in nats: an image's is at most 87.34, that of a right class whose
 /// probability is the smallest normal number of 32 bits.
 const LARGEST_LOSS: f64 = 87.4;
+/// Images that a worker must have to score for its fetch of the average to be worth while: it fetches as many
+/// bytes as for a few minibatches.
+const WORTH_A_FETCH: u64 = 128;
+/// Fewest images of a part.
+const LEAST_PART: u64 = 64;
+/// Parts for each worker: with several, a slow worker does fewer.
+const PARTS_OF_WORKER: u64 = 4;
+
+/// The settings of a run's evaluations.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Sample positions between two evaluations.
+    pub every: u64,
+    /// Sample positions of the whole run.
+    pub total: u64,
+    /// Images of the validation split.
+    pub validation: u64,
+    /// Images of a minibatch; parts are made of whole ones.
+    pub batch: u64,
+    /// Whether each evaluation scores the last iterate beside the average, or only the last one does.
+    pub last_iterate: bool,
+}
+
+impl Schedule {
+    /// Returns the images of one part where `members` workers train, and the most workers that take part.
+    fn part(&self, members: usize) -> (u64, usize) {
+        let most = (self.validation / WORTH_A_FETCH).max(1);
+        if most == 1 {
+            return (self.validation, 1);
+        }
+        let parts = PARTS_OF_WORKER * most.min(members.max(1) as u64);
+        let images = self.validation.div_ceil(parts).max(LEAST_PART);
+        (images.next_multiple_of(self.batch.max(1)), most as usize)
+    }
+}
 
 /// The evaluations of a run: those due, those in progress, and their results.
 #[derive(Debug)]
 pub struct Evaluations {
-    /// Sample positions between two evaluations.
-    every: u64,
-    /// Sample positions of the whole run.
-    total: u64,
+    schedule: Schedule,
     /// Consumed positions at which the next evaluation is due.
     due: u64,
     next_id: u64,
-    /// Orders without a result, by number, each with the incarnation that holds it; without a holder, it is
-    /// to be given again.
-    open: BTreeMap<u64, (EvaluationOrder, Option<u64>)>,
-    /// Incarnations whose result could not be used.
+    /// Orders without a result, by number.
+    open: BTreeMap<u64, Open>,
+    /// Incarnations whose sums could not be used.
     barred: BTreeSet<u64>,
     done: Vec<Evaluation>,
     /// Numbers of evaluations whose models are to be written, in the order in which they were done.
     unwritten: VecDeque<u64>,
     last: Option<u64>,
+}
+
+/// An evaluation in progress.
+#[derive(Debug)]
+struct Open {
+    /// The order, of the whole validation split.
+    order: EvaluationOrder,
+    /// Position behind the last image of the parts so far.
+    given: u64,
+    /// The parts by their first images.
+    parts: BTreeMap<u64, Part>,
+    /// Incarnations that have got a part.
+    workers: BTreeSet<u64>,
+}
+
+/// A part of an evaluation.
+#[derive(Debug)]
+struct Part {
+    end: u64,
+    state: PartState,
+}
+
+#[derive(Debug)]
+enum PartState {
+    /// To be given to a worker again.
+    Free,
+    /// With a worker, by its incarnation.
+    Held(u64),
+    Done(EvaluationPart),
 }
 
 /// A model that is to be written: the average that an evaluation scored.
@@ -49,61 +111,79 @@ pub struct ScoredModel {
 }
 
 impl Evaluations {
-    /// Schedules an evaluation for each `every` images that a run consumes (uses, or skips as unreadable),
-    /// and a last one at `total` images. The run has consumed `consumed` images so far, and evaluations that
-    /// were due by then are left out. `done` holds the results from before a restart; evaluations are
-    /// numbered from `first_id` on.
-    pub fn new(every: u64, total: u64, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
-        let every = every.max(1);
-        let due = (consumed / every + 1) * every;
+    /// Schedules an evaluation for each `schedule.every` images that a run consumes (uses, or skips as
+    /// unreadable), and a last one at `schedule.total` images. The run has consumed `consumed` images so far, and
+    /// evaluations that were due by then are left out. `done` holds the results from before a restart;
+    /// evaluations are numbered from `first_id` on.
+    pub fn new(mut schedule: Schedule, consumed: u64, first_id: u64, done: Vec<Evaluation>) -> Evaluations {
+        schedule.every = schedule.every.max(1);
+        let due = (consumed / schedule.every + 1) * schedule.every;
         let (open, barred, unwritten) = Default::default();
-        Evaluations { every, total, due, next_id: first_id, open, barred, done, unwritten, last: None }
+        Evaluations { schedule, due, next_id: first_id, open, barred, done, unwritten, last: None }
     }
 
-    /// Returns the evaluation that the worker with the incarnation (number of its join) `holder` is to do
-    /// now, if any. `consumed` is the number of images that the run has used or skipped; `samples`, the
-    /// number used, is recorded in a new order.
-    pub fn order(&mut self, holder: u64, consumed: u64, samples: u64) -> Option<EvaluationOrder> {
+    /// Returns the part of an evaluation that the worker with the incarnation (number of its join) `holder`,
+    /// one of `members`, is to do now, if any. `consumed` is the number of images that the run has used or
+    /// skipped; `samples`, the number used, is recorded in a new order.
+    pub fn order(
+        &mut self,
+        holder: u64,
+        members: usize,
+        consumed: u64,
+        samples: u64,
+    ) -> Option<EvaluationOrder> {
         if self.barred.contains(&holder) {
             return None;
         }
-        let last = consumed >= self.total;
+        let Schedule { every, total, .. } = self.schedule;
+        let last = consumed >= total;
         if last && self.last.is_none() {
             // The last evaluation replaces those that nobody is working on.
-            self.open.retain(|_, (_, holder)| holder.is_some());
+            self.open.retain(|_, open| open.is_held());
             self.last = Some(self.next_id);
-            return Some(self.open(holder, samples, true));
+            self.open(samples, true);
+        } else if !last && consumed >= self.due && self.open.is_empty() && self.unwritten.is_empty() {
+            self.due = (consumed / every + 1) * every;
+            self.open(samples, false);
         }
-        if let Some((order, assignee)) = self.open.values_mut().find(|(_, holder)| holder.is_none()) {
-            *assignee = Some(holder);
-            return Some(order.clone());
-        }
-        if !last && consumed >= self.due && self.open.is_empty() && self.unwritten.is_empty() {
-            self.due = (consumed / self.every + 1) * self.every;
-            return Some(self.open(holder, samples, false));
-        }
-        None
+        let (images, most) = self.schedule.part(members);
+        self.open.values_mut().find_map(|open| open.give(holder, images, most))
     }
 
-    fn open(&mut self, holder: u64, samples: u64, last: bool) -> EvaluationOrder {
-        let order = EvaluationOrder { id: self.next_id, samples, last };
+    fn open(&mut self, samples: u64, last: bool) {
+        let Schedule { validation, last_iterate, .. } = self.schedule;
+        let last_iterate = last_iterate || last;
+        let order =
+            EvaluationOrder { id: self.next_id, samples, last, start: 0, end: validation, last_iterate };
         self.next_id += 1;
-        self.open.insert(order.id, (order.clone(), Some(holder)));
-        order
+        let (given, parts, workers) = Default::default();
+        self.open.insert(order.id, Open { order, given, parts, workers });
     }
 
-    /// Takes back the evaluations that the worker with the incarnation (number of its join) `holder` was to
-    /// do and has not finished, so that another worker gets them.
+    /// Takes back what the worker with the incarnation (number of its join) `holder` was to do of evaluations
+    /// and has not finished, so that another worker gets it.
     pub fn take_back(&mut self, holder: u64) {
-        for (_, assignee) in self.open.values_mut() {
-            assignee.take_if(|assignee| *assignee == holder);
-        }
+        self.open.values_mut().for_each(|open| open.take_back(holder));
         self.barred.remove(&holder);
     }
 
-    /// Returns whether the worker with the incarnation (number of its join) `holder` is doing an evaluation.
+    /// Gives up the evaluations in progress, since a shard has lost their averages; they are ordered anew, under
+    /// other numbers. What workers hand in of them is not recorded. Returns whether there were any.
+    pub fn void(&mut self) -> bool {
+        let open = std::mem::take(&mut self.open);
+        if open.keys().any(|id| Some(*id) == self.last) {
+            self.last = None;
+        } else if !open.is_empty() {
+            self.due = 0;
+        }
+        !open.is_empty()
+    }
+
+    /// Returns whether the worker with the incarnation (number of its join) `holder` is doing a part of an
+    /// evaluation.
     pub fn is_held_by(&self, holder: u64) -> bool {
-        self.open.values().any(|(_, assignee)| *assignee == Some(holder))
+        let holds = |part: &Part| matches!(part.state, PartState::Held(by) if by == holder);
+        self.open.values().any(|open| open.parts.values().any(holds))
     }
 
     /// Number that the next evaluation to be ordered gets.
@@ -119,41 +199,53 @@ impl Evaluations {
 
     /// Ends the run at `total` images: the last evaluation follows them.
     pub fn end_at(&mut self, total: u64) {
-        self.total = total;
+        self.schedule.total = total;
     }
 
-    /// Checks the result of an evaluation from the worker with the incarnation (number of its join) `holder`,
-    /// over a validation set of `validation` images. If it cannot be used, the evaluation is to be done by
-    /// another worker. A result of an evaluation that is not assigned to that worker is not looked at: it is
-    /// not recorded.
+    /// Checks the sums of a part from the worker with the incarnation (number of its join) `holder`. If they
+    /// cannot be used, the part is to be done by another worker. Sums of a part that is not assigned to that
+    /// worker are not looked at: they are not recorded.
     ///
     /// # Errors
-    /// If the result is not of the whole validation set or not of the moment that was ordered, or if a loss
-    /// is out of range.
-    pub fn check(&mut self, holder: u64, evaluation: &Evaluation, validation: u64) -> Result<(), String> {
-        let order = self.open.get_mut(&evaluation.id).filter(|(_, assignee)| *assignee == Some(holder));
-        let Some((order, assignee)) = order else { return Ok(()) };
-        let checked = usable(order, evaluation, validation);
+    /// If the sums are not over all images of the part, or if one is out of range.
+    pub fn check(&mut self, holder: u64, sums: &EvaluationPart) -> Result<(), String> {
+        let Some(open) = self.open.get_mut(&sums.id) else { return Ok(()) };
+        let last_iterate = open.order.last_iterate;
+        let Some(part) = open.held(holder, sums.start) else { return Ok(()) };
+        let checked = usable(part.end - sums.start, last_iterate, sums);
         if checked.is_err() {
-            *assignee = None;
+            open.take_back(holder);
             self.barred.insert(holder);
         }
         checked
     }
 
-    /// Records the result of an evaluation from the worker with the incarnation (number of its join)
-    /// `holder`. Returns true if it was recorded; false if the evaluation is not assigned to that worker, as
-    /// when a report is repeated.
-    pub fn record(&mut self, holder: u64, evaluation: Evaluation) -> bool {
-        let held = self.open.get(&evaluation.id).is_some_and(|(_, assignee)| *assignee == Some(holder));
-        if held {
-            self.open.remove(&evaluation.id);
-            self.unwritten.push_back(evaluation.id);
-            self.done.push(evaluation);
-            // One that takes longer than the last evaluation must not pass for the end of the run.
-            self.done.sort_by_key(|done| done.id);
+    /// Records the sums of a part from the worker with the incarnation (number of its join) `holder`, unless the
+    /// part is not assigned to that worker, as when a report is repeated. Returns the result of the evaluation
+    /// if this was the last of its parts.
+    ///
+    /// # Errors
+    /// If there are images and none of them can be read; then there is no result.
+    pub fn record(&mut self, holder: u64, sums: EvaluationPart) -> Result<Option<Evaluation>, String> {
+        let id = sums.id;
+        let Some(open) = self.open.get_mut(&id) else { return Ok(None) };
+        let Some(part) = open.held(holder, sums.start) else { return Ok(None) };
+        part.state = PartState::Done(sums);
+        let Some(evaluation) = open.result() else { return Ok(None) };
+        let open = self.open.remove(&id).expect("it was there just now");
+        if evaluation.images == 0 && evaluation.unreadable > 0 {
+            return Err(format!(
+                "none of the {} validation images can be read; one of them: {}; repair or replace them, then give the \
+                 same command again",
+                evaluation.unreadable,
+                open.skipped().unwrap_or("of unknown name")
+            ));
         }
-        held
+        self.unwritten.push_back(id);
+        self.done.push(evaluation.clone());
+        // One that takes longer than the last evaluation must not pass for the end of the run.
+        self.done.sort_by_key(|done| done.id);
+        Ok(Some(evaluation))
     }
 
     /// Returns the result of the evaluation at the end of the run; `None` until that evaluation is done.
@@ -187,154 +279,107 @@ impl Evaluations {
     }
 }
 
-/// Checks the result of an ordered evaluation over a validation set of `validation` images.
-fn usable(order: &EvaluationOrder, evaluation: &Evaluation, validation: u64) -> Result<(), String> {
-    let &Evaluation { samples, images, unreadable, .. } = evaluation;
-    if samples != order.samples {
-        return Err(format!("expected one after {} samples, found {samples}", order.samples));
+impl Open {
+    /// Gives a worker the next part, of `images` images if it was not given before; at most `most` workers take
+    /// part.
+    fn give(&mut self, holder: u64, images: u64, most: usize) -> Option<EvaluationOrder> {
+        if !self.workers.contains(&holder) && self.workers.len() >= most {
+            return None;
+        }
+        let whole = self.order.end;
+        let free = self.parts.iter().find(|(_, part)| matches!(part.state, PartState::Free));
+        let (start, end) = match free {
+            Some((&start, part)) => (start, part.end),
+            // A validation split without images has one part.
+            None if self.given < whole || self.parts.is_empty() => {
+                (self.given, whole.min(self.given + images))
+            }
+            None => return None,
+        };
+        self.given = self.given.max(end);
+        self.parts.insert(start, Part { end, state: PartState::Held(holder) });
+        self.workers.insert(holder);
+        Some(EvaluationOrder { start, end, ..self.order.clone() })
     }
-    if images.checked_add(unreadable) != Some(validation) || (images == 0 && validation > 0) {
+
+    fn take_back(&mut self, holder: u64) {
+        for part in self.parts.values_mut() {
+            if matches!(part.state, PartState::Held(by) if by == holder) {
+                part.state = PartState::Free;
+            }
+        }
+        self.workers.remove(&holder);
+    }
+
+    /// Returns whether a worker is doing a part.
+    fn is_held(&self) -> bool {
+        self.parts.values().any(|part| matches!(part.state, PartState::Held(_)))
+    }
+
+    /// Returns the part that begins at image `start`, if that worker is doing it.
+    fn held(&mut self, holder: u64, start: u64) -> Option<&mut Part> {
+        self.parts.get_mut(&start).filter(|part| matches!(part.state, PartState::Held(by) if by == holder))
+    }
+
+    /// Returns the first image that could not be read, as far as parts are done.
+    fn skipped(&self) -> Option<&str> {
+        self.parts.values().find_map(|part| match &part.state {
+            PartState::Done(sums) => sums.skipped.as_deref(),
+            PartState::Free | PartState::Held(_) => None,
+        })
+    }
+
+    /// Returns the result, if all parts are done.
+    fn result(&self) -> Option<Evaluation> {
+        if self.given < self.order.end {
+            return None;
+        }
+        let EvaluationOrder { id, samples, last_iterate, .. } = self.order;
+        let (mut images, mut unreadable) = (0, 0);
+        let (mut average, mut newest) = (Scores::default(), Scores::default());
+        for part in self.parts.values() {
+            let PartState::Done(sums) = &part.state else { return None };
+            images += sums.images;
+            unreadable += sums.unreadable;
+            average.add_all(&sums.average);
+            sums.last_iterate.iter().for_each(|sums| newest.add_all(sums));
+        }
+        let mean = |sums: Scores| sums.divided_by(images.max(1) as f64);
+        let last_iterate = last_iterate.then(|| mean(newest));
+        Some(Evaluation { id, samples, images, unreadable, average: mean(average), last_iterate })
+    }
+}
+
+/// Checks the sums of a part of so many images.
+fn usable(part: u64, last_iterate: bool, sums: &EvaluationPart) -> Result<(), String> {
+    let &EvaluationPart { images, unreadable, .. } = sums;
+    if images.checked_add(unreadable) != Some(part) {
         return Err(format!(
-            "expected scores of all {validation} validation images, those excepted that cannot be read, found {images} \
+            "expected scores of all {part} images of the part, those excepted that cannot be read, found {images} \
              scored and {unreadable} unreadable"
         ));
     }
-    for scores in [&evaluation.average, &evaluation.last_iterate] {
-        // A loss that is not finite is reported as the largest number.
-        let fits = |loss: &f64| (0.0..=LARGEST_LOSS).contains(loss) || *loss == f64::MAX;
-        if let Some(loss) = scores.get("loss").filter(|loss| !fits(loss)) {
-            return Err(format!("expected a loss of 0 to {LARGEST_LOSS}, found {loss:e}"));
+    if sums.last_iterate.is_some() != last_iterate {
+        let [expected, found] =
+            [last_iterate, !last_iterate].map(|scored| if scored { "scores" } else { "none" });
+        return Err(format!("expected {expected} of the last iterate, found {found}"));
+    }
+    for (name, sum) in [&sums.average].into_iter().chain(&sums.last_iterate).flat_map(Scores::iter) {
+        let most = match name {
+            // A loss that is not finite is reported as the largest number.
+            "loss" if sum == f64::MAX => sum,
+            "loss" => LARGEST_LOSS * images as f64,
+            "top1" | "top5" => images as f64,
+            _ => continue,
+        };
+        if !(0.0..=most).contains(&sum) {
+            return Err(format!(
+                "expected a sum of {name} of 0 to {most} over {images} images, found {sum:e}"
+            ));
         }
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use protocol::Scores;
-
-    use super::*;
-
-    fn result(order: &EvaluationOrder) -> Evaluation {
-        Evaluation {
-            id: order.id,
-            samples: order.samples,
-            images: 98,
-            unreadable: 2,
-            average: Default::default(),
-            last_iterate: Default::default(),
-        }
-    }
-
-    #[test]
-    fn due_ones_go_to_one_worker_and_again_if_it_is_lost() {
-        let mut evaluations = Evaluations::new(100, 250, 0, 1, Vec::new());
-        assert_eq!(evaluations.order(1, 99, 99), None);
-        let first = evaluations.order(1, 100, 100).unwrap();
-        assert_eq!(first, EvaluationOrder { id: 1, samples: 100, last: false });
-        assert_eq!(evaluations.order(2, 120, 120), None);
-        evaluations.take_back(1);
-        assert_eq!(evaluations.order(2, 130, 130), Some(first.clone()));
-        assert!(!evaluations.record(1, result(&first)));
-        assert!(evaluations.record(2, result(&first)));
-        evaluations.written(first.id);
-        assert_eq!(evaluations.order(2, 199, 199), None);
-        let second = evaluations.order(2, 230, 230).unwrap();
-        let last = evaluations.order(1, 250, 249).unwrap();
-        assert_eq!(last, EvaluationOrder { id: 3, samples: 249, last: true });
-        assert!(evaluations.record(2, result(&second)) && evaluations.last().is_none());
-        evaluations.take_back(1);
-        assert_eq!(evaluations.order(2, 250, 249), Some(last.clone()));
-        assert!(evaluations.record(2, result(&last)));
-        assert_eq!(evaluations.last().map(|evaluation| evaluation.id), Some(3));
-        assert_eq!(evaluations.order(2, 250, 249), None);
-        assert_eq!(evaluations.done().len(), 3);
-    }
-
-    /// The loss in the model's file is that of the last evaluation, and the run's result is to be the same.
-    #[test]
-    fn one_that_takes_longer_than_the_last_does_not_pass_for_it() {
-        let mut evaluations = Evaluations::new(100, 150, 0, 1, Vec::new());
-        let slow = evaluations.order(1, 149, 149).unwrap();
-        let last = evaluations.order(2, 150, 150).unwrap();
-        assert!(evaluations.record(2, result(&last)) && evaluations.record(1, result(&slow)));
-        let ids: Vec<u64> = evaluations.done().iter().map(|done| done.id).collect();
-        assert_eq!((ids, evaluations.last().unwrap().id), (vec![slow.id, last.id], last.id));
-    }
-
-    #[test]
-    fn averages_stay_frozen_until_their_models_are_written() {
-        let mut evaluations = Evaluations::new(100, 1000, 0, 1, Vec::new());
-        let mut written = Vec::new();
-        let mut due = 100;
-        for (top1, best) in [(0.5, true), (0.4, false), (0.5, false), (0.6, true)] {
-            let order = evaluations.order(1, due, due).unwrap();
-            due += 100;
-            assert_eq!(evaluations.unwritten(), None);
-            let evaluation = Evaluation { average: Scores::new([("top1", top1)]), ..result(&order) };
-            assert!(evaluations.record(1, evaluation.clone()));
-            assert_eq!(evaluations.order(2, due, due), None, "shards keep no more");
-            assert_eq!(evaluations.frozen_ids().collect::<Vec<_>>(), [order.id]);
-            assert_eq!(evaluations.unwritten(), Some(ScoredModel { evaluation, newest: true, best }));
-            evaluations.written(order.id);
-            written.push(order.id);
-        }
-        assert_eq!((written.len(), evaluations.frozen_ids().count()), (4, 0));
-        // The last one waits for nothing, and both are written.
-        let slow = evaluations.order(1, 900, 900).unwrap();
-        let last = evaluations.order(2, 1000, 1000).unwrap();
-        assert!(evaluations.record(2, result(&last)) && evaluations.record(1, result(&slow)));
-        for (order, newest) in [(last, true), (slow, false)] {
-            let model = evaluations.unwritten().unwrap();
-            assert_eq!((model.evaluation.id, model.newest, model.best), (order.id, newest, false));
-            evaluations.written(order.id);
-        }
-    }
-
-    #[test]
-    fn a_resumed_run_does_not_evaluate_twice_at_one_place() {
-        let mut evaluations = Evaluations::new(100, 250, 100, 1, Vec::new());
-        assert_eq!(evaluations.order(1, 100, 100), None);
-        assert!(evaluations.order(1, 200, 200).is_some());
-    }
-
-    #[test]
-    fn a_result_that_is_not_of_the_whole_set_or_out_of_range_goes_to_another_worker() {
-        let mut evaluations = Evaluations::new(100, 250, 0, 1, Vec::new());
-        let mut order = evaluations.order(0, 100, 100).unwrap();
-        let loss = |loss| Scores::new([("loss", loss)]);
-        let good = result(&order);
-        let cases = [
-            (Evaluation { samples: 99, ..good.clone() }, "expected one after 100 samples, found 99"),
-            (Evaluation { images: 97, ..good.clone() }, "found 97 scored and 2 unreadable"),
-            (Evaluation { images: 0, unreadable: 100, ..good.clone() }, "found 0 scored and 100 unreadable"),
-            (
-                Evaluation { unreadable: u64::MAX, ..good.clone() },
-                "expected scores of all 100 validation images",
-            ),
-            (Evaluation { average: loss(-0.5), ..good.clone() }, "expected a loss of 0 to 87.4, found -5e-1"),
-            (
-                Evaluation { last_iterate: loss(88.0), ..good.clone() },
-                "expected a loss of 0 to 87.4, found 8.8e1",
-            ),
-        ];
-        for (holder, (bad, expected)) in (0..).zip(&cases) {
-            // Another worker's word changes nothing.
-            evaluations.check(99, bad, 100).unwrap();
-            let text = evaluations.check(holder, bad, 100).unwrap_err();
-            assert!(text.contains(expected), "{text}");
-            assert!(!evaluations.record(holder, bad.clone()));
-            assert_eq!(evaluations.order(holder, 100, 100), None, "it gets no more");
-            order = evaluations.order(holder + 1, 100, 100).expect("another one does it");
-            assert_eq!(order.id, good.id);
-        }
-        let last = cases.len() as u64;
-        let diverged = Evaluation { average: loss(f64::MAX), ..result(&order) };
-        evaluations.check(last, &diverged, 100).unwrap();
-        assert!(evaluations.record(last, diverged));
-        assert_eq!((evaluations.frozen_ids().collect::<Vec<_>>(), evaluations.next_id()), (vec![1], 2));
-        // One that leaves is forgotten.
-        evaluations.take_back(0);
-        assert!(!evaluations.barred.contains(&0) && evaluations.barred.contains(&1));
-    }
-}
+mod tests;

@@ -12,8 +12,15 @@ use settings::RunConfiguration;
 use tokio::time::Instant;
 
 use super::{
-    account::Account, divergence::Votes, evaluations::Evaluations, leases::Leases, limited::LimitedPushes,
-    membership::Membership, momentum_switch::MomentumSwitch, saved::SavedRun, standstill::Standstill,
+    account::Account,
+    divergence::Votes,
+    evaluations::{Evaluations, Schedule},
+    leases::Leases,
+    limited::LimitedPushes,
+    membership::Membership,
+    momentum_switch::MomentumSwitch,
+    saved::SavedRun,
+    standstill::Standstill,
 };
 use crate::{
     telemetry::{History, Line, Meter, RunPosition, Traffic},
@@ -271,7 +278,7 @@ impl Run {
             return Assignment::Leave { reason: "an operator wants it to leave".into() };
         }
         let (consumed, used) = (self.leases.consumed(), self.leases.used());
-        if let Some(order) = self.evaluations.order(member.incarnation, consumed, used) {
+        if let Some(order) = self.evaluations.order(member.incarnation, self.members.len(), consumed, used) {
             self.version += 1;
             return Assignment::Evaluate(order);
         }
@@ -344,7 +351,14 @@ fn evaluations(
     life: LifeSettings,
     done: Vec<Evaluation>,
 ) -> Evaluations {
-    let every = (configuration.run.evaluate_epochs * data.images as f64).round() as u64;
+    let settings::Run { evaluate_epochs, evaluate_last_iterate, batch, .. } = configuration.run;
+    let schedule = Schedule {
+        every: (evaluate_epochs * data.images as f64).round() as u64,
+        total: rule.total_samples,
+        validation: data.validation,
+        batch: batch as u64,
+        last_iterate: evaluate_last_iterate,
+    };
     let first_id = done.iter().map(|done| done.id + 1).fold(life.first_id, u64::max);
-    Evaluations::new(every, rule.total_samples, leases.consumed(), first_id, done)
+    Evaluations::new(schedule, leases.consumed(), first_id, done)
 }

@@ -178,13 +178,16 @@ impl State {
     }
 
     /// Prepares for the loss of updates in shards whose process was restarted: they had applied everything
-    /// used until now, even if their last status was older.
+    /// used until now, even if their last status was older. The averages that they had frozen are lost too.
     fn expect_loss(&mut self, shards: RangeInclusive<u32>) {
         let had = self.run.as_ref().map_or(0, |run| run.leases.used().saturating_sub(run.leases.lost()));
         for shard in shards {
             let status =
                 self.statuses.entry(shard).or_insert(ShardStatus { shard, ..ShardStatus::default() });
             status.samples = status.samples.max(had);
+        }
+        if let Some(run) = &mut self.run {
+            run.void_evaluations();
         }
     }
 

@@ -240,10 +240,9 @@ impl fmt::Display for Inspected {
             )?;
         }
         for Evaluation { samples, average, last_iterate, .. } in &run.evaluations {
-            writeln!(
-                f,
-                "  evaluation after {samples} samples: average {average}; last iterate {last_iterate}"
-            )?;
+            write!(f, "  evaluation after {samples} samples: average {average}")?;
+            last_iterate.iter().try_for_each(|scores| write!(f, "; last iterate {scores}"))?;
+            f.write_char('\n')?;
         }
         Ok(())
     }

@@ -88,14 +88,8 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let train = Line::Train(TrainingLine { samples: 5, loss: f64::NAN, ..TrainingLine::default() });
         let scores = Scores::new([("top1", 0.5), ("top5", 1.0), ("loss", 0.25)]);
-        let evaluation = Evaluation {
-            id: 1,
-            samples: 9,
-            images: 100,
-            unreadable: 0,
-            average: scores,
-            last_iterate: Scores::default(),
-        };
+        let evaluation =
+            Evaluation { id: 1, samples: 9, images: 100, unreadable: 0, average: scores, last_iterate: None };
         let evaluation = Line::Evaluation(EvaluationLine::new(&evaluation, 103, None));
         MetricsFile::open(&path, false).unwrap().write(&train).unwrap();
         MetricsFile::open(&path, true).unwrap().write(&evaluation).unwrap();

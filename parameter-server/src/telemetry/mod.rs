@@ -62,8 +62,10 @@ pub struct EvaluationLine {
     /// Scores of the running average of the parameters, which is the model that a run yields.
     #[serde(flatten)]
     pub average: Scores,
-    /// Scores of the last iterate, which is the parameters as the newest update left them.
-    pub last_iterate: Scores,
+    /// Scores of the last iterate, which is the parameters as the newest update left them; `None` where they were
+    /// not scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_iterate: Option<Scores>,
     /// Training speed of the newest training line, in images per second.
     pub images_per_second: f64,
     /// Learning rate in the newest training line: that of the newest update.
@@ -130,8 +132,8 @@ impl Line {
                 top1 = score(&line.average, "top1"),
                 top5 = score(&line.average, "top5"),
                 loss = score(&line.average, "loss"),
-                last_iterate_top1 = score(&line.last_iterate, "top1"),
-                last_iterate_loss = score(&line.last_iterate, "loss"),
+                last_iterate_top1 = line.last_iterate.as_ref().and_then(|scores| score(scores, "top1")),
+                last_iterate_loss = line.last_iterate.as_ref().and_then(|scores| score(scores, "loss")),
                 "evaluation of the average"
             ),
             Line::Patience(line) => tracing::info!(

@@ -223,7 +223,7 @@ mod tests {
                 images: 1,
                 unreadable: 0,
                 average: Scores::new([("top1", 0.75), ("top5", 1.0), ("loss", 0.5)]),
-                last_iterate: Scores::default(),
+                last_iterate: None,
             }),
             members: 1,
             workers: vec![WorkerOverview { worker: 7, name: "a\"b".into(), ..WorkerOverview::default() }],

@@ -9,9 +9,9 @@ use parameters::{Initialiser, Layout, Tensor, assign};
 use process::{Exit, RunFlags};
 use protocol::{
     AdoptRequest, Assignment, BlockPush, BlockValues, Connector, CoordinatorCalls as _, CoordinatorClient,
-    DataDescription, Ending, Evaluation, FetchRequest, JoinReply, JoinRequest, Kind, Lease, LeaseProgress,
-    PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores, ShardCalls as _, ShardClient,
-    StepMetrics, Wire, until_ready,
+    DataDescription, Ending, EvaluationOrder, EvaluationPart, FetchRequest, JoinReply, JoinRequest, Kind,
+    Lease, LeaseProgress, PROTOCOL_VERSION, Patience, PushForm, Refusal, Report, RunStatus, Scores,
+    ShardCalls as _, ShardClient, StepMetrics, Wire, until_ready,
 };
 use tokio::{
     net::TcpListener,
@@ -302,18 +302,15 @@ impl Worker {
                     let average = self.distance(Kind::Average { evaluation: order.id }).await;
                     let last_iterate = self.distance(Kind::Parameters).await;
                     // A cross-entropy is bounded.
-                    let scores = |loss: f64| {
-                        Scores::new([("top1", (1.0 - loss).clamp(0.0, 1.0)), ("loss", loss.min(87.0))])
+                    let sums = |loss: f64, images: f64| {
+                        let right = (1.0 - loss).clamp(0.0, 1.0);
+                        Scores::new([("top1", right * images), ("loss", loss.min(87.0) * images)])
                     };
-                    let evaluation = Evaluation {
-                        id: order.id,
-                        samples: order.samples,
-                        images: 10,
-                        unreadable: 0,
-                        average: scores(average),
-                        last_iterate: scores(last_iterate),
-                    };
-                    self.report(|report| report.evaluation = Some(evaluation)).await
+                    let mut part = scored(&order, |images| sums(average, images));
+                    if let Some(scores) = &mut part.last_iterate {
+                        *scores = sums(last_iterate, part.images as f64);
+                    }
+                    self.report(|report| report.evaluation = Some(part)).await
                 }
                 Assignment::Wait { .. } => {
                     sleep(Duration::from_millis(10)).await;
@@ -329,4 +326,13 @@ impl Worker {
         self.report(|report| report.leaving = true).await;
         ending
     }
+}
+
+/// What comes of a part of an evaluation all of whose images can be read: `sums` over so many of them, of the
+/// average and, where it was ordered, of the last iterate.
+pub fn scored(order: &EvaluationOrder, sums: impl Fn(f64) -> Scores) -> EvaluationPart {
+    let &EvaluationOrder { id, start, end, last_iterate, .. } = order;
+    let (images, sums) = (end - start, sums((end - start) as f64));
+    let last_iterate = last_iterate.then(|| sums.clone());
+    EvaluationPart { id, start, images, average: sums, last_iterate, ..EvaluationPart::default() }
 }

@@ -2,11 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::common::{Process, Worker, flags, layout, options};
+use crate::common::{Process, Worker, flags, layout, options, scored};
 use formats::model_file::{BEST_FILE, MODEL_FILE};
 use parameter_server::{Options, Timing};
 use process::{Exit, RunFlags};
-use protocol::{Assignment, CoordinatorCalls as _, Ending, Evaluation, Kind, Scores};
+use protocol::{Assignment, CoordinatorCalls as _, Ending, Kind, Scores};
 use tokio::time::sleep;
 
 /// An evaluation that a worker did: the number of samples, and the average that it was of.
@@ -20,17 +20,11 @@ async fn evaluate(worker: &mut Worker, top1: &[f64]) -> (Vec<Done>, Option<Endin
             Assignment::Train(lease) => worker.train(&lease).await,
             Assignment::Evaluate(order) => {
                 let blocks = worker.fetch(Kind::Average { evaluation: order.id }).await;
-                let scores = Scores::new([("top1", top1[done.len()]), ("loss", 1.0)]);
-                let evaluation = Evaluation {
-                    id: order.id,
-                    samples: order.samples,
-                    images: 10,
-                    unreadable: 0,
-                    average: scores.clone(),
-                    last_iterate: scores,
-                };
+                let part = scored(&order, |images| {
+                    Scores::new([("top1", top1[done.len()] * images), ("loss", images)])
+                });
                 done.push((order.samples, blocks.iter().flat_map(|block| block.values.to_vec()).collect()));
-                worker.report(|report| report.evaluation = Some(evaluation)).await
+                worker.report(|report| report.evaluation = Some(part)).await
             }
             Assignment::Wait { .. } => {
                 sleep(Duration::from_millis(10)).await;

@@ -53,7 +53,7 @@ async fn two_processes_and_two_workers_train_to_the_end() {
     );
     let last = manifest.evaluation().unwrap();
     assert_eq!(last.samples, 300);
-    let loss = last.last_iterate.get("loss").unwrap();
+    let loss = last.last_iterate.as_ref().unwrap().get("loss").unwrap();
     assert!(loss < start / 2.0, "from {start} to {loss}");
 
     let text = fs::read_to_string(metrics).unwrap();

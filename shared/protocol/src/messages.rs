@@ -45,7 +45,7 @@ pub use self::{
     block::{BlockAnswer, BlockDifferences, BlockValues},
     data::DataDescription,
     ending::{Ending, LARGEST_LOSS},
-    evaluation::{Evaluation, EvaluationOrder},
+    evaluation::{Evaluation, EvaluationOrder, EvaluationPart},
     fetch::{FetchRequest, Kind},
     join::{JoinReply, JoinRequest},
     lease::{Lease, LeaseProgress},
@@ -80,4 +80,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 13;
+pub const PROTOCOL_VERSION: u32 = 14;

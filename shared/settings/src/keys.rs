@@ -92,6 +92,7 @@ pub static KEYS: &[Key] = &[
     // Those of ImageNet 780,000 times over.
     changing("run.images", whole(1, 1_000_000_000_000, "images")),
     changing("run.evaluate_epochs", EPOCHS),
+    changing("run.evaluate_last_iterate", Range::Switch),
     changing("run.patience_epochs", EPOCHS),
     // What a worker had leased is done again if it dies.
     changing("run.lease_batches", whole(1, 1024, "minibatches")),

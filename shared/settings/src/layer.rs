@@ -155,6 +155,7 @@ mod tests {
             "run.epochs=5",
             "run.images=1000",
             "run.evaluate_epochs=1.5",
+            "run.evaluate_last_iterate=true",
             "run.patience_epochs=4.5",
             "run.lease_batches=2",
             "run.wire=bf16",

@@ -27,6 +27,10 @@ pub struct Run {
     pub images: Option<u64>,
     /// Time between evaluations (the last one always takes place).
     pub evaluate_epochs: f64,
+    /// Whether each evaluation scores the last iterate beside the average, which takes twice the time. The last
+    /// evaluation always does.
+    #[serde(default)]
+    pub evaluate_last_iterate: bool,
     /// Time after which a run ends whose evaluations do not gain: none was better than the best before it, by the
     /// average's top-1 accuracy and, where that is equal, by its loss. Left out, the run goes on to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

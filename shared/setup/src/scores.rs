@@ -111,6 +111,13 @@ impl Tally {
         self.images
     }
 
+    /// Returns the sums of the scores over the images scored so far. A sum of losses that is not finite becomes
+    /// `f64::MAX`.
+    pub fn sums(&self) -> Scores {
+        let loss = if self.loss.is_finite() { self.loss } else { f64::MAX };
+        Scores::new([("top1", self.first as f64), ("top5", self.five as f64), ("loss", loss)])
+    }
+
     /// Returns the mean scores over the images scored so far, or zeros if there are none. A loss that is not
     /// finite becomes `f64::MAX`, so that it can be reported as a number in every format.
     pub fn scores(&self) -> ClassifierScores {

@@ -1,7 +1,8 @@
 //! A softmax regression on made-up points: the replica's loop without images, threads or a deep network.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dataset::{DataAway, LoaderRange, Minibatch, Split};
@@ -21,15 +22,19 @@ pub const INPUTS: usize = 8;
 /// `images` training points in three clouds.
 pub struct Linear {
     pub images: u64,
+    /// Validation points.
+    pub validation: u64,
     /// Least time of a step.
     pub pause: Duration,
     /// Number of models built.
     pub built: AtomicUsize,
+    /// Number of points that were scored.
+    pub scored: Arc<AtomicU64>,
 }
 
 impl Linear {
     pub fn new(images: u64, pause: Duration) -> Linear {
-        Linear { images, pause, built: AtomicUsize::new(0) }
+        Linear { images, validation: 90, pause, built: AtomicUsize::new(0), scored: Arc::default() }
     }
 }
 
@@ -48,6 +53,7 @@ pub struct Regression {
     layout: Layout,
     parameters: Vec<f32>,
     pause: Duration,
+    scored: Arc<AtomicU64>,
 }
 
 pub struct Points {
@@ -63,18 +69,24 @@ impl Workload for Linear {
 
     fn data(&self, _: &RunStatus) -> anyhow::Result<DataDescription> {
         let classes = (0..CLASSES).map(|class| format!("cloud {class}")).collect();
-        Ok(DataDescription { images: self.images, validation: 90, hash: "points".into(), classes })
+        Ok(DataDescription {
+            images: self.images,
+            validation: self.validation,
+            hash: "points".into(),
+            classes,
+        })
     }
 
     fn model(&self, _: &RunConfiguration) -> anyhow::Result<Regression> {
         self.built.fetch_add(1, Ordering::Relaxed);
         let layout = layout();
-        Ok(Regression { parameters: vec![0.0; layout.len()], layout, pause: self.pause })
+        let scored = Arc::clone(&self.scored);
+        Ok(Regression { parameters: vec![0.0; layout.len()], layout, pause: self.pause, scored })
     }
 
     fn samples(&self, configuration: &RunConfiguration) -> Points {
         let batch = configuration.run.batch as u64;
-        Points { images: self.images, validation: 90, batch, queue: VecDeque::new() }
+        Points { images: self.images, validation: self.validation, batch, queue: VecDeque::new() }
     }
 }
 
@@ -147,6 +159,7 @@ impl Model for Regression {
     }
 
     fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
+        self.scored.fetch_add(minibatch.labels.len() as u64, Ordering::Relaxed);
         tally.add(self.logits(minibatch.images.view()).view(), &minibatch.labels);
     }
 }

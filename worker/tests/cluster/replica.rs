@@ -36,11 +36,66 @@ async fn one_inline_replica_learns_and_is_evaluated() {
     assert_eq!((status.state, status.samples), (RunState::Finished, 600));
     let evaluation = status.evaluations.last().unwrap();
     assert_eq!((evaluation.samples, evaluation.images), (600, 90));
-    for scores in [&evaluation.average, &evaluation.last_iterate] {
+    for scores in [&evaluation.average, evaluation.last_iterate.as_ref().expect("the last one scores both")] {
         assert!(scores.get("top1").unwrap() > 0.9, "{evaluation:?}");
     }
     let average = server.average().await;
     assert!(average.iter().any(|value| value.abs() > 0.1), "{average:?}");
+}
+
+/// Trains on two epochs of 300 points, with evaluations in parts on 600, with some changes of the settings; returns the
+/// server and how many points each of `workers` workers scored.
+async fn evaluated(workers: usize, change: impl FnOnce(&mut RunConfiguration)) -> (Server, Vec<u64>) {
+    let mut configuration = two_epochs();
+    configuration.run.evaluate_epochs = 0.3;
+    change(&mut configuration);
+    let server = Server::start(configuration, 1, 2).await;
+    let works: Vec<Linear> = (0..workers)
+        .map(|_| Linear { validation: 600, ..Linear::new(300, Duration::from_millis(2)) })
+        .collect();
+    let run = async |work: &Linear| {
+        let options = options(&server, "one", Place::Thread);
+        replica::run(work, &options, std::future::pending()).await.unwrap()
+    };
+    match &works[..] {
+        [one] => drop(run(one).await),
+        [one, other] => drop(tokio::join!(run(one), run(other))),
+        _ => panic!("expected one worker or two"),
+    }
+    let scored = works.iter().map(|work| work.scored.load(Ordering::Relaxed)).collect();
+    (server, scored)
+}
+
+#[tokio::test]
+async fn evaluations_change_nothing_of_a_run() {
+    let mut ends = Vec::new();
+    for (epochs, last_iterate) in [(1e6, false), (0.3, false), (0.3, true)] {
+        let (server, _) = evaluated(1, |configuration| {
+            (configuration.run.evaluate_epochs, configuration.run.evaluate_last_iterate) =
+                (epochs, last_iterate);
+        })
+        .await;
+        let evaluations = server.status().evaluations;
+        assert_eq!(evaluations.len(), if epochs > 1.0 { 1 } else { 6 });
+        let (last, others) = evaluations.split_last().unwrap();
+        assert!(last.last_iterate.is_some());
+        assert!(others.iter().all(|evaluation| evaluation.last_iterate.is_some() == last_iterate));
+        assert!(evaluations.iter().all(|evaluation| (evaluation.images, evaluation.unreadable) == (600, 0)));
+        let end: Vec<u32> = server.average().await.iter().map(|value| value.to_bits()).collect();
+        ends.push((end, last.average.clone()));
+    }
+    assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_workers_do_parts_of_an_evaluation() {
+    let (server, scored) = evaluated(2, |_| {}).await;
+    let evaluations = server.status().evaluations;
+    assert!(evaluations.len() >= 3, "{evaluations:?}");
+    assert!(evaluations.iter().all(|evaluation| evaluation.images == 600));
+    assert!(scored.iter().all(|&points| points > 0), "{scored:?}");
+    // Each point once, and at the end with the last iterate too.
+    assert_eq!(scored.iter().sum::<u64>(), 600 * (evaluations.len() as u64 + 1));
 }
 
 #[tokio::test]

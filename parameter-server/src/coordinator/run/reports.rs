@@ -1,6 +1,6 @@
 //! Reports of members: their checks, and their record in the run.
 
-use protocol::{Ending, Evaluation, LARGEST_LOSS, LeaseProgress, Member, Refusal, Report, StepMetrics};
+use protocol::{Ending, EvaluationPart, LARGEST_LOSS, LeaseProgress, Member, Refusal, Report, StepMetrics};
 use tokio::time::Instant;
 
 use super::{Divergence, Run};
@@ -16,12 +16,12 @@ const MOST_REFUSED: u64 = 20;
 const MOST_UNREADABLE: f64 = 0.05;
 
 impl Run {
-    /// Checks a member's report, of which nothing is recorded if any of it is impossible. An evaluation whose
-    /// result cannot be used is given to another worker.
+    /// Checks a member's report, of which nothing is recorded if any of it is impossible. A part of an evaluation
+    /// whose sums cannot be used is given to another worker.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] for progress beyond a lease, metrics of more than the leases have, or an
-    /// evaluation that is not of the whole validation set or out of range.
+    /// [`Refusal::Invalid`] for progress beyond a lease, metrics of more than the leases have, or sums of an
+    /// evaluation that are not of the whole part or out of range.
     pub(in crate::coordinator) fn check(&mut self, report: &Report) -> Result<(), Refusal> {
         let &Report { member, ref progress, ref metrics, ref evaluation, .. } = report;
         let invalid = |text: String| Refusal::Invalid(format!("worker {}: {text}", member.worker));
@@ -29,7 +29,7 @@ impl Run {
         progress.try_for_each(|checked| checked.map_err(|error| invalid(error.to_string())))?;
         self.members.check_metrics(member, metrics)?;
         let Some(evaluation) = evaluation else { return Ok(()) };
-        let checked = self.evaluations.check(member.incarnation, evaluation, self.data.validation);
+        let checked = self.evaluations.check(member.incarnation, evaluation);
         checked.map_err(|text| {
             let text = format!("evaluation {}: {text}", evaluation.id);
             tracing::warn!("worker {}: {text}; another worker is to do it", member.worker);
@@ -127,19 +127,21 @@ impl Run {
         )))
     }
 
-    /// Records the result of an evaluation, unless it is repeated, and adds its line to `lines`; returns the
-    /// end of the run if it was the last one.
+    /// Records the sums of a part of an evaluation, unless they are repeated. If it was the last part, adds the
+    /// line of the result to `lines`; returns the end of the run if it was the last evaluation, or if none of the
+    /// images can be read.
     pub(in crate::coordinator) fn record_evaluation(
         &mut self,
         member: Member,
-        evaluation: Evaluation,
+        sums: EvaluationPart,
         traffic: Traffic,
         lines: &mut Vec<Line>,
     ) -> Option<Ending> {
         let ended = self.evaluations.last().is_some();
-        if !self.evaluations.record(member.incarnation, evaluation.clone()) {
-            return None;
-        }
+        let evaluation = match self.evaluations.record(member.incarnation, sums) {
+            Ok(evaluation) => evaluation?,
+            Err(none) => return Some(Ending::Failed(none)),
+        };
         self.version += 1;
         if ended {
             // Its line would stand behind that of the end and pass for the run's result.
@@ -155,6 +157,16 @@ impl Run {
             lines.extend(self.end_if_lost_patience().map(Line::Patience));
         }
         last.then_some(Ending::Completed)
+    }
+
+    /// Has the evaluations in progress begun anew, since a shard has lost their averages.
+    pub(in crate::coordinator) fn void_evaluations(&mut self) {
+        if self.evaluations.void() {
+            tracing::warn!(
+                "the evaluation in progress begins again: shards have lost the average that it scores"
+            );
+            self.version += 1;
+        }
     }
 
     /// Ends the run if its evaluations have not gained for so long that there is no patience left: what workers

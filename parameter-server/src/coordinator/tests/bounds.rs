@@ -112,7 +112,7 @@ async fn an_evaluation_with_wrong_numbers_is_done_by_another_worker() {
     forged.evaluation.as_mut().unwrap().images = 1;
     let text = coordinator.report(forged, call()).unwrap_err().to_string();
     let expected = format!(
-        "worker 0: evaluation {}: expected scores of all 100 validation images, those excepted that cannot be read, found 1 \
+        "worker 0: evaluation {}: expected scores of all 100 images of the part, those excepted that cannot be read, found 1 \
          scored and 0 unreadable",
         order.id
     );

@@ -18,7 +18,7 @@ fn work(
             Assignment::Evaluate(order) => {
                 let mut report = scores(member, &order);
                 let evaluation = report.evaluation.as_mut().unwrap();
-                evaluation.average = Scores::new([("top1", top1(order.samples))]);
+                evaluation.average = Scores::new([("top1", 100.0 * top1(order.samples))]);
                 coordinator.report(report, call()).unwrap();
                 evaluated.push(order);
             }

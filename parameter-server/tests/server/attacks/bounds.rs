@@ -2,12 +2,12 @@
 //! is refused and changes nothing.
 
 use protocol::{
-    Assignment, BlockPush, Coordinator as _, CoordinatorCalls as _, Evaluation, EvaluationOrder, JoinRequest,
-    Kind, Member, PROTOCOL_VERSION, Refusal, Report, Scores, Version,
+    Assignment, BlockPush, Coordinator as _, CoordinatorCalls as _, EvaluationOrder, EvaluationPart,
+    JoinRequest, Kind, Member, PROTOCOL_VERSION, Refusal, Report, Scores, Version,
 };
 
 use super::siege::{Attacker, BATCH, Siege, report};
-use crate::common::data;
+use crate::common::{data, scored};
 
 /// Largest lead of the number of a call over that of the call before.
 const CALLS_AHEAD: u64 = 1024;
@@ -149,15 +149,8 @@ async fn scores_that_no_evaluation_of_the_validation_set_has_are_refused() {
         let mut siege = Siege::begin().await;
         let attacker = siege.attacker().await;
         let order = evaluation(&mut siege, &attacker).await;
-        let scores = Scores::new([("top1", top1), ("loss", 0.1)]);
-        let forged = Evaluation {
-            id: order.id,
-            samples: order.samples,
-            images,
-            unreadable: 0,
-            average: scores.clone(),
-            last_iterate: scores,
-        };
+        let sums = Scores::new([("top1", top1 * images as f64), ("loss", 0.1)]);
+        let forged = EvaluationPart { images, ..scored(&order, |_| sums.clone()) };
         let forged = Report { evaluation: Some(forged), ..report(attacker.member) };
         let error = attacker.coordinator.report(forged).await.unwrap_err();
         assert_invalid(what, error.refusal());

@@ -50,6 +50,11 @@ fn evaluation() -> Message {
     new().number(1, 1).number(2, 100).number(3, 20).message(4, scores()).message(5, scores())
 }
 
+fn part() -> Message {
+    let right = || new().bytes(1, "top1").double(2, 12.0);
+    new().number(1, 1).number(2, 64).number(3, 20).number(4, 2).message(5, right()).message(6, right())
+}
+
 fn shard_status() -> Message {
     new()
         .number(1, 0)
@@ -70,7 +75,7 @@ pub fn messages() -> Vec<Seed> {
     let membership = new().message(1, member()).bytes(2, configuration()).bytes(3, "a:1");
     let metrics = new().number(1, 8).number(2, 256).double(3, 0.7).double(4, 1.5).double(4, 1.6).number(9, 1);
     let progress = new().number(1, 5).number(2, 30).bytes(3, "n01/bad.jpg").number(4, 31).number(5, 1);
-    let report = new().message(1, member()).message(2, progress).message(3, metrics).message(4, evaluation());
+    let report = new().message(1, member()).message(2, progress).message(3, metrics).message(4, part());
     let registration = new()
         .number(1, 1)
         .number(2, 4)

@@ -14,8 +14,7 @@ const LONGEST_WAIT_MILLISECONDS: u64 = 60_000;
 pub enum Assignment {
     /// Training on the samples of a lease: those at the positions `start..end` of the epoch's shuffled order.
     Train(Lease),
-    /// Evaluation of the averaged and of the newest parameters (the last iterate) on the whole validation
-    /// set.
+    /// Evaluation of the averaged parameters on a part of the validation set.
     Evaluate(EvaluationOrder),
     /// A pause, after which the worker asks again.
     Wait {

@@ -71,6 +71,12 @@ impl TryFrom<proto::Lease> for Lease {
     }
 }
 
+/// Reads the report on an unreadable image from the field `skipped` of `message`. It is kept and shown, and no name of
+/// a file is a reason to refuse what was done with the others.
+pub(super) fn unreadable_image(text: String, message: &'static str) -> Result<String, FieldError> {
+    Ok(shown(&bounded(text, MOST_ACCOUNT, message, "skipped")?, KEPT_ACCOUNT))
+}
+
 impl From<LeaseProgress> for proto::LeaseProgress {
     fn from(progress: LeaseProgress) -> proto::LeaseProgress {
         let LeaseProgress { lease, used, skipped, consumed, closed } = progress;
@@ -83,11 +89,7 @@ impl TryFrom<proto::LeaseProgress> for LeaseProgress {
 
     fn try_from(progress: proto::LeaseProgress) -> Result<LeaseProgress, FieldError> {
         let proto::LeaseProgress { lease, used, skipped, consumed, closed } = progress;
-        // These are kept and shown, and no name of a file is a reason to refuse what was trained on.
-        let account = |text| {
-            let text = bounded(text, MOST_ACCOUNT, "LeaseProgress", "skipped")?;
-            Ok::<_, FieldError>(shown(&text, KEPT_ACCOUNT))
-        };
+        let account = |text| unreadable_image(text, "LeaseProgress");
         let skipped = listed(skipped, MOST_SKIPPED, "images", "LeaseProgress", "skipped")?;
         let skipped = skipped.into_iter().map(account).collect::<Result<_, _>>()?;
         Ok(LeaseProgress { lease, used, skipped, consumed, closed })

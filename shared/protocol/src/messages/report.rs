@@ -1,7 +1,7 @@
 //! Reports: a worker's progress and metrics, sent to the coordinator every few seconds.
 
 use super::{
-    ending::Ending, evaluation::Evaluation, lease::LeaseProgress, member::Member, refusal::Answer,
+    ending::Ending, evaluation::EvaluationPart, lease::LeaseProgress, member::Member, refusal::Answer,
     scores::Scores,
 };
 use crate::{
@@ -29,8 +29,8 @@ pub struct Report {
     pub progress: Vec<LeaseProgress>,
     /// Metrics of the worker's training since its last report.
     pub metrics: StepMetrics,
-    /// Result of an evaluation that the worker has finished, if any.
-    pub evaluation: Option<Evaluation>,
+    /// Sums of a part of an evaluation that the worker has finished, if any.
+    pub evaluation: Option<EvaluationPart>,
     /// Whether the worker leaves the run with this report, so that its leases (ranges of samples to train on)
     /// go to others.
     pub leaving: bool,
@@ -132,7 +132,7 @@ impl From<(Report, u64)> for proto::ReportRequest {
             member: Some(member.into()),
             progress: progress.into_iter().map(proto::LeaseProgress::from).collect(),
             metrics: Some(metrics.into()),
-            evaluation: evaluation.map(proto::Evaluation::from),
+            evaluation: evaluation.map(proto::EvaluationPart::from),
             leaving,
             sends_largest,
             call,
@@ -150,7 +150,7 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
             metrics: required(request.metrics, "ReportRequest", "metrics")?.try_into()?,
             member: required(request.member, "ReportRequest", "member")?.try_into()?,
             progress: progress.collect::<Result<_, _>>()?,
-            evaluation: request.evaluation.map(Evaluation::try_from).transpose()?,
+            evaluation: request.evaluation.map(EvaluationPart::try_from).transpose()?,
             leaving: request.leaving,
             sends_largest: request.sends_largest,
         };

@@ -57,9 +57,11 @@ impl Scores {
         others.0.iter().for_each(|(name, value)| self.add(name.clone(), *value));
     }
 
-    /// Returns each score divided by `count`: the means, where the scores are sums over `count` images.
+    /// Returns each score divided by `count`: the means, where the scores are sums over `count` images. A sum
+    /// that is the largest number, as which one is reported that is not finite, stays so.
     pub fn divided_by(&self, count: f64) -> Scores {
-        Scores(self.0.iter().map(|(name, sum)| (name.clone(), sum / count)).collect())
+        let mean = |sum: f64| if sum == f64::MAX { sum } else { sum / count };
+        Scores(self.0.iter().map(|(name, sum)| (name.clone(), mean(*sum))).collect())
     }
 
     fn add(&mut self, name: String, value: f64) {
@@ -200,5 +202,7 @@ mod tests {
         sums.add_all(&Scores::new([("top1", 3.0)]));
         sums.add_all(&Scores::new([("boxes", 1.0), ("top1", 5.0)]));
         assert_eq!(sums.divided_by(4.0), Scores::new([("top1", 2.0), ("boxes", 0.25)]));
+        sums.add_all(&Scores::new([("boxes", f64::MAX)]));
+        assert_eq!(sums.divided_by(4.0).get("boxes"), Some(f64::MAX));
     }
 }

@@ -133,7 +133,8 @@ async fn malformed_requests_are_refused_by_field() {
     let refusal = invalid("AssignRequest.member: expected a value, found none");
     assert_eq!(reply.outcome, Some(proto::assign_reply::Outcome::Refusal(refusal)));
 
-    let evaluation = proto::Evaluation { average: Some(proto::Scores::default()), ..Default::default() };
+    let nameless = proto::Score { name: String::new(), value: 1.0 };
+    let evaluation = proto::EvaluationPart { last_iterate: vec![nameless], ..Default::default() };
     let report = proto::ReportRequest {
         member: member(),
         metrics: Some(proto::Metrics::default()),
@@ -141,7 +142,9 @@ async fn malformed_requests_are_refused_by_field() {
         ..Default::default()
     };
     let reply = client.report(report).await.unwrap().into_inner();
-    let refusal = invalid("Evaluation.last_iterate: expected a value, found none");
+    let refusal = invalid(
+        "EvaluationPart.last_iterate: expected names of 1 to 64 letters a to z, digits and _, found ",
+    );
     assert_eq!(reply.outcome, Some(proto::report_reply::Outcome::Refusal(refusal)));
 
     let reply = shards.order(proto::OrderRequest::default()).await.unwrap().into_inner();

@@ -7,7 +7,21 @@ use protocol::*;
 
 fn evaluation(id: u64) -> Evaluation {
     let scores = |top1: f64| Scores::new([("top1", top1), ("top5", top1 / 3.0), ("loss", 0.1 + 0.2)]);
-    Evaluation { id, samples: 5, images: 6, unreadable: 1, average: scores(0.7), last_iterate: scores(0.6) }
+    Evaluation {
+        id,
+        samples: 5,
+        images: 6,
+        unreadable: 1,
+        average: scores(0.7),
+        last_iterate: Some(scores(0.6)),
+    }
+}
+
+fn part(last_iterate: bool) -> EvaluationPart {
+    let sums = Scores::new([("top1", 3.0), ("loss", 0.1 + 0.2)]);
+    let last_iterate = last_iterate.then(|| sums.clone());
+    let skipped = Some("a.jpg: empty".into());
+    EvaluationPart { id: 1, start: 64, images: 6, unreadable: 2, average: sums, last_iterate, skipped }
 }
 
 fn status() -> RunStatus {
@@ -194,7 +208,7 @@ fn report() -> Report {
             gradient_wire: Some(Wire::Bits8),
             parameter_wire: Some(Wire::Bf16),
         },
-        evaluation: Some(evaluation(7)),
+        evaluation: Some(part(true)),
         leaving: true,
         sends_largest: true,
     }
@@ -274,7 +288,14 @@ async fn every_assignment_and_every_ending_round_trips() {
         Ending::Interrupted,
     ];
     let mut assignments = vec![
-        Assignment::Evaluate(EvaluationOrder { id: 1, samples: 2, last: true }),
+        Assignment::Evaluate(EvaluationOrder {
+            id: 1,
+            samples: 2,
+            last: true,
+            start: 64,
+            end: 72,
+            last_iterate: true,
+        }),
         Assignment::Wait { milliseconds: 250, reason: "leases of others".into() },
         Assignment::Leave { reason: "an operator wants it to leave".into() },
     ];

@@ -61,6 +61,7 @@ pub(super) fn recipe() -> RunConfiguration {
             epochs: 60.0,
             images: None,
             evaluate_epochs: 2.0,
+            evaluate_last_iterate: false,
             patience_epochs: None,
             lease_batches: 4,
             wire: None,
