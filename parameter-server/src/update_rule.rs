@@ -9,12 +9,16 @@ use settings::RunConfiguration;
 pub fn of(configuration: &RunConfiguration, images: u64) -> UpdateRule {
     let optimisation = &configuration.optimisation;
     let total_samples = configuration.total_samples(images);
+    let stair = match optimisation.stair_share {
+        Some(share) => share * total_samples as f64,
+        None => optimisation.stair_epochs * images as f64,
+    };
     UpdateRule {
         seed: configuration.run.seed,
         optimizer: optimisation.optimizer,
         learning_rate: optimisation.learning_rate,
         stair_factor: optimisation.stair_factor,
-        stair_samples: ((optimisation.stair_epochs * images as f64).round() as u64).max(1),
+        stair_samples: (stair.round() as u64).max(1),
         ramp_samples: (optimisation.ramp * total_samples as f64).round() as u64,
         momentum: optimisation.momentum,
         weight_decay: optimisation.weight_decay,
@@ -40,5 +44,7 @@ mod tests {
         configuration.run.images = Some(100);
         let found = of(&configuration, 3070);
         assert_eq!((found.total_samples, found.stair_samples, found.ramp_samples), (100, 24_560, 5));
+        configuration.optimisation.stair_share = Some(0.4);
+        assert_eq!(of(&configuration, 3070).stair_samples, 40);
     }
 }

@@ -367,7 +367,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let evaluated = self.evaluated.insert(evaluated);
         let queue = Actor::start("validation", self.place, self.workload.samples(&self.configuration));
         let RunConfiguration { run, optimisation, .. } = &self.configuration;
-        let trained = (run.evaluate_epochs * self.images as f64) as u64;
+        let trained = self.configuration.evaluate_every(self.images);
         let compared = compared_images(trained, self.images, run.batch, optimisation.average_decay);
         let compared = compared_in_part(compared, run.batch, start..end, validation);
         let (part, norms) = evaluated.part(&order, compared, &self.compute, &queue).await?;

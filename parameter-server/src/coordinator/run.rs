@@ -138,10 +138,10 @@ impl Run {
 
     /// Resumes a run from a snapshot.
     pub(super) fn resume(saved: SavedRun, life: LifeSettings) -> Run {
-        let ramp_samples = saved.ramp_samples();
+        let (ramp_samples, stair_samples) = (saved.ramp_samples(), saved.stair_samples());
         let configuration = &saved.configuration;
         let mut run = Run::new(configuration, saved.data, life);
-        run.rule.ramp_samples = ramp_samples;
+        (run.rule.ramp_samples, run.rule.stair_samples) = (ramp_samples, stair_samples);
         let (images, total) = (run.data.images, run.rule.total_samples);
         let size = lease_size(configuration);
         run.leases = Leases::resume(images, total, size, life.first_id, &saved.progress);
@@ -351,9 +351,9 @@ fn evaluations(
     life: LifeSettings,
     done: Vec<Evaluation>,
 ) -> Evaluations {
-    let settings::Run { evaluate_epochs, evaluate_last_iterate, batch, .. } = configuration.run;
+    let settings::Run { evaluate_last_iterate, batch, .. } = configuration.run;
     let schedule = Schedule {
-        every: (evaluate_epochs * data.images as f64).round() as u64,
+        every: configuration.evaluate_every(data.images),
         total: rule.total_samples,
         validation: data.validation,
         batch: batch as u64,

@@ -31,6 +31,10 @@ pub struct SavedRun {
     /// another then; `None` in a snapshot of an earlier release, whose run has the length that it began with.
     #[serde(default)]
     pub ramp_samples: Option<u64>,
+    /// Number of samples of one stair of the learning rate, which may be a share of the length that the run had when
+    /// it began; `None` in a snapshot of an earlier release, where it follows from the configuration.
+    #[serde(default)]
+    pub stair_samples: Option<u64>,
     /// Addresses of the server's processes, each "host:port", in the order of the shards that they hold.
     pub addresses: Vec<String>,
     /// Whether each worker keeps a velocity (of momentum) of its own, in place of the shards' common one.
@@ -68,6 +72,12 @@ impl SavedRun {
     pub(crate) fn ramp_samples(&self) -> u64 {
         let ramp_now = || update_rule::of(&self.configuration, self.data.images).ramp_samples;
         self.ramp_samples.unwrap_or_else(ramp_now)
+    }
+
+    /// Returns the number of samples of one stair of the learning rate.
+    pub(crate) fn stair_samples(&self) -> u64 {
+        let stair_now = || update_rule::of(&self.configuration, self.data.images).stair_samples;
+        self.stair_samples.unwrap_or_else(stair_now)
     }
 
     /// Whether the saved numbers of images agree with each other and with the data, so that a run can resume

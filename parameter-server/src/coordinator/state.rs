@@ -122,6 +122,7 @@ impl State {
             evaluations: run.evaluations.done().to_vec(),
             finished: self.end.ending() == Some(Ending::Completed),
             ramp_samples: Some(run.rule.ramp_samples),
+            stair_samples: Some(run.rule.stair_samples),
             addresses: self.processes.addresses().map(str::to_string).collect(),
             momentum_moved: run.momentum.moved(),
             life: self.life.life,

@@ -7,6 +7,9 @@ use settings::{Difference, RunConfiguration};
 
 use crate::coordinator::SavedRun;
 
+/// Keys of the length of a stair, without which it stays as it was when the run began.
+const STAIRS: [&str; 2] = ["optimisation.stair_epochs", "optimisation.stair_share"];
+
 /// Returns the state `saved` in a snapshot as the run goes on from it: with the values that the flags name of keys
 /// that [may change](settings::Key::may_change). A finished run that gets longer is no longer finished.
 ///
@@ -38,7 +41,14 @@ pub fn going_on(flags: &RunFlags, saved: SavedRun) -> anyhow::Result<SavedRun> {
     for Difference { key, one, other } in &changes {
         tracing::info!("{key} is {other} from here on, and was {one}");
     }
-    Ok(SavedRun { ramp_samples: Some(saved.ramp_samples()), finished: false, configuration: asked, ..saved })
+    let other_stairs = changes.iter().any(|change| STAIRS.contains(&change.key.as_str()));
+    Ok(SavedRun {
+        ramp_samples: Some(saved.ramp_samples()),
+        stair_samples: (!other_stairs).then(|| saved.stair_samples()),
+        finished: false,
+        configuration: asked,
+        ..saved
+    })
 }
 
 /// Returns what is to change in a run with the configuration `found` for it to be the one that is `asked` for.
@@ -87,6 +97,7 @@ mod tests {
             evaluations: Vec::new(),
             finished: false,
             ramp_samples: None,
+            stair_samples: None,
             addresses: Vec::new(),
             momentum_moved: false,
             life: Life::default(),
@@ -149,6 +160,17 @@ mod tests {
         let epochs = going_on(&RunFlags { epochs: Some(20.0), ..RunFlags::default() }, twice).unwrap();
         assert_eq!((epochs.configuration.run.images, epochs.configuration.run.epochs), (None, 20.0));
         assert_eq!(going_on(&RunFlags::default(), had.clone()).unwrap(), had);
+    }
+
+    #[test]
+    fn a_stair_that_is_a_share_of_the_run_stays_unless_it_is_named() {
+        let mut had = finished();
+        had.configuration.optimisation.stair_share = Some(0.4);
+        assert_eq!(had.stair_samples(), 100);
+        let longer = going_on(&RunFlags { epochs: Some(9.0), ..RunFlags::default() }, had.clone()).unwrap();
+        assert_eq!(longer.stair_samples(), 100);
+        let other = RunFlags { epochs: Some(9.0), ..set(&[("optimisation.stair_share", "0.5")]) };
+        assert_eq!(going_on(&other, had).unwrap().stair_samples(), 450);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn snapshot(folder: &Path, id: u64, text: &str) -> Manifest {
         evaluations: Vec::new(),
         finished: false,
         ramp_samples: None,
+        stair_samples: None,
         addresses: vec!["a:1".into()],
         life: Life { run: RunId(7), count: 2, nonce: 5 },
         surplus: BTreeMap::new(),

@@ -63,9 +63,24 @@ impl RunConfiguration {
     }
 
     /// Returns the number of samples in the whole run, for a training set of `images` images: `run.images`
-    /// or, without it, `run.epochs` times the training set, at least 1 and at most `u64::MAX`.
+    /// or, without it, `run.epochs` times the training set, but no fewer than those of `run.least_updates`
+    /// minibatches; at least 1 and at most `u64::MAX`.
     pub fn total_samples(&self, images: u64) -> u64 {
-        self.run.images.unwrap_or_else(|| (self.run.epochs * images as f64).round().max(1.0) as u64)
+        let by_epochs = || self.run.epochs * self.passes(images) * images as f64;
+        self.run.images.unwrap_or_else(|| by_epochs().round().max(1.0) as u64)
+    }
+
+    /// Returns the number of samples from one evaluation to the next, for a training set of `images` images.
+    pub fn evaluate_every(&self, images: u64) -> u64 {
+        (self.run.evaluate_epochs * self.passes(images) * images as f64).round() as u64
+    }
+
+    /// Returns how often a run goes through a training set of `images` images in the time of an epoch of the
+    /// configuration: 1, or more where its epochs have fewer minibatches than `run.least_updates`.
+    fn passes(&self, images: u64) -> f64 {
+        let Run { epochs, least_updates, batch, images: length, .. } = &self.run;
+        let least = least_updates.filter(|_| length.is_none()).unwrap_or(0) as f64 * *batch as f64;
+        (least / (epochs * images.max(1) as f64)).max(1.0)
     }
 
     /// Returns this configuration completed from `begun`, that of a run that has begun: where they have no
@@ -153,6 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn few_images_are_gone_through_more_often() {
+        let mut configuration = crate::recipe("fine-tune").unwrap();
+        let lengths = |configuration: &RunConfiguration, images| {
+            (configuration.total_samples(images), configuration.evaluate_every(images))
+        };
+        // 6 epochs of 200 images have 75 minibatches of 16.
+        assert_eq!(lengths(&configuration, 200), (6400, 1067));
+        assert_eq!(lengths(&configuration, 2400), (14_400, 2400));
+        assert_eq!(lengths(&configuration, 0), (6400, 1067));
+        configuration.run.images = Some(100);
+        assert_eq!(lengths(&configuration, 200), (100, 200));
+        (configuration.run.images, configuration.run.least_updates) = (None, None);
+        assert_eq!(lengths(&configuration, 200), (1200, 200));
+    }
+
+    #[test]
     fn length_rate_and_stairs_may_change_and_nothing_of_what_was_computed() {
         let begun = crate::recipe("quick").unwrap();
         let mut longer = begun.clone();
@@ -170,7 +201,7 @@ mod tests {
             ("optimisation.rate_multipliers", "not set", "{\"*\": 2}")
         );
         let kept = KEYS.iter().filter(|key| !key.may_change).count();
-        assert_eq!(KEYS.len() - kept, 11, "what may change is said in the guide");
+        assert_eq!(KEYS.len() - kept, 13, "what may change is said in the guide");
     }
 
     #[test]

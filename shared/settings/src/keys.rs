@@ -76,6 +76,7 @@ pub static KEYS: &[Key] = &[
     key("optimisation.weight_decay", DECAY),
     changing("optimisation.stair_factor", over(1.0)),
     changing("optimisation.stair_epochs", EPOCHS),
+    changing("optimisation.stair_share", over(1.0)),
     key("optimisation.ramp", SHARE),
     key("optimisation.average_decay", DECAY),
     key("optimisation.clip_norm", over(1e9)),
@@ -91,6 +92,7 @@ pub static KEYS: &[Key] = &[
     changing("run.epochs", EPOCHS),
     // Those of ImageNet 780,000 times over.
     changing("run.images", whole(1, 1_000_000_000_000, "images")),
+    changing("run.least_updates", whole(1, 1_000_000_000, "minibatches")),
     changing("run.evaluate_epochs", EPOCHS),
     changing("run.evaluate_last_iterate", Range::Switch),
     changing("run.patience_epochs", EPOCHS),

@@ -47,26 +47,25 @@ impl Layer {
         self.0.get("recipe").and_then(Value::as_str)
     }
 
-    /// Returns this layer with `upper` over it: where both set a key, the value of `upper` counts. If `upper`
-    /// sets the length of the run in epochs, a length in images in this layer is dropped.
+    /// Returns this layer with `upper` over it: where both set a key, the value of `upper` counts. Keys of this
+    /// layer that say the same as one of `upper` in another way are dropped.
     #[must_use]
     pub fn under(mut self, upper: Layer) -> Layer {
-        if upper.sets_epochs() {
-            self.0.remove("run.images");
-        }
+        upper.replaced().for_each(|name| drop(self.0.remove(name)));
         self.0.extend(upper.0);
         self
     }
 
     /// Returns `configuration` with this layer over it: the keys that the layer sets replace those of the
-    /// configuration. If the layer sets the length of the run in epochs, a length in images in the
-    /// configuration is dropped.
+    /// configuration. Keys of the configuration that say the same as one of the layer in another way are
+    /// dropped.
     pub fn over(&self, configuration: &RunConfiguration) -> RunConfiguration {
         let mut values = configuration.values();
-        if self.sets_epochs()
-            && let Some(run) = values.get_mut("run").and_then(Value::as_object_mut)
-        {
-            run.remove("images");
+        for name in self.replaced() {
+            let (section, name) = name.split_once('.').expect("a key of a section");
+            if let Some(section) = values.get_mut(section).and_then(Value::as_object_mut) {
+                section.remove(name);
+            }
         }
         self.put_into(&mut values);
         serde_json::from_value(Value::Object(values)).expect("every value is of its key's kind")
@@ -80,8 +79,17 @@ impl Layer {
         serde_json::from_value(Value::Object(values)).ok()
     }
 
-    fn sets_epochs(&self) -> bool {
-        self.0.contains_key("run.epochs") && !self.0.contains_key("run.images")
+    /// Returns the keys that this layer replaces by others: the length of a run is one decision, and so is that of its
+    /// stairs.
+    fn replaced(&self) -> impl Iterator<Item = &'static str> {
+        const BY: [(&str, &str); 4] = [
+            ("run.epochs", "run.images"),
+            ("run.epochs", "run.least_updates"),
+            ("run.images", "run.least_updates"),
+            ("optimisation.stair_epochs", "optimisation.stair_share"),
+        ];
+        let replaced = |(by, key): &(&str, &str)| self.0.contains_key(by) && !self.0.contains_key(key);
+        BY.iter().filter(move |pair| replaced(pair)).map(|(_, key)| *key)
     }
 
     fn put_into(&self, values: &mut Map<String, Value>) {
@@ -140,6 +148,7 @@ mod tests {
             "optimisation.weight_decay=0",
             "optimisation.stair_factor=0.7",
             "optimisation.stair_epochs=3",
+            "optimisation.stair_share=0.3",
             "optimisation.ramp=0.8",
             "optimisation.average_decay=0.85",
             "optimisation.clip_norm=9",
@@ -154,6 +163,7 @@ mod tests {
             "run.precision=bf16",
             "run.epochs=5",
             "run.images=1000",
+            "run.least_updates=7",
             "run.evaluate_epochs=1.5",
             "run.evaluate_last_iterate=true",
             "run.patience_epochs=4.5",
@@ -215,5 +225,12 @@ mod tests {
         assert_eq!(layer(&["run.epochs=2"]).over(&short).run.images, None);
         assert_eq!(layer(&["run.batch=2"]).over(&short).run.images, Some(100));
         assert_eq!(images.whole(), None);
+        let tuned = recipe("fine-tune").unwrap();
+        for text in ["run.epochs=2", "run.images=100"] {
+            assert_eq!(layer(&[text]).over(&tuned).run.least_updates, None);
+            assert_eq!(layer(&[text, "run.least_updates=9"]).over(&tuned).run.least_updates, Some(9));
+        }
+        let stairs = layer(&["optimisation.stair_epochs=2"]).over(&tuned).optimisation;
+        assert_eq!((stairs.stair_epochs, stairs.stair_share), (2.0, None));
     }
 }

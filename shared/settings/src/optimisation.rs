@@ -24,6 +24,10 @@ pub struct Optimisation {
     pub stair_factor: f64,
     /// Length of one stair (8).
     pub stair_epochs: f64,
+    /// Length of one stair as a share of the run's samples when it begins, in place of `stair_epochs`; left out, that
+    /// counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stair_share: Option<f64>,
     /// Share of the run's samples over which the rate rises linearly from zero.
     pub ramp: f64,
     /// Upper bound of the Polyak average's decay; (1 + t) / (10 + t) below it.

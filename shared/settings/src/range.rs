@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         type Put = fn(&mut RunConfiguration, f64);
-        let numbers: [(&str, Put, f64, f64); 23] = [
+        let numbers: [(&str, Put, f64, f64); 25] = [
             ("network.classes", |c, v| c.network.classes = Some(v as usize), 2.0, 100_000.0),
             ("network.input_size", |c, v| c.network.input_size = v as usize, 32.0, 2048.0),
             ("network.width", |c, v| c.network.width = v as f32, 0.05, 4.0),
@@ -286,6 +286,7 @@ mod tests {
             ("optimisation.learning_rate", |c, v| c.optimisation.learning_rate = v, 1e-9, 10.0),
             ("optimisation.stair_factor", |c, v| c.optimisation.stair_factor = v, 1e-9, 1.0),
             ("optimisation.stair_epochs", |c, v| c.optimisation.stair_epochs = v, 1e-3, 1e6),
+            ("optimisation.stair_share", |c, v| c.optimisation.stair_share = Some(v), 1e-9, 1.0),
             ("optimisation.ramp", |c, v| c.optimisation.ramp = v, 0.0, 1.0),
             ("optimisation.clip_norm", |c, v| c.optimisation.clip_norm = Some(v), 1e-9, 1e9),
             ("optimisation.clip_tensors", |c, v| c.optimisation.clip_tensors = Some(v), 1e-9, 1e9),
@@ -298,6 +299,7 @@ mod tests {
             ("run.batch", |c, v| c.run.batch = v as usize, 1.0, 4096.0),
             ("run.epochs", |c, v| c.run.epochs = v, 1e-3, 1e6),
             ("run.images", |c, v| c.run.images = Some(v as u64), 1.0, 1e12),
+            ("run.least_updates", |c, v| c.run.least_updates = Some(v as u64), 1.0, 1e9),
             ("run.evaluate_epochs", |c, v| c.run.evaluate_epochs = v, 1e-3, 1e6),
             ("run.patience_epochs", |c, v| c.run.patience_epochs = Some(v), 1e-3, 1e6),
             ("run.lease_batches", |c, v| c.run.lease_batches = v as u64, 1.0, 1024.0),

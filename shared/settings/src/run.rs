@@ -25,6 +25,11 @@ pub struct Run {
     /// Length in images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
+    /// Least length in minibatches: a run on so few images that `epochs` have fewer of them goes through the images
+    /// more often, and its evaluations are as much further apart. Left out, and where a length is given after
+    /// the recipe, the length is what `epochs` or `images` say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_updates: Option<u64>,
     /// Time between evaluations (the last one always takes place).
     pub evaluate_epochs: f64,
     /// Whether each evaluation scores the last iterate beside the average, which takes twice the time. The last

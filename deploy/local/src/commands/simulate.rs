@@ -155,7 +155,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let multipliers = &configuration.optimisation.rate_multipliers;
     network.scale_rates(multipliers.iter().map(|(pattern, &factor)| (pattern.as_str(), factor)))?;
     let images = dataset.len(dataset::Split::Train) as u64;
-    let every = (configuration.run.evaluate_epochs * images as f64).round() as u64;
+    let every = configuration.evaluate_every(images);
     let values = network.layout().len();
     let formats = Formats::fitting(&configuration.run, values, flags.step, flags.rates());
     let run = Run {
