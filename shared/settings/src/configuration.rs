@@ -176,7 +176,6 @@ mod tests {
         // 6 epochs of 200 images have 75 minibatches of 16.
         assert_eq!(lengths(&configuration, 200), (6400, 1067));
         assert_eq!(lengths(&configuration, 2400), (14_400, 2400));
-        assert_eq!(lengths(&configuration, 0), (6400, 1067));
         configuration.run.images = Some(100);
         assert_eq!(lengths(&configuration, 200), (100, 200));
         (configuration.run.images, configuration.run.least_updates) = (None, None);
