@@ -30,6 +30,9 @@ mod watch;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::ALLOCATOR;
+
 fn main() -> ExitCode {
     let line = cli::parse();
     match line.command {

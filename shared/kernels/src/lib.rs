@@ -47,7 +47,6 @@ mod isa;
 pub mod largest;
 pub mod lrn;
 pub mod map;
-pub mod memory;
 
 pub mod peak;
 mod planes;

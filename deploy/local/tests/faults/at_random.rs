@@ -1,4 +1,4 @@
-//! Twenty runs in which any process is killed, told to end or stopped for a while, at any time. One that
+//! Twelve runs in which any process is killed, told to end or stopped for a while, at any time. One that
 //! fails is named, and runs alone by `DOWNPOUR_FAULT_SEED=7 cargo test -p downpour --test faults at_random`.
 
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::pictures;
 const SEED: &str = "DOWNPOUR_FAULT_SEED";
 
 /// Runs with faults of one test run.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 const SERVERS: usize = 2;
 const WORKERS: usize = 2;
 const EPOCHS: u64 = 16;
