@@ -98,8 +98,8 @@ impl Gallery<'_> {
             }
             writeln!(
                 page,
-                "<figcaption><p class=\"wrong\">said <b><bdi>{guess}</bdi></b> {sure}</p><p class=\"right\">right \
-                 <b><bdi>{label}</bdi></b> {left}</p><p class=\"soft\"><bdi>{}</bdi></p></figcaption></figure></li>",
+                "<figcaption><p class=\"wrong\">said <b><bdi>{guess}</bdi></b> <span>{sure}</span></p><p class=\"right\">right \
+                 <b><bdi>{label}</bdi></b> <span>{left}</span></p><p class=\"soft\"><bdi>{}</bdi></p></figcaption></figure></li>",
                 Escaped(&shown.name)
             )?;
         }
