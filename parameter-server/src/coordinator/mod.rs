@@ -21,6 +21,7 @@ mod saved;
 mod standstill;
 mod state;
 mod steering;
+mod waiting;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},

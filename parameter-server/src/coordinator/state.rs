@@ -20,6 +20,7 @@ use super::{
     run::{Divergence, Hold, LifeSettings, Run},
     saved::SavedRun,
     steering::Orders,
+    waiting::Waiting,
 };
 use crate::{
     ShardHost,
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub(super) orders: Orders,
     /// Whether somebody writes the models of evaluations.
     pub(super) writes_models: bool,
+    waiting: Waiting,
 }
 
 /// Returns the run, for a call of a member.
@@ -97,6 +99,7 @@ impl State {
             snapshot_pending: false,
             orders: Orders::default(),
             writes_models: false,
+            waiting: Waiting::default(),
         };
         if let Some((snapshot, saved)) = resumed {
             state.snapshot = Some(snapshot);
@@ -213,6 +216,10 @@ impl State {
             }
             self.lines.extend(run.training_line(traffic, false));
             run.limited.warn(now);
+        }
+        let (state, detail) = self.describe();
+        if let Some(time) = self.waiting.look(now, state == RunState::Waiting) {
+            tracing::warn!("the run waits for {detail}, for {} s now", time.as_secs());
         }
         if !self.lines.is_empty() {
             self.share_roster();

@@ -62,7 +62,7 @@ pub(crate) async fn run(
     let Some(opening) = Opening::find(&options)? else { return Ok(Exit::Done) };
     let Opening { configuration, snapshot: found, warm } = opening;
     let total = options.shards * options.processes;
-    let life = next_life(&folder, found.as_ref())?;
+    let life = next_life(&folder, found.as_ref(), options.fresh)?;
     snapshot::claim(&folder, life.run)?;
     let own_address = address.clone();
     let settings = Settings {
@@ -119,8 +119,9 @@ pub(crate) async fn run(
     leader.lead(serving, metrics, shutdown).await
 }
 
-/// Begins the next life of the run that goes on from the snapshot `found`, or of a new run.
-fn next_life(folder: &Path, found: Option<&Manifest>) -> anyhow::Result<Life> {
+/// Begins the next life of the run that goes on from the snapshot `found`, or of a new run, as it is wanted where an earlier
+/// one is to be removed (`fresh`).
+fn next_life(folder: &Path, found: Option<&Manifest>, fresh: bool) -> anyhow::Result<Life> {
     let before = found.map(|manifest| manifest.run.life);
     let run = match before {
         // A snapshot of an earlier release has no id.
@@ -130,6 +131,12 @@ fn next_life(folder: &Path, found: Option<&Manifest>) -> anyhow::Result<Life> {
     let least = before.map_or(0, |before| before.count.saturating_add(1));
     let life = Life { run, count: snapshot::next_count(folder, "lives", least)?, nonce: random::number() };
     tracing::info!("run {}, life {} of its server", life.run, life.count);
+    if found.is_none() && life.count > 0 && !fresh {
+        tracing::warn!(
+            "the run begins again: {} has no complete snapshot; what a server before this one did there, if anything, is lost",
+            folder.display()
+        );
+    }
     Ok(life)
 }
 

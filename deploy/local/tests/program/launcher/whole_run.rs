@@ -144,6 +144,9 @@ fn a_dying_coordinator_costs_no_more_than_the_way_back_to_the_snapshot() {
     let ended = launcher.wait().expect(0);
     let ended = ended.says(&["server-0 ended unexpectedly", "all are started again; the run begins again"]);
     assert_eq!(ended.json()["samples"], 2000);
+    // The log of the server that came after it says so too.
+    let log = home.log("server-0");
+    assert!(log.contains("the run begins again: ") && log.contains("has no complete snapshot"), "{log}");
 }
 
 /// Each time the process alone is started again, at the port that it had.
