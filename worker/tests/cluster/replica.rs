@@ -94,8 +94,10 @@ async fn both_workers_do_parts_of_an_evaluation() {
     assert!(evaluations.len() >= 3, "{evaluations:?}");
     assert!(evaluations.iter().all(|evaluation| evaluation.images == 600));
     assert!(scored.iter().all(|&points| points > 0), "{scored:?}");
-    // Each point once, and at the end with the last iterate too.
-    assert_eq!(scored.iter().sum::<u64>(), 600 * (evaluations.len() as u64 + 1));
+    // Each point once, and at the end with the last iterate too; parts of one that the last one takes the place of are done
+    // in vain.
+    let (sum, least) = (scored.iter().sum::<u64>(), 600 * (evaluations.len() as u64 + 1));
+    assert!((least..least + 600).contains(&sum), "{sum} of {evaluations:?}");
 }
 
 #[tokio::test]
