@@ -1,6 +1,6 @@
 //! The command line: turns flags into options, signals into a shutdown, and results into exit codes.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
@@ -17,6 +17,9 @@ use crate::{
     Door, Options, Timing,
     snapshot::inspect::{self, InspectFlags},
 };
+
+/// Time for which a server keeps memory that it freed, for what it needs next.
+const MEMORY_KEPT: Duration = Duration::from_secs(60);
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.
 #[derive(Debug, Parser)]
@@ -175,6 +178,13 @@ pub fn run(flags: Flags) -> ExitCode {
     process::raise_open_files();
     let warnings = logs::start(&flags.log);
     logs::introduce();
+    kernels::memory::retain_freed_memory();
+    thread::spawn(|| {
+        loop {
+            thread::sleep(MEMORY_KEPT);
+            kernels::memory::return_freed_memory();
+        }
+    });
     match try_run(flags, warnings) {
         Ok(exit) => exit.into(),
         Err(error) => {

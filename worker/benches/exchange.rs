@@ -37,15 +37,13 @@ use tokio::{
 };
 use worker::{exchange::Step, outgoing::OutgoingBlock, store::Store};
 
-#[global_allocator]
-static ALLOCATOR: process::Allocator = process::ALLOCATOR;
-
 const LIFE: Life = Life { run: RunId(1), count: 0, nonce: 1 };
 const MEMBER: Member = Member { worker: 0, incarnation: 1, life: LIFE };
 /// Bytes of one call of plain TCP.
 const CHUNK: usize = 1 << 20;
 
 fn main() {
+    kernels::memory::retain_freed_memory();
     let isa = Isa::detect();
     let network = GoogLeNet::new(&Architecture::paper()).expect("the paper's network");
     let layout = Arc::new(network.layout().clone());

@@ -124,6 +124,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     process::logs::introduce();
+    kernels::memory::retain_freed_memory();
     let options = TrainOptions {
         coordinator: flags.coordinator,
         name: flags.name,

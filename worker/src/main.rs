@@ -4,9 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[global_allocator]
-static ALLOCATOR: process::Allocator = process::ALLOCATOR;
-
 fn main() -> ExitCode {
     worker::cli::run(worker::cli::Cli::parse().command)
 }

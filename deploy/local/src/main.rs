@@ -30,9 +30,6 @@ mod watch;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: process::Allocator = process::ALLOCATOR;
-
 fn main() -> ExitCode {
     let line = cli::parse();
     match line.command {

@@ -47,6 +47,7 @@ mod isa;
 pub mod largest;
 pub mod lrn;
 pub mod map;
+pub mod memory;
 
 pub mod peak;
 mod planes;

@@ -1,5 +1,5 @@
 //! The behaviour that all programs share: flags, logs, output, signals, exit codes, the token that a
-//! process has for a server, the allocator, and the handling of panics.
+//! process has for a server, and the handling of panics.
 //!
 //! ```
 //! use process::{Exit, RunFlags};
@@ -20,7 +20,6 @@ mod exit;
 mod file;
 mod flags;
 pub mod logs;
-mod memory;
 mod open_files;
 mod origin;
 mod output;
@@ -33,7 +32,6 @@ pub use bug::end_on_panic;
 pub use exit::{Exit, FlagError};
 pub use file::read_toml;
 pub use flags::{RunFlags, help, isa_name};
-pub use memory::{ALLOCATOR, Allocator};
 pub use open_files::raise_open_files;
 pub use origin::Origin;
 pub use output::{print_line, tell};
