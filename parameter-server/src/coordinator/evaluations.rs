@@ -3,8 +3,8 @@
 //! An evaluation is done in parts, ranges of the validation images: each worker that asks for work gets the next
 //! one, trains on once none is left, and nobody waits for anybody. If a worker is lost, another one gets its
 //! part; if a shard loses the average, as its process is started again, the evaluation is ordered anew under
-//! another number. The result is made of the parts' sums, in the order of the images. The last evaluation follows the last
-//! sample, and the run does not end without it. The sums of a part count if they are over all of its images and
+//! another number. The result is made of the parts' sums, in the order of the images. The last evaluation follows
+//! the last sample, and the run does not end without it. The sums of a part count if they are over all of its images and
 //! in their ranges; otherwise the part is given to another worker, and the one that sent them gets no more.
 //!
 //! The average that was scored stays frozen in the shards until its model is written, and so long no other
@@ -36,7 +36,7 @@ pub struct Schedule {
     pub validation: u64,
     /// Images of a minibatch; parts are made of whole ones.
     pub batch: u64,
-    /// Whether each evaluation scores the last iterate beside the average, or only the last one does.
+    /// Scoring of the last iterate beside the average: true if each evaluation does so, false if only the last one does.
     pub last_iterate: bool,
 }
 
@@ -92,9 +92,9 @@ struct Part {
 
 #[derive(Debug)]
 enum PartState {
-    /// To be given to a worker again.
+    /// Part of a worker that was lost, to be given to another one.
     Free,
-    /// With a worker, by its incarnation.
+    /// Part that a worker is doing, by its incarnation.
     Held(u64),
     Done(EvaluationPart),
 }

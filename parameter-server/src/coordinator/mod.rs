@@ -16,12 +16,12 @@ mod membership;
 mod momentum_switch;
 mod overview;
 mod placement;
+mod reminder;
 mod run;
 mod saved;
 mod standstill;
 mod state;
 mod steering;
-mod waiting;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},

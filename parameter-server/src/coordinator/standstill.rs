@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::Run;
+use super::{reminder::Reminder, run::Run};
 use crate::telemetry::Traffic;
 
-/// Time without a credited sample after which a run stands still; it is told again after twice that, four times, and so on.
-const STILL_AFTER: Duration = Duration::from_secs(60);
 /// Most workers that a warning names.
 const MOST_NAMED: usize = 5;
 
@@ -25,40 +23,27 @@ impl Pushes {
     }
 }
 
-/// The time since which nothing is credited in a run, and whether that was told.
+/// What was so as a run last moved, and a reminder of the time since then.
 #[derive(Debug, Default)]
-pub(super) struct Standstill(Option<Still>);
-
-/// What was so as a run last moved.
-#[derive(Debug)]
-struct Still {
-    since: Instant,
+pub(super) struct Standstill {
+    reminder: Reminder,
     /// Samples used or skipped.
     consumed: u64,
     pushes: Pushes,
-    /// Time since then after which it is told next.
-    next: Duration,
 }
 
 impl Standstill {
     /// Looks at a run that has consumed so many samples; `due` says whether it has workers that should train. Returns
     /// the time for which nothing was credited, if that is to be told now, with the pushes before it.
     fn look(&mut self, now: Instant, due: bool, consumed: u64, pushes: Pushes) -> Option<(Duration, Pushes)> {
-        let moved = self.0.as_ref().is_none_or(|still| !due || still.consumed != consumed);
-        if moved {
-            let told = self.0.as_ref().filter(|still| due && still.next > STILL_AFTER);
-            if let Some(told) = told {
-                tracing::info!("samples are credited again, after {} s", (now - told.since).as_secs());
+        if !due || self.consumed != consumed {
+            if let Some(time) = self.reminder.said(now).filter(|_| due) {
+                tracing::info!("samples are credited again, after {} s", time.as_secs());
             }
-            self.0 = Some(Still { since: now, consumed, pushes, next: STILL_AFTER });
+            self.reminder.look(now, false);
+            (self.consumed, self.pushes) = (consumed, pushes);
         }
-        let still = self.0.as_mut().expect("just made, if there was none");
-        let time = now - still.since;
-        if time < still.next {
-            return None;
-        }
-        still.next *= 2;
-        Some((time, still.pushes))
+        Some((self.reminder.look(now, true)?, self.pushes))
     }
 }
 

@@ -17,10 +17,10 @@ use super::{
     ending::RunEnd,
     membership,
     placement::{Applicant, Before, Placement, Processes},
+    reminder::Reminder,
     run::{Divergence, Hold, LifeSettings, Run},
     saved::SavedRun,
     steering::Orders,
-    waiting::Waiting,
 };
 use crate::{
     ShardHost,
@@ -55,7 +55,8 @@ pub(super) struct State {
     pub(super) orders: Orders,
     /// Whether somebody writes the models of evaluations.
     pub(super) writes_models: bool,
-    waiting: Waiting,
+    /// Reminder of a run that waits for workers, or for processes of the server.
+    waiting: Reminder,
 }
 
 /// Returns the run, for a call of a member.
@@ -99,7 +100,7 @@ impl State {
             snapshot_pending: false,
             orders: Orders::default(),
             writes_models: false,
-            waiting: Waiting::default(),
+            waiting: Reminder::default(),
         };
         if let Some((snapshot, saved)) = resumed {
             state.snapshot = Some(snapshot);

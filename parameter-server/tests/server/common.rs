@@ -328,8 +328,8 @@ impl Worker {
     }
 }
 
-/// What comes of a part of an evaluation all of whose images can be read: `sums` over so many of them, of the
-/// average and, where it was ordered, of the last iterate.
+/// Part of an evaluation as a worker hands it in that can read all of its images: `sums` over so many of them, of
+/// the average and, where it was ordered, of the last iterate.
 pub fn scored(order: &EvaluationOrder, sums: impl Fn(f64) -> Scores) -> EvaluationPart {
     let &EvaluationOrder { id, start, end, last_iterate, .. } = order;
     let (images, sums) = (end - start, sums((end - start) as f64));

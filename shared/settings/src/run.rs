@@ -32,8 +32,8 @@ pub struct Run {
     pub least_updates: Option<u64>,
     /// Time between evaluations (the last one always takes place).
     pub evaluate_epochs: f64,
-    /// Whether each evaluation scores the last iterate beside the average, which takes twice the time. The last
-    /// evaluation always does.
+    /// Scoring of the last iterate beside the average at each evaluation, which takes twice the time; the last
+    /// evaluation always scores both.
     #[serde(default)]
     pub evaluate_last_iterate: bool,
     /// Time after which a run ends whose evaluations do not gain: none was better than the best before it, by the

@@ -19,7 +19,7 @@ pub struct EvaluationOrder {
     pub start: u64,
     /// Position behind the part's last image.
     pub end: u64,
-    /// Whether the newest parameters (the last iterate) are to be scored beside their average.
+    /// Order to score the newest parameters (the last iterate) beside their average, if true.
     pub last_iterate: bool,
 }
 
