@@ -236,11 +236,12 @@ fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let exit = runtime.block_on(async move {
+        let stop = stop_signal(flags.end_with_stdin);
         let listener = listen(&flags.listen).await?;
         if flags.print_address {
             println!("{}", listener.local_addr().context("ask where the server listens")?);
         }
-        crate::run(options, listener, stop_signal(flags.end_with_stdin)).await
+        crate::run(options, listener, stop).await
     });
     // A shard that is still being written must not keep the process alive.
     runtime.shutdown_background();
@@ -265,22 +266,24 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Resolves on a stop signal or, with `end_with_stdin`, at the end of standard input. A second signal ends the
-/// process at once.
-async fn stop_signal(end_with_stdin: bool) {
+/// Listens for stop signals from now on. What it returns resolves on one or, with `end_with_stdin`, at the end
+/// of standard input. A second signal ends the process at once.
+fn stop_signal(end_with_stdin: bool) -> impl Future<Output = ()> {
     let mut signals = Signals::listen().expect("a signal handler can be installed");
-    let reason = tokio::select! {
-        reason = signals.next() => reason,
-        () = stdin_end(end_with_stdin) => "end of standard input",
-    };
-    tracing::info!("{reason}");
-    tokio::spawn(async move {
-        let reason = signals.next().await;
-        tracing::warn!(
-            "{reason} once more: ended at once, without a snapshot of what the newest does not have"
-        );
-        std::process::exit(Exit::Interrupted.code().into());
-    });
+    async move {
+        let reason = tokio::select! {
+            reason = signals.next() => reason,
+            () = stdin_end(end_with_stdin) => "end of standard input",
+        };
+        tracing::info!("{reason}");
+        tokio::spawn(async move {
+            let reason = signals.next().await;
+            tracing::warn!(
+                "{reason} once more: ended at once, without a snapshot of what the newest does not have"
+            );
+            std::process::exit(Exit::Interrupted.code().into());
+        });
+    }
 }
 
 #[cfg(test)]

@@ -139,7 +139,10 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
         patience: Patience { give_up_after: Duration::from_secs(flags.patience), ..Patience::default() },
     };
     let end_with_stdin = flags.end_with_stdin;
-    let exit = in_runtime(async move { train(options, stop_signal(end_with_stdin)).await })?;
+    let exit = in_runtime(async move {
+        let stop = stop_signal(end_with_stdin);
+        train(options, stop).await
+    })?;
     tracing::info!(
         "{}",
         match exit {
@@ -163,14 +166,17 @@ fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     result
 }
 
-/// Resolves on a stop signal or, with `end_with_stdin`, at the end of standard input.
-async fn stop_signal(end_with_stdin: bool) {
+/// Listens for stop signals from now on. What it returns resolves on one or, with `end_with_stdin`, at the end
+/// of standard input.
+fn stop_signal(end_with_stdin: bool) -> impl Future<Output = ()> {
     let mut signals = Signals::listen().expect("a signal handler can be installed");
-    let reason = tokio::select! {
-        reason = signals.next() => reason,
-        () = stdin_end(end_with_stdin) => "the parent process is gone",
-    };
-    tracing::info!("{reason}: leaving after the minibatch in hand");
+    async move {
+        let reason = tokio::select! {
+            reason = signals.next() => reason,
+            () = stdin_end(end_with_stdin) => "the parent process is gone",
+        };
+        tracing::info!("{reason}: leaving after the minibatch in hand");
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! fails is named, and runs alone by `DOWNPOUR_FAULT_SEED=7 cargo test -p downpour --test faults at_random`.
 
 use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ const WORSE: f64 = 0.15;
 const HELD_UP: Duration = Duration::from_secs(60);
 /// Most faults of a run.
 const MOST: u64 = 3;
+
+/// Number of the signal that tells a process to end; one that does not listen yet dies of it.
+const SIGTERM: i32 = 15;
 
 /// Something that goes wrong with one process for a while.
 #[derive(Debug)]
@@ -94,7 +98,9 @@ fn draw(seed: u64, faultless: Duration) -> Vec<Fault> {
         let kind = [FaultKind::Killed, FaultKind::Told, FaultKind::Stopped][random.random_range(0..3)];
         // A stopped worker may wake up after others got its samples; for a stopped server everybody waits.
         let longest = if kind == FaultKind::Stopped && process >= SERVERS { 4500 } else { 1500 };
-        let begin = faultless.mul_f64(random.random_range(0.0..0.9));
+        // Some begin before the processes listen to signals.
+        let latest = if random.random_bool(0.2) { Duration::from_millis(10) } else { faultless.mul_f64(0.9) };
+        let begin = latest.mul_f64(random.random_range(0.0..1.0));
         Fault { kind, process, begin, end: begin + Duration::from_millis(random.random_range(20..longest)) }
     };
     (0..count).map(fault).collect()
@@ -114,14 +120,14 @@ fn run(data: &Path, faults: &[Fault]) -> Result<Outcome, String> {
             if begins { begin(&mut cluster, fault) } else { end(&mut cluster, fault) }
         }
         for process in 0..SERVERS + WORKERS {
-            match cluster.ended(process).map(|status| status.code()) {
+            let Some(status) = cluster.ended(process) else { continue };
+            match (status.code(), status.signal()) {
                 // Whoever was told to end, and with the leader everybody, is started again, by compose as
                 // well.
-                Some(Some(130)) => cluster.spawn(process),
-                Some(Some(0)) | None => {}
-                Some(code) => {
-                    return Err(format!("process {process} ended with {code:?}\n{}", cluster.logs()));
-                }
+                (Some(130), _) => cluster.spawn(process),
+                (_, Some(SIGTERM)) if !cluster.listens(process) => cluster.spawn(process),
+                (Some(0), _) => {}
+                _ => return Err(format!("process {process} ended with {status}\n{}", cluster.logs())),
             }
         }
         if cluster.ended(0).is_some_and(|status| status.success()) {

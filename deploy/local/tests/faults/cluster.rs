@@ -30,6 +30,8 @@ pub struct Cluster {
     shape: Shape,
     ports: Vec<u16>,
     children: Vec<Option<Child>>,
+    /// Length of each process's log when the process was last started.
+    logged: Vec<usize>,
 }
 
 impl Cluster {
@@ -40,9 +42,10 @@ impl Cluster {
         let listeners: Vec<TcpListener> =
             (0..shape.servers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        let children = (0..shape.servers + shape.workers).map(|_| None).collect();
+        let children: Vec<Option<Child>> = (0..shape.servers + shape.workers).map(|_| None).collect();
         drop(listeners);
-        let mut cluster = Cluster { home, data: data.to_owned(), shape, ports, children };
+        let logged = vec![0; children.len()];
+        let mut cluster = Cluster { home, data: data.to_owned(), shape, ports, children, logged };
         (0..cluster.children.len()).for_each(|process| cluster.spawn(process));
         cluster
     }
@@ -72,6 +75,7 @@ impl Cluster {
                 command.arg(&self.data).arg("--token-file").arg(self.token("worker"));
             }
         }
+        self.logged[process] = self.log(process).len();
         let log = File::options().append(true).create(true).open(self.log_file(process)).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.children[process] = Some(command.spawn().unwrap());
@@ -93,6 +97,12 @@ impl Cluster {
     /// Returns how a process that is there ended, if it did.
     pub fn ended(&mut self, process: usize) -> Option<ExitStatus> {
         self.children[process].as_mut()?.try_wait().unwrap()
+    }
+
+    /// Whether a process, since it was last started, wrote more than the line by which it introduces itself,
+    /// after which it listens to signals.
+    pub fn listens(&self, process: usize) -> bool {
+        self.log(process)[self.logged[process]..].lines().count() > 1
     }
 
     /// Sends a signal to one process, if it runs.
@@ -149,11 +159,15 @@ impl Cluster {
     /// Returns the ends of all processes' logs.
     pub fn logs(&self) -> String {
         let end = |process| {
-            let text = fs::read_to_string(self.log_file(process)).unwrap_or_default();
+            let text = self.log(process);
             let lines: Vec<&str> = text.lines().collect();
             format!("-- process {process}\n{}\n", lines[lines.len().saturating_sub(25)..].join("\n"))
         };
         (0..self.children.len()).map(end).collect()
+    }
+
+    fn log(&self, process: usize) -> String {
+        fs::read_to_string(self.log_file(process)).unwrap_or_default()
     }
 
     fn log_file(&self, process: usize) -> PathBuf {
