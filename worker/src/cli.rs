@@ -146,7 +146,7 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     tracing::info!(
         "{}",
         match exit {
-            Exit::Done => "finished its part of the run",
+            Exit::Done => "ended: all samples that it was given are used, or went back",
             Exit::Diverged => "ended, since the run diverged",
             _ => "stopped with the server; the same command goes on with the run",
         }

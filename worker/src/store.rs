@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use parameters::{BLOCK_VALUES, Layout};
 use protocol::{
-    AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, Connector, FetchRequest, Kind, Life, Member,
-    Patience, ShardCalls, ShardClient, Version, Wire, encoded_size, until_ready,
+    AdoptRequest, BlockAnswer, BlockPush, BlockValues, Carried, ClientError, Connector, FetchRequest, Kind,
+    Life, Member, Patience, ShardCalls, ShardClient, Version, Wire, encoded_size, until_ready,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -93,11 +93,26 @@ impl Store {
         for address in addresses {
             if !known.contains_key(address.as_str()) {
                 known.insert(address, processes.len());
-                processes.push(ShardClient::connect(address, connector.clone()).await?);
+                let client = ShardClient::connect(address, connector.clone()).await;
+                processes.push(client.map_err(named_by_the_coordinator)?);
             }
         }
         let at = addresses.iter().map(|address| known[address.as_str()]).collect();
         Ok(Store::over(processes, at, life, layout, wire))
+    }
+}
+
+/// Adds where its address is from to the error of a server process that cannot be reached: no flag of this process
+/// names it.
+fn named_by_the_coordinator(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Unreachable { address, seconds, last } => {
+            let told = format!(
+                "the coordinator gave out {address} as the address of a server process (its --advertise)"
+            );
+            ClientError::Unreachable { address, seconds, last: format!("{last}; {told}") }
+        }
+        other => other,
     }
 }
 

@@ -254,7 +254,24 @@ impl Leader {
                 Exit::Done
             }
             Ending::Interrupted => {
-                tracing::info!("stopped after {samples} samples; the same command goes on");
+                match self.kept().as_ref().map(|run| run.progress.used) {
+                    Some(kept) if kept >= samples => {
+                        tracing::info!(
+                            "stopped after {samples} samples; the same command goes on from there"
+                        );
+                    }
+                    Some(kept) => tracing::warn!(
+                        "stopped after {samples} samples, of which the newest snapshot has {kept}: the same command goes \
+                         on from that one, and the others are lost"
+                    ),
+                    None if samples == 0 => {
+                        tracing::info!("stopped before the first sample; the same command begins again");
+                    }
+                    None => tracing::warn!(
+                        "stopped after {samples} samples, which are lost, since there is no snapshot: the same command \
+                         begins again"
+                    ),
+                }
                 Exit::Interrupted
             }
             Ending::Diverged(text) => {

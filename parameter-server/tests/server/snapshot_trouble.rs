@@ -322,6 +322,19 @@ async fn a_full_disk_costs_the_snapshot_and_not_the_run() {
     server.says(full, &[&format!("snapshot {} after ", kept.id + 1)]).await;
     let next = snapshot::newest(home.path()).unwrap().expect("a new one");
     assert!(next.run.progress.used > kept.run.progress.used);
+
+    // A disk that is full at the stop as well: the last word is of what is kept, not of what was done.
+    limit("100000");
+    let samples = until(&server.address, |_| true).await.samples;
+    until(&server.address, |status| status.samples > samples + 20).await;
+    let newest = snapshot::newest(home.path()).unwrap().expect("one is there");
+    let log = server.log.clone();
     assert_eq!(server.stop(), Some(130));
     assert_eq!(working.await.unwrap(), Ending::Interrupted);
+    let kept = format!("of which the newest snapshot has {}: ", newest.run.progress.used);
+    let begun = Instant::now();
+    while !log.lock().unwrap().contains(&kept) {
+        assert!(begun.elapsed() < PATIENCE, "{}", log.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

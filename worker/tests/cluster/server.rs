@@ -43,9 +43,26 @@ impl Server {
         processes: u32,
         shards: u32,
     ) -> Server {
+        Server::start_as(bind(address).await, configuration, processes, shards).await
+    }
+
+    /// Starts a server of one process whose workers are told to call `advertised`.
+    pub async fn start_advertised(advertised: &str, configuration: RunConfiguration) -> Server {
+        let (listener, address) = bind("127.0.0.1:0").await;
+        let mut server = Server::start_as((listener, advertised.into()), configuration, 1, 1).await;
+        server.address = address;
+        server
+    }
+
+    /// Starts a server whose coordinator listens, and tells workers an address.
+    async fn start_as(
+        (listener, address): (TcpListener, String),
+        configuration: RunConfiguration,
+        processes: u32,
+        shards: u32,
+    ) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let total = processes * shards;
-        let (listener, address) = bind(address).await;
         let host = host(0, shards, total, folder.path().join("0"));
         let settings = Settings {
             configuration,

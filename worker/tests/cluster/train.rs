@@ -271,6 +271,20 @@ async fn an_unreachable_server_is_waited_for_and_then_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_the_coordinator_gives_out_in_error_is_named_as_its_own() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let server = Server::start_advertised(&nobody, small(100_000)).await;
+    let patience = Patience { give_up_after: Duration::from_secs(1), ..Patience::default() };
+    let error = to_its_end(TrainOptions { patience, ..options(&server) }).await.unwrap_err();
+    let text = format!("{error:#}");
+    let expected =
+        format!("the coordinator gave out {nobody} as the address of a server process (its --advertise)");
+    assert!(text.contains(&expected), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_may_start_before_its_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
