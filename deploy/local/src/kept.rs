@@ -12,17 +12,19 @@ use crate::folder::Folder;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Samples used by the run as it stopped, as far as is known.
-    samples: u64,
+    pub samples: u64,
     /// Samples that the newest complete snapshot has; `None` if there is no such snapshot.
     snapshot: Option<u64>,
 }
 
 impl Kept {
-    /// Looks at what the run in `folder` goes on from, which had used `samples` samples as it stopped.
+    /// Looks at what the run in `folder` goes on from, which had used `samples` samples when its server was last
+    /// asked; what a snapshot has beyond these was used as well.
     pub fn of(folder: &Folder, samples: u64) -> Kept {
         // Snapshots of which none can be used are told when the run goes on.
         let newest = snapshot::newest(&folder.snapshots()).ok().flatten();
-        Kept { samples, snapshot: newest.map(|manifest| manifest.run.progress.used) }
+        let snapshot = newest.map(|manifest| manifest.run.progress.used);
+        Kept { samples: samples.max(snapshot.unwrap_or(0)), snapshot }
     }
 }
 
@@ -33,7 +35,7 @@ impl fmt::Display for Kept {
             (None, lost) => {
                 write!(f, "begins again: no complete snapshot, {} samples are lost", HumanCount(lost))
             }
-            (Some(kept), samples) if kept >= samples => write!(f, "goes on from there"),
+            (Some(kept), samples) if kept == samples => write!(f, "goes on from there"),
             (Some(kept), samples) => write!(
                 f,
                 "goes on from the newest complete snapshot, after {} samples: {} are lost",
@@ -53,7 +55,7 @@ mod tests {
         for (snapshot, samples, expected) in [
             (None, 0, "begins again"),
             (None, 16_000, "begins again: no complete snapshot, 16,000 samples are lost"),
-            (Some(16_020), 16_000, "goes on from there"),
+            (Some(16_000), 16_000, "goes on from there"),
             (Some(0), 0, "goes on from there"),
             (
                 Some(12_000),

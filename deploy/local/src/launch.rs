@@ -130,8 +130,8 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
             finish(&metrics, skipped, &mut record, &folder).map(|result| Training::Finished(Box::new(result)))
         }
         End::Interrupted => {
-            let so_far = so_far(status.as_ref());
             let next = Kept::of(&folder, samples);
+            let so_far = so_far(status.as_ref(), next.samples);
             let model = folder.model();
             let model = match model.is_file() {
                 true => format!(", the model so far is {}", model.display()),
@@ -150,11 +150,11 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     done
 }
 
-/// Returns how far a run is that was stopped, as text.
-fn so_far(status: Option<&RunStatus>) -> String {
+/// Returns how far a run is that was stopped after `samples` samples, as text.
+fn so_far(status: Option<&RunStatus>, samples: u64) -> String {
     match status {
         Some(status) if status.total_samples > 0 => {
-            format!("at {} of {} samples", HumanCount(status.samples), HumanCount(status.total_samples))
+            format!("at {} of {} samples", HumanCount(samples), HumanCount(status.total_samples))
         }
         _ => "before the first sample".to_string(),
     }

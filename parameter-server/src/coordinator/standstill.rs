@@ -23,7 +23,7 @@ impl Pushes {
     }
 }
 
-/// What was so as a run last moved, and a reminder of the time since then.
+/// Watch over a run that may stand still: its counts as it last moved, and a reminder of the time since then.
 #[derive(Debug, Default)]
 pub(super) struct Standstill {
     reminder: Reminder,

@@ -89,7 +89,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a process is there and did not end.
+    /// Returns whether a process is there and did not end.
     pub fn runs(&mut self, process: usize) -> bool {
         self.children[process].is_some() && self.ended(process).is_none()
     }
@@ -99,8 +99,8 @@ impl Cluster {
         self.children[process].as_mut()?.try_wait().unwrap()
     }
 
-    /// Whether a process, since it was last started, wrote more than the line by which it introduces itself,
-    /// after which it listens to signals.
+    /// Returns whether a process surely listens to signals: it does so behind the line by which it introduces
+    /// itself, and has written more than that since it was last started.
     pub fn listens(&self, process: usize) -> bool {
         self.log(process)[self.logged[process]..].lines().count() > 1
     }

@@ -73,6 +73,14 @@ fn an_interrupted_run_goes_on_to_exactly_its_samples() {
     let first = first.wait().expect(130);
     let first = first.says(&["stopped at", "of 30,000 samples; the same command goes on from there"]);
     assert!(first.stdout.is_empty(), "{}", first.stdout);
+    // The launcher's number is the server's last, not that of its own last look.
+    let (_, stopped) = first.stderr.split_once("stopped at ").unwrap();
+    let stopped = stopped.split(' ').next().unwrap().replace(',', "");
+    let log = home.log("server-0");
+    assert!(
+        log.contains(&format!("stopped after {stopped} samples; the same command goes on from there")),
+        "{log}"
+    );
     let before = home.metrics("train").last().map_or(0, |line| line["samples"].as_u64().unwrap());
     assert!(before < 30_000);
 
