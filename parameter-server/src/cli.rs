@@ -114,6 +114,10 @@ pub struct Flags {
     /// File to append metrics to, one JSON object a line [default: none, they are in the log]
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+    /// Folder for event files, which TensorBoard draws: tensorboard --logdir DIR (the first process's matter)
+    /// [default: none is written]
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Address of this machine on which to show a page about the run (the first process), and Prometheus its
     /// metrics at /metrics, by HTTP, as 127.0.0.1:9100 [default: none]
     #[arg(long, value_name = "ADDRESS")]
@@ -220,6 +224,7 @@ fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
         processes: flags.servers.into(),
         snapshots: flags.snapshots,
         metrics: flags.metrics,
+        tensorboard: flags.tensorboard,
         output: flags.output,
         fresh: flags.fresh,
         door,

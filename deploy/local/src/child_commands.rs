@@ -125,6 +125,10 @@ impl ChildCommands<'_> {
         words.extend(["--access".into(), self.folder.access().display().to_string()]);
         words.extend(["--servers".into(), (self.options.shards + self.options.other_shards).to_string()]);
         words.extend(["--metrics".into(), self.folder.metrics().display().to_string()]);
+        if self.options.tensorboard {
+            let numbers = self.folder.tensorboard().join("numbers");
+            words.extend(["--tensorboard".into(), numbers.display().to_string()]);
+        }
         if let Some(address) = &self.options.http {
             words.extend(["--http".into(), address.clone()]);
         }

@@ -25,6 +25,7 @@ pub const DATA: &str = "data";
 const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 const ACCESS: &str = "access";
+const TENSORBOARD: &str = "tensorboard";
 /// Name of the file that holds the address of the run's server, "host:port", while that is there.
 pub const ADDRESS: &str = "address";
 /// Largest size of that file in bytes.
@@ -36,8 +37,18 @@ const MOST_RECORD: u64 = 1 << 20;
 const MOST_CALLS: usize = 100;
 /// Names of everything that a run leaves. The mark is last, so that a folder remains recognisable if a
 /// `--fresh` is cut short.
-const OURS: [&str; 9] =
-    [SNAPSHOTS, ACCESS, ADDRESS, "logs", "metrics.jsonl", "curve.svg", MODEL_FILE, BEST_FILE, RECORD];
+const OURS: [&str; 10] = [
+    SNAPSHOTS,
+    ACCESS,
+    ADDRESS,
+    TENSORBOARD,
+    "logs",
+    "metrics.jsonl",
+    "curve.svg",
+    MODEL_FILE,
+    BEST_FILE,
+    RECORD,
+];
 
 /// The record of a run, kept as `run.json` in the run's output folder: what was asked for, how long it took,
 /// and its result.
@@ -228,6 +239,12 @@ impl Folder {
     /// Returns the path of the plot of the run's losses and accuracies, an SVG file.
     pub fn curve(&self) -> PathBuf {
         self.path.join("curve.svg")
+    }
+
+    /// Returns the path of the folder of TensorBoard's event files, one folder in it for the run's numbers and one
+    /// for its training samples.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join(TENSORBOARD)
     }
 
     /// Returns the path of the model file, which holds the averaged parameters of the newest evaluation, or of the

@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::own_address::OwnAddress;
 use crate::progress::Progress;
 use crate::result::{BestModel, RunResult};
+use crate::sample_pictures;
 use crate::supervised::SETTLED_AFTER;
 use crate::watch::{End, session};
 
@@ -115,6 +116,14 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
         "GoogLeNet, recipe {}, {} workers, {} shards",
         configuration.recipe, options.workers, options.shards
     );
+    if options.tensorboard && !resuming {
+        let shown = sample_pictures::writing(options.data.as_deref(), &configuration, &folder);
+        match interrupts.unless(shown).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => progress.warn(&format!("TensorBoard gets no training samples: {error:#}")),
+            None => return Ok(Training::Interrupted),
+        }
+    }
     let (end, status) = sessions(&commands, &title, resuming, &mut progress, interrupts).await;
     progress.end();
 

@@ -24,6 +24,7 @@ mod place;
 mod plan_text;
 mod progress;
 mod result;
+mod sample_pictures;
 mod status_text;
 mod supervised;
 mod watch;

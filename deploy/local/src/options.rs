@@ -59,6 +59,9 @@ pub struct Options {
     /// Address of this machine on which to show a page about the run, by HTTP, as 127.0.0.1:9100 [default: none]
     #[arg(long, value_name = "ADDRESS", help_heading = "Program")]
     pub http: Option<String>,
+    /// Write event files into the folder tensorboard/ of the output, which TensorBoard draws, also while the run lasts
+    #[arg(long, help_heading = "Program")]
+    pub tensorboard: bool,
     /// Remove what an earlier run left in the output folder, and begin anew
     #[arg(long, help_heading = "Program")]
     pub fresh: bool,

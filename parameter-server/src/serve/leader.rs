@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use process::Exit;
 use protocol::{Ending, Life, Listener, RunId, ShardOrder, run_blocking};
+use settings::RunConfiguration;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -33,7 +34,7 @@ use crate::{
     coordinator::{SavedRun, Settings},
     random,
     snapshot::{self, Home, Manifest},
-    telemetry::{Line, MetricsFile},
+    telemetry::{EventFile, Line, MetricsFile, Outputs},
 };
 
 /// Time between two ticks of the coordinator.
@@ -77,13 +78,7 @@ pub(crate) async fn run(
         "settings of the run: {}",
         serde_json::to_string(&settings.configuration).expect("a configuration is plain data")
     );
-    let metrics = options
-        .metrics
-        .as_ref()
-        .map(|path| {
-            MetricsFile::open(path, found.is_some()).with_context(|| format!("open {}", path.display()))
-        })
-        .transpose()?;
+    let outputs = outputs(&options, found.as_ref(), &settings.configuration)?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
     let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm, 0)?);
     let kept = found.as_ref().map(|manifest| manifest.run.clone());
@@ -116,7 +111,24 @@ pub(crate) async fn run(
         tokio::spawn(reach::try_own_address(own_address, own_connector, life.run));
     }
     let serving = Serving::start(listener, access, Some(coordinator), host);
-    leader.lead(serving, metrics, shutdown).await
+    leader.lead(serving, outputs, shutdown).await
+}
+
+/// Opens the files that lines of metrics go to, for a run that goes on from the snapshot `found`, or a new one.
+fn outputs(
+    options: &Options,
+    found: Option<&Manifest>,
+    configuration: &RunConfiguration,
+) -> anyhow::Result<Outputs> {
+    let used = found.map(|manifest| manifest.run.progress.used);
+    let metrics = options.metrics.as_ref().map(|path| {
+        MetricsFile::open(path, found.is_some()).with_context(|| format!("open {}", path.display()))
+    });
+    let events = options.tensorboard.as_ref().map(|folder| {
+        EventFile::create(folder, used, configuration)
+            .with_context(|| format!("create an event file in {}", folder.display()))
+    });
+    Ok(Outputs { metrics: metrics.transpose()?, events: events.transpose()? })
 }
 
 /// Begins the next life of the run that goes on from the snapshot `found`, or of a new run, as it is wanted where an earlier
@@ -169,7 +181,7 @@ impl Leader {
     async fn lead(
         self,
         mut serving: Serving,
-        mut metrics: Option<MetricsFile>,
+        mut outputs: Outputs,
         shutdown: impl Future<Output = ()> + Send,
     ) -> anyhow::Result<Exit> {
         let (stop, stopped) = watch::channel(false);
@@ -194,7 +206,7 @@ impl Leader {
                     stopping = true;
                     self.coordinator.interrupt();
                 }
-                _ = ticks.tick() => self.tick(&mut metrics),
+                _ = ticks.tick() => self.tick(&mut outputs),
             }
             if let Some(ending) = self.coordinator.ending() {
                 break ending;
@@ -212,9 +224,9 @@ impl Leader {
             self.last_snapshot().await;
             self.coordinator.announce_completion();
         }
-        self.wait_for_workers_to_leave(&ending, already_ended, &mut metrics).await;
+        self.wait_for_workers_to_leave(&ending, already_ended, &mut outputs).await;
         self.coordinator.dismiss();
-        self.close_account(&mut metrics).await;
+        self.close_account(&mut outputs).await;
         // A run that has diverged keeps its last good snapshot as the newest.
         if ending == Ending::Interrupted {
             self.snapshot().await;
@@ -285,30 +297,15 @@ impl Leader {
         }
     }
 
-    /// Ticks the coordinator and writes its lines to the log and to the metrics file.
-    fn tick(&self, metrics: &mut Option<MetricsFile>) {
-        self.coordinator.tick().iter().for_each(|line| self.write(line, metrics));
-    }
-
-    /// Writes a line to the log and to the metrics file.
-    fn write(&self, line: &Line, metrics: &mut Option<MetricsFile>) {
-        line.log();
-        if let Some(file) = metrics
-            && let Err(error) = file.write(line)
-        {
-            tracing::warn!("cannot append to the metrics file: {error}; the line above is in this log only");
-        }
+    /// Ticks the coordinator and writes its lines.
+    fn tick(&self, outputs: &mut Outputs) {
+        self.coordinator.tick().iter().for_each(|line| outputs.write(line));
     }
 
     /// Waits until all workers were told how the run ended and have left, or until the time for it is up. If
     /// the run had `already_ended` before this process started, workers may still come back, and the whole
     /// time is waited; those that were fenced as training diverged come back soon.
-    async fn wait_for_workers_to_leave(
-        &self,
-        ending: &Ending,
-        already_ended: bool,
-        metrics: &mut Option<MetricsFile>,
-    ) {
+    async fn wait_for_workers_to_leave(&self, ending: &Ending, already_ended: bool, outputs: &mut Outputs) {
         let begun = Instant::now();
         let farewell = self.timing.farewell;
         // An interrupted run takes its snapshot after this wait, and somebody waits for that, so it is kept
@@ -325,7 +322,7 @@ impl Leader {
         };
         let mut told_at = None;
         loop {
-            self.tick(metrics);
+            self.tick(outputs);
             if told_at.is_none() && self.coordinator.all_told() {
                 told_at = Some(Instant::now());
             }
@@ -398,14 +395,14 @@ impl Leader {
     }
 
     /// Compares the account of the run with what the shards hold, once the workers have left.
-    async fn close_account(&self, metrics: &mut Option<MetricsFile>) {
+    async fn close_account(&self, outputs: &mut Outputs) {
         for address in self.coordinator.others() {
             if timeout(LAST_LEDGER, self.share_roster(&address)).await.is_err() {
                 tracing::warn!("the account stays open: {address} does not say what its shards hold");
             }
         }
         if let Some(balance) = self.coordinator.balance() {
-            self.write(&Line::Account(balance), metrics);
+            outputs.write(&Line::Account(balance));
         }
     }
 }

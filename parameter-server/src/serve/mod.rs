@@ -47,6 +47,9 @@ pub struct Options {
     /// File that lines of metrics are appended to (used by the leader, the first process of the server);
     /// `None` means that only the log has them.
     pub metrics: Option<PathBuf>,
+    /// Folder that an event file of TensorBoard is written into (used by the leader, the first process of the
+    /// server); `None` means that none is.
+    pub tensorboard: Option<PathBuf>,
     /// Folder that the run's models are written into (used by the leader, the first process of the server);
     /// `None` means that none is.
     pub output: Option<PathBuf>,

@@ -1,12 +1,14 @@
-//! Metrics of a run: the meter that sums them, the list of numbers in a line, and their outputs, the log and
-//! the metrics file.
+//! Metrics of a run: the meter that sums them, the list of numbers in a line, and their outputs: the log, the metrics
+//! file and the event file.
 
 mod balance;
+mod event_file;
 mod history;
 mod meter;
 mod metrics_file;
 pub mod noise;
 mod numbers;
+mod outputs;
 mod pace;
 pub mod series;
 mod worker_meter;
@@ -16,15 +18,17 @@ use serde::Serialize;
 
 pub use self::{
     balance::Balance,
+    event_file::EventFile,
     history::{History, Point},
     meter::{Meter, RunPosition, Traffic},
     metrics_file::MetricsFile,
     noise::Noise,
     numbers::{NUMBERS, Number, Value},
+    outputs::Outputs,
     worker_meter::WorkerMeter,
 };
 
-/// Line of metrics, which the server writes to its log and to its metrics file.
+/// Line of metrics, which the server writes to its log and to the files of [`Outputs`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// Metrics of the training since the previous training line.

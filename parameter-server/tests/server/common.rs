@@ -70,6 +70,7 @@ pub fn options(snapshots: &Path) -> Options {
         processes: 1,
         snapshots: snapshots.into(),
         metrics: None,
+        tensorboard: None,
         output: None,
         fresh: false,
         door: Door::Open,

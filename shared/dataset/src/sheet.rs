@@ -19,6 +19,8 @@ const GAP: u32 = 4;
 pub struct Sheet {
     /// The contact sheet, a grid of training samples, as the bytes of a PNG file.
     pub png: Vec<u8>,
+    /// Width and height of the sheet in pixels.
+    pub size: [u32; 2],
     /// Names of the images whose samples the rows show, from the top.
     pub images: Vec<String>,
     /// Time that it took on one thread to read the images and make their samples; drawing the sheet is not
@@ -67,7 +69,8 @@ impl Dataset {
         }
         let mut png = Cursor::new(Vec::new());
         sheet.write_to(&mut png, ImageFormat::Png).expect("memory takes what is written");
-        Ok(Sheet { png: png.into_inner(), images: names, elapsed })
+        let size = sheet.dimensions().into();
+        Ok(Sheet { png: png.into_inner(), size, images: names, elapsed })
     }
 }
 

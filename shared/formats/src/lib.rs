@@ -1,7 +1,8 @@
 //! Model files: those of runs ([`model_file`]), and those of other programs, of which Caffe models are read
-//! ([`caffe`]) and ONNX models are written ([`onnx`]).
+//! ([`caffe`]) and ONNX models are written ([`onnx`]). Beside them are the event files that TensorBoard draws
+//! ([`tensorboard`]).
 //!
-//! The latter two are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
+//! Those of other programs are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
 //! needed. A model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors,
 //! whatever the format. [`read`] reads a file of any format, which it recognises by its content, and the model in
 //! the folder of a run or of a snapshot; a file that is none of a model is called by its kind ([`Other`]).
@@ -27,6 +28,7 @@ pub mod model_file;
 pub mod onnx;
 mod other;
 mod protobuf;
+pub mod tensorboard;
 
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
 pub use model_file::ModelCard;

@@ -139,6 +139,14 @@ impl Message {
         self
     }
 
+    /// Appends a 64-bit float as the field with number `field`; returns this message, so that calls can be
+    /// chained.
+    pub fn double(&mut self, field: u64, value: f64) -> &mut Message {
+        self.key(field, FIXED64);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
     /// Appends bytes or text as the field with number `field`; returns this message, so that calls can be
     /// chained.
     pub fn bytes(&mut self, field: u64, bytes: impl AsRef<[u8]>) -> &mut Message {

@@ -32,4 +32,4 @@ mod samples;
 pub use classify::{ClassifyOptions, Form, classify};
 pub use evaluate::{Combine, EvaluateOptions, Evaluation, Part, evaluate};
 pub use export::{ExportOptions, Format, export};
-pub use samples::{SamplesOptions, samples};
+pub use samples::{SamplesOptions, samples, sheet};

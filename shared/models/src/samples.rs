@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use dataset::Rules;
+use dataset::{Rules, Sheet};
 use process::RunFlags;
-use settings::ConfigurationError;
+use settings::{ConfigurationError, RunConfiguration};
 use setup::Data;
 
 /// Largest number of pixels of a sheet; each takes three bytes in memory before the sheet is compressed.
@@ -38,17 +38,7 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
     let recipe = if matches!(options.data, Data::Folder(_)) { "paper" } else { "quick" };
     let configuration = options.flags.resolve(recipe)?;
     let size = configuration.network.input_size;
-    let pixels = options.images as u64 * options.epochs * (size * size) as u64;
-    if pixels > MOST_PIXELS {
-        let found = format!("{size} pixels for {} x {} samples", options.images, options.epochs);
-        let expected =
-            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size"
-                .into();
-        Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
-    }
-    let data = options.data.open(size, Rules::NEWEST)?;
-    let (seed, sampling) = (configuration.run.sample_seed(), &configuration.sampling);
-    let sheet = data.contact_sheet(options.images, options.epochs, seed, sampling, size)?;
+    let sheet = sheet(&options.data, &configuration, options.images, options.epochs)?;
     files::write(&options.output, &sheet.png)
         .with_context(|| format!("write {}", options.output.display()))?;
     let made = sheet.images.len() as f64 * options.epochs as f64;
@@ -59,6 +49,31 @@ pub fn samples(options: &SamplesOptions) -> anyhow::Result<String> {
         options.epochs,
         made / sheet.elapsed.as_secs_f64(),
     ))
+}
+
+/// Draws a contact sheet of the training samples that a configuration makes, with a row for each of `images` images
+/// and a column for each of the first `epochs` epochs.
+///
+/// # Errors
+/// If the data cannot be used, if the sheet would be too large, or if an image cannot be read.
+pub fn sheet(
+    data: &Data,
+    configuration: &RunConfiguration,
+    images: usize,
+    epochs: u64,
+) -> anyhow::Result<Sheet> {
+    let size = configuration.network.input_size;
+    let pixels = images as u64 * epochs * (size * size) as u64;
+    if pixels > MOST_PIXELS {
+        let found = format!("{size} pixels for {images} x {epochs} samples");
+        let expected =
+            "a sheet of at most 512 Mi pixels: choose fewer --rows or --columns, or a smaller --input-size"
+                .into();
+        Err(ConfigurationError::Value { key: "network.input_size", found, expected })?;
+    }
+    let data = data.open(size, Rules::NEWEST)?;
+    let (seed, sampling) = (configuration.run.sample_seed(), &configuration.sampling);
+    Ok(data.contact_sheet(images, epochs, seed, sampling, size)?)
 }
 
 #[cfg(test)]

@@ -139,6 +139,7 @@ async fn two_workers_and_two_shard_processes_train_and_evaluate() {
         crops: vec![Crops::One],
         combine: Combine::Mean,
         output: folder.path().join("evaluation"),
+        tensorboard: None,
         threads: 1.into(),
         loader_threads: 1,
         isa: None,

@@ -283,6 +283,7 @@ fn options(flags: &RunFlags, name: &str, home: &Path, connector: Connector) -> O
         processes: PROCESSES as u32,
         snapshots: home.join(name),
         metrics: leader.then(|| home.join(METRICS)),
+        tensorboard: None,
         output: leader.then(|| home.join(OUTPUT)),
         fresh: false,
         door: Door::Open,

@@ -144,6 +144,7 @@ pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
         crops: flags.crops.clone(),
         combine: Combine::Mean,
         output: flags.output.join("evaluation"),
+        tensorboard: None,
         threads: Threads::default(),
         loader_threads: 1,
         isa: process::isa_name(None),

@@ -58,6 +58,9 @@ pub struct Flags {
     /// Folder for predictions and pictures
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     pub output: PathBuf,
+    /// Folder to write an event file to, in which TensorBoard shows the worst mistakes [default: none is written]
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Flags that choose the CPU instruction set and the compute threads.
     #[command(flatten)]
     pub compute: ComputeFlags,
@@ -91,6 +94,7 @@ pub async fn run(flags: Flags) -> Result<Exit, Failure> {
         crops: flags.crops,
         combine: flags.combine,
         output: flags.output,
+        tensorboard: flags.tensorboard,
         threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: flags.compute.isa(),

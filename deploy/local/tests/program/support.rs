@@ -42,6 +42,13 @@ impl Home {
         lines.filter(|line| line["kind"] == kind).collect()
     }
 
+    /// Returns what is in each event file of TensorBoard of this kind, as far as it is text.
+    pub fn events(&self, kind: &str) -> Vec<String> {
+        let files = std::fs::read_dir(self.output().join("tensorboard").join(kind)).unwrap();
+        let content = |file: std::fs::DirEntry| std::fs::read(file.path()).unwrap();
+        files.map(|file| String::from_utf8_lossy(&content(file.unwrap())).into_owned()).collect()
+    }
+
     /// Returns everything that the children of this name logged.
     pub fn log(&self, child: &str) -> String {
         std::fs::read_to_string(self.output().join(format!("logs/{child}.log"))).unwrap_or_default()

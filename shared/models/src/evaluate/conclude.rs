@@ -2,10 +2,11 @@
 
 use anyhow::{Context, ensure};
 use dataset::Crops;
+use formats::tensorboard;
 use setup::{Outcome, Tally};
 
 use super::count::Counted;
-use super::gallery::Gallery;
+use super::gallery::{Gallery, Shown};
 use super::members::Member;
 use super::predict::Evaluator;
 use super::result::{EvaluationResult, MemberScores};
@@ -76,11 +77,17 @@ impl Evaluator<'_> {
             unreadable: most.unreadable,
             output: output.clone(),
         };
+        let shown = mistakes::shown(&most.mistakes, &self.data, &self.labels);
+        if let Some(folder) = &self.options.tensorboard {
+            let time = process::time_of_day();
+            tensorboard::write(folder, time, mistakes::event(time, &shown))
+                .with_context(|| format!("write an event file into {}", folder.display()))?;
+        }
         let summary = serde_json::to_string_pretty(&result).context("write the table")?;
         for (name, text) in [
             ("predictions.csv", &most.listing),
             ("classes.csv", &classes::table(&result.classes)),
-            ("mistakes.html", &self.page(members, &result, most)),
+            ("mistakes.html", &self.page(members, &result, most, shown)),
             ("evaluation.json", &summary),
         ] {
             let path = output.join(name);
@@ -90,7 +97,13 @@ impl Evaluator<'_> {
     }
 
     /// Returns the page of the worst mistakes.
-    fn page(&self, members: &[Member], result: &EvaluationResult, counted: &Counted) -> String {
+    fn page(
+        &self,
+        members: &[Member],
+        result: &EvaluationResult,
+        counted: &Counted,
+        shown: Vec<Shown>,
+    ) -> String {
         let models: Vec<String> =
             members.iter().map(|member| member.model.path.display().to_string()).collect();
         let mut about = vec![models.join(", "), result.summary()];
@@ -98,7 +111,7 @@ impl Evaluator<'_> {
         let gallery = Gallery {
             about,
             mistakes: counted.mistakes.len(),
-            shown: mistakes::shown(&counted.mistakes, &self.data, &self.labels),
+            shown,
             pairs: mistakes::pairs(&counted.confusion, &self.labels),
             classes: &result.classes,
         };

@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use dataset::{Dataset, Split};
+use dataset::{Dataset, Split, Thumbnail};
+use formats::tensorboard::{Event, Picture};
 
-use super::classes::Confusion;
+use super::classes::{Confusion, percent};
 use super::gallery::Shown;
 
 /// Largest number of mistakes whose pictures are shown.
@@ -49,6 +50,20 @@ pub(super) fn shown(mistakes: &[Mistake], data: &Dataset, labels: &[String]) -> 
         picture: data.thumbnail(Split::Validation, mistake.image, SIDE).map_err(|error| error.to_string()),
     };
     worst(mistakes).into_iter().map(of).collect()
+}
+
+/// Returns the pictures of mistakes as an event of TensorBoard at `time`, in seconds since 1970; those that cannot be
+/// shown are left out.
+pub(super) fn event(time: f64, shown: &[Shown]) -> Event {
+    let mut event = Event::new(time, 0);
+    for (rank, Shown { name, guess, label, probabilities, picture }) in (1..).zip(shown) {
+        let Ok(Thumbnail { width, height, jpeg }) = picture else { continue };
+        let [sure, left] = probabilities.map(|probability| percent(Some(probability.into())));
+        let tag = format!("mistakes/{rank:02}: {label} taken for {guess}");
+        let help = format!("{name}: said {guess} with {sure}, right is {label} with {left}");
+        event.picture(&tag, &help, Picture { width: *width, height: *height, file: jpeg });
+    }
+    event
 }
 
 /// Returns the pairs of a label and another one that its images were most often taken for, with the number of

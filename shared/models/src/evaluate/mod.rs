@@ -61,6 +61,9 @@ pub struct EvaluateOptions {
     /// Folder to write the predictions, the scores and the plots to; predictions that an earlier evaluation
     /// left there are not computed again.
     pub output: PathBuf,
+    /// Folder to write an event file of TensorBoard to, with the pictures of the worst mistakes; `None` means that
+    /// none is written.
+    pub tensorboard: Option<PathBuf>,
     /// Number of threads that compute the network, and the CPUs on which they run.
     pub threads: Threads,
     /// Number of threads that decode images.

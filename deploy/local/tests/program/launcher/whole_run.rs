@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn a_run_ends_with_its_result_and_shows_it_again() {
     let home = Home::new();
-    let ended = run(&mut home.tiny(256, &["--json"])).expect(0);
+    let ended = run(&mut home.tiny(256, &["--json", "--tensorboard"])).expect(0);
     let result = ended.json();
     assert_eq!(ended.stdout.lines().count(), 1, "stdout holds the result alone:\n{}", ended.stdout);
     assert_eq!(result["samples"], 256);
@@ -30,6 +30,11 @@ fn a_run_ends_with_its_result_and_shows_it_again() {
     assert!(
         curve.starts_with("<svg") && curve.contains("<circle") && curve.contains("training samples used")
     );
+    let [numbers, samples] = ["numbers", "samples"].map(|name| home.events(name));
+    assert!(
+        matches!(&numbers[..], [file] if file.contains("training/loss") && file.contains("validation/top1"))
+    );
+    assert!(matches!(&samples[..], [file] if file.contains("training samples")));
     for child in ["server-0", "server-1", "worker-0", "worker-1"] {
         assert!(!home.log(child).is_empty(), "{child} logged nothing");
         assert!(!home.log(child).contains("downpour1."), "{child} logged a token");
@@ -48,9 +53,11 @@ fn a_run_ends_with_its_result_and_shows_it_again() {
         .expect(3)
         .says(&["run.images 100: the run would have 100", "at least the 256"]);
     assert_eq!(run(&mut home.tiny(256, &["--json"])).expect(0).json(), result, "it is as it was");
-    let longer = run(&mut home.downpour(&["--images", "320", "--json"])).expect(0);
+    let longer = run(&mut home.downpour(&["--images", "320", "--json", "--tensorboard"])).expect(0);
     let longer = longer.says(&["resuming at 256 samples"]);
     assert_eq!((longer.json()["samples"].as_u64(), home.metrics("evaluation").len()), (Some(320), 2));
+    // The run that goes on has a file of its own, and its samples have been shown.
+    assert_eq!(["numbers", "samples"].map(|name| home.events(name).len()), [2, 1]);
     assert!(home.log("server-0").contains("run.images is 320 from here on, and was 256"));
 
     let anew = run(&mut home.tiny(64, &["--fresh", "--json", "--workers", "1", "--shards", "1"])).expect(0);

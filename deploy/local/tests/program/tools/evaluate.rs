@@ -87,8 +87,9 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     let [one, two] = [1, 2].map(|seed| model(home.path(), &format!("{seed}.safetensors"), seed, &shapes()));
     let data = pictures(home.path());
     std::fs::write(data.join("val").join(&shapes()[0]).join("damaged.png"), "nothing").unwrap();
-    let output = home.path().join("evaluation");
-    let [one, two, data, output_text] = [&one, &two, &data, &output].map(|path| path.to_str().unwrap());
+    let [output, events] = ["evaluation", "events"].map(|name| home.path().join(name));
+    let [one, two, data, output_text, events] =
+        [&one, &two, &data, &output, &events].map(|path| path.to_str().unwrap());
     let words = [
         "--model",
         one,
@@ -98,6 +99,8 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
         data,
         "--output",
         output_text,
+        "--tensorboard",
+        events,
         "--crops",
         "144,1,10",
         "--json",
@@ -123,6 +126,11 @@ fn an_ensemble_by_one_ten_and_144_crops_goes_on_where_it_was_interrupted() {
     for file in ["errors.svg", "confusion.svg", "classes.csv", "mistakes.html", "evaluation.json"] {
         assert!(output.join(file).is_file(), "{file}");
     }
+    let [file] = &std::fs::read_dir(events).unwrap().collect::<Vec<_>>()[..] else {
+        panic!("one event file")
+    };
+    let shown = std::fs::read(file.as_ref().unwrap().path()).unwrap();
+    assert!(String::from_utf8_lossy(&shown).contains("mistakes/01: "), "the worst mistake is shown");
     let listing = std::fs::read_to_string(output.join("predictions.csv")).unwrap();
     assert_eq!(listing.lines().count(), 1 + 20, "a head and a line for each picture that can be read");
     assert!(listing.lines().all(|line| line.split(',').count() == 3 + 2 * 5), "{listing}");
