@@ -118,7 +118,7 @@ pub struct Flags {
     /// [default: none is written]
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
-    /// Address of this machine on which to show a page about the run (the first process), and Prometheus its
+    /// Address of this machine on which to show and steer the run by a page (the first process), and show Prometheus its
     /// metrics at /metrics, by HTTP, as 127.0.0.1:9100 [default: none]
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<String>,

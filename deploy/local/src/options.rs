@@ -56,7 +56,7 @@ pub struct Options {
     #[arg(long, value_name = "I", help_heading = "Program", hide_possible_values = true)]
     #[arg(value_parser = ["scalar", "avx2", "avx512", "neon"])]
     pub isa: Option<String>,
-    /// Address of this machine on which to show a page about the run, by HTTP, as 127.0.0.1:9100 [default: none]
+    /// Address of this machine on which to show and steer the run by a page, by HTTP, as 127.0.0.1:9100 [default: none]
     #[arg(long, value_name = "ADDRESS", help_heading = "Program")]
     pub http: Option<String>,
     /// Write event files into the folder tensorboard/ of the output, which TensorBoard draws, also while the run lasts

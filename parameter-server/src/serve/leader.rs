@@ -106,7 +106,7 @@ pub(crate) async fn run(
     if options.processes > 1 {
         tracing::info!("waiting for {} other processes to register", options.processes - 1);
     }
-    let _site = watching::of_leader(options.http, coordinator.clone()).await?;
+    let _site = watching::of_leader(options.http, coordinator.clone(), &access).await?;
     if options.advertise.is_some() {
         tokio::spawn(reach::try_own_address(own_address, own_connector, life.run));
     }

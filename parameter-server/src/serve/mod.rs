@@ -6,6 +6,7 @@ mod follower;
 mod leader;
 mod models;
 mod opening;
+mod orders;
 mod reach;
 mod remotes;
 mod restore;

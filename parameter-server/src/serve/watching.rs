@@ -3,30 +3,35 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use protocol::{Coordinator, Shards};
+use protocol::{Access, Coordinator, Shards};
 use serde::Serialize;
 use web::{Content, Exposition, Page, Site};
 
+use super::orders::PageOrders;
 use crate::{ShardHost, telemetry::series};
 
-/// Serves the pages of the server's first process on `address`, if there is one, until the result is dropped.
+/// Serves the pages of the server's first process on `address`, if there is one, until the result is dropped; whom
+/// `access` lets steer may do so there.
 ///
 /// # Errors
 /// If the port cannot be opened.
 pub(super) async fn of_leader(
     address: Option<SocketAddr>,
     coordinator: Arc<crate::Coordinator>,
+    access: &Access,
 ) -> anyhow::Result<Option<Site>> {
     let fixed = |path, content_type, text| Page { path, content_type, content: Content::Fixed(text) };
     let (overview, curves) = (coordinator.clone(), coordinator.clone());
     let history = Content::Made(Arc::new(move || json(&curves.curves())));
     let events = Content::Events(Arc::new(move || json(&overview.overview())));
+    let orders = Content::Orders(Arc::new(PageOrders::new(coordinator.clone(), access)));
     let pages = vec![
         fixed("/", "text/html; charset=utf-8", include_str!("page/index.html")),
         fixed("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
         fixed("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
         Page { path: "/history", content_type: "application/json", content: history },
         Page { path: "/events", content_type: "text/event-stream", content: events },
+        Page { path: "/steer", content_type: "application/json", content: orders },
         metrics(move || series::of_run(&coordinator.overview())),
     ];
     serve(address, pages).await
@@ -82,9 +87,15 @@ mod tests {
         for path in ["\"/page.css\"", "\"/page.js\""] {
             assert!(PAGE.contains(path), "{path}");
         }
-        for path in ["\"/history\"", "\"/events\""] {
+        for path in ["\"/history\"", "\"/events\"", "\"/steer\""] {
             assert!(SCRIPT.contains(path), "{path}");
         }
+    }
+
+    #[test]
+    fn the_field_of_the_rate_has_the_bounds_of_the_order() {
+        let [least, most] = protocol::RATE_FACTORS;
+        assert!(PAGE.contains(&format!("min=\"{least}\" max=\"{most}\"")), "{least} {most}");
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod door;
 #[path = "../../../shared/protocol/tests/services/support/memory.rs"]
 mod memory;
 mod models;
+mod page;
 mod run;
 mod snapshot_trouble;

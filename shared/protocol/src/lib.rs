@@ -59,7 +59,7 @@ pub use messages::*;
 pub use network::{Connection, Connector, Listener, Network};
 pub use ready::until_ready;
 pub use retry::Patience;
-pub use server::{serve, serve_within};
+pub use server::{Steerers, serve, serve_within};
 pub use service::{Coordinator, Shards};
 pub use transport::is_here;
 pub use values::Values;

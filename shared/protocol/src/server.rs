@@ -9,6 +9,7 @@ mod leaving;
 mod permissions;
 mod queue;
 mod refusals;
+mod steerers;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,8 @@ use crate::{
     },
     tls, transport,
 };
+
+pub use steerers::Steerers;
 
 /// Time for which calls may go on after shutdown was requested.
 const GRACE: Duration = Duration::from_secs(5);

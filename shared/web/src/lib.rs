@@ -1,8 +1,9 @@
 //! Pages for people and numbers for machines, which a process serves by HTTP: fixed pages, pages that are made when
-//! they are asked for, and streams of events; and the text in which Prometheus reads numbers.
+//! they are asked for, streams of events, and orders; and the text in which Prometheus reads numbers.
 //!
-//! Nothing that is served here changes anything, and nothing asks for a token: whoever reaches the port may look.
-//! [`check_address`] therefore lets a process listen on its own machine only, unless its run lets everybody in.
+//! Nothing asks for a token before it is read: whoever reaches the port may look. [`check_address`] therefore lets
+//! a process listen on its own machine only, unless its run lets everybody in. [`Orders`] alone change something:
+//! they are taken from pages of the site itself, and whoever carries them out decides whose they may be.
 //!
 //! ```
 //! use web::{Exposition, Kind};
@@ -13,14 +14,16 @@
 //! assert!(text.to_string().ends_with("downpour_images_total{worker=\"host/1\"} 320\n"));
 //! ```
 //!
-//! Absent by intent: what a run is.
+//! Absent by intent: what a run is, and who may order what.
 
 mod exposition;
 mod histogram;
 mod hosts;
+mod orders;
 mod serve;
 
 pub use exposition::{Exposition, Kind};
 pub use histogram::Histogram;
 pub use hosts::check_address;
+pub use orders::{Orders, Refused, Visitor};
 pub use serve::{Content, Page, Site};

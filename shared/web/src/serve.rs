@@ -17,7 +17,8 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
+        ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap,
+        HeaderName, HeaderValue, ORIGIN,
     },
     server::conn::http1,
     service::service_fn,
@@ -30,7 +31,10 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::hosts;
+use crate::{
+    hosts,
+    orders::{Lost, Orders, Refused, Visitor, receive},
+};
 
 /// Most connections at a time; further ones wait.
 const MOST_CONNECTIONS: usize = 64;
@@ -61,6 +65,8 @@ pub enum Content {
     /// A stream of events (server-sent events), each a text without line breaks that is made when it is due: at once,
     /// and then every two seconds.
     Events(Make),
+    /// Orders, which pages of this site alone may post; a reader is told whether he may give some.
+    Orders(Arc<dyn Orders>),
 }
 
 impl fmt::Debug for Content {
@@ -69,6 +75,7 @@ impl fmt::Debug for Content {
             Content::Fixed(_) => "Fixed",
             Content::Made(_) => "Made",
             Content::Events(_) => "Events",
+            Content::Orders(_) => "Orders",
         })
     }
 }
@@ -121,8 +128,8 @@ async fn accept(listener: TcpListener, pages: Arc<[Page]>) {
     loop {
         while connections.try_join_next().is_some() {}
         let place = places.clone().acquire_owned().await.expect("the places are never closed");
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!("a connection to the pages was not accepted: {error}");
                 sleep(PAUSE).await;
@@ -132,8 +139,8 @@ async fn accept(listener: TcpListener, pages: Arc<[Page]>) {
         let pages = pages.clone();
         connections.spawn(async move {
             let answer = service_fn(move |request| {
-                let response = answer(&request, &pages);
-                async move { Ok::<_, Infallible>(response) }
+                let pages = pages.clone();
+                async move { Ok::<_, Infallible>(answer(request, from, &pages).await) }
             });
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -149,35 +156,65 @@ async fn accept(listener: TcpListener, pages: Arc<[Page]>) {
 
 type Answer = Response<Either<Full<Bytes>, Events>>;
 
-fn answer(request: &Request<Incoming>, pages: &[Page]) -> Answer {
-    let header = |headers: &HeaderMap, name| headers.get(&name)?.to_str().ok().map(str::to_string);
-    let host = header(request.headers(), HOST).unwrap_or_default();
+async fn answer(request: Request<Incoming>, from: SocketAddr, pages: &[Page]) -> Answer {
+    let (head, body) = request.into_parts();
+    let header = |name: HeaderName| head.headers.get(&name)?.to_str().ok().map(str::to_string);
+    let host = header(HOST).unwrap_or_default();
     if !hosts::is_own(&host) {
         return plain(
             StatusCode::MISDIRECTED_REQUEST,
             "expected this server by its address or as localhost\n",
         );
     }
-    if header(request.headers(), ORIGIN).is_some_and(|origin| !hosts::is_from(&origin, &host)) {
+    let reads = [Method::GET, Method::HEAD].contains(&head.method);
+    // A browser tells with every order which page gives it; a program that reads has no page.
+    let of_own_page = header(ORIGIN).map_or(reads, |origin| hosts::is_from(&origin, &host));
+    if !of_own_page {
         return plain(StatusCode::FORBIDDEN, "expected a page of this server to ask\n");
     }
-    let Some(page) = pages.iter().find(|page| page.path == request.uri().path()) else {
+    let Some(page) = pages.iter().find(|page| page.path == head.uri.path()) else {
         let paths: Vec<&str> = pages.iter().map(|page| page.path).collect();
         return plain(StatusCode::NOT_FOUND, &format!("there is {}\n", paths.join(", ")));
     };
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "pages are only read\n");
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
-    }
+    let visitor = || {
+        let bearer = header(AUTHORIZATION).and_then(|proof| Some(proof.strip_prefix("Bearer ")?.to_string()));
+        Visitor { address: from, bearer }
+    };
     match &page.content {
+        Content::Orders(orders) if head.method == Method::POST => {
+            let visitor = visitor();
+            match receive(body).await {
+                Ok(text) => carried_out(orders.take(&visitor, &text)),
+                Err(lost @ Lost::TooLong) => plain(StatusCode::PAYLOAD_TOO_LARGE, &lost.text()),
+                Err(lost @ Lost::Late) => plain(StatusCode::REQUEST_TIMEOUT, &lost.text()),
+            }
+        }
+        content if !reads => {
+            let allowed = match content {
+                Content::Orders(_) => "GET, HEAD, POST",
+                _ => "GET, HEAD",
+            };
+            let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, &format!("expected {allowed}\n"));
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            refused
+        }
         Content::Fixed(text) => with(StatusCode::OK, page.content_type, Bytes::from_static(text.as_bytes())),
         Content::Made(make) => with(StatusCode::OK, page.content_type, make().into()),
+        Content::Orders(orders) => with(StatusCode::OK, page.content_type, orders.look(&visitor()).into()),
         Content::Events(make) => {
             let mut response = Response::new(Either::Right(Events::new(make.clone())));
             headers(response.headers_mut(), "text/event-stream");
             response
         }
+    }
+}
+
+fn carried_out(outcome: Result<String, Refused>) -> Answer {
+    match outcome {
+        Ok(text) => plain(StatusCode::OK, &text),
+        Err(Refused::Forbidden(text)) => plain(StatusCode::FORBIDDEN, &text),
+        Err(Refused::Malformed(text)) => plain(StatusCode::BAD_REQUEST, &text),
+        Err(Refused::Impossible(text)) => plain(StatusCode::CONFLICT, &text),
     }
 }
 

@@ -1,4 +1,5 @@
-// The page of a run: it draws what /history has, and then what /events tells every two seconds.
+// The page of a run: it draws what /history has, and then what /events tells every two seconds. Who may steer the run
+// finds buttons there, which post their orders to /steer.
 "use strict";
 
 const MOST_POINTS = 2000;
@@ -6,6 +7,12 @@ const MOST_ROWS = 1000;
 const training = []; // [samples, loss, top-1, images a second, staleness]
 let evaluations = []; // [samples, loss, top-1]
 let newestEvaluation = null;
+let paused = false;
+let maySteer = false;
+let token = ""; // of an operator, as it was entered
+let newestSnapshot = 0;
+let ordered = null; // a snapshot that was ordered here, until it is done: number of the newest before, events since
+let factorEdited = false;
 
 const by = (id) => document.getElementById(id);
 const known = (value) => typeof value === "number" && Number.isFinite(value);
@@ -88,7 +95,8 @@ function chart(id, name, lines, digits) {
   for (const { points, kind, raw, dots } of lines) {
     const path = points.map(([samples, value], at) => (at ? "L" : "M") + x(samples).toFixed(1) + " " + y(value).toFixed(1));
     svg.append(drawn("path", { d: path.join(""), class: kind + (raw ? " raw" : "") }));
-    if (dots) for (const [samples, value] of points) svg.append(drawn("circle", { cx: x(samples), cy: y(value), r: 3, class: kind }));
+    // A line of one point would not be seen.
+    if (dots || points.length === 1) for (const [samples, value] of points) svg.append(drawn("circle", { cx: x(samples), cy: y(value), r: 3, class: kind }));
   }
   const newest = lines.filter((line) => !line.raw && line.points.length)
     .map((line) => `${line.what} ${number(line.points[line.points.length - 1][1], digits)}`);
@@ -113,19 +121,49 @@ function draw() {
   curve("staleness", "Mean staleness", 4, 1, 1);
 }
 
-function fill(id, heads, rows, troubled) {
-  const table = by(id), head = element("tr");
-  heads.forEach(([name, kind]) => {
-    const cell = element("th", name, kind);
-    cell.scope = "col";
-    head.append(cell);
+// Writes a text where it is not there already, so that a screen reader tells it once.
+function say(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+// Fills a table. A row is [key, texts, whether it is in trouble, button]; one that stays is written anew and not made
+// anew, so that whoever is about to press its button presses that one.
+function fill(id, heads, rows) {
+  const table = by(id), cell = (made, role) => { made.setAttribute("role", role); return made; };
+  if (!table.tHead) {
+    const first = cell(element("tr"), "row");
+    for (const [name, kind] of heads) first.append(cell(element("th", name, kind), "columnheader"));
+    table.createTHead().append(first);
+    table.createTBody();
+    table.setAttribute("role", "table");
+  }
+  const body = table.tBodies[0], orders = rows.some((row) => row[3]), head = table.tHead.rows[0];
+  if (orders && !head.cells[heads.length]) head.append(cell(element("th", "order"), "columnheader"));
+  const keys = new Set(rows.map(([key]) => String(key)));
+  for (const line of [...body.rows]) if (!keys.has(line.dataset.key)) line.remove();
+  rows.forEach(([key, texts, trouble, button], at) => {
+    let line = body.rows[at];
+    if (!line || line.dataset.key !== String(key)) {
+      line = cell(element("tr"), "row");
+      line.dataset.key = key;
+      texts.forEach((_, column) => {
+        const made = cell(element("td", undefined, heads[column][1]), "cell");
+        made.dataset.head = heads[column][0];
+        line.append(made);
+      });
+      body.insertBefore(line, body.rows[at] || null);
+    }
+    line.className = trouble ? "trouble" : "";
+    texts.forEach((text, column) => say(line.cells[column], text));
+    let place = line.cells[texts.length];
+    if (orders && !place) line.append(place = cell(element("td", undefined, "order"), "cell"));
+    if (button && !place.firstChild) place.append(button());
+    if (!button && place) {
+      // Whoever pressed it reads on where it says what came of it.
+      if (place.contains(document.activeElement)) by("outcome").focus();
+      place.replaceChildren();
+    }
   });
-  const body = rows.map((row, at) => {
-    const line = element("tr", undefined, troubled(at) ? "trouble" : "");
-    row.forEach((text, column) => line.append(element("td", text, heads[column][1])));
-    return line;
-  });
-  table.replaceChildren(head, ...body);
 }
 
 function facts(run) {
@@ -159,7 +197,7 @@ function facts(run) {
 
 function show(run) {
   const state = by("state");
-  state.textContent = run.state + (run.detail ? `: ${run.detail}` : "");
+  say(state, run.state + (run.detail ? `: ${run.detail}` : ""));
   state.className = ["diverged", "failed"].includes(run.state) ? "trouble" : "";
   document.title = `${run.state} – Downpour`;
   const done = run.total_samples ? Math.floor(run.samples / run.total_samples * 1000) / 10 : 0;
@@ -168,27 +206,115 @@ function show(run) {
   facts(run);
   const seen = (seconds) => number(seconds, 0) + " s ago";
   fill("workers", [["worker"], ["name", "text"], ["images/s"], ["share"], ["staleness"], ["step"], ["waiting"], ["gradients"], ["parameters"], ["leases"], ["seen"]],
-    run.workers.slice(0, MOST_ROWS).map((worker) => [
+    run.workers.slice(0, MOST_ROWS).map((worker) => [worker.worker, [
       String(worker.worker), worker.name + (worker.drained ? " (leaves)" : ""), number(worker.images_per_second, 1), percent(worker.share),
       number(worker.staleness_mean, 1), number(worker.step_seconds, 2) + " s", percent(worker.waiting), worker.gradient_wire || "–",
-      worker.parameter_wire || "–", String(worker.leases), seen(worker.silent_seconds)]),
-    (at) => run.workers[at].silent_seconds > 10);
+      worker.parameter_wire || "–", String(worker.leases), seen(worker.silent_seconds)],
+      worker.silent_seconds > 10, maySteer && !worker.drained ? () => drain(worker) : null]));
   const more = (id, all, listed) => { by(id).textContent = all > listed ? `and ${number(all - listed, 0)} more` : ""; };
   more("more-workers", run.members, run.workers.length);
   fill("shards", [["shard"], ["address", "text"], ["blocks"], ["updates"], ["staleness"], ["scaled down"], ["refused"], ["in"], ["out"], ["seen"]],
     run.shards.map((shard) => {
       const status = shard.status || { blocks: 0, updates: 0, staleness_sum: 0, limited: 0, refused: 0, bytes_in: 0, bytes_out: 0 };
-      return [String(shard.shard), shard.address, String(status.blocks), number(status.updates, 0),
+      return [shard.shard, [String(shard.shard), shard.address, String(status.blocks), number(status.updates, 0),
         number(status.updates ? status.staleness_sum / status.updates : 0, 1), number(status.limited, 0), number(status.refused, 0),
-        bytes(status.bytes_in), bytes(status.bytes_out), seen(shard.silent_seconds)];
-    }),
-    (at) => run.shards[at].silent_seconds > 10);
+        bytes(status.bytes_in), bytes(status.bytes_out), seen(shard.silent_seconds)], shard.silent_seconds > 10];
+    }));
   more("more-shards", run.total_shards, run.shards.length);
   const warnings = run.warnings.slice().reverse().map((warning) => element("li", `${duration(run.time - warning.time)} ago: ${warning.text}`));
   by("warnings").replaceChildren(...(warnings.length ? warnings : [element("li", "none")]));
 }
 
+// An order that is under way has its button wait for it.
+async function steer(button, order, place) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  say(place, "");
+  try {
+    const answer = await fetch("/steer", { method: "POST", headers: bearer(), body: JSON.stringify(order) });
+    const text = (await answer.text()).trim();
+    say(answer.ok ? by("outcome") : place, text);
+    if (answer.status === 403) look();
+    return answer.ok;
+  } catch {
+    say(place, "the server does not answer, and it is not known whether it has the order");
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}
+
+function bearer() {
+  return token ? { authorization: "Bearer " + token } : {};
+}
+
+// Asks whether whoever has this token may steer, and shows the buttons if so; returns what is missing.
+async function look() {
+  const answer = await fetch("/steer", { headers: bearer() });
+  const { may, missing } = await answer.json();
+  maySteer = may;
+  by("steer").hidden = !may;
+  by("enter").hidden = may;
+  return missing;
+}
+
+function drain(worker) {
+  const button = element("button", "Drain");
+  button.type = "button";
+  button.setAttribute("aria-label", `drain worker ${worker.worker}, ${worker.name}`);
+  button.onclick = () => steer(button, { order: "drain", worker: worker.worker }, by("outcome"));
+  return button;
+}
+
+function prepareOrders() {
+  by("pause").onclick = () => steer(by("pause"), { order: paused ? "resume" : "pause" }, by("outcome"));
+  by("snapshot").onclick = async () => {
+    const before = newestSnapshot;
+    if (await steer(by("snapshot"), { order: "snapshot" }, by("outcome"))) ordered = { before, events: 0 };
+  };
+  by("factor").oninput = () => { factorEdited = true; };
+  by("rate").onsubmit = async (event) => {
+    event.preventDefault();
+    const field = by("factor"), factor = field.valueAsNumber;
+    const fits = factor >= Number(field.min) && factor <= Number(field.max);
+    field.setAttribute("aria-invalid", String(!fits));
+    if (!fits) say(by("rate-says"), `expected a number from ${field.min} to ${field.max}`);
+    else if (await steer(by("set"), { order: "rate", factor }, by("rate-says"))) factorEdited = false;
+  };
+  by("stop").onclick = () => by("sure").showModal();
+  by("go-on").onclick = () => by("sure").close();
+  by("stop-now").onclick = () => {
+    by("sure").close();
+    steer(by("stop"), { order: "stop" }, by("outcome"));
+  };
+  by("show-token").onsubmit = async (event) => {
+    event.preventDefault();
+    token = by("token").value.trim();
+    let missing = "expected letters, digits and points alone";
+    if (/^[!-~]*$/.test(token)) missing = await look().catch(() => "the server does not answer");
+    say(by("token-says"), missing);
+    by("token").setAttribute("aria-invalid", String(Boolean(missing)));
+    if (missing) return;
+    by("token").value = "";
+    by("pause").focus();
+  };
+}
+
+// Shows what became of orders, whoever gave them.
+function showOrders(run) {
+  paused = run.state === "paused";
+  newestSnapshot = run.snapshot;
+  say(by("pause"), paused ? "Go on" : "Pause");
+  if (!factorEdited) by("factor").value = run.rate_factor;
+  // The first event since may be older than the order.
+  if (ordered && ++ordered.events > 1 && !run.snapshot_ordered) {
+    const taken = run.snapshot > ordered.before;
+    say(by("outcome"), taken ? `snapshot ${run.snapshot} is complete` : "no snapshot was taken: there is nothing new to keep, or the log says why");
+    ordered = null;
+  }
+}
+
 function take(run) {
+  showOrders(run);
   show(run);
   const line = run.latest, last = training[training.length - 1];
   if (line && (!last || line.samples > last[0])) {
@@ -215,4 +341,6 @@ const events = new EventSource("/events");
 events.onmessage = (event) => take(JSON.parse(event.data));
 events.onerror = () => { by("state").textContent = "the server does not answer; looking for it again"; };
 addEventListener("resize", draw);
+prepareOrders();
+look().catch(() => {});
 history().catch(() => {});

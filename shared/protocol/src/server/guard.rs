@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use access::{Credentials, Role};
+use access::{Credentials, Role, Token};
 use tonic::{
     Status,
     body::Body,
@@ -33,6 +33,11 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(credentials: Credentials) -> Door {
         Door { credentials, refusals: Refusals::default() }
+    }
+
+    /// Returns the role that `token` proves here; `None` for one that is not of this run.
+    pub(crate) fn role_of(&self, token: &Token) -> Option<Role> {
+        self.credentials.role_of(token.secret().as_bytes())
     }
 
     /// Returns the role of the caller of a request that is to be let in, and none for a call that is anybody's;
