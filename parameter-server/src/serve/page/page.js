@@ -339,7 +339,7 @@ async function history() {
 
 const events = new EventSource("/events");
 events.onmessage = (event) => take(JSON.parse(event.data));
-events.onerror = () => { by("state").textContent = "the server does not answer; looking for it again"; };
+events.onerror = () => { say(by("state"), "the server does not answer, as after the end of a run; looking for it again"); };
 addEventListener("resize", draw);
 prepareOrders();
 look().catch(() => {});
