@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use files::Digest;
 use image::RgbImage;
@@ -14,9 +15,11 @@ use crate::entry::{Entry, Index};
 use crate::error::DatasetError;
 use crate::evaluation_crops::Crops;
 use crate::fingerprint::Fingerprint;
+use crate::lent::{Lent, LentError, LentSet, PictureSource};
 use crate::look::Look;
 use crate::order::{epoch_order, merged_order};
 use crate::passed::Passed;
+use crate::piece::{self, Piece};
 use crate::rules::Rules;
 use crate::sampling::{write_centre, write_sample};
 use crate::split::Split;
@@ -36,7 +39,8 @@ pub struct WriteError {
     error: io::Error,
 }
 
-/// A data set of labelled images: photographs in class folders or tar shards, or synthetic images.
+/// A data set of labelled images: photographs in class folders or tar shards, here or on another machine, or
+/// synthetic images.
 #[derive(Debug)]
 pub struct Dataset {
     classes: Vec<String>,
@@ -48,6 +52,7 @@ pub struct Dataset {
 #[expect(clippy::large_enum_variant, reason = "a process has one or two sets")]
 enum Source {
     Images(Images),
+    Lent(Lent),
     Synthetic(Synthetic),
 }
 
@@ -92,6 +97,22 @@ impl Dataset {
         let classes = std::mem::take(&mut index.classes);
         let shards = Streams::new(index.shards.iter().map(|shard| index.folder.join(shard)).collect());
         Dataset { classes, fingerprint, source: Source::Images(Images { index, shards }) }
+    }
+
+    /// Creates a data set of pictures that somebody else has: `set` is what is in it, and `source` gets the
+    /// picture of each sample when it is read.
+    ///
+    /// # Errors
+    /// If the contents of `set` contradict each other.
+    pub fn lent(set: LentSet, source: Arc<dyn PictureSource>) -> Result<Dataset, LentError> {
+        set.check()?;
+        let (images, validation) = (set.train.len() as u64, set.validation.len() as u64);
+        let fingerprint = Fingerprint { images, validation, hash: set.hash.clone() };
+        Ok(Dataset {
+            classes: set.classes.clone(),
+            fingerprint,
+            source: Source::Lent(Lent::new(set, source)),
+        })
     }
 
     /// Creates the synthetic set: 10 classes, with `images` training and `validation` validation images,
@@ -172,29 +193,31 @@ impl Dataset {
     }
 
     /// Inspects the first bytes of every image file; returns how many files there are of each kind and which
-    /// cannot be read, or `None` for the synthetic set.
+    /// cannot be read, or `None` unless the images lie in a data folder.
     pub fn look(&self) -> Option<Look> {
         match &self.source {
             Source::Images(images) => Some(Look::at(&images.index, &self.classes)),
-            Source::Synthetic(_) => None,
+            Source::Lent(_) | Source::Synthetic(_) => None,
         }
     }
 
     /// Returns whether the data folder as a whole is unavailable: none of a few images from all over the set
-    /// can be opened.
-    pub(crate) fn is_away(&self) -> bool {
+    /// can be opened. To be asked once a sample could not be read at all.
+    pub fn is_away(&self) -> bool {
         match &self.source {
             Source::Images(images) => images.is_away(),
+            // Its holder says by itself which of the two it is.
+            Source::Lent(_) => true,
             Source::Synthetic(_) => false,
         }
     }
 
-    /// Returns the files and folders in the data folder that are not part of the data set, or `None` for the
-    /// synthetic set.
+    /// Returns the files and folders in the data folder that are not part of the data set, or `None` unless the
+    /// images lie in a data folder.
     pub fn passed(&self) -> Option<&Passed> {
         match &self.source {
             Source::Images(images) => Some(&images.index.passed),
-            Source::Synthetic(_) => None,
+            Source::Lent(_) | Source::Synthetic(_) => None,
         }
     }
 
@@ -207,18 +230,21 @@ impl Dataset {
         assert!(index < self.len(split), "sample {index} of {} in {split:?}", self.len(split));
         match &self.source {
             Source::Images(images) => images.entries(split)[index].label,
+            Source::Lent(lent) => lent.label(split, index),
             Source::Synthetic(drawn) => drawn.label(index),
         }
     }
 
     /// Returns the name of a sample: the path of its file relative to the data folder (in a tar shard, the
-    /// shard's path and the name within it), or `drawn/` and the sample's index in the synthetic set.
+    /// shard's path and the name within it); `lent/` and the sample's index for a picture of another machine, and
+    /// `drawn/` with it in the synthetic set.
     ///
     /// # Panics
     /// If `index` is not in the split of a data folder.
     pub fn name(&self, split: Split, index: usize) -> String {
         match &self.source {
             Source::Images(images) => images.entries(split)[index].path.display().to_string(),
+            Source::Lent(_) => format!("lent/{index}"),
             Source::Synthetic(_) => format!("drawn/{index}"),
         }
     }
@@ -229,6 +255,7 @@ impl Dataset {
     pub fn stamps(&self, split: Split) -> Vec<Option<Digest>> {
         match &self.source {
             Source::Images(images) => stamps::of(&images.index, images.entries(split)),
+            Source::Lent(_) => vec![None; self.len(split)],
             Source::Synthetic(_) => {
                 let stamp = |index| Digest::of(format!("{} {split:?} {index}", self.fingerprint.hash));
                 (0..self.len(split)).map(|index| Some(stamp(index))).collect()
@@ -243,6 +270,7 @@ impl Dataset {
     pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
         match &self.source {
             Source::Images(images) => images.epoch_order(seed, epoch),
+            Source::Lent(lent) => lent.epoch_order(seed, epoch),
             Source::Synthetic(_) => epoch_order(self.len(Split::Train), seed, epoch),
         }
     }
@@ -318,7 +346,45 @@ impl Dataset {
     pub(crate) fn image(&self, split: Split, index: usize) -> Result<RgbImage, SampleError> {
         match &self.source {
             Source::Images(images) => images.read(&images.entries(split)[index]),
+            Source::Lent(lent) => lent.read(split, index),
             Source::Synthetic(drawn) => Ok(drawn.picture(split, index)),
+        }
+    }
+
+    /// Tells the holder of pictures that lie elsewhere which samples are going to be read, in which order.
+    pub(crate) fn announce(&self, split: Split, indices: impl Iterator<Item = u32>) {
+        if let Source::Lent(lent) = &self.source {
+            lent.announce(split, indices.collect());
+        }
+    }
+
+    /// Returns the number of training samples of each tar shard that has some, in the order of the samples;
+    /// an empty list unless they lie in tar shards of a data folder.
+    pub fn training_shards(&self) -> Vec<u32> {
+        match &self.source {
+            Source::Images(images) => images.training_shards(),
+            Source::Lent(_) | Source::Synthetic(_) => Vec::new(),
+        }
+    }
+
+    /// Reads at most `most` bytes of the file of a sample, undecoded, from position `offset` on; `None` unless
+    /// the samples lie in a data folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    ///
+    /// # Panics
+    /// If `index` is not in the split.
+    pub fn piece(
+        &self,
+        split: Split,
+        index: usize,
+        offset: u64,
+        most: usize,
+    ) -> Option<Result<Piece, SampleError>> {
+        match &self.source {
+            Source::Images(images) => Some(images.piece(&images.entries(split)[index], offset, most)),
+            Source::Lent(_) | Source::Synthetic(_) => None,
         }
     }
 }
@@ -332,13 +398,30 @@ impl Images {
     }
 
     fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<u32> {
+        match &self.training_shards()[..] {
+            [] => epoch_order(self.entries(Split::Train).len(), seed, epoch),
+            shards => {
+                merged_order(&shards.iter().map(|&images| images as usize).collect::<Vec<_>>(), seed, epoch)
+            }
+        }
+    }
+
+    fn training_shards(&self) -> Vec<u32> {
         let shard = |entry: &Entry| entry.part.map(|part| part.shard);
         let train = self.entries(Split::Train);
         if train.first().and_then(shard).is_none() {
-            return epoch_order(train.len(), seed, epoch);
+            return Vec::new();
         }
-        let shards = train.chunk_by(|a, b| shard(a) == shard(b));
-        merged_order(&shards.map(<[Entry]>::len).collect::<Vec<_>>(), seed, epoch)
+        train.chunk_by(|a, b| shard(a) == shard(b)).map(|shard| shard.len() as u32).collect()
+    }
+
+    fn piece(&self, entry: &Entry, offset: u64, most: usize) -> Result<Piece, SampleError> {
+        let path = self.index.folder.join(&entry.path);
+        let piece = match &entry.part {
+            None => piece::of_file(&path, offset, most),
+            Some(part) => piece::of_part(&self.shards, part, offset, most),
+        };
+        piece.map_err(|reason| SampleError { path, reason })
     }
 
     fn is_away(&self) -> bool {

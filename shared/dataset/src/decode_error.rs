@@ -24,7 +24,7 @@ impl SampleError {
     /// Returns whether the system could not open or read the file of the sample at all, so that nothing is
     /// known about the image in it.
     pub fn is_of_the_file_system(&self) -> bool {
-        matches!(self.reason, DecodeError::Unreadable(_))
+        matches!(self.reason, DecodeError::Unreadable(_) | DecodeError::Away(_))
     }
 }
 
@@ -34,6 +34,12 @@ pub enum DecodeError {
     /// The system could not open or read the image file, or the tar shard that holds the image.
     #[error("cannot be read: {0}")]
     Unreadable(Refusal),
+    /// The image file lies on another machine, which did not give it.
+    #[error("did not come: {0}")]
+    Away(String),
+    /// The image file lies on another machine, which could not read it; the text is the reason that it gave.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The file is of a kind that is not read as an image, such as a video.
     #[error("expected a JPEG, PNG, WebP, GIF, BMP or TIFF image, found {found}: {advice}")]
     NotAnImage {

@@ -1,9 +1,9 @@
 //! Data sets and the way from their image files to minibatches.
 //!
 //! A [`Dataset`] is a list of classes and, for each split, a list of samples: photographs in class folders or
-//! tar shards, or synthetic images that the program generates itself. A [`Loader`] turns ranges of an epoch's
-//! shuffled order into [`Minibatch`]es on threads of its own. Every random choice depends only on (seed,
-//! purpose, epoch, sample), never on a thread.
+//! tar shards, here or on another machine that lends them, or synthetic images that the program generates
+//! itself. A [`Loader`] turns ranges of an epoch's shuffled order into [`Minibatch`]es on threads of its own.
+//! Every random choice depends only on (seed, purpose, epoch, sample), never on a thread.
 //!
 //! Absent by intent: what labels mean, and training.
 //!
@@ -48,6 +48,7 @@ mod ilsvrc;
 mod index;
 mod jpeg;
 mod kind;
+mod lent;
 mod list;
 mod loader;
 mod look;
@@ -58,6 +59,7 @@ mod order;
 mod orientation;
 mod passed;
 mod photometric;
+mod piece;
 mod png;
 mod refusal;
 mod rules;
@@ -82,11 +84,13 @@ pub use fingerprint::Fingerprint;
 pub use foreign::is_decoding;
 pub use ilsvrc::wnid;
 pub use kind::FileKind;
+pub use lent::{Encoded, LentError, LentSet, PictureSource, SourceAway};
 pub use list::{ListError, read_list};
 pub use loader::{DataAway, Loader, LoaderConfig, LoaderRange, Minibatch, PATIENCE};
 pub use look::{Look, MOST_LEFT_OUT, SplitLook, Unfit};
 pub use order::epoch_order;
 pub use passed::{Passed, Reason};
+pub use piece::Piece;
 pub use refusal::Refusal;
 pub use rules::Rules;
 pub use sampling::centre_of_file;

@@ -161,7 +161,12 @@ impl Loader {
         let Shared { dataset, config, .. } = &*self.shared;
         let order =
             (split == Split::Train).then(|| state.order(epoch, || dataset.epoch_order(config.seed, epoch)));
-        state.queue.push_back(Request { split, epoch, order, positions: start as usize..end as usize });
+        let positions = start as usize..end as usize;
+        match &order {
+            Some(order) => dataset.announce(split, order[positions.clone()].iter().copied()),
+            None => dataset.announce(split, start as u32..end as u32),
+        }
+        state.queue.push_back(Request { split, epoch, order, positions });
         self.shared.work.notify_all();
     }
 

@@ -4,6 +4,7 @@
 mod folders;
 mod images;
 mod layouts;
+mod lent;
 mod loading;
 mod look;
 mod support;
