@@ -6,6 +6,7 @@ mod coordinator;
 mod fetch;
 pub(crate) mod frames;
 mod in_process;
+mod pictures;
 mod push;
 mod shards;
 
@@ -18,6 +19,7 @@ use bearer::Bearer;
 pub use calls::{CoordinatorCalls, ShardCalls};
 pub use coordinator::CoordinatorClient;
 pub use in_process::InProcess;
+pub use pictures::LentPicture;
 pub use push::Carried;
 pub use shards::ShardClient;
 

@@ -1,7 +1,7 @@
 //! The protocol between server and workers: its messages, clients with deadlines and retry, and the servers'
 //! glue to gRPC.
 //!
-//! [`messages`] holds the domain's own types, and [`service`] the two services as plain traits. [`serve`]
+//! [`messages`] holds the domain's own types, and [`service`] the services as plain traits. [`serve`]
 //! offers implementations of the traits on a network. [`CoordinatorCalls`] and [`ShardCalls`] are the calls
 //! to them: [`CoordinatorClient`] and [`ShardClient`] make them from other processes, with deadlines and
 //! retry, and [`InProcess`] from the same one. The `.proto` files in the repository's folder `proto` document
@@ -51,7 +51,9 @@ mod proto {
 pub use access::{Access, Credentials, Token};
 pub use blocking::run_blocking;
 pub use bounds::Room;
-pub use client::{Carried, CoordinatorCalls, CoordinatorClient, InProcess, ShardCalls, ShardClient};
+pub use client::{
+    Carried, CoordinatorCalls, CoordinatorClient, InProcess, LentPicture, ShardCalls, ShardClient,
+};
 pub use codec::encoded_size;
 pub use error::{ClientError, ServeError};
 pub use health::check_health;
@@ -60,6 +62,6 @@ pub use network::{Connection, Connector, Listener, Network};
 pub use ready::until_ready;
 pub use retry::Patience;
 pub use server::{Steerers, serve, serve_within};
-pub use service::{Coordinator, Shards};
+pub use service::{Coordinator, Pictures, Shards};
 pub use transport::is_here;
 pub use values::Values;

@@ -18,6 +18,7 @@ mod life;
 mod member;
 mod order;
 mod overview;
+mod picture;
 mod push;
 mod refusal;
 mod register;
@@ -55,6 +56,10 @@ pub use self::{
     overview::{
         MOST_OVERSEEN, MOST_WARNING, MOST_WARNINGS, Overview, ShardOverview, Warning, WorkerOverview,
     },
+    picture::{
+        LARGEST_PICTURE, LabelsRequest, LentData, MOST_PICTURES, PIECE, PictureEnd, PicturePiece,
+        ReadRequest, page_of_labels,
+    },
     push::{BlockPush, LARGEST_GRADIENT, PushForm, PushReply},
     refusal::Refusal,
     register::{Holding, RegisterReply, RegisterRequest, ShardFiles},
@@ -80,4 +85,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 14;
+pub const PROTOCOL_VERSION: u32 = 15;

@@ -26,7 +26,7 @@ pub type Reader = fn(&[u8]) -> Result<(), ReceiveError>;
 
 /// The readers of all requests and replies of the protocol that have fields, each with the message's name in
 /// the `.proto` files; replies to fetches are missing, since [`fetched`] reads them.
-pub const MESSAGES: [(&str, Reader); 21] = [
+pub const MESSAGES: [(&str, Reader); 26] = [
     ("JoinRequest", read::<proto::JoinRequest, JoinRequest>),
     ("JoinReply", read::<proto::JoinReply, Answer<JoinReply>>),
     ("AssignRequest", read::<proto::AssignRequest, (Member, u64)>),
@@ -48,6 +48,11 @@ pub const MESSAGES: [(&str, Reader); 21] = [
     ("OverviewReply", read::<proto::OverviewReply, Answer<Overview>>),
     ("SteerRequest", read::<proto::SteerRequest, Steering>),
     ("SteerReply", read::<proto::SteerReply, Answer<Steered>>),
+    ("DescribeReply", read::<proto::DescribeReply, Answer<Option<LentData>>>),
+    ("LabelsRequest", read::<proto::LabelsRequest, LabelsRequest>),
+    ("LabelsReply", read::<proto::LabelsReply, Answer<Vec<u32>>>),
+    ("ReadRequest", read::<proto::ReadRequest, ReadRequest>),
+    ("ReadReply", read::<proto::ReadReply, Answer<PicturePiece>>),
 ];
 
 /// Reads the stream of replies to a fetch (a request for blocks of parameters) from its bytes, which may be
@@ -114,7 +119,7 @@ mod tests {
         );
         let without: Vec<&str> =
             MESSAGES.iter().map(|(name, _)| *name).filter(|name| empty(name) == "read").collect();
-        assert_eq!(without, ["PushRequest", "PushReply"], "may be empty");
+        assert_eq!(without, ["PushRequest", "PushReply", "LabelsRequest", "ReadRequest"], "may be empty");
         for (name, reader) in MESSAGES {
             let text = reader(&[0xff]).unwrap_err().to_string();
             assert!(text.starts_with("failed to decode Protobuf message"), "{name}: {text}");

@@ -1,4 +1,4 @@
-//! The gRPC servers of the two services.
+//! The gRPC servers of the services.
 
 pub(crate) mod activity;
 mod arriving;
@@ -7,6 +7,7 @@ mod budget;
 pub(crate) mod guard;
 mod leaving;
 mod permissions;
+mod pictures;
 mod queue;
 mod refusals;
 mod steerers;
@@ -36,12 +37,13 @@ use crate::{
     health,
     incoming::{Entrance, Incoming},
     messages::{Answer, ArrivedBlock, arrived_blocks, block_reply, fetch_reply, write_block, *},
-    proto::{self, access_server, coordinator_server, shards_server},
+    proto::{self, access_server, coordinator_server, pictures_server, shards_server},
     run_blocking,
     server::{
         bounded::{Bounded, Budgets},
         budget::Budget,
         guard::{Door, Guard},
+        pictures::PicturesService,
         queue::{Queue, Queued},
     },
     tls, transport,
@@ -55,9 +57,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Number of bytes of the values of the largest block.
 const LARGEST_BLOCK: usize = size_of::<f32>() * BLOCK_VALUES;
 
-/// Serves a coordinator, shards or both on `listener` until `shutdown` completes, with the health service
-/// beside them, which reports SERVING if there are shards. `access` says who may call; the health service is
-/// there for everybody.
+/// Serves a coordinator, with the photographs that it lends, shards or both on `listener` until `shutdown`
+/// completes, with the health service beside them, which reports SERVING if there are shards. `access` says
+/// who may call; the health service is there for everybody.
 ///
 /// After `shutdown` no connection is accepted, streams of blocks end between two blocks (their clients resume
 /// them at a restarted server), and calls that have begun are answered, all within 5 s.
@@ -100,6 +102,12 @@ pub async fn serve_within(
     let guard = Guard(entrance.as_ref().map(|entrance| entrance.door.clone()));
     let (stop, stopping) = watch::channel(false);
     let access = coordinator.is_some().then(|| access_server::AccessServer::new(AccessService(access)));
+    let pictures = coordinator.as_ref().map(|coordinator| {
+        let (pictures, sent, stopping) = (coordinator.pictures(), sent.clone(), stopping.clone());
+        pictures_server::PicturesServer::new(PicturesService { pictures, sent, stopping })
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE)
+    });
     let coordinator = coordinator.map(|service| {
         coordinator_server::CoordinatorServer::new(CoordinatorService(service))
             .max_decoding_message_size(MESSAGE)
@@ -125,6 +133,7 @@ pub async fn serve_within(
         .add_service(health)
         .add_optional_service(access)
         .add_optional_service(coordinator)
+        .add_optional_service(pictures)
         .add_optional_service(shards)
         .serve_with_incoming_shutdown(Incoming::new(listener, entrance), shutdown);
     let grace = async {

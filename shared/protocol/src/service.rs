@@ -1,7 +1,9 @@
-//! The two services as plain traits of short synchronous calls, so that shards and coordinator can be tested
+//! The services as plain traits of short synchronous calls, so that shards and coordinator can be tested
 //! without a runtime. [`serve`](crate::serve) puts them on the network; tests call them directly.
 //!
 //! A call that cannot be carried out is answered with a [`Refusal`].
+
+use std::sync::Arc;
 
 use crate::messages::*;
 
@@ -53,6 +55,33 @@ pub trait Coordinator: Send + Sync + 'static {
     /// [`Refusal::NotReady`] before the first worker has joined; [`Refusal::Invalid`] for a worker that is no
     /// member, for a factor with which updates could overflow, and once the run has ended.
     fn steer(&self, order: Steering, caller: Caller) -> Result<Steered, Refusal>;
+    /// Returns the photographs that the server's first process lends to workers which have none; `None`, the
+    /// default, if it lends none.
+    fn pictures(&self) -> Option<Arc<dyn Pictures>> {
+        None
+    }
+}
+
+/// Photographs of a run that a server lends, as the calls that workers without them make. A call may take as
+/// long as reading from a disk does.
+pub trait Pictures: Send + Sync + 'static {
+    /// Returns what is lent.
+    ///
+    /// # Errors
+    /// [`Refusal::NotReady`] while the data folder is still being looked at; [`Refusal::Internal`] if it cannot
+    /// be used.
+    fn describe(&self) -> Result<LentData, Refusal>;
+    /// Returns the labels of the images in the range [`page_of_labels`] from image `start` on.
+    ///
+    /// # Errors
+    /// As for [`describe`](Self::describe), and [`Refusal::Invalid`] for an image that there is not.
+    fn labels(&self, request: LabelsRequest) -> Result<Vec<u32>, Refusal>;
+    /// Reads at most [`PIECE`] bytes of the file of an image from position `offset` on. A file that cannot be
+    /// read is an answer, whose end says why.
+    ///
+    /// # Errors
+    /// As for [`labels`](Self::labels), and [`Refusal::NotReady`] while the data folder as a whole is away.
+    fn read(&self, validation: bool, image: u32, offset: u64) -> Result<PicturePiece, Refusal>;
 }
 
 /// The shards (parts of the network's parameters) that one server process holds, as the calls that workers

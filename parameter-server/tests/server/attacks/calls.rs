@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use parameters::{Layout, assign};
 use protocol::{
     AdoptRequest, BlockPush, ClientError, Connector, CoordinatorCalls as _, CoordinatorClient, FetchRequest,
-    JoinRequest, Kind, Member, PROTOCOL_VERSION, PushForm, RegisterRequest, Report, ShardCalls as _,
-    ShardClient, ShardOrder, Steering, StepMetrics, Version, Wire,
+    JoinRequest, Kind, LabelsRequest, MOST_PICTURES, Member, PROTOCOL_VERSION, PushForm, ReadRequest,
+    RegisterRequest, Report, ShardCalls as _, ShardClient, ShardOrder, Steering, StepMetrics, Version, Wire,
 };
 use tokio::sync::mpsc;
 
@@ -66,6 +66,15 @@ impl Caller {
             "Coordinator.Status" => coordinator.status().await.map(drop),
             "Coordinator.Overview" => coordinator.overview().await.map(drop),
             "Coordinator.Steer" => coordinator.steer(Steering::Stop).await.map(drop),
+            "Pictures.Describe" => coordinator.lent_data().await.map(drop),
+            "Pictures.Labels" => {
+                let request = LabelsRequest { validation: true, start: u32::MAX };
+                coordinator.lent_labels(request).await.map(drop)
+            }
+            "Pictures.Read" => {
+                let request = ReadRequest { validation: false, images: vec![u32::MAX; MOST_PICTURES] };
+                coordinator.read_lent(request, drop).await
+            }
             "Shards.Adopt" => {
                 let request = AdoptRequest { shard: 0, member: *member, layout: layout() };
                 shards.adopt(request).await.map(drop)

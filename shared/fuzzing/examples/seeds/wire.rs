@@ -94,6 +94,9 @@ pub fn messages() -> Vec<Seed> {
     let credentials = new().bytes(1, [0x30; 9]).bytes(1, [0x30; 8]).bytes(2, [0x30; 7]).message(3, secret);
     let many = (0..1000).fold(new(), |all, _| all.message(1, new()));
     let most = tensor("a", &[1 << 16, 1 << 16]);
+    let lent = new().message(1, data.clone()).bytes(2, [3, 4]);
+    let end = new().bytes(1, "rose/1.jpg\u{202e}").bytes(2, "cannot be read: gone");
+    let piece = |bytes: &[u8]| new().bytes(1, bytes);
     let watched = new().number(1, 3).bytes(2, "host/1").double(5, f64::NAN).number(12, 6).number(15, 9);
     let shard = new().number(1, 1).bytes(2, "a:1").double(3, 0.5).message(4, shard_status());
     let overview = new().message(1, new().number(3, 1)).number(2, 8).bytes(3, "by operator");
@@ -143,6 +146,15 @@ pub fn messages() -> Vec<Seed> {
         ("SteerRequest", "rate", new().double(5, f64::NAN)),
         ("SteerReply", "steered", new().message(1, new().bytes(1, "paused"))),
         ("SteerReply", "refusal", new().message(2, refusal())),
+        ("DescribeReply", "lent", new().message(1, lent)),
+        ("DescribeReply", "nothing", new().message(2, new())),
+        ("LabelsRequest", "whole", new().number(1, 1).number(2, 1 << 31)),
+        ("LabelsReply", "labels", new().message(1, new().bytes(1, [0, 1, 1, 2]))),
+        ("ReadRequest", "whole", new().number(1, 1).bytes(2, [5, 3, 4])),
+        ("ReadReply", "piece", new().message(1, piece(&[0xff, 0xd8]))),
+        ("ReadReply", "end", new().message(1, piece(&[0xff, 0xd9]).message(2, end))),
+        ("ReadReply", "nothing-in-it", new().message(1, new())),
+        ("ReadReply", "refusal", new().message(2, refusal())),
     ]
     .into_iter()
     .map(|(message, name, content)| {

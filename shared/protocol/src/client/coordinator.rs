@@ -21,7 +21,7 @@ use crate::{
 /// returned at once.
 #[derive(Clone, Debug)]
 pub struct CoordinatorClient {
-    link: Link,
+    pub(super) link: Link,
     /// Calls so far; the number of a call tells it from its own repetition.
     calls: Arc<AtomicU64>,
 }

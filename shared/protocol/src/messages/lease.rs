@@ -9,7 +9,7 @@ use crate::{
 /// Largest size in bytes of the report on an unreadable image: its path, a place in it and the reason.
 const MOST_ACCOUNT: usize = 16 << 10;
 /// Size in bytes behind which the report on an unreadable image is cut.
-const KEPT_ACCOUNT: usize = 1 << 10;
+pub(super) const KEPT_ACCOUNT: usize = 1 << 10;
 /// Most unreadable images of one lease.
 const MOST_SKIPPED: usize = 1 << 16;
 
@@ -74,7 +74,16 @@ impl TryFrom<proto::Lease> for Lease {
 /// Reads the report on an unreadable image from the field `skipped` of `message`. It is kept and shown, and no name of
 /// a file is a reason to refuse what was done with the others.
 pub(super) fn unreadable_image(text: String, message: &'static str) -> Result<String, FieldError> {
-    Ok(shown(&bounded(text, MOST_ACCOUNT, message, "skipped")?, KEPT_ACCOUNT))
+    readable(text, message, "skipped")
+}
+
+/// Reads a text about an image file, such as its path, in the form in which it can be shown: on one line, and cut.
+pub(super) fn readable(
+    text: String,
+    message: &'static str,
+    field: &'static str,
+) -> Result<String, FieldError> {
+    Ok(shown(&bounded(text, MOST_ACCOUNT, message, field)?, KEPT_ACCOUNT))
 }
 
 impl From<LeaseProgress> for proto::LeaseProgress {

@@ -83,6 +83,30 @@ fn a_value_out_of_range_is_named_with_its_field() {
     assert_eq!(text, "BlockValues.values: expected a multiple of 2 bytes, found 5 bytes");
 }
 
+#[test]
+fn what_is_lent_is_bounded_and_no_piece_without_an_end_is_empty() {
+    let piece = |bytes: usize, end| {
+        error::<PicturePiece, _>(proto::PicturePiece { bytes: vec![0; bytes].into(), end })
+    };
+    let end = proto::PictureEnd { name: "a/1.jpg".into(), failure: None };
+    assert_eq!(piece(0, None), "PicturePiece.bytes: expected 1 to 262144 bytes, found 0");
+    assert_eq!(
+        piece(PIECE + 1, Some(end.clone())),
+        "PicturePiece.bytes: expected 0 to 262144 bytes, found 262145"
+    );
+    let long = proto::PictureEnd { failure: Some("x".repeat((16 << 10) + 1)), ..end };
+    assert_eq!(piece(1, Some(long)), "PictureEnd.failure: expected at most 16384 bytes, found 16385 bytes");
+    let list = proto::LabelList { labels: vec![0; (1 << 18) + 1] };
+    assert_eq!(error::<Vec<u32>, _>(list), "LabelList.labels: expected at most 262144 labels, found 262145");
+    let data = proto::Data { hash: "5eed".into(), ..Default::default() };
+    let lent = proto::Lent { data: Some(data), shards: vec![1; (1 << 18) + 1] };
+    assert_eq!(error::<LentData, _>(lent), "Lent.shards: expected at most 262144 shards, found 262145");
+    // A path that is longer than any is cut where it is sent.
+    let end = Some(PictureEnd { name: "a".repeat(1 << 20), failure: None });
+    let sent = proto::PicturePiece::from(PicturePiece { bytes: vec![], end });
+    assert!(PicturePiece::try_from(sent).is_ok());
+}
+
 /// What is counted, listed or kept of a message has a most.
 #[test]
 fn what_a_receiver_would_take_memory_for_is_bounded() {

@@ -8,7 +8,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const PUSH: &str = "/downpour.v1.Shards/Push";
 
 /// The path of every call, and the roles that may make it.
-pub(crate) const CALLS: [(&str, &[Role]); 13] = [
+pub(crate) const CALLS: [(&str, &[Role]); 16] = [
     ("/downpour.v1.Access/Credentials", &[Server]),
     ("/downpour.v1.Coordinator/Join", &[Worker]),
     ("/downpour.v1.Coordinator/Assign", &[Worker]),
@@ -17,6 +17,9 @@ pub(crate) const CALLS: [(&str, &[Role]); 13] = [
     ("/downpour.v1.Coordinator/Status", &Role::ALL),
     ("/downpour.v1.Coordinator/Overview", &[Reader, Operator]),
     ("/downpour.v1.Coordinator/Steer", &[Operator]),
+    ("/downpour.v1.Pictures/Describe", &[Worker]),
+    ("/downpour.v1.Pictures/Labels", &[Worker]),
+    ("/downpour.v1.Pictures/Read", &[Worker]),
     ("/downpour.v1.Shards/Adopt", &[Worker]),
     (PUSH, &[Worker]),
     ("/downpour.v1.Shards/Fetch", &[Worker, Coordinator, Reader, Operator]),
@@ -49,9 +52,10 @@ pub(crate) fn name(path: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    const PROTO: [(&str, &str); 3] = [
+    const PROTO: [(&str, &str); 4] = [
         ("Access", include_str!("../../../../proto/downpour/v1/access.proto")),
         ("Coordinator", include_str!("../../../../proto/downpour/v1/coordinator.proto")),
+        ("Pictures", include_str!("../../../../proto/downpour/v1/pictures.proto")),
         ("Shards", include_str!("../../../../proto/downpour/v1/shards.proto")),
     ];
 

@@ -76,7 +76,7 @@ fn configuration() -> settings::RunConfiguration {
     configuration
 }
 
-fn script() -> Script {
+pub fn script() -> Script {
     Script {
         join: Ok(JoinReply {
             member: MEMBER,
@@ -105,6 +105,7 @@ fn script() -> Script {
         status: status(),
         overview: overview(),
         steer: Ok(Steered { text: "paused".into() }),
+        pictures: None,
         asked: Mutex::default(),
     }
 }

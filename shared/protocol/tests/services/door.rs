@@ -115,6 +115,7 @@ fn script() -> Script {
         },
         overview: empty_overview(),
         steer: Ok(Steered { text: "paused".into() }),
+        pictures: None,
         asked: Mutex::default(),
     }
 }
@@ -142,7 +143,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         files: None,
     };
     let adopt = AdoptRequest { shard: 0, member: MEMBER, layout: layout() };
-    let results: [(&'static str, Result<(), ClientError>); 13] = [
+    let results: [(&'static str, Result<(), ClientError>); 16] = [
         ("join", coordinator.join(join).await.map(drop)),
         ("assign", coordinator.assign(MEMBER).await.map(drop)),
         ("report", coordinator.report(report).await.map(drop)),
@@ -151,6 +152,9 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         ("status", coordinator.status().await.map(drop)),
         ("overview", coordinator.overview().await.map(drop)),
         ("steer", coordinator.steer(Steering::Pause).await.map(drop)),
+        ("lent data", coordinator.lent_data().await.map(drop)),
+        ("labels", coordinator.lent_labels(LabelsRequest { validation: true, start: 0 }).await.map(drop)),
+        ("read", coordinator.read_lent(ReadRequest { validation: true, images: vec![0] }, drop).await),
         ("adopt", shards.adopt(adopt).await.map(drop)),
         ("push", push_all(&shards, Wire::F32, 1).await.map(drop)),
         ("fetch", fetch(&shards, Wire::F32, &[0], Kind::Parameters).await.map(drop)),
@@ -173,8 +177,12 @@ async fn a_role_may_make_its_calls_and_no_others() {
     for afar in [false, true] {
         let server = Guarded::start(afar).await;
         let (join, status) = (["join", "assign", "report"], ["status", "shards' status"]);
+        let pictures = ["lent data", "labels", "read"];
         let expected: [(Role, Vec<&str>); 5] = [
-            (Role::Worker, [&join[..], &["status", "adopt", "push", "fetch", "shards' status"]].concat()),
+            (
+                Role::Worker,
+                [&join[..], &["status"], &pictures, &["adopt", "push", "fetch", "shards' status"]].concat(),
+            ),
             (Role::Server, vec!["register", "credentials", "status", "shards' status"]),
             (Role::Coordinator, vec!["status", "fetch", "order", "shards' status"]),
             (Role::Reader, vec!["status", "overview", "fetch", "shards' status"]),
@@ -204,7 +212,7 @@ async fn without_a_token_of_the_run_every_call_but_health_is_refused() {
     for (token, found) in [(None, "found none;"), (Some(other.token(Role::Worker)), "found another;")] {
         let (let_in, denials) = every_call(&address, server.here(token)).await;
         assert_eq!(let_in, [""; 0]);
-        assert_eq!(denials.len(), 13);
+        assert_eq!(denials.len(), 16);
         for denial in denials {
             assert!(denial.starts_with(&format!("{address} does not let this process make the call ")));
             assert!(denial.contains(found), "{denial}");

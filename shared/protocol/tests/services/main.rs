@@ -6,5 +6,6 @@ mod door;
 mod floods;
 mod health;
 mod patience;
+mod pictures;
 mod streams;
 mod support;

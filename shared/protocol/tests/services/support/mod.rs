@@ -81,6 +81,7 @@ pub struct Script {
     pub status: RunStatus,
     pub overview: Overview,
     pub steer: Result<Steered, Refusal>,
+    pub pictures: Option<Arc<dyn Pictures>>,
     pub asked: Mutex<Vec<String>>,
 }
 
@@ -117,6 +118,9 @@ impl Coordinator for Script {
         // The port is drawn anew for each connection.
         self.note((order, caller.role, caller.address.map(|address| address.ip())));
         self.steer.clone()
+    }
+    fn pictures(&self) -> Option<Arc<dyn Pictures>> {
+        self.pictures.clone()
     }
 }
 
