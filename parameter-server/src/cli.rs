@@ -14,7 +14,7 @@ use protocol::Patience;
 use tokio::net::TcpListener;
 
 use crate::{
-    Door, Options, Timing,
+    Door, Lend, Options, Timing,
     snapshot::inspect::{self, InspectFlags},
 };
 
@@ -178,6 +178,11 @@ fn health(flags: &HealthFlags) -> ExitCode {
 /// Serves shards until the training run ends or the process is told to stop; returns the exit code. A failure
 /// is printed as one line on standard error.
 pub fn run(flags: Flags) -> ExitCode {
+    run_lending(flags, None)
+}
+
+/// Serves as [`run`] does, and lends the run's photographs if there is something to lend.
+pub fn run_lending(flags: Flags, lend: Option<Lend>) -> ExitCode {
     process::end_on_panic(|| false);
     process::raise_open_files();
     let warnings = logs::start(&flags.log);
@@ -189,7 +194,7 @@ pub fn run(flags: Flags) -> ExitCode {
             kernels::memory::return_freed_memory();
         }
     });
-    match try_run(flags, warnings) {
+    match try_run(flags, lend, warnings) {
         Ok(exit) => exit.into(),
         Err(error) => {
             process::tell(format_args!("failed to serve: {error:#}"));
@@ -198,7 +203,7 @@ pub fn run(flags: Flags) -> ExitCode {
     }
 }
 
-fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
+fn try_run(flags: Flags, lend: Option<Lend>, warnings: Warnings) -> anyhow::Result<Exit> {
     let isa = match isa_name(flags.isa) {
         Some(name) => Isa::by_name(&name)?,
         None => Isa::detect(),
@@ -236,6 +241,7 @@ fn try_run(flags: Flags, warnings: Warnings) -> anyhow::Result<Exit> {
             ..Timing::default()
         },
         http: http_address(flags.http.as_deref(), flags.insecure)?,
+        lend,
         warnings,
     };
     let runtime =

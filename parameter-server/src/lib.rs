@@ -43,6 +43,6 @@ mod testing;
 pub mod update_rule;
 
 pub use coordinator::Coordinator;
-pub use serve::{Door, Options, Timing, going_on, run};
+pub use serve::{Door, Lend, Options, Timing, going_on, run};
 pub use shard::{MOST_LOGS, SavedShard, Shard, ShardHost, WarmStart};
 pub use telemetry::{Balance, NUMBERS, Noise, Number, Value, noise, series};

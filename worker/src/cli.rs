@@ -12,7 +12,7 @@ use process::{Exit, Signals, TokenFlags, stdin_end};
 use protocol::Patience;
 use setup::{ComputeFlags, Data, exit_of, isa};
 
-use crate::{TrainOptions, train};
+use crate::{PICTURE_CACHE, TrainOptions, train};
 
 /// Number of threads of the asynchronous runtime. They only exchange blocks with the server; computing has
 /// threads of its own.
@@ -20,6 +20,8 @@ const NETWORK_THREADS: usize = 2;
 /// Seconds for which a worker waits for its server, unless it is told otherwise, and at most: a month.
 const PATIENCE: u64 = 300;
 const MOST_PATIENCE: u64 = 30 * 24 * 3600;
+/// Megabytes of lent photographs that are kept, unless the flag says otherwise.
+const MEGABYTES: u32 = (PICTURE_CACHE >> 20) as u32;
 
 /// One replica of a GoogLeNet that many train together.
 #[derive(Debug, Parser)]
@@ -50,7 +52,8 @@ pub enum Command {
     after_help = "Any number of workers may join, in any order, before or after the server, and leave at any time.
 A worker takes the network and the recipe from the run. It is let in by the token of role worker, a file in the folder of
 tokens that the server's first process made.
-Without --data the synthetic set is used: the server and every worker then need no files.
+Without --data the photographs come from the server, if it lends them (downpour --data D --advertise A), as they are
+needed; if it lends none, the synthetic set is used, for which nobody needs files.
 
 Examples:
   worker train --token-file downpour-run/snapshots/access/worker/token
@@ -66,9 +69,12 @@ pub struct TrainFlags {
     #[command(flatten)]
     pub token: TokenFlags,
     /// Folder with train/ and val/ class folders, with plain class folders, or with tar shards in their place
-    /// [default: the synthetic set]
+    /// [default: the photographs that the server lends, else the synthetic set]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Megabytes of photographs that the server lends which are kept in memory, so that they need not come again
+    #[arg(long, value_name = "MB", default_value_t = MEGABYTES, value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
+    pub picture_cache: u32,
     /// Instruction set and threads that compute.
     #[command(flatten)]
     pub compute: ComputeFlags,
@@ -128,7 +134,8 @@ fn run_train(flags: TrainFlags) -> anyhow::Result<Exit> {
     let options = TrainOptions {
         coordinator: flags.coordinator,
         name: flags.name,
-        data: flags.data.map_or(Data::synthetic(), Data::Folder),
+        data: flags.data.map(Data::Folder),
+        picture_cache: (flags.picture_cache as usize) << 20,
         threads: flags.compute.threads(),
         loader_threads: flags.loader_threads.into(),
         isa: flags.compute.isa(),

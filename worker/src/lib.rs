@@ -12,7 +12,8 @@
 //! let options = TrainOptions {
 //!     coordinator: "localhost:7070".into(),
 //!     name: None,
-//!     data: setup::Data::Folder("/nowhere".into()),
+//!     data: Some(setup::Data::Folder("/nowhere".into())),
+//!     picture_cache: worker::PICTURE_CACHE,
 //!     threads: 1.into(),
 //!     loader_threads: 1,
 //!     isa: None,
@@ -42,6 +43,7 @@ mod fetch;
 pub mod halves;
 mod image_work;
 mod leases;
+mod lent;
 pub mod link;
 mod membership;
 mod momentum;
@@ -59,5 +61,5 @@ pub mod workload;
 
 pub use fetch::{FetchOptions, fetch};
 pub use image_work::ImageWork;
-pub use options::TrainOptions;
+pub use options::{PICTURE_CACHE, TrainOptions};
 pub use train::train;

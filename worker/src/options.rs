@@ -6,6 +6,9 @@ use process::TokenFlags;
 use protocol::Patience;
 use setup::{Data, Threads};
 
+/// Default of [`TrainOptions::picture_cache`].
+pub const PICTURE_CACHE: usize = 512 << 20;
+
 /// Options of [`train`](crate::train()), which runs one worker.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
@@ -14,8 +17,11 @@ pub struct TrainOptions {
     pub coordinator: String,
     /// Name of this worker in the server's log; `None` means that of the machine and the number of the process.
     pub name: Option<String>,
-    /// The images to train and to evaluate on; they must be the same for every worker of a run.
-    pub data: Data,
+    /// The images to train and to evaluate on; they must be the same for every worker of a run. `None` means those
+    /// that the server lends, or the synthetic set if it lends none.
+    pub data: Option<Data>,
+    /// Most bytes of lent images that the worker keeps in its memory.
+    pub picture_cache: usize,
     /// Number of threads that compute, and the CPUs on which they run.
     pub threads: Threads,
     /// Number of threads that decode images.

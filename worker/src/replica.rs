@@ -168,7 +168,7 @@ async fn join<W: Workload>(
     let client = CoordinatorClient::connect(&options.coordinator, options.connector.clone()).await?;
     // The run says by which rules its data are read, and whether it has begun.
     let status = client.status().await?;
-    let data = workload.data(&status).map_err(Stop::Failed)?;
+    let data = workload.data(&client, &status).await.map_err(Stop::Failed)?;
     let (images, validation) = (data.images, data.validation);
     // A worker that cannot compute the run's network, as for its memory, fails before it is a member. Data with
     // other classes are for the server to refuse.

@@ -8,7 +8,7 @@ use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
 use network::Losses;
 use parameters::Layout;
-use protocol::{DataDescription, RunStatus, Scores};
+use protocol::{CoordinatorClient, DataDescription, RunStatus, Scores};
 use settings::RunConfiguration;
 
 /// A minibatch. The worker's training loop only counts its samples; their content concerns only the model and
@@ -103,12 +103,17 @@ pub trait Workload: Sync {
     type Samples: Samples<Batch = <Self::Model as Model>::Batch>;
 
     /// Returns the description of the worker's data set, which the worker sends when it joins the run;
-    /// `status` is the run's status before it joins.
+    /// `status` is the run's status before it joins, and `client` calls the run's coordinator, which may lend the
+    /// data.
     ///
     /// # Errors
     /// If the data set cannot be read, or if it is unsuitable for beginning a run and this run has not
     /// trained on any sample yet.
-    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription>;
+    fn data(
+        &self,
+        client: &CoordinatorClient,
+        status: &RunStatus,
+    ) -> impl Future<Output = anyhow::Result<DataDescription>> + Send;
 
     /// Builds the model of a run.
     ///

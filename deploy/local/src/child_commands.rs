@@ -132,6 +132,10 @@ impl ChildCommands<'_> {
         if let Some(address) = &self.options.http {
             words.extend(["--http".into(), address.clone()]);
         }
+        // The workers of this machine have the pictures themselves.
+        if let (Some(data), Some(_)) = (&self.options.data, &self.options.advertise) {
+            words.extend(["--data".into(), data.display().to_string()]);
+        }
         words.extend(["--output".into(), self.folder.path().display().to_string()]);
         words.extend(["--default-recipe".into(), self.options.default_recipe().into()]);
         words.extend(self.run.iter().cloned());
@@ -186,6 +190,7 @@ impl ChildCommands<'_> {
 mod tests {
     use super::*;
     use crate::cli::{Command, CommandLine, Role};
+    use crate::server_role;
     use clap::Parser;
 
     fn role(command: &ChildCommand) -> Role {
@@ -200,7 +205,8 @@ mod tests {
     fn every_child_understands_its_words() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path(), false).unwrap();
-        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json --http 127.0.0.1:9100";
+        let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json --http 127.0.0.1:9100 \
+                     --advertise h:7070";
         let options = CommandLine::parse_from(words.split(' ')).options;
         let commands = ChildCommands {
             program: Program::this(options.isa.clone(), &options.logs, &folder.logs()).unwrap(),
@@ -212,7 +218,12 @@ mod tests {
             init_from: None,
         };
 
-        let Role::ParameterServer(flags) = role(&commands.coordinator()) else { panic!("not a server") };
+        let Role::ParameterServer(server_role::ServerFlags { server: flags, data }) =
+            role(&commands.coordinator())
+        else {
+            panic!("not a server")
+        };
+        assert_eq!(data, Some("d".into()), "lent to other machines");
         assert_eq!((flags.shards, flags.servers), (1, 2));
         assert_eq!(flags.run.resolve("paper").unwrap().run.batch, 8);
         assert_eq!((flags.coordinator, flags.default_recipe.as_str()), (None, "paper"));
@@ -223,7 +234,9 @@ mod tests {
 
         let others = commands.servers("h:1");
         assert_eq!(others.len(), 1);
-        let Role::ParameterServer(flags) = role(&others[0]) else { panic!("not a server") };
+        let Role::ParameterServer(server_role::ServerFlags { server: flags, .. }) = role(&others[0]) else {
+            panic!("not a server")
+        };
         assert_eq!((flags.coordinator.as_deref(), flags.shards), (Some("h:1"), 1));
 
         let workers = commands.workers("h:1");

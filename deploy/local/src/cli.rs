@@ -11,6 +11,7 @@ use crate::commands::{
 };
 use crate::options::Options;
 use crate::place::Place;
+use crate::server_role;
 
 /// Train GoogLeNet on this machine: parameter-server shards and asynchronous workers, each a process of its
 /// own. Commands do the rest: look at images, score models, hand them on, measure
@@ -86,7 +87,7 @@ pub enum Command {
 #[expect(clippy::large_enum_variant, reason = "a process parses one command")]
 pub enum Role {
     /// Run a server process, with the command line of the binary `parameter-server`
-    ParameterServer(parameter_server::cli::Flags),
+    ParameterServer(server_role::ServerFlags),
     /// Run a worker, with the command line of the binary `worker`
     #[command(subcommand)]
     Worker(worker::cli::Command),

@@ -60,7 +60,11 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
         flags.threads.map_or_else(|| (cores / usize::from(flags.workers).max(1)).max(1), usize::from);
     let workers = (0..flags.workers).map(|number| {
         let name = format!("worker-{number}");
-        let words = worker_words(&flags.address, flags.data.as_deref(), flags.data_patience, threads, &name);
+        let mut words =
+            worker_words(&flags.address, flags.data.as_deref(), flags.data_patience, threads, &name);
+        if let Some(megabytes) = flags.picture_cache {
+            words.extend(["--picture-cache".into(), megabytes.to_string()]);
+        }
         program.command(&name, words, worker.as_ref())
     });
     let mut joined = Joined { shard: None, workers: Vec::new() };

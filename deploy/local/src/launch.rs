@@ -110,7 +110,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
     ));
     looked.iter().for_each(|line| progress.tell(line));
     if let Some(address) = &options.advertise {
-        progress.tell(&how_to_join(address, options.other_shards, &folder));
+        progress.tell(&how_to_join(address, options, &folder));
     }
     let title = format!(
         "GoogLeNet, recipe {}, {} workers, {} shards",
@@ -198,12 +198,16 @@ async fn look_at(
 }
 
 /// Returns the commands by which other machines take part.
-fn how_to_join(address: &OwnAddress, shards: u16, folder: &Folder) -> String {
+fn how_to_join(address: &OwnAddress, options: &Options, folder: &Folder) -> String {
     let token = |role| folder.access().join(role).join("token").display().to_string();
     let mut text = format!(
-        "other machines take part by: downpour join {address} --token-file TOKEN --data PHOTOS, with a copy of {}",
+        "other machines take part by: downpour join {address} --token-file TOKEN, with a copy of {}",
         token("worker")
     );
+    if options.data.is_some() {
+        text += "; they get the photographs from here, unless they have them: then also with --data PHOTOS";
+    }
+    let shards = options.other_shards;
     if shards > 0 {
         text += &format!(
             "; {shards} of them also with --shard OWN-NAME:7070 --server-token-file TOKEN, with a copy of {}",

@@ -25,6 +25,7 @@ mod plan_text;
 mod progress;
 mod result;
 mod sample_pictures;
+mod server_role;
 mod status_text;
 mod supervised;
 mod watch;

@@ -30,9 +30,9 @@ use std::{
 
 use process::logs::{self, Warnings};
 use protocol::{
-    Assignment, Caller, Ending, JoinReply, JoinRequest, Life, Member, Overview, Refusal, RegisterReply,
-    RegisterRequest, Report, Roster, RunStatus, ShardStatus, Shards, Snapshot, Steered, Steering, UpdateRule,
-    Warning,
+    Assignment, Caller, Ending, JoinReply, JoinRequest, Life, Member, Overview, Pictures, Refusal,
+    RegisterReply, RegisterRequest, Report, Roster, RunStatus, ShardStatus, Shards, Snapshot, Steered,
+    Steering, UpdateRule, Warning,
 };
 use settings::RunConfiguration;
 use tokio::{
@@ -77,6 +77,8 @@ pub struct Coordinator {
     warnings: Warnings,
     /// Tells that an operator ordered a snapshot.
     snapshot_ordered: Notify,
+    /// The photographs that are lent to workers which have none.
+    pictures: Option<Arc<dyn Pictures>>,
 }
 
 impl Coordinator {
@@ -94,13 +96,18 @@ impl Coordinator {
         }
         let state = State::new(&settings, host.clone(), resumed);
         let (warnings, snapshot_ordered) = Default::default();
-        Coordinator { settings, host, state: Mutex::new(state), warnings, snapshot_ordered }
+        Coordinator { settings, host, state: Mutex::new(state), warnings, snapshot_ordered, pictures: None }
     }
 
     /// Sets where the newest warnings in the log of this process are found, which the overview of the run
     /// shows.
     pub fn warned_by(self, warnings: Warnings) -> Coordinator {
         Coordinator { warnings, ..self }
+    }
+
+    /// Sets the photographs that are lent to workers which have none.
+    pub fn lending(self, pictures: Option<Arc<dyn Pictures>>) -> Coordinator {
+        Coordinator { pictures, ..self }
     }
 
     /// Makes the worker of `request` a member, if it fits the run.
@@ -343,6 +350,10 @@ impl protocol::Coordinator for Coordinator {
             self.snapshot_ordered.notify_one();
         }
         Ok(steered)
+    }
+
+    fn pictures(&self) -> Option<Arc<dyn Pictures>> {
+        self.pictures.clone()
     }
 }
 

@@ -78,13 +78,16 @@ pub(crate) async fn run(
         "settings of the run: {}",
         serde_json::to_string(&settings.configuration).expect("a configuration is plain data")
     );
+    let pictures = options.lend.as_ref().map(|lend| lend.open(&settings.configuration)).transpose()?;
     let outputs = outputs(&options, found.as_ref(), &settings.configuration)?;
     let restore = found.as_ref().map_or(Restore::Nothing, |manifest| Restore::Exactly(manifest.id));
     let host = Arc::new(open_shards(&options, life.run, 0, total, restore, warm, 0)?);
     let kept = found.as_ref().map(|manifest| manifest.run.clone());
     let resumed = found.map(|found| (found.snapshot(), found.run));
-    let coordinator =
-        Arc::new(Coordinator::new(settings, host.clone(), resumed).warned_by(options.warnings.clone()));
+    let coordinator = Coordinator::new(settings, host.clone(), resumed)
+        .warned_by(options.warnings.clone())
+        .lending(pictures);
+    let coordinator = Arc::new(coordinator);
     if let Some(rule) = coordinator.rule() {
         host.begin(&rule).context("go on from the snapshot's shards (--fresh starts anew)")?;
     }

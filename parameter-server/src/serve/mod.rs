@@ -4,6 +4,7 @@
 mod door;
 mod follower;
 mod leader;
+mod lend;
 mod models;
 mod opening;
 mod orders;
@@ -22,6 +23,7 @@ use process::{Exit, RunFlags, logs::Warnings};
 use protocol::{Connector, Listener};
 
 pub use door::Door;
+pub use lend::Lend;
 pub use resume::going_on;
 
 /// Options of a server process.
@@ -67,6 +69,9 @@ pub struct Options {
     pub timing: Timing,
     /// Address on which this process serves pages for who watches it, by HTTP; `None` means on none.
     pub http: Option<SocketAddr>,
+    /// Photographs that are lent to workers which have none (by the leader, the first process of the server);
+    /// `None` means that none are.
+    pub lend: Option<Lend>,
     /// Newest warnings in the log of this process, which the overview of the run shows.
     pub warnings: Warnings,
 }

@@ -78,6 +78,7 @@ pub fn options(snapshots: &Path) -> Options {
         connector: Patience::default().into(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
         http: None,
+        lend: None,
         warnings: Default::default(),
     }
 }

@@ -14,10 +14,12 @@
 mod compute;
 mod data;
 mod failure;
+mod lender;
 pub mod memory;
 mod scores;
 
 pub use compute::{ComputeFlags, Threads, isa};
 pub use data::{ANY_SIZE, Data, class_weights, rules};
 pub use failure::exit_of;
+pub use lender::Lender;
 pub use scores::{ClassifierScores, Outcome, Tally};

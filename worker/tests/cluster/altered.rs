@@ -1,6 +1,6 @@
 //! Workloads with another model than theirs.
 
-use protocol::{DataDescription, RunStatus};
+use protocol::{CoordinatorClient, DataDescription, RunStatus};
 use settings::RunConfiguration;
 use worker::workload::{Model, Samples, Workload};
 
@@ -20,8 +20,8 @@ where
     type Model = M;
     type Samples = W::Samples;
 
-    fn data(&self, status: &RunStatus) -> anyhow::Result<DataDescription> {
-        self.inner.data(status)
+    async fn data(&self, client: &CoordinatorClient, status: &RunStatus) -> anyhow::Result<DataDescription> {
+        self.inner.data(client, status).await
     }
 
     fn model(&self, configuration: &RunConfiguration) -> anyhow::Result<M> {

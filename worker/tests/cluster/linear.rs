@@ -9,7 +9,7 @@ use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use ndarray::{Array2, Array4, ArrayView4, Axis};
 use network::Losses;
 use parameters::{Initialiser, Layout, Tensor};
-use protocol::{DataDescription, RunStatus};
+use protocol::{CoordinatorClient, DataDescription, RunStatus};
 use rand::Rng;
 use settings::RunConfiguration;
 use settings::random;
@@ -67,7 +67,7 @@ impl Workload for Linear {
     type Model = Regression;
     type Samples = Points;
 
-    fn data(&self, _: &RunStatus) -> anyhow::Result<DataDescription> {
+    async fn data(&self, _: &CoordinatorClient, _: &RunStatus) -> anyhow::Result<DataDescription> {
         let classes = (0..CLASSES).map(|class| format!("cloud {class}")).collect();
         Ok(DataDescription {
             images: self.images,

@@ -5,6 +5,7 @@ mod fake;
 mod faulty;
 #[path = "../../../shared/network/tests/golden/files.rs"]
 mod golden;
+mod lent;
 mod linear;
 mod process;
 mod pushes;

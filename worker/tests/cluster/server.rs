@@ -1,6 +1,6 @@
 //! A whole parameter server inside the test's own process, on ports that the system chooses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use parameter_server::coordinator::Settings;
 use parameter_server::{Coordinator, Shard, ShardHost};
 use parameters::checkpoint::Checkpoint;
 use protocol::{
-    Access, CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, RegisterRequest,
-    RunId, RunStatus, ShardCalls as _, ShardClient, ShardStatus,
+    Access, CoordinatorCalls as _, CoordinatorClient, Life, PROTOCOL_VERSION, Patience, Pictures,
+    RegisterRequest, RunId, RunStatus, ShardCalls as _, ShardClient, ShardStatus,
 };
 use settings::{RunConfiguration, recipe};
+use setup::Lender;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use worker::{FetchOptions, fetch};
@@ -43,13 +44,19 @@ impl Server {
         processes: u32,
         shards: u32,
     ) -> Server {
-        Server::start_as(bind(address).await, configuration, processes, shards).await
+        Server::start_as(bind(address).await, configuration, processes, shards, None).await
+    }
+
+    /// Starts a server of one process that lends the photographs in a folder.
+    pub async fn lending(folder: &Path, configuration: RunConfiguration) -> Server {
+        let pictures = Lender::start(folder, setup::rules(&configuration).unwrap());
+        Server::start_as(bind("127.0.0.1:0").await, configuration, 1, 1, Some(Arc::new(pictures))).await
     }
 
     /// Starts a server of one process whose workers are told to call `advertised`.
     pub async fn start_advertised(advertised: &str, configuration: RunConfiguration) -> Server {
         let (listener, address) = bind("127.0.0.1:0").await;
-        let mut server = Server::start_as((listener, advertised.into()), configuration, 1, 1).await;
+        let mut server = Server::start_as((listener, advertised.into()), configuration, 1, 1, None).await;
         server.address = address;
         server
     }
@@ -60,6 +67,7 @@ impl Server {
         configuration: RunConfiguration,
         processes: u32,
         shards: u32,
+        pictures: Option<Arc<dyn Pictures>>,
     ) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let total = processes * shards;
@@ -72,7 +80,7 @@ impl Server {
             lease_time: Duration::from_secs(30),
             life: LIFE,
         };
-        let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None));
+        let coordinator = Arc::new(Coordinator::new(settings, host.clone(), None).lending(pictures));
         let mut tasks = vec![serve(listener, Some(coordinator.clone()), host)];
         let mut addresses = vec![address.clone()];
         let mut hosts = Vec::new();

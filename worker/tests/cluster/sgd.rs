@@ -50,7 +50,7 @@ impl Workload for GoldenWork {
     type Model = Noting;
     type Samples = Minibatches;
 
-    fn data(&self, _: &RunStatus) -> anyhow::Result<DataDescription> {
+    async fn data(&self, _: &CoordinatorClient, _: &RunStatus) -> anyhow::Result<DataDescription> {
         Ok(data())
     }
 

@@ -16,7 +16,7 @@ use settings::random;
 use setup::Data;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use worker::{TrainOptions, train};
+use worker::{PICTURE_CACHE, TrainOptions, train};
 
 const DATA: Data = Data::Synthetic { images: 64, validation: 60 };
 /// Number of times that the run is stopped.
@@ -50,6 +50,7 @@ fn server(home: &Path) -> Options {
         isa: Isa::detect(),
         connector: Patience::default().into(),
         http: None,
+        lend: None,
         warnings: Default::default(),
         timing: Timing { snapshots: Duration::from_secs(3600), ..Timing::default() },
     }
@@ -65,7 +66,8 @@ async fn stopped(home: &Path, samples: u64, later: Duration) -> u64 {
     let options = TrainOptions {
         coordinator: coordinator.clone(),
         name: None,
-        data: DATA,
+        data: Some(DATA),
+        picture_cache: PICTURE_CACHE,
         threads: 1.into(),
         loader_threads: 1,
         isa: None,

@@ -19,7 +19,7 @@ use setup::{ClassifierScores, Data, exit_of};
 use worker::actor::Place;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::Workload;
-use worker::{FetchOptions, ImageWork, TrainOptions, fetch, train};
+use worker::{FetchOptions, ImageWork, PICTURE_CACHE, TrainOptions, fetch, train};
 
 const DATA: Data = Data::Synthetic { images: 32, validation: 60 };
 
@@ -31,7 +31,8 @@ fn options_at(coordinator: String) -> TrainOptions {
     TrainOptions {
         coordinator,
         name: None,
-        data: DATA,
+        data: Some(DATA),
+        picture_cache: PICTURE_CACHE,
         threads: 1.into(),
         loader_threads: 1,
         isa: None,
@@ -226,7 +227,7 @@ async fn a_worker_with_another_network_is_refused_by_the_first_tensor() {
 async fn a_worker_with_other_data_is_refused_with_both_values() {
     let server = Server::start(small(100_000), 1, 1).await;
     let data = Data::Synthetic { images: 31, validation: 60 };
-    let other = to_its_end(TrainOptions { data, ..options(&server) });
+    let other = to_its_end(TrainOptions { data: Some(data), ..options(&server) });
     refused_beside_another(server, other, &["training images: expected 32, found 31"]).await;
 }
 

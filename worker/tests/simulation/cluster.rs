@@ -290,6 +290,7 @@ fn options(flags: &RunFlags, name: &str, home: &Path, connector: Connector) -> O
         isa: Isa::scalar(),
         connector,
         http: None,
+        lend: None,
         warnings: Default::default(),
         timing: Timing {
             lease: Duration::from_secs(8),

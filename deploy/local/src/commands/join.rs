@@ -18,7 +18,10 @@ use crate::own_address::OwnAddress;
 dies is started again; Ctrl-C leaves the run, which goes on without this machine, unless it has a shard.
 
 Examples:
+  downpour join first.example:7070 --token-file token
+                                                       photographs come from there as they are needed
   downpour join first.example:7070 --token-file token --data photos
+                                                       they are here too
   downpour join first.example:7070 --token-file token --data photos \\
                 --shard second.example:7070 --server-token-file server-token"
 )]
@@ -29,9 +32,13 @@ pub struct Flags {
     /// The token of workers.
     #[command(flatten)]
     pub token: TokenFlags,
-    /// Folder of the same images as on the other machines [default: the synthetic set]
+    /// Folder of the same images as on the other machines [default: the first machine lends its own, as they are
+    /// needed]
     #[arg(long, value_name = "D")]
     pub data: Option<PathBuf>,
+    /// Megabytes of lent images that each worker keeps in memory, so that they need not come again [default: 512]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
+    pub picture_cache: Option<u32>,
     /// Seconds to wait for a data folder that is away, as a network disk can be; then the workers leave
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub data_patience: u64,

@@ -61,7 +61,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Bench(flags) => ("bench", of(bench::run(&flags))),
         Command::Completion(flags) => ("print the completion", of(completion::run(&flags))),
         Command::Token(command) => ("make the tokens", of(token::run(&command))),
-        Command::Role(Role::ParameterServer(flags)) => return parameter_server::cli::run(flags),
+        Command::Role(Role::ParameterServer(flags)) => return crate::server_role::run(flags),
         Command::Role(Role::Worker(command)) => return worker::cli::run(command),
     };
     match ended {

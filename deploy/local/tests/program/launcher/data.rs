@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Home, Running, binary, run, until};
 
 /// A folder of drawn pictures with `train/` and `val/`.
-fn pictures(home: &Path, images: u32) -> PathBuf {
+pub(super) fn pictures(home: &Path, images: u32) -> PathBuf {
     let folder = home.join("shapes");
     let mut draw = binary();
     draw.args(["draw", "--input-size", "32", "--validation", "20"]);

@@ -3,6 +3,9 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use super::data::pictures;
+#[cfg(target_os = "linux")]
+use crate::support::processes;
 use crate::support::{Home, Running, binary, run, signal, text, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,5 +49,35 @@ fn another_machine_brings_a_worker_and_a_shard() {
 
     let ended = launcher.wait().expect(0);
     ended.says(&["other machines take part by: downpour join", "1 of them also with --shard"]);
+    other.wait().expect(0);
+}
+
+/// The coordinator, which lends them, is killed in between.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_the_photographs_gets_them_from_the_first() {
+    let photographs = tempfile::tempdir().unwrap();
+    let folder = pictures(photographs.path(), 60);
+    let (home, joined, address) = (Home::new(), Home::new(), free_address());
+    let data = ["--recipe", "quick", "--data", text(&folder), "--workers", "1", "--shards", "1"];
+    let begun = [&data[..], &["--advertise", &address]].concat();
+    let launcher = Running::start(&mut home.tiny(20_000, &begun));
+    let token = home.output().join("access/worker/token");
+    until("the token", PATIENCE, || token.exists());
+    let mut other = binary();
+    other.args(["join", &address, "--token-file", text(&token), "--threads", "1", "--picture-cache", "16"]);
+    let other = Running::start(other.arg("--output").arg(joined.output()));
+    until("training with both", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 2));
+    let log = joined.log("worker-0");
+    assert!(log.contains(&format!("no photographs here: they come from {address}")), "{log}");
+
+    let output = home.output();
+    let coordinator = processes(&["role parameter-server", "--metrics", text(&output)]);
+    let [coordinator] = coordinator[..] else { panic!("{coordinator:?}") };
+    signal(coordinator, "KILL");
+    until("the joined worker's return", PATIENCE, || {
+        joined.log("worker-0").matches("joined the run").count() > 1
+    });
+    launcher.wait().expect(0).says(&["they get the photographs from here"]);
     other.wait().expect(0);
 }
