@@ -49,7 +49,6 @@ pub struct Dataset {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process has one or two sets")]
 enum Source {
     Images(Images),
     Lent(Lent),

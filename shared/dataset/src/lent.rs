@@ -26,7 +26,7 @@ pub trait PictureSource: fmt::Debug + Send + Sync {
 /// The file of a sample that its holder has read, or could not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// Name of the sample, for people: the path of its file relative to the holder's data folder.
+    /// Name of the sample, for people: the path of its file on the machine that has it.
     pub name: String,
     /// Bytes of the file, or the reason why its holder could not read it.
     pub bytes: Result<Arc<[u8]>, String>,

@@ -62,7 +62,7 @@ pub struct PicturePiece {
 /// The end of an image's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PictureEnd {
-    /// Path of the file below the data folder, for people.
+    /// Path of the file on the machine that lends it, for people.
     pub name: String,
     /// Reason why the file could not be read; `None` if it was.
     pub failure: Option<String>,
