@@ -446,9 +446,9 @@ impl State {
             (RunEnd::NotYet, Some(run)) if run.leases.done() => {
                 (RunState::Evaluating, "the last evaluation".into())
             }
-            (RunEnd::NotYet, _) if self.workers() == 0 => (RunState::Waiting, "workers to join".into()),
             (RunEnd::NotYet, _) => match self.orders.paused() {
                 Some(caller) => (RunState::Paused, format!("by {caller}")),
+                None if self.workers() == 0 => (RunState::Waiting, "workers to join".into()),
                 None => (RunState::Training, String::new()),
             },
         }

@@ -28,8 +28,13 @@ async fn a_paused_run_gives_no_leases_and_loses_no_worker() {
         };
         assert_eq!(reason, "an operator to resume the run");
     }
+    // Nobody is waited for whom the pause would keep from training.
+    coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
+    assert_eq!(coordinator.status().state, RunState::Paused);
     assert_eq!(steer(&coordinator, Resume).unwrap(), "resumed");
     assert_eq!(steer(&coordinator, Resume).unwrap(), "the run was not paused");
+    assert_eq!(coordinator.status().state, RunState::Waiting);
+    let member = coordinator.join(join(100)).unwrap().member;
     trained(&coordinator, member);
     assert_eq!(coordinator.status().state, RunState::Training);
 }

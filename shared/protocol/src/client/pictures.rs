@@ -21,7 +21,7 @@ const CALL: &str = "read pictures";
 pub struct LentPicture {
     /// Number of the image in its split.
     pub image: u32,
-    /// Path of the file below its holder's data folder, for people.
+    /// Path of the file on the machine that lends it, for people.
     pub name: String,
     /// Bytes of the file, or the reason why its holder could not read it.
     pub bytes: Result<Vec<u8>, String>,
