@@ -60,7 +60,7 @@ fn a_machine_without_the_photographs_gets_them_from_the_first() {
     let folder = pictures(photographs.path(), 60);
     let (home, joined, address) = (Home::new(), Home::new(), free_address());
     let data = ["--recipe", "quick", "--data", text(&folder), "--workers", "1", "--shards", "1"];
-    let begun = [&data[..], &["--advertise", &address]].concat();
+    let begun = [&data[..], &["--advertise", &address, "--json"]].concat();
     let launcher = Running::start(&mut home.tiny(20_000, &begun));
     let token = home.output().join("access/worker/token");
     until("the token", PATIENCE, || token.exists());
@@ -78,6 +78,14 @@ fn a_machine_without_the_photographs_gets_them_from_the_first() {
     until("the joined worker's return", PATIENCE, || {
         joined.log("worker-0").matches("joined the run").count() > 1
     });
-    launcher.wait().expect(0).says(&["they get the photographs from here"]);
+    let result = launcher.wait().expect(0).says(&["they get the photographs from here"]).json();
     other.wait().expect(0);
+    // Samples of the server that was killed may count twice or not at all; every other update is accounted for.
+    assert_eq!(
+        (&result["samples"], &result["account"]["used"]),
+        (&20_000.into(), &20_000.into()),
+        "{result}"
+    );
+    assert!(result["account"]["mismatch"].is_null(), "{result}");
+    assert_eq!((&result["skipped"], &result["validation_skipped"]), (&0.into(), &0.into()), "{result}");
 }
