@@ -52,12 +52,12 @@ struct State {
     queue: VecDeque<Key>,
     /// The pictures of the call that is under way and that have not come yet.
     coming: VecDeque<Key>,
-    /// How many threads wait for each picture.
+    /// Number of threads that wait for each picture.
     waiting: HashMap<Key, usize>,
     /// Number of calls that have failed, and how the newest of them did.
     failures: u64,
     failure: String,
-    /// Whether nothing comes any more.
+    /// End of the task that gets pictures: true once nothing comes any more.
     ended: bool,
     pictures: u64,
     bytes: u64,

@@ -6,7 +6,7 @@ use protocol::{Access, Coordinator, RATE_FACTORS, Steerers, Steering};
 use serde::{Deserialize, Serialize};
 use web::{Orders, Refused, Visitor};
 
-/// What the page may send.
+/// Forms of an order that the page may send, for the errors about others.
 const EXPECTED: &str = r#"expected one of {"order":"pause"}, {"order":"resume"}, {"order":"drain","worker":3}, {"order":"snapshot"}, {"order":"rate","factor":0.5} and {"order":"stop"}"#;
 
 /// An order as the page sends it.
@@ -22,11 +22,11 @@ enum Order {
     Stop {},
 }
 
-/// Whether a visitor of the page may steer the run.
+/// Answer to a visitor of the page who asks whether he may steer the run.
 #[derive(Serialize)]
 struct Standing {
     may: bool,
-    /// What is missing, for people; empty if nothing is.
+    /// Reason why the visitor may not, for people; empty if he may.
     missing: String,
 }
 

@@ -13,7 +13,7 @@ use crate::streams::Streams;
 pub struct Piece {
     /// Bytes of the piece.
     pub bytes: Vec<u8>,
-    /// Whether the file ends with this piece.
+    /// Place of the piece: true if the file ends with it.
     pub is_last: bool,
 }
 

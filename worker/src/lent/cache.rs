@@ -26,7 +26,7 @@ pub(super) struct Cache {
     clock: u64,
 }
 
-/// Whether a picture is going to be read, and the time since which that is so.
+/// Place of a picture in the order: true if it is going to be read, and the time since which that is so or not.
 type Place = (bool, u64);
 
 #[derive(Debug)]

@@ -33,7 +33,7 @@ pub struct Browser {
     asked: u64,
     /// Addresses of everything that the tab asked for.
     pub requested: Vec<String>,
-    /// What the tab complained of.
+    /// Exceptions and log entries of the tab.
     pub complaints: Vec<String>,
     _home: tempfile::TempDir,
 }

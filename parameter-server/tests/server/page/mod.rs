@@ -68,7 +68,7 @@ impl Run {
         text.trim().to_string()
     }
 
-    /// What `downpour status` shows.
+    /// Returns the overview that `downpour status` shows.
     async fn now(&self) -> Overview {
         self.operator.overview().await.unwrap()
     }
@@ -180,7 +180,7 @@ fn facts(now: &Overview) -> [(&'static str, String); 9] {
     ]
 }
 
-/// What the page shows under a name, among its facts.
+/// Returns the text that the page shows under a name, among its facts.
 fn fact(browser: &mut Browser, name: &str) -> Value {
     let named = format!("[...document.querySelectorAll('dt')].find((dt) => dt.textContent === '{name}')");
     browser.eval(&format!("{named}?.nextSibling.textContent"))

@@ -85,7 +85,7 @@ fn folder() -> TempDir {
     home
 }
 
-/// The same pictures in tar shards, of which the second is larger.
+/// Makes tar shards of the pictures of [`folder`], the second shard larger than the first.
 fn shards() -> TempDir {
     let (files, home) = (folder(), TempDir::new().unwrap());
     let own = Dataset::open(files.path(), Rules::NEWEST).unwrap();

@@ -140,7 +140,7 @@ impl Sending {
     }
 }
 
-/// What is sent next.
+/// Place in a request at which sending goes on.
 enum Next {
     /// The piece of the same file behind so many bytes.
     Piece(u64),
