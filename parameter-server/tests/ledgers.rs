@@ -220,6 +220,7 @@ impl Model {
             average: Default::default(),
             last_iterate: order.last_iterate.then(Default::default),
             skipped: Some("a.jpg: empty".into()),
+            mistakes: Vec::new(),
         };
         self.report(at, |report| report.evaluation = Some(part));
     }

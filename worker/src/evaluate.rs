@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dataset::{LoaderRange, Split};
-use protocol::{EvaluationOrder, EvaluationPart, GradientNorms, Kind};
+use protocol::{EvaluationOrder, EvaluationPart, GradientNorms, Kind, MOST_MISTAKES};
 
 use crate::actor::Actor;
 use crate::compute::Compute;
 use crate::halves::compare_halves;
+use crate::mistakes::Mistakes;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
@@ -57,10 +58,14 @@ impl Evaluated {
         samples: &Actor<S>,
     ) -> Result<(EvaluationPart, GradientNorms), Stop> {
         let images = order.start..order.end;
-        let (average, skipped) = score(images.clone(), &self.average, compute, samples).await?;
+        let worst = Mistakes::keeping(MOST_MISTAKES);
+        let (average, worst, skipped) = score(images.clone(), &self.average, worst, compute, samples).await?;
         let norms = compare(compared, compute, samples).await?;
         let last_iterate = match &self.last_iterate {
-            Some(parameters) => Some(score(images, parameters, compute, samples).await?.0.sums()),
+            Some(parameters) => {
+                let none = Mistakes::keeping(0);
+                Some(score(images, parameters, none, compute, samples).await?.0.sums())
+            }
             None => None,
         };
         let part = EvaluationPart {
@@ -71,6 +76,7 @@ impl Evaluated {
             average: average.sums(),
             last_iterate,
             skipped,
+            mistakes: worst.into_worst(),
         };
         Ok((part, norms))
     }
@@ -95,16 +101,17 @@ async fn compare<M: Model, S: Samples<Batch = M::Batch>>(
 }
 
 /// Scores `parameters` on the validation images `images`; `samples` must be an empty queue. Returns beside the scores
-/// the first image that could not be read, as "path: reason".
+/// `mistakes`, to which those that were made are added, and the first image that could not be read, as "path: reason".
 ///
 /// # Errors
 /// If the data stay unavailable.
 async fn score<M: Model, S: Samples<Batch = M::Batch>>(
     images: Range<u64>,
     parameters: &Arc<Vec<f32>>,
+    mut mistakes: Mistakes,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<(M::Tally, Option<String>), Stop> {
+) -> Result<(M::Tally, Mistakes, Option<String>), Stop> {
     let parameters = Arc::clone(parameters);
     compute.call(move |compute| compute.load(&parameters)).await?;
     request(Split::Validation, images, samples).await?;
@@ -116,13 +123,13 @@ async fn score<M: Model, S: Samples<Batch = M::Batch>>(
         if !batch.samples().is_empty() {
             let mut sum = tally;
             let score = move |compute: &mut Compute<M>| {
-                compute.model.score(&batch, &mut sum);
-                sum
+                compute.model.score(&batch, &mut sum, &mut mistakes);
+                (sum, mistakes)
             };
-            tally = compute.call(score).await?;
+            (tally, mistakes) = compute.call(score).await?;
         }
     }
-    Ok((tally, unread))
+    Ok((tally, mistakes, unread))
 }
 
 /// Queues the images of epoch 0 with these positions, if there are any.

@@ -8,14 +8,20 @@ use dataset::{DataAway, Dataset, Loader, LoaderConfig, LoaderRange, Minibatch, P
 use kernels::Isa;
 use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
-use protocol::{CoordinatorClient, DataDescription, LentData, RunStatus, Scores, until_ready};
+use protocol::{
+    CoordinatorClient, DataDescription, LARGEST_MISTAKE, LentData, Mistake, RunStatus, Scores, until_ready,
+};
 use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
-use setup::{ANY_SIZE, Data, Tally, Threads, class_weights, rules};
+use setup::{ANY_SIZE, Data, Tally, Threads, class_weights, mistaken, rules};
 
 use crate::lent::{self, Lent};
+use crate::mistakes::Mistakes;
 use crate::options::TrainOptions;
 use crate::workload::{self, Batch, Model, Pass, Samples, Workload};
+
+/// Longest side of the picture of a mistake, in pixels.
+const PICTURE_SIDE: u32 = 160;
 
 /// The workload of a real worker: a GoogLeNet, the images that it is trained on, and the instruction set and
 /// threads that compute it.
@@ -268,8 +274,22 @@ impl Model for Engine {
         Engine::train(self, images, labels, dropout, gradients, ready)
     }
 
-    fn score(&mut self, batch: &Minibatch, tally: &mut Tally) {
-        tally.add(self.logits(batch.images.view()).view(), &batch.labels);
+    fn score(&mut self, batch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+        let logits = self.logits(batch.images.view());
+        tally.add(logits.view(), &batch.labels);
+        for (row, logits) in logits.outer_iter().enumerate() {
+            let (right, image) = (batch.labels[row], batch.samples[row].into());
+            let Some((said, [probability_said, probability_right])) = mistaken(logits, right) else {
+                continue;
+            };
+            mistakes.offer(probability_said, || {
+                let mut picture = batch.thumbnail(row, &Preprocessing::default(), PICTURE_SIDE).jpeg;
+                if picture.len() > LARGEST_MISTAKE {
+                    picture.clear();
+                }
+                Mistake { image, right, said, probability_right, probability_said, picture }
+            });
+        }
     }
 }
 

@@ -46,6 +46,7 @@ mod leases;
 mod lent;
 pub mod link;
 mod membership;
+pub mod mistakes;
 mod momentum;
 mod options;
 pub mod outgoing;

@@ -11,6 +11,8 @@ use parameters::Layout;
 use protocol::{CoordinatorClient, DataDescription, RunStatus, Scores};
 use settings::RunConfiguration;
 
+use crate::mistakes::Mistakes;
+
 /// A minibatch. The worker's training loop only counts its samples; their content concerns only the model and
 /// the queue that made them.
 pub trait Batch: Send + 'static {
@@ -73,8 +75,8 @@ pub trait Model: Send + 'static {
     fn train(&mut self, batch: &Self::Batch, pass: Pass<'_>) -> Losses;
 
     /// Runs the model forward on `batch`, which has at least one sample, and adds the scores of its samples
-    /// to `tally`.
-    fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally);
+    /// to `tally`; offers those that it takes for another class to `mistakes`.
+    fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally, mistakes: &mut Mistakes);
 }
 
 /// A queue that takes ranges of samples and returns them as minibatches.

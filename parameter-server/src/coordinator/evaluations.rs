@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::{Evaluation, EvaluationOrder, EvaluationPart, Scores};
 
+use super::mistakes::{Mistakes, Worst};
+
 /// Largest mean loss of an evaluation, in nats: an image's is at most 87.34, that of a right class whose
 /// probability is the smallest normal number of 32 bits.
 const LARGEST_LOSS: f64 = 87.4;
@@ -68,6 +70,8 @@ pub struct Evaluations {
     /// Numbers of evaluations whose models are to be written, in the order in which they were done.
     unwritten: VecDeque<u64>,
     last: Option<u64>,
+    /// The worst mistakes of the evaluation with this number, the newest one in this life of the server.
+    worst: Option<(u64, Worst)>,
 }
 
 /// An evaluation in progress.
@@ -81,6 +85,8 @@ struct Open {
     parts: BTreeMap<u64, Part>,
     /// Incarnations that have got a part.
     workers: BTreeSet<u64>,
+    /// The worst mistakes of the parts that are done.
+    worst: Worst,
 }
 
 /// A part of an evaluation.
@@ -119,7 +125,8 @@ impl Evaluations {
         schedule.every = schedule.every.max(1);
         let due = (consumed / schedule.every + 1) * schedule.every;
         let (open, barred, unwritten) = Default::default();
-        Evaluations { schedule, due, next_id: first_id, open, barred, done, unwritten, last: None }
+        let (last, worst) = (None, None);
+        Evaluations { schedule, due, next_id: first_id, open, barred, done, unwritten, last, worst }
     }
 
     /// Returns the part of an evaluation that the worker with the incarnation (number of its join) `holder`,
@@ -156,8 +163,8 @@ impl Evaluations {
         let order =
             EvaluationOrder { id: self.next_id, samples, last, start: 0, end: validation, last_iterate };
         self.next_id += 1;
-        let (given, parts, workers) = Default::default();
-        self.open.insert(order.id, Open { order, given, parts, workers });
+        let (given, parts, workers, worst) = Default::default();
+        self.open.insert(order.id, Open { order, given, parts, workers, worst });
     }
 
     /// Takes back what the worker with the incarnation (number of its join) `holder` was to do of evaluations
@@ -226,11 +233,13 @@ impl Evaluations {
     ///
     /// # Errors
     /// If there are images and none of them can be read; then there is no result.
-    pub fn record(&mut self, holder: u64, sums: EvaluationPart) -> Result<Option<Evaluation>, String> {
+    pub fn record(&mut self, holder: u64, mut sums: EvaluationPart) -> Result<Option<Evaluation>, String> {
         let id = sums.id;
+        let mistakes = std::mem::take(&mut sums.mistakes);
         let Some(open) = self.open.get_mut(&id) else { return Ok(None) };
         let Some(part) = open.held(holder, sums.start) else { return Ok(None) };
         part.state = PartState::Done(sums);
+        open.worst.add(mistakes);
         let Some(evaluation) = open.result() else { return Ok(None) };
         let open = self.open.remove(&id).expect("it was there just now");
         if evaluation.images == 0 && evaluation.unreadable > 0 {
@@ -243,6 +252,9 @@ impl Evaluations {
         }
         self.unwritten.push_back(id);
         self.done.push(evaluation.clone());
+        if self.worst.as_ref().is_none_or(|(newest, _)| *newest < id) {
+            self.worst = Some((id, open.worst));
+        }
         // One that takes longer than the last evaluation must not pass for the end of the run.
         self.done.sort_by_key(|done| done.id);
         Ok(Some(evaluation))
@@ -258,6 +270,14 @@ impl Evaluations {
     pub fn best(&self) -> Option<&Evaluation> {
         let better = |best: &Evaluation, found: &Evaluation| found.average.is_better_than(&best.average);
         self.done.iter().reduce(|best, found| if better(best, found) { found } else { best })
+    }
+
+    /// Returns the worst mistakes of the newest evaluation in this life of the server, with the names of `classes`;
+    /// none before it.
+    pub fn mistakes(&self, classes: &[String]) -> Mistakes {
+        let Some((id, worst)) = &self.worst else { return Mistakes::default() };
+        let evaluation = self.done.iter().find(|done| done.id == *id);
+        evaluation.map(|evaluation| worst.shown(evaluation, classes)).unwrap_or_default()
     }
 
     /// Returns the model that is to be written next, if there is one.

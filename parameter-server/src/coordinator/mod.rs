@@ -13,6 +13,7 @@ mod evaluations;
 pub mod leases;
 mod limited;
 mod membership;
+mod mistakes;
 mod momentum_switch;
 mod overview;
 mod placement;
@@ -41,7 +42,7 @@ use tokio::{
 };
 
 use self::state::State;
-pub use self::{evaluations::ScoredModel, overview::Curves, saved::SavedRun};
+pub use self::{evaluations::ScoredModel, mistakes::Mistakes, overview::Curves, saved::SavedRun};
 use crate::{
     ShardHost,
     telemetry::{Balance, Line},
@@ -273,6 +274,12 @@ impl Coordinator {
     /// Returns the curves of the run, for a page that shows it; empty until the first worker has joined.
     pub fn curves(&self) -> Curves {
         self.state().run.as_ref().map(Curves::of).unwrap_or_default()
+    }
+
+    /// Returns the worst mistakes of the newest evaluation in this life of the server, for a page that shows them.
+    pub fn mistakes(&self) -> Mistakes {
+        let state = self.state();
+        state.run.as_ref().map(|run| run.evaluations.mistakes(&run.data.classes)).unwrap_or_default()
     }
 
     /// Records `snapshot`, with the hashes of all shards' files, as the newest complete one, which processes

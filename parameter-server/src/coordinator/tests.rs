@@ -80,6 +80,7 @@ fn scores(member: Member, order: &EvaluationOrder) -> Report {
         average: right.clone(),
         last_iterate: order.last_iterate.then_some(right),
         skipped: None,
+        mistakes: Vec::new(),
     };
     Report { evaluation: Some(part), ..report(member) }
 }

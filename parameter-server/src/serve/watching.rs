@@ -21,8 +21,9 @@ pub(super) async fn of_leader(
     access: &Access,
 ) -> anyhow::Result<Option<Site>> {
     let fixed = |path, content_type, text| Page { path, content_type, content: Content::Fixed(text) };
-    let (overview, curves) = (coordinator.clone(), coordinator.clone());
+    let (overview, curves, mistakes) = (coordinator.clone(), coordinator.clone(), coordinator.clone());
     let history = Content::Made(Arc::new(move || json(&curves.curves())));
+    let mistakes = Content::Made(Arc::new(move || json(&mistakes.mistakes())));
     let events = Content::Events(Arc::new(move || json(&overview.overview())));
     let orders = Content::Orders(Arc::new(PageOrders::new(coordinator.clone(), access)));
     let pages = vec![
@@ -30,6 +31,7 @@ pub(super) async fn of_leader(
         fixed("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
         fixed("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
         Page { path: "/history", content_type: "application/json", content: history },
+        Page { path: "/mistakes", content_type: "application/json", content: mistakes },
         Page { path: "/events", content_type: "text/event-stream", content: events },
         Page { path: "/steer", content_type: "application/json", content: orders },
         metrics(move || series::of_run(&coordinator.overview())),
@@ -87,7 +89,7 @@ mod tests {
         for path in ["\"/page.css\"", "\"/page.js\""] {
             assert!(PAGE.contains(path), "{path}");
         }
-        for path in ["\"/history\"", "\"/events\"", "\"/steer\""] {
+        for path in ["\"/history\"", "\"/mistakes\"", "\"/events\"", "\"/steer\""] {
             assert!(SCRIPT.contains(path), "{path}");
         }
     }

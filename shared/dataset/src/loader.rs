@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
 use ndarray::{Array4, ArrayView4, Axis};
 use settings::{Preprocessing, Sampling};
 
@@ -22,6 +23,7 @@ use crate::dataset::Dataset;
 use crate::decode_error::SampleError;
 use crate::evaluation_crops::Crops;
 use crate::split::Split;
+use crate::thumbnail::{Thumbnail, thumbnail};
 use crate::views::Views;
 
 /// The settings of a [`Loader`], which reads samples on threads of its own and makes minibatches of them.
@@ -112,6 +114,22 @@ impl Minibatch {
     /// If the minibatch has fewer samples.
     pub fn first(&self, samples: usize) -> (ArrayView4<'_, f32>, &[u32]) {
         (self.images.slice_axis(Axis(0), (..samples).into()), &self.labels[..samples])
+    }
+
+    /// Makes a small picture of what the network sees of the sample in row `row`, whose inputs are made by
+    /// `preprocessing`; neither side is longer than `side` pixels, of which there must be at least one.
+    ///
+    /// # Panics
+    /// If the minibatch has no inputs in that row.
+    pub fn thumbnail(&self, row: usize, preprocessing: &Preprocessing, side: u32) -> Thumbnail {
+        let input = self.images.index_axis(Axis(0), row);
+        let (_, height, width) = input.dim();
+        let picture = RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            let value = |colour: usize| input[[colour, y as usize, x as usize]] + preprocessing.mean[colour];
+            // A number beyond the range becomes its end.
+            Rgb([0, 1, 2].map(|colour| value(colour).round() as u8))
+        });
+        thumbnail(&picture, side)
     }
 }
 

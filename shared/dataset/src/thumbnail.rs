@@ -39,7 +39,8 @@ impl Dataset {
     }
 }
 
-fn thumbnail(image: &RgbImage, side: u32) -> Thumbnail {
+/// Makes a small picture of `image`, neither side longer than `side` pixels.
+pub(crate) fn thumbnail(image: &RgbImage, side: u32) -> Thumbnail {
     let scale = (f64::from(side) / f64::from(image.width().max(image.height()))).min(1.0);
     let [width, height] =
         [image.width(), image.height()].map(|length| ((f64::from(length) * scale).round() as u32).max(1));

@@ -1,6 +1,6 @@
 //! Model files: those of runs ([`model_file`]), and those of other programs, of which Caffe models are read
 //! ([`caffe`]) and ONNX models are written ([`onnx`]). Beside them are the event files that TensorBoard draws
-//! ([`tensorboard`]).
+//! ([`tensorboard`]), and addresses that hold a file for a page ([`data_address`]).
 //!
 //! Those of other programs are protocol buffers; the module `protobuf` implements the few rules of that encoding that are
 //! needed. A model in memory is a [`Checkpoint`](parameters::checkpoint::Checkpoint) of named tensors,
@@ -22,6 +22,7 @@
 //! ```
 
 pub mod caffe;
+mod data_address;
 mod file;
 pub mod folder;
 pub mod model_file;
@@ -30,6 +31,7 @@ mod other;
 mod protobuf;
 pub mod tensorboard;
 
+pub use data_address::data_address;
 pub use file::{FileFormat, FormatError, parse, read, read_bytes};
 pub use model_file::ModelCard;
 pub use other::Other;

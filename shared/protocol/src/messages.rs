@@ -16,6 +16,7 @@ mod layout;
 mod lease;
 mod life;
 mod member;
+mod mistake;
 mod order;
 mod overview;
 mod picture;
@@ -52,6 +53,7 @@ pub use self::{
     lease::{Lease, LeaseProgress},
     life::{Life, NoRunId, RunId},
     member::Member,
+    mistake::{LARGEST_MISTAKE, MOST_MISTAKES, Mistake},
     order::ShardOrder,
     overview::{
         MOST_OVERSEEN, MOST_WARNING, MOST_WARNINGS, Overview, ShardOverview, Warning, WorkerOverview,
@@ -85,4 +87,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 15;
+pub const PROTOCOL_VERSION: u32 = 16;

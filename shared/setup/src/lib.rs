@@ -22,4 +22,4 @@ pub use compute::{ComputeFlags, Threads, isa};
 pub use data::{ANY_SIZE, Data, class_weights, rules};
 pub use failure::exit_of;
 pub use lender::Lender;
-pub use scores::{ClassifierScores, Outcome, Tally};
+pub use scores::{ClassifierScores, Outcome, Tally, mistaken};

@@ -49,6 +49,19 @@ impl Outcome {
     }
 }
 
+/// Returns the most probable class by `logits` with its probability and that of class `label`, if the most probable one
+/// is another; `None` also where logits are not numbers.
+///
+/// # Panics
+/// If `logits` has no entry for class `label`.
+pub fn mistaken(logits: ArrayView1<f32>, label: u32) -> Option<(u32, [f32; 2])> {
+    let (said, &most) = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    let exponentials = logits.mapv(|logit| (f64::from(logit) - f64::from(most)).exp());
+    let sum = exponentials.sum();
+    let probabilities = [said, label as usize].map(|class| (exponentials[class] / sum) as f32);
+    (said != label as usize && sum.is_finite()).then_some((said as u32, probabilities))
+}
+
 /// Accuracy and loss of a classifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassifierScores {
@@ -146,6 +159,16 @@ mod tests {
         let second: f64 = (0..7).map(|v| f64::from(v).exp()).sum::<f64>().ln();
         let expected = ((first - 5.0) + (second - 2.0) + first + second) / 4.0;
         assert!((scores.loss - expected).abs() < 1e-12, "expected {expected}, found {}", scores.loss);
+    }
+
+    #[test]
+    fn what_was_taken_for_another_class_comes_with_both_probabilities() {
+        let row = array![0.0, 2f32.ln(), 4f32.ln(), 0.0];
+        assert_eq!(mistaken(row.view(), 1), Some((2, [0.5, 0.25])));
+        assert_eq!(mistaken(row.view(), 2), None);
+        assert_eq!(mistaken(array![f32::NAN, 1.0].view(), 1), None);
+        assert_eq!(mistaken(array![f32::INFINITY, 1.0].view(), 1), None);
+        assert_eq!(mistaken(array![300.0, -300.0].view(), 1), Some((0, [1.0, 0.0])));
     }
 
     /// A run scores logits, an evaluation probabilities that it has kept: they must agree about an image

@@ -10,6 +10,7 @@ use protocol::{Patience, RunState};
 use settings::RunConfiguration;
 use setup::Tally;
 use worker::actor::Place;
+use worker::mistakes::Mistakes;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Pass, Workload};
 
@@ -53,8 +54,8 @@ impl Model for FaultyRegression {
         self.inner.train(minibatch, Pass { samples, dropout, gradients, ready: faulty })
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
-        self.inner.score(minibatch, tally);
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+        self.inner.score(minibatch, tally, mistakes);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::process::{Exit, TokenFlags};
 use dataset::{Dataset, Rules, Scene, Split};
+use parameter_server::coordinator::Mistakes;
 use protocol::{Patience, RunState};
 use settings::RunConfiguration;
 use setup::{Data, exit_of};
@@ -74,6 +75,17 @@ async fn a_lone_worker_makes_the_same_model_without_the_photographs() {
         assert!(status.evaluations.len() > 1, "{:?}", status.evaluations);
         // At which sample an evaluation on the way is ordered depends on the reports before it.
         let last = status.evaluations.last().cloned();
+        let Mistakes { evaluation, mistakes, .. } = server.mistakes();
+        assert_eq!(evaluation, status.evaluations.last().unwrap().id);
+        assert!(!mistakes.is_empty() && mistakes.len() <= 12, "{mistakes:?}");
+        for shown in &mistakes {
+            assert!(
+                shown.said != shown.right && shown.probability_said >= shown.probability_right,
+                "{shown:?}"
+            );
+            assert!(shown.image < IMAGES.1 as u64 && shown.image != 3, "{shown:?}");
+            assert!(shown.picture.starts_with(&[0xff, 0xd8, 0xff]), "no JPEG file: {shown:?}");
+        }
         runs.push((server.average().await, status.samples, last, status.data_hash));
     }
     for run in &runs[1..] {

@@ -14,6 +14,7 @@ use rand::Rng;
 use settings::RunConfiguration;
 use settings::random;
 use setup::Tally;
+use worker::mistakes::Mistakes;
 use worker::workload::{Model, Pass, Samples, Workload};
 
 pub const CLASSES: usize = 3;
@@ -158,7 +159,7 @@ impl Model for Regression {
         Losses { total: main, main, auxiliary: [None; 2], correct, images: samples }
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, _: &mut Mistakes) {
         self.scored.fetch_add(minibatch.labels.len() as u64, Ordering::Relaxed);
         tally.add(self.logits(minibatch.images.view()).view(), &minibatch.labels);
     }

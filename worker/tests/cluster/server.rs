@@ -135,6 +135,11 @@ impl Server {
         protocol::Coordinator::status(&*self.coordinator)
     }
 
+    /// Returns the worst mistakes of the newest evaluation.
+    pub fn mistakes(&self) -> parameter_server::coordinator::Mistakes {
+        self.coordinator.mistakes()
+    }
+
     /// Returns the status of every shard, by shard number.
     pub async fn shards(&self) -> Vec<ShardStatus> {
         let mut all = Vec::new();

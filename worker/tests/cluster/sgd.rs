@@ -20,6 +20,7 @@ use settings::RunConfiguration;
 use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
+use worker::mistakes::Mistakes;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Pass, Samples, Workload};
 use worker::{FetchOptions, fetch};
@@ -108,8 +109,8 @@ impl Model for Noting {
         losses
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally) {
-        self.engine.score(minibatch, tally);
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+        self.engine.score(minibatch, tally, mistakes);
     }
 }
 

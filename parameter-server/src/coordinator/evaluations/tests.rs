@@ -1,5 +1,7 @@
 //! Tests of the evaluations of a run, without a coordinator.
 
+use protocol::Mistake;
+
 use super::*;
 
 /// A schedule over a validation split of 100 images, which is one part.
@@ -23,7 +25,12 @@ fn sums(order: &EvaluationOrder) -> EvaluationPart {
         average: loss.clone(),
         last_iterate: order.last_iterate.then_some(loss),
         skipped: Some("a.jpg: empty".into()),
+        mistakes: vec![mistake(order.start, 0.9), mistake(order.start + 1, 0.5)],
     }
+}
+
+fn mistake(image: u64, probability_said: f32) -> Mistake {
+    Mistake { image, right: 1, said: 0, probability_right: 0.0, probability_said, picture: vec![0xff, 0xd8] }
 }
 
 /// Records the sums of a part some of whose images can be read.
@@ -249,4 +256,35 @@ fn sums_that_are_not_of_the_whole_part_or_out_of_range_go_to_another_worker() {
     // One that leaves is forgotten.
     evaluations.take_back(0);
     assert!(!evaluations.barred.contains(&0) && evaluations.barred.contains(&1));
+}
+
+#[test]
+fn mistakes_are_those_of_the_newest_evaluation_and_of_each_part_once() {
+    let classes = ["rose".to_owned(), "tulip".to_owned()];
+    let schedule = Schedule { validation: 1000, ..schedule(100, 1000) };
+    let mut evaluations = Evaluations::new(schedule, 0, 1, Vec::new());
+    assert_eq!(evaluations.mistakes(&classes), Mistakes::default());
+    let mut shown = Vec::new();
+    for consumed in [100, 200] {
+        let mut parts = Vec::new();
+        while let Some(order) = evaluations.order(1, 1, consumed, consumed) {
+            parts.push(order);
+        }
+        assert!(parts.len() > 1, "{parts:?}");
+        for order in &parts {
+            // What is not the part's holder's is not taken, nor what comes twice.
+            record(&mut evaluations, 2, sums(order));
+            record(&mut evaluations, 1, sums(order));
+            record(&mut evaluations, 1, sums(order));
+        }
+        let mistakes = evaluations.mistakes(&classes);
+        let images: Vec<u64> = mistakes.mistakes.iter().map(|shown| shown.image).collect();
+        let sure = parts.iter().map(|order| order.start);
+        let expected: Vec<u64> = sure.chain(parts.iter().map(|order| order.start + 1)).take(12).collect();
+        assert_eq!((mistakes.samples, images), (consumed, expected));
+        assert_eq!((&*mistakes.mistakes[0].right, &*mistakes.mistakes[0].said), ("tulip", "rose"));
+        shown.push(mistakes.evaluation);
+        evaluations.written(mistakes.evaluation);
+    }
+    assert_eq!(shown, [1, 2]);
 }

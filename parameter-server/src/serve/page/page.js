@@ -1,5 +1,5 @@
-// The page of a run: it draws what /history has, and then what /events tells every two seconds. Who may steer the run
-// finds buttons there, which post their orders to /steer.
+// The page of a run: it draws what /history has, and then what /events tells every two seconds. /mistakes has pictures
+// of the newest evaluation. Who may steer the run finds buttons there, which post their orders to /steer.
 "use strict";
 
 const MOST_POINTS = 2000;
@@ -325,8 +325,32 @@ function take(run) {
   const evaluation = run.evaluation ? run.evaluation.id : null;
   if (evaluation !== newestEvaluation) {
     newestEvaluation = evaluation;
-    history();
+    // The server may be gone before it answers, as at the end of a run.
+    history().catch(() => {});
+    showMistakes().catch(() => {});
   }
+}
+
+// Shows the validation pictures that were taken for another class most surely.
+async function showMistakes() {
+  const answer = await fetch("/mistakes");
+  const { mistakes } = await answer.json();
+  by("mistakes").replaceChildren(...mistakes.map((mistake) => {
+    const item = element("li"), figure = element("figure"), caption = element("figcaption");
+    if (mistake.picture) {
+      const picture = element("img");
+      picture.alt = `validation image ${mistake.image}`;
+      picture.src = mistake.picture;
+      figure.append(picture);
+    }
+    caption.append(
+      element("span", `said ${mistake.said}, ${percent(mistake.probability_said)}`, "said"),
+      element("span", `right ${mistake.right}, ${percent(mistake.probability_right)}`));
+    figure.append(caption);
+    item.append(figure);
+    return item;
+  }));
+  by("mistaken").hidden = !mistakes.length;
 }
 
 async function history() {

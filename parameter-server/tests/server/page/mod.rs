@@ -13,16 +13,31 @@ use access::{Role, Token};
 use parameter_server::{Door, Options, Timing};
 use process::{Exit, TokenFlags};
 use protocol::{
-    Assignment, Connector, CoordinatorCalls as _, CoordinatorClient, Overview, Patience, RunState,
+    Assignment, Connector, CoordinatorCalls as _, CoordinatorClient, EvaluationPart, Mistake, Overview,
+    Patience, RunState, Scores,
 };
 use serde_json::Value;
 use tokio::time::sleep;
 
 use self::{browser::Browser, http::Page};
-use crate::common::{Process, Worker, options};
+use crate::common::{Process, Worker, options, scored};
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns a JPEG file of one grey pixel.
+fn picture() -> Vec<u8> {
+    let table = |class: u8| [&[0xff, 0xc4, 0, 20, class, 1], &[0; 16][..]].concat();
+    [
+        &[0xff, 0xd8, 0xff, 0xdb, 0, 67, 0][..],
+        &[1; 64],
+        &[0xff, 0xc0, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0],
+        &table(0),
+        &table(0x10),
+        &[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x3f, 0xff, 0xd9],
+    ]
+    .concat()
+}
 
 /// A server that asks for tokens and has a page, with two workers who do only what a test has them do.
 struct Run {
@@ -40,7 +55,8 @@ impl Run {
         let folder = home.path().join("access");
         // A port that was free a moment ago.
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let options = options(&home.path().join("snapshots"));
+        let mut options = options(&home.path().join("snapshots"));
+        options.flags.set = vec![("run.evaluate_epochs".into(), "0.1".into())];
         let server = Process::start(Options {
             door: Door::Tokens { folder: folder.clone(), token: TokenFlags { token_file: None } },
             http: Some(http),
@@ -95,6 +111,22 @@ impl Run {
         first.train(&lease).await;
     }
 
+    /// Has the first worker do the evaluation that is due, in which it takes one image for another class.
+    async fn evaluate(&mut self) {
+        let [first, _] = &mut self.workers;
+        let Assignment::Evaluate(order) = first.client.assign(first.joined.member).await.unwrap() else {
+            panic!("expected an evaluation");
+        };
+        let (probability_right, probability_said) = (0.125, 0.75);
+        let (image, right, said, picture) = (7, 1, 2, picture());
+        let mistake = Mistake { image, right, said, probability_right, probability_said, picture };
+        let part = EvaluationPart {
+            mistakes: vec![mistake],
+            ..scored(&order, |images| Scores::new([("top1", images - 1.0), ("loss", images)]))
+        };
+        first.report(|report| report.evaluation = Some(part)).await;
+    }
+
     /// Has the second worker ask for work, be told to leave, and do so.
     async fn leave(&mut self) {
         let [_, second] = &mut self.workers;
@@ -143,6 +175,11 @@ async fn orders_by_the_page_do_what_a_shell_does_and_are_an_operators_alone() {
     assert_eq!((now.state, now.rate_factor, now.members), (RunState::Training, 1.0, 2));
 
     run.train().await;
+    assert!(run.page.get("/mistakes").ends_with(r#"{"evaluation":0,"samples":0,"mistakes":[]}"#));
+    run.evaluate().await;
+    let shown = run.page.get("/mistakes");
+    let expected = r#""mistakes":[{"image":7,"right":"1","said":"2","probability_right":0.125,"probability_said":0.75,"picture":"data:image/jpeg;base64,"#;
+    assert!(shown.contains(expected), "{shown}");
     let order = |run: &Run, order: &str| {
         let (status, said) = run.page.order(&operator, order);
         assert_eq!(status, 200, "{order}: {said}");
@@ -224,6 +261,7 @@ async fn a_browser_shows_what_a_shell_does_and_its_buttons_steer() {
     };
     let mut run = Run::start().await;
     run.train().await;
+    run.evaluate().await;
     let operator = run.token(Role::Operator);
     // What stands still can be compared.
     assert_eq!(run.page.order(&operator, r#"{"order":"pause"}"#).0, 200);
@@ -239,6 +277,11 @@ async fn a_browser_shows_what_a_shell_does_and_its_buttons_steer() {
     let expected: Vec<&str> = now.workers.iter().map(|worker| worker.name.as_str()).collect();
     assert_eq!(names, Value::from(expected));
     wait(&mut browser, "document.querySelector('#state').textContent.startsWith('paused: by operator at ')");
+
+    let shown =
+        "document.querySelector('#mistakes li')?.innerText.includes('said 2, 75.0 %\\nright 1, 12.5 %')";
+    wait(&mut browser, shown);
+    assert_eq!(browser.eval("document.querySelector('#mistakes img').naturalWidth"), 1);
 
     // Who shows no token, or a reader's, has no buttons.
     assert_eq!(browser.eval(BUTTONS), 0);

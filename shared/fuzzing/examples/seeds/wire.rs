@@ -52,7 +52,10 @@ fn evaluation() -> Message {
 
 fn part() -> Message {
     let right = || new().bytes(1, "top1").double(2, 12.0);
-    new().number(1, 1).number(2, 64).number(3, 20).number(4, 2).message(5, right()).message(6, right())
+    let mistake = new().number(1, 70).number(2, 3).number(3, 1).bytes(6, [0xff, 0xd8]);
+    let part =
+        new().number(1, 1).number(2, 64).number(3, 20).number(4, 2).message(5, right()).message(6, right());
+    part.message(8, mistake)
 }
 
 fn shard_status() -> Message {

@@ -3,8 +3,6 @@
 
 use std::fmt::{Display, Write};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use dataset::Thumbnail;
 
 use super::classes::{ClassScores, percent, weakest};
@@ -90,8 +88,8 @@ impl Gallery<'_> {
                     write!(
                         page,
                         "<img{tiny} width=\"{width}\" height=\"{height}\" alt=\"a picture of class {label} \
-                         that was taken for {guess}\" src=\"data:image/jpeg;base64,{}\">",
-                        STANDARD.encode(jpeg)
+                         that was taken for {guess}\" src=\"{}\">",
+                        formats::data_address("image/jpeg", jpeg)
                     )?;
                 }
                 Err(reason) => write!(page, "<div class=\"gone\">not shown: {}</div>", Escaped(reason))?,

@@ -1,8 +1,12 @@
 //! Evaluations: the orders to score their parts, the sums of these, and the results.
 
-use super::{lease::unreadable_image, scores::Scores};
+use super::{
+    lease::unreadable_image,
+    mistake::{MOST_MISTAKES, Mistake},
+    scores::Scores,
+};
 use crate::{
-    fields::{FieldError, required, same_fields},
+    fields::{FieldError, listed, required, same_fields},
     proto,
 };
 
@@ -41,6 +45,9 @@ pub struct EvaluationPart {
     pub last_iterate: Option<Scores>,
     /// The first of the part's images that could not be read, as "path: reason".
     pub skipped: Option<String>,
+    /// Images of the part that the Polyak average took for another class: those of which it was surest, at most
+    /// [`MOST_MISTAKES`].
+    pub mistakes: Vec<Mistake>,
 }
 
 /// The result of an evaluation of the network on the validation images, at one moment of the run.
@@ -66,9 +73,10 @@ same_fields!(EvaluationOrder, proto::EvaluationOrder { id, samples, last, start,
 
 impl From<EvaluationPart> for proto::EvaluationPart {
     fn from(part: EvaluationPart) -> proto::EvaluationPart {
-        let EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped } = part;
+        let EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped, mistakes } = part;
+        let mistakes = mistakes.into_iter().map(proto::Mistake::from).collect();
         let (average, last_iterate) = (average.into(), last_iterate.map(Vec::from).unwrap_or_default());
-        proto::EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped }
+        proto::EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped, mistakes }
     }
 }
 
@@ -76,7 +84,8 @@ impl TryFrom<proto::EvaluationPart> for EvaluationPart {
     type Error = FieldError;
 
     fn try_from(part: proto::EvaluationPart) -> Result<EvaluationPart, FieldError> {
-        let proto::EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped } = part;
+        let proto::EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped, mistakes } =
+            part;
         let sums = |scores, field| Scores::sums(scores, "EvaluationPart", field);
         let average = sums(average, "average")?;
         let last_iterate = match last_iterate.is_empty() {
@@ -84,7 +93,9 @@ impl TryFrom<proto::EvaluationPart> for EvaluationPart {
             false => Some(sums(last_iterate, "last_iterate")?),
         };
         let skipped = skipped.map(|text| unreadable_image(text, "EvaluationPart")).transpose()?;
-        Ok(EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped })
+        let mistakes = listed(mistakes, MOST_MISTAKES, "mistakes", "EvaluationPart", "mistakes")?;
+        let mistakes = mistakes.into_iter().map(Mistake::try_from).collect::<Result<_, _>>()?;
+        Ok(EvaluationPart { id, start, images, unreadable, average, last_iterate, skipped, mistakes })
     }
 }
 

@@ -21,7 +21,24 @@ fn part(last_iterate: bool) -> EvaluationPart {
     let sums = Scores::new([("top1", 3.0), ("loss", 0.1 + 0.2)]);
     let last_iterate = last_iterate.then(|| sums.clone());
     let skipped = Some("a.jpg: empty".into());
-    EvaluationPart { id: 1, start: 64, images: 6, unreadable: 2, average: sums, last_iterate, skipped }
+    let mistake = Mistake {
+        image: 65,
+        right: 1,
+        said: 0,
+        probability_right: 0.25,
+        probability_said: 0.75,
+        picture: vec![0xff, 0xd8, 0xff],
+    };
+    EvaluationPart {
+        id: 1,
+        start: 64,
+        images: 6,
+        unreadable: 2,
+        average: sums,
+        last_iterate,
+        skipped,
+        mistakes: vec![mistake],
+    }
 }
 
 fn status() -> RunStatus {
