@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use indicatif::HumanCount;
+use limits::Count;
 use parameter_server::snapshot;
 
 use crate::folder::Folder;
@@ -33,14 +33,14 @@ impl fmt::Display for Kept {
         match (self.snapshot, self.samples) {
             (None, 0) => write!(f, "begins again"),
             (None, lost) => {
-                write!(f, "begins again: no complete snapshot, {} samples are lost", HumanCount(lost))
+                write!(f, "begins again: no complete snapshot, {} samples are lost", Count(lost))
             }
             (Some(kept), samples) if kept == samples => write!(f, "goes on from there"),
             (Some(kept), samples) => write!(
                 f,
                 "goes on from the newest complete snapshot, after {} samples: {} are lost",
-                HumanCount(kept),
-                HumanCount(samples - kept)
+                Count(kept),
+                Count(samples - kept)
             ),
         }
     }

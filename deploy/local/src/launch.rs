@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use indicatif::HumanCount;
+use limits::Count;
 use parameter_server::{WarmStart, going_on, snapshot};
 use process::FlagError;
 use protocol::RunStatus;
@@ -163,7 +163,7 @@ pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Tra
 fn so_far(status: Option<&RunStatus>, samples: u64) -> String {
     match status {
         Some(status) if status.total_samples > 0 => {
-            format!("at {} of {} samples", HumanCount(samples), HumanCount(status.total_samples))
+            format!("at {} of {} samples", Count(samples), Count(status.total_samples))
         }
         _ => "before the first sample".to_string(),
     }

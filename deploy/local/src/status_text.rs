@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use indicatif::{DecimalBytes, HumanCount};
+use indicatif::DecimalBytes;
+use limits::Count;
 use protocol::{Overview, RunState, ShardOverview, WorkerOverview};
 
 use crate::result::duration;
@@ -44,11 +45,7 @@ fn head(overview: &Overview) -> Vec<String> {
         // Rounded down: 100 % is the end.
         first.push(format!("{:.1} %", (done * 1000.0).floor() / 10.0));
         first.push(format!("epoch {} of {}", overview.epoch + 1, overview.epochs));
-        first.push(format!(
-            "{} of {} samples",
-            HumanCount(overview.samples),
-            HumanCount(overview.total_samples)
-        ));
+        first.push(format!("{} of {} samples", Count(overview.samples), Count(overview.total_samples)));
     }
     let latest = overview.latest.as_ref();
     let left = latest.and_then(|line| line.seconds_left).filter(|_| overview.state == RunState::Training);
@@ -58,9 +55,9 @@ fn head(overview: &Overview) -> Vec<String> {
         0 => "no data yet".to_string(),
         images => format!(
             "{} classes, {} training and {} validation images",
-            HumanCount(overview.classes.into()),
-            HumanCount(images),
-            HumanCount(overview.validation_images)
+            Count(overview.classes.into()),
+            Count(images),
+            Count(overview.validation_images)
         ),
     };
     lines.push(format!("recipe {}, {data}; run {}", overview.recipe, overview.life.run));
@@ -75,7 +72,7 @@ fn head(overview: &Overview) -> Vec<String> {
     }
     if let Some(evaluation) = &overview.evaluation {
         let scores = &evaluation.average;
-        let mut parts = vec![format!("validated after {} samples", HumanCount(evaluation.samples))];
+        let mut parts = vec![format!("validated after {} samples", Count(evaluation.samples))];
         parts.extend(scores.get("top1").map(|share| format!("top-1 {}", percent(share))));
         parts.extend(scores.get("top5").map(|share| format!("top-5 {}", percent(share))));
         parts.extend(scores.get("loss").map(|loss| format!("loss {loss:.4}")));
@@ -98,7 +95,7 @@ fn head(overview: &Overview) -> Vec<String> {
         parts.push(format!("learning rate {} times the schedule's", overview.rate_factor));
     }
     if overview.unreadable > 0 {
-        parts.push(format!("{} images cannot be read", HumanCount(overview.unreadable)));
+        parts.push(format!("{} images cannot be read", Count(overview.unreadable)));
     }
     lines.push(parts.join(", "));
     lines
@@ -159,10 +156,10 @@ fn shards(overview: &Overview) -> Vec<String> {
             shard.shard.to_string(),
             printable(&shard.address),
             status.blocks.to_string(),
-            HumanCount(status.updates).to_string(),
+            Count(status.updates).to_string(),
             format!("{:.1}", status.staleness_sum as f64 / status.updates.max(1) as f64),
-            HumanCount(status.limited).to_string(),
-            HumanCount(status.refused).to_string(),
+            Count(status.limited).to_string(),
+            Count(status.refused).to_string(),
             DecimalBytes(status.bytes_in).to_string(),
             DecimalBytes(status.bytes_out).to_string(),
             seen(shard.silent_seconds),

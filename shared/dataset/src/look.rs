@@ -7,6 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use limits::Count;
+
 use crate::entry::{Entry, Index};
 use crate::kind::FileKind;
 use crate::passed::{Passed, Reason, other_files};
@@ -159,16 +161,16 @@ impl Look {
             .into_iter()
             .map(|(kind, count)| {
                 let unread = if kind.is_read() { "" } else { " (not read)" };
-                format!("{} {}{}{unread}", grouped(count), kind.name(), plural(count))
+                format!("{} {}{}{unread}", Count(count), kind.name(), plural(count))
             })
             .collect();
         let unreadable = self.train.unreadable + self.validation.unreadable;
         if unreadable > 0 {
-            parts.push(format!("{} file{} that cannot be opened", grouped(unreadable), plural(unreadable)));
+            parts.push(format!("{} file{} that cannot be opened", Count(unreadable), plural(unreadable)));
         }
         if self.train.incomplete > 0 {
             let count = self.train.incomplete;
-            parts.push(format!("{} incomplete sample{} of shards", grouped(count), plural(count)));
+            parts.push(format!("{} incomplete sample{} of shards", Count(count), plural(count)));
         }
         let others = self.passed.files(Reason::Other);
         if !others.is_empty() {
@@ -294,17 +296,4 @@ fn files_below(folder: &Path) -> u64 {
         _ => 1,
     };
     entries.flatten().map(count).sum()
-}
-
-/// Returns a number as text in groups of three digits: 2310 as "2,310".
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

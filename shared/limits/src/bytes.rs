@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Count;
+
 /// A number of bytes; displayed, it has a binary unit and at least two digits from 1 KiB on: "780 KiB", "1.5
 /// GiB", "4,658 GiB".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,14 +21,7 @@ impl fmt::Display for Bytes {
         if bytes < 10 * size {
             return write!(f, "{:.1} {unit}", bytes as f64 / size as f64);
         }
-        let digits = (bytes / size).to_string();
-        for (position, digit) in digits.chars().enumerate() {
-            if position > 0 && (digits.len() - position).is_multiple_of(3) {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        write!(f, " {unit}")
+        write!(f, "{} {unit}", Count(bytes / size))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use limits::Count;
 use network::{Architecture, ArchitectureError, Description, GoogLeNet, Variant};
 
 /// Returns a text table that compares the inception modules with dimension reduction (paper, Figure 2b) with
@@ -34,9 +35,9 @@ pub fn modules(architecture: &Architecture) -> Result<String, ArchitectureError>
         text += &format!(
             "{name:<14} {:>9} {:>21} {:>9} {:>21} {:>7.1}\n",
             reduced.channels,
-            grouped(reduced.multiply_adds),
+            Count(reduced.multiply_adds),
             naive.channels,
-            grouped(naive.multiply_adds),
+            Count(naive.multiply_adds),
             naive.multiply_adds as f64 / reduced.multiply_adds as f64
         );
     }
@@ -83,8 +84,8 @@ pub fn table(description: &Description) -> String {
             layer.name,
             layer.kind,
             output,
-            grouped(layer.parameters),
-            grouped(layer.multiply_adds)
+            Count(layer.parameters),
+            Count(layer.multiply_adds)
         );
     }
     text += &format!(
@@ -92,22 +93,9 @@ pub fn table(description: &Description) -> String {
         "all",
         "",
         "",
-        grouped(description.parameters),
-        grouped(description.multiply_adds)
+        Count(description.parameters),
+        Count(description.multiply_adds)
     );
-    text
-}
-
-/// Returns a number as text in groups of three digits: 1234567 as "1,234,567".
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
     text
 }
 
@@ -134,7 +122,7 @@ mod tests {
         for width in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5] {
             let cost = |auxiliary_heads| {
                 let network = described(Architecture { width, auxiliary_heads, ..Architecture::paper() });
-                [grouped(network.parameters), grouped(network.multiply_adds)]
+                [Count(network.parameters), Count(network.multiply_adds)]
             };
             let ([all, all_adds], [main, main_adds]) = (cost(true), cost(false));
             let row = format!("| {width} | {all} | {all_adds} | {main}; {main_adds} |");
@@ -149,11 +137,5 @@ mod tests {
         let found: Vec<String> = row("inception_3a").split_whitespace().map(str::to_owned).collect();
         assert_eq!(found, ["inception_3a", "256", "128,049,152", "416", "303,464,448", "2.4"]);
         assert!(row("inception_5b").contains(" 1024 ") && text.lines().count() == 2 + 9, "{text}");
-    }
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
-        cases.into_iter().for_each(|(number, text)| assert_eq!(grouped(number), text));
     }
 }
