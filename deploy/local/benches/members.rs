@@ -4,8 +4,9 @@
 //! joins in its place.
 //!
 //! The bench prints the server's resident memory, early and at the end (bar: at most 5 % more), the pushes a minute
-//! of the slowest member beside the median's (bar: at least half), and the time from a push to its last
-//! reply. At the end all members leave, and the server's account must add up. Linux only, as it reads /proc;
+//! of the slowest member beside the median's (bar: at least half), the time from a push to its last reply, and the
+//! time that the server takes to give out its metrics, of which Prometheus asks for them every 15 s (bar: for each 100
+//! members at most 0.1 % of it). At the end all members leave, and the server's account must add up. Linux only, as it reads /proc;
 //! each member has two connections, so `ulimit -n` must be above twice their number here and at the server.
 //!
 //! `cargo bench --package downpour --bench members -- --members 1000 --seconds 600`; `--pause MS` is a member's
@@ -13,7 +14,8 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -47,6 +49,11 @@ const COMPARED: Duration = Duration::from_secs(60);
 /// Largest growth of memory from early to the end, and least pushes of the slowest member, as parts.
 const MOST_GROWTH: f64 = 0.05;
 const LEAST_SHARE: f64 = 0.5;
+/// Number of times that the bench asks for the server's metrics, seconds between two times in which Prometheus does, and
+/// the largest part of these that giving them out takes, for each 100 members.
+const SCRAPES: usize = 25;
+const SCRAPE_EVERY: f64 = 15.0;
+const MOST_SCRAPED: f64 = 0.001;
 
 /// The arguments.
 #[derive(Clone, Copy)]
@@ -121,6 +128,7 @@ async fn run(plan: Plan) -> bool {
     let memory_early = server.memory();
     sleep_until((end - Duration::from_millis(500)).into()).await;
     let memory_last = server.memory();
+    let scraped = server.scrape();
     places.join_all().await;
     // Those that fell silent are out by then.
     sleep(Duration::from_secs(plan.lease + 2)).await;
@@ -152,9 +160,16 @@ async fn run(plan: Plan) -> bool {
         seen.latencies.get(at).map_or(f64::NAN, |time| 1e3 * time.as_secs_f64())
     };
     println!("a push with its replies: median {:.1} ms, 99th {:.1} ms", quantile(0.5), quantile(0.99));
+    let part = scraped.as_secs_f64() / SCRAPE_EVERY;
+    println!(
+        "a scrape of the metrics: {:.2} ms, {:.4} % of a core at one every {SCRAPE_EVERY} s",
+        1e3 * scraped.as_secs_f64(),
+        100.0 * part
+    );
+    let light = part <= MOST_SCRAPED * (plan.members as f64 / 100.0).max(1.0);
     println!("{account}");
     let adds_up = account.starts_with("account: ") && !account.contains("does not add up");
-    adds_up && (!plan.bench || (growth <= MOST_GROWTH && share >= LEAST_SHARE))
+    adds_up && (!plan.bench || (growth <= MOST_GROWTH && share >= LEAST_SHARE && light))
 }
 
 /// Keeps one place filled until the end: member after member.
@@ -324,7 +339,7 @@ impl Member {
             progress,
             metrics,
             evaluation: None,
-            leaving,
+            leaving: leaving.then(|| "its time is over".into()),
             sends_largest: false,
         };
         told(self.coordinator.report(report).await)?;
@@ -365,6 +380,7 @@ impl Server {
         command.env_remove("RUST_LOG").args(["role", "parameter-server", "--listen", "127.0.0.1:0"]);
         command.args(["--recipe", "quick", "--batch", &BATCH.to_string(), "--learning-rate", "0.0001"]);
         command.args(["--lease-time", &lease.to_string(), "--print-address", "--end-with-stdin"]);
+        command.args(["--http", "127.0.0.1:0"]);
         command.arg("--snapshots").arg(home.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the program starts");
@@ -391,6 +407,17 @@ impl Server {
         kibibytes.map_or(f64::NAN, |kibibytes| kibibytes / 1024.0)
     }
 
+    /// Asks for the metrics several times, and returns the median time until all of them are here, all the while in which
+    /// the server works on them and more.
+    fn scrape(&self) -> Duration {
+        let log = fs::read_to_string(self.home.path().join("log")).expect("it has a log");
+        let said = log.split("http://").nth(1).expect("it says where its page is");
+        let page = said.split('/').next().expect("an address stands before the path");
+        let mut times: Vec<Duration> = (0..SCRAPES).map(|_| scrape(page)).collect();
+        times.sort_unstable();
+        times[SCRAPES / 2]
+    }
+
     /// Stops the server in good order; returns the line of its log with the account, or what it says instead.
     fn stop(&mut self) -> String {
         drop(self.child.stdin.take());
@@ -402,6 +429,21 @@ impl Server {
             None => format!("the server ended with {status}:\n{log}"),
         }
     }
+}
+
+/// Asks for the metrics at the address `page`, and returns the time until they are here.
+///
+/// # Panics
+/// If they are not given out, or are not of the workers.
+fn scrape(page: &str) -> Duration {
+    let begun = Instant::now();
+    let mut connection = TcpStream::connect(page).expect("the page answers");
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("the page takes what it is asked");
+    let mut metrics = String::new();
+    connection.read_to_string(&mut metrics).expect("the metrics are text");
+    assert!(metrics.contains("downpour_worker_images_total{"), "{metrics}");
+    begun.elapsed()
 }
 
 impl Drop for Server {
