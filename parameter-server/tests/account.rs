@@ -189,8 +189,8 @@ impl Model {
             worker.lease = None;
         }
         let (metrics, evaluation) = (StepMetrics::default(), None);
-        let report =
-            Report { member: worker.member, progress, metrics, evaluation, leaving, sends_largest: false };
+        let (member, reason) = (worker.member, leaving.then(|| "asked to".into()));
+        let report = Report { member, progress, metrics, evaluation, leaving: reason, sends_largest: false };
         if self.coordinator.report(report, worker.calls).is_err() || leaving {
             self.workers.remove(at);
         }

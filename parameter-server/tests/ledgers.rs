@@ -157,7 +157,7 @@ impl Model {
             progress: Vec::new(),
             metrics: StepMetrics::default(),
             evaluation: None,
-            leaving: false,
+            leaving: None,
             sends_largest: false,
         };
         fill(&mut report);
@@ -249,7 +249,7 @@ impl Model {
             }
             Event::Leave(choice) => {
                 if let Some(at) = self.awake(choice)
-                    && self.report(at, |report| report.leaving = true)
+                    && self.report(at, |report| report.leaving = Some("asked to".into()))
                 {
                     self.workers.remove(at);
                 }

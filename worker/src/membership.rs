@@ -112,7 +112,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         if gradients.is_of_largest() {
             // The first lease is to say it already.
             reporter.sends_largest(true);
-            if let Some(ending) = reporter.send(false).await? {
+            if let Some(ending) = reporter.send(None).await? {
                 return Err(Stop::Ended(ending));
             }
         }
@@ -303,7 +303,7 @@ impl<'a, W: Workload> Replica<'a, W> {
                 loss = f64::from(computed.losses.total),
                 "the loss is not finite, or far too large"
             );
-            return match self.reporter.send(false).await? {
+            return match self.reporter.send(None).await? {
                 Some(ending) => Err(Stop::Ended(ending)),
                 None => Ok(()),
             };
@@ -372,7 +372,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let compared = compared_in_part(compared, run.batch, start..end, validation);
         let (part, norms) = evaluated.part(&order, compared, &self.compute, &queue).await?;
         self.reporter.evaluation(part, &norms);
-        match self.reporter.send(false).await? {
+        match self.reporter.send(None).await? {
             Some(ending) => Err(Stop::Ended(ending)),
             None => Ok(()),
         }

@@ -239,14 +239,9 @@ async fn session<W: Workload>(
         Stop::Leave if !*leaving.borrow() => Stop::Ended(Ending::Interrupted),
         stop => stop,
     };
-    if let Stop::Leave
-    | Stop::Drained(_)
-    | Stop::Rejoin(_)
-    | Stop::Away(_)
-    | Stop::Ended(Ending::Interrupted) = stop
-    {
+    if let Some(reason) = stop.farewell() {
         leases.give_back().into_iter().for_each(|progress| reporter.progress(progress));
-        match tokio::time::timeout(FAREWELL, reporter.send(true)).await {
+        match tokio::time::timeout(FAREWELL, reporter.send(Some(reason))).await {
             Ok(Ok(_)) => tracing::info!("left the run; the rest of its samples went back"),
             Ok(Err(error)) => tracing::warn!("left without a word, the leases will expire: {error}"),
             Err(_) => tracing::warn!("left without a word, the leases will expire: no answer"),

@@ -74,14 +74,14 @@ impl Reporter {
     }
 
     /// Sends a report, even if nothing was added to it; returns how the run ended, or `None` while it goes
-    /// on. With `leaving` the report also ends the membership.
+    /// on. With a reason for `leaving` the report also ends the membership.
     ///
     /// Progress is kept until it is acknowledged. If the future is dropped half-way, the next report sends it
     /// again, which is harmless.
     ///
     /// # Errors
     /// If the coordinator refuses the report or cannot be reached.
-    pub async fn send(&self, leaving: bool) -> Result<Option<Ending>, ClientError> {
+    pub async fn send(&self, leaving: Option<String>) -> Result<Option<Ending>, ClientError> {
         let _alone = self.sending.lock().await;
         let (progress, metrics, evaluation, sends_largest) = {
             let mut outbox = self.outbox();
@@ -110,7 +110,7 @@ impl Reporter {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(REPORT_EVERY) => {}
             }
-            match self.send(false).await {
+            match self.send(None).await {
                 Ok(None) => {}
                 Ok(Some(ending)) => return Stop::Ended(ending),
                 Err(error) => return error.into(),

@@ -24,6 +24,21 @@ pub enum Stop {
     Failed(anyhow::Error),
 }
 
+impl Stop {
+    /// Returns the reason that a worker gives the server when it leaves the run; `None` if it says nothing: a run that has
+    /// ended knows, and of one that failed the leases expire.
+    pub fn farewell(&self) -> Option<String> {
+        match self {
+            Stop::Leave => Some("it was stopped on its machine".into()),
+            Stop::Drained(reason) => Some(reason.clone()),
+            Stop::Rejoin(reason) => Some(format!("to join anew: {reason}")),
+            Stop::Away(away) => Some(away.to_string()),
+            Stop::Ended(Ending::Interrupted) => Some("the server stops".into()),
+            Stop::Ended(_) | Stop::Failed(_) => None,
+        }
+    }
+}
+
 impl From<DataAway> for Stop {
     fn from(away: DataAway) -> Stop {
         Stop::Away(away)
@@ -51,6 +66,22 @@ mod tests {
 
     fn refused(refusal: Refusal) -> ClientError {
         ClientError::Refused(refusal)
+    }
+
+    #[test]
+    fn whoever_leaves_says_why_and_who_failed_or_knows_of_the_end_does_not() {
+        for (stop, says) in [
+            (Stop::Leave, Some("it was stopped on its machine")),
+            (Stop::Drained("an operator wants it to".into()), Some("an operator wants it to")),
+            (Stop::Rejoin("shard 1 lost its state".into()), Some("to join anew: shard 1 lost its state")),
+            (Stop::Ended(Ending::Interrupted), Some("the server stops")),
+            (Stop::Ended(Ending::Completed), None),
+            (Stop::Failed(anyhow::anyhow!("broken")), None),
+        ] {
+            assert_eq!(stop.farewell().as_deref(), says, "{stop:?}");
+        }
+        let away = DataAway { waited: std::time::Duration::from_secs(3), example: "a.jpg".into() };
+        assert!(Stop::Away(away).farewell().unwrap().starts_with("the data folder has been away for 3 s"));
     }
 
     #[test]

@@ -237,12 +237,12 @@ impl Run {
         any
     }
 
-    /// Removes a member that leaves, and says so.
-    pub(super) fn leave(&mut self, member: Member) {
+    /// Removes a member that leaves for this reason, and says so.
+    pub(super) fn leave(&mut self, member: Member, reason: &str) {
         if let Some((name, leases)) = self.remove(member) {
             let left = self.members.len();
             tracing::info!(
-                "worker {} ({name}) left, {leases} leases given back; {left} workers",
+                "worker {} ({name}) left: {reason}; {leases} leases given back, {left} workers",
                 member.worker
             );
         }

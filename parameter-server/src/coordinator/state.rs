@@ -283,7 +283,7 @@ impl State {
 
     /// Records a member's report; returns how the run ended, if its end has been announced.
     pub(super) fn report(&mut self, report: Report, call: u64) -> Result<Option<Ending>, Refusal> {
-        let (member, leaving) = (report.member, report.leaving);
+        let (member, leaving) = (report.member, report.leaving.is_some());
         let traffic = self.traffic();
         let run = known(&mut self.run, member, self.life);
         let heard = |run: &mut Run| match leaving {
@@ -302,7 +302,7 @@ impl State {
         }
         run.check(&report)?;
         run.members.record_report(member, call);
-        let Report { progress, metrics, evaluation, sends_largest, .. } = report;
+        let Report { progress, metrics, evaluation, leaving: reason, sends_largest, .. } = report;
         let skipped = run.record_progress(member, &progress)?;
         let refused_in_row = run.members.record_metrics(member, &metrics, Instant::now());
         run.record_metrics(member, &metrics);
@@ -334,8 +334,8 @@ impl State {
         }
         let fenced = fenced.filter(|_| ending.is_none() && !leaving);
         let refusal = fenced.map(|reason| run.fence(member, &reason));
-        if leaving {
-            run.leave(member);
+        if let Some(reason) = &reason {
+            run.leave(member, reason);
         }
         if leaving || evaluated || refusal.is_some() {
             self.share_roster();

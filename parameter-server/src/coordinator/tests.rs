@@ -52,7 +52,7 @@ fn report(member: Member) -> Report {
         progress: Vec::new(),
         metrics: StepMetrics::default(),
         evaluation: None,
-        leaving: false,
+        leaving: None,
         sends_largest: false,
     }
 }
@@ -155,7 +155,7 @@ async fn one_worker_trains_evaluates_and_is_told_the_end() {
     }
     assert_eq!(evaluated, [(100, false), (200, false), (300, true)]);
     assert!(coordinator.all_told() && !coordinator.all_left());
-    coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(member) }, call()).unwrap();
     assert!(coordinator.all_left());
     let status = coordinator.status();
     assert_eq!((status.state, status.samples, status.evaluations.len()), (RunState::Finished, 300, 3));
@@ -455,7 +455,7 @@ async fn a_last_report_may_be_repeated() {
     let coordinator = coordinator(1);
     let member = coordinator.join(join(100)).unwrap().member;
     trained(&coordinator, member);
-    let last = Report { leaving: true, ..report(member) };
+    let last = Report { leaving: Some("asked to".into()), ..report(member) };
     for _ in 0..2 {
         assert_eq!(coordinator.report(last.clone(), 7), Ok(None));
     }

@@ -280,7 +280,7 @@ impl Worker {
             progress: Vec::new(),
             metrics: StepMetrics::default(),
             evaluation: None,
-            leaving: false,
+            leaving: None,
             sends_largest: false,
         };
         fill(&mut report);
@@ -325,7 +325,7 @@ impl Worker {
                 break ending;
             }
         };
-        self.report(|report| report.leaving = true).await;
+        self.report(|report| report.leaving = Some("asked to".into())).await;
         ending
     }
 }

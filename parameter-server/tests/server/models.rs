@@ -84,7 +84,7 @@ async fn models_of_evaluations_outlive_the_worker_that_did_them() {
 
     let mut second = Worker::join(&leader.address, "second").await;
     let (rest, _) = evaluate(&mut second, &[0.5, 0.45, 0.45]).await;
-    second.report(|report| report.leaving = true).await;
+    second.report(|report| report.leaving = Some("asked to".into())).await;
     assert_eq!(leader.end().await.unwrap(), Exit::Done);
     assert_eq!(follower.end().await.unwrap(), Exit::Done);
     // As good as the best is not better.

@@ -176,7 +176,7 @@ async fn data_and_layout_that_did_no_work_are_replaced_by_the_next() {
         progress: Vec::new(),
         metrics: StepMetrics::default(),
         evaluation: None,
-        leaving: true,
+        leaving: Some("asked to".into()),
         sends_largest: false,
     };
     client.report(leave).await.unwrap();
@@ -256,7 +256,7 @@ async fn divergence_and_unreadable_data_end_with_their_own_codes() {
     let text = "training diverged after 0 samples at learning rate 0.05: a loss is not finite, or above 1e12; \
                 try --learning-rate 0.025 --fresh";
     assert_eq!(ending, Some(Ending::Diverged(text.into())));
-    worker.report(|report| report.leaving = true).await;
+    worker.report(|report| report.leaving = Some("asked to".into())).await;
     assert_eq!(server.end().await.unwrap(), Exit::Diverged);
     assert!(newest(home.path()).is_none(), "a diverged state is not kept");
 
@@ -269,7 +269,7 @@ async fn divergence_and_unreadable_data_end_with_their_own_codes() {
     let progress = LeaseProgress { lease: lease.id, used: 0, consumed: 6, closed: false, skipped };
     let ending = worker.report(|report| report.progress = vec![progress]).await;
     assert!(matches!(ending, Some(Ending::Failed(_))), "{ending:?}");
-    worker.report(|report| report.leaving = true).await;
+    worker.report(|report| report.leaving = Some("asked to".into())).await;
     assert_eq!(server.end().await.unwrap(), Exit::BadInput);
 }
 

@@ -178,7 +178,7 @@ async fn a_fenced_worker_joins_anew() {
         progress: Vec::new(),
         metrics: protocol::StepMetrics::default(),
         evaluation: None,
-        leaving: true,
+        leaving: Some("asked to".into()),
         sends_largest: false,
     };
     protocol::Coordinator::report(&*server.coordinator, farewell, 1000).unwrap();

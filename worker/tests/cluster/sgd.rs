@@ -229,7 +229,7 @@ async fn start_from(target: &[f32], layout: &Layout, server: &Server) {
         progress: Vec::new(),
         metrics: protocol::StepMetrics::default(),
         evaluation: None,
-        leaving: true,
+        leaving: Some("asked to".into()),
         sends_largest: false,
     };
     coordinator.report(farewell).await.unwrap();

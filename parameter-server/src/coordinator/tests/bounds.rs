@@ -63,7 +63,7 @@ async fn a_run_has_a_bounded_number_of_members() {
     (1..protocol::MOST_MEMBERS).for_each(|_| drop(coordinator.join(join(100)).unwrap()));
     let Err(Refusal::NotReady(text)) = coordinator.join(join(100)) else { panic!("expected a refusal") };
     assert!(text.starts_with("the run has 4096 workers and 0 that have just left, expected fewer"), "{text}");
-    coordinator.report(Report { leaving: true, ..report(first) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(first) }, call()).unwrap();
     coordinator.join(join(100)).unwrap();
 }
 

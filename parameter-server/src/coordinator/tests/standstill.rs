@@ -59,7 +59,7 @@ async fn the_last_evaluation_and_a_worker_that_evaluates_are_no_standstill() {
         coordinator.report(whole(other, &lease), call()).unwrap();
     }
     ordered(&coordinator, evaluator);
-    coordinator.report(Report { leaving: true, ..report(other) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(other) }, call()).unwrap();
     for _ in 0..5 {
         assert_eq!(said(&coordinator, &Traffic::default(), &[]), None);
         advance(Duration::from_secs(60)).await;

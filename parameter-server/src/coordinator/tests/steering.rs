@@ -29,7 +29,7 @@ async fn a_paused_run_gives_no_leases_and_loses_no_worker() {
         assert_eq!(reason, "an operator to resume the run");
     }
     // Nobody is waited for whom the pause would keep from training.
-    coordinator.report(Report { leaving: true, ..report(member) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(member) }, call()).unwrap();
     assert_eq!(coordinator.status().state, RunState::Paused);
     assert_eq!(steer(&coordinator, Resume).unwrap(), "resumed");
     assert_eq!(steer(&coordinator, Resume).unwrap(), "the run was not paused");
@@ -51,7 +51,7 @@ async fn a_drained_worker_is_told_to_leave_and_its_samples_go_to_others() {
     assert_eq!(drained, [true, false]);
     let told = coordinator.assign(members[0], call()).unwrap();
     assert!(matches!(told, Assignment::Leave { .. }), "{told:?}");
-    coordinator.report(Report { leaving: true, ..report(members[0]) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(members[0]) }, call()).unwrap();
     let again = trained(&coordinator, members[1]);
     assert_eq!((again.start, again.end), (lease.start, lease.end));
 }

@@ -8,13 +8,13 @@ async fn data_that_did_no_work_are_replaced_and_used_ones_are_not() {
     let coordinator = coordinator(1);
     let wrong = coordinator.join(join(300)).unwrap().member;
     assert!(matches!(coordinator.join(join(100)), Err(Refusal::Mismatch(_))), "somebody has them");
-    coordinator.report(Report { leaving: true, ..report(wrong) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(wrong) }, call()).unwrap();
     let right = coordinator.join(join(100)).unwrap().member;
     assert_eq!((right.worker, coordinator.status().total_samples), (1, 300));
     let refused = coordinator.assign(wrong, call()).unwrap_err().to_string();
     assert!(refused.contains("belongs to another life 0 of the server: the run began again"), "{refused}");
     let lease = trained(&coordinator, right);
-    coordinator.report(Report { leaving: true, ..whole(right, &lease) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..whole(right, &lease) }, call()).unwrap();
     assert!(matches!(coordinator.join(join(300)), Err(Refusal::Mismatch(_))), "these did some");
 }
 
@@ -36,7 +36,7 @@ async fn other_processes_register_anew_before_a_worker_with_other_data_is_let_in
     assert_eq!(register(None).life, LIFE);
     let wrong = coordinator.join(join(300)).unwrap().member;
     assert_eq!(register(holding(LIFE)).rule.unwrap().total_samples, 900);
-    coordinator.report(Report { leaving: true, ..report(wrong) }, call()).unwrap();
+    coordinator.report(Report { leaving: Some("asked to".into()), ..report(wrong) }, call()).unwrap();
     let waiting = Err(Refusal::NotReady("waiting for 1 of 2 server processes to register".into()));
     for _ in 0..2 {
         assert_eq!(coordinator.join(join(100)).map(drop), waiting);

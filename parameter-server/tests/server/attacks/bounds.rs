@@ -130,7 +130,7 @@ async fn so_many_members_have_a_place_and_no_more() {
     let refusal = join(MOST_MEMBERS).unwrap_err();
     assert!(!matches!(refusal, Refusal::Internal(_)), "{refusal}");
     // The place of one that leaves is free.
-    let leaving = Report { leaving: true, ..report(joined[7]) };
+    let leaving = Report { leaving: Some("asked to".into()), ..report(joined[7]) };
     assert_eq!(siege.coordinator.report(leaving, 1), Ok(None));
     join(MOST_MEMBERS).unwrap();
     siege.withstand().await;

@@ -96,7 +96,7 @@ impl Caller {
             progress: Vec::new(),
             metrics: StepMetrics { steps: 1, diverged: true, ..StepMetrics::default() },
             evaluation: None,
-            leaving: true,
+            leaving: Some("asked to".into()),
             sends_largest: false,
         }
     }

@@ -56,7 +56,7 @@ async fn reports_in_anothers_name_are_fenced() {
             assert_fenced(&format!("{forged:?}"), Some(&refusal));
         }
         // Whoever says to leave is not refused, since a worker may say it twice; it changes nothing.
-        let leaving = Report { metrics: diverged.clone(), leaving: true, ..report(guess) };
+        let leaving = Report { metrics: diverged.clone(), leaving: Some("asked to".into()), ..report(guess) };
         assert_eq!(siege.coordinator.report(leaving, u64::MAX), Ok(None));
     }
     assert_eq!(siege.honest.client.status().await.unwrap().workers, 2);
@@ -215,7 +215,7 @@ async fn members_who_come_and_go_leave_nothing_behind() {
         attacker.send(BlockPush { member, ..attacker.push(1, 2) }).await.outcome.unwrap();
         // Every other one falls silent.
         if number % 2 == 0 {
-            let leaving = Report { leaving: true, ..report(member) };
+            let leaving = Report { leaving: Some("asked to".into()), ..report(member) };
             attacker.coordinator.report(leaving).await.unwrap();
         }
     }

@@ -160,7 +160,7 @@ impl Attacker {
 /// A report of nothing, from which attacks depart.
 pub fn report(member: Member) -> Report {
     let (progress, metrics) = (Vec::new(), StepMetrics::default());
-    Report { member, progress, metrics, evaluation: None, leaving: false, sends_largest: false }
+    Report { member, progress, metrics, evaluation: None, leaving: None, sends_largest: false }
 }
 
 /// Does the periodic work of a server's first process, which takes no snapshots here.

@@ -43,7 +43,7 @@ fn report(member: Member, progress: Vec<LeaseProgress>, leaving: bool) -> Report
         progress,
         metrics: StepMetrics::default(),
         evaluation: None,
-        leaving,
+        leaving: leaving.then(|| "asked to".into()),
         sends_largest: false,
     }
 }

@@ -132,12 +132,12 @@ impl Run {
         let [_, second] = &mut self.workers;
         let told = second.client.assign(second.joined.member).await.unwrap();
         assert!(matches!(told, Assignment::Leave { .. }), "{told:?}");
-        second.report(|report| report.leaving = true).await;
+        second.report(|report| report.leaving = Some("asked to".into())).await;
     }
 
     /// Waits for the end of a run that was told to stop.
     async fn end(self) {
-        self.workers[0].report(|report| report.leaving = true).await;
+        self.workers[0].report(|report| report.leaving = Some("asked to".into())).await;
         assert_eq!(self.server.end().await.unwrap(), Exit::Interrupted);
     }
 }

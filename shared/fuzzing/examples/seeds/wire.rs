@@ -116,7 +116,7 @@ pub fn messages() -> Vec<Seed> {
         ("AssignReply", "evaluate", new().message(2, new().number(1, 1).number(2, 100).number(3, 1))),
         ("AssignReply", "wait", new().message(3, new().number(1, u64::MAX).bytes(2, "for a shard"))),
         ("AssignReply", "finished", new().message(4, new().number(1, 2).bytes(2, "diverged"))),
-        ("ReportRequest", "whole", report.number(6, 9)),
+        ("ReportRequest", "whole", report.number(6, 9).bytes(8, "its data are away\u{202e}")),
         ("ReportReply", "running", new().message(1, new())),
         ("RegisterRequest", "whole", new().number(1, 4).bytes(2, "b:1").number(3, 2).message(4, member())),
         ("RegisterReply", "registration", new().message(1, registration)),

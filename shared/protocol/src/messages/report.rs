@@ -1,7 +1,11 @@
 //! Reports: a worker's progress and metrics, sent to the coordinator every few seconds.
 
 use super::{
-    ending::Ending, evaluation::EvaluationPart, lease::LeaseProgress, member::Member, refusal::Answer,
+    ending::Ending,
+    evaluation::EvaluationPart,
+    lease::{LeaseProgress, readable},
+    member::Member,
+    refusal::Answer,
     scores::Scores,
 };
 use crate::{
@@ -31,9 +35,9 @@ pub struct Report {
     pub metrics: StepMetrics,
     /// Sums of a part of an evaluation that the worker has finished, if any.
     pub evaluation: Option<EvaluationPart>,
-    /// Whether the worker leaves the run with this report, so that its leases (ranges of samples to train on)
-    /// go to others.
-    pub leaving: bool,
+    /// Reason why the worker leaves the run with this report, so that its leases (ranges of samples to train on) go to
+    /// others; `None` if it stays.
+    pub leaving: Option<String>,
     /// Whether the worker sends only the largest values of its gradients, and so is to keep its own momentum.
     pub sends_largest: bool,
 }
@@ -146,12 +150,13 @@ impl TryFrom<proto::ReportRequest> for (Report, u64) {
     fn try_from(request: proto::ReportRequest) -> Result<(Report, u64), FieldError> {
         let progress = listed(request.progress, MOST_PROGRESS, "leases", "ReportRequest", "progress")?;
         let progress = progress.into_iter().map(LeaseProgress::try_from);
+        let leaving = request.leaving.map(|reason| readable(reason, "ReportRequest", "leaving"));
         let report = Report {
             metrics: required(request.metrics, "ReportRequest", "metrics")?.try_into()?,
             member: required(request.member, "ReportRequest", "member")?.try_into()?,
             progress: progress.collect::<Result<_, _>>()?,
             evaluation: request.evaluation.map(EvaluationPart::try_from).transpose()?,
-            leaving: request.leaving,
+            leaving: leaving.transpose()?,
             sends_largest: request.sends_largest,
         };
         Ok((report, request.call))

@@ -227,7 +227,7 @@ fn report() -> Report {
             parameter_wire: Some(Wire::Bf16),
         },
         evaluation: Some(part(true)),
-        leaving: true,
+        leaving: Some("asked to".into()),
         sends_largest: true,
     }
 }
@@ -356,7 +356,7 @@ fn empty_report() -> Report {
         progress: Vec::new(),
         metrics: StepMetrics::default(),
         evaluation: None,
-        leaving: false,
+        leaving: None,
         sends_largest: false,
     }
 }

@@ -132,7 +132,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         progress: Vec::new(),
         metrics: StepMetrics::default(),
         evaluation: None,
-        leaving: false,
+        leaving: None,
         sends_largest: false,
     };
     let register = RegisterRequest {
