@@ -174,7 +174,7 @@ mod tests {
             (configuration.total_samples(images), configuration.evaluate_every(images))
         };
         // 6 epochs of 200 images have 75 minibatches of 16.
-        assert_eq!(lengths(&configuration, 200), (6400, 1067));
+        assert_eq!(lengths(&configuration, 200), (12_800, 2133));
         assert_eq!(lengths(&configuration, 2400), (14_400, 2400));
         configuration.run.images = Some(100);
         assert_eq!(lengths(&configuration, 200), (100, 200));

@@ -30,7 +30,7 @@ pub(super) fn recipe() -> RunConfiguration {
         run: Run {
             batch: 16,
             epochs: 6.0,
-            least_updates: Some(400),
+            least_updates: Some(800),
             evaluate_epochs: 1.0,
             init_except: vec![CLASSIFIERS.into()],
             ..paper.run
