@@ -55,6 +55,17 @@ impl<M: Model> Compute<M> {
         self.outgoing.set_wire(wire);
     }
 
+    /// Returns whether something is left over of gradients that were sent.
+    pub fn owes(&self) -> bool {
+        self.outgoing.owes()
+    }
+
+    /// Sends each block of what was left over of gradients into `out`, in the format `wire`.
+    pub fn flush(&mut self, wire: Wire, out: &UnboundedSender<OutgoingBlock>) {
+        // A closed channel means that the exchange was given up.
+        self.outgoing.flush(wire, |block| drop(out.send(block)));
+    }
+
     /// Replaces the worker's velocity by `velocity`, that of the shards, a flat vector in the order of the
     /// layout, as momentum moves from the shards to the workers. Does nothing in a run that keeps its
     /// momentum at the shards.

@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dataset::{LoaderRange, Split};
-use protocol::{EvaluationOrder, EvaluationPart, GradientNorms, Kind, MOST_MISTAKES};
+use protocol::{EvaluationOrder, EvaluationPart, GradientNorms, Kind, MOST_MISTAKES, WorstMistakes};
 
 use crate::actor::Actor;
 use crate::compute::Compute;
 use crate::halves::compare_halves;
-use crate::mistakes::Mistakes;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::workload::{Batch, Model, Samples, Tally as _};
@@ -58,12 +57,12 @@ impl Evaluated {
         samples: &Actor<S>,
     ) -> Result<(EvaluationPart, GradientNorms), Stop> {
         let images = order.start..order.end;
-        let worst = Mistakes::keeping(MOST_MISTAKES);
+        let worst = WorstMistakes::keeping(MOST_MISTAKES);
         let (average, worst, skipped) = score(images.clone(), &self.average, worst, compute, samples).await?;
         let norms = compare(compared, compute, samples).await?;
         let last_iterate = match &self.last_iterate {
             Some(parameters) => {
-                let none = Mistakes::keeping(0);
+                let none = WorstMistakes::keeping(0);
                 Some(score(images, parameters, none, compute, samples).await?.0.sums())
             }
             None => None,
@@ -76,7 +75,7 @@ impl Evaluated {
             average: average.sums(),
             last_iterate,
             skipped,
-            mistakes: worst.into_worst(),
+            mistakes: worst.into_vec(),
         };
         Ok((part, norms))
     }
@@ -108,10 +107,10 @@ async fn compare<M: Model, S: Samples<Batch = M::Batch>>(
 async fn score<M: Model, S: Samples<Batch = M::Batch>>(
     images: Range<u64>,
     parameters: &Arc<Vec<f32>>,
-    mut mistakes: Mistakes,
+    mut mistakes: WorstMistakes,
     compute: &Actor<Compute<M>>,
     samples: &Actor<S>,
-) -> Result<(M::Tally, Mistakes, Option<String>), Stop> {
+) -> Result<(M::Tally, WorstMistakes, Option<String>), Stop> {
     let parameters = Arc::clone(parameters);
     compute.call(move |compute| compute.load(&parameters)).await?;
     request(Split::Validation, images, samples).await?;

@@ -7,14 +7,14 @@ use protocol::{BlockAnswer, Member, PushForm, PushReply, Refusal};
 use crate::stop::Stop;
 
 /// The training step that pushes belong to: one minibatch of one worker, whose gradient is pushed to the
-/// shards.
+/// shards, or what was left over of the minibatches before.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The worker that pushes, and the join by which it is a member of the run.
     pub member: Member,
     /// Number of the training step, counted from 1 since the worker joined.
     pub step: u64,
-    /// Number of samples that the gradient is the mean of.
+    /// Number of samples that the gradient is the mean of; 0 if it is what was left over of gradients before.
     pub samples: u32,
     /// Form of what is pushed: gradients, or Nesterov steps that the worker computed from them with its own momentum.
     pub form: PushForm,

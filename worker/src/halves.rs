@@ -74,11 +74,10 @@ pub fn compare_halves<M: Model>(model: &mut M, batch: &M::Batch) -> GradientNorm
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mistakes::Mistakes;
     use crate::testing::one_tensor;
     use network::Losses;
     use parameters::Layout;
-    use protocol::Scores;
+    use protocol::{Scores, WorstMistakes};
 
     /// A minibatch whose samples are their own gradients.
     struct Gradients(Vec<[f32; 2]>, Vec<u32>);
@@ -126,7 +125,7 @@ mod tests {
             Losses { total: 0.0, main: 0.0, auxiliary: [None; 2], correct: 0, images: pass.samples }
         }
 
-        fn score(&mut self, _: &Gradients, _: &mut Nothing, _: &mut Mistakes) {}
+        fn score(&mut self, _: &Gradients, _: &mut Nothing, _: &mut WorstMistakes) {}
     }
 
     fn norms(gradients: &[[f32; 2]]) -> GradientNorms {

@@ -9,14 +9,14 @@ use kernels::Isa;
 use network::{Architecture, Engine, GoogLeNet, Losses};
 use parameters::Layout;
 use protocol::{
-    CoordinatorClient, DataDescription, LARGEST_MISTAKE, LentData, Mistake, RunStatus, Scores, until_ready,
+    CoordinatorClient, DataDescription, LARGEST_MISTAKE, LentData, Mistake, RunStatus, Scores, WorstMistakes,
+    until_ready,
 };
 use settings::RunConfiguration;
 use setup::memory::{self, MADE_AHEAD};
 use setup::{ANY_SIZE, Data, Tally, Threads, class_weights, mistaken, rules};
 
 use crate::lent::{self, Lent};
-use crate::mistakes::Mistakes;
 use crate::options::TrainOptions;
 use crate::workload::{self, Batch, Model, Pass, Samples, Workload};
 
@@ -274,7 +274,7 @@ impl Model for Engine {
         Engine::train(self, images, labels, dropout, gradients, ready)
     }
 
-    fn score(&mut self, batch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+    fn score(&mut self, batch: &Minibatch, tally: &mut Tally, mistakes: &mut WorstMistakes) {
         let logits = self.logits(batch.images.view());
         tally.add(logits.view(), &batch.labels);
         for (row, logits) in logits.outer_iter().enumerate() {
@@ -282,7 +282,7 @@ impl Model for Engine {
             let Some((said, [probability_said, probability_right])) = mistaken(logits, right) else {
                 continue;
             };
-            mistakes.offer(probability_said, || {
+            mistakes.offer(probability_said, image, || {
                 let mut picture = batch.thumbnail(row, &Preprocessing::default(), PICTURE_SIDE).jpeg;
                 if picture.len() > LARGEST_MISTAKE {
                     picture.clear();

@@ -46,7 +46,6 @@ mod leases;
 mod lent;
 pub mod link;
 mod membership;
-pub mod mistakes;
 mod momentum;
 mod options;
 pub mod outgoing;

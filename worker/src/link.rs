@@ -147,6 +147,11 @@ impl Link {
         self.gradients_free || self.parameters_free
     }
 
+    /// Returns the mildest format in which a whole gradient reaches the server in `seconds`.
+    pub fn mildest_in(&self, seconds: f64) -> Wire {
+        mildest(self.values, seconds, self.rates.up)
+    }
+
     /// Takes formats for the first steps, from the time that the first `bytes` of parameters took.
     pub fn begin(&mut self, bytes: usize, took: Duration) {
         self.fetched(bytes, took);

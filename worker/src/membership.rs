@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::Context;
 use dataset::{LoaderRange, Split};
 use protocol::{
-    Assignment, ClientError, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease, Member,
-    PushForm, Refusal, ShardCalls as _, StepMetrics, is_here,
+    Assignment, ClientError, CoordinatorCalls as _, CoordinatorClient, EvaluationOrder, Kind, Lease,
+    LeaseProgress, Member, PushForm, Refusal, ShardCalls as _, StepMetrics, is_here,
 };
 use settings::{MomentumPlace, RunConfiguration};
 use tokio::sync::{mpsc, watch};
@@ -23,10 +23,11 @@ use tokio::time::Instant;
 use crate::actor::{Actor, Place};
 use crate::compute::Compute;
 use crate::evaluate::Evaluated;
-use crate::exchange::Step;
+use crate::exchange::{Exchange, Step};
 use crate::halves::{compared_images, compared_in_part};
 use crate::leases::Leases;
 use crate::link::{Formats, Link, Rates, Stepped};
+use crate::outgoing::OutgoingBlock;
 use crate::replica::{Built, Joined, ReplicaOptions, asked, dropout_seed};
 use crate::report::{Line, Reporter, step_metrics};
 use crate::stop::Stop;
@@ -38,6 +39,8 @@ use crate::workload::{Batch, Model, Samples, Workload};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Longest pause that is granted to a server which asks for one: the number that it sends may be wrong.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Seconds that it may take to send what was left over of gradients when nothing is left to train on.
+const FLUSH: f64 = 2.0;
 /// Number of bytes of parameters that a worker fetches to see how fast its link is.
 const PROBE: usize = 1 << 20;
 
@@ -62,6 +65,8 @@ pub(crate) struct Replica<'a, W: Workload> {
     /// trains; `None` while it trains.
     evaluated: Option<Evaluated>,
     step: u64,
+    /// Form of the newest pushes.
+    form: PushForm,
     trained: u64,
     line: Line,
     link: Link,
@@ -132,6 +137,7 @@ impl<'a, W: Workload> Replica<'a, W> {
             leases,
             evaluated: None,
             step: 0,
+            form: PushForm::Gradient,
             trained: 0,
             line: Line::start(),
             link,
@@ -153,10 +159,14 @@ impl<'a, W: Workload> Replica<'a, W> {
                     self.ask_after = Instant::now() + Duration::from_millis(milliseconds).min(LONGEST_PAUSE);
                 }
                 Some(Assignment::Finished(ending)) => return Err(Stop::Ended(ending)),
-                Some(Assignment::Leave { reason }) => return Err(Stop::Drained(reason)),
+                Some(Assignment::Leave { reason }) => {
+                    self.flush().await?;
+                    return Err(Stop::Drained(reason));
+                }
                 None => {}
             }
             if *leaving.borrow() {
+                self.flush().await?;
                 return Err(Stop::Leave);
             }
             // There may be another part of the evaluation; whoever trains does not begin between two.
@@ -173,7 +183,13 @@ impl<'a, W: Workload> Replica<'a, W> {
             let ahead = async move {
                 if ask { client.assign(member).await.map(Some).map_err(Stop::from) } else { Ok(None) }
             };
-            ((), assigned) = tokio::try_join!(self.train(), ahead)?;
+            let progress;
+            (progress, assigned) = tokio::try_join!(self.train(), ahead)?;
+            if self.leases.current().is_none() && !matches!(assigned, Some(Assignment::Train(_))) {
+                // The last evaluation follows the report of the last lease.
+                self.flush().await?;
+            }
+            self.reporter.progress(progress);
         }
     }
 
@@ -200,6 +216,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         if takes_velocity {
             let velocity = self.store.fetch(Kind::Velocity).await?;
             self.compute.call(move |compute| compute.take_over(velocity)).await?;
+            self.form = form;
             tracing::info!("took the shards' velocity over");
         }
         self.leases.add(lease);
@@ -227,8 +244,8 @@ impl<'a, W: Workload> Replica<'a, W> {
         Ok(())
     }
 
-    /// Trains on the next minibatch of the current lease.
-    async fn train(&mut self) -> Result<(), Stop> {
+    /// Trains on the next minibatch of the current lease; returns the progress in it, which is to be reported.
+    async fn train(&mut self) -> Result<LeaseProgress, Stop> {
         self.end_evaluation().await?;
         let start = Instant::now();
         let &Lease { epoch, form, .. } = self.leases.current().expect("called with a lease");
@@ -241,13 +258,13 @@ impl<'a, W: Workload> Replica<'a, W> {
             self.step(batch, epoch, form, start).await?;
         }
         self.trained += samples;
-        self.reporter.progress(self.leases.advance(samples, skipped));
+        let progress = self.leases.advance(samples, skipped);
         if self.line.due(LINE_EVERY) {
             let status = self.store.first().status().await?;
             let rate = status.first().map_or(0.0, |status| status.learning_rate);
             self.line.write(self.step, epoch, self.trained, rate, self.leases.len());
         }
-        Ok(())
+        Ok(progress)
     }
 
     /// Computes one gradient and exchanges it with the shards; `start` is when this worker began to wait for
@@ -259,7 +276,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         form: PushForm,
         start: Instant,
     ) -> Result<(), Stop> {
-        self.step += 1;
+        (self.step, self.form) = (self.step + 1, form);
         let samples = batch.samples().len() as u32;
         let step = Step { member: self.member, step: self.step, samples, form };
         let seeds = self.configuration.network.dropout.then(|| {
@@ -269,11 +286,7 @@ impl<'a, W: Workload> Replica<'a, W> {
         let (gradients, completed) = mpsc::unbounded_channel();
         let training =
             self.compute.call(move |compute| compute.train(form, &batch, seeds.as_deref(), &gradients));
-        let compute = &self.compute;
-        let exchange = self.store.exchange(step, completed, |tensor, values| {
-            // Queued behind the backward pass that is under way; the next step comes behind it.
-            drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
-        });
+        let exchange = exchange(&mut self.store, &self.compute, step, completed);
         let training = async { Ok((training.await.map_err(Stop::from)?, Instant::now())) };
         let ((computed, computed_at), exchange) = tokio::try_join!(training, exchange)?;
         let used = self.link.formats();
@@ -312,6 +325,30 @@ impl<'a, W: Workload> Replica<'a, W> {
             Some(formats) => self.travel(formats).await,
             None => Ok(()),
         }
+    }
+
+    /// Pushes what formats of few bits have left over of the gradients so far, in the mildest format in which the link
+    /// carries it in [`FLUSH`] seconds. Called when the worker has nothing more to train on, with whose gradient it would go.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        if !self.compute.call(|compute| compute.owes()).await? {
+            return Ok(());
+        }
+        self.step += 1;
+        let step = Step { member: self.member, step: self.step, samples: 0, form: self.form };
+        let wire = self.link.mildest_in(FLUSH);
+        let (gradients, completed) = mpsc::unbounded_channel();
+        let sending = self.compute.call(move |compute| compute.flush(wire, &gradients));
+        let sending = async { Ok(sending.await?) };
+        let ((), exchange) =
+            tokio::try_join!(sending, exchange(&mut self.store, &self.compute, step, completed))?;
+        if let Some(reason) = &exchange.reason {
+            tracing::warn!(
+                refused = exchange.refused,
+                "what was left over of gradients was refused: {reason}"
+            );
+        }
+        tracing::debug!(%wire, bytes = exchange.bytes_out, "sent what was left over of gradients");
+        Ok(())
     }
 
     /// Has gradients and parameters travel in other formats from now on, which fit the link.
@@ -377,6 +414,19 @@ impl<'a, W: Workload> Replica<'a, W> {
             None => Ok(()),
         }
     }
+}
+
+/// Pushes the blocks of a gradient as they come from `gradients`, and loads the updated tensors.
+fn exchange<M: Model>(
+    store: &mut Store,
+    compute: &Actor<Compute<M>>,
+    step: Step,
+    gradients: mpsc::UnboundedReceiver<OutgoingBlock>,
+) -> impl Future<Output = Result<Exchange, Stop>> {
+    store.exchange(step, gradients, |tensor, values| {
+        // Queued behind the backward pass that is under way; the next step comes behind it.
+        drop(compute.call(move |compute| compute.load_tensor(tensor, &values)));
+    })
 }
 
 /// Returns whether a fetch failed since its evaluation is no longer ordered: a shard has lost the average.

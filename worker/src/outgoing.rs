@@ -81,6 +81,23 @@ impl Outgoing {
         }
     }
 
+    /// Returns whether something is left over of gradients that were sent.
+    pub fn owes(&self) -> bool {
+        self.remainder.as_ref().is_some_and(|remainder| remainder.values.iter().any(|value| *value != 0.0))
+    }
+
+    /// Calls `out` with each block of what was left over, in the format `wire`, from the last tensor to the first as
+    /// gradients come; what that leaves over is dropped.
+    pub fn flush(&mut self, wire: Wire, mut out: impl FnMut(OutgoingBlock)) {
+        let Some(remainder) = &mut self.remainder else { return };
+        for (index, range) in self.blocks.iter().rev().flatten() {
+            let sum = &mut remainder.values[range.clone()];
+            let usable = largest_magnitude(self.isa, sum) <= LARGEST_GRADIENT;
+            out(OutgoingBlock { block: *index, values: Values::encoded(wire, sum), usable });
+        }
+        remainder.values.fill(0.0);
+    }
+
     /// Returns whether the run's settings place momentum at the workers, each with a velocity of its own,
     /// rather than at the shards; steps are then computed from the parameters and that velocity.
     pub fn keeps_momentum(&self) -> bool {
@@ -258,6 +275,23 @@ mod tests {
         assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, -1.5], true));
         outgoing.begin();
         assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, 1.5], true));
+    }
+
+    #[test]
+    fn a_flush_sends_what_was_left_over_once() {
+        let mut outgoing = outgoing_in(Wire::Bits1, |_| {});
+        assert!(!outgoing.owes());
+        sent(&mut outgoing, PushForm::Gradient, &[1.0, -3.0]);
+        assert!(outgoing.owes());
+        let mut flushed = Vec::new();
+        outgoing.flush(Wire::F32, |block| flushed.push((block.block, block.values.to_vec(), block.usable)));
+        assert_eq!(flushed, [(0, vec![-1.0, -1.0], true)]);
+        assert!(!outgoing.owes());
+        assert_eq!(sent(&mut outgoing, PushForm::Gradient, &[3.0, 0.0]), (vec![1.5, 1.5], true));
+        // What a lean format leaves over of it is not owed once more.
+        outgoing.flush(Wire::Bits1, |_| {});
+        assert!(!outgoing.owes());
+        outgoing_in(Wire::F32, |_| {}).flush(Wire::F32, |_| unreachable!("all of it was sent"));
     }
 
     #[test]

@@ -222,7 +222,9 @@ async fn session<W: Workload>(
                 () = asked(is_last.clone()) => {}
             }
             tokio::time::sleep(GRACE).await;
-            tracing::warn!("the minibatch in hand takes too long: given up");
+            tracing::warn!(
+                "the minibatch in hand, or the sending of what was left over of gradients, takes too long: given up"
+            );
         };
         tokio::select! {
             biased;

@@ -8,10 +8,8 @@ use dataset::{DataAway, LoaderRange};
 use kernels::Isa;
 use network::Losses;
 use parameters::Layout;
-use protocol::{CoordinatorClient, DataDescription, RunStatus, Scores};
+use protocol::{CoordinatorClient, DataDescription, RunStatus, Scores, WorstMistakes};
 use settings::RunConfiguration;
-
-use crate::mistakes::Mistakes;
 
 /// A minibatch. The worker's training loop only counts its samples; their content concerns only the model and
 /// the queue that made them.
@@ -76,7 +74,7 @@ pub trait Model: Send + 'static {
 
     /// Runs the model forward on `batch`, which has at least one sample, and adds the scores of its samples
     /// to `tally`; offers those that it takes for another class to `mistakes`.
-    fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally, mistakes: &mut Mistakes);
+    fn score(&mut self, batch: &Self::Batch, tally: &mut Self::Tally, mistakes: &mut WorstMistakes);
 }
 
 /// A queue that takes ranges of samples and returns them as minibatches.

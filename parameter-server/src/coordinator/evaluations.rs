@@ -12,9 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::{Evaluation, EvaluationOrder, EvaluationPart, Scores};
+use protocol::{Evaluation, EvaluationOrder, EvaluationPart, Scores, WorstMistakes};
 
-use super::mistakes::{Mistakes, Worst};
+use super::mistakes::Mistakes;
 
 /// Largest mean loss of an evaluation, in nats: an image's is at most 87.34, that of a right class whose
 /// probability is the smallest normal number of 32 bits.
@@ -23,9 +23,12 @@ const LARGEST_LOSS: f64 = 87.4;
 /// bytes as for a few minibatches.
 const WORTH_A_FETCH: u64 = 128;
 /// Fewest images of a part.
-const LEAST_PART: u64 = 64;
-/// Parts for each worker: with several, a slow worker does fewer.
+const LEAST_PART: u64 = 32;
+/// Parts for each worker of what is left: with several, a slow worker does fewer. Parts become smaller towards the end, so
+/// that workers end at about the same time.
 const PARTS_OF_WORKER: u64 = 4;
+/// Most mistakes of an evaluation that are kept.
+const MOST_SHOWN: usize = 12;
 
 /// The settings of a run's evaluations.
 #[derive(Clone, Copy, Debug)]
@@ -43,15 +46,19 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Returns the images of one part where `members` workers train, and the most workers that take part.
-    fn part(&self, members: usize) -> (u64, usize) {
-        let most = (self.validation / WORTH_A_FETCH).max(1);
+    /// Returns the most workers that take part in an evaluation.
+    fn most_workers(&self) -> usize {
+        (self.validation / WORTH_A_FETCH).max(1) as usize
+    }
+
+    /// Returns the images of the next part where `members` workers train and `left` images are not given yet.
+    fn part(&self, members: usize, left: u64) -> u64 {
+        let most = self.most_workers();
         if most == 1 {
-            return (self.validation, 1);
+            return self.validation;
         }
-        let parts = PARTS_OF_WORKER * most.min(members.max(1) as u64);
-        let images = self.validation.div_ceil(parts).max(LEAST_PART);
-        (images.next_multiple_of(self.batch.max(1)), most as usize)
+        let parts = PARTS_OF_WORKER * most.min(members.max(1)) as u64;
+        left.div_ceil(parts).max(LEAST_PART).next_multiple_of(self.batch.max(1))
     }
 }
 
@@ -71,7 +78,7 @@ pub struct Evaluations {
     unwritten: VecDeque<u64>,
     last: Option<u64>,
     /// The worst mistakes of the evaluation with this number, the newest one in this life of the server.
-    worst: Option<(u64, Worst)>,
+    worst: Option<(u64, WorstMistakes)>,
 }
 
 /// An evaluation in progress.
@@ -86,7 +93,7 @@ struct Open {
     /// Incarnations that have got a part.
     workers: BTreeSet<u64>,
     /// The worst mistakes of the parts that are done.
-    worst: Worst,
+    worst: WorstMistakes,
 }
 
 /// A part of an evaluation.
@@ -153,8 +160,8 @@ impl Evaluations {
             self.due = (consumed / every + 1) * every;
             self.open(samples, false);
         }
-        let (images, most) = self.schedule.part(members);
-        self.open.values_mut().find_map(|open| open.give(holder, images, most))
+        let schedule = &self.schedule;
+        self.open.values_mut().find_map(|open| open.give(holder, schedule, members))
     }
 
     fn open(&mut self, samples: u64, last: bool) {
@@ -163,7 +170,8 @@ impl Evaluations {
         let order =
             EvaluationOrder { id: self.next_id, samples, last, start: 0, end: validation, last_iterate };
         self.next_id += 1;
-        let (given, parts, workers, worst) = Default::default();
+        let (given, parts, workers) = Default::default();
+        let worst = WorstMistakes::keeping(MOST_SHOWN);
         self.open.insert(order.id, Open { order, given, parts, workers, worst });
     }
 
@@ -219,7 +227,7 @@ impl Evaluations {
         let Some(open) = self.open.get_mut(&sums.id) else { return Ok(()) };
         let last_iterate = open.order.last_iterate;
         let Some(part) = open.held(holder, sums.start) else { return Ok(()) };
-        let checked = usable(part.end - sums.start, last_iterate, sums);
+        let checked = usable(part.end, last_iterate, sums);
         if checked.is_err() {
             open.take_back(holder);
             self.barred.insert(holder);
@@ -239,7 +247,9 @@ impl Evaluations {
         let Some(open) = self.open.get_mut(&id) else { return Ok(None) };
         let Some(part) = open.held(holder, sums.start) else { return Ok(None) };
         part.state = PartState::Done(sums);
-        open.worst.add(mistakes);
+        for mistake in mistakes {
+            open.worst.offer(mistake.probability_said, mistake.image, || mistake);
+        }
         let Some(evaluation) = open.result() else { return Ok(None) };
         let open = self.open.remove(&id).expect("it was there just now");
         if evaluation.images == 0 && evaluation.unreadable > 0 {
@@ -277,7 +287,7 @@ impl Evaluations {
     pub fn mistakes(&self, classes: &[String]) -> Mistakes {
         let Some((id, worst)) = &self.worst else { return Mistakes::default() };
         let evaluation = self.done.iter().find(|done| done.id == *id);
-        evaluation.map(|evaluation| worst.shown(evaluation, classes)).unwrap_or_default()
+        evaluation.map(|evaluation| Mistakes::of(evaluation, worst, classes)).unwrap_or_default()
     }
 
     /// Returns the model that is to be written next, if there is one.
@@ -300,10 +310,9 @@ impl Evaluations {
 }
 
 impl Open {
-    /// Gives a worker the next part, of `images` images if it was not given before; at most `most` workers take
-    /// part.
-    fn give(&mut self, holder: u64, images: u64, most: usize) -> Option<EvaluationOrder> {
-        if !self.workers.contains(&holder) && self.workers.len() >= most {
+    /// Gives a worker, one of `members`, the next part, if it may take part.
+    fn give(&mut self, holder: u64, schedule: &Schedule, members: usize) -> Option<EvaluationOrder> {
+        if !self.workers.contains(&holder) && self.workers.len() >= schedule.most_workers() {
             return None;
         }
         let whole = self.order.end;
@@ -312,7 +321,7 @@ impl Open {
             Some((&start, part)) => (start, part.end),
             // A validation split without images has one part.
             None if self.given < whole || self.parts.is_empty() => {
-                (self.given, whole.min(self.given + images))
+                (self.given, whole.min(self.given + schedule.part(members, whole - self.given)))
             }
             None => return None,
         };
@@ -370,9 +379,10 @@ impl Open {
     }
 }
 
-/// Checks the sums of a part of so many images.
-fn usable(part: u64, last_iterate: bool, sums: &EvaluationPart) -> Result<(), String> {
-    let &EvaluationPart { images, unreadable, .. } = sums;
+/// Checks the sums of a part whose last image is the one before `end`.
+fn usable(end: u64, last_iterate: bool, sums: &EvaluationPart) -> Result<(), String> {
+    let &EvaluationPart { start, images, unreadable, .. } = sums;
+    let part = end - start;
     if images.checked_add(unreadable) != Some(part) {
         return Err(format!(
             "expected scores of all {part} images of the part, those excepted that cannot be read, found {images} \
@@ -383,6 +393,13 @@ fn usable(part: u64, last_iterate: bool, sums: &EvaluationPart) -> Result<(), St
         let [expected, found] =
             [last_iterate, !last_iterate].map(|scored| if scored { "scores" } else { "none" });
         return Err(format!("expected {expected} of the last iterate, found {found}"));
+    }
+    if let Some(mistake) = sums.mistakes.iter().find(|mistake| !(start..end).contains(&mistake.image)) {
+        let image = mistake.image;
+        return Err(format!(
+            "expected mistakes of images {start} to {}, found one of image {image}",
+            end - 1
+        ));
     }
     for (name, sum) in [&sums.average].into_iter().chain(&sums.last_iterate).flat_map(Scores::iter) {
         let most = match name {

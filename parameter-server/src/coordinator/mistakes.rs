@@ -1,25 +1,22 @@
 //! The worst mistakes of the newest evaluation, for a page that shows them.
 
-use protocol::{Evaluation, Mistake};
+use protocol::{Evaluation, Mistake, WorstMistakes};
 use serde::{Serialize, Serializer};
 
-/// Most mistakes that are kept.
-const MOST: usize = 12;
+/// The worst mistakes of the newest evaluation in this life of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Mistakes {
+    /// Number of the evaluation; 0 before the first.
+    pub evaluation: u64,
+    /// Samples that the run had trained on when it was ordered.
+    pub samples: u64,
+    /// The mistakes, those first of which the network was surest.
+    pub mistakes: Vec<Shown>,
+}
 
-/// The worst mistakes of an evaluation so far, those first of which the network was surest.
-#[derive(Debug, Default)]
-pub(super) struct Worst(Vec<Mistake>);
-
-impl Worst {
-    /// Adds the mistakes of a part of the evaluation.
-    pub(super) fn add(&mut self, mistakes: Vec<Mistake>) {
-        self.0.extend(mistakes);
-        self.0.sort_by(|a, b| b.probability_said.total_cmp(&a.probability_said).then(a.image.cmp(&b.image)));
-        self.0.truncate(MOST);
-    }
-
-    /// Returns the mistakes of `evaluation`, whose images are of `classes`, as they are shown.
-    pub(super) fn shown(&self, evaluation: &Evaluation, classes: &[String]) -> Mistakes {
+impl Mistakes {
+    /// Creates the mistakes of `evaluation`, whose images are of `classes`, as they are shown.
+    pub(super) fn of(evaluation: &Evaluation, worst: &WorstMistakes, classes: &[String]) -> Mistakes {
         let name = |class: u32| match classes.get(class as usize) {
             Some(name) => name.clone(),
             None => format!("class {class}, which no image has"),
@@ -32,20 +29,9 @@ impl Worst {
             probability_said: mistake.probability_said,
             picture: mistake.picture.clone(),
         };
-        let mistakes = self.0.iter().map(shown).collect();
+        let mistakes = worst.as_slice().iter().map(shown).collect();
         Mistakes { evaluation: evaluation.id, samples: evaluation.samples, mistakes }
     }
-}
-
-/// The worst mistakes of the newest evaluation in this life of the server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Mistakes {
-    /// Number of the evaluation; 0 before the first.
-    pub evaluation: u64,
-    /// Samples that the run had trained on when it was ordered.
-    pub samples: u64,
-    /// The mistakes, those first of which the network was surest.
-    pub mistakes: Vec<Shown>,
 }
 
 /// A validation image that was taken for one of another class, as it is shown.
@@ -84,26 +70,6 @@ mod tests {
     }
 
     #[test]
-    fn the_surest_are_kept_whatever_the_order_of_the_parts() {
-        let parts: Vec<Vec<Mistake>> = (0..10)
-            .map(|part| {
-                (0..4)
-                    .map(|of| mistake(4 * part + of, 0.3 + 0.01 * ((7 * part + 3 * of) % 50) as f32))
-                    .collect()
-            })
-            .collect();
-        let (mut forwards, mut backwards) = (Worst::default(), Worst::default());
-        parts.iter().for_each(|part| forwards.add(part.clone()));
-        parts.iter().rev().for_each(|part| backwards.add(part.clone()));
-        assert_eq!(forwards.0, backwards.0);
-        assert_eq!(forwards.0.len(), MOST);
-        let mut all: Vec<f32> = parts.iter().flatten().map(|mistake| mistake.probability_said).collect();
-        all.sort_by(|a, b| b.total_cmp(a));
-        let kept: Vec<f32> = forwards.0.iter().map(|mistake| mistake.probability_said).collect();
-        assert_eq!(kept, all[..MOST]);
-    }
-
-    #[test]
     fn mistakes_are_shown_by_names_and_with_their_pictures() {
         let evaluation = Evaluation {
             id: 7,
@@ -113,9 +79,10 @@ mod tests {
             average: Default::default(),
             last_iterate: None,
         };
-        let mut worst = Worst::default();
-        worst.add(vec![mistake(3, 0.75), Mistake { right: 9, picture: Vec::new(), ..mistake(4, 0.5) }]);
-        let shown = worst.shown(&evaluation, &["a \"rose\"".to_owned(), "tulip".to_owned()]);
+        let mut worst = WorstMistakes::keeping(2);
+        worst.offer(0.75, 3, || mistake(3, 0.75));
+        worst.offer(0.5, 4, || Mistake { right: 9, picture: Vec::new(), ..mistake(4, 0.5) });
+        let shown = Mistakes::of(&evaluation, &worst, &["a \"rose\"".to_owned(), "tulip".to_owned()]);
         assert_eq!(
             serde_json::to_string(&shown).unwrap(),
             r#"{"evaluation":7,"samples":320,"mistakes":[{"image":3,"right":"a \"rose\"","said":"tulip","probability_right":0.01,"probability_said":0.75,"picture":"data:image/jpeg;base64,/9gD"},{"image":4,"right":"class 9, which no image has","said":"tulip","probability_right":0.01,"probability_said":0.5,"picture":""}]}"#

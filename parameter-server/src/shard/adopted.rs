@@ -172,15 +172,14 @@ impl Adopted {
     }
 
     /// Checks that a push, of a gradient of `found` values, has as many as its block, which are `values`,
-    /// samples behind it as a minibatch has, and a form that the optimizer takes.
+    /// no more samples behind it than a minibatch has, and a form that the optimizer takes. None are behind what
+    /// was left over of gradients.
     fn check_form(&self, push: &BlockPush, found: usize, values: usize) -> Result<(), String> {
         if found != values {
             return Err(format!("has {found} values, expected {values}"));
         }
-        if !(1..=self.rule.batch.unwrap_or(u32::MAX)).contains(&push.samples) {
-            let expected =
-                self.rule.batch.map_or_else(|| "at least 1".into(), |batch| format!("1 to {batch}"));
-            return Err(format!("has {} samples behind it, expected {expected}", push.samples));
+        if let Some(batch) = self.rule.batch.filter(|batch| push.samples > *batch) {
+            return Err(format!("has {} samples behind it, expected 0 to {batch}", push.samples));
         }
         if !self.optimizer.takes(push.form) {
             return Err(format!(

@@ -180,14 +180,19 @@ fn a_push_is_of_at_most_a_minibatch() {
     shard.begin(&UpdateRule { batch: Some(32), ..rule() }).unwrap();
     shard.adopt(layout()).unwrap();
     let of = |step, samples| BlockPush { samples, ..push(1, step, 3, Version::default(), gradient(300, 0)) };
-    for samples in [0, 33, u32::MAX] {
+    for samples in [33, u32::MAX] {
         let text = format!(
-            "shard 0: gradient of block 3 (classifier/weights) has {samples} samples behind it, expected 1 to 32"
+            "shard 0: gradient of block 3 (classifier/weights) has {samples} samples behind it, expected 0 to 32"
         );
         assert_eq!(refusal(&mut shard, &of(1, samples)), text);
     }
     shard.push(of(1, 1)).outcome.unwrap();
     shard.push(of(2, 32)).outcome.unwrap();
+    // What was left over of gradients is applied, and nobody's sample.
+    let before = parameters(&mut shard, 3);
+    shard.push(BlockPush { gradient: vec![0.5; 300].into(), ..of(3, 0) }).outcome.unwrap();
+    assert!(parameters(&mut shard, 3) != before);
+    assert_eq!((shard.status().samples, shard.status().updates), (33, 3));
 }
 
 /// Files of earlier releases do not bound the samples behind a push; the run that goes on from them does.
@@ -198,7 +203,7 @@ fn a_restored_shard_takes_the_bound_of_its_run() {
     let mut shard = Shard::restored(0, 1, 2, Isa::scalar(), saved);
     shard.begin(&UpdateRule { batch: Some(16), ..rule() }).unwrap();
     let text = refusal(&mut shard, &push(1, 1, 3, Version::default(), gradient(300, 0)));
-    assert!(text.ends_with("has 32 samples behind it, expected 1 to 16"), "{text}");
+    assert!(text.ends_with("has 32 samples behind it, expected 0 to 16"), "{text}");
     let other = shard.begin(&UpdateRule { batch: Some(8), ..rule() }).unwrap_err().to_string();
     assert_eq!(other, "shard 0: update rule key batch: the shard has 16, the coordinator brings 8");
 }
@@ -323,17 +328,13 @@ fn unusable_pushes_are_refused_by_name_and_change_nothing() {
             "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 5 has -inf at position 0, \
              expected finite numbers of at most 1e18",
         ),
-        (
-            BlockPush { samples: 0, ..good.clone() },
-            "shard 0: gradient of block 3 (classifier/weights) has 0 samples behind it, expected at least 1",
-        ),
         (BlockPush { block: 4, ..good.clone() }, "shard 0: block 4 is unknown, expected 0 to 3"),
     ];
     for (push, text) in &cases {
         assert_eq!(refusal(&mut shard, push), *text);
     }
     assert_eq!(parameters(&mut shard, 3), before);
-    assert_eq!((shard.status().refused, shard.status().updates), (5, 0));
+    assert_eq!((shard.status().refused, shard.status().updates), (4, 0));
     // A refused push does not use up its step: repeated with usable values, it is applied.
     shard.push(good).outcome.unwrap();
     assert_eq!(shard.status().updates, 1);

@@ -37,6 +37,7 @@ mod tests;
 mod training_line;
 mod update_rule;
 mod version;
+mod worst_mistakes;
 
 /// The number format in which gradients and parameters travel.
 pub use settings::Wire;
@@ -77,6 +78,7 @@ pub use self::{
     training_line::TrainingLine,
     update_rule::UpdateRule,
     version::Version,
+    worst_mistakes::WorstMistakes,
 };
 pub(crate) use self::{
     block::write_block,
@@ -87,4 +89,4 @@ pub(crate) use self::{
 
 /// Version of the protocol, raised when a message changes its meaning. Workers and shard processes of any
 /// other version are refused when they join or register.
-pub const PROTOCOL_VERSION: u32 = 16;
+pub const PROTOCOL_VERSION: u32 = 17;

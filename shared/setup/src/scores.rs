@@ -56,10 +56,13 @@ impl Outcome {
 /// If `logits` has no entry for class `label`.
 pub fn mistaken(logits: ArrayView1<f32>, label: u32) -> Option<(u32, [f32; 2])> {
     let (said, &most) = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    if said == label as usize {
+        return None;
+    }
     let exponentials = logits.mapv(|logit| (f64::from(logit) - f64::from(most)).exp());
     let sum = exponentials.sum();
     let probabilities = [said, label as usize].map(|class| (exponentials[class] / sum) as f32);
-    (said != label as usize && sum.is_finite()).then_some((said as u32, probabilities))
+    sum.is_finite().then_some((said as u32, probabilities))
 }
 
 /// Accuracy and loss of a classifier.

@@ -6,11 +6,10 @@ use ::process::Exit;
 use dataset::Minibatch;
 use network::Losses;
 use parameters::Layout;
-use protocol::{Patience, RunState};
+use protocol::{Patience, RunState, WorstMistakes};
 use settings::RunConfiguration;
 use setup::Tally;
 use worker::actor::Place;
-use worker::mistakes::Mistakes;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Pass, Workload};
 
@@ -54,7 +53,7 @@ impl Model for FaultyRegression {
         self.inner.train(minibatch, Pass { samples, dropout, gradients, ready: faulty })
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut WorstMistakes) {
         self.inner.score(minibatch, tally, mistakes);
     }
 }

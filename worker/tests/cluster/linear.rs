@@ -9,12 +9,11 @@ use dataset::{DataAway, LoaderRange, Minibatch, Split};
 use ndarray::{Array2, Array4, ArrayView4, Axis};
 use network::Losses;
 use parameters::{Initialiser, Layout, Tensor};
-use protocol::{CoordinatorClient, DataDescription, RunStatus};
+use protocol::{CoordinatorClient, DataDescription, RunStatus, WorstMistakes};
 use rand::Rng;
 use settings::RunConfiguration;
 use settings::random;
 use setup::Tally;
-use worker::mistakes::Mistakes;
 use worker::workload::{Model, Pass, Samples, Workload};
 
 pub const CLASSES: usize = 3;
@@ -159,7 +158,7 @@ impl Model for Regression {
         Losses { total: main, main, auxiliary: [None; 2], correct, images: samples }
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, _: &mut Mistakes) {
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, _: &mut WorstMistakes) {
         self.scored.fetch_add(minibatch.labels.len() as u64, Ordering::Relaxed);
         tally.add(self.logits(minibatch.images.view()).view(), &minibatch.labels);
     }

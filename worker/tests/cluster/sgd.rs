@@ -14,13 +14,12 @@ use parameters::checkpoint::Checkpoint;
 use protocol::{
     AdoptRequest, BlockPush, BlockValues, CoordinatorCalls as _, CoordinatorClient, DataDescription,
     FetchRequest, JoinReply, JoinRequest, Kind, PROTOCOL_VERSION, Patience, PushForm, PushReply, RunStatus,
-    ShardCalls as _, ShardClient, Version, Wire, until_ready,
+    ShardCalls as _, ShardClient, Version, Wire, WorstMistakes, until_ready,
 };
 use settings::RunConfiguration;
 use setup::Tally;
 use tokio::sync::mpsc;
 use worker::actor::Place;
-use worker::mistakes::Mistakes;
 use worker::replica::{self, ReplicaOptions};
 use worker::workload::{Model, Pass, Samples, Workload};
 use worker::{FetchOptions, fetch};
@@ -109,7 +108,7 @@ impl Model for Noting {
         losses
     }
 
-    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut Mistakes) {
+    fn score(&mut self, minibatch: &Minibatch, tally: &mut Tally, mistakes: &mut WorstMistakes) {
         self.engine.score(minibatch, tally, mistakes);
     }
 }

@@ -47,7 +47,8 @@ pub struct BlockPush {
     pub block: u32,
     /// The version of the block that the gradient was computed from, which is not ahead of the shard's.
     pub version: Version,
-    /// Number of samples that the gradient is the mean over: 1 to those of a minibatch.
+    /// Number of samples that the gradient is the mean over, at most those of a minibatch; 0 if it is what was left over
+    /// of gradients before.
     pub samples: u32,
     /// Form of the push, which says what `gradient` holds.
     pub form: PushForm,
