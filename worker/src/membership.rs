@@ -300,7 +300,11 @@ impl<'a, W: Workload> Replica<'a, W> {
         if let Some(reason) = &exchange.reason {
             tracing::warn!(step = self.step, refused = exchange.refused, "pushes refused: {reason}");
         }
+        let Rates { up, down } = self.link.rates();
+        let known = |rate: f64| rate.is_finite().then_some(rate);
         let metrics = StepMetrics {
+            link_up: known(up),
+            link_down: known(down),
             gradient_wire: Some(used.gradients),
             parameter_wire: Some(used.parameters),
             ..step_metrics(&computed, &exchange, start.elapsed())

@@ -151,6 +151,8 @@ pub fn step_metrics(computed: &Computed, exchange: &Exchange, whole: Duration) -
         bytes_in: exchange.bytes_in,
         gradient_wire: None,
         parameter_wire: None,
+        link_up: None,
+        link_down: None,
     }
 }
 
@@ -171,6 +173,8 @@ fn add(sum: &mut StepMetrics, more: &StepMetrics) {
     sum.bytes_in += more.bytes_in;
     sum.gradient_wire = more.gradient_wire.or(sum.gradient_wire);
     sum.parameter_wire = more.parameter_wire.or(sum.parameter_wire);
+    sum.link_up = more.link_up.or(sum.link_up);
+    sum.link_down = more.link_down.or(sum.link_down);
 }
 
 /// Sums of a worker's training metrics over the minibatches since its last line of the log, from which the

@@ -110,6 +110,7 @@ fn workers(overview: &Overview) -> Vec<String> {
         "staleness",
         "step",
         "waiting",
+        "link up, down",
         "gradients",
         "parameters",
         "leases",
@@ -126,6 +127,7 @@ fn workers(overview: &Overview) -> Vec<String> {
             format!("{:.1}", worker.staleness_mean),
             format!("{:.2} s", worker.step_seconds),
             percent(worker.waiting),
+            link(worker),
             wire(worker.gradient_wire),
             wire(worker.parameter_wire),
             worker.leases.to_string(),
@@ -135,6 +137,15 @@ fn workers(overview: &Overview) -> Vec<String> {
     };
     let rows = overview.workers.iter().take(MOST_ROWS).map(row).collect();
     cut(table(heads, rows), overview.members as usize, overview.workers.len().min(MOST_ROWS), "workers")
+}
+
+/// Returns what a worker's link carries, to the server and from it.
+fn link(worker: &WorkerOverview) -> String {
+    let megabytes = |rate: f64| format!("{:.*}", if rate < 1e7 { 2 } else { 0 }, rate / 1e6);
+    match (worker.link_up, worker.link_down) {
+        (Some(up), Some(down)) => format!("{}, {} MB/s", megabytes(up), megabytes(down)),
+        _ => "-".into(),
+    }
 }
 
 fn shards(overview: &Overview) -> Vec<String> {
@@ -220,6 +231,8 @@ mod tests {
             step_seconds: 0.034,
             waiting: 0.04,
             gradient_wire: Some(Wire::Bf16),
+            link_up: (worker == 0).then_some(2_512_345.0),
+            link_down: (worker == 0).then_some(12_612_345.0),
             leases: 2,
             silent_seconds: 0.4,
             ..WorkerOverview::default()
@@ -291,9 +304,9 @@ loss 1.234, top-1 55.1 %, 1890.4 images/s, staleness 1.0, most 4, rate 1.820e-2
 validated after 10,000 samples, top-1 87.5 %, loss 0.4000
 12.30 MB of gradients in, 40.10 MB of parameters out, 4 leases, newest snapshot 12, learning rate 0.5 times the schedule's
 
-worker  name      images/s   share  staleness    step  waiting  gradients  parameters  leases     seen
-     0  worker-0     945.2  50.0 %        1.0  0.03 s    4.0 %       bf16           -       2  0 s ago
-     1  worker-1     945.2  50.0 %        1.0  0.03 s    4.0 %       bf16           -       2  0 s ago  leaves
+worker  name      images/s   share  staleness    step  waiting  link up, down  gradients  parameters  leases     seen
+     0  worker-0     945.2  50.0 %        1.0  0.03 s    4.0 %  2.51, 13 MB/s       bf16           -       2  0 s ago
+     1  worker-1     945.2  50.0 %        1.0  0.03 s    4.0 %              -       bf16           -       2  0 s ago  leaves
 
 shard  address         blocks  updates  staleness  limited  refused  bytes in  bytes out     seen
     0  127.0.0.1:7070       4   12,345        1.0        0        0  12.30 MB   40.10 MB  0 s ago

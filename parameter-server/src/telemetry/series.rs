@@ -54,7 +54,7 @@ pub const RUN: [Series<Overview>; 12] = [
 
 /// Numbers of a worker, with its number and name as labels. Rates and means are of the last half minute.
 #[rustfmt::skip]
-pub const WORKER: [Series<WorkerOverview>; 12] = [
+pub const WORKER: [Series<WorkerOverview>; 14] = [
     series("downpour_worker_images_total", Counter, "images", "that the worker has trained on since it joined", |worker| Some(worker.images as f64)),
     series("downpour_worker_minibatches_total", Counter, "minibatches", "of the worker since it joined", |worker| Some(worker.steps as f64)),
     series("downpour_worker_sent_bytes_total", Counter, "bytes", "of gradients since it joined, as they travelled", |worker| Some(worker.bytes_out as f64)),
@@ -64,6 +64,8 @@ pub const WORKER: [Series<WorkerOverview>; 12] = [
     series("downpour_worker_staleness_mean", Gauge, "updates", "mean between a fetch and its push", |worker| Some(worker.staleness_mean)),
     series("downpour_worker_step_seconds_mean", Gauge, "seconds", "of a minibatch", |worker| Some(worker.step_seconds)),
     series("downpour_worker_waiting", Gauge, "1", "share of that time in which the worker waits", |worker| Some(worker.waiting)),
+    series("downpour_worker_link_up", Gauge, "bytes/s", "that the worker's link carries to the server, at least", |worker| worker.link_up),
+    series("downpour_worker_link_down", Gauge, "bytes/s", "that the worker's link carries from the server, at least", |worker| worker.link_down),
     series("downpour_worker_leases", Gauge, "leases", "that the worker holds", |worker| Some(worker.leases.into())),
     series("downpour_worker_silent_seconds", Gauge, "seconds", "since the worker's last call", |worker| Some(worker.silent_seconds)),
     series("downpour_worker_drained", Gauge, "1", "whether an operator wants the worker to leave", |worker| Some(f64::from(u8::from(worker.drained)))),

@@ -17,6 +17,8 @@ pub struct WorkerMeter {
     recent: VecDeque<(Instant, Sums)>,
     gradient_wire: Option<Wire>,
     parameter_wire: Option<Wire>,
+    link_up: Option<f64>,
+    link_down: Option<f64>,
 }
 
 /// Sums over a worker's reports since it joined.
@@ -36,7 +38,7 @@ impl WorkerMeter {
     /// Makes the meter of a worker that joins at the time `now`.
     pub fn new(now: Instant) -> WorkerMeter {
         let recent = VecDeque::from([(now, Sums::default())]);
-        WorkerMeter { recent, gradient_wire: None, parameter_wire: None }
+        WorkerMeter { recent, gradient_wire: None, parameter_wire: None, link_up: None, link_down: None }
     }
 
     /// Adds the metrics of a report that came at the time `now`.
@@ -60,6 +62,8 @@ impl WorkerMeter {
         }
         self.gradient_wire = metrics.gradient_wire.or(self.gradient_wire);
         self.parameter_wire = metrics.parameter_wire.or(self.parameter_wire);
+        self.link_up = metrics.link_up.or(self.link_up);
+        self.link_down = metrics.link_down.or(self.link_down);
     }
 
     fn newest(&self) -> Sums {
@@ -87,6 +91,8 @@ impl WorkerMeter {
             bytes_in: now.bytes_in,
             gradient_wire: self.gradient_wire,
             parameter_wire: self.parameter_wire,
+            link_up: self.link_up,
+            link_down: self.link_down,
             ..WorkerOverview::default()
         }
     }
@@ -111,6 +117,7 @@ mod tests {
             compute_seconds: 1.5,
             wait_seconds: 0.5,
             gradient_wire: Some(Wire::Bits4),
+            link_up: Some(2.5e6),
             ..StepMetrics::default()
         };
         let at = |second| start + Duration::from_secs(second);
@@ -128,7 +135,10 @@ mod tests {
         (61..=80).for_each(|report_number| meter.add(&idle, at(2 * report_number)));
         let found = meter.overview();
         assert_eq!((found.images_per_second, found.step_seconds, found.images), (0.0, 0.0, 3000));
-        assert_eq!(found.gradient_wire, Some(Wire::Bits4));
+        assert_eq!(
+            (found.gradient_wire, found.link_up, found.link_down),
+            (Some(Wire::Bits4), Some(2.5e6), None)
+        );
     }
 
     #[test]

@@ -35,6 +35,13 @@ function bytes(count) {
   return number(count, at ? 1 : 0) + " " + units[at];
 }
 
+// What a worker's link carries, to the server and from it.
+function link(worker) {
+  if (!known(worker.link_up) || !known(worker.link_down)) return "–";
+  const megabytes = (rate) => number(rate / 1e6, rate < 1e7 ? 2 : 0);
+  return `${megabytes(worker.link_up)}, ${megabytes(worker.link_down)} MB/s`;
+}
+
 function element(name, text, kind) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
@@ -205,10 +212,10 @@ function show(run) {
   by("bar").setAttribute("aria-valuenow", done);
   facts(run);
   const seen = (seconds) => number(seconds, 0) + " s ago";
-  fill("workers", [["worker"], ["name", "text"], ["images/s"], ["share"], ["staleness"], ["step"], ["waiting"], ["gradients"], ["parameters"], ["leases"], ["seen"]],
+  fill("workers", [["worker"], ["name", "text"], ["images/s"], ["share"], ["staleness"], ["step"], ["waiting"], ["link up, down"], ["gradients"], ["parameters"], ["leases"], ["seen"]],
     run.workers.slice(0, MOST_ROWS).map((worker) => [worker.worker, [
       String(worker.worker), worker.name + (worker.drained ? " (leaves)" : ""), number(worker.images_per_second, 1), percent(worker.share),
-      number(worker.staleness_mean, 1), number(worker.step_seconds, 2) + " s", percent(worker.waiting), worker.gradient_wire || "–",
+      number(worker.staleness_mean, 1), number(worker.step_seconds, 2) + " s", percent(worker.waiting), link(worker), worker.gradient_wire || "–",
       worker.parameter_wire || "–", String(worker.leases), seen(worker.silent_seconds)],
       worker.silent_seconds > 10, maySteer && !worker.drained ? () => drain(worker) : null]));
   const more = (id, all, listed) => { by(id).textContent = all > listed ? `and ${number(all - listed, 0)} more` : ""; };

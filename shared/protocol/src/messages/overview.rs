@@ -108,6 +108,11 @@ pub struct WorkerOverview {
     pub gradient_wire: Option<Wire>,
     /// Format in which the newest parameters travelled; `None` before the first.
     pub parameter_wire: Option<Wire>,
+    /// What the worker's link carries to the server, in bytes per second, at least and as far as it shows; `None`
+    /// where nothing is known of it.
+    pub link_up: Option<f64>,
+    /// The same from the server to the worker.
+    pub link_down: Option<f64>,
     /// Number of leases, ranges of samples to train on, that the worker holds.
     pub leases: u32,
     /// Time in seconds since the worker's last call.
@@ -224,6 +229,8 @@ impl From<WorkerOverview> for proto::WorkerOverview {
             bytes_in: worker.bytes_in,
             gradient_wire: worker.gradient_wire.map(codec::number),
             parameter_wire: worker.parameter_wire.map(codec::number),
+            link_up: worker.link_up,
+            link_down: worker.link_down,
             leases: worker.leases,
             silent_seconds: worker.silent_seconds,
             drained: worker.drained,
@@ -252,6 +259,8 @@ impl TryFrom<proto::WorkerOverview> for WorkerOverview {
             bytes_in: worker.bytes_in,
             gradient_wire: wire(worker.gradient_wire)?,
             parameter_wire: wire(worker.parameter_wire)?,
+            link_up: worker.link_up,
+            link_down: worker.link_down,
             leases: worker.leases,
             silent_seconds: worker.silent_seconds,
             drained: worker.drained,

@@ -82,6 +82,11 @@ pub struct StepMetrics {
     pub gradient_wire: Option<Wire>,
     /// Format in which the newest parameters travelled; `None` if there were none.
     pub parameter_wire: Option<Wire>,
+    /// What the worker's link carries to the server, in bytes per second, at least and as far as it shows; `None`
+    /// where nothing is known of it.
+    pub link_up: Option<f64>,
+    /// The same from the server to the worker.
+    pub link_down: Option<f64>,
 }
 
 /// Sums over minibatches that tell how noisy gradients are. The expected squared norm of a minibatch's
@@ -182,6 +187,8 @@ impl From<StepMetrics> for proto::Metrics {
             bytes_in: m.bytes_in,
             gradient_wire: m.gradient_wire.map(codec::number),
             parameter_wire: m.parameter_wire.map(codec::number),
+            link_up: m.link_up,
+            link_down: m.link_down,
         }
     }
 }
@@ -215,6 +222,8 @@ impl TryFrom<proto::Metrics> for StepMetrics {
             bytes_in: count(m.bytes_in, "bytes_in")?,
             gradient_wire: wire(m.gradient_wire)?,
             parameter_wire: wire(m.parameter_wire)?,
+            link_up: m.link_up.map(|rate| finite(rate, "link_up")).transpose()?,
+            link_down: m.link_down.map(|rate| finite(rate, "link_down")).transpose()?,
         })
     }
 }
