@@ -252,19 +252,20 @@ impl Coordinator {
         state.workers() > 1 || state.run.as_ref().is_none_or(|run| run.leases.outstanding() == 0)
     }
 
-    /// Resolves once an operator orders a snapshot, also if that was since the last call.
+    /// Resolves once an operator, or a shard process that is to stop, orders a snapshot, also if that was since the
+    /// last call.
     pub async fn snapshot_ordered(&self) {
         self.snapshot_ordered.notified().await;
     }
 
-    /// Number of snapshots that operators have ordered so far; a snapshot that is begun now answers all of
+    /// Number of snapshots that were ordered so far; a snapshot that is begun now answers all of
     /// them.
     pub fn snapshots_ordered(&self) -> u64 {
         self.state().orders.snapshots_ordered()
     }
 
     /// Lets a single worker get leases (ranges of images to train on) again, after a snapshot was taken or
-    /// given up, which answers the first `ordered` snapshots that operators have ordered.
+    /// given up, which answers the first `ordered` snapshots that were ordered.
     pub fn resume_leases(&self, ordered: u64) {
         let mut state = self.state();
         state.snapshot_pending = false;
@@ -280,6 +281,11 @@ impl Coordinator {
     pub fn mistakes(&self) -> Mistakes {
         let state = self.state();
         state.run.as_ref().map(|run| run.evaluations.mistakes(&run.data.classes)).unwrap_or_default()
+    }
+
+    /// Number of the newest complete snapshot that this process took or went on from; 0 if there is none.
+    pub fn newest_snapshot(&self) -> u64 {
+        self.state().snapshot.as_ref().map_or(0, |snapshot| snapshot.id)
     }
 
     /// Records `snapshot`, with the hashes of all shards' files, as the newest complete one, which processes
@@ -316,7 +322,12 @@ impl protocol::Coordinator for Coordinator {
 
     fn register(&self, request: RegisterRequest) -> Result<RegisterReply, Refusal> {
         admission::protocol_version("shard process", request.protocol)?;
-        self.state().register(request, &self.settings)
+        let stopping = request.stopping;
+        let reply = self.state().register(request, &self.settings)?;
+        if stopping {
+            self.snapshot_ordered.notify_one();
+        }
+        Ok(reply)
     }
 
     fn status(&self) -> RunStatus {

@@ -366,7 +366,7 @@ impl State {
         request: RegisterRequest,
         settings: &Settings,
     ) -> Result<RegisterReply, Refusal> {
-        let RegisterRequest { address, shards, holds, files, .. } = request;
+        let RegisterRequest { address, shards, holds, files, stopping, .. } = request;
         let of_this_life = holds.is_none_or(|holding| holding.life == self.life.life);
         let files = files.as_ref().filter(|files| files.run == self.life.life.run);
         let applicant = Applicant {
@@ -420,6 +420,12 @@ impl State {
                 }
             }
         }
+        if stopping && self.run.is_some() {
+            tracing::warn!(
+                "the process of shards {first_shard} to {last} is being stopped: a snapshot is taken first"
+            );
+            self.orders.snapshot();
+        }
         Ok(RegisterReply {
             first_shard,
             total_shards: settings.processes * settings.shards,
@@ -429,6 +435,8 @@ impl State {
             rule: self.run.as_ref().map(|run| run.rule.clone()),
             roster: self.roster(),
             generation: self.run.as_ref().map_or(0, |run| run.account.generation(first_shard..=last)),
+            // A run that has ended has its last snapshot still to come, with which it dismisses its processes.
+            snapshot_ordered: self.orders.wants_snapshot() || self.end.ending().is_some(),
         })
     }
 

@@ -27,6 +27,11 @@ impl Orders {
         self.snapshots_done < self.snapshots_ordered
     }
 
+    /// Orders a snapshot.
+    pub(super) fn snapshot(&mut self) {
+        self.snapshots_ordered += 1;
+    }
+
     /// Number of snapshots that were ordered so far; a snapshot that is begun now answers all of them.
     pub(super) fn snapshots_ordered(&self) -> u64 {
         self.snapshots_ordered
@@ -101,7 +106,7 @@ impl State {
             return Err(no_run("nothing to keep"));
         }
         tracing::info!("{caller} ordered a snapshot");
-        self.orders.snapshots_ordered += 1;
+        self.orders.snapshot();
         Ok("a snapshot is taken as soon as may be".into())
     }
 

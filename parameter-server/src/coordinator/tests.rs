@@ -198,6 +198,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         shards: 2,
         holds: None,
         files: None,
+        stopping: false,
     };
     let reply = RegisterReply {
         first_shard: 2,
@@ -208,6 +209,7 @@ async fn joins_that_do_not_fit_are_refused_by_name() {
         rule: None,
         roster: Roster::default(),
         generation: 0,
+        snapshot_ordered: false,
     };
     assert_eq!(coordinator.register(register), Ok(reply));
 
@@ -337,7 +339,7 @@ async fn samples_that_a_restarted_shard_process_lost_are_counted() {
         let holds = first_shard.map(|first_shard| Holding { first_shard, life: LIFE });
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
         let reply = coordinator
-            .register(RegisterRequest { protocol, address, shards: 2, holds, files: None })
+            .register(RegisterRequest { protocol, address, shards: 2, holds, files: None, stopping: false })
             .unwrap();
         assert_eq!((reply.first_shard, reply.total_shards, reply.life), (2, 4, LIFE));
         (reply.restore, reply.again)
@@ -402,7 +404,8 @@ async fn a_shard_process_that_comes_back_is_told_the_newest_generation_of_its_sh
     let coordinator = coordinator(2);
     let register = || {
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
-        let request = RegisterRequest { protocol, address, shards: 2, holds: None, files: None };
+        let request =
+            RegisterRequest { protocol, address, shards: 2, holds: None, files: None, stopping: false };
         coordinator.register(request).unwrap().generation
     };
     assert_eq!(register(), 0);
@@ -423,7 +426,9 @@ async fn shards_of_another_life_go_back_before_anybody_joins() {
     let register = |life| {
         let (protocol, address) = (PROTOCOL_VERSION, "b:1".into());
         let holds = Some(Holding { first_shard: 2, life });
-        coordinator.register(RegisterRequest { protocol, address, shards: 2, holds, files: None }).unwrap()
+        coordinator
+            .register(RegisterRequest { protocol, address, shards: 2, holds, files: None, stopping: false })
+            .unwrap()
     };
     for _ in 0..2 {
         let reply = register(LIFE);

@@ -32,8 +32,9 @@ use crate::{
 const MOST_SHARDS: u32 = 1 << 20;
 /// Time between two registrations.
 const REGISTER_EVERY: Duration = Duration::from_secs(2);
-/// Time between two registrations while the run's update rule is not known, for which workers wait.
-const REGISTER_FOR_RULE: Duration = Duration::from_millis(100);
+/// Time between two registrations while the run's update rule is not known, for which workers wait, and while this
+/// process waits for its last snapshot.
+const REGISTER_SOON: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(
     options: Options,
@@ -67,22 +68,35 @@ pub(crate) async fn run(
     let mut serving = Serving::start(listener, access, None, host.clone());
 
     let mut give_up = None;
+    let mut last = LastSnapshot::Unwanted;
     loop {
         tokio::select! {
             biased;
             _ = ended.wait_for(Option::is_some) => break,
             failure = serving.failed() => return Err(failure),
             () = &mut shutdown, if give_up.is_none() => {
-                // A leader that is stopped at the same time still orders a snapshot of these shards, after it
-                // has waited for its workers.
+                // A leader that is stopped at the same time orders a snapshot of these shards after it has waited for
+                // its workers; one that goes on is asked for one.
                 let patience = 2 * options.timing.farewell;
                 give_up = Some(Instant::now() + patience);
-                tracing::info!("stopping: waiting up to {patience:?} for the leader's last order");
+                (last, pause) = (LastSnapshot::Wanted, Duration::ZERO);
+                tracing::info!("stopping: waiting up to {patience:?} for a last snapshot");
             }
             () = until(give_up) => break,
-            reply = registrar.register_again(Holding { first_shard: first, life }, pause) => {
-                let reply = reply.context("register with the leader again")?;
+            reply = registrar.register_again(Holding { first_shard: first, life }, last.is_wanted(), pause) => {
+                let reply = match reply {
+                    // One that is gone orders nothing any more.
+                    Err(error) if give_up.is_some() => {
+                        tracing::warn!("no last snapshot: {error}");
+                        break;
+                    }
+                    reply => reply.context("register with the leader again")?,
+                };
                 check(&reply, options.shards)?;
+                last = last.after(&reply);
+                if last == LastSnapshot::Done {
+                    break;
+                }
                 let of_another_life = reply.life != life;
                 if of_another_life {
                     // Nobody pushes to these shards any more while they go back.
@@ -104,6 +118,9 @@ pub(crate) async fn run(
                     tracing::warn!("snapshots of these shards cannot be kept: {error}");
                 }
                 pause = begin(&host, &reply)?;
+                if last == LastSnapshot::Ordered {
+                    pause = REGISTER_SOON;
+                }
                 if of_another_life {
                     // The leader lets no worker join before it knows that the shards went back.
                     pause = Duration::ZERO;
@@ -119,6 +136,30 @@ pub(crate) async fn run(
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
+/// The snapshot that a process which is to stop asks for, so that nothing is lost of what its shards have learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastSnapshot {
+    Unwanted,
+    Wanted,
+    Ordered,
+    Done,
+}
+
+impl LastSnapshot {
+    fn is_wanted(self) -> bool {
+        self == LastSnapshot::Wanted
+    }
+
+    /// Returns what becomes of it by a reply of the leader. One that has nothing to keep orders none.
+    fn after(self, reply: &RegisterReply) -> LastSnapshot {
+        match (self, reply.snapshot_ordered) {
+            (LastSnapshot::Unwanted, _) => LastSnapshot::Unwanted,
+            (_, true) => LastSnapshot::Ordered,
+            (_, false) => LastSnapshot::Done,
+        }
+    }
+}
+
 /// Gives the roster to the shards, and the run's update rule if the leader knows it, and tells them which
 /// snapshot is complete; returns the time until the next registration.
 fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
@@ -126,7 +167,7 @@ fn begin(host: &ShardHost, reply: &RegisterReply) -> anyhow::Result<Duration> {
     if let Some(snapshot) = &reply.restore {
         host.completed(snapshot.id);
     }
-    let Some(rule) = &reply.rule else { return Ok(REGISTER_FOR_RULE) };
+    let Some(rule) = &reply.rule else { return Ok(REGISTER_SOON) };
     host.begin(rule).context("take over the run's update rule from the leader")?;
     Ok(REGISTER_EVERY)
 }
@@ -178,16 +219,22 @@ impl Registrar {
         let access = options.door.of_follower(&leader).await?;
         let (protocol, shards) = (PROTOCOL_VERSION, options.shards);
         let files = snapshot::held(&options.snapshots)?;
-        let request = RegisterRequest { protocol, address, shards, holds: None, files };
+        let request = RegisterRequest { protocol, address, shards, holds: None, files, stopping: false };
         let patience = options.connector.patience.give_up_after;
         let reply = until_ready(patience, || leader.register(request.clone())).await?;
         Ok((Registrar { leader, request }, access, reply))
     }
 
-    /// Registers again after a pause, naming the shards that this process holds.
-    async fn register_again(&self, holds: Holding, pause: Duration) -> Result<RegisterReply, ClientError> {
+    /// Registers again after a pause, naming the shards that this process holds, and whether it is `stopping` and wants a
+    /// snapshot.
+    async fn register_again(
+        &self,
+        holds: Holding,
+        stopping: bool,
+        pause: Duration,
+    ) -> Result<RegisterReply, ClientError> {
         sleep(pause).await;
-        self.leader.register(RegisterRequest { holds: Some(holds), ..self.request.clone() }).await
+        self.leader.register(RegisterRequest { holds: Some(holds), stopping, ..self.request.clone() }).await
     }
 }
 
@@ -208,6 +255,7 @@ mod tests {
             rule: None,
             roster: Roster::default(),
             generation: 0,
+            snapshot_ordered: false,
         };
         check(&reply(2, 4, 2), 2).unwrap();
         check(&RegisterReply { restore: None, ..reply(0, 2, 0) }, 2).unwrap();

@@ -159,6 +159,13 @@ impl Adopted {
         if newest.is_some_and(|newest| push.step <= newest) {
             return Ok(None);
         }
+        if push.samples == 0 && !state.may_flush(push.member.incarnation) {
+            return Err(invalid(format!(
+                "of worker {} at step {} has no samples behind it, and none of that worker have come since \
+                 the last such, expected at least 1",
+                push.member.worker, push.step
+            )));
+        }
         let own = Version { generation, counter: state.counter };
         check_order(push, newest.unwrap_or(0), own).map_err(invalid)?;
         let bounds = &self.bounds[&push.block];

@@ -32,6 +32,8 @@ pub(crate) struct AppliedPushes {
     pub(crate) newest: u64,
     /// Number of samples behind all of them.
     pub(crate) samples: u64,
+    /// The same when the worker sent what was left over of its gradients last; files have it not.
+    pub(crate) flushed: u64,
 }
 
 /// The forms in which files have the pushes of one worker: those of earlier releases have the newest step
@@ -46,14 +48,14 @@ enum Recorded {
 impl From<Recorded> for AppliedPushes {
     fn from(recorded: Recorded) -> AppliedPushes {
         match recorded {
-            Recorded::Step(newest) => AppliedPushes { newest, samples: 0 },
-            Recorded::StepAndSamples(newest, samples) => AppliedPushes { newest, samples },
+            Recorded::Step(newest) => AppliedPushes { newest, ..AppliedPushes::default() },
+            Recorded::StepAndSamples(newest, samples) => AppliedPushes { newest, samples, flushed: 0 },
         }
     }
 }
 
 impl From<AppliedPushes> for (u64, u64) {
-    fn from(AppliedPushes { newest, samples }: AppliedPushes) -> (u64, u64) {
+    fn from(AppliedPushes { newest, samples, .. }: AppliedPushes) -> (u64, u64) {
         (newest, samples)
     }
 }
@@ -82,11 +84,19 @@ impl BlockState {
         self.applied.get(&incarnation).map(|applied| applied.newest)
     }
 
+    /// Whether samples of an incarnation have come since it sent what was left over of its gradients last.
+    pub(super) fn may_flush(&self, incarnation: u64) -> bool {
+        self.applied.get(&incarnation).is_some_and(|applied| applied.flushed < applied.samples)
+    }
+
     /// Records that the push was applied.
     pub(super) fn record(&mut self, push: &BlockPush) {
         let applied = self.applied.entry(push.member.incarnation).or_default();
         applied.newest = push.step;
         applied.samples += u64::from(push.samples);
+        if push.samples == 0 {
+            applied.flushed = applied.samples;
+        }
     }
 
     /// Number of updates of the block since the version that a push was computed from. A version from before

@@ -193,6 +193,12 @@ fn a_push_is_of_at_most_a_minibatch() {
     shard.push(BlockPush { gradient: vec![0.5; 300].into(), ..of(3, 0) }).outcome.unwrap();
     assert!(parameters(&mut shard, 3) != before);
     assert_eq!((shard.status().samples, shard.status().updates), (33, 3));
+    // It comes once for each time that samples came, so that the account tells of whoever pushes more.
+    let expected = "shard 0: gradient of block 3 (classifier/weights) of worker 1 at step 4 has no samples behind it, and none of \
+                    that worker have come since the last such, expected at least 1";
+    assert_eq!(refusal(&mut shard, &of(4, 0)), expected);
+    shard.push(of(4, 1)).outcome.unwrap();
+    shard.push(of(5, 0)).outcome.unwrap();
 }
 
 /// Files of earlier releases do not bound the samples behind a push; the run that goes on from them does.

@@ -6,6 +6,7 @@ use crate::common::{Process, Worker, coordinator, data, flags, layout, options, 
 use formats::model_file::MODEL_FILE;
 use parameter_server::{
     Options, Timing,
+    shard::file as shard_file,
     snapshot::{self, Manifest},
 };
 use parameters::{Layout, checkpoint::Checkpoint};
@@ -327,4 +328,33 @@ async fn a_warm_start_is_recorded_and_resumed_without_its_file() {
         format!("{:#}", Process::start(Options { fresh: true, ..warm() }).await.end().await.unwrap_err());
     let expected = format!("start from a model (--init-from): cannot read model file {}: ", file.display());
     assert!(text.starts_with(&expected), "{text}");
+}
+
+/// What its shards have learnt is not lost, though the leader goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_stopped_alone_gets_a_snapshot_first() {
+    let home = tempfile::tempdir().unwrap();
+    let mut leader = Process::start(Options { processes: 2, ..options(home.path()) }).await;
+    let mut follower = Process::start(Options {
+        coordinator: Some(leader.address.clone()),
+        ..options(&home.path().join("follower"))
+    })
+    .await;
+    let mut worker = Worker::join(&leader.address, "only").await;
+    let Assignment::Train(lease) = worker.client.assign(worker.joined.member).await.unwrap() else {
+        panic!("the run has just begun");
+    };
+    assert_eq!(worker.train(&lease).await, None);
+    worker.report(|_| {}).await;
+    assert_eq!(newest(home.path()), None);
+    follower.stop();
+    assert_eq!(follower.end().await.unwrap(), Exit::Interrupted);
+    let manifest = newest(home.path()).unwrap();
+    assert_eq!(manifest.run.progress.used, lease.end - lease.start);
+    for shard in [2, 3] {
+        let file = shard_file::path(&home.path().join("follower"), manifest.id, shard);
+        assert!(file.exists(), "{}", file.display());
+    }
+    leader.stop();
+    assert_eq!(leader.end().await.unwrap(), Exit::Interrupted);
 }

@@ -254,7 +254,14 @@ async fn another_protocol_version_is_refused_over_the_wire() {
     let request = JoinRequest { protocol, name: "newer".into(), data: crate::common::data() };
     let text = client.join(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("worker")), "{text}");
-    let request = RegisterRequest { protocol, address: "b:1".into(), shards: 2, holds: None, files: None };
+    let request = RegisterRequest {
+        protocol,
+        address: "b:1".into(),
+        shards: 2,
+        holds: None,
+        files: None,
+        stopping: false,
+    };
     let text = client.register(request).await.unwrap_err().to_string();
     assert!(text.contains(&expected("shard process")), "{text}");
     server.stop();
@@ -280,6 +287,24 @@ async fn a_folder_in_use_is_refused_and_a_killed_process_leaves_it_free() {
     let third = Server::start(program(), home.path());
     until(&third.address, |_| true).await;
     assert_eq!(third.stop(), Some(130));
+}
+
+/// The numbers of the snapshots go on: shards refuse one that they have had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_removed_under_a_run_gets_the_next_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("snapshots");
+    let server = Server::start(program(), &folder);
+    let mut worker = Worker::join(&server.address, "worker").await;
+    worker.pause = Duration::from_millis(50);
+    let working = tokio::spawn(async move { worker.work().await });
+    let before = server.says(0, &["snapshot 2 after ", " samples took"]).await;
+    fs::remove_dir_all(&folder).unwrap();
+    server.says(before, &["was removed or replaced while the server runs"]).await;
+    server.says(before, &["snapshot 3 after ", " samples took"]).await;
+    assert_eq!(server.stop(), Some(130));
+    assert_eq!(working.await.unwrap(), Ending::Interrupted);
+    assert!(snapshot::newest(&folder).unwrap().expect("the last one").id >= 3);
 }
 
 /// A limit on the size of files stands in for a full disk: a write fails in the middle, as it does there, and

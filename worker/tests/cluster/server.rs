@@ -93,6 +93,7 @@ impl Server {
                 shards,
                 holds: None,
                 files: None,
+                stopping: false,
             };
             let first = client.register(request).await.unwrap().first_shard;
             let host = self::host(first, shards, total, folder.path().join(process.to_string()));

@@ -72,8 +72,8 @@ async fn gradients_travel_in_few_bits_and_parameters_in_all() {
     let mut configuration = small(1_600);
     configuration.run.gradient_wire = Some(Wire::Bits1);
     for shard in trained_by_two(configuration).await {
-        // The replies to pushes, and what was fetched besides.
-        assert!(shard.bytes_out > 15 * shard.bytes_in, "{} out, {} in", shard.bytes_out, shard.bytes_in);
+        // The replies to pushes, and what was fetched besides; at the end each worker sends once, whole, what was left over.
+        assert!(shard.bytes_out > 10 * shard.bytes_in, "{} out, {} in", shard.bytes_out, shard.bytes_in);
     }
 }
 

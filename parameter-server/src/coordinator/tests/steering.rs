@@ -71,6 +71,7 @@ async fn an_overview_tells_of_each_worker_and_shard() {
         shards: 2,
         holds: None,
         files: None,
+        stopping: false,
     };
     coordinator.register(request).unwrap();
     assert_eq!(shards(&coordinator)[2..], [(2, "b:1".into()), (3, "b:1".into())]);

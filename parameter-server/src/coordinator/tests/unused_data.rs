@@ -29,6 +29,7 @@ async fn other_processes_register_anew_before_a_worker_with_other_data_is_let_in
             shards: 2,
             holds,
             files: None,
+            stopping: false,
         };
         coordinator.register(request).unwrap()
     };

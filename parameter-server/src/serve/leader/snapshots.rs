@@ -68,7 +68,8 @@ impl Leader {
     /// Takes a snapshot and returns whether one was taken. A failure is logged and has no other effect.
     pub(super) async fn snapshot(&self) -> bool {
         let id = match snapshot::next_id(self.home.folder()) {
-            Ok(id) => id,
+            // A folder that was made anew holds none, and shards take a number that they have had for a late order.
+            Ok(id) => id.max(self.coordinator.newest_snapshot() + 1),
             Err(error) => {
                 tracing::warn!("a snapshot could not be taken, the one before stays valid: {error}");
                 return false;

@@ -109,6 +109,7 @@ impl Caller {
             shards: 2,
             holds: None,
             files: None,
+            stopping: false,
         }
     }
 

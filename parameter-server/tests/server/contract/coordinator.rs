@@ -151,6 +151,7 @@ async fn a_process_without_a_place_is_refused<C: CoordinatorCalls, S: ShardCalls
         shards: SHARDS,
         holds: None,
         files: None,
+        stopping: false,
     };
     let error = form.coordinator.register(request).await.unwrap_err();
     assert!(matches!(error.refusal(), Some(Refusal::Mismatch(_))), "{error}");

@@ -29,6 +29,8 @@ pub struct RegisterRequest {
     /// The shards that the process, or an earlier one on its disk, has kept files of; `None` if there are
     /// none.
     pub files: Option<ShardFiles>,
+    /// Whether the process is about to stop and wants a snapshot to be taken first.
+    pub stopping: bool,
 }
 
 /// The shards of a run (parts of the network's parameters) that a process finds files of on its disk, which
@@ -75,6 +77,8 @@ pub struct RegisterReply {
     /// Newest generation of these shards that the coordinator knows of since its last start; 0 if it knows of
     /// none. Shards that are restored from files begin a later one.
     pub generation: u64,
+    /// Whether a snapshot that was ordered, or the one at the end of the run, is not done yet.
+    pub snapshot_ordered: bool,
 }
 
 impl From<Holding> for proto::Holding {
@@ -109,9 +113,9 @@ impl TryFrom<proto::ShardFiles> for ShardFiles {
 
 impl From<RegisterRequest> for proto::RegisterRequest {
     fn from(request: RegisterRequest) -> proto::RegisterRequest {
-        let RegisterRequest { protocol, address, shards, holds, files } = request;
+        let RegisterRequest { protocol, address, shards, holds, files, stopping } = request;
         let (holds, files) = (holds.map(proto::Holding::from), files.map(proto::ShardFiles::from));
-        proto::RegisterRequest { protocol, address, shards, holds, files }
+        proto::RegisterRequest { protocol, address, shards, holds, files, stopping }
     }
 }
 
@@ -119,18 +123,27 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
     type Error = FieldError;
 
     fn try_from(request: proto::RegisterRequest) -> Result<RegisterRequest, FieldError> {
-        let proto::RegisterRequest { protocol, address, shards, holds, files } = request;
+        let proto::RegisterRequest { protocol, address, shards, holds, files, stopping } = request;
         let address = name(address, "RegisterRequest", "address")?;
         let holds = holds.map(Holding::try_from).transpose()?;
         let files = files.map(ShardFiles::try_from).transpose()?;
-        Ok(RegisterRequest { protocol, address, shards, holds, files })
+        Ok(RegisterRequest { protocol, address, shards, holds, files, stopping })
     }
 }
 
 impl From<RegisterReply> for proto::Registration {
     fn from(reply: RegisterReply) -> proto::Registration {
-        let RegisterReply { first_shard, total_shards, restore, life, again, rule, roster, generation } =
-            reply;
+        let RegisterReply {
+            first_shard,
+            total_shards,
+            restore,
+            life,
+            again,
+            rule,
+            roster,
+            generation,
+            snapshot_ordered,
+        } = reply;
         proto::Registration {
             first_shard,
             total_shards,
@@ -140,6 +153,7 @@ impl From<RegisterReply> for proto::Registration {
             rule: rule.map(proto::UpdateRule::from),
             roster: Some(roster.into()),
             generation,
+            snapshot_ordered,
         }
     }
 }
@@ -148,8 +162,17 @@ impl TryFrom<proto::Registration> for RegisterReply {
     type Error = FieldError;
 
     fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
-        let proto::Registration { first_shard, total_shards, restore, life, again, rule, roster, generation } =
-            registration;
+        let proto::Registration {
+            first_shard,
+            total_shards,
+            restore,
+            life,
+            again,
+            rule,
+            roster,
+            generation,
+            snapshot_ordered,
+        } = registration;
         if !(1..=MOST_SHARDS).contains(&total_shards) {
             let expected = format!("1 to {MOST_SHARDS}");
             return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
@@ -162,7 +185,17 @@ impl TryFrom<proto::Registration> for RegisterReply {
         let restore = restore.map(Snapshot::try_from).transpose()?;
         let life = life::life(life, "Registration")?;
         let roster = required(roster, "Registration", "roster")?.try_into()?;
-        Ok(RegisterReply { first_shard, total_shards, restore, life, again, rule, roster, generation })
+        Ok(RegisterReply {
+            first_shard,
+            total_shards,
+            restore,
+            life,
+            again,
+            rule,
+            roster,
+            generation,
+            snapshot_ordered,
+        })
     }
 }
 

@@ -118,6 +118,7 @@ pub fn script() -> Script {
             rule: Some(rule()),
             roster: roster(),
             generation: u64::MAX,
+            snapshot_ordered: true,
         }),
         status: status(),
         overview: overview(),
@@ -243,7 +244,14 @@ fn snapshot() -> Snapshot {
 fn register_request() -> RegisterRequest {
     let holds = Some(Holding { first_shard: 0, life: LIFE });
     let files = Some(ShardFiles { run: RunId(u128::MAX - 1), shards: vec![2, 3] });
-    RegisterRequest { protocol: PROTOCOL_VERSION, address: "c:3".into(), shards: 2, holds, files }
+    RegisterRequest {
+        protocol: PROTOCOL_VERSION,
+        address: "c:3".into(),
+        shards: 2,
+        holds,
+        files,
+        stopping: true,
+    }
 }
 
 fn adopt_request() -> AdoptRequest {
@@ -339,6 +347,7 @@ async fn every_assignment_and_every_ending_round_trips() {
                 rule: None,
                 roster: Roster::default(),
                 generation: 0,
+                snapshot_ordered: true,
             }),
             status: RunStatus { latest: None, layout: None, ..status() },
             ..script()

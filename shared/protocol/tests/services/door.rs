@@ -141,6 +141,7 @@ async fn every_call(address: &str, connector: Connector) -> (Vec<&'static str>, 
         shards: 1,
         holds: None,
         files: None,
+        stopping: false,
     };
     let adopt = AdoptRequest { shard: 0, member: MEMBER, layout: layout() };
     let results: [(&'static str, Result<(), ClientError>); 16] = [
