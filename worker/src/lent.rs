@@ -15,7 +15,7 @@ use dataset::{Dataset, Encoded, LentSet, PictureSource, SourceAway, Split};
 use protocol::{CoordinatorClient, LabelsRequest, LentData, LentPicture, ReadRequest};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::cache::{Cache, Key};
 
@@ -253,12 +253,15 @@ impl Drop for Getter {
 /// Gets pictures, for ever.
 async fn get(getter: Getter, client: CoordinatorClient) {
     let shared = &getter.0;
-    let mut told = Instant::now();
-    let mut untold = (0, 0);
+    let mut told = Told { at: Instant::now(), pictures: 0, bytes: 0 };
     loop {
+        told.tell(shared);
         let next = shared.state().next();
         let Some(request) = next else {
-            shared.wanted.notified().await;
+            tokio::select! {
+                () = shared.wanted.notified() => {}
+                () = sleep_until(told.at + LINE_EVERY), if told.lacks(shared) => {}
+            }
             continue;
         };
         let split = if request.validation { Split::Validation } else { Split::Train };
@@ -271,18 +274,38 @@ async fn get(getter: Getter, client: CoordinatorClient) {
             shared.came.notify_all();
             sleep(PAUSE).await;
         }
-        if told.elapsed() >= LINE_EVERY {
-            let (pictures, bytes) = {
-                let state = shared.state();
-                (state.pictures, state.bytes)
-            };
-            tracing::info!(
-                pictures = pictures - untold.0,
-                bytes = bytes - untold.1,
-                "pictures that came from the server in {} s",
-                told.elapsed().as_secs()
-            );
-            (told, untold) = (Instant::now(), (pictures, bytes));
+    }
+}
+
+/// What the log was told of the pictures that came, and when.
+struct Told {
+    at: Instant,
+    pictures: u64,
+    bytes: u64,
+}
+
+impl Told {
+    /// Returns whether pictures have come that the log does not know of.
+    fn lacks(&self, shared: &Shared) -> bool {
+        shared.state().pictures > self.pictures
+    }
+
+    /// Tells the log what has come since the last time, if there is something and it is time to.
+    fn tell(&mut self, shared: &Shared) {
+        let seconds = self.at.elapsed();
+        if seconds < LINE_EVERY || !self.lacks(shared) {
+            return;
         }
+        let (pictures, bytes) = {
+            let state = shared.state();
+            (state.pictures, state.bytes)
+        };
+        tracing::info!(
+            pictures = pictures - self.pictures,
+            bytes = bytes - self.bytes,
+            "pictures that came from the server in {} s",
+            seconds.as_secs()
+        );
+        *self = Told { at: Instant::now(), pictures, bytes };
     }
 }
