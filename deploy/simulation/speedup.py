@@ -12,6 +12,7 @@ S(N) = N x images of one worker / images of N workers. Prints a line for each ru
 import argparse
 import json
 import math
+import shutil
 import signal
 import statistics
 import subprocess
@@ -40,7 +41,9 @@ def simulated(asked, workers, seed):
     """The evaluations of a simulated run that ends once two in a row have the accuracy."""
     command = [asked.program, "simulate", *the_run(asked, workers, seed)]
     command += ["--until", str(max(asked.until)), "--evaluate-images", str(EVALUATE), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}; what it says is above")
     return json.loads(done.stdout.splitlines()[-1])["evaluations"]
 
 
@@ -136,6 +139,10 @@ def main():
     parser.add_argument("--picture", type=Path, help="SVG file to draw the time to the last accuracy into")
     parser.add_argument("flags", nargs="*", help="further flags of downpour simulate, behind --")
     asked = parser.parse_args()
+    if asked.images < RAMP:
+        parser.error(f"--images {asked.images}: expected at least {RAMP}, the images over which the learning rate rises")
+    if not shutil.which(asked.program):
+        parser.error(f"--program {asked.program}: there is no such program; make it by cargo build --release, or name another")
     found = {}
 
     def run(key):

@@ -8,7 +8,7 @@ use kernels::Isa;
 use process::{
     Exit, FlagError, RunFlags, Signals, TokenFlags, isa_name, logs,
     logs::{LogFlags, Warnings},
-    stdin_end,
+    recipe_help, stdin_end,
 };
 use protocol::Patience;
 use tokio::net::TcpListener;
@@ -20,6 +20,9 @@ use crate::{
 
 /// Time for which a server keeps memory that it freed, for what it needs next.
 const MEMORY_KEPT: Duration = Duration::from_secs(60);
+
+/// Name of the recipe of a run for which none is named.
+const DEFAULT_RECIPE: &str = "paper";
 
 /// A part of the server that holds a network's parameters and applies the gradients of many workers.
 #[derive(Debug, Parser)]
@@ -69,6 +72,7 @@ pub struct HealthFlags {
 
 /// Flags of `parameter-server`.
 #[derive(Clone, Debug, Args)]
+#[command(mut_arg("recipe", |flag| flag.help(recipe_help(DEFAULT_RECIPE))))]
 pub struct Flags {
     /// Flags that describe the run.
     #[command(flatten)]
@@ -137,7 +141,7 @@ pub struct Flags {
     #[command(flatten)]
     pub log: LogFlags,
     /// The recipe where neither --recipe nor --config is given: set by a parent process
-    #[arg(long, hide = true, default_value = "paper")]
+    #[arg(long, hide = true, default_value = DEFAULT_RECIPE)]
     pub default_recipe: String,
     /// Stop when standard input ends: set by a parent process, so that no child outlives it
     #[arg(long, hide = true)]
@@ -301,6 +305,16 @@ fn stop_signal(end_with_stdin: bool) -> impl Future<Output = ()> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    /// The server has no pictures, on which the recipe of other commands depends.
+    #[test]
+    fn help_names_the_recipe_that_is_used() {
+        let help = Cli::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("bvlc or fine-tune [default: the file's, else paper]"), "{help}");
+        assert!(!help.contains("--data"), "{help}");
+        assert_eq!(Cli::parse_from(["parameter-server"]).flags.default_recipe, "paper");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -19,6 +19,8 @@
 //! Where only the time matters, [`pace`] has it by formula, and [`plan`] makes of it the plan of a run on a
 //! [`fleet`].
 //!
+//! What of a run is in neither, [`scope`] refuses.
+//!
 //! Absent by intent: processes and messages, and the loss of messages, which the tests with injected faults
 //! cover.
 
@@ -32,6 +34,7 @@ pub mod plan;
 mod report;
 mod run;
 mod samples;
+pub mod scope;
 mod simulate;
 
 pub use cluster::{Cluster, Link, Machine};

@@ -1,5 +1,6 @@
 //! Simulated runs of a very small network on the synthetic set.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use dataset::Dataset;
@@ -209,5 +210,29 @@ fn gradients_and_parameters_of_few_bits_train_as_those_of_all() {
             assert_eq!(coded.refused, 0, "{wire}, {parameters}");
             assert!(few - all < worse, "{wire}, {parameters}");
         }
+    }
+}
+
+/// The table of speed-ups says what is wrong with its flags, without the trace of a program.
+#[test]
+fn flags_that_the_table_of_speed_ups_cannot_have_are_told() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/speedup.py");
+    for (words, expected) in [
+        (
+            ["--images", "1600"],
+            "--images 1600: expected at least 2000, the images over which the learning rate rises",
+        ),
+        (
+            ["--program", "/does/not/exist"],
+            "--program /does/not/exist: there is no such program; make it by cargo",
+        ),
+        // A program that fails.
+        (["--program", "false"], "--json: exit code 1; what it says is above"),
+    ] {
+        let Ok(ended) = Command::new("python3").arg(script).args(words).output() else {
+            return; // no Python is here
+        };
+        let text = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && text.contains(expected) && !text.contains("Traceback"), "{text}");
     }
 }

@@ -16,6 +16,8 @@ const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const SYNSETS: &str = "meta.mat";
 /// Name of Caffe's list of synsets, with a WNID and its words on each line.
 const WORDS: &str = "synset_words.txt";
+/// Names of all files that are looked for in a data folder, beside its pictures.
+pub(crate) const LISTS: [&str; 3] = [TRUTH, SYNSETS, WORDS];
 /// Folders, relative to the data folder, in which the kit may lie.
 const PLACES: [&str; 4] = ["", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 

@@ -43,6 +43,7 @@ impl Index {
             Index::of_files(folder, places, rules)?
         };
         index.passed.add(passed);
+        index.use_lists();
         if let [class] = &index.classes[..] {
             return Err(DatasetError::OneClass { folder: folder.to_owned(), class: class.clone() });
         }
@@ -91,6 +92,7 @@ impl Index {
             }
         };
         index.passed.add(passed);
+        index.use_lists();
         index.tell_passed();
         Ok(index)
     }
@@ -113,6 +115,14 @@ impl Index {
         let folder = folder.to_owned();
         let (held_out, shards, incomplete) = (!given, Vec::new(), 0);
         Ok(Index { folder, rules, classes, train, validation, given, held_out, shards, incomplete, passed })
+    }
+
+    /// Takes the lists off what was passed over that gave the classes their names or the images their classes.
+    fn use_lists(&mut self) {
+        match self.shards.is_empty() {
+            true => ilsvrc::LISTS.iter().for_each(|list| self.passed.forget(Path::new(list))),
+            false => self.passed.forget(Path::new(shards::CLASSES)),
+        }
     }
 
     fn tell_passed(&self) {

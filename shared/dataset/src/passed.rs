@@ -114,6 +114,14 @@ impl Passed {
         }
     }
 
+    /// Takes a file off the list that is no image and is used all the same, such as a list of the classes' names.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        self.files.retain(|_, files| {
+            files.retain(|file| file != path);
+            !files.is_empty()
+        });
+    }
+
     /// Removes and returns the files that were passed over for a reason.
     pub(crate) fn take_files(&mut self, reason: Reason) -> Vec<PathBuf> {
         self.files.remove(&reason).unwrap_or_default()

@@ -23,7 +23,7 @@ use crate::splits::VAL;
 use crate::walk::{Listing, at};
 
 /// Name of the file with the list of class names.
-const CLASSES: &str = "classes.txt";
+pub(crate) const CLASSES: &str = "classes.txt";
 /// Largest number of classes without that list; more than any network can have are taken for a mistake.
 const MOST_CLASSES: usize = 100_000;
 /// Number of shards listed at once: headers lie far from each other, and threads mostly wait for the disk.
@@ -298,6 +298,7 @@ mod tests {
         let root = three_shards();
         let set = Dataset::open(root.path(), Rules::NEWEST).unwrap();
         assert_eq!(set.classes(), ["n01440764 tench, Tinca tinca", "daisy"]);
+        assert_eq!(set.passed().unwrap().lines(), [""; 0], "the list is used");
         let train = [("train/a.tar/2.png", 1), ("train/b.tar/x/9.png", 1), ("train/b.tar/x/1.png", 0)];
         assert_eq!(names(&set, Split::Train), train.map(|(name, label)| (name.to_owned(), label)));
         let greys: Vec<f32> = [2, 0, 1].map(|index| grey(&set, index).unwrap()).to_vec();
@@ -305,6 +306,7 @@ mod tests {
         // To measure on them needs no training images.
         let alone = Dataset::open_validation(root.path(), Rules::NEWEST).unwrap();
         assert_eq!((alone.len(Split::Train), alone.classes()), (0, set.classes()));
+        assert_eq!(alone.passed(), set.passed());
         assert_eq!(names(&alone, Split::Validation), names(&set, Split::Validation));
         fs::remove_file(root.path().join("classes.txt")).unwrap();
         assert_eq!(Dataset::open(root.path(), Rules::NEWEST).unwrap().classes(), ["0", "1"]);

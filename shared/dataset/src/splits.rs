@@ -77,7 +77,7 @@ pub(crate) fn training(
     }
     let validation = validation(folder, root, rules)?
         .ok_or_else(|| DatasetError::NoValidationFolder { folder: folder.to_owned() })?;
-    leave_beside(root, &[&train, &validation]);
+    leave_beside(root, &[&*train, &validation]);
     Ok(Some((train, validation)))
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn measured(folder: &Path, root: &mut Listing, rules: Rules) -> Resul
         found => found?,
     };
     if let Some(validation) = validation {
-        leave_beside(root, &[&validation]);
+        leave_beside(root, &[Path::new(TRAIN), &validation]);
         return Ok(validation);
     }
     if trained {
@@ -196,9 +196,9 @@ fn check_level(folder: &Path, root: &Listing, rules: Rules) -> Result<(), Datase
 }
 
 /// Records all folders except `splits` as passed over.
-fn leave_beside(root: &mut Listing, splits: &[&PathBuf]) {
+fn leave_beside(root: &mut Listing, splits: &[&Path]) {
     let (kept, beside) =
-        std::mem::take(&mut root.folders).into_iter().partition(|path| splits.contains(&path));
+        std::mem::take(&mut root.folders).into_iter().partition(|path| splits.contains(&&**path));
     root.folders = kept;
     let beside: BTreeSet<PathBuf> = beside;
     beside.into_iter().for_each(|path| root.passed.folder(Reason::Beside, path));

@@ -1,16 +1,23 @@
 //! A model loaded from a file of any supported format: its network, its classes and its preprocessing.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use files::Digest;
 use formats::caffe::{CLASSIFIER, NETWORK};
-use formats::{FileFormat, ModelCard, folder};
+use formats::{FileFormat, FormatError, ModelCard, folder};
 use kernels::{Isa, Pool};
 use network::{Architecture, Engine, GoogLeNet, Precision};
 use parameters::checkpoint::Checkpoint;
 use settings::{MEAN, Preprocessing, Resize, Variant};
+
+/// Key of a model file's metadata that names the network.
+const ARCHITECTURE: &str = "architecture";
+/// Keys that the metadata of every model of a run have. The variant is not among them: files of before networks had
+/// one do not name it.
+const KEYS: [&str; 6] = [ARCHITECTURE, "classes", "input_size", "width", "mean", "resize"];
 
 /// A model loaded from a file and ready for use.
 pub(crate) struct LoadedModel {
@@ -44,14 +51,17 @@ impl LoadedModel {
         if named != path {
             process::tell(format_args!("{}: the model is {}", path.display(), named.display()));
         }
-        let bytes = formats::read_bytes(&named)?;
+        let bytes = formats::read_bytes(&named).map_err(|error| unread(error, &named))?;
         let model = LoadedModel::of(formats::parse(&bytes, &named)?, &named)?;
         Ok((model, Digest::of(&bytes)))
     }
 
     fn of((format, checkpoint): (FileFormat, Checkpoint), path: &Path) -> anyhow::Result<LoadedModel> {
         let card = match format {
-            FileFormat::Safetensors => ModelCard::of_metadata(&checkpoint, path)?,
+            FileFormat::Safetensors => {
+                check_keys(&checkpoint, path)?;
+                ModelCard::of_metadata(&checkpoint, path)?
+            }
             FileFormat::Caffe => card_of_caffe(&checkpoint, path)?,
         };
         let network = GoogLeNet::new(&architecture(&card));
@@ -94,6 +104,35 @@ impl LoadedModel {
         engine.load(&self.parameters);
         Ok(engine)
     }
+}
+
+/// Returns the error of a model that cannot be read. One that is not there is told with what is expected in its
+/// place, and with the flag that names it.
+fn unread(error: FormatError, path: &Path) -> anyhow::Error {
+    match error {
+        FormatError::Read { error, .. } if error.kind() == ErrorKind::NotFound => anyhow!(
+            "there is no model {}: expected a model file, the folder of a run, or that of a snapshot; name it by --model, \
+             as --model downpour-run or --model downpour-run/snapshots/7",
+            path.display()
+        ),
+        other => other.into(),
+    }
+}
+
+/// Checks that the metadata of a model of a run have every key without which the model cannot be used. A file that
+/// names no network is none of a run, and is left to the reader of its card.
+fn check_keys(checkpoint: &Checkpoint, path: &Path) -> anyhow::Result<()> {
+    let has = |key: &&str| checkpoint.metadata.contains_key(*key);
+    let missing: Vec<&str> = KEYS.into_iter().filter(|key| !has(key)).collect();
+    ensure!(
+        missing.is_empty() || missing.contains(&ARCHITECTURE),
+        "model file {}: its metadata lack {}: expected {}, as a run writes them; use the file of a run, or one that \
+         `downpour fetch` or `downpour export` wrote",
+        path.display(),
+        missing.join(" and "),
+        KEYS.join(", ")
+    );
+    Ok(())
 }
 
 /// Returns the architecture of the network that a card describes.

@@ -104,7 +104,7 @@ fn text(look: &Look) -> String {
             text += &format!("  {}: {reason}\n", path.display());
         }
         if reasons.len() > REASONS_SHOWN {
-            text += &format!("  and {} more\n", reasons.len() - REASONS_SHOWN);
+            text += &format!("  and {} more: --json has all of them\n", reasons.len() - REASONS_SHOWN);
         }
     }
     text
@@ -151,5 +151,24 @@ fn size(bytes: u64) -> String {
         0..1000 => format!("{bytes} B"),
         1000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_reasons_are_cut_short_the_flag_that_has_all_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        for class in ["a", "b"] {
+            std::fs::create_dir(home.path().join(class)).unwrap();
+            (0..6).for_each(|i| std::fs::write(home.path().join(format!("{class}/{i}.jpg")), "").unwrap());
+        }
+        let twelve = text(&look(home.path()).unwrap());
+        assert!(twelve.ends_with("\n  and 2 more: --json has all of them\n"), "{twelve}");
+        (0..2).for_each(|i| std::fs::remove_file(home.path().join(format!("a/{i}.jpg"))).unwrap());
+        let ten = text(&look(home.path()).unwrap());
+        assert!(ten.contains("left out") && !ten.contains("--json"), "{ten}");
     }
 }

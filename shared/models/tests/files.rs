@@ -310,7 +310,7 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
         checkpoint.write(&path).unwrap();
         reason(&path)
     };
-    let cases: [(Change, String); 6] = [
+    let cases: [(Change, String); 5] = [
         (
             &|checkpoint| drop(checkpoint.metadata.insert("width".into(), "0.5".into())),
             format!(
@@ -341,10 +341,6 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
                 "model file {shown} is a safetensors file with 116 tensors, as conv1/7x7_s2/bias, whose metadata name no \
                  network (architecture): use a file that a run, `downpour fetch` or `downpour export` wrote"
             ),
-        ),
-        (
-            &|checkpoint| drop(checkpoint.metadata.remove("classes")),
-            format!("model file {shown}: metadata classes: expected what a run writes there, found nothing"),
         ),
     ];
     for (change, expected) in cases {
@@ -378,6 +374,48 @@ fn a_model_that_is_cut_or_of_another_network_is_named() {
              loss3/classifier, nor one other fully connected layer of 1024 inputs in its place; get or write it again"
         )
     );
+}
+
+#[test]
+fn a_key_that_a_models_metadata_lack_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let path = model(home.path());
+    let whole = Checkpoint::read(&path).unwrap();
+    for (missing, named) in [
+        (&["classes"][..], "classes"),
+        (&["input_size"], "input_size"),
+        (&["width"], "width"),
+        (&["mean"], "mean"),
+        (&["resize"], "resize"),
+        (&["mean", "width"], "width and mean"),
+    ] {
+        let mut checkpoint = whole.clone();
+        missing.iter().for_each(|key| drop(checkpoint.metadata.remove(*key)));
+        checkpoint.write(&path).unwrap();
+        let expected = format!(
+            "model file {}: its metadata lack {named}: expected architecture, classes, input_size, width, mean, resize, as a \
+             run writes them; use the file of a run, or one that `downpour fetch` or `downpour export` wrote",
+            path.display()
+        );
+        assert_eq!(reason(&path), expected);
+    }
+}
+
+#[test]
+fn a_model_that_is_not_there_is_told_with_its_flag() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["model.safetensors", "run/snapshots/9"] {
+        let path = home.path().join(name);
+        let error = exported(&path, Format::Onnx, None).unwrap_err();
+        let expected = format!(
+            "there is no model {}: expected a model file, the folder of a run, or that of a snapshot; name it by --model, as \
+             --model downpour-run or --model downpour-run/snapshots/7",
+            path.display()
+        );
+        assert_eq!(format!("{error:#}"), expected);
+        assert_eq!(setup::exit_of(&error), process::Exit::BadInput);
+        fs::create_dir_all(home.path().join("run/snapshots")).unwrap();
+    }
 }
 
 #[test]

@@ -74,6 +74,17 @@ pub fn help(meaning: &str, key: &str) -> String {
     format!("{meaning}: {range}")
 }
 
+/// Returns the help text of the flag `--recipe` in a command without a flag `--data`, whose recipe does not depend on
+/// it: `default`, where neither the flag nor a file names one.
+pub fn recipe_help(default: &str) -> String {
+    let names = settings::recipe_names().collect::<Vec<_>>();
+    let (last, others) = names.split_last().expect("there are recipes");
+    format!(
+        "Start from a named recipe: {} or {last} [default: the file's, else {default}]",
+        others.join(", ")
+    )
+}
+
 /// Splits the text of a flag `--set` into key and value, and checks them.
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as run.batch=8")?;

@@ -31,7 +31,7 @@ mod warnings;
 pub use bug::end_on_panic;
 pub use exit::{Exit, FlagError};
 pub use file::read_toml;
-pub use flags::{RunFlags, help, isa_name};
+pub use flags::{RunFlags, help, isa_name, recipe_help};
 pub use open_files::raise_open_files;
 pub use origin::Origin;
 pub use output::{print_line, tell};

@@ -20,7 +20,7 @@ pub struct Network {
     pub width: f32,
     /// Whether the two auxiliary classifiers are there in training.
     pub auxiliary_heads: bool,
-    /// Initial values of the weights.
+    /// Initial values of the weights and biases.
     pub initialisation: Initialisation,
     /// Whether dropout (0.4 main, 0.7 auxiliary) is on in training.
     pub dropout: bool,
@@ -57,9 +57,10 @@ choice! {
     /// Initial values of weights and biases. In both schemes the three classifiers start from a normal
     /// distribution with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes).
     pub enum Initialisation {
-        /// The initial values of the public BVLC model: uniform weights with variance 1/fan_in, biases 0.2.
+        /// Those of the public BVLC model, but for the classifiers: uniform weights with variance 1/fan_in, biases
+        /// 0.2.
         Bvlc = "bvlc",
-        /// He initialisation: uniform weights with variance 2/fan_in, biases 0.
+        /// He initialisation, but for the classifiers: uniform weights with variance 2/fan_in, biases 0.
         He = "he",
     }
 }

@@ -61,17 +61,22 @@ choice! {
     /// The optimizer, by which shards make updates of gradients.
     #[derive(Default)]
     pub enum Optimizer {
-        /// Heavy-ball momentum in torch's form, as the paper says.
+        /// Momentum, of which the paper says that it is 0.9, and no more. One worker has it in torch's form, at the
+        /// shards; several have that too, or each makes Nesterov's steps with a velocity of its own, as `momentum_at`
+        /// says.
         #[default]
         Momentum = "momentum",
-        /// Adagrad, as DistBelief used it: each parameter has a rate of its own, which falls as its squared
-        /// gradients add up.
+        /// Adagrad, after DistBelief: each parameter has a rate of its own, which falls as its squared gradients add
+        /// up. Other than there, 0.1 is added to their sum under the root, weight decay is in the gradients that are
+        /// squared, the rate is divided by 1 + staleness unless `staleness` says otherwise ("none": the whole rate),
+        /// and the clip of a recipe stays on.
         Adagrad = "adagrad",
     }
 }
 
 choice! {
-    /// The place where momentum is kept. A single worker always trains with the shards' velocity.
+    /// The place where momentum is kept. Until several push at a time, a worker trains with the shards' velocity,
+    /// unless it sends only the largest values of its gradients.
     #[derive(Default)]
     pub enum MomentumPlace {
         /// One velocity for all workers, at the shards.

@@ -19,8 +19,9 @@ const HEAD: &str = "# What a run is told
 
 A run has one configuration. Four things decide it, each over the one before:
 
-1. a recipe, named by `--recipe` (files in [recipes](src/recipes)); left out, by the key `recipe` of the file; left out there too,
-   `quick` where the program draws its own images, else `paper`;
+1. a recipe, named by `--recipe` (built into the programs, from Rust files in [recipes](src/recipes): the tables below have its
+   values as a configuration file writes them); left out, by the key `recipe` of the file; left out there too, `quick` where the
+   program draws its own images, else `paper`;
 2. a TOML file, `--config FILE`, which holds only the keys that it changes (one that has every key without which there is no
    configuration stands alone, without a recipe beneath);
 3. `--set KEY=VALUE`, for every key below: `--set run.lease_batches=2`, lists with commas (`--set sampling.area=0.08,0.5`), factors
@@ -94,16 +95,17 @@ fn resolved<'a>(schema: &'a Value, property: &'a Value) -> Option<&'a Value> {
     schema.pointer(reference.strip_prefix('#')?)
 }
 
-/// Lists the values of a choice with their meanings.
+/// Lists the values of a choice with their meanings, behind what is said of all of them.
 fn choices(schema: &Value, property: &Value) -> String {
-    let Some(variants) = resolved(schema, property).and_then(|definition| definition["oneOf"].as_array())
-    else {
-        return String::new();
-    };
+    let Some(definition) = resolved(schema, property) else { return String::new() };
+    let Some(variants) = definition["oneOf"].as_array() else { return String::new() };
+    let description = one_line(&definition["description"]);
+    // The first sentence says what the choice is, as the key's own description does.
+    let of_all = description.split_once(". ").map(|(_, rest)| format!(" {rest}")).unwrap_or_default();
     let named = variants.iter().map(|variant| {
         format!("{}: {}", variant["const"], one_line(&variant["description"]).trim_end_matches('.'))
     });
-    format!(" ({})", named.collect::<Vec<_>>().join("; "))
+    format!("{of_all} ({})", named.collect::<Vec<_>>().join("; "))
 }
 
 fn one_line(description: &Value) -> String {
@@ -195,6 +197,19 @@ fn every_key_is_in_the_table() {
     };
     let table = KEYS.iter().map(|key| key.name.to_owned()).collect();
     assert_eq!(sorted(keys.collect()), sorted(table));
+}
+
+/// What holds for all values of a choice is on the page too.
+#[test]
+fn what_is_said_of_a_choice_is_on_the_page() {
+    let page = page();
+    for expected in [
+        "Initial values of the weights and biases. In both schemes the three classifiers start from a normal \
+         distribution with standard deviation 1/1024 and bias 0, so that the first loss is near ln(classes). (\"bvlc\"",
+        "left out, \"shard\". Until several push at a time, a worker trains with the shards' velocity, ",
+    ] {
+        assert!(page.contains(expected), "{expected:?} is missing from {page}");
+    }
 }
 
 /// Every key and every variant says what it is.

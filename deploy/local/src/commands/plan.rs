@@ -6,16 +6,23 @@ use anyhow::Context;
 use clap::Args;
 use models::bench::{self, BenchOptions};
 use network::{Architecture, GoogLeNet};
-use process::{Exit, FlagError, RunFlags, print_line, read_toml};
+use process::{Exit, FlagError, RunFlags, help, print_line, read_toml, recipe_help};
 use serde::Serialize;
 use settings::RunConfiguration;
 use setup::{ComputeFlags, Data, Threads};
 use simulation::fleet::{Fleet, Group};
 use simulation::plan::{Plan, PlannedRun};
+use simulation::scope::check_planned;
 
 use super::numbers::{seconds, within};
 use crate::plan_text;
 
+/// Name of the recipe of a plan for which none is named.
+const RECIPE: &str = "paper";
+/// Help text of the flag `--classes`, but for its range.
+const CLASSES: &str = "Classes [default: ILSVRC-2012's 1000; 10 for the recipe quick]";
+/// Flag of the commands that take part in a run on photographs.
+const WITH_PHOTOS: &str = " --data PHOTOS";
 /// Number of training images and of classes of ILSVRC-2012.
 const ILSVRC: (u64, usize) = (1_281_167, 1000);
 /// Number of classes of the synthetic set.
@@ -49,6 +56,9 @@ Examples:
   downpour plan fleet.toml --epochs 60
   downpour plan fleet.toml --training-images 50000 --classes 100 --input-size 128 --noise-scale 500 --json"
 )]
+#[command(mut_arg("recipe", |flag| flag.help(recipe_help(RECIPE))))]
+#[command(mut_arg("classes", |flag| flag.help(help(CLASSES, "network.classes"))))]
+#[command(mut_arg("patience_epochs", |flag| flag.hide(true)))]
 pub struct Flags {
     /// TOML file that describes the fleet [default: this machine]
     pub fleet: Option<PathBuf>,
@@ -144,7 +154,8 @@ struct Printed<'a> {
 /// # Errors
 /// If the fleet or the configuration cannot be used, or if this machine cannot be measured.
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
-    let configuration = flags.run.resolve("paper")?;
+    let configuration = flags.run.resolve(RECIPE)?;
+    check_planned(&configuration)?;
     let fleet = match &flags.fleet {
         None => Fleet::of_this_machine(),
         Some(path) => {
@@ -184,7 +195,11 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         noise_scale: flags.noise_scale.or(noise),
     }
     .plan();
-    let commands = plan_text::commands(&fleet, &flags.run)?;
+    let mut commands = plan_text::commands(&fleet, &flags.run)?;
+    if synthetic && flags.training_images.is_none() {
+        // Every process draws the pictures itself.
+        commands.iter_mut().for_each(|on| on.command = on.command.replace(WITH_PHOTOS, ""));
+    }
     match flags.json {
         true => {
             let printed = Printed { plan: &plan, calibration, commands: &commands };

@@ -10,6 +10,7 @@ use parameter_server::{WarmStart, update_rule};
 use process::{Exit, FlagError, RunFlags, print_line};
 use setup::{ComputeFlags, Data, rules};
 use simulation::plan::MEGABIT;
+use simulation::scope::check_simulated;
 use simulation::{Cluster, Link, Machine, Method, Report, Run, simulate};
 use worker::link::{Formats, Rates};
 
@@ -25,7 +26,8 @@ const FASTEST: f64 = 1e6;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Parameters, gradients, samples and updates are the real ones, computed one after the other by this process; only the time
-between them is made up. A run takes as long as on one worker, however many are simulated.
+between them is made up. A run takes as long as on one worker, however many are simulated. What is not simulated is refused:
+bf16, leases, patience, and scores of the last iterate.
 
 Examples:
   downpour simulate --workers 8
@@ -33,6 +35,7 @@ Examples:
   downpour simulate --link 100 --uplink 20 --set run.gradient_wire=4bit
   downpour simulate --workers 4 --set optimisation.momentum_at=shard --until 0.95 --json"
 )]
+#[command(mut_arg("precision", |flag| flag.hide(true)), mut_arg("patience_epochs", |flag| flag.hide(true)))]
 pub struct Flags {
     /// Folder of images as for `train` [default: the synthetic set]
     #[arg(long, value_name = "DIR")]
@@ -143,6 +146,7 @@ impl Flags {
 pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
     let recipe = if flags.data.is_some() { "paper" } else { "quick" };
     let mut configuration = flags.run.resolve(recipe)?;
+    check_simulated(&configuration)?;
     let warm_start = WarmStart::named_by(&mut configuration)?;
     let data = flags.data.clone().map_or(Data::synthetic(), Data::Folder);
     let dataset = Arc::new(data.open(configuration.network.input_size, rules(&configuration)?)?);

@@ -65,6 +65,22 @@ fn a_test_split_is_named_and_left_alone() {
     assert!(set.passed().unwrap().lines().contains(&line), "{:?}", set.passed());
 }
 
+/// What is used is not passed over: the split that is not asked for, and the lists of names.
+#[test]
+fn nothing_that_is_used_is_said_to_be_passed_over() {
+    let lines = |set: Dataset| set.passed().unwrap().lines();
+    let measured = |root: &TempDir| lines(Dataset::open_validation(root.path(), Rules::NEWEST).unwrap());
+    let root = folder(&["train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg"]);
+    put(root.path(), "synset_words.txt", "a first letter\n");
+    assert_eq!(Dataset::open_validation(root.path(), Rules::NEWEST).unwrap().classes(), ["a first letter"]);
+    assert_eq!((lines(open(&root)), measured(&root)), (Vec::new(), Vec::new()));
+    put(root.path(), "test/a/3.jpg", "");
+    assert_eq!(measured(&root), ["left alone beside the classes: test/"]);
+    // The list of the classes of shards names none of folders.
+    put(root.path(), "classes.txt", "a\nb\n");
+    assert_eq!(measured(&root), ["left alone beside the classes: test/, classes.txt"]);
+}
+
 #[test]
 fn splits_are_not_taken_for_classes() {
     let cases: [(&[&str], &str); 6] = [

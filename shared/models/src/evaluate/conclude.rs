@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use dataset::Crops;
 use formats::tensorboard;
-use setup::{Outcome, Tally};
+use setup::{Data, Outcome, Tally};
 
 use super::count::Counted;
 use super::gallery::{Gallery, Shown};
@@ -73,6 +73,7 @@ impl Evaluator<'_> {
             classes,
             unscored,
             held_out: self.held_out,
+            validation: self.held_out || self.data.is_split() || self.is_drawn(),
             note: self.note.clone(),
             unreadable: most.unreadable,
             output: output.clone(),
@@ -94,6 +95,11 @@ impl Evaluator<'_> {
             files::write(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
         }
         Ok(result)
+    }
+
+    /// Returns whether the images are those of the synthetic set, of which the validation images are scored.
+    fn is_drawn(&self) -> bool {
+        matches!(self.options.data, Data::Synthetic { .. })
     }
 
     /// Returns the page of the worst mistakes.

@@ -24,9 +24,10 @@ pub(super) struct Counted {
 }
 
 impl Evaluator<'_> {
-    /// Scores each model alone and all models averaged.
-    pub fn count(&self, mut predictions: Vec<Predictions>) -> anyhow::Result<Counted> {
-        let (models, classes) = (predictions.len(), self.labels.len());
+    /// Scores each model alone and all models averaged. `place_of` has the index of each model's predictions in
+    /// `predictions`: models that are the same have them in common.
+    pub fn count(&self, mut predictions: Vec<Predictions>, place_of: &[usize]) -> anyhow::Result<Counted> {
+        let (models, classes) = (place_of.len(), self.labels.len());
         let mut counted = Counted {
             outcomes: vec![Vec::new(); models + 1],
             confusion: Confusion::new(),
@@ -40,10 +41,10 @@ impl Evaluator<'_> {
             let label = self.label_of_class[class];
             let (mut together, mut read) = (Array1::<f32>::zeros(classes), 0);
             let mut alone = Vec::with_capacity(models);
-            for predictions in &mut predictions {
+            for &place in place_of {
                 let kept = match stamp {
                     Some(stamp) => {
-                        predictions.read(stamp, row.as_slice_mut().expect("a row is contiguous"))?
+                        predictions[place].read(stamp, row.as_slice_mut().expect("a row is contiguous"))?
                     }
                     None => false,
                 };

@@ -20,6 +20,35 @@ impl Member {
     }
 }
 
+/// The models of an ensemble without those that are the same as another one: their predictions are too.
+pub(super) struct Distinct<'a> {
+    /// Each model once, in the order of the ensemble.
+    pub models: Vec<&'a Member>,
+    /// Index in `models` of each member's model.
+    pub place_of: Vec<usize>,
+}
+
+impl<'a> Distinct<'a> {
+    /// Finds the models of `members` that differ, and warns of each that is the same as one before it.
+    pub fn of(members: &'a [Member]) -> Distinct<'a> {
+        let mut distinct = Distinct { models: Vec::new(), place_of: Vec::new() };
+        for member in members {
+            let known = distinct.models.iter().position(|model| model.hash == member.hash);
+            if let Some(known) = known {
+                let (one, two) = (distinct.models[known].model.path.display(), member.model.path.display());
+                tracing::warn!(
+                    "{two} is the same model as {one}: it is predicted once, and counts as often as it is named"
+                );
+            }
+            distinct.place_of.push(known.unwrap_or(distinct.models.len()));
+            if known.is_none() {
+                distinct.models.push(member);
+            }
+        }
+        distinct
+    }
+}
+
 /// Returns the classes of the models, which must be the same in the same order.
 pub(super) fn common_classes(members: &[Member]) -> anyhow::Result<&[String]> {
     let (first, others) = members.split_first().context("expected at least one --model")?;

@@ -36,7 +36,7 @@ use chosen::Chosen;
 pub use chosen::Part;
 pub use classes::ClassScores;
 pub use combine::Combine;
-use members::Member;
+use members::{Distinct, Member};
 use predict::Evaluator;
 pub use result::{EvaluationResult, MemberScores};
 pub use table::{Estimate, Row};
@@ -128,12 +128,13 @@ pub fn evaluate(options: &EvaluateOptions, stop: &AtomicBool) -> anyhow::Result<
     let evaluator =
         Evaluator { options, stop, data, stamps, held_out, note, label_of_class, labels, isa, pool };
     let images = evaluator.stamps.len() as u64;
-    let all = images * (crops.len() * members.len()) as u64;
+    let Distinct { models, place_of } = Distinct::of(&members);
+    let all = images * (crops.len() * models.len()) as u64;
     let (mut counted, mut done) = (Vec::new(), 0);
     for &crops in &crops {
         let mut predicted = Vec::new();
-        for member in &members {
-            match evaluator.predict(member, crops, &kept)? {
+        for model in &models {
+            match evaluator.predict(model, crops, &kept)? {
                 ControlFlow::Continue(predictions) => predicted.push(predictions),
                 ControlFlow::Break(part) => {
                     return Ok(Evaluation::Stopped(Stopped { done: done + part, all }));
@@ -141,7 +142,7 @@ pub fn evaluate(options: &EvaluateOptions, stop: &AtomicBool) -> anyhow::Result<
             }
             done += images;
         }
-        counted.push((crops, evaluator.count(predicted)?));
+        counted.push((crops, evaluator.count(predicted, &place_of)?));
     }
     Ok(Evaluation::Finished(Box::new(evaluator.conclude(&members, counted)?)))
 }

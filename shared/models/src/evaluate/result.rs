@@ -37,6 +37,10 @@ pub struct EvaluationResult {
     /// Whether the scored images are those that training holds out for validation (a fifth) of a folder
     /// without a validation split; false if they are a validation split or all images.
     pub held_out: bool,
+    /// Whether the scored images are ones for validation: a validation split, or the images held out. Their number is
+    /// told with that word.
+    #[serde(skip)]
+    pub validation: bool,
     /// Note for the user on which images were scored, such as that the models were trained on some of them;
     /// `None` if nothing is to be said.
     pub note: Option<String>,
@@ -98,11 +102,12 @@ impl EvaluationResult {
     /// Returns a line with the scores of all models together.
     pub(super) fn summary(&self) -> String {
         format!(
-            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} validation images",
+            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4} on {} {}images",
             100.0 * self.top1,
             100.0 * self.top5,
             self.loss,
-            self.images
+            self.images,
+            if self.validation { "validation " } else { "" }
         )
     }
 }

@@ -42,7 +42,7 @@ fn what_is_wrong_with_a_command_is_one_line_with_its_exit_code() {
         (
             "classify a.jpg --model /does/not/exist",
             3,
-            "failed to classify: cannot read model file /does/not/exist",
+            "failed to classify: there is no model /does/not/exist: expected a model file, ",
         ),
         ("export --format onnx --output /x --model /does/not/exist", 3, "failed to export the model: "),
         (
@@ -59,7 +59,11 @@ fn what_is_wrong_with_a_command_is_one_line_with_its_exit_code() {
         ("simulate --classes 3", 2, "--classes 3: the data has 10 classes"),
         ("data /does/not/exist", 3, "failed to look at the data: data folder /does/not/exist is not there"),
         ("fetch --coordinator nowhere", 3, "failed to fetch the model: "),
-        ("evaluate --model /does/not/exist", 3, "failed to evaluate the model: cannot read model file"),
+        (
+            "evaluate --model /does/not/exist",
+            3,
+            "failed to evaluate the model: there is no model /does/not/exist",
+        ),
     ] {
         run(binary().args(words.split(' '))).expect(code).says(&[expected]);
     }

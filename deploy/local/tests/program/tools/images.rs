@@ -10,6 +10,10 @@ fn samples_writes_a_sheet_and_names_its_rows() {
     let text = run(binary().args(words).arg(&sheet)).expect(0).stdout;
     assert!(text.starts_with("drawn/0\ndrawn/10000\n") && text.contains("samples a second"), "{text}");
     assert!(std::fs::read(sheet).unwrap().starts_with(b"\x89PNG"));
+    let nowhere = home.path().join("nowhere/sheet.png");
+    run(binary().args(words).arg(nowhere))
+        .expect(3)
+        .says(&["expected a folder that is there, found none at "]);
 }
 
 #[test]

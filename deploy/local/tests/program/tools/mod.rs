@@ -9,4 +9,5 @@ mod files;
 mod images;
 mod network;
 mod plan;
+mod simulate;
 mod token;

@@ -38,6 +38,38 @@ fn a_fleet_is_planned_with_its_formats_time_and_price() {
     }
 }
 
+/// Nobody has photographs of the synthetic set, and no formula knows when a run ceases to gain.
+#[test]
+fn a_plan_is_of_the_data_and_the_length_that_it_names() {
+    let fleet = || {
+        let mut command = binary();
+        command.arg("plan").arg(fleet("laptop-and-friends.toml"));
+        command
+    };
+    let drawn = run(fleet().args(["--recipe", "quick"])).expect(0).stdout;
+    assert!(
+        drawn.contains("downpour join SERVER:7070 --token-file TOKEN") && !drawn.contains("PHOTOS"),
+        "{drawn}"
+    );
+    for own in [&["--recipe", "quick", "--training-images", "500"][..], &[]] {
+        let photos = run(fleet().args(own)).expect(0).stdout;
+        assert!(photos.contains("--token-file TOKEN --data PHOTOS"), "{photos}");
+    }
+    for words in [["--patience-epochs", "5"], ["--set", "run.patience_epochs=5"]] {
+        run(fleet().args(words))
+            .expect(2)
+            .says(&["failed to plan: ", "no formula says when evaluations cease to gain"]);
+    }
+    let help = run(binary().args(["plan", "--help"])).expect(0).stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in
+        ["or fine-tune [default: the file's, else paper]", "Classes [default: ILSVRC-2012's 1000;"]
+    {
+        assert!(help.contains(expected), "{expected:?} is missing from {help}");
+    }
+    assert!(!help.contains("--data") && !help.contains("--patience-epochs"), "{help}");
+}
+
 /// The guide has the plans of its fleets as they are printed.
 #[test]
 fn the_guides_plans_are_as_printed() {
