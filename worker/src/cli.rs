@@ -180,7 +180,7 @@ fn stop_signal(end_with_stdin: bool) -> impl Future<Output = ()> {
     async move {
         let reason = tokio::select! {
             reason = signals.next() => reason,
-            () = stdin_end(end_with_stdin) => "the parent process is gone",
+            () = stdin_end(end_with_stdin) => "end of standard input",
         };
         tracing::info!("{reason}: leaving after the minibatch in hand");
     }

@@ -35,7 +35,7 @@ where
             return result;
         }
         if *reason != said {
-            tracing::info!("waiting: {reason}");
+            tracing::info!("not ready yet: {reason}");
             said = reason.clone();
         }
         sleep(pause).await;
